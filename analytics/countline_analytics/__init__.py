@@ -1,0 +1,1 @@
+"""From events on the bus to numbers on a page: ingest, aggregates, REST, WebSocket."""

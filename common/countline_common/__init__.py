@@ -1,0 +1,1 @@
+"""What every room needs: settings, logging, metrics, health, errors, connections, the root of the command line."""

@@ -1,0 +1,145 @@
+"""The root of the `countline` command.
+
+Sub-commands come from the rooms through the entry-point group `countline.commands`; each room names its commands in a module that
+imports nothing heavy, and the code behind a command is imported when the command is called. So `countline --help` is quick, and a
+room whose dependencies are not installed is listed all the same and says what to install.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, Final
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from countline_common.errors import CountlineError
+
+ENTRY_POINT_GROUP: Final = "countline.commands"
+
+
+@dataclass(frozen=True, slots=True)
+class LazyCommand:
+    """A command that is imported when it is called."""
+
+    name: str
+    help: str
+    """One line for the list in `countline --help`."""
+    target: str
+    """`module:attribute`; a `typer.Typer` (a group of commands) or a function (one command)."""
+    extra: str
+    """The extra of the distribution that brings what the command imports."""
+
+
+class MissingExtraError(CountlineError):
+    """A command's dependencies are not installed."""
+
+    code = "FAILED_PRECONDITION"
+
+    def __init__(self, command: LazyCommand, missing: str) -> None:
+        super().__init__(
+            f"`countline {command.name}` needs the Python package {missing!r}, which is not installed",
+            cure=f"pip install 'countline[{command.extra}]'",
+        )
+
+
+def load(command: LazyCommand) -> click.Command:
+    """Import what stands behind a command.
+
+    Raises:
+        MissingExtraError: a package outside this distribution is not installed.
+    """
+    module_name, _, attribute = command.target.partition(":")
+    try:
+        target = getattr(importlib.import_module(module_name), attribute)
+    except ModuleNotFoundError as error:
+        root = (error.name or "").partition(".")[0]
+        if root.startswith("countline"):
+            raise
+        raise MissingExtraError(command, root) from error
+    return _as_click(target, command)
+
+
+def _as_click(target: typer.Typer | Callable[..., Any], command: LazyCommand) -> click.Command:
+    if isinstance(target, typer.Typer):
+        loaded = typer.main.get_command(target)
+    else:
+        app = typer.Typer(add_completion=False)
+        app.command(name=command.name)(target)
+        loaded = typer.main.get_command(app)
+    loaded.name = command.name
+    return loaded
+
+
+def discover() -> dict[str, LazyCommand]:
+    """Every command that the installed rooms offer, by name."""
+    found: dict[str, LazyCommand] = {}
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        found.update({command.name: command for command in entry.load()})
+    return found
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are found by entry points and imported on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in alphabetical order, as `--help` shows them."""
+        return sorted({*super().list_commands(ctx), *discover()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported; only its outline while help for the whole group is written."""
+        command = discover().get(cmd_name)
+        if command is None:
+            return super().get_command(ctx, cmd_name)
+        if _lists_commands(ctx):
+            return click.Command(command.name, help=command.help)
+        return load(command)
+
+
+def _lists_commands(ctx: click.Context) -> bool:
+    """Whether the list of commands is being written (help or completion of a name), so that no room need be imported."""
+    return ctx.resilient_parsing or not ctx._protected_args  # noqa: SLF001  (click offers no public way to ask)
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    name="countline",
+    help="Turns many cameras into counts that people can trust.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True),
+) -> None:
+    if version:
+        from importlib.metadata import version as distribution_version
+
+        typer.echo(f"countline {distribution_version('countline')}")
+        raise typer.Exit
+
+
+def report(error: CountlineError) -> None:
+    """Print an error for a person: what was wrong, which fields, what to do."""
+    typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    typer.echo(error.message, err=True)
+    for problem in error.fields:
+        typer.echo(f"  {problem.field}: {problem.message}", err=True)
+    if error.cure:
+        typer.secho("  cure: ", fg="green", nl=False, err=True)
+        typer.echo(error.cure, err=True)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app(standalone_mode=True)
+    except CountlineError as error:
+        report(error)
+        sys.exit(1)

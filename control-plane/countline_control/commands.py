@@ -1,0 +1,5 @@
+"""The commands that this room adds to `countline`; imports nothing heavy, so that `--help` stays quick."""
+
+from countline_common.cli import LazyCommand
+
+COMMANDS: list[LazyCommand] = []

@@ -1,0 +1,1 @@
+"""What ML engineers touch: scenes, detector heads, fusing, training, deployment."""

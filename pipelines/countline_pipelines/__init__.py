@@ -1,0 +1,1 @@
+"""The data plane: sources, batching, inference, tracking, counting, publishing."""
