@@ -1,0 +1,167 @@
+"""What the data plane knows of inference: slots in, detections out.
+
+    client = await TritonClient.connect("127.0.0.1:9001")          (countline_pipelines.triton.client)
+    info = await client.load("demo_detector")
+    ring = SlotRing(16, info.height, info.width)
+    await client.attach(ring)
+    ...                                                              a decoder writes into ring.acquire("cam").frame_hwc
+    detections = await infer_surely(client, info.name, slots, patience_s=60)    (n, max_detections, 6)
+
+A frame is never lost on the way: whatever happens to Triton, the caller keeps its slots until it has an answer.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countline_common.errors import CountlineError, DeadlineExceededError, InvalidInputError, UnavailableError
+from countline_pipelines.slots import Slot, SlotRing
+
+
+class Transport(StrEnum):
+    """How frames reach Triton."""
+
+    AUTO = "auto"
+    """Shared memory where a probe shows that Triton reads ours, else gRPC bytes."""
+    SHM = "shm"
+    GRPC = "grpc"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model that is loaded and obeys the detection contract."""
+
+    name: str
+    version: str
+    height: int
+    """Of the input, in pixels."""
+    width: int
+    max_detections: int
+    labels: tuple[str, ...]
+    """Class names by index; empty where the model names none."""
+    score_threshold: float
+    """Below it a detection is not worth believing; shipped with the model."""
+    max_batch_size: int
+    """Frames that one request may hold; at least 1."""
+    instances: int
+    """Copies that run at the same time: the number of requests in flight that pay."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOverrides:
+    """What one machine changes in a model's configuration when it loads it; None leaves what is shipped."""
+
+    instances: int | None = None
+    """Copies of the model that run at the same time."""
+    intra_op_threads: int | None = None
+    """Threads within one copy."""
+    max_batch_size: int | None = None
+    max_queue_delay_us: int | None = None
+    """How long Triton holds a request back to join it with others."""
+
+
+class InferenceLostError(UnavailableError):
+    """Triton went away, or answered too late, while frames were with it; the same slots may be sent again."""
+
+
+class ModelRefusedError(InvalidInputError):
+    """Triton does not know the model, cannot load it, or it breaks the detection contract."""
+
+
+class InferenceClient(Protocol):
+    """The way to Triton; one per process, used from one event loop."""
+
+    @property
+    def transport(self) -> Transport:
+        """SHM or GRPC, as chosen at start; never AUTO."""
+        ...
+
+    async def load(self, model: str, overrides: ModelOverrides | None = None) -> ModelInfo:
+        """Have a model loaded and ready; loads again by itself after Triton restarts.
+
+        Args:
+            model: its folder's name in Triton's repository.
+            overrides: None takes what suits the server (the embedded one: an instance per core, one thread each).
+
+        Raises:
+            ModelRefusedError: there is no such model, it does not load, or it breaks the contract.
+            InferenceLostError: Triton does not answer.
+        """
+        ...
+
+    async def unload(self, model: str) -> None:
+        """Let a model go."""
+        ...
+
+    async def metadata(self, model: str) -> ModelInfo:
+        """What is known of a model that was loaded here.
+
+        Raises:
+            ModelRefusedError: it was not.
+        """
+        ...
+
+    async def attach(self, ring: SlotRing) -> None:
+        """Let Triton read a ring; again by itself after Triton restarts."""
+        ...
+
+    async def detach(self, ring: SlotRing) -> None:
+        """Undo `attach`; afterwards the ring may be closed."""
+        ...
+
+    async def infer(self, model: str, slots: Sequence[Slot]) -> NDArray[np.float32]:
+        """Detect in the frames of HELD slots of one attached ring, any number of them.
+
+        Returns:
+            (len(slots), max_detections, 6) float32 in the order of `slots`: x1, y1, x2, y2 in pixels of the model's
+            input, score, class; unused rows have score 0.
+
+        Raises:
+            InferenceLostError: Triton went away or was too late; the slots are HELD as before and may be sent again.
+            ModelRefusedError: Triton refuses these frames.
+        """
+        ...
+
+    async def wait_ready(self, timeout_s: float) -> None:
+        """Wait until Triton answers and holds our rings and models.
+
+        Raises:
+            DeadlineExceededError: not within `timeout_s`.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Undo every `attach` and hang up."""
+        ...
+
+
+async def infer_surely(
+    client: InferenceClient, model: str, slots: Sequence[Slot], *, patience_s: float
+) -> NDArray[np.float32]:
+    """Like `infer`, but outlasts restarts of Triton: sends the same slots again when it is back.
+
+    Raises:
+        DeadlineExceededError: no answer within `patience_s`.
+        CountlineError: what `infer` raises for reasons that waiting does not cure.
+    """
+    try:
+        async with asyncio.timeout(patience_s):
+            while True:
+                try:
+                    return await client.infer(model, slots)
+                except InferenceLostError:
+                    await client.wait_ready(patience_s)
+    except TimeoutError as error:
+        raise _gave_up(patience_s) from error
+
+
+def _gave_up(patience_s: float) -> CountlineError:
+    return DeadlineExceededError(
+        f"Triton gave no answer within {patience_s:g} s",
+        cure="see Triton's log; `countline status` shows whether it is restarting",
+    )
