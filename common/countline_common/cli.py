@@ -1,7 +1,9 @@
 """The root of the `countline` command.
 
-Sub-commands come from the rooms through the entry-point group `countline.commands`; each room names its commands in a module that
-imports nothing heavy, and the code behind a command is imported when the command is called. So `countline --help` is quick, and a
+Sub-commands come from the rooms through the entry-point group `countline.commands`; each room names its commands in a
+module that
+imports nothing heavy, and the code behind a command is imported when the command is called. So `countline --help` is
+quick, and a
 room whose dependencies are not installed is listed all the same and says what to install.
 """
 
@@ -10,15 +12,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Final
+from typing import Any, Final, cast
 
-import click
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from countline_common.errors import CountlineError
 
 ENTRY_POINT_GROUP: Final = "countline.commands"
+
+Command = TyperCommand | TyperGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class MissingExtraError(CountlineError):
         )
 
 
-def load(command: LazyCommand) -> click.Command:
+def load(command: LazyCommand) -> Command:
     """Import what stands behind a command.
 
     Raises:
@@ -63,13 +66,13 @@ def load(command: LazyCommand) -> click.Command:
     return _as_click(target, command)
 
 
-def _as_click(target: typer.Typer | Callable[..., Any], command: LazyCommand) -> click.Command:
+def _as_click(target: typer.Typer | Callable[..., Any], command: LazyCommand) -> Command:
     if isinstance(target, typer.Typer):
-        loaded = typer.main.get_command(target)
+        loaded = cast("Command", typer.main.get_command(target))
     else:
         app = typer.Typer(add_completion=False)
         app.command(name=command.name)(target)
-        loaded = typer.main.get_command(app)
+        loaded = cast("Command", typer.main.get_command(app))
     loaded.name = command.name
     return loaded
 
@@ -83,23 +86,26 @@ def discover() -> dict[str, LazyCommand]:
 
 
 class LazyGroup(TyperGroup):
-    """A group whose commands are found by entry points and imported on use."""
+    """A group whose commands are found by entry points and imported on use.
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    The context is `Any` since typer carries a click of its own and exports no name for that class.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
         """Names in alphabetical order, as `--help` shows them."""
         return sorted({*super().list_commands(ctx), *discover()})
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Command | None:
         """The command, imported; only its outline while help for the whole group is written."""
         command = discover().get(cmd_name)
         if command is None:
-            return super().get_command(ctx, cmd_name)
+            return cast("Command | None", super().get_command(ctx, cmd_name))
         if _lists_commands(ctx):
-            return click.Command(command.name, help=command.help)
+            return TyperCommand(command.name, help=command.help)
         return load(command)
 
 
-def _lists_commands(ctx: click.Context) -> bool:
+def _lists_commands(ctx: Any) -> bool:
     """Whether the list of commands is being written (help or completion of a name), so that no room need be imported."""
     return ctx.resilient_parsing or not ctx._protected_args  # noqa: SLF001  (click offers no public way to ask)
 

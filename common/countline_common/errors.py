@@ -12,7 +12,8 @@
     ├── DeadlineExceededError   it did not answer in time                  DEADLINE_EXCEEDED    504
     └── InternalError           a fault of ours                            INTERNAL             500
 
-The mapping to gRPC status is in `countline_common.grpc_errors`, to HTTP in `countline_common.http_errors`, and nowhere else.
+The mapping to gRPC status is in `countline_common.grpc_errors`, to HTTP in `countline_common.http_errors`, and
+nowhere else.
 """
 
 from dataclasses import dataclass

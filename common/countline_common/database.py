@@ -1,0 +1,87 @@
+"""PostgreSQL: one way to make an engine, and migrations that several processes may start at once.
+
+Needs SQLAlchemy and Alembic, which come with the extras `control` and `analytics`.
+"""
+
+import asyncio
+import zlib
+from importlib.resources import as_file, files
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine as create_sync_engine
+from sqlalchemy import text
+from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from countline_common.errors import UnavailableError
+
+POOL_SIZE: Final = 5
+POOL_OVERFLOW: Final = 10
+POOL_TIMEOUT_S: Final = 10
+CONNECT_TIMEOUT_S: Final = 5
+STATEMENT_TIMEOUT_MS: Final = 30_000
+
+
+def url(dsn: str) -> URL:
+    """A `postgresql://` address as SQLAlchemy wants it, with psycopg 3 as the driver."""
+    return make_url(dsn).set(drivername="postgresql+psycopg")
+
+
+def create_engine(dsn: str, *, pool_size: int = POOL_SIZE) -> AsyncEngine:
+    """An engine with a bounded pool, checked connections and a limit on how long one statement may take."""
+    return create_async_engine(
+        url(dsn),
+        pool_size=pool_size,
+        max_overflow=POOL_OVERFLOW,
+        pool_timeout=POOL_TIMEOUT_S,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
+        },
+    )
+
+
+async def migrate(dsn: str, package: str, schema: str) -> None:
+    """Bring a schema to the newest revision of the Alembic history in `<package>/migrations`.
+
+    Raises:
+        UnavailableError: the database does not answer.
+    """
+    await asyncio.to_thread(_migrate, dsn, package, schema)
+
+
+def _migrate(dsn: str, package: str, schema: str) -> None:
+    engine = create_sync_engine(url(dsn), connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
+    try:
+        with engine.connect() as connection:
+            _upgrade(connection, package, schema)
+    except SQLAlchemyError as error:
+        raise UnavailableError(
+            f"the database of {schema} could not be brought up to date: {error.__class__.__name__}: {error}",
+            cure="see that PostgreSQL runs and that its user may create schemas",
+        ) from error
+    finally:
+        engine.dispose()
+
+
+def _upgrade(connection: Connection, package: str, schema: str) -> None:
+    # One at a time: two processes that start together would otherwise both create the first table.
+    key = zlib.crc32(f"countline migrate {schema}".encode())
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
+    try:
+        connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
+        connection.commit()
+        with as_file(files(package) / "migrations") as scripts:
+            config = Config()
+            config.set_main_option("script_location", str(scripts))
+            config.attributes.update(connection=connection, schema=schema)
+            command.upgrade(config, "head")
+        connection.commit()
+    finally:
+        connection.rollback()
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+        connection.commit()

@@ -1,0 +1,83 @@
+"""Health and metrics of a process over HTTP: `/healthz`, `/readyz`, `/metrics`.
+
+`/healthz` answers as long as the event loop turns. `/readyz` runs the process's own checks, each within a second, and
+names those that
+fail. `/metrics` is what Prometheus reads.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Final, Self
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+
+from countline_common.logs import redact
+from countline_common.settings import host_port
+
+CHECK_TIMEOUT_S: Final = 1.0
+
+Check = Callable[[], Awaitable[None]]
+"""Returns when all is well and raises, with a reason, when it is not."""
+
+
+class HealthServer:
+    """An HTTP server for probes and Prometheus, as an async context manager.
+
+    Args:
+        address: `host:port` to listen on; port 0 picks a free one, see `port`.
+        checks: by name, what has to be well for the process to be ready.
+        registry: the metrics to show.
+    """
+
+    def __init__(
+        self, address: str, checks: Mapping[str, Check] | None = None, registry: CollectorRegistry = REGISTRY
+    ) -> None:
+        self._host, self._port = host_port(address)
+        self._checks = dict(checks or {})
+        self._registry = registry
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port).start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, once started."""
+        if self._runner is None or not self._runner.addresses:
+            return self._port
+        return int(self._runner.addresses[0][1])
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.json_response({"alive": True})
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        results = await asyncio.gather(*(self._run(check) for check in self._checks.values()))
+        problems = {name: problem for name, problem in zip(self._checks, results, strict=True) if problem}
+        return web.json_response({"ready": not problems, "problems": problems}, status=503 if problems else 200)
+
+    async def _run(self, check: Check) -> str | None:
+        try:
+            await asyncio.wait_for(check(), CHECK_TIMEOUT_S)
+        except TimeoutError:
+            return f"no answer within {CHECK_TIMEOUT_S:g} s"
+        except Exception as error:  # noqa: BLE001  (whatever a check raises is the reason why it is not ready)
+            return redact(str(error)) or type(error).__name__
+        return None
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
