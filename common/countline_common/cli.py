@@ -1,10 +1,8 @@
 """The root of the `countline` command.
 
 Sub-commands come from the rooms through the entry-point group `countline.commands`; each room names its commands in a
-module that
-imports nothing heavy, and the code behind a command is imported when the command is called. So `countline --help` is
-quick, and a
-room whose dependencies are not installed is listed all the same and says what to install.
+module that imports nothing heavy, and the code behind a command is imported when the command is called. So `countline
+--help` is quick, and a room whose dependencies are not installed is listed all the same and says what to install.
 """
 
 import importlib
@@ -106,7 +104,7 @@ class LazyGroup(TyperGroup):
 
 
 def _lists_commands(ctx: Any) -> bool:
-    """Whether the list of commands is being written (help or completion of a name), so that no room need be imported."""
+    """Whether the list of commands is being written (for help or completion), so that no room need be imported."""
     return ctx.resilient_parsing or not ctx._protected_args  # noqa: SLF001  (click offers no public way to ask)
 
 

@@ -1,8 +1,7 @@
 """Health and metrics of a process over HTTP: `/healthz`, `/readyz`, `/metrics`.
 
 `/healthz` answers as long as the event loop turns. `/readyz` runs the process's own checks, each within a second, and
-names those that
-fail. `/metrics` is what Prometheus reads.
+names those that fail. `/metrics` is what Prometheus reads.
 """
 
 import asyncio

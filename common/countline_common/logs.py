@@ -1,8 +1,7 @@
 """Logs: structured, to standard error, JSON where no person reads along, and never with a password in them.
 
 Camera addresses carry credentials, and they reach logs through exception texts of libraries; so every string of every
-event passes
-`redact`, in this one place.
+event passes `redact`, in this one place.
 """
 
 import logging
@@ -18,7 +17,7 @@ FORMAT_VARIABLE: Final = "COUNTLINE_LOG_FORMAT"
 LEVEL_VARIABLE: Final = "COUNTLINE_LOG_LEVEL"
 MASK: Final = "***"
 
-# Greedy up to the last @ before the path, since passwords of cameras hold @ and : unescaped more often than one would think.
+# Greedy up to the last @ before the path: passwords of cameras often hold an @ or a : that nobody escaped.
 _USER_INFO: Final = re.compile(
     r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?P<user>[^\s/:@\"']*):(?P<password>[^\s/\"']*)@"
 )

@@ -1,5 +1,4 @@
-"""Settings, read once at the edge of a process into a frozen object, and the folder in which one machine keeps its
-state.
+"""Settings, read once at the edge of a process into a frozen object, and the folder of one machine's state.
 
 Every setting is an environment variable that begins with `COUNTLINE_`; a process subclasses `ProcessSettings` with
 the ones it needs.

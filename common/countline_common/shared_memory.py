@@ -18,8 +18,7 @@ from typing import Final, Self
 
 from countline_common.errors import AlreadyExistsError, ResourceExhaustedError
 
-SHARED_MEMORY_DIRECTORY: Final = Path("/dev/shm")  # noqa: S108  (where Linux keeps POSIX shared memory, not a
-temporary folder)
+SHARED_MEMORY_DIRECTORY: Final = Path("/dev/shm")  # noqa: S108  (where Linux keeps POSIX shared memory)
 
 
 class SharedSegment:

@@ -1,9 +1,8 @@
 """Event time at the border: float seconds inside, `google.protobuf.Timestamp` and RFC 3339 outside.
 
 Inside the product a capture time is a float of Unix seconds. A double holds those to a quarter of a microsecond until
-the year 2100,
-and every way out rounds to whole microseconds, which is what PostgreSQL keeps: so a time survives the way to the
-database and back.
+the year 2100, and every way out rounds to whole microseconds, which is what PostgreSQL keeps: so a time survives the
+way to the database and back.
 """
 
 from datetime import UTC, datetime
