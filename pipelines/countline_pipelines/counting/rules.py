@@ -1,0 +1,38 @@
+"""The numbers that decide what is counted. They are published, and hold for every camera and scene: none is set per sequence.
+
+Lengths are in heights of the object's own box, so that a count does not depend on resolution or on how near the camera stands;
+times are in seconds of capture time, so that it does not depend on the frame rate.
+"""
+
+from typing import Final
+
+ORIGIN_CLEAR_HEIGHTS: Final = 0.15
+"""An object comes from the side on which it was seen this far from the line ..."""
+
+ORIGIN_NEAR_HEIGHTS: Final = 0.05
+"""... or on which it stayed at least this far from the line ..."""
+
+ORIGIN_STAY_S: Final = 0.5
+"""... for this long."""
+
+DESTINATION_CLEAR_HEIGHTS: Final = 0.22
+"""An object has passed the line when it is seen this far beyond it; where it goes to is known by distance alone."""
+
+EXCURSION_S: Final = 0.5
+"""Going over the line and back within this time counts nothing; a pass is decided this long after the line was crossed."""
+
+EXCURSION_SAMPLES: Final = 2
+"""Nor does an excursion that was observed fewer times than this: one bad box is no visit."""
+
+DECIDE_LATEST_S: Final = 2.5
+"""A pass whose object vanished before it could be confirmed is decided after this time, unless the object came back."""
+
+OBJECT_UNSEEN_S: Final = 3.0
+"""An id that was unseen for longer than this, in time of running frames, is a new object."""
+
+STALL_S: Final = 1.0
+"""A gap between frames counts as running time up to this, or up to two frame periods: a stall of the stream ends nothing."""
+
+CLOCK_RESET_S: Final = 3.0
+"""A frame older than its predecessor is dropped; when it is older by more than this, the camera's clock was set back and
+every object ends."""

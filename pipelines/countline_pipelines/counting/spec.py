@@ -1,0 +1,101 @@
+"""What is counted on one camera: lines, zones and the anchor, checked when they are made.
+
+Coordinates are normalised to the picture: 0..1, origin at the top left.
+"""
+
+from dataclasses import dataclass
+
+from countline_pipelines.counting.geometry import Points, polygon_crosses_itself
+
+DEFAULT_ANCHOR = (0.5, 1.0)
+"""Bottom-centre: where an object stands."""
+
+
+class GeometryError(ValueError):
+    """A line, zone or anchor that cannot be counted with."""
+
+    def __init__(self, field: str, problem: str, cure: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        """Path of the field, e.g. `lines[gate].points`."""
+        self.problem = problem
+        self.cure = cure
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A count line of two points or more.
+
+    *In* is a crossing to the right-hand side of someone who stands at the first point and looks to the next, on the screen.
+    """
+
+    id: str
+    points: Points
+    version: int = 1
+    """Grows with each edit; a series of counts belongs to one version."""
+    classes: frozenset[int] | None = None
+    """Classes that count; None for all."""
+
+    def __post_init__(self) -> None:
+        field = f"lines[{self.id}].points"
+        _check_points(field, self.points, at_least=2)
+        if len(set(self.points)) < 2:
+            raise GeometryError(field, "both ends are the same point", "give two points that lie apart")
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A polygon, convex or concave; the last point is joined to the first."""
+
+    id: str
+    polygon: Points
+    version: int = 1
+    classes: frozenset[int] | None = None
+
+    def __post_init__(self) -> None:
+        field = f"zones[{self.id}].polygon"
+        _check_points(field, self.polygon, at_least=3)
+        if polygon_crosses_itself(self.polygon):
+            raise GeometryError(
+                field, "the outline crosses or touches itself", "list the corners in the order of the outline"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class CountingSpec:
+    """Everything that one camera counts."""
+
+    lines: tuple[Line, ...] = ()
+    zones: tuple[Zone, ...] = ()
+    anchor: tuple[float, float] = DEFAULT_ANCHOR
+    """The point of a box that is tested, as fractions of its width and height from its top left."""
+    min_score: float = 0.0
+    """Detections below this score are not seen at all."""
+
+    def __post_init__(self) -> None:
+        _check_ids("lines", [line.id for line in self.lines])
+        _check_ids("zones", [zone.id for zone in self.zones])
+        if not all(0.0 <= fraction <= 1.0 for fraction in self.anchor):
+            raise GeometryError("anchor", f"{self.anchor} is not inside the box", "give two fractions from 0 to 1")
+        if not 0.0 <= self.min_score <= 1.0:
+            raise GeometryError("min_score", f"{self.min_score} is not a score", "give a number from 0 to 1")
+
+
+def _check_points(field: str, points: Points, at_least: int) -> None:
+    if len(points) < at_least:
+        raise GeometryError(field, f"{len(points)} points, at least {at_least} are needed", "add the missing points")
+    for x, y in points:
+        if not (0.0 <= x <= 1.0 and 0.0 <= y <= 1.0):  # also refuses NaN
+            raise GeometryError(
+                field,
+                f"({x:g}, {y:g}) lies outside the picture, whose coordinates go from 0 to 1",
+                "divide pixels by the picture's width and height",
+            )
+
+
+def _check_ids(field: str, ids: list[str]) -> None:
+    for name in ids:
+        if not name:
+            raise GeometryError(field, "an id is empty", "name it")
+        if ids.count(name) > 1:
+            raise GeometryError(f"{field}[{name}]", "the id is given twice", "give each one an id of its own")
