@@ -1,0 +1,62 @@
+"""The contracts hold what gateway and interceptor derive from them."""
+
+import re
+
+import pytest
+from google.api import annotations_pb2
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
+
+from countline.v1 import auth_pb2, cameras_pb2, counts_pb2, options_pb2, workers_pb2
+
+MODULES = [auth_pb2, cameras_pb2, counts_pb2, workers_pb2]
+METHODS = [
+    method
+    for module in MODULES
+    for service in module.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+]
+REST_MESSAGES = [
+    message
+    for module in (auth_pb2, cameras_pb2, counts_pb2)
+    for message in module.DESCRIPTOR.message_types_by_name.values()
+]
+WIDE = {
+    FieldDescriptor.TYPE_INT64,
+    FieldDescriptor.TYPE_UINT64,
+    FieldDescriptor.TYPE_SINT64,
+    FieldDescriptor.TYPE_FIXED64,
+    FieldDescriptor.TYPE_SFIXED64,
+}
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.full_name)
+def test_every_method_names_a_permission_or_is_public_on_purpose(method: MethodDescriptor) -> None:
+    options = method.GetOptions().Extensions
+    permission, public = options[options_pb2.permission], options[options_pb2.public]
+    assert bool(permission) != public
+    if permission:
+        assert re.fullmatch(r"[a-z]+\.[a-z]+", permission)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.full_name)
+def test_every_unary_method_has_a_route_below_the_versioned_path(method: MethodDescriptor) -> None:
+    if method.client_streaming or method.server_streaming:
+        return
+    rule = method.GetOptions().Extensions[annotations_pb2.http]
+    path = getattr(rule, rule.WhichOneof("pattern"))
+    assert path.startswith("/api/v1/")
+
+
+def test_no_two_methods_share_a_route() -> None:
+    routes = []
+    for method in METHODS:
+        rule = method.GetOptions().Extensions[annotations_pb2.http]
+        if verb := rule.WhichOneof("pattern"):
+            routes.append((verb, re.sub(r"\{[^}]+\}", "{}", getattr(rule, verb))))
+    assert len(routes) == len(set(routes))
+
+
+def test_numbers_of_rest_are_numbers_in_json() -> None:
+    # Proto JSON writes 64-bit integers as strings, which charts then add up as text.
+    wide = [field.full_name for message in REST_MESSAGES for field in message.fields if field.type in WIDE]
+    assert wide == []
