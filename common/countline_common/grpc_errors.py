@@ -1,0 +1,135 @@
+"""Errors across gRPC: a `CountlineError` becomes a status with details, and on the other side an error again.
+
+The status carries a `google.rpc.ErrorInfo` (reason, domain, the cure), a `BadRequest` with each field that was wrong,
+and a `RequestInfo` with the number under which the server logged the call.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import grpc
+from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError, Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from countline_common import errors
+from countline_common.errors import CountlineError, FieldProblem, InternalError
+
+DOMAIN: Final = "countline"
+CURE_KEY: Final = "cure"
+
+_BY_CODE: Final[dict[str, type[CountlineError]]] = {
+    kind.code: kind
+    for kind in (
+        errors.InvalidInputError,
+        errors.UnauthenticatedError,
+        errors.PermissionDeniedError,
+        errors.NotFoundError,
+        errors.AlreadyExistsError,
+        errors.ConflictError,
+        errors.ResourceExhaustedError,
+        errors.UnavailableError,
+        errors.DeadlineExceededError,
+        errors.InternalError,
+    )
+}
+
+
+_Detail = TypeVar("_Detail", bound=Message)
+
+
+def to_status(error: CountlineError, request_id: str = "") -> status_pb2.Status:
+    """The error as a `google.rpc.Status`, details included."""
+    details: list[Message] = [
+        error_details_pb2.ErrorInfo(
+            reason=_reason(error), domain=DOMAIN, metadata={CURE_KEY: error.cure} if error.cure else {}
+        )
+    ]
+    if error.fields:
+        details.append(error_details_pb2.BadRequest(field_violations=[_violation(field) for field in error.fields]))
+    if request_id:
+        details.append(error_details_pb2.RequestInfo(request_id=request_id))
+    return status_pb2.Status(
+        code=code_pb2.Code.Value(error.code), message=error.message, details=[_pack(detail) for detail in details]
+    )
+
+
+def _reason(error: CountlineError) -> str:
+    """`NotFoundError` becomes `NOT_FOUND`: the words of ErrorInfo are upper-case and have no ending."""
+    name = type(error).__name__.removesuffix("Error")
+    return "".join(f"_{letter}" if letter.isupper() and i else letter for i, letter in enumerate(name)).upper()
+
+
+def _violation(problem: FieldProblem) -> error_details_pb2.BadRequest.FieldViolation:
+    return error_details_pb2.BadRequest.FieldViolation(field=problem.field, description=problem.message)
+
+
+def _pack(detail: Message) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    return packed
+
+
+def from_rpc_error(error: grpc.RpcError) -> CountlineError:
+    """The error that a failed call stands for, as the server raised it if it is ours.
+
+    A server that cannot be reached gives an `UnavailableError`, an elapsed deadline a `DeadlineExceededError`.
+    """
+    status = _details_of(error)
+    code = _code_of(error)
+    kind = _BY_CODE.get(code, InternalError)
+    info = _first(status, error_details_pb2.ErrorInfo)
+    bad = _first(status, error_details_pb2.BadRequest)
+    cure = info.metadata.get(CURE_KEY, "") if info is not None else ""
+    violations = bad.field_violations if bad is not None else ()
+    fields = tuple(FieldProblem(violation.field, violation.description) for violation in violations)
+    return kind(_message_of(error, code), cure=cure or _default_cure(code, ours=info is not None), fields=fields)
+
+
+def request_id_of(error: grpc.RpcError) -> str:
+    """The number under which the server logged the call; empty where it gave none."""
+    info = _first(_details_of(error), error_details_pb2.RequestInfo)
+    return info.request_id if info is not None else ""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Calls made inside raise `CountlineError` instead of gRPC's own errors."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise from_rpc_error(error) from error
+
+
+def _code_of(error: Any) -> str:
+    code = error.code()
+    return code.name if isinstance(code, grpc.StatusCode) else "INTERNAL"
+
+
+def _message_of(error: Any, code: str) -> str:
+    return str(error.details() or code.lower().replace("_", " "))
+
+
+def _default_cure(code: str, *, ours: bool) -> str:
+    if code == "UNAVAILABLE" and not ours:
+        return "see that the server runs and that its address is right: countline status"
+    return ""
+
+
+def _details_of(error: Any) -> status_pb2.Status | None:
+    try:
+        status: status_pb2.Status | None = rpc_status.from_call(error)
+    except (ValueError, AttributeError, DecodeError):  # details of something that is not ours, or none at all
+        return None
+    return status
+
+
+def _first(status: status_pb2.Status | None, kind: type[_Detail]) -> _Detail | None:
+    for packed in status.details if status is not None else ():
+        if packed.Is(kind.DESCRIPTOR):
+            detail = kind()
+            packed.Unpack(detail)
+            return detail
+    return None
