@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-# Tests are imported by path (import-mode=importlib): their shared helpers need the root on the path, however they are run.
+# Tests are imported by path (import-mode=importlib); what they share is found by the root on the path.
 if str(REPOSITORY) not in sys.path:
     sys.path.append(str(REPOSITORY))
 
