@@ -45,6 +45,11 @@ class WorkerServiceStub:
                 request_serializer=countline_dot_v1_dot_workers__pb2.ListWorkersRequest.SerializeToString,
                 response_deserializer=countline_dot_v1_dot_workers__pb2.ListWorkersResponse.FromString,
                 _registered_method=True)
+        self.ListCameraStatuses = channel.unary_unary(
+                '/countline.v1.WorkerService/ListCameraStatuses',
+                request_serializer=countline_dot_v1_dot_workers__pb2.ListCameraStatusesRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_workers__pb2.ListCameraStatusesResponse.FromString,
+                _registered_method=True)
 
 
 class WorkerServiceServicer:
@@ -66,6 +71,13 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCameraStatuses(self, request, context):
+        """Where the processing of cameras stands, for the service that shows cameras. Over REST it is part of each camera.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +90,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.ListWorkers,
                     request_deserializer=countline_dot_v1_dot_workers__pb2.ListWorkersRequest.FromString,
                     response_serializer=countline_dot_v1_dot_workers__pb2.ListWorkersResponse.SerializeToString,
+            ),
+            'ListCameraStatuses': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCameraStatuses,
+                    request_deserializer=countline_dot_v1_dot_workers__pb2.ListCameraStatusesRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_workers__pb2.ListCameraStatusesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +152,33 @@ class WorkerService:
             '/countline.v1.WorkerService/ListWorkers',
             countline_dot_v1_dot_workers__pb2.ListWorkersRequest.SerializeToString,
             countline_dot_v1_dot_workers__pb2.ListWorkersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCameraStatuses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.WorkerService/ListCameraStatuses',
+            countline_dot_v1_dot_workers__pb2.ListCameraStatusesRequest.SerializeToString,
+            countline_dot_v1_dot_workers__pb2.ListCameraStatusesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,8 @@ class WorkerServiceStub:
     changes. A worker that loses the stream goes on counting and connects again.
     """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_workers_pb2.ListWorkersRequest, _workers_pb2.ListWorkersResponse]
+    ListCameraStatuses: _grpc.UnaryUnaryMultiCallable[_workers_pb2.ListCameraStatusesRequest, _workers_pb2.ListCameraStatusesResponse]
+    """Where the processing of cameras stands, for the service that shows cameras. Over REST it is part of each camera."""
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
@@ -51,6 +53,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     changes. A worker that loses the stream goes on counting and connects again.
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_workers_pb2.ListWorkersRequest, _workers_pb2.ListWorkersResponse]  # type: ignore[assignment]
+    ListCameraStatuses: _aio.UnaryUnaryMultiCallable[_workers_pb2.ListCameraStatusesRequest, _workers_pb2.ListCameraStatusesResponse]  # type: ignore[assignment]
+    """Where the processing of cameras stands, for the service that shows cameras. Over REST it is part of each camera."""
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     """The processes of the data plane and which cameras they hold."""
@@ -72,5 +76,13 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _workers_pb2.ListWorkersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workers_pb2.ListWorkersResponse, _abc.Awaitable[_workers_pb2.ListWorkersResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListCameraStatuses(
+        self,
+        request: _workers_pb2.ListCameraStatusesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workers_pb2.ListCameraStatusesResponse, _abc.Awaitable[_workers_pb2.ListCameraStatusesResponse]]:
+        """Where the processing of cameras stands, for the service that shows cameras. Over REST it is part of each camera."""
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
