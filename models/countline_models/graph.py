@@ -1,0 +1,168 @@
+"""Writing ONNX nodes by hand without losing one's way: names are made, constants shared, differences of opsets hidden.
+
+Everything that the surgery adds goes through `GraphBuilder`; it carries a prefix, so that added nodes are told from
+those of the network. Operators are used in forms that opset 11 to 21 have in common, or in that of the model's opset.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+PREFIX: Final = "countline"
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Version of the standard operators that a model uses; 0 when it uses none."""
+    return max((int(entry.version) for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=0)
+
+
+def shape_of(value: onnx.ValueInfoProto) -> list[int | None]:
+    """The shape of a graph's input or output; None where a size is open."""
+    dims = value.type.tensor_type.shape.dim
+    return [int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims]
+
+
+def real_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """The graph's inputs without those that are constants (old exporters list both)."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in constants]
+
+
+class GraphBuilder:
+    """Adds nodes to a model; every method takes names of tensors and returns the name of the new one.
+
+    Args:
+        model: changed in place by `append` and `prepend`.
+        label: distinguishes the names of one builder's nodes from another's.
+    """
+
+    def __init__(self, model: onnx.ModelProto, label: str) -> None:
+        self.model = model
+        self.opset = opset_of(model)
+        self._label = label
+        self._nodes: list[onnx.NodeProto] = []
+        self._count = 0
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+
+    def name(self, hint: str) -> str:
+        """A name that nothing else has."""
+        self._count += 1
+        return f"{PREFIX}.{self._label}.{hint}_{self._count}"
+
+    def op(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
+        """Add a node with one output."""
+        return self.ops(kind, *inputs, outputs=[output or self.name(kind.lower())], **attributes)[0]
+
+    def ops(self, kind: str, *inputs: str, outputs: Sequence[str], **attributes: Any) -> Sequence[str]:
+        """Add a node with several outputs."""
+        self._nodes.append(
+            helper.make_node(kind, inputs, outputs, name=self.name(f"node_{kind.lower()}"), **attributes)
+        )
+        return outputs
+
+    def constant(self, array: NDArray[Any]) -> str:
+        """A constant; equal ones are stored once."""
+        array = np.ascontiguousarray(array)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            name = self.name("constant")
+            self.model.graph.initializer.append(numpy_helper.from_array(array, name))
+            self._constants[key] = name
+        return self._constants[key]
+
+    def ints(self, *values: int) -> str:
+        """A constant vector of int64."""
+        return self.constant(np.array(values, np.int64))
+
+    def float(self, value: float) -> str:
+        """A constant scalar of float32."""
+        return self.constant(np.array(value, np.float32))
+
+    def cast(self, tensor: str, to: int) -> str:
+        """Convert to an element type of `TensorProto`."""
+        return self.op("Cast", tensor, to=to)
+
+    def transpose(self, tensor: str, *axes: int) -> str:
+        """Reorder the axes."""
+        return self.op("Transpose", tensor, perm=list(axes))
+
+    def slice(self, tensor: str, start: int, stop: int, axis: int) -> str:
+        """Cut a range out of one axis."""
+        return self.op("Slice", tensor, self.ints(start), self.ints(stop), self.ints(axis))
+
+    def reshape(self, tensor: str, *shape: int) -> str:
+        """Reshape; 0 keeps a size, -1 takes the rest."""
+        return self.op("Reshape", tensor, self.ints(*shape))
+
+    def size(self, tensor: str, axis: int) -> str:
+        """The size of one axis, as an int64 vector of one element."""
+        return self.op("Gather", self.op("Shape", tensor), self.ints(axis), axis=0)
+
+    def reduce_sum(self, tensor: str, axis: int) -> str:
+        """Sum over one axis, which is kept with size 1."""
+        if self.opset >= 13:
+            return self.op("ReduceSum", tensor, self.ints(axis), keepdims=1)
+        return self.op("ReduceSum", tensor, axes=[axis], keepdims=1)
+
+    def append(self) -> None:
+        """Put the new nodes behind the network's."""
+        self.model.graph.node.extend(self._nodes)
+        self._nodes.clear()
+
+    def prepend(self) -> None:
+        """Put the new nodes before the network's."""
+        network = list(self.model.graph.node)
+        del self.model.graph.node[:]
+        self.model.graph.node.extend([*self._nodes, *network])
+        self._nodes.clear()
+
+
+def make_batch_dynamic(model: onnx.ModelProto) -> None:
+    """Let a network that was exported for one batch size take any; changes the model in place.
+
+    Besides the sizes written on inputs and outputs, exporters freeze the batch size into the constant shapes of Reshape
+    nodes, ([1, 85, -1] becomes [0, 85, -1]: 0 copies the size of the input). That a shape beginning with the batch size
+    means the batch is a guess, which holds for detectors and is verified afterwards by running the model.
+    """
+    inputs = real_inputs(model)
+    batch = shape_of(inputs[0])[0] if inputs else None
+    for value in [*inputs, *model.graph.output]:
+        if value.type.tensor_type.shape.dim:
+            value.type.tensor_type.shape.dim[0].Clear()
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    del model.graph.value_info[:]
+    if batch is not None:
+        _free_reshapes(model, batch)
+
+
+def _free_reshapes(model: onnx.ModelProto, batch: int) -> None:
+    shapes = constants_of(model)
+    freed: dict[str, str] = {}
+    for node in model.graph.node:
+        if node.op_type != "Reshape" or node.input[1] not in shapes:
+            continue
+        shape = shapes[node.input[1]]
+        if len(shape) < 2 or shape[0] != batch:
+            continue
+        if node.input[1] not in freed:  # a copy: other nodes may use the same constant for something else
+            freed[node.input[1]] = f"{PREFIX}.shape.{len(freed)}"
+            array = np.array([0, *shape[1:]], np.int64)
+            model.graph.initializer.append(numpy_helper.from_array(array, freed[node.input[1]]))
+        node.input[1] = freed[node.input[1]]
+
+
+def constants_of(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
+    """The small constants of a model (at most 8 elements: shapes, axes, scales) by name."""
+    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer if _is_small(tensor)}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value" and _is_small(node.attribute[0].t):
+            found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    return found
+
+
+def _is_small(tensor: TensorProto) -> bool:
+    return int(np.prod(tensor.dims)) <= 8

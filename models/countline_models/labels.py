@@ -1,0 +1,53 @@
+"""Class names: read from a file, or those of COCO for models that were trained on it."""
+
+from pathlib import Path
+from typing import Final
+
+from countline_common.errors import InvalidInputError, NotFoundError
+
+# fmt: off
+COCO_LABELS: Final[tuple[str, ...]] = (
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
+    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant",
+    "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard",
+    "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket", "bottle",
+    "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich", "orange", "broccoli",
+    "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch", "potted plant", "bed", "dining table", "toilet",
+    "tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink",
+    "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
+)
+# fmt: on
+"""The 80 classes of COCO in the order of detectors trained on it."""
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Read class names, one a line.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: it names nothing, or a name twice.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"there is no file {path}", cure="give --labels a file with one class name a line")
+    labels = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    if not labels:
+        raise InvalidInputError(f"{path} names no class", cure="write one class name a line")
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise InvalidInputError(f"{path} names {twice[0]!r} twice", cure="give every class a name of its own")
+    return labels
+
+
+def labels_for(classes: int, given: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Class names for a model with that many classes: those given, else COCO's for 80, else none that anybody knows.
+
+    Raises:
+        InvalidInputError: the number of names given is not the number of classes.
+    """
+    if given is None:
+        return COCO_LABELS if classes == len(COCO_LABELS) else tuple(f"class_{index}" for index in range(classes))
+    if len(given) != classes:
+        raise InvalidInputError(
+            f"{len(given)} labels are given and the model has {classes} classes",
+            cure="give a label for every class, in the model's order",
+        )
+    return given
