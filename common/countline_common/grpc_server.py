@@ -59,6 +59,8 @@ CALLS: Final = Histogram("countline_grpc_server_seconds", "Time that calls took"
 OPEN_CALLS: Final = Gauge("countline_grpc_server_open_calls", "Calls and streams under way", ["method"])
 REFUSED: Final = Counter("countline_grpc_server_refused_total", "Calls without the right to make them", ["method"])
 
+Context = grpc.aio.ServicerContext[Any, Any]
+"""What gRPC hands to each method beside the request."""
 Translate = Callable[[Exception], CountlineError | None]
 """What an exception of a library stands for; None where it is a fault of ours."""
 Check = Callable[[], Awaitable[None]]
