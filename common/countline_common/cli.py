@@ -89,6 +89,17 @@ class LazyGroup(TyperGroup):
     The context is `Any` since typer carries a click of its own and exports no name for that class.
     """
 
+    _lists = False
+    """Whether help for the whole group is being written, for which no room need be imported."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help of the group."""
+        self._lists = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self._lists = False
+
     def list_commands(self, ctx: Any) -> list[str]:
         """Names in alphabetical order, as `--help` shows them."""
         return sorted({*super().list_commands(ctx), *discover()})
@@ -98,14 +109,9 @@ class LazyGroup(TyperGroup):
         command = discover().get(cmd_name)
         if command is None:
             return cast("Command | None", super().get_command(ctx, cmd_name))
-        if _lists_commands(ctx):
+        if self._lists or ctx.resilient_parsing:
             return TyperCommand(command.name, help=command.help)
         return load(command)
-
-
-def _lists_commands(ctx: Any) -> bool:
-    """Whether the list of commands is being written (for help or completion), so that no room need be imported."""
-    return ctx.resilient_parsing or not ctx._protected_args  # noqa: SLF001  (click offers no public way to ask)
 
 
 app = typer.Typer(
