@@ -1,0 +1,255 @@
+"""From the bytes of a message to rows: what a record must be like to be written.
+
+Pure. Times are whole microseconds since the Unix epoch, as PostgreSQL keeps them. What cannot be written is refused
+here with a reason, so that a record which one worker got wrong never holds up the others.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from countline.v1 import events_pb2
+from countline_common.errors import InvalidInputError
+
+MAX_NAME_LENGTH: Final = 200
+MIN_SECONDS: Final = -62_135_596_800
+"""0001-01-01, the first moment that protobuf and PostgreSQL both have."""
+MAX_SECONDS: Final = 253_370_764_800
+"""9999-01-01, which leaves room to reckon."""
+MAX_SPAN_US: Final = 31 * 86_400_000_000
+INT32: Final = 2**31
+GAP_AT_LEAST_US: Final = 1_000_000
+GAP_PERIODS: Final = 2
+"""A gap counts as processed up to max(2 periods, 1 s)."""
+
+_DIRECTIONS: Final = {events_pb2.DIRECTION_IN: "in", events_pb2.DIRECTION_OUT: "out"}
+
+
+class MalformedRecordError(InvalidInputError):
+    """A message that is no record that could be written."""
+
+
+class CrossingRow(NamedTuple):
+    """A crossing, as yet without what writing adds (fenced, sequence, time of change)."""
+
+    event_id: bytes
+    """16 bytes."""
+    t_us: int
+    decided_at_us: int
+    line_id: str
+    line_version: int
+    direction: str
+    class_name: str
+    score: float
+    track: int
+    sequence: int
+    frame: int
+    stitched: bool
+
+
+class VisitRow(NamedTuple):
+    """A visit; its event time is the end of the stay."""
+
+    event_id: bytes
+    t_us: int
+    entered_at_us: int
+    dwell_s: float
+    decided_at_us: int
+    zone_id: str
+    zone_version: int
+    class_name: str
+    track: int
+    sequence: int
+
+
+class OccupancyRow(NamedTuple):
+    """How many a zone held."""
+
+    zone_id: str
+    t_us: int
+    zone_version: int
+    objects: int
+
+
+class Span(NamedTuple):
+    """A span of coverage; the gap after `end_us` counts as processed up to `covered_until_us`."""
+
+    start_us: int
+    end_us: int
+    covered_until_us: int
+
+
+class Record(NamedTuple):
+    """A `CountRecord`, checked."""
+
+    site_id: str
+    camera_id: str
+    time_zone: str
+    epoch: int
+    run: str
+    hand_over_at_us: int | None
+    crossings: list[CrossingRow]
+    visits: list[VisitRow]
+    occupancy: list[OccupancyRow]
+    coverage: list[Span]
+
+
+def decode(data: bytes, subject: str) -> Record:
+    """Read a message from `countline.counts.<site>.<camera>`.
+
+    Raises:
+        MalformedRecordError: it is not a record, or holds what cannot be written; the message says which.
+    """
+    message = events_pb2.CountRecord()
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        raise MalformedRecordError(f"not a CountRecord: {error}") from error
+    _check_subject(message, subject)
+    run = _name(message.run, "run")
+    return Record(
+        site_id=message.site_id,
+        camera_id=message.camera_id,
+        time_zone=_time_zone(message.time_zone or "UTC"),
+        epoch=_within(message.epoch, 0, INT32, "epoch"),
+        run=run,
+        hand_over_at_us=_us(message.hand_over_at, "hand_over_at") if message.HasField("hand_over_at") else None,
+        crossings=[_crossing(crossing) for crossing in message.crossings],
+        visits=[_visit(visit) for visit in message.visits],
+        occupancy=[_occupancy(sample) for sample in message.occupancy],
+        coverage=[_span(span) for span in message.coverage],
+    )
+
+
+def _check_subject(message: events_pb2.CountRecord, subject: str) -> None:
+    # Permissions to publish are by subject: a record that speaks for another camera is refused.
+    site_id = _name(message.site_id, "site_id")
+    camera_id = _name(message.camera_id, "camera_id")
+    if subject.split(".")[2:] != [site_id, camera_id]:
+        raise MalformedRecordError(f"the record of site {site_id!r}, camera {camera_id!r} came on {subject!r}")
+
+
+def _crossing(crossing: events_pb2.Crossing) -> CrossingRow:
+    direction = _DIRECTIONS.get(crossing.direction)
+    if direction is None:
+        raise MalformedRecordError(f"crossing {crossing.crossing_id!r} has no direction")
+    return CrossingRow(
+        _event_id(crossing.crossing_id),
+        _us(crossing.t, "crossings.t"),
+        _us(crossing.decided_at, "crossings.decided_at"),
+        _name(crossing.line_id, "crossings.line_id"),
+        crossing.line_version,
+        direction,
+        _text(crossing.class_name, "crossings.class_name"),
+        crossing.score,
+        crossing.track,
+        crossing.sequence,
+        crossing.frame,
+        crossing.stitched,
+    )
+
+
+def _visit(visit: events_pb2.Visit) -> VisitRow:
+    return VisitRow(
+        _event_id(visit.visit_id),
+        _us(visit.left_at, "visits.left_at"),
+        _us(visit.entered_at, "visits.entered_at"),
+        visit.dwell_s,
+        _us(visit.decided_at, "visits.decided_at"),
+        _name(visit.zone_id, "visits.zone_id"),
+        visit.zone_version,
+        _text(visit.class_name, "visits.class_name"),
+        visit.track,
+        visit.sequence,
+    )
+
+
+def _occupancy(sample: events_pb2.OccupancySample) -> OccupancyRow:
+    return OccupancyRow(
+        _name(sample.zone_id, "occupancy.zone_id"), _us(sample.t, "occupancy.t"), sample.zone_version, sample.count
+    )
+
+
+def _span(span: events_pb2.CoverageSpan) -> Span:
+    start_us, end_us = _us(span.start, "coverage.start"), _us(span.end, "coverage.end")
+    if not start_us <= end_us <= start_us + MAX_SPAN_US:
+        raise MalformedRecordError("a span of coverage ends before it starts, or is longer than 31 days")
+    period_us = (end_us - start_us) / (span.frames - 1) if span.frames > 1 else 0.0
+    return Span(start_us, end_us, end_us + max(round(GAP_PERIODS * period_us), GAP_AT_LEAST_US))
+
+
+def _event_id(text: str) -> bytes:
+    try:
+        event_id = bytes.fromhex(text)
+    except ValueError:
+        event_id = b""
+    if len(event_id) != 16 or len(text) != 32:
+        raise MalformedRecordError(f"{text!r} is no event id: 32 hexadecimal digits are")
+    return event_id
+
+
+def _us(timestamp: Timestamp, field: str) -> int:
+    if not MIN_SECONDS <= timestamp.seconds <= MAX_SECONDS or not 0 <= timestamp.nanos < 1_000_000_000:
+        raise MalformedRecordError(f"{field} is no time: {timestamp.seconds} s, {timestamp.nanos} ns")
+    return timestamp.seconds * 1_000_000 + timestamp.nanos // 1000
+
+
+def _name(text: str, field: str) -> str:
+    if not text:
+        raise MalformedRecordError(f"{field} is empty")
+    return _text(text, field)
+
+
+def _text(text: str, field: str) -> str:
+    if len(text) > MAX_NAME_LENGTH or "\0" in text:
+        raise MalformedRecordError(f"{field} is longer than {MAX_NAME_LENGTH} characters, or holds a NUL")
+    return text
+
+
+def _within(value: int, low: int, high: int, field: str) -> int:
+    if not low <= value < high:
+        raise MalformedRecordError(f"{field} is {value}")
+    return value
+
+
+@lru_cache(maxsize=1024)
+def _time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise MalformedRecordError(f"time_zone {name[:MAX_NAME_LENGTH]!r} is not known") from error
+    return name
+
+
+def merge(spans: Iterable[Span]) -> list[Span]:
+    """The union of spans, in order: those that touch or overlap, their covered gaps included, become one.
+
+    Merging again, or in another order, changes nothing.
+    """
+    merged: list[Span] = []
+    for span in sorted(spans):
+        if merged and span.start_us <= merged[-1].covered_until_us:
+            last = merged[-1]
+            merged[-1] = Span(
+                last.start_us, max(last.end_us, span.end_us), max(last.covered_until_us, span.covered_until_us)
+            )
+        else:
+            merged.append(span)
+    return merged
+
+
+def cut_at_midnight(span: Span) -> list[Span]:
+    """The span in pieces that each lie within one day of UTC."""
+    day_us = 86_400_000_000
+    pieces = []
+    start_us = span.start_us
+    while start_us // day_us < (span.covered_until_us - 1) // day_us:
+        midnight_us = (start_us // day_us + 1) * day_us
+        pieces.append(Span(start_us, max(start_us, min(span.end_us, midnight_us)), midnight_us))
+        start_us = midnight_us
+    pieces.append(Span(start_us, max(start_us, span.end_us), span.covered_until_us))
+    return pieces

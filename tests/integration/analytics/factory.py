@@ -1,0 +1,49 @@
+"""Records as a worker would send them."""
+
+import hashlib
+
+from countline.v1 import events_pb2
+from countline_common.times import to_timestamp
+
+SITE = "demo"
+NOON = 1_780_000_000.0
+"""2026-05-28T20:26:40Z: far from any change of clocks."""
+
+
+def crossing(number: int, t: float, *, line: str = "gate", direction: str = "in", kind: str = "person", salt: str = ""):
+    """A crossing with an id of its own, the same for the same arguments."""
+    return events_pb2.Crossing(
+        crossing_id=hashlib.md5(f"{salt}/{number}/{line}".encode()).hexdigest(),
+        line_id=line,
+        line_version=1,
+        track=number,
+        direction=events_pb2.DIRECTION_IN if direction == "in" else events_pb2.DIRECTION_OUT,
+        class_name=kind,
+        score=0.9,
+        t=to_timestamp(t),
+        decided_at=to_timestamp(t + 0.4),
+        frame=round(t * 25) % 1_000_000,
+    )
+
+
+def record(*crossings, camera: str = "cam-1", epoch: int = 1, run: str = "run-1", sequence: int = 0, **fields):
+    """A record of one camera."""
+    message = events_pb2.CountRecord(
+        site_id=SITE, camera_id=camera, worker_id="worker-1", epoch=epoch, run=run, sequence=sequence, **fields
+    )
+    message.crossings.extend(crossings)
+    if not message.time_zone:
+        message.time_zone = "Europe/Berlin"
+    return message
+
+
+def span(start: float, end: float, fps: float = 25.0):
+    """A span of coverage."""
+    return events_pb2.CoverageSpan(
+        start=to_timestamp(start), end=to_timestamp(end), frames=round((end - start) * fps) + 1
+    )
+
+
+def subject(message) -> str:
+    """Where a record is published."""
+    return f"countline.counts.{message.site_id}.{message.camera_id}"
