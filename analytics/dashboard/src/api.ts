@@ -1,0 +1,194 @@
+/** REST as this page uses it: one envelope, one kind of error, tokens renewed before they run out. */
+
+import type { Bucket, Camera, Counts, Site, Tokens, User, VerifiedCamera } from "./contract";
+import type { SessionKeeper } from "./session";
+
+const TIMEOUT_MS = 10_000;
+/** Renewed this long before the end, so that no request goes out with a token that dies on the way. */
+const RENEW_BEFORE_MS = 60_000;
+const SESSION_ENDED = "Your session has ended. Log in again to go on.";
+
+/** What went wrong, in words for people. `status` 0 stands for: no answer. */
+export class ApiError extends Error {
+  constructor(
+    message: string,
+    readonly status: number,
+    readonly code: string,
+    readonly requestId: string | null,
+  ) {
+    super(message);
+    this.name = "ApiError";
+  }
+}
+
+interface Envelope<T> {
+  success: boolean;
+  data?: T;
+  request_id?: string;
+  errors?: { code: string; field?: string; message: string }[];
+}
+
+export class Api {
+  private renewal: Promise<void> | null = null;
+  /** The server's clock minus this browser's, by the Date of its last answer; good to a second. */
+  private clockOffsetMs = 0;
+
+  constructor(
+    private readonly sessions: SessionKeeper,
+    private readonly fetch: typeof globalThis.fetch = (input, init) => globalThis.fetch(input, init),
+  ) {}
+
+  /** Opens a session. ApiError with status 401 where name or password is wrong, 429 after too many failures. */
+  async login(username: string, password: string): Promise<void> {
+    const data = await this.send<{ tokens: Tokens; user: User }>("POST", "auth/login", { username, password });
+    this.sessions.begin(data);
+  }
+
+  /** Ends the session here at once, and at the server if it can be reached. */
+  async logout(): Promise<void> {
+    const session = this.sessions.session.value;
+    this.sessions.end(null);
+    if (!session) return;
+    try {
+      await this.send("POST", "auth/logout", { refresh_token: session.tokens.refresh_token });
+    } catch (error) {
+      console.warn("The server was not told of the logout; its session ends by itself.", error);
+    }
+  }
+
+  /** An access token that is good for at least a minute; ends the session and throws where there is none to be had. */
+  async accessToken(): Promise<string> {
+    const session = this.required();
+    if (Date.parse(session.tokens.access_expires_at) - this.now().getTime() < this.renewBeforeMs(session.tokens)) {
+      await this.renew();
+    }
+    return this.required().tokens.access_token;
+  }
+
+  /** Exchanges the refresh token; callers at the same time share one exchange, since the token is good for one. */
+  renew(): Promise<void> {
+    this.renewal ??= this.exchange().finally(() => {
+      this.renewal = null;
+    });
+    return this.renewal;
+  }
+
+  /** The moment it is at the server: browsers' clocks are wrong more often than servers'. */
+  now(): Date {
+    return new Date(Date.now() + this.clockOffsetMs);
+  }
+
+  sites(): Promise<Site[]> {
+    return this.pages<Site>("sites", "sites");
+  }
+
+  cameras(): Promise<Camera[]> {
+    return this.pages<Camera>("cameras", "cameras");
+  }
+
+  /** Counts by line; without a camera, of all of them. */
+  counts(query: { cameraId?: string; start: Date; end?: Date; bucket: Bucket }): Promise<Counts> {
+    const search = new URLSearchParams({ bucket: query.bucket, group_by: "line", start: query.start.toISOString() });
+    if (query.cameraId) search.set("camera_id", query.cameraId);
+    if (query.end) search.set("end", query.end.toISOString());
+    return this.get<Counts>(`analytics/counts?${search}`);
+  }
+
+  /** Counted against true, for every camera that has a truth. */
+  async verify(start: Date): Promise<VerifiedCamera[]> {
+    const data = await this.get<{ cameras?: VerifiedCamera[] }>(`analytics/verify?start=${start.toISOString()}`);
+    return data.cameras ?? [];
+  }
+
+  private async pages<T>(path: string, field: string): Promise<T[]> {
+    const all: T[] = [];
+    let token = "";
+    do {
+      const search = new URLSearchParams({ page_size: "1000", ...(token && { page_token: token }) });
+      const page = await this.get<Record<string, unknown>>(`${path}?${search}`);
+      all.push(...((page[field] as T[] | undefined) ?? []));
+      token = (page.next_page_token as string | undefined) ?? "";
+    } while (token);
+    return all;
+  }
+
+  private async get<T>(path: string): Promise<T> {
+    const token = await this.accessToken();
+    try {
+      return await this.send<T>("GET", path, undefined, token);
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status !== 401) throw error;
+      // The server's clock or key differs from what the token promised: renew once, then believe it.
+      await this.renew();
+      return this.send<T>("GET", path, undefined, this.required().tokens.access_token);
+    }
+  }
+
+  private async exchange(): Promise<void> {
+    try {
+      const refresh_token = this.required().tokens.refresh_token;
+      const data = await this.send<{ tokens: Tokens }>("POST", "auth/refresh", { refresh_token });
+      this.sessions.renew(data.tokens);
+    } catch (error) {
+      if (error instanceof ApiError && error.status >= 400 && error.status < 500) this.sessions.end(SESSION_ENDED);
+      throw error;
+    }
+  }
+
+  private required() {
+    const session = this.sessions.session.value;
+    if (!session) throw new ApiError(SESSION_ENDED, 401, "unauthenticated", null);
+    return session;
+  }
+
+  /** A token that lives shorter than two of our margins is renewed at half its life: else it would be renewed at every call. */
+  private renewBeforeMs(tokens: Tokens): number {
+    return Math.min(RENEW_BEFORE_MS, issuedLifeMs(tokens.access_token, tokens.access_expires_at) / 2);
+  }
+
+  private async send<T>(method: string, path: string, body?: unknown, token?: string): Promise<T> {
+    const headers: Record<string, string> = { accept: "application/json" };
+    if (token) headers.authorization = `Bearer ${token}`;
+    if (body !== undefined) headers["content-type"] = "application/json";
+    const init: RequestInit = { method, headers, cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) };
+    if (body !== undefined) init.body = JSON.stringify(body);
+    let response: Response;
+    try {
+      response = await this.fetch(`/api/v1/${path}`, init);
+    } catch {
+      throw new ApiError("The server does not answer. Is `countline up` running?", 0, "unreachable", null);
+    }
+    this.setClock(response.headers.get("date"));
+    return unwrap<T>(response);
+  }
+
+  private setClock(date: string | null): void {
+    const offsetMs = date === null ? Number.NaN : Date.parse(date) - Date.now();
+    // The header is cut to seconds and was written a moment ago: below two seconds there is nothing to correct.
+    if (!Number.isNaN(offsetMs)) this.clockOffsetMs = Math.abs(offsetMs) < 2000 ? 0 : offsetMs;
+  }
+}
+
+async function unwrap<T>(response: Response): Promise<T> {
+  let envelope: Envelope<T>;
+  try {
+    envelope = (await response.json()) as Envelope<T>;
+  } catch {
+    // A proxy or a crash answers in HTML or not at all.
+    throw new ApiError(`The server answered ${response.status} without saying why.`, response.status, "unknown", null);
+  }
+  if (response.ok && envelope.success) return (envelope.data ?? {}) as T;
+  const errors = envelope.errors ?? [];
+  const message = errors.map((error) => error.message).join("; ") || `The server answered ${response.status}.`;
+  throw new ApiError(message, response.status, errors[0]?.code ?? "unknown", envelope.request_id ?? null);
+}
+
+/** How long a signed token lives, by its own `iat`; infinite where it does not say. */
+function issuedLifeMs(token: string, expiresAt: string): number {
+  try {
+    const claims = JSON.parse(atob((token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/")));
+    return typeof claims.iat === "number" ? Date.parse(expiresAt) - claims.iat * 1000 : Number.POSITIVE_INFINITY;
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
+}

@@ -1,0 +1,186 @@
+/**
+ * What the gateway says and hears, as `proto/countline/v1` and the WebSocket define it: names in snake_case, enums as
+ * lower-case words, times as RFC 3339 text in REST. Written by hand: it is the part that this page reads, no more.
+ */
+
+export type Direction = "in" | "out";
+
+export interface Point {
+  x: number;
+  y: number;
+}
+
+/** A count line in normalised coordinates. *in* = to the right-hand side of someone who looks along it on the screen. */
+export interface Line {
+  line_id: string;
+  points: Point[];
+  version: number;
+  classes: string[];
+}
+
+export interface Zone {
+  zone_id: string;
+  polygon: Point[];
+  version: number;
+  classes: string[];
+}
+
+export interface Site {
+  site_id: string;
+  title: string;
+  /** IANA name; days of counts are those of this zone. */
+  time_zone: string;
+}
+
+export type CameraState = "waiting" | "starting" | "running" | "reconnecting" | "failed" | "finished" | "disabled";
+
+export interface CameraError {
+  code: string;
+  message: string;
+  cure: string;
+}
+
+export interface CameraStatus {
+  state?: CameraState;
+  worker_id?: string;
+  width?: number;
+  height?: number;
+  source_fps?: number;
+  processed_fps?: number;
+  /** Capture to finished count, 95th percentile, seconds. */
+  latency_s?: number;
+  frames_dropped?: number;
+  error?: CameraError | null;
+  reported_at?: string | null;
+}
+
+export interface Camera {
+  camera_id: string;
+  site_id: string;
+  title: string;
+  spec?: { lines?: Line[]; zones?: Zone[]; disabled?: boolean };
+  status?: CameraStatus | null;
+  revision: number;
+}
+
+export interface Tokens {
+  access_token: string;
+  refresh_token: string;
+  access_expires_at: string;
+  refresh_expires_at: string;
+}
+
+export interface User {
+  user_id: string;
+  username: string;
+  roles: string[];
+}
+
+export type Bucket = "1m" | "15m" | "1h" | "1d";
+
+export interface CountBucket {
+  start: string;
+  end: string;
+  camera_id: string;
+  line_id: string;
+  in: number;
+  out: number;
+  /** Share of the bucket's time up to now in which the camera was processed, 0..1. */
+  coverage: number;
+  state: "provisional" | "final" | "corrected";
+}
+
+export interface Counts {
+  buckets: CountBucket[];
+  time_zone: string;
+}
+
+export interface VerifiedDirection {
+  counted: number;
+  true: number;
+  missed: number;
+  false: number;
+}
+
+export interface VerifiedLine {
+  line_id: string;
+  in: VerifiedDirection;
+  out: VerifiedDirection;
+}
+
+export interface VerifiedCamera {
+  camera_id: string;
+  lines: VerifiedLine[];
+  /** Seconds that were covered and held against the truth. */
+  verified_s: number;
+}
+
+export interface Totals {
+  in: number;
+  out: number;
+}
+
+/** Totals of today, `cameras[camera][line]`, as they stood after row `sequence`. */
+export interface SnapshotMessage {
+  type: "snapshot";
+  channel: "counts";
+  sequence: number;
+  day: Record<string, string>;
+  cameras: Record<string, Record<string, Totals>>;
+}
+
+/** One row that was inserted; `in` and `out` are the line's totals of today with it. Times are Unix seconds or RFC 3339. */
+export interface CrossingMessage {
+  type: "crossing";
+  channel: "counts";
+  sequence: number;
+  crossing_id: string;
+  camera_id: string;
+  line_id: string;
+  direction: Direction;
+  class: string;
+  t: number | string;
+  decided_at: number | string;
+  in: number;
+  out: number;
+}
+
+export interface StatusMessage {
+  type: "status";
+  camera_id: string;
+  status: CameraStatus;
+}
+
+export interface ErrorMessage {
+  type: "error";
+  code: string;
+  message: string;
+}
+
+export type ServerMessage =
+  | { type: "ready" }
+  | { type: "pong" }
+  | SnapshotMessage
+  | CrossingMessage
+  | StatusMessage
+  | ErrorMessage;
+
+export interface Box {
+  track: number;
+  /** x1, y1, x2, y2 in pixels of the source picture. */
+  box: [number, number, number, number];
+  score: number;
+  class: string;
+}
+
+/** The header of a preview; the JPEG follows it in the same binary message. */
+export interface PreviewHeader {
+  type: "preview";
+  camera_id: string;
+  t: number | string;
+  /** Width and height of the JPEG. */
+  size: [number, number];
+  /** Width and height of the source picture, in whose pixels the boxes are. */
+  source_size: [number, number];
+  boxes: Box[];
+}

@@ -1,0 +1,238 @@
+/**
+ * The live picture and what is known about it, drawn to a canvas: picture, zones, count lines with their directions,
+ * boxes. Lengths are CSS pixels; the caller scales the context to the device's pixels, so everything is crisp.
+ */
+
+import type { Box, Direction, Line, Point, Zone } from "./contract";
+
+/** Drawn over pictures of any brightness, so the same in both colour schemes, and told apart without red and green. */
+const COLOURS = {
+  in: "#4cc9ff",
+  out: "#ffb03a",
+  line: "#ffffff",
+  zone: "#c9b6ff",
+  halo: "rgba(8, 12, 18, 0.78)",
+  ink: "#ffffff",
+} as const;
+const CLASS_COLOURS = ["#8df0a9", "#ff9ecb", "#ffe27a", "#9fd0ff", "#ffb59e", "#c7f06c", "#e0b3ff", "#7fe7dc"];
+const FONT = "600 11px ui-sans-serif, system-ui, sans-serif";
+const ARROW_PX = 26;
+/** How long a line stays lit after a crossing. */
+export const FLASH_MS = 900;
+
+/** Where the picture lies within the canvas, in CSS pixels: scaled to fit, centred. */
+export interface Frame {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+export interface Flash {
+  lineId: string;
+  direction: Direction;
+  /** Unix milliseconds. */
+  at: number;
+}
+
+export interface Scene {
+  picture: CanvasImageSource | null;
+  /** Width and height of the source picture, the pixels of which the boxes are in. */
+  sourceSize: readonly [number, number];
+  boxes: readonly Box[];
+  lines: readonly Line[];
+  zones: readonly Zone[];
+  flashes: readonly Flash[];
+}
+
+export function fit(width: number, height: number, [sourceWidth, sourceHeight]: readonly [number, number]): Frame {
+  const scale = Math.min(width / sourceWidth, height / sourceHeight);
+  const size = { width: sourceWidth * scale, height: sourceHeight * scale };
+  return { x: (width - size.width) / 2, y: (height - size.height) / 2, ...size };
+}
+
+/**
+ * The middle of a poly-line (by length) and the unit vector to its *in* side: the right-hand side of someone who stands
+ * at the first point and looks along the line. On a screen, where y grows downwards, that is (-dy, dx).
+ */
+export function middle(points: readonly Point[]): { at: Point; inward: Point } {
+  const lengths = points.slice(1).map((b, i) => {
+    const a = points[i] as Point;
+    return Math.hypot(b.x - a.x, b.y - a.y);
+  });
+  let rest = lengths.reduce((sum, length) => sum + length, 0) / 2;
+  let i = 0;
+  while (i < lengths.length - 1 && rest > (lengths[i] as number)) rest -= lengths[i++] as number;
+  const [a, b, length] = [points[i] as Point, points[i + 1] as Point, lengths[i] as number];
+  const direction = { x: (b.x - a.x) / length, y: (b.y - a.y) / length };
+  return {
+    at: { x: a.x + direction.x * rest, y: a.y + direction.y * rest },
+    inward: { x: -direction.y, y: direction.x },
+  };
+}
+
+export function drawScene(ctx: CanvasRenderingContext2D, width: number, height: number, scene: Scene, now: number): void {
+  ctx.clearRect(0, 0, width, height);
+  const frame = fit(width, height, scene.sourceSize);
+  if (scene.picture) ctx.drawImage(scene.picture, frame.x, frame.y, frame.width, frame.height);
+  ctx.font = FONT;
+  ctx.lineJoin = ctx.lineCap = "round";
+  for (const zone of scene.zones) drawZone(ctx, frame, zone);
+  for (const box of scene.boxes) drawBox(ctx, frame, scene.sourceSize, box);
+  for (const line of scene.lines) {
+    const flash = scene.flashes.findLast((one) => one.lineId === line.line_id && now - one.at < FLASH_MS);
+    drawLine(ctx, frame, line, flash ? { direction: flash.direction, strength: 1 - (now - flash.at) / FLASH_MS } : null);
+  }
+}
+
+function drawZone(ctx: CanvasRenderingContext2D, frame: Frame, zone: Zone): void {
+  const points = zone.polygon.map((point) => onScreen(frame, point));
+  if (points.length < 3) return;
+  ctx.beginPath();
+  trace(ctx, points);
+  ctx.closePath();
+  ctx.fillStyle = "rgba(201, 182, 255, 0.14)";
+  ctx.fill();
+  ctx.setLineDash([6, 4]);
+  stroke(ctx, COLOURS.zone, 1.5);
+  ctx.setLineDash([]);
+  const top = points.reduce((best, point) => (point.y < best.y ? point : best));
+  label(ctx, zone.zone_id, { x: top.x, y: top.y + 12 }, frame, COLOURS.zone);
+}
+
+function drawBox(ctx: CanvasRenderingContext2D, frame: Frame, [w, h]: readonly [number, number], box: Box): void {
+  const [x1, y1, x2, y2] = box.box;
+  const a = onScreen(frame, { x: x1 / w, y: y1 / h });
+  const b = onScreen(frame, { x: x2 / w, y: y2 / h });
+  ctx.beginPath();
+  ctx.roundRect(a.x, a.y, b.x - a.x, b.y - a.y, 3);
+  stroke(ctx, classColour(box.class), 1.5);
+  // The tested point, so that everybody sees why a crossing counts when it does, is at the feet.
+  ctx.beginPath();
+  ctx.arc((a.x + b.x) / 2, b.y, 2.2, 0, Math.PI * 2);
+  ctx.fillStyle = classColour(box.class);
+  ctx.fill();
+  const name = `${box.class} ${box.track}`;
+  const short = String(box.track);
+  const wide = ctx.measureText(name).width + 8 <= Math.max(b.x - a.x, 44);
+  chip(ctx, wide ? name : short, { x: a.x, y: a.y }, frame, classColour(box.class));
+}
+
+function drawLine(
+  ctx: CanvasRenderingContext2D,
+  frame: Frame,
+  line: Line,
+  flash: { direction: Direction; strength: number } | null,
+): void {
+  const points = line.points.map((point) => onScreen(frame, point));
+  if (points.length < 2) return;
+  ctx.beginPath();
+  trace(ctx, points);
+  stroke(ctx, COLOURS.line, 2.5);
+  if (flash) {
+    ctx.globalAlpha = flash.strength;
+    ctx.beginPath();
+    trace(ctx, points);
+    ctx.lineWidth = 2.5 + 6 * flash.strength;
+    ctx.strokeStyle = COLOURS[flash.direction];
+    ctx.stroke();
+    ctx.globalAlpha = 1;
+  }
+  for (const point of [points[0] as Point, points.at(-1) as Point]) dot(ctx, point);
+  const { at, inward } = middle(points);
+  arrow(ctx, at, inward, "in", frame);
+  arrow(ctx, at, { x: -inward.x, y: -inward.y }, "out", frame);
+  label(ctx, line.line_id, beside(points[0] as Point, frame), frame, COLOURS.ink);
+}
+
+/** From the line to the side that a crossing leads to, with the word at its tip. */
+function arrow(ctx: CanvasRenderingContext2D, from: Point, to: Point, direction: Direction, frame: Frame): void {
+  const tip = { x: from.x + to.x * ARROW_PX, y: from.y + to.y * ARROW_PX };
+  const left = { x: tip.x - to.x * 7 - to.y * 5, y: tip.y - to.y * 7 + to.x * 5 };
+  const right = { x: tip.x - to.x * 7 + to.y * 5, y: tip.y - to.y * 7 - to.x * 5 };
+  ctx.beginPath();
+  trace(ctx, [{ x: from.x + to.x * 4, y: from.y + to.y * 4 }, tip]);
+  trace(ctx, [left, tip, right]);
+  stroke(ctx, COLOURS[direction], 2.2);
+  label(ctx, direction, { x: tip.x + to.x * 13, y: tip.y + to.y * 11 }, frame, COLOURS[direction]);
+}
+
+/** A line with a dark seam: visible on snow and on asphalt. */
+function stroke(ctx: CanvasRenderingContext2D, colour: string, width: number): void {
+  ctx.strokeStyle = COLOURS.halo;
+  ctx.lineWidth = width + 2;
+  ctx.stroke();
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = width;
+  ctx.stroke();
+}
+
+function dot(ctx: CanvasRenderingContext2D, at: Point): void {
+  ctx.beginPath();
+  ctx.arc(at.x, at.y, 3.5, 0, Math.PI * 2);
+  ctx.fillStyle = COLOURS.line;
+  ctx.fill();
+  ctx.lineWidth = 1;
+  ctx.strokeStyle = COLOURS.halo;
+  ctx.stroke();
+}
+
+/** Words in a colour on a dark plate, centred on a point and kept inside the picture. */
+function label(ctx: CanvasRenderingContext2D, text: string, at: Point, frame: Frame, colour: string): void {
+  const width = ctx.measureText(text).width + 10;
+  const x = clamp(at.x - width / 2, frame.x + 2, frame.x + frame.width - width - 2);
+  const y = clamp(at.y - 8, frame.y + 2, frame.y + frame.height - 18);
+  plate(ctx, x, y, width, 16, COLOURS.halo);
+  words(ctx, text, x + 5, y + 8.5, colour);
+}
+
+/** A filled tag that sits on the top left corner of a box, below it where there is no room above. */
+function chip(ctx: CanvasRenderingContext2D, text: string, corner: Point, frame: Frame, colour: string): void {
+  const width = ctx.measureText(text).width + 8;
+  const x = clamp(corner.x - 1, frame.x, frame.x + frame.width - width);
+  const y = corner.y - 15 < frame.y ? corner.y + 1 : corner.y - 15;
+  plate(ctx, x, y, width, 14, colour);
+  words(ctx, text, x + 4, y + 7.5, "#0a0f14");
+}
+
+function plate(ctx: CanvasRenderingContext2D, x: number, y: number, width: number, height: number, colour: string): void {
+  ctx.beginPath();
+  ctx.roundRect(x, y, width, height, 4);
+  ctx.fillStyle = colour;
+  ctx.fill();
+}
+
+function words(ctx: CanvasRenderingContext2D, text: string, x: number, y: number, colour: string): void {
+  ctx.textBaseline = "middle";
+  ctx.fillStyle = colour;
+  ctx.fillText(text, x, y);
+}
+
+function trace(ctx: CanvasRenderingContext2D, points: readonly Point[]): void {
+  points.forEach((point, i) => {
+    if (i === 0) ctx.moveTo(point.x, point.y);
+    else ctx.lineTo(point.x, point.y);
+  });
+}
+
+function onScreen(frame: Frame, point: Point): Point {
+  return { x: frame.x + point.x * frame.width, y: frame.y + point.y * frame.height };
+}
+
+/** A place for the line's name: by its first point, towards the middle of the picture, so that it covers no edge. */
+function beside(point: Point, frame: Frame): Point {
+  const up = point.y > frame.y + frame.height / 2 ? -14 : 14;
+  return { x: point.x, y: point.y + up };
+}
+
+function clamp(value: number, low: number, high: number): number {
+  return Math.max(low, Math.min(value, high));
+}
+
+function classColour(name: string): string {
+  const known = ["person", "vehicle"].indexOf(name);
+  if (known >= 0) return CLASS_COLOURS[known] as string;
+  let hash = 0;
+  for (const letter of name) hash = (hash * 31 + letter.charCodeAt(0)) >>> 0;
+  return CLASS_COLOURS[hash % CLASS_COLOURS.length] as string;
+}

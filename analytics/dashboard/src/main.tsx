@@ -1,0 +1,15 @@
+/** Puts the page together: one session keeper, one API, one store for each login. */
+
+import { render } from "preact";
+import "./styles/base.css";
+import "./styles/cards.css";
+import "./styles/chart.css";
+import { Api } from "./api";
+import { SessionKeeper } from "./session";
+import { App } from "./views/app";
+
+const sessions = new SessionKeeper(window.sessionStorage);
+const api = new Api(sessions);
+const socketUrl = `${window.location.origin.replace(/^http/, "ws")}/ws`;
+
+render(<App api={api} sessions={sessions} socketUrl={socketUrl} />, document.getElementById("page") as HTMLElement);

@@ -1,0 +1,141 @@
+/** What the chart shows, without a pixel: buckets summed over lines, spans without coverage, round ticks. Pure. */
+
+import type { Bucket, CountBucket } from "./contract";
+import { clock, day, localTime } from "./format";
+
+/** One bucket of time, over the lines that were asked for. Times are Unix milliseconds. */
+export interface Slot {
+  start: number;
+  end: number;
+  in: number;
+  out: number;
+  coverage: number;
+  state: CountBucket["state"];
+}
+
+/** Below this share a bucket is hatched in part: it saw less than happened. The last one lags by what is under way. */
+const WHOLE = { final: 0.995, corrected: 0.995, provisional: 0.9 } as const;
+
+export const RANGES = {
+  "1h": { title: "last hour", seconds: 3600, buckets: ["1m", "15m"] },
+  "6h": { title: "last 6 hours", seconds: 6 * 3600, buckets: ["1m", "15m", "1h"] },
+  "24h": { title: "last 24 hours", seconds: 24 * 3600, buckets: ["15m", "1h"] },
+  "7d": { title: "last 7 days", seconds: 7 * 86400, buckets: ["1h", "1d"] },
+  "30d": { title: "last 30 days", seconds: 30 * 86400, buckets: ["1d"] },
+} as const satisfies Record<string, { title: string; seconds: number; buckets: readonly Bucket[] }>;
+
+export type Range = keyof typeof RANGES;
+
+export const BUCKETS: Record<Bucket, string> = { "1m": "minute", "15m": "15 minutes", "1h": "hour", "1d": "day" };
+
+/** Buckets of one camera, in order of time, of one line or (null) of all of them together. */
+export function slots(buckets: readonly CountBucket[], cameraId: string, lineId: string | null): Slot[] {
+  const all = new Map<number, Slot>();
+  for (const bucket of buckets) {
+    if (bucket.camera_id !== cameraId) continue;
+    const start = Date.parse(bucket.start);
+    const slot = all.get(start) ?? {
+      start,
+      end: Date.parse(bucket.end),
+      in: 0,
+      out: 0,
+      // Coverage is the camera's; the lowest is taken should lines ever differ.
+      coverage: 1,
+      state: bucket.state,
+    };
+    const counts = lineId === null || bucket.line_id === lineId;
+    all.set(start, {
+      ...slot,
+      in: slot.in + (counts ? bucket.in : 0),
+      out: slot.out + (counts ? bucket.out : 0),
+      coverage: Math.min(slot.coverage, bucket.coverage),
+      state: mergedState(slot.state, bucket.state),
+    });
+  }
+  return [...all.values()].sort((a, b) => a.start - b.start);
+}
+
+function mergedState(a: Slot["state"], b: Slot["state"]): Slot["state"] {
+  for (const state of ["provisional", "corrected"] as const) if (a === state || b === state) return state;
+  return "final";
+}
+
+/** Totals over all slots, and the share of their time up to now that was covered. */
+export function summary(all: readonly Slot[], now: number): { in: number; out: number; coverage: number } {
+  const sum = { in: 0, out: 0, covered: 0, time: 0 };
+  for (const slot of all) {
+    const time = Math.max(0, Math.min(slot.end, now) - slot.start);
+    sum.in += slot.in;
+    sum.out += slot.out;
+    sum.covered += slot.coverage * time;
+    sum.time += time;
+  }
+  return { in: sum.in, out: sum.out, coverage: sum.time > 0 ? sum.covered / sum.time : Number.NaN };
+}
+
+/** A stretch of neighbouring slots that were not covered, or not wholly. */
+export interface Gap {
+  first: number;
+  last: number;
+  /** `none`: nothing was seen, so there is no number; `part`: the numbers are of a part of the time. */
+  kind: "none" | "part";
+}
+
+export function gaps(all: readonly Slot[]): Gap[] {
+  const found: Gap[] = [];
+  all.forEach((slot, i) => {
+    const kind = gapKind(slot);
+    const last = found.at(-1);
+    if (kind === null) return;
+    if (last && last.kind === kind && last.last === i - 1) last.last = i;
+    else found.push({ first: i, last: i, kind });
+  });
+  return found;
+}
+
+export function gapKind(slot: Slot): Gap["kind"] | null {
+  if (slot.coverage <= 0 && slot.in + slot.out === 0) return "none";
+  return slot.coverage < WHOLE[slot.state] ? "part" : null;
+}
+
+/** Round steps that cut 0..top into at most `most` parts; whole numbers, since crossings are. */
+export function countTicks(top: number, most: number): number[] {
+  const rough = Math.max(1, top / Math.max(1, most));
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough) ?? 10 * power;
+  const ticks: number[] = [];
+  for (let tick = step; tick <= top; tick += step) ticks.push(tick);
+  return ticks;
+}
+
+export interface TimeTick {
+  index: number;
+  label: string;
+  /** The first of a day: drawn stronger, labelled with the date. */
+  newDay: boolean;
+}
+
+const MINUTE_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440];
+
+/** Ticks at round times of the zone's clocks, at most about `most` of them. */
+export function timeTicks(all: readonly Slot[], timeZone: string, most: number): TimeTick[] {
+  const [first, second] = all;
+  if (!first) return [];
+  const last = all.at(-1) as Slot;
+  const bucketMinutes = ((second?.start ?? first.end) - first.start) / 60_000;
+  const spanMinutes = (last.end - first.start) / 60_000;
+  const step = MINUTE_STEPS.find((minutes) => minutes >= bucketMinutes && spanMinutes / minutes <= most) ?? 1440;
+  const days = Math.max(1, Math.ceil(spanMinutes / 1440 / Math.max(1, most)));
+  const ticks: TimeTick[] = [];
+  let dayNumber = -1;
+  all.forEach((slot, index) => {
+    const at = new Date(slot.start);
+    const local = localTime(at, timeZone);
+    const minutes = local.hour * 60 + local.minute;
+    const newDay = minutes === 0;
+    if (newDay) dayNumber++;
+    if (minutes % step !== 0 || (step === 1440 && (!newDay || dayNumber % days !== 0))) return;
+    ticks.push({ index, label: newDay ? day(at, timeZone) : clock(at, timeZone), newDay });
+  });
+  return ticks;
+}

@@ -1,0 +1,282 @@
+/**
+ * Everything that the page knows, as signals, and the one place where what arrives changes it.
+ *
+ * `start` and `stop` frame a login: in between, the socket and the polls run.
+ */
+
+import { type Signal, signal } from "@preact/signals";
+import { type Api, ApiError } from "./api";
+import type { Camera, CameraStatus, CrossingMessage, Direction, ServerMessage, Site, Totals, VerifiedCamera } from "./contract";
+import { startOfDay } from "./format";
+import { noteShown } from "./latency";
+import { type Poll, poll } from "./poll";
+import { type Preview, parsePreview } from "./preview";
+import { type Connection, LiveSocket } from "./socket";
+import { CountsStream, type StreamHealth } from "./stream";
+
+const CAMERAS_EVERY_MS = 10_000;
+const COVERAGE_EVERY_MS = 10_000;
+const VERIFY_EVERY_MS = 2_000;
+const VERIFY_WITHOUT_TRUTH_EVERY_MS = 15_000;
+const VERIFY_SPAN_MS = 3_600_000;
+
+/** A line's totals of today, and what moved them last, for the pulse. */
+export interface LineCount extends Totals {
+  last: { direction: Direction; crossingId: string } | null;
+}
+
+/** How much of today a camera was processed: the share, and the seconds that it is a share of. */
+export interface TodayCoverage {
+  share: number;
+  elapsedS: number;
+}
+
+/** What could not be asked of the server, by what was asked for. */
+export type Troubles = Readonly<Partial<Record<"cameras" | "coverage" | "verify", string>>>;
+
+declare global {
+  interface Window {
+    countlineStream: StreamHealth;
+  }
+}
+
+export class Store {
+  readonly connection = signal<Connection>({ kind: "idle" });
+  readonly cameras = signal<readonly Camera[] | null>(null);
+  readonly sites = signal<readonly Site[]>([]);
+  readonly sum = signal<Totals | null>(null);
+  readonly coverage = signal<ReadonlyMap<string, TodayCoverage> | null>(null);
+  readonly verified = signal<ReadonlyMap<string, VerifiedCamera> | null>(null);
+  readonly troubles = signal<Troubles>({});
+  /** While the connection is down: when the server was last heard, as of which the counters are complete. */
+  readonly countsAsOf = signal<Date | null>(null);
+  readonly now: Signal<Date>;
+  /** Read out by screen readers. */
+  readonly announcement = signal("");
+
+  private readonly statuses = new Map<string, Signal<CameraStatus>>();
+  private readonly lineCounts = new Map<string, Signal<LineCount>>();
+  private readonly pictures = new Map<string, (preview: Preview) => void>();
+  private readonly crossingListeners = new Set<(crossing: CrossingMessage) => void>();
+  private readonly socket: LiveSocket;
+  private readonly counts: CountsStream;
+  private heardAt: Date | null = null;
+  private polls: Poll[] = [];
+  private camerasPoll: Poll | null = null;
+  private ticking: ReturnType<typeof setInterval> | undefined;
+
+  constructor(
+    private readonly api: Api,
+    socketUrl: string,
+  ) {
+    this.now = signal(api.now());
+    this.socket = new LiveSocket(
+      { url: socketUrl, token: () => api.accessToken(), onRefused: () => api.renew() },
+      {
+        onConnection: (connection) => this.onConnection(connection),
+        onMessage: (message) => this.onMessage(message),
+        onBinary: (message) => this.onBinary(message),
+      },
+    );
+    this.counts = new CountsStream(this.socket, {
+      onSnapshot: () => this.onSnapshot(),
+      onCrossing: (crossing) => this.onCrossing(crossing),
+    });
+    window.countlineStream = this.counts.health;
+  }
+
+  start(): void {
+    this.socket.subscribe("status");
+    this.counts.start();
+    this.socket.start();
+    this.camerasPoll = this.poll(CAMERAS_EVERY_MS, "cameras", () => this.askCameras());
+    this.polls = [
+      this.camerasPoll,
+      this.poll(COVERAGE_EVERY_MS, "coverage", () => this.askCoverage()),
+      this.poll(VERIFY_EVERY_MS, "verify", () => this.askVerified()),
+    ];
+    this.ticking = setInterval(() => {
+      this.now.value = this.api.now();
+    }, 1000);
+    window.addEventListener("online", this.hurry);
+    document.addEventListener("visibilitychange", this.hurry);
+  }
+
+  stop(): void {
+    window.removeEventListener("online", this.hurry);
+    document.removeEventListener("visibilitychange", this.hurry);
+    clearInterval(this.ticking);
+    for (const one of this.polls) one.stop();
+    this.counts.stop();
+    this.socket.stop();
+  }
+
+  status(camera: Camera): Signal<CameraStatus> {
+    return remembered(this.statuses, camera.camera_id, () => camera.status ?? {});
+  }
+
+  line(cameraId: string, lineId: string): Signal<LineCount> {
+    return remembered(this.lineCounts, `${cameraId}/${lineId}`, () => ({
+      ...this.counts.ledger.total(cameraId, lineId),
+      last: null,
+    }));
+  }
+
+  /** Lines that counted today and are no longer in the camera's spec: their crossings happened all the same. */
+  removedLines(camera: Camera): string[] {
+    const present = new Set((camera.spec?.lines ?? []).map((line) => line.line_id));
+    return this.counts.ledger.lines(camera.camera_id).filter((line) => !present.has(line));
+  }
+
+  timeZone(camera: Camera | undefined): string {
+    const site = this.sites.value.find((one) => one.site_id === camera?.site_id) ?? this.sites.value[0];
+    return site?.time_zone ?? "UTC";
+  }
+
+  /** Pictures of one camera from now on, until the returned function is called. Each camera has one watcher. */
+  watch(cameraId: string, show: (preview: Preview) => void): () => void {
+    const channel = `preview:${cameraId}`;
+    this.pictures.set(cameraId, show);
+    this.socket.subscribe(channel);
+    return () => {
+      if (this.pictures.get(cameraId) !== show) return;
+      this.pictures.delete(cameraId);
+      this.socket.unsubscribe(channel);
+    };
+  }
+
+  /** Crossings as they are counted, until the returned function is called. */
+  listen(listener: (crossing: CrossingMessage) => void): () => void {
+    this.crossingListeners.add(listener);
+    return () => this.crossingListeners.delete(listener);
+  }
+
+  private readonly hurry = () => {
+    if (!document.hidden) this.socket.hurry();
+  };
+
+  private onConnection(connection: Connection): void {
+    const before = this.connection.value.kind;
+    this.connection.value = connection;
+    if (before === "live" && connection.kind === "waiting") {
+      this.countsAsOf.value = this.heardAt;
+      this.announcement.value = `Connection lost: ${connection.reason}. The counters stand still until it is back.`;
+    } else if (connection.kind === "live" && this.sum.value !== null) {
+      this.announcement.value = "Connected again.";
+    }
+  }
+
+  private onMessage(message: ServerMessage): void {
+    this.heardAt = this.api.now();
+    if (this.counts.take(message)) return;
+    if (message.type === "status") this.onStatus(message.camera_id, message.status);
+    else if (message.type === "error") console.warn(`The server refused a message: ${message.code}: ${message.message}`);
+  }
+
+  private onBinary(message: ArrayBuffer): void {
+    this.heardAt = this.api.now();
+    try {
+      const preview = parsePreview(message);
+      this.pictures.get(preview.header.camera_id)?.(preview);
+    } catch (error) {
+      console.warn("A picture could not be read and is left out.", error);
+    }
+  }
+
+  private onStatus(cameraId: string, status: CameraStatus): void {
+    const known = this.statuses.get(cameraId);
+    if (!known) {
+      this.camerasPoll?.now();
+      return;
+    }
+    const before = known.value.state;
+    known.value = status;
+    if (before && status.state && status.state !== before) {
+      this.announcement.value = `Camera ${cameraId} is ${status.state}. ${status.error?.message ?? ""}`;
+    }
+  }
+
+  private onSnapshot(): void {
+    for (const [name, line] of this.lineCounts) {
+      const [camera = "", id = ""] = name.split("/");
+      line.value = { ...this.counts.ledger.total(camera, id), last: null };
+    }
+    this.sum.value = this.counts.ledger.sum();
+  }
+
+  private onCrossing(crossing: CrossingMessage): void {
+    const totals = this.counts.ledger.total(crossing.camera_id, crossing.line_id);
+    const last = { direction: crossing.direction, crossingId: crossing.crossing_id };
+    this.line(crossing.camera_id, crossing.line_id).value = { ...totals, last };
+    this.sum.value = this.counts.ledger.sum();
+    noteShown(crossing);
+    for (const listener of this.crossingListeners) listener(crossing);
+    if (!this.statuses.has(crossing.camera_id)) this.camerasPoll?.now();
+  }
+
+  private async askCameras(): Promise<undefined> {
+    const [sites, cameras] = await Promise.all([this.api.sites(), this.api.cameras()]);
+    this.sites.value = sites;
+    for (const camera of cameras) {
+      const known = this.status(camera);
+      // The socket may have brought a later word while this answer was under way.
+      if (camera.status && reportedAt(camera.status) >= reportedAt(known.value)) known.value = camera.status;
+    }
+    this.cameras.value = cameras;
+    return undefined;
+  }
+
+  private async askCoverage(): Promise<number | undefined> {
+    // Days begin by the zones of the sites, which come with the cameras.
+    if (this.sites.value.length === 0) return 500;
+    const now = this.api.now();
+    const starts = this.sites.value.map((site) => startOfDay(now, site.time_zone).getTime());
+    const counts = await this.api.counts({ start: new Date(Math.min(...starts)), bucket: "1d" });
+    const coverage = new Map<string, TodayCoverage>();
+    for (const bucket of counts.buckets) {
+      const start = Date.parse(bucket.start);
+      if (start > now.getTime() || Date.parse(bucket.end) <= now.getTime()) continue;
+      coverage.set(bucket.camera_id, { share: bucket.coverage, elapsedS: (now.getTime() - start) / 1000 });
+    }
+    this.coverage.value = coverage;
+    return undefined;
+  }
+
+  private async askVerified(): Promise<number | undefined> {
+    const cameras = await this.api.verify(new Date(this.api.now().getTime() - VERIFY_SPAN_MS));
+    this.verified.value = new Map(cameras.map((camera) => [camera.camera_id, camera]));
+    return cameras.length === 0 ? VERIFY_WITHOUT_TRUTH_EVERY_MS : undefined;
+  }
+
+  /** A poll whose failures are shown on the page until it succeeds again. */
+  private poll(everyMs: number, what: keyof Troubles, ask: () => Promise<number | undefined>): Poll {
+    const well = async () => {
+      const next = await ask();
+      const { [what]: _, ...others } = this.troubles.value;
+      if (what in this.troubles.value) this.troubles.value = others;
+      return next;
+    };
+    return poll(everyMs, well, (error) => {
+      this.troubles.value = { ...this.troubles.value, [what]: words(error) };
+    });
+  }
+}
+
+/** An error as a person may read it. */
+export function words(error: unknown): string {
+  if (error instanceof ApiError) return error.requestId ? `${error.message} (request ${error.requestId})` : error.message;
+  return error instanceof Error ? error.message : String(error);
+}
+
+function reportedAt(status: CameraStatus): number {
+  return status.reported_at ? Date.parse(status.reported_at) : 0;
+}
+
+function remembered<T>(all: Map<string, Signal<T>>, key: string, first: () => T): Signal<T> {
+  let one = all.get(key);
+  if (!one) {
+    one = signal(first());
+    all.set(key, one);
+  }
+  return one;
+}

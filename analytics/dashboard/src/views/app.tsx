@@ -1,0 +1,60 @@
+/** The page: the login form, or the dashboard while somebody is logged in. */
+
+import { useEffect, useState } from "preact/hooks";
+import type { Api } from "../api";
+import { count, percent } from "../format";
+import type { SessionKeeper } from "../session";
+import { Store } from "../store";
+import { Cameras } from "./cameras";
+import { Header } from "./header";
+import { Login } from "./login";
+
+interface Props {
+  api: Api;
+  sessions: SessionKeeper;
+  socketUrl: string;
+}
+
+export function App({ api, sessions, socketUrl }: Props) {
+  const session = sessions.session.value;
+  if (!session) return <Login api={api} because={sessions.endedBecause.value} />;
+  return <Dashboard key={session.user.user_id} api={api} username={session.user.username} socketUrl={socketUrl} />;
+}
+
+function Dashboard({ api, username, socketUrl }: { api: Api; username: string; socketUrl: string }) {
+  const [store] = useState(() => new Store(api, socketUrl));
+  useEffect(() => {
+    store.start();
+    return () => store.stop();
+  }, [store]);
+  return (
+    <>
+      <Title store={store} />
+      <Header store={store} username={username} onLogout={() => void api.logout()} />
+      <Cameras store={store} api={api} />
+      <div class="unseen" role="status" aria-live="polite">
+        {store.announcement}
+      </div>
+    </>
+  );
+}
+
+/** The total in the tab, with its coverage as everywhere. */
+function Title({ store }: { store: Store }) {
+  const sum = store.sum.value;
+  const coverage = overall(store);
+  useEffect(() => {
+    const share = coverage === null ? "coverage unknown" : `${percent(coverage)} covered`;
+    document.title = sum ? `${count(sum.in + sum.out)} today, ${share} · Countline` : "Countline";
+    return () => {
+      document.title = "Countline";
+    };
+  }, [sum, coverage]);
+  return null;
+}
+
+/** Mean coverage of today over the cameras; null while it is not known. */
+export function overall(store: Store): number | null {
+  const shares = [...(store.coverage.value?.values() ?? [])].map((one) => one.share);
+  return shares.length === 0 ? null : shares.reduce((sum, share) => sum + share, 0) / shares.length;
+}

@@ -1,0 +1,181 @@
+/** One camera: its picture, its state, its counters with what they are worth. */
+
+import { useSignal } from "@preact/signals";
+import type { Camera, CameraState, CameraStatus } from "../contract";
+import { clock, fps, latency, percent, span, UNKNOWN } from "../format";
+import type { Store } from "../store";
+import { Counters } from "./counters";
+import { NoLines } from "./empty";
+import { Enlarge } from "./icons";
+import { Picture } from "./picture";
+
+/** A running camera is reported every second or so; silence for longer than this is said. */
+const REPORTED_WITHIN_S = 15;
+/** A picture older than this is not live any more. */
+const FRESH_PICTURE_S = 4;
+
+interface Props {
+  store: Store;
+  camera: Camera;
+  chosen: boolean;
+  onChoose: () => void;
+  large: boolean;
+  onEnlarge: () => void;
+}
+
+const STATES: Record<CameraState | "silent", string> = {
+  waiting: "Waiting for a worker",
+  starting: "Starting",
+  running: "Running",
+  reconnecting: "Reconnecting",
+  failed: "Failed",
+  finished: "Finished",
+  disabled: "Switched off",
+  silent: "No report",
+};
+
+export function Card({ store, camera, chosen, onChoose, large, onEnlarge }: Props) {
+  const status = store.status(camera).value;
+  const state = shownState(status, store.now.value);
+  const name = camera.title || camera.camera_id;
+  const lines = [...(camera.spec?.lines ?? []).map((line) => line.line_id), ...store.removedLines(camera)];
+  return (
+    <article
+      class={`card ${chosen ? "chosen" : ""} ${large ? "large" : ""}`}
+      data-camera={camera.camera_id}
+      data-state={state}
+      aria-labelledby={`name-${camera.camera_id}`}
+    >
+      <Stage store={store} camera={camera} status={status} state={state} large={large} onEnlarge={onEnlarge} name={name} />
+      <div class="facts">
+        <header class="card-head">
+          <h2 id={`name-${camera.camera_id}`}>
+            <button type="button" class="choose" onClick={onChoose} aria-pressed={chosen} title="Show in the chart">
+              {name}
+            </button>
+          </h2>
+          {camera.title && camera.title !== camera.camera_id && <code class="camera-id">{camera.camera_id}</code>}
+        </header>
+        {lines.length === 0 ? <NoLines cameraId={camera.camera_id} /> : <Counters store={store} camera={camera} lines={lines} />}
+        <Worth store={store} camera={camera} />
+        <Vitals status={status} />
+      </div>
+    </article>
+  );
+}
+
+function Stage(props: { store: Store; camera: Camera; status: CameraStatus; state: string; large: boolean; onEnlarge: () => void; name: string }) {
+  const { store, camera, status, state, large, onEnlarge, name } = props;
+  const shownAt = useSignal<number | null>(null);
+  // Reads the ticking clock, so that a picture that stops coming is seen to be old.
+  void store.now.value;
+  const ageS = shownAt.value === null ? null : (Date.now() - shownAt.value) / 1000;
+  const stale = ageS === null || ageS > FRESH_PICTURE_S;
+  return (
+    <div class={`stage ${stale ? "stale" : ""}`} data-picture={ageS === null ? "none" : stale ? "stale" : "live"}>
+      <Picture
+        store={store}
+        camera={camera}
+        onShown={() => {
+          shownAt.value = Date.now();
+        }}
+      />
+      <Badge status={status} state={state} />
+      <button
+        type="button"
+        class="enlarge"
+        onClick={onEnlarge}
+        aria-pressed={large}
+        aria-label={`${large ? "Shrink" : "Enlarge"} the picture of ${name}`}
+      >
+        <Enlarge large={large} />
+      </button>
+      {stale && <Missing status={status} state={state} ageS={ageS} />}
+    </div>
+  );
+}
+
+function Badge({ status, state }: { status: CameraStatus; state: string }) {
+  return (
+    <span class={`badge ${state}`}>
+      <span class="dot" aria-hidden="true" />
+      {STATES[state as CameraState] ?? state}
+      {state === "silent" && status.reported_at && ` since ${new Date(status.reported_at).toLocaleTimeString()}`}
+    </span>
+  );
+}
+
+/** Why there is no live picture, and what to do about it. */
+function Missing({ status, state, ageS }: { status: CameraStatus; state: string; ageS: number | null }) {
+  if (status.error) {
+    return (
+      <div class="missing fault" data-error={status.error.code}>
+        <p>{status.error.message}</p>
+        {status.error.cure && (
+          <p class="cure">
+            <span>What to do:</span> {status.error.cure}
+          </p>
+        )}
+      </div>
+    );
+  }
+  return (
+    <div class="missing">
+      <p>{ageS === null ? (EXPLAINED[state] ?? "Waiting for the first picture …") : `This picture is ${span(ageS)} old.`}</p>
+    </div>
+  );
+}
+
+const EXPLAINED: Partial<Record<string, string>> = {
+  waiting: "No worker has taken this camera yet.",
+  starting: "Opening the source and loading the model …",
+  disabled: "This camera is switched off.",
+  finished: "The file was played to its end.",
+};
+
+/** What the counters above are worth: how much of today was seen. */
+function Worth({ store, camera }: { store: Store; camera: Camera }) {
+  const coverage = store.coverage.value?.get(camera.camera_id);
+  const midnight = clock(new Date(store.now.value.getTime() - (coverage?.elapsedS ?? 0) * 1000), store.timeZone(camera));
+  return (
+    <p class="worth" data-coverage={coverage?.share ?? ""}>
+      <meter min={0} max={1} value={coverage?.share ?? 0} aria-label="Coverage of today" />
+      {coverage ? (
+        <span>
+          Covered <strong>{span(coverage.share * coverage.elapsedS)}</strong> of today's {span(coverage.elapsedS)}
+          <span title={`Since ${midnight}, the beginning of the site's day`}> ({percent(coverage.share)})</span>
+        </span>
+      ) : (
+        <span>{store.coverage.value ? "Nothing of today is covered yet" : "Coverage is not known yet"}</span>
+      )}
+    </p>
+  );
+}
+
+function Vitals({ status }: { status: CameraStatus }) {
+  const { processed_fps: processed, source_fps: source, latency_s: delay, frames_dropped: dropped } = status;
+  const behind = processed !== undefined && source !== undefined && source > 0 && processed < source * 0.9;
+  return (
+    <dl class="vitals">
+      <div title="Frames a second that are processed; of those that the camera sends, where it is fewer">
+        <dt>speed</dt>
+        <dd>{processed ? `${fps(processed)}${behind ? ` of ${Math.round(source)}` : ""}` : UNKNOWN}</dd>
+      </div>
+      <div title="From capture to the finished count, for 95 of 100 frames">
+        <dt>delay</dt>
+        <dd>{delay ? latency(delay) : UNKNOWN}</dd>
+      </div>
+      <div class={dropped ? "warn" : ""} title="Frames that were left out because processing was behind, since the run began">
+        <dt>dropped</dt>
+        <dd>{dropped ?? UNKNOWN}</dd>
+      </div>
+    </dl>
+  );
+}
+
+function shownState(status: CameraStatus, now: Date): CameraState | "silent" {
+  const state = status.state ?? "waiting";
+  if (state !== "running" || !status.reported_at) return state;
+  const age = (now.getTime() - Date.parse(status.reported_at)) / 1000;
+  return age > REPORTED_WITHIN_S ? "silent" : state;
+}

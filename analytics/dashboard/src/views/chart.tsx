@@ -1,0 +1,244 @@
+/** Crossings over time: in upwards, out downwards, and hatched where nobody was looking. */
+
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import type { Api } from "../api";
+import type { Bucket, Camera, Counts } from "../contract";
+import { clock, count, day, percent } from "../format";
+import { type Poll, poll } from "../poll";
+import { BUCKETS, gapKind, RANGES, type Range, type Slot, slots, summary } from "../series";
+import { type Store, words } from "../store";
+import { Plot } from "./plot";
+
+const REFRESH_MS = 10_000;
+/** After a crossing the rollups need a moment; and a busy line must not ask for each one. */
+const AFTER_CROSSING_MS = 1_500;
+
+interface Props {
+  store: Store;
+  api: Api;
+  cameras: readonly Camera[];
+  camera: Camera;
+  onChoose: (cameraId: string) => void;
+}
+
+export function Chart({ store, api, cameras, camera, onChoose }: Props) {
+  const [range, setRange] = useState<Range>("1h");
+  const [bucket, setBucket] = useState<Bucket>("1m");
+  const [lineId, setLine] = useState<string | null>(null);
+  const { counts, trouble } = useCounts(store, api, camera.camera_id, range, bucket);
+  const lines = (camera.spec?.lines ?? []).map((line) => line.line_id);
+  const line = lineId !== null && lines.includes(lineId) ? lineId : null;
+  const all = useMemo(() => (counts ? slots(counts.buckets, camera.camera_id, line) : null), [counts, camera.camera_id, line]);
+  const zone = counts?.time_zone || store.timeZone(camera);
+
+  function chooseRange(next: Range): void {
+    setRange(next);
+    const offered: readonly Bucket[] = RANGES[next].buckets;
+    if (!offered.includes(bucket)) setBucket(offered[0] as Bucket);
+  }
+
+  return (
+    <section class="chart" aria-labelledby="chart-title" data-chart={camera.camera_id}>
+      <header>
+        <h2 id="chart-title">
+          Crossings per {BUCKETS[bucket]} <span class="muted">· {RANGES[range].title}</span>
+        </h2>
+        <div class="choices">
+          <Choice label="Camera" value={camera.camera_id} onChange={onChoose}>
+            {cameras.map((one) => (
+              <option key={one.camera_id} value={one.camera_id}>
+                {one.title || one.camera_id}
+              </option>
+            ))}
+          </Choice>
+          <Choice label="Line" value={line ?? ""} onChange={(value) => setLine(value || null)}>
+            <option value="">all lines</option>
+            {lines.map((one) => (
+              <option key={one} value={one}>
+                {one}
+              </option>
+            ))}
+          </Choice>
+          <Segments label="Range" options={Object.keys(RANGES) as Range[]} value={range} onChange={chooseRange} />
+          <Segments label="Bucket" options={["1m", "15m", "1h", "1d"]} allowed={RANGES[range].buckets} value={bucket} onChange={setBucket} />
+        </div>
+      </header>
+      {trouble && (
+        <p class="trouble" role="alert">
+          <strong>The chart is not up to date.</strong> {trouble} It is tried again by itself.
+        </p>
+      )}
+      {all && <Body all={all} zone={zone} bucket={bucket} now={api.now().getTime()} />}
+      {!all && !trouble && <p class="loading">Asking for the counts …</p>}
+    </section>
+  );
+}
+
+function Body({ all, zone, bucket, now }: { all: Slot[]; zone: string; bucket: Bucket; now: number }) {
+  const [active, setActive] = useState<number | null>(null);
+  const [tabular, setTabular] = useState(false);
+  const sum = summary(all, now);
+  const slot = active === null ? undefined : all[active];
+  const nothing = all.length === 0 ? "This camera has no buckets in this range." : sum.coverage === 0 && sum.in + sum.out === 0
+    ? "This camera was not watched in this range: there are no numbers, and no zeros either."
+    : null;
+  return (
+    <>
+      <p class="readout" aria-live="polite" data-sum-in={sum.in} data-sum-out={sum.out} data-sum-coverage={sum.coverage}>
+        {slot ? <Moment slot={slot} zone={zone} bucket={bucket} /> : <Numbers slot={sum} title="all of it" />}
+      </p>
+      {nothing && <p class="loading">{nothing}</p>}
+      {all.length > 0 && (tabular ? <Table all={all} zone={zone} bucket={bucket} /> : <Plot all={all} zone={zone} active={active} onActive={setActive} summary={spoken(sum)} />)}
+      <footer>
+        <ul class="legend">
+          <li class="in">in, upwards</li>
+          <li class="out">out, downwards</li>
+          <li class="provisional">may still change</li>
+          <li class="gap">not covered</li>
+        </ul>
+        <span class="muted">times in {zone}</span>
+        <button type="button" class="quiet" aria-pressed={tabular} onClick={() => setTabular(!tabular)}>
+          {tabular ? "Show as chart" : "Show as table"}
+        </button>
+      </footer>
+    </>
+  );
+}
+
+function Moment({ slot, zone, bucket }: { slot: Slot; zone: string; bucket: Bucket }) {
+  return <Numbers slot={slot} title={period(slot, zone, bucket)} remark={remark(slot)} />;
+}
+
+function Numbers({ slot, title, remark }: { slot: { in: number; out: number; coverage: number }; title: string; remark?: string }) {
+  return (
+    <>
+      <span class="when">{title}</span>
+      <span class="in">
+        in <strong>{count(slot.in)}</strong>
+      </span>
+      <span class="out">
+        out <strong>{count(slot.out)}</strong>
+      </span>
+      <span>
+        covered <strong>{percent(slot.coverage)}</strong>
+      </span>
+      {remark && <span class="muted">{remark}</span>}
+    </>
+  );
+}
+
+function Table({ all, zone, bucket }: { all: Slot[]; zone: string; bucket: Bucket }) {
+  return (
+    <div class="table-scroll" tabIndex={0} role="region" aria-label="Counts as a table">
+      <table class="buckets">
+        <thead>
+          <tr>
+            <th scope="col">time</th>
+            <th scope="col">in</th>
+            <th scope="col">out</th>
+            <th scope="col">covered</th>
+            <th scope="col">state</th>
+          </tr>
+        </thead>
+        <tbody>
+          {all.toReversed().map((slot) => (
+            <tr key={slot.start}>
+              <th scope="row">{period(slot, zone, bucket)}</th>
+              <td>{gapKind(slot) === "none" ? "–" : count(slot.in)}</td>
+              <td>{gapKind(slot) === "none" ? "–" : count(slot.out)}</td>
+              <td>{percent(slot.coverage)}</td>
+              <td>{remark(slot) || "final"}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Choice(props: { label: string; value: string; onChange: (value: string) => void; children: preact.ComponentChildren }) {
+  return (
+    <label class="choice">
+      <span class="unseen">{props.label}</span>
+      <select value={props.value} onChange={(event) => props.onChange(event.currentTarget.value)}>
+        {props.children}
+      </select>
+    </label>
+  );
+}
+
+function Segments<T extends string>(props: { label: string; options: readonly T[]; allowed?: readonly T[]; value: T; onChange: (value: T) => void }) {
+  return (
+    <fieldset class="segments">
+      <legend class="unseen">{props.label}</legend>
+      {props.options.map((option) => (
+        <label key={option}>
+          <input
+            type="radio"
+            name={props.label}
+            value={option}
+            checked={option === props.value}
+            disabled={props.allowed ? !props.allowed.includes(option) : false}
+            onChange={() => props.onChange(option)}
+          />
+          <span>{option}</span>
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
+/** Counts of the camera, asked for again and again, and soon after each of its crossings. */
+function useCounts(store: Store, api: Api, cameraId: string, range: Range, bucket: Bucket) {
+  const [answer, setAnswer] = useState<{ key: string; counts: Counts | null; trouble: string | null }>({ key: "", counts: null, trouble: null });
+  const key = `${cameraId} ${range} ${bucket}`;
+  const current = useRef<Poll | null>(null);
+
+  useEffect(() => {
+    let stopped = false;
+    let soon: ReturnType<typeof setTimeout> | undefined;
+    const ask = async () => {
+      const start = new Date(api.now().getTime() - RANGES[range].seconds * 1000);
+      const counts = await api.counts({ cameraId, start, bucket });
+      if (!stopped) setAnswer({ key, counts, trouble: null });
+      return undefined;
+    };
+    const failed = (error: unknown) => {
+      // What was known stays on the page, marked as old.
+      setAnswer((before) => ({ key, counts: before.key === key ? before.counts : null, trouble: words(error) }));
+    };
+    current.current = poll(REFRESH_MS, ask, failed);
+    const unlisten = store.listen((crossing) => {
+      if (crossing.camera_id !== cameraId || soon !== undefined) return;
+      soon = setTimeout(() => {
+        soon = undefined;
+        current.current?.now();
+      }, AFTER_CROSSING_MS);
+    });
+    return () => {
+      stopped = true;
+      clearTimeout(soon);
+      unlisten();
+      current.current?.stop();
+    };
+  }, [store, api, cameraId, range, bucket, key]);
+
+  // An answer to another question is not shown as one to this.
+  return answer.key === key ? answer : { counts: null, trouble: null };
+}
+
+function period(slot: Slot, zone: string, bucket: Bucket): string {
+  const [start, end] = [new Date(slot.start), new Date(slot.end)];
+  if (bucket === "1d") return day(start, zone);
+  return `${day(start, zone)}, ${clock(start, zone)} to ${clock(end, zone)}`;
+}
+
+function remark(slot: Slot): string {
+  if (gapKind(slot) === "none") return "not covered";
+  if (slot.state === "provisional") return "may still change";
+  return slot.state === "corrected" ? "corrected by late crossings" : "";
+}
+
+function spoken(sum: { in: number; out: number; coverage: number }): string {
+  return `Crossings over time: in ${sum.in}, out ${sum.out}, covered ${percent(sum.coverage)}. Arrow keys go from bucket to bucket.`;
+}

@@ -1,0 +1,89 @@
+/** The counters of one camera: today's by line and direction, and beneath them the last hour held against the truth. */
+
+import type { Camera, Direction, VerifiedCamera, VerifiedDirection } from "../contract";
+import { count, span } from "../format";
+import type { Store } from "../store";
+import { Cross, Tick } from "./icons";
+
+export function Counters({ store, camera, lines }: { store: Store; camera: Camera; lines: string[] }) {
+  const verified = store.verified.value?.get(camera.camera_id);
+  return (
+    <table class="counters">
+      <caption class="unseen">Crossings of today, by line and direction</caption>
+      <thead>
+        <tr>
+          <th scope="col">today</th>
+          <th scope="col" class="in">
+            in
+          </th>
+          <th scope="col" class="out">
+            out
+          </th>
+        </tr>
+      </thead>
+      {lines.map((line) => (
+        <tbody key={line} data-line={line}>
+          <tr class="now">
+            <th scope="row">{line}</th>
+            <Counter store={store} camera={camera} line={line} direction="in" />
+            <Counter store={store} camera={camera} line={line} direction="out" />
+          </tr>
+          <Checked verified={verified} line={line} />
+        </tbody>
+      ))}
+    </table>
+  );
+}
+
+function Counter(props: { store: Store; camera: Camera; line: string; direction: Direction }) {
+  const { store, camera, line, direction } = props;
+  const counts = store.line(camera.camera_id, line).value;
+  const known = store.sum.value !== null;
+  const crossing = counts.last?.direction === direction ? counts.last.crossingId : null;
+  return (
+    <td class={direction} data-direction={direction} data-count={known ? counts[direction] : ""}>
+      {/* A new key is a new element, which starts the pulse again. */}
+      <span key={crossing} class={`number ${crossing ? "pulse" : ""}`}>
+        {known ? count(counts[direction]) : "–"}
+      </span>
+    </td>
+  );
+}
+
+function Checked({ verified, line }: { verified: VerifiedCamera | undefined; line: string }) {
+  const result = verified?.lines.find((one) => one.line_id === line);
+  if (!verified || !result) return null;
+  return (
+    <tr class="checked" data-verified-s={verified.verified_s}>
+      <th scope="row" title="Of the last hour, the time that was covered and held against the truth">
+        counted / true, {span(verified.verified_s)}
+      </th>
+      <Comparison result={result.in} direction="in" />
+      <Comparison result={result.out} direction="out" />
+    </tr>
+  );
+}
+
+function Comparison({ result, direction }: { result: VerifiedDirection; direction: Direction }) {
+  const agree = result.missed === 0 && result.false === 0;
+  return (
+    <td
+      class={agree ? "agree" : "differ"}
+      data-checked={direction}
+      data-counted={result.counted}
+      data-true={result.true}
+      data-missed={result.missed}
+      data-false={result.false}
+    >
+      <span class="pair">
+        {count(result.counted)} / {count(result.true)} {agree ? <Tick /> : <Cross />}
+      </span>
+      <span class="unseen">{agree ? "agree" : "differ"}</span>
+      {!agree && (
+        <span class="faults">
+          {[result.missed && `${result.missed} missed`, result.false && `${result.false} false`].filter(Boolean).join(", ")}
+        </span>
+      )}
+    </td>
+  );
+}

@@ -1,0 +1,66 @@
+/** Name and password, and clear words where they do not fit. */
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import { type Api, ApiError } from "../api";
+import { words } from "../store";
+import { Logo } from "./icons";
+
+export function Login({ api, because }: { api: Api; because: string | null }) {
+  const [trouble, setTrouble] = useState<string | null>(because);
+  const [busy, setBusy] = useState(false);
+  const password = useRef<HTMLInputElement>(null);
+  const username = useRef<HTMLInputElement>(null);
+
+  useEffect(() => username.current?.select(), []);
+
+  async function submit(event: SubmitEvent): Promise<void> {
+    event.preventDefault();
+    setBusy(true);
+    setTrouble(null);
+    try {
+      await api.login(username.current?.value.trim() ?? "", password.current?.value ?? "");
+    } catch (error) {
+      setTrouble(explained(error));
+      setBusy(false);
+      password.current?.select();
+    }
+  }
+
+  return (
+    <main class="login">
+      <form class="login-form" onSubmit={submit} aria-describedby={trouble ? "login-trouble" : undefined}>
+        <h1>
+          <Logo /> Countline
+        </h1>
+        <p class="lede">Counts that people can trust.</p>
+        {trouble && (
+          <p id="login-trouble" class="trouble" role="alert">
+            {trouble}
+          </p>
+        )}
+        <label>
+          User name
+          <input ref={username} name="username" defaultValue="admin" autocomplete="username" autocapitalize="none" spellcheck={false} required />
+        </label>
+        <label>
+          Password
+          <input ref={password} name="password" type="password" autocomplete="current-password" required />
+        </label>
+        <button type="submit" class="primary" disabled={busy}>
+          {busy ? "Logging in …" : "Log in"}
+        </button>
+        <p class="hint">
+          The first <code>countline up</code> prints the password of <code>admin</code>; it is also kept in the data folder, in <code>credentials/admin-password</code>.
+        </p>
+      </form>
+    </main>
+  );
+}
+
+function explained(error: unknown): string {
+  if (!(error instanceof ApiError)) return words(error);
+  if (error.status === 401) return "User name or password is wrong.";
+  if (error.status === 429) return `Too many failed attempts. ${error.message}`;
+  if (error.status >= 500) return `The server cannot log anybody in just now: ${words(error)}`;
+  return words(error);
+}
