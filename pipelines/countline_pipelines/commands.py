@@ -2,4 +2,11 @@
 
 from countline_common.cli import LazyCommand
 
-COMMANDS: list[LazyCommand] = []
+COMMANDS: list[LazyCommand] = [
+    LazyCommand(
+        name="replay",
+        help="Count over recorded detections or tracks.",
+        target="countline_pipelines.cli.replay:replay",
+        extra="pipelines",
+    ),
+]

@@ -1,7 +1,8 @@
 """What the parts of the data plane hand to each other: one frame's detections, one frame's tracked objects.
 
-Boxes are in pixels of the source picture, not normalised: a distance in normalised coordinates would be longer one way than the
-other. Times are capture times in seconds; nothing here reads a clock. Arrays belong to the frame and are never written to again.
+Boxes are in pixels of the source picture, not normalised: a distance in normalised coordinates would be longer one
+way than the other. Times are capture times in seconds; nothing here reads a clock. Arrays belong to the frame and are
+never written to again.
 """
 
 from dataclasses import dataclass

@@ -2,10 +2,10 @@
 
 import hashlib
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 
-class Direction(str, Enum):
+class Direction(StrEnum):
     """The way over a line: `in` is to the right-hand side of someone who looks from its first point to the next."""
 
     IN = "in"
@@ -24,7 +24,8 @@ class Identity:
     epoch: int
     """Grows each time the camera is assigned to a worker; 0 for a finite file or a job."""
     run: str
-    """New at each start of the camera's tracker; a name of its own for a finite file, so that counting again gives the same ids."""
+    """New at each start of the camera's tracker; a name of its own for a finite file, so that counting again gives
+    the same ids."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,18 @@
 """Exact plane geometry: on which side a point lies, how often a path crosses a line, whether a point is in a polygon.
 
-No answer depends on rounding. Signs are computed in floating point with Shewchuk's error bound (Adaptive Precision Floating-Point
-Arithmetic, 1997) and, where that cannot tell, in rational arithmetic on the same numbers.
+No answer depends on rounding. Signs are computed in floating point with Shewchuk's error bound (Adaptive Precision
+Floating-Point Arithmetic, 1997) and, where that cannot tell, in rational arithmetic on the same numbers.
 
-Nor is there a special case for a point that lies exactly on a line, or a path that runs through a vertex: every point of a path is
-taken to be moved by (e, e^2) with an infinitely small e > 0 (simulation of simplicity, Edelsbrunner and Mücke 1990). So each point
-has one side, a crossing at a vertex belongs to exactly one of the two segments, and the crossings of a closed line always add up to
-what changed inside, however degenerate the path is.
+Nor is there a special case for a point that lies exactly on a line, or a path that runs through a vertex: every point
+of a path is taken to be moved by (e, e^2) with an infinitely small e > 0 (simulation of simplicity, Edelsbrunner and
+Mücke 1990). So each point has one side, a crossing at a vertex belongs to exactly one of the two segments, and the
+crossings of a closed line always add up to what changed inside, however degenerate the path is.
 
 Coordinates have x to the right and y downwards, as pictures have. The *right* side of a directed segment is positive.
 """
 
 from fractions import Fraction
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -25,7 +26,7 @@ _ERROR_BOUND: Final = (3.0 + 16.0 * 2.0**-53) * 2.0**-53
 
 
 def turn(a: Point, b: Point, p: Point) -> int:
-    """Return the exact sign of cross(b - a, p - a): 1 when p is to the right of a to b on the screen, -1 left, 0 on it."""
+    """Return the exact sign of cross(b - a, p - a): 1 when p is right of a to b on the screen, -1 left, 0 on it."""
     left = (b[0] - a[0]) * (p[1] - a[1])
     right = (b[1] - a[1]) * (p[0] - a[0])
     difference = left - right
@@ -41,19 +42,19 @@ def _turn_rational(a: Point, b: Point, p: Point) -> int:
 
 
 def side(a: Point, b: Point, p: Point) -> int:
-    """Return the side of the line through a and b (a != b) on which p lies: 1 right, -1 left; a point on it has a side too."""
+    """Return the side of the line through a and b (a != b) on which p lies: 1 right, -1 left, also for p on it."""
     return turn(a, b, p) or _side_of_shift(a, b)
 
 
 def _side_of_shift(a: Point, b: Point) -> int:
-    """Return the sign of cross(b - a, (e, e^2)): where the infinitely small shift takes a point that lies on the line."""
+    """Return the sign of cross(b - a, (e, e^2)): where the infinitely small shift takes a point on the line."""
     if a[1] != b[1]:
         return -1 if b[1] > a[1] else 1
     return 1 if b[0] > a[0] else -1
 
 
 def crossing_sign(a: Point, b: Point, p: Point, q: Point) -> int:
-    """Return 1 when the step p to q crosses the segment a to b to its right (*in*), -1 to its left, 0 when it does not."""
+    """Return 1 when the step p to q crosses the segment a to b to its right (*in*), -1 to its left, 0 if not."""
     before, after = side(a, b, p), side(a, b, q)
     if before == after:
         return 0
@@ -76,7 +77,7 @@ def crossing_fraction(a: Point, b: Point, p: Point, q: Point) -> float:
 def path_crossings(points: Points, p: Point, q: Point) -> list[tuple[float, int]]:
     """Return the crossings of the step p to q over a poly-line: (fraction along the step, sign), in the order met."""
     found = []
-    for a, b in zip(points, points[1:], strict=False):
+    for a, b in pairwise(points):
         sign = crossing_sign(a, b, p, q) if a != b else 0
         if sign:
             found.append((crossing_fraction(a, b, p, q), sign))
@@ -84,7 +85,7 @@ def path_crossings(points: Points, p: Point, q: Point) -> list[tuple[float, int]
 
 
 def inside(polygon: Points, p: Point) -> bool:
-    """Whether p is in the polygon (even-odd); consistent with `path_crossings` of its outline for points on the outline too."""
+    """Whether p is in the polygon (even-odd), on its outline too; consistent with `path_crossings` of the outline."""
     odd = False
     for a, b in zip(polygon, (*polygon[1:], polygon[0]), strict=True):
         # A ray to the right from the shifted point meets only edges with one end at its height or above and one below.
@@ -94,7 +95,7 @@ def inside(polygon: Points, p: Point) -> bool:
 
 
 def polygon_crosses_itself(polygon: Points) -> bool:
-    """Whether two edges of the outline meet anywhere but at the corner that they share, or the outline encloses nothing."""
+    """Whether two edges of the outline meet anywhere but at the corner that they share."""
     edges = list(zip(polygon, (*polygon[1:], polygon[0]), strict=True))
     if any(a == b for a, b in edges):
         return True
@@ -134,7 +135,7 @@ class PolyLine:
     """The segments of a poly-line in pixels, for questions about many points at once."""
 
     def __init__(self, points: Points) -> None:
-        kept = [points[0], *(q for p, q in zip(points, points[1:], strict=False) if p != q)]
+        kept = [points[0], *(q for p, q in pairwise(points) if p != q)]
         self.points: Points = tuple(kept)
         corners = np.array(kept, dtype=np.float64)
         self._a, self._b = corners[:-1], corners[1:]
@@ -145,8 +146,8 @@ class PolyLine:
     def signed_distance_px(self, points: Floats) -> Floats:
         """Return how far (N, 2) points lie from the line, positive on its right side; (N,).
 
-        The side is that of the nearest segment. Beyond a free end the distance is the one to the end's extension, so somebody
-        who walks round the end changes side without having crossed.
+        The side is that of the nearest segment. Beyond a free end the distance is the one to the end's extension, so
+        somebody who walks round the end changes side without having crossed.
         """
         if len(self._length) == 1:
             return self._across(points)[:, 0]

@@ -1,7 +1,8 @@
-"""The numbers that decide what is counted. They are published, and hold for every camera and scene: none is set per sequence.
+"""The numbers that decide what is counted.
 
-Lengths are in heights of the object's own box, so that a count does not depend on resolution or on how near the camera stands;
-times are in seconds of capture time, so that it does not depend on the frame rate.
+They are published, and hold for every camera and scene: none is set per sequence. Lengths are in heights of the
+object's own box, so that a count does not depend on resolution or on how near the camera stands; times are in seconds
+of capture time, so that it does not depend on the frame rate.
 """
 
 from typing import Final
@@ -19,7 +20,8 @@ DESTINATION_CLEAR_HEIGHTS: Final = 0.22
 """An object has passed the line when it is seen this far beyond it; where it goes to is known by distance alone."""
 
 EXCURSION_S: Final = 0.5
-"""Going over the line and back within this time counts nothing; a pass is decided this long after the line was crossed."""
+"""Going over the line and back within this time counts nothing; a pass is decided this long after the line was
+crossed."""
 
 EXCURSION_SAMPLES: Final = 2
 """Nor does an excursion that was observed fewer times than this: one bad box is no visit."""
@@ -31,8 +33,21 @@ OBJECT_UNSEEN_S: Final = 3.0
 """An id that was unseen for longer than this, in time of running frames, is a new object."""
 
 STALL_S: Final = 1.0
-"""A gap between frames counts as running time up to this, or up to two frame periods: a stall of the stream ends nothing."""
+"""A gap between frames counts as running time up to this, or up to two frame periods: a stall of the stream ends
+nothing."""
 
 CLOCK_RESET_S: Final = 3.0
-"""A frame older than its predecessor is dropped; when it is older by more than this, the camera's clock was set back and
-every object ends."""
+"""A frame older than its predecessor is dropped; when it is older by more than this, the camera's clock was set back
+and every object ends."""
+
+ZONE_CHANGE_S: Final = 0.5
+"""An object is in a zone (or out of it) when it was so for this long without a break ..."""
+
+ZONE_CLEAR_HEIGHTS: Final = 0.1
+"""... and at least this far from the outline once meanwhile ..."""
+
+ZONE_CHANGE_NEAR_S: Final = 2.0
+"""... or for this long, however near the outline."""
+
+SAME_OBJECT_OVERLAP: Final = 0.8
+"""Two boxes with this intersection over union in one frame are one object, whatever their classes."""

@@ -26,7 +26,8 @@ class GeometryError(ValueError):
 class Line:
     """A count line of two points or more.
 
-    *In* is a crossing to the right-hand side of someone who stands at the first point and looks to the next, on the screen.
+    *In* is a crossing to the right-hand side of someone who stands at the first point and looks to the next, on the
+    screen.
     """
 
     id: str

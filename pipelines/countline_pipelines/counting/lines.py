@@ -1,0 +1,282 @@
+"""When has an object crossed a line? The state of one object at one line, and the counter of a line over all objects.
+
+The picture, for a line seen from its end, with distances in heights of the object's box:
+
+        comes from here              the line               goes to here
+    ────────────────────────┬───────────┼────────────────┬─────────────────────
+         clear of the line  │  near the line: nothing    │  clear of the line
+                         -0.15          0              +0.22
+
+An object has a side once it was clear of the line, or near it for half a second. It has passed when it is seen clear
+on the other side *and* its path met the line on the way (else it walked round the end). The pass is held back for
+half a second: if the path comes back over the line within that time, or after a single sight beyond it, nothing has
+happened. What jitters near the line changes neither side, what flickers across comes back in time, and a fast object
+needs no more than one sight on either side.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countline_pipelines.counting import rules
+from countline_pipelines.counting.events import Direction
+from countline_pipelines.counting.geometry import Floats, Point, PolyLine, path_crossings
+from countline_pipelines.counting.spec import Line
+
+TIME_SLACK_S = 1e-6
+"""Unix times in double precision are good to a quarter of a microsecond; comparisons of times allow for that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One observation of one object, as a line sees it."""
+
+    t: float
+    frame: int
+    xy_px: Point
+    distance_heights: float
+    """Signed distance from the line in heights of the box, positive on the right-hand side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A crossing that is certain."""
+
+    sign: int
+    """1 in, -1 out."""
+    t: float
+    frame: int
+    sequence: int
+    """Number of this pass among those of the object over the line, from 0."""
+
+    @property
+    def direction(self) -> Direction:
+        return Direction.IN if self.sign > 0 else Direction.OUT
+
+
+@dataclass(slots=True)
+class _Held:
+    """A pass that is held back until it is certain that the object does not come back at once."""
+
+    made: Pass
+    sights: int
+    """How often the object was seen beyond the line since."""
+
+
+class Passage:
+    """The state of one object at one line."""
+
+    __slots__ = ("_held", "_met", "_near_since", "_net", "_passes", "_sights_beyond", "side")
+
+    def __init__(self) -> None:
+        self.side = 0
+        """Where the object comes from: 1 right, -1 left, 0 not known yet."""
+        self._net = 0
+        """Crossings to the right less those to the left since the object was last clear of the line."""
+        self._met: tuple[float, int] = (0.0, 0)
+        self._sights_beyond = 0
+        self._passes = 0
+        self._held: _Held | None = None
+        self._near_since: float | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is open: the next sight matters only if it meets the line or is clear on the other side."""
+        return self.side != 0 and self._net == 0 and self._held is None
+
+    @property
+    def held(self) -> Pass | None:
+        """The pass that awaits its decision."""
+        return self._held.made if self._held else None
+
+    def see(self, line: PolyLine, before: tuple[float, Point] | None, sight: Sight) -> Pass | None:
+        """Take the next sight of the object and say what became certain by it.
+
+        Args:
+            line: the line in pixels.
+            before: time and place of the sight before this one, None for the first.
+            sight: the new one.
+        """
+        certain = None
+        if before is not None:
+            for fraction, sign in path_crossings(line.points, before[1], sight.xy_px):
+                at = before[0] + fraction * (sight.t - before[0])
+                certain = self._meet_line(sign, at, sight.frame) or certain
+        self._sights_beyond += 1
+        if self._held is not None:
+            self._held.sights += 1
+        elif self.side == 0:
+            self._find_origin(sight)
+        else:
+            self._find_destination(sight)
+        return certain or self.decide(sight.t)
+
+    def decide(self, now: float) -> Pass | None:
+        """Say what has become certain by the passing of time."""
+        held = self._held
+        if held is None:
+            return None
+        wait_s = rules.EXCURSION_S if held.sights >= rules.EXCURSION_SAMPLES else rules.DECIDE_LATEST_S
+        return self._make_certain(held) if now - held.made.t >= wait_s - TIME_SLACK_S else None
+
+    def end(self) -> Pass | None:
+        """Say what is certain now that the object will not be seen again."""
+        return self._make_certain(self._held) if self._held is not None else None
+
+    def _meet_line(self, sign: int, at: float, frame: int) -> Pass | None:
+        held, certain = self._held, None
+        if held is not None:
+            if sign == held.made.sign:
+                return None  # it went round the end and through again: still beyond
+            if at - held.made.t < rules.EXCURSION_S - TIME_SLACK_S or held.sights < rules.EXCURSION_SAMPLES:
+                self._held = None
+                return None
+            certain = self._make_certain(held)
+        self._net += sign
+        self._met = (at, frame)
+        self._sights_beyond = 0
+        return certain
+
+    def _make_certain(self, held: _Held) -> Pass:
+        self.side = held.made.sign
+        self._passes += 1
+        self._held = None
+        return held.made
+
+    def _find_origin(self, sight: Sight) -> None:
+        distance = sight.distance_heights
+        side = 1 if distance > 0 else -1
+        if abs(distance) >= rules.ORIGIN_CLEAR_HEIGHTS:
+            self._take_side(side)
+        elif abs(distance) < rules.ORIGIN_NEAR_HEIGHTS or self._net != 0:
+            self._near_since = None
+            self._net = 0
+        elif self._near_since is None:
+            self._near_since = sight.t
+        elif sight.t - self._near_since >= rules.ORIGIN_STAY_S - TIME_SLACK_S:
+            self._take_side(side)
+
+    def _find_destination(self, sight: Sight) -> None:
+        distance = sight.distance_heights * self.side
+        if distance >= rules.ORIGIN_CLEAR_HEIGHTS:
+            self._net = 0
+        elif distance <= -rules.DESTINATION_CLEAR_HEIGHTS:
+            if self._net * self.side < 0:
+                made = Pass(-self.side, *self._met, self._passes)
+                self._held = _Held(made, self._sights_beyond)
+                self._net = 0
+            else:
+                self._take_side(-self.side)
+
+    def _take_side(self, side: int) -> None:
+        self.side = side
+        self._net = 0
+        self._near_since = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sights:
+    """The sights of one moment, of many objects; no object twice."""
+
+    slots: NDArray[np.intp]
+    """(N,) where each object's state is kept."""
+    t: Floats
+    """(N,) capture times."""
+    frame: NDArray[np.int64]
+    """(N,) frame indices."""
+    xy_px: Floats
+    """(N, 2) anchors."""
+    height_px: Floats
+    """(N,) sizes by which distances are measured."""
+    before_t: Floats
+    """(N,) times of the sights before these."""
+    before_xy_px: Floats
+    """(N, 2) anchors then; NaN for an object that is seen for the first time."""
+
+
+class LineCounter:
+    """One line over all objects.
+
+    Nearly every object is nearly always clear of the line and on its way nowhere: those are told by array arithmetic,
+    and only the others are looked at one by one.
+    """
+
+    def __init__(self, line: Line, size_wh: tuple[int, int]) -> None:
+        self.line = line
+        self._path = PolyLine(tuple((x * size_wh[0], y * size_wh[1]) for x, y in line.points))
+        self._passages: dict[int, Passage] = {}
+        self._held: set[int] = set()
+        self._side = np.zeros(0, dtype=np.int8)
+        self._open = np.zeros(0, dtype=np.bool_)
+
+    def see(self, sights: Sights) -> list[tuple[int, Pass]]:
+        """Take the sights of one moment; return (slot, pass) for what became certain."""
+        self._reserve(int(sights.slots.max(initial=-1)) + 1)
+        distance_px = self._path.signed_distance_px(sights.xy_px)
+        found = []
+        for i in self._worth_a_look(sights, distance_px):
+            certain = self._look(sights, i, float(distance_px[i] / sights.height_px[i]))
+            if certain is not None:
+                found.append((int(sights.slots[i]), certain))
+        return found
+
+    def decide(self, now: float) -> list[tuple[int, Pass]]:
+        """Return (slot, pass) for what became certain by the passing of time, seen or not."""
+        found = []
+        for slot in sorted(self._held):
+            certain = self._passages[slot].decide(now)
+            if certain is not None:
+                found.append((slot, certain))
+                self._note(slot)
+        return found
+
+    def end(self, slot: int) -> Pass | None:
+        """Forget an object; return its last pass if that was still held back."""
+        passage = self._passages.pop(slot, None)
+        self._held.discard(slot)
+        if slot < len(self._side):
+            self._side[slot] = 0
+            self._open[slot] = True
+        return passage.end() if passage is not None else None
+
+    def _worth_a_look(self, sights: Sights, distance_px: Floats) -> list[int]:
+        moved = sights.xy_px - sights.before_xy_px
+        step_px = np.hypot(moved[:, 0], moved[:, 1])
+        slots, apart_px = sights.slots, np.abs(distance_px)
+        # A path no longer than the way to the line cannot have met it; the margin is far above any rounding.
+        may_meet = ~(apart_px > step_px * (1 + 1e-9) + 1e-6)
+        elsewhere = (np.sign(distance_px) != self._side[slots]) & (
+            apart_px >= rules.DESTINATION_CLEAR_HEIGHTS * sights.height_px
+        )
+        look: list[int] = np.nonzero(self._open[slots] | may_meet | elsewhere)[0].tolist()
+        return look
+
+    def _look(self, sights: Sights, i: int, distance_heights: float) -> Pass | None:
+        slot = int(sights.slots[i])
+        passage = self._passages.get(slot)
+        if passage is None:
+            passage = self._passages[slot] = Passage()
+        x, y = sights.xy_px[i].tolist()
+        was_x, was_y = sights.before_xy_px[i].tolist()
+        before = None if was_x != was_x else (float(sights.before_t[i]), (was_x, was_y))  # noqa: PLR0124  (NaN)
+        sight = Sight(float(sights.t[i]), int(sights.frame[i]), (x, y), distance_heights)
+        certain = passage.see(self._path, before, sight)
+        self._note(slot)
+        return certain
+
+    def _note(self, slot: int) -> None:
+        """Copy what the arrays know of a passage."""
+        passage = self._passages[slot]
+        self._side[slot] = passage.side
+        self._open[slot] = not passage.idle
+        if passage.held is not None:
+            self._held.add(slot)
+        else:
+            self._held.discard(slot)
+
+    def _reserve(self, size: int) -> None:
+        if size > len(self._side):
+            more = max(size, 2 * len(self._side)) - len(self._side)
+            self._side = np.concatenate([self._side, np.zeros(more, dtype=np.int8)])
+            self._open = np.concatenate([self._open, np.ones(more, dtype=np.bool_)])

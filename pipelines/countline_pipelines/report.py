@@ -1,0 +1,111 @@
+"""The summary of a count: what `countline count` and `countline replay` print."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from countline_pipelines.counting import CountingSpec, Crossing, Direction, Event, OccupancySample, Visit
+
+ClassName = Callable[[int], str]
+
+
+class Summary:
+    """Adds up events as they come.
+
+    Args:
+        spec: what is counted; every line and zone of it is in the result, zeros included.
+        class_name: what a class is called; its number where there is no name.
+    """
+
+    def __init__(self, spec: CountingSpec, class_name: ClassName = str) -> None:
+        self._class_name = class_name
+        self.lines: dict[str, dict[Direction, int]] = {line.id: dict.fromkeys(Direction, 0) for line in spec.lines}
+        self._by_class: dict[str, dict[str, dict[Direction, int]]] = {line.id: {} for line in spec.lines}
+        self._visits: dict[str, list[Visit]] = {zone.id: [] for zone in spec.zones}
+        self._occupancy: dict[str, list[OccupancySample]] = {zone.id: [] for zone in spec.zones}
+        self.crossings: list[Crossing] = []
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Add what was counted."""
+        for event in events:
+            if isinstance(event, Crossing):
+                self._add_crossing(event)
+            elif isinstance(event, Visit):
+                self._visits[event.zone_id].append(event)
+            else:
+                self._occupancy[event.zone_id].append(event)
+
+    def _add_crossing(self, event: Crossing) -> None:
+        self.crossings.append(event)
+        self.lines[event.line_id][event.direction] += 1
+        by_class = self._by_class[event.line_id]
+        name = self._class_name(event.class_id)
+        by_class.setdefault(name, dict.fromkeys(Direction, 0))[event.direction] += 1
+
+    def as_dict(self, *, frames: int, duration_s: float) -> dict[str, Any]:
+        """Return the summary, ready for JSON.
+
+        Args:
+            frames: how many frames were counted.
+            duration_s: capture time from the first frame to the last, one frame period included.
+        """
+        crossings = sorted(self.crossings, key=lambda event: (event.t, event.line_id, event.track))
+        return {
+            "frames": frames,
+            "duration_s": round(duration_s, 6),
+            "lines": {name: self._line(name) for name in self.lines},
+            "zones": {name: self._zone(name) for name in self._visits},
+            "events": [self._event(event) for event in crossings],
+        }
+
+    def _line(self, name: str) -> dict[str, Any]:
+        by_class = {class_name: _in_out(counts) for class_name, counts in sorted(self._by_class[name].items())}
+        return {**_in_out(self.lines[name]), "by_class": by_class}
+
+    def _zone(self, name: str) -> dict[str, Any]:
+        visits, samples = self._visits[name], self._occupancy[name]
+        dwells = sorted(visit.dwell_s for visit in visits)
+        return {
+            "visits": len(visits),
+            "entries": sum(not visit.born_inside for visit in visits),
+            "exits": sum(not visit.lost_inside for visit in visits),
+            "occupancy_max": max((sample.count for sample in samples), default=0),
+            "dwell_s": {
+                "mean": round(sum(dwells) / len(dwells), 3) if dwells else None,
+                "median": round(_median(dwells), 3) if dwells else None,
+                "max": round(dwells[-1], 3) if dwells else None,
+            },
+            "stays": [self._stay(visit) for visit in sorted(visits, key=lambda visit: (visit.entered_at, visit.track))],
+        }
+
+    def _stay(self, visit: Visit) -> dict[str, Any]:
+        return {
+            "id": visit.id,
+            "track": visit.track,
+            "class": self._class_name(visit.class_id),
+            "entered_at": visit.entered_at,
+            "left_at": visit.left_at,
+            "dwell_s": round(visit.dwell_s, 6),
+        }
+
+    def _event(self, event: Crossing) -> dict[str, Any]:
+        return {
+            "id": event.id,
+            "t": event.t,
+            "decided_at": event.decided_at,
+            "frame": event.frame,
+            "line": event.line_id,
+            "direction": event.direction.value,
+            "track": event.track,
+            "class": self._class_name(event.class_id),
+            "score": round(event.score, 4),
+            "stitched": event.stitched,
+        }
+
+
+def _in_out(counts: dict[Direction, int]) -> dict[str, int]:
+    return {direction.value: counts[direction] for direction in Direction}
+
+
+def _median(ordered: list[float]) -> float:
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -1,0 +1,124 @@
+"""A Kalman filter for all tracks at once: constant velocity, measured time steps, noise in heights of the box.
+
+Centre x and y, width and height are filtered each on its own: their noises are independent, so the joint filter with
+its 8 x 8 matrices falls apart into four of 2 x 2, written out below. Since every noise is proportional to the height
+of the box, variances are kept in squared heights; x and y then share one covariance, and so do width and height.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countline_pipelines.tracking.settings import TrackerSettings
+
+Floats = NDArray[np.float64]
+
+MIN_SIZE_PX = 1.0
+"""No prediction makes a box smaller than this."""
+
+
+@dataclass(slots=True)
+class Covariances:
+    """Variances of value and velocity, and their covariance; (N,) each, in heights and seconds."""
+
+    value: Floats
+    mixed: Floats
+    velocity: Floats
+
+    def predict(self, elapsed_s: float, wander: float) -> None:
+        """Let time pass; `wander` is the standard deviation that the velocity gains in a second."""
+        noise = wander * wander
+        grown = self.mixed + elapsed_s * self.velocity
+        self.value = self.value + elapsed_s * (self.mixed + grown) + noise * elapsed_s**3 / 3
+        self.mixed = grown + noise * elapsed_s**2 / 2
+        self.velocity = self.velocity + noise * elapsed_s
+
+    def update(self, rows: NDArray[np.intp], variance: Floats) -> tuple[Floats, Floats]:
+        """Take measurements with (M,) variances into the rows; return the gains of value and velocity, (M, 1) each."""
+        value, mixed = self.value[rows], self.mixed[rows]
+        gain, velocity_gain = value / (value + variance), mixed / (value + variance)
+        self.value[rows] = value - gain * value
+        self.velocity[rows] -= velocity_gain * mixed
+        self.mixed[rows] = mixed - gain * mixed
+        return gain[:, None], velocity_gain[:, None]
+
+    def append(self, count: int, value: float, velocity: float) -> None:
+        """Add rows of tracks that were measured once; standard deviations are given."""
+        self.value = np.concatenate([self.value, np.full(count, value**2)])
+        self.mixed = np.concatenate([self.mixed, np.zeros(count)])
+        self.velocity = np.concatenate([self.velocity, np.full(count, velocity**2)])
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        """Drop the rows that are not marked."""
+        self.value, self.mixed, self.velocity = self.value[rows], self.mixed[rows], self.velocity[rows]
+
+
+def _none() -> Covariances:
+    return Covariances(np.zeros(0), np.zeros(0), np.zeros(0))
+
+
+class MotionModel:
+    """Where all tracks are and how they move."""
+
+    def __init__(self, settings: TrackerSettings) -> None:
+        self._settings = settings
+        self.box: Floats = np.zeros((0, 4))
+        """(N, 4) centre x, centre y, width, height in pixels."""
+        self.velocity: Floats = np.zeros((0, 4))
+        """(N, 4) the same per second."""
+        self.place, self.size = _none(), _none()
+
+    def __len__(self) -> int:
+        return len(self.box)
+
+    def predict(self, elapsed_s: float) -> None:
+        """Let time pass."""
+        self.box = self.box + self.velocity * elapsed_s
+        self.box[:, 2:] = np.maximum(self.box[:, 2:], MIN_SIZE_PX)
+        self.place.predict(elapsed_s, self._settings.acceleration)
+        self.size.predict(elapsed_s, self._settings.growth)
+
+    def update(self, rows: NDArray[np.intp], measured: Floats, scores: Floats) -> None:
+        """Take (M, 4) measured boxes into the rows; a detection of a higher score is trusted more."""
+        doubt = 1.5 - scores
+        off = measured - self.box[rows]
+        parts = (
+            (slice(0, 2), self.place, self._settings.position_noise),
+            (slice(2, 4), self.size, self._settings.size_noise),
+        )
+        for columns, covariances, noise in parts:
+            gain, velocity_gain = covariances.update(rows, noise**2 * doubt)
+            self.box[rows, columns] += gain * off[:, columns]
+            self.velocity[rows, columns] += velocity_gain * off[:, columns]
+
+    def append(self, measured: Floats) -> None:
+        """Begin tracks at (M, 4) measured boxes."""
+        settings = self._settings
+        self.box = np.concatenate([self.box, measured])
+        self.velocity = np.concatenate([self.velocity, np.zeros_like(measured)])
+        self.place.append(len(measured), settings.position_noise, settings.first_speed)
+        self.size.append(len(measured), settings.size_noise, settings.first_growth)
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        """Drop the tracks that are not marked."""
+        self.box, self.velocity = self.box[rows], self.velocity[rows]
+        self.place.keep(rows)
+        self.size.keep(rows)
+
+    def spread(self) -> Floats:
+        """Return how uncertain the place of the next measurement is: (N,) standard deviations in heights."""
+        return cast("Floats", np.sqrt(self.place.value + self._settings.position_noise**2))
+
+
+def corners(box: Floats) -> Floats:
+    """Return (N, 4) x1, y1, x2, y2 of centres and sizes."""
+    half = box[:, 2:] / 2
+    return np.concatenate([box[:, :2] - half, box[:, :2] + half], axis=1)
+
+
+def centred(xyxy: Floats) -> Floats:
+    """Return (N, 4) centres and sizes of x1, y1, x2, y2."""
+    low, high = xyxy[:, :2], xyxy[:, 2:4]
+    return np.concatenate([(low + high) / 2, high - low], axis=1)
