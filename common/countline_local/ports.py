@@ -1,0 +1,128 @@
+"""Which port each part listens on: the usual one, the one it had last time, or a free one, and what to say about it."""
+
+import json
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from countline_common.errors import ConflictError, InvalidInputError
+
+HOST: Final = "127.0.0.1"
+USUAL_PORTS: Final[Mapping[str, int]] = {
+    "gateway": 8080,
+    "auth": 3001,
+    "cameras": 8000,
+    "workers": 8003,
+    "analytics": 8001,
+    "websocket": 8004,
+    "triton-http": 9000,
+    "triton-grpc": 9001,
+    "triton-metrics": 9002,
+    "postgres": 5432,
+    "nats": 4222,
+    "nats-monitor": 8222,
+    "control-health": 9010,
+    "ingest-health": 9011,
+    "api-health": 9012,
+    "worker-health": 9013,
+}
+"""By name, what is asked for first; the numbers are those of design and documentation."""
+
+SEARCH_ABOVE: Final = 100
+"""Ports that are tried above a taken one, so that the replacement is easy to remember, before any free one is taken."""
+_ANY: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PortChoice:
+    """A port and where it stands to the usual one."""
+
+    name: str
+    port: int
+    replaces: int | None
+    """The port that was wanted and is taken; None where it was not."""
+
+
+def parse_wishes(options: Iterable[str]) -> dict[str, int]:
+    """Ports that the caller asks for: `NAME=PORT`, or a bare number for the gateway.
+
+    Raises:
+        InvalidInputError: an unknown name, or no port.
+    """
+    wishes: dict[str, int] = {}
+    for option in options:
+        name, _, number = option.rpartition("=")
+        name = name or "gateway"
+        if name not in USUAL_PORTS or not number.isdigit() or not 0 < int(number) < 65536:
+            raise InvalidInputError(
+                f"--port {option!r} names no port", cure=f"write NAME=PORT; the names are: {', '.join(USUAL_PORTS)}"
+            )
+        wishes[name] = int(number)
+    return wishes
+
+
+def choose_ports(
+    remembered: Mapping[str, int], wishes: Mapping[str, int] | None = None, *, any_free: bool = False
+) -> dict[str, PortChoice]:
+    """A port for each name: as wished, else as last time, else the usual one, else a free one near it.
+
+    Each port is held until all are chosen, so no two names get the same.
+
+    Raises:
+        ConflictError: a port that was wished for is taken.
+    """
+    held: list[socket.socket] = []
+    try:
+        return {name: _choose(name, remembered, wishes or {}, any_free, held) for name in USUAL_PORTS}
+    finally:
+        for holder in held:
+            holder.close()
+
+
+def _choose(
+    name: str, remembered: Mapping[str, int], wishes: Mapping[str, int], any_free: bool, held: list[socket.socket]
+) -> PortChoice:
+    usual = USUAL_PORTS[name]
+    if name in wishes:
+        if _hold(wishes[name], held) is None:
+            raise ConflictError(f"port {wishes[name]} for {name} is taken", cure=f"give another one: --port {name}=…")
+        return PortChoice(name, wishes[name], None)
+    taken = {*USUAL_PORTS.values(), *wishes.values(), *remembered.values()}
+    near = (port for port in range(usual + 1, usual + SEARCH_ABOVE) if port not in taken)
+    first = [remembered[name]] if name in remembered else []
+    candidates = [*first, _ANY] if any_free else [*first, usual, *near, _ANY]
+    for candidate in candidates:
+        if (port := _hold(candidate, held)) is not None:
+            return PortChoice(name, port, None if any_free or port == usual else usual)
+    raise ConflictError(f"there is no free port for {name}", cure="close some programs that listen on 127.0.0.1")
+
+
+def _hold(port: int, held: list[socket.socket]) -> int | None:
+    """Bind a port, 0 for any; None where it is taken."""
+    holder = socket.socket()
+    # As servers do: a port whose last connections are still fading away counts as free.
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        holder.bind((HOST, port))
+        holder.listen(1)
+    except OSError:
+        holder.close()
+        return None
+    held.append(holder)
+    return int(holder.getsockname()[1])
+
+
+def read_remembered(path: Path) -> dict[str, int]:
+    """Ports of the last time; none where the file is missing or unreadable, since it is only a preference."""
+    try:
+        found = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {name: port for name, port in found.items() if name in USUAL_PORTS and isinstance(port, int)}
+
+
+def remember(path: Path, choices: Mapping[str, PortChoice]) -> None:
+    """Keep the ports for the next time."""
+    path.write_text(json.dumps({name: choice.port for name, choice in choices.items()}, indent=2) + "\n")
