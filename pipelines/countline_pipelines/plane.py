@@ -1,0 +1,230 @@
+"""What a data plane does, whatever it runs on: holds cameras, turns their sources into counted frames.
+
+The software plane (`countline_pipelines.software`) decodes with FFmpeg and infers through Triton; a plane on DeepStream
+does both inside GStreamer. Both take the same plans, end in the same `CameraCounter`, and tell the same sink.
+
+    worker or `countline count`  --plans-->  Plane  --runs, counted frames-->  PlaneSink
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Protocol
+
+from countline_common.errors import CountlineError, FieldProblem, InvalidInputError
+from countline_pipelines.counting import CountingSpec, Event, FrameResult, GeometryError, Identity, Line, Zone
+from countline_pipelines.sources import SourceSpec
+
+Points = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinePlan:
+    """A line as a person drew it: classes by name."""
+
+    id: str
+    points: Points
+    version: int = 1
+    classes: tuple[str, ...] = ()
+    """Empty for every class."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZonePlan:
+    """A zone as a person drew it."""
+
+    id: str
+    polygon: Points
+    version: int = 1
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CountingPlan:
+    """What is counted; may change while the camera runs."""
+
+    lines: tuple[LinePlan, ...] = ()
+    zones: tuple[ZonePlan, ...] = ()
+    anchor: tuple[float, float] = (0.5, 1.0)
+    min_score: float = 0.0
+    """0 for the threshold that the model ships with."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraPlan:
+    """Everything a plane must know of one camera."""
+
+    camera_id: str
+    source: SourceSpec
+    model: str
+    counting: CountingPlan
+    epoch: int = 0
+    run: str = ""
+    """Of a finite file: a name of its own, computed from content and plan. Empty: a new one at every start."""
+
+    def same_run(self, other: "CameraPlan") -> bool:
+        """Whether `other` differs at most in what may change while the camera runs."""
+        return replace(self, counting=other.counting) == other
+
+
+class CameraState(StrEnum):
+    """Where a camera's processing stands."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    RECONNECTING = "reconnecting"
+    FAILED = "failed"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault that a person can act on."""
+
+    code: str
+    message: str
+    cure: str
+
+
+@dataclass(frozen=True, slots=True)
+class CameraCondition:
+    """A camera at this moment."""
+
+    state: CameraState
+    fault: Fault | None = None
+    size_wh: tuple[int, int] = (0, 0)
+    source_fps: float = 0.0
+    processed_fps: float = 0.0
+    latency_s: float = 0.0
+    """From capture (files: from decoding) to the finished count, 95th percentile of the last seconds."""
+    frames_processed: int = 0
+    frames_dropped: int = 0
+    last_frame_at: float | None = None
+    progress: float = 0.0
+    """0..1, for finite files."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A camera's tracker begins."""
+
+    identity: Identity
+    size_wh: tuple[int, int]
+    labels: tuple[str, ...]
+    period_s: float
+    """Expected time between processed frames."""
+    finite: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CountedFrame:
+    """A frame at the end of its way."""
+
+    result: FrameResult
+    dropped: int
+    """Frames that were left out just before it."""
+    picture: Any | None
+    """av.VideoFrame where somebody wants to see it."""
+
+
+class PlaneSink(Protocol):
+    """Whom a plane tells; called from the plane's own thread, for each camera in order, and must not block."""
+
+    def run_started(self, run: RunStarted) -> None:
+        """Before the run's first frame."""
+        ...
+
+    def frame_counted(self, identity: Identity, counted: CountedFrame) -> None:
+        """After each frame."""
+        ...
+
+    def run_ended(self, identity: Identity, events: Sequence[Event] | None) -> None:
+        """After the run's last frame, with what was decided at its end; None: broken off, to be counted anew."""
+        ...
+
+
+class Plane(Protocol):
+    """A data plane. Methods may be called from any thread and do not block."""
+
+    def add_camera(self, plan: CameraPlan) -> None:
+        """Begin with a camera."""
+        ...
+
+    def update_camera(self, plan: CameraPlan) -> None:
+        """Change a camera: its lines and zones while it runs, anything else by a new run."""
+        ...
+
+    def remove_camera(self, camera_id: str) -> None:
+        """Stop a camera; what it had open is decided, except of finite files, which would be counted anew."""
+        ...
+
+    def conditions(self) -> dict[str, CameraCondition]:
+        """Every camera that the plane holds, by id."""
+        ...
+
+    def watch(self, camera_id: str, until: float) -> None:
+        """Hand pictures to the sink until this monotonic time."""
+        ...
+
+    def pause(self, fault: Fault) -> None:
+        """Take no more frames: files wait, live cameras stop (their coverage shows it) and say why."""
+        ...
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        ...
+
+    def close(self, timeout_s: float) -> None:
+        """Stop every camera and wait for it."""
+        ...
+
+
+def fault_of(error: Exception) -> Fault:
+    """An error as a camera's status tells it."""
+    if isinstance(error, CountlineError):
+        return Fault(str(getattr(error, "failure", error.code.lower())), error.message, error.cure)
+    return Fault("internal", f"{type(error).__name__}: {error}", "this is a fault of ours; see the worker's log")
+
+
+def counting_spec(plan: CountingPlan, labels: Sequence[str], shipped_score: float) -> CountingSpec:
+    """A plan with class names resolved and geometry checked.
+
+    Raises:
+        InvalidInputError: a class that the model does not have, or geometry that cannot be counted with.
+    """
+    try:
+        return CountingSpec(
+            lines=tuple(Line(p.id, p.points, p.version, class_ids(p.classes, labels, p.id)) for p in plan.lines),
+            zones=tuple(Zone(p.id, p.polygon, p.version, class_ids(p.classes, labels, p.id)) for p in plan.zones),
+            anchor=plan.anchor,
+            min_score=plan.min_score or shipped_score,
+        )
+    except GeometryError as error:
+        raise InvalidInputError(
+            str(error), cure=error.cure, fields=(FieldProblem(error.field, error.problem),)
+        ) from error
+
+
+def class_ids(names: Sequence[str], labels: Sequence[str], where: str) -> frozenset[int] | None:
+    """Class numbers of names (or of numbers as text); None, meaning every class, for no names.
+
+    Raises:
+        InvalidInputError: the model has no such class.
+    """
+    if not names:
+        return None
+    return frozenset(_class_id(name, labels, where) for name in names)
+
+
+def _class_id(name: str, labels: Sequence[str], where: str) -> int:
+    lowered = [label.lower() for label in labels]
+    if name.lower() in lowered:
+        return lowered.index(name.lower())
+    if name.isdigit() and (not labels or int(name) < len(labels)):
+        return int(name)
+    known = ", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
+    raise InvalidInputError(
+        f"{where}: the model has no class {name!r}",
+        cure=f"choose from: {known}" if labels else "give the number of the class; this model names none",
+        fields=(FieldProblem(f"{where}.classes", f"no class {name!r}"),),
+    )

@@ -1,0 +1,195 @@
+"""From what counting says to the records that are spooled and published. Pure.
+
+A record is closed by events and by capture time alone, never by a clock: a crossing or visit closes it at once,
+coverage after `COVERAGE_S` (live) or `FINITE_COVERAGE_S` (files played once). So the same file gives the same records,
+byte for byte, however often and however fast it is counted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from countline.v1 import events_pb2
+from countline_common.times import to_timestamp
+from countline_pipelines.counting import Crossing, Direction, Event, OccupancySample, Visit
+from countline_pipelines.publishing.coverage import CoverageTracker, Span
+
+COVERAGE_S: Final = 1.0
+FINITE_COVERAGE_S: Final = 10.0
+OCCUPANCY_EVERY_S: Final = 0.5
+"""A zone's occupancy is sampled at most this often; the last value always arrives."""
+
+_DIRECTIONS: Final = {Direction.IN: events_pb2.DIRECTION_IN, Direction.OUT: events_pb2.DIRECTION_OUT}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordIdentity:
+    """What every record of one run says of itself."""
+
+    site_id: str
+    camera_id: str
+    worker_id: str
+    epoch: int
+    run: str
+    time_zone: str
+    labels: tuple[str, ...]
+    """Class names by index."""
+
+
+class RecordBuilder:
+    """Gathers one run's events and frames into records.
+
+    Args:
+        identity: the run.
+        period_s: expected time between processed frames.
+        finite: a file that is played once.
+        hand_over: whether this run is the first of its epoch, so that its first frame is the hand-over.
+    """
+
+    def __init__(self, identity: RecordIdentity, period_s: float, *, finite: bool, hand_over: bool) -> None:
+        self._identity = identity
+        self._coverage = CoverageTracker(period_s)
+        self._coverage_s = FINITE_COVERAGE_S if finite else COVERAGE_S
+        self._hand_over = hand_over
+        self._sequence = 0
+        self._events: list[Crossing | Visit] = []
+        self._occupancy = _OccupancySampler()
+        self._cut_at: float | None = None
+        self._hand_over_at: float | None = None
+
+    def add_frame(self, t: float, events: Sequence[Event], dropped: int = 0) -> events_pb2.CountRecord | None:
+        """Take note of a processed frame.
+
+        Args:
+            t: its capture time.
+            events: what was decided at it.
+            dropped: frames that were left out just before it.
+
+        Returns:
+            A record, when one is complete.
+        """
+        self._coverage.add(t, dropped)
+        first = self._cut_at is None
+        if first:
+            self._cut_at = t
+            self._hand_over_at = t if self._hand_over else None
+        self._take(events)
+        assert self._cut_at is not None
+        due = t - self._cut_at >= self._coverage_s
+        return self._close(t) if self._events or due or self._hand_over_at is not None else None
+
+    def finish(self, events: Sequence[Event]) -> events_pb2.CountRecord | None:
+        """The last record of the run, with what was decided at its end; None when nothing is left to say."""
+        self._take(events)
+        record = self._close(None)
+        empty = not (record.crossings or record.visits or record.occupancy or record.coverage)
+        return None if empty else record
+
+    def _take(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, OccupancySample):
+                self._occupancy.add(event)
+            else:
+                self._events.append(event)
+
+    def _close(self, t: float | None) -> events_pb2.CountRecord:
+        identity = self._identity
+        record = events_pb2.CountRecord(
+            site_id=identity.site_id,
+            camera_id=identity.camera_id,
+            worker_id=identity.worker_id,
+            epoch=identity.epoch,
+            run=identity.run,
+            sequence=self._sequence,
+            hand_over_at=None if self._hand_over_at is None else to_timestamp(self._hand_over_at),
+            crossings=[_crossing(e, identity.labels) for e in self._events if isinstance(e, Crossing)],
+            visits=[_visit(e, identity.labels) for e in self._events if isinstance(e, Visit)],
+            occupancy=[_sample(sample) for sample in self._occupancy.release(t)],
+            coverage=[_span(span) for span in self._coverage.cut()],
+            time_zone=identity.time_zone,
+        )
+        self._events = []
+        self._hand_over, self._hand_over_at = False, None
+        self._sequence += 1
+        self._cut_at = t if t is not None else self._cut_at
+        return record
+
+
+class _OccupancySampler:
+    """Bounds the rate of samples of each zone; the newest one is kept until it may go."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, OccupancySample] = {}
+        self._sent_at: dict[str, float] = {}
+        self._ready: list[OccupancySample] = []
+
+    def add(self, sample: OccupancySample) -> None:
+        held = self._newest.get(sample.zone_id)
+        if held is not None and sample.t - self._sent_at.get(sample.zone_id, -OCCUPANCY_EVERY_S) >= OCCUPANCY_EVERY_S:
+            self._send(held)
+        self._newest[sample.zone_id] = sample
+
+    def _send(self, sample: OccupancySample) -> None:
+        self._ready.append(sample)
+        self._sent_at[sample.zone_id] = sample.t
+
+    def release(self, t: float | None) -> list[OccupancySample]:
+        """Samples that may go at `t`; all of them at the end (None)."""
+        for zone_id, sample in list(self._newest.items()):
+            if t is None or t - self._sent_at.get(zone_id, -OCCUPANCY_EVERY_S) >= OCCUPANCY_EVERY_S:
+                self._send(sample)
+                del self._newest[zone_id]
+        ready, self._ready = self._ready, []
+        return ready
+
+
+def class_name(labels: Sequence[str], class_id: int) -> str:
+    """The name of a class, or its number where the model names none."""
+    return labels[class_id] if 0 <= class_id < len(labels) else str(class_id)
+
+
+def _crossing(event: Crossing, labels: Sequence[str]) -> events_pb2.Crossing:
+    return events_pb2.Crossing(
+        crossing_id=event.id,
+        line_id=event.line_id,
+        line_version=event.line_version,
+        track=event.track,
+        sequence=event.sequence,
+        direction=_DIRECTIONS[event.direction],
+        class_name=class_name(labels, event.class_id),
+        score=event.score,
+        t=to_timestamp(event.t),
+        decided_at=to_timestamp(event.decided_at),
+        stitched=event.stitched,
+        frame=event.frame,
+    )
+
+
+def _visit(event: Visit, labels: Sequence[str]) -> events_pb2.Visit:
+    return events_pb2.Visit(
+        visit_id=event.id,
+        zone_id=event.zone_id,
+        zone_version=event.zone_version,
+        track=event.track,
+        sequence=event.sequence,
+        class_name=class_name(labels, event.class_id),
+        entered_at=to_timestamp(event.entered_at),
+        left_at=None if event.left_at is None else to_timestamp(event.left_at),
+        dwell_s=event.dwell_s,
+        decided_at=to_timestamp(event.decided_at),
+    )
+
+
+def _sample(sample: OccupancySample) -> events_pb2.OccupancySample:
+    return events_pb2.OccupancySample(
+        zone_id=sample.zone_id, zone_version=sample.zone_version, t=to_timestamp(sample.t), count=sample.count
+    )
+
+
+def _span(span: Span) -> events_pb2.CoverageSpan:
+    return events_pb2.CoverageSpan(
+        start=to_timestamp(span.start),
+        end=to_timestamp(span.end),
+        frames=span.frames,
+        frames_dropped=span.frames_dropped,
+    )

@@ -1,0 +1,177 @@
+"""The way of all frames of one model: a ring of slots, batches across cameras, a bounded number of requests in flight.
+
+Runs on the plane's event loop; cameras submit from their threads. A request that Triton did not answer is sent again
+with the same frames until it does, so a restart of Triton loses nothing; meanwhile files wait and live cameras drop.
+"""
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countline_common.errors import CountlineError, DeadlineExceededError
+from countline_common.logs import get_logger
+from countline_pipelines import metrics
+from countline_pipelines.batching import Batcher
+from countline_pipelines.letterbox import Letterbox
+from countline_pipelines.slots import Slot, SlotRing
+from countline_pipelines.software.runs import Run
+from countline_pipelines.triton import InferenceClient, ModelInfo, infer_surely
+
+PATIENCE_S: Final = 10.0
+_log = get_logger(__name__)
+
+
+class Traveller(Protocol):
+    """The camera a ticket belongs to."""
+
+    @property
+    def camera_id(self) -> str:
+        """Its id."""
+        ...
+
+    def next_sequence(self) -> int:
+        """Number of the next frame that sets out to Triton."""
+        ...
+
+    def arrived(self, ticket: "Ticket", detections: NDArray[np.float32]) -> None:
+        """An answer, (max_detections, 6), in pixels of the model's input; perhaps out of order."""
+        ...
+
+    def refused(self, ticket: "Ticket", error: CountlineError) -> None:
+        """Triton refuses this frame for good."""
+        ...
+
+
+@dataclass(slots=True)
+class Ticket:
+    """One frame on its way."""
+
+    camera: Traveller
+    run: Run
+    slot: Slot
+    box: Letterbox
+    index: int
+    t: float
+    dropped: int
+    """Frames left out just before it."""
+    taken_at: float
+    """Monotonic time at which it was decoded."""
+    picture: Any | None = None
+    """av.VideoFrame where somebody wants to see it."""
+    sequence: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class LaneOptions:
+    """What one machine chooses; None takes what the model ships with."""
+
+    slots: int = 48
+    max_batch: int | None = None
+    max_wait_s: float = 0.005
+    """How long a frame waits for others to travel with."""
+    in_flight: int | None = None
+    """Requests at the same time; one more than the model has instances keeps each of them busy."""
+
+
+class ModelLane:
+    """One model's lane.
+
+    Args:
+        client: to Triton.
+        info: the model, loaded.
+        options: sizes and deadlines.
+    """
+
+    def __init__(self, client: InferenceClient, info: ModelInfo, options: LaneOptions) -> None:
+        self.info = info
+        self.ring = SlotRing(options.slots, info.height, info.width)
+        self.batcher: Batcher[Ticket] = Batcher(options.max_batch or info.max_batch_size, options.max_wait_s)
+        self.users = 0
+        self.trouble: CountlineError | None = None
+        """Why frames wait, while they do."""
+        self._client = client
+        self._loop = asyncio.get_running_loop()
+        self._permits = asyncio.Semaphore(options.in_flight or info.instances + 1)
+        self._wake = asyncio.Event()
+        self._requests: set[asyncio.Task[None]] = set()
+        self._dispatcher: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Let Triton read the ring and begin to send."""
+        await self._client.attach(self.ring)
+        self._dispatcher = asyncio.create_task(self._dispatch(), name=f"lane-{self.info.name}")
+
+    async def close(self) -> None:
+        """Stop sending; what is in flight is cancelled."""
+        tasks = [*self._requests, *([self._dispatcher] if self._dispatcher else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(CountlineError):
+            await self._client.detach(self.ring)
+        self.ring.close()
+
+    def submit(self, ticket: Ticket) -> None:
+        """Send a frame on its way; from any thread."""
+        self.batcher.put(ticket.camera.camera_id, ticket, time.monotonic())
+        with suppress(RuntimeError):  # the loop is closed: the plane has ended
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    async def _dispatch(self) -> None:
+        while True:
+            await self._permits.acquire()
+            batch = await self._next_batch()
+            for ticket in batch:
+                ticket.sequence = ticket.camera.next_sequence()
+            task = asyncio.create_task(self._request(batch), name=f"infer-{self.info.name}")
+            self._requests.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._requests.discard(task)
+        self._permits.release()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("lane.request_crashed", model=self.info.name, error=repr(error))
+
+    async def _next_batch(self) -> list[Ticket]:
+        while True:
+            self._wake.clear()
+            now = time.monotonic()
+            if batch := self.batcher.take(now):
+                return batch
+            due_s = self.batcher.due_in(now)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), None if due_s == float("inf") else due_s)
+
+    async def _request(self, batch: list[Ticket]) -> None:
+        began = time.monotonic()
+        try:
+            detections = await self._infer(batch)
+        except CountlineError as error:
+            _log.error("lane.refused", model=self.info.name, error=error.message)
+            for ticket in batch:
+                ticket.slot.release()
+                ticket.camera.refused(ticket, error)
+            return
+        metrics.INFERENCE_SECONDS.labels(self.info.name).observe(time.monotonic() - began)
+        metrics.BATCH_FRAMES.labels(self.info.name).observe(len(batch))
+        for ticket, rows in zip(batch, detections, strict=True):
+            ticket.slot.release()
+            ticket.camera.arrived(ticket, rows)
+
+    async def _infer(self, batch: list[Ticket]) -> NDArray[np.float32]:
+        slots = [ticket.slot for ticket in batch]
+        while True:
+            try:
+                detections = await infer_surely(self._client, self.info.name, slots, patience_s=PATIENCE_S)
+            except DeadlineExceededError as error:
+                self.trouble = error
+                _log.warning("lane.waiting", model=self.info.name, error=error.message)
+            else:
+                self.trouble = None
+                return detections

@@ -1,0 +1,247 @@
+"""The software plane: cameras and lanes on an event loop in a thread of its own.
+
+Counting takes time on the interpreter; in a thread of its own it cannot hold up the loop that talks to the
+control-plane and to NATS. The public methods hand their work to that loop.
+"""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from countline_common.errors import CountlineError
+from countline_common.logs import get_logger
+from countline_pipelines import metrics
+from countline_pipelines.plane import CameraCondition, CameraPlan, CameraState, Fault, PlaneSink, fault_of
+from countline_pipelines.software.backoff import Backoff
+from countline_pipelines.software.camera import SoftwareCamera
+from countline_pipelines.software.lane import LaneOptions, ModelLane
+from countline_pipelines.triton import InferenceClient
+
+TICK_S: Final = 1.0
+DRAIN_S: Final = 1.0
+"""How long frames that are with Triton are waited for when a camera is stopped."""
+RETRY_MODEL_S: Final = 10.0
+_log = get_logger(__name__)
+
+Connect = Callable[[], Awaitable[InferenceClient]]
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneOptions:
+    """How a plane runs."""
+
+    lane: LaneOptions = field(default_factory=LaneOptions)
+    once: bool = False
+    """Give a source up at its first failure, as a command on one file does."""
+    keep_pictures: bool = False
+    """Hand the picture of every frame to the sink."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """A camera that the plane holds: what is wanted of it, and what there is."""
+
+    wanted: CameraPlan | None
+    changed: asyncio.Event
+    plan: CameraPlan | None = None
+    camera: SoftwareCamera | None = None
+    fault: Fault | None = None
+    """Why there is no camera though one is wanted, or why the last change could not be made."""
+    keeper: asyncio.Task[None] | None = None
+
+
+class SoftwarePlane:
+    """See `countline_pipelines.plane.Plane`.
+
+    Args:
+        connect: makes the client to Triton; called on the plane's loop.
+        sink: whom to tell.
+        options: how to run.
+        on_end: called from the plane's thread when a camera's source is over.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        sink: PlaneSink,
+        options: PlaneOptions | None = None,
+        on_end: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._connect = connect
+        self._sink = sink
+        self._options = options or PlaneOptions()
+        self._on_end = on_end
+        self._loop = asyncio.new_event_loop()
+        self._client: InferenceClient | None = None
+        self._held: dict[str, _Held] = {}
+        self._lanes: dict[str, ModelLane] = {}
+        self._opening = asyncio.Lock()
+        self._closing = False
+        self._paused: Fault | None = None
+        self._stopping = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="plane", daemon=True)
+
+    def start(self) -> None:
+        """Start the plane's thread."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._main())
+
+    async def _main(self) -> None:
+        while not self._stopping.is_set():
+            for held in list(self._held.values()):
+                if held.camera is not None:
+                    held.camera.tick()
+            for lane in self._lanes.values():
+                metrics.QUEUED_FRAMES.labels(lane.info.name).set(len(lane.batcher))
+            try:
+                await asyncio.wait_for(self._stopping.wait(), TICK_S)
+            except TimeoutError:
+                continue
+        await self._shut_down()
+
+    # Plane -----------------------------------------------------------------------------------------------------------
+
+    def add_camera(self, plan: CameraPlan) -> None:
+        """Begin with a camera."""
+        self._loop.call_soon_threadsafe(self._want, plan.camera_id, plan)
+
+    def update_camera(self, plan: CameraPlan) -> None:
+        """Change a camera: its lines and zones while it runs, anything else by a new run."""
+        self._loop.call_soon_threadsafe(self._want, plan.camera_id, plan)
+
+    def remove_camera(self, camera_id: str) -> None:
+        """Stop a camera."""
+        self._loop.call_soon_threadsafe(self._want, camera_id, None)
+
+    def conditions(self) -> dict[str, CameraCondition]:
+        """Every camera that the plane holds, by id."""
+        return {camera_id: _condition(held) for camera_id, held in list(self._held.items())}
+
+    def watch(self, camera_id: str, until: float) -> None:
+        """Hand pictures to the sink until this monotonic time."""
+        held = self._held.get(camera_id)
+        if held is not None and held.camera is not None:
+            held.camera.watch(until)
+
+    def pause(self, fault: Fault) -> None:
+        """Take no more frames."""
+        self._paused = fault
+        for held in list(self._held.values()):
+            if held.camera is not None:
+                held.camera.pause(fault)
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        self._paused = None
+        for held in list(self._held.values()):
+            if held.camera is not None:
+                held.camera.resume()
+
+    def close(self, timeout_s: float) -> None:
+        """Stop every camera and wait for it."""
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join(timeout_s)
+
+    # On the loop -----------------------------------------------------------------------------------------------------
+
+    def _want(self, camera_id: str, plan: CameraPlan | None) -> None:
+        if self._closing:
+            return
+        held = self._held.get(camera_id)
+        if held is None:
+            if plan is None:
+                return
+            held = self._held[camera_id] = _Held(plan, asyncio.Event())
+            held.keeper = self._loop.create_task(self._keep(camera_id, held), name=f"camera-{camera_id}")
+        held.wanted = plan
+        held.changed.set()
+
+    async def _keep(self, camera_id: str, held: _Held) -> None:
+        """Bring what there is to what is wanted, again and again, until nothing is wanted."""
+        backoff = Backoff(longest_s=RETRY_MODEL_S)
+        while (plan := held.wanted) is not None:
+            held.changed.clear()
+            retry_s: float | None = None
+            try:
+                await self._bring_to(held, plan)
+                backoff.reset()
+            except CountlineError as error:
+                held.fault = fault_of(error)
+                _log.warning("camera.not_started", camera=camera_id, error=error.message, cure=error.cure)
+                if self._options.once:
+                    self._on_end(camera_id)
+                retry_s = backoff.next_s()
+            try:
+                await asyncio.wait_for(held.changed.wait(), retry_s)
+            except TimeoutError:
+                continue
+        await self._stop_camera(held)
+        del self._held[camera_id]
+
+    async def _bring_to(self, held: _Held, plan: CameraPlan) -> None:
+        if held.camera is not None and held.plan is not None and held.plan.same_run(plan):
+            held.camera.reconfigure(plan.counting)
+            held.plan, held.fault = plan, None
+            return
+        await self._stop_camera(held)
+        held.plan = plan
+        lane = await self._lane(plan.model)
+        camera = SoftwareCamera(
+            plan,
+            lane,
+            self._sink,
+            self._on_end,
+            once=self._options.once,
+            keep_pictures=self._options.keep_pictures,
+        )
+        if self._paused is not None:
+            camera.pause(self._paused)
+        lane.users += 1
+        held.camera, held.fault = camera, None
+        camera.start()
+
+    async def _stop_camera(self, held: _Held) -> None:
+        camera, held.camera = held.camera, None
+        if camera is None:
+            return
+        await camera.stop(DRAIN_S)
+        camera.lane.users -= 1
+        if camera.lane.users == 0:
+            self._lanes.pop(camera.lane.info.name, None)
+            await camera.lane.close()
+
+    async def _lane(self, model: str) -> ModelLane:
+        async with self._opening:
+            if model in self._lanes:
+                return self._lanes[model]
+            if self._client is None:
+                self._client = await self._connect()
+            info = await self._client.load(model)
+            lane = ModelLane(self._client, info, self._options.lane)
+            await lane.open()
+            self._lanes[model] = lane
+            return lane
+
+    async def _shut_down(self) -> None:
+        self._closing = True
+        for held in self._held.values():
+            held.wanted = None
+            held.changed.set()
+        keepers = [held.keeper for held in self._held.values() if held.keeper is not None]
+        await asyncio.gather(*keepers, return_exceptions=True)
+        if self._client is not None:
+            await self._client.close()
+
+
+def _condition(held: _Held) -> CameraCondition:
+    if held.camera is None:
+        lost = held.fault is not None and held.fault.code in {"unavailable", "deadline_exceeded"}
+        state = CameraState.STARTING if held.fault is None or lost else CameraState.FAILED
+        return CameraCondition(state=state, fault=held.fault)
+    condition = held.camera.condition()
+    return condition if held.fault is None else replace(condition, fault=held.fault)

@@ -1,0 +1,181 @@
+"""The thread of one camera: opens its source, hands over pictures, and opens it again when it breaks.
+
+    OPENING --first picture--> PLAYING --end of a finite file--> FINISHED
+       ^  ^                      |
+       |  +--wait-- BROKEN <-----+      a fault that may pass: waits of 0.3 to 4 s
+       +----long wait-- FAILED          a fault that somebody must cure: tried again every 30 s, in case somebody has
+
+Whoever stops the thread need not wait for it: a read that hangs ends by its own deadline, and nothing is handed over
+after `stop`.
+"""
+
+import threading
+import time
+from enum import StrEnum
+from typing import Final, Protocol
+
+from countline_common.errors import CountlineError
+from countline_common.logs import get_logger
+from countline_pipelines.software.backoff import Backoff
+from countline_pipelines.sources import (
+    ClockSteppedError,
+    Picture,
+    SourceError,
+    SourceFailure,
+    SourceSpec,
+    VideoInfo,
+    VideoReader,
+    play,
+)
+from countline_pipelines.sources.errors import CURABLE_BY_WAITING
+
+RETRY_FAILED_S: Final = 30.0
+WELL_AFTER_S: Final = 5.0
+"""A connection that held so long was a good one: the next attempt follows soon."""
+_log = get_logger(__name__)
+
+
+class ReadState(StrEnum):
+    """Where the thread stands."""
+
+    OPENING = "opening"
+    PLAYING = "playing"
+    BROKEN = "broken"
+    FAILED = "failed"
+    FINISHED = "finished"
+
+
+class Consumer(Protocol):
+    """Who takes the pictures; called from the reader's thread."""
+
+    def opened(self, info: VideoInfo) -> None:
+        """A connection is made; pictures follow."""
+        ...
+
+    def take(self, picture: Picture) -> None:
+        """A picture; may block for files, must not for live sources."""
+        ...
+
+    def restart(self) -> None:
+        """What follows does not continue what was: a finite file begins again, or the clock was set."""
+        ...
+
+    def changed(self, state: ReadState, error: CountlineError | None) -> None:
+        """The state is another, or its reason is."""
+        ...
+
+
+class SourceReader:
+    """Owns the thread.
+
+    Args:
+        name: of the thread and in logs.
+        spec: what to read.
+        consumer: who takes the pictures.
+        once: give up at the first failure that ends the source, as a command on one file does.
+    """
+
+    def __init__(self, name: str, spec: SourceSpec, consumer: Consumer, *, once: bool = False) -> None:
+        self._spec = spec
+        self._consumer = consumer
+        self._once = once
+        self._log = _log.bind(camera=name, source=spec.label)
+        self._backoff = Backoff()
+        self.gave_up = False
+        """No more attempts will be made."""
+        self.stop_event = threading.Event()
+        self._resumed = threading.Event()
+        self._resumed.set()
+        self._thread = threading.Thread(target=self._run, name=f"source-{name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end; nothing is handed over after that."""
+        self.stop_event.set()
+        self._resumed.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread; false when it has not ended in time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def pause(self) -> None:
+        """Hand over nothing until `resume`: a file waits where it is, a stream is closed and opened anew."""
+        self._resumed.clear()
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        self._resumed.set()
+
+    def _run(self) -> None:
+        try:
+            while not self.stop_event.is_set():
+                self._resumed.wait()
+                if self._attempt():
+                    return
+        except Exception as error:  # noqa: BLE001  (the thread's last resort: a camera must not die without a word)
+            self._log.exception("source.crashed")
+            self._consumer.changed(ReadState.FAILED, _crash(error))
+
+    def _attempt(self) -> bool:
+        """Open and play once; whether the thread is done."""
+        began = time.monotonic()
+        try:
+            self._play()
+        except SourceError as error:
+            if time.monotonic() - began > WELL_AFTER_S:
+                self._backoff.reset()
+            return self._failed(error)
+        except ClockSteppedError:
+            self._log.warning("source.clock_stepped")
+            self._consumer.restart()
+            return False
+        if self.stop_event.is_set() or not self._spec.playback.is_finite:
+            return self.stop_event.is_set()
+        self._tell(ReadState.FINISHED, None)
+        return True
+
+    def _play(self) -> None:
+        finite = self._spec.playback.is_finite
+        with VideoReader(self._spec) as video:
+            self._consumer.opened(video.info)
+            self._log.info("source.opened", size=f"{video.info.width}x{video.info.height}", codec=video.info.codec)
+            for picture in play(self._spec, video, self.stop_event):
+                if not self._resumed.is_set():
+                    if not finite:
+                        self._consumer.restart()
+                        return
+                    self._resumed.wait()
+                if self.stop_event.is_set():
+                    return
+                self._consumer.take(picture)
+
+    def _failed(self, error: SourceError) -> bool:
+        finite = self._spec.playback.is_finite
+        if error.after_pictures and (finite or self._once):
+            truncated = error.failure is SourceFailure.TRUNCATED
+            self._tell(ReadState.FINISHED, error if truncated else None)
+            return True
+        self._log.warning("source.failed", failure=error.failure.value, error=error.message)
+        passing = error.failure in CURABLE_BY_WAITING and not finite
+        self.gave_up = self._once
+        self._tell(ReadState.BROKEN if passing else ReadState.FAILED, error)
+        if self.gave_up:
+            return True
+        self.stop_event.wait(self._backoff.next_s() if passing else RETRY_FAILED_S)
+        if finite:
+            self._consumer.restart()
+        return False
+
+    def _tell(self, state: ReadState, error: CountlineError | None) -> None:
+        if not self.stop_event.is_set():
+            self._consumer.changed(state, error)
+
+
+def _crash(error: Exception) -> CountlineError:
+    return CountlineError(
+        f"reading the source crashed: {type(error).__name__}: {error}", cure="this is a fault of ours; see the log"
+    )

@@ -1,0 +1,182 @@
+"""The four ways of playing a source; each yields pictures with their capture times until it ends or breaks.
+
+    FAST      t = recorded_at + position                      as fast as the consumer takes them
+    REALTIME  t = recorded_at + position                      held back until their time
+    LOOP      t = the wall time at which the position is due  held back until then; left out when far behind
+    LIVE      t from the stream's own clock (clock.py)        as they arrive; HTTP and HLS are held back to an even pace
+
+Every wait ends at once when `stop` is set.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+from countline_pipelines.sources.clock import CaptureClock, FileClock
+from countline_pipelines.sources.errors import SourceError, SourceFailure
+from countline_pipelines.sources.spec import Playback, SourceSpec
+from countline_pipelines.sources.video import DecodedFrame, VideoReader
+
+BEHIND_S: Final = 2.0
+"""A loop that is further behind the clock jumps to where it should be; what it leaves out is counted as dropped."""
+CLOCK_STEP_S: Final = 1.0
+TRUNCATION_SLACK_S: Final = 0.5
+TRUNCATION_SLACK_FRAMES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One frame of a source."""
+
+    frame: Any
+    """av.VideoFrame"""
+    t: float
+    """Capture time, seconds."""
+    size_wh: tuple[int, int]
+    ordinal: int
+    """Number of the decoded frame since the source was opened, those that are not looked at included."""
+    skipped: int = 0
+    """Frames that were left out just before this one because the source was behind."""
+    position_s: float = 0.0
+    """Seconds from the start of a file; 0 for streams."""
+
+
+class ClockSteppedError(Exception):
+    """The wall clock was set back: capture times must begin anew."""
+
+
+def play(spec: SourceSpec, reader: VideoReader, stop: threading.Event) -> Iterator[Picture]:
+    """The pictures of an open source, one connection of it.
+
+    Raises:
+        SourceError: it broke; TRUNCATED after the last picture of a file that is shorter than its header states.
+        ClockSteppedError: the wall clock was set back under a live source.
+    """
+    players: dict[Playback, Callable[[], Iterator[Picture]]] = {
+        Playback.FAST: lambda: play_file(spec, reader, stop, real_time=False),
+        Playback.REALTIME: lambda: play_file(spec, reader, stop, real_time=True),
+        Playback.LOOP: lambda: play_loop(spec, reader, stop),
+        Playback.LIVE: lambda: play_live(spec, reader, stop),
+    }
+    return players[spec.playback]()
+
+
+def play_file(spec: SourceSpec, reader: VideoReader, stop: threading.Event, *, real_time: bool) -> Iterator[Picture]:
+    """A file from its first frame to its last; none is left out."""
+    clock = FileClock(1.0 / reader.info.fps)
+    began = time.monotonic()
+    position = 0.0
+    for ordinal, decoded in enumerate(reader.frames()):
+        position = clock.position(decoded.pts_s)
+        if stop.is_set() or (real_time and stop.wait(max(0.0, began + position - time.monotonic()))):
+            return
+        yield _picture(decoded, spec.recorded_at + position, ordinal, position_s=position)
+    _check_complete(spec, reader, position)
+
+
+def _check_complete(spec: SourceSpec, reader: VideoReader, position_s: float) -> None:
+    stated = reader.info.duration_s
+    period_s = 1.0 / reader.info.fps
+    if stated is None or spec.is_network:
+        return
+    missing_s = float(stated) - (position_s + period_s)
+    if missing_s > max(TRUNCATION_SLACK_S, TRUNCATION_SLACK_FRAMES * period_s):
+        detail = f"ends after {position_s + period_s:.1f} s, though its header states {float(stated):.1f} s"
+        raise SourceError(SourceFailure.TRUNCATED, spec.label, detail, after_pictures=True)
+
+
+def play_loop(spec: SourceSpec, reader: VideoReader, stop: threading.Event) -> Iterator[Picture]:
+    """A clip for ever, in phase with the wall clock.
+
+    Cycle k begins at Unix time k * duration; its frames are captured at k * duration + position. The arithmetic is in
+    fractions: after a year of cycles a float sum would be out of phase by frames.
+    """
+    duration = reader.info.duration_s
+    if not duration:
+        detail = "has no stated duration, so it cannot be looped"
+        raise SourceError(SourceFailure.NOT_VIDEO, spec.label, detail, cure="convert it to MP4")
+    ordinal, last_t = 0, -math.inf
+    while not stop.is_set():
+        now = Fraction(time.time())
+        cycle = math.floor(now / duration)
+        reader.seek(float(now - cycle * duration))
+        for decoded, t in _from_here(spec, reader, stop, cycle, duration):
+            skipped = max(0, round((t - last_t) * reader.info.fps) - 1) if ordinal else 0
+            yield _picture(decoded, t, ordinal, skipped=skipped)
+            ordinal, last_t = ordinal + 1, t
+
+
+def _from_here(
+    spec: SourceSpec, reader: VideoReader, stop: threading.Event, cycle: int, duration: Fraction
+) -> Iterator[tuple[DecodedFrame, float]]:
+    """Frames from now on with their capture times, cycle after cycle; ends when stopped or far behind the clock."""
+    started_at = time.time()
+    while True:
+        for decoded in reader.frames():
+            t = float(cycle * duration + Fraction(_position_s(spec, reader, decoded)))
+            if t < started_at:
+                continue  # between the key frame before this moment and this moment
+            wait_s = t - time.time()
+            if wait_s > CLOCK_STEP_S + 1.0 / reader.info.fps:
+                raise ClockSteppedError
+            if stop.wait(max(0.0, wait_s)) or wait_s < -BEHIND_S:
+                return
+            yield decoded, t
+        cycle += 1
+        reader.seek(0.0)
+
+
+def _position_s(spec: SourceSpec, reader: VideoReader, decoded: DecodedFrame) -> float:
+    if decoded.pts_s is None:
+        detail = "its frames have no times, so it cannot be looped"
+        raise SourceError(SourceFailure.NOT_VIDEO, spec.label, detail, cure="convert it to MP4")
+    return decoded.pts_s - reader.start_s
+
+
+def play_live(spec: SourceSpec, reader: VideoReader, stop: threading.Event) -> Iterator[Picture]:
+    """A stream as it arrives; ends with an error, since a stream has no end."""
+    pace = _arrival if spec.is_rtsp else _even_pace(stop)
+    clock = CaptureClock()
+    last_arrival = -math.inf
+    synthetic = FileClock(1.0 / reader.info.fps)
+    for ordinal, decoded in enumerate(reader.frames()):
+        pts_s = synthetic.position(None) if decoded.pts_s is None else decoded.pts_s
+        arrived_at = pace(pts_s, decoded.arrived_at)
+        if stop.is_set():
+            return
+        if arrived_at < last_arrival - CLOCK_STEP_S:
+            raise ClockSteppedError
+        last_arrival = arrived_at
+        if decoded.ntp_s is not None:
+            clock.observe_ntp(pts_s, decoded.ntp_s, arrived_at)
+        yield _picture(decoded, clock.stamp(pts_s, arrived_at), ordinal)
+    raise SourceError(SourceFailure.UNREACHABLE, spec.label, "the stream ended", after_pictures=True)
+
+
+def _arrival(_: float, arrived_at: float) -> float:
+    return arrived_at
+
+
+def _even_pace(stop: threading.Event) -> Callable[[float, float], float]:
+    """Hold frames back to the pace of their PTS: HLS comes in bursts of a whole segment, seconds long."""
+    anchor: list[float] = []
+
+    def hold(pts_s: float, arrived_at: float) -> float:
+        due = pts_s + anchor[0] if anchor else arrived_at
+        # Starved (the buffer ran empty) or a new time line: what comes now counts as now.
+        if not anchor or arrived_at > due or due - arrived_at > 60.0:
+            anchor[:] = [arrived_at - pts_s]
+            return arrived_at
+        stop.wait(due - time.time())
+        return due
+
+    return hold
+
+
+def _picture(decoded: DecodedFrame, t: float, ordinal: int, *, skipped: int = 0, position_s: float = 0.0) -> Picture:
+    frame = decoded.picture
+    return Picture(frame, t, (frame.width, frame.height), ordinal, skipped, position_s)
