@@ -25,10 +25,11 @@ class IngestSettings(AnalyticsSettings):
     """Records that are written in one transaction at most."""
     rollup_interval_s: float = Field(default=5.0, gt=0)
     """How often changed buckets are rolled up. Readers see every crossing at once all the same."""
-    crossings_retention_days: int | None = Field(default=None, ge=1)
-    """Crossings older than this are deleted, their counts stay; unset: kept for ever."""
-    occupancy_retention_days: int | None = Field(default=90, ge=1)
-    """Occupancy samples older than this are deleted."""
+    crossings_retention_days: int | None = Field(default=None, ge=7)
+    """Crossings and visits older than this are deleted, their counts stay, and crossings that come later than this are
+    refused; unset: kept for ever."""
+    occupancy_retention_days: int | None = Field(default=90, ge=7)
+    """Occupancy samples older than this are deleted; unset: kept for ever."""
 
 
 class ApiSettings(AnalyticsSettings):

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable
 import psycopg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.fixtures.postgres import PostgresServer
 
 from countline_common.database import create_engine, migrate
-from tests.fixtures.postgres import PostgresServer
 
 TIMESCALE_VARIABLE = "COUNTLINE_TEST_TIMESCALE_DSN"
 
@@ -66,5 +66,16 @@ def scalar(analytics_dsn: str) -> Callable[..., object]:
         with psycopg.connect(analytics_dsn, autocommit=True) as connection:
             row = connection.execute(statement, parameters).fetchone()
             return None if row is None else row[0]
+
+    return run
+
+
+@pytest.fixture
+def execute(analytics_dsn: str) -> Callable[..., None]:
+    """Runs a statement that gives nothing back."""
+
+    def run(statement: str, *parameters: object) -> None:
+        with psycopg.connect(analytics_dsn, autocommit=True) as connection:
+            connection.execute(statement, parameters or None)
 
     return run

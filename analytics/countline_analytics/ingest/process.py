@@ -1,0 +1,87 @@
+"""The ingest process: builds everything, runs until it is told to stop.
+
+One such process is enough; more than one is safe, since writers take turns, and of no use for speed.
+"""
+
+import asyncio
+import logging
+import time
+from datetime import timedelta
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from nats.aio.client import Client
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from countline_analytics.ingest.consumer import Ingest, check
+from countline_analytics.ingest.writer import CountWriter
+from countline_analytics.instants import to_datetime
+from countline_analytics.processes import check_database, stop_signals, until_available
+from countline_analytics.rollups import RETENTION_MARGIN, Rollups, find_rollups
+from countline_analytics.settings import IngestSettings
+from countline_common import bus, database
+from countline_common.health import HealthServer
+from countline_common.logs import configure
+
+
+async def run(settings: IngestSettings) -> None:
+    """Ingest until SIGTERM or SIGINT."""
+    configure("ingest")
+    engine = database.create_engine(settings.analytics_dsn)
+    ingest: Ingest | None = None
+
+    async def ready() -> None:
+        await check_database(engine)
+        if ingest is None:
+            raise RuntimeError("starting")
+        await check(ingest)
+
+    with stop_signals() as stopping:
+        async with HealthServer(settings.health_address, {"ingest": ready}):
+            try:
+                client = await _connect(settings, stopping)
+                ingest = _build(settings, engine, client)
+                await _serve(ingest, await find_rollups(engine), settings, stopping)
+                await client.drain()
+            finally:
+                await engine.dispose()
+
+
+async def _connect(settings: IngestSettings, stopping: asyncio.Event) -> Client:
+    """Wait for the database and bring it up to date, then wait for NATS."""
+
+    async def migrate() -> None:
+        await database.migrate(settings.analytics_dsn, "countline_analytics", "analytics")
+
+    await until_available("database", migrate, stopping)
+    return await until_available("nats", lambda: bus.connect(settings.nats_url, "ingest"), stopping)
+
+
+def _build(settings: IngestSettings, engine: AsyncEngine, client: Client) -> Ingest:
+    days = settings.crossings_retention_days
+    kept_s = float("inf") if days is None else days * 86_400.0
+    writer = CountWriter(engine, time.time)
+    return Ingest(client, writer, settings.ingest_batch_messages, oldest=lambda: time.time() - kept_s)
+
+
+async def _serve(ingest: Ingest, rollups: Rollups, settings: IngestSettings, stopping: asyncio.Event) -> None:
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every run otherwise
+    scheduler = AsyncIOScheduler(timezone="UTC", job_defaults={"max_instances": 1, "coalesce": True})
+    scheduler.add_job(rollups.refresh, "interval", seconds=settings.rollup_interval_s, id="refresh rollups")
+    scheduler.add_job(_forget, "interval", args=(rollups, settings), hours=6, id="forget what is old")
+    scheduler.start()
+    try:
+        await ingest.run(stopping)
+    finally:
+        scheduler.shutdown(wait=False)
+
+
+async def _forget(rollups: Rollups, settings: IngestSettings) -> None:
+    kept = {
+        "crossings": settings.crossings_retention_days,
+        "visits": settings.crossings_retention_days,
+        "occupancy": settings.occupancy_retention_days,
+    }
+    for table, days in kept.items():
+        if days is not None:
+            now = to_datetime(round(time.time() * 1e6))
+            await rollups.forget(table, now - timedelta(days=days) - RETENTION_MARGIN)

@@ -1,0 +1,93 @@
+"""Pulls messages from a durable JetStream consumer: as soon as there is one, and as many as there are.
+
+`nats-py` waits either for a full batch or for its time to be over; counts must be on the page within a second and
+still be written in large batches when many come. So one request for a batch is kept open, and a read takes what has
+arrived.
+"""
+
+import json
+import time
+from types import TracebackType
+from typing import Final, Self
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from countline_common.errors import UnavailableError
+
+REQUEST_EXPIRES_S: Final = 2.0
+REQUEST_LOST_AFTER_S: Final = 3.0
+"""A request that was neither filled nor ended by the server by now is lost: the connection was."""
+STATUS_HEADER: Final = "Status"
+CONSUMER_GONE: Final = "409"
+NO_RESPONDERS: Final = "503"
+
+
+class PullReader:
+    """Reads from a durable consumer that exists, as an async context manager.
+
+    Args:
+        client: connected to NATS; it may lose its connection and find it again.
+        stream: name of the stream.
+        durable: name of the consumer.
+        batch: messages that are requested at a time; no more than this many wait here.
+    """
+
+    def __init__(self, client: Client, stream: str, durable: str, batch: int) -> None:
+        self._client = client
+        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
+        self._batch = batch
+        self._outstanding = 0
+        self._requested_at = 0.0
+        self._subscription: Subscription | None = None
+
+    async def __aenter__(self) -> Self:
+        self._inbox = self._client.new_inbox()
+        self._subscription = await self._client.subscribe(self._inbox)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._subscription is not None and not self._client.is_closed:
+            await self._subscription.unsubscribe()
+
+    async def read(self, wait_s: float) -> list[Msg]:
+        """What has arrived, at least one message if one comes within `wait_s`, at most a batch; empty where none came.
+
+        Raises:
+            UnavailableError: the server says that the consumer or the stream is not there.
+        """
+        assert self._subscription is not None
+        await self._request_if_needed()
+        messages: list[Msg] = []
+        try:
+            self._take(await self._subscription.next_msg(wait_s), messages)
+            while self._subscription.pending_msgs and len(messages) < self._batch:
+                self._take(await self._subscription.next_msg(wait_s), messages)
+        except nats.errors.TimeoutError:
+            pass
+        return messages
+
+    async def _request_if_needed(self) -> None:
+        age_s = time.monotonic() - self._requested_at
+        if self._outstanding and age_s < REQUEST_LOST_AFTER_S:
+            return
+        request = {"batch": self._batch, "expires": round(REQUEST_EXPIRES_S * 1e9)}
+        await self._client.publish(self._subject, json.dumps(request).encode(), reply=self._inbox)
+        self._outstanding, self._requested_at = self._batch, time.monotonic()
+
+    def _take(self, message: Msg, messages: list[Msg]) -> None:
+        status = (message.headers or {}).get(STATUS_HEADER)
+        if status is None:
+            messages.append(message)
+            self._outstanding = max(0, self._outstanding - 1)
+            return
+        self._outstanding = 0  # 404, 408: the request has run its time
+        if status in {CONSUMER_GONE, NO_RESPONDERS}:
+            description = (message.headers or {}).get("Description", "no such consumer")
+            raise UnavailableError(
+                f"JetStream will not deliver: {description}", cure="see that NATS runs with JetStream"
+            )

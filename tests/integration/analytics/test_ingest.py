@@ -1,0 +1,209 @@
+"""Records on their way from the stream into the tables."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import nats
+import nats.js.errors
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.fixtures.nats import NatsServer
+from tests.integration.analytics.factory import NOON, crossing, record, span, subject
+
+from countline_analytics.ingest.consumer import Ingest
+from countline_analytics.ingest.writer import CountWriter
+from countline_common import bus
+
+Scalar = Callable[..., object]
+
+
+@asynccontextmanager
+async def ingesting(server: NatsServer, engine: AsyncEngine, batch: int = 50) -> AsyncIterator[Ingest]:
+    client = await bus.connect(server.url, "test")
+    ingest = Ingest(client, CountWriter(engine, time.time), batch)
+    stopping = asyncio.Event()
+    task = asyncio.create_task(ingest.run(stopping))
+    try:
+        yield ingest
+    finally:
+        stopping.set()
+        await task
+        await client.close()
+
+
+async def publish(server: NatsServer, *messages, ids: bool = False) -> None:
+    """Publish records; without message ids, so that the server lets doubles through."""
+    client = await nats.connect(server.url)
+    js = client.jetstream()
+    await bus.ensure_streams(js)
+    for message in messages:
+        data = message if isinstance(message, bytes) else message.SerializeToString()
+        where = "countline.counts.demo.cam-1" if isinstance(message, bytes) else subject(message)
+        await js.publish(where, data)
+    await client.close()
+
+
+async def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def pending(server: NatsServer) -> int:
+    client = await nats.connect(server.url)
+    try:
+        info = await client.jetstream().consumer_info(bus.COUNTS, "ingest")
+    except nats.js.errors.NotFoundError:
+        return 1  # it has not begun yet
+    finally:
+        await client.close()
+    return int(info.num_pending or 0) + int(info.num_ack_pending or 0)
+
+
+async def until_nothing_is_pending(server: NatsServer, timeout_s: float = 30.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while await pending(server):
+            await asyncio.sleep(0.05)
+
+
+def some_records(count: int = 20, per_record: int = 5):
+    return [
+        record(*[crossing(i * per_record + k, NOON + i + k / 10) for k in range(per_record)], sequence=i)
+        for i in range(count)
+    ]
+
+
+async def test_each_crossing_counts_once_however_often_and_in_whatever_order_its_record_comes(
+    nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar
+) -> None:
+    records = some_records()
+    shuffled = records * 3
+    random.Random(5).shuffle(shuffled)
+    await publish(nats_server, *shuffled)
+    async with ingesting(nats_server, engine, batch=7):
+        await until(lambda: scalar("SELECT count(*) FROM analytics.crossings") == 100)
+        await until_nothing_is_pending(nats_server)
+    assert scalar("SELECT count(*) FROM analytics.crossings") == 100
+    assert scalar("SELECT sum(count) FROM analytics.counts_1m") == 100
+
+
+async def test_sequence_numbers_have_no_gaps(nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar) -> None:
+    records = some_records()
+    await publish(nats_server, *records, *records[5:9], *some_records(count=30)[20:])
+    async with ingesting(nats_server, engine, batch=7):
+        await until(lambda: scalar("SELECT last_sequence FROM analytics.ingest_state") == 150)
+    assert scalar("SELECT array_agg(ingest_sequence ORDER BY ingest_sequence) FROM analytics.crossings") == list(
+        range(1, 151)
+    )
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (b"\xff\xff no protobuf", "not a CountRecord"),
+        (record(crossing(1, NOON), camera="cam-2").SerializeToString(), "came on"),
+        (record(crossing(1, NOON, kind="per\0son")).SerializeToString(), "NUL"),
+        (record(crossing(1, NOON), time_zone="Mars/Olympus").SerializeToString(), "Mars/Olympus"),
+        (record(crossing(1, NOON), run="").SerializeToString(), "run is empty"),
+    ],
+)
+async def test_a_malformed_record_goes_to_the_dead_letters_with_the_reason_and_holds_up_nobody(
+    nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar, broken: bytes, reason: str
+) -> None:
+    first, second = some_records(2)
+    await publish(nats_server, first, broken, second)
+    async with ingesting(nats_server, engine):
+        await until(lambda: scalar("SELECT count(*) FROM analytics.crossings") == 10)
+        await until_nothing_is_pending(nats_server)
+    client = await nats.connect(nats_server.url)
+    letter = await client.jetstream().get_last_msg(bus.DLQ, "countline.dlq.COUNTS")
+    await client.close()
+    assert letter.data == broken
+    assert reason in letter.headers["Countline-Reason"]
+    assert letter.headers["Countline-Stream-Sequence"] == "2"
+
+
+async def test_what_only_the_database_refuses_is_found_within_its_batch(
+    nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar, execute: Callable[..., None]
+) -> None:
+    """A constraint that the decoder does not know of stands for whatever a later schema may refuse."""
+    execute("ALTER TABLE analytics.crossings ADD CHECK (class_name <> 'unicorn')")
+    records = some_records(9)
+    records.insert(4, record(crossing(999, NOON, kind="unicorn"), sequence=99))
+    await publish(nats_server, *records)
+    async with ingesting(nats_server, engine):
+        await until(lambda: scalar("SELECT count(*) FROM analytics.crossings") == 45)
+        await until_nothing_is_pending(nats_server)
+    client = await nats.connect(nats_server.url)
+    letter = await client.jetstream().get_last_msg(bus.DLQ, "countline.dlq.COUNTS")
+    await client.close()
+    assert "CheckViolation" in letter.headers["Countline-Reason"]
+
+
+async def test_events_of_an_older_epoch_after_the_hand_over_are_kept_and_not_counted(
+    nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar
+) -> None:
+    from countline_common.times import to_timestamp
+
+    stale = record(crossing(1, NOON), crossing(2, NOON + 10), crossing(3, NOON + 20), epoch=1)
+    fresh = record(crossing(11, NOON + 12), epoch=2, run="run-2", hand_over_at=to_timestamp(NOON + 9))
+    late_stale = record(crossing(4, NOON + 5), crossing(5, NOON + 30), epoch=1, sequence=1)
+    async with ingesting(nats_server, engine):
+        await publish(nats_server, stale)
+        await until(lambda: scalar("SELECT sum(count) FROM analytics.counts_15m") == 3)
+        await publish(nats_server, fresh, late_stale)
+        await until(lambda: scalar("SELECT count(*) FROM analytics.crossings") == 6)
+    assert scalar("SELECT sum(count) FROM analytics.counts_15m") == 3
+    assert scalar("SELECT array_agg(track ORDER BY track) FROM analytics.crossings WHERE fenced") == [2, 3, 5]
+
+
+async def test_the_order_in_which_epochs_arrive_does_not_change_what_is_fenced(
+    nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar
+) -> None:
+    from countline_common.times import to_timestamp
+
+    records = [
+        record(*[crossing(100 * e + k, NOON + k, salt=str(e)) for k in range(40)], epoch=e, run=f"run-{e}",
+               hand_over_at=to_timestamp(NOON + 10 * e))
+        for e in (1, 2, 3)
+    ]  # fmt: skip
+    random.Random(3).shuffle(records)
+    async with ingesting(nats_server, engine):
+        for each in records:
+            await publish(nats_server, each)
+            await until_nothing_is_pending(nats_server)
+    assert scalar("SELECT count(*) FROM analytics.crossings WHERE NOT fenced AND epoch = 1") == 21
+    assert scalar("SELECT count(*) FROM analytics.crossings WHERE NOT fenced AND epoch = 2") == 31
+    assert scalar("SELECT count(*) FROM analytics.crossings WHERE NOT fenced AND epoch = 3") == 40
+
+
+async def test_files_played_once_are_outside_of_fencing(
+    nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar
+) -> None:
+    from countline_common.times import to_timestamp
+
+    live = record(crossing(1, NOON), epoch=4, hand_over_at=to_timestamp(NOON - 100))
+    file = record(crossing(2, NOON), epoch=0, run="recording", hand_over_at=to_timestamp(NOON - 50))
+    await publish(nats_server, live, file)
+    async with ingesting(nats_server, engine):
+        await until(lambda: scalar("SELECT count(*) FROM analytics.crossings") == 2)
+    assert scalar("SELECT count(*) FROM analytics.crossings WHERE fenced") == 0
+
+
+async def test_coverage_of_a_run_is_one_span_in_whatever_order_it_comes(
+    nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar
+) -> None:
+    pieces = [record(coverage=[span(NOON + i, NOON + i + 0.96)], sequence=i) for i in range(30)]
+    pieces += [record(coverage=[span(NOON + 60, NOON + 70)], sequence=99)]
+    pieces += pieces[3:9]
+    random.Random(2).shuffle(pieces)
+    await publish(nats_server, *pieces)
+    async with ingesting(nats_server, engine, batch=4):
+        await until_nothing_is_pending(nats_server)
+    assert scalar("SELECT count(*) FROM analytics.coverage") == 2
+    assert scalar("SELECT sum(extract(epoch FROM covered_until - start_t))::float FROM analytics.coverage") == (
+        pytest.approx(29.96 + 1 + 10 + 1)
+    )
