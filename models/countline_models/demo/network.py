@@ -1,0 +1,84 @@
+"""The demo detector's network: a narrow residual backbone, a feature pyramid, and one head.
+
+The head works at an eighth of the picture's size and says four times as much per place, which is then laid out at a
+quarter of the size (sub-pixel convolution): people far away stand close to each other, and a head of that
+resolution would cost four times as much. Every output cell says, for each class, how likely an object's centre lies
+in it, and how far the sides of that object's box are.
+"""
+
+import math
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+STRIDE: Final = 4
+"""Pixels of the picture per cell of the output, either way."""
+CLASSES: Final = 2
+PRIOR: Final = 0.01
+"""Share of cells that a fresh network takes for a centre; keeps the first steps of training calm."""
+REACH_PX: Final = 16.0
+"""Unit of the predicted distances from a cell to the sides of the box, on a logarithmic scale."""
+INPUT_SCALE: Final = 1 / 64
+"""Brings bytes to a handy range; the mean is left to the first batch normalisation."""
+
+
+def _conv(
+    inputs: int, outputs: int, size: int, *, stride: int = 1, padding: int | None = None, relu: bool = True
+) -> nn.Sequential:
+    padding = size // 2 if padding is None else padding
+    layers: list[nn.Module] = [
+        nn.Conv2d(inputs, outputs, size, stride, padding, bias=False),
+        nn.BatchNorm2d(outputs, momentum=0.03),
+    ]
+    return nn.Sequential(*layers, nn.ReLU(inplace=True)) if relu else nn.Sequential(*layers)
+
+
+class _Residual(nn.Module):  # type: ignore[misc]  # PyTorch is absent where types are checked
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(_conv(channels, channels, 3), _conv(channels, channels, 3, relu=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x + self.body(x))
+
+
+def _stage(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(_conv(inputs, outputs, 3, stride=2), _Residual(outputs))
+
+
+class DemoDetector(nn.Module):  # type: ignore[misc]  # PyTorch is absent where types are checked
+    """Takes pictures, gives maps of centres and distances."""
+
+    def __init__(self, widths: tuple[int, int, int, int] = (24, 40, 72, 112), neck: int = 48) -> None:
+        super().__init__()
+        quarter, eighth, sixteenth, last = widths
+        self.stem = _conv(3, quarter, 6, stride=4, padding=1)
+        self.stages = nn.ModuleList([_stage(quarter, eighth), _stage(eighth, sixteenth), _stage(sixteenth, last)])
+        self.laterals = nn.ModuleList([nn.Conv2d(width, neck, 1) for width in widths[1:]])
+        self.merges = nn.ModuleList([_conv(neck, neck, 3) for _ in range(2)])
+        self.head = nn.Conv2d(neck, 4 * (CLASSES + 4), 1)
+        assert self.head.bias is not None
+        nn.init.constant_(self.head.bias[: 4 * CLASSES], -math.log((1 - PRIOR) / PRIOR))
+        nn.init.constant_(self.head.bias[4 * CLASSES :], 0.0)
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps for pictures (B, 3, H, W), 0 to 255 as float; H and W are multiples of 32.
+
+        Returns:
+            logits of centres (B, CLASSES, H / 4, W / 4), and distances in pixels from the middle of each cell to
+            the left, top, right and bottom side of the box, (B, 4, H / 4, W / 4).
+        """
+        return self.maps(pictures * INPUT_SCALE)
+
+    def maps(self, scaled: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`, for pictures already multiplied by `INPUT_SCALE`."""
+        eighth = self.stages[0](self.stem(scaled))
+        sixteenth = self.stages[1](eighth)
+        merged = self.laterals[2](self.stages[2](sixteenth))
+        for level, feature in ((1, sixteenth), (0, eighth)):
+            above = functional.interpolate(merged, scale_factor=2.0, mode="nearest")
+            merged = self.merges[level](above + self.laterals[level](feature))
+        maps = functional.pixel_shuffle(self.head(merged), 2).float()
+        return maps[:, :CLASSES], torch.exp(maps[:, CLASSES:].clamp(-5.0, 4.0)) * REACH_PX

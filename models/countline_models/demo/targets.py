@@ -1,0 +1,88 @@
+"""What the network should have said about a picture; NumPy only.
+
+As in CenterNet (Zhou et al. 2019) each object is a bump on its class's map, with the bump's shape following the box
+(Liu et al. 2020, TTFNet), and the box is learned at all cells near the centre, not at one.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+STRIDE: Final = 4
+SPREAD: Final = 0.09
+"""Standard deviation of a bump as a share of the box's width and height."""
+LEAST_SPREAD: Final = 0.45
+"""The same in cells, at least."""
+BOX_FROM: Final = 0.35
+"""Cells where a bump is at least this high learn the box."""
+LEARNED_VISIBLE: Final = 0.3
+"""Objects seen less than this, or lower than `LEARNED_HEIGHT_PX`, are neither right nor wrong to find."""
+LEARNED_HEIGHT_PX: Final = 11.0
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Maps for one picture of H x W pixels; h = H / 4, w = W / 4."""
+
+    centres: NDArray[np.float32]
+    """(classes, h, w), 1 at centres, falling off around them."""
+    counted: NDArray[np.float32]
+    """(classes, h, w): 0 where nothing is to be learned about centres."""
+    boxes: NDArray[np.float32]
+    """(4, h, w): the box in pixels of the object whose cell it is."""
+    weights: NDArray[np.float32]
+    """(h, w): how much the box of a cell matters, 0 where there is none."""
+    objects: int
+    """How many objects are to be found."""
+
+
+def make_targets(objects: NDArray[np.float32], size_hw: tuple[int, int], classes: int) -> Targets:
+    """Targets for objects (N, 6): x1, y1, x2, y2 in pixels, visible share, class."""
+    height, width = size_hw[0] // STRIDE, size_hw[1] // STRIDE
+    made = Targets(
+        np.zeros((classes, height, width), dtype=np.float32),
+        np.ones((classes, height, width), dtype=np.float32),
+        np.zeros((4, height, width), dtype=np.float32),
+        np.zeros((height, width), dtype=np.float32),
+        _learned(objects).sum().item(),
+    )
+    columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+    order = np.argsort(-(objects[:, 2] - objects[:, 0]) * (objects[:, 3] - objects[:, 1]), kind="stable")
+    for row, learned in zip(objects[order], _learned(objects)[order], strict=True):
+        _add(made, row, learned=bool(learned), columns=columns, rows=rows)
+    return made
+
+
+def _learned(objects: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return np.asarray((objects[:, 4] >= LEARNED_VISIBLE) & (objects[:, 3] - objects[:, 1] >= LEARNED_HEIGHT_PX))
+
+
+def _add(
+    made: Targets, row: NDArray[np.float32], *, learned: bool, columns: NDArray[np.float32], rows: NDArray[np.float32]
+) -> None:
+    """Draw one object; smaller ones come later, and win."""
+    x1, y1, x2, y2 = row[:4].tolist()
+    class_id = int(row[5])
+    if x2 - x1 < 1 or y2 - y1 < 1:
+        return
+    column, line = (int(min(v / STRIDE, n - 1)) for v, n in (((x1 + x2) / 2, len(columns)), ((y1 + y2) / 2, len(rows))))
+    across = max(SPREAD * (x2 - x1) / STRIDE, LEAST_SPREAD)
+    down = max(SPREAD * (y2 - y1) / STRIDE, LEAST_SPREAD)
+    bump = np.exp(-((rows[:, None] - line) ** 2) / (2 * down**2) - (columns[None] - column) ** 2 / (2 * across**2))
+    if not learned:
+        inside = (
+            (rows[:, None] * STRIDE >= y1 - 4)
+            & (rows[:, None] * STRIDE <= y2)
+            & (columns[None] * STRIDE >= x1 - 4)
+            & (columns[None] * STRIDE <= x2)
+        )
+        # What hides it may be a true centre here: that one stays to be learned.
+        made.counted[class_id][inside & (made.centres[class_id] < 0.05)] = 0.0
+        return
+    made.counted[class_id][bump > 0.05] = 1.0
+    np.maximum(made.centres[class_id], bump, out=made.centres[class_id])
+    near = bump >= BOX_FROM
+    made.boxes[:, near] = np.array([x1, y1, x2, y2], dtype=np.float32)[:, None]
+    made.weights[near] = bump[near]

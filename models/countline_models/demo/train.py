@@ -1,0 +1,192 @@
+"""Train the demo detector and write it to the model repository: `python -m countline_models.demo.train`.
+
+Needs PyTorch, which lives in an environment of its own; runs on the CPU. The same seed, thread count and library
+versions give the same network.
+"""
+
+import argparse
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from countline_models.demo.dataset import Example, load
+from countline_models.demo.export import export
+from countline_models.demo.loss import total_loss
+from countline_models.demo.network import CLASSES, DemoDetector
+from countline_models.demo.targets import LEARNED_VISIBLE, Targets, make_targets
+
+log = logging.getLogger("train")
+
+PAD: Final = 114
+FRAME_HW: Final = (384, 640)
+CROP: Final = 320
+"""Side of the square cut-outs to learn from; a frame has too much empty ground."""
+KEPT_SHARE: Final = 0.03
+"""An object of which a cut-out keeps less than this is left out of it."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what comes out."""
+
+    scenes: int = 320
+    steps: int = 3000
+    batch: int = 16
+    learning_rate: float = 2.5e-3
+    weight_decay: float = 1e-4
+    warm_up_steps: int = 150
+    average: float = 0.998
+    """Decay of the running average of the weights, which is what gets exported."""
+    seed: int = 7
+    threads: int = 2
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("triton-repo/demo_detector"), help="model folder to write")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "countline-scenes",
+        help="folder for rendered pictures",
+    )
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--scenes", type=int, default=Recipe.scenes)
+    parser.add_argument(
+        "--checkpoint", type=Path, help="file for the trained weights, to export again without training"
+    )
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    recipe = Recipe(steps=arguments.steps, scenes=arguments.scenes)
+    started = time.monotonic()
+    examples = load(arguments.cache, recipe.scenes, recipe.threads)
+    log.info("%d pictures, %.0f s", len(examples), time.monotonic() - started)
+    network = fit(examples, recipe)
+    if arguments.checkpoint:
+        torch.save(network.state_dict(), arguments.checkpoint)
+    export(network, arguments.out)
+    log.info("trained and exported in %.0f s", time.monotonic() - started)
+
+
+def fit(examples: list[Example], recipe: Recipe) -> DemoDetector:
+    """Train; returns the network with averaged weights."""
+    torch.manual_seed(recipe.seed)
+    torch.set_num_threads(recipe.threads)
+    network = DemoDetector().to(memory_format=torch.channels_last)
+    averaged = torch.optim.swa_utils.AveragedModel(
+        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average), use_buffers=True
+    )
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    network.train()
+    sums, since = np.zeros(3), time.monotonic()
+    for step, (pictures, true) in enumerate(_batches(examples, recipe)):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * _pace(step, recipe)
+        with torch.autocast("cpu", torch.bfloat16):
+            said = network(pictures)
+        losses = total_loss(said, true)
+        optimizer.zero_grad(set_to_none=True)
+        losses[0].backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
+        optimizer.step()
+        averaged.update_parameters(network)
+        sums += [float(loss.detach()) for loss in losses]
+        if (step + 1) % 50 == 0:
+            log.info(
+                "step %d loss %.3f (centres %.3f, boxes %.3f) %.2f s/step",
+                step + 1,
+                *sums / 50,
+                (time.monotonic() - since) / 50,
+            )
+            sums, since = np.zeros(3), time.monotonic()
+    trained = averaged.module
+    assert isinstance(trained, DemoDetector)
+    trained.eval()
+    return trained
+
+
+def _pace(step: int, recipe: Recipe) -> float:
+    """Share of the learning rate: up in a line, then down along a cosine."""
+    if step < recipe.warm_up_steps:
+        return (step + 1) / recipe.warm_up_steps
+    gone = (step - recipe.warm_up_steps) / max(1, recipe.steps - recipe.warm_up_steps)
+    return 0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * gone))
+
+
+def _batches(examples: list[Example], recipe: Recipe) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]]:
+    """`recipe.steps` batches; every picture comes once before any comes again."""
+    rng = np.random.default_rng(recipe.seed)
+    order: list[int] = []
+    for _ in range(recipe.steps):
+        while len(order) < recipe.batch:
+            order += rng.permutation(len(examples)).tolist()
+        cuts = [_cut(examples[order.pop(0)], rng) for _ in range(recipe.batch)]
+        pictures = torch.from_numpy(np.stack([cut[0] for cut in cuts])).permute(0, 3, 1, 2).float()
+        yield pictures, _stacked([cut[1] for cut in cuts])
+
+
+def _stacked(targets: list[Targets]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return (
+        torch.from_numpy(np.stack([target.centres for target in targets])),
+        torch.from_numpy(np.stack([target.counted for target in targets])),
+        torch.from_numpy(np.stack([target.boxes for target in targets])),
+        torch.from_numpy(np.stack([target.weights for target in targets])),
+    )
+
+
+def _cut(example: Example, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Targets]:
+    """A random square of a picture, mirrored and in another light, with its targets."""
+    frame = np.full((*FRAME_HW, 3), PAD, dtype=np.uint8)
+    pixels = example.pixels()
+    frame[: pixels.shape[0], : pixels.shape[1]] = pixels
+    x, y = _where(example.objects, rng)
+    cut, objects = frame[y : y + CROP, x : x + CROP], _moved(example.objects, x, y)
+    if rng.random() < 0.5:
+        cut = cut[:, ::-1]
+        objects[:, [0, 2]] = CROP - objects[:, [2, 0]]
+    return _relit(cut, rng), make_targets(objects, (CROP, CROP), CLASSES)
+
+
+def _where(objects: NDArray[np.float32], rng: np.random.Generator) -> tuple[int, int]:
+    """Corner of a cut-out: mostly around some object, else anywhere."""
+    room_x, room_y = FRAME_HW[1] - CROP, FRAME_HW[0] - CROP
+    if not len(objects) or rng.random() < 0.15:
+        return int(rng.integers(room_x + 1)), int(rng.integers(room_y + 1))
+    box = objects[int(rng.integers(len(objects))), :4]
+    x, y = (float((box[i] + box[i + 2]) / 2) - rng.uniform(0.15, 0.85) * CROP for i in (0, 1))
+    return int(np.clip(x, 0, room_x)), int(np.clip(y, 0, room_y))
+
+
+def _moved(objects: NDArray[np.float32], x: int, y: int) -> NDArray[np.float32]:
+    """Objects in the cut-out's coordinates, cut off at its border; what is cut off is not visible any more."""
+    moved = objects.copy()
+    moved[:, [0, 2]] = np.clip(objects[:, [0, 2]] - x, 0, CROP)
+    moved[:, [1, 3]] = np.clip(objects[:, [1, 3]] - y, 0, CROP)
+    area = (objects[:, 2] - objects[:, 0]) * (objects[:, 3] - objects[:, 1])
+    kept = (moved[:, 2] - moved[:, 0]) * (moved[:, 3] - moved[:, 1]) / np.maximum(area, 1e-3)
+    moved[:, 4] *= np.where(moved[:, 4] >= LEARNED_VISIBLE, np.maximum(kept, 0), 1)
+    return np.asarray(moved[kept > KEPT_SHARE])
+
+
+def _relit(cut: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Another exposure, contrast and colour of light, by a table of 256 entries per channel."""
+    gamma, gain, shift = rng.uniform(0.8, 1.25), rng.uniform(0.75, 1.25), rng.uniform(-14, 14)
+    colour = rng.uniform(0.93, 1.07, 3)
+    levels = 255 * (np.arange(256)[:, None] / 255) ** gamma * gain * colour + shift
+    table = np.clip(levels, 0, 255).astype(np.uint8)
+    return np.asarray(np.stack([table[:, channel][cut[:, :, channel]] for channel in range(3)], axis=-1))
+
+
+if __name__ == "__main__":
+    main()
