@@ -2,4 +2,11 @@
 
 from countline_common.cli import LazyCommand
 
-COMMANDS: list[LazyCommand] = []
+COMMANDS: list[LazyCommand] = [
+    LazyCommand(
+        name="triton",
+        help="Run an embedded Triton in the foreground.",
+        target="countline_local.triton.cli:triton",
+        extra="local",
+    ),
+]

@@ -88,6 +88,9 @@ class SlotRing:
         count: slots; the bound of frames between decoder and tracker.
         height, width: of the model's input in pixels.
 
+    Attributes:
+        frames_nhwc: (count, height, width, 3) uint8, the whole ring as one array.
+
     Raises:
         ResourceExhaustedError: /dev/shm has no room for it.
     """
@@ -100,7 +103,7 @@ class SlotRing:
         self._segment = SharedSegment(f"{SEGMENT_PREFIX}{os.getpid()}-{next(_serial)}", count * self.slot_bytes)
         frames = np.frombuffer(self._segment.buffer, np.uint8).reshape(count, height, width, 3)
         frames[:] = PAD_VALUE
-        self._frames = frames
+        self.frames_nhwc = frames
         self.slots: tuple[Slot, ...] = tuple(Slot(self, index, frames[index]) for index in range(count))
         self._free = list(range(count))
         self._changed = threading.Condition()

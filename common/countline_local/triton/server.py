@@ -14,6 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -28,6 +29,7 @@ from countline_local.triton.command import (
     TritonAddresses,
     TritonPorts,
     TritonSettings,
+    is_free,
     triton_command,
 )
 
@@ -90,7 +92,7 @@ class EmbeddedTriton:
         Raises:
             TritonStartError: it ended instead, with its own words.
             DeadlineExceededError: it was not ready in time.
-            ConflictError: a port that was asked for is taken.
+            PortTakenError: a port that was asked for is taken.
             TritonMissingError: it is not installed.
         """
         remove_stale_triton()
@@ -98,7 +100,7 @@ class EmbeddedTriton:
         for attempt in range(PORT_ATTEMPTS):
             try:
                 await self._start_once(backends, timeout_s)
-            except _PortTakenError:
+            except PortTakenError:
                 await self.stop()
                 if self._settings.ports.all_fixed or attempt == PORT_ATTEMPTS - 1:
                     raise
@@ -111,6 +113,8 @@ class EmbeddedTriton:
     async def _start_once(self, backends: Path, timeout_s: float) -> None:
         self._tail.clear()
         self._ports = self._settings.ports.filled(self._settings.host)
+        if not all(is_free(self._settings.host, port) for port in astuple(self._ports)):
+            raise PortTakenError(self._ports)  # else whoever listens there would seem to be our server, and ready
         self._guard = SharedSegment(f"{GUARD_PREFIX}{os.getpid()}-{next(_serial)}", 0)
         command = triton_command(self._settings, backends, self._ports, f"{self._guard.name}-")
         self._process = await asyncio.create_subprocess_exec(
@@ -144,7 +148,7 @@ class EmbeddedTriton:
             await self._pump  # so that its last words are in the tail
         words = "\n".join(self._tail)
         if "Address already in use" in words or "failed to start" in words.lower():
-            return _PortTakenError(self._ports)
+            return PortTakenError(self._ports)
         causes = [line for line in self._tail if line.startswith(("error:", "E1", "E0")) or "failed to load" in line]
         return TritonStartError(
             f"Triton ended with status {self._running.returncode} before it was ready: {_shorten(causes or self._tail)}"
@@ -188,7 +192,9 @@ class EmbeddedTriton:
         await self.stop()
 
 
-class _PortTakenError(ConflictError):
+class PortTakenError(ConflictError):
+    """A port that was asked for is taken."""
+
     def __init__(self, ports: TritonPorts) -> None:
         super().__init__(
             f"Triton cannot listen: one of its ports {ports.http}, {ports.grpc}, {ports.metrics} is taken",
