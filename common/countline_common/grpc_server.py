@@ -234,8 +234,9 @@ class _Gatekeeper(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                     call.authorize()
                     answered = behaviour(request, context)
                     if hasattr(answered, "__aiter__"):
-                        async for response in answered:
-                            yield response
+                        async with contextlib.aclosing(answered) as responses:
+                            async for response in responses:
+                                yield response
                     else:  # health and reflection write by themselves
                         await answered
                 except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (as above)

@@ -2,4 +2,8 @@
 
 from countline_common.cli import LazyCommand
 
-COMMANDS: list[LazyCommand] = []
+COMMANDS: list[LazyCommand] = [
+    LazyCommand(
+        "serve", "Serve the control-plane: auth, cameras, workers.", "countline_control.cli.serve:serve", "control"
+    ),
+]

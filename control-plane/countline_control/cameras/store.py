@@ -1,0 +1,150 @@
+"""SQL of sites and cameras. Each function works inside the caller's transaction."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict, ParseDict
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from countline.v1.cameras_pb2 import Camera, CameraSpec, Site
+from countline_common.errors import AlreadyExistsError
+from countline_common.times import to_timestamp
+from countline_control.cameras.domain import GeometryVersion, Versions
+from countline_control.cameras.tables import cameras, geometry_versions, sites
+
+
+def _site(row: Mapping[str, Any]) -> Site:
+    return Site(
+        site_id=row["site_id"],
+        title=row["title"],
+        time_zone=row["time_zone"],
+        created_at=to_timestamp(row["created_at"].timestamp()),
+    )
+
+
+def _camera(row: Mapping[str, Any]) -> Camera:
+    return Camera(
+        camera_id=row["camera_id"],
+        site_id=row["site_id"],
+        title=row["title"],
+        # A field that a newer release wrote must not keep an older one from reading the rest.
+        spec=ParseDict(row["spec"], CameraSpec(), ignore_unknown_fields=True),
+        revision=row["revision"],
+        created_at=to_timestamp(row["created_at"].timestamp()),
+        updated_at=to_timestamp(row["updated_at"].timestamp()),
+    )
+
+
+def _stored_spec(spec: CameraSpec) -> dict[str, Any]:
+    return MessageToDict(spec, preserving_proto_field_name=True)
+
+
+async def insert_site(connection: AsyncConnection, site: Site, now: datetime) -> None:
+    """Add a site.
+
+    Raises:
+        AlreadyExistsError: the id is taken.
+    """
+    values = {"site_id": site.site_id, "title": site.title, "time_zone": site.time_zone, "created_at": now}
+    try:
+        await connection.execute(insert(sites).values(values))
+    except IntegrityError as error:
+        raise AlreadyExistsError(f"there is a site {site.site_id!r} already", cure="choose another id") from error
+
+
+async def get_site(connection: AsyncConnection, site_id: str) -> Site | None:
+    """One site."""
+    row = (await connection.execute(select(sites).where(sites.c.site_id == site_id))).mappings().one_or_none()
+    return _site(dict(row)) if row is not None else None
+
+
+async def list_sites(connection: AsyncConnection, after: str, limit: int) -> list[Site]:
+    """Sites by id, those after one."""
+    query = select(sites).where(sites.c.site_id > after).order_by(sites.c.site_id).limit(limit)
+    return [_site(dict(row)) for row in (await connection.execute(query)).mappings()]
+
+
+async def insert_camera(connection: AsyncConnection, camera: Camera, now: datetime) -> None:
+    """Add a camera, with the spec as it is given.
+
+    Raises:
+        AlreadyExistsError: the id is taken.
+    """
+    values = {
+        "camera_id": camera.camera_id,
+        "site_id": camera.site_id,
+        "title": camera.title,
+        "spec": _stored_spec(camera.spec),
+        "revision": 1,
+        "created_at": now,
+        "updated_at": now,
+    }
+    statement = upsert(cameras).values(values).on_conflict_do_nothing(index_elements=["camera_id"])
+    if not (await connection.execute(statement)).rowcount:
+        raise AlreadyExistsError(
+            f"there is a camera {camera.camera_id!r} already", cure="choose another id, or change that one"
+        )
+
+
+async def update_camera(connection: AsyncConnection, camera: Camera, now: datetime) -> None:
+    """Store title, spec and revision of a camera that is there."""
+    values = {
+        "title": camera.title,
+        "spec": _stored_spec(camera.spec),
+        "revision": camera.revision,
+        "updated_at": now,
+    }
+    await connection.execute(update(cameras).where(cameras.c.camera_id == camera.camera_id).values(values))
+
+
+async def delete_camera(connection: AsyncConnection, camera_id: str) -> None:
+    """Delete a camera; the versions of its lines stay."""
+    await connection.execute(delete(cameras).where(cameras.c.camera_id == camera_id))
+
+
+async def get_camera(connection: AsyncConnection, camera_id: str, *, lock: bool = False) -> Camera | None:
+    """One camera, credentials included; locked until the transaction ends, if wished."""
+    query = select(cameras).where(cameras.c.camera_id == camera_id)
+    row = (await connection.execute(query.with_for_update() if lock else query)).mappings().one_or_none()
+    return _camera(dict(row)) if row is not None else None
+
+
+async def list_cameras(connection: AsyncConnection, after: str, limit: int, site_id: str = "") -> list[Camera]:
+    """Cameras by id, those after one; of one site, if named. Credentials included."""
+    query = select(cameras).where(cameras.c.camera_id > after).order_by(cameras.c.camera_id).limit(limit)
+    if site_id:
+        query = query.where(cameras.c.site_id == site_id)
+    return [_camera(dict(row)) for row in (await connection.execute(query)).mappings()]
+
+
+async def all_assignable(connection: AsyncConnection) -> list[tuple[Camera, str]]:
+    """Every camera, credentials included, with the time zone of its site."""
+    query = select(cameras, sites.c.time_zone).join(sites, sites.c.site_id == cameras.c.site_id)
+    rows = (await connection.execute(query.order_by(cameras.c.camera_id))).mappings()
+    return [(_camera(dict(row)), row["time_zone"]) for row in rows]
+
+
+async def geometry_versions_of(connection: AsyncConnection, camera_id: str) -> Versions:
+    """The last version of every line and zone that a camera, or one of its name, ever had."""
+    query = select(geometry_versions).where(geometry_versions.c.camera_id == camera_id)
+    rows = (await connection.execute(query)).mappings()
+    return {(row["kind"], row["geometry_id"]): GeometryVersion(row["version"], row["fingerprint"]) for row in rows}
+
+
+async def save_geometry_versions(connection: AsyncConnection, camera_id: str, versions: Versions) -> None:
+    """Write down versions that are new."""
+    for (kind, geometry_id), last in versions.items():
+        statement = upsert(geometry_versions).values(
+            camera_id=camera_id,
+            kind=kind,
+            geometry_id=geometry_id,
+            version=last.version,
+            fingerprint=last.fingerprint,
+        )
+        changes = {"version": last.version, "fingerprint": last.fingerprint}
+        keys = ["camera_id", "kind", "geometry_id"]
+        await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes))

@@ -1,0 +1,45 @@
+"""The schema `cameras`."""
+
+from sqlalchemy import Column, DateTime, ForeignKey, Integer, MetaData, String, Table
+from sqlalchemy.dialects.postgresql import JSONB
+
+from countline_control.outbox import outbox_table
+
+SCHEMA = "cameras"
+metadata = MetaData(schema=SCHEMA)
+_moment = DateTime(timezone=True)
+
+sites = Table(
+    "sites",
+    metadata,
+    Column("site_id", String, primary_key=True),
+    Column("title", String, nullable=False),
+    Column("time_zone", String, nullable=False),
+    Column("created_at", _moment, nullable=False),
+)
+
+cameras = Table(
+    "cameras",
+    metadata,
+    Column("camera_id", String, primary_key=True),
+    Column("site_id", ForeignKey(sites.c.site_id), nullable=False, index=True),
+    Column("title", String, nullable=False),
+    # A CameraSpec as protobuf's JSON, with the credentials in its address.
+    Column("spec", JSONB, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("created_at", _moment, nullable=False),
+    Column("updated_at", _moment, nullable=False),
+)
+
+# Outlives lines, zones and cameras, so that no version is ever given to two geometries.
+geometry_versions = Table(
+    "geometry_versions",
+    metadata,
+    Column("camera_id", String, primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("geometry_id", String, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("fingerprint", String, nullable=False),
+)
+
+outbox = outbox_table(metadata)

@@ -1,0 +1,1 @@
+"""Commands of the ops team and of `countline serve`."""

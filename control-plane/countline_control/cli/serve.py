@@ -1,0 +1,42 @@
+"""`countline serve`: the services of the control-plane, one or all, in this process."""
+
+import asyncio
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from countline_common import logs
+from countline_common.errors import FieldProblem, InvalidInputError
+from countline_control.serve import SERVICES
+from countline_control.serve import serve as serve_services
+from countline_control.settings import ControlSettings
+
+
+class Which(StrEnum):
+    """What to serve."""
+
+    ALL = "all"
+    AUTH = "auth"
+    CAMERAS = "cameras"
+    WORKERS = "workers"
+
+
+def serve(
+    which: Annotated[Which, typer.Argument(help="One service, or all of them in one process.")] = Which.ALL,
+) -> None:
+    """Serve the control-plane over gRPC; settings come from COUNTLINE_… variables."""
+    logs.configure("control" if which is Which.ALL else which.value)
+    wanted = SERVICES if which is Which.ALL else (which.value,)
+    asyncio.run(serve_services(_settings(), wanted))
+
+
+def _settings() -> ControlSettings:
+    try:
+        return ControlSettings()
+    except ValidationError as error:
+        problems = tuple(
+            FieldProblem(f"COUNTLINE_{'_'.join(map(str, item['loc'])).upper()}", item["msg"]) for item in error.errors()
+        )
+        raise InvalidInputError("the settings cannot be used", fields=problems) from error

@@ -1,0 +1,59 @@
+"""Settings of `countline serve`, from `COUNTLINE_…` variables."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from countline_common.errors import InvalidInputError
+from countline_common.settings import ProcessSettings
+from countline_control.workers.schedule import LEASE_S
+
+
+class ControlSettings(ProcessSettings):
+    """What the services of the control-plane need to know; each needs only its part."""
+
+    auth_address: str = "127.0.0.1:3001"
+    """Where auth listens; other services do not need it."""
+    cameras_address: str = "127.0.0.1:8000"
+    """Where cameras listens, or where workers asks for cameras."""
+    workers_address: str = "127.0.0.1:8003"
+    """Where workers listens, or where cameras asks for statuses."""
+    health_address: str = ""
+    """`host:port` of /healthz, /readyz and /metrics; empty for none."""
+
+    auth_dsn: SecretStr = SecretStr("")
+    cameras_dsn: SecretStr = SecretStr("")
+    workers_dsn: SecretStr = SecretStr("")
+    """Empty: the database of cameras, in a schema of its own."""
+    nats_url: SecretStr = SecretStr("")
+    """Empty: domain events stay in the outbox."""
+
+    token_private_key_file: Path | None = None
+    """Auth only."""
+    token_public_key_file: Path | None = None
+    admin_password_file: Path | None = None
+    """The password of the first user, `admin`; read only where there is no user yet."""
+    service_token_file: Path | None = None
+    """A token with `cameras.read`, `cameras.secrets` and `workers.read`, for services that run apart."""
+
+    lease_s: float = Field(default=LEASE_S, gt=1.0, le=600.0)
+    """How long a worker may be silent before its cameras move."""
+
+    def dsn_of(self, service: str) -> str:
+        """The database of a service.
+
+        Raises:
+            InvalidInputError: it is not set.
+        """
+        own = {"auth": self.auth_dsn, "cameras": self.cameras_dsn, "workers": self.workers_dsn or self.cameras_dsn}
+        dsn = own[service].get_secret_value()
+        if not dsn:
+            raise missing(f"COUNTLINE_{service.upper()}_DSN", "postgresql://user:password@host:port/database")
+        return dsn
+
+
+def missing(variable: str, example: str) -> InvalidInputError:
+    """The error for a setting that is needed and not there."""
+    return InvalidInputError(
+        f"{variable} is not set", cure=f"set it, e.g. to {example}; `countline up` does all of this for one machine"
+    )

@@ -1,0 +1,7 @@
+"""Alembic's entry point for the schema `workers`."""
+
+from countline_control.workers.tables import metadata
+
+from countline_control.migration import run
+
+run(metadata)

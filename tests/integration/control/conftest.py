@@ -1,0 +1,141 @@
+"""The services of the control-plane on free ports, on a database of their own, with clients for each role."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import pytest
+from tests.fixtures.postgres import PostgresServer
+
+from countline.v1 import auth_pb2_grpc, cameras_pb2_grpc, workers_pb2_grpc
+from countline_common import tokens
+from countline_common.database import migrate
+from countline_control.auth.domain import permissions_of
+from countline_control.serve import SERVICES, ControlPlane
+from countline_control.settings import ControlSettings
+
+ADMIN_PASSWORD = "correct horse battery"
+LEASE_S = 2.0
+
+
+class Caller:
+    """Stubs of every service whose calls carry one token, or none."""
+
+    def __init__(self, channels: dict[str, grpc.aio.Channel], token: str | None) -> None:
+        self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self.channels = channels
+        self.auth = _Stub(auth_pb2_grpc.AuthServiceStub(channels["auth"]), self.metadata)
+        self.cameras = _Stub(cameras_pb2_grpc.CameraServiceStub(channels["cameras"]), self.metadata)
+        self.workers = _Stub(workers_pb2_grpc.WorkerServiceStub(channels["workers"]), self.metadata)
+
+
+class _Stub:
+    def __init__(self, stub: object, metadata: tuple) -> None:
+        self._stub, self._metadata = stub, metadata
+
+    def __getattr__(self, name: str):
+        method = getattr(self._stub, name)
+        if name == "Connect":
+            return lambda requests=None: method(requests, metadata=self._metadata)
+        return lambda request, timeout=10: method(request, metadata=self._metadata, timeout=timeout)
+
+
+@dataclass
+class Control:
+    """A running control-plane."""
+
+    plane: ControlPlane
+    signer: tokens.TokenSigner
+    settings: ControlSettings
+    channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
+
+    def token(self, *permissions: str, name: str = "somebody", subject: str = "s1") -> str:
+        """A token with exactly these permissions."""
+        return self.signer.sign(subject, name, roles=(), permissions=frozenset(permissions), lifetime_s=600)
+
+    def caller(self, role: str | None = "admin") -> Caller:
+        """A caller with a role, as a token says it; None for nobody."""
+        return Caller(self.channels, self.token(*permissions_of((role,)), name=role) if role else None)
+
+    def caller_with(self, *permissions: str) -> Caller:
+        """A caller with exactly these permissions."""
+        return Caller(self.channels, self.token(*permissions))
+
+    def worker(self) -> Caller:
+        """A caller that may report as a worker."""
+        return self.caller_with("workers.report")
+
+    def holder(self, token: str) -> Caller:
+        """A caller with a given token."""
+        return Caller(self.channels, token)
+
+
+async def _migrate_all(dsn: str) -> None:
+    for service in SERVICES:
+        await migrate(dsn, f"countline_control.{service}", service)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[Path, Path]:
+    """Files of a private and a public key."""
+    private, public = tokens.generate_key_pair()
+    paths = tmp_path / "token-key.pem", tmp_path / "token-key.pub.pem"
+    paths[0].write_bytes(private)
+    paths[1].write_bytes(public)
+    return paths
+
+
+@pytest.fixture
+async def control_dsn(postgres: PostgresServer) -> AsyncIterator[str]:
+    """A database with the three schemas, empty."""
+    dsn = await postgres.clone("control", _migrate_all)
+    yield dsn
+    postgres.drop_database(dsn)
+
+
+@pytest.fixture
+def make_settings(keys: tuple[Path, Path], tmp_path: Path) -> Callable[..., ControlSettings]:
+    """Settings for free ports."""
+    password = tmp_path / "admin-password"
+    password.write_text(ADMIN_PASSWORD + "\n")
+
+    def make(dsn: str, **changes: object) -> ControlSettings:
+        values = {
+            "auth_address": "127.0.0.1:0",
+            "cameras_address": "127.0.0.1:0",
+            "workers_address": "127.0.0.1:0",
+            "auth_dsn": dsn,
+            "cameras_dsn": dsn,
+            "token_private_key_file": keys[0],
+            "token_public_key_file": keys[1],
+            "admin_password_file": password,
+            "lease_s": LEASE_S,
+        }
+        return ControlSettings(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+async def start_control(make_settings) -> AsyncIterator[Callable]:
+    """Starts control-planes, and stops them after the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(dsn: str, wanted: tuple[str, ...] = SERVICES, **changes: object) -> Control:
+            settings = make_settings(dsn, **changes)
+            plane = await stack.enter_async_context(ControlPlane(settings, wanted))
+            signer = tokens.TokenSigner.from_file(settings.token_private_key_file)
+            control = Control(plane, signer, settings)
+            for name, address in plane.addresses.items():
+                control.channels[name] = await stack.enter_async_context(grpc.aio.insecure_channel(address))
+            return control
+
+        yield start
+
+
+@pytest.fixture
+async def control(control_dsn: str, start_control) -> Control:
+    """All services in this process."""
+    return await start_control(control_dsn)
