@@ -1,0 +1,100 @@
+-- name: known_cameras
+-- Cameras that crossings or truths were recorded of, with the lines of both.
+SELECT coalesce(c.camera_id, l.camera_id) AS camera_id, c.time_zone, coalesce(l.line_ids, '{}') AS line_ids
+FROM analytics.cameras c
+FULL JOIN (
+    SELECT camera_id, array_agg(DISTINCT line_id ORDER BY line_id) AS line_ids
+    FROM (SELECT camera_id, line_id FROM analytics.lines UNION SELECT camera_id, line_id FROM analytics.truth_sets) named
+    GROUP BY camera_id
+) l USING (camera_id)
+
+-- name: counts_1m
+-- `n` is the number of the bucket, from 1, that `edges` begin.
+SELECT camera_id, line_id, direction::text AS direction, class_name,
+       width_bucket(bucket, CAST(:edges AS timestamptz[])) AS n,
+       sum(count)::integer AS crossings, max(changed_at) AS changed_at
+FROM analytics.counts_1m
+WHERE camera_id = ANY(:camera_ids) AND (:line_id = '' OR line_id = :line_id) AND bucket >= :start AND bucket < :end
+GROUP BY camera_id, line_id, direction, class_name, n
+
+-- name: counts_15m
+SELECT camera_id, line_id, direction::text AS direction, class_name,
+       width_bucket(bucket, CAST(:edges AS timestamptz[])) AS n,
+       sum(count)::integer AS crossings, max(changed_at) AS changed_at
+FROM analytics.counts_15m
+WHERE camera_id = ANY(:camera_ids) AND (:line_id = '' OR line_id = :line_id) AND bucket >= :start AND bucket < :end
+GROUP BY camera_id, line_id, direction, class_name, n
+
+-- name: coverage
+-- A span is at most a day long.
+SELECT camera_id, epoch, start_t, covered_until
+FROM analytics.coverage
+WHERE camera_id = ANY(:camera_ids)
+  AND start_t >= CAST(:start AS timestamptz) - INTERVAL '1 day' AND start_t < :end AND covered_until > :start
+
+-- name: hand_overs
+SELECT camera_id, epoch, hand_over_at FROM analytics.epochs WHERE camera_id = ANY(:camera_ids)
+
+-- name: list_crossings
+-- Newest first, from the place that a page token names; camera by camera, as the index has them.
+SELECT x.*
+FROM unnest(CAST(:camera_ids AS text[])) AS given (camera_id)
+CROSS JOIN LATERAL (
+    SELECT event_id, t, decided_at, c.camera_id, line_id, line_version, direction::text AS direction, class_name, score,
+           stitched, fenced
+    FROM analytics.crossings c
+    WHERE c.camera_id = given.camera_id AND (:line_id = '' OR line_id = :line_id)
+      AND t >= :start AND t < :end
+      AND (CAST(:after_t AS timestamptz) IS NULL
+           OR (t, event_id) < (CAST(:after_t AS timestamptz), CAST(:after_id AS uuid)))
+    ORDER BY t DESC, event_id DESC
+    LIMIT :limit
+) x
+ORDER BY x.t DESC, x.event_id DESC
+LIMIT :limit
+
+-- name: crossing_times
+-- What was counted, for the comparison with the truth.
+SELECT camera_id, line_id, direction::text AS direction, t
+FROM analytics.crossings
+WHERE camera_id = ANY(:camera_ids) AND t >= :start AND t < :end AND NOT fenced
+ORDER BY t
+LIMIT :limit
+
+-- name: truth_sets
+SELECT s.truth_set_id, s.camera_id, s.line_id, s.start_t, s.duration_s, s.repeats, s.source, s.created_at,
+       coalesce(x.times_s, '{}') AS times_s, coalesce(x.directions, '{}') AS directions,
+       coalesce(x.class_names, '{}') AS class_names
+FROM analytics.truth_sets s
+LEFT JOIN LATERAL (
+    SELECT array_agg(t_s ORDER BY ordinal) AS times_s, array_agg(direction::text ORDER BY ordinal) AS directions,
+           array_agg(class_name ORDER BY ordinal) AS class_names
+    FROM analytics.truth_crossings WHERE truth_set_id = s.truth_set_id
+) x ON true
+WHERE :camera_id = '' OR s.camera_id = :camera_id
+ORDER BY s.camera_id, s.line_id, s.created_at
+
+-- name: lock_truth
+-- So that two sets for the same time cannot be added at once.
+SELECT pg_advisory_xact_lock(hashtextextended('countline truth ' || :camera_id, 0))
+
+-- name: overlapping_truth
+SELECT truth_set_id FROM analytics.truth_sets
+WHERE camera_id = :camera_id AND line_id = :line_id
+  AND (repeats OR :repeats OR (
+      start_t < CAST(:start AS timestamptz) + make_interval(secs => :duration_s)
+      AND start_t + make_interval(secs => duration_s) > CAST(:start AS timestamptz)))
+LIMIT 1
+
+-- name: add_truth_set
+INSERT INTO analytics.truth_sets (truth_set_id, camera_id, line_id, start_t, duration_s, repeats, source, created_at)
+VALUES (:truth_set_id, :camera_id, :line_id, :start, :duration_s, :repeats, :source, :created_at)
+
+-- name: add_truth_crossings
+INSERT INTO analytics.truth_crossings (truth_set_id, ordinal, t_s, direction, class_name)
+SELECT CAST(:truth_set_id AS uuid), ordinal, t_s, direction::analytics.direction, class_name
+FROM unnest(CAST(:times_s AS double precision[]), CAST(:directions AS text[]), CAST(:class_names AS text[]))
+     WITH ORDINALITY AS given (t_s, direction, class_name, ordinal)
+
+-- name: drop_truth_set
+DELETE FROM analytics.truth_sets WHERE truth_set_id = :truth_set_id AND camera_id = :camera_id
