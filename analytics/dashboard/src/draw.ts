@@ -45,7 +45,7 @@ export interface Scene {
   flashes: readonly Flash[];
 }
 
-export function fit(width: number, height: number, [sourceWidth, sourceHeight]: readonly [number, number]): Frame {
+export function fitInto(width: number, height: number, [sourceWidth, sourceHeight]: readonly [number, number]): Frame {
   const scale = Math.min(width / sourceWidth, height / sourceHeight);
   const size = { width: sourceWidth * scale, height: sourceHeight * scale };
   return { x: (width - size.width) / 2, y: (height - size.height) / 2, ...size };
@@ -71,9 +71,15 @@ export function middle(points: readonly Point[]): { at: Point; inward: Point } {
   };
 }
 
-export function drawScene(ctx: CanvasRenderingContext2D, width: number, height: number, scene: Scene, now: number): void {
+export function drawScene(
+  ctx: CanvasRenderingContext2D,
+  width: number,
+  height: number,
+  scene: Scene,
+  now: number,
+): void {
   ctx.clearRect(0, 0, width, height);
-  const frame = fit(width, height, scene.sourceSize);
+  const frame = fitInto(width, height, scene.sourceSize);
   if (scene.picture) ctx.drawImage(scene.picture, frame.x, frame.y, frame.width, frame.height);
   ctx.font = FONT;
   ctx.lineJoin = ctx.lineCap = "round";
@@ -81,7 +87,12 @@ export function drawScene(ctx: CanvasRenderingContext2D, width: number, height: 
   for (const box of scene.boxes) drawBox(ctx, frame, scene.sourceSize, box);
   for (const line of scene.lines) {
     const flash = scene.flashes.findLast((one) => one.lineId === line.line_id && now - one.at < FLASH_MS);
-    drawLine(ctx, frame, line, flash ? { direction: flash.direction, strength: 1 - (now - flash.at) / FLASH_MS } : null);
+    drawLine(
+      ctx,
+      frame,
+      line,
+      flash ? { direction: flash.direction, strength: 1 - (now - flash.at) / FLASH_MS } : null,
+    );
   }
 }
 
@@ -96,8 +107,9 @@ function drawZone(ctx: CanvasRenderingContext2D, frame: Frame, zone: Zone): void
   ctx.setLineDash([6, 4]);
   stroke(ctx, COLOURS.zone, 1.5);
   ctx.setLineDash([]);
-  const top = points.reduce((best, point) => (point.y < best.y ? point : best));
-  label(ctx, zone.zone_id, { x: top.x, y: top.y + 12 }, frame, COLOURS.zone);
+  const x = points.reduce((sum, point) => sum + point.x, 0) / points.length;
+  const low = Math.max(...points.map((point) => point.y));
+  label(ctx, zone.zone_id, { x, y: low - 12 }, frame, COLOURS.zone);
 }
 
 function drawBox(ctx: CanvasRenderingContext2D, frame: Frame, [w, h]: readonly [number, number], box: Box): void {
@@ -142,7 +154,7 @@ function drawLine(
   const { at, inward } = middle(points);
   arrow(ctx, at, inward, "in", frame);
   arrow(ctx, at, { x: -inward.x, y: -inward.y }, "out", frame);
-  label(ctx, line.line_id, beside(points[0] as Point, frame), frame, COLOURS.ink);
+  label(ctx, line.line_id, nameplace(ctx, line.line_id, points, frame), frame, COLOURS.ink);
 }
 
 /** From the line to the side that a crossing leads to, with the word at its tip. */
@@ -195,7 +207,14 @@ function chip(ctx: CanvasRenderingContext2D, text: string, corner: Point, frame:
   words(ctx, text, x + 4, y + 7.5, "#0a0f14");
 }
 
-function plate(ctx: CanvasRenderingContext2D, x: number, y: number, width: number, height: number, colour: string): void {
+function plate(
+  ctx: CanvasRenderingContext2D,
+  x: number,
+  y: number,
+  width: number,
+  height: number,
+  colour: string,
+): void {
   ctx.beginPath();
   ctx.roundRect(x, y, width, height, 4);
   ctx.fillStyle = colour;
@@ -219,10 +238,25 @@ function onScreen(frame: Frame, point: Point): Point {
   return { x: frame.x + point.x * frame.width, y: frame.y + point.y * frame.height };
 }
 
-/** A place for the line's name: by its first point, towards the middle of the picture, so that it covers no edge. */
-function beside(point: Point, frame: Frame): Point {
-  const up = point.y > frame.y + frame.height / 2 ? -14 : 14;
-  return { x: point.x, y: point.y + up };
+/** Where a line's name fits: beyond one of its ends, else beside its first point. */
+function nameplace(ctx: CanvasRenderingContext2D, name: string, points: readonly Point[], frame: Frame): Point {
+  const half = ctx.measureText(name).width / 2 + 7;
+  const beyond = (end: Point, before: Point): Point => {
+    const length = Math.hypot(end.x - before.x, end.y - before.y) || 1;
+    const along = { x: (end.x - before.x) / length, y: (end.y - before.y) / length };
+    // As far as the plate reaches in this direction, so that it just does not touch the end.
+    const reach = Math.min(half / Math.max(Math.abs(along.x), 1e-6), 9 / Math.max(Math.abs(along.y), 1e-6)) + 8;
+    return { x: end.x + along.x * reach, y: end.y + along.y * reach };
+  };
+  const [first, second] = [points[0] as Point, points[1] as Point];
+  const places = [beyond(first, second), beyond(points.at(-1) as Point, points.at(-2) as Point)];
+  const fits = (at: Point) =>
+    at.x - half >= frame.x &&
+    at.x + half <= frame.x + frame.width &&
+    at.y - 9 >= frame.y &&
+    at.y + 9 <= frame.y + frame.height;
+  // Off the line itself: below where it climbs, above where it falls.
+  return places.find(fits) ?? { x: first.x + half, y: first.y + (second.y < first.y ? 16 : -16) };
 }
 
 function clamp(value: number, low: number, high: number): number {

@@ -98,13 +98,13 @@ export function gapKind(slot: Slot): Gap["kind"] | null {
   return slot.coverage < WHOLE[slot.state] ? "part" : null;
 }
 
-/** Round steps that cut 0..top into at most `most` parts; whole numbers, since crossings are. */
-export function countTicks(top: number, most: number): number[] {
-  const rough = Math.max(1, top / Math.max(1, most));
+/** Multiples of one round step from -down to top, about `most` of them; whole numbers, since crossings are. */
+export function countTicks(down: number, top: number, most: number): number[] {
+  const rough = Math.max(1, (down + top) / most);
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough) ?? 10 * power;
   const ticks: number[] = [];
-  for (let tick = step; tick <= top; tick += step) ticks.push(tick);
+  for (let i = -Math.floor(down / step); i * step <= top; i++) ticks.push(i * step);
   return ticks;
 }
 

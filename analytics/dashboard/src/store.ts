@@ -6,7 +6,16 @@
 
 import { type Signal, signal } from "@preact/signals";
 import { type Api, ApiError } from "./api";
-import type { Camera, CameraStatus, CrossingMessage, Direction, ServerMessage, Site, Totals, VerifiedCamera } from "./contract";
+import type {
+  Camera,
+  CameraStatus,
+  CrossingMessage,
+  Direction,
+  ServerMessage,
+  Site,
+  Totals,
+  VerifiedCamera,
+} from "./contract";
 import { startOfDay } from "./format";
 import { noteShown } from "./latency";
 import { type Poll, poll } from "./poll";
@@ -170,7 +179,8 @@ export class Store {
     this.heardAt = this.api.now();
     if (this.counts.take(message)) return;
     if (message.type === "status") this.onStatus(message.camera_id, message.status);
-    else if (message.type === "error") console.warn(`The server refused a message: ${message.code}: ${message.message}`);
+    else if (message.type === "error")
+      console.warn(`The server refused a message: ${message.code}: ${message.message}`);
   }
 
   private onBinary(message: ArrayBuffer): void {
@@ -264,7 +274,8 @@ export class Store {
 
 /** An error as a person may read it. */
 export function words(error: unknown): string {
-  if (error instanceof ApiError) return error.requestId ? `${error.message} (request ${error.requestId})` : error.message;
+  if (error instanceof ApiError)
+    return error.requestId ? `${error.message} (request ${error.requestId})` : error.message;
   return error instanceof Error ? error.message : String(error);
 }
 

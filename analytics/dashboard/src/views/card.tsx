@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import type { Camera, CameraState, CameraStatus } from "../contract";
-import { clock, fps, latency, percent, span, UNKNOWN } from "../format";
+import { fps, latency, percent, span, UNKNOWN } from "../format";
 import type { Store } from "../store";
 import { Counters } from "./counters";
 import { NoLines } from "./empty";
@@ -46,7 +46,15 @@ export function Card({ store, camera, chosen, onChoose, large, onEnlarge }: Prop
       data-state={state}
       aria-labelledby={`name-${camera.camera_id}`}
     >
-      <Stage store={store} camera={camera} status={status} state={state} large={large} onEnlarge={onEnlarge} name={name} />
+      <Stage
+        store={store}
+        camera={camera}
+        status={status}
+        state={state}
+        large={large}
+        onEnlarge={onEnlarge}
+        name={name}
+      />
       <div class="facts">
         <header class="card-head">
           <h2 id={`name-${camera.camera_id}`}>
@@ -56,7 +64,11 @@ export function Card({ store, camera, chosen, onChoose, large, onEnlarge }: Prop
           </h2>
           {camera.title && camera.title !== camera.camera_id && <code class="camera-id">{camera.camera_id}</code>}
         </header>
-        {lines.length === 0 ? <NoLines cameraId={camera.camera_id} /> : <Counters store={store} camera={camera} lines={lines} />}
+        {lines.length === 0 ? (
+          <NoLines cameraId={camera.camera_id} />
+        ) : (
+          <Counters store={store} camera={camera} lines={lines} />
+        )}
         <Worth store={store} camera={camera} />
         <Vitals status={status} />
       </div>
@@ -64,7 +76,15 @@ export function Card({ store, camera, chosen, onChoose, large, onEnlarge }: Prop
   );
 }
 
-function Stage(props: { store: Store; camera: Camera; status: CameraStatus; state: string; large: boolean; onEnlarge: () => void; name: string }) {
+function Stage(props: {
+  store: Store;
+  camera: Camera;
+  status: CameraStatus;
+  state: string;
+  large: boolean;
+  onEnlarge: () => void;
+  name: string;
+}) {
   const { store, camera, status, state, large, onEnlarge, name } = props;
   const shownAt = useSignal<number | null>(null);
   // Reads the ticking clock, so that a picture that stops coming is seen to be old.
@@ -121,7 +141,9 @@ function Missing({ status, state, ageS }: { status: CameraStatus; state: string;
   }
   return (
     <div class="missing">
-      <p>{ageS === null ? (EXPLAINED[state] ?? "Waiting for the first picture …") : `This picture is ${span(ageS)} old.`}</p>
+      <p>
+        {ageS === null ? (EXPLAINED[state] ?? "Waiting for the first picture …") : `This picture is ${span(ageS)} old.`}
+      </p>
     </div>
   );
 }
@@ -136,14 +158,13 @@ const EXPLAINED: Partial<Record<string, string>> = {
 /** What the counters above are worth: how much of today was seen. */
 function Worth({ store, camera }: { store: Store; camera: Camera }) {
   const coverage = store.coverage.value?.get(camera.camera_id);
-  const midnight = clock(new Date(store.now.value.getTime() - (coverage?.elapsedS ?? 0) * 1000), store.timeZone(camera));
   return (
     <p class="worth" data-coverage={coverage?.share ?? ""}>
       <meter min={0} max={1} value={coverage?.share ?? 0} aria-label="Coverage of today" />
       {coverage ? (
         <span>
-          Covered <strong>{span(coverage.share * coverage.elapsedS)}</strong> of today's {span(coverage.elapsedS)}
-          <span title={`Since ${midnight}, the beginning of the site's day`}> ({percent(coverage.share)})</span>
+          <strong>{percent(coverage.share)}</strong> of today covered
+          <span title={`Today began ${span(coverage.elapsedS)} ago`}>, {span(coverage.share * coverage.elapsedS)}</span>
         </span>
       ) : (
         <span>{store.coverage.value ? "Nothing of today is covered yet" : "Coverage is not known yet"}</span>
@@ -165,7 +186,10 @@ function Vitals({ status }: { status: CameraStatus }) {
         <dt>delay</dt>
         <dd>{delay ? latency(delay) : UNKNOWN}</dd>
       </div>
-      <div class={dropped ? "warn" : ""} title="Frames that were left out because processing was behind, since the run began">
+      <div
+        class={dropped ? "warn" : ""}
+        title="Frames that were left out because processing was behind, since the run began"
+      >
         <dt>dropped</dt>
         <dd>{dropped ?? UNKNOWN}</dd>
       </div>

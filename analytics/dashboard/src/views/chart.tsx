@@ -28,7 +28,10 @@ export function Chart({ store, api, cameras, camera, onChoose }: Props) {
   const { counts, trouble } = useCounts(store, api, camera.camera_id, range, bucket);
   const lines = (camera.spec?.lines ?? []).map((line) => line.line_id);
   const line = lineId !== null && lines.includes(lineId) ? lineId : null;
-  const all = useMemo(() => (counts ? slots(counts.buckets, camera.camera_id, line) : null), [counts, camera.camera_id, line]);
+  const all = useMemo(
+    () => (counts ? slots(counts.buckets, camera.camera_id, line) : null),
+    [counts, camera.camera_id, line],
+  );
   const zone = counts?.time_zone || store.timeZone(camera);
 
   function chooseRange(next: Range): void {
@@ -60,7 +63,13 @@ export function Chart({ store, api, cameras, camera, onChoose }: Props) {
             ))}
           </Choice>
           <Segments label="Range" options={Object.keys(RANGES) as Range[]} value={range} onChange={chooseRange} />
-          <Segments label="Bucket" options={["1m", "15m", "1h", "1d"]} allowed={RANGES[range].buckets} value={bucket} onChange={setBucket} />
+          <Segments
+            label="Bucket"
+            options={["1m", "15m", "1h", "1d"]}
+            allowed={RANGES[range].buckets}
+            value={bucket}
+            onChange={setBucket}
+          />
         </div>
       </header>
       {trouble && (
@@ -68,27 +77,53 @@ export function Chart({ store, api, cameras, camera, onChoose }: Props) {
           <strong>The chart is not up to date.</strong> {trouble} It is tried again by itself.
         </p>
       )}
-      {all && <Body all={all} zone={zone} bucket={bucket} now={api.now().getTime()} />}
+      {all && <Body all={all} title={RANGES[range].title} zone={zone} bucket={bucket} now={api.now().getTime()} />}
       {!all && !trouble && <p class="loading">Asking for the counts …</p>}
     </section>
   );
 }
 
-function Body({ all, zone, bucket, now }: { all: Slot[]; zone: string; bucket: Bucket; now: number }) {
+function Body({
+  all,
+  title,
+  zone,
+  bucket,
+  now,
+}: {
+  all: Slot[];
+  title: string;
+  zone: string;
+  bucket: Bucket;
+  now: number;
+}) {
   const [active, setActive] = useState<number | null>(null);
   const [tabular, setTabular] = useState(false);
   const sum = summary(all, now);
   const slot = active === null ? undefined : all[active];
-  const nothing = all.length === 0 ? "This camera has no buckets in this range." : sum.coverage === 0 && sum.in + sum.out === 0
-    ? "This camera was not watched in this range: there are no numbers, and no zeros either."
-    : null;
+  const nothing =
+    all.length === 0
+      ? "This camera has no buckets in this range."
+      : sum.coverage === 0 && sum.in + sum.out === 0
+        ? "This camera was not watched in this range: there are no numbers, and no zeros either."
+        : null;
   return (
     <>
-      <p class="readout" aria-live="polite" data-sum-in={sum.in} data-sum-out={sum.out} data-sum-coverage={sum.coverage}>
-        {slot ? <Moment slot={slot} zone={zone} bucket={bucket} /> : <Numbers slot={sum} title="all of it" />}
+      <p
+        class="readout"
+        aria-live="polite"
+        data-sum-in={sum.in}
+        data-sum-out={sum.out}
+        data-sum-coverage={sum.coverage}
+      >
+        {slot ? <Moment slot={slot} zone={zone} bucket={bucket} /> : <Numbers slot={sum} title={capital(title)} />}
       </p>
       {nothing && <p class="loading">{nothing}</p>}
-      {all.length > 0 && (tabular ? <Table all={all} zone={zone} bucket={bucket} /> : <Plot all={all} zone={zone} active={active} onActive={setActive} summary={spoken(sum)} />)}
+      {all.length > 0 &&
+        (tabular ? (
+          <Table all={all} zone={zone} bucket={bucket} />
+        ) : (
+          <Plot all={all} zone={zone} active={active} onActive={setActive} summary={spoken(sum)} />
+        ))}
       <footer>
         <ul class="legend">
           <li class="in">in, upwards</li>
@@ -109,7 +144,15 @@ function Moment({ slot, zone, bucket }: { slot: Slot; zone: string; bucket: Buck
   return <Numbers slot={slot} title={period(slot, zone, bucket)} remark={remark(slot)} />;
 }
 
-function Numbers({ slot, title, remark }: { slot: { in: number; out: number; coverage: number }; title: string; remark?: string }) {
+function Numbers({
+  slot,
+  title,
+  remark,
+}: {
+  slot: { in: number; out: number; coverage: number };
+  title: string;
+  remark?: string;
+}) {
   return (
     <>
       <span class="when">{title}</span>
@@ -129,7 +172,8 @@ function Numbers({ slot, title, remark }: { slot: { in: number; out: number; cov
 
 function Table({ all, zone, bucket }: { all: Slot[]; zone: string; bucket: Bucket }) {
   return (
-    <div class="table-scroll" tabIndex={0} role="region" aria-label="Counts as a table">
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
+    <section class="table-scroll" tabIndex={0} aria-label="Counts as a table">
       <table class="buckets">
         <thead>
           <tr>
@@ -152,11 +196,16 @@ function Table({ all, zone, bucket }: { all: Slot[]; zone: string; bucket: Bucke
           ))}
         </tbody>
       </table>
-    </div>
+    </section>
   );
 }
 
-function Choice(props: { label: string; value: string; onChange: (value: string) => void; children: preact.ComponentChildren }) {
+function Choice(props: {
+  label: string;
+  value: string;
+  onChange: (value: string) => void;
+  children: preact.ComponentChildren;
+}) {
   return (
     <label class="choice">
       <span class="unseen">{props.label}</span>
@@ -167,7 +216,13 @@ function Choice(props: { label: string; value: string; onChange: (value: string)
   );
 }
 
-function Segments<T extends string>(props: { label: string; options: readonly T[]; allowed?: readonly T[]; value: T; onChange: (value: T) => void }) {
+function Segments<T extends string>(props: {
+  label: string;
+  options: readonly T[];
+  allowed?: readonly T[];
+  value: T;
+  onChange: (value: T) => void;
+}) {
   return (
     <fieldset class="segments">
       <legend class="unseen">{props.label}</legend>
@@ -190,7 +245,11 @@ function Segments<T extends string>(props: { label: string; options: readonly T[
 
 /** Counts of the camera, asked for again and again, and soon after each of its crossings. */
 function useCounts(store: Store, api: Api, cameraId: string, range: Range, bucket: Bucket) {
-  const [answer, setAnswer] = useState<{ key: string; counts: Counts | null; trouble: string | null }>({ key: "", counts: null, trouble: null });
+  const [answer, setAnswer] = useState<{ key: string; counts: Counts | null; trouble: string | null }>({
+    key: "",
+    counts: null,
+    trouble: null,
+  });
   const key = `${cameraId} ${range} ${bucket}`;
   const current = useRef<Poll | null>(null);
 
@@ -237,6 +296,10 @@ function remark(slot: Slot): string {
   if (gapKind(slot) === "none") return "not covered";
   if (slot.state === "provisional") return "may still change";
   return slot.state === "corrected" ? "corrected by late crossings" : "";
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function spoken(sum: { in: number; out: number; coverage: number }): string {

@@ -81,7 +81,9 @@ function Comparison({ result, direction }: { result: VerifiedDirection; directio
       <span class="unseen">{agree ? "agree" : "differ"}</span>
       {!agree && (
         <span class="faults">
-          {[result.missed && `${result.missed} missed`, result.false && `${result.false} false`].filter(Boolean).join(", ")}
+          {[result.missed && `${result.missed} missed`, result.false && `${result.false} false`]
+            .filter(Boolean)
+            .join(", ")}
         </span>
       )}
     </td>

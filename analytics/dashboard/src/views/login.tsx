@@ -11,7 +11,7 @@ export function Login({ api, because }: { api: Api; because: string | null }) {
   const password = useRef<HTMLInputElement>(null);
   const username = useRef<HTMLInputElement>(null);
 
-  useEffect(() => username.current?.select(), []);
+  useEffect(() => password.current?.focus(), []);
 
   async function submit(event: SubmitEvent): Promise<void> {
     event.preventDefault();
@@ -40,7 +40,15 @@ export function Login({ api, because }: { api: Api; because: string | null }) {
         )}
         <label>
           User name
-          <input ref={username} name="username" defaultValue="admin" autocomplete="username" autocapitalize="none" spellcheck={false} required />
+          <input
+            ref={username}
+            name="username"
+            defaultValue="admin"
+            autocomplete="username"
+            autocapitalize="none"
+            spellcheck={false}
+            required
+          />
         </label>
         <label>
           Password
@@ -50,7 +58,8 @@ export function Login({ api, because }: { api: Api; because: string | null }) {
           {busy ? "Logging in …" : "Log in"}
         </button>
         <p class="hint">
-          The first <code>countline up</code> prints the password of <code>admin</code>; it is also kept in the data folder, in <code>credentials/admin-password</code>.
+          The first <code>countline up</code> prints the password of <code>admin</code>; it is also kept in the data
+          folder, in <code>credentials/admin-password</code>.
         </p>
       </form>
     </main>

@@ -4,7 +4,8 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { count } from "../format";
 import { countTicks, gapKind, gaps, type Slot, timeTicks } from "../series";
 
-const HEIGHT = 240;
+/** As high as it takes to be read beside its width. */
+const HEIGHT = { share: 0.2, least: 220, most: 340 };
 const LEFT = 40;
 const RIGHT = 8;
 const TOP = 10;
@@ -27,7 +28,8 @@ export function Plot({ all, zone, active, onActive, summary }: Props) {
   const [box, width] = useWidth();
   const inner = Math.max(50, width - LEFT - RIGHT);
   const pitch = inner / all.length;
-  const bottom = HEIGHT - TIMES - STRIP - STRIP_GAP;
+  const height = Math.round(Math.min(Math.max(width * HEIGHT.share, HEIGHT.least), HEIGHT.most));
+  const bottom = height - TIMES - STRIP - STRIP_GAP;
   const y = scale(all, TOP, bottom);
   const left = (index: number) => LEFT + index * pitch;
 
@@ -49,10 +51,11 @@ export function Plot({ all, zone, active, onActive, summary }: Props) {
     <div class="plot" ref={box}>
       <svg
         width={width}
-        height={HEIGHT}
-        viewBox={`0 0 ${width} ${HEIGHT}`}
+        height={height}
+        viewBox={`0 0 ${width} ${height}`}
         role="application"
         aria-label={summary}
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: an application that arrow keys walk through
         tabIndex={0}
         onPointerMove={pointed}
         onPointerLeave={() => onActive(null)}
@@ -65,21 +68,38 @@ export function Plot({ all, zone, active, onActive, summary }: Props) {
           </pattern>
         </defs>
         <Grid y={y} right={LEFT + inner} />
-        <Times all={all} zone={zone} left={left} top={TOP} bottom={bottom} pitch={pitch} most={inner / LABEL_PX} />
+        <Times
+          all={all}
+          zone={zone}
+          left={left}
+          top={TOP}
+          bottom={bottom}
+          foot={height}
+          pitch={pitch}
+          most={inner / LABEL_PX}
+        />
         <Gaps all={all} left={left} bottom={bottom} />
         {all.map((slot, i) => (
           <Bars key={slot.start} slot={slot} x={left(i)} pitch={pitch} y={y} />
         ))}
         <line class="zero" x1={LEFT} x2={LEFT + inner} y1={y(0)} y2={y(0)} />
         <Coverage all={all} left={left} pitch={pitch} top={bottom + STRIP_GAP} />
-        {active !== null && active < all.length && <rect class="cursor" x={left(active)} y={TOP} width={Math.max(pitch, 1)} height={bottom - TOP + STRIP_GAP + STRIP} />}
+        {active !== null && active < all.length && (
+          <rect
+            class="cursor"
+            x={left(active)}
+            y={TOP}
+            width={Math.max(pitch, 1)}
+            height={bottom - TOP + STRIP_GAP + STRIP}
+          />
+        )}
       </svg>
     </div>
   );
 }
 
 function Grid({ y, right }: { y: Scale; right: number }) {
-  const ticks = [...countTicks(y.top, 3), ...countTicks(y.down, 3).map((tick) => -tick), 0];
+  const ticks = countTicks(y.down, y.top, 6);
   return (
     <g class="grid-lines">
       {ticks.map((tick) => (
@@ -100,11 +120,12 @@ interface TimesProps {
   left: (index: number) => number;
   top: number;
   bottom: number;
+  foot: number;
   pitch: number;
   most: number;
 }
 
-function Times({ all, zone, left, top, bottom, pitch, most }: TimesProps) {
+function Times({ all, zone, left, top, bottom, foot, pitch, most }: TimesProps) {
   const ticks = timeTicks(all, zone, most);
   // A day is as wide as its bucket and is named in its middle; a time is a moment and is named where it begins.
   const offset = all[0] && all[0].end - all[0].start >= 23 * 3600_000 ? pitch / 2 : 0;
@@ -113,7 +134,11 @@ function Times({ all, zone, left, top, bottom, pitch, most }: TimesProps) {
       {ticks.map((tick) => (
         <g key={tick.index} class={tick.newDay ? "new-day" : ""}>
           <line x1={left(tick.index)} x2={left(tick.index)} y1={top} y2={bottom} />
-          <text x={Math.max(left(tick.index) + offset, LEFT)} y={HEIGHT - 6} text-anchor={tick.index === 0 && !offset ? "start" : "middle"}>
+          <text
+            x={Math.max(left(tick.index) + offset, LEFT)}
+            y={foot - 6}
+            text-anchor={tick.index === 0 && !offset ? "start" : "middle"}
+          >
             {tick.label}
           </text>
         </g>
@@ -128,7 +153,12 @@ function Gaps({ all, left, bottom }: { all: readonly Slot[]; left: (index: numbe
       {gaps(all).map((gap) => {
         const [x, width] = [left(gap.first), left(gap.last + 1) - left(gap.first)];
         return (
-          <g key={`${gap.kind} ${gap.first}`} class={`gap ${gap.kind}`} data-gap={gap.kind} data-buckets={gap.last - gap.first + 1}>
+          <g
+            key={`${gap.kind} ${gap.first}`}
+            class={`gap ${gap.kind}`}
+            data-gap={gap.kind}
+            data-buckets={gap.last - gap.first + 1}
+          >
             <rect x={x} y={TOP} width={width} height={bottom - TOP} fill="url(#hatch)" />
             {gap.kind === "none" && width > GAP_WORDS_PX && (
               <>
@@ -150,14 +180,31 @@ function Bars({ slot, x, pitch, y }: { slot: Slot; x: number; pitch: number; y: 
   const at = x + (pitch - width) / 2;
   if (gapKind(slot) === "none") return null;
   return (
-    <g class={`bars ${slot.state}`} data-start={slot.start} data-in={slot.in} data-out={slot.out} data-coverage={slot.coverage} data-state={slot.state}>
+    <g
+      class={`bars ${slot.state}`}
+      data-start={slot.start}
+      data-in={slot.in}
+      data-out={slot.out}
+      data-coverage={slot.coverage}
+      data-state={slot.state}
+    >
       <rect class="in" x={at} width={width} y={y(slot.in)} height={y(0) - y(slot.in)} rx={Math.min(2, width / 3)} />
       <rect class="out" x={at} width={width} y={y(0)} height={y(-slot.out) - y(0)} rx={Math.min(2, width / 3)} />
     </g>
   );
 }
 
-function Coverage({ all, left, pitch, top }: { all: readonly Slot[]; left: (index: number) => number; pitch: number; top: number }) {
+function Coverage({
+  all,
+  left,
+  pitch,
+  top,
+}: {
+  all: readonly Slot[];
+  left: (index: number) => number;
+  pitch: number;
+  top: number;
+}) {
   return (
     <g class="coverage">
       <text x={LEFT - 6} y={top + STRIP / 2} dy="0.35em" text-anchor="end">
@@ -166,7 +213,13 @@ function Coverage({ all, left, pitch, top }: { all: readonly Slot[]; left: (inde
       {all.map((slot, i) => (
         <g key={slot.start}>
           <rect class="missing-share" x={left(i)} y={top} width={pitch} height={STRIP} />
-          <rect class="covered-share" x={left(i)} y={top + STRIP * (1 - slot.coverage)} width={pitch} height={STRIP * slot.coverage} />
+          <rect
+            class="covered-share"
+            x={left(i)}
+            y={top + STRIP * (1 - slot.coverage)}
+            width={pitch}
+            height={STRIP * slot.coverage}
+          />
         </g>
       ))}
     </g>

@@ -1,0 +1,114 @@
+import { describe, expect, test } from "vitest";
+import { Api, ApiError } from "../src/api";
+import { SessionKeeper } from "../src/session";
+
+const FAR = "2099-01-01T00:00:00Z";
+
+function tokens(number: number, expires = FAR) {
+  return {
+    access_token: `a${number}`,
+    refresh_token: `r${number}`,
+    access_expires_at: expires,
+    refresh_expires_at: FAR,
+  };
+}
+
+function memory() {
+  const all = new Map<string, string>();
+  return {
+    all,
+    getItem: (key: string) => all.get(key) ?? null,
+    setItem: (key: string, value: string) => void all.set(key, value),
+    removeItem: (key: string) => void all.delete(key),
+  };
+}
+
+type Answer = { status: number; body: unknown };
+
+function harness(answer: (path: string, init: RequestInit) => Answer | Error, expires = FAR) {
+  const calls: string[] = [];
+  const storage = memory();
+  const sessions = new SessionKeeper(storage);
+  sessions.begin({ tokens: tokens(1, expires), user: { user_id: "u", username: "admin", roles: [] } });
+  const api = new Api(sessions, async (input, init = {}) => {
+    const path = String(input).replace("/api/v1/", "");
+    const bearer = (init.headers as Record<string, string>).authorization ?? "";
+    calls.push(`${init.method} ${path} ${bearer}`.trim());
+    const given = answer(path, init);
+    if (given instanceof Error) throw given;
+    return new Response(JSON.stringify(given.body), { status: given.status });
+  });
+  return { api, sessions, calls, storage };
+}
+
+const good = (data: unknown): Answer => ({ status: 200, body: { success: true, data } });
+const bad = (status: number, message: string): Answer => ({
+  status,
+  body: { success: false, request_id: "q1", errors: [{ code: "c", field: "", message }] },
+});
+
+describe("the API", () => {
+  test("follows pages to the end", async () => {
+    const { api } = harness((path) =>
+      path.includes("page_token=next")
+        ? good({ cameras: [{ camera_id: "b" }], next_page_token: "" })
+        : good({ cameras: [{ camera_id: "a" }], next_page_token: "next" }),
+    );
+    expect((await api.cameras()).map((camera) => camera.camera_id)).toEqual(["a", "b"]);
+  });
+
+  test("renews a token that is about to end, once for all who ask at a time", async () => {
+    const soon = new Date(Date.now() + 10_000).toISOString();
+    const { api, calls } = harness((path) => (path === "auth/refresh" ? good({ tokens: tokens(2) }) : good({})), soon);
+    await Promise.all([api.sites(), api.cameras()]);
+    expect(calls.filter((call) => call.includes("refresh"))).toHaveLength(1);
+    expect(calls.filter((call) => call.endsWith("Bearer a2"))).toHaveLength(2);
+  });
+
+  test("renews a token that the server refuses, and asks again", async () => {
+    const { api, calls } = harness((path, init) => {
+      if (path === "auth/refresh") return good({ tokens: tokens(2) });
+      return (init.headers as Record<string, string>).authorization === "Bearer a2" ? good({}) : bad(401, "no");
+    });
+    await api.sites();
+    expect(calls).toHaveLength(3);
+  });
+
+  test("ends the session, saying why, when the refresh token is refused", async () => {
+    const { api, sessions, storage } = harness(() => bad(401, "no"));
+    await expect(api.sites()).rejects.toBeInstanceOf(ApiError);
+    expect(sessions.session.value).toBeNull();
+    expect(sessions.endedBecause.value).toMatch(/session has ended/);
+    expect(storage.all.size).toBe(0);
+  });
+
+  test("keeps the session when the server cannot be reached", async () => {
+    const soon = new Date(Date.now() + 10_000).toISOString();
+    const { api, sessions } = harness(() => new TypeError("Failed to fetch"), soon);
+    await expect(api.sites()).rejects.toMatchObject({ status: 0, code: "unreachable" });
+    expect(sessions.session.value).not.toBeNull();
+  });
+
+  test("says what the server said, with the request's id", async () => {
+    const { api } = harness(() => bad(503, "The database does not answer."));
+    await expect(api.sites()).rejects.toMatchObject({
+      message: "The database does not answer.",
+      status: 503,
+      requestId: "q1",
+    });
+  });
+
+  test("does not choke on an answer that is no JSON", async () => {
+    const { api } = harness(() => good({}));
+    const broken = new Api(new SessionKeeper(memory()), async () => new Response("<html>", { status: 502 }));
+    await expect(broken.login("a", "b")).rejects.toMatchObject({ status: 502 });
+    await expect(api.sites()).resolves.toEqual([]);
+  });
+
+  test("forgets the tokens at logout although the server is away", async () => {
+    const { api, sessions, storage } = harness(() => new TypeError("Failed to fetch"));
+    await api.logout();
+    expect(sessions.session.value).toBeNull();
+    expect(storage.all.size).toBe(0);
+  });
+});

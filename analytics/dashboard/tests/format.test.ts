@@ -1,0 +1,64 @@
+import { describe, expect, test } from "vitest";
+import { clock, count, fps, latency, percent, span, startOfDay, unixSeconds } from "../src/format";
+
+describe("numbers", () => {
+  test.each([
+    [0, "0 %"],
+    [0.00004, "< 0.1 %"],
+    [0.0043, "0.4 %"],
+    [0.29, "29 %"],
+    [0.669, "66 %"],
+    [0.9984, "99.8 %"],
+    [0.99999, "99.9 %"],
+    [1, "100 %"],
+    [1.2, "100 %"],
+    [Number.NaN, "–"],
+  ])("a share of %d is %s: never rounded up to all", (share, text) => {
+    expect(percent(share)).toBe(text);
+  });
+
+  test.each([
+    [0, "0 s"],
+    [59.9, "59 s"],
+    [60, "1 min"],
+    [272, "4 min 32 s"],
+    [3600, "1 h"],
+    [78_000, "21 h 40 min"],
+    [273_600, "3 d 4 h"],
+    [-3, "0 s"],
+  ])("%d seconds are %s", (seconds, text) => {
+    expect(span(seconds)).toBe(text);
+  });
+
+  test("counts have separators, speeds and delays have units", () => {
+    expect(count(18_078)).toBe("18,078");
+    expect(fps(9.96)).toBe("10.0 fps");
+    expect(fps(24.7)).toBe("25 fps");
+    expect(latency(0.0841)).toBe("84 ms");
+    expect(latency(1.26)).toBe("1.3 s");
+  });
+});
+
+describe("times", () => {
+  test("are those of the site's zone", () => {
+    const at = new Date("2026-11-22T23:30:05Z");
+    expect(clock(at, "Europe/Berlin")).toBe("00:30");
+    expect(clock(at, "Asia/Kolkata", true)).toBe("05:00:05");
+  });
+
+  test.each([
+    ["an ordinary day", "2026-11-22T12:00:00Z", "Europe/Berlin", "2026-11-21T23:00:00.000Z"],
+    ["the day of 25 hours, after the change", "2026-10-25T20:00:00Z", "Europe/Berlin", "2026-10-24T22:00:00.000Z"],
+    ["the day of 23 hours, after the change", "2026-03-29T20:00:00Z", "Europe/Berlin", "2026-03-28T23:00:00.000Z"],
+    ["the first minute", "2026-11-21T23:00:30Z", "Europe/Berlin", "2026-11-21T23:00:00.000Z"],
+    ["a day without a midnight", "2026-09-06T15:00:00Z", "America/Santiago", "2026-09-06T04:00:00.000Z"],
+    ["a zone of quarters", "2026-06-01T12:00:00Z", "Asia/Kathmandu", "2026-05-31T18:15:00.000Z"],
+  ])("the beginning of %s is found", (_, at, zone, start) => {
+    expect(startOfDay(new Date(at), zone).toISOString()).toBe(start);
+  });
+
+  test("are read as numbers and as text", () => {
+    expect(unixSeconds(1_800_000_000.25)).toBe(1_800_000_000.25);
+    expect(unixSeconds("2027-01-15T08:00:00.250000Z")).toBe(1_800_000_000.25);
+  });
+});
