@@ -139,7 +139,7 @@ class LoginFile:
         descriptor = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + CALL_TIMEOUT_S
         try:
-            while not _flock(descriptor) and time.monotonic() < deadline:
+            while not _flock(descriptor) and time.monotonic() < deadline:  # noqa: ASYNC110  (held by another process)
                 await asyncio.sleep(0.02)
             yield
         finally:

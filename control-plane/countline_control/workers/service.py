@@ -21,6 +21,7 @@ from countline_control.workers.schedule import Schedule, Session
 
 NAME: Final = "countline.v1.WorkerService"
 INTRODUCTION_TIMEOUT_S: Final = 10.0
+LOADING_PATIENCE_S: Final = 5.0
 CLOSE_SETTLES_S: Final = 0.1
 """A connection that breaks may look for a moment like a side that was closed on purpose."""
 
@@ -49,6 +50,7 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
     async def Connect(
         self, request_iterator: AsyncIterator[ConnectRequest], context: Context
     ) -> AsyncIterator[ConnectResponse]:
+        await self._wait_until_loaded()
         requests = aiter(request_iterator)
         session = await self._open(requests)
         reader = asyncio.create_task(self._read(session, requests), name=f"reports of {session.worker_id}")
@@ -91,8 +93,12 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
         if not self._schedule.loaded.is_set():
             raise UnavailableError("who holds which camera is still being read", cure="try again in some seconds")
 
-    async def _open(self, requests: AsyncIterator[ConnectRequest]) -> Session:
+    async def _wait_until_loaded(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._schedule.loaded.wait(), LOADING_PATIENCE_S)
         await self._check()
+
+    async def _open(self, requests: AsyncIterator[ConnectRequest]) -> Session:
         try:
             first = await asyncio.wait_for(anext(requests), INTRODUCTION_TIMEOUT_S)
         except (TimeoutError, StopAsyncIteration) as error:

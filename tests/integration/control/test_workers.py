@@ -1,0 +1,343 @@
+"""Workers on real streams: what they are given, when it moves, and under which epochs."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+
+from countline.v1 import cameras_pb2, workers_pb2
+from countline.v1.cameras_pb2 import Camera, CameraSpec, CameraStatus, Line, Point, Site
+from countline.v1.workers_pb2 import CameraReport, ConnectRequest, ConnectResponse
+from countline_common.errors import ConflictError
+from countline_common.grpc_errors import from_rpc_error
+
+from .conftest import LEASE_S, Control
+
+WAIT_S = 10.0
+REPORT_PERIOD_S = 0.2
+
+
+class FakeWorker:
+    """A worker as the protocol sees it: reports by itself, notes what it is told, and says what the test wants."""
+
+    def __init__(self, control: Control, worker_id: str, instance: str, capacity: int) -> None:
+        self.worker_id, self.instance, self.capacity = worker_id, instance, capacity
+        self.states: dict[str, CameraStatus] = {}
+        self.told: list[ConnectResponse] = []
+        self.error: grpc.aio.AioRpcError | None = None
+        self.silent = False
+        self._changed = asyncio.Condition()
+        self._leaving = asyncio.Event()
+        self._call = control.worker().workers.Connect(self._requests())
+        self._reader = asyncio.create_task(self._read())
+
+    @property
+    def epochs(self) -> dict[str, int]:
+        """What it was last told to hold."""
+        return {item.camera.camera_id: item.epoch for item in self.told[-1].assignments} if self.told else {}
+
+    async def until(self, condition: Callable[["FakeWorker"], bool]) -> None:
+        """Wait until something is so."""
+
+        async def wait() -> None:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self.error is not None or condition(self))
+
+        await asyncio.wait_for(wait(), WAIT_S)
+        if self.error is not None and not condition(self):
+            raise self.error
+
+    async def leave(self) -> None:
+        """Close the own side and wait for the end."""
+        self._leaving.set()
+        await asyncio.wait_for(self._reader, WAIT_S)
+
+    async def vanish(self) -> None:
+        """Cut the stream, as a process that is killed does."""
+        self._call.cancel()
+        await asyncio.wait_for(self._reader, WAIT_S)
+
+    async def _requests(self) -> AsyncIterator[ConnectRequest]:
+        while not self._leaving.is_set():
+            yield self._report()
+            while True:
+                try:
+                    await asyncio.wait_for(self._leaving.wait(), REPORT_PERIOD_S)
+                except TimeoutError:
+                    if self.silent:
+                        continue
+                break
+
+    def _report(self) -> ConnectRequest:
+        running = CameraStatus(state=cameras_pb2.CAMERA_STATE_RUNNING)
+        return ConnectRequest(
+            worker_id=self.worker_id,
+            instance=self.instance,
+            backend="software",
+            capacity=self.capacity,
+            version="0.1.0",
+            cameras=[
+                CameraReport(camera_id=camera_id, epoch=epoch, status=self.states.get(camera_id, running))
+                for camera_id, epoch in self.epochs.items()
+            ],
+        )
+
+    async def _read(self) -> None:
+        try:
+            async for response in self._call:
+                self.told.append(response)
+                async with self._changed:
+                    self._changed.notify_all()
+        except asyncio.CancelledError:
+            if not self._call.cancelled():
+                raise
+        except grpc.aio.AioRpcError as error:
+            self.error = error
+        async with self._changed:
+            self._changed.notify_all()
+
+
+@asynccontextmanager
+async def working(
+    control: Control, worker_id: str = "worker-1", instance: str = "a", capacity: int = 4
+) -> AsyncIterator[FakeWorker]:
+    """A worker that has been told what to hold."""
+    worker = FakeWorker(control, worker_id, instance, capacity)
+    try:
+        await worker.until(lambda w: bool(w.told))
+        yield worker
+    finally:
+        await worker.vanish()
+
+
+def a_line(line_id: str = "gate", x: float = 0.5) -> Line:
+    return Line(line_id=line_id, points=[Point(x=x, y=0.1), Point(x=x, y=0.9)])
+
+
+async def create_camera(control: Control, camera_id: str, **spec: object) -> Camera:
+    admin = control.caller("admin").cameras
+    if not (await admin.ListSites(cameras_pb2.ListSitesRequest())).sites:
+        site = Site(site_id="lab", title="Lab", time_zone="Europe/Berlin")
+        await admin.CreateSite(cameras_pb2.CreateSiteRequest(site=site))
+    values = {"source_url": "rtsp://joe:secret@camera.invalid/live", "lines": [a_line()], **spec}
+    camera = Camera(camera_id=camera_id, site_id="lab", spec=CameraSpec(**values))
+    return (await admin.CreateCamera(cameras_pb2.CreateCameraRequest(camera=camera))).camera
+
+
+async def status_of(control: Control, camera_id: str) -> CameraStatus:
+    request = cameras_pb2.GetCameraRequest(camera_id=camera_id)
+    return (await control.caller("viewer").cameras.GetCamera(request)).camera.status
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Wait until an async condition holds."""
+    deadline = time.monotonic() + WAIT_S
+    while not await condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        await asyncio.sleep(0.05)
+
+
+async def test_a_new_camera_reaches_the_worker_within_a_second_with_credentials_and_time_zone(control: Control) -> None:
+    async with working(control) as worker:
+        assert worker.epochs == {}
+        created_at = time.monotonic()
+        await create_camera(control, "door")
+        await worker.until(lambda w: "door" in w.epochs)
+        assert time.monotonic() - created_at < 1.0
+        (assignment,) = worker.told[-1].assignments
+        assert assignment.camera.spec.source_url == "rtsp://joe:secret@camera.invalid/live"
+        assert assignment.time_zone == "Europe/Berlin"
+        assert assignment.epoch == 1
+        assert worker.told[-1].lease.ToSeconds() == int(LEASE_S)
+
+
+async def test_what_a_worker_says_is_the_status_of_the_camera(control: Control) -> None:
+    await create_camera(control, "door")
+    assert (await status_of(control, "door")).error.code == "no_worker"
+    async with working(control) as worker:
+        await eventually(lambda: _is(control, "door", cameras_pb2.CAMERA_STATE_RUNNING))
+        failed = CameraStatus(state=cameras_pb2.CAMERA_STATE_FAILED)
+        failed.error.code, failed.error.message = "unauthorized", "rtsp://joe:secret@camera.invalid/live says 401"
+        worker.states["door"] = failed
+        await eventually(lambda: _is(control, "door", cameras_pb2.CAMERA_STATE_FAILED))
+        status = await status_of(control, "door")
+        assert status.error.message == "rtsp://joe:***@camera.invalid/live says 401"
+        assert (status.worker_id, status.epoch) == ("worker-1", 1)
+
+
+async def _is(control: Control, camera_id: str, state: int) -> bool:
+    return (await status_of(control, camera_id)).state == state
+
+
+async def test_a_changed_line_reaches_the_worker_under_the_same_epoch(control: Control) -> None:
+    await create_camera(control, "door")
+    async with working(control) as worker:
+        camera = Camera(camera_id="door", spec=CameraSpec(lines=[a_line(x=0.3)]))
+        request = cameras_pb2.UpdateCameraRequest(camera=camera)
+        await control.caller("admin").cameras.UpdateCamera(request)
+        await worker.until(lambda w: w.told[-1].assignments[0].camera.spec.lines[0].version == 2)
+        assert worker.epochs == {"door": 1}
+
+
+async def test_a_deleted_or_disabled_camera_is_taken_away_and_comes_back_with_a_greater_epoch(control: Control) -> None:
+    await create_camera(control, "door")
+    async with working(control) as worker:
+        admin = control.caller("admin").cameras
+        off = cameras_pb2.UpdateCameraRequest(camera=Camera(camera_id="door", spec=CameraSpec(disabled=True)))
+        await admin.UpdateCamera(off)
+        await worker.until(lambda w: w.epochs == {})
+        assert await _is(control, "door", cameras_pb2.CAMERA_STATE_DISABLED)
+        await admin.DeleteCamera(cameras_pb2.DeleteCameraRequest(camera_id="door"))
+        await create_camera(control, "door")
+        await worker.until(lambda w: w.epochs == {"door": 2})
+
+
+async def test_a_worker_that_connects_again_in_time_keeps_its_cameras_and_epochs(control: Control) -> None:
+    await create_camera(control, "door")
+    async with working(control):
+        pass
+    async with working(control) as again:
+        assert again.epochs == {"door": 1}
+        await asyncio.sleep(LEASE_S)  # reports renew the lease: nothing may happen in more than one of them
+        assert again.epochs == {"door": 1}
+
+
+async def test_a_new_process_under_the_same_name_gets_the_cameras_at_once_with_new_epochs(control: Control) -> None:
+    await create_camera(control, "door")
+    async with working(control, instance="a") as old:
+        started = time.monotonic()
+        async with working(control, instance="b") as new:
+            await new.until(lambda w: w.epochs == {"door": 2})
+            assert time.monotonic() - started < LEASE_S
+            await old.until(lambda w: w.error is not None)
+            assert isinstance(from_rpc_error(old.error), ConflictError)
+
+
+async def test_a_process_that_was_replaced_is_refused_and_told_to_take_another_name(control: Control) -> None:
+    async with working(control, instance="a"), working(control, instance="b"):
+        late = FakeWorker(control, "worker-1", "a", 4)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await late.until(lambda w: bool(w.told))
+        assert "COUNTLINE_WORKER_NAME" in from_rpc_error(caught.value).cure
+
+
+async def test_cameras_of_a_worker_that_falls_silent_move_when_its_lease_runs_out(control: Control) -> None:
+    await create_camera(control, "door")
+    async with working(control, "worker-1") as first, working(control, "worker-2") as second:
+        assert first.epochs == {"door": 1}
+        first.silent = True
+        silent_since = time.monotonic()
+        await second.until(lambda w: w.epochs == {"door": 2})
+        assert LEASE_S - REPORT_PERIOD_S - 0.1 < time.monotonic() - silent_since < LEASE_S + 2
+        await first.until(lambda w: w.epochs == {})
+
+
+async def test_cameras_of_a_worker_that_says_goodbye_move_at_once(control: Control) -> None:
+    await create_camera(control, "door")
+    async with working(control, "worker-1") as first, working(control, "worker-2") as second:
+        assert first.epochs == {"door": 1}
+        left_at = time.monotonic()
+        await first.leave()
+        await second.until(lambda w: w.epochs == {"door": 2})
+        assert time.monotonic() - left_at < LEASE_S / 2
+
+
+async def test_a_camera_waits_for_its_only_worker_and_goes_on_under_its_epoch(control: Control) -> None:
+    """Nobody else could have counted meanwhile, so there is nothing to fence."""
+    await create_camera(control, "door")
+    async with working(control):
+        pass
+    await eventually(lambda: _has_error(control, "door", "worker_offline"))
+    async with working(control) as again:
+        assert again.epochs == {"door": 1}
+
+
+async def _has_error(control: Control, camera_id: str, code: str) -> bool:
+    return (await status_of(control, camera_id)).error.code == code
+
+
+async def test_cameras_are_shared_by_capacity_and_what_is_left_over_says_why(control: Control) -> None:
+    async with working(control, "big", capacity=2) as big, working(control, "small", capacity=1) as small:
+        for i in range(4):
+            await create_camera(control, f"cam-{i}")
+        await big.until(lambda w: len(w.epochs) == 2)
+        await small.until(lambda w: len(w.epochs) == 1)
+        left_over = {f"cam-{i}" for i in range(4)} - {*big.epochs, *small.epochs}
+        assert (await status_of(control, left_over.pop())).error.code == "no_capacity"
+
+
+async def test_a_file_has_epoch_0_and_is_not_played_again_after_its_end(control: Control) -> None:
+    await create_camera(control, "clip", source_url="file:///clips/a.mp4", playback=cameras_pb2.PLAYBACK_FAST)
+    async with working(control) as worker:
+        assert worker.epochs == {"clip": 0}
+        await eventually(lambda: _is(control, "clip", cameras_pb2.CAMERA_STATE_RUNNING))
+        worker.states["clip"] = CameraStatus(state=cameras_pb2.CAMERA_STATE_FINISHED, progress=1.0)
+        await worker.until(lambda w: w.epochs == {})
+    async with working(control, instance="b") as again:
+        assert again.epochs == {}
+        status = await status_of(control, "clip")
+        assert (status.state, status.progress) == (cameras_pb2.CAMERA_STATE_FINISHED, 1.0)
+        changed = Camera(camera_id="clip", spec=CameraSpec(lines=[a_line(x=0.2)]))
+        await control.caller("admin").cameras.UpdateCamera(cameras_pb2.UpdateCameraRequest(camera=changed))
+        await again.until(lambda w: w.epochs == {"clip": 0})
+
+
+async def test_a_file_whose_worker_dies_in_the_middle_is_played_again_with_epoch_0(control: Control) -> None:
+    await create_camera(control, "clip", source_url="file:///clips/a.mp4", playback=cameras_pb2.PLAYBACK_FAST)
+    async with working(control, instance="a") as worker:
+        assert worker.epochs == {"clip": 0}
+    async with working(control, instance="b") as again:
+        await again.until(lambda w: w.epochs == {"clip": 0})
+
+
+async def test_epochs_and_finished_files_outlive_the_control_plane(control_dsn: str, start_control) -> None:
+    first = await start_control(control_dsn)
+    await create_camera(first, "door")
+    await create_camera(first, "clip", source_url="file:///clips/a.mp4", playback=cameras_pb2.PLAYBACK_FAST)
+    async with working(first) as worker:
+        await eventually(lambda: _is(first, "clip", cameras_pb2.CAMERA_STATE_RUNNING))
+        worker.states["clip"] = CameraStatus(state=cameras_pb2.CAMERA_STATE_FINISHED)
+        await worker.until(lambda w: w.epochs == {"door": 1})
+        await first.plane.__aexit__()
+        await worker.until(lambda w: w.error is not None)
+        assert worker.error.code() == grpc.StatusCode.UNAVAILABLE
+    second = await start_control(control_dsn)
+    async with working(second) as worker:
+        assert worker.epochs == {"door": 1}
+    async with working(second, instance="b") as worker:
+        await worker.until(lambda w: w.epochs == {"door": 2})
+
+
+async def test_workers_are_listed_with_what_they_hold(control: Control) -> None:
+    await create_camera(control, "door")
+    viewer = control.caller("viewer").workers
+    async with working(control) as worker:
+        (listed,) = (await viewer.ListWorkers(workers_pb2.ListWorkersRequest())).workers
+        assert (listed.worker_id, list(listed.camera_ids), listed.capacity) == ("worker-1", ["door"], 4)
+        assert listed.state == workers_pb2.WORKER_STATE_ONLINE
+        await worker.leave()
+    (listed,) = (await viewer.ListWorkers(workers_pb2.ListWorkersRequest())).workers
+    assert listed.state == workers_pb2.WORKER_STATE_OFFLINE
+
+
+@pytest.mark.parametrize(
+    ("field", "request_"),
+    [
+        ("worker_id", ConnectRequest(worker_id="no id!", instance="a", capacity=1)),
+        ("instance", ConnectRequest(worker_id="w", instance="", capacity=1)),
+        ("capacity", ConnectRequest(worker_id="w", instance="a", capacity=-1)),
+    ],
+)
+async def test_a_worker_that_does_not_say_who_it_is_is_refused(
+    control: Control, field: str, request_: ConnectRequest
+) -> None:
+    async def requests() -> AsyncIterator[ConnectRequest]:
+        yield request_
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async for _ in control.worker().workers.Connect(requests()):
+            pass
+    assert [problem.field for problem in from_rpc_error(caught.value).fields] == [field]
