@@ -2,4 +2,11 @@
 
 from countline_common.cli import LazyCommand
 
-COMMANDS: list[LazyCommand] = []
+COMMANDS: list[LazyCommand] = [
+    LazyCommand(
+        name="models",
+        help="Make, check and deploy detectors; render scenes.",
+        target="countline_models.cli.app:app",
+        extra="models",
+    ),
+]

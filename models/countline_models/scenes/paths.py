@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 STEP_M = 0.05
 """Spacing of the samples a path is stored as; bends have radii of a metre and more."""
-EASE_S = 0.6
-"""How long an object takes to come to a stand, and to get going again."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,8 @@ class Stop:
     at_m: float
     """Distance gone when the object stands."""
     lasts_s: float
+    ease_s: float = 0.6
+    """How long it takes to come to a stand, and to get going again."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,13 @@ class Journey:
         """Knots of the monotone map from time since the start to distance; eased around each stop."""
         times, distances = [0.0], [0.0]
         for stop in self.stops:
-            ease_m = self.speed_ms * EASE_S / 2
+            ease_m = self.speed_ms * stop.ease_s / 2
             times.append(times[-1] + (stop.at_m - ease_m - distances[-1]) / self.speed_ms)
             distances.append(stop.at_m - ease_m)
-            _append_ease(times, distances, self.speed_ms, arriving=True)
+            _append_ease(times, distances, self.speed_ms, stop.ease_s, arriving=True)
             times.append(times[-1] + stop.lasts_s)
             distances.append(distances[-1])
-            _append_ease(times, distances, self.speed_ms, arriving=False)
+            _append_ease(times, distances, self.speed_ms, stop.ease_s, arriving=False)
         times.append(times[-1] + (self.path.length_m - distances[-1]) / self.speed_ms)
         distances.append(self.path.length_m)
         return np.array(times), np.array(distances)
@@ -129,10 +129,10 @@ class Journey:
         return min(1.0, float(ahead - behind) / (self.speed_ms * moving_s))
 
 
-def _append_ease(times: list[float], distances: list[float], speed_ms: float, *, arriving: bool) -> None:
+def _append_ease(times: list[float], distances: list[float], speed_ms: float, ease_s: float, *, arriving: bool) -> None:
     """Add samples of a parabola that takes the speed to nothing, or back."""
     t0, d0 = times[-1], distances[-1]
-    for part in (0.25, 0.5, 0.75, 1.0):
+    for part in (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0):
         gone = part - part * part / 2 if arriving else part * part / 2
-        times.append(t0 + part * EASE_S)
-        distances.append(d0 + gone * EASE_S * speed_ms)
+        times.append(t0 + part * ease_s)
+        distances.append(d0 + gone * ease_s * speed_ms)

@@ -116,31 +116,31 @@ def _facade(rng: Generator, *, windows: bool = True) -> Texture:
     )
 
 
-def _houses(rng: Generator, y: float, reach: float) -> list[Wall]:
-    """A row of houses along X with shops on the ground floor."""
-    walls, x = [], -reach
-    while x < reach:
+def row_of_houses(rng: Generator, at: Callable[[float, float], Spot], depth: float, reach: float) -> list[Wall]:
+    """Houses with shops on the ground floor, side by side along a road at a distance to the left of its middle."""
+    walls, s = [], -reach
+    while s < reach:
         width = _between(rng, 6, 14)
-        base = _between(rng, 3.0, 3.6)
-        walls.append(Wall((x, y), (x + width, y), 0, 30, _facade(rng)))
-        walls.append(
-            Wall(
-                (x + 0.2, y - 0.03),
-                (x + width - 0.2, y - 0.03),
-                0,
-                base,
-                Texture("plain", shade(pick(rng, FACADES), 0.7), seed=_seed(rng)),
-            )
-        )
-        shop = x + 0.7
-        while shop + 2 < x + width:
-            wide = _between(rng, 1.6, 3.2)
-            glass = Texture("glass", (90, 84, 76), (54, 56, 60), (_between(rng, 0.9, 1.6), 1), _seed(rng))
-            walls.append(Wall((shop, y - 0.06), (min(shop + wide, x + width - 0.5), y - 0.06), 0.35, base - 0.7, glass))
-            shop += wide + _between(rng, 0.4, 1.6)
-        sign = Texture("plain", pick(rng, FACADES), seed=_seed(rng))
-        walls.append(Wall((x + 1, y - 0.08), (x + width - 1, y - 0.08), base - 0.6, base - 0.05, sign))
-        x += width
+        walls += _house(rng, at, depth, s, width)
+        s += width
+    return walls
+
+
+def _house(rng: Generator, at: Callable[[float, float], Spot], depth: float, s: float, width: float) -> list[Wall]:
+    base = _between(rng, 3.0, 3.6)
+    front = Texture("plain", shade(pick(rng, FACADES), 0.7), seed=_seed(rng))
+    sign = Texture("plain", pick(rng, FACADES), seed=_seed(rng))
+    walls = [
+        Wall(at(s, depth), at(s + width, depth), 0, 30, _facade(rng)),
+        Wall(at(s + 0.2, depth - 0.03), at(s + width - 0.2, depth - 0.03), 0, base, front),
+        Wall(at(s + 1, depth - 0.08), at(s + width - 1, depth - 0.08), base - 0.6, base - 0.05, sign),
+    ]
+    shop = s + 0.7
+    while shop + 2 < s + width:
+        end = min(shop + _between(rng, 1.6, 3.2), s + width - 0.5)
+        glass = Texture("glass", (90, 84, 76), (54, 56, 60), (_between(rng, 0.9, 1.6), 1), _seed(rng))
+        walls.append(Wall(at(shop, depth - 0.06), at(end, depth - 0.06), 0.35, base - 0.7, glass))
+        shop = end + _between(rng, 0.4, 1.6)
     return walls
 
 
@@ -200,7 +200,7 @@ def plaza(rng: Generator) -> Layout:
     ]
     if rng.random() < 0.35:
         props.append(_prop(rng, "kiosk", (pick(rng, (-1.0, 1.0)) * _edge(camera, far) * 0.7, far - 1.5)))
-    walls = _houses(rng, far + _between(rng, 2, 5), _edge(camera, far) + 18)
+    walls = row_of_houses(rng, Road((0.0, 0.0), 0.0).at, far + _between(rng, 2, 5), _edge(camera, far) + 18)
     ways = [_through(rng, camera, nearest, far) for _ in range(12)]
     ways.append(Way(((-_edge(camera, middle) - 3, middle), (_edge(camera, middle) + 3, middle)), 2.0))
     place = Place(stone, tuple(patches), tuple(walls), tuple(props), pick(rng, SKIES))
@@ -245,7 +245,7 @@ def entrance(rng: Generator) -> Layout:
             Patch((0, y - 0.25), (EVERYWHERE, 0.3), Texture("plain", (120, 118, 114), seed=_seed(rng))),
             Patch((door_x, y - 0.6), (door * 0.45, 0.4), Texture("plain", (70, 72, 66), seed=_seed(rng))),
         ),
-        tuple(_shop_front(rng, y, door_x, door)),
+        tuple(shop_front(rng, y, door_x, door)),
         tuple(_shop_props(rng, camera, y, door_x, door)),
         pick(rng, SKIES),
     )
@@ -255,7 +255,8 @@ def entrance(rng: Generator) -> Layout:
 DOOR_TOP_M: Final = 2.45
 
 
-def _shop_front(rng: Generator, y: float, door_x: float, door: float) -> list[Wall]:
+def shop_front(rng: Generator, y: float, door_x: float, door: float) -> list[Wall]:
+    """A facade along X at a distance y with an open door and windows; what goes in is hidden by it."""
     wall = _facade(rng, windows=False)
     left, right = door_x - door / 2, door_x + door / 2
     room = Texture("interior", (188, 168, 138), (92, 74, 58), (1, 1), _seed(rng))
@@ -372,24 +373,10 @@ def street(rng: Generator) -> Layout:
         at(_between(rng, -12, 12), pick(rng, (lane + 0.55, lane + 0.55, far))) for _ in range(int(rng.integers(2, 6)))
     ]
     props = [_prop(rng, pick(rng, ("tree", "lamp", "sign", "pole", "bollard", "planter")), spot) for spot in spots]
-    walls = _row(rng, at, far + 1.0) if rng.random() < 0.8 else []
+    walls = row_of_houses(rng, at, far + 1.0, 45.0) if rng.random() < 0.8 else []
     ground = _paving(rng) if walls else Texture("grass", pick(rng, LEAVES), seed=_seed(rng))
     patches.insert(0, Patch((0, middle), (EVERYWHERE, far + 0.8), _paving(rng), angle))
     return Layout(camera, Place(ground, tuple(patches), tuple(walls), tuple(props), pick(rng, SKIES)), tuple(ways))
-
-
-def _row(rng: Generator, at: Callable[[float, float], Spot], depth: float) -> list[Wall]:
-    """Houses along a slanted road."""
-    walls, s = [], -45.0
-    while s < 45:
-        width = _between(rng, 6, 12)
-        walls.append(Wall(at(s, depth), at(s + width, depth), 0, 30, _facade(rng)))
-        base = Texture("plain", shade(pick(rng, FACADES), 0.72), seed=_seed(rng))
-        walls.append(Wall(at(s, depth - 0.03), at(s + width, depth - 0.03), 0, 0.7, base))
-        glass = Texture("glass", (90, 84, 76), (54, 56, 60), (_between(rng, 0.9, 1.6), 1), _seed(rng))
-        walls.append(Wall(at(s + 0.8, depth - 0.05), at(s + width - 0.8, depth - 0.05), 0.6, 2.6, glass))
-        s += width
-    return walls
 
 
 def crossing(rng: Generator) -> Layout:

@@ -148,9 +148,8 @@ def _cabin(low: tuple[float, float], high: tuple[float, float], width: float, pa
     for side in (1.0, -1.0):
         found.append(_sided(side, _cabin_side(low, high, (outer, inner), side, (0.0, 1.0), (0.0, 1.0)), paint))
         for ends in ((0.07, 0.47), (0.53, 0.93)):
-            found.append(
-                _sided(side, _cabin_side(low, high, (outer, inner), side, ends, (0.1, 0.88)), GLASS, glossy=0.35)
-            )
+            pane = _cabin_side(low, high, (outer, inner), side, ends, (0.1, 0.88))
+            found.append(_sided(side, pane, GLASS, glossy=0.35))
     return found
 
 

@@ -1,0 +1,9 @@
+"""The group `countline models`: its commands live in modules of their own and are put together here."""
+
+import typer
+
+from countline_models.cli.scenes import render, render_demo
+
+app = typer.Typer(name="models", help="Make, check and deploy detectors; render scenes.", no_args_is_help=True)
+app.command("render-demo")(render_demo)
+app.command("render")(render)

@@ -1,0 +1,47 @@
+"""Writing pictures as H.264 files that loop without a seam.
+
+Constant frame rate, the first picture a key frame, closed groups of pictures and no B-frames: so presentation order
+is decoding order, the first time stamp is 0, and a player that jumps back to the beginning needs nothing from the
+end. One thread, because x264's output depends on the number of threads.
+"""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+KEY_FRAME_EVERY_S: Final = 2
+QUALITY: Final = "23"
+"""x264's constant rate factor."""
+
+
+def write_video(path: Path, pictures: Iterable[NDArray[np.uint8]], size_wh: tuple[int, int], fps: Fraction) -> int:
+    """Encode pictures (H, W, 3) RGB into an MP4 file; returns how many there were.
+
+    The file appears under its name when it is whole.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    count = 0
+    with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        stream = container.add_stream("libx264", rate=fps)
+        stream.width, stream.height = size_wh
+        stream.pix_fmt = "yuv420p"
+        stream.options = {
+            "preset": "veryfast",
+            "crf": QUALITY,
+            "bf": "0",
+            "g": str(int(fps * KEY_FRAME_EVERY_S)),
+            "threads": "1",
+        }
+        for count, pixels in enumerate(pictures, start=1):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = count - 1, 1 / fps
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    part.replace(path)
+    return count
