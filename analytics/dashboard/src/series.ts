@@ -17,6 +17,7 @@ export interface Slot {
 const WHOLE = { final: 0.995, corrected: 0.995, provisional: 0.9 } as const;
 
 export const RANGES = {
+  "15m": { title: "last 15 minutes", seconds: 900, buckets: ["1m"] },
   "1h": { title: "last hour", seconds: 3600, buckets: ["1m", "15m"] },
   "6h": { title: "last 6 hours", seconds: 6 * 3600, buckets: ["1m", "15m", "1h"] },
   "24h": { title: "last 24 hours", seconds: 24 * 3600, buckets: ["15m", "1h"] },

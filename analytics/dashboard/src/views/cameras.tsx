@@ -15,7 +15,7 @@ export function Cameras({ store, api }: { store: Store; api: Api }) {
   const current = cameras?.find((camera) => camera.camera_id === chosen) ?? cameras?.[0];
 
   return (
-    <main class="cameras">
+    <main class={`cameras ${store.connection.value.kind === "live" ? "" : "cut-off"}`}>
       {troubles.map(([what, words]) => (
         <p key={what} class="trouble" role="alert" data-trouble={what}>
           <strong>{TROUBLES[what as keyof typeof TROUBLES]}</strong> {words} It is tried again by itself.

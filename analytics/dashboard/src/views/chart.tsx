@@ -12,6 +12,8 @@ import { Plot } from "./plot";
 const REFRESH_MS = 10_000;
 /** After a crossing the rollups need a moment; and a busy line must not ask for each one. */
 const AFTER_CROSSING_MS = 1_500;
+/** With less than this the chart of an hour is mostly hatching. */
+const SHORT_HISTORY_S = 20 * 60;
 
 interface Props {
   store: Store;
@@ -22,8 +24,9 @@ interface Props {
 }
 
 export function Chart({ store, api, cameras, camera, onChoose }: Props) {
-  const [range, setRange] = useState<Range>("1h");
+  const [chosenRange, setRange] = useState<Range | null>(null);
   const [bucket, setBucket] = useState<Bucket>("1m");
+  const range = chosenRange ?? firstRange(store, camera.camera_id);
   const [lineId, setLine] = useState<string | null>(null);
   const { counts, trouble } = useCounts(store, api, camera.camera_id, range, bucket);
   const lines = (camera.spec?.lines ?? []).map((line) => line.line_id);
@@ -81,6 +84,12 @@ export function Chart({ store, api, cameras, camera, onChoose }: Props) {
       {!all && !trouble && <p class="loading">Asking for the counts …</p>}
     </section>
   );
+}
+
+/** Until somebody chooses: an hour, or less where there is less to see yet. */
+function firstRange(store: Store, cameraId: string): Range {
+  const today = store.coverage.value?.get(cameraId);
+  return today && today.share * today.elapsedS < SHORT_HISTORY_S ? "15m" : "1h";
 }
 
 function Body({
