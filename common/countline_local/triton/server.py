@@ -14,6 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,6 @@ from countline_common.errors import ConflictError, DeadlineExceededError, Unavai
 from countline_common.shared_memory import SharedSegment, remove_stale
 from countline_local.triton.assembly import prepare_backends
 from countline_local.triton.command import (
-    EXIT_TIMEOUT_S,
     TritonAddresses,
     TritonPorts,
     TritonSettings,
@@ -36,6 +36,7 @@ from countline_local.triton.command import (
 GUARD_PREFIX: Final = "countline-triton-"
 READY_TIMEOUT_S: Final = 90.0
 POLL_S: Final = 0.05
+STOP_GRACE_S: Final = 1.0
 PORT_ATTEMPTS: Final = 3
 """A port that was free when it was chosen can be taken when Triton binds it."""
 LOG_TAIL_LINES: Final = 80
@@ -166,14 +167,18 @@ class EmbeddedTriton:
         return await self._running.wait()
 
     async def stop(self) -> None:
-        """Stop the server, by force when it does not end in time, and remove what it left; safe to call twice."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                await asyncio.wait_for(self._process.wait(), EXIT_TIMEOUT_S + 2)
-            except TimeoutError:
-                self._process.kill()
-                await self._process.wait()
+        """Stop the server and remove what it left; safe to call twice.
+
+        Requests in flight get a moment to end. Triton would then spend a second on each instance of each model to say
+        goodbye to it; there is nothing that an instance could lose, so the rest is done by force.
+        """
+        if self._process is not None:
+            if self._process.returncode is None:
+                self._process.send_signal(signal.SIGTERM)
+                await _ends_within(self._process, STOP_GRACE_S)
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # the server and its backends' processes
+            await self._process.wait()
         if self._pump is not None:
             await self._pump
             self._pump = None
@@ -209,6 +214,11 @@ def remove_stale_triton() -> list[str]:
 
 def _die_with_parent() -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+async def _ends_within(process: asyncio.subprocess.Process, timeout_s: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(process.wait(), timeout_s)
 
 
 def _to_stderr(line: str) -> None:

@@ -37,7 +37,7 @@ from countline_pipelines.triton.api import (
     ModelRefusedError,
     Transport,
 )
-from countline_pipelines.triton.connection import Connection, bytes_input, shared_input
+from countline_pipelines.triton.connection import BackendDeadError, Connection, bytes_input, shared_input
 from countline_pipelines.triton.model_config import model_info, overridden
 
 EMBEDDED_SERVER_ID: Final = "countline-embedded"
@@ -81,6 +81,7 @@ class TritonClient:
         self._in_flight = asyncio.Semaphore(max_in_flight)
         self._rings: dict[str, SlotRing] = {}
         self._models: dict[str, _Loaded] = {}
+        self._broken: set[str] = set()
         self._ready = asyncio.Event()
         self._ready.set()
         self._recovery: asyncio.Task[None] | None = None
@@ -230,6 +231,8 @@ class TritonClient:
             try:
                 detections = await self._connection.infer(info.name, frames, self._infer_timeout_s)
             except InferenceLostError as error:
+                if isinstance(error, BackendDeadError):
+                    self._broken.add(info.name)
                 self._recover(error)
                 raise
         if detections.shape != (len(run), info.max_detections, 6):
@@ -265,6 +268,9 @@ class TritonClient:
         for ring in tuple(self._rings.values()):
             await self.attach(ring)
         for model, loaded in tuple(self._models.items()):
+            if model in self._broken:
+                await self._connection.unload(model)
+                self._broken.discard(model)
             self._models[model] = _Loaded(await self._load(model, loaded.overrides), loaded.overrides)
 
     async def wait_ready(self, timeout_s: float) -> None:

@@ -30,12 +30,18 @@ CHANNEL_OPTIONS: Final = [
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
-LOST_STATUS: Final = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "NOT_FOUND", "INTERNAL"}
-"""NOT_FOUND: a Triton that has restarted does not know our models yet. INTERNAL: a backend's process died."""
-LOST_REGION: Final = "Unable to find shared memory region"
-"""How a Triton that has restarted says that it does not know our frames (INVALID_ARGUMENT)."""
+LOST_STATUS: Final = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "NOT_FOUND"}
+"""NOT_FOUND: a Triton that has restarted does not know our models yet."""
+LOST_WORDS: Final = ("Unable to find shared memory region", "RST_STREAM")
+"""How a Triton that has restarted says that it does not know our frames; how a connection breaks with INTERNAL."""
+DEAD_BACKEND_WORDS: Final = ("Stub process", "is not healthy")
+"""How Triton says that a backend's process died. It starts no other until the model is loaded anew."""
 
 T = TypeVar("T")
+
+
+class BackendDeadError(InferenceLostError):
+    """The process that runs a model died; the model must be unloaded and loaded again."""
 
 
 class Connection:
@@ -105,6 +111,11 @@ class Connection:
         """Have the server close a segment; nothing happens when it has none of that name."""
         await self._call(self._client.unregister_system_shared_memory(name, client_timeout=CALL_TIMEOUT_S))
 
+    async def regions(self) -> set[str]:
+        """Names of the segments that the server holds open."""
+        status = await self._call(self._client.get_system_shared_memory_status(client_timeout=CALL_TIMEOUT_S))
+        return set(status.regions)
+
     async def infer(self, model: str, frames: InferInput, timeout_s: float) -> NDArray[np.float32]:
         """One request; returns (n, max_detections, 6) float32."""
         request = self._client.infer(model, [frames], outputs=_OUTPUTS, client_timeout=timeout_s)
@@ -146,12 +157,11 @@ class Connection:
         )
 
     def _inference_error(self, model: str, error: Exception) -> CountlineError:
-        if (
-            _status(error) in LOST_STATUS
-            or LOST_REGION in str(error)
-            or not isinstance(error, InferenceServerException)
-        ):
-            return InferenceLostError(f"Triton at {self.address} lost a batch for {model!r}: {_words(error)}")
+        words = _words(error)
+        if any(sign in words for sign in DEAD_BACKEND_WORDS):
+            return BackendDeadError(f"a process of Triton's that runs {model!r} died: {words}")
+        if _status(error) in LOST_STATUS or any(sign in words for sign in LOST_WORDS):
+            return InferenceLostError(f"Triton at {self.address} lost a batch for {model!r}: {words}")
         return _refusal(model, error)
 
 

@@ -226,6 +226,8 @@ def _inputs_of(request: Any) -> Arrays:
 
 def _response(request: Any, answer: Arrays | Exception) -> Any:
     if isinstance(answer, Exception):
-        return pb_utils.InferenceResponse([], error=pb_utils.TritonError(f"{type(answer).__name__}: {answer}"))
+        # Not INTERNAL: the server is well, these frames are what the graph cannot take.
+        error = pb_utils.TritonError(f"{type(answer).__name__}: {answer}", pb_utils.TritonError.INVALID_ARG)
+        return pb_utils.InferenceResponse([], error=error)
     wanted = request.requested_output_names()
     return pb_utils.InferenceResponse([pb_utils.Tensor(name, answer[name]) for name in wanted if name in answer])
