@@ -27,13 +27,13 @@ def to_json(message: Message) -> dict[str, Any]:
             continue
         value = getattr(message, field.name)
         result[json_name(field)] = (
-            [_value(field, item) for item in value] if is_repeated(field) else _value(field, value)
+            [_value(field, item) for item in value] if field.is_repeated else _value(field, value)
         )
     return result
 
 
 def json_name(field: Any) -> str:
-    """The name of a field: its own, unless the .proto states another one. Takes a descriptor, as the functions below do."""
+    """The name of a field, given its descriptor: its own, unless the .proto states another one."""
     words = str(field.name).split("_")
     by_default = words[0] + "".join(word[:1].upper() + word[1:] for word in words[1:])
     return str(field.name if field.json_name == by_default else field.json_name)
