@@ -232,7 +232,7 @@ class Session:
     """
 
     def __init__(
-        self, auth: auth_pb2_grpc.AuthServiceAsyncStub, target: Target, clock: Callable[[], float] = time.time
+        self, auth: "auth_pb2_grpc.AuthServiceAsyncStub", target: Target, clock: Callable[[], float] = time.time
     ) -> None:
         self._auth = auth
         self._target = target
