@@ -4,6 +4,24 @@ from countline_common.cli import LazyCommand
 
 COMMANDS: list[LazyCommand] = [
     LazyCommand(
+        name="up",
+        help="Start everything on this machine, and stay until Ctrl-C.",
+        target="countline_local.cli.up:up",
+        extra="local",
+    ),
+    LazyCommand(
+        name="down",
+        help="Stop what `up` started.",
+        target="countline_local.cli.down:down",
+        extra="local",
+    ),
+    LazyCommand(
+        name="status",
+        help="Show what runs on this machine, and how it is.",
+        target="countline_local.cli.status:status",
+        extra="local",
+    ),
+    LazyCommand(
         name="triton",
         help="Run an embedded Triton in the foreground.",
         target="countline_local.triton.cli:triton",

@@ -3,12 +3,19 @@
 import os
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from countline_common.tokens import TokenSigner, generate_key_pair
 
 PASSWORD_BYTES: Final = 18
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
+WORKER: Final = "worker-1"
+"""Name of this machine's worker."""
+WORKER_TOKEN_S: Final = 400 * 86_400.0
+"""It is made anew at each start, so this bounds how long one start may last."""
 
 
 def new_password() -> str:
@@ -39,3 +46,45 @@ def write_secret(path: Path, value: str) -> None:
         file.flush()
         os.fsync(fd)
     partial.replace(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The credentials of one machine, as files."""
+
+    folder: Path
+
+    @property
+    def admin_password(self) -> Path:
+        """Of the user `admin`."""
+        return self.folder / "admin-password"
+
+    @property
+    def token_key(self) -> Path:
+        """Private Ed25519 key, PEM: signs access tokens."""
+        return self.folder / "token-key.pem"
+
+    @property
+    def token_public_key(self) -> Path:
+        """Its public half, PEM."""
+        return self.folder / "token-key.pub.pem"
+
+    @property
+    def worker_token(self) -> Path:
+        """The token by which the worker of this machine reports."""
+        return self.folder / "worker-token"
+
+    def ensure(self) -> None:
+        """Make what is missing; keeps what is there, but gives the worker a token of today."""
+        ensure_secret(self.admin_password)
+        if not self.token_key.exists():
+            private, public = generate_key_pair()
+            write_secret(self.token_public_key, public.decode())
+            write_secret(self.token_key, private.decode())
+        write_secret(self.worker_token, self._sign_worker_token())
+
+    def _sign_worker_token(self) -> str:
+        signer = TokenSigner.from_file(self.token_key)
+        return signer.sign(
+            WORKER, WORKER, roles=("worker",), permissions=frozenset({"workers.report"}), lifetime_s=WORKER_TOKEN_S
+        )

@@ -147,6 +147,11 @@ class Supervisor:
             watched.status.pid = None
             self._set(watched, PartState.STOPPED)
 
+    async def hurry(self) -> None:
+        """While stopping: do not wait for parts any longer, kill them."""
+        with contextlib.suppress(UnavailableError):  # the guard has ended meanwhile: nothing is left to kill
+            await self._guard.end(now=True)
+
     def _spawn(self, name: str, work: "asyncio._CoroutineLike[None]") -> None:
         task = asyncio.create_task(work, name=f"supervise-{name}")
         task.add_done_callback(self._on_task_done)

@@ -6,6 +6,7 @@ import signal
 import socket
 import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,23 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a cluster and its credentials, made once: making one is the slow part."""
+    folder = tmp_path_factory.mktemp("made")
+    PostgresServer(folder / "postgres", free_port()).prepare()
+    return folder
+
+
+@pytest.fixture
+def server(made: Path, tmp_path: Path) -> PostgresServer:
+    """A server on a cluster of its own."""
+    subprocess.run(["cp", "-a", f"{made}/.", str(tmp_path)], check=True)
+    server = PostgresServer(tmp_path / "postgres", free_port())
+    server.prepare()
+    return server
 
 
 @contextmanager
@@ -55,9 +73,7 @@ def segments() -> list[list[str]]:
     return [line.split()[:2] for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
 
 
-def test_each_database_has_a_role_of_its_own_that_sees_no_other(tmp_path: Path) -> None:
-    server = PostgresServer(tmp_path / "postgres", free_port())
-    server.prepare()
+def test_each_database_has_a_role_of_its_own_that_sees_no_other(server: PostgresServer) -> None:
     with running(server):
         for name in DATABASES:
             with psycopg.connect(server.dsn(name)) as connection:
@@ -69,6 +85,24 @@ def test_each_database_has_a_role_of_its_own_that_sees_no_other(tmp_path: Path) 
         wrong = server.dsn("auth").replace("auth:", "auth:x", 1)
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             psycopg.connect(wrong)
+
+
+def test_the_superuser_needs_its_password(server: PostgresServer) -> None:
+    with running(server):
+        psycopg.connect(server.dsn("postgres")).close()
+        with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+            psycopg.connect(f"postgresql://postgres@127.0.0.1:{server.port}/postgres")
+
+
+def test_it_works_in_a_folder_that_others_may_pass_through_and_then_holds_no_capability() -> None:
+    with tempfile.TemporaryDirectory(prefix="countline-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        server = PostgresServer(folder / "postgres", free_port())
+        server.prepare()
+        with running(server) as process:
+            effective = Path(f"/proc/{process.pid}/status").read_text().split("CapEff:")[1].split()[0]
+            assert int(effective, 16) == 0
 
 
 def test_it_works_in_a_folder_that_only_its_owner_may_enter_and_changes_no_mode_above_it(tmp_path: Path) -> None:
@@ -85,20 +119,16 @@ def test_it_works_in_a_folder_that_only_its_owner_may_enter_and_changes_no_mode_
     assert stat.S_IMODE(server.data_dir.stat().st_mode) == 0o700
 
 
-def test_a_second_preparation_keeps_the_data_and_passwords(tmp_path: Path) -> None:
-    server = PostgresServer(tmp_path / "postgres", free_port())
-    server.prepare()
+def test_a_second_preparation_keeps_the_data_and_passwords(server: PostgresServer) -> None:
     with running(server), psycopg.connect(server.dsn("cameras")) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
-    again = PostgresServer(tmp_path / "postgres", free_port())
+    again = PostgresServer(server.data_dir, free_port())
     again.prepare()
     with running(again), psycopg.connect(again.dsn("cameras")) as connection:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
-def test_what_a_killed_server_left_is_cleared_and_what_was_committed_is_there(tmp_path: Path) -> None:
-    server = PostgresServer(tmp_path / "postgres", free_port())
-    server.prepare()
+def test_what_a_killed_server_left_is_cleared_and_what_was_committed_is_there(server: PostgresServer) -> None:
     with running(server) as process:
         with psycopg.connect(server.dsn("auth")) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
@@ -113,9 +143,7 @@ def test_what_a_killed_server_left_is_cleared_and_what_was_committed_is_there(tm
         assert connection.execute("SELECT one FROM kept").fetchone() == (1,)
 
 
-def test_a_pid_file_that_names_a_strangers_process_is_no_obstacle(tmp_path: Path) -> None:
-    server = PostgresServer(tmp_path / "postgres", free_port())
-    server.prepare()
+def test_a_pid_file_that_names_a_strangers_process_is_no_obstacle(server: PostgresServer) -> None:
     stranger = subprocess.Popen(["sleep", "60"])
     try:
         (server.data_dir / "postmaster.pid").write_text(f"{stranger.pid}\n{server.data_dir}\n1\n1\n\n127.0.0.1\n 1 1\n")
@@ -128,9 +156,7 @@ def test_a_pid_file_that_names_a_strangers_process_is_no_obstacle(tmp_path: Path
         stranger.wait()
 
 
-def test_a_server_that_outlived_its_supervisor_is_stopped(tmp_path: Path) -> None:
-    server = PostgresServer(tmp_path / "postgres", free_port())
-    server.prepare()
+def test_a_server_that_outlived_its_supervisor_is_stopped(server: PostgresServer) -> None:
     left = subprocess.Popen(server.argv(), env=server.env(), stderr=subprocess.DEVNULL)
     asyncio.run(until_it_answers(server))
     server.prepare()

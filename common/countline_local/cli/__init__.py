@@ -1,0 +1,1 @@
+"""`countline up`, `down` and `status`."""

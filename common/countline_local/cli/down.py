@@ -1,0 +1,33 @@
+"""`countline down`: stop what `countline up` started, from another shell."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from countline_common.errors import DeadlineExceededError, NotFoundError
+from countline_common.settings import DataFolder
+from countline_local import control_socket
+from countline_local.folder_lock import FolderLock
+
+STOP_TIMEOUT_S: Final = 20.0
+
+
+def down(data: Annotated[Path | None, typer.Option(help="The data folder that it runs on.")] = None) -> None:
+    """Stop everything that runs on a data folder, and wait until it has stopped."""
+    folder = DataFolder.resolve(data)
+    lock = FolderLock(folder.run / "lock", folder.root)
+    started = time.monotonic()
+    try:
+        control_socket.ask(folder.run, "stop")
+    except (NotFoundError, FileNotFoundError):
+        if not folder.run.is_dir() or lock.wait_released(0):
+            typer.echo(f"nothing runs on {folder.root}", err=True)
+            return
+    if not lock.wait_released(STOP_TIMEOUT_S):
+        raise DeadlineExceededError(
+            f"countline on {folder.root} did not stop within {STOP_TIMEOUT_S:g} s",
+            cure=f"end it with `kill -9 {lock.holder()}`; what it runs ends with it",
+        )
+    typer.echo(f"stopped in {time.monotonic() - started:.1f} s", err=True)

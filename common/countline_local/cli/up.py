@@ -1,0 +1,80 @@
+"""`countline up`: everything on one machine, until it is told to stop."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from countline_common.errors import DeadlineExceededError, UnavailableError
+from countline_common.settings import DataFolder
+from countline_local.camera_events import tell_camera_events
+from countline_local.demo import set_up_demo
+from countline_local.display import JsonDisplay, TerminalDisplay
+from countline_local.log_files import size_bytes, tail
+from countline_local.ports import parse_wishes
+from countline_local.system import find_countline
+from countline_local.up import Background, Up, UpOptions, first_password, make_folders, read_status
+
+DETACHED_TIMEOUT_S: Final = 300.0
+DETACHED_TAIL_LINES: Final = 40
+
+
+def up(
+    data: Annotated[Path | None, typer.Option(help="Folder for everything that is kept.")] = None,
+    port: Annotated[
+        list[str] | None, typer.Option(metavar="[NAME=]PORT", help="Port of the gateway, or of the listener NAME.")
+    ] = None,
+    any_ports: Annotated[bool, typer.Option(help="Take any free ports instead of the usual ones.")] = False,
+    demo: Annotated[bool, typer.Option(help="Set up the demo site, the first time.")] = True,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is ready.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the status as JSON when ready.")] = False,
+) -> None:
+    """Start PostgreSQL, NATS, Triton, control-plane, analytics and a worker, and stay until Ctrl-C."""
+    folder = DataFolder.resolve(data)
+    wishes = parse_wishes(port or [])
+    if detach:
+        _detach(folder, json_output=json_output)
+        return
+    display = JsonDisplay() if json_output else TerminalDisplay()
+    background = background_work(demo=demo)
+    asyncio.run(Up(UpOptions(folder, wishes, any_ports), display, background).run())
+
+
+def background_work(*, demo: bool) -> list[Background]:
+    """What goes on beside the parts."""
+    return [tell_camera_events, set_up_demo] if demo else [tell_camera_events]
+
+
+def _start_again(log: Path) -> subprocess.Popen[bytes]:
+    words = [word for word in sys.argv[1:] if word not in {"--detach", "-d", "--json"}]
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, str(find_countline()), *words],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+
+
+def _detach(folder: DataFolder, *, json_output: bool) -> None:
+    """Start the same command in the background and wait until it is ready."""
+    make_folders(folder)
+    folder.logs.mkdir(exist_ok=True, mode=0o700)
+    log = folder.logs / "up.log"
+    start = size_bytes(log)
+    password = first_password(folder)
+    process = _start_again(log)
+    deadline = time.monotonic() + DETACHED_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        status, _ = read_status(folder)
+        if status["ready"]:
+            display = JsonDisplay() if json_output else TerminalDisplay()
+            display.ready(status, first_password=password())
+            return
+        time.sleep(0.2)
+    said = "\n".join(tail(log, DETACHED_TAIL_LINES, start))
+    if process.poll() is not None:
+        raise UnavailableError(f"countline did not start; it said:\n{said}", cure=f"see {log}")
+    raise DeadlineExceededError(f"countline is not ready after {DETACHED_TIMEOUT_S:g} s:\n{said}", cure=f"see {log}")
