@@ -158,12 +158,7 @@ export interface ErrorMessage {
 }
 
 export type ServerMessage =
-  | { type: "ready" }
-  | { type: "pong" }
-  | SnapshotMessage
-  | CrossingMessage
-  | StatusMessage
-  | ErrorMessage;
+  { type: "ready" } | { type: "pong" } | SnapshotMessage | CrossingMessage | StatusMessage | ErrorMessage;
 
 export interface Box {
   track: number;

@@ -181,7 +181,6 @@ function Numbers({
 
 function Table({ all, zone, bucket }: { all: Slot[]; zone: string; bucket: Bucket }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
     <section class="table-scroll" tabIndex={0} aria-label="Counts as a table">
       <table class="buckets">
         <thead>

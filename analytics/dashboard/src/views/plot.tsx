@@ -55,7 +55,6 @@ export function Plot({ all, zone, active, onActive, summary }: Props) {
         viewBox={`0 0 ${width} ${height}`}
         role="application"
         aria-label={summary}
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: an application that arrow keys walk through
         tabIndex={0}
         onPointerMove={pointed}
         onPointerLeave={() => onActive(null)}
