@@ -222,7 +222,8 @@ class Sightings:
         table["last_running_s"][slots] = batch.running_s
         table["sights"][slots] += 1
         table["score_sum"][slots] += batch.scores
-        table.votes[slots, table.columns(batch.classes)] += batch.scores
+        columns = table.columns(batch.classes)  # first: a class seen for the first time makes the table wider
+        table.votes[slots, columns] += batch.scores
         head = table["history_head"][slots]
         newest_t = table["history"][slots, head, 0]
         keep = ~(batch.t - newest_t < HISTORY_SPACING_S)
