@@ -96,22 +96,6 @@ export function day(at: Date, timeZone: string): string {
     .replace(",", "");
 }
 
-/** The moment at which the day of `at` began in a zone; right across changes of daylight-saving time. */
-export function startOfDay(at: Date, timeZone: string): Date {
-  const today = localTime(at, timeZone);
-  // Midnight as if the zone were UTC, then corrected by the offset that holds there; twice, as the offset may change in between.
-  const wanted = Date.UTC(today.year, today.month - 1, today.day);
-  let guess = wanted;
-  for (let i = 0; i < 2; i++) guess = wanted - offsetMs(new Date(guess), timeZone);
-  // Where clocks go forward at midnight there is no 0:00, and the day begins at 1:00.
-  return localTime(new Date(guess), timeZone).day === today.day ? new Date(guess) : new Date(guess + 3_600_000);
-}
-
-function offsetMs(at: Date, timeZone: string): number {
-  const l = localTime(at, timeZone);
-  return Date.UTC(l.year, l.month - 1, l.day, l.hour, l.minute, l.second) - Math.floor(at.getTime() / 1000) * 1000;
-}
-
 function two(value: number): string {
   return String(value).padStart(2, "0");
 }

@@ -16,7 +16,6 @@ import type {
   Totals,
   VerifiedCamera,
 } from "./contract";
-import { startOfDay } from "./format";
 import { noteShown } from "./latency";
 import { type Poll, poll } from "./poll";
 import { type Preview, parsePreview } from "./preview";
@@ -236,12 +235,10 @@ export class Store {
     return undefined;
   }
 
-  private async askCoverage(): Promise<number | undefined> {
-    // Days begin by the zones of the sites, which come with the cameras.
-    if (this.sites.value.length === 0) return 500;
+  private async askCoverage(): Promise<undefined> {
     const now = this.api.now();
-    const starts = this.sites.value.map((site) => startOfDay(now, site.time_zone).getTime());
-    const counts = await this.api.counts({ start: new Date(Math.min(...starts)), bucket: "1d" });
+    // Whatever time is asked for, buckets come whole: that of this moment is today, as the site's zone has it.
+    const counts = await this.api.counts({ start: new Date(now.getTime() - 1000), bucket: "1d" });
     const coverage = new Map<string, TodayCoverage>();
     for (const bucket of counts.buckets) {
       const start = Date.parse(bucket.start);

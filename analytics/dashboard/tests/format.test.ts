@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { clock, count, fps, latency, percent, span, startOfDay, unixSeconds } from "../src/format";
+import { clock, count, fps, latency, percent, span, unixSeconds } from "../src/format";
 
 describe("numbers", () => {
   test.each([
@@ -44,17 +44,6 @@ describe("times", () => {
     const at = new Date("2026-11-22T23:30:05Z");
     expect(clock(at, "Europe/Berlin")).toBe("00:30");
     expect(clock(at, "Asia/Kolkata", true)).toBe("05:00:05");
-  });
-
-  test.each([
-    ["an ordinary day", "2026-11-22T12:00:00Z", "Europe/Berlin", "2026-11-21T23:00:00.000Z"],
-    ["the day of 25 hours, after the change", "2026-10-25T20:00:00Z", "Europe/Berlin", "2026-10-24T22:00:00.000Z"],
-    ["the day of 23 hours, after the change", "2026-03-29T20:00:00Z", "Europe/Berlin", "2026-03-28T23:00:00.000Z"],
-    ["the first minute", "2026-11-21T23:00:30Z", "Europe/Berlin", "2026-11-21T23:00:00.000Z"],
-    ["a day without a midnight", "2026-09-06T15:00:00Z", "America/Santiago", "2026-09-06T04:00:00.000Z"],
-    ["a zone of quarters", "2026-06-01T12:00:00Z", "Asia/Kathmandu", "2026-05-31T18:15:00.000Z"],
-  ])("the beginning of %s is found", (_, at, zone, start) => {
-    expect(startOfDay(new Date(at), zone).toISOString()).toBe(start);
   });
 
   test("are read as numbers and as text", () => {

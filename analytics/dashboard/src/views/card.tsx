@@ -167,7 +167,7 @@ function Worth({ store, camera }: { store: Store; camera: Camera }) {
           <span title={`Today began ${span(coverage.elapsedS)} ago`}>, {span(coverage.share * coverage.elapsedS)}</span>
         </span>
       ) : (
-        <span>{store.coverage.value ? "Nothing of today is covered yet" : "Coverage is not known yet"}</span>
+        <span>Coverage of today is not known yet</span>
       )}
     </p>
   );
