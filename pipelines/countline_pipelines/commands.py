@@ -4,6 +4,12 @@ from countline_common.cli import LazyCommand
 
 COMMANDS: list[LazyCommand] = [
     LazyCommand(
+        name="count",
+        help="Count one video file or stream, without any services.",
+        target="countline_pipelines.cli.count:count",
+        extra="pipelines",
+    ),
+    LazyCommand(
         name="replay",
         help="Count over recorded detections or tracks.",
         target="countline_pipelines.cli.replay:replay",

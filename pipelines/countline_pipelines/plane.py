@@ -47,7 +47,7 @@ class CountingPlan:
     zones: tuple[ZonePlan, ...] = ()
     anchor: tuple[float, float] = (0.5, 1.0)
     min_score: float = 0.0
-    """0 for the threshold that the model ships with."""
+    """Detections below are not used. The threshold that a model ships with decides besides which may begin a track."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ def fault_of(error: Exception) -> Fault:
     return Fault("internal", f"{type(error).__name__}: {error}", "this is a fault of ours; see the worker's log")
 
 
-def counting_spec(plan: CountingPlan, labels: Sequence[str], shipped_score: float) -> CountingSpec:
+def counting_spec(plan: CountingPlan, labels: Sequence[str]) -> CountingSpec:
     """A plan with class names resolved and geometry checked.
 
     Raises:
@@ -197,7 +197,7 @@ def counting_spec(plan: CountingPlan, labels: Sequence[str], shipped_score: floa
             lines=tuple(Line(p.id, p.points, p.version, class_ids(p.classes, labels, p.id)) for p in plan.lines),
             zones=tuple(Zone(p.id, p.polygon, p.version, class_ids(p.classes, labels, p.id)) for p in plan.zones),
             anchor=plan.anchor,
-            min_score=plan.min_score or shipped_score,
+            min_score=plan.min_score,
         )
     except GeometryError as error:
         raise InvalidInputError(

@@ -36,6 +36,7 @@ from countline_pipelines.software.meters import LatencyMeter, RateMeter
 from countline_pipelines.software.reader import ReadState, SourceReader
 from countline_pipelines.software.runs import BREAK_KEEPS_RUN_S, Run, RunKeeper
 from countline_pipelines.sources import Playback
+from countline_pipelines.tracking import TrackerSettings
 from countline_pipelines.types import DetectionFrame
 
 PREVIEW_EVERY_S: Final = 0.2
@@ -83,7 +84,7 @@ class SoftwareCamera:
         self._on_end = on_end
         self._keep_pictures = keep_pictures
         self._loop = asyncio.get_running_loop()
-        self._spec = counting_spec(plan.counting, lane.info.labels, lane.info.score_threshold)
+        self._spec = counting_spec(plan.counting, lane.info.labels)
         self._runs = RunKeeper(plan.camera_id, plan.epoch, plan.run)
         self._stop = threading.Event()
         self._feeder = Feeder(
@@ -97,6 +98,9 @@ class SoftwareCamera:
         self._counter: CameraCounter | None = None
         self._state = CameraState.STARTING
         self._fault: Fault | None = None
+        self.crashed = False
+        """Counting failed by a fault of ours; the camera must be made anew."""
+        self._crashed_at = 0.0
         self._finishing = False
         self._drained = asyncio.Event()
         self._paused: Fault | None = None
@@ -180,15 +184,33 @@ class SoftwareCamera:
             answer = self._early.pop(self._expected)
             self._expected += 1
             if answer is not None:
-                ticket, detections = answer
-                try:
-                    self._count(ticket, detections)
-                finally:
-                    self._runs.leave(ticket.run)
+                self._count_safely(*answer)
         if self._finishing:
             self._finish_when_idle()
         if self._stop.is_set() and self._runs.is_idle():
             self._drained.set()
+
+    def _count_safely(self, ticket: Ticket, detections: NDArray[np.float32]) -> None:
+        try:
+            if not self.crashed:
+                self._count(ticket, detections)
+        except Exception as error:  # one camera's crash must not take the answers of the others with it
+            _log.exception("camera.crashed", camera=self.camera_id)
+            self._crash(error)
+        finally:
+            self._runs.leave(ticket.run)
+
+    @property
+    def crashed_for_s(self) -> float:
+        """Seconds since the crash."""
+        return time.monotonic() - self._crashed_at if self.crashed else 0.0
+
+    def _crash(self, error: Exception) -> None:
+        self.crashed, self._crashed_at = True, time.monotonic()
+        self._fault, self._state = fault_of(error), CameraState.FAILED
+        self._reader.stop()
+        self._stop.set()
+        self._on_end(self.camera_id)
 
     def _count(self, ticket: Ticket, detections: NDArray[np.float32]) -> None:
         if ticket.run is not self._run:
@@ -223,7 +245,8 @@ class SoftwareCamera:
             # Frames are counted in the order they were sent, so none of the old run is on its way any more.
             self._close_counter(decide=not self._run.abandoned)
         self._run = run
-        self._counter = CameraCounter(run.identity, self._spec)
+        tracking = TrackerSettings(high_score=self.lane.info.score_threshold)
+        self._counter = CameraCounter(run.identity, self._spec, tracking)
         self._processed = 0
         metrics.RUNS.labels(self.camera_id).inc()
         _log.info("run.started", camera=self.camera_id, run=run.identity.run, size=f"{run.size_wh[0]}x{run.size_wh[1]}")
@@ -265,7 +288,7 @@ class SoftwareCamera:
         Raises:
             InvalidInputError: they cannot be counted with; the old ones stay.
         """
-        self._spec = counting_spec(counting, self.lane.info.labels, self.lane.info.score_threshold)
+        self._spec = counting_spec(counting, self.lane.info.labels)
         if self._counter is not None:
             self._counter.reconfigure(self._spec)
 
@@ -293,7 +316,7 @@ class SoftwareCamera:
         if not self._runs.is_idle():
             with suppress(TimeoutError):  # Triton is away: what it has is given up
                 await asyncio.wait_for(self._drained.wait(), timeout_s)
-        if self._run is not None:
+        if self._run is not None and not self.crashed:
             self._close_counter(decide=not self.plan.source.playback.is_finite)
 
     def condition(self) -> CameraCondition:

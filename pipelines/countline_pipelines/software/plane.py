@@ -23,6 +23,7 @@ TICK_S: Final = 1.0
 DRAIN_S: Final = 1.0
 """How long frames that are with Triton are waited for when a camera is stopped."""
 RETRY_MODEL_S: Final = 10.0
+RETRY_CRASHED_S: Final = 10.0
 _log = get_logger(__name__)
 
 Connect = Callable[[], Awaitable[InferenceClient]]
@@ -96,6 +97,7 @@ class SoftwarePlane:
             for held in list(self._held.values()):
                 if held.camera is not None:
                     held.camera.tick()
+                    self._replace_crashed(held.camera, held)
             for lane in self._lanes.values():
                 metrics.QUEUED_FRAMES.labels(lane.info.name).set(len(lane.batcher))
             try:
@@ -103,6 +105,12 @@ class SoftwarePlane:
             except TimeoutError:
                 continue
         await self._shut_down()
+
+    def _replace_crashed(self, camera: SoftwareCamera, held: _Held) -> None:
+        """Make a camera anew that a fault of ours has ended; not at once, since it may happen again."""
+        if camera.crashed and not self._options.once and camera.crashed_for_s > RETRY_CRASHED_S:
+            held.plan = None
+            held.changed.set()
 
     # Plane -----------------------------------------------------------------------------------------------------------
 
