@@ -1,0 +1,97 @@
+"""How a camera looks on a terminal."""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from countline.v1 import cameras_pb2
+from countline.v1.cameras_pb2 import Camera, CameraStatus, Point
+from countline_common.rest_json import enum_word
+from countline_common.times import from_timestamp, rfc3339
+from countline_control.cli.geometry import write_points
+
+_COLOURS: Final = {
+    cameras_pb2.CAMERA_STATE_RUNNING: "green",
+    cameras_pb2.CAMERA_STATE_FINISHED: "green",
+    cameras_pb2.CAMERA_STATE_STARTING: "yellow",
+    cameras_pb2.CAMERA_STATE_RECONNECTING: "yellow",
+    cameras_pb2.CAMERA_STATE_WAITING: "yellow",
+    cameras_pb2.CAMERA_STATE_FAILED: "red",
+    cameras_pb2.CAMERA_STATE_DISABLED: "dim",
+}
+
+
+def row(camera: Camera) -> tuple[str, ...]:
+    """One line of `cameras list`."""
+    status = camera.status
+    fps = f"{status.processed_fps:.1f}" if status.state == cameras_pb2.CAMERA_STATE_RUNNING else ""
+    names = [line.line_id for line in camera.spec.lines] + [f"({zone.zone_id})" for zone in camera.spec.zones]
+    return (
+        camera.camera_id,
+        camera.site_id,
+        _state(status),
+        fps,
+        ", ".join(names),
+        escape(camera.spec.source_url),
+    )
+
+
+def _state(status: CameraStatus) -> str:
+    word = enum_word(cameras_pb2.CameraState.DESCRIPTOR, status.state)
+    shown = f"[{_COLOURS.get(status.state, 'default')}]{word}[/]"
+    return f"{shown}: {escape(status.error.message)}" if status.error.message else shown
+
+
+def print_camera(camera: Camera) -> None:
+    """Everything that is known of a camera."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for name, value in [*_facts(camera), *_status_facts(camera.status)]:
+        if value:
+            grid.add_row(name, value)
+    Console().print(grid)
+
+
+def _facts(camera: Camera) -> list[tuple[str, str]]:
+    spec = camera.spec
+    playback = enum_word(cameras_pb2.Playback.DESCRIPTOR, spec.playback)
+    facts = [
+        ("camera", camera.camera_id),
+        ("title", escape(camera.title)),
+        ("site", camera.site_id),
+        ("source", f"{escape(spec.source_url)} ({playback})"),
+        ("model", spec.model or "default"),
+        ("rate", f"{spec.processing_rate:g} frames/s" if spec.processing_rate else "every frame"),
+        ("min score", f"{spec.min_score:g}" if spec.min_score else ""),
+        ("anchor", f"{spec.anchor.x:g},{spec.anchor.y:g}" if spec.HasField("anchor") else ""),
+        ("recorded at", rfc3339(from_timestamp(spec.recorded_at)) if spec.HasField("recorded_at") else ""),
+    ]
+    lines = [_geometry(line.line_id, line.points, line.classes, line.version) for line in spec.lines]
+    zones = [_geometry(zone.zone_id, zone.polygon, zone.classes, zone.version) for zone in spec.zones]
+    geometry = [*(("line", text) for text in lines), *(("zone", text) for text in zones)]
+    return [*facts, *geometry, ("revision", str(camera.revision))]
+
+
+def _geometry(name: str, points: Sequence[Point], classes: Iterable[str], version: int) -> str:
+    of = ",".join(classes)
+    return f"{name}:{write_points(points)}{':' + of if of else ''}  (version {version})"
+
+
+def _status_facts(status: CameraStatus) -> list[tuple[str, str]]:
+    facts = [("state", _state(status)), ("cure", escape(status.error.cure)), ("worker", status.worker_id)]
+    if status.width:
+        facts.append(("picture", f"{status.width} x {status.height}, {status.source_fps:.1f} frames/s"))
+    if status.frames_processed:
+        facts.append(("processed", f"{status.frames_processed} frames, {status.processed_fps:.1f} a second"))
+        facts.append(("dropped", f"{status.frames_dropped} frames"))
+        facts.append(("latency", f"{status.latency_s * 1e3:.0f} ms (p95)"))
+    if status.progress:
+        facts.append(("progress", f"{status.progress:.0%}"))
+    if status.HasField("reported_at"):
+        facts.append(("reported", f"{max(0.0, time.time() - from_timestamp(status.reported_at)):.0f} s ago"))
+    return facts

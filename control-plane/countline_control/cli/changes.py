@@ -1,0 +1,98 @@
+"""What `cameras add` and `cameras set` change in a spec, and the mask that says so."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from countline.v1.cameras_pb2 import CameraSpec, Line, Playback, RtspTransport, Zone
+from countline_common.errors import InvalidInputError, NotFoundError
+from countline_control.cli.geometry import parse_anchor, parse_line, parse_zone
+
+_Item = TypeVar("_Item", Line, Zone)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What was given on the command line; None and empty: left as it is."""
+
+    source_url: str | None = None
+    lines: tuple[str, ...] = ()
+    """To add, or to replace by name."""
+    removed_lines: frozenset[str] = frozenset()
+    zones: tuple[str, ...] = ()
+    removed_zones: frozenset[str] = frozenset()
+    model: str | None = None
+    processing_rate: float | None = None
+    min_score: float | None = None
+    anchor: str | None = None
+    playback: Playback.ValueType | None = None
+    rtsp_transport: RtspTransport.ValueType | None = None
+    recorded_at: str | None = None
+    disabled: bool | None = None
+
+
+def changed_spec(stored: CameraSpec, changes: Changes) -> tuple[CameraSpec, list[str]]:
+    """The spec with the changes, and the paths below Camera that they touch.
+
+    Raises:
+        InvalidInputError: a line, zone, anchor or time cannot be understood.
+        NotFoundError: a line or zone to remove is not there.
+    """
+    spec = CameraSpec()
+    spec.CopyFrom(stored)
+    touched = _set_scalars(spec, changes)
+    if changes.lines or changes.removed_lines:
+        new = {line.line_id: line for line in map(parse_line, changes.lines)}
+        lines = _merged({line.line_id: line for line in stored.lines}, new, changes.removed_lines, "line")
+        del spec.lines[:]
+        spec.lines.extend(lines)
+        touched.append("lines")
+    if changes.zones or changes.removed_zones:
+        zones = _merged_zones(stored, changes)
+        del spec.zones[:]
+        spec.zones.extend(zones)
+        touched.append("zones")
+    if changes.anchor is not None:
+        spec.anchor.CopyFrom(parse_anchor(changes.anchor))
+        touched.append("anchor")
+    if changes.recorded_at is not None:
+        spec.recorded_at.CopyFrom(_parse_time(changes.recorded_at))
+        touched.append("recorded_at")
+    return spec, [f"spec.{name}" for name in touched]
+
+
+def _set_scalars(spec: CameraSpec, changes: Changes) -> list[str]:
+    touched = []
+    for name in ("source_url", "model", "processing_rate", "min_score", "playback", "rtsp_transport", "disabled"):
+        value = getattr(changes, name)
+        if value is not None:
+            setattr(spec, name, value)
+            touched.append(name)
+    return touched
+
+
+def _merged_zones(stored: CameraSpec, changes: Changes) -> list[Zone]:
+    new = {zone.zone_id: zone for zone in map(parse_zone, changes.zones)}
+    return _merged({zone.zone_id: zone for zone in stored.zones}, new, changes.removed_zones, "zone")
+
+
+def _merged(stored: Mapping[str, _Item], new: Mapping[str, _Item], removed: frozenset[str], what: str) -> list[_Item]:
+    unknown = sorted(removed - stored.keys())
+    if unknown:
+        known = ", ".join(stored) or "none"
+        raise NotFoundError(f"the camera has no {what} {unknown[0]!r}", cure=f"it has: {known}")
+    kept = {name: item for name, item in stored.items() if name not in removed}
+    return list({**kept, **new}.values())
+
+
+def _parse_time(text: str) -> Timestamp:
+    time = Timestamp()
+    try:
+        time.FromJsonString(text)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"{text!r} is no time", cure="write RFC 3339 with a zone, such as 2026-03-01T12:00:00+01:00"
+        ) from error
+    return time

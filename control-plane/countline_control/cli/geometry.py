@@ -1,0 +1,61 @@
+"""Lines and zones as they are written on a command line: `NAME:x1,y1,x2,y2[,…][:CLASS,…]`."""
+
+from collections.abc import Sequence
+
+from countline.v1.cameras_pb2 import Line, Point, Zone
+from countline_common.errors import InvalidInputError
+
+
+def parse_line(text: str) -> Line:
+    """A count line; the service checks where its points lie.
+
+    Raises:
+        InvalidInputError: the text is not NAME:x1,y1,x2,y2 with more pairs at will.
+    """
+    name, points, classes = _parse(text, "line", at_least=2)
+    return Line(line_id=name, points=points, classes=classes)
+
+
+def parse_zone(text: str) -> Zone:
+    """A zone; as `parse_line`, with three points or more."""
+    name, points, classes = _parse(text, "zone", at_least=3)
+    return Zone(zone_id=name, polygon=points, classes=classes)
+
+
+def parse_anchor(text: str) -> Point:
+    """An anchor, `x,y`.
+
+    Raises:
+        InvalidInputError: the text is not two numbers.
+    """
+    numbers = _numbers(text.split(","))
+    if numbers is None or len(numbers) != 2:
+        raise _refuse("anchor", text, "X,Y, such as 0.5,1 for the bottom centre")
+    return Point(x=numbers[0], y=numbers[1])
+
+
+def write_points(points: Sequence[Point]) -> str:
+    """Points as they are written on a command line."""
+    return ",".join(f"{point.x:g},{point.y:g}" for point in points)
+
+
+def _parse(text: str, what: str, at_least: int) -> tuple[str, list[Point], list[str]]:
+    name, _, rest = text.partition(":")
+    coordinates, _, classes = rest.partition(":")
+    numbers = _numbers(coordinates.split(","))
+    if not name or numbers is None or len(numbers) % 2 or len(numbers) < 2 * at_least:
+        example = ",".join(f"x{i},y{i}" for i in range(1, at_least + 1))
+        raise _refuse(what, text, f"NAME:{example}, as fractions of the picture, such as gate:0.1,0.5,0.9,0.5")
+    points = [Point(x=x, y=y) for x, y in zip(numbers[::2], numbers[1::2], strict=True)]
+    return name, points, [name.strip() for name in classes.split(",") if name.strip()]
+
+
+def _numbers(parts: Sequence[str]) -> list[float] | None:
+    try:
+        return [float(part) for part in parts]
+    except ValueError:
+        return None
+
+
+def _refuse(what: str, text: str, form: str) -> InvalidInputError:
+    return InvalidInputError(f"{text!r} is no {what}", cure=f"write {form}")

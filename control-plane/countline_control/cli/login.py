@@ -1,0 +1,94 @@
+"""`countline login`, `logout` and `whoami`."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from countline.v1.auth_pb2 import GetCurrentUserRequest, GetCurrentUserResponse, User
+from countline_common.client import Client, Endpoints, Profiles, Target, connect, discover
+from countline_common.errors import InvalidInputError
+from countline_control.cli.common import DataOption, JsonOption, ServerOption, ask, note, print_message
+
+
+def login(
+    server: ServerOption = None,
+    username: Annotated[str | None, typer.Option("--username", "-u", help="Asked for where it is not given.")] = None,
+    password_stdin: Annotated[bool, typer.Option(help="Read the password from standard input.")] = False,
+    json: JsonOption = False,
+    data: DataOption = None,
+) -> None:
+    """Log in to a server and stay logged in; later commands ask that server."""
+    target = _login_target(server, data)
+    name = username or _prompt("User name")
+    password = sys.stdin.readline().rstrip("\n") if password_stdin else _prompt("Password", hide=True)
+    user = asyncio.run(_log_in(target, name, password))
+    Profiles().set_current(target.server)
+    if json:
+        print_message(user)
+    else:
+        note(f"Logged in to {target.server} as {user.username} ({', '.join(user.roles)}).")
+
+
+def _login_target(server: str | None, data: Path | None) -> Target:
+    """Where to log in; a Countline on this machine is named by its endpoints, as any other server."""
+    profiles = Profiles()
+    found = discover(server, data, profiles)
+    if found.server:
+        return found
+    endpoints = found.endpoints
+    named = f"auth={endpoints.auth},cameras={endpoints.cameras},workers={endpoints.workers},gateway={endpoints.gateway}"
+    return Target(Endpoints.parse(named), profiles.login_file(named), named)
+
+
+def _prompt(what: str, *, hide: bool = False) -> str:
+    if not sys.stdin.isatty():
+        raise InvalidInputError(
+            f"there is nobody to ask for the {what.lower()}", cure="give --username and --password-stdin"
+        )
+    answer: str = typer.prompt(what, hide_input=hide, err=True)
+    return answer
+
+
+async def _log_in(target: Target, username: str, password: str) -> User:
+    async with connect(target) as client:
+        return await client.session.log_in(username, password)
+
+
+def logout(server: ServerOption = None) -> None:
+    """End the login; the next command asks for a new one."""
+    profiles = Profiles()
+    named = server or profiles.current
+    if not named:
+        note("Nobody was logged in.")
+        return
+    target = Target(Endpoints.parse(named), profiles.login_file(named), named)
+    try:
+        asyncio.run(_log_out(target))
+    finally:
+        # Also where the server is away: what is kept here must not stay.
+        target.login_file.delete()
+        if profiles.current == named:
+            profiles.set_current("")
+    note(f"Logged out of {named}.")
+
+
+async def _log_out(target: Target) -> None:
+    async with connect(target) as client:
+        await client.session.log_out()
+
+
+def whoami(server: ServerOption = None, data: DataOption = None, json: JsonOption = False) -> None:
+    """Show who is logged in, where, and what that permits."""
+
+    async def question(client: Client) -> tuple[GetCurrentUserResponse, str]:
+        return await client.auth.GetCurrentUser(GetCurrentUserRequest()), client.endpoints.auth
+
+    answer, address = ask(server, data, question)
+    if json:
+        print_message(answer)
+        return
+    permitted = "everything" if "*" in answer.permissions else ", ".join(answer.permissions)
+    note(f"{answer.user.username} at {address}, as {', '.join(answer.user.roles)}: may {permitted}.")

@@ -1,0 +1,62 @@
+"""`countline sites`: the places where cameras are."""
+
+from typing import Annotated
+
+import typer
+
+from countline.v1.cameras_pb2 import CreateSiteRequest, ListSitesRequest, Site
+from countline_common.client import Client
+from countline_common.rest_json import to_json
+from countline_control.cli.common import (
+    DataOption,
+    JsonOption,
+    ServerOption,
+    ask,
+    every_page,
+    note,
+    print_json,
+    print_message,
+    print_table,
+)
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="The places where cameras are.")
+
+
+@app.command("add")
+def add(
+    site_id: Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")],
+    time_zone: Annotated[str, typer.Option(help="IANA name; days of counts are those of this zone.")] = "UTC",
+    title: Annotated[str, typer.Option(help="For people.")] = "",
+    json: JsonOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
+) -> None:
+    """Create a site."""
+
+    async def question(client: Client) -> Site:
+        site = Site(site_id=site_id, title=title, time_zone=time_zone)
+        return (await client.cameras.CreateSite(CreateSiteRequest(site=site))).site
+
+    site = ask(server, data, question)
+    if json:
+        print_message(site)
+    else:
+        note(f"Created the site {site.site_id} ({site.time_zone}).")
+
+
+async def all_sites(client: Client) -> list[Site]:
+    """Every site."""
+    return await every_page(
+        lambda token: client.cameras.ListSites(ListSitesRequest(page_token=token)), lambda answer: answer.sites
+    )
+
+
+@app.command("list")
+def list_(json: JsonOption = False, server: ServerOption = None, data: DataOption = None) -> None:
+    """List sites."""
+    sites = ask(server, data, all_sites)
+    if json:
+        print_json({"sites": [to_json(site) for site in sites]})
+        return
+    rows = [(site.site_id, site.time_zone, site.title) for site in sites]
+    print_table(("SITE", "TIME ZONE", "TITLE"), rows, "There is no site yet: countline sites add ID --time-zone ZONE")

@@ -1,0 +1,49 @@
+"""`countline tokens`: tokens for processes that are started elsewhere than by `countline up`."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from countline_common.errors import InvalidInputError
+from countline_common.settings import DataFolder
+from countline_common.tokens import CAMERA_SECRETS, TokenSigner
+from countline_control import names
+from countline_control.cli.common import DataOption
+
+DAY_S: Final = 86_400.0
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Tokens for workers and services that run elsewhere."
+)
+
+KeyOption = Annotated[
+    Path | None,
+    typer.Option(envvar="COUNTLINE_TOKEN_PRIVATE_KEY_FILE", help="The private key; else that of the data folder."),
+]
+DaysOption = Annotated[float, typer.Option(min=0.01, help="How long it is good for.")]
+
+
+@app.command("worker")
+def worker(
+    name: Annotated[str, typer.Argument(help="The worker's name, such as worker-2.")],
+    days: DaysOption = 365.0,
+    key: KeyOption = None,
+    data: DataOption = None,
+) -> None:
+    """Print a token by which a worker reports (COUNTLINE_WORKER_TOKEN_FILE)."""
+    if not names.is_worker_id(name):
+        raise InvalidInputError(f"{name!r} is no name of a worker", cure=names.WORKER_CURE)
+    _print(name, "worker", frozenset({"workers.report"}), days, key, data)
+
+
+@app.command("service")
+def service(days: DaysOption = 365.0, key: KeyOption = None, data: DataOption = None) -> None:
+    """Print a token by which services that run apart ask each other (COUNTLINE_SERVICE_TOKEN_FILE)."""
+    permissions = frozenset({"cameras.read", "workers.read", CAMERA_SECRETS})
+    _print("service", "service", permissions, days, key, data)
+
+
+def _print(name: str, role: str, permissions: frozenset[str], days: float, key: Path | None, data: Path | None) -> None:
+    signer = TokenSigner.from_file(key or DataFolder.resolve(data).credential("token-key.pem"))
+    typer.echo(signer.sign(name, name, roles=(role,), permissions=permissions, lifetime_s=days * DAY_S))

@@ -1,0 +1,107 @@
+"""`countline users`: who may log in."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from countline.v1.auth_pb2 import CreateUserRequest, DeleteUserRequest, ListUsersRequest, User
+from countline_common.client import Client
+from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.rest_json import to_json
+from countline_common.times import from_timestamp, to_datetime
+from countline_control.cli.common import (
+    DataOption,
+    JsonOption,
+    ServerOption,
+    YesOption,
+    ask,
+    confirm,
+    every_page,
+    note,
+    print_json,
+    print_message,
+    print_table,
+)
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Who may log in.")
+
+
+class Role(StrEnum):
+    """What somebody may do."""
+
+    ADMIN = "admin"
+    VIEWER = "viewer"
+
+
+@app.command("add")
+def add(
+    username: Annotated[str, typer.Argument(help="The name to log in with.")],
+    role: Annotated[list[Role] | None, typer.Option(help="May be repeated.", show_default="viewer")] = None,
+    password_stdin: Annotated[bool, typer.Option(help="Read the password from standard input.")] = False,
+    json: JsonOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
+) -> None:
+    """Create a user; asks for the password."""
+    password = sys.stdin.readline().rstrip("\n") if password_stdin else _new_password()
+    roles = [item.value for item in role or [Role.VIEWER]]
+
+    async def question(client: Client) -> User:
+        request = CreateUserRequest(username=username, password=password, roles=roles)
+        return (await client.auth.CreateUser(request)).user
+
+    user = ask(server, data, question)
+    if json:
+        print_message(user)
+    else:
+        note(f"Created the user {user.username} ({', '.join(user.roles)}).")
+
+
+def _new_password() -> str:
+    if not sys.stdin.isatty():
+        raise InvalidInputError("there is nobody to ask for the password", cure="give --password-stdin")
+    password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return password
+
+
+async def _all_users(client: Client) -> list[User]:
+    return await every_page(
+        lambda token: client.auth.ListUsers(ListUsersRequest(page_token=token)), lambda answer: answer.users
+    )
+
+
+@app.command("list")
+def list_(json: JsonOption = False, server: ServerOption = None, data: DataOption = None) -> None:
+    """List users."""
+    users = ask(server, data, _all_users)
+    if json:
+        print_json({"users": [to_json(user) for user in users]})
+        return
+    rows = [
+        (user.username, ", ".join(user.roles), f"{to_datetime(from_timestamp(user.created_at)):%Y-%m-%d}", user.user_id)
+        for user in users
+    ]
+    print_table(("USER", "ROLES", "SINCE", "ID"), rows, "There is no user.")
+
+
+@app.command("rm")
+def remove(
+    username: Annotated[str, typer.Argument(help="Name or id.")],
+    yes: YesOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
+) -> None:
+    """Delete a user and end their sessions."""
+    confirm(f"Delete the user {username}?", yes=yes)
+
+    async def question(client: Client) -> None:
+        users = await _all_users(client)
+        found = [user for user in users if username in (user.user_id, user.username)]
+        if not found:
+            raise NotFoundError(f"there is no user {username!r}", cure="countline users list")
+        await client.auth.DeleteUser(DeleteUserRequest(user_id=found[0].user_id))
+
+    ask(server, data, question)
+    note(f"Deleted the user {username}.")

@@ -1,0 +1,58 @@
+"""`countline workers`: the processes of the data plane."""
+
+import time
+
+import typer
+
+from countline.v1.workers_pb2 import WORKER_STATE_ONLINE, ListWorkersRequest, Worker
+from countline_common.client import Client
+from countline_common.rest_json import to_json
+from countline_common.times import from_timestamp
+from countline_control.cli.common import (
+    DataOption,
+    JsonOption,
+    ServerOption,
+    ask,
+    every_page,
+    print_json,
+    print_table,
+)
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """The processes of the data plane."""  # a group even while it has only one command
+
+
+@app.command("list")
+def list_(json: JsonOption = False, server: ServerOption = None, data: DataOption = None) -> None:
+    """List workers with what they hold."""
+
+    async def question(client: Client) -> list[Worker]:
+        return await every_page(
+            lambda token: client.workers.ListWorkers(ListWorkersRequest(page_token=token)),
+            lambda answer: answer.workers,
+        )
+
+    workers = ask(server, data, question)
+    if json:
+        print_json({"workers": [to_json(worker) for worker in workers]})
+        return
+    columns = ("WORKER", "STATE", "CAMERAS", "BACKEND", "VERSION", "REPORTED", "SPOOL")
+    print_table(columns, [_row(worker) for worker in workers], "No worker has reported yet: countline worker")
+
+
+def _row(worker: Worker) -> tuple[str, ...]:
+    online = worker.state == WORKER_STATE_ONLINE
+    seconds_ago = max(0.0, time.time() - from_timestamp(worker.reported_at))
+    return (
+        worker.worker_id,
+        "[green]online[/]" if online else "[red]offline[/]",
+        f"{len(worker.camera_ids)} of {worker.capacity}: {', '.join(worker.camera_ids) or '-'}",
+        worker.backend,
+        worker.version,
+        f"{seconds_ago:.0f} s ago",
+        f"{worker.spool_bytes / 1024:.0f} KiB",
+    )

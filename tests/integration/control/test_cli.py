@@ -1,0 +1,183 @@
+"""The commands of the ops team as processes of their own, against running services."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import ADMIN_PASSWORD, Control
+from .test_workers import working
+
+COUNTLINE = Path(sys.executable).with_name("countline")
+LINE = "gate:0.5,0.1,0.5,0.9"
+
+
+class Shell:
+    """Runs `countline …` with a home and a data folder of its own."""
+
+    def __init__(self, control: Control, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        (self.data / "run").mkdir(parents=True)
+        (self.data / "credentials").mkdir()
+        self.endpoints = {**control.plane.addresses, "gateway": "http://127.0.0.1:9"}
+        (self.data / "run" / "endpoints.json").write_text(json.dumps(self.endpoints))
+        (self.data / "credentials" / "admin-password").write_text(ADMIN_PASSWORD + "\n")
+        self.environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "COUNTLINE_DATA": str(self.data)}
+
+    @property
+    def server(self) -> str:
+        """The services as a server far away would be named."""
+        return ",".join(f"{name}={address}" for name, address in self.endpoints.items())
+
+    async def run(self, *arguments: str, stdin: str = "", environment: dict[str, str] | None = None) -> tuple:
+        """Exit code, standard output, standard error."""
+        process = await asyncio.create_subprocess_exec(
+            str(COUNTLINE),
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self.environment if environment is None else environment,
+            cwd=self.folder,
+        )
+        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
+        return process.returncode, out.decode(), err.decode()
+
+    async def json(self, *arguments: str, **options: object) -> dict:
+        """What a command that succeeds prints with --json."""
+        code, out, err = await self.run(*arguments, "--json", **options)
+        assert code == 0, err
+        return json.loads(out)
+
+    async def ok(self, *arguments: str, **options: object) -> str:
+        """What a command that succeeds tells people."""
+        code, out, err = await self.run(*arguments, **options)
+        assert code == 0, err
+        return out + err
+
+
+@pytest.fixture
+def shell(control: Control, tmp_path: Path) -> Shell:
+    return Shell(control, tmp_path)
+
+
+@pytest.fixture
+async def site(shell: Shell) -> str:
+    return (await shell.json("sites", "add", "lab", "--time-zone", "Europe/Berlin"))["site_id"]
+
+
+async def test_on_this_machine_nobody_has_to_log_in(shell: Shell, site: str) -> None:
+    assert (await shell.json("sites", "list"))["sites"][0]["time_zone"] == "Europe/Berlin"
+    assert (await shell.json("whoami"))["permissions"] == ["*"]
+    kept = shell.data / "run" / "cli-login.json"
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_camera_is_added_shown_changed_and_removed(shell: Shell, site: str) -> None:
+    url = "rtsp://joe:secret@camera.invalid/live"
+    added = await shell.json("cameras", "add", "door", url, "--line", LINE, "--rate", "12.5", "--title", "Front door")
+    assert added["spec"]["source_url"] == "rtsp://joe:***@camera.invalid/live"
+    assert added["spec"]["lines"][0] == {
+        "line_id": "gate",
+        "points": [{"x": 0.5, "y": 0.1}, {"x": 0.5, "y": 0.9}],
+        "version": 1,
+        "classes": [],
+    }
+    changed = await shell.json(
+        "cameras",
+        "set",
+        "door",
+        "--line",
+        "gate:0.4,0.1,0.4,0.9:person,vehicle",
+        "--zone",
+        "z:0,0,1,0,1,1",
+        "--disable",
+    )
+    assert changed["spec"]["lines"][0]["version"] == 2
+    assert changed["spec"]["lines"][0]["classes"] == ["person", "vehicle"]
+    assert changed["spec"]["disabled"] is True
+    assert changed["spec"]["processing_rate"] == 12.5
+    shown = await shell.ok("cameras", "show", "door")
+    assert "gate:0.4,0.1,0.4,0.9:person,vehicle" in shown
+    assert "secret" not in shown
+    assert (await shell.json("cameras", "set", "door", "--rm-line", "gate", "--enable"))["spec"]["lines"] == []
+    code, _, _ = await shell.run("cameras", "rm", "door", stdin="n\n")
+    assert code == 1
+    await shell.ok("cameras", "rm", "door", "--yes")
+    assert (await shell.json("cameras", "list"))["cameras"] == []
+
+
+async def test_an_error_names_each_field_and_the_cure_and_leaves_with_1(shell: Shell, site: str) -> None:
+    code, out, err = await shell.run(
+        "cameras", "add", "Door!", "ftp://x/y", "--line", "gate:0.5,0.5,0.5,0.5", "--line", "far:0,0,640,480"
+    )
+    assert (code, out) == (1, "")
+    assert "camera_id: 'Door!' is no id; give 1 to 63 lower-case letters" in err
+    assert "spec.source_url: begins with none of rtsp://" in err
+    assert "spec.lines[0].points: has both ends at the same point" in err
+    assert "spec.lines[1].points[1]: (640, 480) lies outside" in err
+    code, _, err = await shell.run("cameras", "add", "door", "rtsp://x/y", "--line", "gate")
+    assert code == 1
+    assert "cure: write NAME:x1,y1,x2,y2" in err
+    code, _, err = await shell.run("cameras", "show", "nowhere")
+    assert code == 1
+    assert "there is no camera 'nowhere'" in err
+
+
+async def test_a_camera_added_by_the_command_is_with_the_worker_within_5_s(
+    shell: Shell, site: str, control: Control
+) -> None:
+    async with working(control) as worker:
+        adding = asyncio.create_task(shell.ok("cameras", "add", "door", "rtsp://camera.invalid/live", "--line", LINE))
+        await asyncio.wait_for(worker.until(lambda w: "door" in w.epochs), 5)
+        await adding
+        listed = (await shell.json("workers", "list"))["workers"]
+        assert [(item["worker_id"], item["state"], item["camera_ids"]) for item in listed] == [
+            ("worker-1", "online", ["door"])
+        ]
+        assert "worker-1" in await shell.ok("workers", "list")
+
+
+async def test_a_viewer_logs_in_looks_and_may_not_change(shell: Shell, site: str) -> None:
+    await shell.ok("users", "add", "vera", "--role", "viewer", "--password-stdin", stdin="a long password\n")
+    away = {"PATH": os.environ["PATH"], "HOME": str(shell.folder / "vera")}
+    code, _, err = await shell.run("cameras", "list", "--server", shell.server, environment=away)
+    assert code == 1
+    assert "cure: countline login --server auth=" in err
+    login = ("login", "--server", shell.server, "--username", "vera", "--password-stdin")
+    code, _, err = await shell.run(*login, stdin="a wrong password\n", environment=away)
+    assert code == 1
+    assert "the user name or the password is wrong" in err
+    assert "Logged in" in await shell.ok(*login, stdin="a long password\n", environment=away)
+    assert (await shell.json("whoami", environment=away))["user"]["username"] == "vera"
+    assert "lab" in await shell.ok("sites", "list", environment=away)
+    code, _, err = await shell.run("sites", "add", "other", environment=away)
+    assert code == 1
+    assert "the permission 'cameras.write' is missing" in err
+    await shell.ok("logout", environment=away)
+    code, _, err = await shell.run("whoami", environment=away)
+    assert code == 1
+
+
+async def test_a_server_that_is_away_is_an_error_with_a_cure(shell: Shell) -> None:
+    (shell.data / "run" / "endpoints.json").write_text(
+        json.dumps(dict.fromkeys(("auth", "cameras", "workers"), "127.0.0.1:1") | {"gateway": "http://x"})
+    )
+    code, out, err = await shell.run("cameras", "list")
+    assert (code, out) == (1, "")
+    assert "cure: see that the server runs" in err
+    (shell.data / "run" / "endpoints.json").unlink()
+    code, _, err = await shell.run("cameras", "list")
+    assert code == 1
+    assert "cure: start it: countline up" in err
+
+
+async def test_the_last_admin_cannot_be_removed_by_mistake(shell: Shell) -> None:
+    code, _, err = await shell.run("users", "rm", "admin", "--yes")
+    assert code == 1
+    assert "is the last admin" in err
+    assert "admin" in await shell.ok("users", "list")
