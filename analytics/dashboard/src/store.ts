@@ -23,6 +23,8 @@ import { type Connection, LiveSocket } from "./socket";
 import { CountsStream, type StreamHealth } from "./stream";
 
 const CAMERAS_EVERY_MS = 10_000;
+/** The demo's cameras come one by one, and somebody is waiting for the first. */
+const NO_CAMERAS_EVERY_MS = 2_000;
 const COVERAGE_EVERY_MS = 10_000;
 const VERIFY_EVERY_MS = 2_000;
 const VERIFY_WITHOUT_TRUTH_EVERY_MS = 15_000;
@@ -223,7 +225,7 @@ export class Store {
     if (!this.statuses.has(crossing.camera_id)) this.camerasPoll?.now();
   }
 
-  private async askCameras(): Promise<undefined> {
+  private async askCameras(): Promise<number | undefined> {
     const [sites, cameras] = await Promise.all([this.api.sites(), this.api.cameras()]);
     this.sites.value = sites;
     for (const camera of cameras) {
@@ -232,7 +234,7 @@ export class Store {
       if (camera.status && reportedAt(camera.status) >= reportedAt(known.value)) known.value = camera.status;
     }
     this.cameras.value = cameras;
-    return undefined;
+    return cameras.length === 0 ? NO_CAMERAS_EVERY_MS : undefined;
   }
 
   private async askCoverage(): Promise<undefined> {

@@ -22,7 +22,7 @@ export function Cameras({ store, api }: { store: Store; api: Api }) {
         </p>
       ))}
       {cameras === null && troubles.length === 0 && <p class="loading">Asking for the cameras …</p>}
-      {cameras?.length === 0 && <NoCameras />}
+      {cameras?.length === 0 && <NoCameras withoutSite={store.sites.value.length === 0} />}
       <section class="grid" aria-label="Cameras">
         {cameras?.map((camera) => (
           <Card

@@ -1,13 +1,17 @@
 /** What to do where there is nothing yet. */
 
-export function NoCameras() {
+export function NoCameras({ withoutSite }: { withoutSite: boolean }) {
   return (
     <section class="empty">
       <h2>No camera yet</h2>
-      <p>Add one from a shell; its picture appears here within seconds:</p>
+      <p>
+        After the first <code>countline up</code> the demo cameras appear here by themselves as soon as their clips are
+        rendered. A camera of your own is added from a shell; its picture appears within seconds:
+      </p>
       <pre>
         <code>
-          {"countline cameras add gate --source rtsp://user:password@camera/stream \\\n    --line door:0.1,0.6,0.9,0.6"}
+          {withoutSite && "countline sites add home --time-zone Europe/Berlin\n"}
+          {"countline cameras add gate rtsp://user:password@camera/stream \\\n    --line door:0.1,0.6,0.9,0.6"}
         </code>
       </pre>
       <p>
