@@ -41,13 +41,13 @@ class TerminalDisplay:
 
     def note(self, text: str) -> None:
         """A remark in a line of its own."""
-        self._errors.print(Text(text, style="dim"))
+        self._say(Text(text, style="dim"))
 
     def event(self, event: PartEvent) -> None:
         """What happened to a part, with the time."""
         now = datetime.now().astimezone().strftime("%H:%M:%S")
         style = "green" if event.good else "yellow"
-        self._errors.print(Text.assemble((f"{now} ", "dim"), (event.name, style), f": {event.text}"))
+        self._say(Text.assemble((f"{now} ", "dim"), (event.name, style), f": {event.text}"))
 
     @contextlib.asynccontextmanager
     async def progress(self, statuses: Statuses) -> AsyncIterator[None]:
@@ -69,7 +69,7 @@ class TerminalDisplay:
             remark = "  (shown once; kept in the data folder)"
             self._output.print(Text.assemble("Password   ", (first_password, "bold"), remark))
         self._output.print(Text(f"Data       {status['data']}"))
-        self._errors.print(Text("Ctrl-C stops everything.", style="dim"))
+        self.note("Ctrl-C stops everything.")
 
     async def _redraw(self, statuses: Statuses) -> None:
         spinners: dict[str, Spinner] = {}
@@ -95,7 +95,10 @@ class TerminalDisplay:
             text = describe(status)
             if shown.get(status.name) != text:
                 shown[status.name] = text
-                self._errors.print(Text(f"{status.name}: {text}"))
+                self._say(Text(f"{status.name}: {text}"))
+
+    def _say(self, text: Text) -> None:
+        self._errors.print(text, soft_wrap=True)  # a line stays a line where it is read by a program or from a log
 
 
 class JsonDisplay(TerminalDisplay):

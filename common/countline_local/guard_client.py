@@ -48,8 +48,17 @@ class Running:
     def __init__(self, name: str, pid: int) -> None:
         self.name = name
         self.pid = pid
-        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        """Exit code, negative for a signal; set when the process and what it left are gone."""
+        self._exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def wait(self) -> int:
+        """The exit code, negative for a signal, when the process and what it left are gone."""
+        # Shielded: a caller who is cancelled must not take the news from the others.
+        return await asyncio.shield(self._exited)
+
+    def on_exit(self, code: int) -> None:
+        """Told by the reader of the guard's events."""
+        if not self._exited.done():
+            self._exited.set_result(code)
 
 
 class GuardClient:
@@ -123,7 +132,7 @@ class GuardClient:
             self._starting.pop(launch.name, None)
 
     async def stop(self, name: str) -> None:
-        """Ask a process to stop; its `exited` tells when it has."""
+        """Ask a process to stop; its `wait` tells when it has."""
         await self._order(do="stop", name=name)
 
     async def kill(self, name: str) -> None:
@@ -181,7 +190,7 @@ class GuardClient:
         elif event["event"] == "refused":
             self._answer(name, UnavailableError(f"{name} cannot be started: {event['error']}"))
         elif event["event"] == "exited":
-            self._running.pop(name).exited.set_result(event["code"])
+            self._running.pop(name).on_exit(event["code"])
 
     def _answer(self, name: str, answer: Running | UnavailableError) -> None:
         future = self._starting.get(name)
@@ -198,8 +207,7 @@ class GuardClient:
             await asyncio.to_thread(self._process.wait)
         await asyncio.to_thread(end_orphans, f"{MARK}={self._mark}", END_TIMEOUT_S)
         for running in self._running.values():
-            if not running.exited.done():
-                running.exited.set_result(GUARD_DIED)
+            running.on_exit(GUARD_DIED)
         self._running.clear()
         for name in list(self._starting):
             self._answer(name, UnavailableError("the guard process is gone"))

@@ -75,7 +75,8 @@ class ProcessUser:
 
     def prefix(self) -> list[str]:
         """The command to put before another one, so that it runs as this user."""
-        command = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
+        # keep: a change of user would make the kernel forget that this process is to die with its parent.
+        command = ["setpriv", "--pdeathsig=keep", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
         if self.search_past_modes:
             # no_setuid_fixup: access(2), by which PostgreSQL looks for its own files, honours the capability only then.
             command += ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_read_search"]

@@ -131,7 +131,7 @@ class Supervisor:
     async def run_once(self, launch: Launch) -> int:
         """Run a process that is no part to its end; returns its exit code, negative for a signal."""
         await self._guard_ready.wait()
-        return await (await self._guard.start(launch)).exited
+        return await (await self._guard.start(launch)).wait()
 
     async def stop(self, *, now: bool = False) -> None:
         """Stop every part, those that others need last, and leave nothing behind; `now` without asking them."""
@@ -218,14 +218,14 @@ class Supervisor:
             return error.message
         watched.status.pid = running.pid
         watching = asyncio.create_task(self._watch(watched), name=f"watch-{part.name}")
+        dying = asyncio.create_task(running.wait(), name=f"wait-{part.name}")
         try:
-            await first_of(running.exited, watching)
-            if not running.exited.done():
+            await first_of(dying, watching)
+            if not dying.done():
                 return await self._end_unready(watched, running, watching)
+            return describe_exit(dying.result())
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
-        return describe_exit(running.exited.result())
+            await cancelled(watching, dying)
 
     def _launch(self, watched: _Watched) -> Launch:
         part = watched.part
@@ -273,7 +273,7 @@ class Supervisor:
         reason = f"it was not ready within {watched.part.start_timeout_s:g} s: {watched.status.detail}"
         with contextlib.suppress(UnavailableError):
             await self._guard.stop(watched.part.name)
-        await running.exited
+        await running.wait()
         watched.failures = FIRST_TRIES
         return reason
 
@@ -294,6 +294,13 @@ class Supervisor:
 async def first_of(*futures: "asyncio.Future[Any]") -> None:
     """Return when one of them is done; none is cancelled."""
     await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def cancelled(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancel tasks and return when they are over."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def problem_with(part: Part) -> str:

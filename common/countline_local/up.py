@@ -20,7 +20,7 @@ from countline_local.folder_lock import FolderLock
 from countline_local.guard_client import GuardClient
 from countline_local.parts import Part, PartEvent, PartStatus
 from countline_local.ports import PortChoice, choose_ports, read_remembered, remember
-from countline_local.supervisor import Supervisor
+from countline_local.supervisor import PartFailedError, Supervisor
 from countline_local.system import System
 
 SEGMENT_PREFIX: Final = "countline-triton-"
@@ -148,6 +148,8 @@ class Up:
         """Background work whose failure is told, and ends nothing else."""
         try:
             await work(system, supervisor, self._display)
+        except PartFailedError:
+            pass  # told by whoever waits for the parts
         except CountlineError as error:
             self._display.note(f"{error.message}; {error.cure}" if error.cure else error.message)
 

@@ -35,7 +35,7 @@ async def test_a_process_runs_with_its_environment_and_its_output_is_logged(guar
         "a", ["/bin/sh", "-c", "echo out $X; echo err >&2; exit 3"], {**ENV, "X": "y"}, tmp_path, tmp_path / "l"
     )
     running = await guard.start(launch)
-    assert await running.exited == 3
+    assert await running.wait() == 3
     assert (tmp_path / "l").read_text().splitlines() == ["out y", "err"]
 
 
@@ -51,7 +51,7 @@ async def test_a_process_that_ignores_its_stop_signal_is_killed_when_its_grace_i
     await until(lambda: "up" in (tmp_path / "deaf.log").read_text())
     started = time.monotonic()
     await guard.stop("deaf")
-    assert await running.exited == -signal.SIGKILL
+    assert await running.wait() == -signal.SIGKILL
     assert 0.3 <= time.monotonic() - started < 3
 
 
@@ -62,7 +62,7 @@ async def test_what_a_killed_process_left_running_is_ended_before_its_death_is_t
     running = await guard.start(sh("a", "setsid sleep 600 & echo $! > pid; wait", tmp_path))
     (grandchild,) = await read_numbers(tmp_path / "pid")
     os.kill(running.pid, signal.SIGKILL)
-    assert await running.exited == -signal.SIGKILL
+    assert await running.wait() == -signal.SIGKILL
     assert not alive(grandchild)
 
 
@@ -99,7 +99,7 @@ async def test_when_the_guard_itself_is_killed_its_processes_and_their_descendan
     (grandchild,) = await read_numbers(tmp_path / "pid")
     assert guard._process is not None
     guard._process.kill()
-    assert await running.exited == -signal.SIGKILL
+    assert await running.wait() == -signal.SIGKILL
     assert not alive(running.pid)
     assert not alive(grandchild)
     assert not guard.alive
@@ -118,7 +118,7 @@ async def main(folder):
     script = "trap 'echo yes > asked; exit 0' TERM; setsid sleep 600 & echo $! > grandchild; while :; do sleep .1; done"
     running = await guard.start(Launch("a", ["/bin/sh", "-c", script], env, folder, folder / "a.log"))
     (folder / "pids").write_text(f"{running.pid} {guard._process.pid}")
-    await running.exited
+    await running.wait()
 asyncio.run(main(Path(sys.argv[1])))
 """
 

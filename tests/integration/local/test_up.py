@@ -1,0 +1,272 @@
+"""`up`, `status` and `down` over real parts: what stays, what goes, and what is said."""
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from tests.integration.local.processes import alive, descendants, wait_until
+
+COUNTLINE = Path(sys.executable).with_name("countline")
+PROGRAM = Path(__file__).with_name("small_system.py")
+START_TIMEOUT_S = 60.0
+
+
+class Running:
+    """One `up` on a data folder."""
+
+    def __init__(self, data: Path, *wishes: str) -> None:
+        self.data = data
+        self._out = data.with_suffix(".out").open("w+")
+        self._err = data.with_suffix(".err").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, str(PROGRAM), str(data), *wishes], stdout=self._out, stderr=self._err
+        )
+
+    @property
+    def said(self) -> str:
+        return self.data.with_suffix(".err").read_text()
+
+    @property
+    def printed(self) -> str:
+        return self.data.with_suffix(".out").read_text()
+
+    def wait_ready(self) -> "Running":
+        wait_until(lambda: self.printed != "" or self.process.poll() is not None, START_TIMEOUT_S)
+        assert self.process.poll() is None, self.said
+        return self
+
+    @property
+    def pids(self) -> set[int]:
+        return {self.process.pid, *descendants(self.process.pid)}
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(20)
+        self._out.close()
+        self._err.close()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def up(data: Path) -> Iterator[Running]:
+    running = Running(data).wait_ready()
+    yield running
+    running.end()
+
+
+def countline(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(COUNTLINE), *words], capture_output=True, text=True, timeout=60, check=False)
+
+
+def status(data: Path) -> dict:
+    return json.loads(countline("status", "--data", str(data), "--json").stdout)
+
+
+def part(data: Path, name: str) -> dict:
+    return next(part for part in status(data)["parts"] if part["name"] == name)
+
+
+def superuser(data: Path) -> str:
+    password = (data / "credentials" / "postgres-password").read_text().strip()
+    port = json.loads((data / "run" / "ports.json").read_text())["postgres"]
+    return f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
+
+
+def left_in_memory(pid: int) -> list[str]:
+    return [path.name for path in Path("/dev/shm").iterdir() if re.search(rf"\b{pid}\b", path.name)]
+
+
+def listening(data: Path) -> set[str]:
+    """Local addresses of this folder's parts, by their processes, as /proc shows them."""
+    return {line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if line.split()[3] == "0A"}
+
+
+def test_the_status_says_what_runs_in_exactly_the_published_form(up: Running) -> None:
+    found = status(up.data)
+    assert set(found) == {"ready", "data", "url", "parts"}
+    assert (found["ready"], found["data"]) == (True, str(up.data))
+    assert [part["name"] for part in found["parts"]] == ["postgres", "nats"]
+    for each in found["parts"]:
+        assert set(each) == {"name", "state", "address", "pid", "restarts"}
+        assert (each["state"], each["restarts"]) == ("ready", 0)
+        assert alive(each["pid"])
+        assert each["address"].startswith("127.0.0.1:")
+    assert json.loads(up.printed) == found
+    wait_until(lambda: json.loads((up.data / "run" / "state.json").read_text()) == found)
+
+
+def test_everything_listens_on_127_0_0_1_alone(up: Running) -> None:
+    ports = json.loads((up.data / "run" / "ports.json").read_text())
+    own = {f"{ports[name]:04X}" for name in ("postgres", "nats", "nats-monitor")}
+    addresses = {address for address in listening(up.data) if address.split(":")[1] in own}
+    assert addresses == {f"0100007F:{port}" for port in own}
+    assert all(line.split()[1].split(":")[1] not in own for line in Path("/proc/net/tcp6").read_text().splitlines()[1:])
+
+
+def test_credentials_can_be_read_by_nobody_else(up: Running) -> None:
+    files = list((up.data / "credentials").iterdir())
+    assert {"admin-password", "token-key.pem", "token-key.pub.pem", "worker-token", "nats-password"} <= {
+        path.name for path in files
+    }
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    assert stat.S_IMODE((up.data / "nats" / "nats-server.conf").stat().st_mode) == 0o600
+
+
+def test_a_second_up_on_the_same_folder_is_refused_and_harms_nothing(up: Running) -> None:
+    before = status(up.data)
+    second = subprocess.run(
+        [sys.executable, str(PROGRAM), str(up.data)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert second.returncode == 1
+    assert f"countline runs already on {up.data} (process {up.process.pid})" in second.stderr
+    assert "cure:" in second.stderr
+    assert status(up.data) == before
+
+
+def test_down_stops_everything_within_10_s_and_leaves_nothing(up: Running) -> None:
+    pids = up.pids
+    assert len(pids) >= 4
+    started = time.monotonic()
+    done = countline("down", "--data", str(up.data))
+    assert time.monotonic() - started < 10
+    assert done.returncode == 0
+    assert up.process.wait(5) == 0
+    assert not any(alive(pid) for pid in pids)
+    assert left_in_memory(up.process.pid) == []
+    assert [path for path in up.data.rglob("*") if path.is_socket()] == []
+    after = status(up.data)
+    assert not after["ready"]
+    assert {each["state"] for each in after["parts"]} == {"stopped"}
+    assert {each["pid"] for each in after["parts"]} == {None}
+
+
+def test_ctrl_c_stops_everything_in_order(up: Running) -> None:
+    pids = up.pids
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(10) == 0
+    assert not any(alive(pid) for pid in pids)
+    assert "database system is shut down" in (up.data / "logs" / "postgres.log").read_text()
+    assert "stopped in" in up.said
+
+
+def test_a_second_start_goes_on_with_the_same_data_ports_and_credentials(data: Path) -> None:
+    first = Running(data).wait_ready()
+    with psycopg.connect(superuser(data)) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 7 AS seven")
+    addresses = [each["address"] for each in status(data)["parts"]]
+    first.end()
+    second = Running(data).wait_ready()
+    try:
+        with psycopg.connect(superuser(data)) as connection:
+            assert connection.execute("SELECT seven FROM kept").fetchone() == (7,)
+        assert [each["address"] for each in status(data)["parts"]] == addresses
+    finally:
+        second.end()
+
+
+@pytest.mark.parametrize("name", ["postgres", "nats"])
+def test_a_part_that_is_killed_is_started_again_and_the_status_says_so(up: Running, name: str) -> None:
+    pid = part(up.data, name)["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: part(up.data, name)["restarts"] == 1 and status(up.data)["ready"], 30)
+    assert part(up.data, name)["pid"] != pid
+    assert f"{name}: it was ended by signal 9" in up.said
+    with psycopg.connect(superuser(up.data)) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_kill_9_of_the_supervisor_leaves_nothing_running_and_the_next_start_works(up: Running, data: Path) -> None:
+    pids = up.pids
+    up.process.kill()
+    up.process.wait()
+    wait_until(lambda: not any(alive(pid) for pid in pids), 10)
+    assert "database system is shut down" in (data / "logs" / "postgres.log").read_text()
+    assert left_in_memory(up.process.pid) == []
+    assert [path for path in data.rglob("*") if path.is_socket()] == []
+    assert not status(data)["ready"]
+    again = Running(data).wait_ready()
+    again.end()
+
+
+def test_a_start_right_after_kill_9_waits_for_what_is_being_ended(up: Running, data: Path) -> None:
+    up.process.kill()
+    up.process.wait()
+    again = Running(data).wait_ready()
+    assert status(data)["ready"]
+    again.end()
+
+
+def test_kill_9_of_supervisor_and_guard_at_once_leaves_nothing_running(up: Running) -> None:
+    pids = up.pids
+    guard = next(pid for pid in pids if b"guard.py" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(guard, signal.SIGKILL)
+    up.process.kill()
+    up.process.wait()
+    wait_until(lambda: not any(alive(pid) for pid in pids), 10)
+    again = Running(up.data).wait_ready()
+    again.end()
+
+
+def test_a_wished_port_that_is_taken_is_an_error_with_a_cure(data: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        failed = Running(data, f"nats={port}")
+        assert failed.process.wait(30) == 1
+        assert f"port {port} for nats is taken" in failed.said
+        failed.end()
+
+
+def test_a_part_that_cannot_start_is_told_with_its_log_and_the_others_are_stopped(data: Path) -> None:
+    (data / "nats").mkdir(parents=True)
+    (data / "nats" / "store").write_text("a file where a folder must be")
+    failed = Running(data)
+    assert failed.process.wait(START_TIMEOUT_S) == 1
+    assert "nats cannot be started: it ended with exit code 1; the end of its log:" in failed.said
+    assert "not a directory" in failed.said
+    assert str(data / "logs" / "nats.log") in failed.said
+    assert {each["state"] for each in status(data)["parts"]} == {"stopped"}
+    assert descendants(failed.process.pid) == set()
+    failed.end()
+
+
+def test_down_and_status_where_nothing_runs(tmp_path: Path) -> None:
+    shown = countline("status", "--data", str(tmp_path / "none"), "--json")
+    assert shown.returncode == 3
+    assert json.loads(shown.stdout) == {"ready": False, "data": str(tmp_path / "none"), "url": None, "parts": []}
+    stopped = countline("down", "--data", str(tmp_path / "none"))
+    assert stopped.returncode == 0
+    assert "nothing runs" in stopped.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_data_folder_that_cannot_be_made_is_an_error_with_a_cure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    failed = countline("up", "--data", str(tmp_path / "file" / "data"))
+    assert failed.returncode == 1
+    assert "cannot be used: Not a directory" in failed.stderr
+    assert "--data" in failed.stderr
+
+
+def test_the_socket_is_reached_however_deep_the_folder_lies(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60) / "data"
+    deep.parent.mkdir(parents=True)
+    running = Running(deep).wait_ready()
+    assert status(deep)["ready"]
+    running.end()
