@@ -1,7 +1,8 @@
 """Cuts time into buckets, by the wall clock of a site where they are hours, days or months.
 
-Pure. Minutes and quarters of an hour are those of UTC; every zone's offset is a multiple of a quarter of an hour, so hours and longer are
-sums of quarters. A day may have 23 or 25 hours, and an hour that clocks were changed in may be shorter.
+Pure. Minutes and quarters of an hour are those of UTC; every zone's offset is a multiple of a quarter of an hour, so
+hours and longer are sums of quarters. A day may have 23 or 25 hours, and an hour that clocks were changed in may be
+shorter.
 """
 
 from collections.abc import Iterator

@@ -1,41 +1,60 @@
 """When a camera was really being processed: unions of spans, and the share of a bucket that they cover.
 
-Pure; times are microseconds since the Unix epoch. A span of an epoch ends, for this purpose, at the hand-over to a later one: what a
-stale worker saw after that was not counted.
+Pure; times are microseconds since the Unix epoch. A span of an epoch ends, for this purpose, at the hand-over to a
+later one: what a stale worker saw after that was not counted.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from countline_analytics.spans import Span, merge
+
 
 class StoredSpan(NamedTuple):
-    """A span of one run, the gap after its last frame included as far as it counts."""
+    """A span of one run."""
 
     epoch: int
-    start_us: int
-    covered_until_us: int
+    span: Span
 
 
 class Interval(NamedTuple):
-    """Half-open."""
+    """Half-open, microseconds."""
 
     start_us: int
     end_us: int
 
 
-def covered(spans: Iterable[StoredSpan], hand_overs: Mapping[int, int]) -> list[Interval]:
-    """The union of a camera's spans, in order and without overlap.
+def merged(spans: Iterable[StoredSpan], hand_overs: Mapping[int, int]) -> list[Span]:
+    """The union of a camera's spans over all its runs, in order and without overlap.
 
     Args:
         spans: of all its runs.
         hand_overs: by epoch, the capture time of its first frame. Epoch 0 (files) stands apart.
     """
-    clipped = (Interval(span.start_us, min(span.covered_until_us, _fence_us(span.epoch, hand_overs))) for span in spans)
-    return union(interval for interval in clipped if interval.start_us < interval.end_us)
+    clipped = []
+    for epoch, span in spans:
+        fence_us = min((t_us for other, t_us in hand_overs.items() if other > epoch > 0), default=2**62)
+        if span.start_us < fence_us:
+            clipped.append(Span(span.start_us, min(span.end_us, fence_us), min(span.covered_until_us, fence_us)))
+    return merge(clipped)
 
 
-def _fence_us(epoch: int, hand_overs: Mapping[int, int]) -> int:
-    return min((t_us for other, t_us in hand_overs.items() if other > epoch > 0), default=2**62)
+def covered(spans: Iterable[Span]) -> list[Interval]:
+    """What counts as processed: the gap after the last frame included, as far as it counts."""
+    return [Interval(span.start_us, span.covered_until_us) for span in spans]
+
+
+def decided(spans: Iterable[Span], within_us: int) -> list[Interval]:
+    """When every crossing was seen from its beginning and is decided by now.
+
+    Args:
+        spans: of a camera, merged.
+        within_us: the time that a decision takes at worst; left out before the last frame, and after the first one,
+        since
+            what was under way when processing began cannot be known.
+    """
+    inner = (Interval(span.start_us + within_us, span.end_us - within_us) for span in spans)
+    return [interval for interval in inner if interval.start_us < interval.end_us]
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
@@ -85,12 +104,6 @@ def shares(intervals: Sequence[Interval], buckets: Sequence[Interval], now_us: i
             inside_us += min(interval.end_us, end_us) - max(interval.start_us, bucket.start_us)
         result.append(inside_us / (end_us - bucket.start_us) if end_us > bucket.start_us else 0.0)
     return result
-
-
-def shrink(intervals: Iterable[Interval], by_us: int) -> list[Interval]:
-    """Each interval without its first and last `by_us`; those that vanish are left out."""
-    inner = (Interval(interval.start_us + by_us, interval.end_us - by_us) for interval in intervals)
-    return [interval for interval in inner if interval.start_us < interval.end_us]
 
 
 def length_us(intervals: Iterable[Interval]) -> int:

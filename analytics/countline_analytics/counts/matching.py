@@ -1,7 +1,8 @@
 """Holds counted crossings against true ones.
 
-Pure. Crossings of one line and direction are matched one to one by time; what lies near the ends of a covered span is left out on
-both sides, since a crossing that was under way when processing began, or not decided when it stopped, is neither right nor wrong.
+Pure. Crossings of one line and direction are matched one to one by time; what lies near the ends of a covered span is
+left out on both sides, since a crossing that was under way when processing began, or not decided when it stopped, is
+neither right nor wrong.
 """
 
 from bisect import bisect_left, bisect_right
@@ -35,9 +36,9 @@ class Agreement:
 def pairs(counted_us: Sequence[int], true_us: Sequence[int], tolerance_us: int) -> list[tuple[int, int]]:
     """Of all largest sets of pairs whose times differ by at most the tolerance, one whose differences sum to the least.
 
-    Both sequences are sorted, so such a set without crossed pairs exists, and dynamic programming over prefixes finds it.
-    Of each row only the part is kept in which a pair is possible: time and memory grow with how many true crossings lie
-    within the tolerance of a counted one.
+    Both sequences are sorted, so such a set without crossed pairs exists, and dynamic programming over prefixes finds
+    it. Of each row only the part is kept in which a pair is possible: time and memory grow with how many true
+    crossings lie within the tolerance of a counted one.
 
     Returns:
         Pairs (index into counted, index into true), sorted.

@@ -4,7 +4,6 @@ Pure. Times are whole microseconds since the Unix epoch, as PostgreSQL keeps the
 here with a reason, so that a record which one worker got wrong never holds up the others.
 """
 
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,6 +12,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from countline.v1 import events_pb2
+from countline_analytics.spans import Span
 from countline_common.errors import InvalidInputError
 
 MAX_NAME_LENGTH: Final = 200
@@ -73,14 +73,6 @@ class OccupancyRow(NamedTuple):
     t_us: int
     zone_version: int
     objects: int
-
-
-class Span(NamedTuple):
-    """A span of coverage; the gap after `end_us` counts as processed up to `covered_until_us`."""
-
-    start_us: int
-    end_us: int
-    covered_until_us: int
 
 
 class Record(NamedTuple):
@@ -223,33 +215,3 @@ def _time_zone(name: str) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise MalformedRecordError(f"time_zone {name[:MAX_NAME_LENGTH]!r} is not known") from error
     return name
-
-
-def merge(spans: Iterable[Span]) -> list[Span]:
-    """The union of spans, in order: those that touch or overlap, their covered gaps included, become one.
-
-    Merging again, or in another order, changes nothing.
-    """
-    merged: list[Span] = []
-    for span in sorted(spans):
-        if merged and span.start_us <= merged[-1].covered_until_us:
-            last = merged[-1]
-            merged[-1] = Span(
-                last.start_us, max(last.end_us, span.end_us), max(last.covered_until_us, span.covered_until_us)
-            )
-        else:
-            merged.append(span)
-    return merged
-
-
-def cut_at_midnight(span: Span) -> list[Span]:
-    """The span in pieces that each lie within one day of UTC."""
-    day_us = 86_400_000_000
-    pieces = []
-    start_us = span.start_us
-    while start_us // day_us < (span.covered_until_us - 1) // day_us:
-        midnight_us = (start_us // day_us + 1) * day_us
-        pieces.append(Span(start_us, max(start_us, min(span.end_us, midnight_us)), midnight_us))
-        start_us = midnight_us
-    pieces.append(Span(start_us, max(start_us, span.end_us), span.covered_until_us))
-    return pieces

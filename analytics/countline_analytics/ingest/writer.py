@@ -16,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline_analytics.ingest import copy_format as encode
-from countline_analytics.ingest.records import CrossingRow, Record, Span, VisitRow, cut_at_midnight, merge
+from countline_analytics.ingest.records import CrossingRow, Record, VisitRow
 from countline_analytics.instants import to_datetime, to_us
+from countline_analytics.spans import Span, cut_at_midnight, merge
 from countline_analytics.sql import query
 
 MINUTE_US: Final = 60_000_000

@@ -27,7 +27,7 @@ GROUP BY camera_id, line_id, direction, class_name, n
 
 -- name: coverage
 -- A span is at most a day long.
-SELECT camera_id, epoch, start_t, covered_until
+SELECT camera_id, epoch, start_t, end_t, covered_until
 FROM analytics.coverage
 WHERE camera_id = ANY(:camera_ids)
   AND start_t >= CAST(:start AS timestamptz) - INTERVAL '1 day' AND start_t < :end AND covered_until > :start

@@ -1,0 +1,130 @@
+"""What every HTTP answer of ours has: a request id, security headers, compression, and errors in one shape."""
+
+import json
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import Histogram
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from countline_analytics.api.gateway import REQUEST_ID
+from countline_common.errors import CountlineError, DeadlineExceededError, InternalError, UnavailableError
+from countline_common.http_errors import http_status, problem
+from countline_common.logs import get_logger
+
+MAX_BODY_BYTES: Final = 16 * 1024 * 1024
+COMPRESSED_ABOVE_BYTES: Final = 1000
+REQUEST_ID_HEADER: Final = "X-Request-Id"
+SECURITY_HEADERS: Final = {
+    # Pictures of cameras are shown from memory (blob:); styles of single elements are set by the page's own code.
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
+        "connect-src 'self' ws: wss:; "
+        "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+REQUESTS: Final = Histogram("countline_http_server_seconds", "Time that requests took", ["method", "route", "status"])
+
+Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_log = get_logger(__name__)
+
+
+def make_application() -> web.Application:
+    """An application with nothing on it yet."""
+    return web.Application(middlewares=[_identified, _finished, _mapped], client_max_size=MAX_BODY_BYTES)
+
+
+@web.middleware
+async def _identified(request: web.Request, handler: Next) -> web.StreamResponse:
+    """Give the request an id, the caller's own where there is one, and measure it."""
+    given = request.headers.get(REQUEST_ID_HEADER, "")
+    request[REQUEST_ID] = given[:64] if given.isascii() and given.isprintable() and given else secrets.token_hex(8)
+    started = time.perf_counter()
+    response = await handler(request)
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else "none"
+    REQUESTS.labels(request.method, route, response.status).observe(time.perf_counter() - started)
+    if not response.prepared:
+        response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
+    return response
+
+
+@web.middleware
+async def _finished(request: web.Request, handler: Next) -> web.StreamResponse:
+    """Add what every answer has."""
+    response = await handler(request)
+    if response.prepared:  # a WebSocket that is over
+        return response
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.path.startswith("/api/"):
+        response.headers.setdefault("Cache-Control", "no-store")
+    body = response.body if isinstance(response, web.Response) else None
+    if isinstance(body, bytes) and len(body) > COMPRESSED_ABOVE_BYTES:
+        response.enable_compression()
+    return response
+
+
+@web.middleware
+async def _mapped(request: web.Request, handler: Next) -> web.StreamResponse:
+    """Turn exceptions into answers."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return failure(_of_aiohttp(error), request[REQUEST_ID], dict(error.headers))
+    except CountlineError as error:
+        return failure(error, request[REQUEST_ID])
+    except (TimeoutError, PoolTimeoutError) as error:
+        _log.warning("http.timeout", path=request.path, request_id=request[REQUEST_ID], error=str(error))
+        return failure(DeadlineExceededError("this took too long", cure="ask for less"), request[REQUEST_ID])
+    except DBAPIError as error:
+        _log.error("http.database", path=request.path, request_id=request[REQUEST_ID], error=str(error.orig))
+        return failure(
+            UnavailableError("the database does not answer", cure="try again in a while"), request[REQUEST_ID]
+        )
+    except Exception as error:  # noqa: BLE001  (the caller gets the one shape whatever happens; the log gets the rest)
+        _log.error("http.fault", path=request.path, request_id=request[REQUEST_ID], exc_info=error)
+        cure = f"look for request {request[REQUEST_ID]} in the log"
+        return failure(InternalError("something went wrong on our side", cure=cure), request[REQUEST_ID])
+
+
+class _HttpError(CountlineError):
+    """What aiohttp refuses by itself."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def _of_aiohttp(error: web.HTTPException) -> CountlineError:
+    codes = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "PAYLOAD_TOO_LARGE"}
+    texts = {404: "there is nothing here", 405: "this cannot be done here", 413: "the body is too large"}
+    code = codes.get(error.status, "INVALID_ARGUMENT" if error.status < 500 else "INTERNAL")
+    return _HttpError(code, texts.get(error.status, error.reason))
+
+
+def failure(error: CountlineError, request_id: str, headers: dict[str, str] | None = None) -> web.Response:
+    """An error as an answer."""
+    response = web.Response(
+        text=json.dumps(problem(error, request_id), ensure_ascii=False),
+        status=http_status(error),
+        content_type="application/json",
+    )
+    if headers and "Allow" in headers:
+        response.headers["Allow"] = headers["Allow"]
+    if response.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response

@@ -1,0 +1,177 @@
+"""The gateway: REST for every service of the contract, derived from its annotations.
+
+Control-plane services are called by gRPC with the caller's own token, and decide themselves what the caller may do;
+the services of analytics are answered in this process, which decides by the same option of the contract.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import grpc
+from aiohttp import web
+from google.protobuf import message_factory
+from google.protobuf.message import Message
+
+from countline_analytics.api.services import Method
+from countline_analytics.api.transcoding import Route, build_request
+from countline_analytics.counts.callers import Caller
+from countline_analytics.counts.service import Handler
+from countline_common.errors import InvalidInputError, PermissionDeniedError, UnauthenticatedError
+from countline_common.grpc_errors import translated
+from countline_common.rest_json import to_json
+from countline_common.tokens import TokenVerifier
+
+CALL_TIMEOUT_S: Final = 15.0
+LARGE_BYTES: Final = 20_000
+"""Answers above this are rendered in a thread, so that the event loop turns meanwhile."""
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """What goes along with a request."""
+
+    authorization: str
+    """The header as it came; empty where there was none."""
+    request_id: str
+
+
+class Backend(Protocol):
+    """Where the methods of a service are answered."""
+
+    async def call(self, method: Method, request: Message, context: CallContext) -> Message:
+        """Answer a request.
+
+        Raises:
+            CountlineError: what the service says is wrong.
+        """
+        ...
+
+
+class RemoteBackend:
+    """A service behind gRPC."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+
+    async def call(self, method: Method, request: Message, context: CallContext) -> Message:
+        """See `Backend`."""
+        response_class = message_factory.GetMessageClass(method.descriptor.output_type)
+        call = self._channel.unary_unary(
+            method.path, request_serializer=Message.SerializeToString, response_deserializer=response_class.FromString
+        )
+        metadata = [("x-request-id", context.request_id)]
+        if context.authorization:
+            metadata.append(("authorization", context.authorization))
+        with translated():
+            response: Message = await call(request, timeout=CALL_TIMEOUT_S, metadata=metadata)
+        return response
+
+
+class LocalBackend:
+    """A service in this process."""
+
+    def __init__(self, handlers: Mapping[str, Handler], verifier: TokenVerifier) -> None:
+        self._handlers = handlers
+        self._verifier = verifier
+
+    async def call(self, method: Method, request: Message, context: CallContext) -> Message:
+        """See `Backend`."""
+        caller = self._caller(method, context)
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            response: Message = await self._handlers[method.descriptor.name](request, caller)
+        return response
+
+    def _caller(self, method: Method, context: CallContext) -> Caller:
+        principal = self._verifier.verify(bearer_token(context.authorization))
+        permission = method.policy.permission
+        if not permission or not principal.may(permission):
+            raise PermissionDeniedError(
+                f"{principal.name} may not call {method.descriptor.name}: the permission {permission!r} is missing",
+                cure="ask an administrator for a role that has it",
+            )
+        return Caller(principal, context.authorization)
+
+
+def bearer_token(authorization: str) -> str:
+    """The token of an `Authorization: Bearer …` header.
+
+    Raises:
+        UnauthenticatedError: there is none.
+    """
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise UnauthenticatedError("no access token was sent", cure="log in and send it as Authorization: Bearer …")
+    return token.strip()
+
+
+class UnroutedServiceError(InvalidInputError):
+    """The contract opens a service to HTTP, and nobody said where it is answered."""
+
+
+def add_routes(app: web.Application, methods: Iterable[Method], backends: Mapping[str, Backend]) -> None:
+    """Add a route for each annotation.
+
+    Args:
+        app: what the routes are added to.
+        methods: of the contract.
+        backends: by full name of the service.
+
+    Raises:
+        UnroutedServiceError: a service has no backend.
+    """
+    for method in methods:
+        backend = backends.get(method.service)
+        if backend is None:
+            raise UnroutedServiceError(f"{method.service} has HTTP routes and no backend")
+        for route in method.routes:
+            app.router.add_route(route.method, route.aiohttp_path, _handler(method, route, backend))
+
+
+def _handler(method: Method, route: Route, backend: Backend) -> Any:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        values = [request.match_info[f"v{i}"] for i in range(len(route.variables))]
+        body = await _json_body(request)
+        message = build_request(method.descriptor.input_type, route, values, request.query.items(), body)
+        response = await backend.call(method, message, _context(request))
+        return await success(response)
+
+    return handle
+
+
+def _context(request: web.Request) -> CallContext:
+    authorization = request.headers.get("Authorization", "")
+    if not authorization.isascii() or not authorization.isprintable():
+        raise UnauthenticatedError("the Authorization header holds what no token has", cure="log in again")
+    return CallContext(authorization, request[REQUEST_ID])
+
+
+async def _json_body(request: web.Request) -> Any:
+    """The body, parsed; None where there is none."""
+    data = await request.read()
+    if not data.strip():
+        return None
+    try:
+        return json.loads(data, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"the body is no JSON: {error}", cure="send a JSON object") from error
+
+
+def _no_constant(word: str) -> float:
+    raise ValueError(f"{word} is no number")
+
+
+async def success(message: Message) -> web.Response:
+    """A message as a successful answer."""
+    if message.ByteSize() > LARGE_BYTES:
+        text = await asyncio.to_thread(_render, message)
+    else:
+        text = _render(message)
+    return web.Response(text=text, content_type="application/json")
+
+
+def _render(message: Message) -> str:
+    return json.dumps({"success": True, "data": to_json(message)}, ensure_ascii=False, separators=(",", ":"))

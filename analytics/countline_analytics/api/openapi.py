@@ -1,0 +1,155 @@
+"""The OpenAPI document of the REST interface, made from the descriptors of the contract."""
+
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+from typing import Any, Final
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from countline_analytics.api.services import Method
+from countline_analytics.api.transcoding import Route, field_names
+from countline_common.rest_json import enum_prefix, json_name
+
+_WELL_KNOWN: Final[dict[str, dict[str, Any]]] = {
+    Timestamp.DESCRIPTOR.full_name: {"type": "string", "format": "date-time"},
+    Duration.DESCRIPTOR.full_name: {"type": "number", "description": "Seconds."},
+    FieldMask.DESCRIPTOR.full_name: {"type": "string", "description": "Paths, separated by commas."},
+}
+_SCALARS: Final[dict[int, dict[str, Any]]] = {
+    FieldDescriptor.CPPTYPE_BOOL: {"type": "boolean"},
+    FieldDescriptor.CPPTYPE_INT32: {"type": "integer", "format": "int32"},
+    FieldDescriptor.CPPTYPE_INT64: {"type": "integer", "format": "int64"},
+    FieldDescriptor.CPPTYPE_UINT32: {"type": "integer", "minimum": 0},
+    FieldDescriptor.CPPTYPE_UINT64: {"type": "integer", "minimum": 0},
+    FieldDescriptor.CPPTYPE_DOUBLE: {"type": "number", "format": "double"},
+    FieldDescriptor.CPPTYPE_FLOAT: {"type": "number", "format": "float"},
+    FieldDescriptor.CPPTYPE_STRING: {"type": "string"},
+}
+_ERROR: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["success", "request_id", "errors"],
+    "properties": {
+        "success": {"const": False},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["code", "field", "message"],
+                "properties": {name: {"type": "string"} for name in ("code", "field", "message")},
+            },
+        },
+    },
+}
+
+
+def document(methods: Iterable[Method]) -> dict[str, Any]:
+    """The document for a set of methods."""
+    paths: dict[str, dict[str, Any]] = {}
+    messages: dict[str, Descriptor] = {}
+    for method in methods:
+        for route in method.routes:
+            paths.setdefault(route.template, {})[route.method.lower()] = _operation(method, route)
+        for message in (method.descriptor.input_type, method.descriptor.output_type):
+            _collect(message, messages)
+    schemas = {name: _schema(message) for name, message in sorted(messages.items())}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Countline", "version": version("countline"), "license": {"name": "Apache-2.0"}},
+        "paths": dict(sorted(paths.items())),
+        "components": {
+            "schemas": {**schemas, "Error": _ERROR},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }
+
+
+def _operation(method: Method, route: Route) -> dict[str, Any]:
+    service = method.descriptor.containing_service.name
+    operation: dict[str, Any] = {
+        "operationId": f"{service}.{method.descriptor.name}",
+        "tags": [service.removesuffix("Service")],
+        "parameters": [*_path_parameters(method, route), *_query_parameters(method, route)],
+        "responses": {
+            "200": {"description": "It was done.", **_content(_success(method.descriptor.output_type))},
+            "default": {"description": "It was not.", **_content({"$ref": "#/components/schemas/Error"})},
+        },
+        "security": [] if method.policy.public else [{"token": []}],
+    }
+    if method.policy.permission:
+        operation["x-permission"] = method.policy.permission
+    if route.body:
+        operation["requestBody"] = {"required": True, **_content(_body(method, route))}
+    return operation
+
+
+def _content(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": schema}}}
+
+
+def _success(message: Descriptor) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["success", "data"],
+        "properties": {"success": {"const": True}, "data": {"$ref": f"#/components/schemas/{message.name}"}},
+    }
+
+
+def _body(method: Method, route: Route) -> dict[str, Any]:
+    message = method.descriptor.input_type
+    if route.body == "*":
+        return {"$ref": f"#/components/schemas/{message.name}"}
+    return _field(message.fields_by_name[route.body])
+
+
+def _path_parameters(method: Method, route: Route) -> Iterator[dict[str, Any]]:
+    for path in route.variables:
+        descriptor: Any = method.descriptor.input_type
+        *parents, last = path.split(".")
+        for parent in parents:
+            descriptor = descriptor.fields_by_name[parent].message_type
+        schema = _field(field_names(descriptor)[last])
+        yield {"name": path, "in": "path", "required": True, "schema": schema}
+
+
+def _query_parameters(method: Method, route: Route) -> Iterator[dict[str, Any]]:
+    if route.body == "*":
+        return
+    taken = {route.body, *(path.partition(".")[0] for path in route.variables)}
+    for field in method.descriptor.input_type.fields:
+        plain = field.message_type is None or field.message_type.full_name in _WELL_KNOWN
+        if field.name not in taken and plain:
+            yield {"name": json_name(field), "in": "query", "schema": _field(field)}
+
+
+def _collect(message: Descriptor, found: dict[str, Descriptor]) -> None:
+    if message.name in found or message.full_name in _WELL_KNOWN:
+        return
+    found[message.name] = message
+    for field in message.fields:
+        if field.message_type is not None:
+            _collect(field.message_type, found)
+
+
+def _schema(message: Descriptor) -> dict[str, Any]:
+    return {"type": "object", "properties": {json_name(field): _field(field) for field in message.fields}}
+
+
+def _field(field: FieldDescriptor) -> dict[str, Any]:
+    schema = _single(field)
+    return {"type": "array", "items": schema} if field.is_repeated else schema
+
+
+def _single(field: FieldDescriptor) -> dict[str, Any]:
+    if field.message_type is not None:
+        known = _WELL_KNOWN.get(field.message_type.full_name)
+        return known or {"$ref": f"#/components/schemas/{field.message_type.name}"}
+    if field.enum_type is not None:
+        prefix = enum_prefix(field.enum_type)
+        return {"type": "string", "enum": [value.name.removeprefix(prefix).lower() for value in field.enum_type.values]}
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return {"type": "string", "contentEncoding": "base64"}
+    return _SCALARS[field.cpp_type]

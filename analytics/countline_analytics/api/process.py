@@ -1,0 +1,195 @@
+"""The API process: builds everything, serves until it is told to stop.
+
+Three addresses, one process: the gateway that browsers talk to (REST of every service, `/ws`, the dashboard), REST of
+analytics alone, and `/ws` alone, so that a balancer in front may send each its own way.
+"""
+
+import asyncio
+import contextlib
+import errno
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from countline.v1 import cameras_pb2_grpc
+from countline_analytics.api.application import make_application
+from countline_analytics.api.gateway import Backend, LocalBackend, RemoteBackend, add_routes
+from countline_analytics.api.openapi import document
+from countline_analytics.api.services import Method, http_methods
+from countline_analytics.api.static import add_dashboard
+from countline_analytics.counts.query import CountQueries
+from countline_analytics.counts.service import handlers
+from countline_analytics.counts.truth import Truths
+from countline_analytics.directory import CameraDirectory
+from countline_analytics.live.bus import LiveBus, StatusBoard
+from countline_analytics.live.feed import CrossingFeed
+from countline_analytics.live.websocket import LiveHub
+from countline_analytics.processes import check_database, stop_signals, until_available
+from countline_analytics.settings import ApiSettings
+from countline_common import database
+from countline_common.errors import UnavailableError
+from countline_common.health import HealthServer
+from countline_common.logs import configure, get_logger
+from countline_common.settings import host_port
+from countline_common.tokens import TokenVerifier
+
+COUNT_SERVICE: Final = "countline.v1.CountService"
+SHUTDOWN_S: Final = 3.0
+MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+CHANNEL_OPTIONS: Final = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # A service that was restarted is found again within a second or two, not after gRPC's two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+]
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """Everything that is served."""
+
+    methods: tuple[Method, ...]
+    backends: Mapping[str, Backend]
+    hub: LiveHub
+
+    def gateway(self) -> web.Application:
+        """What a browser talks to."""
+        app = make_application()
+        self._add_rest(app, self.methods)
+        app.router.add_get("/ws", self.hub.handle)
+        add_dashboard(app)
+        return app
+
+    def analytics(self) -> web.Application:
+        """REST of analytics alone."""
+        app = make_application()
+        self._add_rest(app, [method for method in self.methods if method.service == COUNT_SERVICE])
+        return app
+
+    def websocket(self) -> web.Application:
+        """`/ws` alone."""
+        app = make_application()
+        app.router.add_get("/ws", self.hub.handle)
+        return app
+
+    def _add_rest(self, app: web.Application, methods: Iterable[Method]) -> None:
+        chosen = list(methods)
+        add_routes(app, chosen, self.backends)
+        description = document(chosen)
+
+        async def openapi(_: web.Request) -> web.Response:
+            return web.json_response(description)
+
+        app.router.add_get("/api/v1/openapi.json", openapi)
+
+
+async def run(settings: ApiSettings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    configure("api")
+    verifier = TokenVerifier.from_file(settings.token_public_key_file)
+    engine = database.create_engine(settings.analytics_dsn)
+    live_bus = LiveBus(settings.nats_url)
+    feed = CrossingFeed(engine, settings.analytics_dsn)
+
+    async def database_answers() -> None:
+        await check_database(engine)
+
+    checks = {"database": database_answers, "live": feed.check, "nats": live_bus.check}
+    with stop_signals() as stopping:
+        async with HealthServer(settings.health_address, checks):
+            try:
+                await until_available("database", lambda: _migrate(settings), stopping)
+                await _serve(settings, engine, live_bus, feed, verifier, stopping)
+            finally:
+                await engine.dispose()
+
+
+async def _migrate(settings: ApiSettings) -> None:
+    await database.migrate(settings.analytics_dsn, "countline_analytics", "analytics")
+
+
+async def _serve(
+    settings: ApiSettings,
+    engine: AsyncEngine,
+    live_bus: LiveBus,
+    feed: CrossingFeed,
+    verifier: TokenVerifier,
+    stopping: asyncio.Event,
+) -> None:
+    statuses = StatusBoard(live_bus)
+    hub = LiveHub(feed, live_bus, statuses, verifier)
+    async with contextlib.AsyncExitStack() as stack:
+        channels = {
+            address: await stack.enter_async_context(grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS))
+            for address in {settings.auth_address, settings.cameras_address, settings.workers_address}
+        }
+        api = Api(tuple(http_methods()), _backends(settings, engine, channels, verifier), hub)
+        await stack.enter_async_context(_tasks(live_bus.run(), feed.run(), statuses.run(), stopping=stopping))
+        await _listen(stack, api.gateway(), settings.gateway_address)
+        await _listen(stack, api.analytics(), settings.analytics_address)
+        await _listen(stack, api.websocket(), settings.websocket_address)
+        stack.push_async_callback(hub.close)
+        await stopping.wait()
+
+
+def _backends(
+    settings: ApiSettings, engine: AsyncEngine, channels: Mapping[str, grpc.aio.Channel], verifier: TokenVerifier
+) -> dict[str, Backend]:
+    """By full name of the service, where it is answered."""
+    cameras = cameras_pb2_grpc.CameraServiceStub(channels[settings.cameras_address])
+    directory = CameraDirectory(engine, cameras)
+    counts = handlers(CountQueries(engine, directory), Truths(engine, directory))
+    return {
+        "countline.v1.AuthService": RemoteBackend(channels[settings.auth_address]),
+        "countline.v1.CameraService": RemoteBackend(channels[settings.cameras_address]),
+        "countline.v1.WorkerService": RemoteBackend(channels[settings.workers_address]),
+        COUNT_SERVICE: LocalBackend(counts, verifier),
+    }
+
+
+async def _listen(stack: contextlib.AsyncExitStack, app: web.Application, address: str) -> None:
+    host, port = host_port(address)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise UnavailableError(
+            f"{address} is taken by another process", cure="stop that one, or set another address"
+        ) from error
+    _log.info("listening", address=address, port=runner.addresses[0][1])
+
+
+@contextlib.asynccontextmanager
+async def _tasks(*work: Coroutine[Any, Any, None], stopping: asyncio.Event) -> AsyncIterator[None]:
+    """Run what runs for ever beside the servers.
+
+    A fault in one of them stops the process, for its supervisor to start it again.
+    """
+    tasks = [asyncio.create_task(each) for each in work]
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("task.failed", exc_info=task.exception())
+            stopping.set()
+
+    for task in tasks:
+        task.add_done_callback(ended)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result

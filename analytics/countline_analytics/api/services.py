@@ -1,0 +1,52 @@
+"""The methods of the contract that can be called over HTTP, and what they ask of a caller, from its descriptors."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from google.api import annotations_pb2
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
+
+import countline.v1
+from countline_analytics.api.transcoding import Route, routes
+from countline_common.permissions import MethodPolicy, method_policy
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A unary method that an annotation opens to HTTP."""
+
+    descriptor: MethodDescriptor
+    routes: tuple[Route, ...]
+    policy: MethodPolicy
+
+    @property
+    def service(self) -> str:
+        """Full name of its service."""
+        return str(self.descriptor.containing_service.full_name)
+
+    @property
+    def path(self) -> str:
+        """As gRPC names it: `/countline.v1.CameraService/GetCamera`."""
+        return f"/{self.service}/{self.descriptor.name}"
+
+
+def contract_files() -> list[FileDescriptor]:
+    """Every .proto file of `countline.v1`, by name."""
+    modules = (
+        importlib.import_module(f"countline.v1.{info.name}")
+        for info in pkgutil.iter_modules(countline.v1.__path__)
+        if info.name.endswith("_pb2")
+    )
+    return sorted((module.DESCRIPTOR for module in modules), key=lambda file: file.name)
+
+
+def http_methods() -> Iterator[Method]:
+    """The methods that can be called over HTTP; streams cannot."""
+    for file in contract_files():
+        for service in file.services_by_name.values():
+            for descriptor in service.methods:
+                opened = tuple(routes(descriptor.GetOptions().Extensions[annotations_pb2.http]))
+                if opened and not descriptor.client_streaming and not descriptor.server_streaming:
+                    yield Method(descriptor, opened, method_policy(f"/{service.full_name}/{descriptor.name}"))

@@ -1,0 +1,232 @@
+"""What the API process hears on NATS: boxes and pictures while somebody watches, and where cameras stand.
+
+Lossy by nature: what a lost connection would have brought is gone, and the next frame comes soon. The connection is
+made in the background and made again for ever; REST and counts need none of it.
+"""
+
+import asyncio
+import contextlib
+import json
+import struct
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import nats.errors
+from google.protobuf.message import DecodeError
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from countline.v1 import events_pb2, workers_pb2
+from countline_common import bus
+from countline_common.errors import CountlineError, UnavailableError
+from countline_common.logs import get_logger, redact
+from countline_common.rest_json import to_json
+from countline_common.times import from_timestamp, rfc3339
+
+KEEP_ALIVE_S: Final = 2.0
+CONNECT_PAUSE_S: Final = 1.0
+STATUS_SUBJECT: Final = "countline.status.*"
+READ_AT_ONCE: Final = 500
+READ_WAIT_S: Final = 1.0
+CHECK_S: Final = 1.0
+_HEADER_LENGTH: Final = struct.Struct("!I")
+
+Take = Callable[[str | bytes], None]
+"""Takes a message for WebSocket clients; does not wait."""
+
+_log = get_logger(__name__)
+
+
+class LiveBus:
+    """The connection to NATS, there as soon as NATS is."""
+
+    def __init__(self, url: str, name: str = "api") -> None:
+        self._url = url
+        self._name = name
+        self._client: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> None:
+        """Connect, and stay connected until cancelled."""
+        while not self._client.done():
+            try:
+                self._client.set_result(await bus.connect(self._url, self._name))
+            except UnavailableError as error:
+                _log.warning("waiting", part="nats", error=error.message)
+                await asyncio.sleep(CONNECT_PAUSE_S)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self._client.result().close()
+
+    async def client(self) -> Client:
+        """The client, once it has been connected."""
+        return await asyncio.shield(self._client)
+
+    async def check(self) -> None:
+        """Health check: raises while NATS is away."""
+        if not self._client.done() or not self._client.result().is_connected:
+            raise UnavailableError("NATS is not connected")
+
+
+class Relay:
+    """Hands what is published of one camera to those who watch, and keeps telling the worker that somebody does."""
+
+    def __init__(
+        self, live_bus: LiveBus, subject: str, watch_subject: str, translate: Callable[[bytes], str | bytes]
+    ) -> None:
+        self._bus = live_bus
+        self._subject = subject
+        self._watch_subject = watch_subject
+        self._translate = translate
+        self._takers: set[Take] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, take: Take) -> None:
+        """Hand everything to one more; the first one starts it."""
+        self._takers.add(take)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=f"relay of {self._subject}")
+
+    async def remove(self, take: Take) -> None:
+        """Hand nothing to one any more; the last one ends it."""
+        self._takers.discard(take)
+        if self._takers or self._task is None:
+            return
+        task, self._task = self._task, None
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    async def _run(self) -> None:
+        client = await self._bus.client()
+        subscription = await client.subscribe(self._subject, cb=self._received)
+        try:
+            while True:
+                # While the connection is away there is nobody to be told.
+                if client.is_connected:
+                    with contextlib.suppress(nats.errors.Error, OSError):
+                        await client.publish(self._watch_subject, b"")
+                await asyncio.sleep(KEEP_ALIVE_S)
+        finally:
+            if not client.is_closed:
+                with contextlib.suppress(nats.errors.Error, OSError):
+                    await subscription.unsubscribe()
+
+    async def _received(self, message: Msg) -> None:
+        try:
+            translated = self._translate(message.data)
+        except DecodeError:
+            _log.warning("relay.undecodable", subject=message.subject)
+            return
+        for take in list(self._takers):
+            take(translated)
+
+
+def live_message(data: bytes) -> str:
+    """A `LiveFrame` as WebSocket clients get it."""
+    frame = events_pb2.LiveFrame.FromString(data)
+    return json.dumps(
+        {
+            "type": "live",
+            "camera_id": frame.camera_id,
+            "t": rfc3339(from_timestamp(frame.t)),
+            "size": [frame.width, frame.height],
+            "boxes": _boxes(frame.boxes),
+        },
+        separators=(",", ":"),
+    )
+
+
+def preview_message(data: bytes) -> bytes:
+    """A `PreviewFrame` as WebSocket clients get it: length of the header, the header as JSON, the JPEG."""
+    frame = events_pb2.PreviewFrame.FromString(data)
+    header = json.dumps(
+        {
+            "type": "preview",
+            "camera_id": frame.camera_id,
+            "t": rfc3339(from_timestamp(frame.t)),
+            "size": [frame.width, frame.height],
+            "source_size": [frame.source_width, frame.source_height],
+            "boxes": _boxes(frame.boxes),
+        },
+        separators=(",", ":"),
+    ).encode()
+    return _HEADER_LENGTH.pack(len(header)) + header + frame.jpeg
+
+
+def _boxes(boxes: Iterable[events_pb2.LiveBox]) -> list[dict[str, Any]]:
+    return [
+        {
+            "track": box.track,
+            "box": [round(edge, 1) for edge in (box.x1, box.y1, box.x2, box.y2)],
+            "score": round(box.score, 3),
+            "class": box.class_name,
+        }
+        for box in boxes
+    ]
+
+
+class StatusBoard:
+    """The last status of each camera, and word of each new one."""
+
+    def __init__(self, live_bus: LiveBus) -> None:
+        self._bus = live_bus
+        self._last: dict[str, str] = {}
+        self._listeners: set[Callable[[str], None]] = set()
+
+    def subscribe(self, put: Callable[[str], None]) -> None:
+        """Hand over what is known and everything new."""
+        self._listeners.add(put)
+        for message in self._last.values():
+            put(message)
+
+    def unsubscribe(self, put: Callable[[str], None]) -> None:
+        """Hand over nothing any more."""
+        self._listeners.discard(put)
+
+    async def run(self) -> None:
+        """Follow for ever. After each (re)connection the last of each camera is read from the stream."""
+        client = await self._bus.client()
+        await client.subscribe(STATUS_SUBJECT, cb=self._received)
+        read_at = -1
+        while True:
+            reconnects = client.stats["reconnects"]
+            if client.is_connected and reconnects != read_at:
+                try:
+                    await self._read_last(client)
+                    read_at = reconnects
+                except (CountlineError, nats.errors.Error, OSError, TimeoutError) as error:
+                    _log.warning("status.retry", error=redact(str(error)))
+            await asyncio.sleep(CHECK_S)
+
+    async def _read_last(self, client: Client) -> None:
+        js = client.jetstream()
+        await bus.ensure_streams(js)
+        config = ConsumerConfig(
+            deliver_policy=DeliverPolicy.LAST_PER_SUBJECT, ack_policy=AckPolicy.NONE, inactive_threshold=30.0
+        )
+        subscription = await js.pull_subscribe(STATUS_SUBJECT, stream=bus.STATUS, config=config)
+        try:
+            while True:
+                for message in await subscription.fetch(READ_AT_ONCE, timeout=READ_WAIT_S):
+                    self._take(message)
+        except nats.errors.TimeoutError:
+            pass  # that was all
+        finally:
+            await subscription.unsubscribe()
+
+    async def _received(self, message: Msg) -> None:
+        self._take(message)
+
+    def _take(self, message: Msg) -> None:
+        try:
+            report = workers_pb2.CameraReport.FromString(message.data)
+        except DecodeError:
+            _log.warning("status.undecodable", subject=message.subject)
+            return
+        text = json.dumps({"type": "status", "camera_id": report.camera_id, "status": to_json(report.status)})
+        if self._last.get(report.camera_id) != text:
+            self._last[report.camera_id] = text
+            for put in list(self._listeners):
+                put(text)

@@ -1,0 +1,119 @@
+"""Totals of the current day, kept up crossing by crossing.
+
+Pure. Days are those of each camera's site.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from countline_analytics.counts.buckets import day_of, start_of_day
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCamera:
+    """A camera whose crossings are counted, and its current day."""
+
+    camera_id: str
+    zone: ZoneInfo
+    line_ids: tuple[str, ...]
+    day: date
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def at(cls, camera_id: str, time_zone: str, line_ids: Iterable[str], now: datetime) -> "LiveCamera":
+        """The camera on the day that it is now."""
+        zone = ZoneInfo(time_zone)
+        day = day_of(now, zone)
+        start, end = start_of_day(day, zone), start_of_day(day + timedelta(days=1), zone)
+        return cls(camera_id, zone, tuple(line_ids), day, start, end)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCrossing:
+    """A crossing as it was counted."""
+
+    sequence: int
+    crossing_id: str
+    camera_id: str
+    line_id: str
+    direction: str
+    class_name: str
+    t: datetime
+    decided_at: datetime
+
+
+class Totals:
+    """Totals by camera and line, of all crossings up to `sequence`.
+
+    Args:
+        sequence: number of the last crossing that is in them.
+        cameras: those that are known.
+        counted: (camera, line, direction, count) of the current days up to there.
+    """
+
+    def __init__(
+        self, sequence: int, cameras: Iterable[LiveCamera], counted: Iterable[tuple[str, str, str, int]] = ()
+    ) -> None:
+        self.sequence = sequence
+        self._cameras = {camera.camera_id: camera for camera in cameras}
+        self._lines: dict[str, dict[str, dict[str, int]]] = {
+            camera.camera_id: {line_id: {"in": 0, "out": 0} for line_id in camera.line_ids}
+            for camera in self._cameras.values()
+        }
+        for camera_id, line_id, direction, count in counted:
+            self._line(camera_id, line_id)[direction] = count
+
+    def is_current(self, now: datetime) -> bool:
+        """Whether it is still the day that these totals are of, everywhere."""
+        return all(camera.start <= now < camera.end for camera in self._cameras.values())
+
+    def knows(self, camera_id: str) -> bool:
+        """Whether the day of a camera is known."""
+        return camera_id in self._cameras
+
+    def add(self, crossing: LiveCrossing) -> dict[str, Any]:
+        """Count a crossing, the next in order; returns the message that tells of it.
+
+        One of another day, late or early, has its place in the order and changes no total of today.
+        """
+        if crossing.sequence != self.sequence + 1:
+            raise ValueError(f"crossing {crossing.sequence} does not follow {self.sequence}")
+        self.sequence = crossing.sequence
+        camera = self._cameras[crossing.camera_id]
+        line = self._line(crossing.camera_id, crossing.line_id)
+        if camera.start <= crossing.t < camera.end:
+            line[crossing.direction] += 1
+        return {
+            "type": "crossing",
+            "channel": "counts",
+            "sequence": crossing.sequence,
+            "crossing_id": crossing.crossing_id,
+            "camera_id": crossing.camera_id,
+            "line_id": crossing.line_id,
+            "direction": crossing.direction,
+            "class": crossing.class_name,
+            "t": _rfc3339(crossing.t),
+            "decided_at": _rfc3339(crossing.decided_at),
+            **line,
+        }
+
+    def snapshot(self) -> Mapping[str, Any]:
+        """The message that tells of everything."""
+        return {
+            "type": "snapshot",
+            "channel": "counts",
+            "sequence": self.sequence,
+            "day": {camera.camera_id: camera.day.isoformat() for camera in self._cameras.values()},
+            "cameras": self._lines,
+        }
+
+    def _line(self, camera_id: str, line_id: str) -> dict[str, int]:
+        return self._lines.setdefault(camera_id, {}).setdefault(line_id, {"in": 0, "out": 0})
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,261 @@
+"""`/ws`: live numbers, boxes and pictures for pages that have logged in.
+
+The first message is the access token; after that the client subscribes to channels: `counts`, `status`,
+`live:<camera>`, `preview:<camera>`. When the token expires the client sends a new one, or the socket is closed with
+4401.
+"""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from aiohttp import WSMsgType, web
+from prometheus_client import Counter, Gauge
+
+from countline_analytics.live.bus import LiveBus, Relay, StatusBoard, live_message, preview_message
+from countline_analytics.live.client import CLOSE_TOO_SLOW, Outbox, SlowClientError, send_all
+from countline_analytics.live.feed import CrossingFeed
+from countline_common import bus
+from countline_common.errors import (
+    CountlineError,
+    InvalidInputError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
+    UnauthenticatedError,
+)
+from countline_common.tokens import Principal, TokenVerifier
+
+AUTH_WITHIN_S: Final = 10.0
+HEARTBEAT_S: Final = 20.0
+MAX_MESSAGE_BYTES: Final = 64 * 1024
+MAX_CHANNELS: Final = 200
+MAX_CLIENTS: Final = 1000
+CLOSE_UNAUTHENTICATED: Final = 4401
+CLOSE_TRY_LATER: Final = 1013
+GOING_AWAY: Final = 1001
+
+CLIENTS: Final = Gauge("countline_websocket_clients", "WebSocket clients that are connected")
+DROPPED: Final = Counter("countline_websocket_dropped_total", "Pictures and boxes that a newer one has overwritten")
+SLOW: Final = Counter("countline_websocket_slow_total", "Clients that were cut off because they could not keep up")
+
+PERMISSIONS: Final = {
+    "counts": "counts.read",
+    "status": "cameras.read",
+    "live": "cameras.read",
+    "preview": "cameras.read",
+}
+
+
+class LiveHub:
+    """Everything that is live, for the clients of one process.
+
+    Args:
+        feed: of crossings.
+        live_bus: the connection to NATS.
+        statuses: of cameras.
+        verifier: checks access tokens.
+        clock: Unix seconds, for the end of tokens.
+    """
+
+    def __init__(
+        self,
+        feed: CrossingFeed,
+        live_bus: LiveBus,
+        statuses: StatusBoard,
+        verifier: TokenVerifier,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.feed = feed
+        self.statuses = statuses
+        self.verifier = verifier
+        self.clock = clock
+        self._bus = live_bus
+        self._relays: dict[str, Relay] = {}
+        self._sockets: set[web.WebSocketResponse] = set()
+
+    def relay(self, channel: str) -> Relay:
+        """The relay of a `live:` or `preview:` channel."""
+        if channel not in self._relays:
+            kind, _, camera_id = channel.partition(":")
+            subject = bus.live_subject(camera_id) if kind == "live" else bus.preview_subject(camera_id)
+            translate: Callable[[bytes], str | bytes] = live_message if kind == "live" else preview_message
+            self._relays[channel] = Relay(self._bus, subject, bus.watch_subject(camera_id), translate)
+        return self._relays[channel]
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """One client, from its first message to its last."""
+        socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES, compress=False)
+        await socket.prepare(request)
+        if len(self._sockets) >= MAX_CLIENTS:
+            await socket.close(code=CLOSE_TRY_LATER, message=b"too many clients")
+            return socket
+        self._sockets.add(socket)
+        CLIENTS.set(len(self._sockets))
+        try:
+            await _Connection(self, socket).run()
+        finally:
+            self._sockets.discard(socket)
+            CLIENTS.set(len(self._sockets))
+        return socket
+
+    async def close(self) -> None:
+        """Send everybody away: the process ends."""
+        await asyncio.gather(
+            *(socket.close(code=GOING_AWAY, message=b"the server stops") for socket in list(self._sockets)),
+            return_exceptions=True,
+        )
+
+
+class _Connection:
+    """One client's subscriptions."""
+
+    def __init__(self, hub: LiveHub, socket: web.WebSocketResponse) -> None:
+        self._hub = hub
+        self._socket = socket
+        self._outbox = Outbox()
+        self._principal: Principal | None = None
+        self._leave: dict[str, Callable[[], Awaitable[None]]] = {}
+        """By channel, what ends its subscription."""
+
+    async def run(self) -> None:
+        """Read, send, and watch the token, until one of them ends."""
+        tasks = [
+            asyncio.create_task(self._read(), name="websocket read"),
+            asyncio.create_task(send_all(self._outbox, self._socket), name="websocket send"),
+            asyncio.create_task(self._watch_token(), name="websocket token"),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await self._end(next(iter(done)))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for leave in self._leave.values():
+                await leave()
+            DROPPED.inc(self._outbox.dropped)
+
+    async def _end(self, task: asyncio.Task[None]) -> None:
+        """Close the socket with the code that the end of a task stands for."""
+        try:
+            task.result()
+        except SlowClientError:
+            SLOW.inc()
+            await self._close(CLOSE_TOO_SLOW, "too slow: resume after the last sequence")
+        except UnauthenticatedError as error:
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._socket.send_str(_error(error))
+            await self._close(CLOSE_UNAUTHENTICATED, error.message)
+        except ConnectionError:
+            await self._close(GOING_AWAY, "")
+
+    async def _close(self, code: int, reason: str) -> None:
+        # A client that takes nothing does not take the goodbye either; aiohttp then drops the connection.
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(2):
+                await self._socket.close(code=code, message=reason.encode()[:120], drain=False)
+
+    async def _watch_token(self) -> None:
+        """Raise when nobody has logged in in time, and when the login runs out."""
+        await asyncio.sleep(AUTH_WITHIN_S)
+        while self._principal is not None:
+            left_s = self._principal.expires_at - self._hub.clock()
+            if left_s <= 0:
+                raise UnauthenticatedError("the access token has expired")
+            await asyncio.sleep(min(left_s, 60.0))
+        raise UnauthenticatedError("no access token was sent in time")
+
+    async def _read(self) -> None:
+        async for message in self._socket:
+            if message.type is not WSMsgType.TEXT:
+                continue
+            try:
+                await self._take(_parse(message.data))
+            except UnauthenticatedError:
+                raise
+            except CountlineError as error:
+                self._outbox.put(_error(error))
+
+    async def _take(self, message: dict[str, Any]) -> None:
+        kind = message.get("type")
+        if kind == "auth":
+            self._principal = self._hub.verifier.verify(str(message.get("token", "")))
+            self._outbox.put('{"type":"ready"}')
+        elif kind == "ping":
+            self._outbox.put('{"type":"pong"}')
+        elif kind == "subscribe":
+            await self._subscribe(str(message.get("channel", "")), message.get("after"))
+        elif kind == "unsubscribe":
+            await self._unsubscribe(str(message.get("channel", "")))
+        else:
+            raise InvalidInputError(f"{kind!r} is no type of message")
+
+    async def _subscribe(self, channel: str, after: Any) -> None:
+        kind, _, camera_id = channel.partition(":")
+        self._check(kind, channel, camera_id)
+        if after is not None and (isinstance(after, bool) or not isinstance(after, int)):
+            raise InvalidInputError("`after` must be the number of a crossing")
+        await self._unsubscribe(channel)
+        if kind == "counts":
+            self._leave[channel] = _later(self._hub.feed.unsubscribe, self._outbox)
+            self._hub.feed.subscribe(self._outbox, after)
+        elif kind == "status":
+            self._leave[channel] = _later(self._hub.statuses.unsubscribe, self._outbox.put)
+            self._hub.statuses.subscribe(self._outbox.put)
+        else:
+            self._watch(channel)
+
+    def _watch(self, channel: str) -> None:
+        relay = self._hub.relay(channel)
+
+        def take(message: str | bytes) -> None:
+            self._outbox.put_lossy(channel, message)
+
+        async def leave() -> None:
+            await relay.remove(take)
+            self._outbox.forget(channel)
+
+        self._leave[channel] = leave
+        relay.add(take)
+
+    def _check(self, kind: str, channel: str, camera_id: str) -> None:
+        if kind not in PERMISSIONS or bool(camera_id) != (kind in {"live", "preview"}):
+            raise InvalidInputError(
+                f"{channel!r} is no channel", cure="counts, status, live:<camera> and preview:<camera> are"
+            )
+        if self._principal is None:
+            raise UnauthenticatedError("the first message must be the access token")
+        if not self._principal.may(PERMISSIONS[kind]):
+            raise PermissionDeniedError(f"the channel {channel} needs the permission {PERMISSIONS[kind]!r}")
+        if len(self._leave) >= MAX_CHANNELS and channel not in self._leave:
+            raise ResourceExhaustedError(f"more than {MAX_CHANNELS} channels at once")
+
+    async def _unsubscribe(self, channel: str) -> None:
+        leave = self._leave.pop(channel, None)
+        if leave is not None:
+            await leave()
+
+
+def _later(call: Callable[[Any], None], argument: Any) -> Callable[[], Awaitable[None]]:
+    async def run() -> None:
+        call(argument)
+
+    return run
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError("the message is no JSON") from error
+    if not isinstance(message, dict):
+        raise InvalidInputError("the message is no JSON object")
+    return message
+
+
+def _error(error: CountlineError) -> str:
+    return json.dumps({"type": "error", "code": error.code, "message": error.message})

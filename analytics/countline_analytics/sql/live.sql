@@ -1,0 +1,27 @@
+-- name: last_sequence
+SELECT last_sequence FROM analytics.ingest_state
+
+-- name: cameras
+SELECT c.camera_id, c.time_zone, coalesce(array_agg(l.line_id ORDER BY l.line_id) FILTER (WHERE l.line_id IS NOT NULL), '{}')
+       AS line_ids
+FROM analytics.cameras c
+LEFT JOIN analytics.lines l USING (camera_id)
+GROUP BY c.camera_id, c.time_zone
+ORDER BY c.camera_id
+
+-- name: totals
+-- What counted on each camera's own day.
+SELECT x.camera_id, x.line_id, x.direction::text AS direction, count(*)::integer AS crossings
+FROM unnest(CAST(:camera_ids AS text[]), CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
+     AS given (camera_id, start_t, end_t)
+JOIN analytics.crossings x ON x.camera_id = given.camera_id AND x.t >= given.start_t AND x.t < given.end_t
+WHERE NOT x.fenced
+GROUP BY x.camera_id, x.line_id, x.direction
+
+-- name: crossings_after
+-- In the order in which they were counted. `since` bounds the parts of the table to look at; it may be -infinity.
+SELECT ingest_sequence, event_id, camera_id, line_id, direction::text AS direction, class_name, t, decided_at
+FROM analytics.crossings
+WHERE ingest_sequence > :after AND ingest_sequence <= :last AND t >= :since AND NOT fenced
+ORDER BY ingest_sequence
+LIMIT :limit
