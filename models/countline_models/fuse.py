@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from countline_common.errors import InvalidInputError
 from countline_models.contract import DEFAULT_SCORE_THRESHOLD, INPUT_NAME, OUTPUT_NAME, check_contract, set_metadata
-from countline_models.graph import GraphBuilder, make_batch_dynamic, opset_of, real_inputs
+from countline_models.graph import GraphBuilder, drop_unused_constants, make_batch_dynamic, opset_of, real_inputs
 from countline_models.heads import Candidates, Head, Preprocessing, Signature
 from countline_models.labels import labels_for
 
@@ -80,6 +80,7 @@ def fuse(
     make_batch_dynamic(model)
     _prepend_preprocessing(model, head.preprocessing, size_hw)
     classes = _append_decoding(model, head, signature, size_hw, options)
+    drop_unused_constants(model)
     set_metadata(model, labels_for(classes, labels), options.score_threshold)
     model.ir_version = min(model.ir_version, MAX_IR_VERSION)
     check_contract(model.SerializeToString(), "the fused model")

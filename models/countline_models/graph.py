@@ -164,5 +164,18 @@ def constants_of(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
     return found
 
 
+def drop_unused_constants(model: onnx.ModelProto) -> None:
+    """Remove constants that no node reads any more: ONNX Runtime complains of each, at every start."""
+    used = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in used or _has_subgraphs(model)]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+
+
+def _has_subgraphs(model: onnx.ModelProto) -> bool:
+    """Whether a node carries a graph of its own (If, Loop), which may read the constants of the outer one."""
+    return any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute)
+
+
 def _is_small(tensor: TensorProto) -> bool:
     return int(np.prod(tensor.dims)) <= 8

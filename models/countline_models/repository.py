@@ -9,7 +9,6 @@ text for the same model, so that a repository under version control changes only
 """
 
 import re
-import shutil
 from pathlib import Path
 from typing import Final
 
@@ -62,7 +61,7 @@ def config_text(name: str, contract: ContractModel, max_batch_size: int = MAX_BA
 
 
 def place_model(
-    model: Path,
+    model: Path | bytes,
     name: str,
     repository: Path,
     *,
@@ -73,7 +72,7 @@ def place_model(
     """Put a contract model into a repository, after it was held to the contract.
 
     Args:
-        model: the ONNX file.
+        model: the ONNX file, or its bytes.
         name: what Triton and cameras will call it.
         repository: made where it does not exist.
         labels: class names instead of those the file carries.
@@ -106,7 +105,7 @@ def place_model(
     (folder / "config.pbtxt").write_text(config_text(name, contract), encoding="utf-8")
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in contract.labels), encoding="utf-8")
     fresh = target.with_name(".model.onnx")
-    shutil.copyfile(model, fresh)
+    fresh.write_bytes(model.read_bytes() if isinstance(model, Path) else model)
     fresh.replace(target)  # at once: a server that loads meanwhile never sees half a model
     return contract
 
