@@ -1,0 +1,42 @@
+"""Shipped models are copied where Triton serves from."""
+
+from pathlib import Path
+
+from countline_local.shipped_models import copy_shipped
+
+
+def model(folder: Path, name: str, content: str) -> None:
+    (folder / name / "1").mkdir(parents=True)
+    (folder / name / "config.pbtxt").write_text(f"name: {name!r}")
+    (folder / name / "1" / "model.onnx").write_text(content)
+
+
+def test_models_are_copied_once_and_again_where_they_changed(tmp_path: Path) -> None:
+    source, target = tmp_path / "shipped", tmp_path / "served"
+    model(source, "a", "one")
+    model(source, "b", "one")
+    (source / ".gitkeep").touch()
+    assert copy_shipped(source, target) == ["a", "b"]
+    assert copy_shipped(source, target) == []
+    (source / "b" / "1" / "model.onnx").write_text("two")
+    assert copy_shipped(source, target) == ["b"]
+    assert (target / "b" / "1" / "model.onnx").read_text() == "two"
+    assert sorted(path.name for path in target.iterdir()) == ["a", "b"]
+
+
+def test_models_that_were_deployed_beside_them_are_not_touched(tmp_path: Path) -> None:
+    source, target = tmp_path / "shipped", tmp_path / "served"
+    model(source, "a", "one")
+    model(target, "own", "mine")
+    copy_shipped(source, target)
+    assert (target / "own" / "1" / "model.onnx").read_text() == "mine"
+
+
+def test_a_copy_that_was_cut_short_is_done_again(tmp_path: Path) -> None:
+    source, target = tmp_path / "shipped", tmp_path / "served"
+    model(source, "a", "one")
+    model(tmp_path, ".a.partial", "half")
+    (target / "a").mkdir(parents=True)
+    assert copy_shipped(source, target) == ["a"]
+    assert (target / "a" / "1" / "model.onnx").read_text() == "one"
+    assert not (tmp_path / ".a.partial").exists()
