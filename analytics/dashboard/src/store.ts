@@ -22,7 +22,7 @@ import { type Preview, parsePreview } from "./preview";
 import { type Connection, LiveSocket } from "./socket";
 import { CountsStream, type StreamHealth } from "./stream";
 
-const CAMERAS_EVERY_MS = 10_000;
+const CAMERAS_EVERY_MS = 5_000;
 /** The demo's cameras come one by one, and somebody is waiting for the first. */
 const NO_CAMERAS_EVERY_MS = 2_000;
 const COVERAGE_EVERY_MS = 10_000;

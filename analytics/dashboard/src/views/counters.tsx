@@ -6,6 +6,7 @@ import type { Store } from "../store";
 import { Cross, Tick } from "./icons";
 
 export function Counters({ store, camera, lines }: { store: Store; camera: Camera; lines: string[] }) {
+  const present = new Set((camera.spec?.lines ?? []).map((one) => one.line_id));
   const verified = store.verified.value?.get(camera.camera_id);
   return (
     <table class="counters">
@@ -24,7 +25,10 @@ export function Counters({ store, camera, lines }: { store: Store; camera: Camer
       {lines.map((line) => (
         <tbody key={line} data-line={line}>
           <tr class="now">
-            <th scope="row">{line}</th>
+            <th scope="row">
+              {line}
+              {!present.has(line) && <span class="muted"> (removed)</span>}
+            </th>
             <Counter store={store} camera={camera} line={line} direction="in" />
             <Counter store={store} camera={camera} line={line} direction="out" />
           </tr>
