@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.errors import AlreadyExistsError
@@ -79,10 +78,9 @@ async def insert_user(connection: AsyncConnection, user: StoredUser) -> None:
         "roles": list(user.roles),
         "created_at": user.created_at,
     }
-    try:
-        await connection.execute(insert(users).values(values))
-    except IntegrityError as error:
-        raise AlreadyExistsError(f"there is a user {user.username!r} already", cure="choose another name") from error
+    statement = upsert(users).values(values).on_conflict_do_nothing(index_elements=["username_key"])
+    if await connection.scalar(statement.returning(users.c.user_id)) is None:
+        raise AlreadyExistsError(f"there is a user {user.username!r} already", cure="choose another name")
 
 
 async def lock_users(connection: AsyncConnection) -> None:

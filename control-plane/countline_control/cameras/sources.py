@@ -32,11 +32,11 @@ def _text_problem(url: str) -> str:
     if not url:
         return f"is empty; give an address that begins with {_KNOWN}"
     if len(url) > MAX_LENGTH:
-        return f"has {len(url)} characters; {MAX_LENGTH} is the most"
+        return f"has {len(url)} characters; {MAX_LENGTH} are the most"
     if any(character.isspace() or not character.isprintable() for character in url):
         return "contains a blank or a control character; write it as %20 and the like"
     if scheme(url) not in (*STREAM_SCHEMES, FILE_SCHEME):
-        return f"begins with none of {_KNOWN}"
+        return f"begins with no scheme that is known; write {_KNOWN}"
     return ""
 
 

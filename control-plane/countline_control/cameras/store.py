@@ -5,9 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict, ParseDict
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1.cameras_pb2 import Camera, CameraSpec, Site
@@ -50,10 +49,9 @@ async def insert_site(connection: AsyncConnection, site: Site, now: datetime) ->
         AlreadyExistsError: the id is taken.
     """
     values = {"site_id": site.site_id, "title": site.title, "time_zone": site.time_zone, "created_at": now}
-    try:
-        await connection.execute(insert(sites).values(values))
-    except IntegrityError as error:
-        raise AlreadyExistsError(f"there is a site {site.site_id!r} already", cure="choose another id") from error
+    statement = upsert(sites).values(values).on_conflict_do_nothing(index_elements=["site_id"])
+    if await connection.scalar(statement.returning(sites.c.site_id)) is None:
+        raise AlreadyExistsError(f"there is a site {site.site_id!r} already", cure="choose another id")
 
 
 async def get_site(connection: AsyncConnection, site_id: str) -> Site | None:
@@ -84,7 +82,7 @@ async def insert_camera(connection: AsyncConnection, camera: Camera, now: dateti
         "updated_at": now,
     }
     statement = upsert(cameras).values(values).on_conflict_do_nothing(index_elements=["camera_id"])
-    if not (await connection.execute(statement)).rowcount:
+    if await connection.scalar(statement.returning(cameras.c.camera_id)) is None:
         raise AlreadyExistsError(
             f"there is a camera {camera.camera_id!r} already", cure="choose another id, or change that one"
         )

@@ -1,28 +1,237 @@
-"""Logging in against a real database over real gRPC."""
+"""Logging in, refreshing, leaving, and users, against a real database over real gRPC."""
+
+import asyncio
+from collections.abc import AsyncIterator
 
 import grpc
 import pytest
+from argon2 import PasswordHasher
+from sqlalchemy import select
 
 from countline.v1 import auth_pb2
-from countline_common.errors import UnauthenticatedError
+from countline_common.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    CountlineError,
+    InvalidInputError,
+    NotFoundError,
+    ResourceExhaustedError,
+    UnauthenticatedError,
+)
 from countline_common.grpc_errors import from_rpc_error
+from countline_common.grpc_server import GrpcServer
+from countline_common.times import from_timestamp
+from countline_common.tokens import TokenSigner, TokenVerifier, generate_key_pair
+from countline_control.auth import domain
+from countline_control.auth.passwords import Passwords
+from countline_control.auth.service import AuthService
+from countline_control.auth.tables import audit, outbox, refresh_tokens, users
+from countline_control.database import Database, translate
 
-from .conftest import ADMIN_PASSWORD, Control
+from .conftest import Caller, _Stub
+
+PASSWORD = "correct horse battery"
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
-async def test_the_first_admin_logs_in_with_the_password_of_the_file(control: Control) -> None:
-    response = await control.caller(None).auth.Login(auth_pb2.LoginRequest(username="Admin", password=ADMIN_PASSWORD))
-    assert response.user.username == "admin"
-    me = await control.holder(response.tokens.access_token).auth.GetCurrentUser(auth_pb2.GetCurrentUserRequest())
+class Clock:
+    """Wall time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Auth:
+    """The service of auth alone, with a clock to move and cheap hashes."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        private, public = generate_key_pair()
+        self.clock, self.database = clock, database
+        self.service = AuthService(database, TokenSigner(private, clock), Passwords(CHEAP), clock)
+        verifier = TokenVerifier(public, clock)
+        self.server = GrpcServer("127.0.0.1:0", (self.service.as_service(),), verifier, translate=translate)
+
+    def by(self, token: str | None = None) -> _Stub:
+        channels = dict.fromkeys(("auth", "cameras", "workers"), self.channel)
+        return Caller(channels, token).auth
+
+    async def login(self, username: str = "admin", password: str = PASSWORD) -> auth_pb2.Tokens:
+        request = auth_pb2.LoginRequest(username=username, password=password)
+        return (await self.by().Login(request)).tokens
+
+    async def refresh(self, token: str) -> auth_pb2.Tokens:
+        return (await self.by().RefreshToken(auth_pb2.RefreshTokenRequest(refresh_token=token))).tokens
+
+    async def create(self, username: str, *roles: str, password: str = PASSWORD) -> auth_pb2.User:
+        request = auth_pb2.CreateUserRequest(username=username, password=password, roles=roles)
+        return (await self.by((await self.login()).access_token).CreateUser(request)).user
+
+    async def rows(self, table) -> list:
+        async with self.database.begin() as connection:
+            return list((await connection.execute(select(table))).mappings())
+
+
+@pytest.fixture
+async def auth(control_dsn: str) -> AsyncIterator[Auth]:
+    database = Database(control_dsn)
+    auth = Auth(database, Clock())
+    await auth.service.create_first_admin(PASSWORD)
+    async with auth.server, grpc.aio.insecure_channel(auth.server.address) as auth.channel:
+        yield auth
+    await database.close()
+
+
+async def refused(call) -> CountlineError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return from_rpc_error(caught.value)
+
+
+async def test_the_first_admin_logs_in_whatever_the_case_of_the_name_and_may_do_everything(auth: Auth) -> None:
+    response = await auth.by().Login(auth_pb2.LoginRequest(username="Admin", password=PASSWORD))
+    assert (response.user.username, list(response.user.roles)) == ("admin", ["admin"])
+    me = await auth.by(response.tokens.access_token).GetCurrentUser(auth_pb2.GetCurrentUserRequest())
     assert list(me.permissions) == ["*"]
+    assert from_timestamp(response.tokens.access_expires_at) == auth.clock.now + 15 * 60
 
 
-async def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(control: Control) -> None:
-    said = set()
-    for username in ("admin", "nobody"):
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await control.caller(None).auth.Login(auth_pb2.LoginRequest(username=username, password="wrong password"))
-        error = from_rpc_error(caught.value)
-        assert isinstance(error, UnauthenticatedError)
-        said.add((error.message, error.cure))
-    assert len(said) == 1
+async def test_the_first_admin_is_created_once_and_never_again(auth: Auth) -> None:
+    assert not await auth.service.create_first_admin("another password")
+    await auth.login()
+
+
+async def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(auth: Auth) -> None:
+    errors = [await refused(auth.login(name, "wrong password")) for name in ("admin", "nobody")]
+    assert all(isinstance(error, UnauthenticatedError) for error in errors)
+    assert len({(error.message, error.cure) for error in errors}) == 1
+
+
+@pytest.mark.parametrize("username", ["admin", "nobody"])
+async def test_too_many_wrong_passwords_make_wait_whether_the_name_exists_or_not(auth: Auth, username: str) -> None:
+    for _ in range(domain.FREE_FAILURES):
+        assert isinstance(await refused(auth.login(username, "wrong password")), UnauthenticatedError)
+    error = await refused(auth.login(username, PASSWORD))
+    assert isinstance(error, ResourceExhaustedError)
+    assert error.cure == "try again in 1 s"
+
+
+async def test_after_waiting_the_right_password_opens_and_the_count_begins_anew(auth: Auth) -> None:
+    for _ in range(domain.FREE_FAILURES):
+        await refused(auth.login("admin", "wrong password"))
+    auth.clock.now += 1.1
+    await auth.login()
+    assert isinstance(await refused(auth.login("admin", "wrong password")), UnauthenticatedError)
+    await auth.login()
+
+
+async def test_many_guesses_at_once_do_not_slip_through_together(auth: Auth) -> None:
+    guesses = [refused(auth.login("admin", f"guess number {i}")) for i in range(3 * domain.FREE_FAILURES)]
+    errors = await asyncio.gather(*guesses)
+    assert sum(isinstance(error, UnauthenticatedError) for error in errors) == domain.FREE_FAILURES
+
+
+async def test_refreshing_gives_new_tokens_of_the_same_session(auth: Auth) -> None:
+    first = await auth.login()
+    auth.clock.now += 14 * 60
+    second = await auth.refresh(first.refresh_token)
+    assert second.refresh_token != first.refresh_token
+    auth.clock.now += 14 * 60
+    await auth.by(second.access_token).GetCurrentUser(auth_pb2.GetCurrentUserRequest())
+    assert isinstance(
+        await refused(auth.by(first.access_token).GetCurrentUser(auth_pb2.GetCurrentUserRequest())),
+        UnauthenticatedError,
+    )
+
+
+async def test_a_refresh_whose_answer_was_lost_may_be_repeated_for_a_while(auth: Auth) -> None:
+    first = await auth.login()
+    await auth.refresh(first.refresh_token)
+    auth.clock.now += domain.REUSE_GRACE_S - 1
+    again = await auth.refresh(first.refresh_token)
+    await auth.refresh(again.refresh_token)
+
+
+async def test_a_refresh_token_that_comes_again_later_ends_the_whole_session(auth: Auth) -> None:
+    """Either the thief or the owner has used it: nobody can tell which, so both have to log in."""
+    first = await auth.login()
+    second = await auth.refresh(first.refresh_token)
+    auth.clock.now += domain.REUSE_GRACE_S + 1
+    assert "was used before" in (await refused(auth.refresh(first.refresh_token))).message
+    assert isinstance(await refused(auth.refresh(second.refresh_token)), UnauthenticatedError)
+    assert "refresh_token_reused" in {row["action"] for row in await auth.rows(audit)}
+
+
+async def test_a_refresh_token_expires(auth: Auth) -> None:
+    first = await auth.login()
+    auth.clock.now += 30 * 24 * 3600 + 1
+    assert "not valid any more" in (await refused(auth.refresh(first.refresh_token))).message
+
+
+async def test_logging_out_ends_the_session_and_twice_is_no_error(auth: Auth) -> None:
+    tokens = await auth.login()
+    for _ in range(2):
+        await auth.by().Logout(auth_pb2.LogoutRequest(refresh_token=tokens.refresh_token))
+    assert isinstance(await refused(auth.refresh(tokens.refresh_token)), UnauthenticatedError)
+
+
+async def test_neither_passwords_nor_refresh_tokens_lie_in_the_database(auth: Auth) -> None:
+    tokens = await auth.login()
+    (user,) = await auth.rows(users)
+    assert user["password_hash"].startswith("$argon2id$")
+    stored = [bytes(row["token_hash"]) for row in await auth.rows(refresh_tokens)]
+    assert tokens.refresh_token.encode() not in stored
+    assert all(len(value) == 32 for value in stored)
+
+
+async def test_users_are_created_listed_by_pages_and_deleted(auth: Auth) -> None:
+    created = [await auth.create(name, "viewer") for name in ("Zoe", "bea", "Carl")]
+    admin = auth.by((await auth.login()).access_token)
+    first = await admin.ListUsers(auth_pb2.ListUsersRequest(page_size=2))
+    assert [user.username for user in first.users] == ["admin", "bea"]
+    second = await admin.ListUsers(auth_pb2.ListUsersRequest(page_size=2, page_token=first.next_page_token))
+    assert [user.username for user in second.users] == ["Carl", "Zoe"]
+    assert not second.next_page_token
+    zoe = await auth.login("zoe")
+    await admin.DeleteUser(auth_pb2.DeleteUserRequest(user_id=created[0].user_id))
+    assert isinstance(await refused(auth.refresh(zoe.refresh_token)), UnauthenticatedError)
+    gone = await refused(auth.by(zoe.access_token).GetCurrentUser(auth_pb2.GetCurrentUserRequest()))
+    assert isinstance(gone, UnauthenticatedError)
+    assert isinstance(await refused(admin.DeleteUser(auth_pb2.DeleteUserRequest(user_id="x"))), NotFoundError)
+
+
+async def test_a_name_is_given_once_whatever_its_case(auth: Auth) -> None:
+    await auth.create("bea", "viewer")
+    assert isinstance(await refused(auth.create("BEA", "admin")), AlreadyExistsError)
+
+
+async def test_each_field_of_a_new_user_that_is_wrong_is_named(auth: Auth) -> None:
+    error = await refused(auth.create("no spaces please", "viewer", "king", password="short"))
+    assert isinstance(error, InvalidInputError)
+    assert [problem.field for problem in error.fields] == ["username", "password", "roles[1]"]
+
+
+async def test_the_last_admin_cannot_be_deleted_even_by_two_at_once(auth: Auth) -> None:
+    other = await auth.create("other", "admin")
+    admin = auth.by((await auth.login()).access_token)
+    everybody = (await admin.ListUsers(auth_pb2.ListUsersRequest())).users
+    calls = [admin.DeleteUser(auth_pb2.DeleteUserRequest(user_id=user.user_id)) for user in everybody]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    errors = [from_rpc_error(result) for result in results if isinstance(result, Exception)]
+    assert [type(error) for error in errors] == [ConflictError]
+    assert other.user_id in {user.user_id for user in everybody}
+    assert len(await auth.rows(users)) == 1
+
+
+async def test_what_happens_is_written_to_the_audit_and_told_on_the_outbox(auth: Auth) -> None:
+    await auth.create("bea", "viewer")
+    await refused(auth.login("bea", "wrong password"))
+    await refused(auth.login("my secret password", "bea"))
+    actions = [(row["action"], row["actor"], row["subject"]) for row in await auth.rows(audit)]
+    assert ("user.created", "admin", "bea") in actions
+    assert ("login_failed", "bea", "bea") in actions
+    assert "my secret password" not in str(actions)
+    events = [(row["subject"], row["headers"]["Countline-Actor"]) for row in await auth.rows(outbox)]
+    assert events == [("countline.domain.user.created", "system"), ("countline.domain.user.created", "admin")]

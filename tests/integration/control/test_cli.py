@@ -117,7 +117,7 @@ async def test_an_error_names_each_field_and_the_cure_and_leaves_with_1(shell: S
     )
     assert (code, out) == (1, "")
     assert "camera_id: 'Door!' is no id; give 1 to 63 lower-case letters" in err
-    assert "spec.source_url: begins with none of rtsp://" in err
+    assert "spec.source_url: begins with no scheme that is known; write rtsp://" in err
     assert "spec.lines[0].points: has both ends at the same point" in err
     assert "spec.lines[1].points[1]: (640, 480) lies outside" in err
     code, _, err = await shell.run("cameras", "add", "door", "rtsp://x/y", "--line", "gate")
