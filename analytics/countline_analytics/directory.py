@@ -60,7 +60,7 @@ class CameraDirectory:
     def __init__(
         self,
         engine: AsyncEngine,
-        stub: cameras_pb2_grpc.CameraServiceAsyncStub,
+        stub: "cameras_pb2_grpc.CameraServiceAsyncStub",  # a name of the stubs alone
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine

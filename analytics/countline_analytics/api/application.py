@@ -20,11 +20,10 @@ MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 COMPRESSED_ABOVE_BYTES: Final = 1000
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 SECURITY_HEADERS: Final = {
-    # Pictures of cameras are shown from memory (blob:); styles of single elements are set by the page's own code.
+    # Pictures of cameras are shown from memory (blob:).
     "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
-        "connect-src 'self' ws: wss:; "
-        "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; font-src 'self'; "
+        "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

@@ -11,7 +11,7 @@ FOREVER: Final = "public, max-age=31536000, immutable"
 """For files whose names change with what is in them."""
 NOT_BUILT: Final = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Countline</title>
-<body style="font-family: system-ui; max-width: 40rem; margin: 4rem auto; line-height: 1.5">
+<body>
 <h1>The dashboard is not built</h1>
 <p>Everything else runs: REST is under <a href="/api/v1/openapi.json">/api/v1/</a>, live counts under /ws.</p>
 <p>To build the dashboard: <code>make dashboard</code> in the source tree; then load this page again.</p>
