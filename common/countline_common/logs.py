@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Final, cast
+from typing import Any, Final, TextIO, cast
 
 import structlog
 
@@ -50,23 +50,25 @@ def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMa
     return {key: _redact_value(value) for key, value in event.items()}
 
 
-def _json_wanted() -> bool:
+def _json_wanted(stream: TextIO) -> bool:
     wanted = os.environ.get(FORMAT_VARIABLE)
-    return wanted == "json" if wanted else not sys.stderr.isatty()
+    return wanted == "json" if wanted else not stream.isatty()
 
 
-def _renderers() -> list[Any]:
-    if _json_wanted():
+def _renderers(stream: TextIO) -> list[Any]:
+    if _json_wanted(stream):
         return [structlog.processors.format_exc_info, _redact_event, structlog.processors.JSONRenderer()]
     return [structlog.processors.format_exc_info, _redact_event, structlog.dev.ConsoleRenderer()]
 
 
-def configure(process: str) -> None:
+def configure(process: str, stream: TextIO | None = None) -> None:
     """Set up structlog and the standard library's logging for this process.
 
     Args:
         process: name that each event carries, such as `worker`.
+        stream: where events go; standard error where None.
     """
+    stream = stream or sys.stderr
     level = logging.getLevelNamesMapping().get(os.environ.get(LEVEL_VARIABLE, "INFO").upper(), logging.INFO)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -84,10 +86,10 @@ def configure(process: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[remove_meta, *_renderers()])
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[remove_meta, *_renderers(stream)])
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -136,10 +136,10 @@ class Remembered:
 
 
 async def set_up_demo(system: System, supervisor: Supervisor, display: Display) -> None:
-    """Render what is missing and set up what is new.
+    """Render what is missing and set up what is new; a camera that cannot be set up is told of and left out.
 
     Raises:
-        CountlineError: the demo cannot be set up; the rest of the system is not touched by that.
+        InternalError: the clips cannot be rendered.
     """
     remembered = Remembered(system.data.demo / "set-up.json")
     async with contextlib.aclosing(render(system, supervisor)) as clips:
@@ -147,9 +147,13 @@ async def set_up_demo(system: System, supervisor: Supervisor, display: Display) 
             if remembered.has(clip):
                 continue
             await supervisor.wait_ready()
-            await _register(system, clip)
-            remembered.add(clip)
-            display.event(PartEvent("demo", f"camera {clip.name} is set up ({clip.title})", good=True))
+            try:
+                await _register(system, clip)
+            except CountlineError as error:
+                display.event(PartEvent("demo", f"camera {clip.name} cannot be set up: {error.message}; {error.cure}"))
+            else:
+                remembered.add(clip)
+                display.event(PartEvent("demo", f"camera {clip.name} is set up ({clip.title})", good=True))
 
 
 async def render(system: System, supervisor: Supervisor) -> AsyncGenerator[Clip, None]:

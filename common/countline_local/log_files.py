@@ -36,6 +36,12 @@ def size_bytes(path: Path) -> int:
         return 0
 
 
+def bound_all(folder: Path) -> None:
+    """Bound every log in a folder."""
+    for path in folder.glob("*.log"):
+        bound(path)
+
+
 def bound(path: Path, most_bytes: int = MAX_LOG_BYTES) -> bool:
     """Keep a log that grew too large as `.1` and begin it anew; tells whether it did.
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from countline_common.errors import CountlineError, InternalError, UnavailableError
 from countline_local.backoff import Backoff
 from countline_local.guard_client import GuardClient, Launch, Running
-from countline_local.log_files import bound, size_bytes, tail
+from countline_local.log_files import bound_all, size_bytes, tail
 from countline_local.parts import Part, PartEvent, PartState, PartStatus, stages
 
 POLL_S: Final = 0.1
@@ -181,8 +181,7 @@ class Supervisor:
 
     async def _bound_logs(self) -> None:
         while True:
-            for path in [*(watched.log for watched in self._watched.values()), self._logs / "guard.log"]:
-                await asyncio.to_thread(bound, path)
+            await asyncio.to_thread(bound_all, self._logs)
             await asyncio.sleep(LOG_INTERVAL_S)
 
     async def _run(self, watched: _Watched) -> None:

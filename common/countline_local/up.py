@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from countline_common.errors import CountlineError, InvalidInputError
+from countline_common.logs import get_logger
 from countline_common.settings import DataFolder
 from countline_common.shared_memory import SharedSegment, remove_stale
 from countline_local import control_socket
@@ -31,6 +32,9 @@ WAS_READY: Final = "was-ready"
 """A file in the run folder: everything was ready once, and the password has been shown."""
 FOLDER_MODE: Final = 0o711
 """Of a data folder that is made here: PostgreSQL's user may pass through it and see nothing."""
+
+
+_log = get_logger(__name__)
 
 
 class Display(Protocol):
@@ -103,10 +107,14 @@ class Up:
                 self._parts(system),
                 self._data.logs,
                 lambda: GuardClient(self._data.logs / "guard.log", guard_keeps, leftovers),
-                self._display.event,
+                self._on_event,
             )
             await self._supervise(system, supervisor)
         await asyncio.to_thread(remove_stale, OUR_SEGMENTS)
+
+    def _on_event(self, event: PartEvent) -> None:
+        (_log.info if event.good else _log.warning)("part", part=event.name, text=event.text)
+        self._display.event(event)
 
     async def _supervise(self, system: System, supervisor: Supervisor) -> None:
         def status() -> dict[str, Any]:
@@ -221,14 +229,15 @@ class Up:
 
 
 def make_folders(data: DataFolder) -> None:
-    """Make the data folder and the one that holds the lock.
+    """Make the data folder and, in it, the folders of the lock and of the logs.
 
     Raises:
         InvalidInputError: it cannot be made or written to.
     """
     try:
         data.root.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
-        data.run.mkdir(exist_ok=True, mode=0o700)
+        for folder in (data.run, data.logs):
+            folder.mkdir(exist_ok=True, mode=0o700)
         probe = data.run / ".writable"
         probe.touch()
         probe.unlink()

@@ -4,12 +4,15 @@ import asyncio
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from countline_common.errors import DeadlineExceededError, UnavailableError
+from countline_common.logs import configure
 from countline_common.settings import DataFolder
 from countline_local.camera_events import tell_camera_events
 from countline_local.demo import set_up_demo
@@ -41,7 +44,17 @@ def up(
         return
     display = JsonDisplay() if json_output else TerminalDisplay()
     background = background_work(demo=demo)
-    asyncio.run(Up(UpOptions(folder, wishes, any_ports), display, background).run())
+    with log_to(folder):
+        asyncio.run(Up(UpOptions(folder, wishes, any_ports), display, background).run())
+
+
+@contextmanager
+def log_to(folder: DataFolder) -> Iterator[None]:
+    """Keep what libraries say out of the way of the display: in a log like those of the parts."""
+    make_folders(folder)
+    with (folder.logs / "supervisor.log").open("a") as stream:
+        configure("up", stream)
+        yield
 
 
 def background_work(*, demo: bool) -> list[Background]:
@@ -61,7 +74,6 @@ def _start_again(log: Path) -> subprocess.Popen[bytes]:
 def _detach(folder: DataFolder, *, json_output: bool) -> None:
     """Start the same command in the background and wait until it is ready."""
     make_folders(folder)
-    folder.logs.mkdir(exist_ok=True, mode=0o700)
     log = folder.logs / "up.log"
     start = size_bytes(log)
     password = first_password(folder)

@@ -98,9 +98,10 @@ def _distance_to(path: Path, spot: Spot) -> float:
 
 
 def _on_screen(camera: GroundCamera, *spots: Spot) -> tuple[Spot, ...]:
-    """Places on the ground in normalised picture coordinates, to a thousandth."""
+    """Places on the ground in normalised picture coordinates, to a thousandth, drawn back to the picture's border."""
     pixels, _ = camera.project(np.array([(x, y, 0.0) for x, y in spots]))
-    return tuple((round(float(u) / SIZE_WH[0], 3), round(float(v) / SIZE_WH[1], 3)) for u, v in pixels)
+    shares = np.clip(pixels / np.array(SIZE_WH), 0.0, 1.0)
+    return tuple((round(float(x), 3), round(float(y), 3)) for x, y in shares)
 
 
 def _scene(name: str, camera: GroundCamera, place: Place, cast: _Cast, light: Light, seconds: int) -> Scene:
