@@ -14,6 +14,10 @@ const READY_WITHIN_MS = 10_000;
 const SILENCE_MS = 10_000;
 /** A connection that held this long was a good one: the next break starts again with the shortest wait. */
 const GOOD_AFTER_MS = 5_000;
+/** The server closes a socket whose token has run out; a renewed one is sent in time. */
+const RENEW_LOGIN_EVERY_MS = 20_000;
+const CLOSED_TOO_SLOW = 4408;
+const CLOSED_UNAUTHENTICATED = 4401;
 
 export type Connection =
   | { kind: "idle" }
@@ -50,6 +54,8 @@ export class LiveSocket {
   private retryTimer: ReturnType<typeof setTimeout> | undefined;
   private watchTimer: ReturnType<typeof setTimeout> | undefined;
   private goodTimer: ReturnType<typeof setTimeout> | undefined;
+  private loginTimer: ReturnType<typeof setInterval> | undefined;
+  private token = "";
 
   constructor(
     private readonly settings: SocketSettings,
@@ -95,9 +101,8 @@ export class LiveSocket {
 
   private async connect(): Promise<void> {
     this.listener.onConnection({ kind: "connecting" });
-    let token: string;
     try {
-      token = await this.settings.token();
+      this.token = await this.settings.token();
     } catch {
       if (this.running) this.lost("no valid login could be had");
       return;
@@ -106,9 +111,12 @@ export class LiveSocket {
     const socket = (this.settings.open ?? ((url) => new WebSocket(url)))(this.settings.url);
     this.socket = socket;
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => this.send({ type: "auth", token });
+    socket.onopen = () => this.send({ type: "auth", token: this.token });
     socket.onmessage = (event) => this.receive(event.data as string | ArrayBuffer);
-    socket.onclose = (event) => this.lost(closeReason(event));
+    socket.onclose = (event) => {
+      if (event.code === CLOSED_UNAUTHENTICATED) void this.refused(closeReason(event));
+      else this.lost(closeReason(event));
+    };
     this.expect(READY_WITHIN_MS, () => this.lost("the server did not answer in time"));
   }
 
@@ -125,8 +133,10 @@ export class LiveSocket {
       this.lost("the server sent something that is no message");
       return;
     }
-    if (message.type === "ready") this.becomeLive();
-    else if (message.type === "error" && !this.ready) void this.refused(message.message);
+    if (message.type === "ready") {
+      // A renewed login is answered with another one.
+      if (!this.ready) this.becomeLive();
+    } else if (message.type === "error" && !this.ready) void this.refused(message.message);
     else this.listener.onMessage(message);
   }
 
@@ -136,8 +146,23 @@ export class LiveSocket {
     this.goodTimer = setTimeout(() => {
       this.attempt = 0;
     }, GOOD_AFTER_MS);
+    this.loginTimer = setInterval(() => void this.renewLogin(), RENEW_LOGIN_EVERY_MS);
     for (const [channel, extra] of this.wanted) this.send({ type: "subscribe", channel, ...extra() });
     this.listener.onConnection({ kind: "live" });
+  }
+
+  private async renewLogin(): Promise<void> {
+    const socket = this.socket;
+    let token: string;
+    try {
+      token = await this.settings.token();
+    } catch {
+      // The server cannot be asked just now; the next turn does, and the token in use lasts for a while.
+      return;
+    }
+    if (token === this.token || this.socket !== socket) return;
+    this.token = token;
+    this.send({ type: "auth", token });
   }
 
   private async refused(message: string): Promise<void> {
@@ -175,6 +200,7 @@ export class LiveSocket {
   private discard(): void {
     clearTimeout(this.watchTimer);
     clearTimeout(this.goodTimer);
+    clearInterval(this.loginTimer);
     this.ready = false;
     const socket = this.socket;
     this.socket = null;
@@ -189,6 +215,6 @@ export class LiveSocket {
 }
 
 function closeReason(event: CloseEvent): string {
-  if (event.code === 4408) return "this page was too slow to take everything in";
+  if (event.code === CLOSED_TOO_SLOW) return "this page was too slow to take everything in";
   return event.reason || "the connection to the server broke";
 }

@@ -117,6 +117,32 @@ describe("the socket", () => {
     expect(states.at(-1)).toMatchObject({ kind: "waiting", reason: "The token is not valid." });
   });
 
+  test("sends a renewed token in time, and takes the answer for what it is", async () => {
+    let token = "t1";
+    const { socket, wire, states, becomeLive } = await harness(async () => token);
+    socket.subscribe("status");
+    becomeLive();
+    token = "t2";
+    for (let i = 0; i < 3; i++) {
+      await vi.advanceTimersByTimeAsync(9_000);
+      wire().says({ type: "pong" });
+    }
+    wire().says({ type: "ready" });
+    expect(wire().sent).toEqual([
+      { type: "auth", token: "t1" },
+      { type: "subscribe", channel: "status" },
+      { type: "auth", token: "t2" },
+    ]);
+    expect(states.filter((state) => state.kind === "live")).toHaveLength(1);
+  });
+
+  test("renews its login when the server closes because the token has run out", async () => {
+    const { wire, onRefused, becomeLive } = await harness();
+    becomeLive();
+    wire().breaks(4401, "the access token has expired");
+    expect(onRefused).toHaveBeenCalledOnce();
+  });
+
   test("tries again at once when told to hurry, and never twice at a time", async () => {
     const { socket, wires, wire } = await harness();
     wire().breaks();
