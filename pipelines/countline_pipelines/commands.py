@@ -10,6 +10,12 @@ COMMANDS: list[LazyCommand] = [
         extra="pipelines",
     ),
     LazyCommand(
+        name="worker",
+        help="Run a worker: it counts the cameras that the control-plane gives it.",
+        target="countline_pipelines.cli.worker:worker",
+        extra="pipelines",
+    ),
+    LazyCommand(
         name="replay",
         help="Count over recorded detections or tracks.",
         target="countline_pipelines.cli.replay:replay",

@@ -179,10 +179,10 @@ class Plane(Protocol):
         ...
 
 
-def fault_of(error: Exception) -> Fault:
-    """An error as a camera's status tells it."""
+def fault_of(error: Exception, code: str = "") -> Fault:
+    """An error as a camera's status tells it; `code` where the error itself has no word that fits."""
     if isinstance(error, CountlineError):
-        return Fault(str(getattr(error, "failure", error.code.lower())), error.message, error.cure)
+        return Fault(code or str(getattr(error, "failure", error.code.lower())), error.message, error.cure)
     return Fault("internal", f"{type(error).__name__}: {error}", "this is a fault of ours; see the worker's log")
 
 

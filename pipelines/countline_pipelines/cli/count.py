@@ -23,6 +23,7 @@ from countline_common import logs
 from countline_common.errors import CountlineError, InvalidInputError, NotFoundError
 from countline_pipelines.annotate import Annotator
 from countline_pipelines.cli.replay import show
+from countline_pipelines.content import content_hash
 from countline_pipelines.counting import CountingSpec, Event, Identity
 from countline_pipelines.plane import (
     CameraPlan,
@@ -45,7 +46,6 @@ CAMERA_ID: Final = "count"
 DEFAULT_MODEL: Final = "demo_detector"
 CLOSE_TIMEOUT_S: Final = 10.0
 POLL_S: Final = 0.1
-HASH_CHUNK_BYTES: Final = 4 * 1024 * 1024
 
 
 def count(
@@ -126,16 +126,6 @@ def _served(model: str, head: str | None, labels: Path | None) -> Iterator[tuple
             with console.status("starting Triton"):
                 server.wait_ready()
             yield server, prepared.name, fingerprint
-
-
-def content_hash(*files: Path) -> str:
-    """16 hexadecimal digits of what files hold; not of where they lie."""
-    digest = hashlib.blake2b(digest_size=8)
-    for file in files:
-        with file.open("rb") as stream:
-            while chunk := stream.read(HASH_CHUNK_BYTES):
-                digest.update(chunk)
-    return digest.hexdigest()
 
 
 class _Job:

@@ -85,6 +85,7 @@ class Spool:
         self._max_bytes = max_bytes
         self._segment_bytes = min(segment_bytes, max(1, max_bytes // 4))
         self._guard = threading.RLock()
+        self._writing = threading.Lock()
         self._file: int | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _hold(folder)
@@ -142,17 +143,19 @@ class Spool:
         """
         blobs = [_encode(subject, payload) for subject, payload in records]
         total = sum(map(len, blobs))
-        with self._guard:
-            first = self._next
-            if self.used_bytes + total > self._max_bytes:
-                raise _full(self._folder, f"{self.used_bytes} of {self._max_bytes} bytes are used")
-            segment = self._writable()
-            self._write(segment, b"".join(blobs))
-            for blob in blobs:
-                segment.offsets.append(segment.size_bytes)
-                segment.size_bytes += len(blob)
-            segment.next = self._next = first + len(blobs)
-            return first
+        with self._writing:
+            with self._guard:
+                if self.used_bytes + total > self._max_bytes:
+                    raise _full(self._folder, f"{self.used_bytes} of {self._max_bytes} bytes are used")
+                segment = self._writable()
+            self._write(segment, b"".join(blobs))  # without the guard: readers need not wait for the disk
+            with self._guard:
+                first = self._next
+                for blob in blobs:
+                    segment.offsets.append(segment.size_bytes)
+                    segment.size_bytes += len(blob)
+                segment.next = self._next = first + len(blobs)
+                return first
 
     def _writable(self) -> _Segment:
         current = self._segments[-1] if self._segments and self._file is not None else None
@@ -222,13 +225,19 @@ class Spool:
         while self._segments and self._segments[0].next <= self._acked + 1:
             segment = self._segments[0]
             is_open = len(self._segments) == 1 and self._file is not None
-            if is_open and segment.size_bytes < self._segment_bytes // 4:
-                return  # small, and soon written to again
-            if is_open:
-                self._seal()
+            if is_open and not self._may_seal(segment):
+                return
             self._save_acked()
             segment.path.unlink(missing_ok=True)
             del self._segments[0]
+
+    def _may_seal(self, segment: _Segment) -> bool:
+        """Seal the open segment, unless it is small and soon written to again, or is being written to."""
+        if segment.size_bytes < self._segment_bytes // 4 or not self._writing.acquire(blocking=False):
+            return False
+        self._seal()
+        self._writing.release()
+        return True
 
     def _save_acked(self) -> None:
         temporary = self._folder / "acked.new"

@@ -12,6 +12,7 @@ from typing import Final
 
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
+from countline_pipelines import metrics
 from countline_pipelines.publishing.spool import Spool, SpoolBrokenError, SpoolFullError
 
 SOFT_LIMIT: Final = 0.9
@@ -62,6 +63,11 @@ class SpoolWriter:
             self._queue.append((subject, payload))
             self._changed.notify()
 
+    def flushed(self, timeout_s: float = 10.0) -> bool:
+        """Wait until all that was handed over is on disk; false when it is not in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._queue, timeout_s)
+
     def close(self, timeout_s: float) -> int:
         """Commit what is queued and end the thread; returns how many records could not be committed in time."""
         with self._changed:
@@ -86,7 +92,8 @@ class SpoolWriter:
 
     def _commit(self, batch: list[tuple[str, bytes]]) -> None:
         try:
-            self._spool.append(batch)
+            with metrics.FSYNC_SECONDS.time():
+                self._spool.append(batch)
         except (SpoolFullError, SpoolBrokenError) as error:
             self._press(error)
             with self._changed:
@@ -95,6 +102,7 @@ class SpoolWriter:
         with self._changed:
             for _ in batch:
                 self._queue.popleft()
+            self._changed.notify_all()
         self._judge()
         self._on_committed()
 

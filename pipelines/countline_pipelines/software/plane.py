@@ -13,8 +13,8 @@ from typing import Final
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_pipelines import metrics
+from countline_pipelines.backoff import Backoff
 from countline_pipelines.plane import CameraCondition, CameraPlan, CameraState, Fault, PlaneSink, fault_of
-from countline_pipelines.software.backoff import Backoff
 from countline_pipelines.software.camera import SoftwareCamera
 from countline_pipelines.software.lane import LaneOptions, ModelLane
 from countline_pipelines.triton import InferenceClient

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
-from countline_pipelines.software.backoff import Backoff
+from countline_pipelines.backoff import Backoff
 from countline_pipelines.sources import (
     ClockSteppedError,
     Picture,

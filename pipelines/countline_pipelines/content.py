@@ -1,0 +1,26 @@
+"""What a file holds, as a name: so that ids do not depend on where it lies."""
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from countline_common.errors import NotFoundError
+
+_CHUNK_BYTES: Final = 4 * 1024 * 1024
+
+
+def content_hash(*files: Path) -> str:
+    """16 hexadecimal digits of what files hold, in the order given.
+
+    Raises:
+        NotFoundError: one cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for file in files:
+        try:
+            with file.open("rb") as stream:
+                while chunk := stream.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+        except OSError as error:
+            raise NotFoundError(f"{file} cannot be read: {error.strerror}", cure="correct the path") from error
+    return digest.hexdigest()

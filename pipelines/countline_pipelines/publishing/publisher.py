@@ -1,0 +1,135 @@
+"""Spool to JetStream: each record again and again, byte for byte, until JetStream has acknowledged it.
+
+Records set out in order, a bounded number at a time. The message id is the hash of the record, so what JetStream already
+has counts once. A full stream (it discards *new*) and an absent server look the same from here: records stay in the
+spool, and the attempts go on for ever.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+import nats.errors
+import nats.js.errors
+from nats.js import JetStreamContext
+
+from countline_common.logs import get_logger
+from countline_pipelines import metrics
+from countline_pipelines.backoff import Backoff
+from countline_pipelines.publishing.spool import Spool, SpooledRecord
+
+IN_FLIGHT: Final = 128
+READ_AHEAD: Final = 128
+ACK_TIMEOUT_S: Final = 5.0
+CHECKPOINT_S: Final = 2.0
+MESSAGE_ID: Final = "Nats-Msg-Id"
+_log = get_logger(__name__)
+
+
+class Publisher:
+    """Owns the tasks that publish.
+
+    Args:
+        spool: what to publish.
+        jetstream: gives the context to publish with; waits until there is a connection.
+        ensure_streams: makes the streams; called when JetStream says that there is none.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        jetstream: Callable[[], Awaitable[JetStreamContext]],
+        ensure_streams: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._spool = spool
+        self._jetstream = jetstream
+        self._ensure_streams = ensure_streams
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._permits = asyncio.Semaphore(IN_FLIGHT)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failing = False
+
+    def notify(self) -> None:
+        """There is something new in the spool; from any thread."""
+        with suppress(RuntimeError):  # the loop is closed: the worker has ended
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last attempt failed."""
+        return self._failing
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        number = self._spool.first_waiting
+        checkpoint = asyncio.create_task(self._checkpoint(), name="spool-checkpoint")
+        try:
+            while True:
+                self._wake.clear()
+                records = await asyncio.to_thread(self._spool.read, number, READ_AHEAD)
+                for record in records:
+                    await self._permits.acquire()
+                    self._send(record)
+                    number = record.number + 1
+                if not records:
+                    await self._wake.wait()
+        finally:
+            checkpoint.cancel()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(checkpoint, *self._tasks, return_exceptions=True)
+
+    async def drained(self, timeout_s: float) -> bool:
+        """Wait until everything is acknowledged; false when it is not in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._spool.waiting:
+                    await asyncio.sleep(0.01)
+        return self._spool.waiting == 0
+
+    def _send(self, record: SpooledRecord) -> None:
+        task = asyncio.create_task(self._publish(record), name=f"publish-{record.number}")
+        self._tasks.add(task)
+        task.add_done_callback(self._sent)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._permits.release()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("publish.crashed", error=repr(error))
+
+    async def _publish(self, record: SpooledRecord) -> None:
+        headers = {MESSAGE_ID: hashlib.sha256(record.payload).hexdigest()}
+        backoff = Backoff(first_s=0.1, longest_s=5.0)
+        while True:
+            try:
+                stream = await self._jetstream()
+                await stream.publish(record.subject, record.payload, timeout=ACK_TIMEOUT_S, headers=headers)
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                await self._after_failure(error)
+                await asyncio.sleep(backoff.next_s())
+            else:
+                self._failing = False
+                self._spool.ack(record.number)
+                metrics.PUBLISHED.inc()
+                return
+
+    async def _after_failure(self, error: Exception) -> None:
+        metrics.PUBLISH_FAILURES.inc()
+        if not self._failing:
+            self._failing = True
+            _log.warning("publish.failing", error=str(error) or type(error).__name__, waiting=self._spool.waiting)
+        if isinstance(error, nats.js.errors.NoStreamResponseError):
+            with suppress(nats.errors.Error, OSError, TimeoutError):
+                await self._ensure_streams()
+
+    async def _checkpoint(self) -> None:
+        noted = -1
+        while True:
+            await asyncio.sleep(CHECKPOINT_S)
+            if self._spool.first_waiting != noted:
+                noted = self._spool.first_waiting
+                await asyncio.to_thread(self._spool.checkpoint)

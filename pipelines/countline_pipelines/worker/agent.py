@@ -1,0 +1,104 @@
+"""The stream to the control-plane: reports every second and on change, assignments in return.
+
+The worker goes on counting while the control-plane is away; the stream is made again with growing pauses.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final
+
+import grpc
+import grpc.aio
+
+from countline.v1 import workers_pb2, workers_pb2_grpc
+from countline_common.errors import UnavailableError
+from countline_common.logs import get_logger
+from countline_pipelines.backoff import Backoff
+
+REPORT_EVERY_S: Final = 1.0
+LONGEST_PAUSE_S: Final = 3.0
+WELL_AFTER_S: Final = 5.0
+_OPTIONS: Final = (
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+_log = get_logger(__name__)
+
+
+class Agent:
+    """Keeps the stream.
+
+    Args:
+        address: of the control-plane's service of workers.
+        token: that this worker shows; empty for none.
+        report: what the worker says of itself now.
+        apply: told the whole set of assignments whenever it comes.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        token: Callable[[], str],
+        report: Callable[[], workers_pb2.ConnectRequest],
+        apply: Callable[[Sequence[workers_pb2.Assignment]], Awaitable[None]],
+    ) -> None:
+        self._address = address
+        self._token = token
+        self._report = report
+        self._apply = apply
+        self._changed = asyncio.Event()
+        self._trouble = "it was not heard of yet"
+
+    def notify(self) -> None:
+        """Something is worth a report now; from the event loop."""
+        self._changed.set()
+
+    async def check(self) -> None:
+        """For those who want to know.
+
+        Raises:
+            UnavailableError: there is no stream.
+        """
+        if self._trouble:
+            raise UnavailableError(f"the control-plane at {self._address} is away: {self._trouble}")
+
+    async def run(self) -> None:
+        """Hold the stream until cancelled."""
+        backoff = Backoff(longest_s=LONGEST_PAUSE_S)
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                await self._hold()
+                self._trouble = "it ended the stream"
+            except grpc.aio.AioRpcError as error:
+                self._trouble = f"{error.code().name}: {error.details()}"
+            if loop.time() - began > WELL_AFTER_S:
+                backoff.reset()
+            _log.warning("control.lost", address=self._address, reason=self._trouble)
+            await asyncio.sleep(backoff.next_s())
+
+    async def _hold(self) -> None:
+        async with grpc.aio.insecure_channel(self._address, options=_OPTIONS) as channel:
+            stub = workers_pb2_grpc.WorkerServiceStub(channel)
+            token = self._token()
+            metadata = (("authorization", f"Bearer {token}"),) if token else ()
+            call = stub.Connect(self._reports(), metadata=metadata)
+            async for response in call:
+                if self._trouble:
+                    _log.info("control.connected", address=self._address)
+                    self._trouble = ""
+                await self._apply(list(response.assignments))
+                self._changed.set()
+
+    async def _reports(self) -> AsyncIterator[workers_pb2.ConnectRequest]:
+        while True:
+            self._changed.clear()
+            yield self._report()
+            try:
+                await asyncio.wait_for(self._changed.wait(), REPORT_EVERY_S)
+            except TimeoutError:
+                continue

@@ -1,0 +1,107 @@
+"""From the control-plane's words to the plane's plans. Pure but for reading a finite file to name its run by its content."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from countline.v1 import cameras_pb2, workers_pb2
+from countline_common.times import from_timestamp
+from countline_pipelines.content import content_hash
+from countline_pipelines.plane import CameraPlan, CountingPlan, LinePlan, Points, ZonePlan
+from countline_pipelines.sources import Playback, RtspTransport, SourceSpec, default_playback, source_address
+
+_PLAYBACKS: Final = {
+    cameras_pb2.PLAYBACK_LIVE: Playback.LIVE,
+    cameras_pb2.PLAYBACK_REALTIME: Playback.REALTIME,
+    cameras_pb2.PLAYBACK_FAST: Playback.FAST,
+    cameras_pb2.PLAYBACK_LOOP: Playback.LOOP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """What records say of a camera besides its plan."""
+
+    site_id: str
+    time_zone: str
+
+
+def ownership_of(assignment: workers_pb2.Assignment) -> Ownership:
+    """Site and zone of an assignment."""
+    return Ownership(assignment.camera.site_id, assignment.time_zone)
+
+
+def plan_of(assignment: workers_pb2.Assignment, default_model: str) -> CameraPlan:
+    """The plan for an assigned camera.
+
+    Raises:
+        InvalidInputError: the kind of address is not known.
+        NotFoundError: a finite file is not there.
+    """
+    spec = assignment.camera.spec
+    source = source_of(assignment.camera)
+    plan = CameraPlan(
+        camera_id=assignment.camera.camera_id,
+        source=source,
+        model=spec.model or default_model,
+        counting=counting_of(spec),
+        epoch=assignment.epoch,
+    )
+    return with_run(plan) if source.playback.is_finite else plan
+
+
+def source_of(camera: cameras_pb2.Camera) -> SourceSpec:
+    """What is watched, and how.
+
+    Raises:
+        InvalidInputError: the kind of address is not known.
+    """
+    spec = camera.spec
+    url = source_address(spec.source_url)
+    recorded_at = spec.recorded_at if spec.HasField("recorded_at") else camera.created_at
+    udp = spec.rtsp_transport == cameras_pb2.RTSP_TRANSPORT_UDP
+    return SourceSpec(
+        url=url,
+        playback=_PLAYBACKS.get(spec.playback, default_playback(url)),
+        transport=RtspTransport.UDP if udp else RtspTransport.TCP,
+        recorded_at=from_timestamp(recorded_at),
+        rate=spec.processing_rate,
+    )
+
+
+def counting_of(spec: cameras_pb2.CameraSpec) -> CountingPlan:
+    """What is counted."""
+    return CountingPlan(
+        lines=tuple(LinePlan(p.line_id, _points(p.points), p.version, tuple(p.classes)) for p in spec.lines),
+        zones=tuple(ZonePlan(p.zone_id, _points(p.polygon), p.version, tuple(p.classes)) for p in spec.zones),
+        anchor=(spec.anchor.x, spec.anchor.y) if spec.HasField("anchor") else (0.5, 1.0),
+        min_score=spec.min_score,
+    )
+
+
+def _points(points: Iterable[cameras_pb2.Point]) -> Points:
+    return tuple((point.x, point.y) for point in points)
+
+
+def with_run(plan: CameraPlan) -> CameraPlan:
+    """The plan of a finite file with the name of its run.
+
+    The name is made of what decides the tracks: the file's content, the model, the rate, the scores, and when it was
+    recorded. Lines and zones are not in it: when one is added, the file is counted anew and the others' crossings keep
+    their ids.
+
+    Raises:
+        NotFoundError: the file is not there.
+    """
+    source, counting = plan.source, plan.counting
+    content = source.url if source.is_network else content_hash(Path(source.url))
+    parts = (content, plan.model, source.rate, source.recorded_at, counting.min_score, counting.anchor)
+    name = hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+    return CameraPlan(plan.camera_id, source, plan.model, counting, plan.epoch, name)
+
+
+def counting_key(plan: CameraPlan) -> str:
+    """Tells whether a finite file was counted in just this way: 16 hexadecimal digits of run, lines and zones."""
+    return hashlib.blake2b(repr((plan.camera_id, plan.run, plan.counting)).encode(), digest_size=8).hexdigest()

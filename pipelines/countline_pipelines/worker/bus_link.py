@@ -1,0 +1,117 @@
+"""The connection to NATS, whenever there is one. A worker starts and counts without it; records wait in the spool.
+
+Lossy messages (boxes, previews, statuses) wait in a short queue of which the oldest is left out.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+
+from countline_common import bus
+from countline_common.errors import CountlineError, UnavailableError
+from countline_common.logs import get_logger
+from countline_pipelines.backoff import Backoff
+
+LOSSY_QUEUE: Final = 256
+CLOSE_TIMEOUT_S: Final = 1.0
+_log = get_logger(__name__)
+
+
+class BusLink:
+    """Connects in the background and stays connected.
+
+    Args:
+        url: of NATS.
+        name: of this client.
+        on_watch: told the id of a camera each time that somebody says to watch it.
+    """
+
+    def __init__(self, url: str, name: str, on_watch: Callable[[str], None]) -> None:
+        self._url = url
+        self._name = name
+        self._on_watch = on_watch
+        self._loop = asyncio.get_running_loop()
+        self._client: Client | None = None
+        self._jetstream: JetStreamContext | None = None
+        self._connected = asyncio.Event()
+        self._lossy: deque[tuple[str, bytes]] = deque(maxlen=LOSSY_QUEUE)
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Connect, then send lossy messages, until cancelled."""
+        await self._connect()
+        assert self._client is not None
+        while True:
+            self._wake.clear()
+            while self._lossy:
+                subject, payload = self._lossy.popleft()
+                if self.is_connected:
+                    with suppress(nats.errors.Error):
+                        await self._client.publish(subject, payload)
+            await self._wake.wait()
+
+    async def _connect(self) -> None:
+        backoff = Backoff(longest_s=2.0)
+        while self._client is None:
+            try:
+                client = await bus.connect(self._url, self._name)
+            except UnavailableError as error:
+                _log.warning("bus.unavailable", error=error.message)
+                await asyncio.sleep(backoff.next_s())
+                continue
+            await client.subscribe(bus.watch_subject("watched").replace("watched", "*"), cb=self._watched)
+            self._client, self._jetstream = client, client.jetstream()
+        await self.ensure_streams()
+        self._connected.set()
+
+    async def _watched(self, message: Msg) -> None:
+        self._on_watch(message.subject.rpartition(".")[2])
+
+    async def ensure_streams(self) -> None:
+        """Make the streams that are missing; where that fails, the publisher asks again."""
+        if self._jetstream is not None:
+            with suppress(nats.errors.Error, TimeoutError):
+                await bus.ensure_streams(self._jetstream)
+
+    async def jetstream(self) -> JetStreamContext:
+        """The context to publish with; waits for the first connection."""
+        await self._connected.wait()
+        assert self._jetstream is not None
+        return self._jetstream
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._client is not None and self._client.is_connected
+
+    async def check(self) -> None:
+        """For `/readyz`.
+
+        Raises:
+            UnavailableError: there is no connection.
+        """
+        if not self.is_connected:
+            raise UnavailableError("there is no connection to NATS; records wait in the spool")
+
+    def send_lossy(self, subject: str, payload: bytes) -> None:
+        """Send a message that may be lost; from any thread, never blocks."""
+        if self.is_connected:
+            with suppress(RuntimeError):  # the loop is closed: the worker has ended
+                self._loop.call_soon_threadsafe(self._enqueue, subject, payload)
+
+    def _enqueue(self, subject: str, payload: bytes) -> None:
+        self._lossy.append((subject, payload))
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._client is not None:
+            with suppress(nats.errors.Error, TimeoutError, CountlineError):
+                await asyncio.wait_for(self._client.close(), CLOSE_TIMEOUT_S)

@@ -1,0 +1,126 @@
+"""Brings the plane to what the control-plane assigned: the whole set, each time, compared with what there is.
+
+A finite file that was counted to its end is not counted again after a restart: a mark in the spool's folder says so,
+written once its last record is on disk.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from countline.v1 import workers_pb2
+from countline_common.errors import CountlineError
+from countline_common.logs import get_logger
+from countline_pipelines.plane import CameraCondition, CameraPlan, CameraState, Fault, Plane, fault_of
+from countline_pipelines.worker.assignments import Ownership, counting_key, ownership_of, plan_of
+
+MARKS: Final = "finished"
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Entry:
+    assignment: bytes
+    epoch: int
+    plan: CameraPlan | None
+    fault: Fault | None = None
+    finished: bool = False
+
+
+class DesiredCameras:
+    """What this worker holds; used from the worker's event loop.
+
+    Args:
+        plane: to bring there.
+        spool_folder: where marks of finished files lie.
+        default_model: of cameras that name none.
+        owners: kept up to date, site and zone of each camera that is or was held.
+    """
+
+    def __init__(self, plane: Plane, spool_folder: Path, default_model: str, owners: dict[str, Ownership]) -> None:
+        self._plane = plane
+        self._marks = spool_folder / MARKS
+        self._default_model = default_model
+        self._entries: dict[str, _Entry] = {}
+        self._lock = asyncio.Lock()
+        self._owners = owners
+
+    async def apply(self, assignments: Sequence[workers_pb2.Assignment]) -> None:
+        """Hold exactly these cameras."""
+        async with self._lock:
+            wanted = {assignment.camera.camera_id: assignment for assignment in assignments}
+            for camera_id in [*self._entries.keys() - wanted.keys()]:
+                self._remove(camera_id)
+            for assignment in wanted.values():
+                await self._hold(assignment)
+
+    def _remove(self, camera_id: str) -> None:
+        # The owner stays: the plane's thread may still be writing the camera's last record.
+        del self._entries[camera_id]
+        self._plane.remove_camera(camera_id)
+        _log.info("camera.removed", camera=camera_id)
+
+    async def _hold(self, assignment: workers_pb2.Assignment) -> None:
+        camera_id = assignment.camera.camera_id
+        key = _comparable(assignment)
+        known = self._entries.get(camera_id)
+        if known is not None and known.assignment == key and known.fault is None:
+            return
+        self._owners[camera_id] = ownership_of(assignment)
+        entry = _Entry(key, assignment.epoch, None)
+        try:
+            entry.plan = await asyncio.to_thread(plan_of, assignment, self._default_model)
+        except CountlineError as error:
+            entry.fault = fault_of(error)
+            self._plane.remove_camera(camera_id)
+            _log.warning("camera.refused", camera=camera_id, error=error.message)
+        else:
+            entry.finished = await asyncio.to_thread(self._is_marked, entry.plan)
+            if entry.finished:
+                self._plane.remove_camera(camera_id)
+            else:
+                self._plane.update_camera(entry.plan)
+        self._entries[camera_id] = entry
+
+    async def retry_refused(self) -> None:
+        """Look again at finite files that were not there."""
+        async with self._lock:
+            for entry in [entry for entry in self._entries.values() if entry.fault is not None]:
+                await self._hold(workers_pb2.Assignment.FromString(entry.assignment))
+
+    def mark_finished(self, camera_id: str) -> None:
+        """Note that a finite file was counted to its end; blocks on the disk."""
+        entry = self._entries.get(camera_id)
+        if entry is None or entry.plan is None or not entry.plan.source.playback.is_finite:
+            return
+        self._marks.mkdir(parents=True, exist_ok=True)
+        (self._marks / counting_key(entry.plan)).write_text(entry.plan.source.label)
+
+    def _is_marked(self, plan: CameraPlan) -> bool:
+        return plan.source.playback.is_finite and (self._marks / counting_key(plan)).exists()
+
+    def conditions(self) -> dict[str, tuple[int, CameraCondition]]:
+        """Epoch and condition of every camera that is held, by id."""
+        running = self._plane.conditions()
+        starting = CameraCondition(CameraState.STARTING)
+        held = {}
+        for camera_id, entry in self._entries.items():
+            if entry.fault is not None:
+                condition = CameraCondition(CameraState.FAILED, entry.fault)
+            elif entry.finished:
+                condition = CameraCondition(CameraState.FINISHED, progress=1.0)
+            else:
+                condition = running.get(camera_id, starting)
+            held[camera_id] = (entry.epoch, condition)
+        return held
+
+
+def _comparable(assignment: workers_pb2.Assignment) -> bytes:
+    """An assignment without what changes though the work does not."""
+    copy = workers_pb2.Assignment()
+    copy.CopyFrom(assignment)
+    for field in ("status", "revision", "updated_at", "title"):
+        copy.camera.ClearField(field)  # type: ignore[arg-type]
+    return copy.SerializeToString(deterministic=True)

@@ -1,0 +1,206 @@
+"""The worker process: everything is made here, started in order and stopped in order.
+
+Stopping (SIGTERM, SIGINT), within five seconds: sources stop, frames that are with Triton are counted, what live cameras
+had open is decided, the last records are committed to the spool, and what JetStream acknowledges at once is forgotten;
+the rest is sent after the next start. A finite file that is broken off decides nothing: it will be counted anew, from
+its first frame, with the same ids.
+"""
+
+import asyncio
+import secrets
+import signal
+import time
+from collections.abc import Coroutine
+from importlib.metadata import version
+from typing import Any, Final
+
+from countline.v1 import workers_pb2
+from countline_common import bus
+from countline_common.errors import CountlineError, ResourceExhaustedError
+from countline_common.health import HealthServer
+from countline_common.logs import get_logger
+from countline_pipelines import metrics
+from countline_pipelines.plane import CameraState, fault_of
+from countline_pipelines.publishing.publisher import Publisher
+from countline_pipelines.publishing.spool import Spool
+from countline_pipelines.publishing.writer import SpoolWriter
+from countline_pipelines.slots import remove_stale_slots
+from countline_pipelines.software.lane import LaneOptions
+from countline_pipelines.software.plane import PlaneOptions, SoftwarePlane
+from countline_pipelines.triton import InferenceClient
+from countline_pipelines.triton.client import TritonClient
+from countline_pipelines.worker.agent import Agent
+from countline_pipelines.worker.assignments import Ownership
+from countline_pipelines.worker.bus_link import BusLink
+from countline_pipelines.worker.desired import DesiredCameras
+from countline_pipelines.worker.pictures import PictureEncoder
+from countline_pipelines.worker.reports import BACKEND, camera_report, signature
+from countline_pipelines.worker.settings import WorkerSettings
+from countline_pipelines.worker.sink import WorkerSink
+
+WATCH_S: Final = 5.0
+LOOK_EVERY_S: Final = 0.2
+"""How soon a change of a camera's state is reported."""
+STATUS_EVERY_S: Final = 1.0
+RETRY_REFUSED_S: Final = 10.0
+PLANE_STOP_S: Final = 2.5
+SPOOL_STOP_S: Final = 1.0
+DRAIN_S: Final = 0.7
+TRITON_TIMEOUT_S: Final = 10.0
+_log = get_logger(__name__)
+
+
+class Worker:
+    """One worker; made and run on an event loop."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings.checked()
+        self._loop = asyncio.get_running_loop()
+        self._instance = secrets.token_hex(8)
+        self._version = version("countline")
+        self._spool = Spool(settings.spool_folder, max_bytes=settings.spool_max_bytes)
+        self._link = BusLink(settings.nats_url, f"worker {settings.worker_name}", self._watch)
+        self._publisher = Publisher(self._spool, self._link.jetstream, self._link.ensure_streams)
+        self._writer = SpoolWriter(self._spool, self._publisher.notify, self._pressed)
+        self._pictures = PictureEncoder(lambda camera, data: self._link.send_lossy(bus.preview_subject(camera), data))
+        self._owners: dict[str, Ownership] = {}
+        sink = WorkerSink(
+            settings.worker_name,
+            self._writer,
+            self._owners,
+            lambda camera, data: self._link.send_lossy(bus.live_subject(camera), data),
+            self._pictures,
+        )
+        self._plane = SoftwarePlane(self._connect_triton, sink, _plane_options(settings), self._camera_ended)
+        self._desired = DesiredCameras(self._plane, settings.spool_folder, settings.default_model, self._owners)
+        self._agent = Agent(settings.workers_address, settings.token, self._report, self._desired.apply)
+        self._errands: set[asyncio.Task[None]] = set()
+
+    async def _connect_triton(self) -> InferenceClient:
+        address, transport = self._settings.triton_address, self._settings.triton_transport
+        return await TritonClient.connect(address, transport, timeout_s=TRITON_TIMEOUT_S)
+
+    def _watch(self, camera_id: str) -> None:
+        self._plane.watch(camera_id, time.monotonic() + WATCH_S)
+
+    def _pressed(self, error: CountlineError | None) -> None:
+        """The spool has no room, or has room again; from its writer's thread."""
+        if error is None:
+            self._plane.resume()
+        else:
+            full = isinstance(error, ResourceExhaustedError)
+            self._plane.pause(fault_of(error, "spool_full" if full else "spool_broken"))
+
+    def _camera_ended(self, camera_id: str) -> None:
+        """A finite file is over; from the plane's thread."""
+        self._loop.call_soon_threadsafe(self._spawn, self._note_finished(camera_id))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    async def _note_finished(self, camera_id: str) -> None:
+        condition = self._plane.conditions().get(camera_id)
+        if condition is None or condition.state is not CameraState.FINISHED:
+            return
+        await asyncio.to_thread(self._writer.flushed)
+        await asyncio.to_thread(self._desired.mark_finished, camera_id)
+
+    def _report(self) -> workers_pb2.ConnectRequest:
+        name, now = self._settings.worker_name, time.time()
+        held = self._desired.conditions()
+        return workers_pb2.ConnectRequest(
+            worker_id=name,
+            instance=self._instance,
+            backend=BACKEND,
+            capacity=self._settings.capacity,
+            cameras=[camera_report(camera_id, epoch, name, c, now) for camera_id, (epoch, c) in held.items()],
+            version=self._version,
+            spool_bytes=self._spool.waiting_bytes,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, or a part of the worker fails."""
+        checks = {"bus": self._link.check, "spool": self._check_spool}
+        self._plane.start()
+        async with HealthServer(self._settings.health_address, checks) as health:
+            _log.info("worker.started", worker=self._settings.worker_name, health_port=health.port)
+            tasks = [
+                self._loop.create_task(work, name=name)
+                for name, work in {
+                    "link": self._link.run(),
+                    "publisher": self._publisher.run(),
+                    "agent": self._agent.run(),
+                    "statuses": self._send_statuses(),
+                    "refused": self._retry_refused(),
+                }.items()
+            ]
+            stopped = self._loop.create_task(stop.wait(), name="stop")
+            done, _ = await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            await self._shut_down(tasks)
+            for task in done - {stopped}:
+                task.result()  # a part that ended by itself has failed: say how
+
+    async def _check_spool(self) -> None:
+        if self._writer.under_pressure:
+            raise ResourceExhaustedError("the spool is full; cameras are paused")
+
+    async def _send_statuses(self) -> None:
+        """Tell the bus of every camera once a second, and the control-plane at once when a state changes."""
+        known: object = None
+        sent_at = 0.0
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            held = self._desired.conditions()
+            now_known = signature({camera_id: condition for camera_id, (_, condition) in held.items()})
+            if now_known != known:
+                known, sent_at = now_known, 0.0
+                self._agent.notify()
+            if time.monotonic() - sent_at >= STATUS_EVERY_S:
+                sent_at = time.monotonic()
+                for report in self._report().cameras:
+                    self._link.send_lossy(bus.status_subject(report.camera_id), report.SerializeToString())
+                metrics.SPOOL_BYTES.set(self._spool.used_bytes)
+                metrics.SPOOL_RECORDS.set(self._spool.waiting)
+
+    async def _retry_refused(self) -> None:
+        while True:
+            await asyncio.sleep(RETRY_REFUSED_S)
+            await self._desired.retry_refused()
+
+    async def _shut_down(self, tasks: list[asyncio.Task[None]]) -> None:
+        _log.info("worker.stopping")
+        await asyncio.to_thread(self._plane.close, PLANE_STOP_S)
+        await asyncio.to_thread(self._writer.close, SPOOL_STOP_S)
+        drained = await self._publisher.drained(DRAIN_S if self._link.is_connected else 0.0)
+        for task in [*tasks, *self._errands]:
+            task.cancel()
+        await asyncio.gather(*tasks, *self._errands, return_exceptions=True)
+        await self._link.close()
+        self._pictures.close(DRAIN_S)
+        waiting = self._spool.waiting
+        self._spool.close()
+        _log.info("worker.stopped", everything_acknowledged=drained, records_in_spool=waiting)
+
+
+def _plane_options(settings: WorkerSettings) -> PlaneOptions:
+    lane = LaneOptions(
+        slots=settings.slots,
+        max_batch=settings.max_batch,
+        max_wait_s=settings.max_batch_wait_ms / 1000,
+        in_flight=settings.in_flight,
+    )
+    return PlaneOptions(lane=lane)
+
+
+async def run_worker(settings: WorkerSettings) -> None:
+    """Run a worker until SIGTERM or SIGINT."""
+    stale = remove_stale_slots()
+    if stale:
+        _log.info("slots.removed", segments=stale)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await Worker(settings).run(stop)

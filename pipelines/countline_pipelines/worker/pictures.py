@@ -1,0 +1,84 @@
+"""JPEG previews, encoded in a thread of their own while somebody watches.
+
+Policy: the newest picture wins. Two may wait for the encoder; when a third comes, the oldest is left out.
+"""
+
+import io
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from countline.v1 import events_pb2
+from countline_common.logs import get_logger
+from countline_common.times import to_timestamp
+from countline_pipelines.types import TrackedFrame
+
+WIDEST_PX: Final = 640
+QUALITY: Final = 75
+WAITING: Final = 2
+_log = get_logger(__name__)
+
+Waiting = tuple[TrackedFrame, Sequence[events_pb2.LiveBox], Any]
+
+
+class PictureEncoder:
+    """Owns the encoding thread.
+
+    Args:
+        send: sends a camera's preview; lossy, from the thread.
+    """
+
+    def __init__(self, send: Callable[[str, bytes], None]) -> None:
+        self._send = send
+        self._waiting: deque[Waiting] = deque(maxlen=WAITING)
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="pictures", daemon=True)
+        self._thread.start()
+
+    def submit(self, tracked: TrackedFrame, boxes: Sequence[events_pb2.LiveBox], picture: Any) -> None:
+        """Hand over a picture with its boxes; never blocks."""
+        with self._changed:
+            self._waiting.append((tracked, boxes, picture))
+            self._changed.notify()
+
+    def close(self, timeout_s: float) -> None:
+        """End the thread; what waits is left out."""
+        with self._changed:
+            self._stopping = True
+            self._waiting.clear()
+            self._changed.notify()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while (item := self._next()) is not None:
+            tracked, boxes, picture = item
+            try:
+                self._send(tracked.camera_id, preview(tracked, boxes, picture).SerializeToString())
+            except Exception:  # noqa: BLE001  (a picture that cannot be shown must not end the previews of all cameras)
+                _log.exception("preview.failed", camera=tracked.camera_id)
+
+    def _next(self) -> Waiting | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._stopping)
+            return None if self._stopping else self._waiting.popleft()
+
+
+def preview(tracked: TrackedFrame, boxes: Sequence[events_pb2.LiveBox], picture: Any) -> events_pb2.PreviewFrame:
+    """A picture as a message: JPEG of at most `WIDEST_PX` width, boxes in pixels of the source."""
+    width = min(WIDEST_PX, picture.width)
+    height = max(1, round(picture.height * width / picture.width))
+    image = picture.reformat(width=width, height=height, format="rgb24").to_image()
+    jpeg = io.BytesIO()
+    image.save(jpeg, "JPEG", quality=QUALITY)
+    return events_pb2.PreviewFrame(
+        camera_id=tracked.camera_id,
+        t=to_timestamp(tracked.t),
+        width=width,
+        height=height,
+        jpeg=jpeg.getvalue(),
+        boxes=boxes,
+        source_width=tracked.size_wh[0],
+        source_height=tracked.size_wh[1],
+    )

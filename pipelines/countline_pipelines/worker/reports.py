@@ -1,0 +1,50 @@
+"""Conditions of cameras as messages. Pure."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from countline.v1 import cameras_pb2, workers_pb2
+from countline_common.times import to_timestamp
+from countline_pipelines.plane import CameraCondition, CameraState
+
+BACKEND: Final = "software"
+
+_STATES: Final = {
+    CameraState.STARTING: cameras_pb2.CAMERA_STATE_STARTING,
+    CameraState.RUNNING: cameras_pb2.CAMERA_STATE_RUNNING,
+    CameraState.RECONNECTING: cameras_pb2.CAMERA_STATE_RECONNECTING,
+    CameraState.FAILED: cameras_pb2.CAMERA_STATE_FAILED,
+    CameraState.FINISHED: cameras_pb2.CAMERA_STATE_FINISHED,
+}
+
+
+def camera_report(
+    camera_id: str, epoch: int, worker_id: str, condition: CameraCondition, now: float
+) -> workers_pb2.CameraReport:
+    """One camera's condition, as at Unix time `now`."""
+    fault = condition.fault
+    status = cameras_pb2.CameraStatus(
+        state=_STATES[condition.state],
+        worker_id=worker_id,
+        epoch=epoch,
+        width=condition.size_wh[0],
+        height=condition.size_wh[1],
+        source_fps=condition.source_fps,
+        processed_fps=condition.processed_fps,
+        latency_s=condition.latency_s,
+        frames_processed=condition.frames_processed,
+        frames_dropped=condition.frames_dropped,
+        error=cameras_pb2.CameraError(code=fault.code, message=fault.message, cure=fault.cure) if fault else None,
+        last_frame_at=to_timestamp(condition.last_frame_at) if condition.last_frame_at is not None else None,
+        reported_at=to_timestamp(now),
+        progress=condition.progress,
+    )
+    return workers_pb2.CameraReport(camera_id=camera_id, epoch=epoch, status=status)
+
+
+def signature(conditions: Mapping[str, CameraCondition]) -> tuple[tuple[str, str, str], ...]:
+    """What is worth a report at once when it changes: states and faults."""
+    return tuple(
+        (camera_id, condition.state.value, condition.fault.code if condition.fault else "")
+        for camera_id, condition in sorted(conditions.items())
+    )

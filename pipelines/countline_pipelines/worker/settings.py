@@ -1,0 +1,73 @@
+"""What the environment tells a worker."""
+
+import socket
+from pathlib import Path
+from typing import Self
+
+from countline_common.errors import InvalidInputError
+from countline_common.settings import DataFolder, ProcessSettings
+from countline_pipelines.triton import Transport
+
+MIB = 1024 * 1024
+
+
+class WorkerSettings(ProcessSettings):
+    """See each field; `COUNTLINE_` and the name in capitals is the variable."""
+
+    nats_url: str
+    workers_address: str = "127.0.0.1:8003"
+    """gRPC address of the control-plane's service of workers."""
+    worker_token_file: Path | None = None
+    """Holds the token that the worker shows to the control-plane."""
+    worker_name: str = socket.gethostname()
+    """Stable over restarts."""
+    triton_address: str = "127.0.0.1:9001"
+    triton_transport: Transport = Transport.AUTO
+    spool: Path | None = None
+    """Folder of records that JetStream has not acknowledged; that of the data folder where it is not given."""
+    spool_max_bytes: int = 1024 * MIB
+    health_address: str = "127.0.0.1:0"
+    capacity: int = 16
+    """Cameras that this worker can hold."""
+    default_model: str = "demo_detector"
+    """Of cameras that name none."""
+    slots: int = 64
+    """Frames of one model between decoder and tracker."""
+    max_batch: int | None = None
+    """Frames in one request at most; as the model allows where it is not given."""
+    max_batch_wait_ms: float = 5.0
+    in_flight: int | None = None
+    """Requests to Triton at the same time; one more than the model has instances where it is not given."""
+
+    @property
+    def spool_folder(self) -> Path:
+        """Where the spool lies."""
+        return self.spool or DataFolder.resolve().spool / self.worker_name
+
+    def token(self) -> str:
+        """The worker's token; empty where none is configured.
+
+        Raises:
+            InvalidInputError: the file cannot be read.
+        """
+        if self.worker_token_file is None:
+            return ""
+        try:
+            return self.worker_token_file.read_text().strip()
+        except OSError as error:
+            raise InvalidInputError(
+                f"the worker's token {self.worker_token_file} cannot be read: {error.strerror}",
+                cure="set COUNTLINE_WORKER_TOKEN_FILE to the file that the control-plane made",
+            ) from error
+
+    def checked(self) -> Self:
+        """These settings, if they can be used.
+
+        Raises:
+            InvalidInputError: they cannot.
+        """
+        if not 1 <= self.capacity <= 1000:
+            raise InvalidInputError(f"a capacity of {self.capacity} cameras cannot be", cure="1 to 1000")
+        if self.slots < 4:
+            raise InvalidInputError("fewer than 4 slots cannot keep Triton busy", cure="raise COUNTLINE_SLOTS")
+        return self
