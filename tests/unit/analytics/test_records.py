@@ -1,0 +1,83 @@
+"""Records as they are read from the stream."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from countline.v1 import events_pb2
+from countline_analytics.ingest.records import MalformedRecordError, decode
+from countline_common.times import to_timestamp
+
+SUBJECT = "countline.counts.demo.cam-1"
+
+
+def record(**fields) -> events_pb2.CountRecord:
+    return events_pb2.CountRecord(**{"site_id": "demo", "camera_id": "cam-1", "run": "r", **fields})
+
+
+def crossing(**fields) -> events_pb2.Crossing:
+    return events_pb2.Crossing(
+        **{
+            "crossing_id": "0123456789abcdef0123456789abcdef",
+            "line_id": "gate",
+            "direction": events_pb2.DIRECTION_IN,
+            "t": to_timestamp(5.25),
+            "decided_at": to_timestamp(5.5),
+            **fields,
+        }
+    )
+
+
+def refusal(message: events_pb2.CountRecord, subject: str = SUBJECT) -> str:
+    with pytest.raises(MalformedRecordError) as caught:
+        decode(message.SerializeToString(), subject)
+    return caught.value.message
+
+
+def test_a_crossing_keeps_what_it_says() -> None:
+    (row,) = decode(record(crossings=[crossing(class_name="person")]).SerializeToString(), SUBJECT).crossings
+    assert (row.t_us, row.decided_at_us, row.direction, row.class_name) == (5_250_000, 5_500_000, "in", "person")
+    assert row.event_id.hex() == "0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"crossing_id": "0123"}, "event id"),
+        ({"crossing_id": "0123456789abcdef 123456789abcdef"}, "event id"),
+        ({"crossing_id": "zz23456789abcdef0123456789abcdef"}, "event id"),
+        ({"direction": events_pb2.DIRECTION_UNSPECIFIED}, "direction"),
+        ({"line_id": ""}, "line_id is empty"),
+        ({"line_id": "x" * 300}, "longer"),
+        ({"class_name": "a\0b"}, "NUL"),
+        ({"t": {"seconds": 10**12}}, "no time"),
+        ({"t": {"seconds": 5, "nanos": -1}}, "no time"),
+    ],
+)
+def test_a_crossing_that_cannot_be_written_is_refused_with_the_reason(fields, reason) -> None:
+    assert reason in refusal(record(crossings=[crossing(**fields)]))
+
+
+def test_a_record_that_speaks_for_another_camera_is_refused() -> None:
+    assert "came on" in refusal(record(), "countline.counts.demo.cam-2")
+    assert "came on" in refusal(record(), "countline.counts.other.cam-1")
+
+
+def test_the_gap_after_a_span_counts_for_a_second_or_two_periods() -> None:
+    fast = events_pb2.CoverageSpan(start=to_timestamp(0), end=to_timestamp(10), frames=251)
+    slow = events_pb2.CoverageSpan(start=to_timestamp(0), end=to_timestamp(10), frames=6)
+    rows = decode(record(coverage=[fast, slow]).SerializeToString(), SUBJECT).coverage
+    assert [row.covered_until_us for row in rows] == [11_000_000, 14_000_000]
+
+
+def test_a_span_that_ends_before_it_starts_is_refused() -> None:
+    backwards = events_pb2.CoverageSpan(start=to_timestamp(10), end=to_timestamp(0))
+    assert "span" in refusal(record(coverage=[backwards]))
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(data) -> None:
+    try:
+        decode(data, SUBJECT)
+    except MalformedRecordError as error:
+        assert error.message  # noqa: PT017  (it need not be raised)

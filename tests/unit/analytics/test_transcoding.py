@@ -1,0 +1,165 @@
+"""From HTTP requests to messages."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from countline.v1 import cameras_pb2, counts_pb2
+from countline_analytics.api.openapi import document
+from countline_analytics.api.services import http_methods
+from countline_analytics.api.transcoding import Route, build_request, read_json
+from countline_common.errors import InvalidInputError
+from countline_common.rest_json import to_json
+
+PATCH = Route("PATCH", "/api/v1/cameras/{camera.camera_id}", "camera")
+QUERY = Route("GET", "/api/v1/analytics/counts", "")
+CREATE_TRUTH = Route("POST", "/api/v1/cameras/{truth_set.camera_id}/truth", "truth_set")
+
+
+def problems(call) -> dict[str, str]:
+    with pytest.raises(InvalidInputError) as caught:
+        call()
+    return {problem.field: problem.message for problem in caught.value.fields}
+
+
+def counts_request(*query: tuple[str, str]) -> counts_pb2.QueryCountsRequest:
+    return build_request(counts_pb2.QueryCountsRequest.DESCRIPTOR, QUERY, [], query, None)
+
+
+def patch(body) -> cameras_pb2.UpdateCameraRequest:
+    return build_request(cameras_pb2.UpdateCameraRequest.DESCRIPTOR, PATCH, ["cam-1"], [], body)
+
+
+def test_a_query_fills_fields_times_included() -> None:
+    request = counts_request(("camera_id", "cam-1"), ("start", "2026-03-01T12:00:00+01:00"), ("group_by", "line,class"))
+    assert request.camera_id == "cam-1"
+    assert request.start.ToJsonString() == "2026-03-01T11:00:00Z"
+    assert request.group_by == "line,class"
+
+
+def test_every_wrong_field_of_a_query_is_named() -> None:
+    found = problems(lambda: counts_request(("start", "noon"), ("lines", "3"), ("end", "2026-03-01T12:00:00")))
+    assert set(found) == {"start", "lines", "end"}
+    assert "offset" in found["end"]
+
+
+def test_a_patch_changes_what_its_body_names() -> None:
+    request = patch({"title": "Gate", "spec": {"processing_rate": 5, "anchor": {"x": 0.5, "y": 1}, "lines": []}})
+    assert list(request.update_mask.paths) == ["title", "spec.processing_rate", "spec.anchor", "spec.lines"]
+    assert request.camera.camera_id == "cam-1"
+    assert request.camera.spec.processing_rate == 5
+
+
+def test_a_patch_with_null_clears_the_field() -> None:
+    request = patch({"spec": {"anchor": None}})
+    assert list(request.update_mask.paths) == ["spec.anchor"]
+    assert not request.camera.spec.HasField("anchor")
+
+
+def test_the_path_says_which_camera_whatever_the_body_says() -> None:
+    request = patch({"camera_id": "other", "title": "Gate"})
+    assert request.camera.camera_id == "cam-1"
+    assert list(request.update_mask.paths) == ["title"]
+
+
+def test_a_mask_in_the_query_stands() -> None:
+    body, query = {"title": "Gate", "spec": {"model": "x"}}, [("update_mask", "title,spec.model")]
+    request = build_request(cameras_pb2.UpdateCameraRequest.DESCRIPTOR, PATCH, ["cam-1"], query, body)
+    assert list(request.update_mask.paths) == ["title", "spec.model"]
+
+
+def test_problems_deep_in_a_body_are_named_by_their_path() -> None:
+    body = {
+        "spec": {"lines": [{"line_id": "a", "points": [{"x": 0.1, "y": "low"}]}], "playback": "sideways", "speed": 1}
+    }
+    found = problems(lambda: patch(body))
+    assert found["spec.lines[0].points[0].y"] == "must be a number"
+    assert "loop" in found["spec.playback"]
+    assert found["spec.speed"] == "is not known"
+
+
+def test_words_of_enums_are_those_that_answers_carry() -> None:
+    assert patch({"spec": {"playback": "loop"}}).camera.spec.playback == cameras_pb2.PLAYBACK_LOOP
+
+
+def test_a_body_of_one_field_and_the_path_meet_in_the_request() -> None:
+    body = {"line_id": "gate", "duration_s": 10, "repeats": True, "crossings": [{"t": 1.5, "direction": "in"}]}
+    request = build_request(counts_pb2.CreateTruthSetRequest.DESCRIPTOR, CREATE_TRUTH, ["cam-1"], [], body)
+    assert request.truth_set.camera_id == "cam-1"
+    assert request.truth_set.crossings[0].t == 1.5
+
+
+@pytest.mark.parametrize("body", [None, 3, "text", [1]])
+def test_a_body_that_is_no_object_is_refused(body) -> None:
+    assert problems(lambda: patch(body))
+
+
+@pytest.mark.parametrize("value", [True, "5", 2**40, 1.5, float("nan")])
+def test_a_number_that_does_not_fit_is_refused(value) -> None:
+    assert problems(lambda: read_json(cameras_pb2.Camera(), {"revision": value}))
+
+
+def test_half_of_a_surrogate_pair_is_refused_and_not_a_crash() -> None:
+    assert problems(lambda: patch(json.loads('{"title": "\\ud800"}')))
+
+
+names = st.text(max_size=12).filter(lambda text: text.isprintable())
+truths = st.builds(
+    lambda line, duration, repeats, times: counts_pb2.TruthSet(
+        line_id=line,
+        duration_s=duration,
+        repeats=repeats,
+        crossings=[counts_pb2.TrueCrossing(t=t, direction="in", class_name=line) for t in times],
+    ),
+    names,
+    st.floats(0, 1e9),
+    st.booleans(),
+    st.lists(st.floats(0, 1e6), max_size=4),
+)
+
+
+@given(truths)
+def test_what_an_answer_says_can_be_sent_back(message) -> None:
+    again = counts_pb2.TruthSet()
+    read_json(again, json.loads(json.dumps(to_json(message))))
+    assert again == message
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(["spec", "lines", "points", "x", "title", "created_at", "revision"]), inner
+            )
+        ),
+    )
+)
+def test_any_json_is_read_or_refused(value) -> None:
+    try:
+        patch(value)
+    except InvalidInputError as error:
+        assert error.fields  # noqa: PT017  (it need not be raised)
+
+
+def test_every_route_of_the_contract_has_its_place_in_the_openapi_document() -> None:
+    methods = list(http_methods())
+    paths = document(methods)["paths"]
+    for method in methods:
+        for route in method.routes:
+            assert paths[route.template][route.method.lower()]["operationId"].endswith(method.descriptor.name)
+    json.dumps(paths)
+
+
+def test_references_in_the_openapi_document_lead_somewhere() -> None:
+    found = document(http_methods())
+    text = json.dumps(found)
+    names = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
+    assert names <= set(found["components"]["schemas"])
+
+
+def test_paths_with_variables_become_routes() -> None:
+    assert Route("GET", "/a/{b.c}/d/{e=**}:go", "").aiohttp_path == "/a/{v0:[^{}/]+}/d/{v1:.+}:go"
