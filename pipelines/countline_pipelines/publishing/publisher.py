@@ -1,7 +1,7 @@
 """Spool to JetStream: each record again and again, byte for byte, until JetStream has acknowledged it.
 
-Records set out in order, a bounded number at a time. The message id is the hash of the record, so what JetStream already
-has counts once. A full stream (it discards *new*) and an absent server look the same from here: records stay in the
+Records set out in order, a bounded number at a time. The message id is the hash of the record, so what JetStream
+already has counts once. A full stream (it discards *new*) and an absent server look the same from here: records stay in the
 spool, and the attempts go on for ever.
 """
 
@@ -48,6 +48,7 @@ class Publisher:
         self._ensure_streams = ensure_streams
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
+        self._acknowledged = asyncio.Event()
         self._permits = asyncio.Semaphore(IN_FLIGHT)
         self._tasks: set[asyncio.Task[None]] = set()
         self._failing = False
@@ -87,7 +88,8 @@ class Publisher:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self._spool.waiting:
-                    await asyncio.sleep(0.01)
+                    self._acknowledged.clear()
+                    await self._acknowledged.wait()
         return self._spool.waiting == 0
 
     def _send(self, record: SpooledRecord) -> None:
@@ -114,6 +116,7 @@ class Publisher:
             else:
                 self._failing = False
                 self._spool.ack(record.number)
+                self._acknowledged.set()
                 metrics.PUBLISHED.inc()
                 return
 

@@ -194,7 +194,7 @@ class SoftwareCamera:
         try:
             if not self.crashed:
                 self._count(ticket, detections)
-        except Exception as error:  # one camera's crash must not take the answers of the others with it
+        except Exception as error:  # noqa: BLE001  (one camera's crash must not take the others' answers with it)
             _log.exception("camera.crashed", camera=self.camera_id)
             self._crash(error)
         finally:

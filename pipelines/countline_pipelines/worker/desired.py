@@ -122,5 +122,5 @@ def _comparable(assignment: workers_pb2.Assignment) -> bytes:
     copy = workers_pb2.Assignment()
     copy.CopyFrom(assignment)
     for field in ("status", "revision", "updated_at", "title"):
-        copy.camera.ClearField(field)  # type: ignore[arg-type]
+        copy.camera.ClearField(field)
     return copy.SerializeToString(deterministic=True)

@@ -1,9 +1,9 @@
 """The worker process: everything is made here, started in order and stopped in order.
 
-Stopping (SIGTERM, SIGINT), within five seconds: sources stop, frames that are with Triton are counted, what live cameras
-had open is decided, the last records are committed to the spool, and what JetStream acknowledges at once is forgotten;
-the rest is sent after the next start. A finite file that is broken off decides nothing: it will be counted anew, from
-its first frame, with the same ids.
+Stopping (SIGTERM, SIGINT), within five seconds: sources stop, frames that are with Triton are counted, what live
+cameras had open is decided, the last records are committed to the spool, and what JetStream acknowledges at once is
+forgotten; the rest is sent after the next start. A finite file that is broken off decides nothing: it will be counted
+anew, from its first frame, with the same ids.
 """
 
 import asyncio

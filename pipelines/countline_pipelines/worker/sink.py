@@ -86,7 +86,7 @@ class WorkerSink:
         self._runs[run.identity] = _OpenRun(counts_subject(owner.site_id, camera_id), builder, run.labels)
 
     def _is_first_of_epoch(self, run: RunStarted) -> bool:
-        """Whether this run takes the camera over. A finite file does so each time, to give the same records each time."""
+        """Whether this run takes the camera over. A finite file does each time, so as to give the same records."""
         camera_id, epoch = run.identity.camera_id, run.identity.epoch
         first = self._handed_over.get(camera_id) != epoch
         self._handed_over[camera_id] = epoch
