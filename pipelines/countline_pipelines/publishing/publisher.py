@@ -1,8 +1,8 @@
 """Spool to JetStream: each record again and again, byte for byte, until JetStream has acknowledged it.
 
 Records set out in order, a bounded number at a time. The message id is the hash of the record, so what JetStream
-already has counts once. A full stream (it discards *new*) and an absent server look the same from here: records stay in the
-spool, and the attempts go on for ever.
+already has counts once. A full stream (it discards *new*) and an absent server look the same from here: records stay in
+the spool, and the attempts go on for ever.
 """
 
 import asyncio

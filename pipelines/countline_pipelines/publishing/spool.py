@@ -63,7 +63,7 @@ class _Segment:
     next: int
     """One more than the number of its last record."""
     size_bytes: int
-    offsets: array[int] = field(default_factory=lambda: array("Q"))
+    offsets: "array[int]" = field(default_factory=lambda: array("Q"))
     """Where each record begins: 8 bytes of memory a record."""
 
 

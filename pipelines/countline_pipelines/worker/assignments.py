@@ -1,4 +1,4 @@
-"""From the control-plane's words to the plane's plans. Pure, but for reading a finite file whose content names its run."""
+"""From the control-plane's words to the plane's plans; pure, but that a finite file is read to name its run."""
 
 import hashlib
 from collections.abc import Iterable
