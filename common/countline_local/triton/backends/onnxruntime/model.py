@@ -8,9 +8,11 @@ the same settings, so one config.pbtxt serves both:
 - optimization: `graph.level` (-1 basic, 1 all, 2 none)
 - what Triton itself does: max_batch_size, dynamic_batching, instance_group, model_warmup
 
-Without `intra_op_thread_count` the cores are shared out among the instances, where NVIDIA's would give all to each.
+Without `intra_op_thread_count` an instance has one thread, where NVIDIA's would take every core: on a machine that does
+other things too, an instance a core is faster than threads that wait for each other. Threads never spin: with two of
+them, waiting that way cost as much processor time as the work itself.
 
-- parameters: `intra_op_thread_count`, `inter_op_thread_count`, `execution_mode` ("0" sequential, "1" parallel)
+One parameter is of our own and unknown to NVIDIA's: `run_batch_size`, the frames that go through the graph at once. On a
 CPU a larger batch is no faster and often slower, since activations fall out of the caches (measured in
 tests/benchmarks/pipelines/bench_triton.py). So it is 1 unless said otherwise, whatever Triton's dynamic batcher has
 joined; joining then saves only hand-overs between processes.
@@ -141,7 +143,8 @@ class TritonPythonModel:
 def _open(path: Path, config: Config) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = int(_parameter(config, "intra_op_thread_count") or _fair_threads(config))
+    options.intra_op_num_threads = int(_parameter(config, "intra_op_thread_count") or 1)
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.inter_op_num_threads = int(_parameter(config, "inter_op_thread_count") or 1)
     if _parameter(config, "execution_mode") == "1":
         options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
@@ -151,11 +154,6 @@ def _open(path: Path, config: Config) -> ort.InferenceSession:
         return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise pb_utils.TritonModelException(f"{path.name} is not a model that ONNX Runtime can run: {error}") from error
-
-
-def _fair_threads(config: Config) -> int:
-    instances = sum(group.get("count", 1) for group in config.get("instance_group", ())) or 1
-    return max(1, len(os.sched_getaffinity(0)) // instances)
 
 
 def _parameter(config: Config, key: str) -> str:
