@@ -12,18 +12,18 @@ BOX_WEIGHT: Final = 2.0
 
 
 def centre_loss(logits: Tensor, centres: Tensor, counted: Tensor) -> Tensor:
-    """Penalty-reduced focal loss (Law and Deng 2018, CornerNet, eq. 1), summed.
+    """Quality focal loss (Li et al. 2020, Generalized Focal Loss, eq. 5 with beta 2), summed.
+
+    The height of the whole bump is learned, not one cell: where exactly a walking figure's middle lies is uncertain by
+    a cell, and a network that must name one cell would be sure of none.
 
     Args:
         logits: (B, C, h, w).
-        centres: (B, C, h, w), 1 at centres.
+        centres: (B, C, h, w), 1 at centres and falling off around them.
         counted: (B, C, h, w), 0 where nothing is to be learned.
     """
-    right = centres >= 0.9999
-    likely = torch.sigmoid(logits)
-    hit = -functional.logsigmoid(logits) * (1 - likely) ** 2
-    miss = -functional.logsigmoid(-logits) * likely**2 * (1 - centres) ** 4
-    return (torch.where(right, hit, miss) * counted).sum()
+    off = (centres - torch.sigmoid(logits)) ** 2
+    return (off * functional.binary_cross_entropy_with_logits(logits, centres, reduction="none") * counted).sum()
 
 
 def box_loss(distances: Tensor, boxes: Tensor, weights: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def total_loss(
     """The loss of a batch and its two parts, each per object: (total, centres, boxes)."""
     logits, distances = said
     centres, counted, boxes, weights = true
-    found = (centres >= 0.9999).sum().clamp(min=1)
+    found = (centres >= 0.9999).sum().clamp(min=1)  # one cell per object has exactly 1
     on_centres = centre_loss(logits, centres, counted) / found
     on_boxes = box_loss(distances, boxes, weights) / weights.sum().clamp(min=1)
     return on_centres + BOX_WEIGHT * on_boxes, on_centres, on_boxes

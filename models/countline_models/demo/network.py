@@ -51,7 +51,7 @@ def _stage(inputs: int, outputs: int) -> nn.Sequential:
 class DemoDetector(nn.Module):  # type: ignore[misc]  # PyTorch is absent where types are checked
     """Takes pictures, gives maps of centres and distances."""
 
-    def __init__(self, widths: tuple[int, int, int, int] = (24, 40, 72, 112), neck: int = 48) -> None:
+    def __init__(self, widths: tuple[int, int, int, int] = (24, 40, 72, 96), neck: int = 48) -> None:
         super().__init__()
         quarter, eighth, sixteenth, last = widths
         self.stem = _conv(3, quarter, 6, stride=4, padding=1)

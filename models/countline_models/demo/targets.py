@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 STRIDE: Final = 4
-SPREAD: Final = 0.09
+SPREAD: Final = 0.1
 """Standard deviation of a bump as a share of the box's width and height."""
-LEAST_SPREAD: Final = 0.45
+LEAST_SPREAD: Final = 0.7
 """The same in cells, at least."""
 BOX_FROM: Final = 0.35
 """Cells where a bump is at least this high learn the box."""
@@ -67,10 +67,11 @@ def _add(
     class_id = int(row[5])
     if x2 - x1 < 1 or y2 - y1 < 1:
         return
-    column, line = (int(min(v / STRIDE, n - 1)) for v, n in (((x1 + x2) / 2, len(columns)), ((y1 + y2) / 2, len(rows))))
+    column, line = (x1 + x2) / 2 / STRIDE - 0.5, (y1 + y2) / 2 / STRIDE - 0.5
     across = max(SPREAD * (x2 - x1) / STRIDE, LEAST_SPREAD)
     down = max(SPREAD * (y2 - y1) / STRIDE, LEAST_SPREAD)
     bump = np.exp(-((rows[:, None] - line) ** 2) / (2 * down**2) - (columns[None] - column) ** 2 / (2 * across**2))
+    bump /= bump.max()
     if not learned:
         inside = (
             (rows[:, None] * STRIDE >= y1 - 4)

@@ -7,12 +7,17 @@ versions give the same network.
 import argparse
 import logging
 import math
+import os
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+# Read when PyTorch is loaded. Threads that spin while they wait for each other take six times the time where the
+# machine has other things to do as well.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import torch
@@ -54,7 +59,7 @@ class Recipe:
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("triton-repo/demo_detector"), help="model folder to write")
+    parser.add_argument("--repository", type=Path, default=Path("triton-repo"), help="model repository to write to")
     parser.add_argument(
         "--cache",
         type=Path,
@@ -72,15 +77,13 @@ def main() -> None:
     started = time.monotonic()
     examples = load(arguments.cache, recipe.scenes, recipe.threads)
     log.info("%d pictures, %.0f s", len(examples), time.monotonic() - started)
-    network = fit(examples, recipe)
-    if arguments.checkpoint:
-        torch.save(network.state_dict(), arguments.checkpoint)
-    export(network, arguments.out)
+    network = fit(examples, recipe, arguments.checkpoint)
+    export(network, arguments.repository)
     log.info("trained and exported in %.0f s", time.monotonic() - started)
 
 
-def fit(examples: list[Example], recipe: Recipe) -> DemoDetector:
-    """Train; returns the network with averaged weights."""
+def fit(examples: list[Example], recipe: Recipe, checkpoint: Path | None = None) -> DemoDetector:
+    """Train; returns the network with averaged weights, which also go to the checkpoint now and then."""
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
     network = DemoDetector().to(memory_format=torch.channels_last)
@@ -110,6 +113,8 @@ def fit(examples: list[Example], recipe: Recipe) -> DemoDetector:
                 (time.monotonic() - since) / 50,
             )
             sums, since = np.zeros(3), time.monotonic()
+        if checkpoint and (step + 1) % 250 == 0:
+            torch.save(averaged.module.state_dict(), checkpoint)
     trained = averaged.module
     assert isinstance(trained, DemoDetector)
     trained.eval()

@@ -16,7 +16,7 @@ Colour = tuple[int, int, int]
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels."""
 
-LARGEST_CANVAS_PX = 700
+LARGEST_CANVAS_PX = 400
 """Above this many canvas pixels of height or width the oversampling goes down; big figures need less of it."""
 ARC = 5
 """Points of the half circle at either end of a limb."""

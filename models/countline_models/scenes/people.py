@@ -71,7 +71,7 @@ SHOULDER_HALF: Final = 0.104
 """Segment lengths as shares of body height."""
 SWING_RAD: Final = 0.44
 """Amplitude of the thigh's swing at the usual pace."""
-STRIDE: Final = 0.80
+STRIDE: Final = 0.92
 """Length of a double step as a share of body height; with SWING_RAD and the legs' length feet hardly slide."""
 
 

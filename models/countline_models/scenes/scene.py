@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from countline_models.scenes.backdrop import Backdrop, Place, build
 from countline_models.scenes.camera import GroundCamera
-from countline_models.scenes.drawing import Shape, Sprite, bounds, clip, cut_out, over
+from countline_models.scenes.drawing import Shape, bounds, clip, cut_out, over
 from countline_models.scenes.paths import Journey
 from countline_models.scenes.people import Person, Walker
 from countline_models.scenes.vehicles import Driver, Vehicle
@@ -30,6 +30,8 @@ PERSON: Final = 0
 VEHICLE: Final = 1
 NOISE_MARGIN_PX: Final = 96
 """How much larger than the picture the field of noise is; each frame shows another part of it."""
+SOFT_PX: Final = 3
+"""How far the soft edge of a shadow reaches."""
 LARGEST_FIGURE_PX: Final = 2000
 """A figure larger than this stands in front of the lens; it is left out."""
 
@@ -124,9 +126,15 @@ class Renderer:
             actor.id: Walker(actor.look) if isinstance(actor.look, Person) else Driver(actor.look)
             for actor in scene.actors
         }
-        self._backdrop: Backdrop = build(scene.place, scene.camera, scene.light.sun, scene.light.tint)
-        self._lit, self._shaded = Image.fromarray(self._backdrop.lit), Image.fromarray(self._backdrop.shaded)
-        self._grain = _grain(scene)
+
+    @cached_property
+    def _backdrop(self) -> Backdrop:
+        scene = self.scene
+        return build(scene.place, scene.camera, scene.light.sun, scene.light.tint)
+
+    @cached_property
+    def _grain(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+        return _grain(self.scene)
 
     def frame(self, index: int) -> Frame:
         """The picture at an index; indices count endlessly, pictures repeat after `scene.frames`."""
@@ -136,9 +144,15 @@ class Renderer:
         phase = index / scene.frames
         posed = [pose for actor in scene.actors if (pose := self._pose(actor, t)) is not None]
         posed.sort(key=lambda pose: -pose.depth_m)
-        pixels = np.array(self._ground(posed, scene.light.shadow_depth(phase)))
+        pixels = self._ground(posed, scene.light.shadow_depth(phase))
         objects = self._draw(posed, pixels)
         return Frame(self._sense(pixels, index, scene.light.gain(phase)), objects)
+
+    def boxes(self, index: int) -> dict[int, tuple[float, float, float, float]]:
+        """The boxes of one frame by actor, without drawing it; whatever hides them."""
+        t = float(index % self.scene.frames / self.scene.fps)
+        posed = [pose for actor in self.scene.actors if (pose := self._pose(actor, t)) is not None]
+        return {pose.actor.id: self._inside(pose.box) for pose in posed if pose.in_picture}
 
     def _pose(self, actor: Actor, t: float) -> "_Posed | None":
         elapsed = actor.journey.elapsed_s(t, self.scene.period_s)
@@ -168,45 +182,62 @@ class Renderer:
             box[0] < width and box[2] > 0 and box[1] < height and box[3] > 0,
         )
 
-    def _ground(self, posed: list["_Posed"], depth: float) -> Image.Image:
-        """The empty place with the shadows of everything on it."""
-        width, height = self.scene.camera.size_wh
-        mask = Image.new("L", (width // 2, height // 2))
+    def _ground(self, posed: list["_Posed"], depth: float) -> NDArray[np.uint8]:
+        """The empty place with the shadows of everything on it; where shadows overlap it is no darker."""
+        pixels = self._backdrop.lit.copy()
+        shadow = np.zeros(pixels.shape[:2], dtype=np.uint8)
+        regions = [region for pose in posed if (region := self._drop_shadow(pose.shadow, shadow)) is not None]
+        for region in regions:
+            seen = np.minimum(shadow[region], self._backdrop.open_ground[region])
+            share = seen[:, :, None] * np.float32(depth / 255)
+            lit, shaded = self._backdrop.lit[region], self._backdrop.shaded[region]
+            pixels[region] = lit - (lit - shaded) * share
+        return pixels
+
+    def _drop_shadow(
+        self, outlines: list[NDArray[np.float64]], shadow: NDArray[np.uint8]
+    ) -> tuple[slice, slice] | None:
+        """Add one figure's soft shadow to the map of shadows; returns where, or None outside the picture."""
+        corners = np.concatenate(outlines)
+        x1, y1 = np.floor(np.maximum(corners.min(axis=0) - SOFT_PX, 0)).astype(int).tolist()
+        x2, y2 = np.ceil(np.minimum(corners.max(axis=0) + SOFT_PX, self.scene.camera.size_wh)).astype(int).tolist()
+        if x2 - x1 < 2 or y2 - y1 < 2:
+            return None
+        mask = Image.new("L", ((x2 - x1 + 1) // 2, (y2 - y1 + 1) // 2))
         pen = ImageDraw.Draw(mask)
-        for pose in posed:
-            for outline in pose.shadow:
-                pen.polygon((outline / 2).ravel().tolist(), fill=round(255 * depth))
-        soft = mask.filter(ImageFilter.BoxBlur(0.7)).resize((width, height), Image.Resampling.BILINEAR)
-        on_ground = np.minimum(np.asarray(soft), self._backdrop.open_ground)
-        return Image.composite(self._shaded, self._lit, Image.fromarray(on_ground))
+        for outline in outlines:
+            pen.polygon(((outline - (x1, y1)) / 2).ravel().tolist(), fill=255)
+        soft = mask.filter(ImageFilter.BoxBlur(0.7)).resize((x2 - x1, y2 - y1), Image.Resampling.BILINEAR)
+        region = slice(y1, y2), slice(x1, x2)
+        np.maximum(shadow[region], np.asarray(soft), out=shadow[region])
+        return region
 
     def _draw(self, posed: list["_Posed"], pixels: NDArray[np.uint8]) -> tuple[TrueObject, ...]:
         """Paint the figures from back to front and count what is seen of each, on a map of who covers which pixel."""
-        owner = np.zeros(pixels.shape[:2], dtype=np.int16)
-        sizes = [0]
+        owner = np.zeros(pixels.shape[:2], dtype=np.uint8)
         drawn = [pose for pose in posed if pose.in_picture]
-        for number, pose in enumerate(drawn, start=1):
-            sprite = cut_out(pose.shapes, pose.box)
-            sizes.append(int(np.count_nonzero(sprite.pixels[:, :, 3] > 127)))
-            self._lay(pose, sprite, number, pixels, owner)
-        seen = np.bincount(owner.ravel(), minlength=len(sizes))
+        laid = [self._lay(pose, number, pixels, owner) for number, pose in enumerate(drawn, start=1)]
         return tuple(
             TrueObject(
-                pose.actor.id, pose.actor.class_id, self._inside(pose.box), float(seen[number] / max(sizes[number], 1))
+                id=pose.actor.id,
+                class_id=pose.actor.class_id,
+                box=self._inside(pose.box),
+                visible=float(np.count_nonzero(owner[region] == number) / max(size, 1)),
             )
-            for number, pose in enumerate(drawn, start=1)
+            for number, (pose, (size, region)) in enumerate(zip(drawn, laid, strict=True), start=1)
         )
 
     def _lay(
-        self, pose: "_Posed", sprite: Sprite, number: int, pixels: NDArray[np.uint8], owner: NDArray[np.int16]
-    ) -> None:
+        self, pose: "_Posed", number: int, pixels: NDArray[np.uint8], owner: NDArray[np.uint8]
+    ) -> tuple[int, tuple[slice, slice]]:
+        """Paint one figure; returns how many pixels it has in all, and the part of the picture that it may cover."""
+        sprite = cut_out(pose.shapes, pose.box)
         size_hw = (sprite.pixels.shape[0], sprite.pixels.shape[1])
         rows, columns, own_rows, own_columns = clip(sprite.left, sprite.top, size_hw, self.scene.camera.size_wh)
-        if rows.stop <= rows.start or columns.stop <= columns.start:
-            return
         part = self._uncovered(pose, sprite.pixels[own_rows, own_columns], rows, columns)
         over(pixels[rows, columns], part)
         owner[rows, columns][part[:, :, 3] > 127] = number
+        return int(np.count_nonzero(sprite.pixels[:, :, 3] > 127)), (rows, columns)
 
     def _uncovered(self, pose: "_Posed", part: NDArray[np.uint8], rows: slice, columns: slice) -> NDArray[np.uint8]:
         """What of a sprite the things in front of it leave."""
@@ -231,14 +262,17 @@ class Renderer:
     def _sense(self, pixels: NDArray[np.uint8], index: int, gain: float) -> NDArray[np.uint8]:
         """Exposure and noise."""
         levels = np.clip(np.arange(256) * gain + 0.5, 0, 255).astype(np.uint8)
-        exposed = np.asarray(Image.fromarray(pixels).point(levels.tolist() * 3))
-        height, width = exposed.shape[:2]
-        spot = (index * 7919 + self.scene.seed * 104729) % (NOISE_MARGIN_PX * NOISE_MARGIN_PX)
-        top, left = divmod(spot * 2654435761 % (NOISE_MARGIN_PX * NOISE_MARGIN_PX), NOISE_MARGIN_PX)
-        more, less = (field[top : top + height, left : left + width] for field in self._grain)
-        # Saturating sums of bytes: no wider type is needed.
-        brighter = np.minimum(exposed, 255 - more) + more
-        return np.asarray(np.maximum(brighter, less) - less)
+        height, width = pixels.shape[:2]
+        exposed = np.frombuffer(pixels.tobytes().translate(levels.tobytes()), dtype=np.uint8).reshape(pixels.shape)
+        spots = NOISE_MARGIN_PX * NOISE_MARGIN_PX
+        top, left = divmod((index * 7919 + self.scene.seed * 104729) * 2654435761 % spots, NOISE_MARGIN_PX)
+        more, room, less = (field[top : top + height, left : left + width] for field in self._grain)
+        # Saturating sums of bytes, so that no wider type is needed.
+        seen = np.minimum(exposed, room)
+        seen += more
+        np.maximum(seen, less, out=seen)
+        seen -= less
+        return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +286,13 @@ class _Posed:
     in_picture: bool
 
 
-def _grain(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """What the noise adds and what it takes away, each (H + margin, W + margin, 3)."""
+def _grain(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """What the noise adds, the brightest value with room for it, and what it takes; (H + margin, W + margin, 3)."""
     width, height = scene.camera.size_wh
     shape = (height + NOISE_MARGIN_PX, width + NOISE_MARGIN_PX)
     rng = np.random.default_rng(scene.seed)
     luma = rng.standard_normal((*shape, 1), dtype=np.float32)
     chroma = rng.standard_normal((*shape, 3), dtype=np.float32)
     noise = np.rint(scene.noise * (luma + 0.45 * chroma))
-    return np.maximum(noise, 0).astype(np.uint8), np.maximum(-noise, 0).astype(np.uint8)
+    more, less = np.maximum(noise, 0).astype(np.uint8), np.maximum(-noise, 0).astype(np.uint8)
+    return more, 255 - more, less

@@ -20,7 +20,7 @@ from countline_models.scenes.people import Person, to_world
 from countline_models.scenes.scene import Actor, Scene
 from countline_models.scenes.vehicles import Driver
 
-STEP_S: Final = 0.02
+STEP_S: Final = 0.05
 """Sampling of the anchor's curve; it is all but straight in between."""
 FEET_REACH: Final = 0.17
 """How far the feet reach ahead of and behind the middle in the mean over a step, as a share of body height."""
@@ -107,4 +107,4 @@ def crossings_of(
             place = float((met - a) @ along / (along @ along))
             if 0 <= place < 1:
                 found.append((float(times[i] + (times[i + 1] - times[i]) * share), bool(right[i + 1])))
-    return sorted(found)
+    return sorted(found, key=lambda crossing: crossing[0])

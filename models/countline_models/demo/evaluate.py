@@ -1,0 +1,172 @@
+"""How good the demo detector is, measured on scenes it has never seen.
+
+An object counts when at least half of it can be seen and its box is at least 16 pixels high; others are to be
+ignored: finding them is no mistake and missing them neither. A detection is right when it overlaps an object of its
+class with IoU 0.5 or more; the best score takes the best object, and each object is taken once.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countline_models.contract import open_session, run_contract
+from countline_models.demo.dataset import TRAINING_SEED, objects_of
+from countline_models.scenes.places import PLACES
+from countline_models.scenes.scene import CLASSES, Frame, Renderer
+from countline_models.scenes.traffic import random_scene
+
+UNSEEN_SEEDS: Final = (1, 2, 3, 4, 5)
+LEAST_VISIBLE: Final = 0.5
+LEAST_HEIGHT_PX: Final = 16.0
+RIGHT_IOU: Final = 0.5
+PAD: Final = 114
+BATCH: Final = 4
+
+assert max(UNSEEN_SEEDS) < TRAINING_SEED
+
+
+@dataclass
+class Tally:
+    """Counts of right and wrong."""
+
+    right: int = 0
+    false: int = 0
+    missed: int = 0
+    ignored: int = 0
+    """Detections that match an object which does not count."""
+
+    @property
+    def precision(self) -> float:
+        """Share of the detections that are right."""
+        return self.right / max(1, self.right + self.false)
+
+    @property
+    def recall(self) -> float:
+        """Share of the objects that are found."""
+        return self.right / max(1, self.right + self.missed)
+
+    def add(self, other: "Tally") -> None:
+        """Add another's counts to these."""
+        self.right += other.right
+        self.false += other.false
+        self.missed += other.missed
+        self.ignored += other.ignored
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts and shares."""
+        return {**asdict(self), "precision": round(self.precision, 4), "recall": round(self.recall, 4)}
+
+
+@dataclass
+class Report:
+    """The outcome, whole and in parts."""
+
+    threshold: float
+    frames: int = 0
+    objects: int = 0
+    """Objects that count, over all frames."""
+    most_objects: int = 0
+    """In one frame, those that do not count included."""
+    total: Tally = field(default_factory=Tally)
+    parts: dict[str, Tally] = field(default_factory=dict)
+    """By class, by view and by seed."""
+
+    def add(self, names: tuple[str, ...], tally: Tally) -> None:
+        """Add the counts of one class in one frame to the whole and to the parts called `names`."""
+        self.total.add(tally)
+        for name in names:
+            self.parts.setdefault(name, Tally()).add(tally)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, with the crowd stated."""
+        return {
+            "threshold": self.threshold,
+            "frames": self.frames,
+            "objects_per_frame": round(self.objects / max(1, self.frames), 2),
+            "most_objects_in_a_frame": self.most_objects,
+            "total": self.total.to_json(),
+            "parts": {name: tally.to_json() for name, tally in self.parts.items()},
+        }
+
+
+def evaluate(
+    model: Path,
+    threshold: float,
+    *,
+    seeds: Iterable[int] = UNSEEN_SEEDS,
+    views: Iterable[str] = tuple(PLACES),
+    frames: int = 24,
+) -> Report:
+    """Run a contract model of 384 x 640 input on `frames` frames of every view for every seed."""
+    session = open_session(model.read_bytes())
+    report = Report(threshold)
+    for seed in seeds:
+        for view in views:
+            for batch in _batches(view, seed, frames):
+                answers = run_contract(session, np.stack([padded(frame.pixels) for frame in batch]))
+                for frame, detections in zip(batch, answers, strict=True):
+                    _judge(report, frame, detections, (view, f"seed {seed}"))
+    return report
+
+
+def _batches(view: str, seed: int, frames: int) -> Iterator[list[Frame]]:
+    renderer = Renderer(random_scene(view, seed))
+    indices = np.linspace(0, renderer.scene.frames, frames, endpoint=False).astype(int).tolist()
+    for start in range(0, frames, BATCH):
+        yield [renderer.frame(index) for index in indices[start : start + BATCH]]
+
+
+def padded(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) at the top left of the next size whose sides are multiples of 32; the rest is 114."""
+    height, width = (-(-side // 32) * 32 for side in pixels.shape[:2])
+    frame = np.full((height, width, 3), PAD, dtype=np.uint8)
+    frame[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return frame
+
+
+def _judge(report: Report, frame: Frame, detections: NDArray[np.float32], names: tuple[str, ...]) -> None:
+    objects = objects_of(frame)
+    report.frames += 1
+    report.most_objects = max(report.most_objects, len(objects))
+    report.objects += int(counts(objects).sum())
+    found = detections[detections[:, 4] >= report.threshold]
+    for class_id, name in enumerate(CLASSES):
+        report.add((name, *names), tally(found[found[:, 5] == class_id], objects[objects[:, 5] == class_id]))
+
+
+def counts(objects: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which objects (N, 6) are to be found."""
+    return np.asarray((objects[:, 4] >= LEAST_VISIBLE) & (objects[:, 3] - objects[:, 1] >= LEAST_HEIGHT_PX))
+
+
+def tally(detections: NDArray[np.float32], objects: NDArray[np.float32]) -> Tally:
+    """Judge the detections (N, 6) of one class in one frame against its objects (M, 6)."""
+    found = Tally()
+    wanted = counts(objects)
+    overlap = iou(detections[:, :4], objects[:, :4])
+    free = np.ones(len(objects), dtype=bool)
+    for row in np.argsort(-detections[:, 4], kind="stable").tolist():
+        for group in (wanted, ~wanted):
+            candidates = np.where(group & free, overlap[row], 0.0)
+            if len(objects) and candidates.max() >= RIGHT_IOU:
+                free[candidates.argmax()] = False
+                found.right += group is wanted
+                found.ignored += group is not wanted
+                break
+        else:
+            found.false += 1
+    found.missed = int((wanted & free).sum())
+    return found
+
+
+def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Overlap of every box of a (N, 4) with every box of b (M, 4), (N, M)."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=2)
+    area_a, area_b = ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (a, b))
+    return np.asarray(shared / np.maximum(area_a[:, None] + area_b[None] - shared, 1e-6))
