@@ -38,6 +38,8 @@ POLL_S: Final = 0.2
 REGISTER_TIMEOUT_S: Final = 120.0
 CALL_TIMEOUT_S: Final = 10.0
 TAIL_LINES: Final = 10
+TRY_AGAIN: Final = {404, 502, 503, 504}
+"""404: analytics hears of a new camera by an event, a moment after it was created."""
 NICE: Final = ("nice", "-n", "5")
 """Rendering takes all cores for some seconds; the parts that start meanwhile go first."""
 
@@ -153,7 +155,6 @@ async def set_up_demo(system: System, supervisor: Supervisor, display: Display) 
                 display.event(PartEvent("demo", f"camera {clip.name} cannot be set up: {error.message}; {error.cure}"))
             else:
                 remembered.add(clip)
-                display.event(PartEvent("demo", f"camera {clip.name} is set up ({clip.title})", good=True))
 
 
 async def render(system: System, supervisor: Supervisor) -> AsyncGenerator[Clip, None]:
@@ -246,7 +247,7 @@ async def _call(
             said = await answer.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise UnavailableError(f"{url} does not answer: {error or type(error).__name__}") from error
-    if answer.status in {502, 503, 504}:
+    if answer.status in TRY_AGAIN:
         raise UnavailableError(f"{url} answers with status {answer.status}")
     if not said.get("success"):
         problems = "; ".join(str(problem.get("message")) for problem in said.get("errors", []))

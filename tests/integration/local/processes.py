@@ -1,10 +1,11 @@
 """What the tests of this folder share: looking at processes, and waiting for conditions."""
 
 import asyncio
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 
@@ -61,3 +62,9 @@ def descendants(pid: int) -> set[int]:
         level = [child for child, parent in parents.items() if parent in level and child not in found]
         found.update(level)
     return found
+
+
+def segments_of(pids: Iterable[int]) -> list[str]:
+    """Names of shared-memory segments that carry the number of one of these processes."""
+    numbers = {str(pid) for pid in pids}
+    return [path.name for path in Path("/dev/shm").iterdir() if numbers & set(re.findall(r"\d+", path.name))]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import socket
 import stat
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.integration.local.processes import alive, descendants, wait_until
+from tests.integration.local.processes import alive, descendants, segments_of, wait_until
 
 COUNTLINE = Path(sys.executable).with_name("countline")
 PROGRAM = Path(__file__).with_name("small_system.py")
@@ -87,10 +86,6 @@ def superuser(data: Path) -> str:
     return f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
 
 
-def left_in_memory(pid: int) -> list[str]:
-    return [path.name for path in Path("/dev/shm").iterdir() if re.search(rf"\b{pid}\b", path.name)]
-
-
 def listening(data: Path) -> set[str]:
     """Local addresses of this folder's parts, by their processes, as /proc shows them."""
     return {line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if line.split()[3] == "0A"}
@@ -147,7 +142,7 @@ def test_down_stops_everything_within_10_s_and_leaves_nothing(up: Running) -> No
     assert done.returncode == 0
     assert up.process.wait(5) == 0
     assert not any(alive(pid) for pid in pids)
-    assert left_in_memory(up.process.pid) == []
+    assert segments_of(pids) == []
     assert [path for path in up.data.rglob("*") if path.is_socket()] == []
     after = status(up.data)
     assert not after["ready"]
@@ -196,7 +191,7 @@ def test_kill_9_of_the_supervisor_leaves_nothing_running_and_the_next_start_work
     up.process.wait()
     wait_until(lambda: not any(alive(pid) for pid in pids), 10)
     assert "database system is shut down" in (data / "logs" / "postgres.log").read_text()
-    assert left_in_memory(up.process.pid) == []
+    assert segments_of(pids) == []
     assert [path for path in data.rglob("*") if path.is_socket()] == []
     assert not status(data)["ready"]
     again = Running(data).wait_ready()

@@ -1,0 +1,205 @@
+"""`countline up` on an empty data folder, with every part: what a newcomer gets, and what survives."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from tests.integration.local.processes import alive, descendants, segments_of, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
+
+COUNTLINE = Path(sys.executable).with_name("countline")
+PARTS = ["postgres", "nats", "triton", "control", "ingest", "api", "worker"]
+CAMERAS = {"plaza", "entrance", "street", "crossing"}
+# Generous, since the machine may be shared; the times themselves are printed.
+READY_WITHIN_S = 180.0
+CROSSING_WITHIN_S = 180.0
+VERIFIED_S = 60.0
+RESTARTED_WITHIN_S = 60.0
+
+
+class System:
+    """A running `countline up`, asked as a user would."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.started_at = time.monotonic()
+        self._log = data.with_suffix(".log")
+        with self._log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [COUNTLINE, "up", "--data", data, "--any-ports"], stdout=output, stderr=output, start_new_session=True
+            )
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [COUNTLINE, *words, "--data", str(self.data)], capture_output=True, text=True, timeout=200, check=False
+        )
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text()
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
+        return found
+
+    def part(self, name: str) -> dict[str, Any]:
+        return next(part for part in self.status()["parts"] if part["name"] == name)
+
+    def wait_ready(self, timeout_s: float = READY_WITHIN_S) -> None:
+        wait_until(lambda: self.process.poll() is not None or self.status()["ready"], timeout_s)
+        assert self.process.poll() is None, self.said
+
+    def verify(self) -> dict[str, Any]:
+        done = self.run("verify", "--json")
+        found: dict[str, Any] = json.loads(done.stdout) if done.stdout.strip() else {}
+        return found
+
+    async def get(self, path: str) -> dict[str, Any]:
+        password = (self.data / "credentials" / "admin-password").read_text().strip()
+        url = self.status()["url"].rstrip("/")
+        async with aiohttp.ClientSession() as session:
+            login = {"username": "admin", "password": password}
+            async with session.post(f"{url}/api/v1/auth/login", json=login) as answer:
+                token = (await answer.json())["data"]["tokens"]["access_token"]
+            async with session.get(f"{url}{path}", headers={"Authorization": f"Bearer {token}"}) as answer:
+                found = await answer.json()
+        assert found["success"], found
+        data: dict[str, Any] = found["data"]
+        return data
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    running = System(tmp_path_factory.mktemp("whole") / "data")
+    try:
+        running.wait_ready()
+        print(f"\nready after {time.monotonic() - running.started_at:.1f} s")
+        yield running
+    finally:
+        running.end()
+
+
+async def crossings(system: System) -> list[dict[str, Any]]:
+    found = (await system.get("/api/v1/analytics/crossings?page_size=1000")).get("crossings", [])
+    return list(found)
+
+
+async def wait_for(condition: Any, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not await condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        await asyncio.sleep(0.5)
+
+
+async def test_every_part_is_ready_and_the_password_was_shown(system: System) -> None:
+    status = system.status()
+    assert [part["name"] for part in status["parts"]] == PARTS
+    assert {part["state"] for part in status["parts"]} == {"ready"}
+    assert all(part["address"].startswith("127.0.0.1:") for part in status["parts"])
+    password = (system.data / "credentials" / "admin-password").read_text().strip()
+    assert password in system.said
+    assert status["url"] in system.said
+
+
+async def test_crossings_come_in_soon_after_the_start(system: System) -> None:
+    async def some() -> bool:
+        return len(await crossings(system)) > 0
+
+    await wait_for(some, CROSSING_WITHIN_S)
+    print(f"\nfirst crossing after {time.monotonic() - system.started_at:.1f} s")
+
+
+async def test_the_demo_has_four_cameras_that_run(system: System) -> None:
+    async def running() -> bool:
+        cameras = (await system.get("/api/v1/cameras")).get("cameras", [])
+        return {each["camera_id"] for each in cameras if each["status"]["state"] == "running"} == CAMERAS
+
+    await wait_for(running, CROSSING_WITHIN_S)
+
+
+async def test_what_is_counted_is_true_on_every_camera(system: System) -> None:
+    async def verified() -> bool:
+        found = (await system.get("/api/v1/analytics/verify")).get("cameras", [])
+        return len(found) == len(CAMERAS) and all(each.get("verified_s", 0) >= VERIFIED_S for each in found)
+
+    await wait_for(verified, CROSSING_WITHIN_S + VERIFIED_S)
+    results = system.verify()
+    assert set(results) == CAMERAS
+    wrong = {
+        (camera, line, direction): result
+        for camera, lines in results.items()
+        for line, directions in lines.items()
+        for direction, result in directions.items()
+        if result["missed"] or result["false"]
+    }
+    assert wrong == {}
+    assert sum(line["in"]["true"] + line["out"]["true"] for lines in results.values() for line in lines.values()) > 0
+
+
+@pytest.mark.parametrize("name", ["worker", "ingest", "api", "control", "nats", "triton", "postgres"])
+async def test_a_part_that_is_killed_comes_back_and_crossings_go_on(system: System, name: str) -> None:
+    before = system.part(name)
+    os.kill(before["pid"], signal.SIGKILL)
+    wait_until(lambda: system.part(name)["restarts"] == before["restarts"] + 1, RESTARTED_WITHIN_S)
+    system.wait_ready(RESTARTED_WITHIN_S)
+    known = {each["crossing_id"] for each in await crossings(system)}
+
+    async def more() -> bool:
+        return any(each["crossing_id"] not in known for each in await crossings(system))
+
+    await wait_for(more, RESTARTED_WITHIN_S)
+
+
+async def test_after_the_kills_nothing_was_counted_twice_and_nothing_falsely(system: System) -> None:
+    ids = [each["crossing_id"] for each in await crossings(system)]
+    assert len(ids) == len(set(ids))
+    results = system.verify()
+    assert {
+        (camera, line, direction): result["false"]
+        for camera, lines in results.items()
+        for line, directions in lines.items()
+        for direction, result in directions.items()
+        if result["false"]
+    } == {}
+
+
+async def test_a_second_start_in_the_background_sets_nothing_up_twice_and_is_stopped_by_down(system: System) -> None:
+    cameras = (await system.get("/api/v1/cameras"))["cameras"]
+    truth = await system.get("/api/v1/cameras/plaza/truth")
+    system.end()
+    started = system.run("up", "--any-ports", "--detach", "--json")
+    assert started.returncode == 0, started.stderr
+    supervisor = int((system.data / "run" / "lock").read_text())
+    pids = {supervisor, *descendants(supervisor)}
+    try:
+        assert json.loads(started.stdout)["ready"]
+        await asyncio.sleep(5)  # whatever sets up the demo a second time would have begun
+        after = (await system.get("/api/v1/cameras"))["cameras"]
+        assert {each["camera_id"]: each["revision"] for each in after} == {
+            each["camera_id"]: each["revision"] for each in cameras
+        }
+        assert await system.get("/api/v1/cameras/plaza/truth") == truth
+    finally:
+        began = time.monotonic()
+        assert system.run("down").returncode == 0
+        took_s = time.monotonic() - began
+    print(f"\nstopped within {took_s:.1f} s")
+    assert took_s < 10
+    assert not any(alive(pid) for pid in pids)
+    assert [path for path in system.data.rglob("*") if path.is_socket()] == []
+    assert segments_of(pids) == []
