@@ -12,8 +12,8 @@ Without `intra_op_thread_count` an instance has one thread, where NVIDIA's would
 other things too, an instance a core is faster than threads that wait for each other. Threads never spin: with two of
 them, waiting that way cost as much processor time as the work itself.
 
-One parameter is of our own and unknown to NVIDIA's: `run_batch_size`, the frames that go through the graph at once. On a
-CPU a larger batch is no faster and often slower, since activations fall out of the caches (measured in
+One parameter is of our own and unknown to NVIDIA's: `run_batch_size`, the frames that go through the graph at once. On
+a CPU a larger batch is no faster and often slower, since activations fall out of the caches (measured in
 tests/benchmarks/pipelines/bench_triton.py). So it is 1 unless said otherwise, whatever Triton's dynamic batcher has
 joined; joining then saves only hand-overs between processes.
 
