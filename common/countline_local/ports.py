@@ -1,6 +1,7 @@
 """Which port each part listens on: the usual one, the one it had last time, or a free one, and what to say about it."""
 
 import json
+import random
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -32,7 +33,9 @@ USUAL_PORTS: Final[Mapping[str, int]] = {
 
 SEARCH_ABOVE: Final = 100
 """Ports that are tried above a taken one, so that the replacement is easy to remember, before any free one is taken."""
-_ANY: Final = 0
+ANY_FROM: Final = 10_240
+ANY_TRIES: Final = 200
+EPHEMERAL_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +95,25 @@ def _choose(
     taken = {*USUAL_PORTS.values(), *wishes.values(), *remembered.values()}
     near = (port for port in range(usual + 1, usual + SEARCH_ABOVE) if port not in taken)
     first = [remembered[name]] if name in remembered else []
-    candidates = [*first, _ANY] if any_free else [*first, usual, *near, _ANY]
+    candidates = [*first, *any_ports()] if any_free else [*first, usual, *near, *any_ports()]
     for candidate in candidates:
         if (port := _hold(candidate, held)) is not None:
             return PortChoice(name, port, None if any_free or port == usual else usual)
     raise ConflictError(f"there is no free port for {name}", cure="close some programs that listen on 127.0.0.1")
 
 
+def any_ports() -> list[int]:
+    """Ports to try where any will do, in random order.
+
+    None that the system gives to outgoing connections: while a part is away, its clients' own attempts to reach it
+    could come to sit on its port, or even reach themselves.
+    """
+    end = int(EPHEMERAL_RANGE.read_text().split()[0]) if EPHEMERAL_RANGE.exists() else 32_768
+    return random.sample(range(ANY_FROM, max(end, ANY_FROM + ANY_TRIES)), ANY_TRIES)
+
+
 def _hold(port: int, held: list[socket.socket]) -> int | None:
-    """Bind a port, 0 for any; None where it is taken."""
+    """Bind a port; None where it is taken."""
     holder = socket.socket()
     # As servers do: a port whose last connections are still fading away counts as free.
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -67,6 +67,13 @@ def test_any_free_ports_are_all_different_and_not_the_usual_ones(usual: dict[str
     assert all(choice.replaces is None for choice in chosen.values())
 
 
+def test_any_port_is_none_that_outgoing_connections_get(usual: dict[str, int]) -> None:
+    lowest = int(ports.EPHEMERAL_RANGE.read_text().split()[0])
+    chosen = [choice.port for _ in range(20) for choice in choose_ports({}, any_free=True).values()]
+    assert max(chosen) < lowest
+    assert min(chosen) > 1024
+
+
 def test_a_wished_port_that_is_taken_is_an_error_not_another_port(usual: dict[str, int]) -> None:
     with taken() as port, pytest.raises(ConflictError, match=str(port)):
         choose_ports({}, {"gateway": port})
