@@ -72,12 +72,13 @@ class SharedSegment:
 
 
 def _create_locked(path: Path, size_bytes: int) -> int:
+    while True:
+        fd = _create(path)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.fstat(fd).st_nlink:
+            break
+        os.close(fd)  # somebody who cleaned up had the lock first, and took the file for a dead process's
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError as error:
-        raise AlreadyExistsError(f"the shared-memory segment {path.name!r} exists already") from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if size_bytes:
             os.posix_fallocate(fd, 0, size_bytes)
     except OSError as error:
@@ -87,6 +88,13 @@ def _create_locked(path: Path, size_bytes: int) -> int:
             raise _too_small(size_bytes) from error
         raise
     return fd
+
+
+def _create(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError as error:
+        raise AlreadyExistsError(f"the shared-memory segment {path.name!r} exists already") from error
 
 
 def _too_small(size_bytes: int) -> ResourceExhaustedError:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from pathlib import Path
 
@@ -67,6 +68,25 @@ def test_files_of_programs_that_take_no_lock_go_with_the_proof_of_life_they_are_
     killed_owner(guard)
     assert sorted(remove_stale(prefix)) == [f"{prefix}g", f"{prefix}g-region"]
     assert not unlocked.exists()
+
+
+def test_segments_made_while_somebody_cleans_up_survive(prefix: str) -> None:
+    """A file exists a moment before its lock is taken; a cleaner that comes just then must not win."""
+    stop = threading.Event()
+
+    def clean() -> None:
+        while not stop.is_set():
+            remove_stale(prefix)
+
+    cleaner = threading.Thread(target=clean)
+    cleaner.start()
+    try:
+        for number in range(2000):
+            with SharedSegment(f"{prefix}{number}", 64):
+                assert (SHM / f"{prefix}{number}").exists()
+    finally:
+        stop.set()
+        cleaner.join()
 
 
 def test_a_guard_does_not_stand_for_names_that_only_begin_alike(prefix: str) -> None:
