@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from countline_common.database import create_engine
 from countline_common.errors import CountlineError, DeadlineExceededError, UnavailableError
 
-READ_PATIENCE_S: Final = 2.0
-READ_ATTEMPTS: Final = 4
+READ_PATIENCE_S: Final = 5.0
+"""Longer than PostgreSQL takes to recover from a crash, shorter than callers wait."""
 
 _Result = TypeVar("_Result")
 
@@ -63,9 +63,9 @@ class Database:
             yield connection
 
     async def read(self, query: Callable[[AsyncConnection], Awaitable[_Result]]) -> _Result:
-        """The result of a query that changes nothing, tried again while the database is away, up to two seconds."""
+        """The result of a query that changes nothing, tried again while the database is away, for five seconds."""
         async for attempt in stamina.retry_context(
-            on=is_away, attempts=READ_ATTEMPTS, timeout=READ_PATIENCE_S, wait_initial=0.1, wait_max=0.5
+            on=is_away, attempts=None, timeout=READ_PATIENCE_S, wait_initial=0.1, wait_max=0.5
         ):
             with attempt:
                 async with self._engine.connect() as connection:

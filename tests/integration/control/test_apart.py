@@ -1,0 +1,193 @@
+"""Services as processes of their own: `countline serve auth`, `… cameras`, `… workers`."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+
+from countline.v1 import cameras_pb2
+from countline.v1.cameras_pb2 import CameraStatus
+from countline_common import tokens
+from countline_common.client import Endpoints, LoginFile, Target, connect
+from countline_control.settings import ControlSettings
+
+from .conftest import ADMIN_PASSWORD, Control
+from .test_workers import _is, create_camera, eventually, working
+
+COUNTLINE = Path(sys.executable).with_name("countline")
+
+
+def _free_ports(number: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(number)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+class Apart:
+    """Three processes that talk over gRPC."""
+
+    def __init__(self, dsn: str, keys: tuple[Path, Path], folder: Path) -> None:
+        names = ("auth", "cameras", "workers")
+        self.addresses = {name: f"127.0.0.1:{port}" for name, port in zip(names, _free_ports(3), strict=True)}
+        self.signer = tokens.TokenSigner.from_file(keys[0])
+        token = folder / "service-token"
+        permissions = frozenset({"cameras.read", "workers.read", tokens.CAMERA_SECRETS})
+        token.write_text(self.signer.sign("s", "service", roles=(), permissions=permissions, lifetime_s=3600))
+        password = folder / "admin-password"
+        password.write_text(ADMIN_PASSWORD)
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "COUNTLINE_TOKEN_PUBLIC_KEY_FILE": str(keys[1]),
+            "COUNTLINE_SERVICE_TOKEN_FILE": str(token),
+            "COUNTLINE_LEASE_S": "2",
+            **{f"COUNTLINE_{name.upper()}_ADDRESS": address for name, address in self.addresses.items()},
+        }
+        self.own = {
+            "auth": {
+                "COUNTLINE_AUTH_DSN": dsn,
+                "COUNTLINE_TOKEN_PRIVATE_KEY_FILE": str(keys[0]),
+                "COUNTLINE_ADMIN_PASSWORD_FILE": str(password),
+            },
+            "cameras": {"COUNTLINE_CAMERAS_DSN": dsn},
+            "workers": {"COUNTLINE_WORKERS_DSN": dsn},
+        }
+        self.folder = folder
+        self.processes: dict[str, asyncio.subprocess.Process] = {}
+
+    async def start(self, name: str) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = await asyncio.create_subprocess_exec(
+                str(COUNTLINE), "serve", name, env={**self.environment, **self.own[name]}, stdout=log, stderr=log
+            )
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()
+
+    async def stop(self) -> dict[str, int]:
+        for process in self.processes.values():
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+        codes = {name: await asyncio.wait_for(p.wait(), 15) for name, p in self.processes.items()}
+        self.processes.clear()
+        return codes
+
+
+@pytest.fixture
+async def apart(control_dsn: str, keys: tuple[Path, Path], tmp_path: Path) -> AsyncIterator[Apart]:
+    apart = Apart(control_dsn, keys, tmp_path)
+    for name in apart.own:
+        await apart.start(name)
+    yield apart
+    await apart.stop()
+
+
+@pytest.fixture
+async def distant(apart: Apart) -> AsyncIterator[Control]:
+    """What the other tests call a control-plane, spread over three processes."""
+    async with AsyncExitStack() as stack:
+        control = Control(plane=None, signer=apart.signer, settings=ControlSettings())
+        for name, address in apart.addresses.items():
+            control.channels[name] = await stack.enter_async_context(grpc.aio.insecure_channel(address))
+            await asyncio.wait_for(control.channels[name].channel_ready(), 30)
+        yield control
+
+
+async def test_cameras_reach_workers_and_statuses_come_back_across_processes(distant: Control, apart: Apart) -> None:
+    await create_camera(distant, "door")
+    async with working(distant) as worker:
+        await worker.until(lambda w: w.epochs == {"door": 1})
+        (assignment,) = worker.told[-1].assignments
+        assert assignment.camera.spec.source_url == "rtsp://joe:secret@camera.invalid/live"
+        assert assignment.time_zone == "Europe/Berlin"
+        await eventually(lambda: _is(distant, "door", cameras_pb2.CAMERA_STATE_RUNNING))
+        await create_camera(distant, "yard")
+        await asyncio.wait_for(worker.until(lambda w: "yard" in w.epochs), 5)
+        worker.states["yard"] = CameraStatus(state=cameras_pb2.CAMERA_STATE_RECONNECTING)
+        await eventually(lambda: _is(distant, "yard", cameras_pb2.CAMERA_STATE_RECONNECTING))
+
+
+async def test_each_service_outlives_the_absence_of_the_others(distant: Control, apart: Apart) -> None:
+    await create_camera(distant, "door")
+    async with working(distant) as worker:
+        await worker.until(lambda w: w.epochs == {"door": 1})
+        apart.processes["cameras"].kill()
+        await apart.processes["cameras"].wait()
+        await asyncio.sleep(1.5)
+        assert worker.epochs == {"door": 1}
+        await apart.start("cameras")
+        await asyncio.wait_for(distant.channels["cameras"].channel_ready(), 30)
+        await create_camera(distant, "yard")
+        await asyncio.wait_for(worker.until(lambda w: "yard" in w.epochs), 10)
+        assert worker.epochs == {"door": 1, "yard": 1}
+    apart.processes["workers"].kill()
+    await apart.processes["workers"].wait()
+    assert await _is(distant, "door", cameras_pb2.CAMERA_STATE_WAITING)
+
+
+async def test_the_client_finds_logs_in_and_calls_all_of_them(distant: Control, apart: Apart, tmp_path: Path) -> None:
+    file = tmp_path / "endpoints.json"
+    file.write_text(json.dumps({**apart.addresses, "gateway": "http://127.0.0.1:8080/"}))
+    target = Target(
+        Endpoints.from_file(file), LoginFile(tmp_path / "l.json"), password_file=tmp_path / "admin-password"
+    )
+    async with connect(target) as client:
+        assert (await client.cameras.ListCameras(cameras_pb2.ListCamerasRequest())).cameras == []
+        assert client.rest_base_url == "http://127.0.0.1:8080"
+        assert (await client.authorization())["Authorization"].startswith("Bearer ey")
+
+
+async def test_they_stop_on_sigterm_with_0_and_log_neither_password_nor_token(distant: Control, apart: Apart) -> None:
+    await create_camera(distant, "door")
+    async with working(distant):
+        codes = await apart.stop()
+    assert codes == {"auth": 0, "cameras": 0, "workers": 0}
+    for name in apart.own:
+        log = apart.log(name)
+        assert '"event": "serve.stopped"' in log
+        assert "secret" not in log
+        assert ADMIN_PASSWORD not in log
+        assert "eyJ" not in log
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"COUNTLINE_AUTH_DSN": ""}, "COUNTLINE_AUTH_DSN is not set"),
+        ({"COUNTLINE_TOKEN_PRIVATE_KEY_FILE": "/nowhere.pem"}, "the token key /nowhere.pem cannot be read"),
+        ({"COUNTLINE_AUTH_ADDRESS": "nonsense"}, "'nonsense' is no address"),
+        ({"COUNTLINE_LEASE_S": "never"}, "COUNTLINE_LEASE_S"),
+    ],
+)
+async def test_settings_that_cannot_be_used_end_the_start_with_a_cure(
+    control_dsn: str, keys: tuple[Path, Path], tmp_path: Path, change: dict[str, str], said: str
+) -> None:
+    apart = Apart(control_dsn, keys, tmp_path)
+    apart.own["auth"].update(change)
+    await apart.start("auth")
+    assert await asyncio.wait_for(apart.processes["auth"].wait(), 30) == 1
+    assert said in apart.log("auth")
+
+
+async def test_a_port_that_is_taken_is_said(control_dsn: str, keys: tuple[Path, Path], tmp_path: Path) -> None:
+    apart = Apart(control_dsn, keys, tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        apart.environment["COUNTLINE_AUTH_ADDRESS"] = f"127.0.0.1:{taken.getsockname()[1]}"
+        await apart.start("auth")
+        assert await asyncio.wait_for(apart.processes["auth"].wait(), 30) == 1
+    assert "cannot be listened on" in apart.log("auth")
+    assert "cure: another process has the port" in apart.log("auth")
