@@ -61,7 +61,7 @@ class RemoteBackend:
         """See `Backend`."""
         response_class = message_factory.GetMessageClass(method.descriptor.output_type)
         call = self._channel.unary_unary(
-            method.path, request_serializer=Message.SerializeToString, response_deserializer=response_class.FromString
+            method.path, request_serializer=_serialized, response_deserializer=response_class.FromString
         )
         metadata = [("x-request-id", context.request_id)]
         if context.authorization:
@@ -69,6 +69,11 @@ class RemoteBackend:
         with translated():
             response: Message = await call(request, timeout=CALL_TIMEOUT_S, metadata=metadata)
         return response
+
+
+def _serialized(message: Message) -> bytes:
+    # Each class has a serializer of its own; that of the base class raises, and gRPC would send an empty message.
+    return message.SerializeToString()
 
 
 class LocalBackend:
