@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.fixtures.clips import MIDDLE
 
 from countline.v1 import cameras_pb2, events_pb2, workers_pb2
 from countline_common import bus
-from countline_common.times import to_timestamp
+from countline_common.times import from_timestamp, to_timestamp
 
 COUNTLINE = Path(sys.executable).with_name("countline")
 
@@ -93,6 +93,11 @@ class Totals:
     def spans(self) -> list[events_pb2.CoverageSpan]:
         return [span for record in self.records for span in record.coverage]
 
+    @property
+    def covered_s(self) -> list[tuple[float, float]]:
+        """The spans as seconds."""
+        return [(from_timestamp(span.start), from_timestamp(span.end)) for span in self.spans]
+
 
 async def published(nats_url: str, camera_id: str) -> Totals:
     """Everything that JetStream holds of a camera."""
@@ -112,18 +117,23 @@ async def published(nats_url: str, camera_id: str) -> Totals:
         await client.close()
 
 
-async def wait_for_totals(nats_url: str, camera_id: str, in_out: tuple[int, int], timeout_s: float = 30.0) -> Totals:
-    """Wait until a camera's published crossings are as wanted; fails with what there is."""
+async def wait_until(nats_url: str, camera_id: str, holds: Callable[[Totals], bool], timeout_s: float = 30.0) -> Totals:
+    """Wait until what is published of a camera is as wanted; fails with what there is."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:
             totals = await published(nats_url, camera_id)
-        except (nats.errors.Error, OSError, TimeoutError):
+        except (nats.errors.Error, OSError, TimeoutError):  # no server, or no stream yet
             totals = Totals()
-        if totals.in_out == in_out:
+        if holds(totals):
             return totals
-        assert time.monotonic() < deadline, f"{totals.in_out} instead of {in_out}"
-        await asyncio.sleep(0.2)
+        assert time.monotonic() < deadline, f"in, out = {totals.in_out} in {len(totals.records)} records"
+        await asyncio.sleep(0.1)
+
+
+async def wait_for_totals(nats_url: str, camera_id: str, in_out: tuple[int, int], timeout_s: float = 30.0) -> Totals:
+    """Wait until a camera's published crossings are just these."""
+    return await wait_until(nats_url, camera_id, lambda totals: totals.in_out == in_out, timeout_s)
 
 
 def assignment(
