@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from countline_models.demo.network import STRIDE
 
-BOX_WEIGHT: Final = 2.0
+BOX_WEIGHT: Final = 6.0
 
 
 def centre_loss(logits: Tensor, centres: Tensor, counted: Tensor) -> Tensor:

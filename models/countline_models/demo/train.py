@@ -5,6 +5,7 @@ versions give the same network.
 """
 
 import argparse
+import copy
 import logging
 import math
 import os
@@ -87,9 +88,8 @@ def fit(examples: list[Example], recipe: Recipe, checkpoint: Path | None = None)
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
     network = DemoDetector().to(memory_format=torch.channels_last)
-    averaged = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average), use_buffers=True
-    )
+    averaged: DemoDetector = copy.deepcopy(network)
+    averaged.eval()
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     network.train()
     sums, since = np.zeros(3), time.monotonic()
@@ -103,7 +103,7 @@ def fit(examples: list[Example], recipe: Recipe, checkpoint: Path | None = None)
         losses[0].backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
         optimizer.step()
-        averaged.update_parameters(network)
+        _average(averaged, network, min(recipe.average, (step + 1) / (step + 10)))
         sums += [float(loss.detach()) for loss in losses]
         if (step + 1) % 50 == 0:
             log.info(
@@ -114,11 +114,17 @@ def fit(examples: list[Example], recipe: Recipe, checkpoint: Path | None = None)
             )
             sums, since = np.zeros(3), time.monotonic()
         if checkpoint and (step + 1) % 250 == 0:
-            torch.save(averaged.module.state_dict(), checkpoint)
-    trained = averaged.module
-    assert isinstance(trained, DemoDetector)
-    trained.eval()
-    return trained
+            torch.save(averaged.state_dict(), checkpoint)
+    return averaged
+
+
+def _average(averaged: DemoDetector, network: DemoDetector, keep: float) -> None:
+    """Move the averaged weights and statistics a step towards the network's."""
+    latest = network.state_dict()
+    with torch.no_grad():
+        for name, value in averaged.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(latest[name], 1 - keep)
 
 
 def _pace(step: int, recipe: Recipe) -> float:
