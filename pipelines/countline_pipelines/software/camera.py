@@ -95,6 +95,7 @@ class SoftwareCamera:
         self._expected = 0
         self._early: dict[int, tuple[Ticket, NDArray[np.float32]] | None] = {}
         self._run: Run | None = None
+        self._size_wh: tuple[int, int] | None = None
         self._counter: CameraCounter | None = None
         self._state = CameraState.STARTING
         self._fault: Fault | None = None
@@ -244,7 +245,7 @@ class SoftwareCamera:
         if self._run is not None:
             # Frames are counted in the order they were sent, so none of the old run is on its way any more.
             self._close_counter(decide=not self._run.abandoned)
-        self._run = run
+        self._run, self._size_wh = run, run.size_wh
         tracking = TrackerSettings(high_score=self.lane.info.score_threshold)
         self._counter = CameraCounter(run.identity, self._spec, tracking)
         self._processed = 0
@@ -324,7 +325,7 @@ class SoftwareCamera:
         now = time.monotonic()
         state, fault = self._shown_state(now)
         info = self._feeder.info
-        size = self._run.size_wh if self._run else (info.width, info.height) if info else (0, 0)
+        size = self._size_wh or ((info.width, info.height) if info else (0, 0))
         duration = float(info.duration_s) if info and info.duration_s else 0.0
         finite = self.plan.source.playback.is_finite
         progress = min(1.0, self._feeder.position_s / duration) if finite and duration else 0.0

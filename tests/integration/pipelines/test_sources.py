@@ -106,12 +106,14 @@ def test_a_wrong_password_is_told_from_an_absent_camera_and_never_repeated(rtsp:
 def test_a_camera_that_falls_silent_is_noticed_by_a_deadline(rtsp: Rtsp) -> None:
     server = rtsp()
     spec = live(server.url())
-    began = time.monotonic()
-    with VideoReader(spec) as video, pytest.raises(SourceError) as raised:
-        for index, _ in enumerate(play(spec, video, threading.Event())):
-            if index == 10:
-                server.freeze()
-                began = time.monotonic()
+    with VideoReader(spec) as video:
+        found = play(spec, video, threading.Event())
+        for _ in range(10):
+            next(found)
+        server.freeze()
+        began = time.monotonic()
+        with pytest.raises(SourceError) as raised:
+            list(found)
     assert raised.value.failure is SourceFailure.TIMED_OUT
     assert time.monotonic() - began < 3 * spec.read_timeout_s  # noticing it, and hanging up
 
