@@ -32,7 +32,7 @@ from countline_analytics.processes import check_database, stop_signals, until_av
 from countline_analytics.settings import ApiSettings
 from countline_common import database
 from countline_common.errors import UnavailableError
-from countline_common.health import HealthServer
+from countline_common.health import Check, HealthServer
 from countline_common.logs import configure, get_logger
 from countline_common.settings import host_port
 from countline_common.tokens import TokenVerifier
@@ -92,68 +92,85 @@ class Api:
 async def run(settings: ApiSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
     configure("api")
-    verifier = TokenVerifier.from_file(settings.token_public_key_file)
-    engine = database.create_engine(settings.analytics_dsn)
-    live_bus = LiveBus(settings.nats_url)
-    feed = CrossingFeed(engine, settings.analytics_dsn)
-
-    async def database_answers() -> None:
-        await check_database(engine)
-
-    checks = {"database": database_answers, "live": feed.check, "nats": live_bus.check}
     with stop_signals() as stopping:
-        async with HealthServer(settings.health_address, checks):
-            try:
-                await until_available("database", lambda: _migrate(settings), stopping)
-                await _serve(settings, engine, live_bus, feed, verifier, stopping)
-            finally:
-                await engine.dispose()
+        async with Parts.of(settings) as parts, HealthServer(settings.health_address, parts.checks()):
+            await until_available("database", lambda: _migrate(settings), stopping)
+            async with serving(settings, parts, stopping) as addresses:
+                _log.info("serving", **addresses)
+                await stopping.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the process holds on to."""
+
+    verifier: TokenVerifier
+    engine: AsyncEngine
+    bus: LiveBus
+    feed: CrossingFeed
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def of(cls, settings: ApiSettings) -> "AsyncIterator[Parts]":
+        """Make them; nothing is connected yet."""
+        verifier = TokenVerifier.from_file(settings.token_public_key_file)
+        engine = database.create_engine(settings.analytics_dsn)
+        try:
+            yield cls(verifier, engine, LiveBus(settings.nats_url), CrossingFeed(engine, settings.analytics_dsn))
+        finally:
+            await engine.dispose()
+
+    def checks(self) -> dict[str, Check]:
+        """What has to be well for the process to be ready."""
+
+        async def database_answers() -> None:
+            await check_database(self.engine)
+
+        return {"database": database_answers, "live": self.feed.check, "nats": self.bus.check}
 
 
 async def _migrate(settings: ApiSettings) -> None:
     await database.migrate(settings.analytics_dsn, "countline_analytics", "analytics")
 
 
-async def _serve(
-    settings: ApiSettings,
-    engine: AsyncEngine,
-    live_bus: LiveBus,
-    feed: CrossingFeed,
-    verifier: TokenVerifier,
-    stopping: asyncio.Event,
-) -> None:
-    statuses = StatusBoard(live_bus)
-    hub = LiveHub(feed, live_bus, statuses, verifier)
+@contextlib.asynccontextmanager
+async def serving(settings: ApiSettings, parts: Parts, stopping: asyncio.Event) -> AsyncIterator[dict[str, str]]:
+    """Serve on the three addresses; gives them by name as they are, ports of 0 replaced.
+
+    A fault in what runs beside the servers sets `stopping` and is raised at the end.
+    """
+    statuses = StatusBoard(parts.bus)
+    hub = LiveHub(parts.feed, parts.bus, statuses, parts.verifier)
     async with contextlib.AsyncExitStack() as stack:
         channels = {
             address: await stack.enter_async_context(grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS))
             for address in {settings.auth_address, settings.cameras_address, settings.workers_address}
         }
-        api = Api(tuple(http_methods()), _backends(settings, engine, channels, verifier), hub)
-        await stack.enter_async_context(_tasks(live_bus.run(), feed.run(), statuses.run(), stopping=stopping))
-        await _listen(stack, api.gateway(), settings.gateway_address)
-        await _listen(stack, api.analytics(), settings.analytics_address)
-        await _listen(stack, api.websocket(), settings.websocket_address)
+        api = Api(tuple(http_methods()), _backends(settings, parts, channels), hub)
+        await stack.enter_async_context(_tasks(parts.bus.run(), parts.feed.run(), statuses.run(), stopping=stopping))
+        addresses = {
+            "gateway": await _listen(stack, api.gateway(), settings.gateway_address),
+            "analytics": await _listen(stack, api.analytics(), settings.analytics_address),
+            "websocket": await _listen(stack, api.websocket(), settings.websocket_address),
+        }
         stack.push_async_callback(hub.close)
-        await stopping.wait()
+        yield addresses
 
 
-def _backends(
-    settings: ApiSettings, engine: AsyncEngine, channels: Mapping[str, grpc.aio.Channel], verifier: TokenVerifier
-) -> dict[str, Backend]:
+def _backends(settings: ApiSettings, parts: Parts, channels: Mapping[str, grpc.aio.Channel]) -> dict[str, Backend]:
     """By full name of the service, where it is answered."""
     cameras = cameras_pb2_grpc.CameraServiceStub(channels[settings.cameras_address])
-    directory = CameraDirectory(engine, cameras)
-    counts = handlers(CountQueries(engine, directory), Truths(engine, directory))
+    directory = CameraDirectory(parts.engine, cameras)
+    counts = handlers(CountQueries(parts.engine, directory), Truths(parts.engine, directory))
     return {
         "countline.v1.AuthService": RemoteBackend(channels[settings.auth_address]),
         "countline.v1.CameraService": RemoteBackend(channels[settings.cameras_address]),
         "countline.v1.WorkerService": RemoteBackend(channels[settings.workers_address]),
-        COUNT_SERVICE: LocalBackend(counts, verifier),
+        COUNT_SERVICE: LocalBackend(counts, parts.verifier),
     }
 
 
-async def _listen(stack: contextlib.AsyncExitStack, app: web.Application, address: str) -> None:
+async def _listen(stack: contextlib.AsyncExitStack, app: web.Application, address: str) -> str:
     host, port = host_port(address)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True)
     await runner.setup()
@@ -166,7 +183,7 @@ async def _listen(stack: contextlib.AsyncExitStack, app: web.Application, addres
         raise UnavailableError(
             f"{address} is taken by another process", cure="stop that one, or set another address"
         ) from error
-    _log.info("listening", address=address, port=runner.addresses[0][1])
+    return f"{host}:{runner.addresses[0][1]}"
 
 
 @contextlib.asynccontextmanager
