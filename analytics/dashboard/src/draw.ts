@@ -15,8 +15,10 @@ const COLOURS = {
   ink: "#ffffff",
 } as const;
 const CLASS_COLOURS = ["#8df0a9", "#ff9ecb", "#ffe27a", "#9fd0ff", "#ffb59e", "#c7f06c", "#e0b3ff", "#7fe7dc"];
-const FONT = "600 11px ui-sans-serif, system-ui, sans-serif";
-const ARROW_PX = 26;
+/** Below this width a picture is a small one: shorter arrows, and zones without names. */
+const SMALL_PX = 480;
+/** As far from its arrows as another line is welcome. */
+const ARROW_ROOM_PX = 40;
 /** How long a line stays lit after a crossing. */
 export const FLASH_MS = 900;
 
@@ -51,16 +53,19 @@ export function fitInto(width: number, height: number, [sourceWidth, sourceHeigh
   return { x: (width - size.width) / 2, y: (height - size.height) / 2, ...size };
 }
 
+/** A point on a line, and the unit vector from there to the *in* side. */
+export interface Station {
+  at: Point;
+  inward: Point;
+}
+
 /**
- * The middle of a poly-line (by length) and the unit vector to its *in* side: the right-hand side of someone who stands
- * at the first point and looks along the line. On a screen, where y grows downwards, that is (-dy, dx).
+ * The place at a share of a poly-line's length. *In* is the right-hand side of someone who stands at the first point and
+ * looks along the line; on a screen, where y grows downwards, that is (-dy, dx).
  */
-export function middle(points: readonly Point[]): { at: Point; inward: Point } {
-  const lengths = points.slice(1).map((b, i) => {
-    const a = points[i] as Point;
-    return Math.hypot(b.x - a.x, b.y - a.y);
-  });
-  let rest = lengths.reduce((sum, length) => sum + length, 0) / 2;
+export function station(points: readonly Point[], share: number): Station {
+  const lengths = points.slice(1).map((b, i) => distance(points[i] as Point, b));
+  let rest = lengths.reduce((sum, length) => sum + length, 0) * share;
   let i = 0;
   while (i < lengths.length - 1 && rest > (lengths[i] as number)) rest -= lengths[i++] as number;
   const [a, b, length] = [points[i] as Point, points[i + 1] as Point, lengths[i] as number];
@@ -69,6 +74,27 @@ export function middle(points: readonly Point[]): { at: Point; inward: Point } {
     at: { x: a.x + direction.x * rest, y: a.y + direction.y * rest },
     inward: { x: -direction.y, y: direction.x },
   };
+}
+
+/** Where a line's arrows stand: in its middle, or further along where other lines would run through them there. */
+export function arrowStation(points: readonly Point[], others: readonly (readonly Point[])[], room: number): Station {
+  const stations = [0.5, 0.35, 0.65, 0.2, 0.8].map((share) => station(points, share));
+  const free = stations.map(({ at }) => Math.min(room, ...others.map((other) => toPolyline(at, other))));
+  return stations[free.indexOf(Math.max(...free))] as Station;
+}
+
+function toPolyline(point: Point, line: readonly Point[]): number {
+  return Math.min(...line.slice(1).map((b, i) => toSegment(point, line[i] as Point, b)));
+}
+
+function toSegment(point: Point, a: Point, b: Point): number {
+  const squared = (b.x - a.x) ** 2 + (b.y - a.y) ** 2 || 1;
+  const share = clamp(((point.x - a.x) * (b.x - a.x) + (point.y - a.y) * (b.y - a.y)) / squared, 0, 1);
+  return distance(point, { x: a.x + (b.x - a.x) * share, y: a.y + (b.y - a.y) * share });
+}
+
+function distance(a: Point, b: Point): number {
+  return Math.hypot(b.x - a.x, b.y - a.y);
 }
 
 export function drawScene(
@@ -81,19 +107,20 @@ export function drawScene(
   ctx.clearRect(0, 0, width, height);
   const frame = fitInto(width, height, scene.sourceSize);
   if (scene.picture) ctx.drawImage(scene.picture, frame.x, frame.y, frame.width, frame.height);
-  ctx.font = FONT;
+  ctx.font = `600 ${frame.width < SMALL_PX ? 10 : 11}px ui-sans-serif, system-ui, sans-serif`;
   ctx.lineJoin = ctx.lineCap = "round";
   for (const zone of scene.zones) drawZone(ctx, frame, zone);
   for (const box of scene.boxes) drawBox(ctx, frame, scene.sourceSize, box);
-  for (const line of scene.lines) {
+  const lines = scene.lines.map((line) => line.points.map((point) => onScreen(frame, point)));
+  scene.lines.forEach((line, i) => {
     const flash = scene.flashes.findLast((one) => one.lineId === line.line_id && now - one.at < FLASH_MS);
-    drawLine(
-      ctx,
-      frame,
-      line,
-      flash ? { direction: flash.direction, strength: 1 - (now - flash.at) / FLASH_MS } : null,
-    );
-  }
+    drawLine(ctx, lines[i] as Point[], flash?.direction ?? null, flash ? 1 - (now - flash.at) / FLASH_MS : 0);
+  });
+  // Names and arrows above every line, so that none is struck through by the next.
+  scene.lines.forEach((line, i) => {
+    drawDirections(ctx, frame, lines[i] as Point[], lines.toSpliced(i, 1));
+    label(ctx, line.line_id, nameplace(ctx, line.line_id, lines[i] as Point[], frame), frame, COLOURS.ink);
+  });
 }
 
 function drawZone(ctx: CanvasRenderingContext2D, frame: Frame, zone: Zone): void {
@@ -102,11 +129,14 @@ function drawZone(ctx: CanvasRenderingContext2D, frame: Frame, zone: Zone): void
   ctx.beginPath();
   trace(ctx, points);
   ctx.closePath();
-  ctx.fillStyle = "rgba(201, 182, 255, 0.14)";
+  ctx.fillStyle = "rgba(201, 182, 255, 0.1)";
   ctx.fill();
-  ctx.setLineDash([6, 4]);
-  stroke(ctx, COLOURS.zone, 1.5);
+  ctx.setLineDash([5, 4]);
+  ctx.lineWidth = 1.2;
+  ctx.strokeStyle = COLOURS.zone;
+  ctx.stroke();
   ctx.setLineDash([]);
+  if (frame.width < SMALL_PX) return;
   const x = points.reduce((sum, point) => sum + point.x, 0) / points.length;
   const low = Math.max(...points.map((point) => point.y));
   label(ctx, zone.zone_id, { x, y: low - 12 }, frame, COLOURS.zone);
@@ -130,36 +160,32 @@ function drawBox(ctx: CanvasRenderingContext2D, frame: Frame, [w, h]: readonly [
   chip(ctx, wide ? name : short, { x: a.x, y: a.y }, frame, classColour(box.class));
 }
 
-function drawLine(
-  ctx: CanvasRenderingContext2D,
-  frame: Frame,
-  line: Line,
-  flash: { direction: Direction; strength: number } | null,
-): void {
-  const points = line.points.map((point) => onScreen(frame, point));
-  if (points.length < 2) return;
+function drawLine(ctx: CanvasRenderingContext2D, points: Point[], flash: Direction | null, strength: number): void {
   ctx.beginPath();
   trace(ctx, points);
   stroke(ctx, COLOURS.line, 2.5);
   if (flash) {
-    ctx.globalAlpha = flash.strength;
+    ctx.globalAlpha = strength;
     ctx.beginPath();
     trace(ctx, points);
-    ctx.lineWidth = 2.5 + 6 * flash.strength;
-    ctx.strokeStyle = COLOURS[flash.direction];
+    ctx.lineWidth = 2.5 + 6 * strength;
+    ctx.strokeStyle = COLOURS[flash];
     ctx.stroke();
     ctx.globalAlpha = 1;
   }
   for (const point of [points[0] as Point, points.at(-1) as Point]) dot(ctx, point);
-  const { at, inward } = middle(points);
+}
+
+function drawDirections(ctx: CanvasRenderingContext2D, frame: Frame, points: Point[], others: Point[][]): void {
+  const { at, inward } = arrowStation(points, others, ARROW_ROOM_PX);
   arrow(ctx, at, inward, "in", frame);
   arrow(ctx, at, { x: -inward.x, y: -inward.y }, "out", frame);
-  label(ctx, line.line_id, nameplace(ctx, line.line_id, points, frame), frame, COLOURS.ink);
 }
 
 /** From the line to the side that a crossing leads to, with the word at its tip. */
 function arrow(ctx: CanvasRenderingContext2D, from: Point, to: Point, direction: Direction, frame: Frame): void {
-  const tip = { x: from.x + to.x * ARROW_PX, y: from.y + to.y * ARROW_PX };
+  const length = frame.width < SMALL_PX ? 18 : 26;
+  const tip = { x: from.x + to.x * length, y: from.y + to.y * length };
   const left = { x: tip.x - to.x * 7 - to.y * 5, y: tip.y - to.y * 7 + to.x * 5 };
   const right = { x: tip.x - to.x * 7 + to.y * 5, y: tip.y - to.y * 7 - to.x * 5 };
   ctx.beginPath();

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { fitInto, middle } from "../src/draw";
+import { arrowStation, fitInto, station } from "../src/draw";
 import { parsePreview } from "../src/preview";
 
 describe("the in side of a line", () => {
@@ -9,22 +9,36 @@ describe("the in side of a line", () => {
     ["upwards: in is right", [0.5, 0.9, 0.5, 0.1], { x: 1, y: 0 }],
     ["downwards: in is left", [0.5, 0.1, 0.5, 0.9], { x: -1, y: 0 }],
   ])("is the right-hand side of someone looking along it; %s", (_, [ax, ay, bx, by], inward) => {
-    const found = middle([
+    const points = [
       { x: ax as number, y: ay as number },
       { x: bx as number, y: by as number },
-    ]);
+    ];
+    const found = station(points, 0.5);
     expect(found.at).toEqual({ x: 0.5, y: 0.5 });
     expect(found.inward.x).toBeCloseTo(inward.x);
     expect(found.inward.y).toBeCloseTo(inward.y);
   });
 
   test("stands in the middle of a line of several points", () => {
-    const found = middle([
+    const points = [
       { x: 0, y: 0 },
       { x: 10, y: 0 },
       { x: 10, y: 30 },
-    ]);
-    expect(found).toEqual({ at: { x: 10, y: 10 }, inward: { x: -1, y: 0 } });
+    ];
+    expect(station(points, 0.5)).toEqual({ at: { x: 10, y: 10 }, inward: { x: -1, y: 0 } });
+  });
+
+  test("moves along where another line would run through its arrows", () => {
+    const line = [
+      { x: 0, y: 50 },
+      { x: 400, y: 50 },
+    ];
+    const through = [
+      { x: 210, y: 0 },
+      { x: 210, y: 100 },
+    ];
+    expect(arrowStation(line, [], 40).at.x).toBe(200);
+    expect(arrowStation(line, [through], 40).at.x).toBe(140);
   });
 });
 

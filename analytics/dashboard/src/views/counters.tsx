@@ -1,7 +1,7 @@
 /** The counters of one camera: today's by line and direction, and beneath them the last hour held against the truth. */
 
 import type { Camera, Direction, VerifiedCamera, VerifiedDirection } from "../contract";
-import { count, span } from "../format";
+import { count, span, UNKNOWN } from "../format";
 import type { Store } from "../store";
 import { Cross, Tick } from "./icons";
 
@@ -42,13 +42,15 @@ export function Counters({ store, camera, lines }: { store: Store; camera: Camer
 function Counter(props: { store: Store; camera: Camera; line: string; direction: Direction }) {
   const { store, camera, line, direction } = props;
   const counts = store.line(camera.camera_id, line).value;
+  // Before anybody looked there is no number, and a zero would be one.
+  const unseen = store.coverage.value?.get(camera.camera_id)?.share === 0 && counts.in + counts.out === 0;
   const known = store.sum.value !== null;
   const crossing = counts.last?.direction === direction ? counts.last.crossingId : null;
   return (
     <td class={direction} data-direction={direction} data-count={known ? counts[direction] : ""}>
       {/* A new key is a new element, which starts the pulse again. */}
       <span key={crossing} class={`number ${crossing ? "pulse" : ""}`}>
-        {known ? count(counts[direction]) : "–"}
+        {known && !unseen ? count(counts[direction]) : UNKNOWN}
       </span>
     </td>
   );
@@ -56,7 +58,8 @@ function Counter(props: { store: Store; camera: Camera; line: string; direction:
 
 function Checked({ verified, line }: { verified: VerifiedCamera | undefined; line: string }) {
   const result = verified?.lines.find((one) => one.line_id === line);
-  if (!verified || !result) return null;
+  // Over no time at all everything agrees, which says nothing.
+  if (!verified || !result || verified.verified_s === 0) return null;
   return (
     <tr class="checked" data-verified-s={verified.verified_s}>
       <th scope="row" title="Of the last hour, the time that was covered and held against the truth">
