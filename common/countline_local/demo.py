@@ -200,14 +200,13 @@ def _read_lines(path: Path, position: int) -> tuple[list[str], int]:
 
 
 async def _register(system: System, clip: Clip) -> None:
-    """Create site, camera and truth where they are missing; tries again while a service is away."""
-    attempts = stamina.retry_context(on=UnavailableError, attempts=None, timeout=REGISTER_TIMEOUT_S, wait_max=3.0)
-    async for attempt in attempts:
-        with attempt:
-            async with connect(discover(server=None, data=system.data.root)) as client:
-                await _create_site(client, clip)
-                await _create_or_update_camera(client, clip)
-                await _replace_truth(client, clip)
+    """Create site, camera and truth where they are missing; tries each again while a service is away."""
+    async with connect(discover(server=None, data=system.data.root)) as client:
+        for step in (_create_site, _create_or_update_camera, _replace_truth):
+            attempts = stamina.retry_context(UnavailableError, attempts=None, timeout=REGISTER_TIMEOUT_S, wait_max=3.0)
+            async for attempt in attempts:
+                with attempt, translated():
+                    await step(client, clip)
 
 
 async def _create_site(client: Client, clip: Clip) -> None:
