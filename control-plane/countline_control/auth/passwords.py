@@ -4,6 +4,7 @@ A hash takes tens of milliseconds and 64 MiB on purpose; without a bound, a floo
 """
 
 import asyncio
+from functools import cached_property
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -22,8 +23,11 @@ class Passwords:
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
         self._free = asyncio.Semaphore(AT_A_TIME)
-        # Checked when there is no such user, so that the answer takes as long as for a wrong password.
-        self._nobody = self._hasher.hash("nobody has this password")
+
+    @cached_property
+    def _nobody(self) -> str:
+        """Checked when there is no such user, so that the answer takes as long as for a wrong password."""
+        return self._hasher.hash("nobody has this password")
 
     async def hash(self, password: str) -> str:
         """The hash to store."""
@@ -33,11 +37,11 @@ class Passwords:
     async def matches(self, stored: str | None, password: str) -> bool:
         """Whether a password is the right one; always false, and as slow, where nothing is stored."""
         async with self._free:
-            right = await asyncio.to_thread(self._verify, stored or self._nobody, password)
+            right = await asyncio.to_thread(self._verify, stored, password)
         return right and stored is not None
 
-    def _verify(self, stored: str, password: str) -> bool:
+    def _verify(self, stored: str | None, password: str) -> bool:
         try:
-            return self._hasher.verify(stored, password)
+            return self._hasher.verify(stored or self._nobody, password)
         except (VerificationError, InvalidHashError):
             return False

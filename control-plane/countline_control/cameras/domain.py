@@ -272,7 +272,10 @@ def changed(stored: Camera, update: Camera, paths: Sequence[str]) -> Camera:
     result.CopyFrom(stored)
     every = ("title", "spec")
     mask = FieldMask(paths=every if "*" in paths else paths)
-    mask.MergeMessage(update, result, replace_message_field=True, replace_repeated_field=True)
+    given = Camera()
+    given.CopyFrom(update)
+    given.spec.SetInParent()  # else what the mask names below it would be left as it is, not cleared
+    mask.MergeMessage(given, result, replace_message_field=True, replace_repeated_field=True)
     _forget_what_fits_no_more(result.spec, stored.spec, mask.paths)
     return result
 

@@ -61,6 +61,14 @@ class Shell:
 
 
 @pytest.fixture
+async def control(control_dsn: str, start_control, tmp_path: Path) -> Control:
+    """All services, with the admin who logs in."""
+    password = tmp_path / "first-password"
+    password.write_text(ADMIN_PASSWORD + "\n")
+    return await start_control(control_dsn, admin_password_file=password)
+
+
+@pytest.fixture
 def shell(control: Control, tmp_path: Path) -> Shell:
     return Shell(control, tmp_path)
 

@@ -1,0 +1,170 @@
+"""The server around every service: what is closed, what leaks, what takes too long."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from countline.v1 import cameras_pb2
+from countline_common import grpc_server
+from countline_common.errors import UnavailableError
+from countline_common.grpc_errors import from_rpc_error, request_id_of
+from countline_common.grpc_server import GrpcServer, Service, current_principal
+from countline_common.tokens import EVERYTHING, TokenSigner, TokenVerifier, generate_key_pair
+
+NAME = "countline.v1.CameraService"
+PATH = f"/{NAME}/ListSites"
+
+
+class Answering:
+    """A service whose one method does what the test says."""
+
+    def __init__(self) -> None:
+        self.well = True
+
+    async def do(self, request, context) -> cameras_pb2.ListSitesResponse:
+        return cameras_pb2.ListSitesResponse(next_page_token=current_principal().name)
+
+    async def check(self) -> None:
+        if not self.well:
+            raise RuntimeError("not well")
+
+    def register(self, server: grpc.aio.Server) -> None:
+        async def call(request, context):
+            return await self.do(request, context)
+
+        handler = grpc.unary_unary_rpc_method_handler(
+            call,
+            request_deserializer=cameras_pb2.ListSitesRequest.FromString,
+            response_serializer=cameras_pb2.ListSitesResponse.SerializeToString,
+        )
+        generic = [
+            grpc.method_handlers_generic_handler(NAME, {"ListSites": handler}),
+            grpc.method_handlers_generic_handler("countline.v1.Unstated", {"Do": handler}),
+        ]
+        server.add_generic_rpc_handlers(generic)
+
+
+@pytest.fixture
+async def answering(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Answering]:
+    monkeypatch.setattr(grpc_server, "CALL_LIMIT_S", 0.3)
+    monkeypatch.setattr(grpc_server, "CHECK_PERIOD_S", 0.05)
+    private, public = generate_key_pair()
+    answering = Answering()
+    answering.token = TokenSigner(private).sign(
+        "u", "Uwe", roles=(), permissions=frozenset({EVERYTHING}), lifetime_s=60
+    )
+    service = Service(NAME, answering.register, answering.check)
+    async with (
+        GrpcServer("127.0.0.1:0", (service,), TokenVerifier(public)) as server,
+        grpc.aio.insecure_channel(server.address) as answering.channel,
+    ):
+        answering.address = server.address
+        answering.public = public
+        yield answering
+
+
+async def call(answering: Answering, path: str = PATH, **options: object) -> cameras_pb2.ListSitesResponse:
+    method = answering.channel.unary_unary(
+        path,
+        request_serializer=cameras_pb2.ListSitesRequest.SerializeToString,
+        response_deserializer=cameras_pb2.ListSitesResponse.FromString,
+    )
+    metadata = (("authorization", f"Bearer {answering.token}"), ("x-request-id", "req-1"))
+    return await method(cameras_pb2.ListSitesRequest(), metadata=metadata, timeout=10, **options)
+
+
+async def test_a_method_knows_who_calls(answering: Answering) -> None:
+    assert (await call(answering)).next_page_token == "Uwe"
+
+
+async def test_a_method_that_states_no_permission_is_closed_even_to_an_admin(answering: Answering) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(answering, "/countline.v1.Unstated/Do")
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_a_fault_of_ours_says_where_to_look_and_nothing_of_its_inside(answering: Answering) -> None:
+    async def fault(request, context):
+        raise KeyError("rtsp://joe:secret@h/live")
+
+    answering.do = fault
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(answering)
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    assert "secret" not in str(caught.value)
+    assert request_id_of(caught.value) == "req-1"
+    assert "req-1" in from_rpc_error(caught.value).cure
+
+
+async def test_a_call_that_takes_too_long_is_ended_by_the_server(answering: Answering) -> None:
+    ended = asyncio.Event()
+
+    async def slow(request, context):
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    answering.do = slow
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(answering)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_a_caller_that_gives_up_ends_the_work(answering: Answering) -> None:
+    started, ended = asyncio.Event(), asyncio.Event()
+
+    async def slow(request, context):
+        started.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    answering.do = slow
+    calling = asyncio.create_task(call(answering))
+    await asyncio.wait_for(started.wait(), 5)
+    calling.cancel()
+    await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_health_follows_the_service(answering: Answering) -> None:
+    stub = health_pb2_grpc.HealthStub(answering.channel)
+    seen = stub.Watch(health_pb2.HealthCheckRequest(service=NAME))
+    assert (await seen.read()).status == health_pb2.HealthCheckResponse.SERVING
+    answering.well = False
+    assert (await seen.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert (await stub.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    answering.well = True
+    assert (await seen.read()).status == health_pb2.HealthCheckResponse.SERVING
+    seen.cancel()
+
+
+async def test_what_is_under_way_when_the_server_stops_is_finished(answering: Answering) -> None:
+    private, public = generate_key_pair()
+    other, started = Answering(), asyncio.Event()
+    other.token = TokenSigner(private).sign("u", "Uwe", roles=(), permissions=frozenset({EVERYTHING}), lifetime_s=60)
+
+    async def takes_a_while(request, context):
+        started.set()
+        await asyncio.sleep(0.2)
+        return cameras_pb2.ListSitesResponse(next_page_token="done")
+
+    other.do = takes_a_while
+    server = GrpcServer("127.0.0.1:0", (Service(NAME, other.register, other.check),), TokenVerifier(public))
+    await server.__aenter__()
+    async with grpc.aio.insecure_channel(server.address) as other.channel:
+        calling = asyncio.create_task(call(other))
+        await asyncio.wait_for(started.wait(), 5)
+        await server.__aexit__(None, None, None)
+        assert (await calling).next_page_token == "done"
+
+
+async def test_a_second_server_on_the_same_port_is_refused(answering: Answering) -> None:
+    second = GrpcServer(answering.address, (), TokenVerifier(answering.public))
+    with pytest.raises(UnavailableError, match="cannot be listened on"):
+        await second.__aenter__()

@@ -1,0 +1,115 @@
+"""Access tokens: who they speak for, and which are refused."""
+
+import base64
+import hmac
+import json
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import OKPKey
+
+from countline_common.errors import InvalidInputError, UnauthenticatedError
+from countline_common.permissions import MethodPolicy, method_policy
+from countline_common.tokens import (
+    CAMERA_SECRETS,
+    CLOCK_LEEWAY_S,
+    EVERYTHING,
+    Principal,
+    TokenSigner,
+    TokenVerifier,
+    generate_key_pair,
+)
+
+PRIVATE, PUBLIC = generate_key_pair()
+NOW = 1_800_000_000.0
+
+
+def sign(lifetime_s: float = 60.0, at: float = NOW) -> str:
+    signer = TokenSigner(PRIVATE, lambda: at)
+    return signer.sign("u1", "Anna", roles=("viewer",), permissions=frozenset({"a.read"}), lifetime_s=lifetime_s)
+
+
+def test_a_token_says_who_in_which_roles_with_which_permissions_until_when() -> None:
+    assert TokenVerifier(PUBLIC, lambda: NOW).verify(sign()) == Principal(
+        "u1", "Anna", ("viewer",), frozenset({"a.read"}), NOW + 60
+    )
+
+
+@pytest.mark.parametrize(("after_s", "good"), [(0, True), (59, True), (60 + CLOCK_LEEWAY_S - 1, True), (66, False)])
+def test_a_token_is_good_until_it_expires(after_s: float, good: bool) -> None:
+    verifier = TokenVerifier(PUBLIC, lambda: NOW + after_s)
+    if good:
+        verifier.verify(sign())
+    else:
+        with pytest.raises(UnauthenticatedError, match="has expired"):
+            verifier.verify(sign())
+
+
+def _claims(**changes: object) -> dict:
+    claims = {"iss": "countline", "sub": "u1", "permissions": ["*"], "exp": int(NOW + 60), **changes}
+    return {key: value for key, value in claims.items() if value is not None}
+
+
+def _part(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+def _signing_input(algorithm: str) -> str:
+    return f"{_part(json.dumps({'alg': algorithm}).encode())}.{_part(json.dumps(_claims()).encode())}"
+
+
+def _signed_with_the_public_key() -> str:
+    text = _signing_input("HS256")
+    return f"{text}.{_part(hmac.digest(PUBLIC, text.encode(), 'sha256'))}"
+
+
+FORGED = {
+    "signed by another key": lambda: TokenSigner(generate_key_pair()[0], lambda: NOW).sign(
+        "u1", "x", roles=(), permissions=frozenset({"*"}), lifetime_s=60
+    ),
+    "not signed": lambda: f"{_signing_input('none')}.",
+    # The classic: a public key used as if it were a shared secret.
+    "signed with the public key as a secret": _signed_with_the_public_key,
+    "without an end": lambda: jwt.encode(
+        {"alg": "Ed25519"}, _claims(exp=None), OKPKey.import_key(PRIVATE), algorithms=["Ed25519"]
+    ),
+    "of another issuer": lambda: jwt.encode(
+        {"alg": "Ed25519"}, _claims(iss="else"), OKPKey.import_key(PRIVATE), algorithms=["Ed25519"]
+    ),
+    "for nobody": lambda: jwt.encode(
+        {"alg": "Ed25519"}, _claims(sub=None), OKPKey.import_key(PRIVATE), algorithms=["Ed25519"]
+    ),
+    "empty": lambda: "",
+    "no token": lambda: "hello",
+}
+
+
+@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
+def test_a_token_that_is_not_ours_is_refused(forge) -> None:
+    with pytest.raises(UnauthenticatedError, match="is not valid"):
+        TokenVerifier(PUBLIC, lambda: NOW).verify(forge())
+
+
+def test_only_the_private_key_signs() -> None:
+    with pytest.raises(InvalidInputError, match="is a public key"):
+        TokenSigner(PUBLIC)
+    with pytest.raises(InvalidInputError):
+        TokenVerifier(b"no key at all")
+
+
+def test_the_permission_for_everything_does_not_open_the_passwords_of_cameras() -> None:
+    admin = Principal("a", "admin", permissions=frozenset({EVERYTHING}))
+    assert admin.may("cameras.write")
+    assert not admin.may(CAMERA_SECRETS)
+    assert Principal("s", "service", permissions=frozenset({CAMERA_SECRETS})).may(CAMERA_SECRETS)
+    assert not Principal("n", "nobody").may("cameras.read")
+
+
+def test_what_a_method_asks_is_read_from_its_proto_and_what_says_nothing_is_closed() -> None:
+    from countline.v1 import auth_pb2, cameras_pb2  # noqa: F401  (loads the descriptors)
+
+    assert method_policy("/countline.v1.CameraService/CreateCamera") == MethodPolicy(permission="cameras.write")
+    assert method_policy("/countline.v1.AuthService/Login") == MethodPolicy(public=True)
+    assert method_policy("/grpc.health.v1.Health/Check").public
+    for unknown in ("/countline.v1.AuthService/NoSuchMethod", "/else.Service/Do", "nonsense", ""):
+        assert method_policy(unknown) == MethodPolicy()

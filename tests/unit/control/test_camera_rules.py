@@ -1,0 +1,241 @@
+"""What can be stored of a camera, and which versions its lines get."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from countline.v1 import cameras_pb2
+from countline.v1.cameras_pb2 import Camera, CameraSpec, Line, Point, Site, Zone
+from countline_common.errors import InvalidInputError
+from countline_control.cameras import domain, geometry, sources
+
+NOW = 1_800_000_000.0
+fractions = st.floats(0.0, 1.0, allow_nan=False)
+points = st.tuples(fractions, fractions)
+
+
+def spec(**fields: object) -> CameraSpec:
+    return CameraSpec(**{"source_url": "rtsp://camera.invalid/live", **fields})
+
+
+def line(*pairs: tuple[float, float], line_id: str = "gate", classes: tuple[str, ...] = ()) -> Line:
+    return Line(line_id=line_id, points=[Point(x=x, y=y) for x, y in pairs], classes=classes)
+
+
+def zone(*pairs: tuple[float, float], zone_id: str = "hall") -> Zone:
+    return Zone(zone_id=zone_id, polygon=[Point(x=x, y=y) for x, y in pairs])
+
+
+def fields_of(problems: domain.Problems) -> list[str]:
+    return [problem.field for problem in problems]
+
+
+UP = line((0.5, 0.1), (0.5, 0.9))
+BAD_SPECS = [
+    ("no source", spec(source_url=""), "spec.source_url"),
+    ("unknown scheme", spec(source_url="ftp://x/y"), "spec.source_url"),
+    ("a path without file://", spec(source_url="/clips/a.mp4"), "spec.source_url"),
+    ("no host", spec(source_url="rtsp:///live"), "spec.source_url"),
+    ("a port that is none", spec(source_url="rtsp://h:99999/live"), "spec.source_url"),
+    ("a blank in the address", spec(source_url="rtsp://h/a b"), "spec.source_url"),
+    ("a newline in the address", spec(source_url="rtsp://h/a\nb"), "spec.source_url"),
+    ("a relative file", spec(source_url="file://clips/a.mp4"), "spec.source_url"),
+    ("a folder", spec(source_url="file:///clips/"), "spec.source_url"),
+    ("a way up", spec(source_url="file:///clips/%2e%2e/secret.mp4"), "spec.source_url"),
+    ("too long", spec(source_url="rtsp://h/" + "x" * 2048), "spec.source_url"),
+    ("a model with a blank at its end", spec(model="demo "), "spec.model"),
+    ("a line of one point", spec(lines=[line((0.5, 0.5))]), "spec.lines[0].points"),
+    ("a line with equal ends", spec(lines=[UP, line((0.5, 0.5), (0.5, 0.5), line_id="b")]), "spec.lines[1].points"),
+    ("a line outside", spec(lines=[line((0.5, 0.5), (1.01, 0.5))]), "spec.lines[0].points[1]"),
+    ("a line at NaN", spec(lines=[line((math.nan, 0.5), (1, 0.5))]), "spec.lines[0].points[0]"),
+    ("a line at infinity", spec(lines=[line((0.5, 0.5), (0.5, math.inf))]), "spec.lines[0].points[1]"),
+    ("a line without a name", spec(lines=[line((0, 0), (1, 1), line_id="")]), "spec.lines[0].line_id"),
+    ("a line named as a subject", spec(lines=[line((0, 0), (1, 1), line_id="a.b")]), "spec.lines[0].line_id"),
+    ("a name given twice", spec(lines=[UP, UP]), "spec.lines[1].line_id"),
+    ("a class without a name", spec(lines=[line((0, 0), (1, 1), classes=("",))]), "spec.lines[0].classes[0]"),
+    ("too many lines", spec(lines=[line((0, 0), (1, 1), line_id=f"l{i}") for i in range(65)]), "spec.lines"),
+    ("a zone of two points", spec(zones=[zone((0, 0), (1, 1))]), "spec.zones[0].polygon"),
+    ("a bow tie", spec(zones=[zone((0, 0), (1, 1), (1, 0), (0, 1))]), "spec.zones[0].polygon"),
+    ("a zone without area", spec(zones=[zone((0, 0), (0.5, 0.5), (1, 1))]), "spec.zones[0].polygon"),
+    ("a corner given twice", spec(zones=[zone((0, 0), (0, 0), (1, 0), (1, 1))]), "spec.zones[0].polygon"),
+    ("a rate below zero", spec(processing_rate=-0.1), "spec.processing_rate"),
+    ("a rate of NaN", spec(processing_rate=math.nan), "spec.processing_rate"),
+    ("a rate beyond reason", spec(processing_rate=1000), "spec.processing_rate"),
+    ("a score above one", spec(min_score=1.5), "spec.min_score"),
+    ("an anchor outside the box", spec(anchor=Point(x=0.5, y=1.5)), "spec.anchor"),
+    ("a playback that is none", spec(playback=99), "spec.playback"),
+    ("a looped stream", spec(playback=cameras_pb2.PLAYBACK_LOOP), "spec.playback"),
+    ("a live file", spec(source_url="file:///a.mp4", playback=cameras_pb2.PLAYBACK_LIVE), "spec.playback"),
+    ("a transport that is none", spec(rtsp_transport=9), "spec.rtsp_transport"),
+    ("a file over UDP", spec(source_url="file:///a.mp4", rtsp_transport=2), "spec.rtsp_transport"),
+]
+
+
+@pytest.mark.parametrize(("bad", "field"), [case[1:] for case in BAD_SPECS], ids=[case[0] for case in BAD_SPECS])
+def test_a_spec_that_cannot_be_used_names_the_field(bad: CameraSpec, field: str) -> None:
+    problems = domain.spec_problems(bad, NOW)
+    assert fields_of(problems) == [field]
+    assert problems[0].message
+
+
+GOOD_SPECS = [
+    ("the least", spec()),
+    ("a poly-line", spec(lines=[line((0, 0), (0.5, 0.5), (1, 0))])),
+    ("a closed line", spec(lines=[line((0, 0), (0.5, 0.5), (1, 0), (0, 0))])),
+    ("a concave zone", spec(zones=[zone((0, 0), (1, 0), (1, 1), (0.5, 0.2), (0, 1))])),
+    ("a line and a zone of one name", spec(lines=[UP], zones=[zone((0, 0), (1, 0), (1, 1), zone_id="gate")])),
+    ("credentials", spec(source_url="rtsps://joe:p%40ss@10.0.0.7:322/live?channel=1")),
+    ("IPv6", spec(source_url="http://[::1]:8080/live.m3u8")),
+    ("a file with blanks, encoded", spec(source_url="file:///clips/my%20clip.mp4")),
+    ("a looped file", spec(source_url="file:///a.mp4", playback=cameras_pb2.PLAYBACK_LOOP)),
+    ("UDP", spec(rtsp_transport=cameras_pb2.RTSP_TRANSPORT_UDP)),
+    ("the corner of the picture", spec(lines=[line((0, 0), (1, 1))], anchor=Point(x=0.5, y=1))),
+]
+
+
+@pytest.mark.parametrize("good", [case[1] for case in GOOD_SPECS], ids=[case[0] for case in GOOD_SPECS])
+def test_a_spec_that_can_be_used_has_no_problem(good: CameraSpec) -> None:
+    assert domain.spec_problems(good, NOW) == []
+
+
+@pytest.mark.parametrize("name", ["", "A", "-a", "a-", "a.b", "a_b", "a b", "a*", ">", "ä", "x" * 64])
+def test_ids_that_could_break_a_subject_or_an_url_are_refused(name: str) -> None:
+    camera = Camera(camera_id=name, site_id=name, spec=spec())
+    assert fields_of(domain.camera_problems(camera, NOW)) == ["camera_id", "site_id"]
+    assert "site_id" in fields_of(domain.site_problems(Site(site_id=name, time_zone="UTC")))
+
+
+@pytest.mark.parametrize(("seconds", "fine"), [(0, True), (NOW, True), (NOW + 90_000, False), (-5, False)])
+def test_a_recording_began_after_1970_and_not_in_the_future(seconds: float, fine: bool) -> None:
+    recorded = spec(source_url="file:///a.mp4")
+    recorded.recorded_at.FromSeconds(int(seconds))
+    assert fields_of(domain.spec_problems(recorded, NOW)) == ([] if fine else ["spec.recorded_at"])
+
+
+def test_only_files_that_are_played_once_were_recorded() -> None:
+    live = spec()
+    live.recorded_at.FromSeconds(5)
+    assert fields_of(domain.spec_problems(live, NOW)) == ["spec.recorded_at"]
+
+
+def test_an_error_for_several_fields_says_the_first_and_how_many_more() -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        domain.refuse("no", domain.spec_problems(spec(source_url="", processing_rate=-1), NOW))
+    assert "spec.source_url" in caught.value.message
+    assert "(and 1 more)" in caught.value.message
+    assert len(caught.value.fields) == 2
+
+
+@given(st.lists(points, min_size=3, max_size=8, unique=True))
+def test_a_polygon_and_its_reflections_rotations_and_reversal_are_judged_alike(corners: list) -> None:
+    judged = geometry.crosses_itself(corners)
+    assert geometry.crosses_itself(corners[::-1]) == judged
+    assert geometry.crosses_itself([*corners[1:], corners[0]]) == judged
+    assert geometry.crosses_itself([(y, x) for x, y in corners]) == judged
+
+
+@given(st.integers(3, 12), st.floats(0.05, 0.45))
+def test_a_regular_polygon_does_not_cross_itself_and_a_star_does(corners: int, radius: float) -> None:
+    circle = [
+        (0.5 + radius * math.cos(2 * math.pi * i / corners), 0.5 + radius * math.sin(2 * math.pi * i / corners))
+        for i in range(corners)
+    ]
+    assert not geometry.crosses_itself(circle)
+    if corners >= 5 and corners % 2:
+        assert geometry.crosses_itself([circle[(2 * i) % corners] for i in range(corners)])
+
+
+@given(st.lists(points, min_size=3, max_size=3, unique=True))
+def test_three_corners_make_a_zone_unless_they_lie_on_one_line(corners: list) -> None:
+    from fractions import Fraction
+
+    (ax, ay), (bx, by), (cx, cy) = ((Fraction(x), Fraction(y)) for x, y in corners)
+    area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+    assert geometry.crosses_itself(corners) == (area == 0)
+
+
+lines = st.lists(
+    st.builds(
+        lambda name, pairs, classes: line(*pairs, line_id=name, classes=tuple(classes)),
+        st.sampled_from("abcd"),
+        st.lists(points, min_size=2, max_size=3),
+        st.lists(st.sampled_from(["person", "vehicle"]), max_size=2),
+    ),
+    max_size=4,
+    unique_by=lambda item: item.line_id,
+)
+
+
+@given(st.lists(lines, min_size=1, max_size=8))
+def test_over_any_history_one_version_is_one_geometry_and_versions_only_grow(history: list) -> None:
+    known: domain.Versions = {}
+    seen: dict[tuple[str, int], tuple] = {}
+    newest: dict[str, int] = {}
+    for drawn in history:
+        versioned, new = domain.versioned(spec(lines=drawn), known)
+        known = {**known, **new}
+        for item in versioned.lines:
+            what = (tuple((p.x, p.y) for p in item.points), frozenset(item.classes))
+            assert seen.setdefault((item.line_id, item.version), what) == what
+            assert item.version in (newest.get(item.line_id, 0), newest.get(item.line_id, 0) + 1)
+            newest[item.line_id] = item.version
+
+
+def test_a_caller_cannot_choose_a_version() -> None:
+    drawn = Line(line_id="gate", version=9, points=UP.points)
+    versioned, _ = domain.versioned(spec(lines=[drawn]), {})
+    assert versioned.lines[0].version == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("rtsp://joe:secret@h/live", "rtsp://joe:***@h/live"),
+        ("rtsp://joe:se:c@ret@h/live", "rtsp://joe:***@h/live"),
+        ("http://h/live.m3u8?token=abc&x=1", "http://h/live.m3u8?token=***&x=1"),
+        ("rtsp://h/live", "rtsp://h/live"),
+        ("rtsp://joe@h/live", "rtsp://joe@h/live"),
+    ],
+)
+def test_readers_see_no_secret_and_sending_the_address_back_changes_nothing(url: str, shown: str) -> None:
+    assert sources.masked(url) == shown
+    assert domain.url_with_secrets(shown, url) == url
+
+
+@pytest.mark.parametrize(
+    ("new", "stored", "result"),
+    [
+        ("rtsp://joe:***@h/other", "rtsp://joe:p%40ss@h/live", "rtsp://joe:p%40ss@h/other"),
+        ("http://h/b?token=***&x=2", "http://h/a?token=t%26t", "http://h/b?token=t%26t&x=2"),
+        ("rtsp://joe:new@h/live", "rtsp://joe:old@h/live", "rtsp://joe:new@h/live"),
+        ("rtsp://joe:***@other/live", "rtsp://joe:old@h/live", None),
+        ("rtsp://joe:***@h:555/live", "rtsp://joe:old@h/live", None),
+        ("rtsp://eve:***@h/live", "rtsp://joe:old@h/live", None),
+        ("rtsp://joe:***@h/live", "rtsp://joe@h/live", None),
+        ("http://h/b?secret=***", "http://h/a?token=t", None),
+        ("rtsp://joe:***@h/live", "", None),
+    ],
+)
+def test_a_stored_secret_is_kept_for_the_same_host_and_user_alone(new: str, stored: str, result: str | None) -> None:
+    if result is not None:
+        assert domain.url_with_secrets(new, stored) == result
+        return
+    with pytest.raises(InvalidInputError) as caught:
+        domain.url_with_secrets(new, stored)
+    assert "old" not in str(caught.value.fields)
+
+
+def test_a_mask_of_a_message_that_is_sent_without_one_names_what_is_set() -> None:
+    camera = Camera(title="x", spec=spec(disabled=True))
+    assert domain.paths_of(camera) == ["title", "spec.source_url", "spec.disabled"]
+
+
+def test_a_field_in_the_mask_that_is_not_set_is_cleared() -> None:
+    stored = Camera(camera_id="a", title="t", spec=spec(lines=[UP], anchor=Point(x=0.5, y=0.5), min_score=0.5))
+    changed = domain.changed(stored, Camera(), ["title", "spec.lines", "spec.anchor", "spec.min_score"])
+    assert (changed.title, len(changed.spec.lines), changed.spec.min_score) == ("", 0, 0.0)
+    assert not changed.spec.HasField("anchor")
+    assert changed.spec.source_url == stored.spec.source_url
+    assert domain.changed(stored, Camera(title="n"), ["*"]).spec == CameraSpec()

@@ -1,0 +1,100 @@
+"""What is written on a command line, and what it changes."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from countline.v1.cameras_pb2 import CameraSpec, Line, Point
+from countline_common.errors import InvalidInputError, NotFoundError
+from countline_control.cli.changes import Changes, changed_spec
+from countline_control.cli.geometry import parse_anchor, parse_line, parse_zone, write_points
+from countline_control.paging import next_token, page
+
+
+def test_a_line_has_a_name_points_and_perhaps_classes() -> None:
+    line = parse_line("gate:0.1,0.5,0.9,0.5")
+    assert (line.line_id, [(p.x, p.y) for p in line.points], list(line.classes)) == (
+        "gate",
+        [(0.1, 0.5), (0.9, 0.5)],
+        [],
+    )
+    assert list(parse_line("gate:0,0,1,1:person, vehicle").classes) == ["person", "vehicle"]
+    assert len(parse_line("gate:0,0,0.5,0.5,1,0").points) == 3
+    assert len(parse_zone("hall:0,0,1,0,1,1").polygon) == 3
+
+
+@pytest.mark.parametrize("text", ["", "gate", ":0,0,1,1", "gate:", "gate:0,0,1", "gate:0,0", "gate:a,b,c,d", "0,0,1,1"])
+def test_what_is_no_line_is_refused_with_the_form(text: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        parse_line(text)
+    assert "NAME:x1,y1,x2,y2" in caught.value.cure
+
+
+def test_a_zone_needs_three_points_and_an_anchor_two_numbers() -> None:
+    with pytest.raises(InvalidInputError, match="no zone"):
+        parse_zone("hall:0,0,1,1")
+    assert parse_anchor("0.5,1") == Point(x=0.5, y=1)
+    for text in ("0.5", "a,b", "1,2,3"):
+        with pytest.raises(InvalidInputError, match="no anchor"):
+            parse_anchor(text)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=2, max_size=6))
+def test_points_that_are_shown_can_be_given_again(pairs: list) -> None:
+    points = [Point(x=x / 1000, y=y / 1000) for x, y in pairs]
+    assert list(parse_line(f"gate:{write_points(points)}").points) == points
+
+
+STORED = CameraSpec(
+    source_url="rtsp://joe:***@h/live",
+    processing_rate=5,
+    lines=[parse_line("a:0,0,1,1"), parse_line("b:0,1,1,0")],
+)
+
+
+def test_only_what_is_given_is_in_the_mask() -> None:
+    spec, paths = changed_spec(STORED, Changes(processing_rate=9.0, disabled=False))
+    assert paths == ["spec.processing_rate", "spec.disabled"]
+    assert (spec.processing_rate, len(spec.lines)) == (9.0, 2)
+    assert changed_spec(STORED, Changes())[1] == []
+
+
+def test_lines_are_replaced_by_name_added_and_removed_in_one_go() -> None:
+    changes = Changes(lines=("b:0,0,0,1", "c:0,0,1,0"), removed_lines=frozenset({"a"}))
+    spec, paths = changed_spec(STORED, changes)
+    assert paths == ["spec.lines"]
+    assert [line.line_id for line in spec.lines] == ["b", "c"]
+    assert spec.lines[0] == Line(line_id="b", points=[Point(x=0, y=0), Point(x=0, y=1)])
+
+
+def test_a_line_that_is_not_there_cannot_be_removed() -> None:
+    with pytest.raises(NotFoundError) as caught:
+        changed_spec(STORED, Changes(removed_lines=frozenset({"z"})))
+    assert caught.value.cure == "it has: a, b"
+
+
+def test_a_time_needs_a_zone() -> None:
+    spec, paths = changed_spec(CameraSpec(), Changes(recorded_at="2026-03-01T13:00:00+01:00"))
+    assert (spec.recorded_at.ToJsonString(), paths) == ("2026-03-01T12:00:00Z", ["spec.recorded_at"])
+    with pytest.raises(InvalidInputError, match="is no time"):
+        changed_spec(CameraSpec(), Changes(recorded_at="yesterday"))
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_a_page_goes_on_where_the_last_one_ended_and_only_for_its_filters(key: str, filters: str) -> None:
+    assert page(5, next_token(key, filters), filters).after == key
+    with pytest.raises(InvalidInputError):
+        page(5, next_token(key, filters), filters + "x")
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_a_token_that_is_not_ours_is_refused(token: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        page(5, token)
+    assert caught.value.fields[0].field == "page_token"
+
+
+def test_pages_have_a_bound() -> None:
+    assert (page(0, "").size, page(7, "").size, page(10**9, "").size) == (100, 7, 1000)
+    with pytest.raises(InvalidInputError):
+        page(-1, "")
