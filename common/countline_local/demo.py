@@ -7,7 +7,6 @@ its clip is. What was set up is remembered in the data folder: a camera that som
 import asyncio
 import contextlib
 import json
-import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from countline_local.guard_client import Launch
 from countline_local.log_files import size_bytes, tail
 from countline_local.parts import PartEvent
 from countline_local.supervisor import Supervisor
-from countline_local.system import System, find_countline
+from countline_local.system import System, countline_command
 from countline_local.up import Display
 
 SITE: Final = "demo"
@@ -165,7 +164,7 @@ async def render(system: System, supervisor: Supervisor) -> AsyncGenerator[Clip,
     """
     log = system.data.logs / "demo.log"
     position = size_bytes(log)
-    argv = (*NICE, sys.executable, str(find_countline()), "models", "render-demo")
+    argv = (*NICE, *countline_command(), "models", "render-demo")
     launch = Launch(
         "demo", (*argv, "--out", str(system.data.demo), "--json"), system.plain_environment(), Path("/"), log
     )

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from countline_common.errors import UnavailableError
 from countline_common.settings import DataFolder
 from countline_common.shared_memory import SHARED_MEMORY_DIRECTORY
 from countline_local.credentials import WORKER, Credentials
@@ -121,7 +120,7 @@ class System:
     ) -> Part:
         health = self.address(f"{name}-health")
         return Part(
-            name=name, argv=(sys.executable, str(find_countline()), *command),
+            name=name, argv=(*countline_command(), *command),
             env={**env, "COUNTLINE_HEALTH_ADDRESS": health}, address=self.address(listens),
             check=partial(http_ok, f"http://{health}/readyz"), waits_for="its health check", needs=needs,
             stop_grace_s=SERVICE_GRACE_S,
@@ -154,17 +153,11 @@ class System:
         }
 
 
-def find_countline() -> Path:
-    """The console script `countline` of this environment.
-
-    Raises:
-        UnavailableError: it is not there.
-    """
+def countline_command() -> tuple[str, ...]:
+    """How this environment's `countline` is called, whatever the path is."""
     # Not resolved: an environment's python is a link out of the environment.
     script = Path(sys.executable).with_name("countline")
-    if not script.is_file():
-        raise UnavailableError(f"{script} is missing", cure="install countline into this environment: pip install .")
-    return script
+    return (sys.executable, str(script)) if script.is_file() else (sys.executable, "-m", "countline_common")
 
 
 def remove_segments(prefix: str) -> None:

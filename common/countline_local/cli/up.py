@@ -19,7 +19,7 @@ from countline_local.demo import set_up_demo
 from countline_local.display import JsonDisplay, TerminalDisplay
 from countline_local.log_files import size_bytes, tail
 from countline_local.ports import parse_wishes
-from countline_local.system import find_countline
+from countline_local.system import countline_command
 from countline_local.up import Background, Up, UpOptions, first_password, make_folders, read_status
 
 DETACHED_TIMEOUT_S: Final = 300.0
@@ -66,7 +66,7 @@ def _start_again(log: Path) -> subprocess.Popen[bytes]:
     words = [word for word in sys.argv[1:] if word not in {"--detach", "-d", "--json"}]
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, str(find_countline()), *words],
+            [*countline_command(), *words],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
 

@@ -13,13 +13,16 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from countline_common.errors import InvalidInputError, UnavailableError
+from countline_common.shared_memory import remove_stale
 from countline_local.triton.command import TritonPorts, TritonSettings
 from countline_local.triton.server import EmbeddedTriton
+
+OUR_SEGMENTS: Final = "countline-"
 
 
 def triton(
@@ -81,6 +84,7 @@ async def _serve(server: EmbeddedTriton, *, until_eof: bool, as_json: bool) -> N
         ended.cancel()
         stop.cancel()
         await server.stop()
+        remove_stale(OUR_SEGMENTS)  # whoever started us may have been killed, and its frames lie there still
 
 
 async def _start(server: EmbeddedTriton, told: asyncio.Event) -> bool:
