@@ -65,6 +65,26 @@ def test_closing_its_standard_input_stops_the_server(own_triton) -> None:
     assert not segments_of(server.process.pid)
 
 
+def test_frames_of_a_killed_program_are_removed_when_its_private_server_ends(own_triton, tmp_path: Path) -> None:
+    """As `countline count` uses it: killed, it cannot remove its slots, but its server notices by the closed pipe."""
+    own_triton().stop()  # makes the repository
+    code = (
+        "import os, signal, subprocess, sys\n"
+        "from countline_pipelines.slots import SlotRing\n"
+        f"command = [{COUNTLINE!r}, 'triton', '--model-repository', {str(tmp_path / 'repository')!r}, '--json',\n"
+        "           '--until-eof', '--http-port', '0', '--grpc-port', '0', '--metrics-port', '0']\n"
+        "server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
+        "server.stdout.readline()\n"
+        "ring = SlotRing(2, 8, 8)\n"
+        "print(ring.name, server.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    name, pid = killed.stdout.split()
+    wait_until(lambda: not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE)
+    assert not Path("/dev/shm", name).exists()
+
+
 def test_killing_the_command_takes_triton_with_it_and_the_next_start_cleans_up(own_triton) -> None:
     server = own_triton("--load", "marker")
     family = psutil.Process(server.process.pid).children(recursive=True)
