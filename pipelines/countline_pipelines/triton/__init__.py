@@ -1,9 +1,8 @@
 """The data plane's way to Triton: one interface, two transports (shared memory, gRPC bytes).
 
-api.py         what the rest of the data plane sees: `InferenceClient`, `ModelInfo`, errors
-client.py      `TritonClient`: connects, chooses the transport, loads models, reconnects
-connection.py  the one place that talks to the untyped tritonclient
-model_config.py  between Triton's model configuration and ours; pure
+`api` is what the rest of the data plane sees; `client.TritonClient` connects, chooses the transport, loads models and
+reconnects; `connection` is the one place that talks to the untyped tritonclient; `model_config` lies between Triton's
+model configuration and ours and is pure.
 """
 
 from countline_pipelines.triton.api import (
