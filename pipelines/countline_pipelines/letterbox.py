@@ -1,7 +1,7 @@
 """A source picture into a slot, and boxes back: scaled to fit, at the top left, the rest 114 (detection contract).
 
-swscale converts to RGB and scales in one pass without the interpreter's lock; the rows are then copied into the slot.
-Measured on 768x432 to 416x416, one core: see tests/benchmarks/pipelines.
+swscale converts to RGB and scales in one pass without the interpreter's lock, in the camera's thread. The rows are
+copied into a slot when a batch is made up, so that the frames of a batch lie side by side and travel as one request.
 
 The picture is scaled by one factor in both directions, so a box maps back by a division. The scaled size is rounded to
 whole pixels, so the true factors differ from the common one by up to half a pixel over the whole picture; mapping back
@@ -53,26 +53,41 @@ class Letterbox:
         return mapped
 
 
-class LetterboxWriter:
-    """Writes decoded frames into slots; one per camera, since swscale's tables are made for one size and kept."""
+class Scaler:
+    """Scales decoded frames; one per camera, since swscale's tables are made for one size and kept."""
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
-    def write(self, frame: Any, box: Letterbox, target_hwc: NDArray[np.uint8]) -> None:
-        """Write one frame.
+    def scale(self, frame: Any, box: Letterbox) -> Any:
+        """A frame in the size that it has within the input.
 
         Args:
             frame: av.VideoFrame of size `box.source_wh`, any pixel format.
             box: where it goes.
-            target_hwc: (height, width, 3) uint8, overwritten whole: the slot's last picture had another size.
+
+        Returns:
+            av.VideoFrame of size `box.scaled_wh`, rgb24.
         """
         width, height = box.scaled_wh
-        scaled = self._reformatter.reformat(
-            frame, width=width, height=height, format="rgb24", interpolation=Interpolation.BILINEAR
+        # One thread: cameras work side by side already, and helpers of swscale's own would only wake and wait.
+        return self._reformatter.reformat(
+            frame, width=width, height=height, format="rgb24", interpolation=Interpolation.BILINEAR, threads=1
         )
-        plane = scaled.planes[0]
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
-        target_hwc[:height, :width] = rows[:, : width * 3].reshape(height, width, 3)
+
+
+def paste(scaled: Any, target_hwc: NDArray[np.uint8], *, padded: bool) -> None:
+    """Copy a scaled frame into a slot.
+
+    Args:
+        scaled: what `Scaler.scale` made.
+        target_hwc: (height, width, 3) uint8.
+        padded: whether what lies beside a picture of this size is `PAD_VALUE` already.
+    """
+    width, height = scaled.width, scaled.height
+    plane = scaled.planes[0]
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
+    target_hwc[:height, :width] = rows[:, : width * 3].reshape(height, width, 3)
+    if not padded:
         target_hwc[height:] = PAD_VALUE
         target_hwc[:height, width:] = PAD_VALUE

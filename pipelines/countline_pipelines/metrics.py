@@ -33,3 +33,13 @@ PUBLISH_FAILURES: Final = Counter("countline_publish_failures", "Attempts to pub
 FSYNC_SECONDS: Final = Histogram(
     "countline_spool_commit_seconds", "Time of committing a group of records to disk.", buckets=_STAGE_BUCKETS
 )
+
+
+class CameraMetrics:
+    """The metrics of one camera, looked up once: a look-up by label costs more than the counting."""
+
+    def __init__(self, camera_id: str) -> None:
+        self.frames = FRAMES.labels(camera_id)
+        self.crossings = CROSSINGS.labels(camera_id)
+        self.latency_s = LATENCY_SECONDS.labels(camera_id)
+        self.counting_s = STAGE_SECONDS.labels("count")

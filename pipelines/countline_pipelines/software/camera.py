@@ -111,6 +111,7 @@ class SoftwareCamera:
         self._processed_meter = RateMeter()
         self._latency_meter = LatencyMeter()
         self._processed = 0
+        self._metrics = metrics.CameraMetrics(plan.camera_id)
         self._last_counted_at = time.monotonic()
         self._last_t: float | None = None
 
@@ -224,7 +225,7 @@ class SoftwareCamera:
         self._note_counted(ticket, began)
         crossings = sum(isinstance(event, Crossing) for event in result.events)
         if crossings:
-            metrics.CROSSINGS.labels(self.camera_id).inc(crossings)
+            self._metrics.crossings.inc(crossings)
         self._sink.frame_counted(ticket.run.identity, CountedFrame(result, ticket.dropped, ticket.picture))
 
     def _note_counted(self, ticket: Ticket, began: float) -> None:
@@ -237,9 +238,9 @@ class SoftwareCamera:
         self._last_counted_at, self._last_t = now, ticket.t
         if self._state in {CameraState.STARTING, CameraState.RECONNECTING}:
             self._state, self._fault = CameraState.RUNNING, None
-        metrics.FRAMES.labels(self.camera_id).inc()
-        metrics.LATENCY_SECONDS.labels(self.camera_id).observe(max(0.0, latency_s))
-        metrics.STAGE_SECONDS.labels("count").observe(now - began)
+        self._metrics.frames.inc()
+        self._metrics.latency_s.observe(max(0.0, latency_s))
+        self._metrics.counting_s.observe(now - began)
 
     def _switch_run(self, run: Run) -> None:
         if self._run is not None:
@@ -313,7 +314,7 @@ class SoftwareCamera:
         self._reader.stop()
         for ticket in self.lane.batcher.drop_all(self.camera_id):
             self._runs.leave(ticket.run)
-            self._feeder.give_back(ticket)
+            self._feeder.landed()
         if not self._runs.is_idle():
             with suppress(TimeoutError):  # Triton is away: what it has is given up
                 await asyncio.wait_for(self._drained.wait(), timeout_s)

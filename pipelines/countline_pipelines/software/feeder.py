@@ -1,7 +1,7 @@
-"""A camera's frames into slots, in the reader's thread.
+"""A camera's frames on their way to Triton, in the reader's thread: numbered, thinned out, scaled.
 
-Policy when Triton is behind: a file waits for a slot; a live camera takes the slot of its own oldest waiting frame,
-which is counted as dropped, so what is processed is always the newest and latency stays bounded.
+Policy when Triton is behind: a file waits; a live camera drops its own oldest waiting frame, and counts it, so what is
+processed is always the newest and latency stays bounded.
 """
 
 import threading
@@ -11,8 +11,7 @@ from typing import Final
 
 from countline_common.errors import CountlineError
 from countline_pipelines import metrics
-from countline_pipelines.letterbox import Letterbox, LetterboxWriter
-from countline_pipelines.slots import Slot
+from countline_pipelines.letterbox import Letterbox, Scaler
 from countline_pipelines.software.lane import ModelLane, Ticket, Traveller
 from countline_pipelines.software.meters import RateMeter
 from countline_pipelines.software.reader import ReadState
@@ -20,9 +19,10 @@ from countline_pipelines.software.runs import Run, RunKeeper
 from countline_pipelines.sources import Picture, SourceSpec, VideoInfo
 from countline_pipelines.sources.clock import RateGate
 
-FILE_SLOTS: Final = 4
-"""Of one file at a time: enough to keep two requests in flight and two frames ready."""
-LIVE_SLOTS: Final = 3
+FILE_FRAMES: Final = 8
+"""Of one file on their way at a time: enough for the requests in flight and the next ones."""
+LIVE_WAITING: Final = 2
+"""Frames of a live camera that may wait for inference."""
 WAIT_S: Final = 0.1
 """Between looks at whether to stop."""
 
@@ -57,10 +57,12 @@ class Feeder:
         self._wants_picture = wants_picture
         self._on_state = on_state
         self._waits = spec.playback.is_finite
-        self._quota = threading.Semaphore(FILE_SLOTS if self._waits else LIVE_SLOTS)
+        self._quota = threading.Semaphore(FILE_FRAMES)
         self._gate = RateGate(spec.rate)
         self._rate = spec.rate
-        self._writer = LetterboxWriter()
+        self._scaler = Scaler()
+        self._scaling_time = metrics.STAGE_SECONDS.labels("scale")
+        self._input_wh = (lane.info.width, lane.info.height)
         self._dropped_before = 0
         self.dropped = 0
         self.info: VideoInfo | None = None
@@ -90,53 +92,40 @@ class Feeder:
         numbered = self._runs.number(picture)
         if numbered is None or not self._gate.passes(picture.t):
             return
-        slot = self._slot()
-        if slot is not None:
-            self._send(picture, *numbered, slot, now)
-        elif not self._stop.is_set():
-            self._count_dropped(1)
+        if self._may_send():
+            self._send(picture, *numbered, now)
 
-    def _send(self, picture: Picture, run: Run, index: int, slot: Slot, now: float) -> None:
-        info = self._lane.info
-        box = Letterbox(picture.size_wh, (info.width, info.height))
+    def _send(self, picture: Picture, run: Run, index: int, now: float) -> None:
+        box = Letterbox(picture.size_wh, self._input_wh)
         began = time.monotonic()
-        self._writer.write(picture.frame, box, slot.frame_hwc)
-        metrics.STAGE_SECONDS.labels("letterbox").observe(time.monotonic() - began)
+        scaled = self._scaler.scale(picture.frame, box)
+        self._scaling_time.observe(time.monotonic() - began)
         kept = picture.frame if self._wants_picture(picture.t) else None
         dropped, self._dropped_before = self._dropped_before, 0
-        ticket = Ticket(self._camera, run, slot, box, index, picture.t, dropped, now, kept)
         if self._runs.enter(run):
-            self._lane.submit(ticket)
+            self._lane.submit(Ticket(self._camera, run, scaled, box, index, picture.t, dropped, now, kept))
         else:  # the run was ended between numbering and here, after a long pause; the next frame begins another
-            self.give_back(ticket)
+            self.landed()
 
-    def _slot(self) -> Slot | None:
-        return self._wait_for_slot() if self._waits else self._newest_slot()
-
-    def _wait_for_slot(self) -> Slot | None:
+    def _may_send(self) -> bool:
+        """Wait for room (a file) or make room (a live camera); false when the camera is stopping."""
+        if not self._waits:
+            self._make_room()
+            return not self._stop.is_set()
         while not self._quota.acquire(timeout=WAIT_S):
             if self._stop.is_set():
-                return None
-        while not self._stop.is_set():
-            slot = self._lane.ring.acquire(self._camera.camera_id, WAIT_S)
-            if slot is not None:
-                return slot
-        self._quota.release()
-        return None
+                return False
+        return not self._stop.is_set()
 
-    def _newest_slot(self) -> Slot | None:
-        if self._quota.acquire(blocking=False):
-            slot = self._lane.ring.acquire(self._camera.camera_id, 0.0)
-            if slot is not None:
-                return slot
-            self._quota.release()
-        oldest = self._lane.batcher.drop_oldest(self._camera.camera_id)
-        if oldest is None:
-            return None
-        self._runs.leave(oldest.run)
-        self._count_dropped(1)
-        self._dropped_before += oldest.dropped
-        return oldest.slot  # with its share of the quota
+    def _make_room(self) -> None:
+        camera_id = self._camera.camera_id
+        while self._lane.batcher.waiting(camera_id) >= LIVE_WAITING:
+            oldest = self._lane.batcher.drop_oldest(camera_id)
+            if oldest is None:
+                return
+            self._runs.leave(oldest.run)
+            self._count_dropped(1)
+            self._dropped_before += oldest.dropped
 
     def _count_dropped(self, frames: int) -> None:
         if frames:
@@ -144,11 +133,7 @@ class Feeder:
             self._dropped_before += frames
             metrics.DROPPED.labels(self._camera.camera_id).inc(frames)
 
-    def give_back(self, ticket: Ticket) -> None:
-        """Release the slot of a ticket that will not be sent."""
-        ticket.slot.release()
-        self.landed()
-
     def landed(self) -> None:
-        """One of the camera's frames is back from Triton."""
-        self._quota.release()
+        """One of the camera's frames is back from Triton, or will not go there."""
+        if self._waits:
+            self._quota.release()

@@ -6,6 +6,7 @@ with the same frames until it does, so a restart of Triton loses nothing; meanwh
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -17,7 +18,7 @@ from countline_common.errors import CountlineError, DeadlineExceededError
 from countline_common.logs import get_logger
 from countline_pipelines import metrics
 from countline_pipelines.batching import Batcher
-from countline_pipelines.letterbox import Letterbox
+from countline_pipelines.letterbox import Letterbox, paste
 from countline_pipelines.slots import Slot, SlotRing
 from countline_pipelines.software.runs import Run
 from countline_pipelines.triton import InferenceClient, ModelInfo, infer_surely
@@ -53,7 +54,8 @@ class Ticket:
 
     camera: Traveller
     run: Run
-    slot: Slot
+    scaled: Any
+    """av.VideoFrame of the size that it has in the model's input."""
     box: Letterbox
     index: int
     t: float
@@ -70,7 +72,6 @@ class Ticket:
 class LaneOptions:
     """What one machine chooses; None takes what the model ships with."""
 
-    slots: int = 48
     max_batch: int | None = None
     max_wait_s: float = 0.005
     """How long a frame waits for others to travel with."""
@@ -89,21 +90,27 @@ class ModelLane:
 
     def __init__(self, client: InferenceClient, info: ModelInfo, options: LaneOptions) -> None:
         self.info = info
-        self.ring = SlotRing(options.slots, info.height, info.width)
-        self.batcher: Batcher[Ticket] = Batcher(options.max_batch or info.max_batch_size, options.max_wait_s)
+        self.batcher: Batcher[Ticket] = Batcher(
+            min(options.max_batch or info.max_batch_size, info.max_batch_size), options.max_wait_s
+        )
+        in_flight = options.in_flight or info.instances + 1
+        self._ring = SlotRing(in_flight * self.batcher.max_batch, info.height, info.width)
+        self._blocks = _blocks_of(self._ring, self.batcher.max_batch)
+        self._free: asyncio.Queue[Block] = asyncio.Queue()
+        for block in self._blocks:
+            self._free.put_nowait(block)
         self.users = 0
         self.trouble: CountlineError | None = None
         """Why frames wait, while they do."""
         self._client = client
         self._loop = asyncio.get_running_loop()
-        self._permits = asyncio.Semaphore(options.in_flight or info.instances + 1)
         self._wake = asyncio.Event()
         self._requests: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Let Triton read the ring and begin to send."""
-        await self._client.attach(self.ring)
+        await self._client.attach(self._ring)
         self._dispatcher = asyncio.create_task(self._dispatch(), name=f"lane-{self.info.name}")
 
     async def close(self) -> None:
@@ -113,8 +120,8 @@ class ModelLane:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         with suppress(CountlineError):
-            await self._client.detach(self.ring)
-        self.ring.close()
+            await self._client.detach(self._ring)
+        self._ring.close()
 
     def submit(self, ticket: Ticket) -> None:
         """Send a frame on its way; from any thread."""
@@ -124,17 +131,16 @@ class ModelLane:
 
     async def _dispatch(self) -> None:
         while True:
-            await self._permits.acquire()
+            block = await self._free.get()
             batch = await self._next_batch()
             for ticket in batch:
                 ticket.sequence = ticket.camera.next_sequence()
-            task = asyncio.create_task(self._request(batch), name=f"infer-{self.info.name}")
+            task = asyncio.create_task(self._request(batch, block), name=f"infer-{self.info.name}")
             self._requests.add(task)
             task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._requests.discard(task)
-        self._permits.release()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("lane.request_crashed", model=self.info.name, error=repr(error))
 
@@ -148,24 +154,23 @@ class ModelLane:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), None if due_s == float("inf") else due_s)
 
-    async def _request(self, batch: list[Ticket]) -> None:
+    async def _request(self, batch: list[Ticket], block: "Block") -> None:
         began = time.monotonic()
         try:
-            detections = await self._infer(batch)
+            detections = await self._infer(block.fill(batch))
         except CountlineError as error:
             _log.error("lane.refused", model=self.info.name, error=error.message)
             for ticket in batch:
-                ticket.slot.release()
                 ticket.camera.refused(ticket, error)
             return
+        finally:
+            self._free.put_nowait(block)
         metrics.INFERENCE_SECONDS.labels(self.info.name).observe(time.monotonic() - began)
         metrics.BATCH_FRAMES.labels(self.info.name).observe(len(batch))
         for ticket, rows in zip(batch, detections, strict=True):
-            ticket.slot.release()
             ticket.camera.arrived(ticket, rows)
 
-    async def _infer(self, batch: list[Ticket]) -> NDArray[np.float32]:
-        slots = [ticket.slot for ticket in batch]
+    async def _infer(self, slots: Sequence[Slot]) -> NDArray[np.float32]:
         while True:
             try:
                 detections = await infer_surely(self._client, self.info.name, slots, patience_s=PATIENCE_S)
@@ -175,3 +180,26 @@ class ModelLane:
             else:
                 self.trouble = None
                 return detections
+
+
+class Block:
+    """Neighbouring slots: the place of one batch in flight."""
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self._slots = slots
+        self._held: list[tuple[int, int] | None] = [None] * len(slots)
+        """Size of the picture that each slot holds; what lies beside it is padded."""
+
+    def fill(self, batch: Sequence[Ticket]) -> Sequence[Slot]:
+        """Copy the frames of a batch into the first slots; returns those."""
+        for index, ticket in enumerate(batch):
+            size = ticket.box.scaled_wh
+            paste(ticket.scaled, self._slots[index].frame_hwc, padded=self._held[index] == size)
+            self._held[index] = size
+        return self._slots[: len(batch)]
+
+
+def _blocks_of(ring: SlotRing, block_size: int) -> list[Block]:
+    """Take all slots of a fresh ring, in blocks of neighbours."""
+    slots = [slot for _ in range(ring.count) if (slot := ring.acquire("lane")) is not None]
+    return [Block(slots[first : first + block_size]) for first in range(0, len(slots), block_size)]

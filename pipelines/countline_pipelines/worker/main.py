@@ -186,7 +186,6 @@ class Worker:
 
 def _plane_options(settings: WorkerSettings) -> PlaneOptions:
     lane = LaneOptions(
-        slots=settings.slots,
         max_batch=settings.max_batch,
         max_wait_s=settings.max_batch_wait_ms / 1000,
         in_flight=settings.in_flight,

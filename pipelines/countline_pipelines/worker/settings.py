@@ -31,8 +31,6 @@ class WorkerSettings(ProcessSettings):
     """Cameras that this worker can hold."""
     default_model: str = "demo_detector"
     """Of cameras that name none."""
-    slots: int = 64
-    """Frames of one model between decoder and tracker."""
     max_batch: int | None = None
     """Frames in one request at most; as the model allows where it is not given."""
     max_batch_wait_ms: float = 5.0
@@ -68,6 +66,4 @@ class WorkerSettings(ProcessSettings):
         """
         if not 1 <= self.capacity <= 1000:
             raise InvalidInputError(f"a capacity of {self.capacity} cameras cannot be", cure="1 to 1000")
-        if self.slots < 4:
-            raise InvalidInputError("fewer than 4 slots cannot keep Triton busy", cure="raise COUNTLINE_SLOTS")
         return self
