@@ -68,6 +68,8 @@ class Question:
     size: str
     groups: frozenset[str]
     now: datetime
+    by_name: bool
+    """Whether a camera was named: then zeros are shown even if that camera does not exist any more."""
 
 
 class CountQueries:
@@ -107,7 +109,7 @@ class CountQueries:
         self, request: counts_pb2.ListCrossingsRequest, caller: Caller
     ) -> counts_pb2.ListCrossingsResponse:
         """See `CountService.ListCrossings`."""
-        cameras = await self._cameras(request.camera_id, request.line_id, caller, past=True)
+        cameras = await self._cameras(request.camera_id, request.line_id, caller)
         size = _page_size(request.page_size)
         after_t, after_id = _read_token(request.page_token)
         parameters = {
@@ -126,20 +128,17 @@ class CountQueries:
             crossings=[_crossing(row) for row in rows[:size]], next_page_token=token
         )
 
-    async def _cameras(self, camera_id: str, line_id: str, caller: Caller, *, past: bool = False) -> list[KnownCamera]:
-        """The camera that is named, or those that the caller has; past ones only by name, or where they are wanted."""
+    async def _cameras(self, camera_id: str, line_id: str, caller: Caller) -> list[KnownCamera]:
+        """The camera that is named, or all that the caller has and had; those with the line, where one is named."""
         known = await self._directory.cameras(caller.authorization)
-        if not camera_id:
-            found = [camera for _, camera in sorted(known.items()) if camera.current or past]
-        elif camera_id in known:
-            found = [known[camera_id]]
-        else:
+        if camera_id and camera_id not in known:
             raise NotFoundError(f"there is no camera {camera_id!r}", cure="list them: countline cameras list")
+        found = [known[camera_id]] if camera_id else [camera for _, camera in sorted(known.items())]
         if line_id:
             found = [camera for camera in found if camera.has(line_id)]
             if not found:
-                where = f"camera {camera_id!r} has" if camera_id else "no camera has"
-                raise NotFoundError(f"{where} {'no' if camera_id else 'a'} line {line_id!r}")
+                whose = f"camera {camera_id!r} has no" if camera_id else "no camera has a"
+                raise NotFoundError(f"{whose} line {line_id!r}")
         return found
 
 
@@ -205,13 +204,14 @@ class _Answer:
         return sorted(groups)
 
     def _lines(self, camera: KnownCamera) -> Iterable[str]:
-        if self._question.line_id:
-            return (self._question.line_id,)
+        """The lines (or the one group of all lines) that are shown even where nothing crossed."""
+        if not camera.current and not self._question.by_name:
+            return ()
         if "line" not in self._question.groups:
             return ("",)
-        if camera.current:
-            return camera.lines
-        return camera.past_lines
+        if self._question.line_id:
+            return (self._question.line_id,)
+        return camera.lines if camera.current else camera.past_lines
 
     async def _coverage(self) -> dict[str, list[float]]:
         """By camera, the share of each bucket that was processed."""
@@ -263,6 +263,7 @@ def _question(request: counts_pb2.QueryCountsRequest, now: datetime) -> Question
         size=check_size(request.bucket or "1h"),
         groups=_groups_of(request.group_by),
         now=now,
+        by_name=bool(request.camera_id),
     )
 
 

@@ -186,11 +186,13 @@ class StatusBoard:
         self._listeners.discard(put)
 
     async def run(self) -> None:
-        """Follow for ever. After each (re)connection the last of each camera is read from the stream."""
+        """Follow until the connection is closed. After each (re)connection the last of each camera is read anew."""
         client = await self._bus.client()
         await client.subscribe(STATUS_SUBJECT, cb=self._received)
         read_at = -1
-        while True:
+        # nats-py turns a cancellation into an error of its own when the connection is closed meanwhile; the loop ends
+        # by that.
+        while not client.is_closed:
             reconnects = client.stats["reconnects"]
             if client.is_connected and reconnects != read_at:
                 try:
@@ -214,7 +216,9 @@ class StatusBoard:
         except nats.errors.TimeoutError:
             pass  # that was all
         finally:
-            await subscription.unsubscribe()
+            # An error here would take the place of a cancellation that is under way.
+            with contextlib.suppress(nats.errors.Error):
+                await subscription.unsubscribe()
 
     async def _received(self, message: Msg) -> None:
         self._take(message)

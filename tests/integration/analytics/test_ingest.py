@@ -1,55 +1,19 @@
 """Records on their way from the stream into the tables."""
 
-import asyncio
 import random
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import nats
 import nats.js.errors
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.fixtures.nats import NatsServer
-from tests.integration.analytics.factory import NOON, crossing, record, span, subject
+from tests.integration.analytics.conftest import ingesting, publish, until
+from tests.integration.analytics.factory import NOON, crossing, record, span
 
-from countline_analytics.ingest.consumer import Ingest
-from countline_analytics.ingest.writer import CountWriter
 from countline_common import bus
 
 Scalar = Callable[..., object]
-
-
-@asynccontextmanager
-async def ingesting(server: NatsServer, engine: AsyncEngine, batch: int = 50) -> AsyncIterator[Ingest]:
-    client = await bus.connect(server.url, "test")
-    ingest = Ingest(client, CountWriter(engine, time.time), batch)
-    stopping = asyncio.Event()
-    task = asyncio.create_task(ingest.run(stopping))
-    try:
-        yield ingest
-    finally:
-        stopping.set()
-        await task
-        await client.close()
-
-
-async def publish(server: NatsServer, *messages, ids: bool = False) -> None:
-    """Publish records; without message ids, so that the server lets doubles through."""
-    client = await nats.connect(server.url)
-    js = client.jetstream()
-    await bus.ensure_streams(js)
-    for message in messages:
-        data = message if isinstance(message, bytes) else message.SerializeToString()
-        where = "countline.counts.demo.cam-1" if isinstance(message, bytes) else subject(message)
-        await js.publish(where, data)
-    await client.close()
-
-
-async def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 async def pending(server: NatsServer) -> int:
@@ -64,9 +28,10 @@ async def pending(server: NatsServer) -> int:
 
 
 async def until_nothing_is_pending(server: NatsServer, timeout_s: float = 30.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while await pending(server):
-            await asyncio.sleep(0.05)
+    async def nothing() -> bool:
+        return await pending(server) == 0
+
+    await until(nothing, timeout_s)
 
 
 def some_records(count: int = 20, per_record: int = 5):
@@ -82,8 +47,8 @@ async def test_each_crossing_counts_once_however_often_and_in_whatever_order_its
     records = some_records()
     shuffled = records * 3
     random.Random(5).shuffle(shuffled)
-    await publish(nats_server, *shuffled)
-    async with ingesting(nats_server, engine, batch=7):
+    await publish(nats_server.url, *shuffled)
+    async with ingesting(nats_server.url, engine, batch=7):
         await until(lambda: scalar("SELECT count(*) FROM analytics.crossings") == 100)
         await until_nothing_is_pending(nats_server)
     assert scalar("SELECT count(*) FROM analytics.crossings") == 100
@@ -92,8 +57,8 @@ async def test_each_crossing_counts_once_however_often_and_in_whatever_order_its
 
 async def test_sequence_numbers_have_no_gaps(nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar) -> None:
     records = some_records()
-    await publish(nats_server, *records, *records[5:9], *some_records(count=30)[20:])
-    async with ingesting(nats_server, engine, batch=7):
+    await publish(nats_server.url, *records, *records[5:9], *some_records(count=30)[20:])
+    async with ingesting(nats_server.url, engine, batch=7):
         await until(lambda: scalar("SELECT last_sequence FROM analytics.ingest_state") == 150)
     assert scalar("SELECT array_agg(ingest_sequence ORDER BY ingest_sequence) FROM analytics.crossings") == list(
         range(1, 151)
@@ -114,8 +79,8 @@ async def test_a_malformed_record_goes_to_the_dead_letters_with_the_reason_and_h
     nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar, broken: bytes, reason: str
 ) -> None:
     first, second = some_records(2)
-    await publish(nats_server, first, broken, second)
-    async with ingesting(nats_server, engine):
+    await publish(nats_server.url, first, broken, second)
+    async with ingesting(nats_server.url, engine):
         await until(lambda: scalar("SELECT count(*) FROM analytics.crossings") == 10)
         await until_nothing_is_pending(nats_server)
     client = await nats.connect(nats_server.url)
@@ -133,8 +98,8 @@ async def test_what_only_the_database_refuses_is_found_within_its_batch(
     execute("ALTER TABLE analytics.crossings ADD CHECK (class_name <> 'unicorn')")
     records = some_records(9)
     records.insert(4, record(crossing(999, NOON, kind="unicorn"), sequence=99))
-    await publish(nats_server, *records)
-    async with ingesting(nats_server, engine):
+    await publish(nats_server.url, *records)
+    async with ingesting(nats_server.url, engine):
         await until(lambda: scalar("SELECT count(*) FROM analytics.crossings") == 45)
         await until_nothing_is_pending(nats_server)
     client = await nats.connect(nats_server.url)
@@ -151,10 +116,10 @@ async def test_events_of_an_older_epoch_after_the_hand_over_are_kept_and_not_cou
     stale = record(crossing(1, NOON), crossing(2, NOON + 10), crossing(3, NOON + 20), epoch=1)
     fresh = record(crossing(11, NOON + 12), epoch=2, run="run-2", hand_over_at=to_timestamp(NOON + 9))
     late_stale = record(crossing(4, NOON + 5), crossing(5, NOON + 30), epoch=1, sequence=1)
-    async with ingesting(nats_server, engine):
-        await publish(nats_server, stale)
+    async with ingesting(nats_server.url, engine):
+        await publish(nats_server.url, stale)
         await until(lambda: scalar("SELECT sum(count) FROM analytics.counts_15m") == 3)
-        await publish(nats_server, fresh, late_stale)
+        await publish(nats_server.url, fresh, late_stale)
         await until(lambda: scalar("SELECT count(*) FROM analytics.crossings") == 6)
     assert scalar("SELECT sum(count) FROM analytics.counts_15m") == 3
     assert scalar("SELECT array_agg(track ORDER BY track) FROM analytics.crossings WHERE fenced") == [2, 3, 5]
@@ -171,9 +136,9 @@ async def test_the_order_in_which_epochs_arrive_does_not_change_what_is_fenced(
         for e in (1, 2, 3)
     ]  # fmt: skip
     random.Random(3).shuffle(records)
-    async with ingesting(nats_server, engine):
+    async with ingesting(nats_server.url, engine):
         for each in records:
-            await publish(nats_server, each)
+            await publish(nats_server.url, each)
             await until_nothing_is_pending(nats_server)
     assert scalar("SELECT count(*) FROM analytics.crossings WHERE NOT fenced AND epoch = 1") == 21
     assert scalar("SELECT count(*) FROM analytics.crossings WHERE NOT fenced AND epoch = 2") == 31
@@ -187,8 +152,8 @@ async def test_files_played_once_are_outside_of_fencing(
 
     live = record(crossing(1, NOON), epoch=4, hand_over_at=to_timestamp(NOON - 100))
     file = record(crossing(2, NOON), epoch=0, run="recording", hand_over_at=to_timestamp(NOON - 50))
-    await publish(nats_server, live, file)
-    async with ingesting(nats_server, engine):
+    await publish(nats_server.url, live, file)
+    async with ingesting(nats_server.url, engine):
         await until(lambda: scalar("SELECT count(*) FROM analytics.crossings") == 2)
     assert scalar("SELECT count(*) FROM analytics.crossings WHERE fenced") == 0
 
@@ -200,8 +165,8 @@ async def test_coverage_of_a_run_is_one_span_in_whatever_order_it_comes(
     pieces += [record(coverage=[span(NOON + 60, NOON + 70)], sequence=99)]
     pieces += pieces[3:9]
     random.Random(2).shuffle(pieces)
-    await publish(nats_server, *pieces)
-    async with ingesting(nats_server, engine, batch=4):
+    await publish(nats_server.url, *pieces)
+    async with ingesting(nats_server.url, engine, batch=4):
         await until_nothing_is_pending(nats_server)
     assert scalar("SELECT count(*) FROM analytics.coverage") == 2
     assert scalar("SELECT sum(extract(epoch FROM covered_until - start_t))::float FROM analytics.coverage") == (
