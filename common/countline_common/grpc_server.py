@@ -275,6 +275,7 @@ class GrpcServer:
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._server: grpc.aio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
         self.address = address
         """Where it listens, once started."""
 
@@ -296,9 +297,8 @@ class GrpcServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._watch is not None:
-            self._watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watch
+            self._stopping.set()
+            await self._watch
         if self._server is not None:
             await self._health.enter_graceful_shutdown()
             self._before_stop()
@@ -315,8 +315,9 @@ class GrpcServer:
         return f"{host}:{port}"
 
     async def _watch_health(self) -> None:
-        while True:
-            await asyncio.sleep(CHECK_PERIOD_S)
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), CHECK_PERIOD_S)
             await self._update_health()
 
     async def _update_health(self) -> None:

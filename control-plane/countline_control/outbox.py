@@ -108,16 +108,22 @@ class Outbox:
 
 
 class OutboxRelay:
-    """Publishes what lies in an outbox, for ever; whoever starts `run` cancels it."""
+    """Publishes what lies in an outbox, until it is stopped."""
 
     def __init__(self, database: Database, outbox: Outbox, bus: Bus) -> None:
         self._database = database
         self._outbox = outbox
         self._bus = bus
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Let `run` end after the batch that is under way."""
+        self._stopping = True
+        self._outbox.written.set()
 
     async def run(self) -> None:
         """Publish as events come, and try again each second while the database or NATS is away."""
-        while True:
+        while not self._stopping:
             try:
                 while await self._publish_batch() == BATCH:
                     pass

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Collection, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, Self
 
@@ -40,6 +40,8 @@ from countline_control.workers.service import WorkerService
 
 SERVICES: Final = ("auth", "cameras", "workers")
 RETRY_S: Final = 1.0
+TASK_GRACE_S: Final = 4.0
+"""Within what a supervisor allows, beside the grace of the servers."""
 TOLD_EACH_S: Final = 10.0
 
 _log = get_logger(__name__)
@@ -51,6 +53,7 @@ class BackgroundBus:
     def __init__(self, url: str) -> None:
         self._url = url
         self._client: Client | None = None
+        self._stopping = asyncio.Event()
 
     @property
     def jetstream(self) -> JetStreamContext | None:
@@ -59,27 +62,32 @@ class BackgroundBus:
         return client.jetstream() if client is not None and client.is_connected else None
 
     async def run(self) -> None:
-        """Connect, however long it takes, and stay connected until cancelled."""
+        """Connect, however long it takes, and stay connected until stopped."""
         try:
-            self._client = await self._connected()
-            await asyncio.Event().wait()
+            await self._connect()
+            await self._stopping.wait()
         finally:
             if self._client is not None:
                 await self._client.close()
 
-    async def _connected(self) -> Client:
+    def stop(self) -> None:
+        """Let `run` end."""
+        self._stopping.set()
+
+    async def _connect(self) -> None:
         told_at = float("-inf")
-        while True:
+        while not self._stopping.is_set():
             try:
-                client = await bus.connect(self._url, "countline-control")
-                await bus.ensure_streams(client.jetstream())
+                self._client = self._client or await bus.connect(self._url, "countline-control")
+                await bus.ensure_streams(self._client.jetstream())
             except Exception as error:  # noqa: BLE001  (NATS may be away, or still starting its JetStream)
                 if time.monotonic() - told_at > TOLD_EACH_S:
                     told_at = time.monotonic()
                     _log.warning("serve.bus_away", error=str(error))
-                await asyncio.sleep(RETRY_S)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), RETRY_S)
             else:
-                return client
+                return
 
 
 class ControlPlane:
@@ -96,6 +104,8 @@ class ControlPlane:
         self._servers = AsyncExitStack()
         self._resources = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
+        self._stops: list[Callable[[], None]] = []
+        """Asks each task to end."""
         self._checks: dict[str, Check] = {}
         self._statuses = LocalStatuses()
         self._cameras: CameraService | None = None
@@ -132,7 +142,7 @@ class ControlPlane:
             self.health_port = (await self._servers.enter_async_context(health)).port
         if url := self._settings.nats_url.get_secret_value():
             self._bus = BackgroundBus(url)
-            self._spawn("bus", self._bus.run())
+            self._spawn("bus", self._bus.run(), self._bus.stop)
         if "auth" in self._wanted:
             await self._start_auth(verifier)
         if "cameras" in self._wanted:
@@ -143,9 +153,15 @@ class ControlPlane:
     async def _stop(self) -> None:
         # What is under way may still need the tasks, and the tasks need the databases.
         await self._servers.aclose()
+        for stop in self._stops:
+            stop()
+        if self._tasks:
+            # Cancelling in the middle of connecting to PostgreSQL would leave it half a connection.
+            await asyncio.wait(self._tasks, timeout=TASK_GRACE_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
         await self._resources.aclose()
 
     async def _start_auth(self, verifier: TokenVerifier) -> None:
@@ -181,7 +197,7 @@ class ControlPlane:
         fleet = Fleet(self._settings.lease_s, time.monotonic, time.time)
         self._schedule = self._statuses.schedule = Schedule(database, fleet, directory)
         service = WorkerService(fleet, self._schedule)
-        self._spawn("schedule", self._schedule.run())
+        self._spawn("schedule", self._schedule.run(), self._schedule.stop)
         address = self._settings.workers_address
         await self._listen("workers", address, service.as_service(), verifier, service)
 
@@ -215,9 +231,11 @@ class ControlPlane:
 
     def _relay(self, database: Database, outbox: Outbox, name: str) -> None:
         if self._bus is not None:
-            self._spawn(f"outbox of {name}", OutboxRelay(database, outbox, self._bus).run())
+            relay = OutboxRelay(database, outbox, self._bus)
+            self._spawn(f"outbox of {name}", relay.run(), relay.stop)
 
-    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None], stop: Callable[[], None]) -> None:
+        self._stops.append(stop)
         self._tasks.append(asyncio.create_task(work, name=name))
 
 
@@ -245,7 +263,8 @@ async def _migrated(dsn: str, service: str) -> None:
 async def _ensure_admin(service: AuthService, settings: ControlSettings) -> None:
     path = settings.admin_password_file
     if path is None:
-        _log.warning("serve.no_admin_password", cure="set COUNTLINE_ADMIN_PASSWORD_FILE for the first start")
+        if not await service.has_users():
+            _log.warning("serve.nobody_can_log_in", cure="set COUNTLINE_ADMIN_PASSWORD_FILE for the first start")
         return
     try:
         password = path.read_text().strip()

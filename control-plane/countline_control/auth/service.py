@@ -66,6 +66,10 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
             self._database.check,
         )
 
+    async def has_users(self) -> bool:
+        """Whether there is anybody who can log in."""
+        return await self._database.read(store.has_users)
+
     async def create_first_admin(self, password: str) -> bool:
         """Create the user `admin` where there is nobody yet; returns whether it did."""
         hashed = await self._passwords.hash(password)

@@ -112,6 +112,7 @@ class Schedule:
         self._unsaved: set[str] = set()
         self._database_was_away = False
         self._problem = ""
+        self._stopping = False
         self.loaded = asyncio.Event()
         """Set once the database and the cameras have been read; before that nobody can be directed."""
 
@@ -146,9 +147,14 @@ class Schedule:
         for session in list(self._sessions.values()):
             session.end(error)
 
+    def stop(self) -> None:
+        """Let `run` end after the step that is under way."""
+        self._stopping = True
+        self._wake.set()
+
     async def run(self) -> None:
-        """Decide for ever; whoever starts this cancels it."""
-        while True:
+        """Decide until `stop`."""
+        while not self._stopping:
             try:
                 if not self.loaded.is_set():
                     await self._load()

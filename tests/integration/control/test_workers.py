@@ -156,7 +156,7 @@ async def test_a_new_camera_reaches_the_worker_within_a_second_with_credentials_
 
 async def test_what_a_worker_says_is_the_status_of_the_camera(control: Control) -> None:
     await create_camera(control, "door")
-    assert (await status_of(control, "door")).error.code == "no_worker"
+    await eventually(lambda: _has_error(control, "door", "no_worker"))
     async with working(control) as worker:
         await eventually(lambda: _is(control, "door", cameras_pb2.CAMERA_STATE_RUNNING))
         failed = CameraStatus(state=cameras_pb2.CAMERA_STATE_FAILED)
