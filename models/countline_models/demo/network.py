@@ -58,6 +58,7 @@ class DemoDetector(nn.Module):  # type: ignore[misc]  # PyTorch is absent where 
         self.stages = nn.ModuleList([_stage(quarter, eighth), _stage(eighth, sixteenth), _stage(sixteenth, last)])
         self.laterals = nn.ModuleList([nn.Conv2d(width, neck, 1) for width in widths[1:]])
         self.merges = nn.ModuleList([_conv(neck, neck, 3) for _ in range(2)])
+        self.trunk = _conv(neck, neck, 3)
         self.head = nn.Conv2d(neck, 4 * (CLASSES + 4), 1)
         assert self.head.bias is not None
         nn.init.constant_(self.head.bias[: 4 * CLASSES], -math.log((1 - PRIOR) / PRIOR))
@@ -80,5 +81,5 @@ class DemoDetector(nn.Module):  # type: ignore[misc]  # PyTorch is absent where 
         for level, feature in ((1, sixteenth), (0, eighth)):
             above = functional.interpolate(merged, scale_factor=2.0, mode="nearest")
             merged = self.merges[level](above + self.laterals[level](feature))
-        maps = functional.pixel_shuffle(self.head(merged), 2).float()
+        maps = functional.pixel_shuffle(self.head(self.trunk(merged)), 2).float()
         return maps[:, :CLASSES], torch.exp(maps[:, CLASSES:].clamp(-5.0, 4.0)) * REACH_PX

@@ -62,7 +62,7 @@ def _learned(objects: NDArray[np.float32]) -> NDArray[np.bool_]:
 def _add(
     made: Targets, row: NDArray[np.float32], *, learned: bool, columns: NDArray[np.float32], rows: NDArray[np.float32]
 ) -> None:
-    """Draw one object; smaller ones come later, and win."""
+    """Draw one object; a cell belongs to the object whose bump is highest there, and the smaller one wins a tie."""
     x1, y1, x2, y2 = row[:4].tolist()
     class_id = int(row[5])
     if x2 - x1 < 1 or y2 - y1 < 1:
@@ -84,6 +84,6 @@ def _add(
         return
     made.counted[class_id][bump > 0.05] = 1.0
     np.maximum(made.centres[class_id], bump, out=made.centres[class_id])
-    near = bump >= BOX_FROM
+    near = (bump >= BOX_FROM) & (bump >= made.weights)
     made.boxes[:, near] = np.array([x1, y1, x2, y2], dtype=np.float32)[:, None]
     made.weights[near] = bump[near]

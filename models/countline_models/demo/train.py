@@ -54,7 +54,8 @@ class Recipe:
     average: float = 0.998
     """Decay of the running average of the weights, which is what gets exported."""
     seed: int = 7
-    threads: int = 2
+    threads: int = 1
+    """One: two would wait for each other wherever the machine has anything else to do, and gain little otherwise."""
 
 
 def main() -> None:
@@ -76,7 +77,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     recipe = Recipe(steps=arguments.steps, scenes=arguments.scenes)
     started = time.monotonic()
-    examples = load(arguments.cache, recipe.scenes, recipe.threads)
+    examples = load(arguments.cache, recipe.scenes, processes=os.cpu_count() or 1)
     log.info("%d pictures, %.0f s", len(examples), time.monotonic() - started)
     network = fit(examples, recipe, arguments.checkpoint)
     export(network, arguments.repository)

@@ -23,7 +23,7 @@ from countline_models.scenes.traffic import shifted, trimmed
 from countline_models.scenes.truth import TrueLine
 from countline_models.scenes.vehicles import Kind, Vehicle, random_vehicle
 
-VERSION: Final = 1
+VERSION: Final = 2
 FPS: Final = Fraction(10)
 TIME_ZONE: Final = "Europe/Zurich"
 
