@@ -111,7 +111,7 @@ class RateGate:
         rate: frames a second; 0 lets everything pass.
     """
 
-    SLACK: Final = 0.25
+    SLACK: Final = 0.45
     """Share of a period by which a frame may be early: at equal rates, jitter costs no frame."""
 
     def __init__(self, rate: float) -> None:
