@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from countline_pipelines.counting.boxes import BORDER_SHARE
 from countline_pipelines.counting.objects import Motion, fit_motion
 
 SETTLE_S: Final = 0.3
@@ -27,8 +28,15 @@ REACH_HEIGHTS_PER_S: Final = 0.6
 """... and how much farther for each second that it was unseen."""
 SIZE_RATIO: Final = 1.6
 """How much larger or smaller it may be."""
+LEAVING_HEIGHTS_PER_S: Final = 0.1
+"""An object that is cut off by the picture's border and moves outwards at this speed has left: nobody continues it."""
+SURE_SCORE: Final = 0.6
+"""Two detections that do not touch are one fast object only from this score on; three are at any score."""
 OTHER_CLASS_COST: Final = 0.5
 """Share of the reach that a change of class takes up."""
+
+Box = tuple[float, float, float, float]
+"""x1, y1, x2, y2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +46,7 @@ class Observed:
     t: float
     running_s: float
     frame: int
-    xyxy_px: tuple[float, float, float, float]
+    xyxy_px: Box
     score: float
     class_id: int
 
@@ -59,6 +67,14 @@ class Fragment:
         return fit_motion(self.history(), at_start=True)
 
     @property
+    def confirmed(self) -> bool:
+        """Whether it is an object and no false detection."""
+        if len(self.observed) != 2:
+            return len(self.observed) > 2
+        first, second = self.observed
+        return _touch(first.xyxy_px, second.xyxy_px) or min(first.score, second.score) >= SURE_SCORE
+
+    @property
     def born_t(self) -> float:
         return self.observed[0].t
 
@@ -71,6 +87,10 @@ class Fragment:
         ]
 
 
+def _touch(box: Box, other: Box) -> bool:
+    return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
+
+
 @dataclass(frozen=True, slots=True)
 class Lost:
     """An object that is not in sight, as the healer sees it."""
@@ -80,10 +100,14 @@ class Lost:
     class_id: int
     unseen_s: float
     """Running time from its last sight to the fragment's first."""
+    left: bool = False
+    """Whether it was walking out of the picture when it was last seen."""
 
 
 def join_cost(lost: Lost, start: Motion, class_id: int) -> float:
     """Return how hard it is to believe that a fragment continues an object: 0 not at all, above 1 impossible."""
+    if lost.left and lost.unseen_s > SETTLE_S:
+        return math.inf
     ratio = math.exp(abs(math.log(start.size_wh_px[1] / lost.motion.size_wh_px[1])))
     if ratio > SIZE_RATIO:
         return math.inf
@@ -100,6 +124,16 @@ def _miss_px(motion: Motion, xy_px: tuple[float, float], elapsed_s: float) -> fl
     length = way_x**2 + way_y**2
     share = min(1.0, max(0.0, (off_x * way_x + off_y * way_y) / length)) if length > 0 else 0.0
     return math.hypot(off_x - share * way_x, off_y - share * way_y)
+
+
+def walks_out(motion: Motion, picture_wh: tuple[int, int]) -> bool:
+    """Whether an object is at the picture's border and on its way out."""
+    for at, size, speed, end in zip(motion.xy_px, motion.size_wh_px, motion.velocity_px_s, picture_wh, strict=True):
+        outward = LEAVING_HEIGHTS_PER_S * motion.size_wh_px[1]
+        margin = BORDER_SHARE * end
+        if (at - size / 2 <= margin and speed < -outward) or (at + size / 2 >= end - margin and speed > outward):
+            return True
+    return False
 
 
 def best_joins(costs: list[list[float]]) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from countline_pipelines.counting import rules
 from countline_pipelines.counting.boxes import uncut, without_duplicates
 from countline_pipelines.counting.geometry import Floats
-from countline_pipelines.counting.healing import SETTLE_S, Fragment, Lost, Observed, best_joins, join_cost
+from countline_pipelines.counting.healing import SETTLE_S, Fragment, Lost, Observed, best_joins, join_cost, walks_out
 from countline_pipelines.counting.lines import TIME_SLACK_S, Sights
 from countline_pipelines.counting.objects import HISTORY, HISTORY_SPACING_S, SIZE_MEMORY_S, Objects
 from countline_pipelines.types import TrackedFrame
@@ -148,7 +148,9 @@ class Sightings:
         for slot in np.nonzero(out_of_sight)[0].tolist():
             unseen_s = born.running_s - float(table["last_running_s"][slot])
             if unseen_s <= rules.OBJECT_UNSEEN_S + RUNNING_SLACK_S:
-                found.append(Lost(slot, table.motion(slot), table.class_of(slot), unseen_s))
+                motion = table.motion(slot)
+                left = walks_out(motion, fragment.picture_wh)
+                found.append(Lost(slot, motion, table.class_of(slot), unseen_s, left))
         return found
 
     def _settle(self, now: float) -> list[Sights]:
@@ -168,9 +170,9 @@ class Sightings:
     def _confirmed(self, due: Sequence[Fragment], now: float) -> list[Fragment]:
         """Return the fragments that were seen twice; drop those that were not seen again."""
         for fragment in due:
-            if len(fragment.observed) < 2 and now - fragment.born_t > CONFIRM_S:
+            if not fragment.confirmed and now - fragment.born_t > CONFIRM_S:
                 del self._fragments[fragment.raw_id]
-        return [fragment for fragment in due if len(fragment.observed) >= 2]
+        return [fragment for fragment in due if fragment.confirmed]
 
     def _join(self, due: Sequence[Fragment]) -> list[int]:
         """Return the slot of each fragment: that of the object which it continues, or a new one."""

@@ -1,8 +1,8 @@
-"""A Kalman filter for all tracks at once: constant velocity, measured time steps, noise in heights of the box.
+"""A Kalman filter for all tracks at once: constant velocity, measured time steps, noise in lengths of the object.
 
 Centre x and y, width and height are filtered each on its own: their noises are independent, so the joint filter with
 its 8 x 8 matrices falls apart into four of 2 x 2, written out below. Since every noise is proportional to the height
-of the box, variances are kept in squared heights; x and y then share one covariance, and so do width and height.
+of the box, variances are kept in squared lengths; x and y then share one covariance, and so do width and height.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ MIN_SIZE_PX = 1.0
 
 @dataclass(slots=True)
 class Covariances:
-    """Variances of value and velocity, and their covariance; (N,) each, in heights and seconds."""
+    """Variances of value and velocity, and their covariance; (N,) each, in lengths and seconds."""
 
     value: Floats
     mixed: Floats
@@ -80,9 +80,8 @@ class MotionModel:
         self.place.predict(elapsed_s, self._settings.acceleration)
         self.size.predict(elapsed_s, self._settings.growth)
 
-    def update(self, rows: NDArray[np.intp], measured: Floats, scores: Floats) -> None:
-        """Take (M, 4) measured boxes into the rows; a detection of a higher score is trusted more."""
-        doubt = 1.5 - scores
+    def update(self, rows: NDArray[np.intp], measured: Floats, doubt: Floats) -> None:
+        """Take (M, 4) measured boxes into the rows; `doubt` (M,) multiplies the variance of each."""
         off = measured - self.box[rows]
         parts = (
             (slice(0, 2), self.place, self._settings.position_noise),
@@ -92,6 +91,16 @@ class MotionModel:
             gain, velocity_gain = covariances.update(rows, noise**2 * doubt)
             self.box[rows, columns] += gain * off[:, columns]
             self.velocity[rows, columns] += velocity_gain * off[:, columns]
+
+    def leap(self, rows: NDArray[np.intp], measured: Floats, elapsed_s: Floats) -> None:
+        """Take the second measurement of objects that moved farther than predicted: two points give the velocity."""
+        start = self.box[rows, :2] - self.velocity[rows, :2] * elapsed_s[:, None]
+        self.velocity[rows, :2] = (measured[:, :2] - start) / elapsed_s[:, None]
+        self.box[rows] = measured
+        variance = self._settings.position_noise**2
+        self.place.value[rows] = variance
+        self.place.mixed[rows] = variance / elapsed_s
+        self.place.velocity[rows] = 2 * variance / elapsed_s**2
 
     def append(self, measured: Floats) -> None:
         """Begin tracks at (M, 4) measured boxes."""
@@ -108,7 +117,7 @@ class MotionModel:
         self.size.keep(rows)
 
     def spread(self) -> Floats:
-        """Return how uncertain the place of the next measurement is: (N,) standard deviations in heights."""
+        """Return how uncertain the place of the next measurement is: (N,) standard deviations in lengths."""
         return cast("Floats", np.sqrt(self.place.value + self._settings.position_noise**2))
 
 
@@ -122,3 +131,8 @@ def centred(xyxy: Floats) -> Floats:
     """Return (N, 4) centres and sizes of x1, y1, x2, y2."""
     low, high = xyxy[:, :2], xyxy[:, 2:4]
     return np.concatenate([(low + high) / 2, high - low], axis=1)
+
+
+def lengths(box: Floats) -> Floats:
+    """Return the longer side of (N, 4) boxes, (N,): the unit of every noise."""
+    return np.maximum(box[:, 2], box[:, 3])
