@@ -1,17 +1,19 @@
 """The stream to the control-plane: reports every second and on change, assignments in return.
 
-The worker goes on counting while the control-plane is away; the stream is made again with growing pauses.
+The worker goes on counting while the control-plane is away; the stream is made again with growing pauses. A worker that
+stops closes its side of the stream, which says goodbye: its cameras may move at once.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import grpc
 import grpc.aio
 
 from countline.v1 import workers_pb2, workers_pb2_grpc
-from countline_common.errors import UnavailableError
+from countline_common.errors import ConflictError, UnavailableError
 from countline_common.logs import get_logger
 from countline_pipelines.backoff import Backoff
 
@@ -50,6 +52,8 @@ class Agent:
         self._report = report
         self._apply = apply
         self._changed = asyncio.Event()
+        self._leaving = False
+        self._left = asyncio.Event()
         self._trouble = "it was not heard of yet"
 
     def notify(self) -> None:
@@ -66,20 +70,38 @@ class Agent:
             raise UnavailableError(f"the control-plane at {self._address} is away: {self._trouble}")
 
     async def run(self) -> None:
-        """Hold the stream until cancelled."""
+        """Hold the stream until cancelled or told to leave.
+
+        Raises:
+            ConflictError: another process has taken over this worker's name.
+        """
         backoff = Backoff(longest_s=LONGEST_PAUSE_S)
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._leaving:
             began = loop.time()
             try:
                 await self._hold()
                 self._trouble = "it ended the stream"
             except grpc.aio.AioRpcError as error:
                 self._trouble = f"{error.code().name}: {error.details()}"
+                if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+                    raise _replaced(error) from error
+            self._left.set()
+            if self._leaving:
+                return
+            self._left.clear()
             if loop.time() - began > WELL_AFTER_S:
                 backoff.reset()
             _log.warning("control.lost", address=self._address, reason=self._trouble)
             await asyncio.sleep(backoff.next_s())
+
+    async def leave(self, timeout_s: float) -> None:
+        """Say goodbye, if there is a stream."""
+        self._leaving = True
+        self._changed.set()
+        if not self._trouble:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._left.wait(), timeout_s)
 
     async def _hold(self) -> None:
         async with grpc.aio.insecure_channel(self._address, options=_OPTIONS) as channel:
@@ -98,7 +120,14 @@ class Agent:
         while True:
             self._changed.clear()
             yield self._report()
-            try:
+            if self._leaving:
+                return
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), REPORT_EVERY_S)
-            except TimeoutError:
-                continue
+
+
+def _replaced(error: grpc.aio.AioRpcError) -> ConflictError:
+    return ConflictError(
+        error.details() or "the control-plane has no use for this worker",
+        cure="give each worker a name of its own (COUNTLINE_WORKER_NAME)",
+    )

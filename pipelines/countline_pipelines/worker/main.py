@@ -45,7 +45,8 @@ STATUS_EVERY_S: Final = 1.0
 RETRY_REFUSED_S: Final = 10.0
 PLANE_STOP_S: Final = 2.5
 SPOOL_STOP_S: Final = 1.0
-DRAIN_S: Final = 0.7
+DRAIN_S: Final = 0.5
+LEAVE_S: Final = 0.4
 TRITON_TIMEOUT_S: Final = 10.0
 _log = get_logger(__name__)
 
@@ -173,6 +174,7 @@ class Worker:
         _log.info("worker.stopping")
         await asyncio.to_thread(self._plane.close, PLANE_STOP_S)
         await asyncio.to_thread(self._writer.close, SPOOL_STOP_S)
+        await self._agent.leave(LEAVE_S)
         drained = await self._publisher.drained(DRAIN_S if self._link.is_connected else 0.0)
         for task in [*tasks, *self._errands]:
             task.cancel()
