@@ -52,7 +52,7 @@ class Agent:
         self._report = report
         self._apply = apply
         self._changed = asyncio.Event()
-        self._leaving = False
+        self._leaving = asyncio.Event()
         self._left = asyncio.Event()
         self._trouble = "it was not heard of yet"
 
@@ -77,7 +77,7 @@ class Agent:
         """
         backoff = Backoff(longest_s=LONGEST_PAUSE_S)
         loop = asyncio.get_running_loop()
-        while not self._leaving:
+        while not self._leaving.is_set():
             began = loop.time()
             try:
                 await self._hold()
@@ -87,7 +87,7 @@ class Agent:
                 if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
                     raise _replaced(error) from error
             self._left.set()
-            if self._leaving:
+            if self._leaving.is_set():
                 return
             self._left.clear()
             if loop.time() - began > WELL_AFTER_S:
@@ -97,7 +97,7 @@ class Agent:
 
     async def leave(self, timeout_s: float) -> None:
         """Say goodbye, if there is a stream."""
-        self._leaving = True
+        self._leaving.set()
         self._changed.set()
         if not self._trouble:
             with suppress(TimeoutError):
@@ -120,7 +120,7 @@ class Agent:
         while True:
             self._changed.clear()
             yield self._report()
-            if self._leaving:
+            if self._leaving.is_set():
                 return
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), REPORT_EVERY_S)
