@@ -85,7 +85,11 @@ def from_rpc_error(error: grpc.RpcError) -> CountlineError:
     cure = info.metadata.get(CURE_KEY, "") if info is not None else ""
     violations = bad.field_violations if bad is not None else ()
     fields = tuple(FieldProblem(violation.field, violation.description) for violation in violations)
-    return kind(_message_of(error, code), cure=cure or _default_cure(code, ours=info is not None), fields=fields)
+    return kind(
+        _message_of(error, code, ours=info is not None),
+        cure=cure or _default_cure(code, ours=info is not None),
+        fields=fields,
+    )
 
 
 def request_id_of(error: grpc.RpcError) -> str:
@@ -108,8 +112,11 @@ def _code_of(error: Any) -> str:
     return code.name if isinstance(code, grpc.StatusCode) else "INTERNAL"
 
 
-def _message_of(error: Any, code: str) -> str:
-    return str(error.details() or code.lower().replace("_", " "))
+def _message_of(error: Any, code: str, *, ours: bool) -> str:
+    details = str(error.details() or code.lower().replace("_", " "))
+    if code == "UNAVAILABLE" and not ours:
+        return f"the server does not answer: {details.rpartition('last error: ')[2]}"
+    return details
 
 
 def _default_cure(code: str, *, ours: bool) -> str:

@@ -170,7 +170,7 @@ class ControlPlane:
             raise missing("COUNTLINE_TOKEN_PRIVATE_KEY_FILE", "/path/to/token-key.pem")
         signer = TokenSigner.from_file(settings.token_private_key_file)
         database = await self._database("auth")
-        service = AuthService(database, signer)
+        service = AuthService(database, signer, trusted_proxies=settings.proxy_networks())
         await _ensure_admin(service, settings)
         self._relay(database, service.outbox, "auth")
         await self._listen("auth", settings.auth_address, service.as_service(), verifier)

@@ -1,5 +1,6 @@
 """Settings of `countline serve`, from `COUNTLINE_…` variables."""
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from pydantic import Field, SecretStr
@@ -33,11 +34,26 @@ class ControlSettings(ProcessSettings):
     token_public_key_file: Path | None = None
     admin_password_file: Path | None = None
     """The password of the first user, `admin`; read only where there is no user yet."""
+    trusted_proxies: str = "127.0.0.0/8,::1/128"
+    """Networks of our own gateways and proxies, whose `x-forwarded-for` auth believes."""
     service_token_file: Path | None = None
     """A token with `cameras.read`, `cameras.secrets` and `workers.read`, for services that run apart."""
 
     lease_s: float = Field(default=LEASE_S, gt=1.0, le=600.0)
     """How long a worker may be silent before its cameras move."""
+
+    def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """`trusted_proxies`, parsed.
+
+        Raises:
+            InvalidInputError: one of them is no network.
+        """
+        try:
+            return tuple(ip_network(part.strip()) for part in self.trusted_proxies.split(",") if part.strip())
+        except ValueError as error:
+            raise InvalidInputError(
+                f"COUNTLINE_TRUSTED_PROXIES: {error}", cure="give networks by commas, such as 10.0.0.0/8,::1/128"
+            ) from error
 
     def dsn_of(self, service: str) -> str:
         """The database of a service.

@@ -4,8 +4,11 @@ Times are Unix seconds.
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
+from urllib.parse import unquote
 
 from countline_common.errors import FieldProblem, InvalidInputError, ResourceExhaustedError
 from countline_common.tokens import EVERYTHING
@@ -23,8 +26,8 @@ MAX_PASSWORD: Final = 1024
 
 FREE_FAILURES: Final = 10
 """Wrong passwords for one user before waiting begins. Attempts under way count as wrong until they turn out right."""
-FREE_PEER_FAILURES: Final = 50
-"""The same for one address, behind which many people may be."""
+FREE_ADDRESS_FAILURES: Final = 50
+"""The same from one address, behind which many people may be."""
 MAX_WAIT_S: Final = 300.0
 FORGIVEN_AFTER_S: Final = 900.0
 """Without a failure for so long, the count begins anew."""
@@ -112,3 +115,27 @@ def refuse_for(wait: float) -> ResourceExhaustedError:
     """The error for an attempt that comes too early."""
     seconds = max(1, round(wait))
     return ResourceExhaustedError("too many wrong passwords", cure=f"try again in {seconds} s")
+
+
+Network = IPv4Network | IPv6Network
+
+
+def caller_address(peer: str, forwarded_for: str, trusted: Collection[Network]) -> str:
+    """From where somebody calls; empty where that cannot be told, since a proxy that we trust did not say for whom.
+
+    Args:
+        peer: as gRPC writes it, such as `ipv4:10.0.0.7:5000`.
+        forwarded_for: what came with the call; the last address is the one that our own proxy saw.
+        trusted: the networks of our proxies; what others say of themselves is not believed.
+    """
+    address = _address(unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]"))
+    if address is None or not any(address in network for network in trusted):
+        return str(address or "")
+    return str(_address(forwarded_for.rpartition(",")[2].strip()) or "")
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None

@@ -8,7 +8,7 @@ stolen from somebody: its whole session ends.
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
@@ -42,7 +42,9 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
     Args:
         database: with the schema `auth`.
         signer: holds the private key.
+        passwords: how they are hashed.
         clock: Unix seconds now.
+        trusted_proxies: whose word for a caller's address is taken.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         signer: TokenSigner,
         passwords: Passwords | None = None,
         clock: Callable[[], float] = time.time,
+        trusted_proxies: Collection[domain.Network] = (),
     ) -> None:
+        self._trusted_proxies = trusted_proxies
         self._database = database
         self._signer = signer
         self._passwords = passwords or Passwords()
@@ -83,17 +87,21 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         return True
 
     async def Login(self, request: auth_pb2.LoginRequest, context: Context) -> auth_pb2.LoginResponse:
-        keys = (f"user:{domain.username_key(request.username)}", f"peer:{_host(context.peer())}")
+        address = domain.caller_address(context.peer(), _forwarded_for(context), self._trusted_proxies)
+        keys = [(f"user:{domain.username_key(request.username)}", domain.FREE_FAILURES)]
+        # Everybody behind a proxy that does not say for whom it asks would else be locked out by one of them.
+        keys += [(f"address:{address}", domain.FREE_ADDRESS_FAILURES)] if address else []
         await self._count_attempt(keys)
         user = await self._database.read(lambda connection: store.find_user(connection, request.username))
         if not await self._passwords.matches(user.password_hash if user else None, request.password) or user is None:
-            await self._audit_failed_login(request.username, keys[1])
+            await self._audit_failed_login(request.username, address)
             raise UnauthenticatedError("the user name or the password is wrong", cure="type them again")
         async with self._database.begin() as connection:
             forgotten_before = self._now() - timedelta(seconds=domain.FORGIVEN_AFTER_S)
-            for key in keys:
+            for key, _ in keys:
                 await store.clear_attempts(connection, key, forgotten_before)
             session_id = uuid4().hex
+            await store.forget_sessions(connection, self._now())
             await store.insert_session(connection, session_id, user.user_id, self._now())
             tokens = await self._issue(connection, session_id, user)
             await self._audit(connection, user.username, "login", user.username)
@@ -176,10 +184,10 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
     def _new_user(self, username: str, password_hash: str, roles: tuple[str, ...]) -> StoredUser:
         return StoredUser(uuid4().hex, username, password_hash, roles, self._now())
 
-    async def _count_attempt(self, keys: tuple[str, str]) -> None:
+    async def _count_attempt(self, keys: Sequence[tuple[str, int]]) -> None:
         """Count an attempt as failed before it is looked at, so that many at once do not slip through together."""
         async with self._database.begin() as connection:
-            for key, free in zip(keys, (domain.FREE_FAILURES, domain.FREE_PEER_FAILURES), strict=True):
+            for key, free in keys:
                 attempts = await store.lock_attempts(connection, key)
                 wait = domain.wait_s(attempts, free, self._clock())
                 if wait > 0:
@@ -225,20 +233,20 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
             detail=detail,
         )
 
-    async def _audit_failed_login(self, username: str, peer: str) -> None:
+    async def _audit_failed_login(self, username: str, address: str) -> None:
         async with self._database.begin() as connection:
             # People type their password into the wrong field: only what can be a user name is written down.
             shown = username[:64] if await store.find_user(connection, username) else "(unknown)"
-            await self._audit(connection, shown, "login_failed", shown, peer=peer)
+            await self._audit(connection, shown, "login_failed", shown, address=address)
 
 
 def _hash(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def _host(peer: str) -> str:
-    """`ipv4:127.0.0.1:5000` without the port, which is new at each connection."""
-    return peer.rpartition(":")[0]
+def _forwarded_for(context: Context) -> str:
+    metadata = dict(context.invocation_metadata() or ())
+    return str(metadata.get("x-forwarded-for", ""))
 
 
 def _message(user: StoredUser) -> auth_pb2.User:

@@ -107,12 +107,17 @@ async def insert_session(connection: AsyncConnection, session_id: str, user_id: 
 async def insert_token(
     connection: AsyncConnection, token_hash: bytes, session_id: str, now: datetime, expires_at: datetime
 ) -> None:
-    """Add a refresh token to a session, and forget those that expired long ago."""
+    """Add a refresh token to a session."""
     values = {"token_hash": token_hash, "session_id": session_id, "created_at": now, "expires_at": expires_at}
     await connection.execute(insert(refresh_tokens).values(values))
-    await connection.execute(
-        delete(refresh_tokens).where(refresh_tokens.c.session_id == session_id, refresh_tokens.c.expires_at < now)
-    )
+
+
+async def forget_sessions(connection: AsyncConnection, now: datetime) -> None:
+    """Delete refresh tokens that have expired, and the sessions that are left with none."""
+    expired = delete(refresh_tokens).where(refresh_tokens.c.expires_at < now).returning(refresh_tokens.c.session_id)
+    touched = set((await connection.execute(expired)).scalars())
+    has_token = select(refresh_tokens.c.session_id).where(refresh_tokens.c.session_id == sessions.c.session_id).exists()
+    await connection.execute(delete(sessions).where(sessions.c.session_id.in_(touched), ~has_token))
 
 
 async def lock_token(connection: AsyncConnection, token_hash: bytes) -> StoredToken | None:

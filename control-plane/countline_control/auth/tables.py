@@ -56,7 +56,7 @@ refresh_tokens = Table(
 login_attempts = Table(
     "login_attempts",
     metadata,
-    # `user:<name>` or `peer:<address>`; gone after a login that went well.
+    # `user:<name>` or `address:<address>`; gone after a login that went well.
     Column("key", String, primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("last_at", _moment, nullable=False),

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from google.protobuf.message import Message
@@ -16,6 +16,7 @@ from countline_common.client import Client, connect, discover
 from countline_common.rest_json import to_json
 
 _Result = TypeVar("_Result")
+PIPE_WIDTH: Final = 400
 
 ServerOption = Annotated[
     str | None,
@@ -70,7 +71,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], nothing: 
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    # Where no person reads along, each row stays one line, for grep.
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
 
 
 def note(text: str) -> None:

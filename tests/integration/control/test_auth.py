@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 
 import grpc
 import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import select
 
-from countline.v1 import auth_pb2
+from countline.v1 import auth_pb2, auth_pb2_grpc
 from countline_common.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -25,7 +26,7 @@ from countline_common.tokens import TokenSigner, TokenVerifier, generate_key_pai
 from countline_control.auth import domain
 from countline_control.auth.passwords import Passwords
 from countline_control.auth.service import AuthService
-from countline_control.auth.tables import audit, outbox, refresh_tokens, users
+from countline_control.auth.tables import audit, outbox, refresh_tokens, sessions, users
 from countline_control.database import Database, translate
 
 from .conftest import Caller, _Stub
@@ -50,7 +51,8 @@ class Auth:
     def __init__(self, database: Database, clock: Clock) -> None:
         private, public = generate_key_pair()
         self.clock, self.database = clock, database
-        self.service = AuthService(database, TokenSigner(private, clock), Passwords(CHEAP), clock)
+        proxies = (ip_network("127.0.0.0/8"),)
+        self.service = AuthService(database, TokenSigner(private, clock), Passwords(CHEAP), clock, proxies)
         verifier = TokenVerifier(public, clock)
         self.server = GrpcServer("127.0.0.1:0", (self.service.as_service(),), verifier, translate=translate)
 
@@ -80,6 +82,7 @@ async def auth(control_dsn: str) -> AsyncIterator[Auth]:
     auth = Auth(database, Clock())
     await auth.service.create_first_admin(PASSWORD)
     async with auth.server, grpc.aio.insecure_channel(auth.server.address) as auth.channel:
+        auth.stub = auth_pb2_grpc.AuthServiceStub(auth.channel)
         yield auth
     await database.close()
 
@@ -131,6 +134,25 @@ async def test_many_guesses_at_once_do_not_slip_through_together(auth: Auth) -> 
     guesses = [refused(auth.login("admin", f"guess number {i}")) for i in range(3 * domain.FREE_FAILURES)]
     errors = await asyncio.gather(*guesses)
     assert sum(isinstance(error, UnauthenticatedError) for error in errors) == domain.FREE_FAILURES
+
+
+async def test_somebody_who_tries_many_names_waits_and_keeps_nobody_else_out(auth: Auth) -> None:
+    def attempt(name: str, password: str, address: str):
+        request = auth_pb2.LoginRequest(username=name, password=password)
+        return auth.stub.Login(request, metadata=(("x-forwarded-for", address),), timeout=30)
+
+    for i in range(domain.FREE_ADDRESS_FAILURES):
+        assert isinstance(await refused(attempt(f"name-{i}", "wrong password", "1.2.3.4")), UnauthenticatedError)
+    assert isinstance(await refused(attempt("admin", PASSWORD, "1.2.3.4")), ResourceExhaustedError)
+    await attempt("admin", PASSWORD, "1.2.3.5")
+    await auth.login()
+
+
+async def test_sessions_that_have_expired_are_forgotten(auth: Auth) -> None:
+    await auth.login()
+    auth.clock.now += 31 * 24 * 3600
+    await auth.login()
+    assert (len(await auth.rows(sessions)), len(await auth.rows(refresh_tokens))) == (1, 1)
 
 
 async def test_refreshing_gives_new_tokens_of_the_same_session(auth: Auth) -> None:

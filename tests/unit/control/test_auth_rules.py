@@ -1,5 +1,7 @@
 """Roles, new users, and how long a guesser waits."""
 
+from ipaddress import ip_network
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,3 +80,27 @@ def test_after_a_quarter_of_an_hour_failures_are_forgotten() -> None:
 
 def test_names_are_compared_without_case() -> None:
     assert domain.username_key(" Anna ") == domain.username_key("ANNA")
+
+
+HERE = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "address"),
+    [
+        ("ipv4:10.0.0.7:5000", "", "10.0.0.7"),
+        ("ipv4:10.0.0.7:5000", "1.2.3.4", "10.0.0.7"),
+        ("ipv6:%5B2001:db8::7%5D:5000", "", "2001:db8::7"),
+        ("ipv4:127.0.0.1:5000", "1.2.3.4", "1.2.3.4"),
+        ("ipv4:127.0.0.1:5000", "9.9.9.9, 1.2.3.4", "1.2.3.4"),
+        ("ipv6:[::1]:5000", "2001:db8::7", "2001:db8::7"),
+        ("ipv4:127.0.0.1:5000", "", ""),
+        ("ipv4:127.0.0.1:5000", "nonsense", ""),
+        ("unix:/run/x", "", ""),
+        ("", "", ""),
+    ],
+)
+def test_an_address_is_that_of_the_peer_or_what_a_proxy_of_ours_saw(
+    peer: str, forwarded_for: str, address: str
+) -> None:
+    assert domain.caller_address(peer, forwarded_for, HERE) == address
