@@ -1,10 +1,11 @@
 """What the processes of analytics have in common: they wait for the parts they need, and end when they are told to."""
 
 import asyncio
+import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -19,6 +20,10 @@ _log = get_logger(__name__)
 _T = TypeVar("_T")
 
 
+class StoppedError(Exception):
+    """The process was told to stop while it waited for something; `stop_signals` takes it for a good end."""
+
+
 @contextmanager
 def stop_signals() -> Iterator[asyncio.Event]:
     """An event that SIGTERM and SIGINT set."""
@@ -27,30 +32,43 @@ def stop_signals() -> Iterator[asyncio.Event]:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     try:
-        yield stopping
+        with contextlib.suppress(StoppedError):
+            yield stopping
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 
 
-async def until_available(what: str, attempt: Callable[[], Awaitable[_T]], stopping: asyncio.Event) -> _T:
+async def until_available(what: str, attempt: Callable[[], Coroutine[Any, Any, _T]], stopping: asyncio.Event) -> _T:
     """Try until a part answers, with growing pauses; parts are started in any order.
 
     Raises:
-        UnavailableError: the process was told to stop before that.
+        StoppedError: the process was told to stop before that.
     """
     pause_s = FIRST_PAUSE_S
     while True:
         try:
-            return await attempt()
+            return await _unless_stopped(attempt(), stopping)
         except UnavailableError as error:
-            if stopping.is_set():
-                raise
             _log.warning("waiting", part=what, error=error.message)
-        try:
-            await asyncio.wait_for(stopping.wait(), pause_s)
-        except TimeoutError:
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await stopping.wait()
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+async def _unless_stopped(work: Coroutine[Any, Any, _T], stopping: asyncio.Event) -> _T:
+    """The result of some work; it is cancelled where the process is told to stop meanwhile."""
+    task, stop = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise StoppedError
+        return task.result()
+    finally:
+        for each in (task, stop):
+            each.cancel()
+        await asyncio.gather(task, stop, return_exceptions=True)
 
 
 async def check_database(engine: AsyncEngine) -> None:

@@ -3,6 +3,7 @@
 Every process calls `ensure_streams` when it connects, so the order of starting does not matter.
 """
 
+import asyncio
 import re
 from typing import Final
 
@@ -24,6 +25,8 @@ DLQ: Final = "DLQ"
 
 GIB: Final = 1024**3
 CONNECT_TIMEOUT_S: Final = 5.0
+FIRST_CONNECTION_S: Final = 6.0
+"""How long the first connection is tried, over all servers."""
 RECONNECT_WAIT_S: Final = 0.5
 DUPLICATE_WINDOW_S: Final = 600.0
 """How long JetStream remembers message ids. A repeat after that is caught by the database's key all the same."""
@@ -150,20 +153,25 @@ async def connect(url: str, name: str) -> Client:
     async def on_reconnect() -> None:
         _log.info("bus.reconnected")
 
+    client = Client()
     try:
-        return await nats.connect(
-            url.split(","),
-            name=name,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            reconnect_time_wait=RECONNECT_WAIT_S,
-            max_reconnect_attempts=-1,
-            allow_reconnect=True,
-            error_cb=on_error,
-            disconnected_cb=on_disconnect,
-            reconnected_cb=on_reconnect,
-        )
+        # A client that is to reconnect for ever would also go on for ever with the first connection.
+        async with asyncio.timeout(FIRST_CONNECTION_S):
+            await client.connect(
+                url.split(","),
+                name=name,
+                connect_timeout=CONNECT_TIMEOUT_S,  # type: ignore[arg-type]  # fractions are fine, whatever nats-py says
+                reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # as above
+                max_reconnect_attempts=-1,
+                allow_reconnect=True,
+                error_cb=on_error,
+                disconnected_cb=on_disconnect,
+                reconnected_cb=on_reconnect,
+            )
     except (OSError, TimeoutError, nats.errors.Error) as error:
+        await client.close()
         raise UnavailableError(
             f"NATS at {redact(url)} does not answer: {redact(str(error)) or type(error).__name__}",
             cure="start it, or set COUNTLINE_NATS_URL to where it is",
         ) from error
+    return client

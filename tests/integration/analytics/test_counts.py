@@ -25,6 +25,13 @@ CAMERA = {
     },
 }
 
+TRUTH = {
+    "line_id": "gate",
+    "duration_s": 20,
+    "repeats": True,
+    "crossings": [{"t": 5, "direction": "in"}, {"t": 12.5, "direction": "out", "class_name": "person"}],
+}
+
 
 async def add_camera(stack: Stack) -> None:
     await stack.post("sites", {"site": {"site_id": "demo", "title": "Demo", "time_zone": "Europe/Berlin"}})
@@ -173,8 +180,7 @@ async def test_crossings_are_listed_newest_first_page_by_page(stack: Stack, scal
 
 async def test_truth_is_kept_listed_and_deleted(stack: Stack) -> None:
     await add_camera(stack)
-    truth = {"line_id": "gate", "duration_s": 20, "repeats": True, "source": "rendered",
-             "crossings": [{"t": 5, "direction": "in"}, {"t": 12.5, "direction": "out", "class_name": "person"}]}  # fmt: skip
+    truth = {**TRUTH, "source": "rendered"}
     created = (await stack.post("cameras/cam-1/truth", truth))["truth_set"]
     assert (await stack.get("cameras/cam-1/truth"))["truth_sets"] == [created]
     status, body = await stack.call("POST", "cameras/cam-1/truth", json=truth)
@@ -196,8 +202,7 @@ async def test_a_truth_that_cannot_be_is_refused_field_by_field(stack: Stack) ->
 async def test_counts_are_held_against_the_truth_over_what_was_covered(stack: Stack, scalar: Scalar) -> None:
     """A clip of 20 s in a loop, processed for 200 s with a hole of 30 s in it; one crossing missed, one false."""
     await add_camera(stack)
-    truth = {"line_id": "gate", "duration_s": 20, "repeats": True, "start": rfc3339(NOON),
-             "crossings": [{"t": 5, "direction": "in"}, {"t": 12.5, "direction": "out"}]}  # fmt: skip
+    truth = {**TRUTH, "start": rfc3339(NOON)}
     await stack.post("cameras/cam-1/truth", truth)
     expected = [(NOON + 20 * k + t, direction) for k in range(10) for t, direction in ((5, "in"), (12.5, "out"))]
     hole = (NOON + 80, NOON + 110)
