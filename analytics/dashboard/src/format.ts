@@ -31,13 +31,19 @@ export function span(seconds: number): string {
   return join(Math.floor(s / 86400), "d", Math.floor((s % 86400) / 3600), "h");
 }
 
+/** A span in its largest unit alone: `45 s`, `4 min`, `21 h`. */
+export function roughly(seconds: number): string {
+  return span(seconds).split(" ").slice(0, 2).join(" ");
+}
+
 function join(big: number, bigUnit: string, small: number, smallUnit: string): string {
   return small === 0 ? `${big} ${bigUnit}` : `${big} ${bigUnit} ${small} ${smallUnit}`;
 }
 
-/** Frames a second. */
-export function fps(value: number): string {
-  return `${value < 10 ? value.toFixed(1) : Math.round(value)} fps`;
+/** Frames a second; of those that there are, where it is clearly fewer. */
+export function fps(processed: number, source = 0): string {
+  const of = processed < source * 0.9 ? ` of ${Math.round(source)}` : "";
+  return `${processed < 10 ? processed.toFixed(1) : Math.round(processed)}${of} fps`;
 }
 
 /** A short time: milliseconds below a second, else seconds. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { clock, count, fps, latency, percent, span, unixSeconds } from "../src/format";
+import { clock, count, fps, latency, percent, roughly, span, unixSeconds } from "../src/format";
 
 describe("numbers", () => {
   test.each([
@@ -30,10 +30,15 @@ describe("numbers", () => {
     expect(span(seconds)).toBe(text);
   });
 
+  test("a rough span names its largest unit alone", () => {
+    expect([45, 272, 78_000].map(roughly)).toEqual(["45 s", "4 min", "21 h"]);
+  });
+
   test("counts have separators, speeds and delays have units", () => {
     expect(count(18_078)).toBe("18,078");
     expect(fps(9.96)).toBe("10.0 fps");
-    expect(fps(24.7)).toBe("25 fps");
+    expect(fps(24.7, 25)).toBe("25 fps");
+    expect(fps(4.04, 10)).toBe("4.0 of 10 fps");
     expect(latency(0.0841)).toBe("84 ms");
     expect(latency(1.26)).toBe("1.3 s");
   });

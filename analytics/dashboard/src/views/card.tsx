@@ -175,12 +175,11 @@ function Worth({ store, camera }: { store: Store; camera: Camera }) {
 
 function Vitals({ status }: { status: CameraStatus }) {
   const { processed_fps: processed, source_fps: source, latency_s: delay, frames_dropped: dropped } = status;
-  const behind = processed !== undefined && source !== undefined && source > 0 && processed < source * 0.9;
   return (
     <dl class="vitals">
       <div title="Frames a second that are processed; of those that the camera sends, where it is fewer">
         <dt>speed</dt>
-        <dd>{processed ? `${fps(processed)}${behind ? ` of ${Math.round(source)}` : ""}` : UNKNOWN}</dd>
+        <dd>{processed ? fps(processed, source) : UNKNOWN}</dd>
       </div>
       <div title="From capture to the finished count, for 95 of 100 frames">
         <dt>delay</dt>

@@ -1,7 +1,7 @@
 /** The counters of one camera: today's by line and direction, and beneath them the last hour held against the truth. */
 
 import type { Camera, Direction, VerifiedCamera, VerifiedDirection } from "../contract";
-import { count, span, UNKNOWN } from "../format";
+import { count, roughly, span, UNKNOWN } from "../format";
 import type { Store } from "../store";
 import { Cross, Tick } from "./icons";
 
@@ -62,8 +62,11 @@ function Checked({ verified, line }: { verified: VerifiedCamera | undefined; lin
   if (!verified || !result || verified.verified_s === 0) return null;
   return (
     <tr class="checked" data-verified-s={verified.verified_s}>
-      <th scope="row" title="Of the last hour, the time that was covered and held against the truth">
-        counted / true, {span(verified.verified_s)}
+      <th
+        scope="row"
+        title={`Held against the truth: ${span(verified.verified_s)} of the last hour, those that were covered`}
+      >
+        counted / true, {roughly(verified.verified_s)}
       </th>
       <Comparison result={result.in} direction="in" />
       <Comparison result={result.out} direction="out" />
