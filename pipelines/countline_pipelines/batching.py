@@ -60,13 +60,14 @@ class Batcher(Generic[T]):
         with self._lock:
             return len(self._queues.get(owner, ()))
 
-    def take(self, now: float) -> list[T]:
-        """The next batch, empty when none is ready."""
+    def take(self, now: float, most: int | None = None) -> list[T]:
+        """The next batch, of at most `most` frames where that is less than `max_batch`; empty when none is ready."""
+        size = min(self.max_batch, most or self.max_batch)
         with self._lock:
-            if self._size < self.max_batch and self._due_in(now) > 0:
+            if self._size < size and self._due_in(now) > 0:
                 return []
             batch: list[T] = []
-            while self._queues and len(batch) < self.max_batch:
+            while self._queues and len(batch) < size:
                 owner = next(iter(self._queues))
                 item = self._pop(owner)
                 assert item is not None

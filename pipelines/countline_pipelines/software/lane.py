@@ -1,6 +1,8 @@
 """The way of all frames of one model: a ring of slots, batches across cameras, a bounded number of requests in flight.
 
-Runs on the plane's event loop; cameras submit from their threads. A request that Triton did not answer is sent again
+Runs on the plane's event loop; cameras submit from their threads. Large batches cost less, but frames wait in them for
+each other; so where live cameras take part, a batch holds no more than is inferred within `LIVE_BATCH_S`, as measured:
+on a machine that has become slow, frames come fewer and not late. A request that Triton did not answer is sent again
 with the same frames until it does, so a restart of Triton loses nothing; meanwhile files wait and live cameras drop.
 """
 
@@ -24,6 +26,8 @@ from countline_pipelines.software.runs import Run
 from countline_pipelines.triton import InferenceClient, ModelInfo, infer_surely
 
 PATIENCE_S: Final = 10.0
+LIVE_BATCH_S: Final = 0.1
+_SMOOTHING: Final = 0.1
 _log = get_logger(__name__)
 
 
@@ -100,6 +104,9 @@ class ModelLane:
         for block in self._blocks:
             self._free.put_nowait(block)
         self.users = 0
+        self.live_users = 0
+        """Those of them whose frames must not come late."""
+        self._frame_s = 0.0
         self.trouble: CountlineError | None = None
         """Why frames wait, while they do."""
         self._client = client
@@ -148,11 +155,19 @@ class ModelLane:
         while True:
             self._wake.clear()
             now = time.monotonic()
-            if batch := self.batcher.take(now):
+            if batch := self.batcher.take(now, self._most()):
                 return batch
             due_s = self.batcher.due_in(now)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), None if due_s == float("inf") else due_s)
+
+    def _most(self) -> int:
+        if self.live_users == 0 or self._frame_s == 0:
+            return self.batcher.max_batch
+        return max(1, int(LIVE_BATCH_S / self._frame_s))
+
+    def _note_speed(self, frame_s: float) -> None:
+        self._frame_s += (_SMOOTHING if self._frame_s else 1.0) * (frame_s - self._frame_s)
 
     async def _request(self, batch: list[Ticket], block: "Block") -> None:
         began = time.monotonic()
@@ -165,7 +180,9 @@ class ModelLane:
             return
         finally:
             self._free.put_nowait(block)
-        metrics.INFERENCE_SECONDS.labels(self.info.name).observe(time.monotonic() - began)
+        took_s = time.monotonic() - began
+        self._note_speed(took_s / len(batch))
+        metrics.INFERENCE_SECONDS.labels(self.info.name).observe(took_s)
         metrics.BATCH_FRAMES.labels(self.info.name).observe(len(batch))
         for ticket, rows in zip(batch, detections, strict=True):
             ticket.camera.arrived(ticket, rows)

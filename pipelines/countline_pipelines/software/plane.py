@@ -210,6 +210,7 @@ class SoftwarePlane:
         if self._paused is not None:
             camera.pause(self._paused)
         lane.users += 1
+        lane.live_users += not plan.source.playback.is_finite
         held.camera, held.fault = camera, None
         camera.start()
 
@@ -219,6 +220,7 @@ class SoftwarePlane:
             return
         await camera.stop(DRAIN_S)
         camera.lane.users -= 1
+        camera.lane.live_users -= not camera.plan.source.playback.is_finite
         if camera.lane.users == 0:
             self._lanes.pop(camera.lane.info.name, None)
             await camera.lane.close()
