@@ -25,26 +25,24 @@ def without_duplicates(xyxy_px: Floats, rank: Floats, overlap: float) -> NDArray
     return keep
 
 
-def uncut(xyxy_px: Floats, size_wh_px: Floats, picture_wh: tuple[int, int]) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return (N, 4) boxes as they would be if the picture went on, and (N,) whether they lie wholly in the picture.
+def cut_edges(xyxy_px: Floats, picture_wh: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which edges the picture's border cuts off: (N, 2) left and top, (N, 2) right and bottom."""
+    picture = np.array(picture_wh, dtype=np.float64)
+    margin = BORDER_SHARE * picture
+    low: NDArray[np.bool_] = xyxy_px[:, :2] <= margin
+    high: NDArray[np.bool_] = xyxy_px[:, 2:] >= picture - margin
+    return low, high
+
+
+def completed(xyxy_px: Floats, size_wh_px: Floats, low: NDArray[np.bool_], high: NDArray[np.bool_]) -> Floats:
+    """Return (N, 4) boxes as they would be if the picture went on.
 
     A box that the border cuts off on one side, and that is smaller than the object is known to be (`size_wh_px`, 0
     where that is not known), is completed on that side: whoever walks out of the picture goes on, instead of sliding
     along its border.
     """
-    picture = np.array(picture_wh, dtype=np.float64)
-    margin = BORDER_SHARE * picture
-    low, high = xyxy_px[:, :2], xyxy_px[:, 2:]
-    cut_low, cut_high = low <= margin, high >= picture - margin
-    whole = ~(cut_low | cut_high).any(axis=1)
-    if whole.all():
-        return xyxy_px, whole
-    short = (high - low < size_wh_px) & (cut_low != cut_high)
-    completed = np.concatenate(
-        [
-            np.where(short & cut_low, high - size_wh_px, low),
-            np.where(short & cut_high, low + size_wh_px, high),
-        ],
-        axis=1,
+    first, last = xyxy_px[:, :2], xyxy_px[:, 2:]
+    short = (last - first < size_wh_px) & (low != high)
+    return np.concatenate(
+        [np.where(short & low, last - size_wh_px, first), np.where(short & high, first + size_wh_px, last)], axis=1
     )
-    return completed, whole

@@ -37,6 +37,8 @@ class Sight:
     xy_px: Point
     distance_heights: float
     """Signed distance from the line in heights of the box, positive on the right-hand side."""
+    hidden_beyond: bool = False
+    """Whether the anchor really lies farther from the line, in the part that the picture's border cuts off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ class Passage:
     def _find_origin(self, sight: Sight) -> None:
         distance = sight.distance_heights
         side = 1 if distance > 0 else -1
-        if abs(distance) >= rules.ORIGIN_CLEAR_HEIGHTS:
+        if abs(distance) >= rules.ORIGIN_CLEAR_HEIGHTS or sight.hidden_beyond:
             self._take_side(side)
         elif abs(distance) < rules.ORIGIN_NEAR_HEIGHTS or self._net != 0:
             self._near_since = None
@@ -187,6 +189,9 @@ class Sights:
     """(N,) frame indices."""
     xy_px: Floats
     """(N, 2) anchors."""
+    hidden: Floats
+    """(N, 2) the way from the anchor to where it would be if the picture went on: its direction, and its length as a
+    share of what the border hides; 0 where it hides nothing."""
     height_px: Floats
     """(N,) sizes by which distances are measured."""
     before_t: Floats
@@ -260,10 +265,19 @@ class LineCounter:
         x, y = sights.xy_px[i].tolist()
         was_x, was_y = sights.before_xy_px[i].tolist()
         before = None if was_x != was_x else (float(sights.before_t[i]), (was_x, was_y))  # noqa: PLR0124  (NaN)
-        sight = Sight(float(sights.t[i]), int(sights.frame[i]), (x, y), distance_heights)
+        beyond = self._hidden_beyond(sights, i, distance_heights)
+        sight = Sight(float(sights.t[i]), int(sights.frame[i]), (x, y), distance_heights, beyond)
         certain = passage.see(self._path, before, sight)
         self._note(slot)
         return certain
+
+    def _hidden_beyond(self, sights: Sights, i: int, distance_heights: float) -> bool:
+        """Whether the hidden anchor is farther from the line on the same side than the one that is seen."""
+        if not sights.hidden[i].any():
+            return False
+        farther = sights.xy_px[i] + sights.hidden[i] * sights.height_px[i]
+        there = float(self._path.signed_distance_px(farther[None])[0] / sights.height_px[i])
+        return there * distance_heights > 0 and abs(there) > abs(distance_heights)
 
     def _note(self, slot: int) -> None:
         """Copy what the arrays know of a passage."""

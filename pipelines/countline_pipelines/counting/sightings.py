@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_pipelines.counting import rules
-from countline_pipelines.counting.boxes import uncut, without_duplicates
+from countline_pipelines.counting.boxes import completed, cut_edges, without_duplicates
 from countline_pipelines.counting.geometry import Floats
 from countline_pipelines.counting.healing import SETTLE_S, Fragment, Lost, Observed, best_joins, join_cost, walks_out
 from countline_pipelines.counting.lines import TIME_SLACK_S, Sights
@@ -202,20 +202,29 @@ class Sightings:
         table, slots = self.objects, batch.slots
         first = table["sights"][slots] == 0
         known_wh = table["size_wh_px"][slots]
-        boxes, whole = uncut(batch.xyxy_px, known_wh, batch.picture_wh)
+        low, high = cut_edges(batch.xyxy_px, batch.picture_wh)
+        boxes = completed(batch.xyxy_px, known_wh, low, high)
+        whole = ~(low | high).any(axis=1, keepdims=True)
         size_wh = boxes[:, 2:] - boxes[:, :2]
         elapsed_s = batch.t - table["last_t"][slots]
         weight = np.where(first, 1.0, 1.0 - np.exp(-elapsed_s / SIZE_MEMORY_S))[:, None]
         # Of an object that the border cuts off, only what it shows more than before is news.
-        news = np.where(whole[:, None], size_wh, np.maximum(known_wh, size_wh))
+        news = np.where(whole, size_wh, np.maximum(known_wh, size_wh))
         known_wh = known_wh + (news - known_wh) * weight
-        anchor = boxes[:, :2] + size_wh * np.array(self.anchor)
+        share = np.array(self.anchor)
         sights = Sights(
-            slots, batch.t, batch.frame, anchor, known_wh[:, 1], table["last_t"][slots], table["anchor_px"][slots]
+            slots=slots,
+            t=batch.t,
+            frame=batch.frame,
+            xy_px=boxes[:, :2] + size_wh * share,
+            hidden=(high & ~low) * share - (low & ~high) * (1 - share),
+            height_px=known_wh[:, 1],
+            before_t=table["last_t"][slots],
+            before_xy_px=table["anchor_px"][slots],
         )
         self._remember(batch, boxes)
         table["size_wh_px"][slots] = known_wh
-        table["anchor_px"][slots] = anchor
+        table["anchor_px"][slots] = sights.xy_px
         return sights
 
     def _remember(self, batch: _Batch, boxes: Floats) -> None:
