@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, Final, Self
 
 import grpc
@@ -17,7 +18,7 @@ from nats.js import JetStreamContext
 
 from countline_common import bus
 from countline_common.database import migrate
-from countline_common.errors import CountlineError, InvalidInputError
+from countline_common.errors import CountlineError, InvalidInputError, UnavailableError
 from countline_common.grpc_server import GrpcServer, Service
 from countline_common.health import Check, HealthServer
 from countline_common.logs import get_logger
@@ -138,7 +139,8 @@ class ControlPlane:
     async def _start(self) -> None:
         verifier = _verifier(self._settings)
         if self._settings.health_address:
-            health = HealthServer(self._settings.health_address, self._checks)
+            checks = {name: partial(self._check, name) for name in sorted(self._wanted)}
+            health = HealthServer(self._settings.health_address, checks)
             self.health_port = (await self._servers.enter_async_context(health)).port
         if url := self._settings.nats_url.get_secret_value():
             self._bus = BackgroundBus(url)
@@ -200,6 +202,12 @@ class ControlPlane:
         self._spawn("schedule", self._schedule.run(), self._schedule.stop)
         address = self._settings.workers_address
         await self._listen("workers", address, service.as_service(), verifier, service)
+
+    async def _check(self, name: str) -> None:
+        check = self._checks.get(name)
+        if check is None:
+            raise UnavailableError("waits for its database")
+        await check()
 
     def _cameras_changed(self) -> None:
         if self._schedule is not None:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import grpc
 import pytest
+from aiohttp import ClientError, ClientSession
+from tests.fixtures.postgres import PostgresServer
 
-from countline.v1 import cameras_pb2
+from countline.v1 import auth_pb2, auth_pb2_grpc, cameras_pb2
 from countline.v1.cameras_pb2 import CameraStatus
 from countline_common import tokens
 from countline_common.client import Endpoints, LoginFile, Target, connect
@@ -160,6 +162,58 @@ async def test_they_stop_on_sigterm_with_0_and_log_neither_password_nor_token(di
         assert "secret" not in log
         assert ADMIN_PASSWORD not in log
         assert "eyJ" not in log
+
+
+async def test_a_service_that_waits_for_its_database_says_so_and_stops_when_told(
+    keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    apart = Apart("postgresql://postgres:pw-of-the-database@127.0.0.1:1/x", keys, tmp_path)
+    (port,) = _free_ports(1)
+    apart.environment["COUNTLINE_HEALTH_ADDRESS"] = f"127.0.0.1:{port}"
+    await apart.start("cameras")
+    async with ClientSession() as http:
+        await eventually(lambda: _answers(http, f"http://127.0.0.1:{port}/healthz", 200))
+        assert await _answers(http, f"http://127.0.0.1:{port}/readyz", 503)
+    await eventually(lambda: _logged(apart, "cameras", "serve.database_away"))
+    assert await apart.stop() == {"cameras": 0}
+    assert "pw-of-the-database" not in apart.log("cameras")
+
+
+async def test_probes_and_metrics_follow_the_services(
+    own_postgres: PostgresServer, keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    apart = Apart(own_postgres.create_database(), keys, tmp_path)
+    (port,) = _free_ports(1)
+    apart.environment["COUNTLINE_HEALTH_ADDRESS"] = f"127.0.0.1:{port}"
+    await apart.start("auth")
+    async with ClientSession() as http, grpc.aio.insecure_channel(apart.addresses["auth"]) as channel:
+        await asyncio.wait_for(channel.channel_ready(), 30)
+        ready = f"http://127.0.0.1:{port}/readyz"
+        await eventually(lambda: _answers(http, ready, 200))
+        with pytest.raises(grpc.aio.AioRpcError):
+            await auth_pb2_grpc.AuthServiceStub(channel).GetCurrentUser(auth_pb2.GetCurrentUserRequest(), timeout=10)
+        async with http.get(f"http://127.0.0.1:{port}/metrics") as response:
+            metrics = await response.text()
+        path = "/countline.v1.AuthService/GetCurrentUser"
+        assert f'countline_grpc_server_seconds_count{{code="UNAUTHENTICATED",method="{path}"}} 1.0' in metrics
+        assert f'countline_grpc_server_refused_total{{method="{path}"}} 1.0' in metrics
+        own_postgres.kill()
+        await eventually(lambda: _answers(http, ready, 503))
+        own_postgres.start()
+        await eventually(lambda: _answers(http, ready, 200))
+    assert await apart.stop() == {"auth": 0}
+
+
+async def _answers(http: ClientSession, url: str, status: int) -> bool:
+    try:
+        async with http.get(url) as response:
+            return response.status == status
+    except ClientError:
+        return False
+
+
+async def _logged(apart: Apart, name: str, event: str) -> bool:
+    return event in apart.log(name)
 
 
 @pytest.mark.parametrize(

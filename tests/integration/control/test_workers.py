@@ -16,7 +16,7 @@ from countline_common.grpc_errors import from_rpc_error
 
 from .conftest import LEASE_S, Control
 
-WAIT_S = 10.0
+WAIT_S = 20.0
 REPORT_PERIOD_S = 0.2
 
 
