@@ -89,7 +89,9 @@ export function Chart({ store, api, cameras, camera, onChoose }: Props) {
 /** Until somebody chooses: an hour, or less where there is less to see yet. */
 function firstRange(store: Store, cameraId: string): Range {
   const today = store.coverage.value?.get(cameraId);
-  return today && today.share * today.elapsedS < SHORT_HISTORY_S ? "15m" : "1h";
+  // In the first hour of a day nobody can tell a short history from a young day.
+  const short = today && today.elapsedS > 3600 && today.share * today.elapsedS < SHORT_HISTORY_S;
+  return short ? "15m" : "1h";
 }
 
 function Body({
