@@ -104,6 +104,18 @@ class LazyGroup(TyperGroup):
         """Names in alphabetical order, as `--help` shows them."""
         return sorted({*super().list_commands(ctx), *discover()})
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is called; imported also while a shell completes what comes after its name."""
+        command = discover().get(args[0]) if args else None
+        if command is None:
+            return super().resolve_command(ctx, args)
+        try:
+            return command.name, load(command), args[1:]
+        except MissingExtraError:
+            if not ctx.resilient_parsing:
+                raise
+            return command.name, TyperCommand(command.name, help=command.help), args[1:]
+
     def get_command(self, ctx: Any, cmd_name: str) -> Command | None:
         """The command, imported; only its outline while help for the whole group is written."""
         command = discover().get(cmd_name)

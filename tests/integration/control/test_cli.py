@@ -189,3 +189,20 @@ async def test_the_last_admin_cannot_be_removed_by_mistake(shell: Shell) -> None
     assert code == 1
     assert "is the last admin" in err
     assert "admin" in await shell.ok("users", "list")
+
+
+async def test_a_shell_completes_commands_and_the_ids_of_cameras(shell: Shell, site: str) -> None:
+    for camera_id in ("door-1", "door-2", "yard"):
+        await shell.ok("cameras", "add", camera_id, "rtsp://camera.invalid/live")
+
+    async def offered(words: str) -> list[str]:
+        asked = {"_COUNTLINE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        code, out, _ = await shell.run(environment={**shell.environment, **asked})
+        assert code == 0
+        return out.split()
+
+    assert await offered("countline camer") == ["cameras"]
+    assert await offered("countline cameras sh") == ["show"]
+    assert await offered("countline cameras show door") == ["door-1", "door-2"]
+    (shell.data / "run" / "endpoints.json").unlink()
+    assert await offered("countline cameras show door") == []
