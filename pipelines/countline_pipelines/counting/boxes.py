@@ -5,19 +5,23 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from countline_pipelines.counting import rules
 from countline_pipelines.counting.geometry import Floats
 from countline_pipelines.tracking.association import overlaps
 
 BORDER_SHARE: Final = 0.006
-"""A box whose edge is within this share of the picture's width or height of the border is cut off by it."""
+"""A box whose edge is within this share of the picture's width or height of the border is cut off by it ..."""
+BORDER_NOISE: Final = 0.03
+"""... or within this share of its own width or height, since a detected edge is no better than that."""
 
 
-def without_duplicates(xyxy_px: Floats, rank: Floats, overlap: float) -> NDArray[np.bool_]:
-    """Return which of (N, 4) boxes to keep: of two that overlap more than `overlap`, the one with the lower rank."""
+def without_duplicates(xyxy_px: Floats, rank: Floats, classes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which of (N, 4) boxes to keep: of two on one object, the one with the lower rank."""
     keep = np.ones(len(xyxy_px), dtype=np.bool_)
     if len(xyxy_px) < 2:
         return keep
-    rows, columns = np.nonzero(overlaps(xyxy_px, xyxy_px) >= overlap)
+    least = np.where(classes[:, None] == classes, rules.SAME_OBJECT_OVERLAP, rules.SAME_OBJECT_OTHER_CLASS_OVERLAP)
+    rows, columns = np.nonzero(overlaps(xyxy_px, xyxy_px) >= least)
     pairs = {(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if (rank[i], i) < (rank[j], j)}
     for better, worse in sorted(pairs, key=lambda pair: (rank[pair[0]], pair)):
         if keep[better]:
@@ -28,9 +32,10 @@ def without_duplicates(xyxy_px: Floats, rank: Floats, overlap: float) -> NDArray
 def cut_edges(xyxy_px: Floats, picture_wh: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return which edges the picture's border cuts off: (N, 2) left and top, (N, 2) right and bottom."""
     picture = np.array(picture_wh, dtype=np.float64)
-    margin = BORDER_SHARE * picture
-    low: NDArray[np.bool_] = xyxy_px[:, :2] <= margin
-    high: NDArray[np.bool_] = xyxy_px[:, 2:] >= picture - margin
+    first, last = xyxy_px[:, :2], xyxy_px[:, 2:]
+    margin = np.maximum(BORDER_SHARE * picture, BORDER_NOISE * (last - first))
+    low: NDArray[np.bool_] = first <= margin
+    high: NDArray[np.bool_] = last >= picture - margin
     return low, high
 
 

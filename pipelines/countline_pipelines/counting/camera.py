@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from countline_pipelines.counting.boxes import without_duplicates
 from countline_pipelines.counting.clock import Arrival, RunningClock
 from countline_pipelines.counting.events import Crossing, Event, Identity, OccupancySample, Visit, event_id
 from countline_pipelines.counting.lines import LineCounter, Pass, Sights
@@ -74,8 +76,7 @@ class CameraCounter:
         events = self._admit(frame.t, frame.size_wh)
         if events is None:
             return FrameResult(_no_objects(frame), ())
-        detections = frame.detections[frame.detections[:, 4] >= self._spec.min_score]
-        tracks = self._tracker.update(detections.astype(np.float64), frame.t)
+        tracks = self._tracker.update(usable(frame.detections, self._spec.min_score), frame.t)
         tracked = TrackedFrame(frame.camera_id, frame.index, frame.t, frame.size_wh, *tracks)
         return self._count(tracked, events)
 
@@ -240,6 +241,15 @@ class CameraCounter:
 def _no_objects(frame: DetectionFrame | TrackedFrame) -> TrackedFrame:
     none = np.zeros(0, dtype=np.int64)
     return TrackedFrame(frame.camera_id, frame.index, frame.t, frame.size_wh, none, np.zeros((0, 4)), np.zeros(0), none)
+
+
+def usable(detections: NDArray[np.float32], min_score: float) -> NDArray[np.float64]:
+    """Return the (M, 6) detections of (N, 6) that are sound boxes of enough score, one for each object."""
+    table = detections.astype(np.float64)
+    sound = (table[:, 2] > table[:, 0]) & (table[:, 3] > table[:, 1]) & (table[:, 4] >= min_score)  # refuses NaN too
+    table = table[sound & np.isfinite(table).all(axis=1)]
+    single: NDArray[np.float64] = table[without_duplicates(table[:, :4], -table[:, 4], table[:, 5].astype(np.int64))]
+    return single
 
 
 def _at_least(frame: TrackedFrame, min_score: float) -> TrackedFrame:

@@ -50,4 +50,7 @@ ZONE_CHANGE_NEAR_S: Final = 2.0
 """... or for this long, however near the outline."""
 
 SAME_OBJECT_OVERLAP: Final = 0.8
-"""Two boxes with this intersection over union in one frame are one object, whatever their classes."""
+"""Two boxes with this intersection over union in one frame are one object ..."""
+
+SAME_OBJECT_OTHER_CLASS_OVERLAP: Final = 0.65
+"""... and two of different classes with this, since detectors suppress duplicates only within a class."""

@@ -123,7 +123,7 @@ class Sightings:
         boxes = frame.xyxy_px
         sound = np.nonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))[0]  # refuses NaN too
         rank = [self._number(raw_id) or self.objects.next_number for raw_id in frame.ids[sound].tolist()]
-        keep = without_duplicates(boxes[sound], np.array(rank, dtype=np.float64), rules.SAME_OBJECT_OVERLAP)
+        keep = without_duplicates(boxes[sound], np.array(rank, dtype=np.float64), frame.classes[sound])
         return sound[keep]
 
     def _add_to_fragment(self, raw_id: int, frame: TrackedFrame, row: int, running_s: float) -> None:
