@@ -20,6 +20,8 @@ from countline_common.logs import get_logger
 CALL_TIMEOUT_S: Final = 2.0
 KEPT_S: Final = 5.0
 """How long an answer of the camera service, or its absence, is used."""
+ASKED_ANEW_S: Final = 0.5
+"""How old an answer may be that does not have what is asked for."""
 PAGE_SIZE: Final = 1000
 MAX_KEPT: Final = 256
 """Callers whose answers are kept at a time."""
@@ -68,14 +70,18 @@ class CameraDirectory:
         self._clock = clock
         self._kept: dict[str, tuple[float, Cameras | None]] = {}
 
-    async def cameras(self, authorization: str) -> Cameras:
+    async def cameras(self, authorization: str, wanted: str = "") -> Cameras:
         """Every camera that the caller may see, by id.
 
         Args:
             authorization: the caller's header, handed on to the camera service.
+            wanted: a camera that is asked for: where it is not known, the camera service is asked anew, since it may have
+                been created a moment ago.
         """
         stored = await self._stored()
-        served = await self._served(authorization)
+        served = await self._served(authorization, KEPT_S)
+        if wanted and served is not None and wanted not in served:
+            served = await self._served(authorization, ASKED_ANEW_S)
         if served is None:
             return stored
         return {**{camera_id: _past(camera) for camera_id, camera in stored.items()}, **_united(served, stored)}
@@ -88,10 +94,10 @@ class CameraDirectory:
                 for row in rows
             }
 
-    async def _served(self, authorization: str) -> Cameras | None:
+    async def _served(self, authorization: str, kept_s: float) -> Cameras | None:
         """What the camera service says; None while it does not answer, or does not answer this caller."""
         asked_at, answer = self._kept.get(authorization, (float("-inf"), None))
-        if self._clock() - asked_at < KEPT_S:
+        if self._clock() - asked_at < kept_s:
             return answer
         try:
             with translated():

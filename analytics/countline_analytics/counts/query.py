@@ -130,7 +130,7 @@ class CountQueries:
 
     async def _cameras(self, camera_id: str, line_id: str, caller: Caller) -> list[KnownCamera]:
         """The camera that is named, or all that the caller has and had; those with the line, where one is named."""
-        known = await self._directory.cameras(caller.authorization)
+        known = await self._directory.cameras(caller.authorization, camera_id)
         if camera_id and camera_id not in known:
             raise NotFoundError(f"there is no camera {camera_id!r}", cure="list them: countline cameras list")
         found = [known[camera_id]] if camera_id else [camera for _, camera in sorted(known.items())]

@@ -126,7 +126,7 @@ class Truths:
         """See `CountService.VerifyCounts`."""
         start = from_proto(request.start) if request.HasField("start") else None
         end = from_proto(request.end) if request.HasField("end") else from_unix(self._clock() - UNDECIDED_S)
-        known = await self._directory.cameras(caller.authorization)
+        known = await self._directory.cameras(caller.authorization, request.camera_id)
         if request.camera_id and request.camera_id not in known:
             raise _no_camera(request.camera_id)
         async with self._engine.connect() as connection:
@@ -137,7 +137,7 @@ class Truths:
         return counts_pb2.VerifyCountsResponse(cameras=cameras, end=to_proto(end))
 
     async def _require_camera(self, camera_id: str, caller: Caller) -> None:
-        if camera_id not in await self._directory.cameras(caller.authorization):
+        if camera_id not in await self._directory.cameras(caller.authorization, camera_id):
             raise _no_camera(camera_id)
 
 

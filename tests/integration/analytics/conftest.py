@@ -28,6 +28,7 @@ from countline_common.tokens import TokenSigner, generate_key_pair
 from countline_control.serve import SERVICES, ControlPlane
 from countline_control.settings import ControlSettings
 
+ADMIN_PASSWORD = "correct horse battery"
 TIMESCALE_VARIABLE = "COUNTLINE_TEST_TIMESCALE_DSN"
 
 
@@ -51,6 +52,13 @@ async def _timescale(server_dsn: str) -> AsyncIterator[str]:
     yield dsn
     with psycopg.connect(server_dsn, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+async def plain_dsn(postgres: PostgresServer) -> AsyncIterator[str]:
+    """DSN of a migrated database on a plain PostgreSQL."""
+    async for dsn in _plain(postgres):
+        yield dsn
 
 
 @pytest.fixture(params=["postgresql", pytest.param("timescaledb", marks=pytest.mark.timescale)])
@@ -190,7 +198,7 @@ async def stack(
     private, public = generate_key_pair()
     (tmp_path / "key").write_bytes(private)
     (tmp_path / "key.pub").write_bytes(public)
-    (tmp_path / "password").write_text("correct horse battery\n")
+    (tmp_path / "password").write_text(f"{ADMIN_PASSWORD}\n")
     control_dsn = await postgres.clone("control_of_analytics", _migrate_control)
     free = {f"{name}_address": "127.0.0.1:0" for name in ("auth", "cameras", "workers")}
     control = ControlSettings(
@@ -214,5 +222,5 @@ async def stack(
         addresses = await cleanup.enter_async_context(serving(settings, parts, asyncio.Event()))
         await cleanup.enter_async_context(ingesting(nats_server.url, engine))
         session = await cleanup.enter_async_context(aiohttp.ClientSession())
-        yield Stack(nats_server.url, addresses, TokenSigner(private), session)
+        yield Stack(nats_server.url, {**plane.addresses, **addresses}, TokenSigner(private), session)
     postgres.drop_database(control_dsn)
