@@ -164,16 +164,17 @@ class _Job:
         return await TritonClient.connect(self._server.address)
 
     def _wait(self, plane: SoftwarePlane, update: Callable[[int, float, float], None]) -> None:
-        began = time.monotonic()
+        began = 0.0
         try:
             while not self._ended.wait(POLL_S):
+                began = began or (time.monotonic() if self._sink.frames else 0.0)
                 if self._server.has_ended:
                     raise self._server.failure()
                 condition = plane.conditions().get(CAMERA_ID)
                 if condition is not None:
                     update(self._sink.frames, condition.progress, condition.processed_fps)
-                if self._order.seconds and time.monotonic() - began > self._order.seconds and self._sink.frames:
-                    return
+                if began and 0 < self._order.seconds < time.monotonic() - began:
+                    break
         except KeyboardInterrupt:
             if self._order.source.playback.is_finite:
                 raise

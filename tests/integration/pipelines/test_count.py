@@ -1,0 +1,204 @@
+"""`countline count` as a user runs it: a process, its output, its exit code."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from tests.fixtures.clips import Pass, blob_model, cut_off, render
+from tests.fixtures.rtsp import RtspServer
+
+COUNTLINE = Path(sys.executable).with_name("countline")
+LINE = ("--line", "middle:0.5,0,0.5,1")
+
+
+@pytest.fixture(scope="module")
+def blob_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "blob.onnx"
+    path.write_bytes(blob_model().SerializeToString())
+    return path
+
+
+def count(source: Path | str, *options: object, status: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [str(COUNTLINE), "count", str(source), *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def counted(source: Path | str, *options: object) -> dict:
+    return json.loads(count(source, *options, "--json").stdout)
+
+
+def test_a_clip_gives_its_true_counts_and_the_whole_of_the_json(clip: Path, blob_file: Path) -> None:
+    done = count(clip, "--model", blob_file, *LINE, "--line", "corner:0.9,0,1,0.05", "--json")
+    result = json.loads(done.stdout)
+    assert result["frames"] == 200
+    assert result["duration_s"] == pytest.approx(10.0)
+    middle, corner = result["lines"]["middle"], result["lines"]["corner"]
+    assert (middle["in"], middle["out"]) == (1, 3)
+    assert sum(each["in"] for each in middle["by_class"].values()) == 1
+    assert sum(each["out"] for each in middle["by_class"].values()) == 3
+    assert corner == {"in": 0, "out": 0, "by_class": {}}
+    assert len(result["events"]) == 4
+    assert [event["direction"] for event in result["events"]] == ["out", "out", "in", "out"]
+    for event, true_t in zip(result["events"], (1.0, 3.5, 6.0, 8.5), strict=True):
+        assert event.keys() >= {"id", "t", "decided_at", "frame", "line", "direction", "track", "class"}
+        assert event["t"] == pytest.approx(true_t, abs=0.1)
+        assert event["frame"] == pytest.approx(true_t * 20, abs=2)
+        assert 0 < event["decided_at"] - event["t"] <= 3
+    assert "fps" in done.stderr
+    assert "ETA" in done.stderr
+
+
+def test_ids_depend_on_the_content_and_not_on_the_path(clip: Path, blob_file: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere" / "another name.mp4"
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(clip.read_bytes())
+    first, second = (counted(path, "--model", blob_file, *LINE) for path in (clip, elsewhere))
+    assert first == second
+    other = render(tmp_path / "other.mp4", [Pass(True)])
+    ids = {event["id"] for event in first["events"]}
+    assert ids.isdisjoint(event["id"] for event in counted(other, "--model", blob_file, *LINE)["events"])
+
+
+def test_pixels_classes_rate_and_zones(clip: Path, blob_file: Path) -> None:
+    places = ("--line", "middle:160,0,160,240", "--zone", "left:0,0,160,0,160,240,0,240")
+    result = counted(clip, "--model", blob_file, "--pixels", *places, "--rate", "10")
+    assert (result["lines"]["middle"]["in"], result["lines"]["middle"]["out"]) == (1, 3)
+    assert result["frames"] == pytest.approx(100, abs=2)
+    # Who leaves by the left border and comes from there half a second later has not been away.
+    assert result["zones"]["left"]["visits"] == 3
+    only_green = counted(clip, "--model", blob_file, *LINE, "--classes", "green")
+    by_number = counted(clip, "--model", blob_file, *LINE, "--classes", "1")
+    assert only_green["lines"] == by_number["lines"]
+    assert set(only_green["lines"]["middle"]["by_class"]) <= {"green"}
+
+
+def test_the_annotated_video_shows_every_frame_with_something_drawn_on_it(
+    clip: Path, blob_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.mp4"
+    counted(clip, "--model", blob_file, *LINE, "--annotate", out)
+    with av.open(str(clip)) as before, av.open(str(out)) as after:
+        pairs = zip(before.decode(video=0), after.decode(video=0), strict=True)
+        differences = [
+            np.abs(a.to_ndarray(format="gray").astype(int) - b.to_ndarray(format="gray")).max() for a, b in pairs
+        ]
+    assert len(differences) == 200
+    assert min(differences) > 100, "the line and the totals are on every picture"
+
+
+def test_a_stream_is_counted_until_told_to_stop(rtsp: Callable[..., RtspServer], blob_file: Path) -> None:
+    server = rtsp()
+    result = counted(server.url(), "--model", blob_file, *LINE, "--seconds", 12)
+    assert result["frames"] > 40
+    assert result["lines"]["middle"]["in"] + result["lines"]["middle"]["out"] >= 1
+
+
+def broken(clip: Path, folder: Path, kind: str) -> Path | str:
+    """A source of each kind of bad input."""
+    path = folder / f"{kind}.mp4"
+    data = bytearray(clip.read_bytes())
+    if kind == "words":
+        path.write_text("no video\n" * 100)
+    elif kind == "truncated":
+        return cut_off(clip, path)
+    elif kind == "codec":
+        path.write_bytes(data.replace(b"avc1", b"zzzz"))
+    elif kind == "unreachable":
+        return "rtsp://user:secret-word@127.0.0.1:9/cam"
+    elif kind == "scheme":
+        return "gopher://user:secret-word@host/cam"
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "cure"),
+    [
+        ("words", "no video", "video file"),
+        ("missing", "no such file", "path"),
+        ("truncated", "header states", "copy the file again"),
+        ("codec", "decoder", "H.264"),
+        ("unreachable", "nothing listens", "switched on"),
+        ("scheme", "not known", "rtsp://"),
+    ],
+)
+def test_a_bad_source_is_named_with_its_cure(
+    clip: Path, blob_file: Path, tmp_path: Path, kind: str, words: str, cure: str
+) -> None:
+    done = count(broken(clip, tmp_path, kind), "--model", blob_file, *LINE, "--json", status=1)
+    assert done.stdout == ""
+    assert "error: " in done.stderr
+    assert words in done.stderr
+    assert cure in done.stderr.partition("cure:")[2]
+    assert "secret-word" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--line", "gate:0.5,0.5,0.5,0.5"), "same point"),
+        (("--line", "gate:0,0,2,2"), "outside the picture"),
+        ((), "nothing to count"),
+        ((*LINE, "--classes", "unicorn"), "unicorn"),
+        ((*LINE, "--model", "no-such-model"), "no-such-model"),
+        ((*LINE, "--model", "missing.onnx"), "missing.onnx"),
+    ],
+)
+def test_bad_options_are_named_with_their_cure(clip: Path, blob_file: Path, options: tuple, words: str) -> None:
+    model = () if "--model" in options else ("--model", blob_file)
+    done = count(clip, *model, *options, "--json", status=1)
+    assert done.stdout == ""
+    assert words in done.stderr
+    assert "cure:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_breaks_the_contract_is_refused(clip: Path, tmp_path: Path) -> None:
+    nonsense = tmp_path / "nonsense.onnx"
+    nonsense.write_bytes(b"not a model")
+    done = count(clip, "--model", nonsense, *LINE, status=1)
+    assert "nonsense.onnx" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_truncated_file_is_counted_where_that_is_wanted(clip: Path, blob_file: Path, tmp_path: Path) -> None:
+    result = counted(cut_off(clip, tmp_path / "part.mp4"), "--model", blob_file, *LINE, "--partial")
+    assert 0 < result["frames"] < 200
+    assert result["lines"]["middle"]["out"] in {1, 2}
+
+
+@pytest.mark.slow
+def test_cars_are_counted_as_a_person_counted_them(shared_data: Path) -> None:
+    result = counted(
+        shared_data / "videos" / "car.mp4",
+        *("--model", shared_data / "models" / "yolox_nano.onnx", "--head", "yolox", "--pixels"),
+        *("--line", "middle_horizontal:0,208,767,208", "--line", "right_lane_diagonal:480,200,290,312"),
+    )
+    truth = json.loads((shared_data / "videos" / "car.truth.json").read_text())
+    for name, total in truth["totals"].items():
+        assert (result["lines"][name]["in"], result["lines"][name]["out"]) == (total["positive"], total["negative"])
+    frames = {(event["line"], event["frame"]) for event in result["events"]}
+    for crossing in truth["crossings"]:
+        near = range(
+            crossing["frame_bottom_center"] - crossing["tolerance"],
+            crossing["frame_bottom_center"] + crossing["tolerance"] + 1,
+        )
+        assert any((crossing["line"], frame) in frames for frame in near), crossing
+
+
+@pytest.mark.slow
+def test_people_who_come_in_one_by_one_are_counted_once_each(shared_data: Path) -> None:
+    """Their feet are cut off by the picture's border where they come in."""
+    result = counted(
+        shared_data / "videos" / "one-by-one-person.mp4",
+        *("--model", shared_data / "models" / "yolox_nano.onnx", "--head", "yolox", "--pixels", "--classes", "person"),
+        *("--line", "door:100,323,500,431"),
+    )
+    assert (result["lines"]["door"]["in"], result["lines"]["door"]["out"]) == (0, 6)
