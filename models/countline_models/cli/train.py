@@ -34,7 +34,7 @@ def evaluate_demo(
     )
     for heading in ("", "precision", "recall", "right", "false", "missed", "ignored"):
         table.add_column(heading, justify="left" if not heading else "right")
-    for name, tally in [("all", report.total), *report.parts.items()]:
+    for name, tally in [("all", report.total), *sorted(report.parts.items())]:
         shares = (f"{tally.precision:.4f}", f"{tally.recall:.4f}")
         table.add_row(name, *shares, *(str(n) for n in (tally.right, tally.false, tally.missed, tally.ignored)))
     Console().print(table)

@@ -89,7 +89,7 @@ class Report:
             "objects_per_frame": round(self.objects / max(1, self.frames), 2),
             "most_objects_in_a_frame": self.most_objects,
             "total": self.total.to_json(),
-            "parts": {name: tally.to_json() for name, tally in self.parts.items()},
+            "parts": {name: tally.to_json() for name, tally in sorted(self.parts.items())},
         }
 
 

@@ -45,12 +45,12 @@ KEPT_SHARE: Final = 0.03
 class Recipe:
     """Everything that decides what comes out."""
 
-    scenes: int = 320
-    steps: int = 3000
+    scenes: int = 240
+    steps: int = 8000
     batch: int = 16
     learning_rate: float = 2.5e-3
     weight_decay: float = 1e-4
-    warm_up_steps: int = 150
+    warm_up_steps: int = 200
     average: float = 0.998
     """Decay of the running average of the weights, which is what gets exported."""
     seed: int = 7

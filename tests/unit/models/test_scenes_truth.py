@@ -1,6 +1,7 @@
 """True crossings: computed from the ground path, and the same as following the boxes frame by frame."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path as FilePath
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from countline_models.scenes.clips import CLIPS
 from countline_models.scenes.paths import Journey, Path, Stop
-from countline_models.scenes.render import describe
+from countline_models.scenes.render import describe, is_rendered, render_clip
 from countline_models.scenes.scene import Renderer
 from countline_models.scenes.truth import crossings_of, true_crossings
 from countline_models.scenes.video import write_video
@@ -119,6 +120,21 @@ def test_the_description_of_a_clip_is_plain_json_with_normalised_geometry() -> N
         assert 0 <= v <= 1
     assert {truth["class"] for truth in described["truth"]} == {"person", "vehicle"}
     assert all(0 <= truth["t"] < described["duration_s"] for truth in described["truth"])
+
+
+def test_a_clip_is_rendered_with_its_description_and_not_again_unless_the_version_grows(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = CLIPS["entrance"]()
+    monkeypatch.setitem(CLIPS, "entrance", lambda: replace(clip, scene=replace(clip.scene, frames=5)))
+    assert not is_rendered(tmp_path, "entrance")
+    steps: list[tuple[int, int]] = []
+    described = render_clip(tmp_path, "entrance", lambda done, frames: steps.append((done, frames)))
+    assert steps == [(done, 5) for done in range(1, 6)]
+    assert json.loads((tmp_path / "entrance.json").read_text()) == described
+    assert is_rendered(tmp_path, "entrance")
+    monkeypatch.setattr("countline_models.scenes.render.VERSION", described["version"] + 1)
+    assert not is_rendered(tmp_path, "entrance")
 
 
 def test_a_film_has_every_frame_at_a_constant_rate_and_starts_with_a_key_frame(tmp_path: FilePath) -> None:
