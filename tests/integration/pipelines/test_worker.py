@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import nats
+import psutil
 import pytest
 from tests.fixtures.clips import MIDDLE, Pass, cut_off, render, write_blob_repository
 from tests.fixtures.control_double import ControlDouble
@@ -287,3 +288,53 @@ async def test_the_worker_counts_on_while_the_control_plane_is_away(
     assert status.epoch == 1
     totals = await published(nats_server.url, "cam")
     assert len({record.run for record in totals.records}) == 1
+
+
+async def test_a_full_spool_makes_files_wait_and_live_cameras_say_so_and_loses_nothing(
+    tmp_path: Path, nats_server: NatsServer, control_double: ControlDouble, blob_triton: TritonServer
+) -> None:
+    worker = worker_process(
+        tmp_path / "worker",
+        nats_server.url,
+        control_double.address,
+        blob_triton.grpc,
+        COUNTLINE_SPOOL_MAX_BYTES="8000",
+    )
+    long_clip = render(tmp_path / "long.mp4", [Pass(index % 3 != 0, index % 3) for index in range(60)])
+    loop = render(tmp_path / "loop.mp4", [Pass(True, 0, 1.0)])
+    await worker.start()
+    try:
+        await control_double.wait_for_report()
+        await nats_server.kill()
+        live = assignment("live", str(loop), epoch=1, playback=cameras_pb2.PLAYBACK_LOOP)
+        await control_double.assign(live, assignment("file", str(long_clip)))
+        for camera_id in ("file", "live"):
+            full = await control_double.wait_for_state(camera_id, cameras_pb2.CAMERA_STATE_FAILED, 60)
+            assert full.error.code == "spool_full"
+            assert "NATS" in full.error.cure
+        assert sum(path.stat().st_size for path in (tmp_path / "worker" / "spool").glob("*.seg")) <= 8000
+        await nats_server.start()
+        await control_double.wait_for_state("live", cameras_pb2.CAMERA_STATE_RUNNING)
+        await control_double.wait_for_state("file", cameras_pb2.CAMERA_STATE_FINISHED, 60)
+        totals = await wait_for_totals(nats_server.url, "file", (20, 40))
+        assert sum(span.frames for span in totals.spans) == 60 * 50
+        live_totals = await wait_until(nats_server.url, "live", lambda t: len({r.run for r in t.records}) >= 2)
+        gaps = [later - earlier for (_, earlier), (later, _) in pairwise(live_totals.covered_s)]
+        assert max(gaps) > 1, "the live camera's coverage shows that it was paused"
+    finally:
+        await worker.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+async def test_the_memory_of_a_worker_is_flat_over_ten_thousand_frames(
+    worker: WorkerProcess, nats_server: NatsServer, control_double: ControlDouble, tmp_path: Path
+) -> None:
+    long_clip = render(tmp_path / "long.mp4", [Pass(index % 3 != 0, index % 3) for index in range(300)])
+    await control_double.assign(assignment("cam", str(long_clip)))
+    await control_double.wait_for("cam", lambda status: status.frames_processed > 4000, 100)
+    assert worker.process is not None
+    process = psutil.Process(worker.process.pid)
+    before = process.memory_info().rss
+    await control_double.wait_for("cam", lambda status: status.frames_processed > 14_000, 170)
+    assert process.memory_info().rss < 1.05 * before
