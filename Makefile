@@ -31,7 +31,7 @@ setup: $(STAMPS)/setup $(STATIC) ## Install everything into .venv and build the 
 
 .PHONY: precheck
 precheck: ## Look for what has to come from the system, and say how to install it
-	@PYTHON="$(PYTHON)" sh common/precheck.sh
+	@PYTHON="$(PYTHON)" sh common/precheck.sh >/dev/null
 
 $(STAMPS)/setup: pyproject.toml constraints.txt | precheck
 	@mkdir -p $(STAMPS)
