@@ -63,7 +63,13 @@ class CameraPlan:
     """Of a finite file: a name of its own, computed from content and plan. Empty: a new one at every start."""
 
     def same_run(self, other: "CameraPlan") -> bool:
-        """Whether `other` differs at most in what may change while the camera runs."""
+        """Whether `other` differs at most in what may change while the camera runs.
+
+        A finite file is counted anew from its first frame, so that a new line counts the whole of it; under the same
+        name, so that the crossings of the other lines are not counted again.
+        """
+        if self.source.playback.is_finite:
+            return self == other
         return replace(self, counting=other.counting) == other
 
 

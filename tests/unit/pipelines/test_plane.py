@@ -1,0 +1,336 @@
+"""The software plane over a Triton that answers late, out of order, or not at all; sources are clips made on the spot.
+
+The client here obeys the contract of `InferenceClient`: what a real Triton does is shown by the tests in integration.
+"""
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.fixtures.clips import MIDDLE, Pass, render
+
+from countline_pipelines.counting import Crossing, Event, Identity
+from countline_pipelines.plane import (
+    CameraCondition,
+    CameraPlan,
+    CameraState,
+    CountedFrame,
+    CountingPlan,
+    Fault,
+    LinePlan,
+    RunStarted,
+)
+from countline_pipelines.slots import Slot, SlotRing
+from countline_pipelines.software.lane import LaneOptions
+from countline_pipelines.software.plane import PlaneOptions, SoftwarePlane
+from countline_pipelines.sources import Playback, SourceSpec
+from countline_pipelines.triton import InferenceLostError, ModelInfo, ModelOverrides, ModelRefusedError, Transport
+
+COUNTING = CountingPlan(lines=(LinePlan("middle", MIDDLE),))
+WIDTH, HEIGHT = 96, 64
+
+
+class FakeTriton:
+    """Finds the bright rectangle, as the blob model does, and misbehaves as told."""
+
+    def __init__(self, *, delay_s: float = 0.0, jitter_s: float = 0.0, lose_every: int = 0) -> None:
+        self.transport = Transport.SHM
+        self.batches: list[int] = []
+        self.in_flight = self.most_in_flight = 0
+        self.refuse = False
+        self._delay_s, self._jitter_s, self._lose_every = delay_s, jitter_s, lose_every
+        self._noise = random.Random(3)
+
+    async def load(self, model: str, overrides: ModelOverrides | None = None) -> ModelInfo:
+        if model == "missing":
+            raise ModelRefusedError(f"Triton does not serve the model {model!r}", cure="deploy it")
+        return ModelInfo(model, "1", HEIGHT, WIDTH, 1, ("thing",), 0.4, 4, 2)
+
+    async def unload(self, model: str) -> None: ...
+
+    async def metadata(self, model: str) -> ModelInfo:
+        return await self.load(model)
+
+    async def attach(self, ring: SlotRing) -> None: ...
+
+    async def detach(self, ring: SlotRing) -> None: ...
+
+    async def wait_ready(self, timeout_s: float) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def infer(self, model: str, slots: Sequence[Slot]) -> NDArray[np.float32]:
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            self.batches.append(len(slots))
+            await asyncio.sleep(self._delay_s + self._noise.random() * self._jitter_s)
+            if self.refuse:
+                raise ModelRefusedError("the graph fails on this frame")
+            if self._lose_every and len(self.batches) % self._lose_every == 0:
+                raise InferenceLostError("Triton went away")
+            return np.stack([_box(slot.frame_hwc) for slot in slots])
+        finally:
+            self.in_flight -= 1
+
+
+def _box(frame_hwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+    ys, xs = np.nonzero(frame_hwc.max(axis=2) > 160)
+    if not len(xs):
+        return np.zeros((1, 6), np.float32)
+    return np.array([[xs.min(), ys.min(), xs.max() + 1, ys.max() + 1, 0.9, 0]], np.float32)
+
+
+class Recorder:
+    """A sink that keeps what it is told, and fails the test where the order is wrong."""
+
+    def __init__(self) -> None:
+        self.frames: dict[str, list[tuple[int, float]]] = {}
+        self.events: dict[str, list[Event]] = {}
+        self.open: set[Identity] = set()
+        self.broken_off: list[Identity] = []
+        self.runs: list[Identity] = []
+
+    def run_started(self, run: RunStarted) -> None:
+        self.open.add(run.identity)
+        self.runs.append(run.identity)
+
+    def frame_counted(self, identity: Identity, counted: CountedFrame) -> None:
+        assert identity in self.open
+        tracked = counted.result.tracked
+        self.frames.setdefault(identity.camera_id, []).append((tracked.index, tracked.t))
+        self.events.setdefault(identity.camera_id, []).extend(counted.result.events)
+
+    def run_ended(self, identity: Identity, events: Sequence[Event] | None) -> None:
+        self.open.remove(identity)
+        if events is None:
+            self.broken_off.append(identity)
+        else:
+            self.events.setdefault(identity.camera_id, []).extend(events)
+
+    def ids(self, camera_id: str) -> list[str]:
+        return [event.id for event in self.events[camera_id] if isinstance(event, Crossing)]
+
+
+class Bench:
+    """A plane with its fake and its recorder."""
+
+    def __init__(self, client: FakeTriton, **options: object) -> None:
+        self.client, self.recorder = client, Recorder()
+        self.ended: set[str] = set()
+        self._changed = threading.Condition()
+
+        async def connect() -> FakeTriton:
+            return client
+
+        lane = LaneOptions(max_wait_s=0.002)
+        self.plane = SoftwarePlane(connect, self.recorder, PlaneOptions(lane=lane, **options), self._end)
+        self.plane.start()
+
+    def _end(self, camera_id: str) -> None:
+        with self._changed:
+            self.ended.add(camera_id)
+            self._changed.notify_all()
+
+    def condition(self, camera_id: str) -> CameraCondition:
+        """Of a camera that the plane may just be taking up."""
+        return self.plane.conditions().get(camera_id, CameraCondition(CameraState.STARTING))
+
+    def wait_ended(self, *cameras: str, timeout_s: float = 30) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.ended >= set(cameras), timeout_s), self.plane.conditions()
+
+    def wait_for(self, holds, timeout_s: float = 20) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not holds():
+            assert time.monotonic() < deadline, self.plane.conditions()
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def benches() -> Iterator:
+    made: list[Bench] = []
+
+    def make(client: FakeTriton | None = None, **options: object) -> Bench:
+        made.append(Bench(client or FakeTriton(), **options))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.plane.close(10)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("films")
+    return render(folder / "film.mp4", [Pass(True, 0, 1.0), Pass(False, 1, 1.0), Pass(True, 2, 1.0)])
+
+
+def plan(camera_id: str, path: Path, playback: Playback = Playback.FAST, **more: object) -> CameraPlan:
+    run = "film" if playback.is_finite else ""
+    return CameraPlan(camera_id, SourceSpec(str(path), playback), "fake", COUNTING, run=run, **more)
+
+
+def test_every_frame_of_every_file_is_counted_once_and_in_order(benches, film: Path) -> None:
+    bench = benches(FakeTriton(delay_s=0.001, jitter_s=0.01))
+    cameras = [f"cam-{index}" for index in range(5)]
+    for camera in cameras:
+        bench.plane.add_camera(plan(camera, film))
+    bench.wait_ended(*cameras)
+    for camera in cameras:
+        assert [index for index, _ in bench.recorder.frames[camera]] == list(range(90))
+        assert bench.condition(camera).state is CameraState.FINISHED
+        assert len(bench.recorder.ids(camera)) == 3
+    assert max(bench.client.batches) > 1, "frames of several cameras travel together"
+    assert bench.client.most_in_flight <= 3
+
+
+def test_events_do_not_depend_on_batches_neighbours_or_outages(benches, film: Path) -> None:
+    found = []
+    for client, neighbours in (
+        (FakeTriton(), 0),
+        (FakeTriton(jitter_s=0.02), 3),
+        (FakeTriton(lose_every=4), 2),
+    ):
+        bench = benches(client)
+        for index in range(neighbours):
+            bench.plane.add_camera(plan(f"other-{index}", film))
+        bench.plane.add_camera(plan("cam", film))
+        bench.wait_ended("cam")
+        found.append(bench.recorder.events["cam"])
+    assert found[0]
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_live_camera_drops_its_oldest_frames_when_triton_is_slow_and_stays_timely(benches, film: Path) -> None:
+    bench = benches(FakeTriton(delay_s=0.25))
+    bench.plane.add_camera(plan("live", film, Playback.LOOP))
+    bench.wait_for(lambda: bench.condition("live").frames_dropped > 10)
+    bench.wait_for(lambda: len(bench.recorder.frames.get("live", [])) > 10)
+    condition = bench.condition("live")
+    assert condition.state is CameraState.RUNNING
+    assert condition.latency_s < 1.5
+    times = [t for _, t in bench.recorder.frames["live"]]
+    assert times == sorted(times)
+
+
+def test_a_file_never_drops(benches, film: Path) -> None:
+    bench = benches(FakeTriton(delay_s=0.02))
+    bench.plane.add_camera(plan("cam", film))
+    bench.wait_ended("cam")
+    assert bench.condition("cam").frames_dropped == 0
+    assert len(bench.recorder.frames["cam"]) == 90
+
+
+def test_a_frame_that_triton_refuses_fails_its_camera_with_a_reason(benches, film: Path) -> None:
+    bench = benches()
+    bench.client.refuse = True
+    bench.plane.add_camera(plan("cam", film, Playback.LOOP))
+    bench.wait_for(lambda: bench.condition("cam").fault is not None)
+    condition = bench.condition("cam")
+    assert condition.state is CameraState.FAILED
+    assert condition.fault is not None
+    assert condition.fault.code == "model"
+
+
+def test_a_model_that_is_missing_fails_the_camera_until_another_is_named(benches, film: Path) -> None:
+    bench = benches()
+    missing = CameraPlan("cam", SourceSpec(str(film), Playback.FAST), "missing", COUNTING, run="film")
+    bench.plane.add_camera(missing)
+    bench.wait_for(lambda: bench.condition("cam").fault is not None)
+    assert bench.condition("cam").state is CameraState.FAILED
+    bench.plane.update_camera(plan("cam", film))
+    bench.wait_ended("cam")
+
+
+def test_lines_change_without_a_new_run_and_other_changes_begin_one(benches, film: Path) -> None:
+    bench = benches()
+    live = plan("cam", film, Playback.LOOP)
+    bench.plane.add_camera(live)
+    bench.wait_for(lambda: len(bench.recorder.frames.get("cam", [])) > 3)
+    other = CountingPlan(lines=(LinePlan("other", ((0.0, 0.5), (1.0, 0.5))),))
+    bench.plane.update_camera(CameraPlan("cam", live.source, "fake", other))
+    seen = len(bench.recorder.frames["cam"])
+    bench.wait_for(lambda: len(bench.recorder.frames["cam"]) > seen + 5)
+    assert len(bench.recorder.runs) == 1
+    bench.plane.update_camera(CameraPlan("cam", live.source, "fake", other, epoch=2))
+    bench.wait_for(lambda: len(bench.recorder.runs) == 2)
+    assert [run.epoch for run in bench.recorder.runs] == [0, 2]
+
+
+def test_lines_that_cannot_be_counted_with_leave_the_old_ones_and_are_reported(benches, film: Path) -> None:
+    bench = benches()
+    live = plan("cam", film, Playback.LOOP)
+    bench.plane.add_camera(live)
+    bench.wait_for(lambda: len(bench.recorder.frames.get("cam", [])) > 3)
+    flat = CountingPlan(lines=(LinePlan("flat", ((0.5, 0.5), (0.5, 0.5))),))
+    bench.plane.update_camera(CameraPlan("cam", live.source, "fake", flat))
+    bench.wait_for(lambda: bench.condition("cam").fault is not None)
+    condition = bench.condition("cam")
+    assert condition.state is CameraState.RUNNING
+    assert condition.fault is not None
+    assert "flat" in condition.fault.message
+
+
+def test_removing_a_live_camera_decides_what_is_open_and_breaking_off_a_file_does_not(benches, film: Path) -> None:
+    bench = benches(FakeTriton(delay_s=0.01))
+    bench.plane.add_camera(plan("live", film, Playback.LOOP))
+    bench.plane.add_camera(plan("file", film, Playback.REALTIME))
+    bench.wait_for(lambda: all(len(bench.recorder.frames.get(camera, [])) > 5 for camera in ("live", "file")))
+    bench.plane.remove_camera("live")
+    bench.plane.remove_camera("file")
+    bench.wait_for(lambda: not bench.plane.conditions())
+    assert not bench.recorder.open
+    assert [run.camera_id for run in bench.recorder.broken_off] == ["file"]
+
+
+def test_a_pause_holds_files_where_they_are_and_ends_with_nothing_lost(benches, film: Path) -> None:
+    bench = benches(FakeTriton(delay_s=0.01))
+    bench.plane.add_camera(plan("cam", film))
+    bench.wait_for(lambda: len(bench.recorder.frames.get("cam", [])) > 10)
+    bench.plane.pause(Fault("spool_full", "the spool is full", "empty it"))
+    bench.wait_for(lambda: bench.client.in_flight == 0)
+    assert bench.condition("cam").fault == Fault("spool_full", "the spool is full", "empty it")
+    held = len(bench.recorder.frames["cam"])
+    bench.plane.resume()
+    bench.wait_ended("cam")
+    assert held < 90
+    assert [index for index, _ in bench.recorder.frames["cam"]] == list(range(90))
+
+
+def test_a_camera_whose_counting_crashes_says_so_and_leaves_the_others_alone(
+    benches, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = benches(once=True)
+    frame_counted = bench.recorder.frame_counted
+
+    def crash(identity: Identity, counted: CountedFrame) -> None:
+        if identity.camera_id == "bad" and counted.result.tracked.index == 20:
+            raise ZeroDivisionError("an accident")
+        frame_counted(identity, counted)
+
+    monkeypatch.setattr(bench.recorder, "frame_counted", crash)
+    bench.plane.add_camera(plan("bad", film))
+    bench.plane.add_camera(plan("good", film))
+    bench.wait_ended("bad", "good")
+    assert len(bench.recorder.frames["good"]) == 90
+    fault = bench.condition("bad").fault
+    assert fault is not None
+    assert fault.code == "internal"
+    assert "an accident" in fault.message
+
+
+def test_closing_the_plane_ends_every_run(film: Path) -> None:
+    bench = Bench(FakeTriton(delay_s=0.01))
+    bench.plane.add_camera(plan("live", film, Playback.LOOP))
+    bench.wait_for(lambda: len(bench.recorder.frames.get("live", [])) > 5)
+    began = time.monotonic()
+    bench.plane.close(10)
+    assert time.monotonic() - began < 3
+    assert not bench.recorder.open
