@@ -98,7 +98,7 @@ CREATE TABLE analytics.coverage (
     start_t       timestamptz NOT NULL,
     end_t         timestamptz NOT NULL,
     covered_until timestamptz NOT NULL
-);
+) WITH (fillfactor = 70);  -- the newest span of each run is lengthened every second, in place
 CREATE UNIQUE INDEX coverage_key ON analytics.coverage (camera_id, epoch, run, start_t);
 CREATE INDEX coverage_by_time ON analytics.coverage (camera_id, start_t);
 
@@ -108,7 +108,8 @@ CREATE TABLE analytics.changed_buckets (
     change_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     camera_id text NOT NULL,
     bucket    timestamptz NOT NULL
-);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+CREATE INDEX changed_buckets_by_camera ON analytics.changed_buckets (camera_id, bucket);
 
 CREATE TABLE analytics.truth_sets (
     truth_set_id uuid PRIMARY KEY,
