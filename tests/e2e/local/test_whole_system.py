@@ -4,83 +4,22 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
+from tests.e2e.local.system import System, wait_for
 from tests.integration.local.processes import alive, descendants, segments_of, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 
-COUNTLINE = Path(sys.executable).with_name("countline")
 PARTS = ["postgres", "nats", "triton", "control", "ingest", "api", "worker"]
 CAMERAS = {"plaza", "entrance", "street", "crossing"}
 # Generous, since the machine may be shared; the times themselves are printed.
-READY_WITHIN_S = 180.0
 CROSSING_WITHIN_S = 180.0
 VERIFIED_S = 60.0
 RESTARTED_WITHIN_S = 60.0
-
-
-class System:
-    """A running `countline up`, asked as a user would."""
-
-    def __init__(self, data: Path) -> None:
-        self.data = data
-        self.started_at = time.monotonic()
-        self._log = data.with_suffix(".log")
-        with self._log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [COUNTLINE, "up", "--data", data, "--any-ports"], stdout=output, stderr=output, start_new_session=True
-            )
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [COUNTLINE, *words, "--data", str(self.data)], capture_output=True, text=True, timeout=200, check=False
-        )
-
-    @property
-    def said(self) -> str:
-        return self._log.read_text()
-
-    def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
-        return found
-
-    def part(self, name: str) -> dict[str, Any]:
-        return next(part for part in self.status()["parts"] if part["name"] == name)
-
-    def wait_ready(self, timeout_s: float = READY_WITHIN_S) -> None:
-        wait_until(lambda: self.process.poll() is not None or self.status()["ready"], timeout_s)
-        assert self.process.poll() is None, self.said
-
-    def verify(self) -> dict[str, Any]:
-        done = self.run("verify", "--json")
-        found: dict[str, Any] = json.loads(done.stdout) if done.stdout.strip() else {}
-        return found
-
-    async def get(self, path: str) -> dict[str, Any]:
-        password = (self.data / "credentials" / "admin-password").read_text().strip()
-        url = self.status()["url"].rstrip("/")
-        async with aiohttp.ClientSession() as session:
-            login = {"username": "admin", "password": password}
-            async with session.post(f"{url}/api/v1/auth/login", json=login) as answer:
-                token = (await answer.json())["data"]["tokens"]["access_token"]
-            async with session.get(f"{url}{path}", headers={"Authorization": f"Bearer {token}"}) as answer:
-                found = await answer.json()
-        assert found["success"], found
-        data: dict[str, Any] = found["data"]
-        return data
-
-    def end(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            self.process.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -97,13 +36,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 async def crossings(system: System) -> list[dict[str, Any]]:
     found = (await system.get("/api/v1/analytics/crossings?page_size=1000")).get("crossings", [])
     return list(found)
-
-
-async def wait_for(condition: Any, timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not await condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        await asyncio.sleep(0.5)
 
 
 async def test_every_part_is_ready_and_the_password_was_shown(system: System) -> None:
