@@ -39,7 +39,7 @@ class System:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509  (it calls one function of the C library and nothing else)
             )
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
