@@ -102,6 +102,10 @@ class CameraCounter:
         self._begin()
         return _in_order(events)
 
+    def state_size(self) -> int:
+        """Return how many objects and tracks are held, those out of sight included; bounded by what is in the scene."""
+        return len(self._tracker) + self._sightings.held()
+
     def reconfigure(self, spec: CountingSpec) -> None:
         """Count other lines and zones from now on; those that are the same keep their state.
 

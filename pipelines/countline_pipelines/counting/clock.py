@@ -37,6 +37,8 @@ class RunningClock:
         if gap_s <= 0:
             return Arrival.LATE
         self.t = t
-        self._period_s += (gap_s - self._period_s) * (_PERIOD_WEIGHT if self._period_s else 1.0)
-        self.running_s += min(gap_s, max(STALL_S, 2 * self._period_s))
+        ran_s = min(gap_s, max(STALL_S, 2 * self._period_s))
+        # A stall tells nothing of the frame rate, beyond that it may have become slower.
+        self._period_s += (ran_s - self._period_s) * (_PERIOD_WEIGHT if self._period_s else 1.0)
+        self.running_s += ran_s
         return Arrival.NEXT

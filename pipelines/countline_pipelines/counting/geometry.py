@@ -23,6 +23,8 @@ Points = tuple[Point, ...]
 Floats = NDArray[np.float64]
 
 _ERROR_BOUND: Final = (3.0 + 16.0 * 2.0**-53) * 2.0**-53
+_UNDERFLOW: Final = 1e-300
+"""Shewchuk's bound holds while no product underflows; far above where that begins."""
 
 
 def turn(a: Point, b: Point, p: Point) -> int:
@@ -30,7 +32,7 @@ def turn(a: Point, b: Point, p: Point) -> int:
     left = (b[0] - a[0]) * (p[1] - a[1])
     right = (b[1] - a[1]) * (p[0] - a[0])
     difference = left - right
-    if abs(difference) > _ERROR_BOUND * (abs(left) + abs(right)):
+    if abs(difference) > _ERROR_BOUND * (abs(left) + abs(right)) + _UNDERFLOW:
         return 1 if difference > 0 else -1
     return _turn_rational(a, b, p)
 

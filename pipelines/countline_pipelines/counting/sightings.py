@@ -106,6 +106,10 @@ class Sightings:
         slots: list[int] = np.nonzero(self.objects["alive"])[0].tolist()
         return slots
 
+    def held(self) -> int:
+        """Return how many objects and fragments are known now."""
+        return len(self._slot_of) + len(self._fragments)
+
     def forget(self, slot: int) -> None:
         """Free everything that is held for an object."""
         self._slot_of.pop(self._raw_of.pop(slot), None)

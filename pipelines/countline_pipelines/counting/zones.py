@@ -6,13 +6,17 @@ that changes nothing, and the times of a stay are those at which the path met th
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from countline_pipelines.counting import rules
-from countline_pipelines.counting.geometry import Floats, Point, PolyLine, path_crossings
+from countline_pipelines.counting.geometry import Floats, Point, PolyLine, inside, path_crossings
 from countline_pipelines.counting.lines import TIME_SLACK_S, Sights
 from countline_pipelines.counting.spec import Zone
+
+ON_OUTLINE_HEIGHTS: Final = 1e-9
+"""Nearer than this, exact arithmetic says on which side of the outline a point lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ class ZoneCounter:
 
     def see(self, sights: Sights) -> list[tuple[int, Stay]]:
         """Take the sights of one moment; return (slot, stay) for the stays that ended."""
-        depth = self._outline.signed_distance_px(sights.xy_px) * self._inward / sights.height_px
+        depth = self._depth_heights(sights)
         ended = []
         for i, slot in enumerate(sights.slots.tolist()):
             presence = self._presences.get(slot)
@@ -153,6 +157,14 @@ class ZoneCounter:
             return None
         self._inside.discard(slot)
         return presence.end()
+
+    def _depth_heights(self, sights: Sights) -> Floats:
+        """Return (N,) distances from the outline, positive inside; a point on it is on the side where it belongs."""
+        depth = self._outline.signed_distance_px(sights.xy_px) * self._inward / sights.height_px
+        for i in np.nonzero(np.abs(depth) < ON_OUTLINE_HEIGHTS)[0].tolist():
+            x, y = sights.xy_px[i].tolist()
+            depth[i] = ON_OUTLINE_HEIGHTS if inside(self._outline.points[:-1], (x, y)) else -ON_OUTLINE_HEIGHTS
+        return depth
 
     def _met_at(self, sights: Sights, i: int) -> float | None:
         before_t = float(sights.before_t[i])
