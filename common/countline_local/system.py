@@ -23,8 +23,8 @@ from countline_local.probes import http_ok
 from countline_local.shipped_models import copy_shipped, find_shipped
 from countline_local.triton import TritonPorts, TritonSettings, prepare_backends, triton_command
 
-INFRASTRUCTURE_GRACE_S: Final = 3.0
-SERVICE_GRACE_S: Final = 2.5
+INFRASTRUCTURE_GRACE_S: Final = 2.5
+SERVICE_GRACE_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
