@@ -40,6 +40,7 @@ from countline_pipelines.tracking import TrackerSettings
 from countline_pipelines.types import DetectionFrame
 
 PREVIEW_EVERY_S: Final = 0.2
+MEASURE_EVERY_S: Final = 0.8
 SILENT_S: Final = 5.0
 """A live camera without a frame for so long is not running, whatever its reader believes."""
 _log = get_logger(__name__)
@@ -110,6 +111,8 @@ class SoftwareCamera:
         self._picture_at = 0.0
         self._processed_meter = RateMeter()
         self._latency_meter = LatencyMeter()
+        self._measured_at = 0.0
+        self._measures = (0.0, 0.0, 0.0)
         self._processed = 0
         self._metrics = metrics.CameraMetrics(plan.camera_id)
         self._last_counted_at = time.monotonic()
@@ -330,18 +333,27 @@ class SoftwareCamera:
         duration = float(info.duration_s) if info and info.duration_s else 0.0
         finite = self.plan.source.playback.is_finite
         progress = min(1.0, self._feeder.position_s / duration) if finite and duration else 0.0
+        source_fps, processed_fps, latency_s = self._measured(now)
         return CameraCondition(
             state=state,
             fault=fault,
             size_wh=size,
-            source_fps=self._feeder.source_meter.rate(now),
-            processed_fps=self._processed_meter.rate(now),
-            latency_s=self._latency_meter.p95_s(now),
+            source_fps=source_fps,
+            processed_fps=processed_fps,
+            latency_s=latency_s,
             frames_processed=self._processed,
             frames_dropped=self._feeder.dropped,
             last_frame_at=self._last_t,
             progress=1.0 if state is CameraState.FINISHED else progress,
         )
+
+    def _measured(self, now: float) -> tuple[float, float, float]:
+        """Rates and latency; worked out anew every `MEASURE_EVERY_S`, since states are asked for more often."""
+        if now - self._measured_at > MEASURE_EVERY_S:
+            self._measured_at = now
+            rates = (self._feeder.source_meter.rate(now), self._processed_meter.rate(now))
+            self._measures = (*rates, self._latency_meter.p95_s(now))
+        return self._measures
 
     def _shown_state(self, now: float) -> tuple[CameraState, Fault | None]:
         if self._paused is not None and self._state is not CameraState.FINISHED:

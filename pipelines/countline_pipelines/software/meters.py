@@ -7,7 +7,7 @@ from collections import deque
 from typing import Final
 
 WINDOW_S: Final = 5.0
-_MOST: Final = 1000
+_MOST: Final = 400
 
 
 class RateMeter:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ async def test_a_camera_whose_server_restarts_is_back_within_ten_seconds_and_cou
     assert time.monotonic() - came_back_at < 10
     assert not back.error.code
     after = await wait_until(nats_server.url, "cam", lambda t: len(t.crossings) >= len(before.crossings) + 2)
-    gaps = [later - earlier for (_, earlier), (later, _) in zip(after.covered_s, after.covered_s[1:], strict=False)]
+    gaps = [later - earlier for (_, earlier), (later, _) in pairwise(after.covered_s)]
     assert max(gaps) > 5, "coverage shows the outage"
     assert sum(gap > 0 for gap in gaps) == 1
     events = [from_timestamp(crossing.t) for crossing in after.crossings.values()]
@@ -92,3 +93,30 @@ async def test_a_change_of_size_in_mid_file_begins_a_new_run_and_is_counted_thro
     totals = await wait_until(nats_server.url, "cam", lambda t: t.in_out == (1, 3))
     assert len({record.run for record in totals.records}) == 2
     assert (status.width, status.height) == (640, 480)
+
+
+async def test_a_camera_that_falls_silent_does_not_stall_its_neighbours(
+    worker: WorkerProcess,
+    nats_server: NatsServer,
+    control_double: ControlDouble,
+    rtsp: Callable[..., RtspServer],
+    tmp_path: Path,
+) -> None:
+    server = await asyncio.to_thread(rtsp)
+    loop = render(tmp_path / "loop.mp4", [Pass(True, 0, 1.0)])
+    await control_double.assign(
+        assignment("silent", server.url(), **LIVE),
+        assignment("lively", str(loop), epoch=1, playback=cameras_pb2.PLAYBACK_LOOP),
+    )
+    for camera_id in ("silent", "lively"):
+        await control_double.wait_for_state(camera_id, cameras_pb2.CAMERA_STATE_RUNNING)
+    server.freeze()
+    frozen_at = time.time()
+    silent = await control_double.wait_for_state("silent", cameras_pb2.CAMERA_STATE_RECONNECTING)
+    assert silent.error.code in {"timed_out", "unreachable"}
+    until = time.time() + 1
+    lively = await wait_until(
+        nats_server.url, "lively", lambda totals: bool(totals.spans) and totals.covered_s[-1][1] > until
+    )
+    gaps = [later - earlier for (_, earlier), (later, _) in pairwise(lively.covered_s) if later > frozen_at]
+    assert max(gaps) == 0
