@@ -75,8 +75,8 @@ class CameraDirectory:
 
         Args:
             authorization: the caller's header, handed on to the camera service.
-            wanted: a camera that is asked for: where it is not known, the camera service is asked anew, since it may have
-                been created a moment ago.
+            wanted: a camera that is asked for: where it is not known, the camera service is asked anew, since it may
+                have been created a moment ago.
         """
         stored = await self._stored()
         served = await self._served(authorization, KEPT_S)

@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from countline_analytics.api.remarks import remarks
 from countline_analytics.api.services import Method
 from countline_analytics.api.transcoding import Route, field_names
 from countline_common.rest_json import enum_prefix, json_name
@@ -79,6 +80,9 @@ def _operation(method: Method, route: Route) -> dict[str, Any]:
         },
         "security": [] if method.policy.public else [{"token": []}],
     }
+    remark = _remark(method.descriptor.containing_service, method.descriptor.name)
+    if remark:
+        operation["summary"] = remark
     if method.policy.permission:
         operation["x-permission"] = method.policy.permission
     if route.body:
@@ -135,7 +139,18 @@ def _collect(message: Descriptor, found: dict[str, Descriptor]) -> None:
 
 
 def _schema(message: Descriptor) -> dict[str, Any]:
-    return {"type": "object", "properties": {json_name(field): _field(field) for field in message.fields}}
+    properties = {}
+    for field in message.fields:
+        remark = _remark(message, field.name)
+        properties[json_name(field)] = {**_field(field), **({"description": remark} if remark else {})}
+    remark = _remark(message)
+    return {"type": "object", "properties": properties, **({"description": remark} if remark else {})}
+
+
+def _remark(declared: Any, name: str = "") -> str:
+    """What the .proto says of a message or service, or of what is in it."""
+    key = f"{declared.name}.{name}" if name else str(declared.name)
+    return remarks(declared.file.name).get(key, "")
 
 
 def _field(field: FieldDescriptor) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """QueryCounts and ListCrossings: what crossed, in buckets or one by one."""
 
+import asyncio
 import base64
 import binascii
 import struct
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -28,6 +29,8 @@ DEFAULT_SPAN: Final = timedelta(hours=1)
 GROUPS: Final = ("line", "direction", "class")
 FINAL_AFTER: Final = timedelta(seconds=30)
 """How long after its end a bucket is provisional: a decision takes up to 3 s, and the way to the database some more."""
+LONG: Final = 1000
+"""Buckets that are made in a thread."""
 DEFAULT_PAGE: Final = 100
 MAX_PAGE: Final = 1000
 _TOKEN: Final = struct.Struct("!q16s")
@@ -157,8 +160,19 @@ class _Answer:
     async def buckets(self) -> list[counts_pb2.CountBucket]:
         cells = await self._cells()
         groups = self._groups(cells)
-        _check_length(self._question, len(groups) * (len(self._edges) - 1))
+        length = len(groups) * (len(self._edges) - 1)
+        _check_length(self._question, length)
         coverage = await self._coverage()
+        if length < LONG:
+            return self._built(groups, cells, coverage)
+        return await asyncio.to_thread(self._built, groups, cells, coverage)  # the event loop should turn meanwhile
+
+    def _built(
+        self,
+        groups: Sequence[Group],
+        cells: Mapping[Group, Mapping[int, Cell]],
+        coverage: Mapping[str, Sequence[float]],
+    ) -> list[counts_pb2.CountBucket]:
         return [
             self._bucket(group, n, cells.get(group, {}).get(n, Cell()), coverage[group.camera_id][n])
             for group in groups

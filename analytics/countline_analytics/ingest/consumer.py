@@ -35,6 +35,10 @@ READ_WAIT_S: Final = 1.0
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
 DLQ_TIMEOUT_S: Final = 5.0
+MAX_REASON: Final = 500
+HEADERS_ROOM: Final = 2048
+FULL_ENOUGH: Final = 0.5
+"""Share of the stream's size limit above which messages that are in the database are taken out of it."""
 
 RECORDS: Final = Counter("countline_ingest_records_total", "Records that were written or refused", ["outcome"])
 CROSSINGS: Final = Counter("countline_ingest_crossings_total", "Crossings by what became of them", ["outcome"])
@@ -106,6 +110,22 @@ class Ingest:
             except (CountlineError, nats.errors.Error, OSError, TimeoutError) as error:
                 self._note_retry("nats", error)
                 await _sleep(FIRST_PAUSE_S * 5, stopping)
+
+    async def make_room(self) -> None:
+        """Take out of the stream what is in the database, once it fills up.
+
+        The stream refuses new messages when it is full, and does not take out old ones by itself: else it could lose
+        what nobody has read. Only ingest knows what was read.
+        """
+        stream = await self._js.stream_info(COUNTS)
+        limit = stream.config.max_bytes or -1
+        if limit <= 0 or stream.state.bytes < FULL_ENOUGH * limit:
+            return
+        consumer = await self._js.consumer_info(COUNTS, DURABLE)
+        read_up_to = consumer.ack_floor.stream_seq if consumer.ack_floor is not None else 0
+        if read_up_to:
+            await self._js.purge_stream(COUNTS, seq=read_up_to + 1)
+            _log.info("ingest.made_room", stream=COUNTS, up_to=read_up_to, bytes=stream.state.bytes)
 
     async def _consume(self, reader: PullReader, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
@@ -191,13 +211,16 @@ class Ingest:
         sequence = message.metadata.sequence.stream
         _log.error("ingest.refused", subject=message.subject, stream_sequence=sequence, reason=reason)
         headers = {
-            "Countline-Reason": " ".join(reason.split()),
+            "Countline-Reason": " ".join(reason.split())[:MAX_REASON],
             "Countline-Subject": message.subject,
             "Countline-Stream": COUNTS,
             "Countline-Stream-Sequence": str(sequence),
             "Nats-Msg-Id": f"{COUNTS}-{sequence}",
         }
-        await self._js.publish(dlq_subject(COUNTS), message.data, timeout=DLQ_TIMEOUT_S, stream=DLQ, headers=headers)
+        # A message as large as the server allows has no room for the headers: the letter then only says where it lies.
+        fits = len(message.data) + HEADERS_ROOM <= self._client.max_payload
+        data = message.data if fits else b""
+        await self._js.publish(dlq_subject(COUNTS), data, timeout=DLQ_TIMEOUT_S, stream=DLQ, headers=headers)
         await message.ack()
         RECORDS.labels("refused").inc()
 

@@ -4,10 +4,13 @@ One such process is enough; more than one is safe, since writers take turns, and
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from datetime import timedelta
+from typing import Final
 
+import nats.errors
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from nats.aio.client import Client
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -21,6 +24,9 @@ from countline_analytics.settings import IngestSettings
 from countline_common import bus, database
 from countline_common.health import HealthServer
 from countline_common.logs import configure
+
+MAKE_ROOM_EVERY_S: Final = 15
+FLUSH_S: Final = 2
 
 
 async def run(settings: IngestSettings) -> None:
@@ -39,9 +45,11 @@ async def run(settings: IngestSettings) -> None:
         async with HealthServer(settings.health_address, {"ingest": ready}):
             try:
                 client = await _connect(settings, stopping)
-                ingest = _build(settings, engine, client)
-                await _serve(ingest, await find_rollups(engine), settings, stopping)
-                await client.drain()
+                try:
+                    ingest = _build(settings, engine, client)
+                    await _serve(ingest, await find_rollups(engine), settings, stopping)
+                finally:
+                    await _close(client)
             finally:
                 await engine.dispose()
 
@@ -56,6 +64,14 @@ async def _connect(settings: IngestSettings, stopping: asyncio.Event) -> Client:
     return await until_available("nats", lambda: bus.connect(settings.nats_url, "ingest"), stopping)
 
 
+async def _close(client: Client) -> None:
+    """Send the last acknowledgements, if there is somebody to take them, and leave."""
+    with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+        if client.is_connected:
+            await client.flush(FLUSH_S)
+    await client.close()
+
+
 def _build(settings: IngestSettings, engine: AsyncEngine, client: Client) -> Ingest:
     days = settings.crossings_retention_days
     kept_s = float("inf") if days is None else days * 86_400.0
@@ -67,6 +83,7 @@ async def _serve(ingest: Ingest, rollups: Rollups, settings: IngestSettings, sto
     logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every run otherwise
     scheduler = AsyncIOScheduler(timezone="UTC", job_defaults={"max_instances": 1, "coalesce": True})
     scheduler.add_job(rollups.refresh, "interval", seconds=settings.rollup_interval_s, id="refresh rollups")
+    scheduler.add_job(ingest.make_room, "interval", seconds=MAKE_ROOM_EVERY_S, id="make room in the stream")
     scheduler.add_job(_forget, "interval", args=(rollups, settings), hours=6, id="forget what is old")
     scheduler.start()
     try:

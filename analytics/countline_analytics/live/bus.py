@@ -98,6 +98,11 @@ class Relay:
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody watches."""
+        return not self._takers
+
     async def _run(self) -> None:
         client = await self._bus.client()
         subscription = await client.subscribe(self._subject, cb=self._received)

@@ -29,6 +29,7 @@ CHANNEL: Final = "countline_crossings"
 POLL_S: Final = 1.0
 RETRY_S: Final = 0.5
 CONNECT_TIMEOUT_S: Final = 5
+CAMERAS_EVERY_S: Final = 20.0
 SINCE_MARGIN: Final = timedelta(days=1)
 """How much further back than told is looked: word of a later batch may still be on its way."""
 KEPT: Final = 10_000
@@ -63,6 +64,7 @@ class CrossingFeed:
         self._dsn = dsn
         self._clock = clock
         self._totals: Totals | None = None
+        self._cameras_read_at = float("-inf")
         self._kept: deque[tuple[int, str]] = deque(maxlen=KEPT)
         self._listeners: set[Listener] = set()
 
@@ -119,10 +121,20 @@ class CrossingFeed:
         totals = self._totals
         async with self._engine.connect() as connection:
             last = int((await connection.execute(query("live", "last_sequence"))).scalar_one())
+            if totals is not None and await self._cameras_changed(connection, totals):
+                totals = None
             if totals is None or not totals.is_current(now) or not 0 <= last - totals.sequence <= AT_ONCE:
                 await self._start_anew(connection, now)
             elif last > totals.sequence:
                 await self._tell(connection, totals, last, since)
+
+    async def _cameras_changed(self, connection: AsyncConnection, totals: Totals) -> bool:
+        """Whether there are others now, or one lies in another time zone; looked up now and then."""
+        if time.monotonic() - self._cameras_read_at < CAMERAS_EVERY_S:
+            return False
+        self._cameras_read_at = time.monotonic()
+        rows = await connection.execute(query("live", "cameras"))
+        return {row.camera_id: row.time_zone for row in rows} != totals.time_zones()
 
     async def _tell(self, connection: AsyncConnection, totals: Totals, last: int, since: datetime) -> None:
         rows = await _read_rows(connection, totals.sequence, last, since)

@@ -71,6 +71,10 @@ class Totals:
         """Whether it is still the day that these totals are of, everywhere."""
         return all(camera.start <= now < camera.end for camera in self._cameras.values())
 
+    def time_zones(self) -> dict[str, str]:
+        """Names of the cameras' time zones."""
+        return {camera.camera_id: camera.zone.key or "" for camera in self._cameras.values()}
+
     def knows(self, camera_id: str) -> bool:
         """Whether the day of a camera is known."""
         return camera_id in self._cameras

@@ -15,7 +15,7 @@ from typing import Any, Final
 from aiohttp import WSMsgType, web
 from prometheus_client import Counter, Gauge
 
-from countline_analytics.live.bus import LiveBus, Relay, StatusBoard, live_message, preview_message
+from countline_analytics.live.bus import LiveBus, Relay, StatusBoard, Take, live_message, preview_message
 from countline_analytics.live.client import CLOSE_TOO_SLOW, Outbox, SlowClientError, send_all
 from countline_analytics.live.feed import CrossingFeed
 from countline_common import bus
@@ -84,6 +84,12 @@ class LiveHub:
             translate: Callable[[bytes], str | bytes] = live_message if kind == "live" else preview_message
             self._relays[channel] = Relay(self._bus, subject, bus.watch_subject(camera_id), translate)
         return self._relays[channel]
+
+    async def leave(self, channel: str, relay: Relay, take: Take) -> None:
+        """End a subscription to a relay; one that nobody watches is forgotten."""
+        await relay.remove(take)
+        if relay.is_idle and self._relays.get(channel) is relay:
+            del self._relays[channel]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One client, from its first message to its last."""
@@ -216,7 +222,7 @@ class _Connection:
             self._outbox.put_lossy(channel, message)
 
         async def leave() -> None:
-            await relay.remove(take)
+            await self._hub.leave(channel, relay, take)
             self._outbox.forget(channel)
 
         self._leave[channel] = leave

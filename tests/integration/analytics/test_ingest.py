@@ -1,6 +1,9 @@
 """Records on their way from the stream into the tables."""
 
+import asyncio
+import contextlib
 import random
+import time
 from collections.abc import Callable
 
 import nats
@@ -11,6 +14,8 @@ from tests.fixtures.nats import NatsServer
 from tests.integration.analytics.conftest import ingesting, publish, until
 from tests.integration.analytics.factory import NOON, crossing, record, span
 
+from countline_analytics.ingest.consumer import Ingest
+from countline_analytics.ingest.writer import CountWriter
 from countline_common import bus
 
 Scalar = Callable[..., object]
@@ -172,3 +177,62 @@ async def test_coverage_of_a_run_is_one_span_in_whatever_order_it_comes(
     assert scalar("SELECT sum(extract(epoch FROM covered_until - start_t))::float FROM analytics.coverage") == (
         pytest.approx(29.96 + 1 + 10 + 1)
     )
+
+
+async def test_a_stream_that_fills_up_is_relieved_of_what_is_in_the_database(
+    nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar
+) -> None:
+    client = await nats.connect(nats_server.url)
+    js = client.jetstream()
+    await bus.ensure_streams(js, counts_max_bytes=40_000)
+    count = 0
+    async with ingesting(nats_server.url, engine) as ingest:
+        for i in range(100):  # several times as much as the stream holds
+            message = record(*[crossing(i * 10 + k, NOON + i) for k in range(10)], sequence=i)
+
+            async def published(message=message) -> bool:
+                try:
+                    await js.publish(f"countline.counts.demo.{message.camera_id}", message.SerializeToString())
+                except nats.js.errors.APIError:
+                    await ingest.make_room()
+                    return False
+                return True
+
+            await until(published)
+            count += 10
+        await until(lambda: scalar("SELECT count(*) FROM analytics.crossings") == count)
+    await client.close()
+
+
+async def test_what_is_not_in_the_database_stays_in_a_full_stream(nats_server: NatsServer, engine: AsyncEngine) -> None:
+    client = await nats.connect(nats_server.url)
+    js = client.jetstream()
+    await bus.ensure_streams(js, counts_max_bytes=20_000)
+    async with ingesting(nats_server.url, engine):
+        await until_nothing_is_pending(nats_server)
+    published = 0
+    with contextlib.suppress(nats.js.errors.APIError):
+        for each in some_records(200):
+            await js.publish("countline.counts.demo.cam-1", each.SerializeToString())
+            published += 1
+    assert published < 200
+    await Ingest(client, CountWriter(engine, time.time), 10).make_room()
+    assert (await js.stream_info(bus.COUNTS)).state.messages == published
+    await client.close()
+
+
+async def test_crossings_older_than_what_is_kept_are_refused_and_not_half_counted(
+    nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar
+) -> None:
+    client = await nats.connect(nats_server.url)
+    ingest = Ingest(client, CountWriter(engine, time.time), 10, oldest=lambda: NOON)
+    stopping = asyncio.Event()
+    await publish(nats_server.url, record(crossing(1, NOON - 1)), record(crossing(2, NOON + 1), sequence=1))
+    task = asyncio.create_task(ingest.run(stopping))
+    await until_nothing_is_pending(nats_server)
+    stopping.set()
+    await task
+    letter = await client.jetstream().get_last_msg(bus.DLQ, "countline.dlq.COUNTS")
+    assert "RETENTION" in letter.headers["Countline-Reason"]
+    assert scalar("SELECT array_agg(track) FROM analytics.crossings") == [2]
+    await client.close()

@@ -14,11 +14,13 @@ import psycopg
 import pytest
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
-from tests.integration.analytics.conftest import until
+from tests.integration.analytics.conftest import Stack, until
 from tests.integration.analytics.factory import NOON, crossing, record, subject
+from tests.integration.analytics.test_websocket import Page, connected, now_records, receive
 
 from countline_common import bus
 from countline_common.database import migrate
+from countline_common.tokens import TokenSigner, generate_key_pair
 
 COUNTLINE = Path(sys.executable).with_name("countline")
 RECORDS = 240
@@ -201,3 +203,89 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def postgres(own_postgres: PostgresServer) -> PostgresServer:
+    """Here the server of the whole stack may be killed."""
+    return own_postgres
+
+
+@pytest.fixture
+def analytics_dsn(plain_dsn: str) -> str:
+    return plain_dsn
+
+
+async def test_a_page_sees_every_crossing_through_outages_of_the_database_and_of_nats(
+    stack: Stack, own_postgres: PostgresServer, nats_server: NatsServer
+) -> None:
+    page = Page()
+    async with connected(stack) as socket:
+        await socket.send_json({"type": "subscribe", "channel": "counts"})
+        for i, outage in enumerate(["none", "database", "nats", "none"]):
+            if outage == "database":
+                await asyncio.to_thread(own_postgres.kill)
+                status, body = await stack.call("GET", "analytics/counts")
+                assert (status, body["errors"][0]["code"]) == (503, "UNAVAILABLE")
+                await asyncio.to_thread(own_postgres.start)
+            elif outage == "nats":
+                await nats_server.kill()
+                await nats_server.start()
+            await stack.publish(*now_records(4, start=16 * i))
+            async with asyncio.timeout(40):
+                while page.sequence != 16 * (i + 1):
+                    page.take(await receive(socket))
+    assert sum(map(sum, page.totals.values())) == 64
+
+
+async def test_the_api_process_sends_pages_away_and_stops_when_told(
+    plain_dsn: str, nats_server: NatsServer, tmp_path: Path
+) -> None:
+    private, public = generate_key_pair()
+    (tmp_path / "key.pub").write_bytes(public)
+    port = _free_port()
+    environment = {
+        "COUNTLINE_ANALYTICS_DSN": plain_dsn,
+        "COUNTLINE_NATS_URL": nats_server.url,
+        "COUNTLINE_TOKEN_PUBLIC_KEY_FILE": str(tmp_path / "key.pub"),
+        "COUNTLINE_GATEWAY_ADDRESS": f"127.0.0.1:{port}",
+        "COUNTLINE_ANALYTICS_ADDRESS": "127.0.0.1:0",
+        "COUNTLINE_WEBSOCKET_ADDRESS": "127.0.0.1:0",
+        **{f"COUNTLINE_{name}_ADDRESS": "127.0.0.1:1" for name in ("AUTH", "CAMERAS", "WORKERS")},
+    }
+    process = await asyncio.create_subprocess_exec(str(COUNTLINE), "analytics", "api", env=environment)
+    async with aiohttp.ClientSession() as session:
+
+        async def serves() -> bool:
+            with contextlib.suppress(aiohttp.ClientError):
+                async with session.get(f"http://127.0.0.1:{port}/api/v1/openapi.json") as response:
+                    return response.status == 200
+            return False
+
+        await until(serves)
+        token = TokenSigner(private).sign("u", "u", roles=(), permissions=frozenset({"*"}), lifetime_s=60)
+        async with session.ws_connect(f"ws://127.0.0.1:{port}/ws") as socket:
+            await socket.send_json({"type": "auth", "token": token})
+            for channel in ("counts", "status", "preview:cam-1"):
+                await socket.send_json({"type": "subscribe", "channel": channel})
+            assert (await receive(socket))["type"] == "ready"
+            process.send_signal(signal.SIGTERM)
+            while (message := await socket.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
+                pass
+            assert message.type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED}
+        assert await asyncio.wait_for(process.wait(), 8) == 0
+
+
+async def test_ingest_stops_when_told_while_nats_is_away(ingest: IngestProcess, nats_server: NatsServer) -> None:
+    client = await nats.connect(nats_server.url)
+
+    async def consuming() -> bool:
+        with contextlib.suppress(nats.errors.Error):
+            return (await client.jetstream().consumer_info(bus.COUNTS, "ingest")).num_waiting == 1
+        return False
+
+    await until(consuming)
+    await client.close()
+    await nats_server.kill()
+    await until(lambda: "bus.disconnected" in ingest.log.read_text() or "bus.error" in ingest.log.read_text())
+    assert await ingest.stop() == 0

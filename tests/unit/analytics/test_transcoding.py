@@ -163,3 +163,11 @@ def test_references_in_the_openapi_document_lead_somewhere() -> None:
 
 def test_paths_with_variables_become_routes() -> None:
     assert Route("GET", "/a/{b.c}/d/{e=**}:go", "").aiohttp_path == "/a/{v0:[^{}/]+}/d/{v1:.+}:go"
+
+
+def test_the_openapi_document_says_what_the_contract_remarks() -> None:
+    found = document(http_methods())
+    camera = found["components"]["schemas"]["Camera"]
+    assert "63 characters" in camera["properties"]["camera_id"]["description"]
+    assert "zeros" in found["paths"]["/api/v1/analytics/counts"]["get"]["summary"]
+    assert found["components"]["schemas"]["Line"]["description"].startswith("A count line")
