@@ -21,4 +21,10 @@ COMMANDS: list[LazyCommand] = [
         target="countline_pipelines.cli.replay:replay",
         extra="pipelines",
     ),
+    LazyCommand(
+        name="selftest",
+        help="Count trajectories whose true counts are known.",
+        target="countline_pipelines.cli.selftest:selftest",
+        extra="pipelines",
+    ),
 ]

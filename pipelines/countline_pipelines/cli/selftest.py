@@ -1,0 +1,72 @@
+"""`countline selftest`: does this installation count right?"""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from countline_pipelines.selftest.cases import all_cases
+from countline_pipelines.selftest.run import FORMS, Counts, Outcome, run_cases
+
+
+def selftest(
+    quick: Annotated[
+        bool, typer.Option(help="Each case as it is written only, not mirrored, scaled and delayed.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Count trajectories whose true counts are known; leaves with 1 if any is counted wrong."""
+    forms = FORMS[:1] if quick else FORMS
+    notes = Console(stderr=True)
+    cases = track(all_cases(), "counting", console=notes, transient=True, disable=not notes.is_terminal)
+    outcomes = run_cases(cases, forms)
+    if json_:
+        print(json.dumps(_as_dict(outcomes)))
+    else:
+        _show(outcomes, len(forms))
+    if not all(outcome.passed for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _as_dict(outcomes: list[Outcome]) -> dict[str, Any]:
+    return {
+        "passed": sum(outcome.passed for outcome in outcomes),
+        "failed": sum(not outcome.passed for outcome in outcomes),
+        "forms": [form.name for form in FORMS],
+        "cases": [
+            {
+                "name": outcome.case.name,
+                "remark": outcome.case.remark,
+                "true": {name: list(pair) for name, pair in outcome.case.expect.items()},
+                "counted": {name: list(pair) for name, pair in outcome.counted.items()},
+                "passed": outcome.passed,
+                "failed_forms": list(outcome.failed_forms),
+            }
+            for outcome in outcomes
+        ],
+    }
+
+
+def _show(outcomes: list[Outcome], forms: int) -> None:
+    table = Table("case", "remark", "true", "counted", "")
+    for outcome in outcomes:
+        verdict = "[green]ok[/]" if outcome.passed else f"[red]wrong: {', '.join(outcome.failed_forms)}[/]"
+        table.add_row(
+            outcome.case.name, outcome.case.remark, _told(outcome.case.expect), _told(outcome.counted), verdict
+        )
+    console = Console()
+    console.print(table)
+    right = sum(outcome.passed for outcome in outcomes)
+    console.print(
+        f"{right} of {len(outcomes)} cases right, each in {forms} forms; counts are in/out, entries/exits for zones"
+    )
+
+
+def _told(counts: Counts) -> str:
+    pairs = [f"{entered}/{left}" for entered, left in counts.values()]
+    return (
+        pairs[0] if len(pairs) == 1 else ", ".join(f"{name} {pair}" for name, pair in zip(counts, pairs, strict=True))
+    )

@@ -1,0 +1,101 @@
+"""Counts the cases and holds the result against the truth; each case in several forms that must not matter."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from countline_pipelines.counting import CameraCounter, CountingSpec, Crossing, Direction, Identity, Line, Visit, Zone
+from countline_pipelines.selftest.scene import SIZE_WH, Case, Spot, frames_of
+from countline_pipelines.types import TrackedFrame
+
+Counts = Mapping[str, tuple[int, int]]
+"""(in, out) by line, (entries, exits) by zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A way to change a scene that changes its counts in a known way."""
+
+    name: str
+    place: Callable[[Spot, tuple[int, int]], Spot]
+    """Where a point of the picture goes, before `scale`."""
+    scale: int = 1
+    later_s: float = 0.0
+    swaps: bool = False
+    """Whether in and out change places."""
+
+
+FORMS = (
+    Form("as it is", lambda spot, _: spot),
+    Form("left for right", lambda spot, size_wh: (size_wh[0] - spot[0], spot[1]), swaps=True),
+    Form("upside down", lambda spot, size_wh: (spot[0], size_wh[1] - spot[1]), swaps=True),
+    Form("twice the size", lambda spot, _: spot, scale=2),
+    Form("at another time", lambda spot, _: spot, later_s=1.5e9),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one case."""
+
+    case: Case
+    counted: Counts
+    """As the scene is written."""
+    failed_forms: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.failed_forms
+
+
+def run_cases(cases: Iterable[Case], forms: tuple[Form, ...] = FORMS) -> list[Outcome]:
+    """Count every case in every form."""
+    return [_run(case, forms) for case in cases]
+
+
+def _run(case: Case, forms: tuple[Form, ...]) -> Outcome:
+    counted = {form.name: count(case, form) for form in forms}
+    wanted = {form.name: _expected(case, form) for form in forms}
+    failed = tuple(name for name in counted if counted[name] != wanted[name])
+    return Outcome(case, counted[forms[0].name], failed)
+
+
+def _expected(case: Case, form: Form) -> Counts:
+    return {
+        name: (pair[1], pair[0]) if form.swaps and name in case.lines else pair for name, pair in case.expect.items()
+    }
+
+
+def count(case: Case, form: Form) -> Counts:
+    """Count one case in one form."""
+    counter = CameraCounter(Identity("selftest", 0, case.name), _spec(case, form), tracked=True)
+    totals: dict[str, list[int]] = {name: [0, 0] for name in (*case.lines, *case.zones)}
+    events = [event for frame in frames_of(case) for event in counter.update_tracked(_changed(frame, form)).events]
+    for event in (*events, *counter.flush()):
+        if isinstance(event, Crossing):
+            totals[event.line_id][0 if event.direction is Direction.IN else 1] += 1
+        elif isinstance(event, Visit):
+            totals[event.zone_id][0] += not event.born_inside
+            totals[event.zone_id][1] += not event.lost_inside
+    return {name: (pair[0], pair[1]) for name, pair in totals.items()}
+
+
+def _spec(case: Case, form: Form) -> CountingSpec:
+    return CountingSpec(
+        lines=tuple(Line(name, _placed(points, form), classes=case.classes) for name, points in case.lines.items()),
+        zones=tuple(Zone(name, _placed(points, form)) for name, points in case.zones.items()),
+    )
+
+
+def _placed(points: Iterable[Spot], form: Form) -> tuple[Spot, ...]:
+    placed = [form.place(point, SIZE_WH) for point in points]
+    return tuple((x / SIZE_WH[0], y / SIZE_WH[1]) for x, y in placed)
+
+
+def _changed(frame: TrackedFrame, form: Form) -> TrackedFrame:
+    """Move where objects stand; boxes stay upright, for they stand on their bottom edge."""
+    boxes = frame.xyxy_px.copy()
+    for i, (x1, y1, x2, y2) in enumerate(frame.xyxy_px.tolist()):
+        x, y = form.place(((x1 + x2) / 2, y2), frame.size_wh)
+        boxes[i] = (x - (x2 - x1) / 2, y - (y2 - y1), x + (x2 - x1) / 2, y)
+    size_wh = (frame.size_wh[0] * form.scale, frame.size_wh[1] * form.scale)
+    return replace(frame, xyxy_px=boxes * form.scale, size_wh=size_wh, t=frame.t + form.later_s)

@@ -1,0 +1,163 @@
+"""Trajectories written down in a line or two, and the frames that they make.
+
+An actor follows waypoints (second, x, y) of where it stands, at even speed between them; it can jitter, be hidden,
+jump for single frames, and get new ids. Everything is computed from the case alone, so a case is the same on every
+machine.
+"""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from countline_pipelines.types import TrackedFrame
+
+SIZE_WH = (1280, 720)
+GATE = ((300.0, 360.0), (900.0, 360.0))
+"""The line of most cases: level, in the middle; downwards is in."""
+
+Spot = tuple[float, float]
+Waypoint = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """One object."""
+
+    path: Sequence[Waypoint]
+    """(second, x, y) of its bottom-centre; it is there from the first to the last."""
+    size_wh: tuple[float, float] = (40.0, 80.0)
+    jitter_px: float = 0.0
+    """Uniform noise of its place, in both directions."""
+    jumps: Sequence[tuple[float, float, float]] = ()
+    """(second, dx, dy): one frame at or after that second shows it elsewhere."""
+    hidden: Sequence[tuple[float, float]] = ()
+    """Spans of seconds in which it is not detected."""
+    new_id_at: Sequence[float] = ()
+    """Seconds at which it gets a new id."""
+    new_id_every_s: float = 0.0
+    class_ids: Sequence[int] = (0,)
+    """Its class, frame by frame, over and over."""
+    doubled: bool = False
+    """Whether a second box, with an id of its own, lies on it."""
+    fps: float = 0.0
+    """Seen at a lower rate than the camera's; 0 for every frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One scene with its true counts."""
+
+    name: str
+    remark: str
+    """What it is about, and who gets it wrong."""
+    actors: Sequence[Actor]
+    expect: Mapping[str, tuple[int, int]]
+    """True (in, out) by line; for a zone (entries, exits)."""
+    lines: Mapping[str, Sequence[Spot]] = field(default_factory=lambda: {"gate": GATE})
+    zones: Mapping[str, Sequence[Spot]] = field(default_factory=dict)
+    classes: frozenset[int] | None = None
+    """Classes that the lines count."""
+    fps: float = 10.0
+    start_t: float = 0.0
+    stalls: Sequence[tuple[float, float]] = ()
+    """(second, length): no frame comes for so long, and time goes on; the actors wait."""
+    disorder: str = ""
+    """`late`, `doubled` or `swapped` frames."""
+
+
+@dataclass(slots=True)
+class _Cast:
+    """An actor on the stage: its random numbers and the id that it has now."""
+
+    actor: Actor
+    noise: random.Random
+    first_id: int
+    frames: int = 0
+    jumped: set[int] = field(default_factory=set)
+
+    def box(self, second: float) -> tuple[float, float, float, float] | None:
+        """Return the box at that second; None when it cannot be seen."""
+        actor = self.actor
+        x, y = (self._along(second, axis) + self.noise.uniform(-1, 1) * actor.jitter_px for axis in (1, 2))
+        for number, (at, dx, dy) in enumerate(actor.jumps):
+            if second >= at - 1e-9 and number not in self.jumped:
+                self.jumped.add(number)
+                x, y = x + dx, y + dy
+        absent = not actor.path[0][0] - 1e-9 <= second <= actor.path[-1][0] + 1e-9
+        if absent or any(begin <= second < end for begin, end in actor.hidden) or self._skipped(second):
+            return None
+        width, height = actor.size_wh
+        return x - width / 2, y - height, x + width / 2, y
+
+    def _along(self, second: float, axis: int) -> float:
+        path = self.actor.path
+        return float(np.interp(second, [point[0] for point in path], [point[axis] for point in path]))
+
+    def _skipped(self, second: float) -> bool:
+        fps = self.actor.fps
+        return bool(fps) and abs(second * fps - round(second * fps)) > 1e-6
+
+    def id_at(self, second: float) -> int:
+        """Return the id at that second."""
+        actor = self.actor
+        changes = sum(second >= at - 1e-9 for at in actor.new_id_at)
+        if actor.new_id_every_s:
+            changes += int((second - actor.path[0][0]) / actor.new_id_every_s + 1e-9)
+        return self.first_id + changes
+
+    def class_id(self) -> int:
+        """Return the class of the next box."""
+        self.frames += 1
+        return self.actor.class_ids[(self.frames - 1) % len(self.actor.class_ids)]
+
+
+def frames_of(case: Case) -> Iterator[TrackedFrame]:
+    """Play a case: yield its frames in the order in which they arrive."""
+    cast = [
+        _Cast(actor, random.Random(f"{case.name}/{i}"), 1 + 1000 * i)  # noqa: S311  (a scene, not a secret)
+        for i, actor in enumerate(case.actors)
+    ]
+    seconds = max(actor.path[-1][0] for actor in case.actors)
+    frames = [_frame(case, cast, i) for i in range(round(seconds * case.fps) + 1)]
+    yield from _disordered(frames, case.disorder)
+
+
+def _frame(case: Case, cast: Sequence[_Cast], index: int) -> TrackedFrame:
+    second = index / case.fps
+    rows: list[tuple[int, float, float, float, float, int]] = []
+    for one in cast:
+        box = one.box(second)
+        if box is None:
+            continue
+        class_id = one.class_id()
+        rows.append((one.id_at(second), *box, class_id))
+        if one.actor.doubled:
+            x1, y1, x2, y2 = (edge + 1 for edge in box)
+            rows.append((one.id_at(second) + 500, x1, y1, x2, y2, class_id))
+    table = np.array(rows, dtype=np.float64).reshape(-1, 6)
+    waited_s = sum(length for at, length in case.stalls if second >= at)
+    return TrackedFrame(
+        camera_id="selftest",
+        index=index,
+        t=case.start_t + second + waited_s,
+        size_wh=SIZE_WH,
+        ids=table[:, 0].astype(np.int64),
+        xyxy_px=table[:, 1:5],
+        scores=np.full(len(table), 0.9),
+        classes=table[:, 5].astype(np.int64),
+    )
+
+
+def _disordered(frames: Sequence[TrackedFrame], disorder: str) -> Iterator[TrackedFrame]:
+    if disorder == "swapped":
+        for i in range(0, len(frames), 2):
+            yield from reversed(frames[i : i + 2])
+        return
+    for i, frame in enumerate(frames):
+        yield frame
+        if disorder == "doubled":
+            yield frame
+        if disorder == "late" and i >= 3:
+            yield frames[i - 3]
