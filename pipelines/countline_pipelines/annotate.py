@@ -53,6 +53,7 @@ class Annotator:
         except (av.error.FFmpegError, OSError) as error:
             raise InvalidInputError(f"{path} cannot be written: {error.strerror}", cure="choose another file") from None
         self._stream: Any = None
+        self._size = (0, 0)
         self._first_t = 0.0
         self._thread = threading.Thread(target=self._run, name="annotate", daemon=True)
         self._thread.start()
@@ -90,11 +91,13 @@ class Annotator:
     def _write(self, picture: Any, tracked: TrackedFrame, events: Sequence[Event]) -> None:
         image = picture.to_image()
         self._painter.paint(image, tracked, events)
-        width, height = (size // 2 * 2 for size in image.size)  # H.264 4:2:0 wants even sizes
         if self._stream is None:
+            width, height = (size // 2 * 2 for size in image.size)  # H.264 4:2:0 wants even sizes
             self._stream = self._begin(width, height)
-            self._first_t = tracked.t
-        frame: Any = _frame_of(image.crop((0, 0, width, height)))
+            self._size, self._first_t = image.size, tracked.t
+        if image.size != self._size:  # the source has changed its size; the video cannot
+            image = image.resize(self._size)
+        frame: Any = _frame_of(image.crop((0, 0, self._stream.width, self._stream.height)))
         frame.pts = round((tracked.t - self._first_t) / _TIME_BASE)
         frame.time_base = _TIME_BASE
         self._container.mux(self._stream.encode(frame))

@@ -114,6 +114,7 @@ class SoftwareCamera:
         self._measured_at = 0.0
         self._measures = (0.0, 0.0, 0.0)
         self._processed = 0
+        self._dropped_before_run = 0
         self._metrics = metrics.CameraMetrics(plan.camera_id)
         self._last_counted_at = time.monotonic()
         self._last_t: float | None = None
@@ -157,7 +158,7 @@ class SoftwareCamera:
 
     def _finish_when_idle(self) -> None:
         """The source is over; its last frames may still be on their way."""
-        if not self._end_run(decide=self._read_state is ReadState.FINISHED):
+        if not self._runs.is_idle() or not self._end_run(decide=self._read_state is ReadState.FINISHED):
             return
         self._finishing = False
         self._state = _STATES[self._read_state]
@@ -252,7 +253,7 @@ class SoftwareCamera:
         self._run, self._size_wh = run, run.size_wh
         tracking = TrackerSettings(high_score=self.lane.info.score_threshold)
         self._counter = CameraCounter(run.identity, self._spec, tracking)
-        self._processed = 0
+        self._processed, self._dropped_before_run = 0, self._feeder.dropped
         metrics.RUNS.labels(self.camera_id).inc()
         _log.info("run.started", camera=self.camera_id, run=run.identity.run, size=f"{run.size_wh[0]}x{run.size_wh[1]}")
         source = self.plan.source
@@ -342,7 +343,7 @@ class SoftwareCamera:
             processed_fps=processed_fps,
             latency_s=latency_s,
             frames_processed=self._processed,
-            frames_dropped=self._feeder.dropped,
+            frames_dropped=self._feeder.dropped - self._dropped_before_run,
             last_frame_at=self._last_t,
             progress=1.0 if state is CameraState.FINISHED else progress,
         )

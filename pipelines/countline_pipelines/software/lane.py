@@ -25,7 +25,8 @@ from countline_pipelines.slots import Slot, SlotRing
 from countline_pipelines.software.runs import Run
 from countline_pipelines.triton import InferenceClient, ModelInfo, infer_surely
 
-PATIENCE_S: Final = 10.0
+PATIENCE_S: Final = 3.0
+"""After which cameras say that it is Triton they wait for."""
 LIVE_BATCH_S: Final = 0.1
 _SMOOTHING: Final = 0.1
 _log = get_logger(__name__)

@@ -11,6 +11,7 @@ after `stop`.
 
 import threading
 import time
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -143,15 +144,22 @@ class SourceReader:
         with VideoReader(self._spec) as video:
             self._consumer.opened(video.info)
             self._log.info("source.opened", size=f"{video.info.width}x{video.info.height}", codec=video.info.codec)
-            for picture in play(self._spec, video, self.stop_event):
-                if not self._resumed.is_set():
-                    if not finite:
-                        self._consumer.restart()
-                        return
-                    self._resumed.wait()
-                if self.stop_event.is_set():
+            try:
+                self._hand_over(play(self._spec, video, self.stop_event), finite=finite)
+            finally:
+                if video.broken_packets:
+                    self._log.warning("source.broken_packets", packets=video.broken_packets)
+
+    def _hand_over(self, pictures: Iterator[Picture], *, finite: bool) -> None:
+        for picture in pictures:
+            if not self._resumed.is_set():
+                if not finite:
+                    self._consumer.restart()
                     return
-                self._consumer.take(picture)
+                self._resumed.wait()
+            if self.stop_event.is_set():
+                return
+            self._consumer.take(picture)
 
     def _failed(self, error: SourceError) -> bool:
         finite = self._spec.playback.is_finite

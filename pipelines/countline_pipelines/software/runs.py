@@ -47,6 +47,7 @@ class RunKeeper:
         self._name = name
         self._parts = 0
         self._run: Run | None = None
+        self._outstanding = 0
         self.lock = threading.Lock()
 
     def number(self, picture: Picture) -> tuple[Run, int] | None:
@@ -85,17 +86,19 @@ class RunKeeper:
             if run.ended:
                 return False
             run.outstanding += 1
+            self._outstanding += 1
             return True
 
     def leave(self, run: Run) -> None:
         """A frame was counted or dropped."""
         with self.lock:
             run.outstanding -= 1
+            self._outstanding -= 1
 
     def is_idle(self) -> bool:
-        """Whether no frame of the present run is on its way."""
+        """Whether no frame of any run is on its way."""
         with self.lock:
-            return self._run is None or self._run.outstanding == 0
+            return self._outstanding == 0
 
     def try_end(self, run: Run) -> bool:
         """End a run that has no frame on its way; false while it has."""

@@ -228,6 +228,15 @@ def test_a_file_never_drops(benches, film: Path) -> None:
     assert len(bench.recorder.frames["cam"]) == 90
 
 
+def test_a_file_whose_reader_is_done_before_the_first_answer_is_counted_to_its_end(benches, tmp_path: Path) -> None:
+    """Its end was once taken for the end of the count, since no frame had been counted yet."""
+    short = render(tmp_path / "short.mp4", [Pass(True, 0, 0.25)], pause_s=0)
+    bench = benches(FakeTriton(delay_s=0.5))
+    bench.plane.add_camera(plan("cam", short))
+    bench.wait_ended("cam")
+    assert [index for index, _ in bench.recorder.frames["cam"]] == list(range(5))
+
+
 def test_a_frame_that_triton_refuses_fails_its_camera_with_a_reason(benches, film: Path) -> None:
     bench = benches()
     bench.client.refuse = True
