@@ -1,0 +1,101 @@
+"""The thread that commits records: in groups, in order, and never dropping one."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from countline_common.errors import CountlineError
+from countline_pipelines.publishing.spool import Spool, SpoolFullError
+from countline_pipelines.publishing.writer import SpoolWriter
+
+
+class Pressure:
+    """Notes what the worker would be told."""
+
+    def __init__(self) -> None:
+        self.told: list[CountlineError | None] = []
+        self._changed = threading.Condition()
+
+    def __call__(self, error: CountlineError | None) -> None:
+        with self._changed:
+            self.told.append(error)
+            self._changed.notify_all()
+
+    def wait_for(self, count: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.told) >= count, 10)
+
+
+def payloads(spool: Spool) -> list[bytes]:
+    return [record.payload for record in spool.read(spool.first_waiting, 10_000)]
+
+
+def test_records_are_committed_in_order_and_many_at_a_time(tmp_path: Path) -> None:
+    commits: list[None] = []
+    with Spool(tmp_path / "s") as spool:
+        writer = SpoolWriter(spool, lambda: commits.append(None), Pressure())
+        for index in range(500):
+            writer.submit("a", str(index).encode())
+        assert writer.flushed()
+        assert payloads(spool) == [str(index).encode() for index in range(500)]
+        assert len(commits) < 500
+        assert writer.close(5) == 0
+
+
+def test_a_full_disk_holds_records_back_asks_for_a_pause_and_takes_them_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pressure = Pressure()
+    with Spool(tmp_path / "s") as spool:
+        append, full = spool.append, threading.Event()
+        full.set()
+
+        def refuse(records: list[tuple[str, bytes]]) -> int:
+            if full.is_set():
+                raise SpoolFullError("the disk is full", cure="free some space")
+            return append(records)
+
+        monkeypatch.setattr(spool, "append", refuse)
+        writer = SpoolWriter(spool, lambda: None, pressure)
+        for index in range(10):
+            writer.submit("a", str(index).encode())
+        pressure.wait_for(1)
+        assert isinstance(pressure.told[0], SpoolFullError)
+        assert writer.under_pressure
+        full.clear()
+        pressure.wait_for(2)
+        assert pressure.told[1] is None
+        assert writer.flushed()
+        assert payloads(spool) == [str(index).encode() for index in range(10)]
+        writer.close(5)
+
+
+def test_a_spool_that_fills_asks_for_a_pause_before_it_is_full_and_ends_it_when_emptied(tmp_path: Path) -> None:
+    pressure = Pressure()
+    with Spool(tmp_path / "s", max_bytes=10_000) as spool:
+        writer = SpoolWriter(spool, lambda: None, pressure)
+        for _ in range(92):
+            writer.submit("a", b"x" * 88)
+        pressure.wait_for(1)
+        assert writer.flushed()
+        assert spool.used_bytes < 10_000, "there is room left for what is still on its way"
+        for number in range(spool.next_number):
+            spool.ack(number)
+        pressure.wait_for(2)
+        assert pressure.told[1] is None
+        writer.close(5)
+
+
+def test_what_could_not_be_committed_in_time_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Spool(tmp_path / "s") as spool:
+
+        def refuse(_: object) -> int:
+            raise SpoolFullError("the disk is full")
+
+        monkeypatch.setattr(spool, "append", refuse)
+        writer = SpoolWriter(spool, lambda: None, Pressure())
+        writer.submit("a", b"lost")
+        assert writer.close(0.2) == 1
+        monkeypatch.undo()  # the thread goes on trying, and ends once it has succeeded
+        assert writer.flushed()
