@@ -113,6 +113,8 @@ class ModelLane:
         self._client = client
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
+        self._hungry = False
+        """Whether the dispatcher waits for frames."""
         self._requests: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
 
@@ -134,6 +136,9 @@ class ModelLane:
     def submit(self, ticket: Ticket) -> None:
         """Send a frame on its way; from any thread."""
         self.batcher.put(ticket.camera.camera_id, ticket, time.monotonic())
+        if not self._hungry:
+            return  # all requests are out: the dispatcher looks by itself when one comes back
+        self._hungry = False
         with suppress(RuntimeError):  # the loop is closed: the plane has ended
             self._loop.call_soon_threadsafe(self._wake.set)
 
@@ -155,8 +160,10 @@ class ModelLane:
     async def _next_batch(self) -> list[Ticket]:
         while True:
             self._wake.clear()
+            self._hungry = True  # before looking, so that a frame which comes after the look is told
             now = time.monotonic()
             if batch := self.batcher.take(now, self._most()):
+                self._hungry = False
                 return batch
             due_s = self.batcher.due_in(now)
             with suppress(TimeoutError):
