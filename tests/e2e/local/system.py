@@ -31,6 +31,7 @@ class System:
 
     def __init__(self, data: Path, *options: str) -> None:
         self.data = data
+        self._login: tuple[str, str] | None = None
         self.started_at = time.monotonic()
         self._log = data.with_suffix(".log")
         with self._log.open("ab") as output:
@@ -68,17 +69,26 @@ class System:
         return found
 
     async def get(self, path: str) -> dict[str, Any]:
-        password = (self.data / "credentials" / "admin-password").read_text().strip()
-        url = self.status()["url"].rstrip("/")
+        """The data of a REST answer."""
         async with aiohttp.ClientSession() as session:
-            login = {"username": "admin", "password": password}
-            async with session.post(f"{url}/api/v1/auth/login", json=login) as answer:
-                token = (await answer.json())["data"]["tokens"]["access_token"]
-            async with session.get(f"{url}{path}", headers={"Authorization": f"Bearer {token}"}) as answer:
-                found = await answer.json()
+            for _ in range(2):
+                url, token = self._login or await self._log_in(session)
+                async with session.get(f"{url}{path}", headers={"Authorization": f"Bearer {token}"}) as answer:
+                    found = await answer.json()
+                if answer.status != 401:
+                    break
+                self._login = None  # the token has expired
         assert found["success"], found
         data: dict[str, Any] = found["data"]
         return data
+
+    async def _log_in(self, session: aiohttp.ClientSession) -> tuple[str, str]:
+        password = (self.data / "credentials" / "admin-password").read_text().strip()
+        url = json.loads((self.data / "run" / "endpoints.json").read_text())["gateway"]
+        body = {"username": "admin", "password": password}
+        async with session.post(f"{url}/api/v1/auth/login", json=body) as answer:
+            self._login = url, (await answer.json())["data"]["tokens"]["access_token"]
+        return self._login
 
     def end(self) -> None:
         if self.process.poll() is None:
