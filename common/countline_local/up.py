@@ -160,6 +160,9 @@ class Up:
             pass  # told by whoever waits for the parts
         except CountlineError as error:
             self._display.note(f"{error.message}; {error.cure}" if error.cure else error.message)
+        except Exception as error:  # noqa: BLE001  (nobody awaits it before the end: it must be told now)
+            _log.error("background", exc_info=True)
+            self._display.note(f"something went wrong beside the parts: {error!r}; see logs/supervisor.log")
 
     async def _stay(self, supervisor: Supervisor, stopped: "asyncio.Task[bool]") -> None:
         failed = asyncio.create_task(supervisor.wait_failed(), name="wait-failed")
