@@ -20,8 +20,8 @@ from countline_models.scenes.scene import Frame, Renderer
 from countline_models.scenes.traffic import random_scene
 
 TRAINING_SEED: Final = 1000
-FRAMES_PER_SCENE: Final = 12
-VERSION: Final = 2
+FRAMES_PER_SCENE: Final = 20
+VERSION: Final = 3
 """Grows when the renderer changes what it draws, so that an old cache is not used."""
 
 
@@ -45,10 +45,10 @@ def objects_of(frame: Frame) -> NDArray[np.float32]:
 
 
 def render_scene(name: str, seed: int, count: int = FRAMES_PER_SCENE) -> list[Example]:
-    """Frames of one scene, the fuller half of random ones, as a camera of random quality would send them."""
+    """Frames of one scene, the fuller ones of a random choice, as a camera of random quality would send them."""
     renderer = Renderer(random_scene(name, seed))
     rng = np.random.default_rng([seed, 77])
-    drawn = rng.permutation(renderer.scene.frames)[: 2 * count].tolist()
+    drawn = rng.permutation(renderer.scene.frames)[: count * 3 // 2].tolist()
     fullest = sorted(drawn, key=lambda index: -len(renderer.boxes(index)))[:count]
     return [_shot(renderer.frame(index), rng) for index in fullest]
 

@@ -134,35 +134,50 @@ def build(place: Place, camera: GroundCamera, sun: tuple[float, float], tint: tu
     return Backdrop(lit, shaded, ground, tuple(hiders))
 
 
+Rays = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+"""Directions X, Y, Z, all of one shape."""
+Region = tuple[slice, slice]
+"""Rows and columns of the oversampled picture."""
+
+
 def _cast(place: Place, camera: GroundCamera) -> tuple[NDArray[np.float32], NDArray[np.uint8], list[Hider]]:
     """Colour, ground coverage and hiding walls, by rays."""
-    rays = camera.rays(OVERSAMPLING)
-    x, y, z = (axis.ravel() for axis in rays)
+    x, y, z = rays = camera.rays(OVERSAMPLING)
     reach = np.where(z < -1e-4, camera.height_m / np.maximum(-z, 1e-4), FAR_M).astype(np.float32)
     reach = np.minimum(reach, FAR_M)
     colours = _sky(place, z)
-    on_ground = (reach < FAR_M).copy()
-    hit_by = np.full(len(x), -1)
-    for number, wall in enumerate(place.walls):
-        _cast_wall(wall, number, camera, (x, y, z), reach, hit_by)
+    on_ground = reach < FAR_M
+    hit_by = np.full(x.shape, -1, dtype=np.int16)
+    regions = [_region(wall, camera) for wall in place.walls]
+    for number, (wall, region) in enumerate(zip(place.walls, regions, strict=True)):
+        _cast_wall(wall, number, camera, _part(rays, region), (reach[region], hit_by[region]))
     ground = on_ground & (hit_by < 0)
     spread = 1.0 / (camera.focal_px * OVERSAMPLING)
     colours[ground] = _ground(place, x[ground] * reach[ground], y[ground] * reach[ground], reach[ground] * spread)
-    for number, wall in enumerate(place.walls):
-        seen = hit_by == number
+    hiders = []
+    for number, (wall, region) in enumerate(zip(place.walls, regions, strict=True)):
+        seen = hit_by[region] == number
         if seen.any():
-            colours[seen] = _wall_colours(wall, camera, (x[seen], y[seen], z[seen]), reach[seen], spread)
-    shape = rays[0].shape
-    hiders = [
-        _wall_hider(wall, _down((hit_by == number).reshape(shape).astype(np.float32) * 255))
-        for number, wall in enumerate(place.walls)
-        if wall.hides and (hit_by == number).any()
-    ]
-    return (
-        _down(colours.reshape(*shape, 3)),
-        _down(ground.reshape(shape).astype(np.float32) * 255).astype(np.uint8),
-        hiders,
-    )
+            colours[region][seen] = _wall_colours(wall, camera, _part(rays, region, seen), reach[region][seen], spread)
+            if wall.hides:
+                hiders.append(_wall_hider(wall, _down((hit_by == number).astype(np.float32) * 255)))
+    return _down(colours), _down(ground.astype(np.float32) * 255).astype(np.uint8), hiders
+
+
+def _part(rays: Rays, region: Region, seen: NDArray[np.bool_] | slice = slice(None)) -> Rays:
+    x, y, z = rays
+    return x[region][seen], y[region][seen], z[region][seen]
+
+
+def _region(wall: Wall, camera: GroundCamera) -> Region:
+    """Where a wall may be seen; everywhere if it reaches beside or behind the camera."""
+    corners = np.array([(x, y, z) for x, y in (wall.start, wall.end) for z in (wall.bottom_m, wall.top_m)], dtype=float)
+    if camera.depth_m(corners).min() < 1.0:
+        return slice(None), slice(None)
+    pixels, _ = camera.project(corners)
+    low = np.clip(np.floor(pixels.min(axis=0) - 1), 0, camera.size_wh).astype(int) * OVERSAMPLING
+    high = np.clip(np.ceil(pixels.max(axis=0) + 1), 0, camera.size_wh).astype(int) * OVERSAMPLING
+    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
 def _down(samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -174,54 +189,43 @@ def _down(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _sky(place: Place, z: NDArray[np.float32]) -> NDArray[np.float32]:
     top, horizon = (np.array(colour, dtype=np.float32) for colour in place.sky)
-    share = np.clip(z / max(float(z.max()), 1e-3), 0, 1)[:, None]
+    share = np.clip(z / max(float(z.max()), 1e-3), 0, 1)[..., None]
     return np.asarray(horizon + (top - horizon) * share, dtype=np.float32)
 
 
 def _cast_wall(
-    wall: Wall,
-    number: int,
-    camera: GroundCamera,
-    rays: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
-    reach: NDArray[np.float32],
-    hit_by: NDArray[np.int64],
+    wall: Wall, number: int, camera: GroundCamera, rays: Rays, met: tuple[NDArray[np.float32], NDArray[np.int16]]
 ) -> None:
-    """Note in `reach` and `hit_by` which rays meet the wall before anything else."""
+    """Note in `met`, the reach of each ray and the number of the wall it met, which ones meet this wall first."""
+    reach, hit_by = met
     distance, along, up = _meet(wall, camera, rays)
     length = math.hypot(wall.end[0] - wall.start[0], wall.end[1] - wall.start[1])
-    hit = (
-        (distance > 0)
-        & (distance < reach)
-        & (along >= 0)
-        & (along <= length)
-        & (up >= wall.bottom_m)
-        & (up <= wall.top_m)
-    )
+    on_wall = (along >= 0) & (along <= length) & (up >= wall.bottom_m) & (up <= wall.top_m)
+    hit = on_wall & (distance > 0) & (distance < reach)
     reach[hit] = distance[hit]
     hit_by[hit] = number
 
 
 def _meet(
-    wall: Wall, camera: GroundCamera, rays: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+    wall: Wall, camera: GroundCamera, rays: Rays
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Distance along each ray to the wall's plane, and the place met: metres along the wall and up."""
     (x0, y0), (x1, y1) = wall.start, wall.end
     length = math.hypot(x1 - x0, y1 - y0)
-    along = ((x1 - x0) / length, (y1 - y0) / length)
-    out = (-along[1], along[0])
+    along = np.float32((x1 - x0) / length), np.float32((y1 - y0) / length)
+    out = -along[1], along[0]
     x, y, z = rays
     towards = x * out[0] + y * out[1]
-    towards = np.where(np.abs(towards) < 1e-5, 1e-5, towards)
-    distance = (x0 * out[0] + y0 * out[1]) / towards
-    met = (x * distance - x0) * along[0] + (y * distance - y0) * along[1]
-    up = camera.height_m + z * distance
-    return distance.astype(np.float32), met.astype(np.float32), up.astype(np.float32)
+    towards[np.abs(towards) < 1e-5] = 1e-5
+    distance = np.float32(x0 * out[0] + y0 * out[1]) / towards
+    met = (x * distance - np.float32(x0)) * along[0] + (y * distance - np.float32(y0)) * along[1]
+    return distance, met, np.float32(camera.height_m) + z * distance
 
 
 def _wall_colours(
     wall: Wall,
     camera: GroundCamera,
-    rays: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
+    rays: Rays,
     reach: NDArray[np.float32],
     spread: float,
 ) -> NDArray[np.float32]:

@@ -21,6 +21,7 @@ Colours = NDArray[np.float32]
 
 Kind = Literal["paving", "asphalt", "grass", "paint", "plain", "brick", "plaster", "glass", "planks", "interior"]
 _LATTICE: Final = 64
+"""Noise repeats after so many bumps; a power of two."""
 
 
 @dataclass(frozen=True)
@@ -44,21 +45,27 @@ def paint(texture: Texture, a: Plane, b: Plane, sample_m: Plane) -> Colours:
 
 def value_noise(a: Plane, b: Plane, seed: int) -> NDArray[np.float32]:
     """Smooth noise of period 1 between its bumps, 0 to 1, (N,)."""
-    lattice = np.random.default_rng(seed).random((_LATTICE, _LATTICE), dtype=np.float32)
+    lattice = np.random.default_rng(seed).random((_LATTICE, _LATTICE), dtype=np.float32).ravel()
     i, j = np.floor(a), np.floor(b)
     u, v = a - i, b - j
-    u, v = u * u * (3 - 2 * u), v * v * (3 - 2 * v)
-    i0, j0 = i.astype(np.int64) % _LATTICE, j.astype(np.int64) % _LATTICE
-    i1, j1 = (i0 + 1) % _LATTICE, (j0 + 1) % _LATTICE
-    low = lattice[i0, j0] * (1 - u) + lattice[i1, j0] * u
-    high = lattice[i0, j1] * (1 - u) + lattice[i1, j1] * u
-    return np.asarray(low * (1 - v) + high * v, dtype=np.float32)
+    u *= u * (3 - 2 * u)
+    v *= v * (3 - 2 * v)
+    i0, j0 = i.astype(np.int64) & (_LATTICE - 1), j.astype(np.int64) & (_LATTICE - 1)
+    i1, j1 = (i0 + 1) & (_LATTICE - 1), (j0 + 1) & (_LATTICE - 1)
+    i0 *= _LATTICE
+    i1 *= _LATTICE
+    low = lattice[i0 + j0]
+    low += (lattice[i1 + j0] - low) * u
+    high = lattice[i0 + j1]
+    high += (lattice[i1 + j1] - high) * u
+    low += (high - low) * v
+    return np.asarray(low, dtype=np.float32)
 
 
 def _hash(i: NDArray[np.int64], j: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
     """A number 0 to 1 for each tile (i, j)."""
     table = np.random.default_rng(seed + 1).random((_LATTICE, _LATTICE), dtype=np.float32)
-    return np.asarray(table[i % _LATTICE, j % _LATTICE])
+    return np.asarray(table[i & (_LATTICE - 1), j & (_LATTICE - 1)])
 
 
 def _toned(colour: Colour, tone: NDArray[np.float32]) -> Colours:
