@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from countline_models.scenes.places import PLACES
-from countline_models.scenes.scene import Frame, Renderer
+from countline_models.scenes.scene import Frame, Renderer, Scene
 from countline_models.scenes.traffic import random_scene
 
 TRAINING_SEED: Final = 1000
 FRAMES_PER_SCENE: Final = 20
-VERSION: Final = 3
+VERSION: Final = 4
 """Grows when the renderer changes what it draws, so that an old cache is not used."""
 
 
@@ -49,8 +49,13 @@ def render_scene(name: str, seed: int, count: int = FRAMES_PER_SCENE) -> list[Ex
     renderer = Renderer(random_scene(name, seed))
     rng = np.random.default_rng([seed, 77])
     drawn = rng.permutation(renderer.scene.frames)[: count * 3 // 2].tolist()
-    fullest = sorted(drawn, key=lambda index: -len(renderer.boxes(index)))[:count]
+    fullest = sorted(drawn, key=lambda index: -_under_way(renderer.scene, index))[:count]
     return [_shot(renderer.frame(index), rng) for index in fullest]
+
+
+def _under_way(scene: Scene, index: int) -> int:
+    t = float(index / scene.fps)
+    return sum(actor.journey.elapsed_s(t, scene.period_s) is not None for actor in scene.actors)
 
 
 def _shot(frame: Frame, rng: np.random.Generator) -> Example:

@@ -44,18 +44,20 @@ class _Residual(nn.Module):  # type: ignore[misc]  # PyTorch is absent where typ
         return functional.relu(x + self.body(x))
 
 
-def _stage(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(_conv(inputs, outputs, 3, stride=2), _Residual(outputs))
+def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
+    return nn.Sequential(_conv(inputs, outputs, 3, stride=2), *(_Residual(outputs) for _ in range(blocks)))
 
 
 class DemoDetector(nn.Module):  # type: ignore[misc]  # PyTorch is absent where types are checked
     """Takes pictures, gives maps of centres and distances."""
 
-    def __init__(self, widths: tuple[int, int, int, int] = (24, 40, 72, 96), neck: int = 48) -> None:
+    def __init__(self, widths: tuple[int, int, int, int] = (32, 40, 72, 96), neck: int = 48) -> None:
         super().__init__()
         quarter, eighth, sixteenth, last = widths
         self.stem = _conv(3, quarter, 6, stride=4, padding=1)
-        self.stages = nn.ModuleList([_stage(quarter, eighth), _stage(eighth, sixteenth), _stage(sixteenth, last)])
+        self.stages = nn.ModuleList(
+            [_stage(quarter, eighth, 1), _stage(eighth, sixteenth, 2), _stage(sixteenth, last, 1)]
+        )
         self.laterals = nn.ModuleList([nn.Conv2d(width, neck, 1) for width in widths[1:]])
         self.merges = nn.ModuleList([_conv(neck, neck, 3) for _ in range(2)])
         self.trunk = _conv(neck, neck, 3)

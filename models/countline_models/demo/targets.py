@@ -1,7 +1,7 @@
 """What the network should have said about a picture; NumPy only.
 
-As in CenterNet (Zhou et al. 2019) each object is a bump on its class's map, with the bump's shape following the box
-(Liu et al. 2020, TTFNet), and the box is learned at all cells near the centre, not at one.
+As in CenterNet (Zhou et al. 2019) each object is a bump on its class's map; and the box is learned at all cells near
+the centre, not at one (Liu et al. 2020, TTFNet).
 """
 
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 STRIDE: Final = 4
-SPREAD: Final = 0.1
-"""Standard deviation of a bump as a share of the box's width and height."""
+SPREAD: Final = 0.06
+"""Standard deviation of a bump as a share of the side of a square of the box's area. Round, and not as tall as the box:
+the centres of two people who walk side by side, away from the camera, lie above each other."""
 LEAST_SPREAD: Final = 0.7
 """The same in cells, at least."""
 BOX_FROM: Final = 0.35
@@ -68,9 +69,8 @@ def _add(
     if x2 - x1 < 1 or y2 - y1 < 1:
         return
     column, line = (x1 + x2) / 2 / STRIDE - 0.5, (y1 + y2) / 2 / STRIDE - 0.5
-    across = max(SPREAD * (x2 - x1) / STRIDE, LEAST_SPREAD)
-    down = max(SPREAD * (y2 - y1) / STRIDE, LEAST_SPREAD)
-    bump = np.exp(-((rows[:, None] - line) ** 2) / (2 * down**2) - (columns[None] - column) ** 2 / (2 * across**2))
+    spread = max(SPREAD * ((x2 - x1) * (y2 - y1)) ** 0.5 / STRIDE, LEAST_SPREAD)
+    bump = np.exp(-((rows[:, None] - line) ** 2 + (columns[None] - column) ** 2) / (2 * spread**2))
     bump /= bump.max()
     if not learned:
         inside = (

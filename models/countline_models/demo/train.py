@@ -23,6 +23,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from countline_models.demo.dataset import Example, load
@@ -37,6 +38,11 @@ PAD: Final = 114
 FRAME_HW: Final = (384, 640)
 CROP: Final = 320
 """Side of the square cut-outs to learn from; a frame has too much empty ground."""
+ZOOM: Final = (0.87, 1.4)
+"""How much larger or smaller a cut-out may be shown; the smallest shows the whole height of a picture."""
+ZOOMED: Final = 0.6
+RECOLOURED: Final = 0.25
+"""Shares of the cut-outs that are shown at another size, or with their colours exchanged."""
 KEPT_SHARE: Final = 0.03
 """An object of which a cut-out keeps less than this is left out of it."""
 
@@ -45,11 +51,11 @@ KEPT_SHARE: Final = 0.03
 class Recipe:
     """Everything that decides what comes out."""
 
-    scenes: int = 240
+    scenes: int = 320
     steps: int = 8000
     batch: int = 16
     learning_rate: float = 2.5e-3
-    weight_decay: float = 1e-4
+    weight_decay: float = 0.03
     warm_up_steps: int = 200
     average: float = 0.998
     """Decay of the running average of the weights, which is what gets exported."""
@@ -158,33 +164,39 @@ def _stacked(targets: list[Targets]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _cut(example: Example, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Targets]:
-    """A random square of a picture, mirrored and in another light, with its targets."""
+    """A random square of a picture, at another size, mirrored and in another light, with its targets."""
     frame = np.full((*FRAME_HW, 3), PAD, dtype=np.uint8)
     pixels = example.pixels()
     frame[: pixels.shape[0], : pixels.shape[1]] = pixels
-    x, y = _where(example.objects, rng)
-    cut, objects = frame[y : y + CROP, x : x + CROP], _moved(example.objects, x, y)
+    side = round(CROP / rng.uniform(*ZOOM)) if rng.random() < ZOOMED else CROP
+    x, y = _where(example.objects, side, rng)
+    cut, objects = frame[y : y + side, x : x + side], _moved(example.objects, x, y, side)
+    if side != CROP:
+        cut = np.asarray(Image.fromarray(cut).resize((CROP, CROP), Image.Resampling.BILINEAR))
+        objects[:, :4] *= CROP / side
     if rng.random() < 0.5:
         cut = cut[:, ::-1]
         objects[:, [0, 2]] = CROP - objects[:, [2, 0]]
+    if rng.random() < RECOLOURED:
+        cut = cut[:, :, rng.permutation(3)]
     return _relit(cut, rng), make_targets(objects, (CROP, CROP), CLASSES)
 
 
-def _where(objects: NDArray[np.float32], rng: np.random.Generator) -> tuple[int, int]:
+def _where(objects: NDArray[np.float32], side: int, rng: np.random.Generator) -> tuple[int, int]:
     """Corner of a cut-out: mostly around some object, else anywhere."""
-    room_x, room_y = FRAME_HW[1] - CROP, FRAME_HW[0] - CROP
+    room_x, room_y = FRAME_HW[1] - side, FRAME_HW[0] - side
     if not len(objects) or rng.random() < 0.15:
         return int(rng.integers(room_x + 1)), int(rng.integers(room_y + 1))
     box = objects[int(rng.integers(len(objects))), :4]
-    x, y = (float((box[i] + box[i + 2]) / 2) - rng.uniform(0.15, 0.85) * CROP for i in (0, 1))
+    x, y = (float((box[i] + box[i + 2]) / 2) - rng.uniform(0.15, 0.85) * side for i in (0, 1))
     return int(np.clip(x, 0, room_x)), int(np.clip(y, 0, room_y))
 
 
-def _moved(objects: NDArray[np.float32], x: int, y: int) -> NDArray[np.float32]:
+def _moved(objects: NDArray[np.float32], x: int, y: int, side: int) -> NDArray[np.float32]:
     """Objects in the cut-out's coordinates, cut off at its border; what is cut off is not visible any more."""
     moved = objects.copy()
-    moved[:, [0, 2]] = np.clip(objects[:, [0, 2]] - x, 0, CROP)
-    moved[:, [1, 3]] = np.clip(objects[:, [1, 3]] - y, 0, CROP)
+    moved[:, [0, 2]] = np.clip(objects[:, [0, 2]] - x, 0, side)
+    moved[:, [1, 3]] = np.clip(objects[:, [1, 3]] - y, 0, side)
     area = (objects[:, 2] - objects[:, 0]) * (objects[:, 3] - objects[:, 1])
     kept = (moved[:, 2] - moved[:, 0]) * (moved[:, 3] - moved[:, 1]) / np.maximum(area, 1e-3)
     moved[:, 4] *= np.where(moved[:, 4] >= LEARNED_VISIBLE, np.maximum(kept, 0), 1)

@@ -23,7 +23,7 @@ from countline_models.scenes.traffic import shifted, trimmed
 from countline_models.scenes.truth import TrueLine
 from countline_models.scenes.vehicles import Kind, Vehicle, random_vehicle
 
-VERSION: Final = 2
+VERSION: Final = 3
 FPS: Final = Fraction(10)
 TIME_ZONE: Final = "Europe/Zurich"
 
@@ -69,9 +69,9 @@ class _Cast:
         self._add(random_person(self._rng, child=child), start_s, ways, speed, stop)
 
     def walk_together(self, start_s: float, ways: tuple[Spot, ...], *, speed: float = 1.25, gap: float = 0.85) -> None:
-        """Two walk side by side, the second half a step behind."""
+        """Two walk side by side, the second a step behind."""
         self.walk(start_s, ways, speed=speed)
-        self.walk(start_s + 0.55 / speed, shifted(ways, gap), speed=speed)
+        self.walk(start_s + 0.9 / speed, shifted(ways, gap), speed=speed)
 
     def drive(
         self, start_s: float, ways: tuple[Spot, ...], kind: Kind, *, speed: float = 7.0, stop: Stop | None = None

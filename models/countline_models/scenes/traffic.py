@@ -23,6 +23,8 @@ from countline_models.scenes.vehicles import Vehicle, random_vehicle
 WATCH_S: Final = 0.2
 """How often the distance between two actors is looked at."""
 PERSON_RADIUS_M: Final = 0.3
+APART_M: Final = 0.75
+"""How far from each other people walk who walk side by side; they also walk staggered, up to half a step."""
 TRIES: Final = 12
 FPS: Final = Fraction(10)
 FRAMES: Final = 320
@@ -80,7 +82,7 @@ def populate(rng: Generator, layout: Layout, crowd: Crowd, period_s: float) -> I
 def _group(
     rng: Generator, camera: GroundCamera, ways: list[Way], period_s: float, taken: list[NDArray[np.float64]]
 ) -> list[tuple[Person | Vehicle, Journey]]:
-    """One vehicle, or one to three people side by side, at a time when their way is free; empty if none was found."""
+    """One vehicle, or one to three people together, at a time when their way is free; empty if none was found."""
     way = ways[int(rng.integers(len(ways)))]
     size = 1 if way.vehicles else int(rng.choice([1, 1, 1, 2, 2, 3]))
     looks = [
@@ -89,27 +91,31 @@ def _group(
     offset = float(rng.uniform(-1, 1)) * way.half_width_m
     back = way.two_way and bool(rng.random() < 0.5)
     speed = float(rng.uniform(5, 10) if way.vehicles else rng.uniform(1.0, 1.65))
+    paths = [
+        trimmed(camera, shifted(way.waypoints, offset + place * APART_M, back=back), look)
+        for place, look in enumerate(looks)
+    ]
     for _ in range(TRIES):
-        start = float(rng.uniform(0, period_s))
-        stops = rng.random() < 0.15
-        group = []
-        for place, look in enumerate(looks):
-            path = trimmed(camera, shifted(way.waypoints, offset + 0.62 * place, back=back), look)
-            if path is None:
-                return []
-            at = (
-                (Stop(path.length_m * float(rng.uniform(0.3, 0.7)), float(rng.uniform(1, 5))),)
-                if stops and place == 0 and size == 1
-                else ()
-            )
-            group.append((look, Journey(path, start, speed, at)))
+        start, stop = float(rng.uniform(0, period_s)), bool(size == 1 and rng.random() < 0.15)
+        group = [
+            (look, _journey(rng, path, start + place * float(rng.uniform(0.1, 0.6)) / speed, speed, stop=stop))
+            for place, (look, path) in enumerate(zip(looks, paths, strict=True))
+            if path is not None
+        ]
         spots = [_occupied(look, journey, period_s) for look, journey in group]
-        if all(journey.duration_s < period_s for _, journey in group) and not any(
-            _collide(a, b) for a in spots for b in taken
-        ):
+        in_time = all(journey.duration_s < period_s for _, journey in group)
+        if in_time and not any(_collide(a, b) for a in spots for b in taken):
             taken += spots
             return group
     return []
+
+
+def _journey(rng: Generator, path: Path, start_s: float, speed_ms: float, *, stop: bool) -> Journey:
+    if not stop:
+        return Journey(path, start_s, speed_ms)
+    return Journey(
+        path, start_s, speed_ms, (Stop(path.length_m * float(rng.uniform(0.3, 0.7)), float(rng.uniform(1, 5))),)
+    )
 
 
 def shifted(waypoints: tuple[Spot, ...], offset_m: float, *, back: bool = False) -> tuple[Spot, ...]:

@@ -55,6 +55,8 @@ PERSON = (100.0, 100.0, 130.0, 180.0)
         (rows((115, 100, 145, 180, 0.9, 0)), rows((*PERSON, 1.0, 0)), Tally(false=1, missed=1)),
         # more than half hidden, or too small: to be ignored, found or not
         (rows((*PERSON, 0.9, 0)), rows((*PERSON, 0.49, 0)), Tally(ignored=1)),
+        (rows((100, 90, 130, 150, 0.9, 0)), rows((*PERSON, 0.2, 0)), Tally(ignored=1)),  # most of it lies on the object
+        (rows((100, 60, 130, 130, 0.9, 0)), rows((*PERSON, 0.2, 0)), Tally(false=1)),  # most of it does not
         (rows(), rows((*PERSON, 0.49, 0), (10, 10, 20, 25, 1.0, 0)), Tally()),
         # what counts is matched before what does not
         (rows((*PERSON, 0.9, 0)), rows((*PERSON, 0.3, 0), (101, 100, 131, 180, 1.0, 0)), Tally(right=1)),
