@@ -1,6 +1,9 @@
 """`countline count` as a user runs it: a process, its output, its exit code."""
 
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -202,3 +205,31 @@ def test_people_who_come_in_one_by_one_are_counted_once_each(shared_data: Path) 
         *("--line", "door:100,323,500,431"),
     )
     assert (result["lines"]["door"]["in"], result["lines"]["door"]["out"]) == (0, 6)
+
+
+# A shell that starts a program in the background has it ignore SIGINT; tests may run in such a one.
+HEEDS_SIGINT = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "from countline_common.cli import main; main()"
+)
+
+
+def test_ctrl_c_ends_a_stream_and_prints_what_was_counted(rtsp: Callable[..., RtspServer], blob_file: Path) -> None:
+    options = ["count", rtsp().url(), "--model", str(blob_file), *LINE, "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-c", HEEDS_SIGINT, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "FORCE_COLOR": "1", "COLUMNS": "100"},  # a progress bar is drawn for terminals only
+    ) as process:
+        assert process.stderr is not None
+        seen = ""
+        while not re.search(r"[1-9]\d* frames", seen):
+            character = process.stderr.read(1)
+            assert character, seen
+            seen += character
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert json.loads(out)["frames"] > 0
