@@ -1,4 +1,30 @@
-"""The pure core: tracked objects and geometry in, crossings and visits out. No IO, no clock, no logging."""
+"""The pure core: tracked objects and geometry in, crossings and visits out. No IO, no clock, no logging.
+
+What is a crossing? Distances are in heights of the object's own box, times in seconds of capture time, so that neither
+resolution nor frame rate matters. A line seen from its end, and an object that walks to the right:
+
+        comes from here                 the line                  goes to here
+    ───────────────────────┬───────────────┼───────────────────┬──────────────────────
+       clear of the line   │   near the line: changes nothing  │   clear of the line
+                         -0.15             0                 +0.22
+
+1. It has a side once it was clear of the line (or stayed near it, on one side, for half a second).
+2. It has passed when it is seen clear on the other side and its path met the line on the way. A path is a chain of
+   segments, tested exactly; who walks round the end changes side and has crossed nothing.
+3. The pass is held back for half a second. If the path meets the line again within that time, or after a single sight
+   beyond it, both crossings are dropped; since they go in pairs, in - out stays the true change.
+4. Then it is certain, is told once, and is never taken back. A pass whose object vanished at once is decided after two
+   and a half seconds.
+
+So jitter, flicker and a foot over the line count nothing, a fast object needs one sight on either side, a slow one
+counts once, and U-turns and loops count as what they are. The numbers are in `rules`.
+
+The way of a frame through the package, one module each:
+
+    clock ─ (tracking) ─ sightings ─┬─ lines ─┬─ camera ─ events
+            frames in    healing,   └─ zones ─┘  one camera's whole
+            order        objects, boxes
+"""
 
 from countline_pipelines.counting.camera import CameraCounter, FrameResult
 from countline_pipelines.counting.events import Crossing, Direction, Event, Identity, OccupancySample, Visit, event_id

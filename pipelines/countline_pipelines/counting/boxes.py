@@ -1,5 +1,6 @@
 """Boxes in pixels: duplicates, and the part of an object that the picture's border cuts off."""
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -15,17 +16,28 @@ BORDER_NOISE: Final = 0.03
 """... or within this share of its own width or height, since a detected edge is no better than that."""
 
 
-def without_duplicates(xyxy_px: Floats, rank: Floats, classes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which of (N, 4) boxes to keep: of two on one object, the one with the lower rank."""
+def without_duplicates(
+    xyxy_px: Floats, classes: NDArray[np.int64], rank: Callable[[], Sequence[float]]
+) -> NDArray[np.bool_]:
+    """Return which of (N, 4) boxes to keep: of two on one object, the one with the lower rank.
+
+    Args:
+        xyxy_px: boxes.
+        classes: (N,) their classes.
+        rank: gives (N,) ranks; asked only where two boxes lie on one object, which is rare.
+    """
     keep = np.ones(len(xyxy_px), dtype=np.bool_)
-    if len(xyxy_px) < 2:
+    rows, columns, share = overlaps(xyxy_px, xyxy_px)
+    same = classes[rows] == classes[columns]
+    least = np.where(same, rules.SAME_OBJECT_OVERLAP, rules.SAME_OBJECT_OTHER_CLASS_OVERLAP)
+    doubled = (rows < columns) & (share >= least)
+    if not doubled.any():
         return keep
-    least = np.where(classes[:, None] == classes, rules.SAME_OBJECT_OVERLAP, rules.SAME_OBJECT_OTHER_CLASS_OVERLAP)
-    rows, columns = np.nonzero(overlaps(xyxy_px, xyxy_px) >= least)
-    pairs = {(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if (rank[i], i) < (rank[j], j)}
-    for better, worse in sorted(pairs, key=lambda pair: (rank[pair[0]], pair)):
-        if keep[better]:
-            keep[worse] = False
+    order = [(value, i) for i, value in enumerate(rank())]
+    pairs = zip(rows[doubled].tolist(), columns[doubled].tolist(), strict=True)
+    for better, worse in sorted(sorted((order[i], order[j])) for i, j in pairs):
+        if keep[better[1]]:
+            keep[worse[1]] = False
     return keep
 
 

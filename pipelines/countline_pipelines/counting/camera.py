@@ -252,7 +252,9 @@ def usable(detections: NDArray[np.float32], min_score: float) -> NDArray[np.floa
     table = detections.astype(np.float64)
     sound = (table[:, 2] > table[:, 0]) & (table[:, 3] > table[:, 1]) & (table[:, 4] >= min_score)  # refuses NaN too
     table = table[sound & np.isfinite(table).all(axis=1)]
-    single: NDArray[np.float64] = table[without_duplicates(table[:, :4], -table[:, 4], table[:, 5].astype(np.int64))]
+    single: NDArray[np.float64] = table[
+        without_duplicates(table[:, :4], table[:, 5].astype(np.int64), (-table[:, 4]).tolist)
+    ]
     return single
 
 

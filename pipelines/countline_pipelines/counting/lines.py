@@ -1,17 +1,7 @@
 """When has an object crossed a line? The state of one object at one line, and the counter of a line over all objects.
 
-The picture, for a line seen from its end, with distances in heights of the object's box:
-
-        comes from here              the line               goes to here
-    ────────────────────────┬───────────┼────────────────┬─────────────────────
-         clear of the line  │  near the line: nothing    │  clear of the line
-                         -0.15          0              +0.22
-
-An object has a side once it was clear of the line, or near it for half a second. It has passed when it is seen clear
-on the other side *and* its path met the line on the way (else it walked round the end). The pass is held back for
-half a second: if the path comes back over the line within that time, or after a single sight beyond it, nothing has
-happened. What jitters near the line changes neither side, what flickers across comes back in time, and a fast object
-needs no more than one sight on either side.
+The rule is told, with a picture, in the package's own docstring; `Passage` is that rule, and `LineCounter` saves the
+work of applying it to objects at which nothing can happen.
 """
 
 from dataclasses import dataclass

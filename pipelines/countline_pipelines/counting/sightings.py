@@ -80,7 +80,12 @@ class Sightings:
 
     def named(self, frame: TrackedFrame) -> TrackedFrame:
         """Return the frame with the numbers of objects as ids, without the boxes that were taken for duplicates."""
-        numbers = np.array([self._number(raw_id) for raw_id in frame.ids.tolist()], dtype=np.int64)
+        raw_ids = frame.ids.tolist()
+        slots = [self._slot_of.get(raw_id, -1) for raw_id in raw_ids]
+        numbers = self.objects["number"][slots]
+        for i, slot in enumerate(slots):
+            if slot < 0:
+                numbers[i] = self._number(raw_ids[i])
         keep = numbers > 0
         return replace(
             frame,
@@ -124,10 +129,15 @@ class Sightings:
 
     def _single(self, frame: TrackedFrame) -> NDArray[np.intp]:
         """Return the rows that are objects of their own: of two boxes on one object the older is kept."""
+        if not self._trusted:
+            return np.arange(len(frame.ids))  # detections were freed of duplicates before they were tracked
         boxes = frame.xyxy_px
         sound = np.nonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))[0]  # refuses NaN too
-        rank = [self._number(raw_id) or self.objects.next_number for raw_id in frame.ids[sound].tolist()]
-        keep = without_duplicates(boxes[sound], np.array(rank, dtype=np.float64), frame.classes[sound])
+
+        def rank() -> list[float]:
+            return [self._number(raw_id) or self.objects.next_number for raw_id in frame.ids[sound].tolist()]
+
+        keep = without_duplicates(boxes[sound], frame.classes[sound], rank)
         return sound[keep]
 
     def _add_to_fragment(self, raw_id: int, frame: TrackedFrame, row: int, running_s: float) -> None:
@@ -207,8 +217,8 @@ class Sightings:
         first = table["sights"][slots] == 0
         known_wh = table["size_wh_px"][slots]
         low, high = cut_edges(batch.xyxy_px, batch.picture_wh)
-        boxes = completed(batch.xyxy_px, known_wh, low, high)
         whole = ~(low | high).any(axis=1, keepdims=True)
+        boxes = batch.xyxy_px if whole.all() else completed(batch.xyxy_px, known_wh, low, high)
         size_wh = boxes[:, 2:] - boxes[:, :2]
         elapsed_s = batch.t - table["last_t"][slots]
         weight = np.where(first, 1.0, 1.0 - np.exp(-elapsed_s / SIZE_MEMORY_S))[:, None]

@@ -1,38 +1,99 @@
-"""Which detection belongs to which track."""
+"""Which detection belongs to which track.
 
-from typing import cast
+Of all pairs of a crowd only few overlap at all. So pairs are kept as lists, not as tables: what costs time grows with
+the number of objects and not with its square, and most matches are found without solving an assignment problem.
+"""
+
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from countline_pipelines.tracking.motion import Floats
-
+Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Rows = NDArray[np.intp]
 
 _IMPOSSIBLE = 1e4
 """A cost that no number of possible pairs adds up to."""
+_FEW_PAIRS = 3000
+"""Up to so many pairs it is quicker to look at all of them than to sort; measured."""
 
 
-def overlaps(boxes: Floats, others: Floats) -> Floats:
-    """Return intersection over union of (N, 4) and (M, 4) boxes x1, y1, x2, y2; (N, M)."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    span = np.maximum(high - low, 0.0)
-    common = span[..., 0] * span[..., 1]
-    union = _areas(boxes)[:, None] + _areas(others)[None, :] - common
-    return cast("Floats", common / np.maximum(union, 1e-12))
+class Overlaps(NamedTuple):
+    """The pairs of boxes that overlap, (K,) each."""
+
+    rows: Rows
+    columns: Rows
+    share: Floats
+    """Intersection over union."""
+
+
+def overlaps(boxes: Floats, others: Floats) -> Overlaps:
+    """Return the pairs of (N, 4) and (M, 4) boxes x1, y1, x2, y2 that have an area in common."""
+    few = len(boxes) * len(others) <= _FEW_PAIRS
+    rows, columns = _touching(boxes, others) if few else _touching_by_sweep(boxes, others)
+    first, second = boxes[rows], others[columns]
+    span = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])
+    common = span[:, 0] * span[:, 1]
+    return Overlaps(rows, columns, common / (_areas(first) + _areas(second) - common))
+
+
+def _touching(boxes: Floats, others: Floats) -> tuple[Rows, Rows]:
+    """Compare every box with every other."""
+    x1, y1, x2, y2 = boxes.T[:, :, None]
+    left, top, right, bottom = others.T
+    return cast("tuple[Rows, Rows]", ((x1 < right) & (left < x2) & (y1 < bottom) & (top < y2)).nonzero())
+
+
+def _touching_by_sweep(boxes: Floats, others: Floats) -> tuple[Rows, Rows]:
+    """The same for many: sorted by their left edges, only a run of the others can reach a box from either side."""
+    order = np.argsort(others[:, 0], kind="stable")
+    left = others[order, 0]
+    widest = (others[:, 2] - others[:, 0]).max(initial=0.0)
+    begin = np.searchsorted(left, boxes[:, 0] - widest)
+    count = np.maximum(np.searchsorted(left, boxes[:, 2]) - begin, 0)
+    rows = np.repeat(np.arange(len(boxes)), count)
+    run = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
+    columns = order[np.repeat(begin, count) + run]
+    first, second = boxes[rows], others[columns]
+    touching = ((first[:, :2] < second[:, 2:]) & (second[:, :2] < first[:, 2:])).all(axis=1)
+    return rows[touching], columns[touching]
 
 
 def _areas(boxes: Floats) -> Floats:
     return cast("Floats", (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
 
 
-def cheapest_pairs(cost: Floats, possible: Bools) -> tuple[Rows, Rows]:
-    """Return rows and columns of the matching with most pairs, and of those the one with the least cost."""
-    if not possible.any():
-        return np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)
-    rows, columns = linear_sum_assignment(np.where(possible, cost, _IMPOSSIBLE))
-    real = possible[rows, columns]
-    return rows[real], columns[real]
+def largest_overlap(boxes: Floats, others: Floats) -> Floats:
+    """Return the largest intersection over union of each of (N, 4) boxes with any of the others, (N,)."""
+    pairs = overlaps(boxes, others)
+    largest = np.zeros(len(boxes))
+    np.maximum.at(largest, pairs.rows, pairs.share)
+    return largest
+
+
+def cheapest_pairs(rows: Rows, columns: Rows, cost: Floats) -> tuple[Rows, Rows]:
+    """Return the rows and columns of the matching with most pairs, and of those the one with the least cost.
+
+    Args:
+        rows: (K,) first members of the possible pairs.
+        columns: (K,) second members.
+        cost: (K,) costs of the pairs.
+    """
+    if not len(rows):
+        return rows, columns
+    # Two that have only each other need no solver.
+    settled = (np.bincount(rows)[rows] == 1) & (np.bincount(columns)[columns] == 1)
+    if settled.all():
+        return rows, columns
+    open_rows, row_of = np.unique(rows[~settled], return_inverse=True)
+    open_columns, column_of = np.unique(columns[~settled], return_inverse=True)
+    table = np.full((len(open_rows), len(open_columns)), _IMPOSSIBLE)
+    table[row_of, column_of] = cost[~settled]
+    i, j = linear_sum_assignment(table)
+    real = table[i, j] < _IMPOSSIBLE
+    return (
+        np.concatenate([rows[settled], open_rows[i[real]]]),
+        np.concatenate([columns[settled], open_columns[j[real]]]),
+    )

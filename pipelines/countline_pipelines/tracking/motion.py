@@ -131,8 +131,3 @@ def centred(xyxy: Floats) -> Floats:
     """Return (N, 4) centres and sizes of x1, y1, x2, y2."""
     low, high = xyxy[:, :2], xyxy[:, 2:4]
     return np.concatenate([(low + high) / 2, high - low], axis=1)
-
-
-def lengths(box: Floats) -> Floats:
-    """Return the longer side of (N, 4) boxes, (N,): the unit of every noise."""
-    return np.maximum(box[:, 2], box[:, 3])

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_pipelines.tracking.association import Bools, Rows, cheapest_pairs, overlaps
-from countline_pipelines.tracking.motion import Floats, MotionModel, centred, corners, lengths
+from countline_pipelines.tracking.association import Bools, Rows, cheapest_pairs, largest_overlap, overlaps
+from countline_pipelines.tracking.motion import Floats, MotionModel, centred, corners
 from countline_pipelines.tracking.settings import TrackerSettings
 
 Tracks = tuple[NDArray[np.int64], Floats, Floats, NDArray[np.int64]]
@@ -32,13 +32,14 @@ class _Seen(NamedTuple):
 
 
 class _Pairs(NamedTuple):
-    """How tracks (N) and detections (M) stand to each other; (N, M) each."""
+    """The pairs of a track and a detection that overlap, (K,) each."""
 
+    rows: Rows
+    columns: Rows
+    overlap: Floats
     cost: Floats
     near: Bools
-    overlap: Floats
-    apart: Floats
-    """Distance from the prediction in lengths."""
+    """Whether the detection is within what the prediction allows."""
 
 
 class Tracker:
@@ -72,9 +73,10 @@ class Tracker:
         self._motion.predict(elapsed_s)
         seen = _Seen(detections[:, :4], centred(detections), detections[:, 4])
         rows, chosen = self._continue(seen, t, elapsed_s)
-        born = np.nonzero(self._births(seen, chosen))[0]
-        rows = np.concatenate([rows, self._begin(seen.centred[born], t)])
-        chosen = np.concatenate([chosen, born])
+        born = self._births(seen, chosen)
+        if len(born):
+            rows = np.concatenate([rows, self._begin(seen.centred[born], t)])
+            chosen = np.concatenate([chosen, born])
         smoothing = self._settings.smoothing
         boxes = corners(self._motion.box[rows]) * smoothing + seen.xyxy[chosen] * (1 - smoothing)
         tracks = (self._ids[rows], boxes, seen.scores[chosen], detections[chosen, 5].astype(np.int64))
@@ -85,78 +87,81 @@ class Tracker:
         """Give detections to tracks; return which row of the tracks (K,) took which detection (K,)."""
         pairs = self._compare(seen)
         rows, chosen = self._associate(pairs, seen, t, elapsed_s)
-        doubt = self._doubt(seen, rows, chosen, t)
-        leapt, landed = self._leaps(pairs, seen, (rows, chosen), t, elapsed_s)
+        doubt = self._doubt(pairs, seen, rows, chosen, t)
+        leapt, landed = self._leaps(seen, rows, chosen, t, elapsed_s)
         self._motion.update(rows, seen.centred[chosen], doubt)
-        self._motion.leap(leapt, seen.centred[landed], t - self._seen_t[leapt])
-        rows, chosen = np.concatenate([rows, leapt]), np.concatenate([chosen, landed])
+        if len(leapt):
+            self._motion.leap(leapt, seen.centred[landed], t - self._seen_t[leapt])
+            rows, chosen = np.concatenate([rows, leapt]), np.concatenate([chosen, landed])
         self._seen_t[rows] = t
         self._sights[rows] += 1
         return rows, chosen
 
     def _compare(self, seen: _Seen) -> _Pairs:
         motion, settings = self._motion, self._settings
-        predicted, measured = motion.box, seen.centred
-        overlap = overlaps(corners(predicted), seen.xyxy)
-        off = predicted[:, None, :2] - measured[None, :, :2]
-        scale = np.sqrt(lengths(predicted)[:, None] * lengths(measured)[None, :])
-        apart = np.hypot(off[..., 0], off[..., 1]) / scale
-        deviation = apart / (motion.spread()[:, None] * settings.gate)
-        growth = np.abs(np.log(measured[None, :, 3] / predicted[:, 3, None]))
+        rows, columns, overlap = overlaps(corners(motion.box), seen.xyxy)
+        predicted, measured = motion.box[rows], seen.centred[columns]
+        deviation = _apart(predicted, measured) / (motion.spread()[rows] * settings.gate)
+        growth = np.abs(np.log(measured[:, 3] / predicted[:, 3]))
         near = (deviation < 1) & (growth < settings.size_gate)
-        return _Pairs((1 - overlap) + 0.2 * deviation + growth, near, overlap, apart)
+        return _Pairs(rows, columns, overlap, (1 - overlap) + 0.2 * deviation + growth, near)
 
     def _associate(self, pairs: _Pairs, seen: _Seen, t: float, elapsed_s: float) -> tuple[Rows, Rows]:
         """Match by score in two stages: the good detections first, then the doubtful ones."""
         settings = self._settings
         high = seen.scores >= settings.high_score
-        free_rows = np.ones(len(self._motion), dtype=np.bool_)
-        rows, chosen = _match(pairs.cost, pairs.near & (pairs.overlap > settings.min_overlap), free_rows, high)
-        free_rows[rows] = False
-        free_rows &= t - self._seen_t < settings.low_score_unseen_s + elapsed_s
+        good = pairs.near & (pairs.overlap > settings.min_overlap) & high[pairs.columns]
+        rows, chosen = cheapest_pairs(pairs.rows[good], pairs.columns[good], pairs.cost[good])
         low = seen.scores >= settings.low_score
         low[chosen] = False
-        close = pairs.near & (pairs.overlap > settings.low_min_overlap)
-        more_rows, more_chosen = _match(pairs.cost, close, free_rows, low)
+        free = t - self._seen_t < settings.low_score_unseen_s + elapsed_s
+        free[rows] = False
+        weak = pairs.near & (pairs.overlap > settings.low_min_overlap) & low[pairs.columns] & free[pairs.rows]
+        if not weak.any():
+            return rows, chosen
+        more_rows, more_chosen = cheapest_pairs(pairs.rows[weak], pairs.columns[weak], pairs.cost[weak])
         return np.concatenate([rows, more_rows]), np.concatenate([chosen, more_chosen])
 
-    def _leaps(
-        self, pairs: _Pairs, seen: _Seen, taken: tuple[Rows, Rows], t: float, elapsed_s: float
-    ) -> tuple[Rows, Rows]:
+    def _leaps(self, seen: _Seen, rows: Rows, chosen: Rows, t: float, elapsed_s: float) -> tuple[Rows, Rows]:
         """Match what was first seen in the frame before with what is left over, where there is only one choice."""
         settings = self._settings
         fresh = (self._sights == 1) & (t - self._seen_t <= elapsed_s)
-        fresh[taken[0]] = False
+        fresh[rows] = False
         free = seen.scores >= settings.high_score
-        free[taken[1]] = False
+        free[chosen] = False
         rows, columns = np.nonzero(fresh)[0], np.nonzero(free)[0]
         if not len(rows) or not len(columns):
-            return np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)
-        sizes, others = self._motion.box[rows, 2:], seen.centred[columns, 2:]
-        changed = np.abs(np.log(others[None] / sizes[:, None])).max(axis=2)
-        possible = (changed < settings.leap_size) & (pairs.apart[np.ix_(rows, columns)] < settings.leap)
+            return rows[:0], columns[:0]
+        boxes, others = self._motion.box[rows, None], seen.centred[None, columns]
+        changed = np.abs(np.log(others[..., 2:] / boxes[..., 2:])).max(axis=2)
+        possible = (changed < settings.leap_size) & (_apart(boxes, others) < settings.leap)
         lone = possible & (possible.sum(axis=1, keepdims=True) == 1) & (possible.sum(axis=0, keepdims=True) == 1)
         i, j = np.nonzero(lone)
         return rows[i], columns[j]
 
-    def _doubt(self, seen: _Seen, rows: Rows, chosen: Rows, t: float) -> Floats:
-        """Return by how much the variance of each match is to be multiplied, (K,)."""
+    def _doubt(self, pairs: _Pairs, seen: _Seen, rows: Rows, chosen: Rows, t: float) -> Floats:
+        """Return by how much the variance of each match is to be multiplied, (M,) with 1 for what was not matched."""
         settings = self._settings
-        shared = overlaps(seen.xyxy[chosen], corners(self._motion.box))
-        shared[np.arange(len(rows)), rows] = 0
-        shared[:, t - self._seen_t >= CROWD_SEEN_S] = 0
-        crowd = shared.max(axis=1, initial=0.0)
-        weakness = np.clip(settings.usual_score / np.maximum(seen.scores[chosen], 0.1), 0.7, 4.0)
-        return np.asarray(weakness**2 * (1 + settings.crowd_doubt * crowd))
+        owner = np.full(len(seen.scores), -1)
+        owner[chosen] = rows
+        recent = t - self._seen_t < CROWD_SEEN_S
+        others = (pairs.rows != owner[pairs.columns]) & recent[pairs.rows]
+        crowd = np.zeros(len(seen.scores))
+        np.maximum.at(crowd, pairs.columns[others], pairs.overlap[others])
+        weakness = np.clip(settings.usual_score / np.maximum(seen.scores, 0.1), 0.7, 4.0)
+        return np.asarray(weakness**2 * (1 + settings.crowd_doubt * crowd))[chosen]
 
-    def _births(self, seen: _Seen, chosen: Rows) -> Bools:
-        """Return which detections begin a track, (M,)."""
+    def _births(self, seen: _Seen, chosen: Rows) -> Rows:
+        """Return which detections begin a track."""
         settings = self._settings
-        crowded = overlaps(seen.xyxy, seen.xyxy[chosen]).max(axis=1, initial=0.0)
-        alone = crowded < settings.lone_overlap
-        born: Bools = (seen.scores >= settings.high_score) | (alone & (seen.scores >= settings.lone_score))
+        born = seen.scores >= min(settings.lone_score, settings.high_score)
         born[chosen] = False
-        return born
+        candidates = np.nonzero(born)[0]
+        weak = seen.scores[candidates] < settings.high_score
+        if not weak.any():
+            return candidates
+        crowded = largest_overlap(seen.xyxy[candidates], seen.xyxy[chosen]) >= settings.lone_overlap
+        return candidates[~(weak & crowded)]
 
     def _begin(self, measured: Floats, t: float) -> Rows:
         """Begin tracks; return their rows."""
@@ -178,8 +183,8 @@ class Tracker:
             self._ids, self._seen_t, self._sights = self._ids[keep], self._seen_t[keep], self._sights[keep]
 
 
-def _match(cost: Floats, possible: Bools, free_rows: Bools, free_columns: Bools) -> tuple[Rows, Rows]:
-    rows, columns = np.nonzero(free_rows)[0], np.nonzero(free_columns)[0]
-    window = np.ix_(rows, columns)
-    i, j = cheapest_pairs(cost[window], possible[window])
-    return rows[i], columns[j]
+def _apart(boxes: Floats, others: Floats) -> Floats:
+    """Return distances of centres in lengths of the objects; arrays of equal or fitting shape (..., 4)."""
+    off = boxes[..., :2] - others[..., :2]
+    scale = boxes[..., 2:].max(axis=-1) * others[..., 2:].max(axis=-1)
+    return np.asarray(np.sqrt((off * off).sum(axis=-1) / scale))
