@@ -50,7 +50,7 @@ class FolderLock:
         told = False
         while not self._try():
             holder = self.holder()
-            if (holder is not None and Path(f"/proc/{holder}").exists()) or time.monotonic() > deadline:
+            if not has_ended(holder) or time.monotonic() > deadline:
                 os.close(self._fd)
                 raise self._refusal(holder)
             if not told:
@@ -102,3 +102,19 @@ class FolderLock:
             f"countline runs already on {self._folder} (process {holder})",
             cure="see it with `countline status`, stop it with `countline down`, or use another folder with --data",
         )
+
+
+def has_ended(pid: int | None, within_s: float = 0.0) -> bool:
+    """Whether a process is gone, or dead and only not buried by its parent yet, now or within some seconds."""
+    deadline = time.monotonic() + within_s
+    while pid is not None:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state == "Z":
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True

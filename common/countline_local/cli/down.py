@@ -9,15 +9,18 @@ import typer
 from countline_common.errors import DeadlineExceededError, NotFoundError
 from countline_common.settings import DataFolder
 from countline_local import control_socket
-from countline_local.folder_lock import FolderLock
+from countline_local.folder_lock import FolderLock, has_ended
 
 STOP_TIMEOUT_S: Final = 20.0
+EXIT_TIMEOUT_S: Final = 5.0
+"""Between giving back the lock and being gone lies only the interpreter's own end."""
 
 
 def down(data: Annotated[Path | None, typer.Option(help="The data folder that it runs on.")] = None) -> None:
     """Stop everything that runs on a data folder, and wait until it has stopped."""
     folder = DataFolder.resolve(data)
     lock = FolderLock(folder.run / "lock", folder.root)
+    supervisor = lock.holder()
     started = time.monotonic()
     try:
         control_socket.ask(folder.run, "stop")
@@ -25,9 +28,9 @@ def down(data: Annotated[Path | None, typer.Option(help="The data folder that it
         if not folder.run.is_dir() or lock.wait_released(0):
             typer.echo(f"nothing runs on {folder.root}", err=True)
             return
-    if not lock.wait_released(STOP_TIMEOUT_S):
+    if not (lock.wait_released(STOP_TIMEOUT_S) and has_ended(supervisor, EXIT_TIMEOUT_S)):
         raise DeadlineExceededError(
             f"countline on {folder.root} did not stop within {STOP_TIMEOUT_S:g} s",
-            cure=f"end it with `kill -9 {lock.holder()}`; what it runs ends with it",
+            cure=f"end it with `kill -9 {supervisor}`; what it runs ends with it",
         )
     typer.echo(f"stopped in {time.monotonic() - started:.1f} s", err=True)

@@ -140,8 +140,8 @@ def test_down_stops_everything_within_10_s_and_leaves_nothing(up: Running) -> No
     done = countline("down", "--data", str(up.data))
     assert time.monotonic() - started < 10
     assert done.returncode == 0
+    assert not any(alive(pid) for pid in pids), "`down` came back before everything was gone"
     assert up.process.wait(5) == 0
-    assert not any(alive(pid) for pid in pids)
     assert segments_of(pids) == []
     assert [path for path in up.data.rglob("*") if path.is_socket()] == []
     after = status(up.data)
