@@ -23,7 +23,7 @@ from countline_models.scenes.traffic import shifted, trimmed
 from countline_models.scenes.truth import TrueLine
 from countline_models.scenes.vehicles import Kind, Vehicle, random_vehicle
 
-VERSION: Final = 3
+VERSION: Final = 4
 FPS: Final = Fraction(10)
 TIME_ZONE: Final = "Europe/Zurich"
 
@@ -284,7 +284,7 @@ def crossing() -> Clip:
     wait = Stop(70 - 6.4, 3.4, 2.4)
     cast.drive(0.5, down, "hatchback", speed=7.5)
     cast.drive(5.5, up, "van", speed=7.0)
-    cast.walk_together(8.5, zebra, speed=1.35)
+    cast.walk_together(8.5, zebra, speed=1.35, gap=-0.9)
     cast.walk(10.5, shifted(tuple(reversed(zebra)), 0.5), speed=1.45)
     cast.drive(12.0, down, "saloon", speed=7.0, stop=wait)
     cast.drive(24.5, up, "estate", speed=7.5)
