@@ -12,6 +12,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,8 @@ from countline_models.demo.targets import LEARNED_VISIBLE, Targets, make_targets
 
 log = logging.getLogger("train")
 
+Batch = tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]
+"""Pictures (B, 3, H, W) and what `total_loss` wants to know about them."""
 PAD: Final = 114
 FRAME_HW: Final = (384, 640)
 CROP: Final = 320
@@ -51,8 +54,8 @@ KEPT_SHARE: Final = 0.03
 class Recipe:
     """Everything that decides what comes out."""
 
-    scenes: int = 320
-    steps: int = 8000
+    scenes: int = 480
+    steps: int = 9000
     batch: int = 16
     learning_rate: float = 2.5e-3
     weight_decay: float = 0.03
@@ -100,7 +103,7 @@ def fit(examples: list[Example], recipe: Recipe, checkpoint: Path | None = None)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     network.train()
     sums, since = np.zeros(3), time.monotonic()
-    for step, (pictures, true) in enumerate(_batches(examples, recipe)):
+    for step, (pictures, true) in enumerate(_ahead(_batches(examples, recipe))):
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * _pace(step, recipe)
         with torch.autocast("cpu", torch.bfloat16):
@@ -142,7 +145,7 @@ def _pace(step: int, recipe: Recipe) -> float:
     return 0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * gone))
 
 
-def _batches(examples: list[Example], recipe: Recipe) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]]:
+def _batches(examples: list[Example], recipe: Recipe) -> Iterator[Batch]:
     """`recipe.steps` batches; every picture comes once before any comes again."""
     rng = np.random.default_rng(recipe.seed)
     order: list[int] = []
@@ -152,6 +155,15 @@ def _batches(examples: list[Example], recipe: Recipe) -> Iterator[tuple[Tensor, 
         cuts = [_cut(examples[order.pop(0)], rng) for _ in range(recipe.batch)]
         pictures = torch.from_numpy(np.stack([cut[0] for cut in cuts])).permute(0, 3, 1, 2).float()
         yield pictures, _stacked([cut[1] for cut in cuts])
+
+
+def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches, the next one being made while the last one is learned from."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, batches, None)
+            yield batch
 
 
 def _stacked(targets: list[Targets]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
