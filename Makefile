@@ -63,6 +63,10 @@ test: test-deps ## Run all tests that can run here
 	$(NPM) run --silent test
 	$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: acceptance
+acceptance: test-deps ## Hold the whole, live, to the truth: needs this machine to itself
+	$(BIN)/python -m pytest -m acceptance tests/e2e $(ARGS)
+
 .PHONY: unit
 unit: $(STAMPS)/dev ## Run the unit tests alone: seconds
 	$(BIN)/python -m pytest tests/unit $(ARGS)

@@ -16,7 +16,12 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 from tests.e2e.dashboard.conftest import CHROMIUM
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.slow,
+    pytest.mark.timeout(420),
+]
 
 COUNTLINE = Path(sys.executable).with_name("countline")
 READY_WITHIN_S = 150

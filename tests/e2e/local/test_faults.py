@@ -18,7 +18,12 @@ import pytest
 import pytest_asyncio
 from tests.e2e.local.system import COUNTLINE, System, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 
 TIMES = 3
 """The clip is periodic: played so often it is still one scene, and long enough to be killed in."""

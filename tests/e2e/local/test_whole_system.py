@@ -64,6 +64,7 @@ async def test_the_demo_has_four_cameras_that_run(system: System) -> None:
     await wait_for(running, CROSSING_WITHIN_S)
 
 
+@pytest.mark.acceptance
 async def test_what_is_counted_is_true_on_every_camera(system: System) -> None:
     async def verified() -> bool:
         found = (await system.get("/api/v1/analytics/verify")).get("cameras", [])
@@ -97,6 +98,7 @@ async def test_a_part_that_is_killed_comes_back_and_crossings_go_on(system: Syst
     await wait_for(more, RESTARTED_WITHIN_S)
 
 
+@pytest.mark.acceptance
 async def test_after_the_kills_nothing_was_counted_twice_and_nothing_falsely(system: System) -> None:
     ids = [each["crossing_id"] for each in await crossings(system)]
     assert len(ids) == len(set(ids))
