@@ -19,6 +19,7 @@ CAMERAS = {"plaza", "entrance", "street", "crossing"}
 # Generous, since the machine may be shared; the times themselves are printed.
 CROSSING_WITHIN_S = 180.0
 VERIFIED_S = 60.0
+BUSY_LOAD = 2.5
 RESTARTED_WITHIN_S = 60.0
 
 
@@ -36,6 +37,15 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 async def crossings(system: System) -> list[dict[str, Any]]:
     found = (await system.get("/api/v1/analytics/crossings?page_size=1000")).get("crossings", [])
     return list(found)
+
+
+async def skip_where_others_leave_too_little_of_the_machine(system: System) -> None:
+    """Counts are promised for frames that are looked at. The system itself needs one core and a half."""
+    cameras = (await system.get("/api/v1/cameras"))["cameras"]
+    dropped = {each["camera_id"]: each["status"].get("frames_dropped", 0) for each in cameras}
+    busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+    if busy > BUSY_LOAD and any(dropped.values()):
+        pytest.skip(f"this machine is busy with {busy:.1f} processes a core, and frames were dropped: {dropped}")
 
 
 async def test_every_part_is_ready_and_the_password_was_shown(system: System) -> None:
@@ -71,6 +81,7 @@ async def test_what_is_counted_is_true_on_every_camera(system: System) -> None:
         return len(found) == len(CAMERAS) and all(each.get("verified_s", 0) >= VERIFIED_S for each in found)
 
     await wait_for(verified, CROSSING_WITHIN_S + VERIFIED_S)
+    await skip_where_others_leave_too_little_of_the_machine(system)
     results = system.verify()
     assert set(results) == CAMERAS
     wrong = {
