@@ -117,7 +117,7 @@ async def published(nats_url: str, camera_id: str) -> Totals:
         await client.close()
 
 
-async def wait_until(nats_url: str, camera_id: str, holds: Callable[[Totals], bool], timeout_s: float = 30.0) -> Totals:
+async def wait_until(nats_url: str, camera_id: str, holds: Callable[[Totals], bool], timeout_s: float = 90.0) -> Totals:
     """Wait until what is published of a camera is as wanted; fails with what there is."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -131,7 +131,7 @@ async def wait_until(nats_url: str, camera_id: str, holds: Callable[[Totals], bo
         await asyncio.sleep(0.1)
 
 
-async def wait_for_totals(nats_url: str, camera_id: str, in_out: tuple[int, int], timeout_s: float = 30.0) -> Totals:
+async def wait_for_totals(nats_url: str, camera_id: str, in_out: tuple[int, int], timeout_s: float = 90.0) -> Totals:
     """Wait until a camera's published crossings are just these."""
     return await wait_until(nats_url, camera_id, lambda totals: totals.in_out == in_out, timeout_s)
 
