@@ -264,5 +264,5 @@ async def test_without_cameras_the_page_says_how_to_add_one(browser: Browser) ->
 async def test_nothing_sticks_out_at_the_side(browser: Browser, width: int) -> None:
     async with visit(browser, FakeGateway(), width=width, height=800) as one:
         await one.log_in()
-        await one.page.wait_for_selector(".bars")
+        await one.page.wait_for_selector(".bars", state="attached")
         assert await one.page.evaluate("document.documentElement.scrollWidth") <= width
