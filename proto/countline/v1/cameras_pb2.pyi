@@ -21,6 +21,27 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _MaskKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MaskKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MaskKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MASK_KIND_UNSPECIFIED: _MaskKind.ValueType  # 0
+    MASK_KIND_INCLUDE: _MaskKind.ValueType  # 1
+    """Detections whose anchor lies in none of the camera's include masks are not seen."""
+    MASK_KIND_IGNORE: _MaskKind.ValueType  # 2
+    """Detections whose anchor lies in it are not seen."""
+
+class MaskKind(_MaskKind, metaclass=_MaskKindEnumTypeWrapper): ...
+
+MASK_KIND_UNSPECIFIED: MaskKind.ValueType  # 0
+MASK_KIND_INCLUDE: MaskKind.ValueType  # 1
+"""Detections whose anchor lies in none of the camera's include masks are not seen."""
+MASK_KIND_IGNORE: MaskKind.ValueType  # 2
+"""Detections whose anchor lies in it are not seen."""
+Global___MaskKind: _TypeAlias = MaskKind  # noqa: Y015
+
 class _Playback:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -213,8 +234,11 @@ class Zone(_message.Message):
     POLYGON_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     CLASSES_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     zone_id: _builtins.str
     version: _builtins.int
+    queue: _builtins.bool
+    """Objects in it wait: its length and waiting times are told."""
     @_builtins.property
     def polygon(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]: ...
     @_builtins.property
@@ -226,14 +250,95 @@ class Zone(_message.Message):
         polygon: _abc.Iterable[Global___Point] | None = ...,
         version: _builtins.int = ...,
         classes: _abc.Iterable[_builtins.str] | None = ...,
+        queue: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "polygon", b"polygon", "version", b"version", "zone_id", b"zone_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "polygon", b"polygon", "queue", b"queue", "version", b"version", "zone_id", b"zone_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Zone: _TypeAlias = Zone  # noqa: Y015
+
+@_typing.final
+class Mask(_message.Message):
+    """A part of the picture that is all there is, or that is not there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MASK_ID_FIELD_NUMBER: _builtins.int
+    POLYGON_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    mask_id: _builtins.str
+    """Unique within the camera; lower-case letters, digits, hyphens and underscores."""
+    kind: Global___MaskKind.ValueType
+    @_builtins.property
+    def polygon(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]: ...
+    def __init__(
+        self,
+        *,
+        mask_id: _builtins.str = ...,
+        polygon: _abc.Iterable[Global___Point] | None = ...,
+        kind: Global___MaskKind.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "mask_id", b"mask_id", "polygon", b"polygon"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Mask: _TypeAlias = Mask  # noqa: Y015
+
+@_typing.final
+class GroundPlane(_message.Message):
+    """Where four points of the picture lie on the ground, so that speeds are in metres a second."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroundPoint]:
+        """Four, no three of them on one line."""
+
+    def __init__(
+        self,
+        *,
+        points: _abc.Iterable[Global___GroundPoint] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroundPlane: _TypeAlias = GroundPlane  # noqa: Y015
+
+@_typing.final
+class GroundPoint(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    X_M_FIELD_NUMBER: _builtins.int
+    Y_M_FIELD_NUMBER: _builtins.int
+    x_m: _builtins.float
+    """On the ground, in metres; any origin, x and y at a right angle."""
+    y_m: _builtins.float
+    @_builtins.property
+    def image(self) -> Global___Point: ...
+    def __init__(
+        self,
+        *,
+        image: Global___Point | None = ...,
+        x_m: _builtins.float = ...,
+        y_m: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "x_m", b"x_m", "y_m", b"y_m"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroundPoint: _TypeAlias = GroundPoint  # noqa: Y015
 
 @_typing.final
 class CameraSpec(_message.Message):
@@ -252,6 +357,10 @@ class CameraSpec(_message.Message):
     RECORDED_AT_FIELD_NUMBER: _builtins.int
     RTSP_TRANSPORT_FIELD_NUMBER: _builtins.int
     DISABLED_FIELD_NUMBER: _builtins.int
+    MIN_TRACK_AGE_S_FIELD_NUMBER: _builtins.int
+    MIN_TRACK_SCORE_FIELD_NUMBER: _builtins.int
+    MASKS_FIELD_NUMBER: _builtins.int
+    GROUND_PLANE_FIELD_NUMBER: _builtins.int
     source_url: _builtins.str
     """rtsp://, rtsps://, http://, https:// (HLS or MPEG-TS) or file://. The password in it is shown as `***` to readers; an
     update that sends `***` back keeps the password that is stored.
@@ -267,6 +376,10 @@ class CameraSpec(_message.Message):
     """RTSP over TCP (the default) or UDP."""
     disabled: _builtins.bool
     """Switches the camera off without deleting it."""
+    min_track_age_s: _builtins.float
+    """An object that was seen for less time than this crosses nothing; 0 for none."""
+    min_track_score: _builtins.float
+    """The mean score that an object must have; 0 for none."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___Line]: ...
     @_builtins.property
@@ -279,6 +392,10 @@ class CameraSpec(_message.Message):
     def recorded_at(self) -> _timestamp_pb2.Timestamp:
         """For files that are played once: the capture time of the first frame; unset for the time of creation."""
 
+    @_builtins.property
+    def masks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Mask]: ...
+    @_builtins.property
+    def ground_plane(self) -> Global___GroundPlane: ...
     def __init__(
         self,
         *,
@@ -293,10 +410,14 @@ class CameraSpec(_message.Message):
         recorded_at: _timestamp_pb2.Timestamp | None = ...,
         rtsp_transport: Global___RtspTransport.ValueType = ...,
         disabled: _builtins.bool = ...,
+        min_track_age_s: _builtins.float = ...,
+        min_track_score: _builtins.float = ...,
+        masks: _abc.Iterable[Global___Mask] | None = ...,
+        ground_plane: Global___GroundPlane | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["anchor", b"anchor", "recorded_at", b"recorded_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["anchor", b"anchor", "ground_plane", b"ground_plane", "recorded_at", b"recorded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchor", b"anchor", "disabled", b"disabled", "lines", b"lines", "min_score", b"min_score", "model", b"model", "playback", b"playback", "processing_rate", b"processing_rate", "recorded_at", b"recorded_at", "rtsp_transport", b"rtsp_transport", "source_url", b"source_url", "zones", b"zones"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchor", b"anchor", "disabled", b"disabled", "ground_plane", b"ground_plane", "lines", b"lines", "masks", b"masks", "min_score", b"min_score", "min_track_age_s", b"min_track_age_s", "min_track_score", b"min_track_score", "model", b"model", "playback", b"playback", "processing_rate", b"processing_rate", "recorded_at", b"recorded_at", "rtsp_transport", b"rtsp_transport", "source_url", b"source_url", "zones", b"zones"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

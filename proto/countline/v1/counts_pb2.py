@@ -22,12 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from countline.v1 import events_pb2 as countline_dot_v1_dot_events__pb2
 from countline.v1 import options_pb2 as countline_dot_v1_dot_options__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63ountline/v1/counts.proto\x12\x0c\x63ountline.v1\x1a\x1a\x63ountline/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x01\n\x12QueryCountsRequest\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12\x0f\n\x07line_id\x18\x02 \x01(\t\x12)\n\x05start\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x62ucket\x18\x05 \x01(\t\x12\x10\n\x08group_by\x18\x06 \x01(\t\"d\n\x13QueryCountsResponse\x12*\n\x07\x62uckets\x18\x01 \x03(\x0b\x32\x19.countline.v1.CountBucket\x12\x0e\n\x06\x62ucket\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\"\x96\x02\n\x0b\x43ountBucket\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tcamera_id\x18\x03 \x01(\t\x12\x0f\n\x07line_id\x18\x04 \x01(\t\x12\x12\n\nclass_name\x18\x05 \x01(\t\x12\x11\n\tdirection\x18\x06 \x01(\t\x12\x14\n\x08in_count\x18\x07 \x01(\x05R\x02in\x12\x16\n\tout_count\x18\x08 \x01(\x05R\x03out\x12\x10\n\x08\x63overage\x18\t \x01(\x01\x12(\n\x05state\x18\n \x01(\x0e\x32\x19.countline.v1.BucketState\"\xb5\x01\n\x14ListCrossingsRequest\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12\x0f\n\x07line_id\x18\x02 \x01(\t\x12)\n\x05start\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"a\n\x15ListCrossingsResponse\x12/\n\tcrossings\x18\x01 \x03(\x0b\x32\x1c.countline.v1.CameraCrossing\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8e\x02\n\x0e\x43\x61meraCrossing\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63rossing_id\x18\x02 \x01(\t\x12\x0f\n\x07line_id\x18\x03 \x01(\t\x12\x14\n\x0cline_version\x18\x04 \x01(\x05\x12\x11\n\tdirection\x18\x05 \x01(\t\x12\x12\n\nclass_name\x18\x06 \x01(\t\x12\r\n\x05score\x18\x07 \x01(\x01\x12%\n\x01t\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndecided_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08stitched\x18\n \x01(\x08\x12\x0e\n\x06\x66\x65nced\x18\x0b \x01(\x08\"@\n\x0cTrueCrossing\x12\t\n\x01t\x18\x01 \x01(\x01\x12\x11\n\tdirection\x18\x02 \x01(\t\x12\x12\n\nclass_name\x18\x03 \x01(\t\"\x83\x02\n\x08TruthSet\x12\x14\n\x0ctruth_set_id\x18\x01 \x01(\t\x12\x11\n\tcamera_id\x18\x02 \x01(\t\x12\x0f\n\x07line_id\x18\x03 \x01(\t\x12)\n\x05start\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nduration_s\x18\x05 \x01(\x01\x12\x0f\n\x07repeats\x18\x06 \x01(\x08\x12-\n\tcrossings\x18\x07 \x03(\x0b\x32\x1a.countline.v1.TrueCrossing\x12\x0e\n\x06source\x18\x08 \x01(\t\x12.\n\ncreated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"B\n\x15\x43reateTruthSetRequest\x12)\n\ttruth_set\x18\x01 \x01(\x0b\x32\x16.countline.v1.TruthSet\"C\n\x16\x43reateTruthSetResponse\x12)\n\ttruth_set\x18\x01 \x01(\x0b\x32\x16.countline.v1.TruthSet\")\n\x14ListTruthSetsRequest\x12\x11\n\tcamera_id\x18\x01 \x01(\t\"C\n\x15ListTruthSetsResponse\x12*\n\ntruth_sets\x18\x01 \x03(\x0b\x32\x16.countline.v1.TruthSet\"@\n\x15\x44\x65leteTruthSetRequest\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12\x14\n\x0ctruth_set_id\x18\x02 \x01(\t\"\x18\n\x16\x44\x65leteTruthSetResponse\"|\n\x13VerifyCountsRequest\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12)\n\x05start\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"n\n\x14VerifyCountsResponse\x12-\n\x07\x63\x61meras\x18\x01 \x03(\x0b\x32\x1c.countline.v1.VerifiedCamera\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x0eVerifiedCamera\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12)\n\x05lines\x18\x02 \x03(\x0b\x32\x1a.countline.v1.VerifiedLine\x12\x12\n\nverified_s\x18\x03 \x01(\x01\"\x91\x01\n\x0cVerifiedLine\x12\x0f\n\x07line_id\x18\x01 \x01(\t\x12\x36\n\tin_result\x18\x02 \x01(\x0b\x32\x1f.countline.v1.VerifiedDirectionR\x02in\x12\x38\n\nout_result\x18\x03 \x01(\x0b\x32\x1f.countline.v1.VerifiedDirectionR\x03out\"\x87\x01\n\x11VerifiedDirection\x12\x1e\n\rcounted_count\x18\x01 \x01(\x05R\x07\x63ounted\x12\x18\n\ntrue_count\x18\x02 \x01(\x05R\x04true\x12\x1c\n\x0cmissed_count\x18\x03 \x01(\x05R\x06missed\x12\x1a\n\x0b\x66\x61lse_count\x18\x04 \x01(\x05R\x05\x66\x61lse*}\n\x0b\x42ucketState\x12\x1c\n\x18\x42UCKET_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x42UCKET_STATE_PROVISIONAL\x10\x01\x12\x16\n\x12\x42UCKET_STATE_FINAL\x10\x02\x12\x1a\n\x16\x42UCKET_STATE_CORRECTED\x10\x03\x32\x94\x07\n\x0c\x43ountService\x12\x83\x01\n\x0bQueryCounts\x12 .countline.v1.QueryCountsRequest\x1a!.countline.v1.QueryCountsResponse\"/\xaa\xbb\x18\x0b\x63ounts.read\x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/analytics/counts\x12\x8c\x01\n\rListCrossings\x12\".countline.v1.ListCrossingsRequest\x1a#.countline.v1.ListCrossingsResponse\"2\xaa\xbb\x18\x0b\x63ounts.read\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/analytics/crossings\x12\xaa\x01\n\x0e\x43reateTruthSet\x12#.countline.v1.CreateTruthSetRequest\x1a$.countline.v1.CreateTruthSetResponse\"M\xaa\xbb\x18\x0btruth.write\x82\xd3\xe4\x93\x02\x38\"+/api/v1/cameras/{truth_set.camera_id}/truth:\ttruth_set\x12\x91\x01\n\rListTruthSets\x12\".countline.v1.ListTruthSetsRequest\x1a#.countline.v1.ListTruthSetsResponse\"7\xaa\xbb\x18\ntruth.read\x82\xd3\xe4\x93\x02#\x12!/api/v1/cameras/{camera_id}/truth\x12\xa4\x01\n\x0e\x44\x65leteTruthSet\x12#.countline.v1.DeleteTruthSetRequest\x1a$.countline.v1.DeleteTruthSetResponse\"G\xaa\xbb\x18\x0btruth.write\x82\xd3\xe4\x93\x02\x32*0/api/v1/cameras/{camera_id}/truth/{truth_set_id}\x12\x86\x01\n\x0cVerifyCounts\x12!.countline.v1.VerifyCountsRequest\x1a\".countline.v1.VerifyCountsResponse\"/\xaa\xbb\x18\x0b\x63ounts.read\x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/analytics/verifyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63ountline/v1/counts.proto\x12\x0c\x63ountline.v1\x1a\x19\x63ountline/v1/events.proto\x1a\x1a\x63ountline/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x01\n\x12QueryCountsRequest\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12\x0f\n\x07line_id\x18\x02 \x01(\t\x12)\n\x05start\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x62ucket\x18\x05 \x01(\t\x12\x10\n\x08group_by\x18\x06 \x01(\t\"d\n\x13QueryCountsResponse\x12*\n\x07\x62uckets\x18\x01 \x03(\x0b\x32\x19.countline.v1.CountBucket\x12\x0e\n\x06\x62ucket\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\"\x96\x02\n\x0b\x43ountBucket\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tcamera_id\x18\x03 \x01(\t\x12\x0f\n\x07line_id\x18\x04 \x01(\t\x12\x12\n\nclass_name\x18\x05 \x01(\t\x12\x11\n\tdirection\x18\x06 \x01(\t\x12\x14\n\x08in_count\x18\x07 \x01(\x05R\x02in\x12\x16\n\tout_count\x18\x08 \x01(\x05R\x03out\x12\x10\n\x08\x63overage\x18\t \x01(\x01\x12(\n\x05state\x18\n \x01(\x0e\x32\x19.countline.v1.BucketState\"\xb2\x01\n\x11ListVisitsRequest\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12\x0f\n\x07zone_id\x18\x02 \x01(\t\x12)\n\x05start\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"X\n\x12ListVisitsResponse\x12)\n\x06visits\x18\x01 \x03(\x0b\x32\x19.countline.v1.CameraVisit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x94\x02\n\x0b\x43\x61meraVisit\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12\x10\n\x08visit_id\x18\x02 \x01(\t\x12\x0f\n\x07zone_id\x18\x03 \x01(\t\x12\x14\n\x0czone_version\x18\x04 \x01(\x05\x12\x12\n\nclass_name\x18\x05 \x01(\t\x12.\n\nentered_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07left_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64well_s\x18\x08 \x01(\x01\x12\x13\n\x0b\x62orn_inside\x18\t \x01(\x08\x12\x13\n\x0blost_inside\x18\n \x01(\x08\x12\r\n\x05queue\x18\x0b \x01(\x08\"\x9f\x01\n\x15QueryOccupancyRequest\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12\x0f\n\x07zone_id\x18\x02 \x01(\t\x12)\n\x05start\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x62ucket\x18\x05 \x01(\t\"k\n\x16QueryOccupancyResponse\x12.\n\x07\x62uckets\x18\x01 \x03(\x0b\x32\x1d.countline.v1.OccupancyBucket\x12\x0e\n\x06\x62ucket\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\"\x9b\x04\n\x0fOccupancyBucket\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tcamera_id\x18\x03 \x01(\t\x12\x0f\n\x07zone_id\x18\x04 \x01(\t\x12\x1b\n\tmin_count\x18\x05 \x01(\x05H\x00R\x03min\x88\x01\x01\x12\x1b\n\tmax_count\x18\x06 \x01(\x05H\x01R\x03max\x88\x01\x01\x12\x1d\n\nmean_count\x18\x07 \x01(\x01H\x02R\x04mean\x88\x01\x01\x12\x1b\n\tnow_count\x18\x08 \x01(\x05H\x03R\x03now\x88\x01\x01\x12\x1c\n\x0b\x65ntry_count\x18\t \x01(\x05R\x07\x65ntries\x12\x1f\n\nborn_count\x18\n \x01(\x05R\x0b\x62orn_inside\x12\x19\n\nexit_count\x18\x0b \x01(\x05R\x05\x65xits\x12\x1f\n\nlost_count\x18\x0c \x01(\x05R\x0blost_inside\x12\x19\n\x0cmean_dwell_s\x18\r \x01(\x01H\x04\x88\x01\x01\x12\x18\n\x0bmax_dwell_s\x18\x0e \x01(\x01H\x05\x88\x01\x01\x12\x10\n\x08\x63overage\x18\x0f \x01(\x01\x42\x0c\n\n_min_countB\x0c\n\n_max_countB\r\n\x0b_mean_countB\x0c\n\n_now_countB\x0f\n\r_mean_dwell_sB\x0e\n\x0c_max_dwell_s\"z\n\x11QueryFlowsRequest\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12)\n\x05start\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x12QueryFlowsResponse\x12!\n\x05\x66lows\x18\x01 \x03(\x0b\x32\x12.countline.v1.Flow\x12\x10\n\x08\x63overage\x18\x02 \x01(\x01\"|\n\x04\x46low\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\x12\x12\n\nclass_name\x18\x03 \x01(\t\x12\x1b\n\x0cobject_count\x18\x04 \x01(\x05R\x05\x63ount\x12\x13\n\x06mean_s\x18\x05 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_mean_s\"\xa7\x01\n\x17ListTrajectoriesRequest\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12)\n\x05start\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"c\n\x18ListTrajectoriesResponse\x12.\n\x0ctrajectories\x18\x01 \x03(\x0b\x32\x18.countline.v1.Trajectory\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb5\x01\n\x14ListCrossingsRequest\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12\x0f\n\x07line_id\x18\x02 \x01(\t\x12)\n\x05start\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"a\n\x15ListCrossingsResponse\x12/\n\tcrossings\x18\x01 \x03(\x0b\x32\x1c.countline.v1.CameraCrossing\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbc\x02\n\x0e\x43\x61meraCrossing\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63rossing_id\x18\x02 \x01(\t\x12\x0f\n\x07line_id\x18\x03 \x01(\t\x12\x14\n\x0cline_version\x18\x04 \x01(\x05\x12\x11\n\tdirection\x18\x05 \x01(\t\x12\x12\n\nclass_name\x18\x06 \x01(\t\x12\r\n\x05score\x18\x07 \x01(\x01\x12%\n\x01t\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndecided_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08stitched\x18\n \x01(\x08\x12\x0e\n\x06\x66\x65nced\x18\x0b \x01(\x08\x12\x1a\n\rspeed_m_per_s\x18\x0c \x01(\x01H\x00\x88\x01\x01\x42\x10\n\x0e_speed_m_per_s\"@\n\x0cTrueCrossing\x12\t\n\x01t\x18\x01 \x01(\x01\x12\x11\n\tdirection\x18\x02 \x01(\t\x12\x12\n\nclass_name\x18\x03 \x01(\t\"\x83\x02\n\x08TruthSet\x12\x14\n\x0ctruth_set_id\x18\x01 \x01(\t\x12\x11\n\tcamera_id\x18\x02 \x01(\t\x12\x0f\n\x07line_id\x18\x03 \x01(\t\x12)\n\x05start\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nduration_s\x18\x05 \x01(\x01\x12\x0f\n\x07repeats\x18\x06 \x01(\x08\x12-\n\tcrossings\x18\x07 \x03(\x0b\x32\x1a.countline.v1.TrueCrossing\x12\x0e\n\x06source\x18\x08 \x01(\t\x12.\n\ncreated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"B\n\x15\x43reateTruthSetRequest\x12)\n\ttruth_set\x18\x01 \x01(\x0b\x32\x16.countline.v1.TruthSet\"C\n\x16\x43reateTruthSetResponse\x12)\n\ttruth_set\x18\x01 \x01(\x0b\x32\x16.countline.v1.TruthSet\")\n\x14ListTruthSetsRequest\x12\x11\n\tcamera_id\x18\x01 \x01(\t\"C\n\x15ListTruthSetsResponse\x12*\n\ntruth_sets\x18\x01 \x03(\x0b\x32\x16.countline.v1.TruthSet\"@\n\x15\x44\x65leteTruthSetRequest\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12\x14\n\x0ctruth_set_id\x18\x02 \x01(\t\"\x18\n\x16\x44\x65leteTruthSetResponse\"|\n\x13VerifyCountsRequest\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12)\n\x05start\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"n\n\x14VerifyCountsResponse\x12-\n\x07\x63\x61meras\x18\x01 \x03(\x0b\x32\x1c.countline.v1.VerifiedCamera\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x0eVerifiedCamera\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12)\n\x05lines\x18\x02 \x03(\x0b\x32\x1a.countline.v1.VerifiedLine\x12\x12\n\nverified_s\x18\x03 \x01(\x01\"\x91\x01\n\x0cVerifiedLine\x12\x0f\n\x07line_id\x18\x01 \x01(\t\x12\x36\n\tin_result\x18\x02 \x01(\x0b\x32\x1f.countline.v1.VerifiedDirectionR\x02in\x12\x38\n\nout_result\x18\x03 \x01(\x0b\x32\x1f.countline.v1.VerifiedDirectionR\x03out\"\x87\x01\n\x11VerifiedDirection\x12\x1e\n\rcounted_count\x18\x01 \x01(\x05R\x07\x63ounted\x12\x18\n\ntrue_count\x18\x02 \x01(\x05R\x04true\x12\x1c\n\x0cmissed_count\x18\x03 \x01(\x05R\x06missed\x12\x1a\n\x0b\x66\x61lse_count\x18\x04 \x01(\x05R\x05\x66\x61lse*}\n\x0b\x42ucketState\x12\x1c\n\x18\x42UCKET_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x42UCKET_STATE_PROVISIONAL\x10\x01\x12\x16\n\x12\x42UCKET_STATE_FINAL\x10\x02\x12\x1a\n\x16\x42UCKET_STATE_CORRECTED\x10\x03\x32\xc5\x0b\n\x0c\x43ountService\x12\x83\x01\n\x0bQueryCounts\x12 .countline.v1.QueryCountsRequest\x1a!.countline.v1.QueryCountsResponse\"/\xaa\xbb\x18\x0b\x63ounts.read\x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/analytics/counts\x12\x8c\x01\n\rListCrossings\x12\".countline.v1.ListCrossingsRequest\x1a#.countline.v1.ListCrossingsResponse\"2\xaa\xbb\x18\x0b\x63ounts.read\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/analytics/crossings\x12\x80\x01\n\nListVisits\x12\x1f.countline.v1.ListVisitsRequest\x1a .countline.v1.ListVisitsResponse\"/\xaa\xbb\x18\x0b\x63ounts.read\x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/analytics/visits\x12\x8f\x01\n\x0eQueryOccupancy\x12#.countline.v1.QueryOccupancyRequest\x1a$.countline.v1.QueryOccupancyResponse\"2\xaa\xbb\x18\x0b\x63ounts.read\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/analytics/occupancy\x12\x7f\n\nQueryFlows\x12\x1f.countline.v1.QueryFlowsRequest\x1a .countline.v1.QueryFlowsResponse\".\xaa\xbb\x18\x0b\x63ounts.read\x82\xd3\xe4\x93\x02\x19\x12\x17/api/v1/analytics/flows\x12\x98\x01\n\x10ListTrajectories\x12%.countline.v1.ListTrajectoriesRequest\x1a&.countline.v1.ListTrajectoriesResponse\"5\xaa\xbb\x18\x0b\x63ounts.read\x82\xd3\xe4\x93\x02 \x12\x1e/api/v1/analytics/trajectories\x12\xaa\x01\n\x0e\x43reateTruthSet\x12#.countline.v1.CreateTruthSetRequest\x1a$.countline.v1.CreateTruthSetResponse\"M\xaa\xbb\x18\x0btruth.write\x82\xd3\xe4\x93\x02\x38\"+/api/v1/cameras/{truth_set.camera_id}/truth:\ttruth_set\x12\x91\x01\n\rListTruthSets\x12\".countline.v1.ListTruthSetsRequest\x1a#.countline.v1.ListTruthSetsResponse\"7\xaa\xbb\x18\ntruth.read\x82\xd3\xe4\x93\x02#\x12!/api/v1/cameras/{camera_id}/truth\x12\xa4\x01\n\x0e\x44\x65leteTruthSet\x12#.countline.v1.DeleteTruthSetRequest\x1a$.countline.v1.DeleteTruthSetResponse\"G\xaa\xbb\x18\x0btruth.write\x82\xd3\xe4\x93\x02\x32*0/api/v1/cameras/{camera_id}/truth/{truth_set_id}\x12\x86\x01\n\x0cVerifyCounts\x12!.countline.v1.VerifyCountsRequest\x1a\".countline.v1.VerifyCountsResponse\"/\xaa\xbb\x18\x0b\x63ounts.read\x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/analytics/verifyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +39,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COUNTSERVICE'].methods_by_name['QueryCounts']._serialized_options = b'\252\273\030\013counts.read\202\323\344\223\002\032\022\030/api/v1/analytics/counts'
   _globals['_COUNTSERVICE'].methods_by_name['ListCrossings']._loaded_options = None
   _globals['_COUNTSERVICE'].methods_by_name['ListCrossings']._serialized_options = b'\252\273\030\013counts.read\202\323\344\223\002\035\022\033/api/v1/analytics/crossings'
+  _globals['_COUNTSERVICE'].methods_by_name['ListVisits']._loaded_options = None
+  _globals['_COUNTSERVICE'].methods_by_name['ListVisits']._serialized_options = b'\252\273\030\013counts.read\202\323\344\223\002\032\022\030/api/v1/analytics/visits'
+  _globals['_COUNTSERVICE'].methods_by_name['QueryOccupancy']._loaded_options = None
+  _globals['_COUNTSERVICE'].methods_by_name['QueryOccupancy']._serialized_options = b'\252\273\030\013counts.read\202\323\344\223\002\035\022\033/api/v1/analytics/occupancy'
+  _globals['_COUNTSERVICE'].methods_by_name['QueryFlows']._loaded_options = None
+  _globals['_COUNTSERVICE'].methods_by_name['QueryFlows']._serialized_options = b'\252\273\030\013counts.read\202\323\344\223\002\031\022\027/api/v1/analytics/flows'
+  _globals['_COUNTSERVICE'].methods_by_name['ListTrajectories']._loaded_options = None
+  _globals['_COUNTSERVICE'].methods_by_name['ListTrajectories']._serialized_options = b'\252\273\030\013counts.read\202\323\344\223\002 \022\036/api/v1/analytics/trajectories'
   _globals['_COUNTSERVICE'].methods_by_name['CreateTruthSet']._loaded_options = None
   _globals['_COUNTSERVICE'].methods_by_name['CreateTruthSet']._serialized_options = b'\252\273\030\013truth.write\202\323\344\223\0028\"+/api/v1/cameras/{truth_set.camera_id}/truth:\ttruth_set'
   _globals['_COUNTSERVICE'].methods_by_name['ListTruthSets']._loaded_options = None
@@ -46,46 +55,68 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COUNTSERVICE'].methods_by_name['DeleteTruthSet']._serialized_options = b'\252\273\030\013truth.write\202\323\344\223\0022*0/api/v1/cameras/{camera_id}/truth/{truth_set_id}'
   _globals['_COUNTSERVICE'].methods_by_name['VerifyCounts']._loaded_options = None
   _globals['_COUNTSERVICE'].methods_by_name['VerifyCounts']._serialized_options = b'\252\273\030\013counts.read\202\323\344\223\002\032\022\030/api/v1/analytics/verify'
-  _globals['_BUCKETSTATE']._serialized_start=2543
-  _globals['_BUCKETSTATE']._serialized_end=2668
-  _globals['_QUERYCOUNTSREQUEST']._serialized_start=135
-  _globals['_QUERYCOUNTSREQUEST']._serialized_end=309
-  _globals['_QUERYCOUNTSRESPONSE']._serialized_start=311
-  _globals['_QUERYCOUNTSRESPONSE']._serialized_end=411
-  _globals['_COUNTBUCKET']._serialized_start=414
-  _globals['_COUNTBUCKET']._serialized_end=692
-  _globals['_LISTCROSSINGSREQUEST']._serialized_start=695
-  _globals['_LISTCROSSINGSREQUEST']._serialized_end=876
-  _globals['_LISTCROSSINGSRESPONSE']._serialized_start=878
-  _globals['_LISTCROSSINGSRESPONSE']._serialized_end=975
-  _globals['_CAMERACROSSING']._serialized_start=978
-  _globals['_CAMERACROSSING']._serialized_end=1248
-  _globals['_TRUECROSSING']._serialized_start=1250
-  _globals['_TRUECROSSING']._serialized_end=1314
-  _globals['_TRUTHSET']._serialized_start=1317
-  _globals['_TRUTHSET']._serialized_end=1576
-  _globals['_CREATETRUTHSETREQUEST']._serialized_start=1578
-  _globals['_CREATETRUTHSETREQUEST']._serialized_end=1644
-  _globals['_CREATETRUTHSETRESPONSE']._serialized_start=1646
-  _globals['_CREATETRUTHSETRESPONSE']._serialized_end=1713
-  _globals['_LISTTRUTHSETSREQUEST']._serialized_start=1715
-  _globals['_LISTTRUTHSETSREQUEST']._serialized_end=1756
-  _globals['_LISTTRUTHSETSRESPONSE']._serialized_start=1758
-  _globals['_LISTTRUTHSETSRESPONSE']._serialized_end=1825
-  _globals['_DELETETRUTHSETREQUEST']._serialized_start=1827
-  _globals['_DELETETRUTHSETREQUEST']._serialized_end=1891
-  _globals['_DELETETRUTHSETRESPONSE']._serialized_start=1893
-  _globals['_DELETETRUTHSETRESPONSE']._serialized_end=1917
-  _globals['_VERIFYCOUNTSREQUEST']._serialized_start=1919
-  _globals['_VERIFYCOUNTSREQUEST']._serialized_end=2043
-  _globals['_VERIFYCOUNTSRESPONSE']._serialized_start=2045
-  _globals['_VERIFYCOUNTSRESPONSE']._serialized_end=2155
-  _globals['_VERIFIEDCAMERA']._serialized_start=2157
-  _globals['_VERIFIEDCAMERA']._serialized_end=2255
-  _globals['_VERIFIEDLINE']._serialized_start=2258
-  _globals['_VERIFIEDLINE']._serialized_end=2403
-  _globals['_VERIFIEDDIRECTION']._serialized_start=2406
-  _globals['_VERIFIEDDIRECTION']._serialized_end=2541
-  _globals['_COUNTSERVICE']._serialized_start=2671
-  _globals['_COUNTSERVICE']._serialized_end=3587
+  _globals['_BUCKETSTATE']._serialized_start=4575
+  _globals['_BUCKETSTATE']._serialized_end=4700
+  _globals['_QUERYCOUNTSREQUEST']._serialized_start=162
+  _globals['_QUERYCOUNTSREQUEST']._serialized_end=336
+  _globals['_QUERYCOUNTSRESPONSE']._serialized_start=338
+  _globals['_QUERYCOUNTSRESPONSE']._serialized_end=438
+  _globals['_COUNTBUCKET']._serialized_start=441
+  _globals['_COUNTBUCKET']._serialized_end=719
+  _globals['_LISTVISITSREQUEST']._serialized_start=722
+  _globals['_LISTVISITSREQUEST']._serialized_end=900
+  _globals['_LISTVISITSRESPONSE']._serialized_start=902
+  _globals['_LISTVISITSRESPONSE']._serialized_end=990
+  _globals['_CAMERAVISIT']._serialized_start=993
+  _globals['_CAMERAVISIT']._serialized_end=1269
+  _globals['_QUERYOCCUPANCYREQUEST']._serialized_start=1272
+  _globals['_QUERYOCCUPANCYREQUEST']._serialized_end=1431
+  _globals['_QUERYOCCUPANCYRESPONSE']._serialized_start=1433
+  _globals['_QUERYOCCUPANCYRESPONSE']._serialized_end=1540
+  _globals['_OCCUPANCYBUCKET']._serialized_start=1543
+  _globals['_OCCUPANCYBUCKET']._serialized_end=2082
+  _globals['_QUERYFLOWSREQUEST']._serialized_start=2084
+  _globals['_QUERYFLOWSREQUEST']._serialized_end=2206
+  _globals['_QUERYFLOWSRESPONSE']._serialized_start=2208
+  _globals['_QUERYFLOWSRESPONSE']._serialized_end=2281
+  _globals['_FLOW']._serialized_start=2283
+  _globals['_FLOW']._serialized_end=2407
+  _globals['_LISTTRAJECTORIESREQUEST']._serialized_start=2410
+  _globals['_LISTTRAJECTORIESREQUEST']._serialized_end=2577
+  _globals['_LISTTRAJECTORIESRESPONSE']._serialized_start=2579
+  _globals['_LISTTRAJECTORIESRESPONSE']._serialized_end=2678
+  _globals['_LISTCROSSINGSREQUEST']._serialized_start=2681
+  _globals['_LISTCROSSINGSREQUEST']._serialized_end=2862
+  _globals['_LISTCROSSINGSRESPONSE']._serialized_start=2864
+  _globals['_LISTCROSSINGSRESPONSE']._serialized_end=2961
+  _globals['_CAMERACROSSING']._serialized_start=2964
+  _globals['_CAMERACROSSING']._serialized_end=3280
+  _globals['_TRUECROSSING']._serialized_start=3282
+  _globals['_TRUECROSSING']._serialized_end=3346
+  _globals['_TRUTHSET']._serialized_start=3349
+  _globals['_TRUTHSET']._serialized_end=3608
+  _globals['_CREATETRUTHSETREQUEST']._serialized_start=3610
+  _globals['_CREATETRUTHSETREQUEST']._serialized_end=3676
+  _globals['_CREATETRUTHSETRESPONSE']._serialized_start=3678
+  _globals['_CREATETRUTHSETRESPONSE']._serialized_end=3745
+  _globals['_LISTTRUTHSETSREQUEST']._serialized_start=3747
+  _globals['_LISTTRUTHSETSREQUEST']._serialized_end=3788
+  _globals['_LISTTRUTHSETSRESPONSE']._serialized_start=3790
+  _globals['_LISTTRUTHSETSRESPONSE']._serialized_end=3857
+  _globals['_DELETETRUTHSETREQUEST']._serialized_start=3859
+  _globals['_DELETETRUTHSETREQUEST']._serialized_end=3923
+  _globals['_DELETETRUTHSETRESPONSE']._serialized_start=3925
+  _globals['_DELETETRUTHSETRESPONSE']._serialized_end=3949
+  _globals['_VERIFYCOUNTSREQUEST']._serialized_start=3951
+  _globals['_VERIFYCOUNTSREQUEST']._serialized_end=4075
+  _globals['_VERIFYCOUNTSRESPONSE']._serialized_start=4077
+  _globals['_VERIFYCOUNTSRESPONSE']._serialized_end=4187
+  _globals['_VERIFIEDCAMERA']._serialized_start=4189
+  _globals['_VERIFIEDCAMERA']._serialized_end=4287
+  _globals['_VERIFIEDLINE']._serialized_start=4290
+  _globals['_VERIFIEDLINE']._serialized_end=4435
+  _globals['_VERIFIEDDIRECTION']._serialized_start=4438
+  _globals['_VERIFIEDDIRECTION']._serialized_end=4573
+  _globals['_COUNTSERVICE']._serialized_start=4703
+  _globals['_COUNTSERVICE']._serialized_end=6180
 # @@protoc_insertion_point(module_scope)

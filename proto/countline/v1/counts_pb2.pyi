@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from countline.v1 import events_pb2 as _events_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -169,6 +170,434 @@ class CountBucket(_message.Message):
 Global___CountBucket: _TypeAlias = CountBucket  # noqa: Y015
 
 @_typing.final
+class ListVisitsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_ID_FIELD_NUMBER: _builtins.int
+    ZONE_ID_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    camera_id: _builtins.str
+    zone_id: _builtins.str
+    page_size: _builtins.int
+    """At most 1000; 0 stands for 100."""
+    page_token: _builtins.str
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        camera_id: _builtins.str = ...,
+        zone_id: _builtins.str = ...,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        end: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "end", b"end", "page_size", b"page_size", "page_token", b"page_token", "start", b"start", "zone_id", b"zone_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListVisitsRequest: _TypeAlias = ListVisitsRequest  # noqa: Y015
+
+@_typing.final
+class ListVisitsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VISITS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def visits(self) -> _containers.RepeatedCompositeFieldContainer[Global___CameraVisit]: ...
+    def __init__(
+        self,
+        *,
+        visits: _abc.Iterable[Global___CameraVisit] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "visits", b"visits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListVisitsResponse: _TypeAlias = ListVisitsResponse  # noqa: Y015
+
+@_typing.final
+class CameraVisit(_message.Message):
+    """A visit as it lies in the database."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_ID_FIELD_NUMBER: _builtins.int
+    VISIT_ID_FIELD_NUMBER: _builtins.int
+    ZONE_ID_FIELD_NUMBER: _builtins.int
+    ZONE_VERSION_FIELD_NUMBER: _builtins.int
+    CLASS_NAME_FIELD_NUMBER: _builtins.int
+    ENTERED_AT_FIELD_NUMBER: _builtins.int
+    LEFT_AT_FIELD_NUMBER: _builtins.int
+    DWELL_S_FIELD_NUMBER: _builtins.int
+    BORN_INSIDE_FIELD_NUMBER: _builtins.int
+    LOST_INSIDE_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    camera_id: _builtins.str
+    visit_id: _builtins.str
+    zone_id: _builtins.str
+    zone_version: _builtins.int
+    class_name: _builtins.str
+    dwell_s: _builtins.float
+    born_inside: _builtins.bool
+    lost_inside: _builtins.bool
+    queue: _builtins.bool
+    @_builtins.property
+    def entered_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def left_at(self) -> _timestamp_pb2.Timestamp:
+        """Unset where the stay was still going on when counting ended."""
+
+    def __init__(
+        self,
+        *,
+        camera_id: _builtins.str = ...,
+        visit_id: _builtins.str = ...,
+        zone_id: _builtins.str = ...,
+        zone_version: _builtins.int = ...,
+        class_name: _builtins.str = ...,
+        entered_at: _timestamp_pb2.Timestamp | None = ...,
+        left_at: _timestamp_pb2.Timestamp | None = ...,
+        dwell_s: _builtins.float = ...,
+        born_inside: _builtins.bool = ...,
+        lost_inside: _builtins.bool = ...,
+        queue: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entered_at", b"entered_at", "left_at", b"left_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["born_inside", b"born_inside", "camera_id", b"camera_id", "class_name", b"class_name", "dwell_s", b"dwell_s", "entered_at", b"entered_at", "left_at", b"left_at", "lost_inside", b"lost_inside", "queue", b"queue", "visit_id", b"visit_id", "zone_id", b"zone_id", "zone_version", b"zone_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CameraVisit: _TypeAlias = CameraVisit  # noqa: Y015
+
+@_typing.final
+class QueryOccupancyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_ID_FIELD_NUMBER: _builtins.int
+    ZONE_ID_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    BUCKET_FIELD_NUMBER: _builtins.int
+    camera_id: _builtins.str
+    """Empty for every camera of the caller."""
+    zone_id: _builtins.str
+    bucket: _builtins.str
+    """`1m`, `15m`, `1h`, `1d` or `1mo`. Unset: `1h`."""
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp:
+        """RFC 3339. Unset: one hour before the end."""
+
+    @_builtins.property
+    def end(self) -> _timestamp_pb2.Timestamp:
+        """Unset: now."""
+
+    def __init__(
+        self,
+        *,
+        camera_id: _builtins.str = ...,
+        zone_id: _builtins.str = ...,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        end: _timestamp_pb2.Timestamp | None = ...,
+        bucket: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "camera_id", b"camera_id", "end", b"end", "start", b"start", "zone_id", b"zone_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryOccupancyRequest: _TypeAlias = QueryOccupancyRequest  # noqa: Y015
+
+@_typing.final
+class QueryOccupancyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKETS_FIELD_NUMBER: _builtins.int
+    BUCKET_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    bucket: _builtins.str
+    time_zone: _builtins.str
+    @_builtins.property
+    def buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___OccupancyBucket]: ...
+    def __init__(
+        self,
+        *,
+        buckets: _abc.Iterable[Global___OccupancyBucket] | None = ...,
+        bucket: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "buckets", b"buckets", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryOccupancyResponse: _TypeAlias = QueryOccupancyResponse  # noqa: Y015
+
+@_typing.final
+class OccupancyBucket(_message.Message):
+    """How full one zone was in one span of time. Numbers that nothing was seen for are unset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    CAMERA_ID_FIELD_NUMBER: _builtins.int
+    ZONE_ID_FIELD_NUMBER: _builtins.int
+    MIN_COUNT_FIELD_NUMBER: _builtins.int
+    MAX_COUNT_FIELD_NUMBER: _builtins.int
+    MEAN_COUNT_FIELD_NUMBER: _builtins.int
+    NOW_COUNT_FIELD_NUMBER: _builtins.int
+    ENTRY_COUNT_FIELD_NUMBER: _builtins.int
+    BORN_COUNT_FIELD_NUMBER: _builtins.int
+    EXIT_COUNT_FIELD_NUMBER: _builtins.int
+    LOST_COUNT_FIELD_NUMBER: _builtins.int
+    MEAN_DWELL_S_FIELD_NUMBER: _builtins.int
+    MAX_DWELL_S_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    camera_id: _builtins.str
+    zone_id: _builtins.str
+    min_count: _builtins.int
+    """Objects at once."""
+    max_count: _builtins.int
+    mean_count: _builtins.float
+    """Over time, not over samples."""
+    now_count: _builtins.int
+    """The last known number, for a bucket that goes on now."""
+    entry_count: _builtins.int
+    """Objects that came in over the outline, and those that were first seen inside."""
+    born_count: _builtins.int
+    exit_count: _builtins.int
+    """Objects that went out over the outline, and those that were last seen inside."""
+    lost_count: _builtins.int
+    mean_dwell_s: _builtins.float
+    """Over visits that ended in the bucket; the waiting time where the zone is a queue."""
+    max_dwell_s: _builtins.float
+    coverage: _builtins.float
+    """Share of the bucket's time up to now in which the camera was processed, 0..1."""
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        end: _timestamp_pb2.Timestamp | None = ...,
+        camera_id: _builtins.str = ...,
+        zone_id: _builtins.str = ...,
+        min_count: _builtins.int | None = ...,
+        max_count: _builtins.int | None = ...,
+        mean_count: _builtins.float | None = ...,
+        now_count: _builtins.int | None = ...,
+        entry_count: _builtins.int = ...,
+        born_count: _builtins.int = ...,
+        exit_count: _builtins.int = ...,
+        lost_count: _builtins.int = ...,
+        mean_dwell_s: _builtins.float | None = ...,
+        max_dwell_s: _builtins.float | None = ...,
+        coverage: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_count", b"_max_count", "_max_dwell_s", b"_max_dwell_s", "_mean_count", b"_mean_count", "_mean_dwell_s", b"_mean_dwell_s", "_min_count", b"_min_count", "_now_count", b"_now_count", "end", b"end", "max_count", b"max_count", "max_dwell_s", b"max_dwell_s", "mean_count", b"mean_count", "mean_dwell_s", b"mean_dwell_s", "min_count", b"min_count", "now_count", b"now_count", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_count", b"_max_count", "_max_dwell_s", b"_max_dwell_s", "_mean_count", b"_mean_count", "_mean_dwell_s", b"_mean_dwell_s", "_min_count", b"_min_count", "_now_count", b"_now_count", "born_count", b"born_count", "camera_id", b"camera_id", "coverage", b"coverage", "end", b"end", "entry_count", b"entry_count", "exit_count", b"exit_count", "lost_count", b"lost_count", "max_count", b"max_count", "max_dwell_s", b"max_dwell_s", "mean_count", b"mean_count", "mean_dwell_s", b"mean_dwell_s", "min_count", b"min_count", "now_count", b"now_count", "start", b"start", "zone_id", b"zone_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_count: _TypeAlias = _typing.Literal["max_count"]  # noqa: Y015
+    _WhichOneofArgType__max_count: _TypeAlias = _typing.Literal["_max_count", b"_max_count"]  # noqa: Y015
+    _WhichOneofReturnType__max_dwell_s: _TypeAlias = _typing.Literal["max_dwell_s"]  # noqa: Y015
+    _WhichOneofArgType__max_dwell_s: _TypeAlias = _typing.Literal["_max_dwell_s", b"_max_dwell_s"]  # noqa: Y015
+    _WhichOneofReturnType__mean_count: _TypeAlias = _typing.Literal["mean_count"]  # noqa: Y015
+    _WhichOneofArgType__mean_count: _TypeAlias = _typing.Literal["_mean_count", b"_mean_count"]  # noqa: Y015
+    _WhichOneofReturnType__mean_dwell_s: _TypeAlias = _typing.Literal["mean_dwell_s"]  # noqa: Y015
+    _WhichOneofArgType__mean_dwell_s: _TypeAlias = _typing.Literal["_mean_dwell_s", b"_mean_dwell_s"]  # noqa: Y015
+    _WhichOneofReturnType__min_count: _TypeAlias = _typing.Literal["min_count"]  # noqa: Y015
+    _WhichOneofArgType__min_count: _TypeAlias = _typing.Literal["_min_count", b"_min_count"]  # noqa: Y015
+    _WhichOneofReturnType__now_count: _TypeAlias = _typing.Literal["now_count"]  # noqa: Y015
+    _WhichOneofArgType__now_count: _TypeAlias = _typing.Literal["_now_count", b"_now_count"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_count) -> _WhichOneofReturnType__max_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_dwell_s) -> _WhichOneofReturnType__max_dwell_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mean_count) -> _WhichOneofReturnType__mean_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mean_dwell_s) -> _WhichOneofReturnType__mean_dwell_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_count) -> _WhichOneofReturnType__min_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__now_count) -> _WhichOneofReturnType__now_count | None: ...
+
+Global___OccupancyBucket: _TypeAlias = OccupancyBucket  # noqa: Y015
+
+@_typing.final
+class QueryFlowsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_ID_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    camera_id: _builtins.str
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp:
+        """RFC 3339. Unset: one hour before the end."""
+
+    @_builtins.property
+    def end(self) -> _timestamp_pb2.Timestamp:
+        """Unset: now."""
+
+    def __init__(
+        self,
+        *,
+        camera_id: _builtins.str = ...,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        end: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "end", b"end", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryFlowsRequest: _TypeAlias = QueryFlowsRequest  # noqa: Y015
+
+@_typing.final
+class QueryFlowsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLOWS_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    coverage: _builtins.float
+    """Share of the span up to now in which the camera was processed, 0..1."""
+    @_builtins.property
+    def flows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Flow]: ...
+    def __init__(
+        self,
+        *,
+        flows: _abc.Iterable[Global___Flow] | None = ...,
+        coverage: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coverage", b"coverage", "flows", b"flows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryFlowsResponse: _TypeAlias = QueryFlowsResponse  # noqa: Y015
+
+@_typing.final
+class Flow(_message.Message):
+    """Objects that went from an origin to a destination: the first and the last line or zone that each of them met."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    CLASS_NAME_FIELD_NUMBER: _builtins.int
+    OBJECT_COUNT_FIELD_NUMBER: _builtins.int
+    MEAN_S_FIELD_NUMBER: _builtins.int
+    origin: _builtins.str
+    """`line:gate:in`, `zone:yard`; empty where an object met one thing alone."""
+    destination: _builtins.str
+    class_name: _builtins.str
+    object_count: _builtins.int
+    mean_s: _builtins.float
+    """From the one to the other."""
+    def __init__(
+        self,
+        *,
+        origin: _builtins.str = ...,
+        destination: _builtins.str = ...,
+        class_name: _builtins.str = ...,
+        object_count: _builtins.int = ...,
+        mean_s: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_mean_s", b"_mean_s", "mean_s", b"mean_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mean_s", b"_mean_s", "class_name", b"class_name", "destination", b"destination", "mean_s", b"mean_s", "object_count", b"object_count", "origin", b"origin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__mean_s: _TypeAlias = _typing.Literal["mean_s"]  # noqa: Y015
+    _WhichOneofArgType__mean_s: _TypeAlias = _typing.Literal["_mean_s", b"_mean_s"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mean_s) -> _WhichOneofReturnType__mean_s | None: ...
+
+Global___Flow: _TypeAlias = Flow  # noqa: Y015
+
+@_typing.final
+class ListTrajectoriesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_ID_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    camera_id: _builtins.str
+    page_size: _builtins.int
+    """At most 1000; 0 stands for 100."""
+    page_token: _builtins.str
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp:
+        """Those that were under way between start and end. RFC 3339. Unset: one hour before the end."""
+
+    @_builtins.property
+    def end(self) -> _timestamp_pb2.Timestamp:
+        """Unset: now."""
+
+    def __init__(
+        self,
+        *,
+        camera_id: _builtins.str = ...,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        end: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "end", b"end", "page_size", b"page_size", "page_token", b"page_token", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTrajectoriesRequest: _TypeAlias = ListTrajectoriesRequest  # noqa: Y015
+
+@_typing.final
+class ListTrajectoriesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAJECTORIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def trajectories(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.Trajectory]: ...
+    def __init__(
+        self,
+        *,
+        trajectories: _abc.Iterable[_events_pb2.Trajectory] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "trajectories", b"trajectories"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTrajectoriesResponse: _TypeAlias = ListTrajectoriesResponse  # noqa: Y015
+
+@_typing.final
 class ListCrossingsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -245,6 +674,7 @@ class CameraCrossing(_message.Message):
     DECIDED_AT_FIELD_NUMBER: _builtins.int
     STITCHED_FIELD_NUMBER: _builtins.int
     FENCED_FIELD_NUMBER: _builtins.int
+    SPEED_M_PER_S_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
     crossing_id: _builtins.str
     line_id: _builtins.str
@@ -256,6 +686,8 @@ class CameraCrossing(_message.Message):
     stitched: _builtins.bool
     fenced: _builtins.bool
     """Kept but not counted: it came from a stale worker."""
+    speed_m_per_s: _builtins.float
+    """Along the ground, where the camera has a ground plane."""
     @_builtins.property
     def t(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -274,12 +706,15 @@ class CameraCrossing(_message.Message):
         decided_at: _timestamp_pb2.Timestamp | None = ...,
         stitched: _builtins.bool = ...,
         fenced: _builtins.bool = ...,
+        speed_m_per_s: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "t", b"t"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_speed_m_per_s", b"_speed_m_per_s", "decided_at", b"decided_at", "speed_m_per_s", b"speed_m_per_s", "t", b"t"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "class_name", b"class_name", "crossing_id", b"crossing_id", "decided_at", b"decided_at", "direction", b"direction", "fenced", b"fenced", "line_id", b"line_id", "line_version", b"line_version", "score", b"score", "stitched", b"stitched", "t", b"t"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_speed_m_per_s", b"_speed_m_per_s", "camera_id", b"camera_id", "class_name", b"class_name", "crossing_id", b"crossing_id", "decided_at", b"decided_at", "direction", b"direction", "fenced", b"fenced", "line_id", b"line_id", "line_version", b"line_version", "score", b"score", "speed_m_per_s", b"speed_m_per_s", "stitched", b"stitched", "t", b"t"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__speed_m_per_s: _TypeAlias = _typing.Literal["speed_m_per_s"]  # noqa: Y015
+    _WhichOneofArgType__speed_m_per_s: _TypeAlias = _typing.Literal["_speed_m_per_s", b"_speed_m_per_s"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__speed_m_per_s) -> _WhichOneofReturnType__speed_m_per_s | None: ...
 
 Global___CameraCrossing: _TypeAlias = CameraCrossing  # noqa: Y015
 

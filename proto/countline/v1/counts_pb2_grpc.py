@@ -45,6 +45,26 @@ class CountServiceStub:
                 request_serializer=countline_dot_v1_dot_counts__pb2.ListCrossingsRequest.SerializeToString,
                 response_deserializer=countline_dot_v1_dot_counts__pb2.ListCrossingsResponse.FromString,
                 _registered_method=True)
+        self.ListVisits = channel.unary_unary(
+                '/countline.v1.CountService/ListVisits',
+                request_serializer=countline_dot_v1_dot_counts__pb2.ListVisitsRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_counts__pb2.ListVisitsResponse.FromString,
+                _registered_method=True)
+        self.QueryOccupancy = channel.unary_unary(
+                '/countline.v1.CountService/QueryOccupancy',
+                request_serializer=countline_dot_v1_dot_counts__pb2.QueryOccupancyRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_counts__pb2.QueryOccupancyResponse.FromString,
+                _registered_method=True)
+        self.QueryFlows = channel.unary_unary(
+                '/countline.v1.CountService/QueryFlows',
+                request_serializer=countline_dot_v1_dot_counts__pb2.QueryFlowsRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_counts__pb2.QueryFlowsResponse.FromString,
+                _registered_method=True)
+        self.ListTrajectories = channel.unary_unary(
+                '/countline.v1.CountService/ListTrajectories',
+                request_serializer=countline_dot_v1_dot_counts__pb2.ListTrajectoriesRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_counts__pb2.ListTrajectoriesResponse.FromString,
+                _registered_method=True)
         self.CreateTruthSet = channel.unary_unary(
                 '/countline.v1.CountService/CreateTruthSet',
                 request_serializer=countline_dot_v1_dot_counts__pb2.CreateTruthSetRequest.SerializeToString,
@@ -80,6 +100,34 @@ class CountServiceServicer:
 
     def ListCrossings(self, request, context):
         """Single crossings, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListVisits(self, request, context):
+        """Stays in zones, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QueryOccupancy(self, request, context):
+        """How full zones were, by bucket of time, with entries, exits and dwell times.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QueryFlows(self, request, context):
+        """How many objects went from one line or zone to the next one (turning movements).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTrajectories(self, request, context):
+        """Where objects were, oldest first, so that a line drawn today can be counted over last week.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,6 +171,26 @@ def add_CountServiceServicer_to_server(servicer, server):
                     servicer.ListCrossings,
                     request_deserializer=countline_dot_v1_dot_counts__pb2.ListCrossingsRequest.FromString,
                     response_serializer=countline_dot_v1_dot_counts__pb2.ListCrossingsResponse.SerializeToString,
+            ),
+            'ListVisits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListVisits,
+                    request_deserializer=countline_dot_v1_dot_counts__pb2.ListVisitsRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_counts__pb2.ListVisitsResponse.SerializeToString,
+            ),
+            'QueryOccupancy': grpc.unary_unary_rpc_method_handler(
+                    servicer.QueryOccupancy,
+                    request_deserializer=countline_dot_v1_dot_counts__pb2.QueryOccupancyRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_counts__pb2.QueryOccupancyResponse.SerializeToString,
+            ),
+            'QueryFlows': grpc.unary_unary_rpc_method_handler(
+                    servicer.QueryFlows,
+                    request_deserializer=countline_dot_v1_dot_counts__pb2.QueryFlowsRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_counts__pb2.QueryFlowsResponse.SerializeToString,
+            ),
+            'ListTrajectories': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTrajectories,
+                    request_deserializer=countline_dot_v1_dot_counts__pb2.ListTrajectoriesRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_counts__pb2.ListTrajectoriesResponse.SerializeToString,
             ),
             'CreateTruthSet': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateTruthSet,
@@ -200,6 +268,114 @@ class CountService:
             '/countline.v1.CountService/ListCrossings',
             countline_dot_v1_dot_counts__pb2.ListCrossingsRequest.SerializeToString,
             countline_dot_v1_dot_counts__pb2.ListCrossingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListVisits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.CountService/ListVisits',
+            countline_dot_v1_dot_counts__pb2.ListVisitsRequest.SerializeToString,
+            countline_dot_v1_dot_counts__pb2.ListVisitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryOccupancy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.CountService/QueryOccupancy',
+            countline_dot_v1_dot_counts__pb2.QueryOccupancyRequest.SerializeToString,
+            countline_dot_v1_dot_counts__pb2.QueryOccupancyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryFlows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.CountService/QueryFlows',
+            countline_dot_v1_dot_counts__pb2.QueryFlowsRequest.SerializeToString,
+            countline_dot_v1_dot_counts__pb2.QueryFlowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTrajectories(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.CountService/ListTrajectories',
+            countline_dot_v1_dot_counts__pb2.ListTrajectoriesRequest.SerializeToString,
+            countline_dot_v1_dot_counts__pb2.ListTrajectoriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

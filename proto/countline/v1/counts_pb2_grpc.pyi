@@ -37,6 +37,14 @@ class CountServiceStub:
     """Crossings by line and bucket of time; buckets without a crossing are there with zeros."""
     ListCrossings: _grpc.UnaryUnaryMultiCallable[_counts_pb2.ListCrossingsRequest, _counts_pb2.ListCrossingsResponse]
     """Single crossings, newest first."""
+    ListVisits: _grpc.UnaryUnaryMultiCallable[_counts_pb2.ListVisitsRequest, _counts_pb2.ListVisitsResponse]
+    """Stays in zones, newest first."""
+    QueryOccupancy: _grpc.UnaryUnaryMultiCallable[_counts_pb2.QueryOccupancyRequest, _counts_pb2.QueryOccupancyResponse]
+    """How full zones were, by bucket of time, with entries, exits and dwell times."""
+    QueryFlows: _grpc.UnaryUnaryMultiCallable[_counts_pb2.QueryFlowsRequest, _counts_pb2.QueryFlowsResponse]
+    """How many objects went from one line or zone to the next one (turning movements)."""
+    ListTrajectories: _grpc.UnaryUnaryMultiCallable[_counts_pb2.ListTrajectoriesRequest, _counts_pb2.ListTrajectoriesResponse]
+    """Where objects were, oldest first, so that a line drawn today can be counted over last week."""
     CreateTruthSet: _grpc.UnaryUnaryMultiCallable[_counts_pb2.CreateTruthSetRequest, _counts_pb2.CreateTruthSetResponse]
     """Records true crossings of a camera: those of a clip that repeats, or those that somebody counted by eye."""
     ListTruthSets: _grpc.UnaryUnaryMultiCallable[_counts_pb2.ListTruthSetsRequest, _counts_pb2.ListTruthSetsResponse]
@@ -53,6 +61,14 @@ class CountServiceAsyncStub(CountServiceStub):
     """Crossings by line and bucket of time; buckets without a crossing are there with zeros."""
     ListCrossings: _aio.UnaryUnaryMultiCallable[_counts_pb2.ListCrossingsRequest, _counts_pb2.ListCrossingsResponse]  # type: ignore[assignment]
     """Single crossings, newest first."""
+    ListVisits: _aio.UnaryUnaryMultiCallable[_counts_pb2.ListVisitsRequest, _counts_pb2.ListVisitsResponse]  # type: ignore[assignment]
+    """Stays in zones, newest first."""
+    QueryOccupancy: _aio.UnaryUnaryMultiCallable[_counts_pb2.QueryOccupancyRequest, _counts_pb2.QueryOccupancyResponse]  # type: ignore[assignment]
+    """How full zones were, by bucket of time, with entries, exits and dwell times."""
+    QueryFlows: _aio.UnaryUnaryMultiCallable[_counts_pb2.QueryFlowsRequest, _counts_pb2.QueryFlowsResponse]  # type: ignore[assignment]
+    """How many objects went from one line or zone to the next one (turning movements)."""
+    ListTrajectories: _aio.UnaryUnaryMultiCallable[_counts_pb2.ListTrajectoriesRequest, _counts_pb2.ListTrajectoriesResponse]  # type: ignore[assignment]
+    """Where objects were, oldest first, so that a line drawn today can be counted over last week."""
     CreateTruthSet: _aio.UnaryUnaryMultiCallable[_counts_pb2.CreateTruthSetRequest, _counts_pb2.CreateTruthSetResponse]  # type: ignore[assignment]
     """Records true crossings of a camera: those of a clip that repeats, or those that somebody counted by eye."""
     ListTruthSets: _aio.UnaryUnaryMultiCallable[_counts_pb2.ListTruthSetsRequest, _counts_pb2.ListTruthSetsResponse]  # type: ignore[assignment]
@@ -78,6 +94,38 @@ class CountServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_counts_pb2.ListCrossingsResponse, _abc.Awaitable[_counts_pb2.ListCrossingsResponse]]:
         """Single crossings, newest first."""
+
+    @_abc_1.abstractmethod
+    def ListVisits(
+        self,
+        request: _counts_pb2.ListVisitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_counts_pb2.ListVisitsResponse, _abc.Awaitable[_counts_pb2.ListVisitsResponse]]:
+        """Stays in zones, newest first."""
+
+    @_abc_1.abstractmethod
+    def QueryOccupancy(
+        self,
+        request: _counts_pb2.QueryOccupancyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_counts_pb2.QueryOccupancyResponse, _abc.Awaitable[_counts_pb2.QueryOccupancyResponse]]:
+        """How full zones were, by bucket of time, with entries, exits and dwell times."""
+
+    @_abc_1.abstractmethod
+    def QueryFlows(
+        self,
+        request: _counts_pb2.QueryFlowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_counts_pb2.QueryFlowsResponse, _abc.Awaitable[_counts_pb2.QueryFlowsResponse]]:
+        """How many objects went from one line or zone to the next one (turning movements)."""
+
+    @_abc_1.abstractmethod
+    def ListTrajectories(
+        self,
+        request: _counts_pb2.ListTrajectoriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_counts_pb2.ListTrajectoriesResponse, _abc.Awaitable[_counts_pb2.ListTrajectoriesResponse]]:
+        """Where objects were, oldest first, so that a line drawn today can be counted over last week."""
 
     @_abc_1.abstractmethod
     def CreateTruthSet(

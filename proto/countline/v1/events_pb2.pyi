@@ -58,6 +58,7 @@ class Crossing(_message.Message):
     DECIDED_AT_FIELD_NUMBER: _builtins.int
     STITCHED_FIELD_NUMBER: _builtins.int
     FRAME_FIELD_NUMBER: _builtins.int
+    SPEED_M_PER_S_FIELD_NUMBER: _builtins.int
     crossing_id: _builtins.str
     """32 hexadecimal digits, computed from (camera, epoch, run, line, line version, track, sequence)."""
     line_id: _builtins.str
@@ -73,6 +74,8 @@ class Crossing(_message.Message):
     """Joined from fragments of a track."""
     frame: _builtins.int
     """Number of the frame within the run."""
+    speed_m_per_s: _builtins.float
+    """Along the ground when it crossed, where the camera has a ground plane."""
     @_builtins.property
     def t(self) -> _timestamp_pb2.Timestamp:
         """Capture time of the crossing."""
@@ -96,12 +99,15 @@ class Crossing(_message.Message):
         decided_at: _timestamp_pb2.Timestamp | None = ...,
         stitched: _builtins.bool = ...,
         frame: _builtins.int = ...,
+        speed_m_per_s: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "t", b"t"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_speed_m_per_s", b"_speed_m_per_s", "decided_at", b"decided_at", "speed_m_per_s", b"speed_m_per_s", "t", b"t"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_name", b"class_name", "crossing_id", b"crossing_id", "decided_at", b"decided_at", "direction", b"direction", "frame", b"frame", "line_id", b"line_id", "line_version", b"line_version", "score", b"score", "sequence", b"sequence", "stitched", b"stitched", "t", b"t", "track", b"track"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_speed_m_per_s", b"_speed_m_per_s", "class_name", b"class_name", "crossing_id", b"crossing_id", "decided_at", b"decided_at", "direction", b"direction", "frame", b"frame", "line_id", b"line_id", "line_version", b"line_version", "score", b"score", "sequence", b"sequence", "speed_m_per_s", b"speed_m_per_s", "stitched", b"stitched", "t", b"t", "track", b"track"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__speed_m_per_s: _TypeAlias = _typing.Literal["speed_m_per_s"]  # noqa: Y015
+    _WhichOneofArgType__speed_m_per_s: _TypeAlias = _typing.Literal["_speed_m_per_s", b"_speed_m_per_s"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__speed_m_per_s) -> _WhichOneofReturnType__speed_m_per_s | None: ...
 
 Global___Crossing: _TypeAlias = Crossing  # noqa: Y015
 
@@ -121,6 +127,10 @@ class Visit(_message.Message):
     LEFT_AT_FIELD_NUMBER: _builtins.int
     DWELL_S_FIELD_NUMBER: _builtins.int
     DECIDED_AT_FIELD_NUMBER: _builtins.int
+    BORN_INSIDE_FIELD_NUMBER: _builtins.int
+    LOST_INSIDE_FIELD_NUMBER: _builtins.int
+    STITCHED_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     visit_id: _builtins.str
     zone_id: _builtins.str
     zone_version: _builtins.int
@@ -128,6 +138,14 @@ class Visit(_message.Message):
     sequence: _builtins.int
     class_name: _builtins.str
     dwell_s: _builtins.float
+    born_inside: _builtins.bool
+    """It was first seen inside, so that it has no entry."""
+    lost_inside: _builtins.bool
+    """It was last seen inside, so that it has no exit."""
+    stitched: _builtins.bool
+    """Joined from fragments of a track."""
+    queue: _builtins.bool
+    """The zone is a queue, so that the dwell time is a waiting time."""
     @_builtins.property
     def entered_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -147,14 +165,104 @@ class Visit(_message.Message):
         left_at: _timestamp_pb2.Timestamp | None = ...,
         dwell_s: _builtins.float = ...,
         decided_at: _timestamp_pb2.Timestamp | None = ...,
+        born_inside: _builtins.bool = ...,
+        lost_inside: _builtins.bool = ...,
+        stitched: _builtins.bool = ...,
+        queue: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "entered_at", b"entered_at", "left_at", b"left_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_name", b"class_name", "decided_at", b"decided_at", "dwell_s", b"dwell_s", "entered_at", b"entered_at", "left_at", b"left_at", "sequence", b"sequence", "track", b"track", "visit_id", b"visit_id", "zone_id", b"zone_id", "zone_version", b"zone_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["born_inside", b"born_inside", "class_name", b"class_name", "decided_at", b"decided_at", "dwell_s", b"dwell_s", "entered_at", b"entered_at", "left_at", b"left_at", "lost_inside", b"lost_inside", "queue", b"queue", "sequence", b"sequence", "stitched", b"stitched", "track", b"track", "visit_id", b"visit_id", "zone_id", b"zone_id", "zone_version", b"zone_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Visit: _TypeAlias = Visit  # noqa: Y015
+
+@_typing.final
+class Trajectory(_message.Message):
+    """Where one object was, from the first to the last time it was seen: a polyline whose corners have times and sizes.
+    Between two corners everything goes in a straight line, evenly. All lists have the same length.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAJECTORY_ID_FIELD_NUMBER: _builtins.int
+    TRACK_FIELD_NUMBER: _builtins.int
+    CLASS_NAME_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    STITCHED_FIELD_NUMBER: _builtins.int
+    PICTURE_WIDTH_FIELD_NUMBER: _builtins.int
+    PICTURE_HEIGHT_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    STEPS_MS_FIELD_NUMBER: _builtins.int
+    X_FIELD_NUMBER: _builtins.int
+    Y_FIELD_NUMBER: _builtins.int
+    BOX_WIDTH_FIELD_NUMBER: _builtins.int
+    BOX_HEIGHT_FIELD_NUMBER: _builtins.int
+    ERROR_HEIGHTS_FIELD_NUMBER: _builtins.int
+    UNSEEN_FIELD_NUMBER: _builtins.int
+    trajectory_id: _builtins.str
+    """32 hexadecimal digits, computed from (camera, epoch, run, track)."""
+    track: _builtins.int
+    class_name: _builtins.str
+    score: _builtins.float
+    """Mean over its life."""
+    stitched: _builtins.bool
+    picture_width: _builtins.int
+    """Of the picture, in pixels: what a unit of the coordinates is."""
+    picture_height: _builtins.int
+    error_heights: _builtins.float
+    """No sight of the object lies farther from the polyline at its time than this share of the box's height."""
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp:
+        """Capture time of the first corner."""
+
+    @_builtins.property
+    def steps_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Milliseconds since the corner before; the first is 0."""
+
+    @_builtins.property
+    def x(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The anchor in tenths of a pixel, each as the difference from the corner before."""
+
+    @_builtins.property
+    def y(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def box_width(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of the box in tenths of a pixel, likewise."""
+
+    @_builtins.property
+    def box_height(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def unseen(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Spans in which the object was not seen: pairs of indices of corners, (from, to)."""
+
+    def __init__(
+        self,
+        *,
+        trajectory_id: _builtins.str = ...,
+        track: _builtins.int = ...,
+        class_name: _builtins.str = ...,
+        score: _builtins.float = ...,
+        stitched: _builtins.bool = ...,
+        picture_width: _builtins.int = ...,
+        picture_height: _builtins.int = ...,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        steps_ms: _abc.Iterable[_builtins.int] | None = ...,
+        x: _abc.Iterable[_builtins.int] | None = ...,
+        y: _abc.Iterable[_builtins.int] | None = ...,
+        box_width: _abc.Iterable[_builtins.int] | None = ...,
+        box_height: _abc.Iterable[_builtins.int] | None = ...,
+        error_heights: _builtins.float = ...,
+        unseen: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box_height", b"box_height", "box_width", b"box_width", "class_name", b"class_name", "error_heights", b"error_heights", "picture_height", b"picture_height", "picture_width", b"picture_width", "score", b"score", "start", b"start", "steps_ms", b"steps_ms", "stitched", b"stitched", "track", b"track", "trajectory_id", b"trajectory_id", "unseen", b"unseen", "x", b"x", "y", b"y"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Trajectory: _TypeAlias = Trajectory  # noqa: Y015
 
 @_typing.final
 class OccupancySample(_message.Message):
@@ -239,6 +347,7 @@ class CountRecord(_message.Message):
     OCCUPANCY_FIELD_NUMBER: _builtins.int
     COVERAGE_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    TRAJECTORIES_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
     camera_id: _builtins.str
     worker_id: _builtins.str
@@ -262,6 +371,8 @@ class CountRecord(_message.Message):
     def occupancy(self) -> _containers.RepeatedCompositeFieldContainer[Global___OccupancySample]: ...
     @_builtins.property
     def coverage(self) -> _containers.RepeatedCompositeFieldContainer[Global___CoverageSpan]: ...
+    @_builtins.property
+    def trajectories(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trajectory]: ...
     def __init__(
         self,
         *,
@@ -277,10 +388,11 @@ class CountRecord(_message.Message):
         occupancy: _abc.Iterable[Global___OccupancySample] | None = ...,
         coverage: _abc.Iterable[Global___CoverageSpan] | None = ...,
         time_zone: _builtins.str = ...,
+        trajectories: _abc.Iterable[Global___Trajectory] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hand_over_at", b"hand_over_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "coverage", b"coverage", "crossings", b"crossings", "epoch", b"epoch", "hand_over_at", b"hand_over_at", "occupancy", b"occupancy", "run", b"run", "sequence", b"sequence", "site_id", b"site_id", "time_zone", b"time_zone", "visits", b"visits", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "coverage", b"coverage", "crossings", b"crossings", "epoch", b"epoch", "hand_over_at", b"hand_over_at", "occupancy", b"occupancy", "run", b"run", "sequence", b"sequence", "site_id", b"site_id", "time_zone", b"time_zone", "trajectories", b"trajectories", "visits", b"visits", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
