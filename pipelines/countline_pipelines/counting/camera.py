@@ -221,6 +221,7 @@ class CameraCounter:
                     born_inside=stay.born_inside,
                     lost_inside=stay.lost_inside,
                     stitched=bool(objects["stitched"][slot]),
+                    queue=zone.queue,
                 )
             )
         return events

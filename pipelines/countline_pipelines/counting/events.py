@@ -73,6 +73,8 @@ class Visit:
     lost_inside: bool
     """Whether the track was last seen inside, so that it has no exit."""
     stitched: bool
+    queue: bool = False
+    """Whether the zone is a queue, so that the dwell time is a waiting time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ class Zone:
     polygon: Points
     version: int = 1
     classes: frozenset[int] | None = None
+    queue: bool = False
+    """Whether objects in it wait: who is in it stands in the queue, and the dwell time is the waiting time."""
 
     def __post_init__(self) -> None:
         field = f"zones[{self.id}].polygon"

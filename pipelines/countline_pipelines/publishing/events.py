@@ -177,6 +177,10 @@ def _visit(event: Visit, labels: Sequence[str]) -> events_pb2.Visit:
         left_at=None if event.left_at is None else to_timestamp(event.left_at),
         dwell_s=event.dwell_s,
         decided_at=to_timestamp(event.decided_at),
+        born_inside=event.born_inside,
+        lost_inside=event.lost_inside,
+        stitched=event.stitched,
+        queue=event.queue,
     )
 
 
