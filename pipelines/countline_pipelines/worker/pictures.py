@@ -1,11 +1,13 @@
 """JPEG previews, encoded in a thread of their own while somebody watches.
 
-Policy: the newest picture wins. Two may wait for the encoder; when a third comes, the oldest is left out.
+Policy: the newest picture wins. One of each camera may wait for the encoder, in turn; a newer one takes its place. No
+camera has more than ten encoded in a second of capture time: that is smooth enough to look at, and thirty would take
+the interpreter from counting.
 """
 
 import io
+import math
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -16,7 +18,7 @@ from countline_pipelines.types import TrackedFrame
 
 WIDEST_PX: Final = 640
 QUALITY: Final = 75
-WAITING: Final = 2
+LEAST_GAP_S: Final = 0.095
 _log = get_logger(__name__)
 
 Waiting = tuple[TrackedFrame, Sequence[events_pb2.LiveBox], Any]
@@ -31,7 +33,9 @@ class PictureEncoder:
 
     def __init__(self, send: Callable[[str, bytes], None]) -> None:
         self._send = send
-        self._waiting: deque[Waiting] = deque(maxlen=WAITING)
+        self._waiting: dict[str, Waiting] = {}
+        self._taken_t: dict[str, float] = {}
+        """Capture time of the last picture that was taken of each camera."""
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="pictures", daemon=True)
@@ -39,8 +43,12 @@ class PictureEncoder:
 
     def submit(self, tracked: TrackedFrame, boxes: Sequence[events_pb2.LiveBox], picture: Any) -> None:
         """Hand over a picture with its boxes; never blocks."""
+        camera_id = tracked.camera_id
         with self._changed:
-            self._waiting.append((tracked, boxes, picture))
+            if 0 <= tracked.t - self._taken_t.get(camera_id, -math.inf) < LEAST_GAP_S:
+                return
+            self._taken_t[camera_id] = tracked.t
+            self._waiting[camera_id] = (tracked, boxes, picture)
             self._changed.notify()
 
     def close(self, timeout_s: float) -> None:
@@ -62,7 +70,7 @@ class PictureEncoder:
     def _next(self) -> Waiting | None:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._stopping)
-            return None if self._stopping else self._waiting.popleft()
+            return None if self._stopping else self._waiting.pop(next(iter(self._waiting)))
 
 
 def preview(tracked: TrackedFrame, boxes: Sequence[events_pb2.LiveBox], picture: Any) -> events_pb2.PreviewFrame:
