@@ -380,7 +380,7 @@ class OccupancyBucket(_message.Message):
     now_count: _builtins.int
     """The last known number, for a bucket that goes on now."""
     entry_count: _builtins.int
-    """Objects that came in over the outline, and those that were first seen inside."""
+    """Objects that came in over the outline, and those that were first seen inside; told when their stay has ended."""
     born_count: _builtins.int
     exit_count: _builtins.int
     """Objects that went out over the outline, and those that were last seen inside."""
@@ -452,6 +452,7 @@ class QueryFlowsRequest(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
+    """Needed: objects are followed within one camera."""
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp:
         """RFC 3339. Unset: one hour before the end."""
@@ -511,12 +512,12 @@ class Flow(_message.Message):
     OBJECT_COUNT_FIELD_NUMBER: _builtins.int
     MEAN_S_FIELD_NUMBER: _builtins.int
     origin: _builtins.str
-    """`line:gate:in`, `zone:yard`; empty where an object met one thing alone."""
+    """`line:gate:in`, `zone:yard`; empty where an object met one thing alone, which is its destination then."""
     destination: _builtins.str
     class_name: _builtins.str
     object_count: _builtins.int
     mean_s: _builtins.float
-    """From the one to the other."""
+    """From leaving the origin to reaching the destination; unset where there is no origin."""
     def __init__(
         self,
         *,
@@ -675,6 +676,7 @@ class CameraCrossing(_message.Message):
     STITCHED_FIELD_NUMBER: _builtins.int
     FENCED_FIELD_NUMBER: _builtins.int
     SPEED_M_PER_S_FIELD_NUMBER: _builtins.int
+    HEADING_DEG_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
     crossing_id: _builtins.str
     line_id: _builtins.str
@@ -688,6 +690,8 @@ class CameraCrossing(_message.Message):
     """Kept but not counted: it came from a stale worker."""
     speed_m_per_s: _builtins.float
     """Along the ground, where the camera has a ground plane."""
+    heading_deg: _builtins.float
+    """Direction of travel in the picture, in degrees clockwise from straight up, 0..360."""
     @_builtins.property
     def t(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -707,13 +711,19 @@ class CameraCrossing(_message.Message):
         stitched: _builtins.bool = ...,
         fenced: _builtins.bool = ...,
         speed_m_per_s: _builtins.float | None = ...,
+        heading_deg: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_speed_m_per_s", b"_speed_m_per_s", "decided_at", b"decided_at", "speed_m_per_s", b"speed_m_per_s", "t", b"t"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_heading_deg", b"_heading_deg", "_speed_m_per_s", b"_speed_m_per_s", "decided_at", b"decided_at", "heading_deg", b"heading_deg", "speed_m_per_s", b"speed_m_per_s", "t", b"t"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_speed_m_per_s", b"_speed_m_per_s", "camera_id", b"camera_id", "class_name", b"class_name", "crossing_id", b"crossing_id", "decided_at", b"decided_at", "direction", b"direction", "fenced", b"fenced", "line_id", b"line_id", "line_version", b"line_version", "score", b"score", "speed_m_per_s", b"speed_m_per_s", "stitched", b"stitched", "t", b"t"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_heading_deg", b"_heading_deg", "_speed_m_per_s", b"_speed_m_per_s", "camera_id", b"camera_id", "class_name", b"class_name", "crossing_id", b"crossing_id", "decided_at", b"decided_at", "direction", b"direction", "fenced", b"fenced", "heading_deg", b"heading_deg", "line_id", b"line_id", "line_version", b"line_version", "score", b"score", "speed_m_per_s", b"speed_m_per_s", "stitched", b"stitched", "t", b"t"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__heading_deg: _TypeAlias = _typing.Literal["heading_deg"]  # noqa: Y015
+    _WhichOneofArgType__heading_deg: _TypeAlias = _typing.Literal["_heading_deg", b"_heading_deg"]  # noqa: Y015
     _WhichOneofReturnType__speed_m_per_s: _TypeAlias = _typing.Literal["speed_m_per_s"]  # noqa: Y015
     _WhichOneofArgType__speed_m_per_s: _TypeAlias = _typing.Literal["_speed_m_per_s", b"_speed_m_per_s"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__heading_deg) -> _WhichOneofReturnType__heading_deg | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__speed_m_per_s) -> _WhichOneofReturnType__speed_m_per_s | None: ...
 
 Global___CameraCrossing: _TypeAlias = CameraCrossing  # noqa: Y015

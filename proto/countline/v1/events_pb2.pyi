@@ -59,6 +59,7 @@ class Crossing(_message.Message):
     STITCHED_FIELD_NUMBER: _builtins.int
     FRAME_FIELD_NUMBER: _builtins.int
     SPEED_M_PER_S_FIELD_NUMBER: _builtins.int
+    HEADING_DEG_FIELD_NUMBER: _builtins.int
     crossing_id: _builtins.str
     """32 hexadecimal digits, computed from (camera, epoch, run, line, line version, track, sequence)."""
     line_id: _builtins.str
@@ -76,6 +77,8 @@ class Crossing(_message.Message):
     """Number of the frame within the run."""
     speed_m_per_s: _builtins.float
     """Along the ground when it crossed, where the camera has a ground plane."""
+    heading_deg: _builtins.float
+    """Direction of travel in the picture when it crossed, in degrees clockwise from straight up, 0..360."""
     @_builtins.property
     def t(self) -> _timestamp_pb2.Timestamp:
         """Capture time of the crossing."""
@@ -100,13 +103,19 @@ class Crossing(_message.Message):
         stitched: _builtins.bool = ...,
         frame: _builtins.int = ...,
         speed_m_per_s: _builtins.float | None = ...,
+        heading_deg: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_speed_m_per_s", b"_speed_m_per_s", "decided_at", b"decided_at", "speed_m_per_s", b"speed_m_per_s", "t", b"t"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_heading_deg", b"_heading_deg", "_speed_m_per_s", b"_speed_m_per_s", "decided_at", b"decided_at", "heading_deg", b"heading_deg", "speed_m_per_s", b"speed_m_per_s", "t", b"t"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_speed_m_per_s", b"_speed_m_per_s", "class_name", b"class_name", "crossing_id", b"crossing_id", "decided_at", b"decided_at", "direction", b"direction", "frame", b"frame", "line_id", b"line_id", "line_version", b"line_version", "score", b"score", "sequence", b"sequence", "speed_m_per_s", b"speed_m_per_s", "stitched", b"stitched", "t", b"t", "track", b"track"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_heading_deg", b"_heading_deg", "_speed_m_per_s", b"_speed_m_per_s", "class_name", b"class_name", "crossing_id", b"crossing_id", "decided_at", b"decided_at", "direction", b"direction", "frame", b"frame", "heading_deg", b"heading_deg", "line_id", b"line_id", "line_version", b"line_version", "score", b"score", "sequence", b"sequence", "speed_m_per_s", b"speed_m_per_s", "stitched", b"stitched", "t", b"t", "track", b"track"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__heading_deg: _TypeAlias = _typing.Literal["heading_deg"]  # noqa: Y015
+    _WhichOneofArgType__heading_deg: _TypeAlias = _typing.Literal["_heading_deg", b"_heading_deg"]  # noqa: Y015
     _WhichOneofReturnType__speed_m_per_s: _TypeAlias = _typing.Literal["speed_m_per_s"]  # noqa: Y015
     _WhichOneofArgType__speed_m_per_s: _TypeAlias = _typing.Literal["_speed_m_per_s", b"_speed_m_per_s"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__heading_deg) -> _WhichOneofReturnType__heading_deg | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__speed_m_per_s) -> _WhichOneofReturnType__speed_m_per_s | None: ...
 
 Global___Crossing: _TypeAlias = Crossing  # noqa: Y015
