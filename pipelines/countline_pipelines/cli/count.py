@@ -26,6 +26,7 @@ from countline_pipelines.cli.replay import show
 from countline_pipelines.content import content_hash
 from countline_pipelines.counting import CountingSpec, Event, Identity
 from countline_pipelines.plane import (
+    CameraCondition,
     CameraPlan,
     CountedFrame,
     CountingPlan,
@@ -150,12 +151,11 @@ class _Job:
         try:
             plane.add_camera(self._plan)
             with _progress(self._order.info, enabled=True) as update:
-                self._wait(plane, update)
-            condition = plane.conditions()[CAMERA_ID]
+                condition = self._wait(plane, update)
         finally:
             plane.close(CLOSE_TIMEOUT_S)
             self._sink.close()
-        fault = condition.fault
+        fault = condition.fault if condition is not None else None
         if fault is not None and not (fault.code == "truncated" and self._order.partial):
             raise CountlineError(fault.message, cure=fault.cure)
         return self._sink.summary()
@@ -163,7 +163,8 @@ class _Job:
     async def _connect(self) -> TritonClient:
         return await TritonClient.connect(self._server.address)
 
-    def _wait(self, plane: SoftwarePlane, update: Callable[[int, float, float], None]) -> None:
+    def _wait(self, plane: SoftwarePlane, update: Callable[[int, float, float], None]) -> CameraCondition | None:
+        """Wait for the end, or until it is time to stop; returns the last condition, None where it came to none."""
         began = 0.0
         try:
             while not self._ended.wait(POLL_S):
@@ -178,8 +179,11 @@ class _Job:
         except KeyboardInterrupt:
             if self._order.source.playback.is_finite:
                 raise
+        # A camera that is removed has no condition any more, so this comes first.
+        condition = plane.conditions().get(CAMERA_ID)
         if not self._ended.is_set():
             plane.remove_camera(CAMERA_ID)
+        return condition
 
 
 def _run_name(order: _Order, model_hash: str) -> str:
