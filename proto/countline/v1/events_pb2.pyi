@@ -210,8 +210,14 @@ class Trajectory(_message.Message):
     BOX_HEIGHT_FIELD_NUMBER: _builtins.int
     ERROR_HEIGHTS_FIELD_NUMBER: _builtins.int
     UNSEEN_FIELD_NUMBER: _builtins.int
+    SIGHTS_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    CONTINUES_FIELD_NUMBER: _builtins.int
+    CAMERA_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
     trajectory_id: _builtins.str
-    """32 hexadecimal digits, computed from (camera, epoch, run, track)."""
+    """32 hexadecimal digits, computed from (camera, epoch, run, track, part)."""
     track: _builtins.int
     class_name: _builtins.str
     score: _builtins.float
@@ -221,7 +227,19 @@ class Trajectory(_message.Message):
     """Of the picture, in pixels: what a unit of the coordinates is."""
     picture_height: _builtins.int
     error_heights: _builtins.float
-    """No sight of the object lies farther from the polyline at its time than this share of the box's height."""
+    """No sight of the object lies farther from the polyline at its time than this share of the box's height, rounding to
+    tenths of a pixel included.
+    """
+    sights: _builtins.int
+    """How often the object was seen between the first and the last corner, both included."""
+    part: _builtins.int
+    """Long tracks come in parts, numbered from 0; each begins at the last corner of the one before."""
+    continues: _builtins.bool
+    """Another part follows."""
+    camera_id: _builtins.str
+    """Whose track it is; set where a trajectory stands alone, since a record says it for all that it holds."""
+    epoch: _builtins.int
+    run: _builtins.str
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp:
         """Capture time of the first corner."""
@@ -264,10 +282,16 @@ class Trajectory(_message.Message):
         box_height: _abc.Iterable[_builtins.int] | None = ...,
         error_heights: _builtins.float = ...,
         unseen: _abc.Iterable[_builtins.int] | None = ...,
+        sights: _builtins.int = ...,
+        part: _builtins.int = ...,
+        continues: _builtins.bool = ...,
+        camera_id: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        run: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box_height", b"box_height", "box_width", b"box_width", "class_name", b"class_name", "error_heights", b"error_heights", "picture_height", b"picture_height", "picture_width", b"picture_width", "score", b"score", "start", b"start", "steps_ms", b"steps_ms", "stitched", b"stitched", "track", b"track", "trajectory_id", b"trajectory_id", "unseen", b"unseen", "x", b"x", "y", b"y"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box_height", b"box_height", "box_width", b"box_width", "camera_id", b"camera_id", "class_name", b"class_name", "continues", b"continues", "epoch", b"epoch", "error_heights", b"error_heights", "part", b"part", "picture_height", b"picture_height", "picture_width", b"picture_width", "run", b"run", "score", b"score", "sights", b"sights", "start", b"start", "steps_ms", b"steps_ms", "stitched", b"stitched", "track", b"track", "trajectory_id", b"trajectory_id", "unseen", b"unseen", "x", b"x", "y", b"y"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
