@@ -188,6 +188,8 @@ class Sights:
     """(N,) times of the sights before these."""
     before_xy_px: Floats
     """(N, 2) anchors then; NaN for an object that is seen for the first time."""
+    width_px: Floats
+    """(N,) the other side of that size."""
 
 
 class LineCounter:

@@ -235,6 +235,7 @@ class Sightings:
             height_px=known_wh[:, 1],
             before_t=table["last_t"][slots],
             before_xy_px=table["anchor_px"][slots],
+            width_px=known_wh[:, 0],
         )
         self._remember(batch, boxes)
         table["size_wh_px"][slots] = known_wh
