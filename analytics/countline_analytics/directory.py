@@ -5,7 +5,7 @@ Every caller asks with their own token, so nobody sees more here than the camera
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -41,10 +41,18 @@ class KnownCamera:
     """Lines that it had: they may be asked for by name."""
     current: bool = True
     """Whether it exists now; what a deleted camera counted may still be asked for by name."""
+    zones: tuple[str, ...] = ()
+    """Zones that it has now."""
+    past_zones: frozenset[str] = frozenset()
+    """Zones that it had."""
 
     def has(self, line_id: str) -> bool:
         """Whether a line of this name is, or was, on the camera."""
         return line_id in self.lines or line_id in self.past_lines
+
+    def has_zone(self, zone_id: str) -> bool:
+        """Whether a zone of this name is, or was, on the camera."""
+        return zone_id in self.zones or zone_id in self.past_zones
 
 
 Cameras = Mapping[str, KnownCamera]
@@ -90,7 +98,9 @@ class CameraDirectory:
         async with self._engine.connect() as connection:
             rows = await connection.execute(query("counts", "known_cameras"))
             return {
-                row.camera_id: KnownCamera(row.camera_id, ZoneInfo(row.time_zone or "UTC"), tuple(row.line_ids))
+                row.camera_id: KnownCamera(
+                    row.camera_id, ZoneInfo(row.time_zone or "UTC"), tuple(row.line_ids), zones=tuple(row.zone_ids)
+                )
                 for row in rows
             }
 
@@ -132,17 +142,29 @@ class CameraDirectory:
 
 def _served_camera(camera: cameras_pb2.Camera, zones: Mapping[str, str]) -> KnownCamera:
     zone = ZoneInfo(zones.get(camera.site_id) or "UTC")
-    return KnownCamera(camera.camera_id, zone, tuple(line.line_id for line in camera.spec.lines))
+    lines = tuple(line.line_id for line in camera.spec.lines)
+    return KnownCamera(camera.camera_id, zone, lines, zones=tuple(each.zone_id for each in camera.spec.zones))
 
 
 def _past(camera: KnownCamera) -> KnownCamera:
     """A camera that the camera service does not have any more."""
-    return KnownCamera(camera.camera_id, camera.zone, (), frozenset(camera.lines), current=False)
+    return replace(
+        camera,
+        lines=(),
+        past_lines=frozenset(camera.lines),
+        zones=(),
+        past_zones=frozenset(camera.zones),
+        current=False,
+    )
 
 
 def _united(served: Cameras, stored: Cameras) -> Cameras:
     return {
-        camera_id: KnownCamera(camera_id, camera.zone, camera.lines, frozenset(stored[camera_id].lines))
+        camera_id: replace(
+            camera,
+            past_lines=frozenset(stored[camera_id].lines),
+            past_zones=frozenset(stored[camera_id].zones),
+        )
         if camera_id in stored
         else camera
         for camera_id, camera in served.items()

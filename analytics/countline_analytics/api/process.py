@@ -21,9 +21,7 @@ from countline_analytics.api.gateway import Backend, LocalBackend, RemoteBackend
 from countline_analytics.api.openapi import document
 from countline_analytics.api.services import Method, http_methods
 from countline_analytics.api.static import add_dashboard
-from countline_analytics.counts.query import CountQueries
-from countline_analytics.counts.service import handlers
-from countline_analytics.counts.truth import Truths
+from countline_analytics.counts.service import make_handlers
 from countline_analytics.directory import CameraDirectory
 from countline_analytics.live.bus import LiveBus, StatusBoard
 from countline_analytics.live.feed import CrossingFeed
@@ -161,7 +159,7 @@ def _backends(settings: ApiSettings, parts: Parts, channels: Mapping[str, grpc.a
     """By full name of the service, where it is answered."""
     cameras = cameras_pb2_grpc.CameraServiceStub(channels[settings.cameras_address])
     directory = CameraDirectory(parts.engine, cameras)
-    counts = handlers(CountQueries(parts.engine, directory), Truths(parts.engine, directory))
+    counts = make_handlers(parts.engine, directory)
     return {
         "countline.v1.AuthService": RemoteBackend(channels[settings.auth_address]),
         "countline.v1.CameraService": RemoteBackend(channels[settings.cameras_address]),

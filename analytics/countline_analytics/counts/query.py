@@ -1,11 +1,7 @@
 """QueryCounts and ListCrossings: what crossed, in buckets or one by one."""
 
 import asyncio
-import base64
-import binascii
-import struct
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,24 +12,22 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from countline.v1 import counts_pb2
+from countline_analytics.counts.asked import asked_cameras, asked_limits, asked_span
 from countline_analytics.counts.buckets import MAX_BUCKETS, TooManyBucketsError, check_size, edges
 from countline_analytics.counts.callers import Caller
 from countline_analytics.counts.coverage import Interval, StoredSpan, covered, merged, shares
+from countline_analytics.counts.paging import page_size, read_token, token_after
 from countline_analytics.directory import CameraDirectory, KnownCamera
-from countline_analytics.instants import from_proto, to_datetime, to_proto, to_us
+from countline_analytics.instants import to_datetime, to_proto, to_us
 from countline_analytics.spans import Span
 from countline_analytics.sql import query
-from countline_common.errors import FieldProblem, InvalidInputError, NotFoundError
+from countline_common.errors import FieldProblem, InvalidInputError
 
-DEFAULT_SPAN: Final = timedelta(hours=1)
 GROUPS: Final = ("line", "direction", "class")
 FINAL_AFTER: Final = timedelta(seconds=30)
 """How long after its end a bucket is provisional: a decision takes up to 3 s, and the way to the database some more."""
 LONG: Final = 1000
 """Buckets that are made in a thread."""
-DEFAULT_PAGE: Final = 100
-MAX_PAGE: Final = 1000
-_TOKEN: Final = struct.Struct("!q16s")
 
 
 class Group(NamedTuple):
@@ -93,7 +87,7 @@ class CountQueries:
         self, request: counts_pb2.QueryCountsRequest, caller: Caller
     ) -> counts_pb2.QueryCountsResponse:
         """See `CountService.QueryCounts`."""
-        cameras = await self._cameras(request.camera_id, request.line_id, caller)
+        cameras = await asked_cameras(self._directory, caller, request.camera_id, line_id=request.line_id)
         question = _question(request, to_datetime(round(self._clock() * 1e6)))
         by_zone: dict[ZoneInfo, list[KnownCamera]] = defaultdict(list)
         for camera in cameras:
@@ -112,37 +106,23 @@ class CountQueries:
         self, request: counts_pb2.ListCrossingsRequest, caller: Caller
     ) -> counts_pb2.ListCrossingsResponse:
         """See `CountService.ListCrossings`."""
-        cameras = await self._cameras(request.camera_id, request.line_id, caller)
-        size = _page_size(request.page_size)
-        after_t, after_id = _read_token(request.page_token)
+        cameras = await asked_cameras(self._directory, caller, request.camera_id, line_id=request.line_id)
+        size = page_size(request.page_size)
+        after_t, after_id = read_token(request.page_token)
         parameters = {
             "camera_ids": [camera.camera_id for camera in cameras],
             "line_id": request.line_id,
-            "start": from_proto(request.start) if request.HasField("start") else to_datetime(-62_135_596_800_000_000),
-            "end": from_proto(request.end) if request.HasField("end") else to_datetime(253_370_764_800_000_000),
+            **asked_limits(request),
             "after_t": after_t,
             "after_id": after_id,
             "limit": size + 1,
         }
         async with self._engine.connect() as connection:
             rows = (await connection.execute(query("counts", "list_crossings"), parameters)).mappings().all()
-        token = _token(rows[size - 1]) if len(rows) > size else ""
+        token = token_after(rows[size - 1]) if len(rows) > size else ""
         return counts_pb2.ListCrossingsResponse(
             crossings=[_crossing(row) for row in rows[:size]], next_page_token=token
         )
-
-    async def _cameras(self, camera_id: str, line_id: str, caller: Caller) -> list[KnownCamera]:
-        """The camera that is named, or all that the caller has and had; those with the line, where one is named."""
-        known = await self._directory.cameras(caller.authorization, camera_id)
-        if camera_id and camera_id not in known:
-            raise NotFoundError(f"there is no camera {camera_id!r}", cure="list them: countline cameras list")
-        found = [known[camera_id]] if camera_id else [camera for _, camera in sorted(known.items())]
-        if line_id:
-            found = [camera for camera in found if camera.has(line_id)]
-            if not found:
-                whose = f"camera {camera_id!r} has no" if camera_id else "no camera has a"
-                raise NotFoundError(f"{whose} line {line_id!r}")
-        return found
 
 
 class _Answer:
@@ -266,10 +246,7 @@ async def read_coverage(
 
 
 def _question(request: counts_pb2.QueryCountsRequest, now: datetime) -> Question:
-    end = from_proto(request.end) if request.HasField("end") else now
-    start = from_proto(request.start) if request.HasField("start") else end - DEFAULT_SPAN
-    if start >= end:
-        raise InvalidInputError("the span of time is empty", fields=(FieldProblem("start", "must lie before the end"),))
+    start, end = asked_span(request, now)
     return Question(
         line_id=request.line_id,
         start=start,
@@ -305,27 +282,9 @@ def _state(end: datetime, changed_at: datetime | None, now: datetime) -> counts_
     return counts_pb2.BUCKET_STATE_FINAL
 
 
-def _page_size(asked: int) -> int:
-    if not 0 <= asked <= MAX_PAGE:
-        raise InvalidInputError("the page size is out of range", fields=(FieldProblem("page_size", f"0..{MAX_PAGE}"),))
-    return asked or DEFAULT_PAGE
-
-
-def _token(row: Any) -> str:
-    """The place of a crossing in the list, opaque."""
-    return base64.urlsafe_b64encode(_TOKEN.pack(to_us(row["t"]), row["event_id"].bytes)).decode().rstrip("=")
-
-
-def _read_token(token: str) -> tuple[datetime | None, uuid.UUID | None]:
-    if not token:
-        return None, None
-    try:
-        t_us, event_id = _TOKEN.unpack(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        return to_datetime(t_us), uuid.UUID(bytes=event_id)
-    except (binascii.Error, struct.error, ValueError, OverflowError) as error:
-        raise InvalidInputError(
-            "the page token is none of ours", fields=(FieldProblem("page_token", "must come from an earlier answer"),)
-        ) from error
+def _rounded(value: float | None) -> float | None:
+    """A number of single precision without the digits that double precision gives it."""
+    return None if value is None else round(value, 3)
 
 
 def _crossing(row: Any) -> counts_pb2.CameraCrossing:
@@ -341,4 +300,6 @@ def _crossing(row: Any) -> counts_pb2.CameraCrossing:
         decided_at=to_proto(row["decided_at"]),
         stitched=row["stitched"],
         fenced=row["fenced"],
+        speed_m_per_s=_rounded(row["speed_m_per_s"]),
+        heading_deg=_rounded(row["heading_deg"]),
     )

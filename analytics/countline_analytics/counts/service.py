@@ -3,19 +3,30 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from countline_analytics.counts.callers import Caller
 from countline_analytics.counts.query import CountQueries
 from countline_analytics.counts.truth import Truths
+from countline_analytics.counts.visits import VisitQueries
+from countline_analytics.directory import CameraDirectory
 
 Handler = Callable[[Any, Caller], Awaitable[Any]]
 """Takes a method's request message and who asks, and gives its response message."""
 
 
-def handlers(queries: CountQueries, truths: Truths) -> Mapping[str, Handler]:
-    """The methods of the service by name."""
+def make_handlers(engine: AsyncEngine, directory: CameraDirectory) -> Mapping[str, Handler]:
+    """The methods of the service by name.
+
+    Args:
+        engine: of the analytics database.
+        directory: knows cameras, lines and zones.
+    """
+    queries, truths = CountQueries(engine, directory), Truths(engine, directory)
     return {
         "QueryCounts": queries.query_counts,
         "ListCrossings": queries.list_crossings,
+        "ListVisits": VisitQueries(engine, directory).list_visits,
         "CreateTruthSet": truths.create_truth_set,
         "ListTruthSets": truths.list_truth_sets,
         "DeleteTruthSet": truths.delete_truth_set,

@@ -21,6 +21,7 @@ MIN_SECONDS: Final = -62_135_596_800
 MAX_SECONDS: Final = 253_370_764_800
 """9999-01-01, which leaves room to reckon."""
 MAX_SPAN_US: Final = 31 * 86_400_000_000
+MAX_DWELL_S: Final = 366 * 86_400.0
 INT32: Final = 2**31
 GAP_AT_LEAST_US: Final = 1_000_000
 GAP_PERIODS: Final = 2
@@ -49,10 +50,12 @@ class CrossingRow(NamedTuple):
     sequence: int
     frame: int
     stitched: bool
+    speed_m_per_s: float | None
+    heading_deg: float | None
 
 
 class VisitRow(NamedTuple):
-    """A visit; its event time is the end of the stay."""
+    """A visit; its event time is the end of the stay, or when the object was last seen where it did not leave."""
 
     event_id: bytes
     t_us: int
@@ -64,6 +67,10 @@ class VisitRow(NamedTuple):
     class_name: str
     track: int
     sequence: int
+    born_inside: bool
+    lost_inside: bool
+    stitched: bool
+    queue: bool
 
 
 class OccupancyRow(NamedTuple):
@@ -142,14 +149,20 @@ def _crossing(crossing: events_pb2.Crossing) -> CrossingRow:
         crossing.sequence,
         crossing.frame,
         crossing.stitched,
+        crossing.speed_m_per_s if crossing.HasField("speed_m_per_s") else None,
+        crossing.heading_deg if crossing.HasField("heading_deg") else None,
     )
 
 
 def _visit(visit: events_pb2.Visit) -> VisitRow:
+    if not 0 <= visit.dwell_s <= MAX_DWELL_S:  # refuses NaN too
+        raise MalformedRecordError(f"visit {visit.visit_id!r} lasts {visit.dwell_s} s")
+    entered_at_us = _us(visit.entered_at, "visits.entered_at")
+    seen_until_us = entered_at_us + round(visit.dwell_s * 1e6)
     return VisitRow(
         _event_id(visit.visit_id),
-        _us(visit.left_at, "visits.left_at"),
-        _us(visit.entered_at, "visits.entered_at"),
+        _us(visit.left_at, "visits.left_at") if visit.HasField("left_at") else seen_until_us,
+        entered_at_us,
         visit.dwell_s,
         _us(visit.decided_at, "visits.decided_at"),
         _name(visit.zone_id, "visits.zone_id"),
@@ -157,6 +170,10 @@ def _visit(visit: events_pb2.Visit) -> VisitRow:
         _text(visit.class_name, "visits.class_name"),
         visit.track,
         visit.sequence,
+        visit.born_inside,
+        visit.lost_inside,
+        visit.stitched,
+        visit.queue,
     )
 
 

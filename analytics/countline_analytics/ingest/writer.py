@@ -27,17 +27,18 @@ NO_FENCE_US: Final = 2**62
 COPY_CROSSINGS: Final[LiteralString] = """
 COPY analytics.crossings (
     event_id, t, decided_at, camera_id, line_id, line_version, direction, class_name, score,
-    epoch, run, track, sequence, frame, stitched, fenced, ingest_sequence, changed_at
+    epoch, run, track, sequence, frame, stitched, fenced, ingest_sequence, changed_at,
+    speed_m_per_s, heading_deg
 ) FROM STDIN (FORMAT binary)
 """
-CROSSING_COLUMNS: Final = 18
+CROSSING_COLUMNS: Final = 20
 COPY_VISITS: Final[LiteralString] = """
 COPY analytics.visits (
     event_id, t, entered_at, dwell_s, decided_at, camera_id, zone_id, zone_version, class_name,
-    epoch, run, track, sequence, fenced
+    epoch, run, track, sequence, fenced, born_inside, lost_inside, stitched, queue
 ) FROM STDIN (FORMAT binary)
 """
-VISIT_COLUMNS: Final = 14
+VISIT_COLUMNS: Final = 18
 
 Run = tuple[str, int, str]
 """Camera, epoch, run."""
@@ -140,7 +141,7 @@ class _Transaction:
         return await self._connection.execute(query("ingest", name), parameters)
 
     async def _remember(self) -> None:
-        """Note the cameras and lines that the records name."""
+        """Note the cameras, lines and zones that the records name."""
         cameras = {record.camera_id: (record.site_id, record.time_zone) for record in self._records}
         await self._execute(
             "remember_cameras",
@@ -152,6 +153,11 @@ class _Transaction:
         if lines:
             camera_ids, line_ids = zip(*sorted(lines), strict=True)
             await self._execute("remember_lines", camera_ids=list(camera_ids), line_ids=list(line_ids))
+        zones = {(record.camera_id, visit.zone_id) for record in self._records for visit in record.visits}
+        zones |= {(record.camera_id, sample.zone_id) for record in self._records for sample in record.occupancy}
+        if zones:
+            camera_ids, zone_ids = zip(*sorted(zones), strict=True)
+            await self._execute("remember_zones", camera_ids=list(camera_ids), zone_ids=list(zone_ids))
 
     async def _fence_earlier(self) -> int:
         """Note new hand-overs and fence what older epochs counted after them; returns how many crossings that were."""
@@ -319,7 +325,13 @@ def _encode_crossing(crossing: _Crossing, sequence: bytes, changed_at: bytes) ->
         encode.boolean(crossing.fenced),
         sequence,
         changed_at,
+        _optional(row.speed_m_per_s),
+        _optional(row.heading_deg),
     )
+
+
+def _optional(value: float | None) -> bytes:
+    return encode.NULL if value is None else encode.float4(value)
 
 
 def _visit_stream(visits: Iterable[tuple[Record, VisitRow]], fences: Fences) -> bytes:
@@ -342,6 +354,10 @@ def _encode_visit(record: Record, row: VisitRow, fences: Fences) -> tuple[bytes,
         encode.int8(row.track),
         encode.int4(row.sequence),
         encode.boolean(row.t_us > fences.limit_us(record.camera_id, record.epoch)),
+        encode.boolean(row.born_inside),
+        encode.boolean(row.lost_inside),
+        encode.boolean(row.stitched),
+        encode.boolean(row.queue),
     )
 
 

@@ -1,12 +1,16 @@
 -- name: known_cameras
--- Cameras that crossings or truths were recorded of, with the lines of both.
-SELECT coalesce(c.camera_id, l.camera_id) AS camera_id, c.time_zone, coalesce(l.line_ids, '{}') AS line_ids
+-- Cameras that crossings or truths were recorded of, with the lines of both, and the zones that were told of.
+SELECT coalesce(c.camera_id, l.camera_id) AS camera_id, c.time_zone, coalesce(l.line_ids, '{}') AS line_ids,
+       coalesce(z.zone_ids, '{}') AS zone_ids
 FROM analytics.cameras c
 FULL JOIN (
     SELECT camera_id, array_agg(DISTINCT line_id ORDER BY line_id) AS line_ids
     FROM (SELECT camera_id, line_id FROM analytics.lines UNION SELECT camera_id, line_id FROM analytics.truth_sets) named
     GROUP BY camera_id
 ) l USING (camera_id)
+LEFT JOIN (
+    SELECT camera_id, array_agg(zone_id ORDER BY zone_id) AS zone_ids FROM analytics.zones GROUP BY camera_id
+) z ON z.camera_id = c.camera_id
 
 -- name: counts_1m
 -- `n` is the number of the bucket, from 1, that `edges` begin.
@@ -41,10 +45,28 @@ SELECT x.*
 FROM unnest(CAST(:camera_ids AS text[])) AS given (camera_id)
 CROSS JOIN LATERAL (
     SELECT event_id, t, decided_at, c.camera_id, line_id, line_version, direction::text AS direction, class_name, score,
-           stitched, fenced
+           stitched, fenced, speed_m_per_s, heading_deg
     FROM analytics.crossings c
     WHERE c.camera_id = given.camera_id AND (:line_id = '' OR line_id = :line_id)
       AND t >= :start AND t < :end
+      AND (CAST(:after_t AS timestamptz) IS NULL
+           OR (t, event_id) < (CAST(:after_t AS timestamptz), CAST(:after_id AS uuid)))
+    ORDER BY t DESC, event_id DESC
+    LIMIT :limit
+) x
+ORDER BY x.t DESC, x.event_id DESC
+LIMIT :limit
+
+-- name: list_visits
+-- As `list_crossings`; the time of a visit is its end, and those of stale workers are not among them.
+SELECT x.*
+FROM unnest(CAST(:camera_ids AS text[])) AS given (camera_id)
+CROSS JOIN LATERAL (
+    SELECT event_id, t, entered_at, dwell_s, v.camera_id, zone_id, zone_version, class_name,
+           born_inside, lost_inside, queue
+    FROM analytics.visits v
+    WHERE v.camera_id = given.camera_id AND (:zone_id = '' OR zone_id = :zone_id)
+      AND t >= :start AND t < :end AND NOT fenced
       AND (CAST(:after_t AS timestamptz) IS NULL
            OR (t, event_id) < (CAST(:after_t AS timestamptz), CAST(:after_id AS uuid)))
     ORDER BY t DESC, event_id DESC

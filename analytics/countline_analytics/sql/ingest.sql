@@ -20,6 +20,11 @@ INSERT INTO analytics.lines (camera_id, line_id)
 SELECT * FROM unnest(CAST(:camera_ids AS text[]), CAST(:line_ids AS text[]))
 ON CONFLICT DO NOTHING
 
+-- name: remember_zones
+INSERT INTO analytics.zones (camera_id, zone_id)
+SELECT * FROM unnest(CAST(:camera_ids AS text[]), CAST(:zone_ids AS text[]))
+ON CONFLICT DO NOTHING
+
 -- name: add_hand_overs
 -- The earliest stands: a record that comes again, or late, changes nothing.
 INSERT INTO analytics.epochs AS known (camera_id, epoch, hand_over_at)

@@ -26,6 +26,28 @@ def crossing(number: int, t: float, *, line: str = "gate", direction: str = "in"
     )
 
 
+def visit(number: int, entered_at: float, dwell_s: float, *, zone: str = "hall", kind: str = "person", **fields):
+    """A visit with an id of its own, the same for the same arguments."""
+    lost = fields.get("lost_inside", False)
+    return events_pb2.Visit(
+        visit_id=hashlib.md5(f"visit/{number}/{zone}".encode()).hexdigest(),
+        zone_id=zone,
+        zone_version=1,
+        track=number,
+        class_name=kind,
+        entered_at=to_timestamp(entered_at),
+        left_at=None if lost else to_timestamp(entered_at + dwell_s),
+        dwell_s=dwell_s,
+        decided_at=to_timestamp(entered_at + dwell_s + 0.5),
+        **fields,
+    )
+
+
+def sample(t: float, count: int, *, zone: str = "hall"):
+    """How many a zone held from a moment on."""
+    return events_pb2.OccupancySample(zone_id=zone, zone_version=1, t=to_timestamp(t), count=count)
+
+
 def record(*crossings, camera: str = "cam-1", epoch: int = 1, run: str = "run-1", sequence: int = 0, **fields):
     """A record of one camera."""
     message = events_pb2.CountRecord(

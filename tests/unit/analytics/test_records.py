@@ -28,6 +28,20 @@ def crossing(**fields) -> events_pb2.Crossing:
     )
 
 
+def visit(**fields) -> events_pb2.Visit:
+    return events_pb2.Visit(
+        **{
+            "visit_id": "0123456789abcdef0123456789abcdef",
+            "zone_id": "hall",
+            "entered_at": to_timestamp(5.0),
+            "left_at": to_timestamp(8.5),
+            "dwell_s": 3.5,
+            "decided_at": to_timestamp(9.0),
+            **fields,
+        }
+    )
+
+
 def refusal(message: events_pb2.CountRecord, subject: str = SUBJECT) -> str:
     with pytest.raises(MalformedRecordError) as caught:
         decode(message.SerializeToString(), subject)
@@ -81,3 +95,31 @@ def test_any_bytes_are_read_or_refused(data) -> None:
         decode(data, SUBJECT)
     except MalformedRecordError as error:
         assert error.message  # noqa: PT017  (it need not be raised)
+
+
+def test_a_visit_keeps_how_it_began_and_ended() -> None:
+    (row,) = decode(
+        record(visits=[visit(born_inside=True, stitched=True, queue=True)]).SerializeToString(), SUBJECT
+    ).visits
+    assert (row.entered_at_us, row.t_us) == (5_000_000, 8_500_000)
+    assert (row.born_inside, row.lost_inside, row.stitched, row.queue) == (True, False, True, True)
+
+
+def test_a_visit_that_was_never_seen_to_end_counts_at_the_last_sight() -> None:
+    """Its end is unset; taken as it stands that was the year 1970."""
+    message = visit(lost_inside=True)
+    message.ClearField("left_at")
+    (row,) = decode(record(visits=[message]).SerializeToString(), SUBJECT).visits
+    assert (row.t_us, row.lost_inside) == (8_500_000, True)
+
+
+@pytest.mark.parametrize("dwell_s", [float("nan"), -1.0, float("inf")])
+def test_a_visit_of_no_length_is_refused(dwell_s) -> None:
+    assert "lasts" in refusal(record(visits=[visit(dwell_s=dwell_s)]))
+
+
+def test_a_crossing_has_a_speed_where_there_is_a_ground_and_none_where_there_is_not() -> None:
+    message = record(crossings=[crossing(), crossing(speed_m_per_s=1.25, heading_deg=0.0)])
+    unknown, known = decode(message.SerializeToString(), SUBJECT).crossings
+    assert (unknown.speed_m_per_s, unknown.heading_deg) == (None, None)
+    assert (known.speed_m_per_s, known.heading_deg) == (1.25, 0.0)
