@@ -4,6 +4,8 @@ The rule is told, with a picture, in the package's own docstring; `Passage` is t
 work of applying it to objects at which nothing can happen.
 """
 
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from countline_pipelines.counting import rules
 from countline_pipelines.counting.events import Direction
 from countline_pipelines.counting.geometry import Floats, Point, PolyLine, path_crossings
+from countline_pipelines.counting.reasons import Reason
 from countline_pipelines.counting.spec import Line
 
 TIME_SLACK_S = 1e-6
@@ -29,6 +32,8 @@ class Sight:
     """Signed distance from the line in heights of the box, positive on the right-hand side."""
     hidden_beyond: bool = False
     """Whether the anchor really lies farther from the line, in the part that the picture's border cuts off."""
+    height_px: float = 1.0
+    """The height by which the distance was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +61,80 @@ class _Held:
     """How often the object was seen beyond the line since."""
 
 
+class Watch:
+    """Hears what a passage makes of each meeting; this one does not listen. `explain` has one that does.
+
+    Methods that take a side are told that of the object after the step.
+    """
+
+    __slots__ = ()
+
+    @property
+    def open(self) -> bool:
+        """Whether it wants to see the object's next sight, wherever that is."""
+        return False
+
+    def step(self, before: tuple[float, Point] | None, sight: Sight) -> None:
+        """A sight comes, before anything is made of it."""
+
+    def met(self, sign: int, at: float, fraction: float) -> None:
+        """The path met the line on the step, so far along it."""
+
+    def took_side(self, side: int, how: str, value: float) -> None:
+        """It is known where the object is: `how`, and by which measured value."""
+
+    def held(self, made: Pass, beyond: float) -> None:
+        """The meetings so far are a pass, which is held back; `beyond` in heights."""
+
+    def again(self) -> None:
+        """The last meeting goes the way of the pass that is held back."""
+
+    def undone(self, reason: Reason, value: float) -> None:
+        """The pass that was held back, and the last meeting, are dropped."""
+
+    def certain(self, made: Pass, how: str, waited_s: float, sights: int) -> None:
+        """The pass that was held back counts."""
+
+    def dropped(self, reason: Reason, side: int) -> None:
+        """The meetings so far lead nowhere."""
+
+    def clear(self, side: int) -> None:
+        """The object is clear of the line on the side where it comes from."""
+
+    def stepped(self, side: int) -> None:
+        """The sight was dealt with."""
+
+    def ended(self, side: int) -> None:
+        """No sight will come any more."""
+
+
+NOBODY = Watch()
+
+
 class Passage:
     """The state of one object at one line."""
 
-    __slots__ = ("_held", "_met", "_near_since", "_net", "_passes", "_sights_beyond", "side")
+    __slots__ = ("_held", "_met", "_near_since", "_net", "_passes", "_recent", "_sights_beyond", "_watch", "side")
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch = NOBODY) -> None:
         self.side = 0
         """Where the object comes from: 1 right, -1 left, 0 not known yet."""
         self._net = 0
         """Crossings to the right less those to the left since the object was last clear of the line."""
-        self._met: tuple[float, int] = (0.0, 0)
+        self._met: dict[int, tuple[float, int]] = {}
+        """Time and frame of the last meeting in each direction."""
+        self._recent: deque[tuple[float, int]] = deque()
+        """Times and frames of the sights since the last meeting, as far back as `rules.SLOW_PASS_S`."""
         self._sights_beyond = 0
         self._passes = 0
         self._held: _Held | None = None
         self._near_since: float | None = None
+        self._watch = watch
 
     @property
     def idle(self) -> bool:
         """Whether nothing is open: the next sight matters only if it meets the line or is clear on the other side."""
-        return self.side != 0 and self._net == 0 and self._held is None
+        return self.side != 0 and self._net == 0 and self._held is None and not self._watch.open
 
     @property
     def held(self) -> Pass | None:
@@ -91,9 +150,11 @@ class Passage:
             sight: the new one.
         """
         certain = None
+        self._watch.step(before, sight)
         if before is not None:
             for fraction, sign in path_crossings(line.points, before[1], sight.xy_px):
                 at = before[0] + fraction * (sight.t - before[0])
+                self._watch.met(sign, at, fraction)
                 certain = self._meet_line(sign, at, sight.frame) or certain
         self._sights_beyond += 1
         if self._held is not None:
@@ -102,6 +163,7 @@ class Passage:
             self._find_origin(sight)
         else:
             self._find_destination(sight)
+        self._watch.stepped(self.side)
         return certain or self.decide(sight.t)
 
     def decide(self, now: float) -> Pass | None:
@@ -109,59 +171,95 @@ class Passage:
         held = self._held
         if held is None:
             return None
-        wait_s = rules.EXCURSION_S if held.sights >= rules.EXCURSION_SAMPLES else rules.DECIDE_LATEST_S
-        return self._make_certain(held) if now - held.made.t >= wait_s - TIME_SLACK_S else None
+        waited_s, stayed = now - held.made.t, held.sights >= rules.EXCURSION_SAMPLES
+        if waited_s < (rules.EXCURSION_S if stayed else rules.DECIDE_LATEST_S) - TIME_SLACK_S:
+            return None
+        return self._make_certain(held, "stayed" if stayed else "unseen", waited_s)
 
     def end(self) -> Pass | None:
         """Say what is certain now that the object will not be seen again."""
-        return self._make_certain(self._held) if self._held is not None else None
+        held = self._held
+        certain = self._make_certain(held, "ended", 0.0) if held is not None else None
+        self._watch.ended(self.side)
+        return certain
 
     def _meet_line(self, sign: int, at: float, frame: int) -> Pass | None:
         held, certain = self._held, None
         if held is not None:
             if sign == held.made.sign:
+                self._watch.again()
                 return None  # it went round the end and through again: still beyond
-            if at - held.made.t < rules.EXCURSION_S - TIME_SLACK_S or held.sights < rules.EXCURSION_SAMPLES:
-                self._held = None
-                return None
-            certain = self._make_certain(held)
+            stayed_s = at - held.made.t
+            if stayed_s < rules.EXCURSION_S - TIME_SLACK_S:
+                return self._undo(Reason.CAME_BACK_TOO_SOON, stayed_s)
+            if held.sights < rules.EXCURSION_SAMPLES:
+                return self._undo(Reason.SINGLE_SAMPLE_EXCURSION, held.sights)
+            certain = self._make_certain(held, "came back later", stayed_s)
         self._net += sign
-        self._met = (at, frame)
+        self._met[sign] = (at, frame)
+        self._recent.clear()
         self._sights_beyond = 0
         return certain
 
-    def _make_certain(self, held: _Held) -> Pass:
+    def _undo(self, reason: Reason, value: float) -> None:
+        self._held = None
+        self._watch.undone(reason, value)
+
+    def _make_certain(self, held: _Held, how: str, waited_s: float) -> Pass:
         self.side = held.made.sign
         self._passes += 1
         self._held = None
+        self._watch.certain(held.made, how, waited_s, held.sights)
         return held.made
 
     def _find_origin(self, sight: Sight) -> None:
         distance = sight.distance_heights
         side = 1 if distance > 0 else -1
         if abs(distance) >= rules.ORIGIN_CLEAR_HEIGHTS or sight.hidden_beyond:
-            self._take_side(side)
+            clear = abs(distance) >= rules.ORIGIN_CLEAR_HEIGHTS
+            self._take_side(side, "clear" if clear else "border", abs(distance))
         elif abs(distance) < rules.ORIGIN_NEAR_HEIGHTS or self._net != 0:
             self._near_since = None
             self._net = 0
         elif self._near_since is None:
             self._near_since = sight.t
         elif sight.t - self._near_since >= rules.ORIGIN_STAY_S - TIME_SLACK_S:
-            self._take_side(side)
+            self._take_side(side, "stay", sight.t - self._near_since)
 
     def _find_destination(self, sight: Sight) -> None:
         distance = sight.distance_heights * self.side
+        if self._net:
+            self._remember(sight)
         if distance >= rules.ORIGIN_CLEAR_HEIGHTS:
             self._net = 0
+            self._watch.clear(self.side)
         elif distance <= -rules.DESTINATION_CLEAR_HEIGHTS:
             if self._net * self.side < 0:
-                made = Pass(-self.side, *self._met, self._passes)
+                made = Pass(-self.side, *self._moment(sight), self._passes)
                 self._held = _Held(made, self._sights_beyond)
                 self._net = 0
+                self._watch.held(made, -distance)
             else:
-                self._take_side(-self.side)
+                self._take_side(-self.side, "round the end", -distance)
 
-    def _take_side(self, side: int) -> None:
+    def _remember(self, sight: Sight) -> None:
+        recent = self._recent
+        recent.append((sight.t, sight.frame))
+        while recent[0][0] < sight.t - rules.SLOW_PASS_S:
+            recent.popleft()
+
+    def _moment(self, clear: Sight) -> tuple[float, int]:
+        """Return time and frame of a pass: when the line was met, but not long before it was clear beyond."""
+        met = self._met[-self.side]
+        earliest = clear.t - rules.SLOW_PASS_S
+        if met[0] >= earliest:
+            return met
+        return earliest, self._recent[0][1]
+
+    def _take_side(self, side: int, how: str, value: float) -> None:
+        unknown = self.side == 0
+        self._watch.dropped(Reason.NEVER_CLEAR_AT_ORIGIN if unknown else Reason.WENT_ROUND_THE_END, side)
+        self._watch.took_side(side, how, value)
         self.side = side
         self._net = 0
         self._near_since = None
@@ -197,10 +295,18 @@ class LineCounter:
 
     Nearly every object is nearly always clear of the line and on its way nowhere: those are told by array arithmetic,
     and only the others are looked at one by one.
+
+    Args:
+        line: the line.
+        size_wh: size of the picture in pixels.
+        watch: makes what hears of each object (slot) at this line, where somebody wants to know.
     """
 
-    def __init__(self, line: Line, size_wh: tuple[int, int]) -> None:
+    def __init__(
+        self, line: Line, size_wh: tuple[int, int], watch: Callable[[Line, PolyLine, int], Watch] | None = None
+    ) -> None:
         self.line = line
+        self._watch = watch
         self._path = PolyLine(tuple((x * size_wh[0], y * size_wh[1]) for x, y in line.points))
         self._passages: dict[int, Passage] = {}
         self._held: set[int] = set()
@@ -246,6 +352,8 @@ class LineCounter:
         elsewhere = (np.sign(distance_px) != self._side[slots]) & (
             apart_px >= rules.DESTINATION_CLEAR_HEIGHTS * sights.height_px
         )
+        if self._watch is not None:
+            may_meet |= apart_px < rules.ORIGIN_NEAR_HEIGHTS * sights.height_px
         look: list[int] = np.nonzero(self._open[slots] | may_meet | elsewhere)[0].tolist()
         return look
 
@@ -253,12 +361,14 @@ class LineCounter:
         slot = int(sights.slots[i])
         passage = self._passages.get(slot)
         if passage is None:
-            passage = self._passages[slot] = Passage()
+            watch = NOBODY if self._watch is None else self._watch(self.line, self._path, slot)
+            passage = self._passages[slot] = Passage(watch)
         x, y = sights.xy_px[i].tolist()
         was_x, was_y = sights.before_xy_px[i].tolist()
         before = None if was_x != was_x else (float(sights.before_t[i]), (was_x, was_y))  # noqa: PLR0124  (NaN)
         beyond = self._hidden_beyond(sights, i, distance_heights)
-        sight = Sight(float(sights.t[i]), int(sights.frame[i]), (x, y), distance_heights, beyond)
+        height_px = float(sights.height_px[i])
+        sight = Sight(float(sights.t[i]), int(sights.frame[i]), (x, y), distance_heights, beyond, height_px)
         certain = passage.see(self._path, before, sight)
         self._note(slot)
         return certain

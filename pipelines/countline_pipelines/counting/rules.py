@@ -29,6 +29,15 @@ EXCURSION_SAMPLES: Final = 2
 DECIDE_LATEST_S: Final = 2.5
 """A pass whose object vanished before it could be confirmed is decided after this time, unless the object came back."""
 
+SLOW_PASS_S: Final = 2.0
+"""A crossing happened when the path met the line; an object that takes longer than this from the line to clear beyond
+it, for it crawls or stands there, crossed this long before it was clear. So what is certain only then is told soon
+after it happened, like any other crossing: at most `LATEST_S` later. The price is that the time of so slow a crossing
+is one at which the object was still near the line, not the one at which it met it."""
+
+LATEST_S: Final = 3.0
+"""No crossing is decided later than this after it happened, in time of running frames; it follows from the others."""
+
 OBJECT_UNSEEN_S: Final = 3.0
 """An id that was unseen for longer than this, in time of running frames, is a new object."""
 
