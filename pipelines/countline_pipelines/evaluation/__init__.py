@@ -1,0 +1,1 @@
+"""How good is a run? Tracking and counts against the ground truth of MOTChallenge."""

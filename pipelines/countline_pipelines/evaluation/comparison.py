@@ -1,0 +1,140 @@
+"""A run laid beside the truth, frame by frame: who is there, who was tracked, and how much their boxes overlap.
+
+What every metric starts from. Identities are numbered from 0 without gaps, so that counts are kept in arrays.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from countline_common.errors import InvalidInputError
+from countline_pipelines.evaluation.mot import Boxes, Floats, Truth
+
+Rows = NDArray[np.intp]
+
+LEAST_OVERLAP = 0.5
+"""Intersection over union from which on a box is on an object, for CLEAR MOT and identity (MOTChallenge's own)."""
+EPSILON = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of both."""
+
+    truth: Rows
+    """(N,) who is there."""
+    tracked: Rows
+    """(M,) who was tracked."""
+    overlap: Floats
+    """(N, M) intersection over union."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All frames, and whose the numbers are."""
+
+    frames: tuple[Frame, ...]
+    truth_ids: NDArray[np.int64]
+    """(T,) ids in the file of ground truth."""
+    tracked_ids: NDArray[np.int64]
+    """(K,) ids of the run."""
+    tracked: Boxes
+    """The boxes that were compared; those on indifferent objects are gone."""
+
+    def truth_counts(self) -> NDArray[np.int64]:
+        """Return in how many frames each object is there, (T,)."""
+        return _count([frame.truth for frame in self.frames], len(self.truth_ids))
+
+    def tracked_counts(self) -> NDArray[np.int64]:
+        """Return in how many frames each track is there, (K,)."""
+        return _count([frame.tracked for frame in self.frames], len(self.tracked_ids))
+
+
+def compare(truth: Truth, tracked: Boxes, frames: int | None = None) -> Comparison:
+    """Lay tracks beside the truth.
+
+    Args:
+        truth: what is there.
+        tracked: what was tracked.
+        frames: how many frames the sequence has; by default up to the last with anything in it.
+
+    Raises:
+        InvalidInputError: the frames do not match.
+    """
+    length = _length(truth, tracked, frames)
+    tracked = _without_indifferent(truth, tracked, length)
+    truth_ids, truth_index = np.unique(truth.objects.ids, return_inverse=True)
+    tracked_ids, tracked_index = np.unique(tracked.ids, return_inverse=True)
+    pairs = zip(truth.objects.rows_of_frames(length), tracked.rows_of_frames(length), strict=True)
+    return Comparison(
+        tuple(
+            Frame(truth_index[a], tracked_index[b], intersection_over_union(truth.objects.xyxy[a], tracked.xyxy[b]))
+            for a, b in pairs
+        ),
+        truth_ids,
+        tracked_ids,
+        tracked,
+    )
+
+
+def intersection_over_union(boxes: Floats, others: Floats) -> Floats:
+    """Return the overlap of each of (N, 4) boxes with each of (M, 4) others, (N, M) from 0 to 1."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    common = np.maximum(high - low, 0).prod(axis=2)
+    areas = [(each[:, 2:] - each[:, :2]).prod(axis=1) for each in (boxes, others)]
+    return np.asarray(common / (areas[0][:, None] + areas[1][None, :] - common))
+
+
+def best_matches(worth: Floats) -> tuple[Rows, Rows]:
+    """Return rows and columns of the matching of (N, M) that is worth most."""
+    rows, columns = linear_sum_assignment(worth, maximize=True)
+    return np.asarray(rows), np.asarray(columns)
+
+
+def _count(numbers: list[Rows], length: int) -> NDArray[np.int64]:
+    together = np.concatenate(numbers) if numbers else np.zeros(0, dtype=np.intp)
+    return np.bincount(together, minlength=length)
+
+
+def _length(truth: Truth, tracked: Boxes, frames: int | None) -> int:
+    """Return how many frames there are; refuse a run of another sequence."""
+    last = int(tracked.frame.max(initial=0))
+    if frames is not None:
+        if max(last, truth.frames) > frames:
+            raise InvalidInputError(
+                f"the frames do not match: the sequence has {frames}, the truth goes up to {truth.frames}, "
+                f"the run up to {last}",
+                cure="are both of the same sequence? --frames is the number of its pictures",
+            )
+        return frames
+    if len(tracked) and (tracked.frame.min() > truth.frames or last > 2 * truth.frames):
+        raise InvalidInputError(
+            f"the frames do not match: the truth goes up to {truth.frames}, the run from {tracked.frame.min()} "
+            f"to {last}",
+            cure="are both of the same sequence, and numbered from 1? --frames tells how long it is",
+        )
+    return max(last, truth.frames)
+
+
+def _without_indifferent(truth: Truth, tracked: Boxes, frames: int) -> Boxes:
+    """Drop boxes that lie on an object whose finding is neither right nor wrong."""
+    if not len(truth.indifferent):
+        return tracked
+    keep = np.ones(len(tracked), dtype=np.bool_)
+    spans = zip(
+        truth.objects.rows_of_frames(frames),
+        truth.indifferent.rows_of_frames(frames),
+        tracked.rows_of_frames(frames),
+        strict=True,
+    )
+    for wanted, passed_over, found in spans:
+        there = np.concatenate([truth.objects.xyxy[wanted], truth.indifferent.xyxy[passed_over]])
+        overlap = intersection_over_union(there, tracked.xyxy[found])
+        overlap[overlap < LEAST_OVERLAP - EPSILON] = 0
+        rows, columns = best_matches(overlap)
+        on = columns[(overlap[rows, columns] > 0) & (rows >= wanted.stop - wanted.start)]
+        keep[np.arange(found.start, found.stop)[on]] = False
+    return tracked.where(keep)

@@ -1,0 +1,120 @@
+"""The run that is evaluated: detections tracked and counted by this product, or tracks of any other counted by it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from countline_common.errors import InvalidInputError
+from countline_pipelines.counting import CameraCounter, CountingSpec, Crossing, Event, Identity
+from countline_pipelines.evaluation.mot import Boxes
+from countline_pipelines.types import DetectionFrame, TrackedFrame
+
+CAMERA_ID = "evaluate"
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """What must be known of a sequence besides its boxes."""
+
+    size_wh: tuple[int, int]
+    """In pixels."""
+    fps: float
+    frames: int
+    """How many pictures it has."""
+
+    def t(self, frame: int) -> float:
+        """Return the time of a frame, numbered from 1, in seconds from the first."""
+        return (frame - 1) / self.fps
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What was tracked, as it was told frame by frame, and what was counted."""
+
+    tracked: Boxes
+    crossings: tuple[Crossing, ...]
+
+
+def run_detections(
+    detections: Boxes, sequence: Sequence, spec: CountingSpec, each: Callable[[], object] = lambda: None
+) -> Run:
+    """Track and count detections with the code that counts live; `each` is called after every frame."""
+    counter = CameraCounter(Identity(CAMERA_ID, 0, "run"), spec)
+    told, crossings = [], list[Crossing]()
+    for frame, rows in enumerate(detections.rows_of_frames(sequence.frames), 1):
+        boxes, scores = detections.xyxy[rows], detections.score[rows]
+        table = np.column_stack([boxes, scores, np.zeros(len(boxes))]).astype(np.float32)
+        result = counter.update(DetectionFrame(CAMERA_ID, frame - 1, sequence.t(frame), sequence.size_wh, table))
+        told.append((frame, result.tracked))
+        crossings += _crossings(result.events)
+        each()
+    return Run(_boxes(told), (*crossings, *_crossings(counter.flush())))
+
+
+def run_result(tracked: Boxes, sequence: Sequence, spec: CountingSpec) -> Run:
+    """Count over given tracks, healed as all tracks are; the tracks are measured as they are."""
+    return Run(tracked, count_tracks(tracked, sequence, spec))
+
+
+def count_truth(objects: Boxes, sequence: Sequence, spec: CountingSpec) -> dict[int, tuple[Crossing, ...]]:
+    """Return the true crossings by object: each is counted alone, so that nothing can be joined or mixed up."""
+    spec_without_score = CountingSpec(lines=spec.lines, anchor=spec.anchor)
+    return {
+        int(number): count_tracks(objects.where(objects.ids == number), sequence, spec_without_score)
+        for number in np.unique(objects.ids)
+    }
+
+
+def count_tracks(tracked: Boxes, sequence: Sequence, spec: CountingSpec) -> tuple[Crossing, ...]:
+    """Count over boxes with ids, from the first frame that has one to the last."""
+    if not len(tracked) or not spec.lines:
+        return ()
+    counter = CameraCounter(Identity(CAMERA_ID, 0, "run"), spec, tracked=True)
+    events: list[Event] = []
+    first, last = int(tracked.frame[0]), int(tracked.frame[-1])
+    spans = tracked.rows_of_frames(last)
+    for frame in range(first, last + 1):
+        rows = spans[frame - 1]
+        scores = np.clip(tracked.score[rows], 0, 1)
+        classes = np.zeros(len(scores), dtype=np.int64)
+        events += counter.update_tracked(
+            TrackedFrame(
+                CAMERA_ID,
+                frame - 1,
+                sequence.t(frame),
+                sequence.size_wh,
+                tracked.ids[rows],
+                tracked.xyxy[rows],
+                scores,
+                classes,
+            )
+        ).events
+    return tuple(_crossings([*events, *counter.flush()]))
+
+
+def check_frames(boxes: Boxes, frames: int, what: str) -> None:
+    """Refuse boxes beyond the end of the sequence.
+
+    Raises:
+        InvalidInputError: there are such.
+    """
+    last = int(boxes.frame.max(initial=0))
+    if last > frames:
+        raise InvalidInputError(
+            f"the frames do not match: {what} go up to frame {last}, the sequence has {frames}",
+            cure="are all files of the same sequence? --frames is the number of its pictures",
+        )
+
+
+def _crossings(events: tuple[Event, ...] | list[Event]) -> Iterator[Crossing]:
+    return (event for event in events if isinstance(event, Crossing))
+
+
+def _boxes(told: list[tuple[int, TrackedFrame]]) -> Boxes:
+    return Boxes(
+        np.repeat([frame for frame, _ in told], [len(tracked.ids) for _, tracked in told]).astype(np.int64),
+        np.concatenate([tracked.ids for _, tracked in told]),
+        np.concatenate([tracked.xyxy_px for _, tracked in told]),
+        np.concatenate([tracked.scores for _, tracked in told]),
+    )

@@ -1,0 +1,37 @@
+"""`seqinfo.ini`, with which MOTChallenge says how large, how fast and how long a sequence is."""
+
+import configparser
+from pathlib import Path
+
+from countline_common.errors import InvalidInputError
+from countline_pipelines.evaluation.run import Sequence
+
+
+def find_seqinfo(truth: Path) -> Path | None:
+    """Return the file that belongs to a file of ground truth: beside it, or beside its folder `gt`."""
+    for folder in (truth.parent, truth.parent.parent):
+        if (folder / "seqinfo.ini").is_file():
+            return folder / "seqinfo.ini"
+    return None
+
+
+def read_seqinfo(path: Path) -> Sequence:
+    """Read the file.
+
+    Raises:
+        InvalidInputError: a field is missing, or is no number.
+    """
+    parser = configparser.ConfigParser()
+    try:
+        parser.read(path, encoding="utf-8")
+        section = parser["Sequence"]
+        size_wh = section.getint("imWidth", 0), section.getint("imHeight", 0)
+        fps, frames = section.getfloat("frameRate", 0.0), section.getint("seqLength", 0)
+    except (configparser.Error, KeyError, ValueError) as error:
+        raise InvalidInputError(f"{path}: {error}", cure="give --size, --fps and --frames instead") from error
+    if min(*size_wh, fps, frames) <= 0:
+        raise InvalidInputError(
+            f"{path}: imWidth, imHeight, frameRate or seqLength is missing",
+            cure="give --size, --fps and --frames instead",
+        )
+    return Sequence(size_wh, fps, frames)
