@@ -191,9 +191,11 @@ class Passage:
                 return None  # it went round the end and through again: still beyond
             stayed_s = at - held.made.t
             if stayed_s < rules.EXCURSION_S - TIME_SLACK_S:
-                return self._undo(Reason.CAME_BACK_TOO_SOON, stayed_s)
+                self._undo(Reason.CAME_BACK_TOO_SOON, stayed_s)
+                return None
             if held.sights < rules.EXCURSION_SAMPLES:
-                return self._undo(Reason.SINGLE_SAMPLE_EXCURSION, held.sights)
+                self._undo(Reason.SINGLE_SAMPLE_EXCURSION, held.sights)
+                return None
             certain = self._make_certain(held, "came back later", stayed_s)
         self._net += sign
         self._met[sign] = (at, frame)
