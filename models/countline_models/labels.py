@@ -51,3 +51,32 @@ def labels_for(classes: int, given: tuple[str, ...] | None) -> tuple[str, ...]:
             cure="give a label for every class, in the model's order",
         )
     return given
+
+
+def chosen_classes(names: tuple[str, ...], wanted: tuple[str, ...] | None) -> tuple[int, ...]:
+    """Indices of the classes to keep, in the order wanted; all where nothing is wanted.
+
+    Args:
+        names: of all classes of the model.
+        wanted: names, or indices in digits.
+
+    Raises:
+        InvalidInputError: one is not a class of the model, or is wanted twice.
+    """
+    if wanted is None:
+        return tuple(range(len(names)))
+    indices = tuple(_index_of(name, names) for name in wanted)
+    if not indices:
+        raise InvalidInputError("no class is left to detect", cure="name at least one class")
+    if len(set(indices)) != len(indices):
+        raise InvalidInputError(f"a class is named twice in {', '.join(wanted)}", cure="name each class once")
+    return indices
+
+
+def _index_of(name: str, names: tuple[str, ...]) -> int:
+    if name in names:
+        return names.index(name)
+    if name.isdecimal() and int(name) < len(names):
+        return int(name)
+    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    raise InvalidInputError(f"the model has no class {name!r}", cure=f"it has: {shown}")

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import onnx
 
-from countline_models.contract import ContractModel, looks_like_contract, read_model
+from countline_common.errors import InvalidInputError
+from countline_models.contract import ContractModel, looks_like_contract
 from countline_models.fuse import FuseOptions, fuse
-from countline_models.heads import Signature, head_named, recognise
+from countline_models.heads import head_named, recognise
+from countline_models.network import Network, read_network
 from countline_models.repository import place_model
 
 
@@ -30,19 +32,24 @@ def fuse_file(
     Args:
         file: the ONNX file.
         head_name: what decodes it; recognised from the graph without it.
-        labels: class names; without them COCO's for 80 classes.
-        options: sizes and thresholds.
+        labels: class names; without them those that the file carries, or COCO's for 80 classes.
+        options: sizes, thresholds, classes, and what is known about the network.
 
     Returns:
         The contract model, and the name of the head.
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: it is no ONNX model, or its head is not known or does not fit.
+        InvalidInputError: it is no ONNX model, or its head is not known or does not fit; the message names the file.
     """
-    network = read_model(file)
-    head = head_named(head_name) if head_name else recognise(Signature.of(network))
-    return fuse(network, head, labels, options), head.name
+    options = options or FuseOptions()
+    given = head_named(head_name) if head_name else None
+    network = read_network(file)
+    try:
+        head = given or recognise(Network(network, options.told(labels)))
+        return fuse(network, head, labels, options), head.name
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{file.name}: {error}", cure=error.cure) from error
 
 
 def prepare(file: Path, out: Path, head_name: str | None, labels: tuple[str, ...] | None) -> PreparedModel:
@@ -53,7 +60,7 @@ def prepare(file: Path, out: Path, head_name: str | None, labels: tuple[str, ...
         InvalidInputError: it cannot be made a contract model.
     """
     name = model_name(file)
-    if head_name is None and looks_like_contract(read_model(file)):
+    if head_name is None and looks_like_contract(read_network(file)):
         return PreparedModel(name, "", place_model(file, name, out, labels=labels, replace=True))
     fused, head = fuse_file(file, head_name, labels)
     return PreparedModel(name, head, place_model(fused.SerializeToString(), name, out, replace=True))

@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +12,13 @@ from countline_common.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from countline_models.contract import ContractModel
+    from countline_models.fuse import FuseOptions
+
+# As in `countline_models.network` and `.fuse`, which are too heavy to import before a command is called.
+BoxUnit = Literal["pixels", "normalised"]
+ScoreKind = Literal["probabilities", "logits"]
+ChannelOrder = Literal["rgb", "bgr"]
+ScaleOrder = Literal["scale-first", "mean-first"]
 
 ModelFile = Annotated[Path, typer.Argument(help="ONNX file.", show_default=False)]
 HeadName = Annotated[
@@ -27,15 +34,28 @@ def fuse(
     head: HeadName = None,
     labels: LabelsFile = None,
     size: Annotated[str | None, typer.Option(help="WxH of the input; as exported without it.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Classes to keep, by name or index, e.g. person,car; all without it.")
+    ] = None,
     max_detections: Annotated[int, typer.Option(help="Rows of the answer for one frame.", min=1)] = 100,
-    nms_iou: Annotated[float, typer.Option(help="Boxes of one class that overlap more are one object.")] = 0.45,
+    nms_iou: Annotated[
+        float | None,
+        typer.Option(help="Boxes of one class that overlap more are one object; the head's own without it."),
+    ] = None,
     score_threshold: Annotated[float, typer.Option(help="Detections below it start no track.")] = 0.3,
     score_floor: Annotated[float, typer.Option(help="Detections below it are dropped inside the graph.")] = 0.05,
+    boxes: Annotated[BoxUnit | None, typer.Option(help="Unit of its boxes; found out without it.")] = None,
+    scores: Annotated[ScoreKind | None, typer.Option(help="What its scores are; found out without it.")] = None,
+    channel_order: Annotated[ChannelOrder | None, typer.Option(help="Order of channels it was trained on.")] = None,
+    scale: Annotated[float | None, typer.Option(help="Factor on bytes, e.g. 0.003921569 for 0..1.")] = None,
+    mean: Annotated[str | None, typer.Option(help="R,G,B taken away, in the network's order of channels.")] = None,
+    std: Annotated[str | None, typer.Option(help="R,G,B to divide by, in the network's order of channels.")] = None,
+    scale_order: Annotated[
+        ScaleOrder | None, typer.Option(help="(value * scale - mean) / std, or (value - mean) * scale / std.")
+    ] = None,
 ) -> None:
     """Make a contract model: bytes in, boxes out, with pre-processing, decoding and NMS inside the graph."""
-    from countline_models.contract import check_contract
     from countline_models.fuse import FuseOptions
-    from countline_models.prepare import fuse_file
 
     options = FuseOptions(
         size_hw=_size_hw(size),
@@ -43,12 +63,36 @@ def fuse(
         nms_iou=nms_iou,
         score_floor=score_floor,
         score_threshold=score_threshold,
+        classes=None if classes is None else tuple(name.strip() for name in classes.split(",") if name.strip()),
+        boxes=boxes,
+        scores=scores,
+        channel_order=channel_order,
+        scale=scale,
+        mean=_three(mean, "--mean"),
+        std=_three(std, "--std"),
+        scale_order=scale_order,
     )
-    fused, head_name = fuse_file(model, head, _labels(labels), options)
+    _fuse(model, output, head, _labels(labels), options)
+
+
+def _fuse(model: Path, output: Path, head: str | None, labels: tuple[str, ...] | None, options: "FuseOptions") -> None:
+    from countline_models.contract import check_contract
+    from countline_models.fuse import FUSED_KEY
+    from countline_models.heads import HEADS
+    from countline_models.prepare import fuse_file
+
+    fused, name = fuse_file(model, head, labels, options)
     data = fused.SerializeToString()
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_bytes(data)
-    typer.echo(f"{output}: {'given' if head else 'recognised'} head {head_name}", err=True)
+    found = next(entry.value for entry in fused.metadata_props if entry.key == FUSED_KEY)
+    typer.echo(f"{output}: head {'given' if head else 'recognised'}: {found}", err=True)
+    if HEADS[name].resized == "stretched":
+        typer.echo(
+            "note: its authors stretch pictures to the input; here they keep their shape and are padded. "
+            "Give --size in the shape of the cameras where the network allows it.",
+            err=True,
+        )
     _show(check_contract(data, run=False), as_json=False)
 
 
@@ -110,6 +154,18 @@ def _size_hw(text: str | None) -> tuple[int, int] | None:
     if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
         raise InvalidInputError(f"{text!r} is no size", cure="write it as WxH, such as 640x384")
     return int(height), int(width)
+
+
+def _three(text: str | None, option: str) -> tuple[float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        first, second, third = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InvalidInputError(
+            f"{option} {text!r} is not three numbers", cure=f"write them with commas: {option} 123.7,116.3,103.5"
+        ) from error
+    return first, second, third
 
 
 def _show(contract: "ContractModel", *, as_json: bool) -> None:

@@ -3,38 +3,42 @@
 from typing import Final
 
 from countline_common.errors import InvalidInputError
-from countline_models.heads.base import Candidates, Head, Preprocessing, Signature
+from countline_models.heads.base import Candidates, Head, Plan, Preprocessing
+from countline_models.heads.yolo import YOLOV5, YOLOV8
 from countline_models.heads.yolox import YoloxHead
+from countline_models.network import Network
 
-HEADS: Final[dict[str, Head]] = {head.name: head for head in (YoloxHead(),)}
+HEADS: Final[dict[str, Head]] = {head.name: head for head in (YoloxHead(), YOLOV5, YOLOV8)}
 """Every head by the name that `--head` gives it."""
 
 
 def head_named(name: str) -> Head:
-    """The head of that name.
+    """The head of that name, or the one that decodes the architecture of that name.
 
     Raises:
         InvalidInputError: there is none.
     """
-    if name not in HEADS:
-        raise InvalidInputError(f"there is no head {name!r}", cure=f"choose one of: {', '.join(sorted(HEADS))}")
-    return HEADS[name]
+    for head in HEADS.values():
+        if name.lower() in {head.name, *head.aliases}:
+            return head
+    raise InvalidInputError(f"there is no head {name!r}", cure=f"choose one of: {', '.join(sorted(HEADS))}")
 
 
-def recognise(signature: Signature) -> Head:
+def recognise(network: Network) -> Head:
     """The one head that a network looks like.
 
     Raises:
-        InvalidInputError: none, or more than one.
+        InvalidInputError: none, or more than one; also where the network cannot be run to find out.
     """
-    fitting = [head for head in HEADS.values() if head.recognises(signature)]
+    fitting = [head for head in HEADS.values() if head.recognises(network)]
     if len(fitting) == 1:
         return fitting[0]
-    found = f"it could be {' or '.join(head.name for head in fitting)}" if fitting else "no known head fits"
+    among = [head.name for head in fitting] or sorted(HEADS)
+    found = f"it could be {' or '.join(among)}" if fitting else "no known head fits"
     raise InvalidInputError(
-        f"what kind of network this is cannot be told from its shape ({signature}): {found}",
-        cure=f"say it: --head with one of: {', '.join(sorted(HEADS))}",
+        f"what kind of network this is cannot be told from its graph ({network.signature}): {found}",
+        cure=f"say it: --head with one of: {', '.join(among)}{'; --labels may tell them apart too' if fitting else ''}",
     )
 
 
-__all__ = ["HEADS", "Candidates", "Head", "Preprocessing", "Signature", "head_named", "recognise"]
+__all__ = ["HEADS", "Candidates", "Head", "Plan", "Preprocessing", "head_named", "recognise"]

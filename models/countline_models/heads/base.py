@@ -6,13 +6,15 @@ packing, dynamic batch) is the same for all and lives in `countline_models.fuse`
 in `HEADS`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
-import onnx
+from countline_models.graph import GraphBuilder
+from countline_models.network import Network
 
-from countline_models.graph import GraphBuilder, real_inputs, shape_of
+Resized = Literal["letterboxed", "stretched"]
+"""How pictures of another shape are fitted into the input. Ours are letterboxed at the top left in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,79 +27,71 @@ class Preprocessing:
     """1/255 for networks that were trained on 0..1."""
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """What a network takes and gives, as far as it says; sizes that are open are None."""
-
-    inputs: tuple[tuple[str, tuple[int | None, ...]], ...]
-    outputs: tuple[tuple[str, tuple[int | None, ...]], ...]
-
-    @classmethod
-    def of(cls, model: onnx.ModelProto) -> "Signature":
-        """Read it from a model."""
-        return cls(
-            tuple((value.name, tuple(shape_of(value))) for value in real_inputs(model)),
-            tuple((value.name, tuple(shape_of(value))) for value in model.graph.output),
-        )
-
-    @property
-    def size_hw(self) -> tuple[int, int] | None:
-        """Height and width of the only input, when it is NCHW with three channels and says its size."""
-        if len(self.inputs) != 1:
-            return None
-        match self.inputs[0][1]:
-            case (_, 3, int(height), int(width)):
-                return height, width
-        return None
-
-    def __str__(self) -> str:
-        sides = (", ".join(f"{name} {_text(shape)}" for name, shape in side) for side in (self.inputs, self.outputs))
-        return " -> ".join(sides)
-
-
-def _text(shape: tuple[int | None, ...]) -> str:
-    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
+    mean_first: bool = False
+    """(value - mean) * scale / std instead: the mean is one of bytes, though the scale is not 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Names of the tensors that a head computes: N boxes that NMS has still to choose from."""
+    """Names of the tensors that a head computes: N boxes that are still to be chosen from."""
 
     boxes: str
     """[batch, N, 4] float32: x1, y1, x2, y2 in pixels of the network's input."""
     scores: str
     """[batch, classes, N] float32 in 0..1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one network will be decoded."""
+
     classes: int
+    found: str
+    """One line for a person: the layout, and what was told or found out about it."""
+    decode: Callable[[GraphBuilder, Sequence[str]], Candidates]
+    """Adds the nodes, given the names of the network's outputs in its order, each float32 or as it came."""
+    nms_iou: float | None = None
+    """Overlap above which two boxes of a class are one object; None where the architecture answers each object once."""
+    sizes_input: str = ""
+    """A second input [batch, 2] that wants width and height of the picture."""
 
 
 class Head(Protocol):
     """A family of detectors."""
 
-    name: str
-    """What `--head` calls it."""
-    about: str
-    """One line: what it is, input and output, and where its decoding comes from."""
-    preprocessing: Preprocessing
+    @property
+    def name(self) -> str:
+        """What `--head` calls it."""
+        ...
 
-    def recognises(self, signature: Signature) -> bool:
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Names of architectures that it decodes, which `--head` takes as well."""
+        ...
+
+    @property
+    def about(self) -> str:
+        """One line: what it is, input and output, and where its decoding comes from."""
+        ...
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How its authors' networks want pictures."""
+        ...
+
+    @property
+    def resized(self) -> Resized:
+        """How its authors fit pictures into the input."""
+        ...
+
+    def recognises(self, network: Network) -> bool:
         """Whether a network looks like one of this family."""
         ...
 
-    def check(self, signature: Signature, size_hw: tuple[int, int]) -> None:
-        """Raise `InvalidInputError` with the reason why this head cannot decode that network at that size."""
-        ...
+    def plan(self, network: Network) -> Plan:
+        """Find out how to decode a network.
 
-    def decode(
-        self, build: GraphBuilder, outputs: Sequence[str], signature: Signature, size_hw: tuple[int, int]
-    ) -> Candidates:
-        """Add the nodes that turn the network's outputs into candidates.
-
-        Args:
-            build: adds nodes behind the network.
-            outputs: names of the network's outputs, in its order.
-            signature: of the network, as it came.
-            size_hw: height and width of the input in pixels.
+        Raises:
+            InvalidInputError: this head cannot; the message says why.
         """
         ...

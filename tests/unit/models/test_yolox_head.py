@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from countline_common.errors import InvalidInputError
 from countline_models.contract import check_contract, open_session, read_model, run_contract
 from countline_models.fuse import FuseOptions, fuse
-from countline_models.heads import HEADS, Signature, recognise
+from countline_models.heads import HEADS, recognise
+from countline_models.network import Network
 from countline_models.labels import COCO_LABELS
 
 YOLOX = HEADS["yolox"]
@@ -55,7 +56,7 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, options: FuseOptions) -> Seq
     for index in np.argsort(-scores, kind="stable"):
         if scores[index] <= options.score_floor:
             break
-        if all(iou(boxes[index], boxes[other]) <= options.nms_iou for other in kept):
+        if all(iou(boxes[index], boxes[other]) <= (options.nms_iou or 0.45) for other in kept):
             kept.append(int(index))
     return kept
 
@@ -171,7 +172,7 @@ def test_outputs_that_are_none_of_yolox_are_refused(shape: tuple[int, int], prob
 
 def test_a_network_of_another_kind_is_not_recognised_and_the_cure_names_the_heads() -> None:
     with pytest.raises(InvalidInputError, match="no known head fits") as caught:
-        recognise(Signature.of(network(np.zeros((1, 100, 4)), (64, 64))))
+        recognise(Network(network(np.zeros((1, 100, 4)), (64, 64))))
     assert "yolox" in caught.value.cure
 
 
@@ -193,7 +194,7 @@ def frames(shared_data: Path) -> np.ndarray:
 
 
 def test_real_network_is_recognised_and_gets_the_labels_of_coco(yolox_nano: onnx.ModelProto) -> None:
-    assert recognise(Signature.of(yolox_nano)) is YOLOX
+    assert recognise(Network(yolox_nano)) is YOLOX
     assert check_contract(fuse(yolox_nano, YOLOX).SerializeToString(), run=False).labels == COCO_LABELS
 
 
