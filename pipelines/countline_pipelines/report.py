@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from countline_pipelines.counting import CountingSpec, Crossing, Direction, Event, OccupancySample, Visit
+from countline_pipelines.zone_report import ZoneSummary
 
 ClassName = Callable[[int], str]
 
@@ -20,8 +21,7 @@ class Summary:
         self._class_name = class_name
         self.lines: dict[str, dict[Direction, int]] = {line.id: dict.fromkeys(Direction, 0) for line in spec.lines}
         self._by_class: dict[str, dict[str, dict[Direction, int]]] = {line.id: {} for line in spec.lines}
-        self._visits: dict[str, list[Visit]] = {zone.id: [] for zone in spec.zones}
-        self._occupancy: dict[str, list[OccupancySample]] = {zone.id: [] for zone in spec.zones}
+        self._zones = {zone.id: ZoneSummary(zone, class_name) for zone in spec.zones}
         self.crossings: list[Crossing] = []
 
     def add(self, events: Iterable[Event]) -> None:
@@ -29,10 +29,21 @@ class Summary:
         for event in events:
             if isinstance(event, Crossing):
                 self._add_crossing(event)
-            elif isinstance(event, Visit):
-                self._visits[event.zone_id].append(event)
-            else:
-                self._occupancy[event.zone_id].append(event)
+            elif isinstance(event, Visit | OccupancySample):
+                self._zones[event.zone_id].add(event)
+
+    def end_run(self, events: Iterable[Event], t: float) -> None:
+        """Add what was decided at the end of a run.
+
+        Args:
+            events: what the counter told when it was flushed.
+            t: until when the run lasted.
+        """
+        events = list(events)
+        self.add(event for event in events if not isinstance(event, Visit | OccupancySample))
+        told = [event for event in events if isinstance(event, Visit | OccupancySample)]
+        for name, zone in self._zones.items():
+            zone.end_run([event for event in told if event.zone_id == name], t)
 
     def _add_crossing(self, event: Crossing) -> None:
         self.crossings.append(event)
@@ -53,39 +64,13 @@ class Summary:
             "frames": frames,
             "duration_s": round(duration_s, 6),
             "lines": {name: self._line(name) for name in self.lines},
-            "zones": {name: self._zone(name) for name in self._visits},
+            "zones": {name: zone.as_dict() for name, zone in self._zones.items()},
             "events": [self._event(event) for event in crossings],
         }
 
     def _line(self, name: str) -> dict[str, Any]:
         by_class = {class_name: _in_out(counts) for class_name, counts in sorted(self._by_class[name].items())}
         return {**_in_out(self.lines[name]), "by_class": by_class}
-
-    def _zone(self, name: str) -> dict[str, Any]:
-        visits, samples = self._visits[name], self._occupancy[name]
-        dwells = sorted(visit.dwell_s for visit in visits)
-        return {
-            "visits": len(visits),
-            "entries": sum(not visit.born_inside for visit in visits),
-            "exits": sum(not visit.lost_inside for visit in visits),
-            "occupancy_max": max((sample.count for sample in samples), default=0),
-            "dwell_s": {
-                "mean": round(sum(dwells) / len(dwells), 3) if dwells else None,
-                "median": round(_median(dwells), 3) if dwells else None,
-                "max": round(dwells[-1], 3) if dwells else None,
-            },
-            "stays": [self._stay(visit) for visit in sorted(visits, key=lambda visit: (visit.entered_at, visit.track))],
-        }
-
-    def _stay(self, visit: Visit) -> dict[str, Any]:
-        return {
-            "id": visit.id,
-            "track": visit.track,
-            "class": self._class_name(visit.class_id),
-            "entered_at": visit.entered_at,
-            "left_at": visit.left_at,
-            "dwell_s": round(visit.dwell_s, 6),
-        }
 
     def _event(self, event: Crossing) -> dict[str, Any]:
         return {
@@ -104,8 +89,3 @@ class Summary:
 
 def _in_out(counts: dict[Direction, int]) -> dict[str, int]:
     return {direction.value: counts[direction] for direction in Direction}
-
-
-def _median(ordered: list[float]) -> float:
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -36,7 +36,7 @@ from countline_pipelines.plane import (
     counting_spec,
 )
 from countline_pipelines.private_triton import PrivateTriton, find_model, prepare_model, private_triton
-from countline_pipelines.publishing.events import class_name
+from countline_pipelines.publishing.trajectories import class_name
 from countline_pipelines.report import Summary
 from countline_pipelines.software.plane import PlaneOptions, SoftwarePlane
 from countline_pipelines.sources import Playback, RtspTransport, SourceSpec, VideoInfo, VideoReader, source_address
@@ -59,6 +59,7 @@ def count(
     classes: Annotated[str | None, typer.Option(help="Names or numbers of the classes that count, by commas.")] = None,
     min_score: Annotated[float, typer.Option(help="Boxes below it are not used.", min=0, max=1)] = 0.0,
     rate: Annotated[float, typer.Option(help="Frames a second that are looked at; 0 for all.", min=0)] = 0.0,
+    queue: Annotated[list[str] | None, typer.Option(help="A zone in which objects wait; as --zone.")] = None,
     pixels: Annotated[bool, typer.Option(help="Coordinates are pixels, not 0..1.")] = False,
     anchor: Annotated[str, typer.Option(help="bottom, centre, or two fractions of the box.")] = "bottom",
     transport: Annotated[RtspTransport, typer.Option(help="How RTSP packets travel.")] = RtspTransport.TCP,
@@ -73,7 +74,7 @@ def count(
     spec, info = _probe(source, transport, rate)
     size_wh = (info.width, info.height) if pixels else None
     names = tuple(name.strip() for name in classes.split(",") if name.strip()) if classes else ()
-    plan = _counting_plan(parse_spec(line or [], zone or [], anchor=anchor, pixels_of=size_wh), names, min_score)
+    plan = _counting_plan(parse_spec(line or [], zone or [], queues=queue or [], anchor=anchor, pixels_of=size_wh), names, min_score)
     if not plan.lines and not plan.zones:
         raise InvalidInputError("there is nothing to count", cure="give --line or --zone")
     order = _Order(spec, info, plan, seconds=seconds, partial=partial, annotate=annotate)
@@ -108,7 +109,7 @@ def _probe(source: str, transport: RtspTransport, rate: float) -> tuple[SourceSp
 def _counting_plan(spec: CountingSpec, classes: tuple[str, ...], min_score: float) -> CountingPlan:
     return CountingPlan(
         lines=tuple(LinePlan(line.id, line.points, line.version, classes) for line in spec.lines),
-        zones=tuple(ZonePlan(zone.id, zone.polygon, zone.version, classes) for zone in spec.zones),
+        zones=tuple(ZonePlan(zone.id, zone.polygon, zone.version, classes, zone.queue) for zone in spec.zones),
         anchor=spec.anchor,
         min_score=min_score,
     )
@@ -228,7 +229,8 @@ class _Sink:
 
     def run_ended(self, _: Identity, events: Sequence[Event] | None) -> None:
         """Add what was decided at the end."""
-        self._add(events or ())
+        if self._summary is not None:
+            self._summary.end_run(events or (), self._last_t + self._period_s)
 
     def _add(self, events: Sequence[Event]) -> None:
         if self._summary is not None:

@@ -28,6 +28,7 @@ The way of a frame through the package, one module each:
 
 from countline_pipelines.counting.camera import CameraCounter, FrameResult
 from countline_pipelines.counting.events import Crossing, Direction, Event, Identity, OccupancySample, Visit, event_id
+from countline_pipelines.counting.paths import Path, Trajectory
 from countline_pipelines.counting.spec import CountingSpec, GeometryError, Line, Zone
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
     "Identity",
     "Line",
     "OccupancySample",
+    "Path",
+    "Trajectory",
     "Visit",
     "Zone",
     "event_id",

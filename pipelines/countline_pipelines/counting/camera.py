@@ -13,8 +13,10 @@ from countline_pipelines.counting.boxes import without_duplicates
 from countline_pipelines.counting.clock import Arrival, RunningClock
 from countline_pipelines.counting.events import Crossing, Event, Identity, OccupancySample, Visit, event_id
 from countline_pipelines.counting.lines import LineCounter, Pass, Sights
+from countline_pipelines.counting.paths import Path, Trajectory
 from countline_pipelines.counting.sightings import Sightings
 from countline_pipelines.counting.spec import CountingSpec, Line, Zone
+from countline_pipelines.counting.trajectories import Paths
 from countline_pipelines.counting.zones import Stay, ZoneCounter
 from countline_pipelines.tracking import Tracker, TrackerSettings
 from countline_pipelines.types import DetectionFrame, TrackedFrame
@@ -64,6 +66,7 @@ class CameraCounter:
         self._clock = RunningClock()
         self._tracker = Tracker(self._tracking)
         self._sightings = Sightings(self._spec.anchor, trusted=self._tracked)
+        self._paths = Paths()
 
     def update(self, frame: DetectionFrame) -> FrameResult:
         """Take the detections of the next frame.
@@ -116,6 +119,11 @@ class CameraCounter:
         ended_zones = [counter for counter in self._zones if anchor_moved or counter.zone not in spec.zones]
         for slot in self._sightings.living():
             self._undelivered += self._end_at(slot, gone, ended_zones)
+            if anchor_moved:  # the path of another point of the box is another path
+                self._undelivered += self._trajectory(slot, self._paths.end(slot))
+        for zone in ended_zones:
+            if zone.said:  # else its last sample would hold for ever
+                self._undelivered.append(OccupancySample(zone.zone.id, zone.zone.version, self._clock.t, 0))
         kept_lines = {counter.line: counter for counter in self._lines if counter not in gone}
         kept_zones = {counter.zone: counter for counter in self._zones if counter not in ended_zones}
         self._spec = spec
@@ -157,10 +165,13 @@ class CameraCounter:
             events += self._crossings(line.line, line.see(sights))
         for zone in self._zones:
             events += self._visits(zone.zone, zone.see(sights))
+        for slot, part in self._paths.take(sights, self._clock.period_s):
+            events += self._trajectory(slot, part)
         return events
 
     def _end(self, slot: int) -> list[Event]:
         events = self._end_at(slot, self._lines, self._zones)
+        events += self._trajectory(slot, self._paths.end(slot))
         self._sightings.forget(slot)
         return events
 
@@ -226,6 +237,24 @@ class CameraCounter:
             )
         return events
 
+    def _trajectory(self, slot: int, path: Path | None) -> list[Event]:
+        if path is None:
+            return []
+        assert self._size_wh is not None
+        objects = self._sightings.objects
+        track = int(objects["number"][slot])
+        return [
+            Trajectory(
+                id=event_id(self._identity, "trajectory", "", 0, track, path.part),
+                track=track,
+                class_id=objects.class_of(slot),
+                score=objects.score_of(slot),
+                stitched=bool(objects["stitched"][slot]),
+                picture_wh=self._size_wh,
+                path=path,
+            )
+        ]
+
     def _occupancy(self) -> list[Event]:
         """Return a sample for each zone whose occupancy is not what was said last."""
         events: list[Event] = []
@@ -283,6 +312,8 @@ def _in_order(events: Iterable[Event]) -> tuple[Event, ...]:
             return event.t, 0, event.line_id, event.track
         if isinstance(event, Visit):
             return event.entered_at, 1, event.zone_id, event.track
+        if isinstance(event, Trajectory):
+            return event.path.start, 3, "", event.track
         return event.t, 2, event.zone_id, 0
 
     return tuple(sorted(events, key=key))

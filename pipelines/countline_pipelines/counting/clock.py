@@ -26,6 +26,11 @@ class RunningClock:
         self.running_s = 0.0
         self._period_s = 0.0
 
+    @property
+    def period_s(self) -> float:
+        """Running mean of the time between two frames; 0 before the second."""
+        return self._period_s
+
     def admit(self, t: float) -> Arrival:
         """Take the time of the next frame; only a `NEXT` frame moves the clock."""
         if self.t == float("-inf"):

@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
+from countline_pipelines.counting.paths import Trajectory
+
 
 class Direction(StrEnum):
     """The way over a line: `in` is to the right-hand side of someone who looks from its first point to the next."""
@@ -87,7 +89,7 @@ class OccupancySample:
     count: int
 
 
-Event = Crossing | Visit | OccupancySample
+Event = Crossing | Visit | OccupancySample | Trajectory
 
 
 def event_id(identity: Identity, kind: str, name: str, version: int, track: int, sequence: int) -> str:

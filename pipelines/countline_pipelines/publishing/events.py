@@ -2,7 +2,8 @@
 
 A record is closed by events and by capture time alone, never by a clock: a crossing or visit closes it at once,
 coverage after `COVERAGE_S` (live) or `FINITE_COVERAGE_S` (files played once). So the same file gives the same records,
-byte for byte, however often and however fast it is counted.
+byte for byte, however often and however fast it is counted. Trajectories go with the next record, and close one only
+when many have come together, since messages have a largest size.
 """
 
 from collections.abc import Sequence
@@ -11,13 +12,16 @@ from typing import Final
 
 from countline.v1 import events_pb2
 from countline_common.times import to_timestamp
-from countline_pipelines.counting import Crossing, Direction, Event, OccupancySample, Visit
+from countline_pipelines.counting import Crossing, Direction, Event, OccupancySample, Trajectory, Visit
 from countline_pipelines.publishing.coverage import CoverageTracker, Span
+from countline_pipelines.publishing.trajectories import class_name, to_message
 
 COVERAGE_S: Final = 1.0
 FINITE_COVERAGE_S: Final = 10.0
 OCCUPANCY_EVERY_S: Final = 0.5
 """A zone's occupancy is sampled at most this often; the last value always arrives."""
+MOST_TRAJECTORIES: Final = 200
+"""So many in one record are at most 400 kB; NATS takes messages of 1 MB."""
 
 _DIRECTIONS: Final = {Direction.IN: events_pb2.DIRECTION_IN, Direction.OUT: events_pb2.DIRECTION_OUT}
 
@@ -53,6 +57,7 @@ class RecordBuilder:
         self._hand_over = hand_over
         self._sequence = 0
         self._events: list[Crossing | Visit] = []
+        self._trajectories: list[Trajectory] = []
         self._occupancy = _OccupancySampler()
         self._cut_at: float | None = None
         self._hand_over_at: float | None = None
@@ -75,20 +80,22 @@ class RecordBuilder:
             self._hand_over_at = t if self._hand_over else None
         self._take(events)
         assert self._cut_at is not None
-        due = t - self._cut_at >= self._coverage_s
+        due = t - self._cut_at >= self._coverage_s or len(self._trajectories) >= MOST_TRAJECTORIES
         return self._close(t) if self._events or due or self._hand_over_at is not None else None
 
     def finish(self, events: Sequence[Event]) -> events_pb2.CountRecord | None:
         """The last record of the run, with what was decided at its end; None when nothing is left to say."""
         self._take(events)
         record = self._close(None)
-        empty = not (record.crossings or record.visits or record.occupancy or record.coverage)
-        return None if empty else record
+        said = (record.crossings, record.visits, record.occupancy, record.coverage, record.trajectories)
+        return record if any(said) else None
 
     def _take(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, OccupancySample):
                 self._occupancy.add(event)
+            elif isinstance(event, Trajectory):
+                self._trajectories.append(event)
             else:
                 self._events.append(event)
 
@@ -107,8 +114,9 @@ class RecordBuilder:
             occupancy=[_sample(sample) for sample in self._occupancy.release(t)],
             coverage=[_span(span) for span in self._coverage.cut()],
             time_zone=identity.time_zone,
+            trajectories=[to_message(trajectory, identity.labels) for trajectory in self._trajectories],
         )
-        self._events = []
+        self._events, self._trajectories = [], []
         self._hand_over, self._hand_over_at = False, None
         self._sequence += 1
         self._cut_at = t if t is not None else self._cut_at
@@ -141,11 +149,6 @@ class _OccupancySampler:
                 del self._newest[zone_id]
         ready, self._ready = self._ready, []
         return ready
-
-
-def class_name(labels: Sequence[str], class_id: int) -> str:
-    """The name of a class, or its number where the model names none."""
-    return labels[class_id] if 0 <= class_id < len(labels) else str(class_id)
 
 
 def _crossing(event: Crossing, labels: Sequence[str]) -> events_pb2.Crossing:

@@ -15,7 +15,8 @@ from countline_common.logs import get_logger
 from countline_common.times import to_timestamp
 from countline_pipelines.counting import Event, Identity
 from countline_pipelines.plane import CountedFrame, RunStarted
-from countline_pipelines.publishing.events import RecordBuilder, RecordIdentity, class_name
+from countline_pipelines.publishing.events import RecordBuilder, RecordIdentity
+from countline_pipelines.publishing.trajectories import class_name
 from countline_pipelines.types import TrackedFrame
 from countline_pipelines.worker.assignments import Ownership
 from countline_pipelines.worker.pictures import PictureEncoder

@@ -50,8 +50,12 @@ def events_of(frames: Iterable[tuple[float, Sequence[Spot]]], counting: Counting
     return [*found, *counter.flush()]
 
 
+def crossed(events: Iterable[Event]) -> list[Crossing]:
+    return [event for event in events if isinstance(event, Crossing)]
+
+
 def crossings(frames, counting=None) -> list[Crossing]:
-    return [event for event in events_of(frames, counting) if isinstance(event, Crossing)]
+    return crossed(events_of(frames, counting))
 
 
 def totals(frames, counting=None) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from tests.unit.pipelines.paths import (
     GATE,
     IDENTITY,
     SIZE,
+    crossed,
     crossings,
     heights,
     norm,
@@ -19,7 +20,7 @@ from tests.unit.pipelines.paths import (
     tracked,
 )
 
-from countline_pipelines.counting import CameraCounter, Crossing, Line
+from countline_pipelines.counting import CameraCounter, Line
 from countline_pipelines.counting.geometry import inside
 
 STILL_ABOVE = [330.0] * 10
@@ -170,7 +171,7 @@ def test_classes_of_a_line_are_those_of_the_whole_track():
     for i, (t, spots) in enumerate(heights(ramp(200, 520, 31))):
         events += counter.update_tracked(tracked(i, t, spots, class_id=int(i % 4 == 1))).events
     events += counter.flush()
-    assert [event.line_id for event in events] == ["gate"]
+    assert [event.line_id for event in crossed(events)] == ["gate"]
 
 
 def test_an_edited_line_starts_a_version_and_leaves_others_alone():
@@ -182,7 +183,7 @@ def test_an_edited_line_starts_a_version_and_leaves_others_alone():
             counter.reconfigure(spec(lines=[GATE, edited]))
         events += counter.update_tracked(tracked(i, t, spots)).events
     events += counter.flush()
-    assert [(event.line_id, event.line_version) for event in events] == [("gate", 1), ("far", 2)]
+    assert [(event.line_id, event.line_version) for event in crossed(events)] == [("gate", 1), ("far", 2)]
 
 
 def test_a_pass_held_back_by_a_line_that_is_removed_is_still_told():
@@ -193,7 +194,7 @@ def test_a_pass_held_back_by_a_line_that_is_removed_is_still_told():
         if i == 18:
             counter.reconfigure(spec(lines=[]))
         events += counter.update_tracked(tracked(i, t, spots)).events
-    assert [event.line_id for event in events if isinstance(event, Crossing)] == ["gate"]
+    assert [event.line_id for event in crossed(events)] == ["gate"]
 
 
 def test_somebody_who_walks_in_over_the_lower_border_comes_from_below():
@@ -210,7 +211,7 @@ def test_somebody_who_walks_in_over_the_lower_border_comes_from_below():
         frame.xyxy_px[0] = box
         events += counter.update_tracked(frame).events
     events += counter.flush()
-    assert [event.direction.value for event in events] == ["out"]
+    assert [event.direction.value for event in crossed(events)] == ["out"]
 
 
 def test_somebody_who_walks_out_over_the_lower_border_has_passed_a_line_near_it():
@@ -222,4 +223,4 @@ def test_somebody_who_walks_out_over_the_lower_border_has_passed_a_line_near_it(
         frame.xyxy_px[0] = (580.0, feet - 160, 620.0, min(feet, SIZE[1]))
         events += counter.update_tracked(frame).events
     events += counter.flush()
-    assert [event.direction.value for event in events] == ["in"]
+    assert [event.direction.value for event in crossed(events)] == ["in"]
