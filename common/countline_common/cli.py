@@ -152,7 +152,8 @@ def report(error: CountlineError) -> None:
     typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
     typer.echo(error.message, err=True)
     for problem in error.fields:
-        typer.echo(f"  {problem.field}: {problem.message}", err=True)
+        if (line := f"{problem.field}: {problem.message}") != error.message:
+            typer.echo(f"  {line}", err=True)
     if error.cure:
         typer.secho("  cure: ", fg="green", nl=False, err=True)
         typer.echo(error.cure, err=True)

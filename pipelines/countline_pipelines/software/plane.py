@@ -180,9 +180,10 @@ class SoftwarePlane:
                 backoff.reset()
             except CountlineError as error:
                 held.fault = fault_of(error)
-                _log.warning("camera.not_started", camera=camera_id, error=error.message, cure=error.cure)
                 if self._options.once:
-                    self._on_end(camera_id)
+                    self._on_end(camera_id)  # who waits for the end tells the fault
+                else:
+                    _log.warning("camera.not_started", camera=camera_id, error=error.message, cure=error.cure)
                 retry_s = backoff.next_s()
             try:
                 await asyncio.wait_for(held.changed.wait(), retry_s)
