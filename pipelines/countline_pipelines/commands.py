@@ -27,4 +27,10 @@ COMMANDS: list[LazyCommand] = [
         target="countline_pipelines.cli.selftest:selftest",
         extra="pipelines",
     ),
+    LazyCommand(
+        name="evaluate",
+        help="Evaluate tracks and counts against ground truth: HOTA, IDF1, MOTA, count error.",
+        target="countline_pipelines.cli.evaluate:evaluate",
+        extra="pipelines",
+    ),
 ]

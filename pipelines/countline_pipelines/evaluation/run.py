@@ -1,7 +1,7 @@
 """The run that is evaluated: detections tracked and counted by this product, or tracks of any other counted by it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,30 +67,34 @@ def count_truth(objects: Boxes, sequence: Sequence, spec: CountingSpec) -> dict[
 
 
 def count_tracks(tracked: Boxes, sequence: Sequence, spec: CountingSpec) -> tuple[Crossing, ...]:
-    """Count over boxes with ids, from the first frame that has one to the last."""
+    """Count over boxes with ids, from the first frame that has one to the last; crossings name these ids."""
     if not len(tracked) or not spec.lines:
         return ()
     counter = CameraCounter(Identity(CAMERA_ID, 0, "run"), spec, tracked=True)
     events: list[Event] = []
+    given_id: dict[int, int] = {}
+    for frame in _frames(tracked, sequence):
+        result = counter.update_tracked(frame)
+        events += result.events
+        given_id |= _same_boxes(result.tracked, frame)
+    crossings = _crossings([*events, *counter.flush()])
+    return tuple(replace(crossing, track=given_id.get(crossing.track, crossing.track)) for crossing in crossings)
+
+
+def _frames(tracked: Boxes, sequence: Sequence) -> Iterator[TrackedFrame]:
     first, last = int(tracked.frame[0]), int(tracked.frame[-1])
-    spans = tracked.rows_of_frames(last)
-    for frame in range(first, last + 1):
-        rows = spans[frame - 1]
+    for frame, rows in enumerate(tracked.rows_of_frames(last)[first - 1 :], first):
         scores = np.clip(tracked.score[rows], 0, 1)
         classes = np.zeros(len(scores), dtype=np.int64)
-        events += counter.update_tracked(
-            TrackedFrame(
-                CAMERA_ID,
-                frame - 1,
-                sequence.t(frame),
-                sequence.size_wh,
-                tracked.ids[rows],
-                tracked.xyxy[rows],
-                scores,
-                classes,
-            )
-        ).events
-    return tuple(_crossings([*events, *counter.flush()]))
+        boxes, t = tracked.xyxy[rows], sequence.t(frame)
+        yield TrackedFrame(CAMERA_ID, frame - 1, t, sequence.size_wh, tracked.ids[rows], boxes, scores, classes)
+
+
+def _same_boxes(named: TrackedFrame, given: TrackedFrame) -> dict[int, int]:
+    """Return the ids that were given to boxes, by the numbers of the objects that the counter took them for."""
+    by_box = {tuple(box): number for box, number in zip(given.xyxy_px.tolist(), given.ids.tolist(), strict=True)}
+    pairs = zip(named.ids.tolist(), named.xyxy_px.tolist(), strict=True)
+    return {number: by_box[tuple(box)] for number, box in pairs}
 
 
 def check_frames(boxes: Boxes, frames: int, what: str) -> None:

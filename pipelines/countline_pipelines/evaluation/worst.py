@@ -1,6 +1,6 @@
 """The worst of a run: crossings miscounted, identities that changed, tracks of nothing, objects that went unseen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -11,8 +11,8 @@ from countline_pipelines.evaluation.comparison import Comparison, Rows
 from countline_pipelines.evaluation.counts import CountErrors
 from countline_pipelines.evaluation.metrics import clear_matches
 
-WORST = 40
-"""So many cases are kept."""
+WORST = 12
+"""So many cases of each kind are kept."""
 
 
 class Kind(StrEnum):
@@ -69,11 +69,22 @@ def ledger(comparison: Comparison) -> Ledger:
 
 
 def worst_cases(comparison: Comparison, book: Ledger, errors: CountErrors | None, fps: float) -> list[Case]:
-    """Return what went wrong, the worst first."""
-    cases = [*_switches(comparison, book, fps), *_missed(comparison, book, fps), *_false_tracks(comparison, book, fps)]
+    """Return what went wrong, the worst of each kind, the worst first."""
+    kinds = [_switches(comparison, book, fps), _missed(comparison, book, fps), _false_tracks(comparison, book, fps)]
     if errors is not None:
-        cases += _miscounts(errors, fps)
-    return sorted(cases, key=lambda case: (-case.weight, case.first, case.words))[:WORST]
+        kinds.append(_miscounts(errors, fps))
+    return _in_order(case for cases in kinds for case in _in_order(cases)[:WORST])
+
+
+def in_turn(cases: Sequence[Case], most: int) -> list[Case]:
+    """Return the worst of each kind in turn, so that no kind crowds out the others; sorted by kind."""
+    by_kind = [[case for case in cases if case.kind is kind] for kind in Kind]
+    chosen = [of_kind[i] for i in range(most) for of_kind in by_kind if i < len(of_kind)][:most]
+    return sorted(chosen, key=lambda case: list(Kind).index(case.kind))
+
+
+def _in_order(cases: Iterable[Case]) -> list[Case]:
+    return sorted(cases, key=lambda case: (-case.weight, case.first, case.words))
 
 
 def _miscounts(errors: CountErrors, fps: float) -> Iterator[Case]:
@@ -82,16 +93,8 @@ def _miscounts(errors: CountErrors, fps: float) -> Iterator[Case]:
             for crossing in crossings:
                 frame = round(crossing.t * fps) + 1
                 words = f"{line.line_id} {line.direction.value} at {crossing.t:.1f} s {word}"
-                missed = word == "was not counted"
-                yield Case(
-                    Kind.MISCOUNT,
-                    frame,
-                    frame,
-                    crossing.track if missed else None,
-                    None if missed else crossing.track,
-                    words,
-                    weight=1000 * fps,
-                )
+                true, counted = (crossing.track, None) if crossings is line.missed else (None, crossing.track)
+                yield Case(Kind.MISCOUNT, frame, frame, true, counted, words, weight=1000 * fps)
 
 
 def _switches(comparison: Comparison, book: Ledger, fps: float) -> Iterator[Case]:

@@ -1,0 +1,235 @@
+"""`countline evaluate`: how good are tracks and counts, against the ground truth of MOTChallenge?"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from countline_common.errors import InvalidInputError
+from countline_pipelines.counting import CountingSpec, Crossing
+from countline_pipelines.evaluation.comparison import Comparison, compare
+from countline_pipelines.evaluation.counts import CountErrors, count_errors
+from countline_pipelines.evaluation.metrics import Metrics, measure
+from countline_pipelines.evaluation.mot import Boxes, Truth, read_detections, read_result, read_truth, write_result
+from countline_pipelines.evaluation.run import Run, Sequence, check_frames, count_truth, run_detections, run_result
+from countline_pipelines.evaluation.seqinfo import find_seqinfo, read_seqinfo
+from countline_pipelines.evaluation.worst import Case, Ledger, in_turn, ledger, worst_cases
+from countline_pipelines.spec_args import parse_size, parse_spec
+
+SHOWN = 12
+"""So many cases are listed on a terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Everything that was found out."""
+
+    truth: Truth
+    sequence: Sequence
+    run: Run
+    comparison: Comparison
+    book: Ledger
+    metrics: Metrics
+    true_crossings: dict[int, tuple[Crossing, ...]]
+    errors: CountErrors | None
+    cases: list[Case]
+
+
+def evaluate(
+    truth: Annotated[Path, typer.Option(help="Ground truth as MOT text (gt.txt).")],
+    result: Annotated[Path | None, typer.Argument(help="Tracks to evaluate, as MOT text.")] = None,
+    detections: Annotated[
+        Path | None, typer.Option(help="Detections as MOT text, to be tracked and counted, instead of tracks.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Size of the picture in pixels, e.g. 1280x720.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames per second.", min=0.01, max=1000)] = None,
+    frames: Annotated[int | None, typer.Option(help="How many frames the sequence has.", min=1)] = None,
+    line: Annotated[list[str] | None, typer.Option(help="NAME:x1,y1,x2,y2[,x3,y3...]; may be repeated.")] = None,
+    pixels: Annotated[bool, typer.Option(help="Coordinates of lines are pixels, not 0..1.")] = False,
+    anchor: Annotated[str, typer.Option(help="bottom, centre, or two fractions of the box.")] = "bottom",
+    min_score: Annotated[float, typer.Option(help="Boxes below it are not used.", min=0, max=1)] = 0.0,
+    picture: Annotated[Path | None, typer.Option(help="Write a picture of the worst cases (PNG).")] = None,
+    tracks_out: Annotated[Path | None, typer.Option(help="Write the tracks as MOT text.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+) -> None:
+    """Evaluate tracks and counts: HOTA, IDF1, MOTA, and the error of the counts over lines.
+
+    Size, rate and length are taken from seqinfo.ini beside the truth where they are not given. A true crossing is what
+    the product's own rule counts for each true object alone.
+    """
+    if (result is None) == (detections is None):
+        raise InvalidInputError(
+            "there must be tracks or detections, and not both", cure="give RESULT.txt, or --detections det.txt"
+        )
+    there = read_truth(truth)
+    given = read_result(result) if result is not None else read_detections(detections or truth)
+    sequence = _sequence(truth, there, given, size, fps, frames)
+    spec = parse_spec(line or [], anchor=anchor, pixels_of=sequence.size_wh if pixels else None, min_score=min_score)
+    found = _evaluate(there, given, sequence, spec, track=result is None)
+    if tracks_out is not None:
+        _write(tracks_out, found.run.tracked)
+    if picture is not None:
+        _draw(picture, found, spec, (result or detections or truth).name)
+    print(json.dumps(as_dict(found))) if json_ else show(found)
+
+
+def _sequence(
+    path: Path, truth: Truth, given: Boxes, size: str | None, fps: float | None, frames: int | None
+) -> Sequence:
+    """Put together what is known of the sequence; options win over seqinfo.ini."""
+    seqinfo = find_seqinfo(path)
+    known = read_seqinfo(seqinfo) if seqinfo is not None and None in {size, fps, frames} else None
+    missing = [name for name, value in (("--size", size), ("--fps", fps)) if value is None and known is None]
+    if missing:
+        raise InvalidInputError(
+            f"{' and '.join(missing)} must be given: there is no seqinfo.ini beside {path}",
+            cure="--size 1920x1080 --fps 25, as the sequence is",
+        )
+    last = max(truth.frames, int(given.frame.max(initial=0)))
+    length = frames or (known.frames if known else last)
+    for boxes, what in ((truth.objects, "the truth's"), (given, "the run's")):
+        check_frames(boxes, length, f"{what} boxes")
+    compare(truth, given, frames or (known.frames if known else None))
+    return Sequence(
+        parse_size(size) if size is not None else (known.size_wh if known else (0, 0)),
+        fps if fps is not None else (known.fps if known else 0.0),
+        length,
+    )
+
+
+def _evaluate(truth: Truth, given: Boxes, sequence: Sequence, spec: CountingSpec, *, track: bool) -> Evaluation:
+    notes = Console(stderr=True)
+    with Progress(console=notes, transient=True, disable=not notes.is_terminal) as progress:
+        if track:
+            task = progress.add_task("tracking", total=sequence.frames)
+            run = run_detections(given, sequence, spec, lambda: progress.advance(task))
+        else:
+            run = run_result(given, sequence, spec)
+        progress.add_task("comparing", total=None)
+        comparison = compare(truth, run.tracked, sequence.frames)
+        book = ledger(comparison)
+        true_crossings = count_truth(truth.objects, sequence, spec)
+        errors = _errors(spec, true_crossings, run)
+        cases = worst_cases(comparison, book, errors, sequence.fps)
+        return Evaluation(truth, sequence, run, comparison, book, measure(comparison), true_crossings, errors, cases)
+
+
+def _errors(spec: CountingSpec, true: dict[int, tuple[Crossing, ...]], run: Run) -> CountErrors | None:
+    if not spec.lines:
+        return None
+    everyone = [crossing for crossings in true.values() for crossing in crossings]
+    return count_errors([line.id for line in spec.lines], everyone, run.crossings)
+
+
+def _write(path: Path, tracked: Boxes) -> None:
+    try:
+        write_result(path, tracked)
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be written: {error.strerror}", cure="choose another file") from error
+
+
+def _draw(path: Path, found: Evaluation, spec: CountingSpec, name: str) -> None:
+    from countline_pipelines.evaluation.maps import Evaluated
+    from countline_pipelines.evaluation.picture import save_picture
+
+    save_picture(
+        path,
+        Evaluated(
+            f"{name}:  {_in_words(found)}",
+            found.sequence,
+            found.truth,
+            found.comparison,
+            found.book,
+            spec.lines,
+            found.true_crossings,
+            found.cases,
+        ),
+    )
+    Console(stderr=True).print(f"the worst cases are drawn in {path}", highlight=False)
+
+
+def _in_words(found: Evaluation) -> str:
+    numbers = found.metrics.as_dict()
+    words = ", ".join(f"{name} {100 * numbers[name]:.1f}" for name in ("HOTA", "IDF1", "MOTA"))
+    words += f", {numbers['IDSW']} changes of identity, {numbers['FN']} missed and {numbers['FP']} false boxes"
+    if found.errors is not None and found.errors.error is not None:
+        words += f", count error {100 * found.errors.error:.1f} %"
+    return words
+
+
+def as_dict(found: Evaluation) -> dict[str, Any]:
+    """Return what was found out, ready for JSON."""
+    answer: dict[str, Any] = {
+        "frames": found.sequence.frames,
+        "convention": found.truth.convention,
+        "objects": len(found.comparison.truth_ids),
+        "tracks": len(found.comparison.tracked_ids),
+        "metrics": found.metrics.as_dict(),
+        "worst": [
+            {
+                "kind": case.kind.value.replace(" ", "_"),
+                "first_frame": case.first,
+                "last_frame": case.last,
+                "truth_id": case.truth_id,
+                "track_id": case.track_id,
+                "words": case.words,
+            }
+            for case in found.cases
+        ],
+    }
+    if found.errors is not None:
+        answer["counts"] = _counts_dict(found.errors)
+    return answer
+
+
+def _counts_dict(errors: CountErrors) -> dict[str, Any]:
+    lines: dict[str, dict[str, Any]] = {}
+    for line in errors.lines:
+        lines.setdefault(line.line_id, {})[line.direction.value] = {
+            "true": line.true,
+            "counted": line.counted,
+            "matched": line.matched,
+        }
+    return {
+        "error": None if errors.error is None else round(errors.error, 5),
+        "f1": None if errors.f1 is None else round(errors.f1, 5),
+        "true": errors.true,
+        "lines": lines,
+    }
+
+
+def show(found: Evaluation) -> None:
+    """Print the numbers as tables."""
+    console = Console()
+    numbers = found.metrics.as_dict()
+    table = Table(*numbers)
+    table.add_row(*(f"{100 * v:.1f}" if isinstance(v, float) else str(v) for v in numbers.values()))
+    console.print(
+        f"{found.sequence.frames} frames, {len(found.comparison.truth_ids)} objects ({found.truth.convention}), "
+        f"{len(found.comparison.tracked_ids)} tracks",
+        highlight=False,
+    )
+    console.print(table)
+    if found.errors is not None:
+        _show_counts(console, found.errors)
+    if found.cases:
+        worst = Table("the worst cases", "from frame", "to frame", "")
+        for case in in_turn(found.cases, SHOWN):
+            worst.add_row(case.kind.value, str(case.first), str(case.last), case.words)
+        console.print(worst)
+
+
+def _show_counts(console: Console, errors: CountErrors) -> None:
+    table = Table("line", "direction", "true", "counted", "of these right")
+    for line in errors.lines:
+        table.add_row(line.line_id, line.direction.value, str(line.true), str(line.counted), str(line.matched))
+    console.print(table)
+    if errors.error is None or errors.f1 is None:
+        console.print("no object crosses a line, so there is no count error")
+    else:
+        console.print(f"count error {100 * errors.error:.1f} %, F1 of the crossings {errors.f1:.3f}", highlight=False)
