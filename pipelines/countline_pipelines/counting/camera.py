@@ -7,13 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from countline_pipelines.counting.boxes import without_duplicates
+from countline_pipelines.counting import rules
 from countline_pipelines.counting.clock import Arrival, RunningClock
 from countline_pipelines.counting.events import Crossing, Event, Identity, OccupancySample, Visit, event_id
-from countline_pipelines.counting.lines import LineCounter, Pass, Sights
+from countline_pipelines.counting.explain import Explainer, Journal
+from countline_pipelines.counting.intake import Intake
+from countline_pipelines.counting.lines import TIME_SLACK_S, LineCounter, Pass, Sights
+from countline_pipelines.counting.objection import age_of, gates, objection
 from countline_pipelines.counting.paths import Path, Trajectory
+from countline_pipelines.counting.reasons import Reason
 from countline_pipelines.counting.sightings import Sightings
 from countline_pipelines.counting.spec import CountingSpec, Line, Zone
 from countline_pipelines.counting.trajectories import Paths
@@ -43,6 +46,7 @@ class CameraCounter:
         spec: lines, zones and anchor.
         tracking: settings of the tracker.
         tracked: whether frames come as tracks (`update_tracked`); they are healed all the same.
+        journal: gets the reason of each crossing, and of each near-crossing that is none.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class CameraCounter:
         spec: CountingSpec,
         tracking: TrackerSettings | None = None,
         tracked: bool = False,
+        journal: Journal | None = None,
     ) -> None:
         self._identity = identity
         self._spec = spec
@@ -60,12 +65,16 @@ class CameraCounter:
         self._lines: list[LineCounter] = []
         self._zones: list[ZoneCounter] = []
         self._undelivered: list[Event] = []
+        self._explainer = Explainer(journal, self._track_of) if journal is not None else None
         self._begin()
 
     def _begin(self) -> None:
         self._clock = RunningClock()
         self._tracker = Tracker(self._tracking)
         self._sightings = Sightings(self._spec.anchor, trusted=self._tracked)
+        self._sightings.explainer = self._explainer
+        self._young: list[tuple[Line, int, Pass]] = []
+        """Passes (line, slot, pass) whose objects were not seen for long enough yet."""
         self._paths = Paths()
 
     def update(self, frame: DetectionFrame) -> FrameResult:
@@ -79,7 +88,7 @@ class CameraCounter:
         events = self._admit(frame.t, frame.size_wh)
         if events is None:
             return FrameResult(_no_objects(frame), ())
-        tracks = self._tracker.update(usable(frame.detections, self._spec.min_score), frame.t)
+        tracks = self._tracker.update(self._intake.detections(frame), frame.t)
         tracked = TrackedFrame(frame.camera_id, frame.index, frame.t, frame.size_wh, *tracks)
         return self._count(tracked, events)
 
@@ -92,7 +101,7 @@ class CameraCounter:
         events = self._admit(frame.t, frame.size_wh)
         if events is None:
             return FrameResult(_no_objects(frame), ())
-        return self._count(_at_least(frame, self._spec.min_score), events)
+        return self._count(self._intake.tracks(frame), events)
 
     def flush(self) -> tuple[Event, ...]:
         """Decide all that is open, for no frame will come any more; the counter begins anew after this."""
@@ -129,15 +138,26 @@ class CameraCounter:
         self._spec = spec
         self._sightings.anchor = spec.anchor
         if self._size_wh is not None:
-            self._lines = [kept_lines.get(line) or LineCounter(line, self._size_wh) for line in spec.lines]
-            self._zones = [kept_zones.get(zone) or ZoneCounter(zone, self._size_wh) for zone in spec.zones]
+            self._draw(self._size_wh, kept_lines, kept_zones)
+
+    def _draw(self, size_wh: tuple[int, int], lines: dict[Line, LineCounter], zones: dict[Zone, ZoneCounter]) -> None:
+        """Put lines, zones and masks into the picture; those of `lines` and `zones` go on."""
+        explainer = self._explainer
+        watch = explainer.watch if explainer is not None else None
+        self._lines = [lines.get(line) or LineCounter(line, size_wh, watch) for line in self._spec.lines]
+        self._zones = [zones.get(zone) or ZoneCounter(zone, size_wh) for zone in self._spec.zones]
+        self._intake = Intake(self._spec, size_wh, explainer)
+        if explainer is not None:
+            explainer.watch_lines((counter.line, counter.path) for counter in self._lines)
+
+    def _track_of(self, slot: int) -> int:
+        return int(self._sightings.objects["number"][slot])
 
     def _admit(self, t: float, size_wh: tuple[int, int]) -> list[Event] | None:
         """Return what is to be said before the frame is counted; None where it came too late to be."""
         if self._size_wh is None:
             self._size_wh = size_wh
-            self._lines = [LineCounter(line, size_wh) for line in self._spec.lines]
-            self._zones = [ZoneCounter(zone, size_wh) for zone in self._spec.zones]
+            self._draw(size_wh, {}, {})
         elif size_wh != self._size_wh:
             raise PictureSizeError(f"the picture was {self._size_wh} and is {size_wh} now")
         arrival = self._clock.admit(t)
@@ -156,6 +176,10 @@ class CameraCounter:
             events += self._see(sights)
         for line in self._lines:
             events += self._crossings(line.line, line.decide(frame.t))
+        if self._young:
+            young, self._young = self._young, []
+            for line_, slot, made in young:
+                events += self._crossings(line_, [(slot, made)])
         events += self._occupancy()
         return FrameResult(self._sightings.named(frame), _in_order(events))
 
@@ -179,36 +203,48 @@ class CameraCounter:
         events: list[Event] = []
         for line in lines:
             last = line.end(slot)
-            events += self._crossings(line.line, [(slot, last)] if last else [])
+            passes = [made for of, young, made in self._young if young == slot and of == line.line]
+            passes += [last] if last else []
+            self._young = [entry for entry in self._young if entry[1] != slot or entry[0] != line.line]
+            events += self._crossings(line.line, [(slot, made) for made in passes], at_end=True)
         for zone in zones:
             stay = zone.end(slot)
             events += self._visits(zone.zone, [(slot, stay)] if stay else [])
         return events
 
-    def _crossings(self, line: Line, passes: Iterable[tuple[int, Pass]]) -> list[Event]:
+    def _crossings(self, line: Line, passes: Iterable[tuple[int, Pass]], *, at_end: bool = False) -> list[Event]:
+        """Return the passes of objects that count; `at_end`: the object will not grow older."""
         objects, events = self._sightings.objects, list[Event]()
         for slot, made in passes:
-            class_id, track = objects.class_of(slot), int(objects["number"][slot])
-            if line.classes is not None and class_id not in line.classes:
+            judged = objects.class_of(slot), age_of(objects, slot), objects.score_of(slot)
+            reason = objection(self._spec, line, *judged)
+            waits = self._clock.t - made.t < rules.DECIDE_LATEST_S - TIME_SLACK_S and not at_end
+            if reason is Reason.TOO_YOUNG and waits:
+                self._young.append((line, slot, made))
                 continue
-            name = event_id(self._identity, "line", line.id, line.version, track, made.sequence)
-            events.append(
-                Crossing(
-                    id=name,
-                    line_id=line.id,
-                    line_version=line.version,
-                    track=track,
-                    sequence=made.sequence,
-                    t=made.t,
-                    decided_at=self._clock.t,
-                    frame=made.frame,
-                    direction=made.direction,
-                    class_id=class_id,
-                    score=objects.score_of(slot),
-                    stitched=bool(objects["stitched"][slot]),
-                )
-            )
+            name = event_id(self._identity, "line", line.id, line.version, self._track_of(slot), made.sequence)
+            if self._explainer is not None:
+                self._explainer.judged(line, slot, made, tuple(gates(self._spec, line, *judged)), reason, name)
+            if reason is None:
+                events.append(self._crossing(name, line, slot, made))
         return events
+
+    def _crossing(self, name: str, line: Line, slot: int, made: Pass) -> Crossing:
+        objects = self._sightings.objects
+        return Crossing(
+            id=name,
+            line_id=line.id,
+            line_version=line.version,
+            track=self._track_of(slot),
+            sequence=made.sequence,
+            t=made.t,
+            decided_at=self._clock.t,
+            frame=made.frame,
+            direction=made.direction,
+            class_id=objects.class_of(slot),
+            score=objects.score_of(slot),
+            stitched=bool(objects["stitched"][slot]),
+        )
 
     def _visits(self, zone: Zone, stays: Iterable[tuple[int, Stay]]) -> list[Event]:
         objects, events = self._sightings.objects, list[Event]()
@@ -275,33 +311,6 @@ class CameraCounter:
 def _no_objects(frame: DetectionFrame | TrackedFrame) -> TrackedFrame:
     none = np.zeros(0, dtype=np.int64)
     return TrackedFrame(frame.camera_id, frame.index, frame.t, frame.size_wh, none, np.zeros((0, 4)), np.zeros(0), none)
-
-
-def usable(detections: NDArray[np.float32], min_score: float) -> NDArray[np.float64]:
-    """Return the (M, 6) detections of (N, 6) that are sound boxes of enough score, one for each object."""
-    table = detections.astype(np.float64)
-    sound = (table[:, 2] > table[:, 0]) & (table[:, 3] > table[:, 1]) & (table[:, 4] >= min_score)  # refuses NaN too
-    table = table[sound & np.isfinite(table).all(axis=1)]
-    single: NDArray[np.float64] = table[
-        without_duplicates(table[:, :4], table[:, 5].astype(np.int64), (-table[:, 4]).tolist)
-    ]
-    return single
-
-
-def _at_least(frame: TrackedFrame, min_score: float) -> TrackedFrame:
-    keep = frame.scores >= min_score
-    if keep.all():
-        return frame
-    return TrackedFrame(
-        frame.camera_id,
-        frame.index,
-        frame.t,
-        frame.size_wh,
-        frame.ids[keep],
-        frame.xyxy_px[keep],
-        frame.scores[keep],
-        frame.classes[keep],
-    )
 
 
 def _in_order(events: Iterable[Event]) -> tuple[Event, ...]:

@@ -80,7 +80,7 @@ class Watch:
     def met(self, sign: int, at: float, fraction: float) -> None:
         """The path met the line on the step, so far along it."""
 
-    def took_side(self, side: int, how: str, value: float) -> None:
+    def took_side(self, how: str, value: float) -> None:
         """It is known where the object is: `how`, and by which measured value."""
 
     def held(self, made: Pass, beyond: float) -> None:
@@ -261,7 +261,7 @@ class Passage:
     def _take_side(self, side: int, how: str, value: float) -> None:
         unknown = self.side == 0
         self._watch.dropped(Reason.NEVER_CLEAR_AT_ORIGIN if unknown else Reason.WENT_ROUND_THE_END, side)
-        self._watch.took_side(side, how, value)
+        self._watch.took_side(how, value)
         self.side = side
         self._net = 0
         self._near_since = None
@@ -309,7 +309,7 @@ class LineCounter:
     ) -> None:
         self.line = line
         self._watch = watch
-        self._path = PolyLine(tuple((x * size_wh[0], y * size_wh[1]) for x, y in line.points))
+        self.path = PolyLine(tuple((x * size_wh[0], y * size_wh[1]) for x, y in line.points))
         self._passages: dict[int, Passage] = {}
         self._held: set[int] = set()
         self._side = np.zeros(0, dtype=np.int8)
@@ -318,7 +318,7 @@ class LineCounter:
     def see(self, sights: Sights) -> list[tuple[int, Pass]]:
         """Take the sights of one moment; return (slot, pass) for what became certain."""
         self._reserve(int(sights.slots.max(initial=-1)) + 1)
-        distance_px = self._path.signed_distance_px(sights.xy_px)
+        distance_px = self.path.signed_distance_px(sights.xy_px)
         found = []
         for i in self._worth_a_look(sights, distance_px):
             certain = self._look(sights, i, float(distance_px[i] / sights.height_px[i]))
@@ -363,7 +363,7 @@ class LineCounter:
         slot = int(sights.slots[i])
         passage = self._passages.get(slot)
         if passage is None:
-            watch = NOBODY if self._watch is None else self._watch(self.line, self._path, slot)
+            watch = NOBODY if self._watch is None else self._watch(self.line, self.path, slot)
             passage = self._passages[slot] = Passage(watch)
         x, y = sights.xy_px[i].tolist()
         was_x, was_y = sights.before_xy_px[i].tolist()
@@ -371,7 +371,7 @@ class LineCounter:
         beyond = self._hidden_beyond(sights, i, distance_heights)
         height_px = float(sights.height_px[i])
         sight = Sight(float(sights.t[i]), int(sights.frame[i]), (x, y), distance_heights, beyond, height_px)
-        certain = passage.see(self._path, before, sight)
+        certain = passage.see(self.path, before, sight)
         self._note(slot)
         return certain
 
@@ -380,7 +380,7 @@ class LineCounter:
         if not sights.hidden[i].any():
             return False
         farther = sights.xy_px[i] + sights.hidden[i] * sights.height_px[i]
-        there = float(self._path.signed_distance_px(farther[None])[0] / sights.height_px[i])
+        there = float(self.path.signed_distance_px(farther[None])[0] / sights.height_px[i])
         return there * distance_heights > 0 and abs(there) > abs(distance_heights)
 
     def _note(self, slot: int) -> None:

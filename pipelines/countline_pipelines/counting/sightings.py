@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from countline_pipelines.counting import rules
 from countline_pipelines.counting.boxes import completed, cut_edges, without_duplicates
+from countline_pipelines.counting.explain import Explainer
 from countline_pipelines.counting.geometry import Floats
 from countline_pipelines.counting.healing import SETTLE_S, Fragment, Lost, Observed, best_joins, join_cost, walks_out
 from countline_pipelines.counting.lines import TIME_SLACK_S, Sights
+from countline_pipelines.counting.masks import anchors
 from countline_pipelines.counting.objects import HISTORY, HISTORY_SPACING_S, SIZE_MEMORY_S, Objects
+from countline_pipelines.counting.reasons import Reason
 from countline_pipelines.types import TrackedFrame
 
 RUNNING_SLACK_S = 1e-3
@@ -51,6 +54,8 @@ class Sightings:
     def __init__(self, anchor: tuple[float, float], *, trusted: bool) -> None:
         self.objects = Objects()
         self.anchor = anchor
+        self.explainer: Explainer | None = None
+        """Hears of boxes and fragments that are left out, where somebody wants to know."""
         self._trusted = trusted
         self._slot_of: dict[int, int] = {}
         self._raw_of: dict[int, int] = {}
@@ -138,6 +143,10 @@ class Sightings:
             return [self._number(raw_id) or self.objects.next_number for raw_id in frame.ids[sound].tolist()]
 
         keep = without_duplicates(boxes[sound], frame.classes[sound], rank)
+        if self.explainer is not None and not keep.all():
+            doubled = sound[~keep]
+            at = anchors(boxes[doubled], self.anchor)
+            self.explainer.left_out(frame.t, boxes[doubled], at, frame.ids[doubled], Reason.DUPLICATE_BOX)
         return sound[keep]
 
     def _add_to_fragment(self, raw_id: int, frame: TrackedFrame, row: int, running_s: float) -> None:
@@ -186,7 +195,13 @@ class Sightings:
         for fragment in due:
             if not fragment.confirmed and now - fragment.born_t > CONFIRM_S:
                 del self._fragments[fragment.raw_id]
+                if self.explainer is not None:
+                    self.explainer.unconfirmed(self._path_of(fragment))
         return [fragment for fragment in due if fragment.confirmed]
+
+    def _path_of(self, fragment: Fragment) -> list[tuple[float, tuple[float, float]]]:
+        at = anchors(np.array([seen.xyxy_px for seen in fragment.observed]), self.anchor)
+        return [(seen.t, (x, y)) for seen, (x, y) in zip(fragment.observed, at.tolist(), strict=True)]
 
     def _join(self, due: Sequence[Fragment]) -> list[int]:
         """Return the slot of each fragment: that of the object which it continues, or a new one."""
