@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 from onnx import TensorProto, helper
 
 from countline_common.errors import InvalidInputError
@@ -210,29 +211,30 @@ def verify(data: bytes, source: Network) -> None:
         InvalidInputError: it does not; the message says what of the network is the cause where that can be told.
     """
     height, width = source.size_hw
-    if source.size_hw != source.exported_hw:
-        _try_batch(
-            data, source, 1, f"cannot be run at {width}x{height}", "leave --size away, or export it at that size"
-        )
+    other_batches = "export it with a dynamic batch axis"
+    try:
+        session = open_session(data)
+    except Exception as error:
+        raise _unusable("cannot be opened by ONNX Runtime", error, "export it with standard operators only") from error
+    if source.size_hw == source.exported_hw:
+        _try_batch(session, source, 1, "cannot be run", "export it again with standard operators only")
     else:
-        _try_batch(data, source, 1, "cannot be run", "export it again with standard operators only")
-    cure = "export it with a dynamic batch axis"
-    _try_batch(data, source, 3, "holds on to the batch size that it was exported with", cure)
+        at_size = "leave --size away, or export it at that size"
+        _try_batch(session, source, 1, f"cannot be run at {width}x{height}", at_size)
+    _try_batch(session, source, 3, "holds on to the batch size that it was exported with", other_batches)
     try:
         check_contract(data, "the fused model")
     except ContractError as error:
-        raise InvalidInputError(str(error), cure="look at --head, --boxes and --scores; or " + cure) from error
+        cure = f"look at --head, --boxes and --scores; or {other_batches}"
+        raise InvalidInputError(str(error), cure=cure) from error
 
 
-def _try_batch(data: bytes, source: Network, batch: int, problem: str, cure: str) -> None:
-    height, width = source.size_hw
-    frames = np.random.default_rng(1).integers(0, 256, (batch, height, width, 3), np.uint8)
+def _try_batch(session: ort.InferenceSession, source: Network, batch: int, problem: str, cure: str) -> None:
+    frames = np.random.default_rng(1).integers(0, 256, (batch, *source.size_hw, 3), np.uint8)
     try:
-        session = open_session(data)
         once, again = run_contract(session, frames), run_contract(session, frames)
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0]
-        raise InvalidInputError(f"the network {problem}: {reason}", cure=cure) from error
+        raise _unusable(problem, error, cure) from error
     if once.shape[0] != batch:
         raise InvalidInputError(f"the network {problem}: {batch} frames give {once.shape[0]} answers", cure=cure)
     if not np.array_equal(once, again, equal_nan=True):
@@ -240,3 +242,8 @@ def _try_batch(data: bytes, source: Network, batch: int, problem: str, cure: str
             "the network answers the same frames differently a second time",
             cure="export it in evaluation mode, without random operators",
         )
+
+
+def _unusable(problem: str, error: Exception, cure: str) -> InvalidInputError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return InvalidInputError(f"the network {problem}: {reason}", cure=cure)
