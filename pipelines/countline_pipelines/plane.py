@@ -37,6 +37,8 @@ class ZonePlan:
     polygon: Points
     version: int = 1
     classes: tuple[str, ...] = ()
+    queue: bool = False
+    """Whether objects in it wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,9 @@ def counting_spec(plan: CountingPlan, labels: Sequence[str]) -> CountingSpec:
     try:
         return CountingSpec(
             lines=tuple(Line(p.id, p.points, p.version, class_ids(p.classes, labels, p.id)) for p in plan.lines),
-            zones=tuple(Zone(p.id, p.polygon, p.version, class_ids(p.classes, labels, p.id)) for p in plan.zones),
+            zones=tuple(
+                Zone(p.id, p.polygon, p.version, class_ids(p.classes, labels, p.id), p.queue) for p in plan.zones
+            ),
             anchor=plan.anchor,
             min_score=plan.min_score,
         )

@@ -1,6 +1,7 @@
 """Lines, zones and sizes as they are written on the command line; shared by the commands that count.
 
 --line NAME:x1,y1,x2,y2[,x3,y3...]      --zone NAME:x1,y1,x2,y2,x3,y3[,...]      --size 1280x720      --anchor 0.5,1
+--queue as --zone
 """
 
 import re
@@ -48,6 +49,7 @@ def parse_spec(
     lines: Sequence[str],
     zones: Sequence[str] = (),
     *,
+    queues: Sequence[str] = (),
     anchor: str = "bottom",
     pixels_of: tuple[int, int] | None = None,
     classes: frozenset[int] | None = None,
@@ -58,6 +60,7 @@ def parse_spec(
     Args:
         lines: `NAME:x1,y1,x2,y2[,...]` each.
         zones: `NAME:x1,y1,x2,y2,x3,y3[,...]` each.
+        queues: zones in which objects wait, written likewise.
         anchor: the tested point of a box.
         pixels_of: size of the picture if coordinates are pixels, None if they are 0..1.
         classes: the classes that count, None for all.
@@ -70,7 +73,9 @@ def parse_spec(
         return CountingSpec(
             lines=tuple(Line(name, points, classes=classes) for name, points in _named(lines, "--line", 2, pixels_of)),
             zones=tuple(
-                Zone(name, _opened(points), classes=classes) for name, points in _named(zones, "--zone", 3, pixels_of)
+                Zone(name, _opened(points), classes=classes, queue=option == "--queue")
+                for option, texts in (("--zone", zones), ("--queue", queues))
+                for name, points in _named(texts, option, 3, pixels_of)
             ),
             anchor=parse_anchor(anchor),
             min_score=min_score,

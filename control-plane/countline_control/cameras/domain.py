@@ -334,7 +334,7 @@ def versioned(spec: CameraSpec, known: Versions) -> tuple[CameraSpec, Versions]:
     for line in result.lines:
         line.version = _version("line", line.line_id, _fingerprint(line.points, line.classes), known, new)
     for zone in result.zones:
-        zone.version = _version("zone", zone.zone_id, _fingerprint(zone.polygon, zone.classes), known, new)
+        zone.version = _version("zone", zone.zone_id, _zone_fingerprint(zone), known, new)
     return result, new
 
 
@@ -343,6 +343,12 @@ def _version(kind: str, key: str, fingerprint: str, known: Versions, new: Versio
     if last is None or last.fingerprint != fingerprint:
         last = new[kind, key] = GeometryVersion(last.version + 1 if last else 1, fingerprint)
     return last.version
+
+
+def _zone_fingerprint(zone: Zone) -> str:
+    # A zone that becomes a queue tells of waiting times from then on: another series. Other zones keep their versions.
+    fingerprint = _fingerprint(zone.polygon, zone.classes)
+    return hashlib.sha256(f"queue {fingerprint}".encode()).hexdigest()[:32] if zone.queue else fingerprint
 
 
 def _fingerprint(points: Iterable[Point], classes: Iterable[str]) -> str:

@@ -72,8 +72,11 @@ def _facts(camera: Camera) -> list[tuple[str, str]]:
         ("recorded at", rfc3339(from_timestamp(spec.recorded_at)) if spec.HasField("recorded_at") else ""),
     ]
     lines = [_geometry(line.line_id, line.points, line.classes, line.version) for line in spec.lines]
-    zones = [_geometry(zone.zone_id, zone.polygon, zone.classes, zone.version) for zone in spec.zones]
-    geometry = [*(("line", text) for text in lines), *(("zone", text) for text in zones)]
+    zones = [
+        ("queue" if zone.queue else "zone", _geometry(zone.zone_id, zone.polygon, zone.classes, zone.version))
+        for zone in spec.zones
+    ]
+    geometry = [*(("line", text) for text in lines), *zones]
     return [*facts, *geometry, ("revision", str(camera.revision))]
 
 

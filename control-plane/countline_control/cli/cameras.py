@@ -68,6 +68,7 @@ LineOption = Annotated[
 ZoneOption = Annotated[
     list[str] | None, typer.Option("--zone", help="NAME:x1,y1,x2,y2,x3,y3[,…][:CLASS,…]; may be repeated.")
 ]
+QueueOption = Annotated[list[str] | None, typer.Option("--queue", help="A zone in which objects wait; as --zone.")]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Name in the model repository; else the default.")]
 RateOption = Annotated[float | None, typer.Option("--rate", help="Frames a second to look at; 0 for all.")]
 ScoreOption = Annotated[float | None, typer.Option("--min-score", help="Else the model's own threshold.")]
@@ -89,6 +90,7 @@ def add(
     site: Annotated[str | None, typer.Option(help="Needed where there is more than one.")] = None,
     line: LineOption = None,
     zone: ZoneOption = None,
+    queue: QueueOption = None,
     model: ModelOption = None,
     rate: RateOption = None,
     min_score: ScoreOption = None,
@@ -102,7 +104,9 @@ def add(
     data: DataOption = None,
 ) -> None:
     """Create a camera; a worker takes it up within seconds."""
-    changes = _changes(line, zone, model, rate, min_score, anchor, playback, transport, recorded_at, url=url)
+    changes = _changes(
+        line, zone, model, rate, min_score, anchor, playback, transport, recorded_at, url=url, queue=queue
+    )
     spec, _ = changed_spec(CameraSpec(), changes)
 
     async def question(client: Client) -> Camera:
@@ -157,7 +161,8 @@ def set_(
     line: LineOption = None,
     rm_line: Annotated[list[str] | None, typer.Option(help="Name of a line; may be repeated.")] = None,
     zone: ZoneOption = None,
-    rm_zone: Annotated[list[str] | None, typer.Option(help="Name of a zone; may be repeated.")] = None,
+    queue: QueueOption = None,
+    rm_zone: Annotated[list[str] | None, typer.Option(help="Name of a zone or queue; may be repeated.")] = None,
     model: ModelOption = None,
     rate: RateOption = None,
     min_score: ScoreOption = None,
@@ -174,7 +179,7 @@ def set_(
     """Change a camera; lines and zones are added, or replaced by name."""
     changes = _changes(
         line, zone, model, rate, min_score, anchor, playback, transport, recorded_at,
-        url=url, rm_line=rm_line, rm_zone=rm_zone, enable=enable,
+        url=url, queue=queue, rm_line=rm_line, rm_zone=rm_zone, enable=enable,
     )  # fmt: skip
 
     async def question(client: Client) -> Camera:
@@ -236,6 +241,7 @@ def _changes(
     recorded_at: str | None,
     *,
     url: str | None,
+    queue: Sequence[str] | None = None,
     rm_line: Sequence[str] | None = None,
     rm_zone: Sequence[str] | None = None,
     enable: bool | None = None,
@@ -245,6 +251,7 @@ def _changes(
         lines=tuple(line or ()),
         removed_lines=frozenset(rm_line or ()),
         zones=tuple(zone or ()),
+        queues=tuple(queue or ()),
         removed_zones=frozenset(rm_zone or ()),
         model=model,
         processing_rate=rate,

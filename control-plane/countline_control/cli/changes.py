@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from countline.v1.cameras_pb2 import CameraSpec, Line, Playback, RtspTransport, Zone
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_control.cli.geometry import parse_anchor, parse_line, parse_zone
+from countline_control.cli.geometry import parse_anchor, parse_line, parse_queue, parse_zone
 
 _Item = TypeVar("_Item", Line, Zone)
 
@@ -22,6 +22,8 @@ class Changes:
     """To add, or to replace by name."""
     removed_lines: frozenset[str] = frozenset()
     zones: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
+    """Zones in which objects wait."""
     removed_zones: frozenset[str] = frozenset()
     model: str | None = None
     processing_rate: float | None = None
@@ -49,7 +51,7 @@ def changed_spec(stored: CameraSpec, changes: Changes) -> tuple[CameraSpec, list
         del spec.lines[:]
         spec.lines.extend(lines)
         touched.append("lines")
-    if changes.zones or changes.removed_zones:
+    if changes.zones or changes.queues or changes.removed_zones:
         zones = _merged_zones(stored, changes)
         del spec.zones[:]
         spec.zones.extend(zones)
@@ -74,7 +76,8 @@ def _set_scalars(spec: CameraSpec, changes: Changes) -> list[str]:
 
 
 def _merged_zones(stored: CameraSpec, changes: Changes) -> list[Zone]:
-    new = {zone.zone_id: zone for zone in map(parse_zone, changes.zones)}
+    given = [*map(parse_zone, changes.zones), *map(parse_queue, changes.queues)]
+    new = {zone.zone_id: zone for zone in given}
     return _merged({zone.zone_id: zone for zone in stored.zones}, new, changes.removed_zones, "zone")
 
 

@@ -22,6 +22,13 @@ def parse_zone(text: str) -> Zone:
     return Zone(zone_id=name, polygon=points, classes=classes)
 
 
+def parse_queue(text: str) -> Zone:
+    """A zone in which objects wait, written as any other."""
+    zone = parse_zone(text)
+    zone.queue = True
+    return zone
+
+
 def parse_anchor(text: str) -> Point:
     """An anchor, `x,y`.
 

@@ -74,7 +74,8 @@ def count(
     spec, info = _probe(source, transport, rate)
     size_wh = (info.width, info.height) if pixels else None
     names = tuple(name.strip() for name in classes.split(",") if name.strip()) if classes else ()
-    plan = _counting_plan(parse_spec(line or [], zone or [], queues=queue or [], anchor=anchor, pixels_of=size_wh), names, min_score)
+    drawn = parse_spec(line or [], zone or [], queues=queue or [], anchor=anchor, pixels_of=size_wh)
+    plan = _counting_plan(drawn, names, min_score)
     if not plan.lines and not plan.zones:
         raise InvalidInputError("there is nothing to count", cure="give --line or --zone")
     order = _Order(spec, info, plan, seconds=seconds, partial=partial, annotate=annotate)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,6 +38,7 @@ def replay(
     ] = False,
     line: Annotated[list[str] | None, typer.Option(help="NAME:x1,y1,x2,y2[,x3,y3...]; may be repeated.")] = None,
     zone: Annotated[list[str] | None, typer.Option(help="NAME:x1,y1,x2,y2,x3,y3[,...]; may be repeated.")] = None,
+    queue: Annotated[list[str] | None, typer.Option(help="A zone in which objects wait; as --zone.")] = None,
     pixels: Annotated[bool, typer.Option(help="Coordinates are pixels, not 0..1.")] = False,
     anchor: Annotated[str, typer.Option(help="bottom, centre, or two fractions of the box.")] = "bottom",
     min_score: Annotated[float, typer.Option(help="Boxes below this score are not seen.", min=0, max=1)] = 0.0,
@@ -45,7 +46,10 @@ def replay(
 ) -> None:
     """Count a recording of boxes: one frame a line as JSON, or the text of MOTChallenge."""
     size_wh = parse_size(size)
-    spec = parse_spec(line or [], zone or [], anchor=anchor, pixels_of=size_wh if pixels else None, min_score=min_score)
+    pixels_of = size_wh if pixels else None
+    spec = parse_spec(
+        line or [], zone or [], queues=queue or [], anchor=anchor, pixels_of=pixels_of, min_score=min_score
+    )
     if not spec.lines and not spec.zones:
         raise InvalidInputError("there is nothing to count", cure="give --line or --zone")
     if not file.is_file():
@@ -77,9 +81,9 @@ def count_recording(
             result = counter.update(frame.as_detections(CAMERA_ID, size_wh))
         summary.add(result.events)
         times.append(frame.t)
-    summary.add(counter.flush())
     span_s = max(times) - min(times) if times else 0.0
     period_s = span_s / (len(times) - 1) if len(times) > 1 else 0.0
+    summary.end_run(counter.flush(), max(times, default=0.0) + period_s)
     return summary.as_dict(frames=len(times), duration_s=span_s + period_s)
 
 
@@ -93,9 +97,20 @@ def show(result: dict[str, Any]) -> None:
             table.add_row(name, str(counts["in"]), str(counts["out"]))
         console.print(table)
     if result["zones"]:
-        table = Table("zone", "visits", "most at once", "median stay")
-        for name, zone in result["zones"].items():
-            median_s = zone["dwell_s"]["median"]
-            stay = "-" if median_s is None else f"{median_s:.1f} s"
-            table.add_row(name, str(zone["visits"]), str(zone["occupancy_max"]), stay)
-        console.print(table)
+        show_zones(console, result["zones"])
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} s"
+
+
+def show_zones(console: Console, zones: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print how full zones were, and how long objects stayed in them or waited."""
+    table = Table("zone", "visits", "at once", "mean", "median stay", "longest")
+    for name, zone in zones.items():
+        at_once = "-" if zone["max"] is None else f"{zone['min']} to {zone['max']}"
+        mean = "-" if zone["mean"] is None else f"{zone['mean']:.1f}"
+        named = f"{name} (queue)" if "waiting_s" in zone else name
+        stays = (_seconds(zone["dwell_s"][which]) for which in ("median", "max"))
+        table.add_row(named, str(zone["visits"]), at_once, mean, *stays)
+    console.print(table)

@@ -75,7 +75,7 @@ def counting_of(spec: cameras_pb2.CameraSpec) -> CountingPlan:
     """What is counted."""
     return CountingPlan(
         lines=tuple(LinePlan(p.line_id, _points(p.points), p.version, tuple(p.classes)) for p in spec.lines),
-        zones=tuple(ZonePlan(p.zone_id, _points(p.polygon), p.version, tuple(p.classes)) for p in spec.zones),
+        zones=tuple(ZonePlan(p.zone_id, _points(p.polygon), p.version, tuple(p.classes), p.queue) for p in spec.zones),
         anchor=(spec.anchor.x, spec.anchor.y) if spec.HasField("anchor") else (0.5, 1.0),
         min_score=spec.min_score,
     )

@@ -183,6 +183,16 @@ def test_over_any_history_one_version_is_one_geometry_and_versions_only_grow(his
             newest[item.line_id] = item.version
 
 
+def test_a_zone_that_becomes_a_queue_begins_another_series() -> None:
+    zone = Zone(zone_id="till", polygon=[Point(x=0, y=0), Point(x=1, y=0), Point(x=1, y=1)])
+    first, known = domain.versioned(spec(zones=[zone]), {})
+    zone.queue = True
+    second, new = domain.versioned(spec(zones=[zone]), known)
+    zone.queue = False
+    third, _ = domain.versioned(spec(zones=[zone]), {**known, **new})
+    assert [each.zones[0].version for each in (first, second, third)] == [1, 2, 3]
+
+
 def test_a_caller_cannot_choose_a_version() -> None:
     drawn = Line(line_id="gate", version=9, points=UP.points)
     versioned, _ = domain.versioned(spec(lines=[drawn]), {})

@@ -98,3 +98,14 @@ def test_pages_have_a_bound() -> None:
     assert (page(0, "").size, page(7, "").size, page(10**9, "").size) == (100, 7, 1000)
     with pytest.raises(InvalidInputError):
         page(-1, "")
+
+
+def test_a_queue_is_a_zone_in_which_objects_wait_and_a_zone_of_its_name_takes_its_place() -> None:
+    spec, paths = changed_spec(STORED, Changes(zones=("hall:0,0,1,0,1,1",), queues=("till:0,0,1,0,1,1:person",)))
+    assert paths == ["spec.zones"]
+    assert [(zone.zone_id, zone.queue, list(zone.classes)) for zone in spec.zones] == [
+        ("hall", False, []),
+        ("till", True, ["person"]),
+    ]
+    plain, _ = changed_spec(spec, Changes(zones=("till:0,0,1,0,1,1",)))
+    assert [(zone.zone_id, zone.queue) for zone in plain.zones] == [("hall", False), ("till", False)]
