@@ -68,7 +68,8 @@ export function station(points: readonly Point[], share: number): Station {
   let rest = lengths.reduce((sum, length) => sum + length, 0) * share;
   let i = 0;
   while (i < lengths.length - 1 && rest > (lengths[i] as number)) rest -= lengths[i++] as number;
-  const [a, b, length] = [points[i] as Point, points[i + 1] as Point, lengths[i] as number];
+  const [a, b] = [points[i] as Point, points[i + 1] as Point];
+  const length = lengths[i] || 1; // a corner that is given twice has no direction
   const direction = { x: (b.x - a.x) / length, y: (b.y - a.y) / length };
   return {
     at: { x: a.x + direction.x * rest, y: a.y + direction.y * rest },
@@ -106,6 +107,7 @@ export function drawScene(
 ): void {
   ctx.clearRect(0, 0, width, height);
   const frame = fitInto(width, height, scene.sourceSize);
+  if (!(frame.width > 0 && frame.height > 0)) return; // not laid out yet, or folded away
   if (scene.picture) ctx.drawImage(scene.picture, frame.x, frame.y, frame.width, frame.height);
   ctx.font = `600 ${frame.width < SMALL_PX ? 10 : 11}px ui-sans-serif, system-ui, sans-serif`;
   ctx.lineJoin = ctx.lineCap = "round";

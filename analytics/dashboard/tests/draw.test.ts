@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { arrowStation, fitInto, station } from "../src/draw";
+import { arrowStation, drawScene, fitInto, station } from "../src/draw";
 import { parsePreview } from "../src/preview";
 
 describe("the in side of a line", () => {
@@ -40,6 +40,21 @@ describe("the in side of a line", () => {
     expect(arrowStation(line, [], 40).at.x).toBe(200);
     expect(arrowStation(line, [through], 40).at.x).toBe(140);
   });
+});
+
+test("a line with a corner that is given twice still has its arrows", () => {
+  const corner = { x: 5, y: 5 };
+  const points = [corner, corner, { x: 5, y: 5 }];
+  expect(arrowStation(points, [points], 40)).toEqual({ at: corner, inward: { x: -0, y: 0 } });
+});
+
+test("nothing but clearing is done on a canvas that is not laid out yet", () => {
+  const line = { line_id: "gate", version: 1, classes: [], points: [{ x: 0, y: 0.5 }, { x: 1, y: 0.5 }] }; // prettier-ignore
+  const scene = { picture: null, sourceSize: [640, 360] as const, boxes: [], lines: [line], zones: [], flashes: [] };
+  const cleared: number[][] = [];
+  const ctx = { clearRect: (...area: number[]) => cleared.push(area) } as unknown as CanvasRenderingContext2D;
+  drawScene(ctx, 0, 0, scene, 0);
+  expect(cleared).toEqual([[0, 0, 0, 0]]);
 });
 
 test("a picture is scaled to fit and centred", () => {
