@@ -129,7 +129,7 @@ class CameraCounter:
         for slot in self._sightings.living():
             self._undelivered += self._end_at(slot, gone, ended_zones)
             if anchor_moved:  # the path of another point of the box is another path
-                self._undelivered += self._trajectory(slot, self._paths.end(slot))
+                self._undelivered += self._trajectories(self._paths.end(slot))
         for zone in ended_zones:
             if zone.said:  # else its last sample would hold for ever
                 self._undelivered.append(OccupancySample(zone.zone.id, zone.zone.version, self._clock.t, 0))
@@ -189,13 +189,12 @@ class CameraCounter:
             events += self._crossings(line.line, line.see(sights))
         for zone in self._zones:
             events += self._visits(zone.zone, zone.see(sights))
-        for slot, part in self._paths.take(sights, self._clock.period_s):
-            events += self._trajectory(slot, part)
+        events += self._trajectories(self._paths.take(sights, self._clock.period_s))
         return events
 
     def _end(self, slot: int) -> list[Event]:
         events = self._end_at(slot, self._lines, self._zones)
-        events += self._trajectory(slot, self._paths.end(slot))
+        events += self._trajectories(self._paths.end(slot))
         self._sightings.forget(slot)
         return events
 
@@ -273,22 +272,20 @@ class CameraCounter:
             )
         return events
 
-    def _trajectory(self, slot: int, path: Path | None) -> list[Event]:
-        if path is None:
-            return []
+    def _trajectories(self, parts: Iterable[tuple[int, Path]]) -> list[Event]:
         assert self._size_wh is not None
         objects = self._sightings.objects
-        track = int(objects["number"][slot])
         return [
             Trajectory(
-                id=event_id(self._identity, "trajectory", "", 0, track, path.part),
-                track=track,
+                id=event_id(self._identity, "trajectory", "", 0, int(objects["number"][slot]), path.part),
+                track=int(objects["number"][slot]),
                 class_id=objects.class_of(slot),
                 score=objects.score_of(slot),
                 stitched=bool(objects["stitched"][slot]),
                 picture_wh=self._size_wh,
                 path=path,
             )
+            for slot, path in parts
         ]
 
     def _occupancy(self) -> list[Event]:

@@ -8,7 +8,8 @@ x and y together as Lin et al. do (One-pass trajectory simplification using the 
 the error is the distance between object and path at the same *time*, and the circle around a sight is approximated by
 the square inside it. Of the speeds that are left, the one is taken that comes nearest to the sight that did not fit.
 At the same bound that takes 10 to 25 % fewer corners than Douglas-Peucker or an opening window, whose corners must be
-sights, and it holds nothing but the corners.
+sights, and it holds nothing but the corners. Sights wait for a few frames and are then taken together, for all objects
+at once: what a frame costs in array arithmetic is thereby shared.
 
 What the bound means: at the time of each sight, the path is at most `error_heights` heights of the object's box from
 its anchor, and width and height are at most `SIZE_ERROR_HEIGHTS` (or a tenth of a pixel) from those that lines measure
@@ -18,6 +19,8 @@ A long track comes in parts, so that neither its memory nor what a killed proces
 that was seen twice, a millisecond apart or more, has a trajectory: whatever can be counted has one.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -39,38 +42,40 @@ PART_CORNERS: Final = 200
 """A track that has more corners comes in parts ..."""
 PART_S: Final = 600.0
 """... as does one that lasts longer."""
+FRAMES_AT_ONCE: Final = 16
+"""Frames whose sights are taken together."""
 
 _ROUNDING_PX: Final = 0.5 / UNITS_PER_PX
 _LEAST_PX: Final = 0.05
 """No bound is tighter than this besides rounding, however small the box."""
-_MS_US: Final = 1000
+_MS_US: Final = 1000.0
 _SHARES: Final = np.array([ERROR_HEIGHTS / np.sqrt(2)] * 2 + [SIZE_ERROR_HEIGHTS] * 2)
-_OPEN: Final = np.inf
 _Ints = NDArray[np.int64]
+_Slots = NDArray[np.intp]
 
-_STATE: Final = np.dtype(
-    [
-        ("count", np.int64),  # corners; 0 where there is no object
-        ("start_us", np.int64),  # of the part
-        ("corner_ms", np.int64),  # of the last corner, since then
-        ("last_us", np.int64),  # of the last sight, since then
-        ("corner", np.float64, 4),  # x, y, width, height of the last corner in pixels
-        ("low", np.float64, 4),  # speeds that reach every sight since
-        ("high", np.float64, 4),
-        ("least_height", np.float64),
-        ("sights", np.int64),
-        ("part", np.int64),
-    ]
-)
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Sights of several frames, a row for each object. Times are microseconds, whole numbers below 2 to the 53rd."""
+
+    slots: _Slots
+    """(N,)"""
+    counts: _Ints
+    """(N,) sights of each; what follows in a row stands for nothing."""
+    t_us: Floats
+    """(N, B)"""
+    value: Floats
+    """(N, B, 4) x, y, width, height in pixels."""
+    limit_us: Floats
+    """(N, B) the longest time since the sight before that is no gap."""
 
 
 class Paths:
     """The paths of all living objects; memory is bounded by how many there are."""
 
     def __init__(self) -> None:
-        self._state: NDArray[np.void] = np.zeros(0, dtype=_STATE)
-        self._corners: NDArray[np.int64] = np.zeros((0, PART_CORNERS + 3, 5), dtype=np.int64)
-        self._unseen: dict[int, list[tuple[int, int]]] = {}
+        self._waiting: list[tuple[Sights, float]] = []
+        self._table = _Table()
 
     def take(self, sights: Sights, period_s: float) -> list[tuple[int, Path]]:
         """Take the sights of one moment.
@@ -80,164 +85,244 @@ class Paths:
             period_s: usual time between two frames.
 
         Returns:
-            (slot, path) of each part that ended by it.
+            (slot, path) of each part that ended.
         """
-        self._reserve(int(sights.slots.max(initial=-1)) + 1)
-        slots, value = sights.slots, _values(sights)
-        t_us = np.rint(sights.t * 1e6).astype(np.int64)
-        new = self._state["count"][slots] == 0
-        if new.any():
-            self._begin(slots[new], t_us[new], value[new])
-        table = self._state[slots]
-        now_us = t_us - table["start_us"]
-        elapsed_us = now_us - table["last_us"]
-        if elapsed_us.min(initial=_MS_US) < _MS_US:  # doubled sights, and the first of each object
-            rest = elapsed_us >= _MS_US
-            slots, value, table, now_us = slots[rest], value[rest], table[rest], now_us[rest]
-            elapsed_us = elapsed_us[rest]
-        lost = elapsed_us > 1e6 * max(UNSEEN_S, UNSEEN_PERIODS * period_s)
-        return self._extend(slots, table, now_us, value, lost)
+        if len(sights.slots):
+            self._waiting.append((sights, max(UNSEEN_S, UNSEEN_PERIODS * period_s)))
+        return self._catch_up() if len(self._waiting) >= FRAMES_AT_ONCE else []
 
-    def end(self, slot: int) -> Path | None:
-        """Forget an object; return the last part of its path, None where it was seen only once."""
-        if slot >= len(self._state) or self._state["count"][slot] == 0:
-            return None
+    def end(self, slot: int) -> list[tuple[int, Path]]:
+        """Forget an object.
+
+        Returns:
+            (slot, path) of each part that ended: the last one of this object, unless it was seen only once, and those
+            of others that the sights which waited have ended.
+        """
+        ended, table = self._catch_up(), self._table
+        if slot >= len(table.count) or table.count[slot] == 0:
+            return ended
         rows = np.array([slot])
-        if self._state["last_us"][slot] > _MS_US * self._state["corner_ms"][slot]:
-            table = self._state[rows]
-            self._add_corner(rows, _ceil_ms(table["last_us"]), _towards(table, (table["low"] + table["high"]) / 2))
-        ended = self._path(slot, continues=False) if self._state["count"][slot] > 1 else None
-        self._state[slot] = np.zeros(1, dtype=_STATE)[0]
-        self._unseen.pop(slot, None)
+        if table.last_us[slot] > table.corner_us[slot]:
+            table.close(rows, (table.low[rows] + table.high[rows]) / 2)
+        if table.count[slot] > 1:
+            ended.append((slot, table.path(slot, continues=False)))
+        table.forget(slot)
         return ended
 
-    def _reserve(self, size: int) -> None:
-        missing = size - len(self._state)
-        if missing > 0:
-            more = max(missing, len(self._state), 16)
-            self._state = np.concatenate([self._state, np.zeros(more, dtype=_STATE)])
-            self._corners = np.pad(self._corners, ((0, more), (0, 0), (0, 0)))
+    def _catch_up(self) -> list[tuple[int, Path]]:
+        """Take what waits."""
+        if not self._waiting:
+            return []
+        batch = _gathered(self._waiting)
+        self._waiting = []
+        self._table.reserve(int(batch.slots[-1]) + 1)
+        first = np.zeros(len(batch.slots), dtype=np.int64)
+        new = self._table.count[batch.slots] == 0
+        if new.any():
+            self._table.begin(batch.slots[new], batch.t_us[new, 0], batch.value[new, 0])
+            first[new] = 1
+        return _Turns(self._table, batch, first).run()
 
-    def _begin(self, slots: NDArray[np.intp], t_us: _Ints, value: Floats) -> None:
-        state = self._state
-        state["start_us"][slots] = t_us
-        state["sights"][slots] = 1
-        state["least_height"][slots] = value[:, 3]
-        self._add_corner(slots, np.zeros(len(slots), dtype=np.int64), value)
 
-    def _extend(
-        self, slots: NDArray[np.intp], table: NDArray[np.void], now_us: _Ints, value: Floats, lost: NDArray[np.bool_]
-    ) -> list[tuple[int, Path]]:
-        elapsed_s = (now_us - _MS_US * table["corner_ms"])[:, None] * 1e-6
-        reach = _reach(value)
-        low = np.maximum(table["low"], (value - reach - table["corner"]) / elapsed_s)
-        high = np.minimum(table["high"], (value + reach - table["corner"]) / elapsed_s)
-        turns = (low > high).any(axis=1) | lost | (now_us > PART_S * 1e6)
-        keeps = slots
-        if turns.any():
-            self._turn(slots[turns], table[turns], value[turns], now_us[turns], lost[turns])
-            keeps, low, high = slots[~turns], low[~turns], high[~turns]
-        state = self._state
-        state["low"][keeps] = low
-        state["high"][keeps] = high
-        state["last_us"][slots] = now_us
-        state["sights"][slots] += 1
-        state["least_height"][slots] = np.minimum(table["least_height"], value[:, 3])
-        turned = slots[turns]
-        full = (state["count"][turned] >= PART_CORNERS) | (state["corner_ms"][turned] >= PART_S * 1000)
-        return [(slot, self._next_part(slot)) for slot in turned[full].tolist()]
+class _Table:
+    """The part of its path that each object is on, and what it may do next. Times are microseconds."""
 
-    def _turn(
-        self, slots: NDArray[np.intp], table: NDArray[np.void], value: Floats, now_us: _Ints, lost: NDArray[np.bool_]
-    ) -> None:
-        """Set a corner at the last sight of each object, and where it was lost, another where it is seen again."""
-        # An object that was seen nowhere since its last corner has that corner already.
-        since = table["last_us"] > _MS_US * table["corner_ms"]
-        seen = table[since]
-        wanted = (value[since] - seen["corner"]) / _seconds(now_us[since] - _MS_US * seen["corner_ms"])
-        speed = np.clip(wanted, seen["low"], seen["high"])
-        self._add_corner(slots[since], _ceil_ms(seen["last_us"]), _towards(seen, speed))
-        for slot in slots[lost].tolist():
-            index = int(self._state["count"][slot])
-            self._unseen.setdefault(slot, []).append((index - 1, index))
-        self._add_corner(slots[lost], now_us[lost] // _MS_US, value[lost])
-        self._aim(slots, value, now_us)
+    def __init__(self) -> None:
+        self.count = np.zeros(0, dtype=np.int64)
+        """(S,) corners; 0 where there is no object."""
+        self.part = np.zeros(0, dtype=np.int64)
+        self.sights = np.zeros(0, dtype=np.int64)
+        self.start_us = np.zeros(0)
+        self.corner_us = np.zeros(0)
+        """(S,) time of the last corner."""
+        self.last_us = np.zeros(0)
+        """(S,) time of the last sight."""
+        self.least_height = np.zeros(0)
+        self.corner = np.zeros((0, 4))
+        """(S, 4) x, y, width, height of the last corner in pixels."""
+        self.low = np.zeros((0, 4))
+        """(S, 4) lowest speeds that reach every sight since ..."""
+        self.high = np.zeros((0, 4))
+        """... and highest ones."""
+        self.corners = np.zeros((0, PART_CORNERS + 3, 5), dtype=np.int64)
+        """(S, C, 5) milliseconds since the start of the part, and tenths of a pixel."""
+        self.unseen: dict[int, list[tuple[int, int]]] = {}
 
-    def _aim(self, slots: NDArray[np.intp], value: Floats, now_us: _Ints) -> None:
-        """Begin anew what speeds are left, with the first sight after the last corner."""
-        state, reach = self._state, _reach(value)
-        elapsed_us = now_us - _MS_US * state["corner_ms"][slots]
-        off, elapsed_s = value - state["corner"][slots], _seconds(np.maximum(elapsed_us, 1))
-        at_corner = (elapsed_us == 0)[:, None]
-        state["low"][slots] = np.where(at_corner, -_OPEN, (off - reach) / elapsed_s)
-        state["high"][slots] = np.where(at_corner, _OPEN, (off + reach) / elapsed_s)
+    def reserve(self, size: int) -> None:
+        """Make room for slots below `size`."""
+        missing = size - len(self.count)
+        if missing <= 0:
+            return
+        more = max(missing, len(self.count), 16)
+        for name in ("count", "part", "sights", "start_us", "corner_us", "last_us", "least_height"):
+            setattr(self, name, np.pad(getattr(self, name), (0, more)))
+        for name in ("corner", "low", "high"):
+            setattr(self, name, np.pad(getattr(self, name), ((0, more), (0, 0))))
+        self.corners = np.pad(self.corners, ((0, more), (0, 0), (0, 0)))
 
-    def _add_corner(self, slots: NDArray[np.intp], t_ms: _Ints, value: Floats) -> None:
-        state, units = self._state, np.rint(value * UNITS_PER_PX)
-        count = state["count"][slots]
-        self._corners[slots, count, 0] = t_ms
-        self._corners[slots, count, 1:] = units
-        state["count"][slots] = count + 1
-        state["corner_ms"][slots] = t_ms
-        state["corner"][slots] = units / UNITS_PER_PX
-        state["low"][slots], state["high"][slots] = -_OPEN, _OPEN
+    def begin(self, slots: _Slots, t_us: Floats, value: Floats) -> None:
+        """Begin paths at the first sights of objects."""
+        self.start_us[slots] = self.last_us[slots] = t_us
+        self.sights[slots] = 1
+        self.least_height[slots] = value[:, 3]
+        self.add_corner(slots, t_us, value)
 
-    def _path(self, slot: int, *, continues: bool) -> Path:
-        row = self._state[slot]
-        t_ms, x, y, width, height = (tuple(column) for column in self._corners[slot, : row["count"]].T.tolist())
-        small = np.sqrt(2) * (_LEAST_PX + _ROUNDING_PX) / float(row["least_height"])
+    def close(self, slots: _Slots, speed: Floats) -> None:
+        """Set a corner at the last sight of each object, rounded up to a millisecond, where (N, 4) speeds lead."""
+        start_us = self.start_us[slots]
+        t_us = start_us + np.ceil((self.last_us[slots] - start_us) / _MS_US) * _MS_US
+        ahead_s = (t_us - self.corner_us[slots]) * 1e-6
+        self.add_corner(slots, t_us, self.corner[slots] + speed * ahead_s[:, None])
+
+    def add_corner(self, slots: _Slots, t_us: Floats, value: Floats) -> None:
+        """Set corners, after which every speed is possible."""
+        units, count = np.rint(value * UNITS_PER_PX), self.count[slots]
+        self.corners[slots, count, 0] = (t_us - self.start_us[slots]) / _MS_US
+        self.corners[slots, count, 1:] = units
+        self.count[slots] = count + 1
+        self.corner_us[slots] = t_us
+        self.corner[slots] = units / UNITS_PER_PX
+        self.low[slots], self.high[slots] = -np.inf, np.inf
+
+    def full(self, slots: _Slots, now_us: Floats) -> list[int]:
+        """Return the slots whose part is to end before a sight at these times."""
+        long = (now_us - self.start_us[slots] > PART_S * 1e6) & (self.count[slots] > 1)
+        full: list[int] = slots[long | (self.count[slots] >= PART_CORNERS)].tolist()
+        return full
+
+    def path(self, slot: int, *, continues: bool) -> Path:
+        """Return the part that goes on at the moment."""
+        t_ms, x, y, width, height = (tuple(column) for column in self.corners[slot, : self.count[slot]].T.tolist())
+        small = np.sqrt(2) * (_LEAST_PX + _ROUNDING_PX) / float(self.least_height[slot])
         return Path(
-            start=int(row["start_us"]) / 1e6,
+            start=float(self.start_us[slot]) / 1e6,
             t_ms=t_ms,
             x=x,
             y=y,
             width=width,
             height=height,
-            unseen=tuple(self._unseen.get(slot, ())),
-            sights=int(row["sights"]),
+            unseen=tuple(self.unseen.get(slot, ())),
+            sights=int(self.sights[slot]),
             error_heights=max(ERROR_HEIGHTS, float(small)),
-            part=int(row["part"]),
+            part=int(self.part[slot]),
             continues=continues,
         )
 
-    def _next_part(self, slot: int) -> Path:
+    def forget(self, slot: int) -> None:
+        """Free the slot."""
+        self.count[slot] = self.part[slot] = 0
+        self.unseen.pop(slot, None)
+
+    def next_part(self, slot: int) -> Path:
         """Cut the path at its last corner, where the next part begins."""
-        row = self._state[slot]
-        ended_us = _MS_US * int(row["corner_ms"])
-        newest = int(row["last_us"]) > ended_us  # the newest sight is the next part's
-        row["sights"] -= newest
-        path = self._path(slot, continues=True)
-        self._corners[slot, 0] = self._corners[slot, row["count"] - 1]
-        self._corners[slot, 0, 0] = 0
-        row["count"], row["corner_ms"], row["part"], row["sights"] = 1, 0, row["part"] + 1, 1 + newest
-        row["start_us"] += ended_us
-        row["last_us"] -= ended_us
-        self._unseen.pop(slot, None)
+        path = self.path(slot, continues=True)
+        self.corners[slot, 0] = self.corners[slot, self.count[slot] - 1]
+        self.corners[slot, 0, 0] = 0
+        self.count[slot] = self.sights[slot] = 1
+        self.part[slot] += 1
+        self.start_us[slot] = self.corner_us[slot]
+        self.least_height[slot] = self.corner[slot, 3]
+        self.unseen.pop(slot, None)
         return path
 
 
-def _values(sights: Sights) -> Floats:
-    return np.column_stack([sights.xy_px, sights.width_px, sights.height_px])
+class _Turns:
+    """One batch on its way into the table: round by round, each object up to its next corner."""
+
+    def __init__(self, table: _Table, batch: _Batch, first: _Ints) -> None:
+        self._table = table
+        self._batch = batch
+        self._first = first
+        """(N,) number of the sight at which each object goes on."""
+        self._reach = np.maximum(batch.value[..., 3:] * _SHARES - _ROUNDING_PX, _LEAST_PX)
+        self._number = np.arange(batch.t_us.shape[1])
+        before_us = np.concatenate([table.last_us[batch.slots][:, None], batch.t_us[:, :-1]], axis=1)
+        self._lost = batch.t_us - before_us > batch.limit_us
+
+    def run(self) -> list[tuple[int, Path]]:
+        """Take everything; returns the parts that ended."""
+        rows = np.nonzero(self._first < self._batch.counts)[0]
+        ended: list[tuple[int, Path]] = []
+        while len(rows):
+            rows, more = self._advance(rows)
+            ended += more
+        return ended
+
+    def _advance(self, rows: _Slots) -> tuple[_Slots, list[tuple[int, Path]]]:
+        """Take sights up to the next corner; returns the rows that are not at their end, and the parts that ended."""
+        table, batch, first = self._table, self._batch, self._first[rows]
+        slots, t_us = batch.slots[rows], batch.t_us[rows]
+        given = (self._number >= first[:, None]) & (self._number < batch.counts[rows, None])
+        low, high = self._speeds(rows, slots, given)
+        late = t_us - table.start_us[slots, None] > PART_S * 1e6
+        turns = ((low > high).any(axis=2)[:, 1:] | self._lost[rows] | late) & given
+        stops = turns.any(axis=1)
+        until = np.where(stops, turns.argmax(axis=1), batch.counts[rows])
+        taken = until > first
+        every = np.arange(len(rows))
+        table.low[slots], table.high[slots] = low[every, until], high[every, until]
+        table.last_us[slots] = np.where(taken, t_us[every, until - 1], table.last_us[slots])
+        table.sights[slots] += until - first
+        heights = np.where(given, batch.value[rows, :, 3], np.inf).min(axis=1)
+        table.least_height[slots] = np.minimum(table.least_height[slots], heights)
+        self._first[rows] = until
+        rest = rows[stops]
+        return rest, self._turn(rest) if len(rest) else []
+
+    def _speeds(self, rows: _Slots, slots: _Slots, given: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Return (N, B + 1, 4) lowest and highest speeds that are left before each sight and after the last."""
+        table, batch, reach = self._table, self._batch, self._reach[rows]
+        elapsed_s = np.where(given, (batch.t_us[rows] - table.corner_us[slots, None]) * 1e-6, np.inf)
+        elapsed_s = np.maximum(elapsed_s, 1e-9)[..., None]  # a sight exactly at a corner allows every speed
+        off = batch.value[rows] - table.corner[slots, None]
+        # What is not given is infinitely far in time and would allow no speed but 0.
+        low = np.where(given[..., None], (off - reach) / elapsed_s, -np.inf)
+        high = np.where(given[..., None], (off + reach) / elapsed_s, np.inf)
+        low = np.concatenate([table.low[slots, None], low], axis=1)
+        high = np.concatenate([table.high[slots, None], high], axis=1)
+        return np.maximum.accumulate(low, axis=1), np.minimum.accumulate(high, axis=1)
+
+    def _turn(self, rows: _Slots) -> list[tuple[int, Path]]:
+        """Set a corner at the last sight of each object, and where it was lost, another where it is seen again."""
+        table, batch, number = self._table, self._batch, self._first[rows]
+        slots, t_us, value = batch.slots[rows], batch.t_us[rows, number], batch.value[rows, number]
+        since = table.last_us[slots] > table.corner_us[slots]  # else it has that corner already
+        closed = slots[since]
+        elapsed_s = (t_us[since] - table.corner_us[closed]) * 1e-6
+        wanted = (value[since] - table.corner[closed]) / elapsed_s[:, None]
+        table.close(closed, np.clip(wanted, table.low[closed], table.high[closed]))
+        ended = [(slot, table.next_part(slot)) for slot in table.full(slots, t_us)]
+        lost = self._lost[rows, number]
+        if lost.any():
+            self._find_again(rows[lost], slots[lost], t_us[lost], value[lost])
+        return ended
+
+    def _find_again(self, rows: _Slots, slots: _Slots, t_us: Floats, value: Floats) -> None:
+        table = self._table
+        for slot in slots.tolist():
+            index = int(table.count[slot])
+            table.unseen.setdefault(slot, []).append((index - 1, index))
+        start_us = table.start_us[slots]
+        table.add_corner(slots, start_us + np.floor((t_us - start_us) / _MS_US) * _MS_US, value)
+        self._lost[rows, self._first[rows]] = False
 
 
-def _reach(value: Floats) -> Floats:
-    """How far the path may be from a sight in each of (N, 4) x, y, width, height, in pixels, before rounding."""
-    reach: Floats = np.maximum(value[:, 3:] * _SHARES - _ROUNDING_PX, _LEAST_PX)
-    return reach
-
-
-def _towards(table: NDArray[np.void], speed: Floats) -> Floats:
-    """Where objects are at their last sight, rounded up to a millisecond, if they go on from their last corner."""
-    ahead_s = _seconds(_MS_US * (_ceil_ms(table["last_us"]) - table["corner_ms"]))
-    corner: Floats = table["corner"]
-    at: Floats = corner + speed * ahead_s
-    return at
-
-
-def _ceil_ms(t_us: _Ints) -> _Ints:
-    return -(-t_us // _MS_US)
-
-
-def _seconds(t_us: _Ints) -> Floats:
-    """(N,) microseconds as a column of seconds."""
-    return t_us[:, None] * 1e-6
+def _gathered(waiting: Sequence[tuple[Sights, float]]) -> _Batch:
+    """Put the sights of each object into a row, in the order of time."""
+    lengths = [len(sights.slots) for sights, _ in waiting]
+    slots = np.concatenate([sights.slots for sights, _ in waiting])
+    t_us = np.rint(np.concatenate([sights.t for sights, _ in waiting]) * 1e6)
+    limit_us = np.repeat([1e6 * limit_s for _, limit_s in waiting], lengths)
+    value = np.empty((len(slots), 4))
+    value[:, :2] = np.concatenate([sights.xy_px for sights, _ in waiting])
+    value[:, 2] = np.concatenate([sights.width_px for sights, _ in waiting])
+    value[:, 3] = np.concatenate([sights.height_px for sights, _ in waiting])
+    own, row, counts = np.unique(slots, return_inverse=True, return_counts=True)
+    order = np.argsort(row, kind="stable")
+    begins = np.cumsum(counts) - counts
+    column = np.empty(len(slots), dtype=np.int64)
+    column[order] = np.arange(len(slots)) - np.repeat(begins, counts)
+    shape = (len(own), int(counts.max()))
+    batch = _Batch(own, counts, np.zeros(shape), np.zeros((*shape, 4)), np.full(shape, np.inf))
+    batch.t_us[row, column], batch.value[row, column], batch.limit_us[row, column] = t_us, value, limit_us
+    return batch
