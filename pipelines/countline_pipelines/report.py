@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from countline_pipelines.counting import CountingSpec, Crossing, Direction, Event, OccupancySample, Visit
+from countline_pipelines.counting.flows import Flow, Flows
 from countline_pipelines.zone_report import ZoneSummary
 
 ClassName = Callable[[int], str]
@@ -21,12 +22,15 @@ class Summary:
         self._class_name = class_name
         self.lines: dict[str, dict[Direction, int]] = {line.id: dict.fromkeys(Direction, 0) for line in spec.lines}
         self._by_class: dict[str, dict[str, dict[Direction, int]]] = {line.id: {} for line in spec.lines}
+        self._flows = Flows()
         self._zones = {zone.id: ZoneSummary(zone, class_name) for zone in spec.zones}
         self.crossings: list[Crossing] = []
 
     def add(self, events: Iterable[Event]) -> None:
         """Add what was counted."""
         for event in events:
+            if isinstance(event, Crossing | Visit):
+                self._flows.add(event)
             if isinstance(event, Crossing):
                 self._add_crossing(event)
             elif isinstance(event, Visit | OccupancySample):
@@ -42,6 +46,10 @@ class Summary:
         events = list(events)
         self.add(event for event in events if not isinstance(event, Visit | OccupancySample))
         told = [event for event in events if isinstance(event, Visit | OccupancySample)]
+        for visit in told:
+            if isinstance(visit, Visit):
+                self._flows.add(visit)
+        self._flows.end_run()
         for name, zone in self._zones.items():
             zone.end_run([event for event in told if event.zone_id == name], t)
 
@@ -65,12 +73,22 @@ class Summary:
             "duration_s": round(duration_s, 6),
             "lines": {name: self._line(name) for name in self.lines},
             "zones": {name: zone.as_dict() for name, zone in self._zones.items()},
+            "flows": [self._flow(flow) for flow in self._flows.total()],
             "events": [self._event(event) for event in crossings],
         }
 
     def _line(self, name: str) -> dict[str, Any]:
         by_class = {class_name: _in_out(counts) for class_name, counts in sorted(self._by_class[name].items())}
         return {**_in_out(self.lines[name]), "by_class": by_class}
+
+    def _flow(self, flow: Flow) -> dict[str, Any]:
+        return {
+            "origin": flow.origin,
+            "destination": flow.destination,
+            "class": self._class_name(flow.class_id),
+            "count": flow.count,
+            "mean_s": None if flow.mean_s is None else round(flow.mean_s, 3),
+        }
 
     def _event(self, event: Crossing) -> dict[str, Any]:
         return {

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline_analytics.counts.callers import Caller
+from countline_analytics.counts.flows import FlowQueries
 from countline_analytics.counts.occupancy import OccupancyQueries
 from countline_analytics.counts.query import CountQueries
 from countline_analytics.counts.truth import Truths
@@ -28,6 +29,7 @@ def make_handlers(engine: AsyncEngine, directory: CameraDirectory) -> Mapping[st
         "QueryCounts": queries.query_counts,
         "ListCrossings": queries.list_crossings,
         "QueryOccupancy": OccupancyQueries(engine, directory).query_occupancy,
+        "QueryFlows": FlowQueries(engine, directory).query_flows,
         "ListVisits": VisitQueries(engine, directory).list_visits,
         "CreateTruthSet": truths.create_truth_set,
         "ListTruthSets": truths.list_truth_sets,

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_pipelines.counting import CameraCounter, CountingSpec, Identity
+from countline_pipelines.counting.flows import matrix
 from countline_pipelines.replay import RecordedFrame, read_jsonl, read_mot
 from countline_pipelines.report import Summary
 from countline_pipelines.spec_args import parse_size, parse_spec
@@ -98,6 +99,17 @@ def show(result: dict[str, Any]) -> None:
         console.print(table)
     if result["zones"]:
         show_zones(console, result["zones"])
+    if any(flow["origin"] for flow in result["flows"]):
+        show_flows(console, result["flows"])
+
+
+def show_flows(console: Console, flows: Iterable[Mapping[str, Any]]) -> None:
+    """Print how many objects went from where to where, all classes together."""
+    rows, columns, counts = matrix((flow["origin"], flow["destination"], flow["count"]) for flow in flows)
+    table = Table("from \\ to", *columns)
+    for row, numbers in zip(rows, counts, strict=True):
+        table.add_row(row or "-", *map(str, numbers))
+    console.print(table)
 
 
 def _seconds(value: float | None) -> str:
