@@ -165,7 +165,9 @@ class CameraCounter:
             return None
         events = self._take_undelivered()
         if arrival is Arrival.RESET:
+            numbers_given = self._sightings.objects.next_number
             events += self.flush()
+            self._sightings.objects.next_number = numbers_given  # the run goes on: no number names two objects
             self._clock.admit(t)
         return events
 
