@@ -33,6 +33,7 @@ from countline_models.network import BoxUnit, Network, ScoreKind, Told
 from countline_models.packing import pack_best, pack_suppressed
 
 MAX_IR_VERSION: Final = 10
+SCORE_TOLERANCE: Final = 1e-3
 FUSED_KEY: Final = "countline.fused"
 """Metadata: how the network was read, for people."""
 
@@ -237,6 +238,10 @@ def _try_batch(session: ort.InferenceSession, source: Network, batch: int, probl
         raise _unusable(problem, error, cure) from error
     if once.shape[0] != batch:
         raise InvalidInputError(f"the network {problem}: {batch} frames give {once.shape[0]} answers", cure=cure)
+    if once[..., 4].max(initial=0.0) > 1.0 + SCORE_TOLERANCE:
+        raise InvalidInputError(
+            f"the network's scores reach {once[..., 4].max():.4g}: they are no probabilities", cure="--scores logits"
+        )
     if not np.array_equal(once, again, equal_nan=True):
         raise InvalidInputError(
             "the network answers the same frames differently a second time",

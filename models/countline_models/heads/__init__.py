@@ -4,11 +4,28 @@ from typing import Final
 
 from countline_common.errors import InvalidInputError
 from countline_models.heads.base import Candidates, Head, Plan, Preprocessing
+from countline_models.heads.centernet import CenterNetHead
+from countline_models.heads.detectnet import DetectNetHead
+from countline_models.heads.end2end import End2EndHead
+from countline_models.heads.nanodet import NanoDetHead
+from countline_models.heads.rtdetr import RtDetrHead
+from countline_models.heads.ssd import SsdHead
 from countline_models.heads.yolo import YOLOV5, YOLOV8
 from countline_models.heads.yolox import YoloxHead
 from countline_models.network import Network
 
-HEADS: Final[dict[str, Head]] = {head.name: head for head in (YoloxHead(), YOLOV5, YOLOV8)}
+_ALL: Final[tuple[Head, ...]] = (
+    YoloxHead(),
+    YOLOV5,
+    YOLOV8,
+    End2EndHead(),
+    RtDetrHead(),
+    SsdHead(),
+    CenterNetHead(),
+    NanoDetHead(),
+    DetectNetHead(),
+)
+HEADS: Final[dict[str, Head]] = {head.name: head for head in _ALL}
 """Every head by the name that `--head` gives it."""
 
 

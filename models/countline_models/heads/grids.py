@@ -136,6 +136,11 @@ def to_pixels(build: GraphBuilder, boxes: str, unit: BoxUnit, size_hw: tuple[int
     return build.op("Mul", boxes, build.constant(np.array([width, height, width, height], np.float32)))
 
 
+def likely(build: GraphBuilder, scores: str, network: Network) -> str:
+    """Scores as probabilities: they are, unless the caller says that they are logits."""
+    return build.op("Sigmoid", scores) if network.told.scores == "logits" else scores
+
+
 def corners(build: GraphBuilder, centre: str, size: str, axis: int) -> str:
     """Boxes by their corners from centre and size, each two long on that axis."""
     half = build.op("Mul", size, build.float(0.5))

@@ -21,7 +21,7 @@ from typing import Final
 from countline_common.errors import InvalidInputError
 from countline_models.graph import GraphBuilder
 from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
-from countline_models.heads.grids import Rows, corners, need, rows_of, to_pixels, unit_of_rows
+from countline_models.heads.grids import Rows, corners, likely, need, rows_of, to_pixels, unit_of_rows
 from countline_models.network import BoxUnit, Network
 
 NMS_IOU: Final = 0.45
@@ -76,22 +76,20 @@ class YoloHead:
             )
 
         def decode(build: GraphBuilder, outputs: Sequence[str]) -> Candidates:
-            return self._decode(build, outputs[0], rows, unit, network.size_hw)
+            return self._decode(build, outputs[0], rows, unit, network)
 
         classes = rows.width - before
         how = "told" if network.told.boxes else "seen in a run"
         found = f"{rows.layout}: {before} + {classes} classes, boxes in {_words(unit)} ({how})"
         return Plan(classes, found, decode, NMS_IOU)
 
-    def _decode(
-        self, build: GraphBuilder, output: str, rows: Rows, unit: BoxUnit, size_hw: tuple[int, int]
-    ) -> Candidates:
+    def _decode(self, build: GraphBuilder, output: str, rows: Rows, unit: BoxUnit, network: Network) -> Candidates:
         raw = output if rows.channels_first else build.transpose(output, 0, 2, 1)
         boxes = corners(build, build.slice(raw, 0, 2, 1), build.slice(raw, 2, 4, 1), 1)
-        scores = build.slice(raw, self._before_classes, rows.width, 1)
+        scores = likely(build, build.slice(raw, self._before_classes, rows.width, 1), network)
         if self.objectness:
-            scores = build.op("Mul", scores, build.slice(raw, 4, 5, 1))
-        return Candidates(to_pixels(build, build.transpose(boxes, 0, 2, 1), unit, size_hw), scores)
+            scores = build.op("Mul", scores, likely(build, build.slice(raw, 4, 5, 1), network))
+        return Candidates(to_pixels(build, build.transpose(boxes, 0, 2, 1), unit, network.size_hw), scores)
 
 
 def _words(unit: BoxUnit) -> str:

@@ -21,7 +21,17 @@ import numpy as np
 from countline_common.errors import InvalidInputError
 from countline_models.graph import GraphBuilder
 from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
-from countline_models.heads.grids import STRIDES, STRIDES_P6, Rows, cells_of, corners, grid, rows_of, unit_of_rows
+from countline_models.heads.grids import (
+    STRIDES,
+    STRIDES_P6,
+    Rows,
+    cells_of,
+    corners,
+    grid,
+    likely,
+    rows_of,
+    unit_of_rows,
+)
 from countline_models.network import Network
 
 NMS_IOU: Final = 0.45
@@ -51,8 +61,8 @@ class YoloxHead:
             return False
         if strides_for(rows.count, network.exported_hw) is None or len(network.labels) not in {0, rows.width - 5}:
             return False
-        likely = network.seen(rows.output)[:, 4:]
-        return bool(likely.min() >= 0.0 and likely.max() <= 1.0)
+        scores = network.seen(rows.output)[:, 4:]
+        return bool(scores.min() >= 0.0 and scores.max() <= 1.0)
 
     def plan(self, network: Network) -> Plan:
         """See `Head.plan`."""
@@ -67,7 +77,7 @@ class YoloxHead:
         decoded = unit_of_rows(network, rows) == "pixels"
 
         def decode(build: GraphBuilder, outputs: Sequence[str]) -> Candidates:
-            return _decode(build, outputs[0], rows.width, () if decoded else strides, network.size_hw)
+            return _decode(build, outputs[0], rows.width, () if decoded else strides, network)
 
         state = "decoded" if decoded else "not decoded"
         return Plan(rows.width - 5, f"{rows.layout}: 5 + {rows.width - 5} classes, {state}", decode, NMS_IOU)
@@ -95,16 +105,15 @@ class YoloxHead:
         return Rows(next(iter(network.outputs)), count, width, channels_first=False, strides=strides, per_cell=1)
 
 
-def _decode(
-    build: GraphBuilder, output: str, width: int, strides: Sequence[int], size_hw: tuple[int, int]
-) -> Candidates:
+def _decode(build: GraphBuilder, output: str, width: int, strides: Sequence[int], network: Network) -> Candidates:
     """Candidates from the rows; no strides where they are decoded already."""
     # Channels first: NMS wants the scores so, and the network had them so before its last transposition.
     raw = build.transpose(output, 0, 2, 1)
     centre, size = build.slice(raw, 0, 2, 1), build.slice(raw, 2, 4, 1)
     if strides:
-        offsets, steps = (part.T[None] for part in grid(size_hw, strides))
+        offsets, steps = (part.T[None] for part in grid(network.size_hw, strides))
         centre = build.op("Mul", build.op("Add", centre, build.constant(offsets)), build.constant(steps))
         size = build.op("Mul", build.op("Exp", size), build.constant(np.ascontiguousarray(steps)))
-    scores = build.op("Mul", build.slice(raw, 5, width, 1), build.slice(raw, 4, 5, 1))
+    scores = likely(build, build.slice(raw, 4, width, 1), network)
+    scores = build.op("Mul", build.slice(scores, 1, width - 4, 1), build.slice(scores, 0, 1, 1))
     return Candidates(boxes=build.transpose(corners(build, centre, size, 1), 0, 2, 1), scores=scores)

@@ -13,8 +13,8 @@ from countline_common.errors import InvalidInputError
 from countline_models.contract import check_contract, open_session, read_model, run_contract
 from countline_models.fuse import FuseOptions, fuse
 from countline_models.heads import HEADS, recognise
-from countline_models.network import Network
 from countline_models.labels import COCO_LABELS
+from countline_models.network import Network
 
 YOLOX = HEADS["yolox"]
 
