@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from countline_common.errors import CountlineError, FieldProblem, InvalidInputError
 from countline_pipelines.counting import CountingSpec, Event, FrameResult, GeometryError, Identity, Line, Zone
+from countline_pipelines.counting.spec import Mask, MaskKind
 from countline_pipelines.sources import SourceSpec
 
 Points = tuple[tuple[float, float], ...]
@@ -42,6 +43,15 @@ class ZonePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class MaskPlan:
+    """A mask as a person drew it."""
+
+    id: str
+    polygon: Points
+    kind: MaskKind
+
+
+@dataclass(frozen=True, slots=True)
 class CountingPlan:
     """What is counted; may change while the camera runs."""
 
@@ -50,6 +60,11 @@ class CountingPlan:
     anchor: tuple[float, float] = (0.5, 1.0)
     min_score: float = 0.0
     """Detections below are not used. The threshold that a model ships with decides besides which may begin a track."""
+    min_track_age_s: float = 0.0
+    """An object that was seen for less time than this crosses nothing."""
+    min_track_score: float = 0.0
+    """Nor does one whose mean score is below this."""
+    masks: tuple[MaskPlan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +223,9 @@ def counting_spec(plan: CountingPlan, labels: Sequence[str]) -> CountingSpec:
             ),
             anchor=plan.anchor,
             min_score=plan.min_score,
+            min_track_age_s=plan.min_track_age_s,
+            min_track_score=plan.min_track_score,
+            masks=tuple(Mask(p.id, p.polygon, p.kind) for p in plan.masks),
         )
     except GeometryError as error:
         raise InvalidInputError(

@@ -5,6 +5,7 @@ from typing import Any
 
 from countline_pipelines.counting import CountingSpec, Crossing, Direction, Event, OccupancySample, Visit
 from countline_pipelines.counting.flows import Flow, Flows
+from countline_pipelines.counting.series import Series
 from countline_pipelines.zone_report import ZoneSummary
 
 ClassName = Callable[[int], str]
@@ -20,7 +21,7 @@ class Summary:
 
     def __init__(self, spec: CountingSpec, class_name: ClassName = str) -> None:
         self._class_name = class_name
-        self.lines: dict[str, dict[Direction, int]] = {line.id: dict.fromkeys(Direction, 0) for line in spec.lines}
+        self._series = {line.id: Series() for line in spec.lines}
         self._by_class: dict[str, dict[str, dict[Direction, int]]] = {line.id: {} for line in spec.lines}
         self._flows = Flows()
         self._zones = {zone.id: ZoneSummary(zone, class_name) for zone in spec.zones}
@@ -50,12 +51,14 @@ class Summary:
             if isinstance(visit, Visit):
                 self._flows.add(visit)
         self._flows.end_run()
+        for series in self._series.values():
+            series.end_run()
         for name, zone in self._zones.items():
             zone.end_run([event for event in told if event.zone_id == name], t)
 
     def _add_crossing(self, event: Crossing) -> None:
         self.crossings.append(event)
-        self.lines[event.line_id][event.direction] += 1
+        self._series[event.line_id].add(event)
         by_class = self._by_class[event.line_id]
         name = self._class_name(event.class_id)
         by_class.setdefault(name, dict.fromkeys(Direction, 0))[event.direction] += 1
@@ -71,15 +74,15 @@ class Summary:
         return {
             "frames": frames,
             "duration_s": round(duration_s, 6),
-            "lines": {name: self._line(name) for name in self.lines},
+            "lines": {name: self._line(name, series) for name, series in self._series.items()},
             "zones": {name: zone.as_dict() for name, zone in self._zones.items()},
             "flows": [self._flow(flow) for flow in self._flows.total()],
             "events": [self._event(event) for event in crossings],
         }
 
-    def _line(self, name: str) -> dict[str, Any]:
+    def _line(self, name: str, series: Series) -> dict[str, Any]:
         by_class = {class_name: _in_out(counts) for class_name, counts in sorted(self._by_class[name].items())}
-        return {**_in_out(self.lines[name]), "by_class": by_class}
+        return {**_in_out(series.counts), "net": series.net, "u_turns": series.u_turns, "by_class": by_class}
 
     def _flow(self, flow: Flow) -> dict[str, Any]:
         return {
@@ -102,6 +105,8 @@ class Summary:
             "class": self._class_name(event.class_id),
             "score": round(event.score, 4),
             "stitched": event.stitched,
+            "heading_deg": None if event.heading_deg is None else round(event.heading_deg, 1),
+            "speed_m_per_s": None if event.speed_m_per_s is None else round(event.speed_m_per_s, 3),
         }
 
 

@@ -1,7 +1,7 @@
 """Lines, zones and sizes as they are written on the command line; shared by the commands that count.
 
 --line NAME:x1,y1,x2,y2[,x3,y3...]      --zone NAME:x1,y1,x2,y2,x3,y3[,...]      --size 1280x720      --anchor 0.5,1
---queue as --zone
+--queue, --mask-include, --mask-ignore as --zone
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from countline_common.errors import FieldProblem, InvalidInputError
 from countline_pipelines.counting import CountingSpec, GeometryError, Line, Zone
-from countline_pipelines.counting.spec import DEFAULT_ANCHOR
+from countline_pipelines.counting.spec import DEFAULT_ANCHOR, Mask, MaskKind
 
 Points = tuple[tuple[float, float], ...]
 
@@ -54,6 +54,10 @@ def parse_spec(
     pixels_of: tuple[int, int] | None = None,
     classes: frozenset[int] | None = None,
     min_score: float = 0.0,
+    min_track_age_s: float = 0.0,
+    min_track_score: float = 0.0,
+    include: Sequence[str] = (),
+    ignore: Sequence[str] = (),
 ) -> CountingSpec:
     """Make the spec of one camera from options of the command line.
 
@@ -65,6 +69,10 @@ def parse_spec(
         pixels_of: size of the picture if coordinates are pixels, None if they are 0..1.
         classes: the classes that count, None for all.
         min_score: detections below are not seen.
+        min_track_age_s: objects that were seen for less time cross nothing.
+        min_track_score: nor do objects of a lower mean score.
+        include: masks, `NAME:x1,y1,x2,y2,x3,y3[,...]` each, outside of which nothing is seen.
+        ignore: masks, written likewise, inside of which nothing is seen.
 
     Raises:
         InvalidInputError: something cannot be counted with; says which option, and what to do.
@@ -79,6 +87,13 @@ def parse_spec(
             ),
             anchor=parse_anchor(anchor),
             min_score=min_score,
+            min_track_age_s=min_track_age_s,
+            min_track_score=min_track_score,
+            masks=tuple(
+                Mask(name, _opened(points), kind)
+                for kind, texts in ((MaskKind.INCLUDE, include), (MaskKind.IGNORE, ignore))
+                for name, points in _named(texts, f"--mask-{kind}", 3, pixels_of)
+            ),
         )
     except GeometryError as error:
         raise invalid_geometry(error) from error

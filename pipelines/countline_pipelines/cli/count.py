@@ -22,15 +22,25 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from countline_common import logs
 from countline_common.errors import CountlineError, InvalidInputError, NotFoundError
 from countline_pipelines.annotate import Annotator
-from countline_pipelines.cli.replay import show
+from countline_pipelines.cli.replay import (
+    ExplainOption,
+    MaskIgnore,
+    MaskInclude,
+    MinTrackAge,
+    MinTrackScore,
+    show,
+)
 from countline_pipelines.content import content_hash
 from countline_pipelines.counting import CountingSpec, Event, Identity
+from countline_pipelines.counting.explain import Journal
+from countline_pipelines.explain_report import explained
 from countline_pipelines.plane import (
     CameraCondition,
     CameraPlan,
     CountedFrame,
     CountingPlan,
     LinePlan,
+    MaskPlan,
     RunStarted,
     ZonePlan,
     counting_spec,
@@ -66,6 +76,11 @@ def count(
     seconds: Annotated[float, typer.Option(help="Stop a stream after so many seconds; 0 goes on.", min=0)] = 0.0,
     partial: Annotated[bool, typer.Option(help="Count what a file holds that was cut off.")] = False,
     annotate: Annotated[Path | None, typer.Option(help="Write the video with boxes, ids, lines and totals.")] = None,
+    min_track_age: MinTrackAge = 0.0,
+    min_track_score: MinTrackScore = 0.0,
+    mask_include: MaskInclude = None,
+    mask_ignore: MaskIgnore = None,
+    explain: ExplainOption = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Count who crosses the lines of a video file or stream. Ctrl-C ends a stream and prints what was counted."""
@@ -74,11 +89,22 @@ def count(
     spec, info = _probe(source, transport, rate)
     size_wh = (info.width, info.height) if pixels else None
     names = tuple(name.strip() for name in classes.split(",") if name.strip()) if classes else ()
-    drawn = parse_spec(line or [], zone or [], queues=queue or [], anchor=anchor, pixels_of=size_wh)
-    plan = _counting_plan(drawn, names, min_score)
+    drawn = parse_spec(
+        line or [],
+        zone or [],
+        queues=queue or [],
+        anchor=anchor,
+        pixels_of=size_wh,
+        min_score=min_score,
+        min_track_age_s=min_track_age,
+        min_track_score=min_track_score,
+        include=mask_include or [],
+        ignore=mask_ignore or [],
+    )
+    plan = _counting_plan(drawn, names)
     if not plan.lines and not plan.zones:
         raise InvalidInputError("there is nothing to count", cure="give --line or --zone")
-    order = _Order(spec, info, plan, seconds=seconds, partial=partial, annotate=annotate)
+    order = _Order(spec, info, plan, seconds=seconds, partial=partial, annotate=annotate, explain=explain)
     with _served(model, head, labels) as (server, model_name, fingerprint):
         result = _Job(order, server, model_name, fingerprint).run()
     print(json.dumps(result)) if json_ else show(result)
@@ -94,6 +120,7 @@ class _Order:
     seconds: float
     partial: bool
     annotate: Path | None
+    explain: bool
 
 
 def _probe(source: str, transport: RtspTransport, rate: float) -> tuple[SourceSpec, VideoInfo]:
@@ -107,12 +134,15 @@ def _probe(source: str, transport: RtspTransport, rate: float) -> tuple[SourceSp
     return spec, info
 
 
-def _counting_plan(spec: CountingSpec, classes: tuple[str, ...], min_score: float) -> CountingPlan:
+def _counting_plan(spec: CountingSpec, classes: tuple[str, ...]) -> CountingPlan:
     return CountingPlan(
         lines=tuple(LinePlan(line.id, line.points, line.version, classes) for line in spec.lines),
         zones=tuple(ZonePlan(zone.id, zone.polygon, zone.version, classes, zone.queue) for zone in spec.zones),
         anchor=spec.anchor,
-        min_score=min_score,
+        min_score=spec.min_score,
+        min_track_age_s=spec.min_track_age_s,
+        min_track_score=spec.min_track_score,
+        masks=tuple(MaskPlan(mask.id, mask.polygon, mask.kind) for mask in spec.masks),
     )
 
 
@@ -138,7 +168,8 @@ class _Job:
         self._order = order
         self._server = server
         self._plan = CameraPlan(CAMERA_ID, order.source, model, order.counting, run=_run_name(order, model_hash))
-        self._sink = _Sink(order)
+        self._journal = Journal() if order.explain else None
+        self._sink = _Sink(order, self._journal)
         self._ended = threading.Event()
 
     def run(self) -> dict[str, Any]:
@@ -147,7 +178,7 @@ class _Job:
         Raises:
             CountlineError: what stopped it.
         """
-        options = PlaneOptions(once=True, keep_pictures=self._order.annotate is not None)
+        options = PlaneOptions(once=True, keep_pictures=self._order.annotate is not None, journal=self._journal)
         plane = SoftwarePlane(self._connect, self._sink, options, on_end=lambda _: self._ended.set())
         plane.start()
         try:
@@ -193,15 +224,25 @@ def _run_name(order: _Order, model_hash: str) -> str:
     if not order.source.playback.is_finite:
         return ""
     content = order.source.url if order.source.is_network else content_hash(Path(order.source.url))
-    parts = (content, model_hash, f"{order.source.rate:g}", f"{order.counting.min_score:g}", str(order.counting.anchor))
+    parts: tuple[str, ...] = (
+        content,
+        model_hash,
+        f"{order.source.rate:g}",
+        f"{order.counting.min_score:g}",
+        str(order.counting.anchor),
+    )
+    if order.counting.masks:  # not otherwise: what was counted before there were masks keeps its name
+        parts = (*parts, repr(order.counting.masks))
     return hashlib.blake2b("|".join(parts).encode(), digest_size=8).hexdigest()
 
 
 class _Sink:
     """Adds up, and draws where that is wanted."""
 
-    def __init__(self, order: _Order) -> None:
+    def __init__(self, order: _Order, journal: Journal | None) -> None:
         self._order = order
+        self._journal = journal
+        self._spec = CountingSpec()
         self._summary: Summary | None = None
         self._annotator: Annotator | None = None
         self.frames = 0
@@ -213,7 +254,7 @@ class _Sink:
         self._period_s = run.period_s
         if self._summary is not None:
             return
-        spec = counting_spec(self._order.counting, run.labels)
+        self._spec = spec = counting_spec(self._order.counting, run.labels)
         self._summary = Summary(spec, lambda class_id: class_name(run.labels, class_id))
         if self._order.annotate is not None:
             self._annotator = Annotator(self._order.annotate, spec, run.labels, 1.0 / run.period_s)
@@ -250,7 +291,8 @@ class _Sink:
         """
         if self._summary is None:
             raise NotFoundError("the source gave no frame", cure="see whether another player shows it")
-        return self._summary.as_dict(frames=self.frames, duration_s=self._last_t - self._first_t + self._period_s)
+        told = self._summary.as_dict(frames=self.frames, duration_s=self._last_t - self._first_t + self._period_s)
+        return told if self._journal is None else {**told, "explain": explained(self._journal, self._spec)}
 
 
 @contextmanager

@@ -13,13 +13,28 @@ from rich.table import Table
 
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_pipelines.counting import CameraCounter, CountingSpec, Identity
+from countline_pipelines.counting.explain import Journal
 from countline_pipelines.counting.flows import matrix
+from countline_pipelines.counting.spec import MAX_TRACK_AGE_S
+from countline_pipelines.explain_report import explained, show_explained
 from countline_pipelines.replay import RecordedFrame, read_jsonl, read_mot
 from countline_pipelines.report import Summary
 from countline_pipelines.spec_args import parse_size, parse_spec
 
 CAMERA_ID = "replay"
 """The ids of events do not depend on where a file lies."""
+
+MinTrackAge = Annotated[
+    float, typer.Option(help="Objects seen for fewer seconds cross nothing.", min=0, max=MAX_TRACK_AGE_S)
+]
+MinTrackScore = Annotated[float, typer.Option(help="Nor do objects of a lower mean score.", min=0, max=1)]
+MaskInclude = Annotated[
+    list[str] | None, typer.Option(help="NAME:x1,y1,x2,y2,x3,y3[,...]; only boxes that stand in one are seen.")
+]
+MaskIgnore = Annotated[list[str] | None, typer.Option(help="NAME:...; boxes that stand in it are not seen.")]
+ExplainOption = Annotated[
+    bool, typer.Option("--explain", help="Say why each crossing counted, and why each near one did not.")
+]
 
 
 class Format(StrEnum):
@@ -43,13 +58,27 @@ def replay(
     pixels: Annotated[bool, typer.Option(help="Coordinates are pixels, not 0..1.")] = False,
     anchor: Annotated[str, typer.Option(help="bottom, centre, or two fractions of the box.")] = "bottom",
     min_score: Annotated[float, typer.Option(help="Boxes below this score are not seen.", min=0, max=1)] = 0.0,
+    min_track_age: MinTrackAge = 0.0,
+    min_track_score: MinTrackScore = 0.0,
+    mask_include: MaskInclude = None,
+    mask_ignore: MaskIgnore = None,
+    explain: ExplainOption = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Count a recording of boxes: one frame a line as JSON, or the text of MOTChallenge."""
     size_wh = parse_size(size)
     pixels_of = size_wh if pixels else None
     spec = parse_spec(
-        line or [], zone or [], queues=queue or [], anchor=anchor, pixels_of=pixels_of, min_score=min_score
+        line or [],
+        zone or [],
+        queues=queue or [],
+        anchor=anchor,
+        pixels_of=pixels_of,
+        min_score=min_score,
+        min_track_age_s=min_track_age,
+        min_track_score=min_track_score,
+        include=mask_include or [],
+        ignore=mask_ignore or [],
     )
     if not spec.lines and not spec.zones:
         raise InvalidInputError("there is nothing to count", cure="give --line or --zone")
@@ -58,7 +87,8 @@ def replay(
     frames = (
         read_jsonl(file, with_ids=tracked) if format_ is Format.JSONL else read_mot(file, fps=fps, with_ids=tracked)
     )
-    result = count_recording(frames, spec, size_wh, tracked=tracked, run=run_name(file))
+    journal = Journal() if explain else None
+    result = count_recording(frames, spec, size_wh, tracked=tracked, run=run_name(file), journal=journal)
     print(json.dumps(result)) if json_ else show(result)
 
 
@@ -69,10 +99,16 @@ def run_name(file: Path) -> str:
 
 
 def count_recording(
-    frames: Iterator[RecordedFrame], spec: CountingSpec, size_wh: tuple[int, int], *, tracked: bool, run: str
+    frames: Iterator[RecordedFrame],
+    spec: CountingSpec,
+    size_wh: tuple[int, int],
+    *,
+    tracked: bool,
+    run: str,
+    journal: Journal | None = None,
 ) -> dict[str, Any]:
-    """Count over all frames and return the summary."""
-    counter = CameraCounter(Identity(CAMERA_ID, 0, run), spec, tracked=tracked)
+    """Count over all frames and return the summary; with a journal, what became of every near-crossing too."""
+    counter = CameraCounter(Identity(CAMERA_ID, 0, run), spec, tracked=tracked, journal=journal)
     summary = Summary(spec)
     times: list[float] = []
     for frame in frames:
@@ -85,7 +121,8 @@ def count_recording(
     span_s = max(times) - min(times) if times else 0.0
     period_s = span_s / (len(times) - 1) if len(times) > 1 else 0.0
     summary.end_run(counter.flush(), max(times, default=0.0) + period_s)
-    return summary.as_dict(frames=len(times), duration_s=span_s + period_s)
+    told = summary.as_dict(frames=len(times), duration_s=span_s + period_s)
+    return told if journal is None else {**told, "explain": explained(journal, spec)}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -93,14 +130,16 @@ def show(result: dict[str, Any]) -> None:
     console = Console()
     console.print(f"{result['frames']} frames, {result['duration_s']:.1f} s")
     if result["lines"]:
-        table = Table("line", "in", "out")
+        table = Table("line", "in", "out", "net", "U-turns")
         for name, counts in result["lines"].items():
-            table.add_row(name, str(counts["in"]), str(counts["out"]))
+            table.add_row(name, *(str(counts[which]) for which in ("in", "out", "net", "u_turns")))
         console.print(table)
     if result["zones"]:
         show_zones(console, result["zones"])
     if any(flow["origin"] for flow in result["flows"]):
         show_flows(console, result["flows"])
+    if "explain" in result:
+        show_explained(console, result["explain"])
 
 
 def show_flows(console: Console, flows: Iterable[Mapping[str, Any]]) -> None:

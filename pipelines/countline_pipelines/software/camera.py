@@ -18,6 +18,7 @@ from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_pipelines import metrics
 from countline_pipelines.counting import CameraCounter, Crossing
+from countline_pipelines.counting.explain import Journal
 from countline_pipelines.plane import (
     CameraCondition,
     CameraPlan,
@@ -64,6 +65,7 @@ class SoftwareCamera:
         on_end: called on the loop when a finite file is finished, or the camera gives up.
         once: give up at the first failure that ends the source.
         keep_pictures: hand the picture of every frame to the sink.
+        journal: gets the reason of each crossing and near-crossing.
 
     Raises:
         InvalidInputError: the plan cannot be counted with.
@@ -78,12 +80,14 @@ class SoftwareCamera:
         *,
         once: bool,
         keep_pictures: bool,
+        journal: Journal | None = None,
     ) -> None:
         self.plan = plan
         self.lane = lane
         self._sink = sink
         self._on_end = on_end
         self._keep_pictures = keep_pictures
+        self._journal = journal
         self._loop = asyncio.get_running_loop()
         self._spec = counting_spec(plan.counting, lane.info.labels)
         self._runs = RunKeeper(plan.camera_id, plan.epoch, plan.run)
@@ -252,7 +256,7 @@ class SoftwareCamera:
             self._close_counter(decide=not self._run.abandoned)
         self._run, self._size_wh = run, run.size_wh
         tracking = TrackerSettings(high_score=self.lane.info.score_threshold)
-        self._counter = CameraCounter(run.identity, self._spec, tracking)
+        self._counter = CameraCounter(run.identity, self._spec, tracking, journal=self._journal)
         self._processed, self._dropped_before_run = 0, self._feeder.dropped
         metrics.RUNS.labels(self.camera_id).inc()
         _log.info("run.started", camera=self.camera_id, run=run.identity.run, size=f"{run.size_wh[0]}x{run.size_wh[1]}")

@@ -14,6 +14,7 @@ from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_pipelines import metrics
 from countline_pipelines.backoff import Backoff
+from countline_pipelines.counting.explain import Journal
 from countline_pipelines.plane import CameraCondition, CameraPlan, CameraState, Fault, PlaneSink, fault_of
 from countline_pipelines.software.camera import SoftwareCamera
 from countline_pipelines.software.lane import LaneOptions, ModelLane
@@ -38,6 +39,8 @@ class PlaneOptions:
     """Give a source up at its first failure, as a command on one file does."""
     keep_pictures: bool = False
     """Hand the picture of every frame to the sink."""
+    journal: Journal | None = None
+    """Gets the reason of each crossing and near-crossing, of all cameras together."""
 
 
 @dataclass(slots=True)
@@ -207,6 +210,7 @@ class SoftwarePlane:
             self._on_end,
             once=self._options.once,
             keep_pictures=self._options.keep_pictures,
+            journal=self._options.journal,
         )
         if self._paused is not None:
             camera.pause(self._paused)

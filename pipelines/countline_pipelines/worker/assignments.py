@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from countline.v1 import cameras_pb2, workers_pb2
+from countline_common.errors import InvalidInputError
 from countline_common.times import from_timestamp
 from countline_pipelines.content import content_hash
-from countline_pipelines.plane import CameraPlan, CountingPlan, LinePlan, Points, ZonePlan
+from countline_pipelines.counting.spec import MaskKind
+from countline_pipelines.plane import CameraPlan, CountingPlan, LinePlan, MaskPlan, Points, ZonePlan
 from countline_pipelines.sources import Playback, RtspTransport, SourceSpec, default_playback, source_address
 
 _PLAYBACKS: Final = {
@@ -17,6 +19,11 @@ _PLAYBACKS: Final = {
     cameras_pb2.PLAYBACK_REALTIME: Playback.REALTIME,
     cameras_pb2.PLAYBACK_FAST: Playback.FAST,
     cameras_pb2.PLAYBACK_LOOP: Playback.LOOP,
+}
+
+_MASKS: Final = {
+    cameras_pb2.MASK_KIND_INCLUDE: MaskKind.INCLUDE,
+    cameras_pb2.MASK_KIND_IGNORE: MaskKind.IGNORE,
 }
 
 
@@ -37,7 +44,7 @@ def plan_of(assignment: workers_pb2.Assignment, default_model: str) -> CameraPla
     """The plan for an assigned camera.
 
     Raises:
-        InvalidInputError: the kind of address is not known.
+        InvalidInputError: the kind of address, or of a mask, is not known.
         NotFoundError: a finite file is not there.
     """
     spec = assignment.camera.spec
@@ -72,13 +79,29 @@ def source_of(camera: cameras_pb2.Camera) -> SourceSpec:
 
 
 def counting_of(spec: cameras_pb2.CameraSpec) -> CountingPlan:
-    """What is counted."""
+    """What is counted.
+
+    Raises:
+        InvalidInputError: the kind of a mask is not known.
+    """
     return CountingPlan(
         lines=tuple(LinePlan(p.line_id, _points(p.points), p.version, tuple(p.classes)) for p in spec.lines),
         zones=tuple(ZonePlan(p.zone_id, _points(p.polygon), p.version, tuple(p.classes), p.queue) for p in spec.zones),
         anchor=(spec.anchor.x, spec.anchor.y) if spec.HasField("anchor") else (0.5, 1.0),
         min_score=spec.min_score,
+        min_track_age_s=spec.min_track_age_s,
+        min_track_score=spec.min_track_score,
+        masks=tuple(_mask(mask) for mask in spec.masks),
     )
+
+
+def _mask(mask: cameras_pb2.Mask) -> MaskPlan:
+    if mask.kind not in _MASKS:
+        raise InvalidInputError(
+            f"masks[{mask.mask_id}].kind: this worker does not know the kind {mask.kind}",
+            cure="give INCLUDE or IGNORE, or update the worker",
+        )
+    return MaskPlan(mask.mask_id, _points(mask.polygon), _MASKS[mask.kind])
 
 
 def _points(points: Iterable[cameras_pb2.Point]) -> Points:
@@ -88,16 +111,20 @@ def _points(points: Iterable[cameras_pb2.Point]) -> Points:
 def with_run(plan: CameraPlan) -> CameraPlan:
     """The plan of a finite file with the name of its run.
 
-    The name is made of what decides the tracks: the file's content, the model, the rate, the scores, and when it was
-    recorded. Lines and zones are not in it: when one is added, the file is counted anew and the others' crossings keep
-    their ids.
+    The name is made of what decides the tracks: the file's content, the model, the rate, the scores, the masks, and
+    when it was recorded. Lines and zones are not in it: when one is added, the file is counted anew and the others'
+    crossings keep their ids.
 
     Raises:
         NotFoundError: the file is not there.
     """
     source, counting = plan.source, plan.counting
     content = source.url if source.is_network else content_hash(Path(source.url))
-    parts = (content, plan.model, source.rate, source.recorded_at, counting.min_score, counting.anchor)
+    parts: tuple[object, ...] = (
+        content, plan.model, source.rate, source.recorded_at, counting.min_score, counting.anchor,
+    )  # fmt: skip
+    if counting.masks:  # not otherwise: what was counted before there were masks keeps its name
+        parts = (*parts, counting.masks)
     name = hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
     return CameraPlan(plan.camera_id, source, plan.model, counting, plan.epoch, name)
 

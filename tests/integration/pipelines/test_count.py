@@ -46,7 +46,7 @@ def test_a_clip_gives_its_true_counts_and_the_whole_of_the_json(clip: Path, blob
     assert (middle["in"], middle["out"]) == (1, 3)
     assert sum(each["in"] for each in middle["by_class"].values()) == 1
     assert sum(each["out"] for each in middle["by_class"].values()) == 3
-    assert corner == {"in": 0, "out": 0, "by_class": {}}
+    assert corner == {"in": 0, "out": 0, "net": 0, "u_turns": 0, "by_class": {}}
     assert len(result["events"]) == 4
     assert [event["direction"] for event in result["events"]] == ["out", "out", "in", "out"]
     for event, true_t in zip(result["events"], (1.0, 3.5, 6.0, 8.5), strict=True):

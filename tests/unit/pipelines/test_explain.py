@@ -1,11 +1,14 @@
 """Every crossing says why it counted, every near-crossing says why not, and the totals reconcile."""
 
+import re
 from collections import Counter
+from io import StringIO
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from tests.unit.pipelines.paths import GATE, HEIGHT, IDENTITY, SIZE, heights, norm, ramp, spec, tracked
 
 from countline_pipelines.counting import CameraCounter, CountingSpec, Crossing, Direction, Line
@@ -13,7 +16,7 @@ from countline_pipelines.counting.explain import Journal
 from countline_pipelines.counting.geometry import path_crossings
 from countline_pipelines.counting.reasons import REASONS, Reason
 from countline_pipelines.counting.spec import Mask, MaskKind
-from countline_pipelines.explain_report import explained
+from countline_pipelines.explain_report import explained, show_explained
 from countline_pipelines.selftest.cases import all_cases
 from countline_pipelines.selftest.scene import SIZE_WH, frames_of
 from countline_pipelines.types import DetectionFrame
@@ -227,3 +230,12 @@ def test_the_report_adds_up():
     assert told["lines"]["gate"]["out"] == {"candidates": 1, "counted": 0, "reasons": {"turned_back": 1}}
     assert [one["outcome"] for one in told["candidates"]] == ["turned_back", "turned_back", "counted"]
     assert list(told["reasons"]) == ["turned_back"]
+
+
+def test_the_table_for_people_gives_each_gate_its_value_and_limit():
+    journal, _ = explain(heights([*ramp(200, 370, 17), *ramp(370, 200, 17)]))
+    told = StringIO()
+    show_explained(Console(file=told, width=200), explained(journal, spec()))
+    assert re.search(r"origin clear 2.00 >= 0.15; destination clear 0.1\d not 0.22", told.getvalue())
+    assert "1 turned_back" in told.getvalue()
+    assert "turned_back: met the line, but was back" in told.getvalue()

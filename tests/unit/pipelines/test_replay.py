@@ -52,8 +52,14 @@ def test_replay_prints_every_line_and_zone_zeros_included(tmp_path):
     )
     assert found["frames"] == 31
     assert found["duration_s"] == pytest.approx(3.1)
-    assert found["lines"]["gate"] == {"in": 1, "out": 0, "by_class": {"0": {"in": 1, "out": 0}}}
-    assert found["lines"]["far"] == {"in": 0, "out": 0, "by_class": {}}
+    assert found["lines"]["gate"] == {
+        "in": 1,
+        "out": 0,
+        "net": 1,
+        "u_turns": 0,
+        "by_class": {"0": {"in": 1, "out": 0}},
+    }
+    assert found["lines"]["far"] == {"in": 0, "out": 0, "net": 0, "u_turns": 0, "by_class": {}}
     assert found["zones"]["room"]["entries"] == 1
     (event,) = found["events"]
     assert event["line"] == "gate"
