@@ -9,7 +9,6 @@ import contextlib
 import json
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Annotated, Final
 import typer
 
 from countline_common.errors import InvalidInputError, UnavailableError
+from countline_common.scratch import scratch_folder
 from countline_common.shared_memory import remove_stale
 from countline_local.triton.command import TritonPorts, TritonSettings
 from countline_local.triton.server import EmbeddedTriton
@@ -61,8 +61,8 @@ def _work_folder(given: Path | None) -> Iterator[Path]:
     if given is not None:
         yield given
         return
-    with tempfile.TemporaryDirectory(prefix="countline-triton-") as folder:
-        yield Path(folder)
+    with scratch_folder("triton") as folder:
+        yield folder
 
 
 async def _serve(server: EmbeddedTriton, *, until_eof: bool, as_json: bool) -> None:

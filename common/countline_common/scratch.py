@@ -1,0 +1,55 @@
+"""Temporary folders that a killed process does not leave behind for ever.
+
+The maker holds an flock on a file in the folder for as long as it lives; the kernel drops it with the process, however
+it dies. Whoever makes the next folder of the same purpose first removes those whose lock can be taken.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+LOCK: Final = ".lock"
+UNLOCKED_S: Final = 60.0
+"""A folder without a lock is taken for one that is just being made until it is as old as this."""
+
+
+@contextmanager
+def scratch_folder(purpose: str) -> Iterator[Path]:
+    """A folder in the system's place for temporary files, named `countline-<purpose>-…`, as long as the block lasts."""
+    _remove_abandoned(purpose)
+    with tempfile.TemporaryDirectory(prefix=f"countline-{purpose}-", ignore_cleanup_errors=True) as name:
+        fd = os.open(Path(name, LOCK), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield Path(name)
+        finally:
+            os.close(fd)
+
+
+def _remove_abandoned(purpose: str) -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"countline-{purpose}-*"):
+        try:
+            if folder.stat().st_uid == os.getuid() and _is_abandoned(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue  # it went away meanwhile
+
+
+def _is_abandoned(folder: Path) -> bool:
+    try:
+        fd = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return time.time() - folder.stat().st_mtime > UNLOCKED_S
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True
