@@ -27,9 +27,11 @@ The way of a frame through the package, one module each:
 """
 
 from countline_pipelines.counting.camera import CameraCounter, FrameResult
+from countline_pipelines.counting.errors import GeometryError
 from countline_pipelines.counting.events import Crossing, Direction, Event, Identity, OccupancySample, Visit, event_id
+from countline_pipelines.counting.ground import GroundPlane
 from countline_pipelines.counting.paths import Path, Trajectory
-from countline_pipelines.counting.spec import CountingSpec, GeometryError, Line, Zone
+from countline_pipelines.counting.spec import CountingSpec, Line, Zone
 
 __all__ = [
     "CameraCounter",
@@ -39,6 +41,7 @@ __all__ = [
     "Event",
     "FrameResult",
     "GeometryError",
+    "GroundPlane",
     "Identity",
     "Line",
     "OccupancySample",

@@ -12,6 +12,7 @@ from countline_pipelines.counting import rules
 from countline_pipelines.counting.clock import Arrival, RunningClock
 from countline_pipelines.counting.events import Crossing, Event, Identity, OccupancySample, Visit, event_id
 from countline_pipelines.counting.explain import Explainer, Journal
+from countline_pipelines.counting.ground import travel
 from countline_pipelines.counting.intake import Intake
 from countline_pipelines.counting.lines import TIME_SLACK_S, LineCounter, Pass, Sights
 from countline_pipelines.counting.objection import age_of, gates, objection
@@ -232,6 +233,8 @@ class CameraCounter:
 
     def _crossing(self, name: str, line: Line, slot: int, made: Pass) -> Crossing:
         objects = self._sightings.objects
+        assert self._size_wh is not None
+        moving = travel(objects["history"][slot], made.t, self._spec.ground, self._size_wh)
         return Crossing(
             id=name,
             line_id=line.id,
@@ -245,6 +248,8 @@ class CameraCounter:
             class_id=objects.class_of(slot),
             score=objects.score_of(slot),
             stitched=bool(objects["stitched"][slot]),
+            speed_m_per_s=moving.speed_m_per_s,
+            heading_deg=moving.heading_deg,
         )
 
     def _visits(self, zone: Zone, stays: Iterable[tuple[int, Stay]]) -> list[Event]:

@@ -53,6 +53,10 @@ class Crossing:
     """Mean score of the track until then."""
     stitched: bool
     """Whether the track was healed from fragments before it crossed."""
+    speed_m_per_s: float | None = None
+    """Along the ground when it crossed; None without a ground plane, or where too little was seen."""
+    heading_deg: float | None = None
+    """Direction of travel in the picture, clockwise from straight up; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

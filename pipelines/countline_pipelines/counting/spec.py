@@ -6,7 +6,9 @@ Coordinates are normalised to the picture: 0..1, origin at the top left.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from countline_pipelines.counting.errors import GeometryError
 from countline_pipelines.counting.geometry import Points, polygon_crosses_itself
+from countline_pipelines.counting.ground import GroundPlane
 from countline_pipelines.counting.rules import DECIDE_LATEST_S
 
 DEFAULT_ANCHOR = (0.5, 1.0)
@@ -14,17 +16,6 @@ DEFAULT_ANCHOR = (0.5, 1.0)
 
 MAX_TRACK_AGE_S = DECIDE_LATEST_S
 """No greater age can be asked of an object: its crossings are decided by then."""
-
-
-class GeometryError(ValueError):
-    """A line, zone or anchor that cannot be counted with."""
-
-    def __init__(self, field: str, problem: str, cure: str) -> None:
-        super().__init__(f"{field}: {problem}")
-        self.field = field
-        """Path of the field, e.g. `lines[gate].points`."""
-        self.problem = problem
-        self.cure = cure
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +86,8 @@ class CountingSpec:
     """The point of a box that is tested, as fractions of its width and height from its top left."""
     min_score: float = 0.0
     """Detections below this score are not seen at all."""
+    ground: GroundPlane | None = None
+    """Where the ground is, so that crossings tell speeds."""
     min_track_age_s: float = 0.0
     """An object that was seen for less time than this crosses nothing."""
     min_track_score: float = 0.0

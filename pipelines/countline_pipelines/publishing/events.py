@@ -165,6 +165,8 @@ def _crossing(event: Crossing, labels: Sequence[str]) -> events_pb2.Crossing:
         decided_at=to_timestamp(event.decided_at),
         stitched=event.stitched,
         frame=event.frame,
+        speed_m_per_s=event.speed_m_per_s,
+        heading_deg=event.heading_deg,
     )
 
 
