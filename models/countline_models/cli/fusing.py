@@ -1,4 +1,4 @@
-"""`countline models fuse | check | add | prepare`: from a network's ONNX file to a model that Triton serves."""
+"""`countline models fuse | heads | check | add | prepare`: from a network's ONNX file to a model that Triton serves."""
 
 import json
 import sys
@@ -22,7 +22,8 @@ ScaleOrder = Literal["scale-first", "mean-first"]
 
 ModelFile = Annotated[Path, typer.Argument(help="ONNX file.", show_default=False)]
 HeadName = Annotated[
-    str | None, typer.Option(help="Kind of network, e.g. yolox; recognised from the graph without it.")
+    str | None,
+    typer.Option(help="Kind of network, see `countline models heads`; recognised from the graph without it."),
 ]
 LabelsFile = Annotated[Path | None, typer.Option(help="Class names, one a line; 80 classes are COCO's without it.")]
 Out = Annotated[Path, typer.Option("--output", "-o", help="Where to write the contract model.")]
@@ -54,7 +55,7 @@ def fuse(
         ScaleOrder | None, typer.Option(help="(value * scale - mean) / std, or (value - mean) * scale / std.")
     ] = None,
 ) -> None:
-    """Make a contract model: bytes in, boxes out, with pre-processing, decoding and NMS inside the graph."""
+    """Make a contract model: bytes in, boxes out; pre-processing, decoding and, where needed, NMS inside the graph."""
     from countline_models.fuse import FuseOptions
 
     options = FuseOptions(
@@ -94,6 +95,23 @@ def _fuse(model: Path, output: Path, head: str | None, labels: tuple[str, ...] |
             err=True,
         )
     _show(check_contract(data, run=False), as_json=False)
+
+
+def heads(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """List the heads: which architectures each decodes, and what it takes and gives."""
+    from countline_models.heads import HEADS
+
+    if as_json:
+        print(
+            json.dumps([{"name": head.name, "aliases": head.aliases, "about": head.about} for head in HEADS.values()])
+        )
+        return
+    for head in HEADS.values():
+        typer.echo(f"{head.name:10} {head.about}")
+        if head.aliases:
+            typer.echo(f"{'':10} also as {', '.join(head.aliases)}")
 
 
 def check(

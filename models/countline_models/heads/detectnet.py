@@ -25,7 +25,7 @@ from countline_models.heads.grids import grid, likely, need
 from countline_models.network import Network
 
 NMS_IOU: Final = 0.5
-"""DeepStream's default for PeopleNet with suppression."""
+"""Cells of one object agree far beyond it; it stands in for the clustering."""
 SCALE_PX: Final = 35.0
 OFFSET_PX: Final = 0.5
 STRIDE: Final = 16

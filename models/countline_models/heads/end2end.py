@@ -20,7 +20,7 @@ from onnx import TensorProto
 from countline_common.errors import InvalidInputError
 from countline_models.graph import GraphBuilder
 from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
-from countline_models.heads.grids import need, to_pixels, unit_of_values
+from countline_models.heads.grids import likely, need, to_pixels, unit_of_values
 from countline_models.network import BoxUnit, Network
 
 WIDTH: Final = 6
@@ -84,13 +84,15 @@ class End2EndHead:
         unit = unit or "pixels"
 
         def decode(build: GraphBuilder, outputs: Sequence[str]) -> Candidates:
-            return _decode(build, outputs[0], classes, unit, network.size_hw)
+            return _decode(build, outputs[0], classes, unit, network)
 
         return Plan(classes, f"[batch, {shape[1]}, 6]: finished detections, boxes in {unit} ({how})", decode)
 
 
-def _decode(build: GraphBuilder, output: str, classes: int, unit: BoxUnit, size_hw: tuple[int, int]) -> Candidates:
-    boxes = to_pixels(build, build.slice(output, 0, 4, 2), unit, size_hw)
+def _decode(build: GraphBuilder, output: str, classes: int, unit: BoxUnit, network: Network) -> Candidates:
+    boxes = to_pixels(build, build.slice(output, 0, 4, 2), unit, network.size_hw)
     columns = build.transpose(output, 0, 2, 1)
-    scores = by_class(build, build.slice(columns, 5, 6, 1), build.slice(columns, 4, 5, 1), classes)
+    scores = by_class(
+        build, build.slice(columns, 5, 6, 1), likely(build, build.slice(columns, 4, 5, 1), network), classes
+    )
     return Candidates(boxes, scores)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 from tests.fixtures.contract_models import marker_model
@@ -68,6 +69,31 @@ def test_fusing_writes_a_contract_model_with_the_labels_of_the_file(yolox: Path,
     assert (contract.labels, contract.max_detections, contract.height) == (("person", "vehicle"), 9, 64)
 
 
+def test_fusing_says_what_it_recognised_and_keeps_the_classes_that_are_named(yolox: Path, tmp_path: Path) -> None:
+    result = RUNNER.invoke(app, ["fuse", str(yolox), "--classes", "class_1", "-o", str(tmp_path / "out.onnx")])
+    assert result.exit_code == 0, result.output
+    assert "head recognised: yolox [batch, 84, 7]: 5 + 2 classes, not decoded; BGR, scale 1" in result.stderr
+    assert check_contract(tmp_path / "out.onnx").labels == ("class_1",)
+
+
+def test_overrides_of_preprocessing_reach_the_model(yolox: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.onnx"
+    arguments = ["--channel-order", "rgb", "--scale", "0.5", "--mean", "1,2,3", "--std", "2,2,2", "--nms-iou", "0.7"]
+    result = RUNNER.invoke(app, ["fuse", str(yolox), "--head", "yolox", *arguments, "-o", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "RGB, scale 0.5; suppressed per class above IoU 0.7" in result.stderr
+    factors = [onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(out).graph.initializer]
+    assert any(array.shape == (1, 3, 1, 1) and np.allclose(array.ravel(), (-0.5, -1, -1.5)) for array in factors)
+
+
+def test_heads_are_listed_with_the_architectures_that_they_decode() -> None:
+    listed = json.loads(run("heads", "--json"))
+    assert {"yolox", "yolov5", "yolov8", "end2end", "rtdetr", "ssd", "centernet", "nanodet", "detectnet"} == {
+        head["name"] for head in listed
+    }
+    assert "also as rt-detr, rtdetrv2, dfine, d-fine, deim" in run("heads")
+
+
 def test_preparing_recognises_the_head_and_prints_json_alone(yolox: Path, tmp_path: Path) -> None:
     answer = json.loads(run("prepare", yolox, "--out", tmp_path / "repository", "--json"))
     assert (answer["name"], answer["head"], answer["height"]) == ("one_object", "yolox", 64)
@@ -97,6 +123,8 @@ def test_checking_prints_what_the_model_is(marker: Path) -> None:
         (["fuse", "{yolox}", "--size", "large", "-o", "{out}"], "'large' is no size", "640x384"),
         (["fuse", "{yolox}", "--size", "60x64", "-o", "{out}"], "multiples of 32, not 60x64", "--size"),
         (["fuse", "{yolox}", "--nms-iou", "1.5", "-o", "{out}"], "nms_iou must lie between 0 and 1", ""),
+        (["fuse", "{yolox}", "--mean", "1,2", "-o", "{out}"], "'1,2' is not three numbers", "--mean 123.7"),
+        (["fuse", "{yolox}", "--classes", "dog", "-o", "{out}"], "no class 'dog'", "class_0, class_1"),
         (["fuse", "{yolox}", "--labels", "{out}", "-o", "{out}"], "no file", "one class name a line"),
         (["fuse", "{none}", "-o", "{out}"], "no file", "path"),
         (["fuse", "{text}", "-o", "{out}"], "is not an ONNX model", "export"),

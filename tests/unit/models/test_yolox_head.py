@@ -1,13 +1,12 @@
 """The YOLOX head against a plain NumPy decode: on random networks of the true output layout, and on the real one."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import av
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from tests.fixtures import detector_networks as nets
 
 from countline_common.errors import InvalidInputError
 from countline_models.contract import check_contract, open_session, read_model, run_contract
@@ -30,69 +29,17 @@ def decode(raw: np.ndarray, size_hw: tuple[int, int], options: FuseOptions) -> n
     Returns:
         (max_detections, 6), best first.
     """
-    boxes, row = np.zeros((len(raw), 4)), 0
-    for stride in (8, 16, 32):
-        for y in range(size_hw[0] // stride):
-            for x in range(size_hw[1] // stride):
-                centre = (raw[row, :2] + (x, y)) * stride
-                half = np.exp(raw[row, 2:4]) * stride / 2
-                boxes[row] = np.concatenate([centre - half, centre + half])
-                row += 1
-    assert row == len(raw)
-    scores = raw[:, 4:5] * raw[:, 5:]
-    kept = [
-        (*boxes[index], scores[index, label], label)
-        for label in range(scores.shape[1])
-        for index in suppress(boxes, scores[:, label], options)
-    ]
-    kept.sort(key=lambda detection: -detection[4])
-    found = np.zeros((options.max_detections, 6))
-    found[: len(kept)] = np.array(kept[: options.max_detections]).reshape(-1, 6)
-    return found
-
-
-def suppress(boxes: np.ndarray, scores: np.ndarray, options: FuseOptions) -> Sequence[int]:
-    kept: list[int] = []
-    for index in np.argsort(-scores, kind="stable"):
-        if scores[index] <= options.score_floor:
-            break
-        if all(iou(boxes[index], boxes[other]) <= (options.nms_iou or 0.45) for other in kept):
-            kept.append(int(index))
-    return kept
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return float(shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared))
+    boxes = np.zeros((len(raw), 4))
+    for row, (x, y, stride) in enumerate(nets.cells(size_hw, (8, 16, 32))):
+        centre = (raw[row, :2] + (x, y)) * stride
+        half = np.exp(raw[row, 2:4]) * stride / 2
+        boxes[row] = np.concatenate([centre - half, centre + half])
+    return nets.suppressed(boxes, (raw[:, 4:5] * raw[:, 5:]).T, options)
 
 
 def network(raw: np.ndarray, size_hw: tuple[int, int], opset: int = 11) -> onnx.ModelProto:
-    """A network that answers `raw` (batch, N, 5 + classes) whatever it sees: the head alone is under test.
-
-    The answer for frame i of a batch is row i of `raw`; a batch is as long as the picture is said to be.
-    """
-    constants = {
-        "raw": raw.astype(np.float32),
-        "zero": np.zeros(1, np.int64),
-        "axis": np.zeros(1, np.int64),
-    }
-    nodes = [
-        helper.make_node("Shape", ["images"], ["shape"]),
-        helper.make_node("Gather", ["shape", "zero"], ["batch"], axis=0),
-        helper.make_node("Slice", ["raw", "zero", "batch", "axis"], ["output"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "answers",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, *size_hw])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, *raw.shape[1:]])],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=7)
+    """A network that answers `raw` (batch, N, 5 + classes) whatever it sees: the head alone is under test."""
+    return nets.answering({"output": raw.astype(np.float32)}, size_hw, opset=opset)
 
 
 def random_raw(seed: int, batch: int, size_hw: tuple[int, int], classes: int, crowd: float) -> np.ndarray:
@@ -139,6 +86,29 @@ def test_every_supported_opset_decodes_alike(opset: int) -> None:
 def test_an_opset_that_is_not_supported_is_refused_by_number(opset: int) -> None:
     with pytest.raises(InvalidInputError, match=f"opset {opset}; 11 to 21"):
         fuse(network(random_raw(0, 1, (64, 64), 2, 0.3), (64, 64), opset), YOLOX)
+
+
+@pytest.mark.parametrize("size_hw", [(64, 96), (96, 128)])
+def test_a_network_exported_with_its_decoding_is_seen_to_be_decoded(size_hw: tuple[int, int]) -> None:
+    raw = random_raw(8, 3, size_hw, 2, 0.3)
+    cells = nets.cells(size_hw, (8, 16, 32))
+    decoded = raw.copy()
+    decoded[..., :2] = (raw[..., :2] + cells[:, :2]) * cells[:, 2:]
+    decoded[..., 2:4] = np.exp(raw[..., 2:4]) * cells[:, 2:]
+    expected = [decode(frame, size_hw, FuseOptions()) for frame in raw]
+    answer = nets.run_fused(network(decoded, size_hw), "yolox", nets.blank(3, size_hw))
+    np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("size_hw", [(384, 640), (416, 416)])
+def test_boxes_come_back_in_the_picture_within_half_a_pixel(size_hw: tuple[int, int]) -> None:
+    raw = random_raw(9, 1, size_hw, 2, 0.0)
+    cells = nets.cells(size_hw, (8, 16, 32))
+    for box in nets.letterboxed(size_hw):
+        centre, size = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
+        row = np.argmin(np.abs((cells[:, :2] + 0.5) * cells[:, 2:] - centre).sum(axis=1))
+        raw[0, row] = [*(centre / cells[row, 2] - cells[row, :2]), *np.log(size / cells[row, 2]), 1.0, 0.9, 0.0]
+    nets.assert_boxes_come_back(nets.run_fused(network(raw, size_hw), "yolox", nets.blank(1, size_hw))[0], size_hw)
 
 
 def test_thresholds_labels_and_size_travel_with_the_model() -> None:
@@ -220,4 +190,4 @@ def test_real_network_runs_at_another_size(yolox_nano: onnx.ModelProto, frames: 
     ours, theirs = run_contract(small, frames[:, :256].copy()), run_contract(large, frames)
     for few, many in zip(ours, theirs, strict=True):
         for detection in many[many[:, 4] > 0.6]:
-            assert max(iou(detection[:4], other[:4]) for other in few[few[:, 4] > 0.3]) > 0.8
+            assert max(nets.iou(detection[:4], other[:4]) for other in few[few[:, 4] > 0.3]) > 0.8
