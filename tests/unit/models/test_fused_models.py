@@ -53,6 +53,12 @@ def test_every_architecture_has_one_head_whatever_the_case() -> None:
     assert all("arXiv" in head.about or "github" in head.about or "DeepStream" in head.about for head in HEADS.values())
 
 
+def test_the_table_of_heads_in_the_readme_is_that_of_the_code() -> None:
+    readme = Path(__file__).parents[3] / "models" / "README.md"
+    listed = [line.split("`")[1] for line in readme.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    assert [name for name in listed if name in HEADS] == list(HEADS)
+
+
 def mirror() -> onnx.ModelProto:
     """A network whose finished detection holds what the middle pixel of its picture looks like to it: x1, y1, x2."""
     net = nets.SmallNet((32, 32))
