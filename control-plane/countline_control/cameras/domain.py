@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from countline.v1 import cameras_pb2
-from countline.v1.cameras_pb2 import Camera, CameraSpec, Line, Playback, Point, RtspTransport, Site, Zone
+from countline.v1.cameras_pb2 import Camera, CameraSpec, Line, Mask, Playback, Point, RtspTransport, Site, Zone
 from countline_common.errors import FieldProblem, InvalidInputError
 from countline_common.times import from_timestamp, to_timestamp
 from countline_control import names
@@ -22,6 +22,9 @@ from countline_control.cameras import geometry, sources
 MAX_TITLE: Final = 200
 MAX_LINES: Final = 64
 MAX_ZONES: Final = 64
+MAX_MASKS: Final = 64
+MAX_TRACK_AGE_S: Final = 2.5
+"""A crossing is decided within 3 s; the data plane holds the same limit."""
 MAX_POINTS: Final = 100
 MAX_CLASSES: Final = 1000
 MAX_RATE: Final = 240.0
@@ -85,6 +88,9 @@ def spec_problems(spec: CameraSpec, now: float) -> Problems:
         *_zones_problems(spec.zones),
         *_range_problems("spec.processing_rate", spec.processing_rate, MAX_RATE, "frames a second, 0 for every frame"),
         *_range_problems("spec.min_score", spec.min_score, 1.0, "0 for the model's own threshold"),
+        *_masks_problems(spec.masks),
+        *_range_problems("spec.min_track_age_s", spec.min_track_age_s, MAX_TRACK_AGE_S, "seconds, 0 for none"),
+        *_range_problems("spec.min_track_score", spec.min_track_score, 1.0, "0 for none"),
         *_anchor_problems(spec),
         *_playback_problems(spec),
         *_recorded_problems(spec, now),
@@ -145,12 +151,27 @@ def _zones_problems(zones: Sequence[Zone]) -> Problems:
     found += _id_problems("spec.zones", "zone_id", [zone.zone_id for zone in zones])
     for i, zone in enumerate(zones):
         field = f"spec.zones[{i}]"
-        bad = _points_problems(f"{field}.polygon", zone.polygon, at_least=3)
-        if not bad and geometry.crosses_itself(_pairs(zone.polygon)):
-            message = "crosses or touches itself; list the corners in the order of the outline"
-            bad = [FieldProblem(f"{field}.polygon", message)]
-        found += bad + _classes_problems(f"{field}.classes", zone.classes)
+        found += _outline_problems(f"{field}.polygon", zone.polygon)
+        found += _classes_problems(f"{field}.classes", zone.classes)
     return found
+
+
+def _masks_problems(masks: Sequence[Mask]) -> Problems:
+    found = _too_many("spec.masks", len(masks), MAX_MASKS)
+    found += _id_problems("spec.masks", "mask_id", [mask.mask_id for mask in masks])
+    for i, mask in enumerate(masks):
+        found += _outline_problems(f"spec.masks[{i}].polygon", mask.polygon)
+        if mask.kind not in (cameras_pb2.MASK_KIND_INCLUDE, cameras_pb2.MASK_KIND_IGNORE):
+            found.append(FieldProblem(f"spec.masks[{i}].kind", "is not given; give INCLUDE or IGNORE"))
+    return found
+
+
+def _outline_problems(field: str, polygon: Sequence[Point]) -> Problems:
+    bad = _points_problems(field, polygon, at_least=3)
+    if not bad and geometry.crosses_itself(_pairs(polygon)):
+        message = "crosses or touches itself; list the corners in the order of the outline"
+        return [FieldProblem(field, message)]
+    return bad
 
 
 def _too_many(field: str, number: int, most: int) -> Problems:

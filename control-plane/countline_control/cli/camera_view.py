@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from countline.v1 import cameras_pb2
-from countline.v1.cameras_pb2 import Camera, CameraStatus, Point
+from countline.v1.cameras_pb2 import Camera, CameraStatus, Mask, Point
 from countline_common.rest_json import enum_word
 from countline_common.times import from_timestamp, rfc3339
 from countline_control.cli.geometry import write_points
@@ -68,6 +68,8 @@ def _facts(camera: Camera) -> list[tuple[str, str]]:
         ("model", spec.model or "default"),
         ("rate", f"{spec.processing_rate:g} frames/s" if spec.processing_rate else "every frame"),
         ("min score", f"{spec.min_score:g}" if spec.min_score else ""),
+        ("min track age", f"{spec.min_track_age_s:g} s" if spec.min_track_age_s else ""),
+        ("min track score", f"{spec.min_track_score:g}" if spec.min_track_score else ""),
         ("anchor", f"{spec.anchor.x:g},{spec.anchor.y:g}" if spec.HasField("anchor") else ""),
         ("recorded at", rfc3339(from_timestamp(spec.recorded_at)) if spec.HasField("recorded_at") else ""),
     ]
@@ -76,8 +78,13 @@ def _facts(camera: Camera) -> list[tuple[str, str]]:
         ("queue" if zone.queue else "zone", _geometry(zone.zone_id, zone.polygon, zone.classes, zone.version))
         for zone in spec.zones
     ]
-    geometry = [*(("line", text) for text in lines), *zones]
+    masks = [(f"{_mask_word(mask)} mask", f"{mask.mask_id}:{write_points(mask.polygon)}") for mask in spec.masks]
+    geometry = [*(("line", text) for text in lines), *zones, *masks]
     return [*facts, *geometry, ("revision", str(camera.revision))]
+
+
+def _mask_word(mask: Mask) -> str:
+    return enum_word(cameras_pb2.MaskKind.DESCRIPTOR, mask.kind)
 
 
 def _geometry(name: str, points: Sequence[Point], classes: Iterable[str], version: int) -> str:

@@ -1,6 +1,7 @@
 """`countline cameras`: what is watched and counted."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -69,6 +70,19 @@ ZoneOption = Annotated[
     list[str] | None, typer.Option("--zone", help="NAME:x1,y1,x2,y2,x3,y3[,…][:CLASS,…]; may be repeated.")
 ]
 QueueOption = Annotated[list[str] | None, typer.Option("--queue", help="A zone in which objects wait; as --zone.")]
+IncludeOption = Annotated[
+    list[str] | None,
+    typer.Option("--mask-include", help="NAME:x1,y1,x2,y2,x3,y3[,…]; only boxes that stand in one are seen."),
+]
+IgnoreOption = Annotated[
+    list[str] | None, typer.Option("--mask-ignore", help="NAME:x1,y1,x2,y2,x3,y3[,…]; boxes in it are not seen.")
+]
+AgeOption = Annotated[
+    float | None, typer.Option("--min-track-age", help="Objects seen for fewer seconds cross nothing; at most 2.5.")
+]
+TrackScoreOption = Annotated[
+    float | None, typer.Option("--min-track-score", help="Objects of a lower mean score cross nothing.")
+]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Name in the model repository; else the default.")]
 RateOption = Annotated[float | None, typer.Option("--rate", help="Frames a second to look at; 0 for all.")]
 ScoreOption = Annotated[float | None, typer.Option("--min-score", help="Else the model's own threshold.")]
@@ -95,6 +109,10 @@ def add(
     rate: RateOption = None,
     min_score: ScoreOption = None,
     anchor: AnchorOption = None,
+    mask_include: IncludeOption = None,
+    mask_ignore: IgnoreOption = None,
+    min_track_age: AgeOption = None,
+    min_track_score: TrackScoreOption = None,
     title: TitleOption = None,
     playback: PlaybackChoice = None,
     transport: TransportChoice = None,
@@ -107,6 +125,7 @@ def add(
     changes = _changes(
         line, zone, model, rate, min_score, anchor, playback, transport, recorded_at, url=url, queue=queue
     )
+    changes = _with_limits(changes, mask_include, mask_ignore, min_track_age, min_track_score)
     spec, _ = changed_spec(CameraSpec(), changes)
 
     async def question(client: Client) -> Camera:
@@ -167,10 +186,15 @@ def set_(
     rate: RateOption = None,
     min_score: ScoreOption = None,
     anchor: AnchorOption = None,
+    mask_include: IncludeOption = None,
+    mask_ignore: IgnoreOption = None,
+    min_track_age: AgeOption = None,
+    min_track_score: TrackScoreOption = None,
     title: TitleOption = None,
     playback: PlaybackChoice = None,
     transport: TransportChoice = None,
     recorded_at: RecordedOption = None,
+    rm_mask: Annotated[list[str] | None, typer.Option(help="Name of a mask; may be repeated.")] = None,
     enable: Annotated[bool | None, typer.Option("--enable/--disable", help="Switch it on or off.")] = None,
     json: JsonOption = False,
     server: ServerOption = None,
@@ -181,6 +205,7 @@ def set_(
         line, zone, model, rate, min_score, anchor, playback, transport, recorded_at,
         url=url, queue=queue, rm_line=rm_line, rm_zone=rm_zone, enable=enable,
     )  # fmt: skip
+    changes = _with_limits(changes, mask_include, mask_ignore, min_track_age, min_track_score, rm_mask)
 
     async def question(client: Client) -> Camera:
         stored = (await client.cameras.GetCamera(GetCameraRequest(camera_id=camera_id))).camera
@@ -261,6 +286,25 @@ def _changes(
         rtsp_transport=RtspTransport.Value(f"RTSP_TRANSPORT_{transport.name}") if transport else None,
         recorded_at=recorded_at,
         disabled=None if enable is None else not enable,
+    )
+
+
+def _with_limits(
+    changes: Changes,
+    include: Sequence[str] | None,
+    ignore: Sequence[str] | None,
+    min_track_age_s: float | None,
+    min_track_score: float | None,
+    rm_mask: Sequence[str] | None = None,
+) -> Changes:
+    """Add what keeps boxes and objects from being counted."""
+    return replace(
+        changes,
+        include_masks=tuple(include or ()),
+        ignore_masks=tuple(ignore or ()),
+        removed_masks=frozenset(rm_mask or ()),
+        min_track_age_s=min_track_age_s,
+        min_track_score=min_track_score,
     )
 
 

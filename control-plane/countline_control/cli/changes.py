@@ -2,15 +2,28 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from countline.v1.cameras_pb2 import CameraSpec, Line, Playback, RtspTransport, Zone
+from countline.v1 import cameras_pb2
+from countline.v1.cameras_pb2 import CameraSpec, Line, Mask, Playback, RtspTransport, Zone
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_control.cli.geometry import parse_anchor, parse_line, parse_queue, parse_zone
+from countline_control.cli.geometry import parse_anchor, parse_line, parse_mask, parse_queue, parse_zone
 
-_Item = TypeVar("_Item", Line, Zone)
+_Item = TypeVar("_Item", Line, Zone, Mask)
+
+_SCALARS: Final = (
+    "source_url",
+    "model",
+    "processing_rate",
+    "min_score",
+    "min_track_age_s",
+    "min_track_score",
+    "playback",
+    "rtsp_transport",
+    "disabled",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +38,14 @@ class Changes:
     queues: tuple[str, ...] = ()
     """Zones in which objects wait."""
     removed_zones: frozenset[str] = frozenset()
+    include_masks: tuple[str, ...] = ()
+    ignore_masks: tuple[str, ...] = ()
+    removed_masks: frozenset[str] = frozenset()
     model: str | None = None
     processing_rate: float | None = None
     min_score: float | None = None
+    min_track_age_s: float | None = None
+    min_track_score: float | None = None
     anchor: str | None = None
     playback: Playback.ValueType | None = None
     rtsp_transport: RtspTransport.ValueType | None = None
@@ -39,8 +57,8 @@ def changed_spec(stored: CameraSpec, changes: Changes) -> tuple[CameraSpec, list
     """The spec with the changes, and the paths below Camera that they touch.
 
     Raises:
-        InvalidInputError: a line, zone, anchor or time cannot be understood.
-        NotFoundError: a line or zone to remove is not there.
+        InvalidInputError: a line, zone, mask, anchor or time cannot be understood.
+        NotFoundError: a line, zone or mask to remove is not there.
     """
     spec = CameraSpec()
     spec.CopyFrom(stored)
@@ -56,6 +74,11 @@ def changed_spec(stored: CameraSpec, changes: Changes) -> tuple[CameraSpec, list
         del spec.zones[:]
         spec.zones.extend(zones)
         touched.append("zones")
+    if changes.include_masks or changes.ignore_masks or changes.removed_masks:
+        masks = _merged_masks(stored, changes)
+        del spec.masks[:]
+        spec.masks.extend(masks)
+        touched.append("masks")
     if changes.anchor is not None:
         spec.anchor.CopyFrom(parse_anchor(changes.anchor))
         touched.append("anchor")
@@ -67,7 +90,7 @@ def changed_spec(stored: CameraSpec, changes: Changes) -> tuple[CameraSpec, list
 
 def _set_scalars(spec: CameraSpec, changes: Changes) -> list[str]:
     touched = []
-    for name in ("source_url", "model", "processing_rate", "min_score", "playback", "rtsp_transport", "disabled"):
+    for name in _SCALARS:
         value = getattr(changes, name)
         if value is not None:
             setattr(spec, name, value)
@@ -79,6 +102,13 @@ def _merged_zones(stored: CameraSpec, changes: Changes) -> list[Zone]:
     given = [*map(parse_zone, changes.zones), *map(parse_queue, changes.queues)]
     new = {zone.zone_id: zone for zone in given}
     return _merged({zone.zone_id: zone for zone in stored.zones}, new, changes.removed_zones, "zone")
+
+
+def _merged_masks(stored: CameraSpec, changes: Changes) -> list[Mask]:
+    given = [parse_mask(text, cameras_pb2.MASK_KIND_INCLUDE) for text in changes.include_masks]
+    given += [parse_mask(text, cameras_pb2.MASK_KIND_IGNORE) for text in changes.ignore_masks]
+    new = {mask.mask_id: mask for mask in given}
+    return _merged({mask.mask_id: mask for mask in stored.masks}, new, changes.removed_masks, "mask")
 
 
 def _merged(stored: Mapping[str, _Item], new: Mapping[str, _Item], removed: frozenset[str], what: str) -> list[_Item]:

@@ -1,8 +1,8 @@
-"""Lines and zones as they are written on a command line: `NAME:x1,y1,x2,y2[,…][:CLASS,…]`."""
+"""Lines, zones and masks as they are written on a command line: `NAME:x1,y1,x2,y2[,…][:CLASS,…]`."""
 
 from collections.abc import Sequence
 
-from countline.v1.cameras_pb2 import Line, Point, Zone
+from countline.v1.cameras_pb2 import Line, Mask, MaskKind, Point, Zone
 from countline_common.errors import InvalidInputError
 
 
@@ -27,6 +27,14 @@ def parse_queue(text: str) -> Zone:
     zone = parse_zone(text)
     zone.queue = True
     return zone
+
+
+def parse_mask(text: str, kind: MaskKind.ValueType) -> Mask:
+    """A mask; as `parse_zone`, but it has no classes."""
+    name, points, classes = _parse(text, "mask", at_least=3)
+    if classes:
+        raise _refuse("mask", text, "NAME:x1,y1,x2,y2,x3,y3: masks hide objects of every class")
+    return Mask(mask_id=name, polygon=points, kind=kind)
 
 
 def parse_anchor(text: str) -> Point:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from countline.v1 import cameras_pb2
-from countline.v1.cameras_pb2 import Camera, CameraSpec, Line, Point, Site, Zone
+from countline.v1.cameras_pb2 import Camera, CameraSpec, Line, Mask, MaskKind, Point, Site, Zone
 from countline_common.errors import InvalidInputError
 from countline_control.cameras import domain, geometry, sources
 
@@ -26,6 +26,10 @@ def line(*pairs: tuple[float, float], line_id: str = "gate", classes: tuple[str,
 
 def zone(*pairs: tuple[float, float], zone_id: str = "hall") -> Zone:
     return Zone(zone_id=zone_id, polygon=[Point(x=x, y=y) for x, y in pairs])
+
+
+def mask(*pairs: tuple[float, float], mask_id: str = "tree", kind: MaskKind = cameras_pb2.MASK_KIND_IGNORE) -> Mask:
+    return Mask(mask_id=mask_id, polygon=[Point(x=x, y=y) for x, y in pairs], kind=kind)
 
 
 def fields_of(problems: domain.Problems) -> list[str]:
@@ -64,6 +68,14 @@ BAD_SPECS = [
     ("a rate of NaN", spec(processing_rate=math.nan), "spec.processing_rate"),
     ("a rate beyond reason", spec(processing_rate=1000), "spec.processing_rate"),
     ("a score above one", spec(min_score=1.5), "spec.min_score"),
+    ("a mask of two points", spec(masks=[mask((0, 0), (1, 1))]), "spec.masks[0].polygon"),
+    ("a mask that is a bow tie", spec(masks=[mask((0, 0), (1, 1), (1, 0), (0, 1))]), "spec.masks[0].polygon"),
+    ("a mask of no kind", spec(masks=[mask((0, 0), (1, 0), (1, 1), kind=0)]), "spec.masks[0].kind"),
+    ("a mask without a name", spec(masks=[mask((0, 0), (1, 0), (1, 1), mask_id="")]), "spec.masks[0].mask_id"),
+    ("too many masks", spec(masks=[mask((0, 0), (1, 0), (1, 1), mask_id=f"m{i}") for i in range(65)]), "spec.masks"),
+    ("an age below zero", spec(min_track_age_s=-1), "spec.min_track_age_s"),
+    ("an age that a crossing cannot wait for", spec(min_track_age_s=3), "spec.min_track_age_s"),
+    ("a track score above one", spec(min_track_score=1.1), "spec.min_track_score"),
     ("an anchor outside the box", spec(anchor=Point(x=0.5, y=1.5)), "spec.anchor"),
     ("a playback that is none", spec(playback=99), "spec.playback"),
     ("a looped stream", spec(playback=cameras_pb2.PLAYBACK_LOOP), "spec.playback"),
@@ -91,6 +103,7 @@ GOOD_SPECS = [
     ("a file with blanks, encoded", spec(source_url="file:///clips/my%20clip.mp4")),
     ("a looped file", spec(source_url="file:///a.mp4", playback=cameras_pb2.PLAYBACK_LOOP)),
     ("UDP", spec(rtsp_transport=cameras_pb2.RTSP_TRANSPORT_UDP)),
+    ("masks, an age and a score", spec(masks=[mask((0, 0), (1, 0), (1, 1))], min_track_age_s=2.5, min_track_score=1)),
     ("the corner of the picture", spec(lines=[line((0, 0), (1, 1))], anchor=Point(x=0.5, y=1))),
 ]
 

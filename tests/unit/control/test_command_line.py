@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import CameraSpec, Line, Point
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_control.cli.changes import Changes, changed_spec
@@ -109,3 +110,24 @@ def test_a_queue_is_a_zone_in_which_objects_wait_and_a_zone_of_its_name_takes_it
     ]
     plain, _ = changed_spec(spec, Changes(zones=("till:0,0,1,0,1,1",)))
     assert [(zone.zone_id, zone.queue) for zone in plain.zones] == [("hall", False), ("till", False)]
+
+
+def test_masks_are_added_replaced_and_removed_by_name() -> None:
+    corners = "0,0,1,0,1,1"
+    spec, paths = changed_spec(STORED, Changes(include_masks=(f"hall:{corners}",), ignore_masks=(f"tree:{corners}",)))
+    assert paths == ["spec.masks"]
+    kinds = {mask.mask_id: mask.kind for mask in spec.masks}
+    assert kinds == {"hall": cameras_pb2.MASK_KIND_INCLUDE, "tree": cameras_pb2.MASK_KIND_IGNORE}
+    spec, _ = changed_spec(spec, Changes(include_masks=(f"tree:{corners}",), removed_masks=frozenset({"hall"})))
+    assert [(mask.mask_id, mask.kind) for mask in spec.masks] == [("tree", cameras_pb2.MASK_KIND_INCLUDE)]
+    with pytest.raises(NotFoundError, match="no mask"):
+        changed_spec(STORED, Changes(removed_masks=frozenset({"tree"})))
+    with pytest.raises(InvalidInputError, match="no mask") as refused:
+        changed_spec(STORED, Changes(ignore_masks=(f"tree:{corners}:person",)))
+    assert "every class" in refused.value.cure
+
+
+def test_the_least_age_and_score_of_a_track_are_numbers() -> None:
+    spec, paths = changed_spec(STORED, Changes(min_track_age_s=1.5, min_track_score=0.0))
+    assert paths == ["spec.min_track_age_s", "spec.min_track_score"]
+    assert spec.min_track_age_s == 1.5
