@@ -12,7 +12,16 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from countline_common.errors import CountlineError, FieldProblem, InvalidInputError
-from countline_pipelines.counting import CountingSpec, Event, FrameResult, GeometryError, Identity, Line, Zone
+from countline_pipelines.counting import (
+    CountingSpec,
+    Event,
+    FrameResult,
+    GeometryError,
+    GroundPlane,
+    Identity,
+    Line,
+    Zone,
+)
 from countline_pipelines.counting.spec import Mask, MaskKind
 from countline_pipelines.sources import SourceSpec
 
@@ -65,6 +74,8 @@ class CountingPlan:
     min_track_score: float = 0.0
     """Nor does one whose mean score is below this."""
     masks: tuple[MaskPlan, ...] = ()
+    ground: tuple[tuple[tuple[float, float], tuple[float, float]], ...] = ()
+    """Four points of the picture, 0..1, each with its place on the ground in metres; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +237,7 @@ def counting_spec(plan: CountingPlan, labels: Sequence[str]) -> CountingSpec:
             min_track_age_s=plan.min_track_age_s,
             min_track_score=plan.min_track_score,
             masks=tuple(Mask(p.id, p.polygon, p.kind) for p in plan.masks),
+            ground=GroundPlane(plan.ground) if plan.ground else None,
         )
     except GeometryError as error:
         raise InvalidInputError(

@@ -105,7 +105,7 @@ class Summary:
             "class": self._class_name(event.class_id),
             "score": round(event.score, 4),
             "stitched": event.stitched,
-            "heading_deg": None if event.heading_deg is None else round(event.heading_deg, 1),
+            "heading_deg": None if event.heading_deg is None else round(event.heading_deg, 1) % 360,
             "speed_m_per_s": None if event.speed_m_per_s is None else round(event.speed_m_per_s, 3),
         }
 

@@ -1,14 +1,14 @@
 """Lines, zones and sizes as they are written on the command line; shared by the commands that count.
 
 --line NAME:x1,y1,x2,y2[,x3,y3...]      --zone NAME:x1,y1,x2,y2,x3,y3[,...]      --size 1280x720      --anchor 0.5,1
---queue, --mask-include, --mask-ignore as --zone
+--queue, --mask-include, --mask-ignore as --zone           --ground x,y=X,Y (four times)
 """
 
 import re
 from collections.abc import Sequence
 
 from countline_common.errors import FieldProblem, InvalidInputError
-from countline_pipelines.counting import CountingSpec, GeometryError, Line, Zone
+from countline_pipelines.counting import CountingSpec, GeometryError, GroundPlane, Line, Zone
 from countline_pipelines.counting.spec import DEFAULT_ANCHOR, Mask, MaskKind
 
 Points = tuple[tuple[float, float], ...]
@@ -58,6 +58,7 @@ def parse_spec(
     min_track_score: float = 0.0,
     include: Sequence[str] = (),
     ignore: Sequence[str] = (),
+    ground: Sequence[str] = (),
 ) -> CountingSpec:
     """Make the spec of one camera from options of the command line.
 
@@ -73,6 +74,7 @@ def parse_spec(
         min_track_score: nor do objects of a lower mean score.
         include: masks, `NAME:x1,y1,x2,y2,x3,y3[,...]` each, outside of which nothing is seen.
         ignore: masks, written likewise, inside of which nothing is seen.
+        ground: `x,y=X,Y` each: where four points of the picture lie on the ground, in metres; empty for none.
 
     Raises:
         InvalidInputError: something cannot be counted with; says which option, and what to do.
@@ -94,6 +96,7 @@ def parse_spec(
                 for kind, texts in ((MaskKind.INCLUDE, include), (MaskKind.IGNORE, ignore))
                 for name, points in _named(texts, f"--mask-{kind}", 3, pixels_of)
             ),
+            ground=GroundPlane(tuple(_ground_point(text, pixels_of) for text in ground)) if ground else None,
         )
     except GeometryError as error:
         raise invalid_geometry(error) from error
@@ -127,6 +130,19 @@ def _parse_named(text: str, option: str, at_least: int, pixels_of: tuple[int, in
         )
     width, height = pixels_of or (1, 1)
     return name, tuple((x / width, y / height) for x, y in zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _ground_point(text: str, pixels_of: tuple[int, int] | None) -> tuple[tuple[float, float], tuple[float, float]]:
+    image, _, place = text.partition("=")
+    numbers = [*_numbers(image, f"--ground {text}"), *_numbers(place, f"--ground {text}")]
+    if len(numbers) != 4 or image.count(",") != 1:
+        raise InvalidInputError(
+            f"--ground {text}: a point of the picture and its place on the ground are needed",
+            cure="--ground x,y=X,Y with X and Y in metres, four times",
+        )
+    x, y, x_m, y_m = numbers
+    width, height = pixels_of or (1, 1)
+    return (x / width, y / height), (x_m, y_m)
 
 
 def _numbers(text: str, what: str) -> list[float]:

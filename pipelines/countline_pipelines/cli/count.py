@@ -24,6 +24,7 @@ from countline_common.errors import CountlineError, InvalidInputError, NotFoundE
 from countline_pipelines.annotate import Annotator
 from countline_pipelines.cli.replay import (
     ExplainOption,
+    GroundOption,
     MaskIgnore,
     MaskInclude,
     MinTrackAge,
@@ -80,6 +81,7 @@ def count(
     min_track_score: MinTrackScore = 0.0,
     mask_include: MaskInclude = None,
     mask_ignore: MaskIgnore = None,
+    ground: GroundOption = None,
     explain: ExplainOption = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -100,6 +102,7 @@ def count(
         min_track_score=min_track_score,
         include=mask_include or [],
         ignore=mask_ignore or [],
+        ground=ground or [],
     )
     plan = _counting_plan(drawn, names)
     if not plan.lines and not plan.zones:
@@ -143,6 +146,7 @@ def _counting_plan(spec: CountingSpec, classes: tuple[str, ...]) -> CountingPlan
         min_track_age_s=spec.min_track_age_s,
         min_track_score=spec.min_track_score,
         masks=tuple(MaskPlan(mask.id, mask.polygon, mask.kind) for mask in spec.masks),
+        ground=spec.ground.points if spec.ground is not None else (),
     )
 
 

@@ -32,6 +32,9 @@ MaskInclude = Annotated[
     list[str] | None, typer.Option(help="NAME:x1,y1,x2,y2,x3,y3[,...]; only boxes that stand in one are seen.")
 ]
 MaskIgnore = Annotated[list[str] | None, typer.Option(help="NAME:...; boxes that stand in it are not seen.")]
+GroundOption = Annotated[
+    list[str] | None, typer.Option(help="x,y=X,Y: where a point lies on the ground in metres; four times.")
+]
 ExplainOption = Annotated[
     bool, typer.Option("--explain", help="Say why each crossing counted, and why each near one did not.")
 ]
@@ -62,6 +65,7 @@ def replay(
     min_track_score: MinTrackScore = 0.0,
     mask_include: MaskInclude = None,
     mask_ignore: MaskIgnore = None,
+    ground: GroundOption = None,
     explain: ExplainOption = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -79,6 +83,7 @@ def replay(
         min_track_score=min_track_score,
         include=mask_include or [],
         ignore=mask_ignore or [],
+        ground=ground or [],
     )
     if not spec.lines and not spec.zones:
         raise InvalidInputError("there is nothing to count", cure="give --line or --zone")

@@ -129,7 +129,8 @@ def travel(history: Floats, t: float, ground: GroundPlane | None, size_wh: tuple
     velocity = _slope(rows[:, 0], feet)
     if velocity is None:
         return Travel()
-    heading_deg = math.degrees(math.atan2(velocity[0], -velocity[1])) % 360.0 if any(velocity) else None
+    # Twice: of a tiny negative angle the remainder is 360 itself.
+    heading_deg = math.degrees(math.atan2(velocity[0], -velocity[1])) % 360.0 % 360.0 if any(velocity) else None
     on_ground = None if ground is None else _slope(rows[:, 0], ground.metres(feet, size_wh))
     return Travel(heading_deg, None if on_ground is None else math.hypot(*on_ground))
 

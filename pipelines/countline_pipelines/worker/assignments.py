@@ -92,6 +92,7 @@ def counting_of(spec: cameras_pb2.CameraSpec) -> CountingPlan:
         min_track_age_s=spec.min_track_age_s,
         min_track_score=spec.min_track_score,
         masks=tuple(_mask(mask) for mask in spec.masks),
+        ground=tuple(((p.image.x, p.image.y), (p.x_m, p.y_m)) for p in spec.ground_plane.points),
     )
 
 

@@ -1,15 +1,24 @@
 """Places on the ground, and how fast and whereto objects go."""
 
+import json
 import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.pipelines.paths import GATE, IDENTITY, SIZE, crossings, tracked
+from typer.testing import CliRunner
 
+from countline.v1 import cameras_pb2
+from countline_common.cli import app
+from countline_common.errors import InvalidInputError
 from countline_pipelines.counting import CameraCounter, CountingSpec, Crossing, GeometryError, GroundPlane, Line
 from countline_pipelines.counting.ground import travel
+from countline_pipelines.plane import counting_spec
+from countline_pipelines.publishing.events import RecordBuilder, RecordIdentity
+from countline_pipelines.spec_args import parse_spec
+from countline_pipelines.worker.assignments import counting_of
 
 IMAGE = ((0.3, 0.3), (0.7, 0.3), (0.95, 0.95), (0.05, 0.95))
 """A street that runs away from the camera."""
@@ -65,19 +74,25 @@ def test_points_that_fix_no_ground_are_refused_with_a_cure(image, ground, proble
     assert refused.value.field == "ground_plane"
 
 
-CORNERS = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=4, max_size=4)
+SQUARE = ((0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8))
+MOVED = st.lists(st.tuples(st.floats(-0.2, 0.2), st.floats(-0.2, 0.2)), min_size=4, max_size=4)
+"""How far the corners of a square are drawn away: some of what comes of it are grounds, some are not."""
+
+
+def drawn(moved, scale):
+    return [((x + dx) * scale, (y + dy) * scale) for (x, y), (dx, dy) in zip(SQUARE, moved, strict=True)]
 
 
 @settings(max_examples=200)
-@given(CORNERS, CORNERS, st.lists(st.floats(0.01, 1), min_size=4, max_size=4))
-def test_what_is_accepted_has_its_whole_quadrilateral_before_the_horizon(image, places, shares):
-    ground = [(20 * x, 20 * y) for x, y in places]
+@given(MOVED, MOVED, st.lists(st.floats(0.01, 1), min_size=4, max_size=4))
+def test_what_is_accepted_has_its_whole_quadrilateral_before_the_horizon(image_moved, ground_moved, shares):
+    image, places = drawn(image_moved, 1.0), drawn(ground_moved, 30.0)
     try:
-        plane = GroundPlane(tuple(zip(image, ground, strict=True)))
+        plane = GroundPlane(tuple(zip(image, places, strict=True)))
     except GeometryError:
-        assume(False)
+        return
     share = np.array(shares) / sum(shares)
-    inner = share @ np.array(image) * SIZE
+    inner = share @ np.array(image) * np.array(SIZE)
     assert np.isfinite(plane.metres(inner[None, :], SIZE)).all()
 
 
@@ -147,3 +162,57 @@ def test_a_ground_that_comes_while_the_camera_runs_is_used_from_then_on():
     assert first.speed_m_per_s is None
     assert first.heading_deg == pytest.approx(180)
     assert second.speed_m_per_s is not None
+
+
+GROUND_ARGUMENTS = [
+    argument
+    for (x, y), (x_m, y_m) in zip(IMAGE, STREET, strict=True)
+    for argument in ("--ground", f"{x * SIZE[0]:g},{y * SIZE[1]:g}={x_m:g},{y_m:g}")
+]
+
+
+def recorded(path, speed):
+    lines = []
+    for index, (t, spots) in enumerate(walk(speed, 90.0, 25)):
+        (box,) = tracked(index, t, spots).xyxy_px.tolist()
+        lines.append(json.dumps({"t": t, "objects": [{"id": 1, "box": box}]}))
+    path.write_text("\n".join(lines))
+    y = to_image(4.0, 6.0)[1]
+    return ["replay", str(path), "--size", "1280x720", "--tracked", "--pixels", "--line", f"gate:0,{y:g},1280,{y:g}"]
+
+
+def test_replay_tells_speeds_where_it_was_told_of_the_ground(tmp_path):
+    arguments = recorded(tmp_path / "tracks.jsonl", 1.4)
+    told = CliRunner().invoke(app, [*arguments, *GROUND_ARGUMENTS, "--json"])
+    assert told.exit_code == 0, told.output
+    (event,) = json.loads(told.stdout)["events"]
+    assert event["speed_m_per_s"] == pytest.approx(1.4, rel=0.02)
+    assert 0 <= event["heading_deg"] < 360
+    (event,) = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)["events"]
+    assert event["speed_m_per_s"] is None
+
+
+@pytest.mark.parametrize(
+    ("points", "problem"),
+    [
+        (["0.1,0.2"], "is not a list of numbers"),
+        (["0.1=0.2,3,4"], "a point of the picture and its place"),
+        (["0.1,0.2=3,4"], "4 are needed"),
+    ],
+)
+def test_a_ground_that_cannot_be_meant_is_refused(points, problem):
+    with pytest.raises(InvalidInputError, match=problem) as refused:
+        parse_spec(["gate:0.1,0.5,0.9,0.5"], ground=points)
+    assert refused.value.cure
+
+
+def test_the_ground_of_an_assignment_reaches_the_counter_and_its_speeds_the_record():
+    message = cameras_pb2.CameraSpec()
+    for (x, y), (x_m, y_m) in zip(IMAGE, STREET, strict=True):
+        message.ground_plane.points.add(image=cameras_pb2.Point(x=x, y=y), x_m=x_m, y_m=y_m)
+    assert counting_spec(counting_of(message), []).ground == PLANE
+    (found,) = crossings(walk(1.2, 90.0, 25), through(6.0))
+    identity = RecordIdentity("site", "cam", "worker", 1, "run", "UTC", ("person",))
+    record = RecordBuilder(identity, 0.1, finite=False, hand_over=False).finish([found])
+    assert record.crossings[0].speed_m_per_s == found.speed_m_per_s
+    assert record.crossings[0].heading_deg == found.heading_deg
