@@ -26,6 +26,8 @@ MAX_MASKS: Final = 64
 MAX_TRACK_AGE_S: Final = 2.5
 """A crossing is decided within 3 s; the data plane holds the same limit."""
 MAX_POINTS: Final = 100
+GROUND_POINTS: Final = 4
+MAX_METRES: Final = 1e6
 MAX_CLASSES: Final = 1000
 MAX_RATE: Final = 240.0
 MAX_NAME: Final = 128
@@ -92,6 +94,7 @@ def spec_problems(spec: CameraSpec, now: float) -> Problems:
         *_range_problems("spec.min_track_age_s", spec.min_track_age_s, MAX_TRACK_AGE_S, "seconds, 0 for none"),
         *_range_problems("spec.min_track_score", spec.min_track_score, 1.0, "0 for none"),
         *_anchor_problems(spec),
+        *_ground_problems(spec),
         *_playback_problems(spec),
         *_recorded_problems(spec, now),
         *_transport_problems(spec),
@@ -131,6 +134,30 @@ def _point_problems(field: str, point: Point, of: str) -> Problems:
         return []
     message = f"({point.x:g}, {point.y:g}) lies outside; give fractions 0..1 of the width and height of {of}"
     return [FieldProblem(field, message)]
+
+
+def _ground_problems(spec: CameraSpec) -> Problems:
+    field, points = "spec.ground_plane.points", spec.ground_plane.points
+    if not spec.HasField("ground_plane"):
+        return []
+    if len(points) != GROUND_POINTS:
+        return [FieldProblem(field, f"has {len(points)} entries; give {GROUND_POINTS}, or no ground plane")]
+    found = [
+        bad for i, p in enumerate(points) for bad in _point_problems(f"{field}[{i}].image", p.image, "the picture")
+    ]
+    if not all(abs(metres) <= MAX_METRES for p in points for metres in (p.x_m, p.y_m)):  # also refuses NaN
+        found.append(FieldProblem(field, f"has a place that is not within {MAX_METRES:g} m; choose another origin"))
+    if found:
+        return found
+    image, ground = [(p.image.x, p.image.y) for p in points], [(p.x_m, p.y_m) for p in points]
+    for where, given in (("in the picture", image), ("on the ground", ground)):
+        if geometry.has_three_on_a_line(given):
+            message = f"has three points on one line {where}; give four corners of an area, as large as can be"
+            return [FieldProblem(field, message)]
+    if geometry.horizon_is_between(image, ground):
+        message = "has the horizon between the points; see that each stands beside its own place on the ground"
+        return [FieldProblem(field, message)]
+    return []
 
 
 def _lines_problems(lines: Sequence[Line]) -> Problems:

@@ -12,7 +12,7 @@ from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import Camera, CameraStatus, Mask, Point
 from countline_common.rest_json import enum_word
 from countline_common.times import from_timestamp, rfc3339
-from countline_control.cli.geometry import write_points
+from countline_control.cli.geometry import write_ground, write_points
 
 _COLOURS: Final = {
     cameras_pb2.CAMERA_STATE_RUNNING: "green",
@@ -70,6 +70,7 @@ def _facts(camera: Camera) -> list[tuple[str, str]]:
         ("min score", f"{spec.min_score:g}" if spec.min_score else ""),
         ("min track age", f"{spec.min_track_age_s:g} s" if spec.min_track_age_s else ""),
         ("min track score", f"{spec.min_track_score:g}" if spec.min_track_score else ""),
+        ("ground", write_ground(spec.ground_plane)),
         ("anchor", f"{spec.anchor.x:g},{spec.anchor.y:g}" if spec.HasField("anchor") else ""),
         ("recorded at", rfc3339(from_timestamp(spec.recorded_at)) if spec.HasField("recorded_at") else ""),
     ]

@@ -77,6 +77,9 @@ IncludeOption = Annotated[
 IgnoreOption = Annotated[
     list[str] | None, typer.Option("--mask-ignore", help="NAME:x1,y1,x2,y2,x3,y3[,…]; boxes in it are not seen.")
 ]
+GroundOption = Annotated[
+    list[str] | None, typer.Option("--ground", help="x,y=X,Y: where a point lies on the ground in metres; four times.")
+]
 AgeOption = Annotated[
     float | None, typer.Option("--min-track-age", help="Objects seen for fewer seconds cross nothing; at most 2.5.")
 ]
@@ -113,6 +116,7 @@ def add(
     mask_ignore: IgnoreOption = None,
     min_track_age: AgeOption = None,
     min_track_score: TrackScoreOption = None,
+    ground: GroundOption = None,
     title: TitleOption = None,
     playback: PlaybackChoice = None,
     transport: TransportChoice = None,
@@ -126,7 +130,7 @@ def add(
         line, zone, model, rate, min_score, anchor, playback, transport, recorded_at, url=url, queue=queue
     )
     changes = _with_limits(changes, mask_include, mask_ignore, min_track_age, min_track_score)
-    spec, _ = changed_spec(CameraSpec(), changes)
+    spec, _ = changed_spec(CameraSpec(), _with_ground(changes, ground))
 
     async def question(client: Client) -> Camera:
         site_id = site or await _only_site(client)
@@ -195,6 +199,8 @@ def set_(
     transport: TransportChoice = None,
     recorded_at: RecordedOption = None,
     rm_mask: Annotated[list[str] | None, typer.Option(help="Name of a mask; may be repeated.")] = None,
+    ground: GroundOption = None,
+    rm_ground: Annotated[bool, typer.Option("--rm-ground", help="Tell no speeds any more.")] = False,
     enable: Annotated[bool | None, typer.Option("--enable/--disable", help="Switch it on or off.")] = None,
     json: JsonOption = False,
     server: ServerOption = None,
@@ -206,6 +212,7 @@ def set_(
         url=url, queue=queue, rm_line=rm_line, rm_zone=rm_zone, enable=enable,
     )  # fmt: skip
     changes = _with_limits(changes, mask_include, mask_ignore, min_track_age, min_track_score, rm_mask)
+    changes = _with_ground(changes, ground, removed=rm_ground)
 
     async def question(client: Client) -> Camera:
         stored = (await client.cameras.GetCamera(GetCameraRequest(camera_id=camera_id))).camera
@@ -287,6 +294,12 @@ def _changes(
         recorded_at=recorded_at,
         disabled=None if enable is None else not enable,
     )
+
+
+def _with_ground(changes: Changes, ground: Sequence[str] | None, *, removed: bool = False) -> Changes:
+    if removed and ground:
+        raise InvalidInputError("--rm-ground and --ground exclude each other", cure="give one of them")
+    return replace(changes, ground=tuple(ground or ())) if removed or ground else changes
 
 
 def _with_limits(

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import CameraSpec, Line, Mask, Playback, RtspTransport, Zone
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_control.cli.geometry import parse_anchor, parse_line, parse_mask, parse_queue, parse_zone
+from countline_control.cli.geometry import parse_anchor, parse_ground, parse_line, parse_mask, parse_queue, parse_zone
 
 _Item = TypeVar("_Item", Line, Zone, Mask)
 
@@ -47,6 +47,8 @@ class Changes:
     min_track_age_s: float | None = None
     min_track_score: float | None = None
     anchor: str | None = None
+    ground: tuple[str, ...] | None = None
+    """Four reference points; none of them: there is no ground any more."""
     playback: Playback.ValueType | None = None
     rtsp_transport: RtspTransport.ValueType | None = None
     recorded_at: str | None = None
@@ -82,6 +84,11 @@ def changed_spec(stored: CameraSpec, changes: Changes) -> tuple[CameraSpec, list
     if changes.anchor is not None:
         spec.anchor.CopyFrom(parse_anchor(changes.anchor))
         touched.append("anchor")
+    if changes.ground is not None:
+        spec.ClearField("ground_plane")
+        if changes.ground:
+            spec.ground_plane.CopyFrom(parse_ground(changes.ground))
+        touched.append("ground_plane")
     if changes.recorded_at is not None:
         spec.recorded_at.CopyFrom(_parse_time(changes.recorded_at))
         touched.append("recorded_at")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from countline.v1.cameras_pb2 import Line, Mask, MaskKind, Point, Zone
+from countline.v1.cameras_pb2 import GroundPlane, GroundPoint, Line, Mask, MaskKind, Point, Zone
 from countline_common.errors import InvalidInputError
 
 
@@ -47,6 +47,28 @@ def parse_anchor(text: str) -> Point:
     if numbers is None or len(numbers) != 2:
         raise _refuse("anchor", text, "X,Y, such as 0.5,1 for the bottom centre")
     return Point(x=numbers[0], y=numbers[1])
+
+
+def parse_ground(texts: Sequence[str]) -> GroundPlane:
+    """The ground from reference points, `x,y=X,Y` each; the service checks whether they fix one.
+
+    Raises:
+        InvalidInputError: a text is not two pairs of numbers.
+    """
+    return GroundPlane(points=[_ground_point(text) for text in texts])
+
+
+def _ground_point(text: str) -> GroundPoint:
+    image, _, place = text.partition("=")
+    at, on = _numbers(image.split(",")), _numbers(place.split(","))
+    if at is None or on is None or len(at) != 2 or len(on) != 2:
+        raise _refuse("reference point", text, "x,y=X,Y: a point of the picture, 0..1, and its place in metres")
+    return GroundPoint(image=Point(x=at[0], y=at[1]), x_m=on[0], y_m=on[1])
+
+
+def write_ground(plane: GroundPlane) -> str:
+    """Reference points as they are written on a command line."""
+    return " ".join(f"{write_points([point.image])}={point.x_m:g},{point.y_m:g}" for point in plane.points)
 
 
 def write_points(points: Sequence[Point]) -> str:

@@ -10,6 +10,7 @@ from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import Camera, CameraSpec, Line, Mask, MaskKind, Point, Site, Zone
 from countline_common.errors import InvalidInputError
 from countline_control.cameras import domain, geometry, sources
+from countline_pipelines.counting import GeometryError, GroundPlane
 
 NOW = 1_800_000_000.0
 fractions = st.floats(0.0, 1.0, allow_nan=False)
@@ -262,3 +263,56 @@ def test_a_field_in_the_mask_that_is_not_set_is_cleared() -> None:
     assert not changed.spec.HasField("anchor")
     assert changed.spec.source_url == stored.spec.source_url
     assert domain.changed(stored, Camera(title="n"), ["*"]).spec == CameraSpec()
+
+
+IMAGE = [(0.3, 0.3), (0.7, 0.3), (0.95, 0.95), (0.05, 0.95)]
+STREET = [(0.0, 30.0), (8.0, 30.0), (8.0, 0.0), (0.0, 0.0)]
+
+
+def ground(image: list, places: list) -> cameras_pb2.GroundPlane:
+    pairs = zip(image, places, strict=True)
+    return cameras_pb2.GroundPlane(
+        points=[{"image": {"x": x, "y": y}, "x_m": x_m, "y_m": y_m} for (x, y), (x_m, y_m) in pairs]
+    )
+
+
+def test_four_points_that_fix_a_ground_are_taken() -> None:
+    assert domain.spec_problems(spec(ground_plane=ground(IMAGE, STREET)), 0.0) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "places", "problem"),
+    [
+        (IMAGE[:3], STREET[:3], "has 3 entries"),
+        ([], [], "has 0 entries"),
+        ([(1.5, 0.5), *IMAGE[1:]], STREET, "lies outside"),
+        (IMAGE, [(math.nan, 0.0), *STREET[1:]], "not within"),
+        ([(0.1, 0.1), (0.5, 0.5), (0.9, 0.9), (0.1, 0.9)], STREET, "one line in the picture"),
+        (IMAGE, [(0.0, 0.0), (4.0, 0.001), (8.0, 0.0), (0.0, 30.0)], "one line on the ground"),
+        (IMAGE, [STREET[0], STREET[0], *STREET[2:]], "one line on the ground"),
+        (IMAGE, [STREET[1], STREET[0], *STREET[2:]], "the horizon"),
+    ],
+)
+def test_points_that_fix_no_ground_are_refused_by_field(image: list, places: list, problem: str) -> None:
+    (found,) = domain.spec_problems(spec(ground_plane=ground(image, places)), 0.0)
+    assert found.field.startswith("spec.ground_plane.points")
+    assert problem in found.message
+
+
+CORNERS = [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8)]
+MOVES = st.lists(st.tuples(st.floats(-0.25, 0.25), st.floats(-0.25, 0.25)), min_size=4, max_size=4)
+
+
+@given(MOVES, MOVES)
+def test_the_data_plane_takes_the_grounds_that_are_stored_and_no_others(image_moved: list, ground_moved: list) -> None:
+    def drawn(moved: list, scale: float) -> list:
+        return [((x + dx) * scale, (y + dy) * scale) for (x, y), (dx, dy) in zip(CORNERS, moved, strict=True)]
+
+    image, places = [(min(max(x, 0), 1), min(max(y, 0), 1)) for x, y in drawn(image_moved, 1)], drawn(ground_moved, 30)
+    stored = not domain.spec_problems(spec(ground_plane=ground(image, places)), 0.0)
+    try:
+        GroundPlane(tuple(zip(image, places, strict=True)))
+    except GeometryError:
+        assert not stored
+    else:
+        assert stored

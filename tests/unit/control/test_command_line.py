@@ -8,7 +8,7 @@ from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import CameraSpec, Line, Point
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_control.cli.changes import Changes, changed_spec
-from countline_control.cli.geometry import parse_anchor, parse_line, parse_zone, write_points
+from countline_control.cli.geometry import parse_anchor, parse_line, parse_zone, write_ground, write_points
 from countline_control.paging import next_token, page
 
 
@@ -131,3 +131,20 @@ def test_the_least_age_and_score_of_a_track_are_numbers() -> None:
     spec, paths = changed_spec(STORED, Changes(min_track_age_s=1.5, min_track_score=0.0))
     assert paths == ["spec.min_track_age_s", "spec.min_track_score"]
     assert spec.min_track_age_s == 1.5
+
+
+GROUND = ("0.3,0.3=0,30", "0.7,0.3=8,30", "0.95,0.95=8,0", "0.05,0.95=0,-1.5")
+
+
+def test_the_ground_is_given_whole_and_taken_away() -> None:
+    spec, paths = changed_spec(STORED, Changes(ground=GROUND))
+    assert paths == ["spec.ground_plane"]
+    last = spec.ground_plane.points[3]
+    assert (last.image.x, last.image.y, last.x_m, last.y_m) == (0.05, 0.95, 0, -1.5)
+    assert write_ground(spec.ground_plane) == " ".join(GROUND)
+    without, paths = changed_spec(spec, Changes(ground=()))
+    assert paths == ["spec.ground_plane"]
+    assert not without.HasField("ground_plane")
+    for text in ("0.3,0.3", "0.3=1,2", "0.1,0.2=3", "a,b=c,d"):
+        with pytest.raises(InvalidInputError, match="no reference point"):
+            changed_spec(STORED, Changes(ground=(text,)))
