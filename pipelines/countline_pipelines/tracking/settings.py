@@ -18,8 +18,8 @@ class TrackerSettings:
     """Detections below this score are not used; those from it on may continue tracks."""
     lone_overlap: float = 0.1
     """A detection is alone when it overlaps no tracked one more than this (intersection over union)."""
-    memory_s: float = 2.0
-    """How long a track that is not seen is looked for."""
+    memory_s: float = 3.0
+    """How long a track that is not seen is looked for; as long as an id that is unseen is the same object."""
     first_memory_s: float = 0.5
     """The same for a track that was seen only once."""
     low_score_unseen_s: float = 0.3
@@ -48,6 +48,12 @@ class TrackerSettings:
     """Largest distance of a detection from the prediction, in standard deviations."""
     size_gate: float = 0.5
     """Largest difference of heights, as a natural logarithm."""
+    reach: float = 1.0
+    """How far from its prediction a track may be found again where it overlaps nothing."""
+    reach_gate: float = 3.0
+    """The same in standard deviations ..."""
+    reach_growth: float = 0.2
+    """... and how much its height may differ then, as a natural logarithm."""
     leap: float = 2.5
     """How far an object may have moved between its first two frames, when there is no other that it could be."""
     leap_size: float = 0.25

@@ -1,10 +1,10 @@
 """The tracker: detections of one camera in, tracks out, frame by frame.
 
-In the manner of ByteTrack (Zhang et al. 2022): detections of high score choose first, those of low score may only
-continue tracks that were seen a moment ago. Motion is a Kalman filter with measured time steps, so that a dropped frame
-is only a longer step; it trusts a detection less the lower its score is and the more objects share the place, which is
-what keeps two people apart who pass each other. A track is told of from its first detection on; whether one that was
-seen only once or twice is an object, the counting decides.
+In the manner of ByteTrack (Zhang et al. 2022): detections of high score choose first, by overlap and then by distance;
+those of low score may only continue tracks that were seen a moment ago. Motion is a Kalman filter with measured time
+steps, so that a dropped frame is only a longer step; it trusts a detection less the lower its score is and the more
+objects share the place, which is what keeps two people apart who pass each other. A track is told of from its first
+detection on; whether one that was seen only once or twice is an object, the counting decides.
 """
 
 from typing import NamedTuple
@@ -107,11 +107,12 @@ class Tracker:
         return _Pairs(rows, columns, overlap, (1 - overlap) + 0.2 * deviation + growth, near)
 
     def _associate(self, pairs: _Pairs, seen: _Seen, t: float, elapsed_s: float) -> tuple[Rows, Rows]:
-        """Match by score in two stages: the good detections first, then the doubtful ones."""
+        """Match in stages: the good detections by overlap, what is left of them by distance, then the doubtful ones."""
         settings = self._settings
         high = seen.scores >= settings.high_score
         good = pairs.near & (pairs.overlap > settings.min_overlap) & high[pairs.columns]
         rows, chosen = cheapest_pairs(pairs.rows[good], pairs.columns[good], pairs.cost[good])
+        rows, chosen = self._farther(seen, rows, chosen, high)
         low = seen.scores >= settings.low_score
         low[chosen] = False
         free = t - self._seen_t < settings.low_score_unseen_s + elapsed_s
@@ -121,6 +122,27 @@ class Tracker:
             return rows, chosen
         more_rows, more_chosen = cheapest_pairs(pairs.rows[weak], pairs.columns[weak], pairs.cost[weak])
         return np.concatenate([rows, more_rows]), np.concatenate([chosen, more_chosen])
+
+    def _farther(self, seen: _Seen, rows: Rows, chosen: Rows, high: Bools) -> tuple[Rows, Rows]:
+        """Match what is left of good detections by distance: at low frame rates, boxes of one object need not overlap.
+
+        Returns the matches, those that were there before included.
+        """
+        settings = self._settings
+        free = high.copy()
+        free[chosen] = False
+        if not free.any():
+            return rows, chosen
+        lost = self._sights > 1
+        lost[rows] = False
+        i, j = np.nonzero(lost)[0], np.nonzero(free)[0]
+        boxes, others = self._motion.box[i, None], seen.centred[None, j]
+        off = _apart(boxes, others)
+        deviation = off / (self._motion.spread()[i, None] * settings.reach_gate)
+        growth = np.abs(np.log(others[..., 3] / boxes[..., 3]))
+        first, second = np.nonzero((deviation < 1) & (off < settings.reach) & (growth < settings.reach_growth))
+        more, taken = cheapest_pairs(first, second, (deviation + growth)[first, second])
+        return np.concatenate([rows, i[more]]), np.concatenate([chosen, j[taken]])
 
     def _leaps(self, seen: _Seen, rows: Rows, chosen: Rows, t: float, elapsed_s: float) -> tuple[Rows, Rows]:
         """Match what was first seen in the frame before with what is left over, where there is only one choice."""

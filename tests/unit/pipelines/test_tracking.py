@@ -79,6 +79,20 @@ def test_an_object_keeps_its_id_through_missed_frames():
     assert set(follow(Tracker(TrackerSettings()), way)) == {1}
 
 
+@pytest.mark.parametrize(("fps", "speed"), [(2, 1.4), (4, 2.5), (10, 6.0)])
+def test_a_track_goes_on_where_boxes_of_two_frames_do_not_overlap(fps, speed):
+    """A runner of `speed` heights a second: between frames farther than a box is wide."""
+    way = [(100 + 80 * speed * i / fps, 200) for i in range(2 * fps + 3)]
+    assert 80 * speed / fps > 40
+    assert set(follow(Tracker(TrackerSettings()), way, lambda i: i / fps)) == {1}
+
+
+def test_what_lies_farther_than_the_prediction_may_be_wrong_is_another_object():
+    """Somebody who has stood for two seconds vanishes, and at once somebody stands two heights away."""
+    way = [*[(100, 200)] * 20, *[(260, 200)] * 5]
+    assert sorted(set(follow(Tracker(TrackerSettings()), way))) == [1, 2]
+
+
 @pytest.mark.parametrize("fps", [2, 5, 10, 25, 60])
 def test_a_walk_is_one_track_at_any_frame_rate(fps):
     """80 px/s at 80 px high: a person's pace."""
@@ -115,5 +129,5 @@ def test_a_weak_detection_continues_a_track_and_begins_none_beside_it():
 
 def test_tracks_that_are_not_seen_again_are_forgotten():
     tracker = Tracker(TrackerSettings())
-    follow(tracker, [(100, 100), (104, 100), *[None] * 30])
+    follow(tracker, [(100, 100), (104, 100), *[None] * 31])
     assert len(tracker) == 0
