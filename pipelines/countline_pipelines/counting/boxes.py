@@ -30,7 +30,7 @@ def without_duplicates(
     rows, columns, share = overlaps(xyxy_px, xyxy_px)
     same = classes[rows] == classes[columns]
     least = np.where(same, rules.SAME_OBJECT_OVERLAP, rules.SAME_OBJECT_OTHER_CLASS_OVERLAP)
-    doubled = (rows < columns) & (share >= least)
+    doubled = (rows < columns) & ((share >= least) | _nested(xyxy_px, rows, columns, share))
     if not doubled.any():
         return keep
     order = [(value, i) for i, value in enumerate(rank())]
@@ -39,6 +39,17 @@ def without_duplicates(
         if keep[better[1]]:
             keep[worse[1]] = False
     return keep
+
+
+def _nested(xyxy_px: Floats, rows: NDArray[np.intp], columns: NDArray[np.intp], share: Floats) -> NDArray[np.bool_]:
+    """Return of which (K,) pairs one box is the other, cut short; `share` is their intersection over union."""
+    nested = (share >= rules.NESTED_OVERLAP) & (rows < columns)
+    if nested.any():
+        area = (xyxy_px[:, 2] - xyxy_px[:, 0]) * (xyxy_px[:, 3] - xyxy_px[:, 1])
+        first, second = area[rows[nested]], area[columns[nested]]
+        common = share[nested] * (first + second) / (1 + share[nested])
+        nested[nested] = common >= rules.NESTED_SHARE * np.minimum(first, second)
+    return nested
 
 
 def cut_edges(xyxy_px: Floats, picture_wh: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -62,4 +62,10 @@ SAME_OBJECT_OVERLAP: Final = 0.8
 """Two boxes with this intersection over union in one frame are one object ..."""
 
 SAME_OBJECT_OTHER_CLASS_OVERLAP: Final = 0.65
-"""... and two of different classes with this, since detectors suppress duplicates only within a class."""
+"""... and two of different classes with this, since detectors suppress duplicates only within a class ..."""
+
+NESTED_OVERLAP: Final = 0.6
+"""... and with this, if the smaller one ..."""
+
+NESTED_SHARE: Final = 0.97
+"""... lies in the larger one with this share of its area: a box of the same object, cut short."""
