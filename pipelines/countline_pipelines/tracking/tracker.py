@@ -118,7 +118,7 @@ class Tracker:
         free = t - self._seen_t < settings.low_score_unseen_s + elapsed_s
         free[rows] = False
         weak = pairs.near & (pairs.overlap > settings.low_min_overlap) & low[pairs.columns] & free[pairs.rows]
-        if not weak.any():
+        if not np.count_nonzero(weak):
             return rows, chosen
         more_rows, more_chosen = cheapest_pairs(pairs.rows[weak], pairs.columns[weak], pairs.cost[weak])
         return np.concatenate([rows, more_rows]), np.concatenate([chosen, more_chosen])
@@ -131,7 +131,7 @@ class Tracker:
         settings = self._settings
         free = high.copy()
         free[chosen] = False
-        if not free.any():
+        if not np.count_nonzero(free):
             return rows, chosen
         lost = self._sights > 1
         lost[rows] = False
@@ -180,7 +180,7 @@ class Tracker:
         born[chosen] = False
         candidates = np.nonzero(born)[0]
         weak = seen.scores[candidates] < settings.high_score
-        if not weak.any():
+        if not np.count_nonzero(weak):
             return candidates
         crowded = largest_overlap(seen.xyxy[candidates], seen.xyxy[chosen]) >= settings.lone_overlap
         return candidates[~(weak & crowded)]
@@ -208,5 +208,6 @@ class Tracker:
 def _apart(boxes: Floats, others: Floats) -> Floats:
     """Return distances of centres in lengths of the objects; arrays of equal or fitting shape (..., 4)."""
     off = boxes[..., :2] - others[..., :2]
-    scale = boxes[..., 2:].max(axis=-1) * others[..., 2:].max(axis=-1)
-    return np.asarray(np.sqrt((off * off).sum(axis=-1) / scale))
+    square = off[..., 0] ** 2 + off[..., 1] ** 2
+    scale = np.maximum(boxes[..., 2], boxes[..., 3]) * np.maximum(others[..., 2], others[..., 3])
+    return np.asarray(np.sqrt(square / scale))
