@@ -216,6 +216,7 @@ class Trajectory(_message.Message):
     CAMERA_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     RUN_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
     trajectory_id: _builtins.str
     """32 hexadecimal digits, computed from (camera, epoch, run, track, part)."""
     track: _builtins.int
@@ -227,8 +228,8 @@ class Trajectory(_message.Message):
     """Of the picture, in pixels: what a unit of the coordinates is."""
     picture_height: _builtins.int
     error_heights: _builtins.float
-    """No sight of the object lies farther from the polyline at its time than this share of the box's height, rounding to
-    tenths of a pixel included.
+    """No sight of the object lies farther from the polyline at its time than this share of the box's height, or than a
+    seventh of a pixel where that is more. Rounding is included.
     """
     sights: _builtins.int
     """How often the object was seen between the first and the last corner, both included."""
@@ -264,6 +265,12 @@ class Trajectory(_message.Message):
     def unseen(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Spans in which the object was not seen: pairs of indices of corners, (from, to)."""
 
+    @_builtins.property
+    def joined(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Corners at which the object was found again under another id. What it did in the moment after was known only when
+        that was settled, and counting decides by what it knows.
+        """
+
     def __init__(
         self,
         *,
@@ -288,10 +295,11 @@ class Trajectory(_message.Message):
         camera_id: _builtins.str = ...,
         epoch: _builtins.int = ...,
         run: _builtins.str = ...,
+        joined: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box_height", b"box_height", "box_width", b"box_width", "camera_id", b"camera_id", "class_name", b"class_name", "continues", b"continues", "epoch", b"epoch", "error_heights", b"error_heights", "part", b"part", "picture_height", b"picture_height", "picture_width", b"picture_width", "run", b"run", "score", b"score", "sights", b"sights", "start", b"start", "steps_ms", b"steps_ms", "stitched", b"stitched", "track", b"track", "trajectory_id", b"trajectory_id", "unseen", b"unseen", "x", b"x", "y", b"y"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box_height", b"box_height", "box_width", b"box_width", "camera_id", b"camera_id", "class_name", b"class_name", "continues", b"continues", "epoch", b"epoch", "error_heights", b"error_heights", "joined", b"joined", "part", b"part", "picture_height", b"picture_height", "picture_width", b"picture_width", "run", b"run", "score", b"score", "sights", b"sights", "start", b"start", "steps_ms", b"steps_ms", "stitched", b"stitched", "track", b"track", "trajectory_id", b"trajectory_id", "unseen", b"unseen", "x", b"x", "y", b"y"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
