@@ -192,7 +192,7 @@ class CameraCounter:
             events += self._crossings(line.line, line.see(sights))
         for zone in self._zones:
             events += self._visits(zone.zone, zone.see(sights))
-        events += self._trajectories(self._paths.take(sights, self._clock.period_s))
+        events += self._trajectories(self._paths.take(sights, self._clock.period_s, self._clock.t))
         return events
 
     def _end(self, slot: int) -> list[Event]:

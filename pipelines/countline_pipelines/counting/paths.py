@@ -12,6 +12,8 @@ from countline_pipelines.counting.geometry import Floats
 
 UNITS_PER_PX: Final = 10
 """Corners are kept in tenths of a pixel."""
+LEAST_ERROR_PX: Final = 0.1
+"""Along either axis an error may be this large, however small the box."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,13 @@ class Path:
     height: tuple[int, ...]
     unseen: tuple[tuple[int, int], ...]
     """Pairs of indices of corners between which the object was not seen."""
+    joined: tuple[int, ...]
+    """Corners at which it was found again under another id; what it did then was known `healing.SETTLE_S` later."""
     sights: int
     """How often it was seen from the first corner to the last."""
     error_heights: float
+    """No sight is farther from the path at its time than this share of its height; or than the square root of 2 times
+    `LEAST_ERROR_PX`, where that is more."""
     part: int
     """Number of this part of the track, from 0."""
     continues: bool

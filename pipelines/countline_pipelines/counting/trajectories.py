@@ -11,7 +11,7 @@ At the same bound that takes 10 to 25 % fewer corners than Douglas-Peucker or an
 sights, and it holds nothing but the corners. Sights wait for a few frames and are then taken together, for all objects
 at once: what a frame costs in array arithmetic is thereby shared.
 
-What the bound means: at the time of each sight, the path is at most `error_heights` heights of the object's box from
+What the bound means: at the time of each sight, the path is at most `ERROR_HEIGHTS` heights of the object's box from
 its anchor, and width and height are at most `SIZE_ERROR_HEIGHTS` (or a tenth of a pixel) from those that lines measure
 by, which are running means. Rounding to tenths of a pixel and to milliseconds is included.
 
@@ -21,24 +21,22 @@ that was seen twice, a millisecond apart or more, has a trajectory: whatever can
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from countline_pipelines.counting.geometry import Floats
 from countline_pipelines.counting.lines import Sights
-from countline_pipelines.counting.paths import UNITS_PER_PX, Path
+from countline_pipelines.counting.paths import LEAST_ERROR_PX, UNITS_PER_PX, Path
 
-ERROR_HEIGHTS: Final = 0.02
-"""Bound on the distance of a sight from the path, in heights of its box; boxes below 8 pixels state more."""
-SIZE_ERROR_HEIGHTS: Final = 0.05
+ERROR_HEIGHTS: Final = 0.002
+"""Bound on the distance of a sight from the path, in heights of its box; `LEAST_ERROR_PX` where that is more."""
+SIZE_ERROR_HEIGHTS: Final = 0.004
 """Bound on the error of width and height, in heights of the box."""
-UNSEEN_S: Final = 0.2
-"""A gap between two sights is marked as unseen from this on ..."""
-UNSEEN_PERIODS: Final = 2.5
-"""... and from this many frame periods on."""
-PART_CORNERS: Final = 200
+UNSEEN_PERIODS: Final = 1.6
+"""A gap between two sights is marked as unseen from this many frame periods on."""
+PART_CORNERS: Final = 400
 """A track that has more corners comes in parts ..."""
 PART_S: Final = 600.0
 """... as does one that lasts longer."""
@@ -46,12 +44,20 @@ FRAMES_AT_ONCE: Final = 16
 """Frames whose sights are taken together."""
 
 _ROUNDING_PX: Final = 0.5 / UNITS_PER_PX
-_LEAST_PX: Final = 0.05
-"""No bound is tighter than this besides rounding, however small the box."""
+_LEAST_PX: Final = LEAST_ERROR_PX - _ROUNDING_PX
+"""Along one axis no bound is tighter than this besides rounding, however small the box."""
 _MS_US: Final = 1000.0
 _SHARES: Final = np.array([ERROR_HEIGHTS / np.sqrt(2)] * 2 + [SIZE_ERROR_HEIGHTS] * 2)
 _Ints = NDArray[np.int64]
 _Slots = NDArray[np.intp]
+
+
+class _Moment(NamedTuple):
+    """Sights that wait, with the longest gap that is none, and when they came."""
+
+    sights: Sights
+    limit_s: float
+    now: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +74,30 @@ class _Batch:
     """(N, B, 4) x, y, width, height in pixels."""
     limit_us: Floats
     """(N, B) the longest time since the sight before that is no gap."""
+    late: NDArray[np.bool_]
+    """(N, B) whether it was not settled at once whose the sight is."""
 
 
 class Paths:
     """The paths of all living objects; memory is bounded by how many there are."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Sights, float]] = []
+        self._waiting: list[_Moment] = []
         self._table = _Table()
 
-    def take(self, sights: Sights, period_s: float) -> list[tuple[int, Path]]:
+    def take(self, sights: Sights, period_s: float, now: float) -> list[tuple[int, Path]]:
         """Take the sights of one moment.
 
         Args:
             sights: which objects were seen where.
             period_s: usual time between two frames.
+            now: capture time of the newest frame; of what is older it was not settled until now whose it is.
 
         Returns:
             (slot, path) of each part that ended.
         """
         if len(sights.slots):
-            self._waiting.append((sights, max(UNSEEN_S, UNSEEN_PERIODS * period_s)))
+            self._waiting.append(_Moment(sights, UNSEEN_PERIODS * period_s or np.inf, now))
         return self._catch_up() if len(self._waiting) >= FRAMES_AT_ONCE else []
 
     def end(self, slot: int) -> list[tuple[int, Path]]:
@@ -120,6 +129,7 @@ class Paths:
         new = self._table.count[batch.slots] == 0
         if new.any():
             self._table.begin(batch.slots[new], batch.t_us[new, 0], batch.value[new, 0])
+            self._table.late[batch.slots[new]] = batch.late[new, 0]
             first[new] = 1
         return _Turns(self._table, batch, first).run()
 
@@ -131,22 +141,24 @@ class _Table:
         self.count = np.zeros(0, dtype=np.int64)
         """(S,) corners; 0 where there is no object."""
         self.part = np.zeros(0, dtype=np.int64)
+        self.late = np.zeros(0, dtype=np.bool_)
+        """(S,) whether the last sight came late."""
         self.sights = np.zeros(0, dtype=np.int64)
         self.start_us = np.zeros(0)
         self.corner_us = np.zeros(0)
         """(S,) time of the last corner."""
         self.last_us = np.zeros(0)
         """(S,) time of the last sight."""
-        self.least_height = np.zeros(0)
         self.corner = np.zeros((0, 4))
         """(S, 4) x, y, width, height of the last corner in pixels."""
         self.low = np.zeros((0, 4))
         """(S, 4) lowest speeds that reach every sight since ..."""
         self.high = np.zeros((0, 4))
         """... and highest ones."""
-        self.corners = np.zeros((0, PART_CORNERS + 3, 5), dtype=np.int64)
+        self.corners = np.zeros((0, PART_CORNERS + 3, 5), dtype=np.int32)
         """(S, C, 5) milliseconds since the start of the part, and tenths of a pixel."""
         self.unseen: dict[int, list[tuple[int, int]]] = {}
+        self.joined: dict[int, list[int]] = {}
 
     def reserve(self, size: int) -> None:
         """Make room for slots below `size`."""
@@ -154,7 +166,7 @@ class _Table:
         if missing <= 0:
             return
         more = max(missing, len(self.count), 16)
-        for name in ("count", "part", "sights", "start_us", "corner_us", "last_us", "least_height"):
+        for name in ("count", "part", "late", "sights", "start_us", "corner_us", "last_us"):
             setattr(self, name, np.pad(getattr(self, name), (0, more)))
         for name in ("corner", "low", "high"):
             setattr(self, name, np.pad(getattr(self, name), ((0, more), (0, 0))))
@@ -164,7 +176,6 @@ class _Table:
         """Begin paths at the first sights of objects."""
         self.start_us[slots] = self.last_us[slots] = t_us
         self.sights[slots] = 1
-        self.least_height[slots] = value[:, 3]
         self.add_corner(slots, t_us, value)
 
     def close(self, slots: _Slots, speed: Floats) -> None:
@@ -193,7 +204,6 @@ class _Table:
     def path(self, slot: int, *, continues: bool) -> Path:
         """Return the part that goes on at the moment."""
         t_ms, x, y, width, height = (tuple(column) for column in self.corners[slot, : self.count[slot]].T.tolist())
-        small = np.sqrt(2) * (_LEAST_PX + _ROUNDING_PX) / float(self.least_height[slot])
         return Path(
             start=float(self.start_us[slot]) / 1e6,
             t_ms=t_ms,
@@ -202,8 +212,9 @@ class _Table:
             width=width,
             height=height,
             unseen=tuple(self.unseen.get(slot, ())),
+            joined=tuple(self.joined.get(slot, ())),
             sights=int(self.sights[slot]),
-            error_heights=max(ERROR_HEIGHTS, float(small)),
+            error_heights=ERROR_HEIGHTS,
             part=int(self.part[slot]),
             continues=continues,
         )
@@ -212,6 +223,7 @@ class _Table:
         """Free the slot."""
         self.count[slot] = self.part[slot] = 0
         self.unseen.pop(slot, None)
+        self.joined.pop(slot, None)
 
     def next_part(self, slot: int) -> Path:
         """Cut the path at its last corner, where the next part begins."""
@@ -221,8 +233,8 @@ class _Table:
         self.count[slot] = self.sights[slot] = 1
         self.part[slot] += 1
         self.start_us[slot] = self.corner_us[slot]
-        self.least_height[slot] = self.corner[slot, 3]
         self.unseen.pop(slot, None)
+        self.joined.pop(slot, None)
         return path
 
 
@@ -237,7 +249,8 @@ class _Turns:
         self._reach = np.maximum(batch.value[..., 3:] * _SHARES - _ROUNDING_PX, _LEAST_PX)
         self._number = np.arange(batch.t_us.shape[1])
         before_us = np.concatenate([table.last_us[batch.slots][:, None], batch.t_us[:, :-1]], axis=1)
-        self._lost = batch.t_us - before_us > batch.limit_us
+        self._joined = batch.late & ~np.concatenate([table.late[batch.slots][:, None], batch.late[:, :-1]], axis=1)
+        self._lost = (batch.t_us - before_us > batch.limit_us) | self._joined
 
     def run(self) -> list[tuple[int, Path]]:
         """Take everything; returns the parts that ended."""
@@ -263,8 +276,7 @@ class _Turns:
         table.low[slots], table.high[slots] = low[every, until], high[every, until]
         table.last_us[slots] = np.where(taken, t_us[every, until - 1], table.last_us[slots])
         table.sights[slots] += until - first
-        heights = np.where(given, batch.value[rows, :, 3], np.inf).min(axis=1)
-        table.least_height[slots] = np.minimum(table.least_height[slots], heights)
+        table.late[slots] = np.where(taken, batch.late[rows, until - 1], table.late[slots])
         self._first[rows] = until
         rest = rows[stops]
         return rest, self._turn(rest) if len(rest) else []
@@ -299,30 +311,35 @@ class _Turns:
 
     def _find_again(self, rows: _Slots, slots: _Slots, t_us: Floats, value: Floats) -> None:
         table = self._table
-        for slot in slots.tolist():
+        joined = self._joined[rows, self._first[rows]].tolist()
+        for slot, is_joined in zip(slots.tolist(), joined, strict=True):
             index = int(table.count[slot])
             table.unseen.setdefault(slot, []).append((index - 1, index))
+            if is_joined:
+                table.joined.setdefault(slot, []).append(index)
         start_us = table.start_us[slots]
         table.add_corner(slots, start_us + np.floor((t_us - start_us) / _MS_US) * _MS_US, value)
         self._lost[rows, self._first[rows]] = False
 
 
-def _gathered(waiting: Sequence[tuple[Sights, float]]) -> _Batch:
+def _gathered(waiting: Sequence[_Moment]) -> _Batch:
     """Put the sights of each object into a row, in the order of time."""
-    lengths = [len(sights.slots) for sights, _ in waiting]
-    slots = np.concatenate([sights.slots for sights, _ in waiting])
-    t_us = np.rint(np.concatenate([sights.t for sights, _ in waiting]) * 1e6)
-    limit_us = np.repeat([1e6 * limit_s for _, limit_s in waiting], lengths)
+    lengths = [len(sights.slots) for sights, _, _ in waiting]
+    slots = np.concatenate([sights.slots for sights, _, _ in waiting])
+    t_us = np.rint(np.concatenate([sights.t for sights, _, _ in waiting]) * 1e6)
+    limit_us = np.repeat([1e6 * limit_s for _, limit_s, _ in waiting], lengths)
+    late = np.repeat([1e6 * now for _, _, now in waiting], lengths) - t_us > _MS_US
     value = np.empty((len(slots), 4))
-    value[:, :2] = np.concatenate([sights.xy_px for sights, _ in waiting])
-    value[:, 2] = np.concatenate([sights.width_px for sights, _ in waiting])
-    value[:, 3] = np.concatenate([sights.height_px for sights, _ in waiting])
+    value[:, :2] = np.concatenate([sights.xy_px for sights, _, _ in waiting])
+    value[:, 2] = np.concatenate([sights.width_px for sights, _, _ in waiting])
+    value[:, 3] = np.concatenate([sights.height_px for sights, _, _ in waiting])
     own, row, counts = np.unique(slots, return_inverse=True, return_counts=True)
     order = np.argsort(row, kind="stable")
     begins = np.cumsum(counts) - counts
     column = np.empty(len(slots), dtype=np.int64)
     column[order] = np.arange(len(slots)) - np.repeat(begins, counts)
     shape = (len(own), int(counts.max()))
-    batch = _Batch(own, counts, np.zeros(shape), np.zeros((*shape, 4)), np.full(shape, np.inf))
+    batch = _Batch(own, counts, np.zeros(shape), np.zeros((*shape, 4)), np.full(shape, np.inf), np.zeros(shape, bool))
     batch.t_us[row, column], batch.value[row, column], batch.limit_us[row, column] = t_us, value, limit_us
+    batch.late[row, column] = late
     return batch

@@ -45,6 +45,7 @@ def to_message(
         box_height=_steps(path.height),
         error_heights=path.error_heights,
         unseen=chain.from_iterable(path.unseen),
+        joined=path.joined,
         sights=path.sights,
         part=path.part,
         continues=path.continues,
@@ -62,8 +63,8 @@ def path_of(message: events_pb2.Trajectory) -> Path:
     """
     lists = (message.steps_ms, message.x, message.y, message.box_width, message.box_height)
     length, unseen = len(message.steps_ms), list(message.unseen)
-    whole = all(len(each) == length for each in lists) and len(unseen) % 2 == 0 and max(unseen, default=0) < length
-    if not 0 < length <= MOST_CORNERS or not whole:
+    whole = all(len(each) == length for each in lists) and len(unseen) % 2 == 0
+    if not 0 < length <= MOST_CORNERS or not whole or max([*unseen, *message.joined], default=0) >= length:
         raise InvalidInputError(f"trajectory {message.trajectory_id!r}: its lists of corners do not belong together")
     t_ms, x, y, width, height = (tuple(accumulate(each)) for each in lists)
     return Path(
@@ -74,6 +75,7 @@ def path_of(message: events_pb2.Trajectory) -> Path:
         width=width,
         height=height,
         unseen=tuple(zip(unseen[::2], unseen[1::2], strict=True)),
+        joined=tuple(message.joined),
         sights=message.sights,
         error_heights=message.error_heights,
         part=message.part,
