@@ -16,6 +16,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper
 
 from countline_common.errors import InvalidInputError
+from countline_models.batching import make_batch_dynamic
 from countline_models.contract import (
     DEFAULT_SCORE_THRESHOLD,
     INPUT_NAME,
@@ -26,7 +27,7 @@ from countline_models.contract import (
     run_contract,
     set_metadata,
 )
-from countline_models.graph import GraphBuilder, drop_unused_constants, make_batch_dynamic
+from countline_models.graph import GraphBuilder, drop_unused_constants
 from countline_models.heads import Candidates, Head, Plan, Preprocessing
 from countline_models.labels import chosen_classes, labels_for
 from countline_models.network import BoxUnit, Network, ScoreKind, Told
@@ -120,7 +121,7 @@ def fuse(
     kept = chosen_classes(names, options.classes)
     model = onnx.ModelProto()
     model.CopyFrom(network)
-    make_batch_dynamic(model)
+    make_batch_dynamic(model, source)
     preprocessing = options.preprocessing(head.preprocessing)
     _prepend(model, source, preprocessing, plan)
     _append(model, plan, kept, options)

@@ -121,40 +121,6 @@ class GraphBuilder:
         self._nodes.clear()
 
 
-def make_batch_dynamic(model: onnx.ModelProto) -> None:
-    """Let a network that was exported for one batch size take any; changes the model in place.
-
-    Besides the sizes written on inputs and outputs, exporters freeze the batch size into the constant shapes of Reshape
-    nodes, ([1, 85, -1] becomes [0, 85, -1]: 0 copies the size of the input). That a shape beginning with the batch size
-    means the batch is a guess, which holds for detectors and is verified afterwards by running the model.
-    """
-    inputs = real_inputs(model)
-    batch = shape_of(inputs[0])[0] if inputs else None
-    for value in [*inputs, *model.graph.output]:
-        if value.type.tensor_type.shape.dim:
-            value.type.tensor_type.shape.dim[0].Clear()
-            value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    del model.graph.value_info[:]
-    if batch is not None:
-        _free_reshapes(model, batch)
-
-
-def _free_reshapes(model: onnx.ModelProto, batch: int) -> None:
-    shapes = constants_of(model)
-    freed: dict[str, str] = {}
-    for node in model.graph.node:
-        if node.op_type != "Reshape" or node.input[1] not in shapes:
-            continue
-        shape = shapes[node.input[1]]
-        if len(shape) < 2 or shape[0] != batch:
-            continue
-        if node.input[1] not in freed:  # a copy: other nodes may use the same constant for something else
-            freed[node.input[1]] = f"{PREFIX}.shape.{len(freed)}"
-            array = np.array([0, *shape[1:]], np.int64)
-            model.graph.initializer.append(numpy_helper.from_array(array, freed[node.input[1]]))
-        node.input[1] = freed[node.input[1]]
-
-
 def constants_of(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
     """The small constants of a model (at most 8 elements: shapes, axes, scales) by name."""
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer if _is_small(tensor)}

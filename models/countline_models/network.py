@@ -147,16 +147,32 @@ class Network:
         first: NDArray[Any] = self._run[output][0]
         return first
 
+    def measure(self, tensors: set[str]) -> dict[str, list[int]]:
+        """Sizes of tensors within the graph, in a run on the test picture."""
+        feed = self._feed()
+        found = {tensor.name: list(tensor.dims) for tensor in self.model.graph.initializer}
+        found |= {name: list(array.shape) for name, array in feed.items()}
+        inner = sorted(tensors - set(found))
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        shown = {value.name for value in model.graph.output}
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner if name not in shown)
+        arrays = self._answers(model, inner, feed)
+        return found | {name: list(array.shape) for name, array in arrays.items()}
+
     @cached_property
     def _run(self) -> dict[str, NDArray[Any]]:
-        names = [value.name for value in self.model.graph.output]
+        return self._answers(self.model, [value.name for value in self.model.graph.output], self._feed())
+
+    def _answers(
+        self, model: onnx.ModelProto, names: list[str], feed: dict[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
         try:
-            session = open_session(self.model.SerializeToString())
-            return dict(zip(names, session.run(names, self._feed()), strict=True))
+            return dict(zip(names, open_session(model.SerializeToString()).run(names, feed), strict=True))
         except Exception as error:
-            reason = (str(error).strip().splitlines() or [""])[0]
+            height, width = self.exported_hw
             raise InvalidInputError(
-                f"ONNX Runtime cannot run the network at {self.exported_hw[1]}x{self.exported_hw[0]}: {reason}",
+                f"ONNX Runtime cannot run the network at {width}x{height}: {_first_line(error)}",
                 cure="give the --size that it was made for, or export it again with standard operators only",
             ) from error
 
