@@ -72,7 +72,7 @@ def evaluate(
     spec = parse_spec(line or [], anchor=anchor, pixels_of=sequence.size_wh if pixels else None, min_score=min_score)
     found = _evaluate(there, given, sequence, spec, track=result is None)
     if tracks_out is not None:
-        _write(tracks_out, found.run.tracked)
+        write_result(tracks_out, found.run.tracked)
     if picture is not None:
         _draw(picture, found, spec, (result or detections or truth).name)
     print(json.dumps(as_dict(found))) if json_ else show(found)
@@ -124,13 +124,6 @@ def _errors(spec: CountingSpec, true: dict[int, tuple[Crossing, ...]], run: Run)
         return None
     everyone = [crossing for crossings in true.values() for crossing in crossings]
     return count_errors([line.id for line in spec.lines], everyone, run.crossings)
-
-
-def _write(path: Path, tracked: Boxes) -> None:
-    try:
-        write_result(path, tracked)
-    except OSError as error:
-        raise InvalidInputError(f"{path} cannot be written: {error.strerror}", cure="choose another file") from error
 
 
 def _draw(path: Path, found: Evaluation, spec: CountingSpec, name: str) -> None:

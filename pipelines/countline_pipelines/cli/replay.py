@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,10 +16,13 @@ from countline_pipelines.counting import CameraCounter, CountingSpec, Identity
 from countline_pipelines.counting.explain import Journal
 from countline_pipelines.counting.flows import matrix
 from countline_pipelines.counting.spec import MAX_TRACK_AGE_S
+from countline_pipelines.evaluation.mot import write_result
+from countline_pipelines.evaluation.run import boxes_of
 from countline_pipelines.explain_report import explained, show_explained
 from countline_pipelines.replay import RecordedFrame, read_jsonl, read_mot
 from countline_pipelines.report import Summary
 from countline_pipelines.spec_args import parse_size, parse_spec
+from countline_pipelines.types import TrackedFrame
 
 CAMERA_ID = "replay"
 """The ids of events do not depend on where a file lies."""
@@ -67,6 +70,7 @@ def replay(
     mask_ignore: MaskIgnore = None,
     ground: GroundOption = None,
     explain: ExplainOption = False,
+    tracks_out: Annotated[Path | None, typer.Option(help="Write the tracks as MOT text, as they were told.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Count a recording of boxes: one frame a line as JSON, or the text of MOTChallenge."""
@@ -93,7 +97,11 @@ def replay(
         read_jsonl(file, with_ids=tracked) if format_ is Format.JSONL else read_mot(file, fps=fps, with_ids=tracked)
     )
     journal = Journal() if explain else None
-    result = count_recording(frames, spec, size_wh, tracked=tracked, run=run_name(file), journal=journal)
+    told: list[TrackedFrame] = []
+    each = told.append if tracks_out is not None else None
+    result = count_recording(frames, spec, size_wh, tracked=tracked, run=run_name(file), journal=journal, each=each)
+    if tracks_out is not None:
+        write_result(tracks_out, boxes_of(told))
     print(json.dumps(result)) if json_ else show(result)
 
 
@@ -111,8 +119,12 @@ def count_recording(
     tracked: bool,
     run: str,
     journal: Journal | None = None,
+    each: Callable[[TrackedFrame], object] | None = None,
 ) -> dict[str, Any]:
-    """Count over all frames and return the summary; with a journal, what became of every near-crossing too."""
+    """Count over all frames and return the summary; with a journal, what became of every near-crossing too.
+
+    `each` is called with the tracks of every frame, as they were told then.
+    """
     counter = CameraCounter(Identity(CAMERA_ID, 0, run), spec, tracked=tracked, journal=journal)
     summary = Summary(spec)
     times: list[float] = []
@@ -122,6 +134,8 @@ def count_recording(
         else:
             result = counter.update(frame.as_detections(CAMERA_ID, size_wh))
         summary.add(result.events)
+        if each is not None:
+            each(result.tracked)
         times.append(frame.t)
     span_s = max(times) - min(times) if times else 0.0
     period_s = span_s / (len(times) - 1) if len(times) > 1 else 0.0

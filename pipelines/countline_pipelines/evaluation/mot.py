@@ -135,7 +135,11 @@ def as_probabilities(score: Floats) -> Floats:
 
 
 def write_result(path: Path, boxes: Boxes) -> None:
-    """Write tracks as MOT text: frame, id, x, y, width, height, score, -1, -1, -1."""
+    """Write tracks as MOT text: frame, id, x, y, width, height, score, -1, -1, -1.
+
+    Raises:
+        InvalidInputError: the file cannot be written.
+    """
     rows = zip(
         boxes.frame.tolist(),
         boxes.ids.tolist(),
@@ -144,9 +148,14 @@ def write_result(path: Path, boxes: Boxes) -> None:
         boxes.score.tolist(),
         strict=True,
     )
-    with path.open("w", encoding="utf-8") as out:
-        for frame, track, (x, y), (width, height), score in rows:
-            out.write(f"{frame},{track},{x:.2f},{y:.2f},{width:.2f},{height:.2f},{score:.4f},-1,-1,-1\n")
+    lines = [
+        f"{frame},{track},{x:.2f},{y:.2f},{width:.2f},{height:.2f},{score:.4f},-1,-1,-1\n"
+        for frame, track, (x, y), (width, height), score in rows
+    ]
+    try:
+        path.write_text("".join(lines), encoding="utf-8")
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be written: {error.strerror}", cure="choose another file") from error
 
 
 def _table(path: Path) -> Floats:

@@ -41,15 +41,15 @@ def run_detections(
 ) -> Run:
     """Track and count detections with the code that counts live; `each` is called after every frame."""
     counter = CameraCounter(Identity(CAMERA_ID, 0, "run"), spec)
-    told, crossings = [], list[Crossing]()
+    told, crossings = list[TrackedFrame](), list[Crossing]()
     for frame, rows in enumerate(detections.rows_of_frames(sequence.frames), 1):
         boxes, scores = detections.xyxy[rows], detections.score[rows]
         table = np.column_stack([boxes, scores, np.zeros(len(boxes))]).astype(np.float32)
         result = counter.update(DetectionFrame(CAMERA_ID, frame - 1, sequence.t(frame), sequence.size_wh, table))
-        told.append((frame, result.tracked))
+        told.append(result.tracked)
         crossings += _crossings(result.events)
         each()
-    return Run(_boxes(told), (*crossings, *_crossings(counter.flush())))
+    return Run(boxes_of(told), (*crossings, *_crossings(counter.flush())))
 
 
 def run_result(tracked: Boxes, sequence: Sequence, spec: CountingSpec) -> Run:
@@ -115,10 +115,11 @@ def _crossings(events: tuple[Event, ...] | list[Event]) -> Iterator[Crossing]:
     return (event for event in events if isinstance(event, Crossing))
 
 
-def _boxes(told: list[tuple[int, TrackedFrame]]) -> Boxes:
+def boxes_of(told: list[TrackedFrame]) -> Boxes:
+    """Return the boxes of frames, which are numbered by their index, from 1."""
     return Boxes(
-        np.repeat([frame for frame, _ in told], [len(tracked.ids) for _, tracked in told]).astype(np.int64),
-        np.concatenate([tracked.ids for _, tracked in told]),
-        np.concatenate([tracked.xyxy_px for _, tracked in told]),
-        np.concatenate([tracked.scores for _, tracked in told]),
+        np.repeat([frame.index + 1 for frame in told], [len(frame.ids) for frame in told]).astype(np.int64),
+        np.concatenate([np.zeros(0, dtype=np.int64), *(frame.ids for frame in told)]),
+        np.concatenate([np.zeros((0, 4)), *(frame.xyxy_px for frame in told)]),
+        np.concatenate([np.zeros(0), *(frame.scores for frame in told)]),
     )

@@ -205,3 +205,16 @@ def test_machine_output_has_nothing_but_json_on_standard_output(files, tmp_path)
     there, result = files
     done = run("--truth", there, result, *places(tmp_path), "--picture", tmp_path / "x.png", "--json")
     assert json.loads(done.stdout)["metrics"]
+
+
+def test_replay_writes_the_tracks_that_it_counted(files, tmp_path):
+    """What `replay` tracked is what `evaluate` tracks: the same detections, the same code."""
+    there, _ = files
+    detections = write(tmp_path / "det.txt", people(named=lambda *_: -1), "0.8")
+    replayed, evaluated = tmp_path / "replayed.txt", tmp_path / "evaluated.txt"
+    command = ["replay", str(detections), "--format", "mot", "--tracks-out", str(replayed), *places(tmp_path)]
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert done.exit_code == 0
+    run("--truth", there, "--detections", detections, *places(tmp_path), "--tracks-out", evaluated)
+    assert replayed.read_text() == evaluated.read_text()
+    assert replayed.read_text().count("\n") == 120
