@@ -122,7 +122,7 @@ class _Answer:
 
     def _shown(self) -> list[Place]:
         """Zones that are there now, or were asked for by the camera's name, and those of which something was seen."""
-        places = {place for place, cells in self._cells.items() if cells}
+        places = {place for place, cells in self._cells.items() if any(map(_has_people, cells.values()))}
         for camera in self._cameras:
             gone = self._question.by_name and (self._question.zone_id or not camera.current)
             past = camera.past_zones if gone else ()
@@ -205,6 +205,11 @@ class _Answer:
             bucket.exit_count, bucket.lost_count = cell.end.exits, cell.end.lost
             bucket.mean_dwell_s, bucket.max_dwell_s = round(cell.end.mean_dwell_s, 6), cell.end.max_dwell_s
         return bucket
+
+
+def _has_people(cell: Cell) -> bool:
+    """Whether anybody was there; a zone that was taken away is empty from then on."""
+    return cell.entry is not None or cell.end is not None or (cell.level is not None and cell.level.most > 0)
 
 
 def _question(request: counts_pb2.QueryOccupancyRequest, now: datetime) -> Question:

@@ -78,11 +78,16 @@ JOIN unnest(CAST(:event_ids AS uuid[]), CAST(:times AS timestamptz[])) AS given 
   ON v.event_id = given.event_id AND v.t = given.t
 
 -- name: add_occupancy
-INSERT INTO analytics.occupancy (camera_id, zone_id, t, zone_version, epoch, run, count, fenced)
-SELECT * FROM unnest(
+-- Of two samples of one moment the lower one stands, whichever comes first: a zone that was taken away is left by all, at
+-- the moment of the last frame that had it.
+INSERT INTO analytics.occupancy AS known (camera_id, zone_id, t, zone_version, epoch, run, count, fenced)
+SELECT camera_id, zone_id, t, max(zone_version), epoch, run, min(count), bool_or(fenced)
+FROM unnest(
     CAST(:camera_ids AS text[]), CAST(:zone_ids AS text[]), CAST(:times AS timestamptz[]), CAST(:zone_versions AS integer[]),
     CAST(:epochs AS integer[]), CAST(:runs AS text[]), CAST(:counts AS integer[]), CAST(:fenced AS boolean[]))
-ON CONFLICT DO NOTHING
+    AS given (camera_id, zone_id, t, zone_version, epoch, run, count, fenced)
+GROUP BY camera_id, zone_id, t, epoch, run
+ON CONFLICT (camera_id, zone_id, t, epoch, run) DO UPDATE SET count = excluded.count WHERE excluded.count < known.count
 
 -- name: touching_coverage
 -- Spans of the same runs that touch the new ones.

@@ -85,7 +85,8 @@ class RecordBuilder:
 
     def finish(self, events: Sequence[Event]) -> events_pb2.CountRecord | None:
         """The last record of the run, with what was decided at its end; None when nothing is left to say."""
-        self._take(events)
+        # That counting ends empties no zone: nobody knows how many are inside from then on.
+        self._take([event for event in events if not isinstance(event, OccupancySample)])
         record = self._close(None)
         said = (record.crossings, record.visits, record.occupancy, record.coverage, record.trajectories)
         return record if any(said) else None

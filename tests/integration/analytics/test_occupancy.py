@@ -138,6 +138,24 @@ async def test_days_on_which_clocks_are_set_are_weighed_by_their_length(
     assert whole["mean"] == pytest.approx(sum(bucket["mean"] for bucket in parts["buckets"]) / hours)
 
 
+async def test_a_zone_that_was_taken_away_is_shown_as_long_as_somebody_was_in_it(stack: Stack, scalar: Scalar) -> None:
+    """It was left by all at the very moment at which the last one had come in; both samples are of that frame."""
+    await stack.post("sites", {"site": {"site_id": "demo", "title": "Demo", "time_zone": "Europe/Berlin"}})
+    await stack.post("cameras", CAMERA)
+    held = record(occupancy=[sample(MINUTE, 1, zone="attic"), sample(MINUTE + 30, 2, zone="attic")])
+    gone = record(occupancy=[sample(MINUTE + 30, 0, zone="attic")], coverage=[span(MINUTE, MINUTE + 180)], sequence=1)
+    for message in (held, gone, held):
+        await stack.publish(message)
+    await until(lambda: scalar("SELECT count(*) FROM analytics.coverage") == 1)
+    await until(lambda: scalar("SELECT min(count) FROM analytics.occupancy WHERE t > to_timestamp(%s)", MINUTE) == 0)
+    buckets = [bucket for bucket in await minutes(stack, 1) if bucket["zone_id"] == "attic"]
+    assert [numbers(bucket) for bucket in buckets] == [(0, 1, 0.5)]
+    later = await minutes(stack, 1, MINUTE + 60)
+    assert {bucket["zone_id"] for bucket in later} == {"hall"}
+    asked = await minutes(stack, 1, MINUTE + 60, camera_id="cam-1", zone_id="attic")
+    assert [numbers(bucket) for bucket in asked] == [(0, 0, 0)]
+
+
 def by_hand(samples: list[tuple[float, int]], spans: list[tuple[float, float]], start: float) -> tuple:
     """Least, most and mean over a minute, moment by moment; times are whole half seconds."""
     seen = []

@@ -141,3 +141,12 @@ def test_spans_never_overlap_and_hold_every_frame(steps: list[tuple[float, bool]
     assert sum(span.frames_dropped for span in spans) == len(steps)
     assert all(span.start <= span.end for span in spans)
     assert all(before.end <= after.start for before, after in itertools.pairwise(spans))
+
+
+def test_that_counting_ends_empties_no_zone() -> None:
+    """Nobody knows how many are inside from then on; said to be none, a worker's restart was the day's minimum."""
+    made = builder()
+    first = made.add_frame(100.0, [OccupancySample("hall", 1, 100.0, 3)])
+    last = made.finish([OccupancySample("hall", 1, 100.0, 0)])
+    samples = [sample.count for record in (first, last) if record is not None for sample in record.occupancy]
+    assert samples == [3]
