@@ -31,7 +31,7 @@ class Rollups(Protocol):
         ...
 
     async def forget(self, table: str, before: datetime) -> None:
-        """Delete rows of `crossings`, `visits` or `occupancy` that are older."""
+        """Delete rows of `crossings`, `visits`, `occupancy` or `trajectories` that are older."""
         ...
 
 

@@ -30,6 +30,8 @@ class IngestSettings(AnalyticsSettings):
     refused; unset: kept for ever."""
     occupancy_retention_days: int | None = Field(default=90, ge=7)
     """Occupancy samples older than this are deleted; unset: kept for ever."""
+    trajectories_retention_days: int | None = Field(default=90, ge=7)
+    """Trajectories older than this are deleted; unset: kept for ever. About 60 bytes a second for each object."""
 
 
 class ApiSettings(AnalyticsSettings):

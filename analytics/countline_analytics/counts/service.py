@@ -9,6 +9,7 @@ from countline_analytics.counts.callers import Caller
 from countline_analytics.counts.flows import FlowQueries
 from countline_analytics.counts.occupancy import OccupancyQueries
 from countline_analytics.counts.query import CountQueries
+from countline_analytics.counts.trajectories import TrajectoryQueries
 from countline_analytics.counts.truth import Truths
 from countline_analytics.counts.visits import VisitQueries
 from countline_analytics.directory import CameraDirectory
@@ -30,6 +31,7 @@ def make_handlers(engine: AsyncEngine, directory: CameraDirectory) -> Mapping[st
         "ListCrossings": queries.list_crossings,
         "QueryOccupancy": OccupancyQueries(engine, directory).query_occupancy,
         "QueryFlows": FlowQueries(engine, directory).query_flows,
+        "ListTrajectories": TrajectoryQueries(engine, directory).list_trajectories,
         "ListVisits": VisitQueries(engine, directory).list_visits,
         "CreateTruthSet": truths.create_truth_set,
         "ListTruthSets": truths.list_truth_sets,

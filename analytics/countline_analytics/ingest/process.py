@@ -97,6 +97,7 @@ async def _forget(rollups: Rollups, settings: IngestSettings) -> None:
         "crossings": settings.crossings_retention_days,
         "visits": settings.crossings_retention_days,
         "occupancy": settings.occupancy_retention_days,
+        "trajectories": settings.trajectories_retention_days,
     }
     for table, days in kept.items():
         if days is not None:

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from countline.v1 import events_pb2
+from countline_analytics.ingest.trajectories import TrajectoryRow, trajectory_row
 from countline_analytics.spans import Span
 from countline_common.errors import InvalidInputError
 
@@ -95,6 +96,7 @@ class Record(NamedTuple):
     visits: list[VisitRow]
     occupancy: list[OccupancyRow]
     coverage: list[Span]
+    trajectories: list[TrajectoryRow]
 
 
 def decode(data: bytes, subject: str) -> Record:
@@ -121,6 +123,7 @@ def decode(data: bytes, subject: str) -> Record:
         visits=[_visit(visit) for visit in message.visits],
         occupancy=[_occupancy(sample) for sample in message.occupancy],
         coverage=[_span(span) for span in message.coverage],
+        trajectories=[_trajectory(trajectory) for trajectory in message.trajectories],
     )
 
 
@@ -181,6 +184,18 @@ def _occupancy(sample: events_pb2.OccupancySample) -> OccupancyRow:
     return OccupancyRow(
         _name(sample.zone_id, "occupancy.zone_id"), _us(sample.t, "occupancy.t"), sample.zone_version, sample.count
     )
+
+
+def _trajectory(trajectory: events_pb2.Trajectory) -> TrajectoryRow:
+    try:
+        return trajectory_row(
+            trajectory,
+            _event_id(trajectory.trajectory_id),
+            _us(trajectory.start, "trajectories.start"),
+            _text(trajectory.class_name, "trajectories.class_name"),
+        )
+    except ValueError as error:
+        raise MalformedRecordError(f"trajectory {trajectory.trajectory_id}: {error}") from error
 
 
 def _span(span: events_pb2.CoverageSpan) -> Span:

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline_analytics.ingest import copy_format as encode
 from countline_analytics.ingest.records import CrossingRow, Record, VisitRow
+from countline_analytics.ingest.trajectories import trajectory_arrays
 from countline_analytics.instants import to_datetime, to_us
 from countline_analytics.spans import Span, cut_at_midnight, merge
 from countline_analytics.sql import query
@@ -126,6 +127,7 @@ class _Transaction:
         inserted = await self._insert_crossings(given)
         await self._insert_visits(fences)
         await self._insert_occupancy(fences)
+        await self._insert_trajectories()
         await self._insert_coverage()
         await self._mark_changed()
         if self._last_sequence > before:
@@ -261,6 +263,11 @@ class _Transaction:
             counts=[row.objects for _, row in samples],
             fenced=[row.t_us > fences.limit_us(record.camera_id, record.epoch) for record, row in samples],
         )
+
+    async def _insert_trajectories(self) -> None:
+        rows = [(record, row) for record in self._records for row in record.trajectories]
+        if rows:
+            await self._execute("add_trajectories", **trajectory_arrays(rows))
 
     async def _insert_coverage(self) -> None:
         """Unite the new spans with those of the same run that they touch."""

@@ -120,3 +120,28 @@ FROM unnest(CAST(:times_s AS double precision[]), CAST(:directions AS text[]), C
 
 -- name: drop_truth_set
 DELETE FROM analytics.truth_sets WHERE truth_set_id = :truth_set_id AND camera_id = :camera_id
+
+-- name: list_trajectories
+-- Those that were under way between start and end, oldest first, from the place that a page token names. A part of a
+-- track lasts ten minutes, and longer only where the stream stalled. Of a stale epoch, those that began after a
+-- hand-over are fenced.
+SELECT x.*
+FROM unnest(CAST(:camera_ids AS text[])) AS given (camera_id)
+CROSS JOIN LATERAL (
+    SELECT tr.trajectory_id AS event_id, tr.start_t AS t, tr.end_t, tr.camera_id, tr.epoch, tr.run, tr.payload,
+           fence.hand_over_at
+    FROM analytics.trajectories tr
+    LEFT JOIN LATERAL (
+        SELECT min(e.hand_over_at) AS hand_over_at FROM analytics.epochs e
+        WHERE e.camera_id = tr.camera_id AND tr.epoch > 0 AND e.epoch > tr.epoch
+    ) fence ON true
+    WHERE tr.camera_id = given.camera_id
+      AND tr.start_t >= CAST(:start AS timestamptz) - INTERVAL '1 day' AND tr.start_t < :end AND tr.end_t >= :start
+      AND (fence.hand_over_at IS NULL OR tr.start_t <= fence.hand_over_at)
+      AND (CAST(:after_t AS timestamptz) IS NULL
+           OR (tr.start_t, tr.trajectory_id) > (CAST(:after_t AS timestamptz), CAST(:after_id AS uuid)))
+    ORDER BY tr.start_t, tr.trajectory_id
+    LIMIT :limit
+) x
+ORDER BY x.t, x.event_id
+LIMIT :limit

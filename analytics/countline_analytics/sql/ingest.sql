@@ -118,3 +118,13 @@ DO UPDATE SET end_t = excluded.end_t, covered_until = excluded.covered_until
 -- name: mark_changed
 INSERT INTO analytics.changed_buckets (camera_id, bucket)
 SELECT * FROM unnest(CAST(:camera_ids AS text[]), CAST(:buckets AS timestamptz[]))
+
+-- name: add_trajectories
+INSERT INTO analytics.trajectories (trajectory_id, start_t, end_t, camera_id, epoch, run, track, part, class_name,
+                                    min_x, min_y, max_x, max_y, payload)
+SELECT * FROM unnest(
+    CAST(:trajectory_ids AS uuid[]), CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]),
+    CAST(:camera_ids AS text[]), CAST(:epochs AS integer[]), CAST(:runs AS text[]), CAST(:tracks AS bigint[]),
+    CAST(:parts AS integer[]), CAST(:class_names AS text[]), CAST(:min_x AS real[]), CAST(:min_y AS real[]),
+    CAST(:max_x AS real[]), CAST(:max_y AS real[]), CAST(:payloads AS bytea[]))
+ON CONFLICT DO NOTHING

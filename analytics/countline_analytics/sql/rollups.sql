@@ -80,3 +80,9 @@ SELECT drop_chunks('analytics.visits', CAST(:before AS timestamptz))
 
 -- name: forget_chunks_of_occupancy
 SELECT drop_chunks('analytics.occupancy', CAST(:before AS timestamptz))
+
+-- name: forget_trajectories
+DELETE FROM analytics.trajectories WHERE camera_id = :camera_id AND start_t < :before
+
+-- name: forget_chunks_of_trajectories
+SELECT drop_chunks('analytics.trajectories', CAST(:before AS timestamptz))

@@ -69,3 +69,24 @@ def span(start: float, end: float, fps: float = 25.0):
 def subject(message) -> str:
     """Where a record is published."""
     return f"countline.counts.{message.site_id}.{message.camera_id}"
+
+
+def trajectory(number: int, start: float, *, kind: str = "person"):
+    """The path of an object that is seen for two seconds, with a gap after the first moment."""
+    return events_pb2.Trajectory(
+        trajectory_id=hashlib.md5(f"trajectory/{number}/{start}".encode()).hexdigest(),
+        track=number,
+        class_name=kind,
+        score=0.8,
+        picture_width=640,
+        picture_height=480,
+        start=to_timestamp(start),
+        steps_ms=[0, 500, 500, 1000],
+        x=[1000, 200, 300, -150],
+        y=[2000, 100, 100, 1000],
+        box_width=[400, 0, 3, -3],
+        box_height=[900, 0, 5, -5],
+        error_heights=0.002,
+        unseen=[0, 1],
+        sights=20,
+    )

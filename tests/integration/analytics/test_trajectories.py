@@ -1,0 +1,97 @@
+"""Trajectories on their way into the database and out again."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from google.protobuf import json_format
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.fixtures.nats import NatsServer
+from tests.integration.analytics.conftest import Stack, ingesting, publish, until
+from tests.integration.analytics.factory import NOON, crossing, record, trajectory
+
+from countline.v1 import events_pb2
+from countline_analytics.rollups import find_rollups
+from countline_common.times import rfc3339, to_timestamp
+
+Scalar = Callable[..., object]
+COUNT = "SELECT count(*) FROM analytics.trajectories"
+
+
+async def listed(stack: Stack, **params: object) -> list[events_pb2.Trajectory]:
+    """Every page of the list."""
+    found: list[events_pb2.Trajectory] = []
+    token = ""
+    while True:
+        data = await stack.get("analytics/trajectories", camera_id="cam-1", page_token=token, **params)
+        found += [json_format.ParseDict(each, events_pb2.Trajectory()) for each in data["trajectories"]]
+        token = data["next_page_token"]
+        if not token:
+            return found
+
+
+async def test_a_trajectory_comes_back_as_it_was_sent_however_often_it_came(stack: Stack, scalar: Scalar) -> None:
+    sent = [trajectory(number, NOON + 3 * number) for number in range(25)]
+    await stack.publish(record(trajectories=sent[:10]), record(trajectories=sent[5:], sequence=1))
+    await until(lambda: scalar(COUNT) == 25)
+    found = await listed(stack, start=rfc3339(NOON - 60), end=rfc3339(NOON + 600), page_size=7)
+    for message in sent:
+        message.camera_id, message.epoch, message.run = "cam-1", 1, "run-1"
+    assert found == sent
+
+
+async def test_those_that_were_under_way_are_listed(stack: Stack, scalar: Scalar) -> None:
+    """Each lasts two seconds."""
+    await stack.publish(record(trajectories=[trajectory(number, NOON + 10 * number) for number in range(4)]))
+    await until(lambda: scalar(COUNT) == 4)
+    found = await listed(stack, start=rfc3339(NOON + 11), end=rfc3339(NOON + 30))
+    assert [message.track for message in found] == [1, 2]
+
+
+async def test_what_a_stale_worker_saw_after_the_hand_over_is_left_out(stack: Stack, scalar: Scalar) -> None:
+    stale = [trajectory(number, NOON + 10 * number) for number in range(3)]
+    await stack.publish(record(trajectories=stale, epoch=1))
+    fresh = trajectory(9, NOON + 11)
+    await stack.publish(record(trajectories=[fresh], epoch=2, run="run-2", hand_over_at=to_timestamp(NOON + 11)))
+    await until(lambda: scalar(COUNT) == 4)
+    found = await listed(stack, start=rfc3339(NOON - 60), end=rfc3339(NOON + 600))
+    assert [(message.epoch, message.track) for message in found] == [(1, 0), (1, 1), (2, 9)]
+    whole, halved = found[0], found[1]
+    assert list(whole.steps_ms) == [0, 500, 500, 1000]
+    assert list(halved.steps_ms) == [0, 500, 500]
+    assert (list(halved.x), halved.sights, list(halved.unseen)) == (list(stale[1].x)[:3], 15, [0, 1])
+
+
+async def test_they_need_the_permission_to_read_counts(stack: Stack) -> None:
+    status, _ = await stack.call("GET", "analytics/trajectories", token=stack.token("cameras.write"))
+    assert status == 403
+
+
+async def test_old_ones_are_forgotten(
+    nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar, execute: Callable[..., None]
+) -> None:
+    days = 86_400
+    sent = [record(trajectories=[trajectory(i, NOON + 20 * i * days)], sequence=i) for i in range(3)]
+    await publish(nats_server.url, *sent)
+    async with ingesting(nats_server.url, engine):
+        await until(lambda: scalar(COUNT) == 3)
+    rollups = await find_rollups(engine)
+    await rollups.forget("trajectories", datetime.fromtimestamp(NOON, UTC) + timedelta(days=30))
+    assert scalar(COUNT) == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"x": [1]}, {"unseen": [0, 7]}, {"unseen": [1]}, {"picture_width": 0}, {"steps_ms": [], "x": []}],
+)
+async def test_one_whose_lists_do_not_belong_together_is_refused_with_its_record(
+    nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar, fields: dict[str, object]
+) -> None:
+    bad = trajectory(1, NOON)
+    for name in fields:
+        bad.ClearField(name)
+    bad.MergeFrom(events_pb2.Trajectory(**fields))
+    await publish(nats_server.url, record(trajectories=[bad]), record(crossing(1, NOON), sequence=1))
+    async with ingesting(nats_server.url, engine):
+        await until(lambda: scalar("SELECT count(*) FROM analytics.crossings") == 1)
+    assert scalar(COUNT) == 0
