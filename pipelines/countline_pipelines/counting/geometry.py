@@ -153,11 +153,12 @@ class PolyLine:
         """
         if len(self._length) == 1:
             return self._across(points)[:, 0]
-        across = self._across(points)
-        nearest, beyond_end = self._nearest(points, across)
+        across, along = self._across(points), self._along(points)
+        squared = self._squared(points, along)
+        nearest, beyond_end = self._nearest(across, along, squared)
         rows = np.arange(len(points))
         signed = across[rows, nearest]
-        apart = np.sqrt(self._squared(points)[rows, nearest])
+        apart = np.sqrt(squared[rows, nearest])
         distance: Floats = np.where(beyond_end, signed, np.copysign(apart, signed))
         return distance
 
@@ -172,21 +173,20 @@ class PolyLine:
         along: Floats = np.einsum("nsd,sd->ns", relative, self._delta) / self._length**2
         return along
 
-    def _squared(self, points: Floats) -> Floats:
+    def _squared(self, points: Floats, along: Floats) -> Floats:
         """Squared distances to the segments themselves, (N, S)."""
-        along = self._along(points)[..., None]
+        along = along[..., None]
         foot = np.where(along <= 0, self._a, np.where(along >= 1, self._b, self._a + along * self._delta))
         squared: Floats = ((points[:, None, :] - foot) ** 2).sum(axis=2)
         return squared
 
-    def _nearest(self, points: Floats, across: Floats) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    def _nearest(self, across: Floats, along: Floats, squared: Floats) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Index of the nearest segment of each point, and whether the point lies beyond a free end."""
-        squared, along = self._squared(points), self._along(points)
         # At a corner two segments are equally near: the one that the point lies more squarely beside knows its side.
         tie = squared <= squared.min(axis=1, keepdims=True)
         nearest = np.where(tie, np.abs(across), -1.0).argmax(axis=1)
         if self._closed:
-            return nearest, np.zeros(len(points), dtype=np.bool_)
-        foot = along[np.arange(len(points)), nearest]
+            return nearest, np.zeros(len(nearest), dtype=np.bool_)
+        foot = along[np.arange(len(nearest)), nearest]
         last = len(self._length) - 1
         return nearest, ((nearest == 0) & (foot <= 0)) | ((nearest == last) & (foot >= 1))

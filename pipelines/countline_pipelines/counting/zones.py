@@ -122,6 +122,10 @@ class ZoneCounter:
         self._outline = PolyLine((*corners, corners[0]))
         self._inward = _turning(corners)
         self._presences: dict[int, Presence] = {}
+        self._settled = np.zeros(0, dtype=np.int8)
+        """By slot: 1 settled inside, -1 settled outside, 0 neither; who is settled and stays so costs nothing more."""
+        self._last_t = np.zeros(0)
+        """By slot."""
         self._inside: set[int] = set()
         self.said: int | None = None
         """The occupancy that was reported last."""
@@ -133,19 +137,14 @@ class ZoneCounter:
     def see(self, sights: Sights) -> list[tuple[int, Stay]]:
         """Take the sights of one moment; return (slot, stay) for the stays that ended."""
         depth = self._depth_heights(sights)
+        slots = sights.slots
+        self._make_room(int(slots.max(initial=-1)) + 1)
+        changing = self._settled[slots] != np.where(depth > 0, 1, -1)
+        self._last_t[slots] = sights.t
         ended = []
-        for i, slot in enumerate(sights.slots.tolist()):
-            presence = self._presences.get(slot)
-            if presence is None:
-                presence = self._presences[slot] = Presence()
-            elif presence.settled and (depth[i] > 0) == presence.inside:
-                presence.touch(float(sights.t[i]))
-                continue
-            stay = presence.see(self._met_at(sights, i), float(sights.t[i]), float(depth[i]))
-            if presence.inside:
-                self._inside.add(slot)
-            else:
-                self._inside.discard(slot)
+        for i in np.nonzero(changing)[0].tolist():
+            slot = int(slots[i])
+            stay = self._see_one(slot, self._met_at(sights, i), float(sights.t[i]), float(depth[i]))
             if stay is not None:
                 ended.append((slot, stay))
         return ended
@@ -156,7 +155,26 @@ class ZoneCounter:
         if presence is None:
             return None
         self._inside.discard(slot)
+        self._settled[slot] = 0
+        presence.touch(float(self._last_t[slot]))
         return presence.end()
+
+    def _make_room(self, size: int) -> None:
+        if size > len(self._settled):
+            more = max(size, 2 * len(self._settled)) - len(self._settled)
+            self._settled = np.pad(self._settled, (0, more))
+            self._last_t = np.pad(self._last_t, (0, more))
+
+    def _see_one(self, slot: int, met_at: float | None, t: float, depth_heights: float) -> Stay | None:
+        presence = self._presences.setdefault(slot, Presence())
+        stay = presence.see(met_at, t, depth_heights)
+        if presence.inside:
+            self._inside.add(slot)
+        else:
+            self._inside.discard(slot)
+        side = 1 if presence.inside else -1
+        self._settled[slot] = side if presence.settled else 0
+        return stay
 
     def _depth_heights(self, sights: Sights) -> Floats:
         """Return (N,) distances from the outline, positive inside; a point on it is on the side where it belongs."""
