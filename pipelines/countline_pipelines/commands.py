@@ -22,6 +22,12 @@ COMMANDS: list[LazyCommand] = [
         extra="pipelines",
     ),
     LazyCommand(
+        name="recount",
+        help="Count a new line over what a camera saw before.",
+        target="countline_pipelines.cli.recount:recount",
+        extra="pipelines",
+    ),
+    LazyCommand(
         name="selftest",
         help="Count trajectories whose true counts are known.",
         target="countline_pipelines.cli.selftest:selftest",

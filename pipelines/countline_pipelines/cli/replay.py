@@ -22,6 +22,7 @@ from countline_pipelines.explain_report import explained, show_explained
 from countline_pipelines.replay import RecordedFrame, read_jsonl, read_mot
 from countline_pipelines.report import Summary
 from countline_pipelines.spec_args import parse_size, parse_spec
+from countline_pipelines.trajectory_files import TrajectoryFile
 from countline_pipelines.types import TrackedFrame
 
 CAMERA_ID = "replay"
@@ -40,6 +41,11 @@ GroundOption = Annotated[
 ]
 ExplainOption = Annotated[
     bool, typer.Option("--explain", help="Say why each crossing counted, and why each near one did not.")
+]
+
+
+TrajectoriesOption = Annotated[
+    Path | None, typer.Option(help="Write where each object was, for `countline recount --from`.")
 ]
 
 
@@ -71,6 +77,7 @@ def replay(
     ground: GroundOption = None,
     explain: ExplainOption = False,
     tracks_out: Annotated[Path | None, typer.Option(help="Write the tracks as MOT text, as they were told.")] = None,
+    trajectories: TrajectoriesOption = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Count a recording of boxes: one frame a line as JSON, or the text of MOTChallenge."""
@@ -89,7 +96,7 @@ def replay(
         ignore=mask_ignore or [],
         ground=ground or [],
     )
-    if not spec.lines and not spec.zones:
+    if not spec.lines and not spec.zones and trajectories is None:
         raise InvalidInputError("there is nothing to count", cure="give --line or --zone")
     if not file.is_file():
         raise NotFoundError(f"there is no file {file}", cure="check the path")
@@ -99,7 +106,10 @@ def replay(
     journal = Journal() if explain else None
     told: list[TrackedFrame] = []
     each = told.append if tracks_out is not None else None
-    result = count_recording(frames, spec, size_wh, tracked=tracked, run=run_name(file), journal=journal, each=each)
+    with TrajectoryFile(trajectories) as paths:
+        result = count_recording(
+            frames, spec, size_wh, tracked=tracked, run=run_name(file), journal=journal, each=each, paths=paths
+        )
     if tracks_out is not None:
         write_result(tracks_out, boxes_of(told))
     print(json.dumps(result)) if json_ else show(result)
@@ -120,12 +130,14 @@ def count_recording(
     run: str,
     journal: Journal | None = None,
     each: Callable[[TrackedFrame], object] | None = None,
+    paths: TrajectoryFile | None = None,
 ) -> dict[str, Any]:
     """Count over all frames and return the summary; with a journal, what became of every near-crossing too.
 
-    `each` is called with the tracks of every frame, as they were told then.
+    `each` is called with the tracks of every frame, as they were told then; `paths` gets the trajectories.
     """
-    counter = CameraCounter(Identity(CAMERA_ID, 0, run), spec, tracked=tracked, journal=journal)
+    identity, paths = Identity(CAMERA_ID, 0, run), paths or TrajectoryFile(None)
+    counter = CameraCounter(identity, spec, tracked=tracked, journal=journal)
     summary = Summary(spec)
     times: list[float] = []
     for frame in frames:
@@ -134,12 +146,15 @@ def count_recording(
         else:
             result = counter.update(frame.as_detections(CAMERA_ID, size_wh))
         summary.add(result.events)
+        paths.write(result.events, identity)
         if each is not None:
             each(result.tracked)
         times.append(frame.t)
     span_s = max(times) - min(times) if times else 0.0
     period_s = span_s / (len(times) - 1) if len(times) > 1 else 0.0
-    summary.end_run(counter.flush(), max(times, default=0.0) + period_s)
+    last = counter.flush()
+    paths.write(last, identity)
+    summary.end_run(last, max(times, default=0.0) + period_s)
     told = summary.as_dict(frames=len(times), duration_s=span_s + period_s)
     return told if journal is None else {**told, "explain": explained(journal, spec)}
 

@@ -1,0 +1,209 @@
+"""`countline recount`: count a new line over what was seen before."""
+
+import asyncio
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from countline.v1 import events_pb2
+from countline_common.client import discover
+from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.times import from_timestamp
+from countline_pipelines.counting import Direction, Line
+from countline_pipelines.counting.geometry import Point
+from countline_pipelines.recount import Answer, Joiner, Recounted, TrackedObject
+from countline_pipelines.recount import recount as count_again
+from countline_pipelines.recount_source import stored_trajectories
+from countline_pipelines.spec_args import parse_size, parse_spec
+from countline_pipelines.trajectory_files import read_trajectories
+
+
+def recount(
+    camera: Annotated[str | None, typer.Argument(help="A camera of the running system.")] = None,
+    from_: Annotated[Path | None, typer.Option("--from", help="A file of trajectories, instead of a camera.")] = None,
+    line: Annotated[list[str] | None, typer.Option(help="NAME:x1,y1,x2,y2[,x3,y3...]; may be repeated.")] = None,
+    start: Annotated[str | None, typer.Option(help="From when on, e.g. 2026-03-01T12:00:00Z; else an hour.")] = None,
+    end: Annotated[str | None, typer.Option(help="Until when; else now.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Names of the classes that count, by commas.")] = None,
+    anchor: Annotated[str, typer.Option(help="The anchor that the camera counted with.")] = "bottom",
+    pixels: Annotated[str | None, typer.Option(help="Coordinates are pixels of a picture of this size.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    server: Annotated[str | None, typer.Option(help="Which server to ask; else the one that you logged in to.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder of `countline up` on this machine.")] = None,
+) -> None:
+    """Count lines over stored trajectories, by the rules that count live.
+
+    What lies within the error of the stored paths is marked as uncertain; what may have been, but is not counted, is
+    told as possible.
+    """
+    if (camera is None) == (from_ is None):
+        raise InvalidInputError("name either a camera or a file", cure="countline recount CAMERA, or --from FILE")
+    spec = parse_spec(line or [], anchor=anchor, pixels_of=parse_size(pixels, "--pixels") if pixels else None)
+    if not spec.lines:
+        raise InvalidInputError("there is nothing to count", cure="give --line")
+    wanted = frozenset(name.strip() for name in classes.split(",") if name.strip()) if classes else frozenset[str]()
+    span = _span(start, end, live=camera is not None)
+    if from_ is not None:
+        if not from_.is_file():
+            raise NotFoundError(f"there is no file {from_}", cure="check the path")
+        found: Iterable[events_pb2.Trajectory] = read_trajectories(from_)
+    else:
+        assert camera is not None
+        found = asyncio.run(_ask(camera, span, server, data))
+    result = count(found, spec.lines, spec.anchor, wanted, span)
+    print(json.dumps(result)) if json_ else _show(result)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What is asked for, Unix seconds; the end is not part of it."""
+
+    start: float = -math.inf
+    end: float = math.inf
+
+    def holds(self, t: float) -> bool:
+        """Whether a moment lies in it."""
+        return self.start <= t < self.end
+
+
+def _span(start: str | None, end: str | None, *, live: bool) -> Span:
+    until = _moment(end, "--end") if end else (datetime.now(UTC).timestamp() if live else math.inf)
+    since = _moment(start, "--start") if start else (until - timedelta(hours=1).total_seconds() if live else -math.inf)
+    if since >= until:
+        raise InvalidInputError("the span of time is empty", cure="--start must lie before --end")
+    return Span(since, until)
+
+
+def _moment(text: str, option: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()  # one without an offset is in this machine's zone
+    except ValueError as error:
+        raise InvalidInputError(f"{option} {text!r} is no time", cure="write it as 2026-03-01T12:00:00Z") from error
+
+
+async def _ask(camera: str, span: Span, server: str | None, data: Path | None) -> list[events_pb2.Trajectory]:
+    start, end = (datetime.fromtimestamp(t).astimezone() for t in (span.start, span.end))
+    columns = (TextColumn("reading"), BarColumn(), TextColumn("{task.fields[paths]} trajectories"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("read", total=span.end - span.start, paths=0)
+        found = []
+        async for message in stored_trajectories(discover(server, data), camera, start, end):
+            found.append(message)
+            bar.update(task, completed=max(0.0, from_timestamp(message.start) - span.start), paths=len(found))
+        bar.update(task, completed=span.end - span.start)
+    return found
+
+
+@dataclass(slots=True)
+class _Seen:
+    """How much was looked at."""
+
+    objects: int = 0
+    start: float = math.inf
+    end: float = -math.inf
+
+    def add(self, item: TrackedObject) -> None:
+        self.objects += 1
+        self.start, self.end = min(self.start, item.parts[0].start), max(self.end, item.parts[-1].end)
+
+
+def count(
+    messages: Iterable[events_pb2.Trajectory],
+    lines: Sequence[Line],
+    anchor: Point = (0.5, 1.0),
+    classes: frozenset[str] = frozenset(),
+    span: Span | None = None,
+) -> dict[str, Any]:
+    """Count lines over trajectories and return the summary, ready for JSON.
+
+    Args:
+        messages: trajectories, the parts of each track in their order.
+        lines: where to count.
+        anchor: the point of a box that the camera counted.
+        classes: those that count; empty for all.
+        span: crossings outside of it do not count.
+    """
+    span = span or Span()
+    seen = _Seen()
+
+    def objects() -> Iterator[TrackedObject]:
+        joiner = Joiner()
+        for message in messages:
+            yield from joiner.add(message)
+        yield from joiner.rest()
+
+    def chosen() -> Iterator[TrackedObject]:
+        for item in objects():
+            if not classes or item.class_name in classes:
+                seen.add(item)
+                yield item
+
+    events: list[Recounted] = []
+    possible: list[Recounted] = []
+    for answer in count_again(chosen(), lines, anchor):
+        events += [event for event in answer.events if span.holds(event.t)]
+        possible += [event for event in answer.possible if span.holds(event.t)]
+    return _summary(Answer(_sorted(events), _sorted(possible)), lines, seen)
+
+
+def _sorted(events: Iterable[Recounted]) -> tuple[Recounted, ...]:
+    return tuple(sorted(events, key=lambda event: (event.t, event.line_id, event.track)))
+
+
+def _summary(answer: Answer, lines: Sequence[Line], seen: _Seen) -> dict[str, Any]:
+    return {
+        "objects": seen.objects,
+        "duration_s": round(max(0.0, seen.end - seen.start), 6) if seen.objects else 0.0,
+        "lines": {line.id: _totals([event for event in answer.events if event.line_id == line.id]) for line in lines},
+        "events": [_event(event) for event in answer.events],
+        "possible": [_event(event) for event in answer.possible],
+    }
+
+
+def _totals(events: Sequence[Recounted]) -> dict[str, Any]:
+    names = sorted({event.class_name for event in events})
+    return {
+        **_in_out(events),
+        "by_class": {name: _in_out([event for event in events if event.class_name == name]) for name in names},
+        "uncertain": sum(event.uncertain for event in events),
+    }
+
+
+def _in_out(events: Iterable[Recounted]) -> dict[str, int]:
+    directions = [event.direction for event in events]
+    return {direction.value: directions.count(direction) for direction in Direction}
+
+
+def _event(event: Recounted) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "t": event.t,
+        "decided_at": event.decided_at,
+        "line": event.line_id,
+        "direction": event.direction.value,
+        "track": event.track,
+        "class": event.class_name,
+        "score": round(event.score, 4),
+        "stitched": event.stitched,
+        "uncertain": event.uncertain,
+    }
+
+
+def _show(result: dict[str, Any]) -> None:
+    console = Console()
+    console.print(f"{result['objects']} objects, {result['duration_s']:.1f} s")
+    table = Table("line", "in", "out", "of these uncertain")
+    for name, counts in result["lines"].items():
+        table.add_row(name, str(counts["in"]), str(counts["out"]), str(counts["uncertain"]))
+    console.print(table)
+    if result["possible"]:
+        console.print(f"possible besides, and not counted: {len(result['possible'])}")
