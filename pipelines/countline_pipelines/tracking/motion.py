@@ -21,14 +21,17 @@ MIN_SIZE_PX = 1.0
 
 @dataclass(slots=True)
 class Covariances:
-    """Variances of value and velocity, and their covariance; (N,) each, in lengths and seconds."""
+    """Variances of value and velocity, and their covariance, in lengths and seconds.
+
+    (N, 2) each: first those of place (x and y alike), then those of size (width and height alike).
+    """
 
     value: Floats
     mixed: Floats
     velocity: Floats
 
-    def predict(self, elapsed_s: float, wander: float) -> None:
-        """Let time pass; `wander` is the standard deviation that the velocity gains in a second."""
+    def predict(self, elapsed_s: float, wander: Floats) -> None:
+        """Let time pass; `wander` (2,) is the standard deviation that the velocity gains in a second."""
         noise = wander * wander
         grown = self.mixed + elapsed_s * self.velocity
         self.value = self.value + elapsed_s * (self.mixed + grown) + noise * elapsed_s**3 / 3
@@ -36,27 +39,24 @@ class Covariances:
         self.velocity = self.velocity + noise * elapsed_s
 
     def update(self, rows: NDArray[np.intp], variance: Floats) -> tuple[Floats, Floats]:
-        """Take measurements with (M,) variances into the rows; return the gains of value and velocity, (M, 1) each."""
+        """Take measurements with (M, 2) variances into the rows; return gains of value and velocity, (M, 4) each."""
         value, mixed = self.value[rows], self.mixed[rows]
-        gain, velocity_gain = value / (value + variance), mixed / (value + variance)
+        total = value + variance
+        gain, velocity_gain = value / total, mixed / total
         self.value[rows] = value - gain * value
         self.velocity[rows] -= velocity_gain * mixed
         self.mixed[rows] = mixed - gain * mixed
-        return gain[:, None], velocity_gain[:, None]
+        return gain.repeat(2, axis=1), velocity_gain.repeat(2, axis=1)
 
-    def append(self, count: int, value: float, velocity: float) -> None:
-        """Add rows of tracks that were measured once; standard deviations are given."""
-        self.value = np.concatenate([self.value, np.full(count, value**2)])
-        self.mixed = np.concatenate([self.mixed, np.zeros(count)])
-        self.velocity = np.concatenate([self.velocity, np.full(count, velocity**2)])
+    def append(self, count: int, value: Floats, velocity: Floats) -> None:
+        """Add rows of tracks that were measured once; standard deviations (2,) are given."""
+        self.value = np.concatenate([self.value, np.tile(value**2, (count, 1))])
+        self.mixed = np.concatenate([self.mixed, np.zeros((count, 2))])
+        self.velocity = np.concatenate([self.velocity, np.tile(velocity**2, (count, 1))])
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
         """Drop the rows that are not marked."""
         self.value, self.mixed, self.velocity = self.value[rows], self.mixed[rows], self.velocity[rows]
-
-
-def _none() -> Covariances:
-    return Covariances(np.zeros(0), np.zeros(0), np.zeros(0))
 
 
 class MotionModel:
@@ -68,7 +68,9 @@ class MotionModel:
         """(N, 4) centre x, centre y, width, height in pixels."""
         self.velocity: Floats = np.zeros((0, 4))
         """(N, 4) the same per second."""
-        self.place, self.size = _none(), _none()
+        self.covariances = Covariances(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2)))
+        self._wander = np.array([settings.acceleration, settings.growth])
+        self._noise = np.array([settings.position_noise, settings.size_noise])
 
     def __len__(self) -> int:
         return len(self.box)
@@ -77,20 +79,15 @@ class MotionModel:
         """Let time pass."""
         self.box = self.box + self.velocity * elapsed_s
         self.box[:, 2:] = np.maximum(self.box[:, 2:], MIN_SIZE_PX)
-        self.place.predict(elapsed_s, self._settings.acceleration)
-        self.size.predict(elapsed_s, self._settings.growth)
+        self.covariances.predict(elapsed_s, self._wander)
 
     def update(self, rows: NDArray[np.intp], measured: Floats, doubt: Floats) -> None:
         """Take (M, 4) measured boxes into the rows; `doubt` (M,) multiplies the variance of each."""
-        off = measured - self.box[rows]
-        parts = (
-            (slice(0, 2), self.place, self._settings.position_noise),
-            (slice(2, 4), self.size, self._settings.size_noise),
-        )
-        for columns, covariances, noise in parts:
-            gain, velocity_gain = covariances.update(rows, noise**2 * doubt)
-            self.box[rows, columns] += gain * off[:, columns]
-            self.velocity[rows, columns] += velocity_gain * off[:, columns]
+        predicted = self.box[rows]
+        off = measured - predicted
+        gain, velocity_gain = self.covariances.update(rows, self._noise**2 * doubt[:, None])
+        self.box[rows] = predicted + gain * off
+        self.velocity[rows] += velocity_gain * off
 
     def leap(self, rows: NDArray[np.intp], measured: Floats, elapsed_s: Floats) -> None:
         """Take the second measurement of objects that moved farther than predicted: two points give the velocity."""
@@ -98,27 +95,25 @@ class MotionModel:
         self.velocity[rows, :2] = (measured[:, :2] - start) / elapsed_s[:, None]
         self.box[rows] = measured
         variance = self._settings.position_noise**2
-        self.place.value[rows] = variance
-        self.place.mixed[rows] = variance / elapsed_s
-        self.place.velocity[rows] = 2 * variance / elapsed_s**2
+        self.covariances.value[rows, 0] = variance
+        self.covariances.mixed[rows, 0] = variance / elapsed_s
+        self.covariances.velocity[rows, 0] = 2 * variance / elapsed_s**2
 
     def append(self, measured: Floats) -> None:
         """Begin tracks at (M, 4) measured boxes."""
         settings = self._settings
         self.box = np.concatenate([self.box, measured])
         self.velocity = np.concatenate([self.velocity, np.zeros_like(measured)])
-        self.place.append(len(measured), settings.position_noise, settings.first_speed)
-        self.size.append(len(measured), settings.size_noise, settings.first_growth)
+        self.covariances.append(len(measured), self._noise, np.array([settings.first_speed, settings.first_growth]))
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
         """Drop the tracks that are not marked."""
         self.box, self.velocity = self.box[rows], self.velocity[rows]
-        self.place.keep(rows)
-        self.size.keep(rows)
+        self.covariances.keep(rows)
 
     def spread(self) -> Floats:
         """Return how uncertain the place of the next measurement is: (N,) standard deviations in lengths."""
-        return cast("Floats", np.sqrt(self.place.value + self._settings.position_noise**2))
+        return cast("Floats", np.sqrt(self.covariances.value[:, 0] + self._settings.position_noise**2))
 
 
 def corners(box: Floats) -> Floats:
