@@ -270,7 +270,104 @@ def _zones() -> Iterator[Case]:
     )
 
 
+def _reported() -> Iterator[Case]:
+    """What users of other engines report."""
+    lanes = {f"lane-{i}": ((300.0 + 200 * i, 360.0), (480.0 + 200 * i, 360.0)) for i in range(3)}
+    one: dict[str, tuple[int, int]] = {"lane-0": (0, 0), "lane-1": (1, 0), "lane-2": (0, 0)}
+    yield Case(
+        "three lanes, one car", "every lane's line fires for every car elsewhere", [Actor(down(x=590))], one, lanes
+    )
+    yield Case(
+        "stop and go",
+        "four stops on the line, 32 s, a new id at each",
+        [Actor(_stop_and_go(), new_id_every_s=8.0)],
+        IN,
+    )
+    parked = Actor(stand(352, seconds=60.0), jitter_px=7, new_id_every_s=7.0)
+    yield Case("parked beside the line", "a minute of jitter under nine ids", [parked], NONE, fps=5)
+    passing = [Actor(stand(352, seconds=20.0, x=500), jitter_px=5), Actor(down(5.0, x=760))]
+    yield Case("one stands, another crosses", "only who crosses is counted", passing, IN)
+    herd = [Actor(down(0.15 * i, 2.5, x=340 + 42 * (i % 12))) for i in range(24)]
+    yield Case("a herd of 24", "close together, some side by side", herd, {"gate": (24, 0)})
+    yield Case("twice the same way", "in, round the end, in, back out", [Actor(_in_twice_out_once())], {"gate": (2, 1)})
+    yield Case(
+        "two meet and turn back", "nobody crosses, and nobody becomes the other",
+        [Actor(visit(345, 1, x=560)), Actor([(0, 660, 520), (2, 660, 375), (3, 660, 375), (5, 660, 520)])], NONE,
+    )  # fmt: skip
+    yield Case(
+        "one vanishes above, another appears below", "0.4 s and three heights apart are two people",
+        [Actor(down(seconds=1.0, y=180, to=230)), Actor(down(1.4, 1.5, y=480, to=640))], NONE,
+    )  # fmt: skip
+    small = [Actor(down(seconds=1.5, to=350)), Actor(down(1.6, 1.5, y=366), (16.0, 32.0))]
+    yield Case("a child where an adult vanished", "of less than half the size: another", small, NONE)
+    yield Case("speed of a car", "eight heights a second", [Actor(down(seconds=0.5, y=200, to=520))], IN)
+    yield Case("three observations, far apart", "at 2 frames/s", [Actor(down(seconds=1.0, y=260, to=520))], IN, fps=2)
+
+
+def _stop_and_go() -> Path:
+    path: Path = [(0, 600, 240)]
+    for i, y in enumerate((330, 350, 365, 372)):
+        path += [(8.0 * i + 2, 600, y), (8.0 * (i + 1), 600, y)]
+    return [*path, (36, 600, 520)]
+
+
+def _in_twice_out_once() -> Path:
+    return [
+        (0, 800, 250), (2, 800, 460), (3, 960, 460), (4, 960, 250), (5, 800, 250), (7, 800, 460), (8, 800, 460),
+        (10, 800, 250), (11, 800, 250),
+    ]  # fmt: skip
+
+
+def _boxes() -> Iterator[Case]:
+    yield Case(
+        "nested boxes",
+        "without the feet, a second one",
+        [Actor(down(), doubled=True, doubled_share=0.75)],
+        IN,
+        upright=True,
+    )
+    yield Case("person and rider", "two classes on one", [Actor(down(), doubled=True, doubled_class=3)], IN)
+    flips = Actor(down(seconds=6), class_ids=(7, 7, 2, 7, 2))
+    yield Case("truck by majority", "its class flips to car and back", [flips], IN, classes=frozenset({7}))
+    yield Case("not the car either", "the same truck for a line of cars", [flips], NONE, classes=frozenset({2}))
+    door = {"gate": ((300.0, 705.0), (900.0, 705.0))}
+    tall = (60.0, 180.0)
+    leaves: Path = [(0, 600, 540), (3, 600, 860)]
+    comes: Path = [(0, 600, 860), (3, 600, 540)]
+    yield Case("feet leave at the border", "the box ends there, a few px beyond", [Actor(leaves, tall, cut=True)], IN,
+               door, upright=True)  # fmt: skip
+    yield Case("feet come in at the border", "it begins there", [Actor(comes, tall, cut=True)], OUT, door, upright=True)
+    yield Case(
+        "feet at the border come and go", "cut off for 4 s, jittering, and back",
+        [Actor([(0, 600, 600), (2, 600, 712), (6, 600, 712), (8, 600, 600)], tall, jitter_px=6, cut=True)], NONE,
+        door, upright=True,
+    )  # fmt: skip
+    yield Case(
+        "centre anchor",
+        "the feet cross, the middle does not",
+        [Actor(down(to=390))],
+        NONE,
+        anchor=(0.5, 0.5),
+        upright=True,
+    )
+    yield Case(
+        "top anchor", "half a height later than the feet", [Actor(down(to=480))], IN, anchor=(0.5, 0.0), upright=True
+    )
+    tree = {"tree": ((560.0, 330.0), (640.0, 330.0), (640.0, 390.0), (560.0, 390.0))}
+    yield Case("behind a mask over the line", "hidden for 0.6 s, healed", [Actor(down())], IN, masks=tree)
+    lawn = {"lawn": ((500.0, 100.0), (700.0, 100.0), (700.0, 700.0), (500.0, 700.0))}
+    yield Case("in a mask all the way", "not seen at all", [Actor(down())], NONE, masks=lawn)
+    brief: Path = [(0, 600, 310), (0.5, 600, 410)]
+    yield Case("too short to be old", "0.5 s of 1 s", [Actor(brief)], NONE, min_track_age_s=1.0)
+    yield Case(
+        "old enough later", "confirmed after it crossed",
+        [Actor([*brief, (2.0, 600, 420)])], IN, min_track_age_s=1.0,
+    )  # fmt: skip
+    unsure = [Actor(down(x=500), score=0.3), Actor(down(x=700))]
+    yield Case("one of them doubtful", "a mean score of 0.3 is below 0.5", unsure, IN, min_track_score=0.5)
+
+
 def all_cases() -> list[Case]:
     """Return every case, in the order of the table."""
-    groups = (_published, _lines, _hysteresis, _identity, _time, _zones)
+    groups = (_published, _lines, _hysteresis, _identity, _boxes, _reported, _time, _zones)
     return [case for group in groups for case in group()]

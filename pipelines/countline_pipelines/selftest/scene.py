@@ -41,6 +41,13 @@ class Actor:
     """Its class, frame by frame, over and over."""
     doubled: bool = False
     """Whether a second box, with an id of its own, lies on it."""
+    doubled_class: int | None = None
+    """The class of that box; None for the same."""
+    doubled_share: float = 1.0
+    """How much of the height the second box has, from the top; 1 for the same box, a pixel beside the first."""
+    cut: bool = False
+    """Whether the picture's border cuts its box off; else boxes may lie outside."""
+    score: float = 0.9
     fps: float = 0.0
     """Seen at a lower rate than the camera's; 0 for every frame."""
 
@@ -59,6 +66,14 @@ class Case:
     zones: Mapping[str, Sequence[Spot]] = field(default_factory=dict)
     classes: frozenset[int] | None = None
     """Classes that the lines count."""
+    anchor: tuple[float, float] = (0.5, 1.0)
+    """The point of a box that is held against lines, zones and masks."""
+    masks: Mapping[str, Sequence[Spot]] = field(default_factory=dict)
+    """Ignore masks."""
+    min_track_age_s: float = 0.0
+    min_track_score: float = 0.0
+    upright: bool = False
+    """Whether the scene means something else upside down: boxes stand on their bottom edge, wherever they are."""
     fps: float = 10.0
     start_t: float = 0.0
     stalls: Sequence[tuple[float, float]] = ()
@@ -89,7 +104,17 @@ class _Cast:
         if absent or any(begin <= second < end for begin, end in actor.hidden) or self._skipped(second):
             return None
         width, height = actor.size_wh
+        if actor.cut:
+            return max(0, x - width / 2), max(0, y - height), min(SIZE_WH[0], x + width / 2), min(SIZE_WH[1], y)
         return x - width / 2, y - height, x + width / 2, y
+
+    def second_box(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        """Return the other box on the object."""
+        x1, y1, x2, y2 = box
+        share = self.actor.doubled_share
+        if share == 1.0:
+            return x1 + 1, y1 + 1, x2 + 1, y2 + 1
+        return x1, y1, x2, y1 + share * (y2 - y1)
 
     def _along(self, second: float, axis: int) -> float:
         path = self.actor.path
@@ -126,17 +151,19 @@ def frames_of(case: Case) -> Iterator[TrackedFrame]:
 
 def _frame(case: Case, cast: Sequence[_Cast], index: int) -> TrackedFrame:
     second = index / case.fps
-    rows: list[tuple[int, float, float, float, float, int]] = []
+    rows: list[tuple[int, float, float, float, float, float, int]] = []
     for one in cast:
         box = one.box(second)
         if box is None:
             continue
         class_id = one.class_id()
-        rows.append((one.id_at(second), *box, class_id))
+        rows.append((one.id_at(second), *box, one.actor.score, class_id))
         if one.actor.doubled:
-            x1, y1, x2, y2 = (edge + 1 for edge in box)
-            rows.append((one.id_at(second) + 500, x1, y1, x2, y2, class_id))
-    table = np.array(rows, dtype=np.float64).reshape(-1, 6)
+            other = one.actor.doubled_class
+            rows.append(
+                (one.id_at(second) + 500, *one.second_box(box), one.actor.score, class_id if other is None else other)
+            )
+    table = np.array(rows, dtype=np.float64).reshape(-1, 7)
     waited_s = sum(length for at, length in case.stalls if second >= at)
     return TrackedFrame(
         camera_id="selftest",
@@ -145,8 +172,8 @@ def _frame(case: Case, cast: Sequence[_Cast], index: int) -> TrackedFrame:
         size_wh=SIZE_WH,
         ids=table[:, 0].astype(np.int64),
         xyxy_px=table[:, 1:5],
-        scores=np.full(len(table), 0.9),
-        classes=table[:, 5].astype(np.int64),
+        scores=table[:, 5],
+        classes=table[:, 6].astype(np.int64),
     )
 
 

@@ -18,7 +18,7 @@ def test_every_case_is_counted_right_in_every_form():
 
 def test_there_are_enough_cases_each_with_a_name_and_a_remark_of_its_own():
     cases = all_cases()
-    assert len(cases) >= 60
+    assert len(cases) >= 100
     assert len({case.name for case in cases}) == len(cases)
     assert all(case.remark for case in cases)
 
@@ -33,6 +33,8 @@ def test_there_are_enough_cases_each_with_a_name_and_a_remark_of_its_own():
         ("OBJECT_UNSEEN_S", 10.0, "unseen for 4 s"),
         ("OBJECT_UNSEEN_S", 0.2, "hidden over the line"),
         ("SAME_OBJECT_OVERLAP", 1.1, "two boxes on one"),
+        ("NESTED_OVERLAP", 1.1, "nested boxes"),
+        ("SAME_OBJECT_OTHER_CLASS_OVERLAP", 1.1, "person and rider"),
         ("ZONE_CHANGE_S", 0.0, "teleports into a zone"),
     ],
 )
