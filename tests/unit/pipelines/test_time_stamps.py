@@ -102,6 +102,20 @@ def test_a_stall_of_the_stream_ends_nothing_and_counts_once(at, stall_s):
     assert directions == ["in"]
 
 
+@pytest.mark.parametrize("at", [5, 15, 19, 22, 30])
+@pytest.mark.parametrize("stall_s", [0.7, 4.0, 25.0])
+def test_a_camera_that_hangs_loses_nobody_to_the_tracker(at, stall_s):
+    """The same with detections: the tracker expected the person to go on meanwhile, and is told better."""
+    counter = CameraCounter(IDENTITY, COUNTING)
+    events = []
+    for i, y in enumerate(walk_over_the_gate()):
+        t = i / 10 + (stall_s if i >= at else 0.0)
+        rows = np.array([[580, y - HEIGHT, 620, y, 0.9, 0]], dtype=np.float32)
+        events += counter.update(DetectionFrame("camera", i, t, SIZE, rows)).events
+    events += counter.flush()
+    assert [event.direction.value for event in events if isinstance(event, Crossing)] == ["in"]
+
+
 @pytest.mark.parametrize("stall_s", [0.4, 1.0, 2.0])
 def test_a_person_who_walks_on_during_a_short_stall_is_counted_once(stall_s):
     """Detections, not tracks: the stall lies over the line, so that the crossing itself was never seen."""
