@@ -66,7 +66,7 @@ class GraphBuilder:
 
     def constant(self, array: NDArray[Any]) -> str:
         """A constant; equal ones are stored once."""
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array, order="C")  # ascontiguousarray would make vectors of scalars
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
             name = self.name("constant")
@@ -128,6 +128,41 @@ def constants_of(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
         if node.op_type == "Constant" and node.attribute[0].name == "value" and _is_small(node.attribute[0].t):
             found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
     return found
+
+
+def sort_nodes(model: onnx.ModelProto) -> None:
+    """Put every node behind those whose results it reads, as ONNX demands and converters to float16 do not do.
+
+    Nodes in order already keep their places; what depends on itself stays as it is, for ONNX's checker to refuse.
+    """
+    made = {name for node in model.graph.node for name in node.output}
+    waiting: list[onnx.NodeProto] = list(model.graph.node)
+    ordered: list[onnx.NodeProto] = []
+    ready: set[str] = set()
+    while waiting:
+        left = []
+        for node in waiting:
+            if all(name in ready or name not in made for name in _read_by(node)):
+                ordered.append(node)
+                ready.update(node.output)
+            else:
+                left.append(node)
+        if len(left) == len(waiting):
+            return
+        waiting = left
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+
+
+def _read_by(node: onnx.NodeProto) -> set[str]:
+    """Names that a node reads, those within its own graphs (If, Loop) included."""
+    inner = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    read = {name for name in node.input if name}
+    for graph in inner:
+        own = {name for each in graph.node for name in each.output} | {value.name for value in graph.input}
+        read |= {name for each in graph.node for name in _read_by(each)} - own
+    return read
 
 
 def drop_unused_constants(model: onnx.ModelProto) -> None:

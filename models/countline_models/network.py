@@ -19,7 +19,7 @@ from onnx.external_data_helper import load_external_data_for_model, uses_externa
 
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_models.contract import open_session
-from countline_models.graph import opset_of, real_inputs, shape_of
+from countline_models.graph import opset_of, real_inputs, shape_of, sort_nodes
 
 MIN_OPSET: Final = 11
 """NonMaxSuppression and TopK as used here exist from then on."""
@@ -246,6 +246,7 @@ def read_network(file: Path) -> onnx.ModelProto:
             f"{file.name} is not an ONNX model: {_first_line(error)}", cure="export the network to ONNX again"
         ) from error
     _load_weights(model, file)
+    sort_nodes(model)
     if model.ByteSize() > MAX_BYTES:
         raise InvalidInputError(f"{file.name} is larger than 2 GiB", cure="export it in float16")
     try:

@@ -5,9 +5,9 @@ of github.com/ultralytics/ultralytics (`end2end` networks, and `nms=True`). The 
 
     output [batch, n, 6]:  x1, y1, x2, y2, score, class        n = 300 as a rule
 
-Boxes are in pixels of the input; shares of the picture are told by `--boxes`, or seen in a run on a test picture. The
-picture is RGB, 0..1. The number of classes is not in the shape, so class names must be known: from `--labels`, or from
-the file's own metadata.
+Boxes are corners, in pixels of the input. Those of RT-DETR have the same shape and are centre and size (see `rtdetr`),
+which a run shows: corners are in order. Shares of the picture are told by `--boxes`, or seen in that run. The picture is RGB, 0..1. The number of classes is not in the shape, so class names must be known: from `--labels`, or
+from the file's own metadata.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,27 @@ from countline_models.heads.grids import likely, need, to_pixels, unit_of_values
 from countline_models.network import BoxUnit, Network
 
 WIDTH: Final = 6
+IN_ORDER: Final = 0.9
+"""Share of boxes whose corners are in order, from which on they are taken for corners."""
+
+
+def finished_rows(network: Network) -> NDArray[Any] | None:
+    """What a network of one output [batch, n, 6] answered in a run, (n, 6); None where scores or classes are none."""
+    shapes = list(network.outputs.items())
+    if len(shapes) != 1 or len(shapes[0][1]) != 3 or shapes[0][1][2] != WIDTH:
+        return None
+    seen = network.seen(shapes[0][0]).astype(np.float64)
+    scores, classes = seen[:, 4], seen[:, 5]
+    likely = bool(np.all((scores >= 0.0) & (scores <= 1.0)))
+    return seen if likely and bool(np.all((classes >= 0.0) & (classes == np.floor(classes)))) else None
+
+
+def are_corners(boxes: NDArray[Any]) -> bool:
+    """Whether boxes (n, 4) have their first corner before their second, as centre and size have only by chance.
+
+    Not all need to: networks that predict distances without bounding them turn weak boxes inside out.
+    """
+    return bool(np.mean(np.all(boxes[:, :2] <= boxes[:, 2:], axis=1)) >= IN_ORDER)
 
 
 def by_class(build: GraphBuilder, classes: str, scores: str, count: int) -> str:
@@ -64,13 +85,9 @@ class End2EndHead:
     resized: Resized = "letterboxed"
 
     def recognises(self, network: Network) -> bool:
-        """Rows of six whose last is a whole number and whose fifth is a probability."""
-        shapes = list(network.outputs.items())
-        if len(shapes) != 1 or len(shapes[0][1]) != 3 or shapes[0][1][2] != WIDTH:
-            return False
-        scores, classes = network.seen(shapes[0][0])[:, 4:].T.astype(np.float64)
-        likely = bool(np.all((scores >= 0.0) & (scores <= 1.0)))
-        return likely and bool(np.all((classes >= 0.0) & (classes == np.floor(classes))))
+        """Rows of six: corners in order, a probability, a whole number."""
+        rows = finished_rows(network)
+        return rows is not None and are_corners(rows[:, :4])
 
     def plan(self, network: Network) -> Plan:
         """See `Head.plan`."""
@@ -78,7 +95,13 @@ class End2EndHead:
         fits = len(shapes) == 1 and len(shapes[0][1]) == 3 and shapes[0][1][2] == WIDTH
         need(fits, network, "finished detections are one output [batch, n, 6]")
         output, shape = shapes[0]
-        classes = known_labels(network, network.seen(output)[:, 5])
+        seen = network.seen(output)
+        if network.told.boxes is None and not are_corners(seen[:, :4]):
+            raise InvalidInputError(
+                "in a run, the first corner of many boxes is behind the second: these are no corners",
+                cure="where they are centre and size, in shares of the picture: --head rtdetr; else say --boxes pixels",
+            )
+        classes = known_labels(network, seen[:, 5])
         unit = network.told.boxes or unit_of_values(network, output)
         how = "told" if network.told.boxes else "seen in a run" if unit else "nothing seen in a run, so as usual"
         unit = unit or "pixels"

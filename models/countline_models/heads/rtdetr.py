@@ -2,14 +2,15 @@
 
 Source of the decoding: Zhao et al., "DETRs Beat YOLOs on Real-time Object Detection", arXiv 2304.08069 (RT-DETR), Peng
 et al., arXiv 2410.13842 (D-FINE), Huang et al., arXiv 2412.04234 (DEIM), and the postprocessors of
-github.com/lyuwenyu/RT-DETR, github.com/Peterande/D-FINE and github.com/ShihuaHuang95/DEIM. Three forms are exported:
+github.com/lyuwenyu/RT-DETR, github.com/Peterande/D-FINE and github.com/ShihuaHuang95/DEIM. Four forms are exported:
 
     queries    logits [batch, n, classes], boxes [batch, n, 4]        score = sigmoid(logit)
     deployed   labels [batch, n], boxes [batch, n, 4], scores [batch, n], with a second input orig_target_sizes
                [batch, 2] of width and height in pixels: boxes are corners in pixels of a picture of that size
-    joined     [batch, n, 4 + classes], probabilities                  (as Ultralytics exports it)
+    joined     [batch, n, 4 + classes], probabilities                  (as Ultralytics exported it)
+    picked     [batch, n, 6]: box, score, class                        (as Ultralytics exports it since)
 
-Boxes of queries and joined are centre and size in shares of the input. The deployed form is given the size of the
+Boxes are centre and size in shares of the input, but for the deployed form. The deployed form is given the size of the
 padded input, so that its boxes come out in pixels of that. The number of classes is not in its shapes: names must be
 known. The picture is RGB, 0..1. The authors stretch it to the input, without regard to its shape.
 """
@@ -24,7 +25,7 @@ from onnx import TensorProto
 
 from countline_models.graph import GraphBuilder, shape_of
 from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
-from countline_models.heads.end2end import by_class, known_labels
+from countline_models.heads.end2end import by_class, finished_rows, known_labels
 from countline_models.heads.grids import corners, likely, need, rows_of, to_pixels
 from countline_models.network import Network
 
@@ -84,16 +85,17 @@ class RtDetrHead:
     resized: Resized = "stretched"
 
     def recognises(self, network: Network) -> bool:
-        """One of the three forms; two outputs whose scores exclude each other are SSD's, rows near cells are YOLO's."""
+        """One of the forms; two outputs whose scores exclude each other are SSD's, rows near cells are YOLO's."""
         if triple_of(network) is not None:
             return _sizes_input(network) != ""
         if (pair := pair_of(network)) is not None:
             return _shares(network.seen(pair[1])) and not sums_to_one(network, pair[0])
+        if (picked := finished_rows(network)) is not None:
+            return _shares(picked[:, :4])
         rows = rows_of(network)
         if rows is None or rows.strides or rows.channels_first or rows.width <= 4:
             return False
-        seen = network.seen(rows.output)
-        return _shares(seen) and not _all_whole(seen[:, -1])
+        return _shares(network.seen(rows.output))
 
     def plan(self, network: Network) -> Plan:
         """See `Head.plan`."""
@@ -101,6 +103,8 @@ class RtDetrHead:
             return _plan_deployed(network, triple)
         if (pair := pair_of(network)) is not None:
             return _plan_queries(network, pair)
+        if (picked := finished_rows(network)) is not None:
+            return _plan_picked(network, picked)
         rows = rows_of(network)
         need(rows is not None and not rows.channels_first and rows.width > 4, network, WANTED)
         assert rows is not None
@@ -116,10 +120,6 @@ class RtDetrHead:
 def _shares(boxes: NDArray[Any]) -> bool:
     """Whether all numbers are shares: those of centres and sizes, and in the joined form those of classes too."""
     return bool(boxes.min() >= 0.0 and boxes.max() <= 1.0)
-
-
-def _all_whole(values: NDArray[Any]) -> bool:
-    return bool(np.all(values == np.floor(values)))
 
 
 def _sizes_input(network: Network) -> str:
@@ -146,6 +146,17 @@ def _plan_queries(network: Network, pair: tuple[str, str]) -> Plan:
         return Candidates(_boxes(build, outputs[names.index(pair[1])], network), scores)
 
     return Plan(classes, f"{count} queries of {classes} classes, scores are {kind}", decode)
+
+
+def _plan_picked(network: Network, seen: NDArray[Any]) -> Plan:
+    classes = known_labels(network, seen[:, 5])
+
+    def decode(build: GraphBuilder, outputs: Sequence[str]) -> Candidates:
+        columns = build.transpose(outputs[0], 0, 2, 1)
+        scores = by_class(build, build.slice(columns, 5, 6, 1), build.slice(columns, 4, 5, 1), classes)
+        return Candidates(_boxes(build, build.slice(outputs[0], 0, 4, 2), network), scores)
+
+    return Plan(classes, f"{len(seen)} picked queries of {classes} classes", decode)
 
 
 def _plan_deployed(network: Network, triple: tuple[str, str, str]) -> Plan:

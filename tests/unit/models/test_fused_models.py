@@ -14,6 +14,7 @@ from tests.fixtures import detector_networks as nets
 from countline_common.errors import CountlineError, InvalidInputError
 from countline_models.contract import open_session, run_contract
 from countline_models.fuse import FUSED_KEY, FuseOptions, fuse
+from countline_models.graph import GraphBuilder
 from countline_models.heads import HEADS, head_named
 from countline_models.network import Network
 from countline_models.prepare import fuse_file
@@ -156,6 +157,25 @@ def test_weights_beside_the_file_are_taken_in(tmp_path: Path) -> None:
     assert head == "end2end"
     answer = run_contract(open_session(fused.SerializeToString()), nets.blank(1, SIZE_HW))
     np.testing.assert_allclose(answer[0, :5], rows()[0, :5], atol=1e-3)
+
+
+def test_nodes_in_disorder_are_put_in_order(tmp_path: Path) -> None:
+    """A converter to float16 appends its casts at the end: ONNX Runtime takes it, ONNX's checker does not."""
+    model = finished()
+    backwards = list(model.graph.node)[::-1]
+    del model.graph.node[:]
+    model.graph.node.extend(backwards)
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    fused, _ = fuse_file(tmp_path / "net.onnx", None, NAMES)
+    answer = run_contract(open_session(fused.SerializeToString()), nets.blank(1, SIZE_HW))
+    np.testing.assert_allclose(answer[0, :5], rows()[0, :5], atol=1e-3)
+
+
+def test_constants_keep_their_rank() -> None:
+    """A scalar that became a vector let ONNX Runtime refuse Range in some networks and not in others."""
+    build = GraphBuilder(finished(), "test")
+    build.float(2.5)
+    assert list(build.model.graph.initializer[-1].dims) == []
 
 
 def with_input(*shape: int | str | None, kind: int = TensorProto.FLOAT) -> onnx.ModelProto:

@@ -68,6 +68,39 @@ def test_the_joined_form_of_another_exporter_is_recognised_and_decoded() -> None
     np.testing.assert_allclose(nets.run_fused(network, "rtdetr", nets.blank(3, (96, 160))), expected, atol=1e-3)
 
 
+def picked(seed: int, batch: int) -> np.ndarray:
+    """Random picked queries (batch, 40, 6): centre and size in shares, score, class."""
+    logits, boxes = queries(seed, batch)
+    likely = nets.sigmoid(logits)
+    return np.concatenate(
+        [boxes, likely.max(axis=2)[..., None], likely.argmax(axis=2)[..., None]], axis=2, dtype=np.float32
+    )
+
+
+def test_picked_queries_are_told_from_finished_corners_of_the_same_shape() -> None:
+    raw = picked(6, 3)
+    network = nets.answering({"output0": raw}, (96, 160))
+    assert recognise(Network(network, Told(labels=NAMES))).name == "rtdetr"
+    answer = nets.run_fused(network, "rtdetr", nets.blank(3, (96, 160)), NAMES)
+    for rows, found in zip(raw, answer, strict=True):
+        scores = np.where(np.arange(3)[:, None] == rows[:, 5], rows[:, 4], 0)
+        boxes = nets.by_corners(rows[:, :4]) * [160, 96, 160, 96]
+        np.testing.assert_allclose(found, nets.best(boxes, scores, FuseOptions()), atol=1e-3)
+
+
+def test_rows_that_may_be_corners_or_centre_and_size_are_ambiguous() -> None:
+    raw = picked(7, 1)
+    raw[..., 2:4] = raw[..., :2] + 0.1
+    with pytest.raises(InvalidInputError, match="it could be end2end or rtdetr"):
+        recognise(Network(nets.answering({"output0": raw}, (96, 160)), Told(labels=NAMES)))
+
+
+def test_picked_queries_are_refused_as_corners() -> None:
+    with pytest.raises(InvalidInputError, match="these are no corners") as caught:
+        fuse(nets.answering({"output0": picked(8, 1)}, (96, 160)), head_named("end2end"), NAMES)
+    assert "--head rtdetr" in caught.value.cure
+
+
 def small_rtdetr(size_hw: tuple[int, int], classes: int, count: int = 20) -> onnx.ModelProto:
     """Convolutions, queries picked by score from the encoder's cells, one layer of attention, two linear heads."""
     net, width = nets.SmallNet(size_hw), 8
