@@ -6,7 +6,6 @@ The way of a frame is that of the worker: the same plane, tracker and counter; o
 import hashlib
 import json
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from countline_common import logs
 from countline_common.errors import CountlineError, InvalidInputError, NotFoundError
+from countline_common.scratch import scratch_folder
 from countline_pipelines.annotate import Annotator
 from countline_pipelines.cli.replay import (
     ExplainOption,
@@ -29,6 +29,7 @@ from countline_pipelines.cli.replay import (
     MaskInclude,
     MinTrackAge,
     MinTrackScore,
+    TrajectoriesOption,
     show,
 )
 from countline_pipelines.content import content_hash
@@ -52,6 +53,7 @@ from countline_pipelines.report import Summary
 from countline_pipelines.software.plane import PlaneOptions, SoftwarePlane
 from countline_pipelines.sources import Playback, RtspTransport, SourceSpec, VideoInfo, VideoReader, source_address
 from countline_pipelines.spec_args import parse_spec
+from countline_pipelines.trajectory_files import TrajectoryFile
 from countline_pipelines.triton.client import TritonClient
 
 CAMERA_ID: Final = "count"
@@ -83,6 +85,7 @@ def count(
     mask_ignore: MaskIgnore = None,
     ground: GroundOption = None,
     explain: ExplainOption = False,
+    trajectories: TrajectoriesOption = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Count who crosses the lines of a video file or stream. Ctrl-C ends a stream and prints what was counted."""
@@ -105,11 +108,11 @@ def count(
         ground=ground or [],
     )
     plan = _counting_plan(drawn, names)
-    if not plan.lines and not plan.zones:
+    if not plan.lines and not plan.zones and trajectories is None:
         raise InvalidInputError("there is nothing to count", cure="give --line or --zone")
     order = _Order(spec, info, plan, seconds=seconds, partial=partial, annotate=annotate, explain=explain)
-    with _served(model, head, labels) as (server, model_name, fingerprint):
-        result = _Job(order, server, model_name, fingerprint).run()
+    with TrajectoryFile(trajectories) as paths, _served(model, head, labels) as (server, model_name, fingerprint):
+        result = _Job(order, server, model_name, fingerprint, paths).run()
     print(json.dumps(result)) if json_ else show(result)
 
 
@@ -154,10 +157,10 @@ def _counting_plan(spec: CountingSpec, classes: tuple[str, ...]) -> CountingPlan
 def _served(model: str, head: str | None, labels: Path | None) -> Iterator[tuple[PrivateTriton, str, str]]:
     """A Triton that serves the model: itself, the model's name, and what tells this model from others."""
     console = Console(stderr=True)
-    with tempfile.TemporaryDirectory(prefix="countline-models-") as folder:
+    with scratch_folder("models") as folder:
         with console.status(f"preparing {model}"):
             is_file = model.endswith(".onnx") or "/" in model
-            prepared = prepare_model(Path(model), head, labels, Path(folder)) if is_file else find_model(model)
+            prepared = prepare_model(Path(model), head, labels, folder) if is_file else find_model(model)
         fingerprint = content_hash(*sorted((prepared.repository / prepared.name).glob("*/model.*")))
         with private_triton(prepared.repository) as server:
             with console.status("starting Triton"):
@@ -168,12 +171,14 @@ def _served(model: str, head: str | None, labels: Path | None) -> Iterator[tuple
 class _Job:
     """One count, from the plane's start to the summary."""
 
-    def __init__(self, order: _Order, server: PrivateTriton, model: str, model_hash: str) -> None:
+    def __init__(
+        self, order: _Order, server: PrivateTriton, model: str, model_hash: str, paths: TrajectoryFile
+    ) -> None:
         self._order = order
         self._server = server
         self._plan = CameraPlan(CAMERA_ID, order.source, model, order.counting, run=_run_name(order, model_hash))
         self._journal = Journal() if order.explain else None
-        self._sink = _Sink(order, self._journal)
+        self._sink = _Sink(order, self._journal, paths)
         self._ended = threading.Event()
 
     def run(self) -> dict[str, Any]:
@@ -243,8 +248,10 @@ def _run_name(order: _Order, model_hash: str) -> str:
 class _Sink:
     """Adds up, and draws where that is wanted."""
 
-    def __init__(self, order: _Order, journal: Journal | None) -> None:
+    def __init__(self, order: _Order, journal: Journal | None, paths: TrajectoryFile) -> None:
         self._order = order
+        self._paths = paths
+        self._labels: tuple[str, ...] = ()
         self._journal = journal
         self._spec = CountingSpec()
         self._summary: Summary | None = None
@@ -256,6 +263,7 @@ class _Sink:
     def run_started(self, run: RunStarted) -> None:
         """Begin with the first run; a later one (another picture size) adds to the same sums."""
         self._period_s = run.period_s
+        self._labels = run.labels
         if self._summary is not None:
             return
         self._spec = spec = counting_spec(self._order.counting, run.labels)
@@ -263,18 +271,20 @@ class _Sink:
         if self._order.annotate is not None:
             self._annotator = Annotator(self._order.annotate, spec, run.labels, 1.0 / run.period_s)
 
-    def frame_counted(self, _: Identity, counted: CountedFrame) -> None:
+    def frame_counted(self, identity: Identity, counted: CountedFrame) -> None:
         """Add a frame."""
         tracked, events = counted.result.tracked, counted.result.events
         self._add(events)
+        self._paths.write(events, identity, self._labels)
         self._first_t = tracked.t if self.frames == 0 else self._first_t
         self._last_t = tracked.t
         self.frames += 1
         if self._annotator is not None and counted.picture is not None:
             self._annotator.add(counted.picture, tracked, events)
 
-    def run_ended(self, _: Identity, events: Sequence[Event] | None) -> None:
+    def run_ended(self, identity: Identity, events: Sequence[Event] | None) -> None:
         """Add what was decided at the end."""
+        self._paths.write(events or (), identity, self._labels)
         if self._summary is not None:
             self._summary.end_run(events or (), self._last_t + self._period_s)
 
