@@ -119,6 +119,23 @@ async def test_a_camera_is_added_shown_changed_and_removed(shell: Shell, site: s
     assert (await shell.json("cameras", "list"))["cameras"] == []
 
 
+async def test_a_queue_and_the_ground_are_given_shown_and_taken_away(shell: Shell, site: str) -> None:
+    corners = ("0.3,0.3=0,30", "0.7,0.3=8,30", "0.95,0.95=8,0", "0.05,0.95=0,0")
+    ground = [word for corner in corners for word in ("--ground", corner)]
+    added = await shell.json("cameras", "add", "till", "rtsp://h/live", "--queue", "q:0,0,1,0,1,1", *ground)
+    assert added["spec"]["zones"][0]["queue"] is True
+    assert [point["y_m"] for point in added["spec"]["ground_plane"]["points"]] == [30, 30, 0, 0]
+    shown = await shell.ok("cameras", "show", "till")
+    assert "queue" in shown
+    assert "0.3,0.3=0,30" in shown
+    code, _, err = await shell.run("cameras", "set", "till", *ground[:6])
+    assert code == 1
+    assert "spec.ground_plane.points: has 3 entries; give 4" in err
+    changed = await shell.json("cameras", "set", "till", "--rm-ground", "--zone", "q:0,0,1,0,1,1")
+    assert not changed["spec"].get("ground_plane")
+    assert (changed["spec"]["zones"][0]["queue"], changed["spec"]["zones"][0]["version"]) == (False, 2)
+
+
 async def test_an_error_names_each_field_and_the_cure_and_leaves_with_1(shell: Shell, site: str) -> None:
     code, out, err = await shell.run(
         "cameras", "add", "Door!", "ftp://x/y", "--line", "gate:0.5,0.5,0.5,0.5", "--line", "far:0,0,640,480"
