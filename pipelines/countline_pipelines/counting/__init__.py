@@ -14,16 +14,22 @@ resolution nor frame rate matters. A line seen from its end, and an object that 
 3. The pass is held back for half a second. If the path meets the line again within that time, or after a single sight
    beyond it, both crossings are dropped; since they go in pairs, in - out stays the true change.
 4. Then it is certain, is told once, and is never taken back. A pass whose object vanished at once is decided after two
-   and a half seconds.
+   and a half seconds. Who takes longer than two seconds from the line to clear of it crossed two seconds before that.
+5. It counts if its object is of the line's class, was seen for long enough and is sure enough, where that is asked.
+
+A U-turn is an object that crosses and crosses back (`series`).
 
 So jitter, flicker and a foot over the line count nothing, a fast object needs one sight on either side, a slow one
 counts once, and U-turns and loops count as what they are. The numbers are in `rules`.
 
 The way of a frame through the package, one module each:
 
-    clock ─ (tracking) ─ sightings ─┬─ lines ─┬─ camera ─ events
-            frames in    healing,   └─ zones ─┘  one camera's whole
-            order        objects, boxes
+    clock ─ intake ─ (tracking) ─ sightings ─┬─ lines ─┬─ camera ─ events
+    frames  masks,                healing,   └─ zones ─┘  one camera's
+    in order  scores              objects, boxes          whole
+
+Everything that came near a line and did not cross it has one of the `reasons`; `explain` writes them down, with what
+was measured, for whoever gives the counter a `Journal`.
 """
 
 from countline_pipelines.counting.camera import CameraCounter, FrameResult
