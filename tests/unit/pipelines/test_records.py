@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from countline.v1 import events_pb2
 from countline_common.times import from_timestamp
-from countline_pipelines.counting import Crossing, Direction, Event, OccupancySample, Visit
+from countline_pipelines.counting import Crossing, Direction, Event, OccupancySample, Path, Trajectory, Visit
 from countline_pipelines.publishing.coverage import CoverageTracker
-from countline_pipelines.publishing.events import RecordBuilder, RecordIdentity
+from countline_pipelines.publishing.events import MOST_TRAJECTORIES, RecordBuilder, RecordIdentity
 
 IDENTITY = RecordIdentity("site", "cam", "worker", 7, "run", "Europe/Berlin", ("person", "vehicle"))
 
@@ -150,3 +150,34 @@ def test_that_counting_ends_empties_no_zone() -> None:
     last = made.finish([OccupancySample("hall", 1, 100.0, 0)])
     samples = [sample.count for record in (first, last) if record is not None for sample in record.occupancy]
     assert samples == [3]
+
+
+def trajectory(track: int, t: float = 100.0) -> Trajectory:
+    path = Path(t, (0, 400), (10, 50), (20, 60), (400, 400), (900, 900), (), (), 5, 0.002, 0, False)
+    return Trajectory(f"{track:032x}", track, 0, 0.8, False, (640, 480), path)
+
+
+def test_a_trajectory_goes_with_the_next_record_and_makes_none_of_its_own() -> None:
+    frames: list[tuple[float, list[Event]]] = [(100 + index / 10, []) for index in range(30)]
+    plain = run(frames, builder())
+    frames[12][1].append(trajectory(7))
+    records = run(frames, builder())
+    assert len(records) == len(plain)
+    (found,) = [each for record in records for each in record.trajectories]
+    assert (found.track, found.class_name, list(found.x)) == (7, "person", [10, 40])
+    assert not found.run  # the record says it
+
+
+def test_many_trajectories_close_a_record_before_it_is_too_large() -> None:
+    crowd: list[Event] = [trajectory(track) for track in range(MOST_TRAJECTORIES)]
+    made = builder(finite=True)
+    assert made.add_frame(100.0, []) is None
+    record = made.add_frame(100.1, crowd)
+    assert record is not None
+    assert len(record.trajectories) == MOST_TRAJECTORIES
+
+
+def test_what_was_on_its_way_at_the_end_of_a_run_is_told() -> None:
+    record = builder().finish([trajectory(3)])
+    assert record is not None
+    assert [each.track for each in record.trajectories] == [3]
