@@ -16,7 +16,7 @@ from countline_pipelines.counting.rules import CLOCK_RESET_S
 from countline_pipelines.types import DetectionFrame
 
 COUNTING = spec(lines=[GATE], zones=[ROOM])
-FRAMES = 120
+FRAMES = 80
 
 
 def told(pictures):
@@ -28,7 +28,7 @@ def told(pictures):
 
 @cache
 def people(seed):
-    return tuple(crowd(seed, frames=FRAMES)[0])
+    return tuple(crowd(seed, people=3, frames=FRAMES)[0])
 
 
 @cache
@@ -43,7 +43,7 @@ late = st.lists(
 
 
 @given(st.integers(0, 3), late)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_frames_that_come_late_or_twice_change_nothing(seed, arrivals):
     """A frame that is no newer than one before it was counted already, or must not be counted any more."""
     pictures = list(people(seed))
@@ -53,7 +53,7 @@ def test_frames_that_come_late_or_twice_change_nothing(seed, arrivals):
 
 
 @given(st.integers(0, 3), st.permutations(range(5)))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_frames_out_of_order_are_as_if_those_that_were_overtaken_had_been_lost(seed, order):
     """Five frames around a crossing come in another order: what is counted is what their time stamps allow."""
     pictures, first = people(seed), 40
@@ -67,7 +67,7 @@ def test_frames_out_of_order_are_as_if_those_that_were_overtaken_had_been_lost(s
 
 
 @given(st.integers(0, 3), st.floats(-1e9, 2e9))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_the_time_of_day_changes_nothing(seed, start):
     """Times are compared with each other only; at Unix times they are good to less than a microsecond."""
     start = round(start)
@@ -88,7 +88,7 @@ def walk_over_the_gate():
 
 
 @given(st.integers(2, 38), st.floats(0.3, 30.0))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_stall_of_the_stream_ends_nothing_and_counts_once(at, stall_s):
     """Pictures stop for a while, wherever the person is then; meanwhile nobody moves (the camera hung, not the scene),
     and whoever was seen before is the same one afterwards."""
@@ -150,11 +150,11 @@ def test_a_clock_that_is_set_back_begins_anew_and_loses_no_crossing():
 
 
 def test_three_thousand_hours_leave_no_more_behind_than_one_hundred():
-    """Every four and a half hours somebody walks over the line and somebody is seen once by mistake; what is held is
+    """Every nine hours somebody walks over the line and somebody is seen once by mistake; what is held is
     what is in the scene, to the byte."""
     counter = CameraCounter(IDENTITY, COUNTING)
     t, index, sizes, counted = 0.0, 0, [], 0
-    for visitor in range(700):
+    for visitor in range(350):
         for step in range(6):
             x, y = 320.0 + visitor * 37 % 500, 300.0 + 28 * step
             rows = [[x - 20, y - HEIGHT, x + 20, y, 0.9, visitor % 3]]
@@ -164,12 +164,12 @@ def test_three_thousand_hours_leave_no_more_behind_than_one_hundred():
             counted += len(counter.update(DetectionFrame("camera", index, t, SIZE, table)).events)
             t, index = t + 0.1, index + 1
         for _ in range(2):
-            t, index = t + 8100.0, index + 1
+            t, index = t + 16200.0, index + 1
             none = np.zeros((0, 6), dtype=np.float32)
             counted += len(counter.update(DetectionFrame("camera", index, t, SIZE, none)).events)
         sizes.append((counter.state_size(), len(pickle.dumps(counter))))
     assert t > 3000 * 3600
-    assert counted > 700
+    assert counted > 350
     early, late_on = sizes[20:60], sizes[-40:]
     assert max(size for size, _ in late_on) <= max(size for size, _ in early)
     assert max(size for _, size in late_on) <= max(size for _, size in early) + 64, "numbers grow by digits only"
