@@ -6,6 +6,7 @@ byte for byte, however often and however fast it is counted. Trajectories go wit
 when many have come together, since messages have a largest size.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -20,8 +21,10 @@ COVERAGE_S: Final = 1.0
 FINITE_COVERAGE_S: Final = 10.0
 OCCUPANCY_EVERY_S: Final = 0.5
 """A zone's occupancy is sampled at most this often; the last value always arrives."""
-MOST_TRAJECTORIES: Final = 200
-"""So many in one record are at most 400 kB; NATS takes messages of 1 MB."""
+MOST_CORNERS: Final = 50_000
+"""So many corners of trajectories in one record are about 400 kB; NATS takes messages of 1 MB."""
+CORNERS_OF_A_HEAD: Final = 20
+"""What a trajectory tells besides its corners takes as much room as this many."""
 
 _DIRECTIONS: Final = {Direction.IN: events_pb2.DIRECTION_IN, Direction.OUT: events_pb2.DIRECTION_OUT}
 
@@ -57,7 +60,7 @@ class RecordBuilder:
         self._hand_over = hand_over
         self._sequence = 0
         self._events: list[Crossing | Visit] = []
-        self._trajectories: list[Trajectory] = []
+        self._trajectories: deque[Trajectory] = deque()
         self._occupancy = _OccupancySampler()
         self._cut_at: float | None = None
         self._hand_over_at: float | None = None
@@ -80,11 +83,11 @@ class RecordBuilder:
             self._hand_over_at = t if self._hand_over else None
         self._take(events)
         assert self._cut_at is not None
-        due = t - self._cut_at >= self._coverage_s or len(self._trajectories) >= MOST_TRAJECTORIES
+        due = t - self._cut_at >= self._coverage_s or sum(map(_room, self._trajectories)) >= MOST_CORNERS
         return self._close(t) if self._events or due or self._hand_over_at is not None else None
 
     def finish(self, events: Sequence[Event]) -> events_pb2.CountRecord | None:
-        """The last record of the run, with what was decided at its end; None when nothing is left to say."""
+        """The next of the run's last records, with what was decided at its end; None when nothing is left to say."""
         # That counting ends empties no zone: nobody knows how many are inside from then on.
         self._take([event for event in events if not isinstance(event, OccupancySample)])
         record = self._close(None)
@@ -115,13 +118,25 @@ class RecordBuilder:
             occupancy=[_sample(sample) for sample in self._occupancy.release(t)],
             coverage=[_span(span) for span in self._coverage.cut()],
             time_zone=identity.time_zone,
-            trajectories=[to_message(trajectory, identity.labels) for trajectory in self._trajectories],
+            trajectories=[to_message(trajectory, identity.labels) for trajectory in self._next_trajectories()],
         )
-        self._events, self._trajectories = [], []
+        self._events = []
         self._hand_over, self._hand_over_at = False, None
         self._sequence += 1
         self._cut_at = t if t is not None else self._cut_at
         return record
+
+    def _next_trajectories(self) -> list[Trajectory]:
+        """Take as many as fit into a record; the others go with the next."""
+        taken, room = list[Trajectory](), MOST_CORNERS
+        while self._trajectories and (room >= _room(self._trajectories[0]) or not taken):
+            room -= _room(self._trajectories[0])
+            taken.append(self._trajectories.popleft())
+        return taken
+
+
+def _room(trajectory: Trajectory) -> int:
+    return CORNERS_OF_A_HEAD + len(trajectory.path.t_ms)
 
 
 class _OccupancySampler:

@@ -112,9 +112,9 @@ class WorkerSink:
         run = self._runs.pop(identity, None)
         if run is None or events is None:
             return
-        record = run.builder.finish(events)
-        if record is not None:
+        while (record := run.builder.finish(events)) is not None:
             self._store_record(run, record)
+            events = ()
 
     def _store_record(self, run: _OpenRun, record: events_pb2.CountRecord) -> None:
         self._store.submit(run.subject, record.SerializeToString(deterministic=True))

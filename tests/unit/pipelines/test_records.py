@@ -10,7 +10,7 @@ from countline.v1 import events_pb2
 from countline_common.times import from_timestamp
 from countline_pipelines.counting import Crossing, Direction, Event, OccupancySample, Path, Trajectory, Visit
 from countline_pipelines.publishing.coverage import CoverageTracker
-from countline_pipelines.publishing.events import MOST_TRAJECTORIES, RecordBuilder, RecordIdentity
+from countline_pipelines.publishing.events import MOST_CORNERS, RecordBuilder, RecordIdentity
 
 IDENTITY = RecordIdentity("site", "cam", "worker", 7, "run", "Europe/Berlin", ("person", "vehicle"))
 
@@ -168,13 +168,22 @@ def test_a_trajectory_goes_with_the_next_record_and_makes_none_of_its_own() -> N
     assert not found.run  # the record says it
 
 
-def test_many_trajectories_close_a_record_before_it_is_too_large() -> None:
-    crowd: list[Event] = [trajectory(track) for track in range(MOST_TRAJECTORIES)]
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_many_trajectories_come_in_several_records_none_of_which_is_too_large(at_the_end: bool) -> None:
+    corners = tuple(range(0, 40_000, 100))
+    path = Path(100.0, corners, corners, corners, corners, corners, (), (), 400, 0.002, 0, True)
+    crowd: list[Event] = [Trajectory(f"{k:032x}", k, 0, 0.8, False, (640, 480), path) for k in range(700)]
     made = builder(finite=True)
     assert made.add_frame(100.0, []) is None
-    record = made.add_frame(100.1, crowd)
-    assert record is not None
-    assert len(record.trajectories) == MOST_TRAJECTORIES
+    records = [] if at_the_end else [made.add_frame(100.1, crowd)]
+    last = made.finish(crowd if at_the_end else [])
+    while last is not None:
+        records.append(last)
+        last = made.finish([])
+    sent = [record for record in records if record is not None]
+    assert max(record.ByteSize() for record in sent) < 900_000
+    assert [each.track for record in sent for each in record.trajectories] == list(range(700))
+    assert len(sent) * MOST_CORNERS >= 700 * len(corners)
 
 
 def test_what_was_on_its_way_at_the_end_of_a_run_is_told() -> None:
