@@ -12,11 +12,11 @@ from rich.table import Table
 
 from countline_common.errors import InvalidInputError
 from countline_pipelines.counting import CountingSpec, Crossing
-from countline_pipelines.evaluation.comparison import Comparison, compare
+from countline_pipelines.evaluation.comparison import Comparison, compare, sequence_length
 from countline_pipelines.evaluation.counts import CountErrors, count_errors
 from countline_pipelines.evaluation.metrics import Metrics, measure
 from countline_pipelines.evaluation.mot import Boxes, Truth, read_detections, read_result, read_truth, write_result
-from countline_pipelines.evaluation.run import Run, Sequence, check_frames, count_truth, run_detections, run_result
+from countline_pipelines.evaluation.run import Run, Sequence, count_truth, run_detections, run_result
 from countline_pipelines.evaluation.seqinfo import find_seqinfo, read_seqinfo
 from countline_pipelines.evaluation.worst import Case, Ledger, in_turn, ledger, worst_cases
 from countline_pipelines.spec_args import parse_size, parse_spec
@@ -90,15 +90,10 @@ def _sequence(
             f"{' and '.join(missing)} must be given: there is no seqinfo.ini beside {path}",
             cure="--size 1920x1080 --fps 25, as the sequence is",
         )
-    last = max(truth.frames, int(given.frame.max(initial=0)))
-    length = frames or (known.frames if known else last)
-    for boxes, what in ((truth.objects, "the truth's"), (given, "the run's")):
-        check_frames(boxes, length, f"{what} boxes")
-    compare(truth, given, frames or (known.frames if known else None))
     return Sequence(
         parse_size(size) if size is not None else (known.size_wh if known else (0, 0)),
         fps if fps is not None else (known.fps if known else 0.0),
-        length,
+        sequence_length(truth, given, frames or (known.frames if known else None)),
     )
 
 

@@ -63,7 +63,7 @@ def compare(truth: Truth, tracked: Boxes, frames: int | None = None) -> Comparis
     Raises:
         InvalidInputError: the frames do not match.
     """
-    length = _length(truth, tracked, frames)
+    length = sequence_length(truth, tracked, frames)
     tracked = _without_indifferent(truth, tracked, length)
     truth_ids, truth_index = np.unique(truth.objects.ids, return_inverse=True)
     tracked_ids, tracked_index = np.unique(tracked.ids, return_inverse=True)
@@ -99,8 +99,12 @@ def _count(numbers: list[Rows], length: int) -> NDArray[np.int64]:
     return np.bincount(together, minlength=length)
 
 
-def _length(truth: Truth, tracked: Boxes, frames: int | None) -> int:
-    """Return how many frames there are; refuse a run of another sequence."""
+def sequence_length(truth: Truth, tracked: Boxes, frames: int | None) -> int:
+    """Return how many frames there are.
+
+    Raises:
+        InvalidInputError: the run is of another sequence.
+    """
     last = int(tracked.frame.max(initial=0))
     if frames is not None:
         if max(last, truth.frames) > frames:

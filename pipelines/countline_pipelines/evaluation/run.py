@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from countline_common.errors import InvalidInputError
 from countline_pipelines.counting import CameraCounter, CountingSpec, Crossing, Event, Identity
 from countline_pipelines.evaluation.mot import Boxes
 from countline_pipelines.types import DetectionFrame, TrackedFrame
@@ -95,20 +94,6 @@ def _same_boxes(named: TrackedFrame, given: TrackedFrame) -> dict[int, int]:
     by_box = {tuple(box): number for box, number in zip(given.xyxy_px.tolist(), given.ids.tolist(), strict=True)}
     pairs = zip(named.ids.tolist(), named.xyxy_px.tolist(), strict=True)
     return {number: by_box[tuple(box)] for number, box in pairs}
-
-
-def check_frames(boxes: Boxes, frames: int, what: str) -> None:
-    """Refuse boxes beyond the end of the sequence.
-
-    Raises:
-        InvalidInputError: there are such.
-    """
-    last = int(boxes.frame.max(initial=0))
-    if last > frames:
-        raise InvalidInputError(
-            f"the frames do not match: {what} go up to frame {last}, the sequence has {frames}",
-            cure="are all files of the same sequence? --frames is the number of its pictures",
-        )
 
 
 def _crossings(events: tuple[Event, ...] | list[Event]) -> Iterator[Crossing]:
