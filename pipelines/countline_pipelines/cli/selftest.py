@@ -61,7 +61,8 @@ def _show(outcomes: list[Outcome], forms: int) -> None:
     console.print(table)
     right = sum(outcome.passed for outcome in outcomes)
     console.print(
-        f"{right} of {len(outcomes)} cases right, each in up to {forms} forms; counts are in/out, entries/exits for zones"
+        f"{right} of {len(outcomes)} cases right, each in up to {forms} forms; "
+        "counts are in/out, entries/exits for zones"
     )
 
 
