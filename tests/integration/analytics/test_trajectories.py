@@ -1,20 +1,29 @@
 """Trajectories on their way into the database and out again."""
 
+import asyncio
+import json
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import numpy as np
 import pytest
 from google.protobuf import json_format
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.fixtures.nats import NatsServer
-from tests.integration.analytics.conftest import Stack, ingesting, publish, until
+from tests.integration.analytics.conftest import ADMIN_PASSWORD, Stack, ingesting, publish, until
 from tests.integration.analytics.factory import NOON, crossing, record, trajectory
 
 from countline.v1 import events_pb2
 from countline_analytics.rollups import find_rollups
 from countline_common.times import rfc3339, to_timestamp
+from countline_pipelines.counting import CameraCounter, CountingSpec, Crossing, Identity, Line
+from countline_pipelines.publishing.events import RecordBuilder, RecordIdentity
+from countline_pipelines.types import TrackedFrame
 
 Scalar = Callable[..., object]
+COUNTLINE = Path(sys.executable).with_name("countline")
 COUNT = "SELECT count(*) FROM analytics.trajectories"
 
 
@@ -95,3 +104,52 @@ async def test_one_whose_lists_do_not_belong_together_is_refused_with_its_record
     async with ingesting(nats_server.url, engine):
         await until(lambda: scalar("SELECT count(*) FROM analytics.crossings") == 1)
     assert scalar(COUNT) == 0
+
+
+def walk() -> tuple[list[events_pb2.CountRecord], list[Crossing]]:
+    """What a worker sends of somebody who walks down the picture and up again, and what a line there would count."""
+    identity = Identity("cam-1", 3, "run-3")
+    told = RecordIdentity("demo", "cam-1", "worker-1", 3, "run-3", "Europe/Berlin", ("person",))
+    counter = CameraCounter(identity, CountingSpec((Line("later", ((0.1, 0.5), (0.9, 0.5))),)), tracked=True)
+    builder = RecordBuilder(told, 0.1, finite=False, hand_over=True)
+    records, live = [], list[Crossing]()
+    for i in range(100):
+        bottom = 240 - 150 * np.cos(i / 50 * np.pi)
+        box = np.array([[300.0, bottom - 80, 340.0, bottom]])
+        ids, scores, classes = np.array([1]), np.array([0.9]), np.array([0])
+        frame = TrackedFrame("cam-1", i, NOON + i / 10, (640, 480), ids, box, scores, classes)
+        events = counter.update_tracked(frame).events
+        live += [event for event in events if isinstance(event, Crossing)]
+        records.append(builder.add_frame(frame.t, [event for event in events if not isinstance(event, Crossing)]))
+    records.append(builder.finish(counter.flush()))
+    return [each for each in records if each is not None], live
+
+
+async def recounted(data: Path, *arguments: str) -> dict:
+    process = await asyncio.create_subprocess_exec(
+        str(COUNTLINE), "recount", "cam-1", "--data", str(data), "--json", *arguments,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, err
+    return json.loads(out)
+
+
+async def test_a_line_drawn_today_counts_what_was_seen_before(stack: Stack, scalar: Scalar, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "run").mkdir(parents=True)
+    (data / "credentials").mkdir()
+    (data / "credentials" / "admin-password").write_text(ADMIN_PASSWORD)
+    endpoints = {name: stack.addresses[name] for name in ("auth", "cameras", "workers")}
+    gateway = f"http://{stack.addresses['gateway']}"
+    (data / "run" / "endpoints.json").write_text(json.dumps({**endpoints, "gateway": gateway}))
+    records, live = walk()
+    await stack.publish(*records)
+    await until(lambda: scalar(COUNT) == 1)
+    window = ("--start", rfc3339(NOON - 5), "--end", rfc3339(NOON + 60))
+    result = await recounted(data, "--line", "later:0.1,0.5,0.9,0.5", *window)
+    assert len(live) == 2
+    assert [event["id"] for event in result["events"]] == [event.id for event in live]
+    assert result["lines"]["later"]["by_class"] == {"person": {"in": 1, "out": 1}}
+    earlier = await recounted(data, "--line", "later:0.1,0.5,0.9,0.5", window[0], window[1], "--end", rfc3339(NOON + 5))
+    assert len(earlier["events"]) == 1
