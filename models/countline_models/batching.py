@@ -67,13 +67,28 @@ def _open_reshapes(model: onnx.ModelProto, reshapes: list[_Reshape], source: Net
         for index in (each.index for each in reshapes if each.wave == wave):
             data, result = nodes[index].input[0], nodes[index].output[0]
             before, after = frozen[data], frozen[result]
-            pairs = zip(sizes.get(data, []), before, strict=False)
-            opened = [axis for axis, (size, old) in enumerate(pairs) if size != old]
-            if len(opened) != 1:
+            opened = _opened(sizes.get(data, []), before, batch)
+            if opened is None:
                 continue
-            axis, inner[result] = carrying_axis(before, opened[0], after, inner.get(data, 1))
-            _set_shape(model, index, _kept(model, index, (opened[0], axis), (before, after), batch))
+            axis, inner[result] = carrying_axis(before, opened, after, inner.get(data, 1))
+            _set_shape(model, index, _kept(model, index, (opened, axis), (before, after), batch))
             _set_shape(skeleton, index, [-1 if each == axis else size for each, size in enumerate(after)])
+
+
+def _opened(sizes: list[int | None], before: list[int], batch: int) -> int | None:
+    """The axis that is `MANY` times as long for as many times the batch; None where nothing grows.
+
+    Where ONNX cannot tell sizes (it does not follow every kind of pooling), the batch is taken to be where it came in.
+    """
+    if len(sizes) != len(before):
+        sizes = [None] * len(before)
+    grown = [axis for axis, (size, old) in enumerate(zip(sizes, before, strict=True)) if size == old * MANY]
+    if grown:
+        return grown[0]
+    untold = [axis for axis, size in enumerate(sizes) if size is None]
+    if len(untold) == 1:
+        return untold[0]
+    return 0 if untold and untold[0] == 0 and before[0] == batch else None
 
 
 def _hand_on(model: onnx.ModelProto, inner: dict[str, int]) -> None:

@@ -115,12 +115,16 @@ def fuse(
         InvalidInputError: the network does not fit the head or the options, or uses an opset that is not supported.
     """
     options = options or FuseOptions()
-    source = Network(network, options.told(labels))
+    return fuse_network(Network(network, options.told(labels)), head, options)
+
+
+def fuse_network(source: Network, head: Head, options: FuseOptions) -> onnx.ModelProto:
+    """As `fuse`, for a network of which something may be known already: what a run showed is not found out twice."""
     plan = head.plan(source)
     names = labels_for(plan.classes, source.labels or None)
     kept = chosen_classes(names, options.classes)
     model = onnx.ModelProto()
-    model.CopyFrom(network)
+    model.CopyFrom(source.model)
     make_batch_dynamic(model, source)
     preprocessing = options.preprocessing(head.preprocessing)
     _prepend(model, source, preprocessing, plan)

@@ -139,6 +139,7 @@ def sort_nodes(model: onnx.ModelProto) -> None:
     waiting: list[onnx.NodeProto] = list(model.graph.node)
     ordered: list[onnx.NodeProto] = []
     ready: set[str] = set()
+    rounds = 0
     while waiting:
         left = []
         for node in waiting:
@@ -150,6 +151,9 @@ def sort_nodes(model: onnx.ModelProto) -> None:
         if len(left) == len(waiting):
             return
         waiting = left
+        rounds += 1
+    if rounds == 1:
+        return  # in order already, as nearly always
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
     del model.graph.node[:]
     model.graph.node.extend(copies)

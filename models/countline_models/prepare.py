@@ -8,7 +8,7 @@ import onnx
 
 from countline_common.errors import InvalidInputError
 from countline_models.contract import ContractModel, looks_like_contract
-from countline_models.fuse import FuseOptions, fuse
+from countline_models.fuse import FuseOptions, fuse_network
 from countline_models.heads import head_named, recognise
 from countline_models.network import Network, read_network
 from countline_models.repository import place_model
@@ -44,10 +44,11 @@ def fuse_file(
     """
     options = options or FuseOptions()
     given = head_named(head_name) if head_name else None
-    network = read_network(file)
+    read = read_network(file)
     try:
-        head = given or recognise(Network(network, options.told(labels)))
-        return fuse(network, head, labels, options), head.name
+        source = Network(read, options.told(labels))
+        head = given or recognise(source)
+        return fuse_network(source, head, options), head.name
     except InvalidInputError as error:
         raise InvalidInputError(f"{file.name}: {error}", cure=error.cure) from error
 

@@ -6,7 +6,8 @@ of github.com/ultralytics/ultralytics (`end2end` networks, and `nms=True`). The 
     output [batch, n, 6]:  x1, y1, x2, y2, score, class        n = 300 as a rule
 
 Boxes are corners, in pixels of the input. Those of RT-DETR have the same shape and are centre and size (see `rtdetr`),
-which a run shows: corners are in order. Shares of the picture are told by `--boxes`, or seen in that run. The picture is RGB, 0..1. The number of classes is not in the shape, so class names must be known: from `--labels`, or
+which a run shows: corners are in order. Shares of the picture are told by `--boxes`, or seen in that run. The picture
+is RGB, 0..1. The number of classes is not in the shape, so class names must be known: from `--labels`, or
 from the file's own metadata.
 """
 

@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto
 from tests.fixtures import detector_networks as nets
 
 from countline_models.batching import carrying_axis
@@ -79,6 +80,29 @@ def attentive(size_hw: tuple[int, int], kind: str) -> onnx.ModelProto:
     boxes = net.op("Mul", shares, net.const(np.float32(200)))
     label = net.op("Mul", likely, net.const(np.float32(0)))
     return net.model({"output0": (net.op("Concat", boxes, likely, label, axis=2), (1, count, 6))})
+
+
+def test_a_batch_is_opened_behind_an_operator_whose_sizes_onnx_cannot_tell() -> None:
+    """YOLOv9's pooling is one; here a cut whose place is computed."""
+    net, width = nets.SmallNet((64, 64)), 8
+    features = net.features(width)[16]
+    nothing = net.op(
+        "Cast", net.op("Mul", net.op("ReduceMean", features), net.const(np.float32(0))), to=TensorProto.INT64
+    )
+    start = net.op("Reshape", nothing, net.ints(1))
+    cut = net.op("Slice", features, start, net.ints(99), net.ints(2))
+    tokens = net.op("Transpose", net.op("Reshape", cut, net.ints(1, width, -1)), perm=[0, 2, 1])
+    raw = net.op("Sigmoid", net.op("MatMul", tokens, net.weights(width, 6)))
+    keep = net.const(np.array([99, 99, 99, 99, 1, 0], np.float32))
+    network = net.model({"output0": (net.op("Mul", raw, keep), (1, 16, 6))})
+    frames = nets.noise(3, (64, 64))
+    options = FuseOptions(boxes="pixels", max_detections=16)
+    answer = nets.run_fused(network, "end2end", frames, NAMES, options)
+    for found, raw_rows in zip(
+        answer, nets.raw_answers(network, frames.transpose(0, 3, 1, 2).astype(np.float32) / 255), strict=True
+    ):
+        scores = np.stack([raw_rows["output0"][:, 4], np.zeros(16)])
+        np.testing.assert_allclose(found, nets.best(raw_rows["output0"][:, :4], scores, options), atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["cells first", "areas"])
