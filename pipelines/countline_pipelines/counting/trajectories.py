@@ -40,13 +40,16 @@ PART_CORNERS: Final = 400
 """A track that has more corners comes in parts ..."""
 PART_S: Final = 600.0
 """... as does one that lasts longer."""
-FRAMES_AT_ONCE: Final = 16
+FRAMES_AT_ONCE: Final = 32
 """Frames whose sights are taken together."""
 
 _ROUNDING_PX: Final = 0.5 / UNITS_PER_PX
 _LEAST_PX: Final = LEAST_ERROR_PX - _ROUNDING_PX
 """Along one axis no bound is tighter than this besides rounding, however small the box."""
 _MS_US: Final = 1000.0
+_WINDOW: Final = 6
+"""How many sights of each object are looked at in one round; few go much farther without a corner."""
+_AHEAD: Final = np.arange(_WINDOW)
 _SHARES: Final = np.array([ERROR_HEIGHTS / np.sqrt(2)] * 2 + [SIZE_ERROR_HEIGHTS] * 2)
 _Ints = NDArray[np.int64]
 _Slots = NDArray[np.intp]
@@ -247,7 +250,6 @@ class _Turns:
         self._first = first
         """(N,) number of the sight at which each object goes on."""
         self._reach = np.maximum(batch.value[..., 3:] * _SHARES - _ROUNDING_PX, _LEAST_PX)
-        self._number = np.arange(batch.t_us.shape[1])
         before_us = np.concatenate([table.last_us[batch.slots][:, None], batch.t_us[:, :-1]], axis=1)
         self._joined = batch.late & ~np.concatenate([table.late[batch.slots][:, None], batch.late[:, :-1]], axis=1)
         self._lost = (batch.t_us - before_us > batch.limit_us) | self._joined
@@ -264,34 +266,34 @@ class _Turns:
     def _advance(self, rows: _Slots) -> tuple[_Slots, list[tuple[int, Path]]]:
         """Take sights up to the next corner; returns the rows that are not at their end, and the parts that ended."""
         table, batch, first = self._table, self._batch, self._first[rows]
-        slots, t_us = batch.slots[rows], batch.t_us[rows]
-        given = (self._number >= first[:, None]) & (self._number < batch.counts[rows, None])
-        low, high = self._speeds(rows, slots, given)
+        slots, number = batch.slots[rows], first[:, None] + _AHEAD
+        given = number < batch.counts[rows, None]
+        at = rows[:, None], np.minimum(number, batch.t_us.shape[1] - 1)
+        t_us = batch.t_us[at]
+        low, high = self._speeds(slots, at, given)
         late = t_us - table.start_us[slots, None] > PART_S * 1e6
-        turns = ((low > high).any(axis=2)[:, 1:] | self._lost[rows] | late) & given
+        turns = ((low > high).any(axis=2)[:, 1:] | self._lost[at] | late) & given
         stops = turns.any(axis=1)
-        until = np.where(stops, turns.argmax(axis=1), batch.counts[rows])
-        taken = until > first
-        every = np.arange(len(rows))
-        table.low[slots], table.high[slots] = low[every, until], high[every, until]
-        table.last_us[slots] = np.where(taken, t_us[every, until - 1], table.last_us[slots])
-        table.sights[slots] += until - first
-        table.late[slots] = np.where(taken, batch.late[rows, until - 1], table.late[slots])
-        self._first[rows] = until
-        rest = rows[stops]
-        return rest, self._turn(rest) if len(rest) else []
+        taken = np.where(stops, turns.argmax(axis=1), given.sum(axis=1))
+        every, some = np.arange(len(rows)), taken > 0
+        table.low[slots], table.high[slots] = low[every, taken], high[every, taken]
+        table.last_us[slots] = np.where(some, t_us[every, taken - 1], table.last_us[slots])
+        table.late[slots] = np.where(some, batch.late[rows, first + taken - 1], table.late[slots])
+        table.sights[slots] += taken
+        self._first[rows] = first + taken
+        ended = self._turn(rows[stops]) if stops.any() else []
+        return rows[stops | (first + taken < batch.counts[rows])], ended
 
-    def _speeds(self, rows: _Slots, slots: _Slots, given: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-        """Return (N, B + 1, 4) lowest and highest speeds that are left before each sight and after the last."""
-        table, batch, reach = self._table, self._batch, self._reach[rows]
-        elapsed_s = np.where(given, (batch.t_us[rows] - table.corner_us[slots, None]) * 1e-6, np.inf)
+    def _speeds(self, slots: _Slots, at: tuple[_Slots, _Slots], given: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Return (N, W + 1, 4) lowest and highest speeds that are left before each sight `at` and after the last."""
+        table, reach = self._table, self._reach[at]
+        elapsed_s = (self._batch.t_us[at] - table.corner_us[slots, None]) * 1e-6
         elapsed_s = np.maximum(elapsed_s, 1e-9)[..., None]  # a sight exactly at a corner allows every speed
-        off = batch.value[rows] - table.corner[slots, None]
-        # What is not given is infinitely far in time and would allow no speed but 0.
-        low = np.where(given[..., None], (off - reach) / elapsed_s, -np.inf)
-        high = np.where(given[..., None], (off + reach) / elapsed_s, np.inf)
-        low = np.concatenate([table.low[slots, None], low], axis=1)
-        high = np.concatenate([table.high[slots, None], high], axis=1)
+        off = self._batch.value[at] - table.corner[slots, None]
+        low, high = np.empty((len(slots), _WINDOW + 1, 4)), np.empty((len(slots), _WINDOW + 1, 4))
+        low[:, 0], high[:, 0] = table.low[slots], table.high[slots]
+        low[:, 1:] = np.where(given[..., None], (off - reach) / elapsed_s, -np.inf)
+        high[:, 1:] = np.where(given[..., None], (off + reach) / elapsed_s, np.inf)
         return np.maximum.accumulate(low, axis=1), np.minimum.accumulate(high, axis=1)
 
     def _turn(self, rows: _Slots) -> list[tuple[int, Path]]:
