@@ -27,6 +27,11 @@ class TrajectoryFile:
         except OSError as error:
             raise InvalidInputError(f"{path} cannot be written: {error.strerror}", cure="name another file") from error
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is a file to write to."""
+        return self._file is not None
+
     def __enter__(self) -> Self:
         return self
 

@@ -136,8 +136,8 @@ def count_recording(
 
     `each` is called with the tracks of every frame, as they were told then; `paths` gets the trajectories.
     """
-    identity, paths = Identity(CAMERA_ID, 0, run), paths or TrajectoryFile(None)
-    counter = CameraCounter(identity, spec, tracked=tracked, journal=journal)
+    identity, kept = Identity(CAMERA_ID, 0, run), paths or TrajectoryFile(None)
+    counter = CameraCounter(identity, spec, tracked=tracked, journal=journal, trajectories=kept.is_wanted)
     summary = Summary(spec)
     times: list[float] = []
     for frame in frames:
@@ -146,14 +146,14 @@ def count_recording(
         else:
             result = counter.update(frame.as_detections(CAMERA_ID, size_wh))
         summary.add(result.events)
-        paths.write(result.events, identity)
+        kept.write(result.events, identity)
         if each is not None:
             each(result.tracked)
         times.append(frame.t)
     span_s = max(times) - min(times) if times else 0.0
     period_s = span_s / (len(times) - 1) if len(times) > 1 else 0.0
     last = counter.flush()
-    paths.write(last, identity)
+    kept.write(last, identity)
     summary.end_run(last, max(times, default=0.0) + period_s)
     told = summary.as_dict(frames=len(times), duration_s=span_s + period_s)
     return told if journal is None else {**told, "explain": explained(journal, spec)}

@@ -256,7 +256,7 @@ class SoftwareCamera:
             self._close_counter(decide=not self._run.abandoned)
         self._run, self._size_wh = run, run.size_wh
         tracking = TrackerSettings(high_score=self.lane.info.score_threshold)
-        self._counter = CameraCounter(run.identity, self._spec, tracking, journal=self._journal)
+        self._counter = CameraCounter(run.identity, self._spec, tracking, journal=self._journal, trajectories=True)
         self._processed, self._dropped_before_run = 0, self._feeder.dropped
         metrics.RUNS.labels(self.camera_id).inc()
         _log.info("run.started", camera=self.camera_id, run=run.identity.run, size=f"{run.size_wh[0]}x{run.size_wh[1]}")

@@ -110,7 +110,8 @@ def walk() -> tuple[list[events_pb2.CountRecord], list[Crossing]]:
     """What a worker sends of somebody who walks down the picture and up again, and what a line there would count."""
     identity = Identity("cam-1", 3, "run-3")
     told = RecordIdentity("demo", "cam-1", "worker-1", 3, "run-3", "Europe/Berlin", ("person",))
-    counter = CameraCounter(identity, CountingSpec((Line("later", ((0.1, 0.5), (0.9, 0.5))),)), tracked=True)
+    lines = (Line("later", ((0.1, 0.5), (0.9, 0.5))),)
+    counter = CameraCounter(identity, CountingSpec(lines), tracked=True, trajectories=True)
     builder = RecordBuilder(told, 0.1, finite=False, hand_over=True)
     records, live = [], list[Crossing]()
     for i in range(100):

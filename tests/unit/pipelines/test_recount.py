@@ -42,7 +42,7 @@ def answer_of(events: Iterable[Event], lines: Sequence[Line]) -> Answer:
 
 
 def events_of(frames, lines: Sequence[Line] = (GATE,), size=SIZE) -> list[Event]:
-    counter = CameraCounter(IDENTITY, spec(lines=lines), tracked=True)
+    counter = CameraCounter(IDENTITY, spec(lines=lines), tracked=True, trajectories=True)
     found: list[Event] = []
     for index, (t, spots) in enumerate(frames):
         found += counter.update_tracked(tracked(index, t, spots, size=size)).events
@@ -217,7 +217,7 @@ def true_tracks(clip: clips.Clip) -> Iterator[RecordedFrame]:
 
 
 def run(frames: Iterable[RecordedFrame], lines, size, *, as_tracks: bool) -> list[Event]:
-    counter = CameraCounter(IDENTITY, CountingSpec(lines=lines), tracked=as_tracks)
+    counter = CameraCounter(IDENTITY, CountingSpec(lines=lines), tracked=as_tracks, trajectories=True)
     found: list[Event] = []
     for frame in frames:
         if as_tracks:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.pipelines.paths import IDENTITY, SIZE, events_of, heights, ramp, spec, tracked
+from tests.unit.pipelines.paths import IDENTITY, SIZE, heights, ramp, spec, tracked
 
 from countline.v1 import events_pb2
 from countline_common.errors import InvalidInputError
@@ -162,7 +162,19 @@ def test_a_track_without_end_comes_in_parts_that_join_and_holds_no_more_memory()
 
 
 def trajectories(frames, counting=None) -> list[Trajectory]:
-    return [event for event in events_of(frames, counting) if isinstance(event, Trajectory)]
+    counter = CameraCounter(IDENTITY, counting or spec(), tracked=True, trajectories=True)
+    found = [e for i, (t, spots) in enumerate(frames) for e in counter.update_tracked(tracked(i, t, spots)).events]
+    return [event for event in (*found, *counter.flush()) if isinstance(event, Trajectory)]
+
+
+def test_nobody_who_did_not_ask_is_told_of_trajectories():
+    counter = CameraCounter(IDENTITY, spec(), tracked=True)
+    found = [
+        e
+        for i, (t, spots) in enumerate(heights(ramp(200, 520, 31)))
+        for e in counter.update_tracked(tracked(i, t, spots)).events
+    ]
+    assert not any(isinstance(event, Trajectory) for event in (*found, *counter.flush()))
 
 
 def test_an_object_seen_twice_has_a_trajectory_and_one_seen_once_has_none():
@@ -180,7 +192,7 @@ def test_a_healed_object_has_one_trajectory_with_its_gap():
 
 
 def test_a_trajectory_is_told_when_its_object_is_gone():
-    counter = CameraCounter(IDENTITY, spec(), tracked=True)
+    counter = CameraCounter(IDENTITY, spec(), tracked=True, trajectories=True)
     told = []
     for i in range(80):
         spots = [(1, 600.0, 200.0 + i)] if i < 20 else [(2, 100.0, 300.0)]
@@ -190,7 +202,7 @@ def test_a_trajectory_is_told_when_its_object_is_gone():
 
 
 def test_another_anchor_begins_another_path():
-    counter = CameraCounter(IDENTITY, spec(), tracked=True)
+    counter = CameraCounter(IDENTITY, spec(), tracked=True, trajectories=True)
     found = []
     for i in range(40):
         if i == 20:
