@@ -5,7 +5,8 @@ detections.
 
 With `--peers` it runs the peers in `.venv-peers` (`make bench-peers`) before and after our own measurement, so that a
 machine that is busy for a while disturbs both alike; the ratio to reach at 20 objects is 0.6.
-Times are those of the processor, which other programs disturb least.
+Times are those of the processor, which other programs disturb least. Both the median frame and the mean are shown: some
+work (paths of objects are simplified for many frames at once) is done in few frames, and only the mean tells of it.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,16 @@ TARGET = 0.6
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Milliseconds a frame, and what was counted."""
+
+    median_ms: float
+    mean_ms: float
+    entered: int = 0
+    left: int = 0
+
+
 def scene(objects: int) -> Floats:
     """Rows frame, x1, y1, x2, y2, score, class of objects that walk to and fro, with noise and one detection in
     twenty missed."""
@@ -62,8 +74,8 @@ def scene(objects: int) -> Floats:
     return np.concatenate(rows)
 
 
-def measure(table: Floats) -> tuple[float, int, int]:
-    """Return median milliseconds a frame, in and out."""
+def measure(table: Floats) -> Measured:
+    """Track and count one scene."""
     width, height = SIZE_WH
     line = Line("line", ((LINE[0] / width, LINE[1] / height), (LINE[2] / width, LINE[3] / height)))
     counter = CameraCounter(Identity("bench", 0, "run"), CountingSpec(lines=(line,)))
@@ -78,36 +90,49 @@ def measure(table: Floats) -> tuple[float, int, int]:
         times.append(time.thread_time() - start)
         directions += [event.direction.value for event in result.events if isinstance(event, Crossing)]
     directions += [event.direction.value for event in counter.flush() if isinstance(event, Crossing)]
-    return 1000 * statistics.median(times[WARM_UP:]), directions.count("in"), directions.count("out")
+    usual = times[WARM_UP:]
+    return Measured(
+        1000 * statistics.median(usual),
+        1000 * statistics.mean(usual),
+        directions.count("in"),
+        directions.count("out"),
+    )
 
 
-def measure_peers(scenes: dict[int, Floats]) -> dict[int, float]:
-    """Return the peers' median milliseconds a frame, by number of objects."""
+def measure_peers(scenes: dict[int, Floats]) -> dict[int, Measured]:
+    """What the peers need, by number of objects."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scenes.npz"
         named = {str(objects): table for objects, table in scenes.items()}
         np.savez(path, frames=FRAMES, fps=FPS, line=np.array(LINE), **named)
         command = [str(PEERS_PYTHON), str(PEERS_SCRIPT), str(path)]
         told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=900).stdout
-    return {int(objects): float(found["ms"]) for objects, found in json.loads(told).items()}
+    return {int(objects): Measured(found["ms"], found["mean_ms"]) for objects, found in json.loads(told).items()}
 
 
-def show(ours: dict[int, tuple[float, int, int]], peers: dict[int, float]) -> bool:
+def show(ours: dict[int, Measured], peers: dict[int, Measured]) -> bool:
     """Print the table; return whether the target is reached, as far as it was measured."""
-    table = Table("objects", "ms a frame", "us an object", "in/out", "ByteTrack + LineZone", "ratio")
-    for objects, (ms, entered, left) in ours.items():
+    table = Table(
+        "objects", "ms a frame", "mean", "us an object", "in/out", "ByteTrack + LineZone", "mean", "ratio", "mean"
+    )
+    for objects, our in ours.items():
+        row = [str(objects), f"{our.median_ms:.2f}", f"{our.mean_ms:.2f}", f"{1000 * our.mean_ms / objects:.0f}"]
         peer = peers.get(objects)
-        row = [str(objects), f"{ms:.2f}", f"{1000 * ms / objects:.0f}", f"{entered}/{left}"]
-        table.add_row(*row, f"{peer:.2f}" if peer else "-", f"{ms / peer:.2f}" if peer else "-")
+        compared = ["-"] * 4
+        if peer is not None:
+            ratios = our.median_ms / peer.median_ms, our.mean_ms / peer.mean_ms
+            compared = [f"{number:.2f}" for number in (peer.median_ms, peer.mean_ms, *ratios)]
+        table.add_row(*row, f"{our.entered}/{our.left}", *compared)
     console = Console(width=110)
     console.print(table)
-    growth = (ours[300][0] / ours[20][0]) / (300 / 20)
+    growth = (ours[300].mean_ms / ours[20].mean_ms) / (300 / 20)
     console.print(f"from 20 to 300 objects the time grows {growth:.2f} times as fast as their number (at most 1.00)")
     if 20 not in peers:
         return growth <= 1
-    ratio = ours[20][0] / peers[20]
-    console.print(f"at 20 objects: {ratio:.2f} of the peers' time (at most {TARGET:.2f})")
-    return growth <= 1 and ratio <= TARGET
+    ratio, mean = ours[20].median_ms / peers[20].median_ms, ours[20].mean_ms / peers[20].mean_ms
+    console.print(f"at 20 objects: {ratio:.2f} of the peers' time in the median frame, {mean:.2f} in the mean", end="")
+    console.print(f" (at most {TARGET:.2f})")
+    return growth <= 1 and max(ratio, mean) <= TARGET
 
 
 def main() -> int:
@@ -122,7 +147,14 @@ def main() -> int:
     before = measure_peers(scenes) if with_peers else {}
     ours = {objects: measure(table) for objects, table in scenes.items()}
     after = measure_peers(scenes) if with_peers else {}
-    return 0 if show(ours, {objects: min(before[objects], after[objects]) for objects in before}) else 1
+    quicker = {
+        objects: Measured(
+            min(before[objects].median_ms, after[objects].median_ms),
+            min(before[objects].mean_ms, after[objects].mean_ms),
+        )
+        for objects in before
+    }
+    return 0 if show(ours, quicker) else 1
 
 
 if __name__ == "__main__":
