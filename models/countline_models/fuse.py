@@ -218,15 +218,14 @@ def verify(data: bytes, source: Network) -> None:
     """
     height, width = source.size_hw
     other_batches = "export it with a dynamic batch axis"
+    problem, cure = "cannot be run", "export it again with standard operators only"
+    if source.size_hw != source.exported_hw:
+        problem, cure = f"cannot be run at {width}x{height}", "leave --size away, or export it at that size"
     try:
         session = open_session(data)
     except Exception as error:
-        raise _unusable("cannot be opened by ONNX Runtime", error, "export it with standard operators only") from error
-    if source.size_hw == source.exported_hw:
-        _try_batch(session, source, 1, "cannot be run", "export it again with standard operators only")
-    else:
-        at_size = "leave --size away, or export it at that size"
-        _try_batch(session, source, 1, f"cannot be run at {width}x{height}", at_size)
+        raise _unusable(problem, error, cure) from error
+    _try_batch(session, source, 1, problem, cure)
     _try_batch(session, source, 3, "holds on to the batch size that it was exported with", other_batches)
     try:
         check_contract(data, "the fused model")

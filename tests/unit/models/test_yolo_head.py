@@ -220,6 +220,12 @@ def test_chosen_classes_are_kept_in_the_order_that_they_are_named() -> None:
     np.testing.assert_allclose(answer[1], nets.suppressed(boxes, scores[[2, 0]], options), atol=1e-3)
 
 
+def test_a_network_made_for_one_size_is_refused_at_another() -> None:
+    with pytest.raises(InvalidInputError, match="cannot be run at 96x64") as caught:
+        fuse(small_yolov8((64, 64), 2), head_named("yolov8"), options=FuseOptions(size_hw=(64, 96)))
+    assert "leave --size away" in caught.value.cure
+
+
 def test_a_network_for_poses_is_refused() -> None:
     network = small_yolov8((64, 64), 2)
     helper.set_model_props(network, {"task": "pose"})
