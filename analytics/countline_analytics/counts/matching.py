@@ -139,7 +139,8 @@ def occurrences(
     """
     first = int((span.start_us / 1e6 - start_s) // duration_s) if repeats else 0
     last = int((span.end_us / 1e6 - start_s) // duration_s) if repeats else 0
-    for k in range(first, last + 1):
+    # A period more at either end: what lies at a period's very end is rounded into the next one.
+    for k in range(first - repeats, last + repeats + 1):
         base_s = start_s + k * duration_s
         low = bisect_left(times_s, span.start_us / 1e6 - base_s - 1e-6)
         for t_s in times_s[low:]:
