@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Tests are imported by path (import-mode=importlib); what they share is found by the root on the path.
@@ -15,6 +16,11 @@ pytest_plugins = [
     for path in sorted((REPOSITORY / "tests" / "fixtures").glob("*.py"))
     if path.stem != "__init__"
 ]
+
+
+# How long an example takes says how busy the machine is, nothing else; benchmarks measure time.
+settings.register_profile("countline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("countline")
 
 
 @pytest.fixture(scope="session")
