@@ -2,44 +2,64 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from countline_common.errors import NotFoundError
+from countline_common.errors import InvalidInputError, NotFoundError
+
+if TYPE_CHECKING:
+    from countline_models.demo.evaluate import Report, Tally
 
 
 def evaluate_demo(
     model: Annotated[Path | None, typer.Option(help="ONNX file; the shipped one if left out.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Score to count from; the model's own if left out.")] = None,
+    crowd: Annotated[list[str] | None, typer.Option(help="calm, groups or busy; may be repeated. All of them.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=50, help="How many unseen seeds, of each view.")] = 5,
     frames: Annotated[int, typer.Option(min=1, help="Frames per seed and view.")] = 24,
+    parts: Annotated[bool, typer.Option("--parts", help="Also by class, view and seed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON alone on stdout.")] = False,
 ) -> None:
     """Measure precision and recall of the demo detector on scenes it has never seen."""
     from countline_models.contract import check_contract
-    from countline_models.demo.evaluate import Report, evaluate
+    from countline_models.demo.evaluate import CROWDS, evaluate
 
     path = model or shipped_model()
     at = check_contract(path, run=False).score_threshold if threshold is None else threshold
-    with Console(stderr=True).status(f"{path.name}: {seeds} seeds, 4 views, {frames} frames each"):
-        report: Report = evaluate(path, at, seeds=range(1, seeds + 1), frames=frames)
+    names = list(crowd or CROWDS)
+    for name in names:
+        if name not in CROWDS:
+            raise InvalidInputError(f"there is no crowd {name!r}", cure=f"give one of {', '.join(CROWDS)}")
+    reports = []
+    for name in names:
+        with Console(stderr=True).status(f"{path.name}, {name}: {seeds} seeds, 4 views, {frames} frames each"):
+            reports.append(evaluate(path, at, crowd=name, seeds=range(1, seeds + 1), frames=frames))
     if as_json:
-        print(json.dumps({"model": str(path), **report.to_json()}))
-        return
-    table = Table(
-        title=f"Score {at:g} and IoU 0.5, objects at least half visible and 16 px high, unseen seeds 1 to {seeds}"
-    )
-    for heading in ("", "precision", "recall", "right", "false", "missed", "ignored"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    for name, tally in [("all", report.total), *sorted(report.parts.items())]:
-        shares = (f"{tally.precision:.4f}", f"{tally.recall:.4f}")
-        table.add_row(name, *shares, *(str(n) for n in (tally.right, tally.false, tally.missed, tally.ignored)))
-    Console().print(table)
-    crowd = report.objects / max(1, report.frames)
-    print(f"{report.frames} frames, {crowd:.1f} such objects in each, at most {report.most_objects} figures in one")
+        print(json.dumps({"model": str(path), "crowds": [report.to_json() for report in reports]}))
+    else:
+        Console().print(_table(reports, parts=parts))
+
+
+def _table(reports: list["Report"], *, parts: bool) -> Table:
+    title = f"Score {reports[0].threshold:g}, IoU 0.5, objects at least half visible and 16 px high, unseen seeds"
+    table = Table("crowd", "", title=title)
+    headings = ("objects a frame", "at most", "precision", "recall", "right", "false", "missed", "ignored")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for report in reports:
+        crowded = (f"{report.objects / max(1, report.frames):.1f}", str(report.most_objects))
+        table.add_row(report.crowd, "all", *crowded, *_figures(report.total))
+        for name, tally in sorted(report.parts.items()) if parts else ():
+            table.add_row("", name, "", "", *_figures(tally))
+    return table
+
+
+def _figures(tally: "Tally") -> tuple[str, ...]:
+    counts = (tally.right, tally.false, tally.missed, tally.ignored)
+    return f"{tally.precision:.4f}", f"{tally.recall:.4f}", *map(str, counts)
 
 
 def shipped_model() -> Path:

@@ -2,7 +2,8 @@
 
 The head works at an eighth of the picture's size and says four times as much per place, which is then laid out at a
 quarter of the size (sub-pixel convolution): people far away stand close to each other, and a head of that
-resolution would cost four times as much. Every output cell says, for each class, how likely an object's centre lies
+resolution would cost four times as much. For their sake it also sees the stem's own features.
+Every output cell says, for each class, how likely an object's centre lies
 in it, and how far the sides of that object's box are.
 """
 
@@ -51,7 +52,7 @@ def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
 class DemoDetector(nn.Module):  # type: ignore[misc]  # PyTorch is absent where types are checked
     """Takes pictures, gives maps of centres and distances."""
 
-    def __init__(self, widths: tuple[int, int, int, int] = (32, 40, 72, 96), neck: int = 48) -> None:
+    def __init__(self, widths: tuple[int, int, int, int] = (32, 48, 80, 128), neck: int = 64) -> None:
         super().__init__()
         quarter, eighth, sixteenth, last = widths
         self.stem = _conv(3, quarter, 6, stride=4, padding=1)
@@ -60,7 +61,8 @@ class DemoDetector(nn.Module):  # type: ignore[misc]  # PyTorch is absent where 
         )
         self.laterals = nn.ModuleList([nn.Conv2d(width, neck, 1) for width in widths[1:]])
         self.merges = nn.ModuleList([_conv(neck, neck, 3) for _ in range(2)])
-        self.trunk = _conv(neck, neck, 3)
+        self.fine = nn.Conv2d(quarter, neck, 2, stride=2)
+        self.trunk = nn.Sequential(_conv(neck, neck, 3), _conv(neck, neck, 3))
         self.head = nn.Conv2d(neck, 4 * (CLASSES + 4), 1)
         assert self.head.bias is not None
         nn.init.constant_(self.head.bias[: 4 * CLASSES], -math.log((1 - PRIOR) / PRIOR))
@@ -77,11 +79,13 @@ class DemoDetector(nn.Module):  # type: ignore[misc]  # PyTorch is absent where 
 
     def maps(self, scaled: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`, for pictures already multiplied by `INPUT_SCALE`."""
-        eighth = self.stages[0](self.stem(scaled))
+        quarter = self.stem(scaled)
+        eighth = self.stages[0](quarter)
         sixteenth = self.stages[1](eighth)
         merged = self.laterals[2](self.stages[2](sixteenth))
         for level, feature in ((1, sixteenth), (0, eighth)):
             above = functional.interpolate(merged, scale_factor=2.0, mode="nearest")
-            merged = self.merges[level](above + self.laterals[level](feature))
+            detail = self.fine(quarter) if level == 0 else 0.0
+            merged = self.merges[level](above + self.laterals[level](feature) + detail)
         maps = functional.pixel_shuffle(self.head(self.trunk(merged)), 2).float()
         return maps[:, :CLASSES], torch.exp(maps[:, CLASSES:].clamp(-5.0, 4.0)) * REACH_PX

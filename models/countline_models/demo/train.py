@@ -28,6 +28,7 @@ from PIL import Image
 from torch import Tensor
 
 from countline_models.demo.dataset import Example, load
+from countline_models.demo.evaluate import iou
 from countline_models.demo.export import export
 from countline_models.demo.loss import total_loss
 from countline_models.demo.network import CLASSES, DemoDetector
@@ -46,6 +47,8 @@ ZOOM: Final = (0.87, 1.4)
 ZOOMED: Final = 0.6
 RECOLOURED: Final = 0.25
 """Shares of the cut-outs that are shown at another size, or with their colours exchanged."""
+CROWDED_IOU: Final = 0.2
+"""An object that another one overlaps by as much is three times as likely to be cut out."""
 KEPT_SHARE: Final = 0.03
 """An object of which a cut-out keeps less than this is left out of it."""
 
@@ -54,13 +57,13 @@ KEPT_SHARE: Final = 0.03
 class Recipe:
     """Everything that decides what comes out."""
 
-    scenes: int = 480
-    steps: int = 9000
+    scenes: int = 800
+    steps: int = 16000
     batch: int = 16
     learning_rate: float = 2.5e-3
     weight_decay: float = 0.03
     warm_up_steps: int = 200
-    average: float = 0.998
+    average: float = 0.999
     """Decay of the running average of the weights, which is what gets exported."""
     seed: int = 7
     threads: int = 1
@@ -79,9 +82,7 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--scenes", type=int, default=Recipe.scenes)
-    parser.add_argument(
-        "--checkpoint", type=Path, help="file for the trained weights, to export again without training"
-    )
+    parser.add_argument("--checkpoint", type=Path, help="file for the weights, written now and then while it learns")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     recipe = Recipe(steps=arguments.steps, scenes=arguments.scenes)
@@ -195,11 +196,14 @@ def _cut(example: Example, rng: np.random.Generator) -> tuple[NDArray[np.uint8],
 
 
 def _where(objects: NDArray[np.float32], side: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Corner of a cut-out: mostly around some object, else anywhere."""
+    """Corner of a cut-out: mostly around some object, rather one that another overlaps, else anywhere."""
     room_x, room_y = FRAME_HW[1] - side, FRAME_HW[0] - side
     if not len(objects) or rng.random() < 0.15:
         return int(rng.integers(room_x + 1)), int(rng.integers(room_y + 1))
-    box = objects[int(rng.integers(len(objects))), :4]
+    overlap = iou(objects[:, :4], objects[:, :4])
+    np.fill_diagonal(overlap, 0)
+    hard = 1 + 2 * (overlap.max(axis=1) > CROWDED_IOU)
+    box = objects[int(rng.choice(len(objects), p=hard / hard.sum())), :4]
     x, y = (float((box[i] + box[i + 2]) / 2) - rng.uniform(0.15, 0.85) * side for i in (0, 1))
     return int(np.clip(x, 0, room_x)), int(np.clip(y, 0, room_y))
 

@@ -37,6 +37,10 @@ class Crowd:
     people: int
     """Journeys on foot per period."""
     vehicles: int
+    children: float = 0.1
+    """Share of the people who are children."""
+    together: tuple[int, ...] = (1, 1, 1, 2, 2, 3)
+    """How many people walk together; each number is as likely as the next."""
 
 
 def random_scene(name: str, seed: int, crowd: Crowd | None = None) -> Scene:
@@ -72,7 +76,7 @@ def populate(rng: Generator, layout: Layout, crowd: Crowd, period_s: float) -> I
         ways = [way for way in layout.ways if way.vehicles is vehicles]
         asked = 0
         while ways and asked < count:
-            group = _group(rng, layout.camera, ways, period_s, taken)
+            group = _group(rng, layout.camera, ways, period_s, taken, crowd)
             asked += max(1, len(group))
             for look, journey in group:
                 number += 1
@@ -80,13 +84,19 @@ def populate(rng: Generator, layout: Layout, crowd: Crowd, period_s: float) -> I
 
 
 def _group(
-    rng: Generator, camera: GroundCamera, ways: list[Way], period_s: float, taken: list[NDArray[np.float64]]
+    rng: Generator,
+    camera: GroundCamera,
+    ways: list[Way],
+    period_s: float,
+    taken: list[NDArray[np.float64]],
+    crowd: Crowd,
 ) -> list[tuple[Person | Vehicle, Journey]]:
-    """One vehicle, or one to three people together, at a time when their way is free; empty if none was found."""
+    """One vehicle, or some people together, at a time when their way is free; empty if none was found."""
     way = ways[int(rng.integers(len(ways)))]
-    size = 1 if way.vehicles else int(rng.choice([1, 1, 1, 2, 2, 3]))
+    size = 1 if way.vehicles else int(rng.choice(crowd.together))
     looks = [
-        random_vehicle(rng) if way.vehicles else random_person(rng, child=bool(rng.random() < 0.1)) for _ in range(size)
+        random_vehicle(rng) if way.vehicles else random_person(rng, child=bool(rng.random() < crowd.children))
+        for _ in range(size)
     ]
     offset = float(rng.uniform(-1, 1)) * way.half_width_m
     back = way.two_way and bool(rng.random() < 0.5)
