@@ -27,7 +27,7 @@ def late(events, fps: float) -> list[Crossing]:
 
 
 @given(SEEDS, RATES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_no_crossing_is_decided_later_than_three_seconds_after_it_happened(seed, fps):
     """Objects are hidden for a while and change their ids at times; frames go on after the last sight."""
     rng = np.random.default_rng(seed)
@@ -43,7 +43,7 @@ def test_no_crossing_is_decided_later_than_three_seconds_after_it_happened(seed,
 
 
 @given(SEEDS, RATES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_nor_is_one_of_tracked_detections_with_misses(seed, fps):
     rng = np.random.default_rng(seed)
     counter = CameraCounter(IDENTITY, spec())
@@ -56,7 +56,7 @@ def test_nor_is_one_of_tracked_detections_with_misses(seed, fps):
 
 
 @given(SEEDS, RATES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_crossing_that_was_told_is_never_withdrawn_whatever_comes_after(seed, fps):
     """Cut the walk anywhere: what was told by then is told in the same words in the whole of it."""
     times, ys = walk(seed, fps)

@@ -115,7 +115,7 @@ def through(line_at_m: float) -> CountingSpec:
     return CountingSpec(lines=(Line("gate", ends),), ground=PLANE)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(0.5, 1.9), st.sampled_from([70.0, 90.0, 110.0, 270.0]), st.sampled_from([2, 5, 12.5, 25, 30, 60]))
 def test_an_even_speed_is_recovered_at_any_frame_rate(speed, angle_deg, fps):
     found = crossings(walk(speed, angle_deg, fps), through(6.0))

@@ -134,7 +134,7 @@ def test_a_poly_line_counts_once_at_its_corner():
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_in_less_out_of_a_closed_line_is_the_true_change(seed):
     """Random walks that begin and end clear of the line; whatever is left out in between is left out in pairs."""
     rng = np.random.default_rng(seed)
@@ -150,7 +150,7 @@ def test_in_less_out_of_a_closed_line_is_the_true_change(seed):
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_scale_mirror_and_clock_do_not_matter(seed):
     rng = np.random.default_rng(seed)
     ys = 360 + np.cumsum(rng.normal(0, 30, 60))

@@ -110,7 +110,7 @@ LINES = (
 )
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.integers(0, 10_000), st.sampled_from([5.0, 10.0, 25.0]))
 def test_what_is_certain_is_what_live_counting_said(seed, fps):
     found = compared(events_of(wanderers(seed, fps, 12.0), LINES), LINES)

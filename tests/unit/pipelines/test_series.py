@@ -58,7 +58,7 @@ PLACES = [(150.0, 200.0), (650.0, 400.0), (1100.0, 620.0)]
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_net_of_a_closed_line_is_the_true_change_of_what_is_inside(seed):
     """A random walk that begins and ends clear of the line."""
     rng = np.random.default_rng(seed)

@@ -33,7 +33,7 @@ def test_what_is_appended_is_read_back_byte_for_byte_and_in_order(tmp_path: Path
         assert everything(spool) == [(first, "a.b", b"one"), (1, "a.c", b""), (2, "a.b", bytes(range(256)))]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(st.lists(records_of_any_kind, min_size=1, max_size=5), st.data())
 def test_a_torn_tail_costs_only_what_was_not_yet_appended(tmp_path: Path, batches, data) -> None:
     """A crash leaves any prefix of the last batch on disk, perhaps with rubbish after it; what came before stays."""
@@ -59,7 +59,7 @@ def test_a_torn_tail_costs_only_what_was_not_yet_appended(tmp_path: Path, batche
         assert number == len(found)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=20)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 @given(records_of_any_kind, st.data())
 def test_a_flipped_bit_is_never_taken_for_a_record(tmp_path: Path, batch, data) -> None:
     folder = tmp_path / "s"
@@ -131,7 +131,7 @@ class SpoolMachine(RuleBasedStateMachine):
 def test_no_order_of_appends_acknowledgements_and_crashes_loses_a_record(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("SPOOL_TEST_FOLDER", str(tmp_path))
     test_case = SpoolMachine.TestCase
-    test_case.settings = settings(max_examples=10, stateful_step_count=15, deadline=None)
+    test_case.settings = settings(max_examples=10, stateful_step_count=15)
     test_case().runTest()
 
 

@@ -43,7 +43,7 @@ late = st.lists(
 
 
 @given(st.integers(0, 3), late)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_frames_that_come_late_or_twice_change_nothing(seed, arrivals):
     """A frame that is no newer than one before it was counted already, or must not be counted any more."""
     pictures = list(people(seed))
@@ -53,7 +53,7 @@ def test_frames_that_come_late_or_twice_change_nothing(seed, arrivals):
 
 
 @given(st.integers(0, 3), st.permutations(range(5)))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_frames_out_of_order_are_as_if_those_that_were_overtaken_had_been_lost(seed, order):
     """Five frames around a crossing come in another order: what is counted is what their time stamps allow."""
     pictures, first = people(seed), 40
@@ -67,7 +67,7 @@ def test_frames_out_of_order_are_as_if_those_that_were_overtaken_had_been_lost(s
 
 
 @given(st.integers(0, 3), st.floats(-1e9, 2e9))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 def test_the_time_of_day_changes_nothing(seed, start):
     """Times are compared with each other only; at Unix times they are good to less than a microsecond."""
     start = round(start)
@@ -88,7 +88,7 @@ def walk_over_the_gate():
 
 
 @given(st.integers(2, 38), st.floats(0.3, 30.0))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_stall_of_the_stream_ends_nothing_and_counts_once(at, stall_s):
     """Pictures stop for a while, wherever the person is then; meanwhile nobody moves (the camera hung, not the scene),
     and whoever was seen before is the same one afterwards."""

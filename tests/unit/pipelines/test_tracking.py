@@ -23,7 +23,7 @@ def overlap_of_two(a, b):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 90), st.integers(0, 90))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_overlaps_are_those_of_every_pair_looked_at_alone(seed, few, many):
     rng = np.random.default_rng(seed)
     first, second = boxes(rng, few), boxes(rng, many)
@@ -35,7 +35,7 @@ def test_overlaps_are_those_of_every_pair_looked_at_alone(seed, few, many):
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_sweeping_finds_the_pairs_that_comparing_all_finds(seed):
     rng = np.random.default_rng(seed)
     first, second = boxes(rng, 60), boxes(rng, 70)

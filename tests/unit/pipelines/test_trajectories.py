@@ -87,7 +87,7 @@ walks = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(walks)
 def test_every_sight_lies_within_the_bound_at_its_time(rows):
     parts = parts_of(rows, 1 / 25)
@@ -97,7 +97,7 @@ def test_every_sight_lies_within_the_bound_at_its_time(rows):
     assert sum(part.sights for part in parts) - len(parts) + 1 == len(rows)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(walks)
 def test_a_path_comes_back_from_a_message_as_it_went(rows):
     for path in parts_of(rows):
@@ -107,7 +107,7 @@ def test_a_path_comes_back_from_a_message_as_it_went(rows):
         assert (back.class_name, back.camera_id, back.run) == ("vehicle", "camera", "run")
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(walks, st.integers(0, 10_000))
 def test_whoever_else_is_in_the_picture_changes_nothing(rows, seed):
     """Objects are taken together, and a batch ends whenever somebody leaves."""

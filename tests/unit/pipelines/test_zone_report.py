@@ -94,7 +94,7 @@ WALKS = st.lists(
 """Objects that go back and forth about the room: (x, y of the start, from when on, for how long)."""
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(WALKS, st.integers(0, 2**32 - 1))
 def test_who_came_in_is_who_went_out_and_who_is_still_inside(walks, seed):
     """Whenever counting is ended, exactly those who were said to be inside are told of as stays that end there."""
@@ -137,7 +137,7 @@ def star(spokes) -> tuple[tuple[float, float], ...] | None:
     return corners if len(corners) >= 3 and not polygon_crosses_itself(corners) else None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(STAR, st.lists(st.tuples(st.floats(0, 1280), st.floats(0, 720)), min_size=1, max_size=8))
 def test_in_concave_zones_the_depth_is_positive_inside_as_rational_arithmetic_says(spokes, points):
     corners = star(spokes)
