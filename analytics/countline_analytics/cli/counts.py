@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Final
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -75,23 +76,20 @@ def occupancy(
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
         return
-    names = (
-        "now",
-        "min",
-        "mean",
-        "max",
-        "entries",
-        "born_inside",
-        "exits",
-        "lost_inside",
-        "mean_dwell_s",
-        "max_dwell_s",
-    )
     rows = (
-        (clock(b["start"]), b["camera_id"], b["zone_id"], *(_number(b.get(name)) for name in names), *_share(b))
+        (
+            clock(b["start"]),
+            b["camera_id"],
+            b["zone_id"],
+            *(_number(b.get(name)) for name in ("now", "min", "mean", "max")),
+            _sum(b["entries"], b["born_inside"]),
+            _sum(b["exits"], b["lost_inside"]),
+            *(_number(b.get(name)) for name in ("mean_dwell_s", "max_dwell_s")),
+            *_share(b),
+        )
         for b in answer.get("buckets", [])
     )
-    titles = ("now", "least", "mean", "most", "entries", "born", "exits", "lost", "mean stay s", "longest s")
+    titles = ("now", "min", "mean", "max", "in + born", "out + lost", "stay s", "longest")
     _print(("from", "camera", "zone", *titles, "coverage"), rows, words=3)
 
 
@@ -121,19 +119,32 @@ def _share(bucket: dict[str, Any]) -> tuple[str]:
     return (f"{bucket['coverage']:.0%}",)
 
 
+def _sum(over_the_outline: int, inside: int) -> str:
+    return f"{over_the_outline} + {inside}" if inside else str(over_the_outline)
+
+
 def _number(value: float | None) -> str:
     """A number, or a dash where nothing was seen."""
     return "-" if value is None else f"{value:.1f}" if isinstance(value, float) and value % 1 else f"{value:g}"
 
 
 def _print(titles: Sequence[str], rows: Iterable[Sequence[Any]], *, words: int) -> None:
-    """Print a table; the first columns are words, the others numbers."""
-    table = Table()
-    for i, title in enumerate(titles):
-        table.add_column(title, justify="left" if i < words else "right")
-    for row in rows:
-        table.add_row(*map(str, row))
-    if table.row_count:
-        Console().print(table)
-    else:
+    """Print a table; the first columns are words, the others numbers. A word that all rows share goes into the title.
+
+    It is as wide as it has to be, also in a narrow window: a number that is cut off is another number.
+    """
+    cells = [tuple(map(str, row)) for row in rows]
+    if not cells:
         Console(stderr=True).print("There is nothing to show.")
+        return
+    shared = [i for i in range(1, words) if len({row[i] for row in cells}) == 1]
+    said = ", ".join(f"{titles[i]} {cells[0][i]}" for i in shared if cells[0][i])
+    table = Table(title=said or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    kept = [i for i in range(len(titles)) if i not in shared]
+    for i in kept:
+        table.add_column(titles[i], justify="left" if i < words else "right", no_wrap=True)
+    for row in cells:
+        table.add_row(*(row[i] for i in kept))
+    console = Console()
+    console.width = max(console.width, console.measure(table, options=console.options.update(max_width=1000)).maximum)
+    console.print(table)

@@ -75,7 +75,8 @@ async def test_tables_show_what_was_seen_and_a_dash_where_nothing_was(run) -> No
         code, shown[arguments[0]], err = await run(*arguments)
         assert code == 0, err
     assert "south" in shown["counts"]
-    full, empty = (line for line in shown["occupancy"].splitlines() if "cam-1" in line)
+    assert "camera cam-1" in shown["occupancy"]
+    full, empty = (line for line in shown["occupancy"].splitlines() if "%" in line)
     assert "100%" in full
     assert " 20 " in full
     assert " - " in empty
