@@ -2,15 +2,17 @@
 
 `nats-py` waits either for a full batch or for its time to be over; counts must be on the page within a second and
 still be written in large batches when many come. So one request for a batch is kept open, and a read takes what has
-arrived.
+arrived. The next batch is asked for when the last one is taken, so that it arrives while that one is being written.
 """
 
+import asyncio
+import contextlib
 import json
 import time
+from collections import deque
 from types import TracebackType
 from typing import Final, Self
 
-import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -42,11 +44,17 @@ class PullReader:
         self._outstanding = 0
         self._requested_at = 0.0
         self._subscription: Subscription | None = None
+        self._arrived: deque[Msg] = deque()
+        self._something = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self._inbox = self._client.new_inbox()
-        self._subscription = await self._client.subscribe(self._inbox)
+        self._subscription = await self._client.subscribe(self._inbox, cb=self._arrive)
         return self
+
+    async def _arrive(self, message: Msg) -> None:
+        self._arrived.append(message)
+        self._something.set()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -60,15 +68,16 @@ class PullReader:
         Raises:
             UnavailableError: the server says that the consumer or the stream is not there.
         """
-        assert self._subscription is not None
         await self._request_if_needed()
+        if not self._arrived:
+            self._something.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._something.wait(), wait_s)
         messages: list[Msg] = []
-        try:
-            self._take(await self._subscription.next_msg(wait_s), messages)
-            while self._subscription.pending_msgs and len(messages) < self._batch:
-                self._take(await self._subscription.next_msg(wait_s), messages)
-        except nats.errors.TimeoutError:
-            pass
+        while self._arrived and len(messages) < self._batch:
+            self._take(self._arrived.popleft(), messages)
+        if messages:
+            await self._request_if_needed()
         return messages
 
     async def _request_if_needed(self) -> None:

@@ -4,6 +4,7 @@ Pure. Times are whole microseconds since the Unix epoch, as PostgreSQL keeps the
 here with a reason, so that a record which one worker got wrong never holds up the others.
 """
 
+from binascii import unhexlify
 from functools import lru_cache
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -208,10 +209,10 @@ def _span(span: events_pb2.CoverageSpan) -> Span:
 
 def _event_id(text: str) -> bytes:
     try:
-        event_id = bytes.fromhex(text)
+        event_id = unhexlify(text)
     except ValueError:
         event_id = b""
-    if len(event_id) != 16 or len(text) != 32:
+    if len(event_id) != 16:
         raise MalformedRecordError(f"{text!r} is no event id: 32 hexadecimal digits are")
     return event_id
 

@@ -6,6 +6,7 @@ row of `ingest_state`, which also makes sequence numbers appear in order and wit
 """
 
 import json
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,6 +41,11 @@ COPY analytics.visits (
 ) FROM STDIN (FORMAT binary)
 """
 VISIT_COLUMNS: Final = 18
+
+# Neighbouring columns of fixed size at once, the length before each: a call a column costs ingest a tenth of its speed.
+_ID_AND_TIMES: Final = struct.Struct("!i16siqiq").pack
+_SCORE_AND_EPOCH: Final = struct.Struct("!ifii").pack
+_TRACK_SEQUENCE_FRAME: Final = struct.Struct("!iqiiiq").pack
 
 Run = tuple[str, int, str]
 """Camera, epoch, run."""
@@ -312,22 +318,17 @@ class _Transaction:
 
 
 def _encode_crossing(crossing: _Crossing, sequence: bytes, changed_at: bytes) -> tuple[bytes, ...]:
-    row, record = crossing.row, crossing.record
+    row, record, epoch_us = crossing.row, crossing.record, encode.POSTGRES_EPOCH_US
     return (
-        encode.uuid(row.event_id),
-        encode.timestamptz(row.t_us),
-        encode.timestamptz(row.decided_at_us),
+        _ID_AND_TIMES(16, row.event_id, 8, row.t_us - epoch_us, 8, row.decided_at_us - epoch_us),
         encode.text(record.camera_id),
         encode.text(row.line_id),
         encode.int4(row.line_version),
         encode.text(row.direction),
         encode.text(row.class_name),
-        encode.float4(row.score),
-        encode.int4(record.epoch),
+        _SCORE_AND_EPOCH(4, row.score, 4, record.epoch),
         encode.text(record.run),
-        encode.int8(row.track),
-        encode.int4(row.sequence),
-        encode.int8(row.frame),
+        _TRACK_SEQUENCE_FRAME(8, row.track, 4, row.sequence, 8, row.frame),
         encode.boolean(row.stitched),
         encode.boolean(crossing.fenced),
         sequence,

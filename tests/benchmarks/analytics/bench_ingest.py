@@ -8,7 +8,7 @@ into the table with its indexes. Against it stand, round by round in turns so th
 - `writer`: from the bytes of records to the commit, as ingest does it, 2,000 crossings a transaction;
 - `small batches`: the same, 250 crossings a transaction, as under an ordinary load;
 - `duplicates`: records that are all there already, as when a spool is sent again;
-- `end to end`: from records waiting in JetStream until they are all acknowledged.
+- `end to end`: from records waiting in JetStream until they are all acknowledged, in transactions of the shipped size.
 
 With `--dsn` of a server that has TimescaleDB the tables are hypertables. Exit code 1 where `writer` or `end to end`
 stays below 0.3.
@@ -41,12 +41,14 @@ from tests.fixtures.postgres import PostgresServer  # noqa: E402
 from countline_analytics.ingest.consumer import DURABLE, Ingest  # noqa: E402
 from countline_analytics.ingest.records import decode  # noqa: E402
 from countline_analytics.ingest.writer import COPY_CROSSINGS, CountWriter  # noqa: E402
+from countline_analytics.settings import IngestSettings  # noqa: E402
 from countline_common import bus  # noqa: E402
 from countline_common.database import create_engine, migrate  # noqa: E402
 from countline_common.times import to_timestamp  # noqa: E402
 
 GOAL = 0.3
 PER_RECORD = 20
+BATCH_MESSAGES: int = IngestSettings.model_fields["ingest_batch_messages"].default
 START = 1_780_000_000.0
 SUBJECT = "countline.counts.demo.cam-{}"
 CAMERAS = 8
@@ -131,7 +133,7 @@ async def end_to_end(server: NatsServer, engine: AsyncEngine, messages: Sequence
         await asyncio.gather(*(js.publish(subject, data) for data, subject in messages[i : i + 200]))
     stopping = asyncio.Event()
     start = time.perf_counter()
-    task = asyncio.create_task(Ingest(client, CountWriter(engine, time.time), 100).run(stopping))
+    task = asyncio.create_task(Ingest(client, CountWriter(engine, time.time), BATCH_MESSAGES).run(stopping))
     while True:
         await asyncio.sleep(0.02)
         try:
