@@ -147,7 +147,7 @@ class Ingest:
     def _decode(self, message: Msg) -> Record:
         record = decode(message.data, message.subject)
         oldest_us = self._oldest() * 1e6
-        if any(row.t_us < oldest_us for row in record.crossings):
+        if record.crossings and min(row.t_us for row in record.crossings) < oldest_us:
             raise MalformedRecordError("it holds crossings that are older than COUNTLINE_CROSSINGS_RETENTION_DAYS")
         return record
 

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, LiteralString
+from typing import Any, Final, LiteralString, NamedTuple
 
 from psycopg import AsyncConnection, errors
 from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
@@ -79,9 +79,8 @@ class Fences:
         return min(later, default=NO_FENCE_US)
 
 
-@dataclass(frozen=True, slots=True)
-class _Crossing:
-    """A crossing on its way into its table."""
+class _Crossing(NamedTuple):
+    """A crossing on its way into its table; a tuple, since a frozen dataclass takes three times as long to make."""
 
     record: Record
     row: CrossingRow
