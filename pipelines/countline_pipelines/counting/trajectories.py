@@ -16,7 +16,8 @@ its anchor, and width and height are at most `SIZE_ERROR_HEIGHTS` (or a tenth of
 by, which are running means. Rounding to tenths of a pixel and to milliseconds is included.
 
 A long track comes in parts, so that neither its memory nor what a killed process loses grows with time. Every object
-that was seen twice, a millisecond apart or more, has a trajectory: whatever can be counted has one.
+that was seen twice, a millisecond apart or more, has a trajectory: whatever can be counted has one. A sight that comes
+less than a millisecond after another is left out: streams begin with a burst of frames, stamped as if taken at once.
 """
 
 from collections.abc import Sequence
@@ -50,6 +51,8 @@ _MS_US: Final = 1000.0
 _WINDOW: Final = 6
 """How many sights of each object are looked at in one round; few go much farther without a corner."""
 _AHEAD: Final = np.arange(_WINDOW)
+_ROUNDS_A_SIGHT: Final = 4
+"""Each round takes sights or sets a corner, and no sight asks for more than three; a camera must not hang on a path."""
 _SHARES: Final = np.array([ERROR_HEIGHTS / np.sqrt(2)] * 2 + [SIZE_ERROR_HEIGHTS] * 2)
 _Ints = NDArray[np.int64]
 _Slots = NDArray[np.intp]
@@ -125,9 +128,11 @@ class Paths:
         """Take what waits."""
         if not self._waiting:
             return []
-        batch = _gathered(self._waiting)
+        self._table.reserve(max(int(sights.slots.max()) for sights, _, _ in self._waiting) + 1)
+        batch = _gathered(self._waiting, np.where(self._table.count > 0, self._table.last_us, -np.inf))
         self._waiting = []
-        self._table.reserve(int(batch.slots[-1]) + 1)
+        if not len(batch.slots):
+            return []
         first = np.zeros(len(batch.slots), dtype=np.int64)
         new = self._table.count[batch.slots] == 0
         if new.any():
@@ -258,10 +263,12 @@ class _Turns:
         """Take everything; returns the parts that ended."""
         rows = np.nonzero(self._first < self._batch.counts)[0]
         ended: list[tuple[int, Path]] = []
-        while len(rows):
+        for _ in range(_ROUNDS_A_SIGHT * self._batch.t_us.shape[1] + 1):
+            if not len(rows):
+                return ended
             rows, more = self._advance(rows)
             ended += more
-        return ended
+        raise RuntimeError(f"the paths of the objects in slots {self._batch.slots[rows].tolist()} do not get on")
 
     def _advance(self, rows: _Slots) -> tuple[_Slots, list[tuple[int, Path]]]:
         """Take sights up to the next corner; returns the rows that are not at their end, and the parts that ended."""
@@ -324,8 +331,20 @@ class _Turns:
         self._lost[rows, self._first[rows]] = False
 
 
-def _gathered(waiting: Sequence[_Moment]) -> _Batch:
-    """Put the sights of each object into a row, in the order of time."""
+def _apart(slots: _Slots, t_us: Floats, last_us: Floats) -> NDArray[np.bool_]:
+    """Which sights (M,) come a millisecond or more after the one before; (S,) last_us has each slot's last one."""
+    order = np.argsort(slots, kind="stable")
+    own, then_us = slots[order], t_us[order]
+    before_us = np.concatenate([[-np.inf], then_us[:-1]])
+    begins = np.concatenate([[True], own[1:] != own[:-1]])
+    before_us[begins] = last_us[own[begins]]
+    apart = np.empty(len(slots), dtype=np.bool_)
+    apart[order] = then_us - before_us >= _MS_US
+    return apart
+
+
+def _gathered(waiting: Sequence[_Moment], last_us: Floats) -> _Batch:
+    """Put the sights of each object into a row, in the order of time; (S,) last_us is when each was seen last."""
     lengths = [len(sights.slots) for sights, _, _ in waiting]
     slots = np.concatenate([sights.slots for sights, _, _ in waiting])
     t_us = np.rint(np.concatenate([sights.t for sights, _, _ in waiting]) * 1e6)
@@ -335,12 +354,15 @@ def _gathered(waiting: Sequence[_Moment]) -> _Batch:
     value[:, :2] = np.concatenate([sights.xy_px for sights, _, _ in waiting])
     value[:, 2] = np.concatenate([sights.width_px for sights, _, _ in waiting])
     value[:, 3] = np.concatenate([sights.height_px for sights, _, _ in waiting])
+    apart = _apart(slots, t_us, last_us)
+    if not apart.all():
+        slots, t_us, value, limit_us, late = (each[apart] for each in (slots, t_us, value, limit_us, late))
     own, row, counts = np.unique(slots, return_inverse=True, return_counts=True)
     order = np.argsort(row, kind="stable")
     begins = np.cumsum(counts) - counts
     column = np.empty(len(slots), dtype=np.int64)
     column[order] = np.arange(len(slots)) - np.repeat(begins, counts)
-    shape = (len(own), int(counts.max()))
+    shape = (len(own), int(counts.max(initial=0)))
     batch = _Batch(own, counts, np.zeros(shape), np.zeros((*shape, 4)), np.full(shape, np.inf), np.zeros(shape, bool))
     batch.t_us[row, column], batch.value[row, column], batch.limit_us[row, column] = t_us, value, limit_us
     batch.late[row, column] = late

@@ -226,3 +226,19 @@ def test_a_message_whose_lists_do_not_belong_together_is_refused(broken):
     assert path_of(events_pb2.Trajectory(**fields)).x == (1, 3)
     with pytest.raises(InvalidInputError):
         path_of(events_pb2.Trajectory(**{**fields, **broken}))
+
+
+@given(st.lists(st.sampled_from([1, 2, 400, 999, 1000, 1500, 50_000]), min_size=2, max_size=90), st.randoms())
+def test_a_burst_of_frames_stamped_as_if_taken_at_once_holds_nothing_up(steps_us, random):
+    """As a stream sends when it comes back: the path gets on."""
+    t, rows = 1_790_000_000.0, []
+    for step_us in steps_us:
+        t += step_us / 1e6
+        rows.append((t, random.uniform(0, 640), random.uniform(0, 480), 40.0, 90.0))
+    parts = parts_of(np.array(rows))
+    for part in parts:
+        _, table = part.corners()
+        assert np.all(np.isfinite(table))
+        assert np.all(np.diff(part.t_ms) >= 0)
+    apart = [after - before >= 1e-3 for (before, *_), (after, *_) in pairwise(rows)]
+    assert bool(parts) >= any(apart)
