@@ -16,8 +16,8 @@ its anchor, and width and height are at most `SIZE_ERROR_HEIGHTS` (or a tenth of
 by, which are running means. Rounding to tenths of a pixel and to milliseconds is included.
 
 A long track comes in parts, so that neither its memory nor what a killed process loses grows with time. Every object
-that was seen twice, a millisecond apart or more, has a trajectory: whatever can be counted has one. A sight that comes
-less than a millisecond after another is left out: streams begin with a burst of frames, stamped as if taken at once.
+that was seen twice, two milliseconds apart or more, has a trajectory: whatever can be counted has one. A sight that
+comes less than that after another is left out: streams begin with a burst of frames, stamped as if taken at once.
 """
 
 from collections.abc import Sequence
@@ -48,6 +48,8 @@ _ROUNDING_PX: Final = 0.5 / UNITS_PER_PX
 _LEAST_PX: Final = LEAST_ERROR_PX - _ROUNDING_PX
 """Along one axis no bound is tighter than this besides rounding, however small the box."""
 _MS_US: Final = 1000.0
+_APART_US: Final = 2 * _MS_US
+"""A corner is set up to a millisecond after its sight, and the next sight must be well after that to tell a speed."""
 _WINDOW: Final = 6
 """How many sights of each object are looked at in one round; few go much farther without a corner."""
 _AHEAD: Final = np.arange(_WINDOW)
@@ -332,14 +334,14 @@ class _Turns:
 
 
 def _apart(slots: _Slots, t_us: Floats, last_us: Floats) -> NDArray[np.bool_]:
-    """Which sights (M,) come a millisecond or more after the one before; (S,) last_us has each slot's last one."""
+    """Which sights (M,) come `_APART_US` or more after the one before; (S,) last_us has each slot's last one."""
     order = np.argsort(slots, kind="stable")
     own, then_us = slots[order], t_us[order]
     before_us = np.concatenate([[-np.inf], then_us[:-1]])
     begins = np.concatenate([[True], own[1:] != own[:-1]])
     before_us[begins] = last_us[own[begins]]
     apart = np.empty(len(slots), dtype=np.bool_)
-    apart[order] = then_us - before_us >= _MS_US
+    apart[order] = then_us - before_us >= _APART_US
     return apart
 
 

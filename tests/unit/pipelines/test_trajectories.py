@@ -228,7 +228,7 @@ def test_a_message_whose_lists_do_not_belong_together_is_refused(broken):
         path_of(events_pb2.Trajectory(**{**fields, **broken}))
 
 
-@given(st.lists(st.sampled_from([1, 2, 400, 999, 1000, 1500, 50_000]), min_size=2, max_size=90), st.randoms())
+@given(st.lists(st.sampled_from([1, 2, 999, 1000, 1999, 2000, 2500, 50_000]), min_size=2, max_size=90), st.randoms())
 def test_a_burst_of_frames_stamped_as_if_taken_at_once_holds_nothing_up(steps_us, random):
     """As a stream sends when it comes back: the path gets on."""
     t, rows = 1_790_000_000.0, []
@@ -240,5 +240,5 @@ def test_a_burst_of_frames_stamped_as_if_taken_at_once_holds_nothing_up(steps_us
         _, table = part.corners()
         assert np.all(np.isfinite(table))
         assert np.all(np.diff(part.t_ms) >= 0)
-    apart = [after - before >= 1e-3 for (before, *_), (after, *_) in pairwise(rows)]
+    apart = [after - before >= 1.9999e-3 for (before, *_), (after, *_) in pairwise(rows)]
     assert bool(parts) >= any(apart)
