@@ -130,8 +130,7 @@ class Paths:
         """Take what waits."""
         if not self._waiting:
             return []
-        self._table.reserve(max(int(sights.slots.max()) for sights, _, _ in self._waiting) + 1)
-        batch = _gathered(self._waiting, np.where(self._table.count > 0, self._table.last_us, -np.inf))
+        batch = _gathered(self._waiting, self._table)
         self._waiting = []
         if not len(batch.slots):
             return []
@@ -334,36 +333,31 @@ class _Turns:
 
 
 def _apart(slots: _Slots, t_us: Floats, last_us: Floats) -> NDArray[np.bool_]:
-    """Which sights (M,) come `_APART_US` or more after the one before; (S,) last_us has each slot's last one."""
-    order = np.argsort(slots, kind="stable")
-    own, then_us = slots[order], t_us[order]
-    before_us = np.concatenate([[-np.inf], then_us[:-1]])
-    begins = np.concatenate([[True], own[1:] != own[:-1]])
-    before_us[begins] = last_us[own[begins]]
-    apart = np.empty(len(slots), dtype=np.bool_)
-    apart[order] = then_us - before_us >= _APART_US
-    return apart
+    """Which sights (M,), sorted by slot, come `_APART_US` or more after the one before; last_us is before the first."""
+    before_us = np.concatenate([last_us[:1], t_us[:-1]])
+    begins = np.concatenate([[True], slots[1:] != slots[:-1]])
+    before_us[begins] = last_us[begins]
+    return np.asarray(t_us - before_us >= _APART_US)
 
 
-def _gathered(waiting: Sequence[_Moment], last_us: Floats) -> _Batch:
-    """Put the sights of each object into a row, in the order of time; (S,) last_us is when each was seen last."""
+def _gathered(waiting: Sequence[_Moment], table: _Table) -> _Batch:
+    """Put the sights of each object into a row, in the order of time, and make room for all in the table."""
     lengths = [len(sights.slots) for sights, _, _ in waiting]
     slots = np.concatenate([sights.slots for sights, _, _ in waiting])
-    t_us = np.rint(np.concatenate([sights.t for sights, _, _ in waiting]) * 1e6)
-    limit_us = np.repeat([1e6 * limit_s for _, limit_s, _ in waiting], lengths)
-    late = np.repeat([1e6 * now for _, _, now in waiting], lengths) - t_us > _MS_US
+    order = np.argsort(slots, kind="stable")
+    slots, t_us = slots[order], np.rint(np.concatenate([sights.t for sights, _, _ in waiting])[order] * 1e6)
+    limit_us = np.repeat([1e6 * limit_s for _, limit_s, _ in waiting], lengths)[order]
+    late = np.repeat([1e6 * now for _, _, now in waiting], lengths)[order] - t_us > _MS_US
     value = np.empty((len(slots), 4))
-    value[:, :2] = np.concatenate([sights.xy_px for sights, _, _ in waiting])
-    value[:, 2] = np.concatenate([sights.width_px for sights, _, _ in waiting])
-    value[:, 3] = np.concatenate([sights.height_px for sights, _, _ in waiting])
-    apart = _apart(slots, t_us, last_us)
+    value[:, :2] = np.concatenate([sights.xy_px for sights, _, _ in waiting])[order]
+    value[:, 2] = np.concatenate([sights.width_px for sights, _, _ in waiting])[order]
+    value[:, 3] = np.concatenate([sights.height_px for sights, _, _ in waiting])[order]
+    table.reserve(int(slots[-1]) + 1)
+    apart = _apart(slots, t_us, np.where(table.count[slots] > 0, table.last_us[slots], -np.inf))
     if not apart.all():
         slots, t_us, value, limit_us, late = (each[apart] for each in (slots, t_us, value, limit_us, late))
     own, row, counts = np.unique(slots, return_inverse=True, return_counts=True)
-    order = np.argsort(row, kind="stable")
-    begins = np.cumsum(counts) - counts
-    column = np.empty(len(slots), dtype=np.int64)
-    column[order] = np.arange(len(slots)) - np.repeat(begins, counts)
+    column = np.arange(len(slots)) - np.repeat(np.cumsum(counts) - counts, counts)
     shape = (len(own), int(counts.max(initial=0)))
     batch = _Batch(own, counts, np.zeros(shape), np.zeros((*shape, 4)), np.full(shape, np.inf), np.zeros(shape, bool))
     batch.t_us[row, column], batch.value[row, column], batch.limit_us[row, column] = t_us, value, limit_us
