@@ -4,10 +4,14 @@ import base64
 import binascii
 import struct
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from countline_analytics.instants import to_datetime, to_us
+from countline_analytics.sql import query
 from countline_common.errors import FieldProblem, InvalidInputError
 
 DEFAULT_PAGE: Final = 100
@@ -24,6 +28,23 @@ def page_size(asked: int) -> int:
     if not 0 <= asked <= MAX_PAGE:
         raise InvalidInputError("the page size is out of range", fields=(FieldProblem("page_size", f"0..{MAX_PAGE}"),))
     return asked or DEFAULT_PAGE
+
+
+async def read_page(engine: AsyncEngine, name: str, request: Any, **parameters: Any) -> tuple[Sequence[Any], str]:
+    """The page that a request asks for, and the token of the next one, empty where there is none.
+
+    Args:
+        engine: of the analytics database.
+        name: of a query among those of counts, with `after_t`, `after_id` and `limit` besides the given parameters.
+        request: with `page_size` and `page_token`.
+        parameters: what else the query takes.
+    """
+    size = page_size(request.page_size)
+    after_t, after_id = read_token(request.page_token)
+    limits = {"after_t": after_t, "after_id": after_id, "limit": size + 1}
+    async with engine.connect() as connection:
+        rows = (await connection.execute(query("counts", name), {**parameters, **limits})).mappings().all()
+    return rows[:size], token_after(rows[size - 1]) if len(rows) > size else ""
 
 
 def token_after(row: Any) -> str:

@@ -16,7 +16,7 @@ from countline_analytics.counts.asked import asked_cameras, asked_limits, asked_
 from countline_analytics.counts.buckets import MAX_BUCKETS, TooManyBucketsError, check_size, edges
 from countline_analytics.counts.callers import Caller
 from countline_analytics.counts.coverage import Interval, StoredSpan, covered, merged, shares
-from countline_analytics.counts.paging import page_size, read_token, token_after
+from countline_analytics.counts.paging import read_page
 from countline_analytics.directory import CameraDirectory, KnownCamera
 from countline_analytics.instants import to_datetime, to_proto, to_us
 from countline_analytics.spans import Span
@@ -107,22 +107,15 @@ class CountQueries:
     ) -> counts_pb2.ListCrossingsResponse:
         """See `CountService.ListCrossings`."""
         cameras = await asked_cameras(self._directory, caller, request.camera_id, line_id=request.line_id)
-        size = page_size(request.page_size)
-        after_t, after_id = read_token(request.page_token)
-        parameters = {
-            "camera_ids": [camera.camera_id for camera in cameras],
-            "line_id": request.line_id,
+        rows, token = await read_page(
+            self._engine,
+            "list_crossings",
+            request,
+            camera_ids=[camera.camera_id for camera in cameras],
+            line_id=request.line_id,
             **asked_limits(request),
-            "after_t": after_t,
-            "after_id": after_id,
-            "limit": size + 1,
-        }
-        async with self._engine.connect() as connection:
-            rows = (await connection.execute(query("counts", "list_crossings"), parameters)).mappings().all()
-        token = token_after(rows[size - 1]) if len(rows) > size else ""
-        return counts_pb2.ListCrossingsResponse(
-            crossings=[_crossing(row) for row in rows[:size]], next_page_token=token
         )
+        return counts_pb2.ListCrossingsResponse(crossings=[_crossing(row) for row in rows], next_page_token=token)
 
 
 class _Answer:

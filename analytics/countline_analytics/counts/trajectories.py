@@ -10,10 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from countline.v1 import counts_pb2, events_pb2
 from countline_analytics.counts.asked import asked_cameras, asked_span
 from countline_analytics.counts.callers import Caller
-from countline_analytics.counts.paging import page_size, read_token, token_after
+from countline_analytics.counts.paging import read_page
 from countline_analytics.directory import CameraDirectory
 from countline_analytics.instants import to_datetime, to_us
-from countline_analytics.sql import query
 
 
 class TrajectoryQueries:
@@ -36,21 +35,12 @@ class TrajectoryQueries:
         """See `CountService.ListTrajectories`. What a stale worker saw after the hand-over is left out."""
         cameras = await asked_cameras(self._directory, caller, request.camera_id)
         start, end = asked_span(request, to_datetime(round(self._clock() * 1e6)))
-        size = page_size(request.page_size)
-        after_t, after_id = read_token(request.page_token)
-        parameters = {
-            "camera_ids": [camera.camera_id for camera in cameras],
-            "start": start,
-            "end": end,
-            "after_t": after_t,
-            "after_id": after_id,
-            "limit": size + 1,
-        }
-        async with self._engine.connect() as connection:
-            rows = (await connection.execute(query("counts", "list_trajectories"), parameters)).mappings().all()
-        token = token_after(rows[size - 1]) if len(rows) > size else ""
+        camera_ids = [camera.camera_id for camera in cameras]
+        rows, token = await read_page(
+            self._engine, "list_trajectories", request, camera_ids=camera_ids, start=start, end=end
+        )
         return counts_pb2.ListTrajectoriesResponse(
-            trajectories=[_trajectory(row) for row in rows[:size]], next_page_token=token
+            trajectories=[_trajectory(row) for row in rows], next_page_token=token
         )
 
 

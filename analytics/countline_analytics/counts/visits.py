@@ -7,10 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from countline.v1 import counts_pb2
 from countline_analytics.counts.asked import asked_cameras, asked_limits
 from countline_analytics.counts.callers import Caller
-from countline_analytics.counts.paging import page_size, read_token, token_after
+from countline_analytics.counts.paging import read_page
 from countline_analytics.directory import CameraDirectory
 from countline_analytics.instants import to_proto
-from countline_analytics.sql import query
 
 
 class VisitQueries:
@@ -28,20 +27,15 @@ class VisitQueries:
     async def list_visits(self, request: counts_pb2.ListVisitsRequest, caller: Caller) -> counts_pb2.ListVisitsResponse:
         """See `CountService.ListVisits`; the time of a visit, for order and limits, is its end."""
         cameras = await asked_cameras(self._directory, caller, request.camera_id, zone_id=request.zone_id)
-        size = page_size(request.page_size)
-        after_t, after_id = read_token(request.page_token)
-        parameters = {
-            "camera_ids": [camera.camera_id for camera in cameras],
-            "zone_id": request.zone_id,
+        rows, token = await read_page(
+            self._engine,
+            "list_visits",
+            request,
+            camera_ids=[camera.camera_id for camera in cameras],
+            zone_id=request.zone_id,
             **asked_limits(request),
-            "after_t": after_t,
-            "after_id": after_id,
-            "limit": size + 1,
-        }
-        async with self._engine.connect() as connection:
-            rows = (await connection.execute(query("counts", "list_visits"), parameters)).mappings().all()
-        token = token_after(rows[size - 1]) if len(rows) > size else ""
-        return counts_pb2.ListVisitsResponse(visits=[_visit(row) for row in rows[:size]], next_page_token=token)
+        )
+        return counts_pb2.ListVisitsResponse(visits=[_visit(row) for row in rows], next_page_token=token)
 
 
 def _visit(row: Any) -> counts_pb2.CameraVisit:
