@@ -42,6 +42,7 @@ class ApiSettings(AnalyticsSettings):
     auth_address: str = "127.0.0.1:3001"
     cameras_address: str = "127.0.0.1:8000"
     workers_address: str = "127.0.0.1:8003"
+    models_address: str = "127.0.0.1:8005"
     analytics_address: str = "127.0.0.1:8001"
     """REST of analytics alone."""
     websocket_address: str = "127.0.0.1:8004"

@@ -21,6 +21,7 @@ STATUS: Final = "STATUS"
 DOMAIN: Final = "DOMAIN"
 JOBS: Final = "JOBS"
 NOTIFY: Final = "NOTIFY"
+TRIALS: Final = "TRIALS"
 DLQ: Final = "DLQ"
 
 GIB: Final = 1024**3
@@ -67,6 +68,11 @@ def watch_subject(camera_id: str) -> str:
     return f"countline.watch.{_token(camera_id)}"
 
 
+def trial_subject(trial_id: str, camera_id: str) -> str:
+    """Where the `TrialRecord`s of a trial on a camera go."""
+    return f"countline.trials.{_token(trial_id)}.{_token(camera_id)}"
+
+
 def domain_subject(aggregate: str, event: str) -> str:
     """Where a domain event goes, such as `countline.domain.camera.created`."""
     return f"countline.domain.{_token(aggregate)}.{_token(event)}"
@@ -109,6 +115,14 @@ def stream_configs(*, replicas: int = 1, counts_max_bytes: int = 10 * GIB) -> li
             subjects=["countline.notify"],
             storage=file,
             retention=RetentionPolicy.WORK_QUEUE,
+            num_replicas=replicas,
+        ),
+        StreamConfig(
+            name=TRIALS,
+            subjects=["countline.trials.>"],
+            storage=file,
+            max_bytes=GIB,
+            duplicate_window=DUPLICATE_WINDOW_S,
             num_replicas=replicas,
         ),
         StreamConfig(name=DLQ, subjects=["countline.dlq.>"], storage=file, max_bytes=GIB, num_replicas=replicas),

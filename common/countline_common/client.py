@@ -13,13 +13,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
 import grpc
 import platformdirs
 
-from countline.v1 import auth_pb2, auth_pb2_grpc, cameras_pb2_grpc, workers_pb2_grpc
+from countline.v1 import auth_pb2, auth_pb2_grpc, cameras_pb2_grpc, models_pb2_grpc, workers_pb2_grpc
 from countline_common.errors import InvalidInputError, NotFoundError, UnauthenticatedError
 from countline_common.grpc_errors import translated
 from countline_common.settings import DATA_VARIABLE, DataFolder, host_port
@@ -46,6 +47,8 @@ class Endpoints:
     cameras: str
     workers: str
     gateway: str
+    models: str = ""
+    """Empty where the server has no service of models, or nobody said where it is."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -61,9 +64,10 @@ class Endpoints:
             return cls.from_file(Path(text))
         if not text or "/" in text or (":" in text.strip("[]").rpartition("]")[2] and not text.startswith("[")):
             raise InvalidInputError(
-                f"{text!r} names no server", cure="give HOST, or auth=HOST:PORT,cameras=HOST:PORT,workers=…,gateway=URL"
+                f"{text!r} names no server",
+                cure="give HOST, or auth=HOST:PORT,cameras=…,workers=…,models=…,gateway=URL",
             )
-        return cls(f"{text}:3001", f"{text}:8000", f"{text}:8003", f"http://{text}:8080")
+        return cls(f"{text}:3001", f"{text}:8000", f"{text}:8003", f"http://{text}:8080", f"{text}:8005")
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
@@ -89,9 +93,10 @@ class Endpoints:
         missing = [name for name in names if not isinstance(parts.get(name), str)]
         if missing:
             raise InvalidInputError(f"{source!r} does not say where {', '.join(missing)} is")
-        for name in names[:3]:
-            host_port(parts[name])
-        return cls(**{name: parts[name] for name in names})
+        models = parts.get("models", "")
+        for address in (*(parts[name] for name in names[:3]), *([models] if models else [])):
+            host_port(address)
+        return cls(**{name: parts[name] for name in names}, models=models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +357,19 @@ class _Authorizes(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-ar
         return await continuation(details, request)
 
 
+class _AuthorizesStreams(grpc.aio.StreamStreamClientInterceptor):  # type: ignore[type-arg]
+    """Sends the access token with each stream; how long one may last is its caller's business."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        metadata = grpc.aio.Metadata(*(client_call_details.metadata or ()))
+        metadata.add("authorization", f"Bearer {await self._session.access_token()}")
+        details = client_call_details._replace(metadata=metadata)
+        return await continuation(details, request_iterator)
+
+
 class Client:
     """The services, with the login sent along.
 
@@ -359,6 +377,7 @@ class Client:
     """
 
     def __init__(self, target: Target, channels: "_Channels") -> None:
+        self._channels = channels
         self.endpoints = target.endpoints
         self.session = channels.session
         self.auth: auth_pb2_grpc.AuthServiceAsyncStub = auth_pb2_grpc.AuthServiceStub(
@@ -370,6 +389,20 @@ class Client:
         self.workers: workers_pb2_grpc.WorkerServiceAsyncStub = workers_pb2_grpc.WorkerServiceStub(
             channels.open(target.endpoints.workers)
         )
+
+    @cached_property
+    def models(self) -> "models_pb2_grpc.ModelServiceAsyncStub":
+        """The service of models.
+
+        Raises:
+            NotFoundError: the server has none.
+        """
+        if not self.endpoints.models:
+            raise NotFoundError(
+                "it is not known where this server's service of models is",
+                cure="name it: --server auth=HOST:PORT,cameras=…,workers=…,models=HOST:PORT,gateway=URL",
+            )
+        return models_pb2_grpc.ModelServiceStub(self._channels.open(self.endpoints.models))
 
     @property
     def rest_base_url(self) -> str:
@@ -389,12 +422,11 @@ class _Channels:
         self._plain = grpc.aio.insecure_channel(target.endpoints.auth, options=CHANNEL_OPTIONS)
         self.session = Session(auth_pb2_grpc.AuthServiceStub(self._plain), target)
         self._open = [self._plain]
+        self._interceptors = [cast("Any", _Authorizes(self.session)), cast("Any", _AuthorizesStreams(self.session))]
 
     def open(self, address: str) -> grpc.aio.Channel:
         """A connection that sends the login along."""
-        channel = grpc.aio.insecure_channel(
-            address, options=CHANNEL_OPTIONS, interceptors=[cast("Any", _Authorizes(self.session))]
-        )
+        channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS, interceptors=self._interceptors)
         self._open.append(channel)
         return channel
 

@@ -16,6 +16,7 @@ USUAL_PORTS: Final[Mapping[str, int]] = {
     "auth": 3001,
     "cameras": 8000,
     "workers": 8003,
+    "models": 8005,
     "analytics": 8001,
     "websocket": 8004,
     "triton-http": 9000,

@@ -60,7 +60,7 @@ class System:
         self._write_endpoints()
 
     def _write_endpoints(self) -> None:
-        names = ("auth", "cameras", "workers", "analytics", "websocket", "triton-grpc")
+        names = ("auth", "cameras", "workers", "models", "analytics", "websocket", "triton-grpc")
         endpoints = {"gateway": self.url.rstrip("/"), **{name: self.address(name) for name in names}}
         path = self.data.run / "endpoints.json"
         path.write_text(json.dumps(endpoints, indent=2) + "\n")
@@ -128,7 +128,7 @@ class System:
 
     def _environment(self, nats: NatsServer) -> dict[str, str]:
         """What every process of ours finds in its environment, on top of the caller's own."""
-        listeners = ("auth", "cameras", "workers", "analytics", "websocket", "gateway")
+        listeners = ("auth", "cameras", "workers", "models", "analytics", "websocket", "gateway")
         return {
             **self.plain_environment(),
             "COUNTLINE_NATS_URL": nats.url,

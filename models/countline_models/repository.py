@@ -8,15 +8,14 @@ The configuration says what any machine needs and nothing of one machine: no KIN
 text for the same model, so that a repository under version control changes only when a model does.
 """
 
-import re
 from pathlib import Path
 from typing import Final
 
 from countline_common.errors import AlreadyExistsError, InvalidInputError
+from countline_common.triton.models import NAME_CURE, NAME_PATTERN
 from countline_models.contract import INPUT_NAME, OUTPUT_NAME, ContractModel, check_contract
 from countline_models.labels import labels_for
 
-NAME_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.IGNORECASE)
 MAX_BATCH_SIZE: Final = 8
 
 CONFIG: Final = """\
@@ -112,10 +111,7 @@ def place_model(
 
 def _check_name(name: str) -> None:
     if not NAME_PATTERN.fullmatch(name):
-        raise InvalidInputError(
-            f"{name!r} cannot be the name of a model",
-            cure="use letters, digits, dashes, dots and underscores, at most 63, beginning with a letter or digit",
-        )
+        raise InvalidInputError(f"{name!r} cannot be the name of a model", cure=NAME_CURE)
 
 
 def _fitting(labels: tuple[str, ...], contract: ContractModel) -> tuple[str, ...]:

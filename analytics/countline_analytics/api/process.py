@@ -142,7 +142,12 @@ async def serving(settings: ApiSettings, parts: Parts, stopping: asyncio.Event) 
     async with contextlib.AsyncExitStack() as stack:
         channels = {
             address: await stack.enter_async_context(grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS))
-            for address in {settings.auth_address, settings.cameras_address, settings.workers_address}
+            for address in {
+                settings.auth_address,
+                settings.cameras_address,
+                settings.workers_address,
+                settings.models_address,
+            }
         }
         api = Api(tuple(http_methods()), _backends(settings, parts, channels), hub)
         await stack.enter_async_context(_tasks(parts.bus.run(), parts.feed.run(), statuses.run(), stopping=stopping))
@@ -164,6 +169,7 @@ def _backends(settings: ApiSettings, parts: Parts, channels: Mapping[str, grpc.a
         "countline.v1.AuthService": RemoteBackend(channels[settings.auth_address]),
         "countline.v1.CameraService": RemoteBackend(channels[settings.cameras_address]),
         "countline.v1.WorkerService": RemoteBackend(channels[settings.workers_address]),
+        "countline.v1.ModelService": RemoteBackend(channels[settings.models_address]),
         COUNT_SERVICE: LocalBackend(counts, parts.verifier),
     }
 

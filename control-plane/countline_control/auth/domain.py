@@ -17,7 +17,7 @@ ADMIN: Final = "admin"
 VIEWER: Final = "viewer"
 ROLES: Final[dict[str, frozenset[str]]] = {
     ADMIN: frozenset({EVERYTHING}),
-    VIEWER: frozenset({"self.read", "cameras.read", "workers.read", "counts.read", "truth.read"}),
+    VIEWER: frozenset({"self.read", "cameras.read", "workers.read", "models.read", "counts.read", "truth.read"}),
 }
 
 MIN_PASSWORD: Final = 10

@@ -40,6 +40,7 @@ def _login_target(server: str | None, data: Path | None) -> Target:
         return found
     endpoints = found.endpoints
     named = f"auth={endpoints.auth},cameras={endpoints.cameras},workers={endpoints.workers},gateway={endpoints.gateway}"
+    named += f",models={endpoints.models}" if endpoints.models else ""
     return Target(Endpoints.parse(named), profiles.login_file(named), named)
 
 

@@ -12,14 +12,14 @@ A frame is never lost on the way: whatever happens to Triton, the caller keeps i
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_common.errors import CountlineError, DeadlineExceededError, InvalidInputError, UnavailableError
+from countline_common.errors import CountlineError, DeadlineExceededError
+from countline_common.triton import InferenceLostError, ModelInfo, ModelOverrides
 from countline_pipelines.slots import Slot, SlotRing
 
 
@@ -30,47 +30,6 @@ class Transport(StrEnum):
     """Shared memory where a probe shows that Triton reads ours, else gRPC bytes."""
     SHM = "shm"
     GRPC = "grpc"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """A model that is loaded and obeys the detection contract."""
-
-    name: str
-    version: str
-    height: int
-    """Of the input, in pixels."""
-    width: int
-    max_detections: int
-    labels: tuple[str, ...]
-    """Class names by index; empty where the model names none."""
-    score_threshold: float
-    """Below it a detection is not worth believing; shipped with the model."""
-    max_batch_size: int
-    """Frames that one request may hold; at least 1."""
-    instances: int
-    """Copies that run at the same time: the number of requests in flight that pay."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelOverrides:
-    """What one machine changes in a model's configuration when it loads it; None leaves what is shipped."""
-
-    instances: int | None = None
-    """Copies of the model that run at the same time."""
-    intra_op_threads: int | None = None
-    """Threads within one copy."""
-    max_batch_size: int | None = None
-    max_queue_delay_us: int | None = None
-    """How long Triton holds a request back to join it with others."""
-
-
-class InferenceLostError(UnavailableError):
-    """Triton went away, or answered too late, while frames were with it; the same slots may be sent again."""
-
-
-class ModelRefusedError(InvalidInputError):
-    """Triton does not know the model, cannot load it, or it breaks the detection contract."""
 
 
 class InferenceClient(Protocol):
@@ -85,7 +44,8 @@ class InferenceClient(Protocol):
         """Have a model loaded and ready; loads again by itself after Triton restarts.
 
         Args:
-            model: its folder's name in Triton's repository.
+            model: `NAME`, its folder in Triton's repository, or `NAME@VERSION`. Without a version the newest is
+                taken, and kept until it is loaded anew.
             overrides: None takes what suits the server (the embedded one: an instance per core, one thread each).
 
         Raises:

@@ -29,16 +29,11 @@ from numpy.typing import NDArray
 
 from countline_common.errors import ConflictError, CountlineError, DeadlineExceededError, InvalidInputError
 from countline_common.shared_memory import SharedSegment
+from countline_common.triton import InferenceLostError, ModelInfo, ModelOverrides, ModelRef, ModelRefusedError
+from countline_common.triton.connection import BackendDeadError, Connection, bytes_input, shared_input
+from countline_common.triton.model_config import model_info, overridden
 from countline_pipelines.slots import SEGMENT_PREFIX, Slot, SlotRing, contiguous_runs
-from countline_pipelines.triton.api import (
-    InferenceLostError,
-    ModelInfo,
-    ModelOverrides,
-    ModelRefusedError,
-    Transport,
-)
-from countline_pipelines.triton.connection import BackendDeadError, Connection, bytes_input, shared_input
-from countline_pipelines.triton.model_config import model_info, overridden
+from countline_pipelines.triton.api import Transport
 
 EMBEDDED_SERVER_ID: Final = "countline-embedded"
 """How the embedded Triton calls itself; it runs models on the cores of this machine."""
@@ -140,19 +135,38 @@ class TritonClient:
         return info
 
     async def _load(self, model: str, overrides: ModelOverrides | None) -> ModelInfo:
-        config = await self._connection.model_config(model)
+        wanted = ModelRef.parse(model)
+        config = await self._connection.model_config(wanted.name)
+        if config is None or not await self._chosen_version(wanted):
+            await self._connection.load(wanted.name)
+            config = await self._connection.model_config(wanted.name)
         if config is None:
-            await self._connection.load(model)
-            config = await self._connection.model_config(model)
-        if config is None:
-            raise ModelRefusedError(f"Triton does not serve the model {model!r}", cure="see Triton's log")
-        wanted = overridden(config, overrides or self._usual_overrides())
-        if wanted != config:
-            await self._connection.load(model, wanted)
-        bare = model_info(wanted, await self._connection.model_version(model), ())
-        shape = (bare.height, bare.width, 3)
-        labels = await self._connection.labels(model, shape, bare.max_detections * 6)
-        return model_info(wanted, bare.version, labels)
+            raise ModelRefusedError(f"Triton does not serve the model {wanted.name!r}", cure="see Triton's log")
+        suited = overridden(config, overrides or self._usual_overrides())
+        if suited != config:
+            await self._connection.load(wanted.name, suited)
+        # From here on by number: a version that is put beside it later must not take over unseen.
+        version = await self._chosen_version(wanted)
+        if not version:
+            raise await self._version_missing(wanted)
+        bare = model_info(suited, version, ())
+        labels = await self._connection.labels(bare.ref, (bare.height, bare.width, 3), bare.max_detections * 6)
+        return model_info(suited, version, labels)
+
+    async def _chosen_version(self, wanted: ModelRef) -> int:
+        """The version to use, the newest one where none is named; 0 where Triton does not serve it."""
+        ready = await self._connection.ready_versions(wanted.name)
+        if not wanted.version:
+            return max(ready, default=0)
+        return wanted.version if wanted.version in ready else 0
+
+    async def _version_missing(self, wanted: ModelRef) -> ModelRefusedError:
+        ready = await self._connection.ready_versions(wanted.name)
+        served = ", ".join(map(str, ready)) or "none"
+        return ModelRefusedError(
+            f"Triton does not serve {wanted}; versions of {wanted.name!r} that it serves: {served}",
+            cure="see which there are: countline models list",
+        )
 
     def _usual_overrides(self) -> ModelOverrides:
         """The embedded server runs on this machine's cores: an instance for each, so that each does whole frames."""
@@ -161,7 +175,7 @@ class TritonClient:
     async def unload(self, model: str) -> None:
         """See `InferenceClient.unload`."""
         self._models.pop(model, None)
-        await self._connection.unload(model)
+        await self._connection.unload(ModelRef.parse(model).name)
 
     async def metadata(self, model: str) -> ModelInfo:
         """See `InferenceClient.metadata`."""
@@ -229,7 +243,7 @@ class TritonClient:
             else:
                 frames = bytes_input(ring.frames_nhwc[first : first + len(run)])
             try:
-                detections = await self._connection.infer(info.name, frames, self._infer_timeout_s)
+                detections = await self._connection.infer(info.ref, frames, self._infer_timeout_s)
             except InferenceLostError as error:
                 if isinstance(error, BackendDeadError):
                     self._broken.add(info.name)
@@ -268,10 +282,12 @@ class TritonClient:
         for ring in tuple(self._rings.values()):
             await self.attach(ring)
         for model, loaded in tuple(self._models.items()):
-            if model in self._broken:
-                await self._connection.unload(model)
-                self._broken.discard(model)
-            self._models[model] = _Loaded(await self._load(model, loaded.overrides), loaded.overrides)
+            if loaded.info.name in self._broken:
+                await self._connection.unload(loaded.info.name)
+                self._broken.discard(loaded.info.name)
+            # The version that was chosen at first, whatever has become the newest since.
+            info = await self._load(str(loaded.info.ref), loaded.overrides)
+            self._models[model] = _Loaded(info, loaded.overrides)
 
     async def wait_ready(self, timeout_s: float) -> None:
         """See `InferenceClient.wait_ready`."""

@@ -366,7 +366,7 @@ class CameraSpec(_message.Message):
     update that sends `***` back keeps the password that is stored.
     """
     model: _builtins.str
-    """Name of a model in the Triton repository; empty for the default model."""
+    """`NAME` of a model, for the version of it that is live, or `NAME@VERSION`; empty for the default model."""
     processing_rate: _builtins.float
     """Frames a second that are looked at; 0 for every frame."""
     min_score: _builtins.float
@@ -473,6 +473,8 @@ class CameraStatus(_message.Message):
     LAST_FRAME_AT_FIELD_NUMBER: _builtins.int
     REPORTED_AT_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    FOLLOWER_MODEL_FIELD_NUMBER: _builtins.int
     state: Global___CameraState.ValueType
     worker_id: _builtins.str
     epoch: _builtins.int
@@ -489,6 +491,10 @@ class CameraStatus(_message.Message):
     frames_dropped: _builtins.int
     progress: _builtins.float
     """0..1, for files that are played once."""
+    model: _builtins.str
+    """What it is counted with now, as `NAME@VERSION`; the new one only when it has taken over."""
+    follower_model: _builtins.str
+    """What runs beside it on trial, likewise; empty for nothing."""
     @_builtins.property
     def error(self) -> Global___CameraError: ...
     @_builtins.property
@@ -512,10 +518,12 @@ class CameraStatus(_message.Message):
         last_frame_at: _timestamp_pb2.Timestamp | None = ...,
         reported_at: _timestamp_pb2.Timestamp | None = ...,
         progress: _builtins.float = ...,
+        model: _builtins.str = ...,
+        follower_model: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "last_frame_at", b"last_frame_at", "reported_at", b"reported_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "error", b"error", "frames_dropped", b"frames_dropped", "frames_processed", b"frames_processed", "height", b"height", "last_frame_at", b"last_frame_at", "latency_s", b"latency_s", "processed_fps", b"processed_fps", "progress", b"progress", "reported_at", b"reported_at", "source_fps", b"source_fps", "state", b"state", "width", b"width", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "error", b"error", "follower_model", b"follower_model", "frames_dropped", b"frames_dropped", "frames_processed", b"frames_processed", "height", b"height", "last_frame_at", b"last_frame_at", "latency_s", b"latency_s", "model", b"model", "processed_fps", b"processed_fps", "progress", b"progress", "reported_at", b"reported_at", "source_fps", b"source_fps", "state", b"state", "width", b"width", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -440,6 +440,96 @@ class CountRecord(_message.Message):
 Global___CountRecord: _TypeAlias = CountRecord  # noqa: Y015
 
 @_typing.final
+class TrialRecord(_message.Message):
+    """What two versions of a model made of the same frames, on `countline.trials.<trial>.<camera>`. Sent through the spool
+    like counts; records of one trial and camera speak of spans that do not overlap.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRIAL_ID_FIELD_NUMBER: _builtins.int
+    CAMERA_ID_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    INCUMBENT_FIELD_NUMBER: _builtins.int
+    CHALLENGER_FIELD_NUMBER: _builtins.int
+    TALLIES_FIELD_NUMBER: _builtins.int
+    FRAMES_FIELD_NUMBER: _builtins.int
+    FRAMES_MISSED_FIELD_NUMBER: _builtins.int
+    trial_id: _builtins.str
+    camera_id: _builtins.str
+    worker_id: _builtins.str
+    incumbent: _builtins.str
+    """As `NAME@VERSION`."""
+    challenger: _builtins.str
+    frames: _builtins.int
+    """Frames that the version which counts has seen, and those of them that its follower did not get."""
+    frames_missed: _builtins.int
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp:
+        """The span of capture time whose crossings are told here."""
+
+    @_builtins.property
+    def end(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def tallies(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrialTally]: ...
+    def __init__(
+        self,
+        *,
+        trial_id: _builtins.str = ...,
+        camera_id: _builtins.str = ...,
+        worker_id: _builtins.str = ...,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        end: _timestamp_pb2.Timestamp | None = ...,
+        incumbent: _builtins.str = ...,
+        challenger: _builtins.str = ...,
+        tallies: _abc.Iterable[Global___TrialTally] | None = ...,
+        frames: _builtins.int = ...,
+        frames_missed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "challenger", b"challenger", "end", b"end", "frames", b"frames", "frames_missed", b"frames_missed", "incumbent", b"incumbent", "start", b"start", "tallies", b"tallies", "trial_id", b"trial_id", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrialRecord: _TypeAlias = TrialRecord  # noqa: Y015
+
+@_typing.final
+class TrialTally(_message.Message):
+    """Crossings of one line in one direction, matched one to one in time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_ID_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    BOTH_FIELD_NUMBER: _builtins.int
+    ONLY_INCUMBENT_FIELD_NUMBER: _builtins.int
+    ONLY_CHALLENGER_FIELD_NUMBER: _builtins.int
+    line_id: _builtins.str
+    direction: Global___Direction.ValueType
+    both: _builtins.int
+    only_incumbent: _builtins.int
+    only_challenger: _builtins.int
+    def __init__(
+        self,
+        *,
+        line_id: _builtins.str = ...,
+        direction: Global___Direction.ValueType = ...,
+        both: _builtins.int = ...,
+        only_incumbent: _builtins.int = ...,
+        only_challenger: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["both", b"both", "direction", b"direction", "line_id", b"line_id", "only_challenger", b"only_challenger", "only_incumbent", b"only_incumbent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrialTally: _TypeAlias = TrialTally  # noqa: Y015
+
+@_typing.final
 class LiveBox(_message.Message):
     """One box on the live picture, source pixels."""
 

@@ -152,13 +152,23 @@ class Assignment(_message.Message):
     CAMERA_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    FOLLOWER_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     """Grows each time the camera is given to a worker; 0 for files that are played once."""
     time_zone: _builtins.str
     """Of the camera's site."""
+    model: _builtins.str
+    """The version of the model to count with, as `NAME@VERSION`; empty where nobody knows of versions: then what
+    `camera.spec.model` names, or the worker's default.
+    """
     @_builtins.property
     def camera(self) -> _cameras_pb2.Camera:
         """With the spec as it is stored, credentials included; `status` is empty."""
+
+    @_builtins.property
+    def follower(self) -> Global___Follower:
+        """Set while a second version runs beside it on the same frames."""
 
     def __init__(
         self,
@@ -166,14 +176,45 @@ class Assignment(_message.Message):
         camera: _cameras_pb2.Camera | None = ...,
         epoch: _builtins.int = ...,
         time_zone: _builtins.str = ...,
+        model: _builtins.str = ...,
+        follower: Global___Follower | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "follower", b"follower"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "epoch", b"epoch", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "epoch", b"epoch", "follower", b"follower", "model", b"model", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Assignment: _TypeAlias = Assignment  # noqa: Y015
+
+@_typing.final
+class Follower(_message.Message):
+    """A second version of a model on the frames of a camera, whose counts are compared with the first one's and thrown away."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRIAL_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    IS_CHALLENGER_FIELD_NUMBER: _builtins.int
+    trial_id: _builtins.str
+    model: _builtins.str
+    """As `NAME@VERSION`."""
+    is_challenger: _builtins.bool
+    """The follower is the new version (a shadow); else it is the old one (of a canary)."""
+    def __init__(
+        self,
+        *,
+        trial_id: _builtins.str = ...,
+        model: _builtins.str = ...,
+        is_challenger: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_challenger", b"is_challenger", "model", b"model", "trial_id", b"trial_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Follower: _TypeAlias = Follower  # noqa: Y015
 
 @_typing.final
 class Worker(_message.Message):

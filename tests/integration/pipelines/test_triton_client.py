@@ -14,16 +14,17 @@ from tests.fixtures.contract_models import MARKER_LABELS, POISON_RED, expected_m
 from tests.fixtures.triton import TritonServer
 
 from countline_common.errors import DeadlineExceededError, InvalidInputError
+from countline_common.triton.connection import Connection, bytes_input
 from countline_pipelines.slots import Slot, SlotRing
 from countline_pipelines.triton import (
     InferenceLostError,
     ModelOverrides,
+    ModelRef,
     ModelRefusedError,
     Transport,
     infer_surely,
 )
 from countline_pipelines.triton.client import TritonClient
-from countline_pipelines.triton.connection import Connection, bytes_input
 
 HEIGHT, WIDTH = 32, 48
 
@@ -65,7 +66,7 @@ async def client(request: pytest.FixtureRequest, triton: TritonServer) -> AsyncI
 async def test_a_loaded_model_tells_its_size_labels_and_threshold(client: TritonClient) -> None:
     info = await client.load("marker")
     assert (info.height, info.width, info.max_detections, info.max_batch_size) == (HEIGHT, WIDTH, 5, 8)
-    assert (info.labels, info.score_threshold, info.version) == (MARKER_LABELS, 0.4, "1")
+    assert (info.labels, info.score_threshold, info.version) == (MARKER_LABELS, 0.4, 1)
     assert info.instances == len(os.sched_getaffinity(0))
     assert await client.metadata("marker") == info
 
@@ -185,7 +186,7 @@ async def test_one_bad_request_does_not_fail_those_it_was_joined_with(own_triton
         config["instance_group"] = [{"count": 1, "kind": "KIND_AUTO"}]
         config["dynamic_batching"] = {"preferred_batch_size": [6], "max_queue_delay_microseconds": "2000000"}
         await connection.load("marker", config)
-        calls = [connection.infer("marker", bytes_input(frame), 20.0) for frame in frames]
+        calls = [connection.infer(ModelRef("marker"), bytes_input(frame), 20.0) for frame in frames]
         answers = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(answers[2], ModelRefusedError | InferenceLostError)
     for index in (0, 1, 3, 4, 5):

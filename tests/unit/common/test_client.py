@@ -8,7 +8,7 @@ import pytest
 from countline_common.client import Endpoints, Login, LoginFile, Profiles, discover
 from countline_common.errors import InvalidInputError, NotFoundError
 
-FULL = {"auth": "h:1", "cameras": "h:2", "workers": "h:3", "gateway": "http://h:4"}
+FULL = {"auth": "h:1", "cameras": "h:2", "workers": "h:3", "gateway": "http://h:4", "models": "h:5"}
 LOGIN = Login("anna", "a", 1000.0, "r", 9000.0)
 
 
@@ -32,7 +32,7 @@ def profiles(tmp_path: Path) -> Profiles:
 
 def test_a_host_has_the_usual_ports() -> None:
     assert Endpoints.parse("example.org") == Endpoints(
-        "example.org:3001", "example.org:8000", "example.org:8003", "http://example.org:8080"
+        "example.org:3001", "example.org:8000", "example.org:8003", "http://example.org:8080", "example.org:8005"
     )
     assert Endpoints.parse("[::1]").auth == "[::1]:3001"
 

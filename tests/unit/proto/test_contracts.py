@@ -6,9 +6,9 @@ import pytest
 from google.api import annotations_pb2
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 
-from countline.v1 import auth_pb2, cameras_pb2, counts_pb2, options_pb2, workers_pb2
+from countline.v1 import auth_pb2, cameras_pb2, counts_pb2, models_pb2, options_pb2, workers_pb2
 
-MODULES = [auth_pb2, cameras_pb2, counts_pb2, workers_pb2]
+MODULES = [auth_pb2, cameras_pb2, counts_pb2, models_pb2, workers_pb2]
 METHODS = [
     method
     for module in MODULES
@@ -17,7 +17,7 @@ METHODS = [
 ]
 REST_MESSAGES = [
     message
-    for module in (auth_pb2, cameras_pb2, counts_pb2)
+    for module in (auth_pb2, cameras_pb2, counts_pb2, models_pb2)
     for message in module.DESCRIPTOR.message_types_by_name.values()
 ]
 WIDE = {
@@ -38,7 +38,7 @@ def test_every_method_names_a_permission_or_is_public_on_purpose(method: MethodD
         assert re.fullmatch(r"[a-z]+\.[a-z]+", permission)
 
 
-GRPC_ONLY = {"countline.v1.WorkerService.ListCameraStatuses"}
+GRPC_ONLY = {"countline.v1.WorkerService.ListCameraStatuses", "countline.v1.ModelService.ListServing"}
 """What services ask each other; a browser gets it as part of something else."""
 
 

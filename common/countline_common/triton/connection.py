@@ -17,8 +17,8 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from countline_common.errors import CountlineError
-from countline_pipelines.triton.api import InferenceLostError, ModelRefusedError
-from countline_pipelines.triton.model_config import INPUT_NAME, OUTPUT_NAME, Config, labels_of
+from countline_common.triton.model_config import INPUT_NAME, OUTPUT_NAME, Config, labels_of
+from countline_common.triton.models import InferenceLostError, ModelRef, ModelRefusedError
 
 CALL_TIMEOUT_S: Final = 5.0
 LOAD_TIMEOUT_S: Final = 120.0
@@ -79,10 +79,11 @@ class Connection:
         config: Config = answer["config"]
         return config
 
-    async def model_version(self, model: str) -> str:
-        """The newest version of a loaded model that is ready."""
-        metadata = await self._call(self._client.get_model_metadata(model, client_timeout=CALL_TIMEOUT_S))
-        return str(max(metadata.versions, key=int, default=""))
+    async def ready_versions(self, model: str) -> tuple[int, ...]:
+        """The versions of a model that Triton serves now, ascending; none where it is not loaded."""
+        index = await self._call(self._client.get_model_repository_index(client_timeout=CALL_TIMEOUT_S))
+        ready = (entry for entry in index.models if entry.name == model and entry.state == "READY")
+        return tuple(sorted(int(entry.version) for entry in ready))
 
     async def load(self, model: str, config: Config | None = None) -> None:
         """Have a model loaded, with a configuration in place of its own; raises `ModelRefusedError` with the cause."""
@@ -116,17 +117,19 @@ class Connection:
         status = await self._call(self._client.get_system_shared_memory_status(client_timeout=CALL_TIMEOUT_S))
         return set(status.regions)
 
-    async def infer(self, model: str, frames: InferInput, timeout_s: float) -> NDArray[np.float32]:
-        """One request; returns (n, max_detections, 6) float32."""
-        request = self._client.infer(model, [frames], outputs=_OUTPUTS, client_timeout=timeout_s)
+    async def infer(self, model: ModelRef, frames: InferInput, timeout_s: float) -> NDArray[np.float32]:
+        """One request to one version, or to the newest that is served; returns (n, max_detections, 6) float32."""
+        request = self._client.infer(
+            model.name, [frames], model_version=_version(model), outputs=_OUTPUTS, client_timeout=timeout_s
+        )
         try:
             answer = await request
         except (InferenceServerException, grpc.RpcError) as error:
-            raise self._inference_error(model, error) from error
+            raise self._inference_error(model.name, error) from error
         detections: NDArray[np.float32] = answer.as_numpy(OUTPUT_NAME)
         return detections
 
-    async def labels(self, model: str, shape: tuple[int, int, int], elements: int) -> tuple[str, ...]:
+    async def labels(self, model: ModelRef, shape: tuple[int, int, int], elements: int) -> tuple[str, ...]:
         """The names in the label file of a model's output, which no other call tells.
 
         Args:
@@ -136,11 +139,13 @@ class Connection:
         """
         blank = bytes_input(np.zeros((1, *shape), np.uint8))
         wanted = [InferRequestedOutput(OUTPUT_NAME, class_count=elements)]
-        request = self._client.infer(model, [blank], outputs=wanted, client_timeout=LOAD_TIMEOUT_S)
+        request = self._client.infer(
+            model.name, [blank], model_version=_version(model), outputs=wanted, client_timeout=LOAD_TIMEOUT_S
+        )
         try:
             answer = await request
         except (InferenceServerException, grpc.RpcError) as error:
-            raise self._inference_error(model, error) from error
+            raise self._inference_error(model.name, error) from error
         return labels_of(answer.as_numpy(OUTPUT_NAME).ravel().tolist())
 
     async def _call(self, call: Awaitable[T]) -> T:
@@ -180,6 +185,10 @@ def shared_input(region: str, offset_bytes: int, size_bytes: int, shape: tuple[i
     tensor = InferInput(INPUT_NAME, list(shape), "UINT8")
     tensor.set_shared_memory(region, size_bytes, offset_bytes)
     return tensor
+
+
+def _version(model: ModelRef) -> str:
+    return str(model.version) if model.version else ""
 
 
 def _status(error: Exception) -> str:

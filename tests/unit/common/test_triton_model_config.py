@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from countline_pipelines.triton.api import ModelOverrides, ModelRefusedError
-from countline_pipelines.triton.model_config import instance_count, labels_of, model_info, overridden
+from countline_common.triton.model_config import instance_count, labels_of, model_info, overridden
+from countline_common.triton.models import ModelOverrides, ModelRefusedError
 
 CONFIG: dict[str, Any] = {
     "name": "net",
@@ -25,8 +25,8 @@ def changed(**fields: Any) -> dict[str, Any]:
 
 
 def test_a_configuration_tells_what_the_data_plane_needs() -> None:
-    info = model_info(CONFIG, "3", ("person",))
-    assert (info.name, info.version, info.height, info.width, info.max_detections) == ("net", "3", 416, 640, 100)
+    info = model_info(CONFIG, 3, ("person",))
+    assert (info.name, info.version, info.height, info.width, info.max_detections) == ("net", 3, 416, 640, 100)
     assert (info.score_threshold, info.max_batch_size, info.instances, info.labels) == (0.4, 8, 2, ("person",))
 
 
@@ -46,7 +46,7 @@ def test_a_configuration_tells_what_the_data_plane_needs() -> None:
 )
 def test_a_configuration_that_breaks_the_contract_is_refused_by_name(fields: dict[str, Any], problem: str) -> None:
     with pytest.raises(ModelRefusedError, match=problem) as caught:
-        model_info(changed(**fields), "1", ())
+        model_info(changed(**fields), 1, ())
     assert "'net'" in str(caught.value)
     assert caught.value.cure
 

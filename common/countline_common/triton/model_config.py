@@ -8,7 +8,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any, Final
 
-from countline_pipelines.triton.api import ModelInfo, ModelOverrides, ModelRefusedError
+from countline_common.triton.models import ModelInfo, ModelOverrides, ModelRefusedError
 
 INPUT_NAME: Final = "frames"
 OUTPUT_NAME: Final = "detections"
@@ -17,7 +17,7 @@ DEFAULT_SCORE_THRESHOLD: Final = 0.3
 Config = dict[str, Any]
 
 
-def model_info(config: Config, version: str, labels: tuple[str, ...]) -> ModelInfo:
+def model_info(config: Config, version: int, labels: tuple[str, ...]) -> ModelInfo:
     """What the data plane needs to know of a loaded model.
 
     Raises:
