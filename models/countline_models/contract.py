@@ -10,7 +10,6 @@ repository, where they stand in labels.txt and config.pbtxt.
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from countline_common.errors import InvalidInputError, NotFoundError
+from countline_models.contract_model import ContractModel as ContractModel  # noqa: PLC0414  (the place where it is looked for)
 from countline_models.graph import real_inputs, shape_of
 
 INPUT_NAME: Final = "frames"
@@ -39,19 +39,6 @@ class ContractError(InvalidInputError):
 
     def __init__(self, source: str, problem: str, cure: str = FUSE_CURE) -> None:
         super().__init__(f"{source} breaks the detection contract: {problem}", cure=cure)
-
-
-@dataclass(frozen=True, slots=True)
-class ContractModel:
-    """What a model that obeys the contract says of itself."""
-
-    height: int
-    """Of the input, in pixels."""
-    width: int
-    max_detections: int
-    labels: tuple[str, ...]
-    """Class names by index; empty where the file carries none."""
-    score_threshold: float
 
 
 def read_model(source: Path | bytes, name: str | None = None) -> onnx.ModelProto:
