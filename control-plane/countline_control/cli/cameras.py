@@ -20,13 +20,7 @@ from countline.v1.cameras_pb2 import (
     RtspTransport,
     UpdateCameraRequest,
 )
-from countline_common.client import Client
-from countline_common.errors import InvalidInputError
-from countline_common.rest_json import to_json
-from countline_control.cameras.sources import file_url
-from countline_control.cli.camera_view import print_camera, row
-from countline_control.cli.changes import Changes, changed_spec
-from countline_control.cli.common import (
+from countline_common.cli_tools import (
     DataOption,
     JsonOption,
     ServerOption,
@@ -39,7 +33,13 @@ from countline_control.cli.common import (
     print_message,
     print_table,
 )
-from countline_control.cli.completion import complete_camera
+from countline_common.client import Client
+from countline_common.completion import complete_camera
+from countline_common.errors import InvalidInputError
+from countline_common.rest_json import to_json
+from countline_control.cameras.sources import file_url
+from countline_control.cli.camera_view import print_camera, row
+from countline_control.cli.changes import Changes, changed_spec
 from countline_control.cli.sites import all_sites
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="What is watched and counted.")

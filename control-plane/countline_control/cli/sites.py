@@ -5,9 +5,7 @@ from typing import Annotated
 import typer
 
 from countline.v1.cameras_pb2 import CreateSiteRequest, ListSitesRequest, Site
-from countline_common.client import Client
-from countline_common.rest_json import to_json
-from countline_control.cli.common import (
+from countline_common.cli_tools import (
     DataOption,
     JsonOption,
     ServerOption,
@@ -18,6 +16,8 @@ from countline_control.cli.common import (
     print_message,
     print_table,
 )
+from countline_common.client import Client
+from countline_common.rest_json import to_json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The places where cameras are.")
 

@@ -5,10 +5,7 @@ import time
 import typer
 
 from countline.v1.workers_pb2 import WORKER_STATE_ONLINE, ListWorkersRequest, Worker
-from countline_common.client import Client
-from countline_common.rest_json import to_json
-from countline_common.times import from_timestamp
-from countline_control.cli.common import (
+from countline_common.cli_tools import (
     DataOption,
     JsonOption,
     ServerOption,
@@ -17,6 +14,9 @@ from countline_control.cli.common import (
     print_json,
     print_table,
 )
+from countline_common.client import Client
+from countline_common.rest_json import to_json
+from countline_common.times import from_timestamp
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 

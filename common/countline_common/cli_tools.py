@@ -1,4 +1,4 @@
-"""What the commands share: whom they ask, how they print, how they run."""
+"""What commands of several rooms share: whom they ask, how they print, how they run."""
 
 import asyncio
 import json
