@@ -21,13 +21,31 @@ from onnx import TensorProto
 
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_models.contract_model import ContractModel as ContractModel  # noqa: PLC0414  (the place where it is looked for)
-from countline_models.graph import real_inputs, shape_of
+from countline_models.graph import (
+    MAX_IR_VERSION,
+    MAX_OPSET,
+    MIN_OPSET,
+    external_files,
+    opset_of,
+    real_inputs,
+    shape_of,
+)
+from countline_models.labels import labels_for
+from countline_models.noise import noise_frames
 
 INPUT_NAME: Final = "frames"
 OUTPUT_NAME: Final = "detections"
 LABELS_KEY: Final = "countline.labels"
 SCORE_THRESHOLD_KEY: Final = "countline.score_threshold"
+FUSED_KEY: Final = "countline.fused"
+"""Metadata: how the network was read when it was fused, for people."""
 DEFAULT_SCORE_THRESHOLD: Final = 0.3
+SCORE_TOLERANCE: Final = 1e-3
+SAME: Final = 1e-3
+"""Detections that differ by less are the same: what is left of rounding in another order."""
+FARTHEST: Final = 10.0
+"""No box lies farther outside the input than so many of its sizes. Noise makes strange boxes, not such as these."""
+METADATA_CURE: Final = "write it anew, as `countline models fuse MODEL.onnx --labels FILE -o OUT.onnx` does"
 FUSE_CURE: Final = "make it one: countline models fuse MODEL.onnx --head HEAD -o OUT.onnx"
 
 Frames = NDArray[np.uint8]
@@ -71,28 +89,58 @@ def looks_like_contract(model: onnx.ModelProto) -> bool:
     return names == ([INPUT_NAME], [OUTPUT_NAME])
 
 
-def check_contract(source: Path | bytes, name: str | None = None, *, run: bool = True) -> ContractModel:
+def check_contract(
+    source: Path | bytes, name: str | None = None, *, labels: tuple[str, ...] | None = None, run: bool = True
+) -> ContractModel:
     """Hold a model to the contract.
 
     Args:
         source: an ONNX file or its bytes.
         name: what to call it in errors; the file's name without one.
+        labels: class names in place of those that the file carries.
         run: also run it, with one frame and with three, and look at what comes out.
+
+    Returns:
+        The model, with the labels given where there are any.
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: it is no ONNX model.
+        InvalidInputError: it is no ONNX model, or the labels do not fit it.
         ContractError: it breaks the contract; the message says where.
     """
     model = read_model(source, name)
     shown = name or (source.name if isinstance(source, Path) else "the model")
+    _check_format(model, shown)
     height, width = _check_input(model, shown)
-    contract = ContractModel(
-        height, width, _check_output(model, shown), _labels(model, shown), _score_threshold(model, shown)
-    )
+    max_detections, carried = _check_output(model, shown), _labels(model, shown)
+    names = carried if labels is None else labels_for(len(carried), labels) if carried else labels
+    contract = ContractModel(height, width, max_detections, names, _score_threshold(model, shown))
     if run:
         _check_run(model.SerializeToString(), contract, shown)
     return contract
+
+
+def _check_format(model: onnx.ModelProto, shown: str) -> None:
+    """Hold its version, and where its weights are, to what the supported containers of Triton can read."""
+    opset = opset_of(model)
+    if not MIN_OPSET <= opset <= MAX_OPSET:
+        raise ContractError(
+            shown,
+            f"it uses ONNX opset {opset}, and {MIN_OPSET} to {MAX_OPSET} are supported",
+            f"export the network again, for example with opset 17, and {FUSE_CURE}",
+        )
+    if model.ir_version > MAX_IR_VERSION:
+        raise ContractError(
+            shown,
+            f"its format is ONNX IR version {model.ir_version}, and up to {MAX_IR_VERSION} is supported",
+            f"set it before it is saved: model.ir_version = {MAX_IR_VERSION}",
+        )
+    if places := external_files(model):
+        raise ContractError(
+            shown,
+            f"it keeps weights in {', '.join(places)}, and a contract model is one file",
+            "save it as one file: onnx.save(onnx.load(FILE), OUT, save_as_external_data=False)",
+        )
 
 
 def _check_input(model: onnx.ModelProto, shown: str) -> tuple[int, int]:
@@ -106,8 +154,22 @@ def _check_input(model: onnx.ModelProto, shown: str) -> tuple[int, int]:
     match shape_of(inputs[0]):
         case [None, int(height), int(width), 3]:
             return height, width
+        case [batch, height, width, 3]:
+            found = f"{INPUT_NAME!r} must be [batch, height, width, 3], and is {_dims([batch, height, width, 3])}"
+            raise ContractError(shown, found, _cure_of_sizes(batch, inputs[0]))
         case shape:
             raise ContractError(shown, f"{INPUT_NAME!r} must be [batch, height, width, 3], and is {_dims(shape)}")
+
+
+def _cure_of_sizes(batch: int | None, frames: onnx.ValueInfoProto) -> str:
+    """For frames of the right axes, one of which is fixed or open and must not be."""
+    if batch is not None:
+        return f"export the network with a dynamic batch axis, and {FUSE_CURE}"
+    open_sizes = [dim.dim_param or "?" for dim in frames.type.tensor_type.shape.dim[1:3] if not dim.dim_value]
+    return (
+        f"fix {' and '.join(open_sizes)}: python -m onnxruntime.tools.make_dynamic_shape_fixed MODEL.onnx OUT.onnx "
+        "--dim_param NAME --dim_value PIXELS; or fuse the network again with --size WxH"
+    )
 
 
 def _check_output(model: onnx.ModelProto, shown: str) -> int:
@@ -133,32 +195,38 @@ def _dims(shape: list[int | None]) -> str:
     return "[" + ", ".join("open" if size is None else str(size) for size in shape) + "]"
 
 
-def _metadata(model: onnx.ModelProto) -> dict[str, str]:
+def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
+    """What the file says of itself."""
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
 def _labels(model: onnx.ModelProto, shown: str) -> tuple[str, ...]:
     try:
-        labels: Any = json.loads(_metadata(model).get(LABELS_KEY, "[]"))
+        labels: Any = json.loads(metadata_of(model).get(LABELS_KEY, "[]"))
     except json.JSONDecodeError:
         labels = None
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise ContractError(shown, f"its metadata {LABELS_KEY} is no JSON list of names")
+        raise ContractError(shown, f"its metadata {LABELS_KEY} is no JSON list of names", METADATA_CURE)
     return tuple(labels)
 
 
 def _score_threshold(model: onnx.ModelProto, shown: str) -> float:
-    text = _metadata(model).get(SCORE_THRESHOLD_KEY, str(DEFAULT_SCORE_THRESHOLD))
+    text = metadata_of(model).get(SCORE_THRESHOLD_KEY, str(DEFAULT_SCORE_THRESHOLD))
     try:
-        return float(text)
+        threshold = float(text)
     except ValueError as error:
-        raise ContractError(shown, f"its metadata {SCORE_THRESHOLD_KEY} is no number: {text!r}") from error
+        problem = f"its metadata {SCORE_THRESHOLD_KEY} is no number: {text!r}"
+        raise ContractError(shown, problem, METADATA_CURE) from error
+    if not 0.0 <= threshold < 1.0:
+        problem = f"its metadata {SCORE_THRESHOLD_KEY} is {text}, and must lie between 0 and 1"
+        raise ContractError(shown, problem, METADATA_CURE)
+    return threshold
 
 
 def set_metadata(model: onnx.ModelProto, labels: tuple[str, ...], score_threshold: float) -> None:
     """Write class names and score threshold into a model's metadata."""
     ours = {LABELS_KEY: json.dumps(list(labels)), SCORE_THRESHOLD_KEY: f"{score_threshold:g}"}
-    kept = {key: value for key, value in _metadata(model).items() if key not in ours}
+    kept = {key: value for key, value in metadata_of(model).items() if key not in ours}
     onnx.helper.set_model_props(model, {**kept, **ours})
 
 
@@ -177,17 +245,59 @@ def run_contract(session: ort.InferenceSession, frames: Frames) -> Detections:
 
 
 def _check_run(model: bytes, contract: ContractModel, shown: str) -> None:
-    # Noise that is the same for everybody: an even picture would leave most of a graph untouched.
-    frames = np.random.default_rng(0).integers(0, 256, (3, contract.height, contract.width, 3), np.uint8)
+    frames = noise_frames(contract.height, contract.width)
     try:
         session = open_session(model)
-        alone, together = run_contract(session, frames[:1]), run_contract(session, frames)
+        together, alone = run_contract(session, frames), [run_contract(session, frame[None]) for frame in frames[::2]]
+        again = run_contract(session, frames[:1])
     except Exception as error:
-        raise ContractError(shown, f"ONNX Runtime cannot run it: {_first_line(error)}") from error
-    for batch, detections in ((1, alone), (3, together)):
+        cure = f"export the network with standard operators and a dynamic batch axis, and {FUSE_CURE}"
+        raise ContractError(shown, f"ONNX Runtime cannot run it: {_first_line(error)}", cure) from error
+    for batch, detections in ((1, alone[0]), (3, together)):
         if detections.shape != (batch, contract.max_detections, 6):
             raise ContractError(shown, f"a batch of {batch} gives {list(detections.shape)}")
-        if not np.isfinite(detections).all():
-            raise ContractError(shown, "it answers numbers that are not finite")
-    if not np.allclose(alone[0], together[0], atol=1e-3):
-        raise ContractError(shown, "a frame gets other detections in a batch than alone")
+    _check_answers(together, contract, shown)
+    if not np.array_equal(alone[0], again):
+        raise ContractError(
+            shown,
+            "it answers the same frame differently a second time",
+            f"export the network in evaluation mode, without random operators, and {FUSE_CURE}",
+        )
+    if not np.allclose(np.concatenate(alone), together[::2], atol=SAME):
+        raise ContractError(
+            shown,
+            "a frame gets other detections in a batch than alone",
+            f"export the network in evaluation mode and with a dynamic batch axis, and {FUSE_CURE}",
+        )
+
+
+def _check_answers(detections: Detections, contract: ContractModel, shown: str) -> None:
+    """Hold what came out (n, max_detections, 6) to what boxes, scores and classes can be."""
+    if not np.isfinite(detections).all():
+        raise ContractError(
+            shown, "it answers numbers that are not finite", f"look for a division by zero, or float16, and {FUSE_CURE}"
+        )
+    scores = detections[..., 4]
+    if scores.min(initial=0.0) < -SCORE_TOLERANCE or scores.max(initial=0.0) > 1.0 + SCORE_TOLERANCE:
+        found = f"its scores reach from {scores.min():.4g} to {scores.max():.4g}, and must lie within 0 and 1"
+        raise ContractError(shown, found, f"{FUSE_CURE} --scores logits")
+    used = detections[scores > 0.0]
+    size = np.array([contract.width, contract.height] * 2)
+    if np.any((used[:, :4] < -FARTHEST * size) | (used[:, :4] > (1.0 + FARTHEST) * size)):
+        found = (
+            f"its boxes reach {np.abs(used[:, :4]).max():.4g} pixels, in frames of {contract.width}x{contract.height}"
+        )
+        raise ContractError(shown, found, f"answer corners in pixels of the input, or {FUSE_CURE} --boxes pixels")
+    _check_classes(used[:, 5], contract.labels, shown)
+
+
+def _check_classes(classes: NDArray[np.float32], labels: tuple[str, ...], shown: str) -> None:
+    if np.any(classes != np.round(classes)) or classes.min(initial=0.0) < 0.0:
+        strange = next(value for value in classes.tolist() if value != round(value) or value < 0)
+        raise ContractError(shown, f"it answers the class {strange:g}, and classes are whole numbers from 0")
+    if labels and classes.max(initial=0.0) >= len(labels):
+        raise ContractError(
+            shown,
+            f"it answers class {int(classes.max())}, and there are {len(labels)} labels: {', '.join(labels[:10])}",
+            "give a label for every class, in the model's order: --labels FILE",
+        )

@@ -19,6 +19,7 @@ from countline_common.errors import InvalidInputError
 from countline_models.batching import make_batch_dynamic
 from countline_models.contract import (
     DEFAULT_SCORE_THRESHOLD,
+    FUSED_KEY,
     INPUT_NAME,
     OUTPUT_NAME,
     ContractError,
@@ -27,16 +28,13 @@ from countline_models.contract import (
     run_contract,
     set_metadata,
 )
-from countline_models.graph import GraphBuilder, drop_unused_constants
+from countline_models.graph import MAX_IR_VERSION, GraphBuilder, drop_unused_constants
 from countline_models.heads import Candidates, Head, Plan, Preprocessing
 from countline_models.labels import chosen_classes, labels_for
 from countline_models.network import BoxUnit, Network, ScoreKind, Told
 from countline_models.packing import pack_best, pack_suppressed
 
-MAX_IR_VERSION: Final = 10
 SCORE_TOLERANCE: Final = 1e-3
-FUSED_KEY: Final = "countline.fused"
-"""Metadata: how the network was read, for people."""
 
 ChannelOrder = Literal["rgb", "bgr"]
 ScaleOrder = Literal["scale-first", "mean-first"]

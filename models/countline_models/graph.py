@@ -11,8 +11,15 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import uses_external_data
 
 PREFIX: Final = "countline"
+MIN_OPSET: Final = 11
+"""NonMaxSuppression and TopK as used here exist from then on."""
+MAX_OPSET: Final = 21
+"""Newest that the ONNX Runtime of the supported Triton containers knows."""
+MAX_IR_VERSION: Final = 10
+"""Likewise, of the format of the file."""
 
 
 def opset_of(model: onnx.ModelProto) -> int:
@@ -30,6 +37,12 @@ def real_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     """The graph's inputs without those that are constants (old exporters list both)."""
     constants = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in constants]
+
+
+def external_files(model: onnx.ModelProto) -> list[str]:
+    """Names of the files beside it in which a model keeps weights."""
+    tensors = [tensor for tensor in model.graph.initializer if uses_external_data(tensor)]
+    return sorted({entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"})
 
 
 class GraphBuilder:

@@ -15,16 +15,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
-from onnx.external_data_helper import load_external_data_for_model, uses_external_data
+from onnx.external_data_helper import load_external_data_for_model
 
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_models.contract import open_session
-from countline_models.graph import opset_of, real_inputs, shape_of, sort_nodes
+from countline_models.graph import MAX_OPSET, MIN_OPSET, external_files, opset_of, real_inputs, shape_of, sort_nodes
 
-MIN_OPSET: Final = 11
-"""NonMaxSuppression and TopK as used here exist from then on."""
-MAX_OPSET: Final = 21
-"""Newest that the ONNX Runtime of the supported Triton containers knows."""
 MAX_BYTES: Final = 2**31 - 2**20
 """An ONNX file holds at most 2 GiB; a contract model is one file."""
 FLOATS: Final = {TensorProto.FLOAT, TensorProto.FLOAT16}
@@ -259,8 +255,7 @@ def read_network(file: Path) -> onnx.ModelProto:
 
 
 def _load_weights(model: onnx.ModelProto, file: Path) -> None:
-    tensors = [tensor for tensor in model.graph.initializer if uses_external_data(tensor)]
-    places = sorted({entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"})
+    places = external_files(model)
     try:
         load_external_data_for_model(model, str(file.parent))
     except Exception as error:

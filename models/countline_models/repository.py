@@ -4,59 +4,16 @@
                        /labels.txt           class names, one a line
                        /<version>/model.onnx
 
-The configuration says what any machine needs and nothing of one machine: no KIND_CPU, no thread counts. It is the same
-text for the same model, so that a repository under version control changes only when a model does.
+How the configuration is written is told in `countline_models.deploy.config`.
 """
 
 from pathlib import Path
-from typing import Final
 
 from countline_common.errors import AlreadyExistsError, InvalidInputError
 from countline_common.triton.models import NAME_CURE, NAME_PATTERN
-from countline_models.contract import INPUT_NAME, OUTPUT_NAME, ContractModel, check_contract
-from countline_models.labels import labels_for
-
-MAX_BATCH_SIZE: Final = 8
-
-CONFIG: Final = """\
-name: "{name}"
-backend: "onnxruntime"
-max_batch_size: {max_batch_size}
-input [
-  {{
-    name: "{input_name}"
-    data_type: TYPE_UINT8
-    dims: [ {height}, {width}, 3 ]
-  }}
-]
-output [
-  {{
-    name: "{output_name}"
-    data_type: TYPE_FP32
-    dims: [ {max_detections}, 6 ]
-    label_filename: "labels.txt"
-  }}
-]
-dynamic_batching {{ }}
-parameters {{
-  key: "score_threshold"
-  value {{ string_value: "{score_threshold:.2f}" }}
-}}
-"""
-
-
-def config_text(name: str, contract: ContractModel, max_batch_size: int = MAX_BATCH_SIZE) -> str:
-    """The config.pbtxt of a contract model."""
-    return CONFIG.format(
-        name=name,
-        max_batch_size=max_batch_size,
-        input_name=INPUT_NAME,
-        output_name=OUTPUT_NAME,
-        height=contract.height,
-        width=contract.width,
-        max_detections=contract.max_detections,
-        score_threshold=contract.score_threshold,
-    )
+from countline_models.contract import check_contract
+from countline_models.contract_model import ContractModel
+from countline_models.deploy.config import config_text, parse_config
 
 
 def place_model(
@@ -86,14 +43,7 @@ def place_model(
         AlreadyExistsError: that version is there already.
     """
     _check_name(name)
-    contract = check_contract(model)
-    contract = ContractModel(
-        contract.height,
-        contract.width,
-        contract.max_detections,
-        contract.labels if labels is None else _fitting(labels, contract),
-        contract.score_threshold,
-    )
+    contract = check_contract(model, labels=labels)
     folder = repository / name
     target = folder / str(version) / "model.onnx"
     if target.exists() and not replace:
@@ -101,7 +51,7 @@ def place_model(
             f"{repository} has version {version} of {name!r} already", cure="give another --name or --version"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    (folder / "config.pbtxt").write_text(config_text(name, contract), encoding="utf-8")
+    (folder / "config.pbtxt").write_text(config_text(name, contract, _served(folder, version)), encoding="utf-8")
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in contract.labels), encoding="utf-8")
     fresh = target.with_name(".model.onnx")
     fresh.write_bytes(model.read_bytes() if isinstance(model, Path) else model)
@@ -109,10 +59,13 @@ def place_model(
     return contract
 
 
+def _served(folder: Path, version: int) -> list[int] | None:
+    """The versions that a deployed model serves, and the new one with them; None where Triton takes the newest."""
+    file = folder / "config.pbtxt"
+    policy = parse_config(file.read_text(encoding="utf-8"), str(file)).version_policy if file.is_file() else None
+    return [*policy.specific.versions, version] if policy and policy.HasField("specific") else None
+
+
 def _check_name(name: str) -> None:
     if not NAME_PATTERN.fullmatch(name):
         raise InvalidInputError(f"{name!r} cannot be the name of a model", cure=NAME_CURE)
-
-
-def _fitting(labels: tuple[str, ...], contract: ContractModel) -> tuple[str, ...]:
-    return labels_for(len(contract.labels), labels) if contract.labels else labels

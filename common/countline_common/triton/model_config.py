@@ -13,6 +13,10 @@ from countline_common.triton.models import ModelInfo, ModelOverrides, ModelRefus
 INPUT_NAME: Final = "frames"
 OUTPUT_NAME: Final = "detections"
 DEFAULT_SCORE_THRESHOLD: Final = 0.3
+EMBEDDED_SERVER_ID: Final = "countline-embedded"
+"""How the embedded Triton calls itself; it runs models on the cores of this machine."""
+TUNED_KEY: Final = "tuned"
+"""Parameter of a model whose configuration says how many instances it shall have: nobody overrides them."""
 
 Config = dict[str, Any]
 
@@ -82,6 +86,12 @@ def instance_count(config: Config) -> int:
     """Copies of the model that run at the same time, over all its groups."""
     groups = config.get("instance_group", [])
     return sum(int(group.get("count", 1)) * max(1, len(group.get("gpus", ()))) for group in groups) or 1
+
+
+def usual_overrides(config: Config, cores: int) -> ModelOverrides:
+    """What the embedded server is told about a model: an instance for each core, so that each does whole frames."""
+    tuned = TUNED_KEY in config.get("parameters", {})
+    return ModelOverrides() if tuned else ModelOverrides(instances=cores)
 
 
 def overridden(config: Config, overrides: ModelOverrides) -> Config:

@@ -77,8 +77,7 @@ def fuse(
 
 
 def _fuse(model: Path, output: Path, head: str | None, labels: tuple[str, ...] | None, options: "FuseOptions") -> None:
-    from countline_models.contract import check_contract
-    from countline_models.fuse import FUSED_KEY
+    from countline_models.contract import FUSED_KEY, check_contract
     from countline_models.heads import HEADS
     from countline_models.prepare import fuse_file
 

@@ -31,12 +31,16 @@ from countline_common.errors import ConflictError, CountlineError, DeadlineExcee
 from countline_common.shared_memory import SharedSegment
 from countline_common.triton import InferenceLostError, ModelInfo, ModelOverrides, ModelRef, ModelRefusedError
 from countline_common.triton.connection import BackendDeadError, Connection, bytes_input, shared_input
-from countline_common.triton.model_config import model_info, overridden
+from countline_common.triton.model_config import (
+    EMBEDDED_SERVER_ID,
+    Config,
+    model_info,
+    overridden,
+    usual_overrides,
+)
 from countline_pipelines.slots import SEGMENT_PREFIX, Slot, SlotRing, contiguous_runs
 from countline_pipelines.triton.api import Transport
 
-EMBEDDED_SERVER_ID: Final = "countline-embedded"
-"""How the embedded Triton calls itself; it runs models on the cores of this machine."""
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 2.0
 
@@ -142,7 +146,7 @@ class TritonClient:
             config = await self._connection.model_config(wanted.name)
         if config is None:
             raise ModelRefusedError(f"Triton does not serve the model {wanted.name!r}", cure="see Triton's log")
-        suited = overridden(config, overrides or self._usual_overrides())
+        suited = overridden(config, overrides or self._usual_overrides(config))
         if suited != config:
             await self._connection.load(wanted.name, suited)
         # From here on by number: a version that is put beside it later must not take over unseen.
@@ -168,9 +172,9 @@ class TritonClient:
             cure="see which there are: countline models list",
         )
 
-    def _usual_overrides(self) -> ModelOverrides:
-        """The embedded server runs on this machine's cores: an instance for each, so that each does whole frames."""
-        return ModelOverrides(instances=len(os.sched_getaffinity(0))) if self._embedded else ModelOverrides()
+    def _usual_overrides(self, config: Config) -> ModelOverrides:
+        """The embedded server runs on this machine's cores."""
+        return usual_overrides(config, len(os.sched_getaffinity(0))) if self._embedded else ModelOverrides()
 
     async def unload(self, model: str) -> None:
         """See `InferenceClient.unload`."""

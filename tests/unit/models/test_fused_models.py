@@ -12,8 +12,8 @@ from onnx import TensorProto, external_data_helper, helper
 from tests.fixtures import detector_networks as nets
 
 from countline_common.errors import CountlineError, InvalidInputError
-from countline_models.contract import open_session, run_contract
-from countline_models.fuse import FUSED_KEY, FuseOptions, fuse
+from countline_models.contract import FUSED_KEY, open_session, run_contract
+from countline_models.fuse import FuseOptions, fuse
 from countline_models.graph import GraphBuilder
 from countline_models.heads import HEADS, head_named
 from countline_models.network import Network
