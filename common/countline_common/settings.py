@@ -73,6 +73,11 @@ class DataFolder:
         return self.root / "triton-repo"
 
     @property
+    def model_work(self) -> Path:
+        """Uploads of models that are being deployed, and the clips that they are held to."""
+        return self.root / "models-work"
+
+    @property
     def spool(self) -> Path:
         """Records that JetStream has not acknowledged yet."""
         return self.root / "spool"

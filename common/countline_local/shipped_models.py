@@ -1,7 +1,8 @@
 """The models that are shipped with Countline, copied to where the embedded Triton serves from.
 
 They come from the checkout's triton-repo/ or, installed from a wheel, from inside this package. Deployed models lie
-beside them in the same folder and are never touched.
+beside them in the same folder and are never touched, nor is a shipped model of which somebody has deployed a version
+of their own: its configuration names the versions that are served, which that of a shipped one never does.
 """
 
 import filecmp
@@ -13,6 +14,8 @@ from countline_common.errors import UnavailableError
 
 IN_WHEEL: Final = Path(__file__).parent / "triton_repo"
 IN_CHECKOUT: Final = Path(__file__).resolve().parents[2] / "triton-repo"
+
+VERSION_POLICY: Final = "version_policy"
 
 
 def find_shipped() -> Path:
@@ -34,10 +37,16 @@ def copy_shipped(source: Path, target: Path) -> list[str]:
     """
     target.mkdir(parents=True, exist_ok=True)
     models = [folder for folder in sorted(source.iterdir()) if (folder / "config.pbtxt").is_file()]
-    changed = [folder for folder in models if not _same(folder, target / folder.name)]
+    changed = [folder for folder in models if not _is_deployed(target / folder.name)]
+    changed = [folder for folder in changed if not _same(folder, target / folder.name)]
     for folder in changed:
         _replace(folder, target / folder.name)
     return [folder.name for folder in changed]
+
+
+def _is_deployed(folder: Path) -> bool:
+    config = folder / "config.pbtxt"
+    return config.is_file() and VERSION_POLICY in config.read_text(encoding="utf-8")
 
 
 def _same(source: Path, target: Path) -> bool:

@@ -142,6 +142,9 @@ class System:
             "COUNTLINE_CAMERAS_DSN": postgres.dsn("cameras"),
             "COUNTLINE_TOKEN_PRIVATE_KEY_FILE": str(self.credentials.token_key),
             "COUNTLINE_ADMIN_PASSWORD_FILE": str(self.credentials.admin_password),
+            "COUNTLINE_TRITON_ADDRESS": self.address("triton-grpc"),
+            "COUNTLINE_MODEL_REPOSITORY": str(self.data.models),
+            "COUNTLINE_MODEL_WORK": str(self.data.model_work),
         }
 
     def _worker_environment(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ def _command(name: str, target: str, text: str) -> LazyCommand:
 
 
 COMMANDS: list[LazyCommand] = [
-    _command("serve", "serve:serve", "Serve the control-plane: auth, cameras, workers."),
+    _command("serve", "serve:serve", "Serve the control-plane: auth, cameras, models, workers."),
     _command("login", "login:login", "Log in to a server."),
     _command("logout", "login:logout", "End the login."),
     _command("whoami", "login:whoami", "Show who is logged in, and where."),

@@ -1,4 +1,4 @@
-"""How the services of cameras and workers ask each other: directly in one process, over gRPC when they run apart."""
+"""How cameras, models and workers ask each other: directly in one process, over gRPC when they run apart."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,14 +6,23 @@ from typing import Final
 
 import grpc
 
-from countline.v1 import cameras_pb2, cameras_pb2_grpc, workers_pb2, workers_pb2_grpc
+from countline.v1 import (
+    cameras_pb2,
+    cameras_pb2_grpc,
+    models_pb2,
+    models_pb2_grpc,
+    workers_pb2,
+    workers_pb2_grpc,
+)
 from countline.v1.cameras_pb2 import CameraStatus
 from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.grpc_errors import translated
-from countline_control.cameras.service import CameraService
+from countline_control.cameras.service import CameraService, StatusSource
 from countline_control.database import translate
+from countline_control.models.domain import Serving, trial_of
+from countline_control.models.service import ModelService
 from countline_control.workers.fleet import AssignableCamera
-from countline_control.workers.schedule import Schedule
+from countline_control.workers.schedule import CameraDirectory, Schedule
 
 CALL_TIMEOUT_S: Final = 3.0
 STATUS_TIMEOUT_S: Final = 1.0
@@ -91,6 +100,74 @@ class RemoteDirectory:
             token = answer.next_page_token
             if not token:
                 return found
+
+
+class LocalModels:
+    """What is live and on trial, of the service of models in this process."""
+
+    poll_period_s = 5.0
+
+    def __init__(self, service: ModelService) -> None:
+        self._service = service
+
+    async def serving(self) -> Serving:
+        """What decides which version counts a camera.
+
+        Raises:
+            UnavailableError: the database of models does not answer.
+        """
+        try:
+            return await self._service.serving()
+        except CountlineError:
+            raise
+        except Exception as error:
+            raise (translate(error) or error) from error
+
+
+class RemoteModels:
+    """What is live and on trial, of a service elsewhere; the token needs `models.read`."""
+
+    poll_period_s = 1.0
+
+    def __init__(self, channel: grpc.aio.Channel, metadata: Metadata, default_model: str) -> None:
+        self._stub = models_pb2_grpc.ModelServiceStub(channel)
+        self._metadata = metadata
+        self._default_model = default_model
+
+    async def serving(self) -> Serving:
+        """What decides which version counts a camera.
+
+        Raises:
+            CountlineError: the service does not answer, or does not let us.
+        """
+        request = models_pb2.ListServingRequest()
+        with translated():
+            answer = await self._stub.ListServing(request, timeout=CALL_TIMEOUT_S, metadata=self._metadata)
+        return Serving(dict(answer.live), tuple(map(trial_of, answer.trials)), self._default_model)
+
+
+class NamedModels:
+    """Which model each camera names and what counts it now, for the service of models."""
+
+    def __init__(self, directory: CameraDirectory, statuses: StatusSource) -> None:
+        self._directory = directory
+        self._statuses = statuses
+
+    async def named(self) -> dict[str, str]:
+        """What each camera's spec names, by id.
+
+        Raises:
+            CountlineError: the service of cameras does not answer.
+        """
+        return {item.camera.camera_id: item.camera.spec.model for item in await self._directory.cameras()}
+
+    async def statuses(self, camera_ids: Sequence[str]) -> dict[str, CameraStatus]:
+        """Where their processing stands.
+
+        Raises:
+            CountlineError: the service of workers does not answer.
+        """
+        return await self._statuses.statuses(camera_ids) if camera_ids else {}
 
 
 class LocalStatuses:

@@ -28,18 +28,28 @@ from countline_control.cameras.service import CameraService, StatusSource
 from countline_control.database import Database, translate
 from countline_control.directory import (
     LocalDirectory,
+    LocalModels,
     LocalStatuses,
+    NamedModels,
     RemoteDirectory,
+    RemoteModels,
     RemoteStatuses,
     service_metadata,
 )
+from countline_control.models.artifacts import open_store
+from countline_control.models.deployment import Deployer
+from countline_control.models.repository import Repository
+from countline_control.models.service import ModelService
+from countline_control.models.trial_feed import TrialFeed
+from countline_control.models.upkeep import Upkeep
 from countline_control.outbox import Outbox, OutboxRelay
 from countline_control.settings import ControlSettings, missing
 from countline_control.workers.fleet import Fleet
-from countline_control.workers.schedule import CameraDirectory, Schedule
+from countline_control.workers.schedule import CameraDirectory, ModelDirectory, NoModels, Schedule
 from countline_control.workers.service import WorkerService
+from countline_models.deploy import Limits
 
-SERVICES: Final = ("auth", "cameras", "workers")
+SERVICES: Final = ("auth", "cameras", "models", "workers")
 RETRY_S: Final = 1.0
 TASK_GRACE_S: Final = 4.0
 """Within what a supervisor allows, beside the grace of the servers."""
@@ -110,6 +120,7 @@ class ControlPlane:
         self._checks: dict[str, Check] = {}
         self._statuses = LocalStatuses()
         self._cameras: CameraService | None = None
+        self._models: ModelService | None = None
         self._schedule: Schedule | None = None
         self._bus: BackgroundBus | None = None
         self.addresses: dict[str, str] = {}
@@ -149,6 +160,8 @@ class ControlPlane:
             await self._start_auth(verifier)
         if "cameras" in self._wanted:
             await self._start_cameras(verifier)
+        if "models" in self._wanted:
+            await self._start_models(verifier)
         if "workers" in self._wanted:
             await self._start_workers(verifier)
 
@@ -179,25 +192,62 @@ class ControlPlane:
 
     async def _start_cameras(self, verifier: TokenVerifier) -> None:
         database = await self._database("cameras")
-        statuses: StatusSource = self._statuses
-        if "workers" not in self._wanted:
-            channel = await self._channel(self._settings.workers_address)
-            statuses = RemoteStatuses(channel, service_metadata(self._settings.service_token_file))
-        service = CameraService(database, statuses, self._cameras_changed)
+        service = CameraService(database, await self._status_source(), self._cameras_changed)
         self._cameras = service
         self._relay(database, service.outbox, "cameras")
         await self._listen("cameras", self._settings.cameras_address, service.as_service(), verifier)
 
+    async def _start_models(self, verifier: TokenVerifier) -> None:
+        settings = self._settings
+        database = await self._database("models")
+        repository = Repository(settings.repository_folder, settings.triton_address)
+        artifacts = open_store(settings.model_store, self._jetstream)
+        limits = Limits(max_bytes=settings.model_max_bytes, check_timeout_s=settings.model_check_timeout_s)
+        deployer = Deployer(database, repository, artifacts, settings.work_folder, limits)
+        cameras = NamedModels(await self._camera_directory(), await self._status_source())
+        service = ModelService(
+            database, repository, artifacts, deployer, cameras, settings.default_model, self._models_changed
+        )
+        upkeep = Upkeep(database, repository, artifacts, settings.work_folder)
+        await upkeep.begin()
+        self._models = service
+        self._spawn("upkeep of models", upkeep.run(), upkeep.stop)
+        self._spawn("trials", service.trials.run(), service.trials.stop)
+        if self._bus is not None:
+            feed = TrialFeed(self._bus, service.trials)
+            self._spawn("feed of trials", feed.run(), feed.stop)
+        self._relay(database, service.outbox, "models")
+        await self._listen("models", settings.models_address, service.as_service(), verifier)
+
+    def _jetstream(self) -> JetStreamContext | None:
+        return self._bus.jetstream if self._bus is not None else None
+
+    async def _status_source(self) -> StatusSource:
+        if "workers" in self._wanted:
+            return self._statuses
+        channel = await self._channel(self._settings.workers_address)
+        return RemoteStatuses(channel, service_metadata(self._settings.service_token_file))
+
+    async def _camera_directory(self) -> CameraDirectory:
+        if self._cameras is not None:
+            return LocalDirectory(self._cameras)
+        channel = await self._channel(self._settings.cameras_address)
+        return RemoteDirectory(channel, service_metadata(self._settings.service_token_file))
+
+    async def _model_directory(self) -> ModelDirectory:
+        if self._models is not None:
+            return LocalModels(self._models)
+        if not self._settings.models_address:
+            return NoModels()
+        channel = await self._channel(self._settings.models_address)
+        metadata = service_metadata(self._settings.service_token_file)
+        return RemoteModels(channel, metadata, self._settings.default_model)
+
     async def _start_workers(self, verifier: TokenVerifier) -> None:
         database = await self._database("workers")
-        directory: CameraDirectory
-        if self._cameras is not None:
-            directory = LocalDirectory(self._cameras)
-        else:
-            channel = await self._channel(self._settings.cameras_address)
-            directory = RemoteDirectory(channel, service_metadata(self._settings.service_token_file))
         fleet = Fleet(self._settings.lease_s, time.monotonic, time.time)
-        self._schedule = self._statuses.schedule = Schedule(database, fleet, directory)
+        directory, models = await self._camera_directory(), await self._model_directory()
+        self._schedule = self._statuses.schedule = Schedule(database, fleet, directory, models)
         service = WorkerService(fleet, self._schedule)
         self._spawn("schedule", self._schedule.run(), self._schedule.stop)
         address = self._settings.workers_address
@@ -212,6 +262,10 @@ class ControlPlane:
     def _cameras_changed(self) -> None:
         if self._schedule is not None:
             self._schedule.cameras_changed()
+
+    def _models_changed(self) -> None:
+        if self._schedule is not None:
+            self._schedule.models_changed()
 
     async def _database(self, service: str) -> Database:
         dsn = self._settings.dsn_of(service)

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 
 from countline_common.errors import InvalidInputError
-from countline_common.settings import ProcessSettings
+from countline_common.settings import DataFolder, ProcessSettings
 from countline_control.workers.schedule import LEASE_S
 
 
@@ -19,12 +19,16 @@ class ControlSettings(ProcessSettings):
     """Where cameras listens, or where workers asks for cameras."""
     workers_address: str = "127.0.0.1:8003"
     """Where workers listens, or where cameras asks for statuses."""
+    models_address: str = "127.0.0.1:8005"
+    """Where models listens, or where workers asks what is live; empty for workers: nobody knows of versions."""
     health_address: str = ""
     """`host:port` of /healthz, /readyz and /metrics; empty for none."""
 
     auth_dsn: SecretStr = SecretStr("")
     cameras_dsn: SecretStr = SecretStr("")
     workers_dsn: SecretStr = SecretStr("")
+    """Empty: the database of cameras, in a schema of its own."""
+    models_dsn: SecretStr = SecretStr("")
     """Empty: the database of cameras, in a schema of its own."""
     nats_url: SecretStr = SecretStr("")
     """Empty: domain events stay in the outbox."""
@@ -37,7 +41,22 @@ class ControlSettings(ProcessSettings):
     trusted_proxies: str = "127.0.0.0/8,::1/128"
     """Networks of our own gateways and proxies, whose `x-forwarded-for` auth believes."""
     service_token_file: Path | None = None
-    """A token with `cameras.read`, `cameras.secrets` and `workers.read`, for services that run apart."""
+    """A token with `cameras.read`, `cameras.secrets`, `models.read` and `workers.read`, for services that run apart."""
+
+    model_repository: Path | None = None
+    """The folder that Triton serves models from; that of the data folder where it is not given."""
+    model_store: str = "nats"
+    """Where the files of deployed models are kept besides, by digest: `nats`, `repository` (nowhere else), or an
+    address that fsspec knows, such as s3://bucket/models."""
+    model_work: Path | None = None
+    """For uploads and rendered clips; a folder of the data folder where it is not given."""
+    model_max_bytes: int = Field(default=1 << 30, gt=0)
+    model_check_timeout_s: float = Field(default=120.0, gt=0)
+    """How long a model may take to be examined."""
+    triton_address: str = "127.0.0.1:9001"
+    """gRPC address of the Triton that serves the repository."""
+    default_model: str = "demo_detector"
+    """Of cameras that name none; as the workers' COUNTLINE_DEFAULT_MODEL."""
 
     lease_s: float = Field(default=LEASE_S, gt=1.0, le=600.0)
     """How long a worker may be silent before its cameras move."""
@@ -55,13 +74,28 @@ class ControlSettings(ProcessSettings):
                 f"COUNTLINE_TRUSTED_PROXIES: {error}", cure="give networks by commas, such as 10.0.0.0/8,::1/128"
             ) from error
 
+    @property
+    def repository_folder(self) -> Path:
+        """Triton's model repository."""
+        return self.model_repository or DataFolder.resolve().models
+
+    @property
+    def work_folder(self) -> Path:
+        """Where uploads and rendered clips lie."""
+        return self.model_work or DataFolder.resolve().model_work
+
     def dsn_of(self, service: str) -> str:
         """The database of a service.
 
         Raises:
             InvalidInputError: it is not set.
         """
-        own = {"auth": self.auth_dsn, "cameras": self.cameras_dsn, "workers": self.workers_dsn or self.cameras_dsn}
+        own = {
+            "auth": self.auth_dsn,
+            "cameras": self.cameras_dsn,
+            "models": self.models_dsn or self.cameras_dsn,
+            "workers": self.workers_dsn or self.cameras_dsn,
+        }
         dsn = own[service].get_secret_value()
         if not dsn:
             raise missing(f"COUNTLINE_{service.upper()}_DSN", "postgresql://user:password@host:port/database")

@@ -40,7 +40,7 @@ def model_info(config: Config, version: int, labels: tuple[str, ...]) -> ModelIn
         width=width,
         max_detections=max_detections,
         labels=labels,
-        score_threshold=_score_threshold(config, name),
+        score_threshold=_score_threshold(config, name, version),
         max_batch_size=_batch_size(config, name),
         instances=instance_count(config),
     )
@@ -67,8 +67,11 @@ def _batch_size(config: Config, name: str) -> int:
     return size
 
 
-def _score_threshold(config: Config, name: str) -> float:
-    text = config.get("parameters", {}).get("score_threshold", {}).get("string_value", str(DEFAULT_SCORE_THRESHOLD))
+def _score_threshold(config: Config, name: str, version: int) -> float:
+    """That of the version, where it has one of its own: versions share a configuration, not a threshold."""
+    parameters = config.get("parameters", {})
+    found = parameters.get(f"score_threshold.{version}") or parameters.get("score_threshold", {})
+    text = found.get("string_value", str(DEFAULT_SCORE_THRESHOLD))
     try:
         return float(text)
     except ValueError as error:

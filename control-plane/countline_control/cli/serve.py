@@ -20,6 +20,7 @@ class Which(StrEnum):
     ALL = "all"
     AUTH = "auth"
     CAMERAS = "cameras"
+    MODELS = "models"
     WORKERS = "workers"
 
 

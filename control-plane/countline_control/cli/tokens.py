@@ -40,7 +40,7 @@ def worker(
 @app.command("service")
 def service(days: DaysOption = 365.0, key: KeyOption = None, data: DataOption = None) -> None:
     """Print a token by which services that run apart ask each other (COUNTLINE_SERVICE_TOKEN_FILE)."""
-    permissions = frozenset({"cameras.read", "workers.read", CAMERA_SECRETS})
+    permissions = frozenset({"cameras.read", "models.read", "workers.read", CAMERA_SECRETS})
     _print("service", "service", permissions, days, key, data)
 
 

@@ -102,10 +102,14 @@ def _choose(holder: Held | None, workers: Mapping[str, Candidate], load: Counter
 
 
 def fingerprint(spec: CameraSpec) -> str:
-    """A text that changes when what would be counted in a file changes; switching it off and on does not count."""
+    """A text that changes when what would be counted in a file changes; switching it off and on does not count.
+
+    Nor does another model: what it would find has been counted already, and would be counted twice.
+    """
     relevant = CameraSpec()
     relevant.CopyFrom(spec)
     relevant.ClearField("disabled")
+    relevant.ClearField("model")
     return hashlib.sha256(relevant.SerializeToString(deterministic=True)).hexdigest()[:32]
 
 

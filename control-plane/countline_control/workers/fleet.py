@@ -17,6 +17,7 @@ from countline_common.errors import ConflictError
 from countline_common.logs import redact
 from countline_common.times import to_timestamp
 from countline_control.cameras.domain import plays_once
+from countline_control.models.domain import Serving, choose
 from countline_control.workers import domain
 from countline_control.workers.domain import Candidate, Held, Plan
 from countline_control.workers.store import Finished, StoredWorker
@@ -95,6 +96,7 @@ class Fleet:
         self._unsettled: dict[str, float] = {}
         """Files whose worker has not been seen playing since they were given or changed → when that was."""
         self._waiting: AbstractSet[str] = frozenset()
+        self._serving = Serving({})
 
     def seed(self, workers: Iterable[StoredWorker], held: Mapping[str, Held], finished: Mapping[str, Finished]) -> None:
         """Take over what the database knows. Each worker gets a whole lease to report: it may be alive and counting."""
@@ -129,6 +131,10 @@ class Fleet:
             if before and domain.fingerprint(before.camera.spec) != domain.fingerprint(item.camera.spec):
                 self._unsettled[camera_id] = self._clock()
         self._cameras = new
+
+    def set_serving(self, serving: Serving) -> None:
+        """Take over which versions of models are live and on trial."""
+        self._serving = serving
 
     def introduce(self, request: ConnectRequest) -> WorkerRecord:
         """Take in a worker that has connected; a new instance takes the place of the old one.
@@ -268,14 +274,16 @@ class Fleet:
     def assignments_of(self, worker_id: str, instance: str) -> list[Assignment]:
         """What a worker's process should hold now, by camera."""
         return [
-            Assignment(
-                camera=self._cameras[camera_id].camera,
-                epoch=holder.epoch,
-                time_zone=self._cameras[camera_id].time_zone,
-            )
+            self._assignment(self._cameras[camera_id], holder.epoch)
             for camera_id, holder in sorted(self._held.items())
             if (holder.worker_id, holder.instance) == (worker_id, instance) and camera_id in self._cameras
         ]
+
+    def _assignment(self, item: AssignableCamera, epoch: int) -> Assignment:
+        choice = choose(item.camera.camera_id, item.camera.spec.model, self._serving)
+        return Assignment(
+            camera=item.camera, epoch=epoch, time_zone=item.time_zone, model=choice.model, follower=choice.follower
+        )
 
     def status(self, camera_id: str) -> CameraStatus:
         """Where the processing of a camera stands."""

@@ -20,6 +20,7 @@ from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_common.times import to_datetime
 from countline_control.database import Database, is_away
+from countline_control.models.domain import Serving
 from countline_control.workers import store
 from countline_control.workers.domain import Held, Plan
 from countline_control.workers.fleet import AssignableCamera, Fleet
@@ -44,6 +45,27 @@ class CameraDirectory(Protocol):
     async def cameras(self) -> list[AssignableCamera]:
         """All of them. Raises `CountlineError` while it cannot say."""
         ...
+
+
+class ModelDirectory(Protocol):
+    """Knows which version of each model is live or on trial; the service of models does, here or elsewhere."""
+
+    poll_period_s: float
+    """How often to ask again although nothing was said to have changed."""
+
+    async def serving(self) -> Serving:
+        """What decides which version counts a camera. Raises `CountlineError` while it cannot say."""
+        ...
+
+
+class NoModels:
+    """Nobody knows of versions: workers take what cameras name."""
+
+    poll_period_s = float("inf")
+
+    async def serving(self) -> Serving:
+        """Nothing is known to be live."""
+        return Serving({})
 
 
 class Session:
@@ -98,12 +120,18 @@ class Schedule:
         database: with the schema `workers`.
         fleet: what is decided upon.
         directory: where cameras come from.
+        models: where their models do.
     """
 
-    def __init__(self, database: Database, fleet: Fleet, directory: CameraDirectory) -> None:
+    def __init__(
+        self, database: Database, fleet: Fleet, directory: CameraDirectory, models: ModelDirectory | None = None
+    ) -> None:
         self._database = database
         self._fleet = fleet
         self._directory = directory
+        self._models: ModelDirectory = models or NoModels()
+        self._models_changed = True
+        self._models_asked_at = float("-inf")
         self._sessions: dict[str, Session] = {}
         self._wake = asyncio.Event()
         self._cameras_changed = True
@@ -123,6 +151,11 @@ class Schedule:
     def cameras_changed(self) -> None:
         """Cameras changed: read them and decide now."""
         self._cameras_changed = True
+        self._wake.set()
+
+    def models_changed(self) -> None:
+        """What is live or on trial changed: read it and tell workers now."""
+        self._models_changed = True
         self._wake.set()
 
     def opened(self, session: Session) -> None:
@@ -187,6 +220,8 @@ class Schedule:
             finished = await store.all_finished(connection)
         self._fleet.seed(workers, held, finished)
         await self._read_cameras()
+        # Not before: a camera that began without a version would be handed over to it a moment later.
+        await self._read_models()
         self.loaded.set()
         _log.info("schedule.loaded", workers=len(workers), held=len(held), cameras=len(self._fleet.camera_ids()))
 
@@ -199,6 +234,22 @@ class Schedule:
             raise
         self._asked_at = time.monotonic()
 
+    async def _read_models(self) -> None:
+        self._models_changed = False
+        try:
+            self._fleet.set_serving(await self._models.serving())
+        except Exception:
+            self._models_changed = True
+            raise
+        self._models_asked_at = time.monotonic()
+
+    async def _look_for_models(self) -> None:
+        try:
+            await self._read_models()
+        except CountlineError as error:
+            # Cameras go on with the versions that are known.
+            self._note_problem(error.message)
+
     async def _step(self) -> None:
         if self._database_was_away:
             await self._database.check()
@@ -207,6 +258,8 @@ class Schedule:
             _log.info("schedule.database_back")
         if self._cameras_changed or time.monotonic() - self._asked_at > self._directory.poll_period_s:
             await self._look_for_cameras()
+        if self._models_changed or time.monotonic() - self._models_asked_at > self._models.poll_period_s:
+            await self._look_for_models()
         await self._write_finished()
         await self._follow(self._fleet.plan())
         await self._save_workers()

@@ -12,7 +12,7 @@ that TensorRT takes only in part would need those of every inner tensor. The ran
 instead, so that warming up with one frame and with a full batch builds the engine for all sizes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -54,10 +54,10 @@ parameters {{
   value {{ string_value: "{score_threshold:.2f}" }}
 }}
 """
-TUNED: Final = """\
+PARAMETER: Final = """\
 parameters {{
   key: "{key}"
-  value {{ string_value: "{target}" }}
+  value {{ string_value: "{value}" }}
 }}
 """
 ACCELERATOR: Final = """\
@@ -129,6 +129,7 @@ def config_text(
     tuning: Tuning = UNTUNED,
     target: Target = Target.CPU,
     backend: Backend = Backend.ONNXRUNTIME,
+    thresholds: Mapping[int, float] | None = None,
 ) -> str:
     """The config.pbtxt of a contract model.
 
@@ -139,6 +140,7 @@ def config_text(
         tuning: how this machine runs it.
         target: where it runs.
         backend: what runs it.
+        thresholds: score thresholds of versions; written where they are not that of the contract.
     """
     base = CONFIG.format(
         name=name,
@@ -152,7 +154,16 @@ def config_text(
         score_threshold=contract.score_threshold,
         batching=_batching(tuning),
     )
-    return base + "".join(_additions(versions, tuning, target, backend))
+    own = {version: score for version, score in (thresholds or {}).items() if score != contract.score_threshold}
+    return (
+        base
+        + "".join(_threshold(*each) for each in sorted(own.items()))
+        + "".join(_additions(versions, tuning, target, backend))
+    )
+
+
+def _threshold(version: int, score: float) -> str:
+    return PARAMETER.format(key=f"score_threshold.{version}", value=f"{score:.2f}")
 
 
 def _batching(tuning: Tuning) -> str:
@@ -171,7 +182,7 @@ def _additions(versions: Sequence[int] | None, tuning: Tuning, target: Target, b
     elif tuning.instances:
         yield f"instance_group [ {{ count: {tuning.instances} }} ]\n"
     if tuning.instances:
-        yield TUNED.format(key=TUNED_KEY, target=target.value)
+        yield PARAMETER.format(key=TUNED_KEY, value=target.value)
 
 
 def _policy(versions: Iterable[int]) -> str:

@@ -16,7 +16,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +169,7 @@ class ModelFolder:
         contract: ContractModel,
         tuning: Tuning = UNTUNED,
         target: Target = Target.CPU,
+        thresholds: Mapping[int, float] | None = None,
     ) -> None:
         """Write labels.txt and config.pbtxt, so that the next load serves these versions; with none, loading fails.
 
@@ -184,7 +185,7 @@ class ModelFolder:
         with _writing(self.root):
             folder.mkdir(parents=True, exist_ok=True)
             _replace(folder / LABELS_FILE, _label_lines(contract.labels))
-            _replace(folder / CONFIG_FILE, config_text(name, contract, versions, tuning, target))
+            _replace(folder / CONFIG_FILE, config_text(name, contract, versions, tuning, target, thresholds=thresholds))
 
     def remove(self, name: str, version: int = 0) -> None:
         """Delete a version, or with 0 the whole model; nothing happens where there is none.
@@ -262,7 +263,8 @@ class ModelFolder:
         return [path for path in there if path.is_dir() and NAME_PATTERN.fullmatch(path.name)]
 
     def _hidden(self, folder: Path) -> Iterator[Path]:
-        return (path for path in folder.iterdir() if path.name.startswith((FRESH_PREFIX, DOOMED_PREFIX)))
+        there = folder.iterdir() if folder.is_dir() else iter(())
+        return (path for path in there if path.name.startswith((FRESH_PREFIX, DOOMED_PREFIX)))
 
 
 @contextmanager

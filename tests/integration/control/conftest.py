@@ -9,7 +9,7 @@ import grpc
 import pytest
 from tests.fixtures.postgres import PostgresServer
 
-from countline.v1 import auth_pb2_grpc, cameras_pb2_grpc, workers_pb2_grpc
+from countline.v1 import auth_pb2_grpc, cameras_pb2_grpc, models_pb2_grpc, workers_pb2_grpc
 from countline_common import tokens
 from countline_common.database import migrate
 from countline_control.auth.domain import permissions_of
@@ -28,6 +28,8 @@ class Caller:
         self.channels = channels
         self.auth = _Stub(auth_pb2_grpc.AuthServiceStub(channels["auth"]), self.metadata)
         self.cameras = _Stub(cameras_pb2_grpc.CameraServiceStub(channels["cameras"]), self.metadata)
+        if "models" in channels:
+            self.models = _Stub(models_pb2_grpc.ModelServiceStub(channels["models"]), self.metadata)
         self.workers = _Stub(workers_pb2_grpc.WorkerServiceStub(channels["workers"]), self.metadata)
 
 
@@ -37,7 +39,7 @@ class _Stub:
 
     def __getattr__(self, name: str):
         method = getattr(self._stub, name)
-        if name == "Connect":
+        if name in ("Connect", "DeployModel"):
             return lambda requests=None: method(requests, metadata=self._metadata)
         return lambda request, timeout=10: method(request, metadata=self._metadata, timeout=timeout)
 
@@ -96,14 +98,18 @@ async def control_dsn(postgres: PostgresServer) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-def make_settings(keys: tuple[Path, Path]) -> Callable[..., ControlSettings]:
+def make_settings(keys: tuple[Path, Path], tmp_path: Path) -> Callable[..., ControlSettings]:
     """Settings for free ports; callers come with tokens, so nobody has to be created, which takes its time."""
 
     def make(dsn: str, **changes: object) -> ControlSettings:
         values = {
             "auth_address": "127.0.0.1:0",
             "cameras_address": "127.0.0.1:0",
+            "models_address": "127.0.0.1:0",
             "workers_address": "127.0.0.1:0",
+            "model_repository": tmp_path / "repository",
+            "model_store": "repository",
+            "model_work": tmp_path / "work",
             "auth_dsn": dsn,
             "cameras_dsn": dsn,
             "token_private_key_file": keys[0],

@@ -1,4 +1,4 @@
-"""Services as processes of their own: `countline serve auth`, `… cameras`, `… workers`."""
+"""Services as processes of their own: `countline serve auth`, `… cameras`, `… models`, `… workers`."""
 
 import asyncio
 import json
@@ -38,14 +38,14 @@ def _free_ports(number: int) -> list[int]:
 
 
 class Apart:
-    """Three processes that talk over gRPC."""
+    """Four processes that talk over gRPC."""
 
     def __init__(self, dsn: str, keys: tuple[Path, Path], folder: Path) -> None:
-        names = ("auth", "cameras", "workers")
-        self.addresses = {name: f"127.0.0.1:{port}" for name, port in zip(names, _free_ports(3), strict=True)}
+        names = ("auth", "cameras", "models", "workers")
+        self.addresses = {name: f"127.0.0.1:{port}" for name, port in zip(names, _free_ports(4), strict=True)}
         self.signer = tokens.TokenSigner.from_file(keys[0])
         token = folder / "service-token"
-        permissions = frozenset({"cameras.read", "workers.read", tokens.CAMERA_SECRETS})
+        permissions = frozenset({"cameras.read", "models.read", "workers.read", tokens.CAMERA_SECRETS})
         token.write_text(self.signer.sign("s", "service", roles=(), permissions=permissions, lifetime_s=3600))
         password = folder / "admin-password"
         password.write_text(ADMIN_PASSWORD)
@@ -64,6 +64,12 @@ class Apart:
                 "COUNTLINE_ADMIN_PASSWORD_FILE": str(password),
             },
             "cameras": {"COUNTLINE_CAMERAS_DSN": dsn},
+            "models": {
+                "COUNTLINE_MODELS_DSN": dsn,
+                "COUNTLINE_MODEL_REPOSITORY": str(folder / "repository"),
+                "COUNTLINE_MODEL_WORK": str(folder / "work"),
+                "COUNTLINE_MODEL_STORE": "repository",
+            },
             "workers": {"COUNTLINE_WORKERS_DSN": dsn},
         }
         self.folder = folder
@@ -98,7 +104,7 @@ async def apart(control_dsn: str, keys: tuple[Path, Path], tmp_path: Path) -> As
 
 @pytest.fixture
 async def distant(apart: Apart) -> AsyncIterator[Control]:
-    """What the other tests call a control-plane, spread over three processes."""
+    """What the other tests call a control-plane, spread over four processes."""
     async with AsyncExitStack() as stack:
         control = Control(plane=None, signer=apart.signer, settings=ControlSettings())
         for name, address in apart.addresses.items():
@@ -155,7 +161,7 @@ async def test_they_stop_on_sigterm_with_0_and_log_neither_password_nor_token(di
     await create_camera(distant, "door")
     async with working(distant):
         codes = await apart.stop()
-    assert codes == {"auth": 0, "cameras": 0, "workers": 0}
+    assert codes == {"auth": 0, "cameras": 0, "models": 0, "workers": 0}
     for name in apart.own:
         log = apart.log(name)
         assert '"event": "serve.stopped"' in log

@@ -29,7 +29,7 @@ async def _events(server: NatsServer, number: int) -> list:
 async def test_events_are_published_in_order_without_passwords_also_after_nats_was_away(
     control_dsn: str, start_control, nats_server: NatsServer
 ) -> None:
-    control = await start_control(control_dsn, ("auth", "cameras", "workers"), nats_url=nats_server.url)
+    control = await start_control(control_dsn, nats_url=nats_server.url)
     admin = control.caller("admin").cameras
     await admin.CreateSite(cameras_pb2.CreateSiteRequest(site=Site(site_id="lab", time_zone="UTC")))
     await _events(nats_server, 1)

@@ -4,7 +4,7 @@ import grpc
 import pytest
 from google.protobuf import message_factory
 
-from countline.v1 import auth_pb2, cameras_pb2, workers_pb2
+from countline.v1 import auth_pb2, cameras_pb2, models_pb2, workers_pb2
 from countline_common.permissions import OPEN_SERVICES, method_policy
 from countline_common.tokens import EVERYTHING
 
@@ -13,11 +13,15 @@ from .conftest import Control
 SERVICES = {
     "auth": auth_pb2.DESCRIPTOR.services_by_name["AuthService"],
     "cameras": cameras_pb2.DESCRIPTOR.services_by_name["CameraService"],
+    "models": models_pb2.DESCRIPTOR.services_by_name["ModelService"],
     "workers": workers_pb2.DESCRIPTOR.services_by_name["WorkerService"],
 }
 METHODS = [(name, method) for name, service in SERVICES.items() for method in service.methods]
 # Written down a second time on purpose: a permission that changes in a .proto must not pass unnoticed.
-VIEWER_MAY = {"GetCurrentUser", "ListSites", "GetCamera", "ListCameras", "ListWorkers", "ListCameraStatuses"}
+VIEWER_MAY = {
+    "GetCurrentUser", "ListSites", "GetCamera", "ListCameras", "ListWorkers", "ListCameraStatuses",
+    "ListModels", "GetModel", "ListTrials", "GetTrial", "ListServing",
+}  # fmt: skip
 PUBLIC = {"Login", "RefreshToken", "Logout"}
 OUTSIDE = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
@@ -67,7 +71,7 @@ async def test_who_gets_in_is_what_the_proto_says(control: Control) -> None:
                 assert code is wanted, f"{role} calling {method.full_name}: {code} {details}"
 
 
-VIEWER_PERMISSIONS = ("self.read", "cameras.read", "workers.read", "counts.read", "truth.read")
+VIEWER_PERMISSIONS = ("self.read", "cameras.read", "workers.read", "models.read", "counts.read", "truth.read")
 
 
 def _may(role: str, method: str) -> bool:

@@ -24,6 +24,12 @@ def changed(**fields: Any) -> dict[str, Any]:
     return {**copy.deepcopy(CONFIG), **fields}
 
 
+def test_a_version_may_have_a_threshold_of_its_own() -> None:
+    parameters = {**CONFIG["parameters"], "score_threshold.2": {"string_value": "0.7"}}
+    thresholds = [model_info(changed(parameters=parameters), version, ()).score_threshold for version in (1, 2)]
+    assert thresholds == [0.4, 0.7]
+
+
 def test_a_configuration_tells_what_the_data_plane_needs() -> None:
     info = model_info(CONFIG, 3, ("person",))
     assert (info.name, info.version, info.height, info.width, info.max_detections) == ("net", 3, 416, 640, 100)

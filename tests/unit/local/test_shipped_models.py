@@ -40,3 +40,17 @@ def test_a_copy_that_was_cut_short_is_done_again(tmp_path: Path) -> None:
     assert copy_shipped(source, target) == ["a"]
     assert (target / "a" / "1" / "model.onnx").read_text() == "one"
     assert not (tmp_path / ".a.partial").exists()
+
+
+def test_a_model_with_versions_of_somebodys_own_is_left_alone(tmp_path: Path) -> None:
+    """Once, every start would have put the shipped folder over it, and deleted what was deployed."""
+    shipped, served = tmp_path / "shipped", tmp_path / "served"
+    for folder in (shipped / "demo" / "1", served / "demo" / "1", served / "demo" / "2"):
+        folder.mkdir(parents=True)
+        (folder / "model.onnx").write_text(str(folder))
+    (shipped / "demo" / "config.pbtxt").write_text('name: "demo"')
+    own = 'name: "demo"\nversion_policy { specific { versions: [ 1, 2 ] } }'
+    (served / "demo" / "config.pbtxt").write_text(own)
+    assert copy_shipped(shipped, served) == []
+    assert (served / "demo" / "config.pbtxt").read_text() == own
+    assert (served / "demo" / "2" / "model.onnx").is_file()

@@ -1,0 +1,139 @@
+"""Triton's repository and the Triton that serves it: the only place that changes either.
+
+Changes of one model are made one after another (`changing`): what is written, then what is loaded, and where loading
+fails, what was there before.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from countline_common.errors import CountlineError
+from countline_common.logs import get_logger
+from countline_common.triton import ModelRef
+from countline_control.models.domain import StoredModel, StoredVersion
+from countline_models.contract_model import ContractModel
+from countline_models.deploy import Candidate, ModelFolder, Serving, Target
+
+STAGED_VERSION: Final = 1
+_log = get_logger(__name__)
+
+
+class Repository:
+    """The models that lie in a folder and are served from it.
+
+    Args:
+        root: of the repository.
+        triton_address: host:port of the Triton that serves it.
+    """
+
+    def __init__(self, root: Path, triton_address: str) -> None:
+        self.folder = ModelFolder(root)
+        self.triton_address = triton_address
+        self.changing = asyncio.Lock()
+        """Held by whoever changes what is served."""
+
+    async def check(self) -> None:
+        """Raises `UnavailableError` while Triton does not answer."""
+        async with Serving(self.triton_address) as serving:
+            await serving.check()
+
+    @asynccontextmanager
+    async def staged(self, candidate: Candidate, target: Target) -> AsyncIterator[tuple[Serving, ModelRef]]:
+        """Serve a candidate under a name of its own, as long as the block lasts."""
+        async with Serving(self.triton_address) as serving:
+            name = await asyncio.to_thread(self.folder.stage, candidate, target)
+            try:
+                await serving.load(self.folder, name)
+                yield serving, ModelRef(name, STAGED_VERSION)
+            finally:
+                await asyncio.shield(self._unstage(serving, name))
+
+    async def _unstage(self, serving: Serving, name: str) -> None:
+        with suppress(CountlineError):  # Triton went away: it has forgotten the candidate anyway
+            await serving.unload(name)
+        await asyncio.to_thread(self.folder.unstage, name)
+
+    async def add(self, model: StoredModel, version: StoredVersion, file: Path) -> None:
+        """Put a version beside those that are served, and wait until Triton serves it too.
+
+        Raises:
+            ModelRefusedError: Triton does not load it; those before go on.
+        """
+        await asyncio.to_thread(self.folder.write_version, version.name, version.version, file)
+        await self._serve(model, (*model.served, version.version), {version.version: version.score_threshold})
+
+    async def serve_also(self, model: StoredModel, version: StoredVersion) -> None:
+        """Have Triton serve a version again whose files are still there; what it serves goes on where that fails.
+
+        Raises:
+            CountlineError: Triton does not answer, or does not load it.
+        """
+        try:
+            await self._serve(model, (*model.served, version.version), {version.version: version.score_threshold})
+        except CountlineError:
+            if model.served:
+                await self.write_config(model)
+            raise
+
+    async def take_back(self, model: StoredModel | None, version: StoredVersion) -> None:
+        """Leave no trace of a version that could not be loaded; `model` is what is left, None for nothing."""
+        try:
+            if model is None or not model.served:
+                await self._unload(version.name)
+            else:
+                await self._serve(model, model.served, {})
+        except CountlineError as error:
+            _log.error("model.not_taken_back", model=str(version.ref), error=error.message)
+        only = model is None or not model.versions
+        await asyncio.to_thread(self.folder.remove, version.name, 0 if only else version.version)
+
+    async def remove_files(self, model: StoredModel, version: int) -> None:
+        """Delete the files of a version that never came to be served; Triton hears of it with its next load."""
+        left = [each for each in model.versions if each.version != version]
+        if model.served:
+            await self.write_config(model)
+        await asyncio.to_thread(self.folder.remove, model.name, version if left else 0)
+
+    async def refresh(self, model: StoredModel) -> None:
+        """Have Triton serve what the model says now, no more and no less.
+
+        Raises:
+            CountlineError: Triton does not answer, or does not load it.
+        """
+        if model.served:
+            await self._serve(model, model.served, {})
+        else:
+            await self._unload(model.name)
+
+    async def write_config(self, model: StoredModel) -> None:
+        """Write what Triton shall serve of a model; it is loaded by whoever needs it next."""
+        await self._write_config(model, model.served, model.thresholds)
+
+    async def _write_config(self, model: StoredModel, served: tuple[int, ...], thresholds: dict[int, float]) -> None:
+        await asyncio.to_thread(
+            self.folder.serve, model.name, served, model.contract, model.tuning, model.target, thresholds=thresholds
+        )
+
+    async def _serve(self, model: StoredModel, served: tuple[int, ...], more: dict[int, float]) -> None:
+        await self._write_config(model, served, {**model.thresholds, **more})
+        async with Serving(self.triton_address) as serving:
+            await serving.load(self.folder, model.name)
+
+    async def _unload(self, name: str) -> None:
+        async with Serving(self.triton_address) as serving:
+            await serving.unload(name)
+
+    async def warm_up(self, ref: ModelRef, contract: ContractModel) -> None:
+        """Send a version its first frames, so that no camera waits for them."""
+        async with Serving(self.triton_address) as serving:
+            await serving.warm_up(ref, contract)
+
+    async def remove(self, name: str, version: int = 0) -> None:
+        """Delete the files of a version, or of the whole model."""
+        if not version:
+            with suppress(CountlineError):
+                await self._unload(name)
+        await asyncio.to_thread(self.folder.remove, name, version)

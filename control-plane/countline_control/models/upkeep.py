@@ -1,0 +1,173 @@
+"""Brings the database, Triton's repository and the artifact store back together when the service starts.
+
+Models that lie in the repository and that nobody deployed, such as the shipped ones, are taken in: what Triton serves
+of them is live. What a deployment that was killed left behind is removed. Files that are missing are fetched by digest.
+"""
+
+import asyncio
+import shutil
+import time
+from pathlib import Path
+from typing import Final
+
+from countline.v1.models_pb2 import ModelValidation
+from countline_common.errors import CountlineError, NotFoundError
+from countline_common.logs import get_logger
+from countline_control.database import Database
+from countline_control.models import store
+from countline_control.models.artifacts import ArtifactStore
+from countline_control.models.domain import Stored, StoredModel, StoredVersion
+from countline_control.models.repository import Repository
+from countline_models.deploy import FoundModel, FoundVersion, Target, Tuning
+from countline_models.deploy.examination import file_digest
+
+RETRY_S: Final = 10.0
+_log = get_logger(__name__)
+
+
+class Upkeep:
+    """See the module.
+
+    Args:
+        database: with the schema `models`.
+        repository: Triton's.
+        artifacts: where files are kept besides; None for nowhere.
+        work: the folder of uploads.
+    """
+
+    def __init__(self, database: Database, repository: Repository, artifacts: ArtifactStore | None, work: Path) -> None:
+        self._database = database
+        self._repository = repository
+        self._artifacts = artifacts
+        self._work = work
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Let `run` end."""
+        self._stopping.set()
+
+    async def begin(self) -> None:
+        """What has to be done before anybody is answered; talks to the database and the disk alone."""
+        staged = await asyncio.to_thread(self._repository.folder.unstage_all)
+        await asyncio.to_thread(_clear_uploads, self._work)
+        if staged:
+            _log.info("models.unstaged", names=staged)
+        await self._forget_unfinished()
+        await self._adopt()
+
+    async def run(self) -> None:
+        """Fetch what is missing, however long that takes."""
+        while await self._restore() and not self._stopping.is_set():
+            try:
+                await asyncio.wait_for(self._stopping.wait(), RETRY_S)
+            except TimeoutError:
+                continue
+        await self._stopping.wait()
+
+    async def _forget_unfinished(self) -> None:
+        for model in await self._database.read(store.all_models):
+            for version in model.versions:
+                if version.state is Stored.REGISTERED:
+                    _log.warning("model.unfinished", model=str(version.ref))
+                    async with self._database.begin() as connection:
+                        await store.delete_version(connection, model.name, version.version)
+                    await self._repository.remove_files(model, version.version)
+            if model.versions and all(version.state is Stored.REGISTERED for version in model.versions):
+                async with self._database.begin() as connection:
+                    await store.delete_model(connection, model.name)
+
+    async def _adopt(self) -> None:
+        known = {model.name: model for model in await self._database.read(store.all_models)}
+        for found in await asyncio.to_thread(self._repository.folder.found):
+            if found.name not in known:
+                await self._take_in(found)
+            else:
+                await self._note_replaced(known[found.name], found)
+
+    async def _take_in(self, found: FoundModel) -> None:
+        now = time.time()
+        served = found.served or (max(version.version for version in found.versions),)
+        live = max(served)
+        model = StoredModel(found.name, found.contract, Tuning(), Target.CPU, live, 0, live, now, now)
+        async with self._database.begin() as connection:
+            await store.insert_model(connection, model)
+            for version in found.versions:
+                await store.insert_version(connection, _adopted(found, version, served, now))
+        _log.info("model.taken_in", model=found.name, versions=[version.version for version in found.versions])
+
+    async def _note_replaced(self, model: StoredModel, found: FoundModel) -> None:
+        """A shipped file that a newer release brought has another digest than the one that was taken in."""
+        digests = {version.version: version for version in found.versions}
+        for version in model.versions:
+            there = digests.get(version.version)
+            if there is not None and not version.created_by and there.digest != version.digest:
+                async with self._database.begin() as connection:
+                    await store.set_digest(connection, model.name, version.version, there.digest, there.size_bytes)
+                _log.info("model.replaced", model=str(version.ref), digest=there.digest)
+
+    async def _restore(self) -> bool:
+        """Fetch files that are missing or not what they were; whether something is still missing that may come."""
+        waits = False
+        for model in await self._database.read(store.all_models):
+            missing = [version for version in model.versions if await self._is_missing(version)]
+            for version in missing:
+                waits |= not await self._fetch(version)
+            if missing and model.served:
+                async with self._repository.changing:
+                    await self._repository.write_config(model)
+        return waits
+
+    async def _is_missing(self, version: StoredVersion) -> bool:
+        if version.state is Stored.REGISTERED or not version.created_by:
+            return False
+        there = await asyncio.to_thread(self._repository.folder.digest, version.name, version.version)
+        return there != version.digest
+
+    async def _fetch(self, version: StoredVersion) -> bool:
+        """Whether there is nothing more to try."""
+        if self._artifacts is None:
+            _log.error("model.file_missing", model=str(version.ref), cure="deploy it again")
+            return True
+        partial = self._work / f"{version.digest}.partial"
+        try:
+            await self._artifacts.get(version.digest, partial)
+            await asyncio.to_thread(_check_digest, partial, version.digest)
+            await asyncio.to_thread(self._repository.folder.write_version, version.name, version.version, partial)
+        except NotFoundError as error:
+            _log.error("model.file_missing", model=str(version.ref), error=error.message, cure="deploy it again")
+            return True
+        except CountlineError as error:
+            _log.warning("model.not_fetched", model=str(version.ref), error=error.message)
+            return False
+        finally:
+            await asyncio.to_thread(partial.unlink, missing_ok=True)
+        _log.info("model.fetched", model=str(version.ref))
+        return True
+
+
+def _adopted(found: FoundModel, version: FoundVersion, served: tuple[int, ...], now: float) -> StoredVersion:
+    return StoredVersion(
+        name=found.name,
+        version=version.version,
+        state=Stored.VALIDATED if version.version in served else Stored.RETIRED,
+        digest=version.digest,
+        size_bytes=version.size_bytes,
+        score_threshold=found.contract.score_threshold,
+        fused="",
+        comment="found in the repository",
+        validation=ModelValidation(),
+        created_by="",
+        created_at=now,
+        promoted_at=now if version.version == max(served) else None,
+    )
+
+
+def _check_digest(file: Path, digest: str) -> None:
+    if file_digest(file) != digest:
+        raise NotFoundError("what is kept under this digest has another one")
+
+
+def _clear_uploads(work: Path) -> None:
+    work.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for path in (*work.glob("deploy-*"), *work.glob("*.partial")):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

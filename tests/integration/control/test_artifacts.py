@@ -1,0 +1,101 @@
+"""Where the files of models are kept: the NATS object store, S3 by its API, a folder; one suite for all of them."""
+
+import hashlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+from tests.fixtures.nats import NatsServer
+
+from countline_common import bus
+from countline_common.errors import InvalidInputError, NotFoundError, UnavailableError
+from countline_control.models.artifacts import ArtifactStore, NatsArtifacts, open_store
+from countline_models.deploy.examination import file_digest
+
+CONTENT = os.urandom(700_000)  # several chunks of NATS
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def s3_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket on a server of ours that speaks S3."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    variables = {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    yield "s3://models/of/countline"
+    server.stop()
+
+
+@pytest.fixture(params=["nats", "s3", "file"])
+async def artifacts(
+    request: pytest.FixtureRequest, tmp_path: Path, nats_server: NatsServer
+) -> AsyncIterator[ArtifactStore]:
+    if request.param == "nats":
+        client = await bus.connect(nats_server.url, "test")
+        yield NatsArtifacts(client.jetstream)
+        await client.close()
+        return
+    url = request.getfixturevalue("s3_url") if request.param == "s3" else f"file://{tmp_path}/kept"
+    store = open_store(url, lambda: None)
+    assert store is not None
+    yield store
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    file = tmp_path / "model.onnx"
+    file.write_bytes(CONTENT)
+    return file
+
+
+async def test_what_was_put_comes_back_as_it_was(artifacts: ArtifactStore, model: Path, tmp_path: Path) -> None:
+    assert not await artifacts.has(DIGEST)
+    await artifacts.put(DIGEST, model)
+    await artifacts.put(DIGEST, model)  # again changes nothing
+    assert await artifacts.has(DIGEST)
+    await artifacts.get(DIGEST, tmp_path / "back.onnx")
+    assert file_digest(tmp_path / "back.onnx") == DIGEST
+
+
+async def test_what_is_not_kept_is_said_to_be_missing(artifacts: ArtifactStore, model: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        await artifacts.get("0" * 64, tmp_path / "back.onnx")
+    await artifacts.delete("0" * 64)  # nothing happens
+    await artifacts.put(DIGEST, model)
+    await artifacts.delete(DIGEST)
+    assert not await artifacts.has(DIGEST)
+    with pytest.raises(NotFoundError):
+        await artifacts.get(DIGEST, tmp_path / "back.onnx")
+
+
+async def test_while_nats_is_away_that_is_said(model: Path) -> None:
+    with pytest.raises(UnavailableError, match="NATS is away"):
+        await NatsArtifacts(lambda: None).put(DIGEST, model)
+
+
+async def test_a_store_behind_a_wrong_address_is_said_to_fail(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    store = open_store("s3://bucket/models", lambda: None)
+    assert store is not None
+    with pytest.raises(UnavailableError, match="bucket/models"):
+        await store.put(DIGEST, model)
+
+
+def test_an_address_that_nobody_knows_is_refused() -> None:
+    assert open_store("repository", lambda: None) is None
+    with pytest.raises(InvalidInputError, match="COUNTLINE_MODEL_STORE") as caught:
+        open_store("nowhere://x", lambda: None)
+    assert "repository" in caught.value.cure
