@@ -8,7 +8,7 @@ looks like two things is reported as both.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -22,6 +22,7 @@ from countline_models.contract import (
     FUSED_KEY,
     INPUT_NAME,
     OUTPUT_NAME,
+    SCORE_TOLERANCE,
     ContractError,
     check_contract,
     open_session,
@@ -33,8 +34,6 @@ from countline_models.heads import Candidates, Head, Plan, Preprocessing
 from countline_models.labels import chosen_classes, labels_for
 from countline_models.network import BoxUnit, Network, ScoreKind, Told
 from countline_models.packing import pack_best, pack_suppressed
-
-SCORE_TOLERANCE: Final = 1e-3
 
 ChannelOrder = Literal["rgb", "bgr"]
 ScaleOrder = Literal["scale-first", "mean-first"]

@@ -9,7 +9,7 @@ from countline_models.deploy.config import Target, Tuning
 from countline_models.deploy.examination import Candidate, Limits, check_interchangeable, examine
 from countline_models.deploy.folder import FoundModel, FoundVersion, ModelFolder
 from countline_models.deploy.golden import count_golden, demo_golden
-from countline_models.deploy.serving import Serving, Speed
+from countline_models.deploy.serving import Serving, Speed, check_speed
 from countline_models.deploy.truth import CountedLine, TrueLine, Truth, golden_problem, parse_truth
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Truth",
     "Tuning",
     "check_interchangeable",
+    "check_speed",
     "count_golden",
     "demo_golden",
     "examine",

@@ -1,23 +1,174 @@
-"""Counts a clip whose crossings are known, with the model under test."""
+"""Counts a clip whose crossings are known, with the model under test, as `countline count` counts it.
 
+The rooms know each other by their commands: a child counts, with the Triton that serves the model, and is ended when
+nobody waits for it any more.
+"""
+
+import asyncio
+import json
+import subprocess
+import tempfile
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Final
 
+from countline_common.errors import CountlineError, DeadlineExceededError, InternalError, InvalidInputError
 from countline_common.triton import ModelRef
-from countline_models.deploy.truth import CountedLine, Truth
+from countline_models.deploy.child import COMMAND, child
+from countline_models.deploy.truth import CountedLine, TrueLine, Truth, parse_truth
+
+GOLDEN_TIMEOUT_S: Final = 900.0
+RENDER_TIMEOUT_S: Final = 300.0
+TAIL_LINES: Final = 40
+DEMO_CLIP: Final = "street"
+"""Of the demo's clips, the one with a line for each class, crossed both ways: 7 vehicles, 3 people."""
 
 
 async def count_golden(
-    triton_address: str, ref: ModelRef, clip: Path, truth: Truth, on_progress: Callable[[float], None]
+    triton_address: str,
+    ref: ModelRef,
+    clip: Path,
+    truth: Truth,
+    on_progress: Callable[[float], None],
+    *,
+    timeout_s: float = GOLDEN_TIMEOUT_S,
 ) -> tuple[CountedLine, ...]:
-    """Count a clip with `countline count` in a process of its own.
+    """Count a clip with one version of a model.
+
+    Args:
+        triton_address: host:port of the gRPC service that serves it.
+        ref: which version.
+        clip: the video file.
+        truth: its lines; none of its numbers reach the count.
+        on_progress: called with the share done, 0..1.
+        timeout_s: for the whole of it.
 
     Raises:
-        CountlineError: the clip cannot be counted; says why.
+        InvalidInputError: the clip or the lines cannot be used, in the words of `countline count`.
+        DeadlineExceededError: it takes too long.
     """
-    raise NotImplementedError
+    async with child(_command(triton_address, ref, clip, truth)) as process:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            async with asyncio.timeout(timeout_s):
+                stdout, tail = await _followed(process, on_progress)
+                status = await process.wait()
+        except TimeoutError as error:
+            raise DeadlineExceededError(
+                f"counting {clip.name} with {ref} took longer than {timeout_s:g} s", cure="give a shorter clip"
+            ) from error
+    if status != 0:
+        raise relayed(tail, f"{clip.name} cannot be counted with {ref}")
+    return _counted(json.loads(stdout), truth)
+
+
+def _command(triton_address: str, ref: ModelRef, clip: Path, truth: Truth) -> list[str]:
+    command = [*COMMAND, "count", "--json", "--progress-json", "--triton", triton_address, "--model", str(ref)]
+    command += [f"--line={_line(name, line)}" for name, line in truth.lines.items()]
+    command += [f"--classes={','.join(truth.classes)}"] if truth.classes else []
+    return [*command, "--", str(clip)]
+
+
+def _line(name: str, line: TrueLine) -> str:
+    """A line as `countline count --line` takes it."""
+    return f"{name}:{','.join(f'{value:.6g}' for point in line.points for value in point)}"
+
+
+async def _followed(
+    process: asyncio.subprocess.Process, on_progress: Callable[[float], None]
+) -> tuple[bytes, list[str]]:
+    """Standard output, and the last lines of standard error; both are read, or the child would wait for us."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    async with asyncio.TaskGroup() as group:
+        stdout = group.create_task(process.stdout.read(), name="golden-count-output")
+        tail = group.create_task(_watch(process.stderr, on_progress), name="golden-count-progress")
+    return stdout.result(), tail.result()
+
+
+async def _watch(stderr: asyncio.StreamReader, on_progress: Callable[[float], None]) -> list[str]:
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    async for raw in stderr:
+        line = raw.decode(errors="replace").rstrip("\n")
+        share = _progress(line)
+        if share is None:
+            tail.append(line)
+        else:
+            on_progress(share)
+    return list(tail)
+
+
+def _progress(line: str) -> float | None:
+    """The share done that a line of standard error tells; None for other lines.
+
+    >>> _progress('{"progress": 0.25, "frames": 60}'), _progress("error: no")
+    (0.25, None)
+    """
+    try:
+        told: Any = json.loads(line)
+        return min(max(float(told["progress"]), 0.0), 1.0)
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def relayed(stderr: Sequence[str], fallback: str) -> CountlineError:
+    """The error that another command printed, as an error of this one."""
+    message = next((line.removeprefix("error: ") for line in reversed(stderr) if line.startswith("error: ")), "")
+    cures = (line.strip().removeprefix("cure: ") for line in reversed(stderr) if line.strip().startswith("cure: "))
+    if message:
+        return InvalidInputError(f"{fallback}: {message}", cure=next(cures, ""))
+    words = " ".join(" ".join(stderr[-5:]).split())
+    return InternalError(f"{fallback}: {words or 'it ended without a word'}", cure="see the log of this service")
+
+
+def _counted(summary: Any, truth: Truth) -> tuple[CountedLine, ...]:
+    counts = summary["lines"]
+    return tuple(
+        CountedLine(name, line.into, line.out, int(counts[name]["in"]), int(counts[name]["out"]))
+        for name, line in truth.lines.items()
+    )
 
 
 def demo_golden(labels: Sequence[str], folder: Path) -> tuple[Path, Truth] | None:
-    """A demo clip and its truth, for models whose labels fit it; None for others."""
-    raise NotImplementedError
+    """A demo clip and its truth, for models that tell the demo's classes apart; None for others.
+
+    A model with other classes was trained on other pictures: the demo's drawn figures would say nothing about it.
+
+    Args:
+        labels: of the model.
+        folder: where the clip lies, or is rendered to: seconds, the first time.
+
+    Raises:
+        CountlineError: it cannot be rendered.
+    """
+    from countline_models.scenes.render import is_rendered
+    from countline_models.scenes.scene import CLASSES
+
+    if sorted(labels) != sorted(CLASSES):
+        return None
+    if not is_rendered(folder, DEMO_CLIP):
+        _render(folder)
+    truth = parse_truth((folder / f"{DEMO_CLIP}.json").read_text(encoding="utf-8"))
+    return folder / f"{DEMO_CLIP}.mp4", truth
+
+
+def _render(folder: Path) -> None:
+    """Render beside and move into place, the description last: it says that the clip is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as fresh:
+        command = [*COMMAND, "models", "render-demo", "--out", fresh, "--only", DEMO_CLIP, "--json"]
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True, timeout=RENDER_TIMEOUT_S
+            )
+        except subprocess.TimeoutExpired as error:
+            raise DeadlineExceededError(
+                f"rendering the demo clip took longer than {RENDER_TIMEOUT_S:g} s",
+                cure="try again when this machine is less busy",
+            ) from error
+        if done.returncode != 0:
+            raise relayed(done.stderr.splitlines(), "the demo clip cannot be rendered")
+        for name in (f"{DEMO_CLIP}.mp4", f"{DEMO_CLIP}.json"):
+            (Path(fresh) / name).replace(folder / name)
