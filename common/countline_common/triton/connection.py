@@ -27,7 +27,8 @@ CHANNEL_OPTIONS: Final = [
     ("grpc.max_receive_message_length", -1),
     # gRPC's own back-off grows to two minutes; a restarted Triton is back within seconds.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # Also how long one attempt to connect may take: on a busy machine a tenth of a second is not enough.
+    ("grpc.min_reconnect_backoff_ms", 2000),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
 LOST_STATUS: Final = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "NOT_FOUND"}

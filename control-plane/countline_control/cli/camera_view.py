@@ -95,6 +95,9 @@ def _geometry(name: str, points: Sequence[Point], classes: Iterable[str], versio
 
 def _status_facts(status: CameraStatus) -> list[tuple[str, str]]:
     facts = [("state", _state(status)), ("cure", escape(status.error.cure)), ("worker", status.worker_id)]
+    if status.model:
+        beside = f", with {status.follower_model} beside it on trial" if status.follower_model else ""
+        facts.append(("counted with", f"{status.model}{beside}"))
     if status.width:
         facts.append(("picture", f"{status.width} x {status.height}, {status.source_fps:.1f} frames/s"))
     if status.frames_processed:

@@ -1,0 +1,492 @@
+"""The service of models on a real Triton, a real database and a real NATS: deploying, promoting, trials, restarts."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import nats
+import pytest
+from tests.fixtures.clips import BLOB_LABELS, MIDDLE, Pass, blob_model, render, write_blob_repository
+from tests.fixtures.contract_models import marker_model
+from tests.fixtures.nats import NatsServer
+from tests.fixtures.triton import TritonServer, start_triton
+
+from countline.v1 import cameras_pb2, events_pb2, models_pb2
+from countline.v1.events_pb2 import TrialRecord, TrialTally
+from countline.v1.models_pb2 import DeployHeader, DeployModelRequest, DeployModelResponse, Model, ModelVersion
+from countline_common import bus
+from countline_common.errors import CountlineError
+from countline_common.grpc_errors import from_rpc_error
+from countline_common.times import to_timestamp
+from countline_common.triton.connection import Connection
+
+from .conftest import Control
+from .test_workers import create_camera, eventually, working
+
+CHUNK = 1 << 16
+WAIT_S = 30.0
+
+
+def variant(comment: str) -> bytes:
+    """A blob model whose bytes differ from every other's."""
+    model = blob_model()
+    model.doc_string = comment
+    return bytes(model.SerializeToString())
+
+
+@dataclass
+class Deployed:
+    """What came back from a deployment."""
+
+    steps: list[tuple[str, int]] = field(default_factory=list)
+    details: dict[str, str] = field(default_factory=dict)
+    version: ModelVersion | None = None
+
+
+@dataclass
+class Service:
+    """A control-plane with its Triton, as an ML engineer meets it."""
+
+    control: Control
+    triton: TritonServer
+    repository: Path
+
+    @property
+    def models(self):
+        return self.control.caller("admin").models
+
+    async def deploy(self, name: str, data: bytes, after: bytes = b"", **header: object) -> Deployed:
+        """Upload a model, and a clip after it; raises the error of ours that it is refused with."""
+        told = {"size_bytes": len(data), "digest": hashlib.sha256(data).hexdigest(), **header}
+        first = DeployModelRequest(header=DeployHeader(name=name, **told))
+
+        async def requests() -> AsyncIterator[DeployModelRequest]:
+            yield first
+            for part in (data, after):
+                for start in range(0, len(part), CHUNK):
+                    yield DeployModelRequest(chunk=part[start : start + CHUNK])
+
+        found = Deployed()
+        try:
+            async for answer in self.models.DeployModel(requests()):
+                _note(found, answer)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        return found
+
+    async def show(self, name: str) -> Model:
+        return (await self.models.GetModel(models_pb2.GetModelRequest(name=name))).model
+
+    async def states(self, name: str) -> dict[int, str]:
+        shown = await self.show(name)
+        return {
+            each.version: models_pb2.ModelState.Name(each.state).removeprefix("MODEL_STATE_").lower()
+            for each in shown.versions
+        }
+
+    async def served(self, name: str) -> tuple[int, ...]:
+        async with Connection(self.triton.grpc) as connection:
+            return await connection.ready_versions(name)
+
+    def files(self) -> dict[str, bytes]:
+        """Everything in the repository, to see that nothing changed."""
+        return {str(p.relative_to(self.repository)): p.read_bytes() for p in self.repository.rglob("*") if p.is_file()}
+
+
+def _note(found: Deployed, answer: DeployModelResponse) -> None:
+    if not found.steps or found.steps[-1] != (answer.step, answer.state):
+        found.steps.append((answer.step, answer.state))
+    if answer.detail:
+        found.details[answer.step] = answer.detail
+    if answer.HasField("version"):
+        found.version = answer.version
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with the model `blob`, which nobody deployed."""
+    return write_blob_repository(tmp_path / "models", "blob")
+
+
+@pytest.fixture
+async def service(
+    repository: Path, control_dsn: str, start_control, nats_server: NatsServer, tmp_path: Path
+) -> AsyncIterator[Service]:
+    triton = await asyncio.to_thread(start_triton, repository, tmp_path / "triton")
+    try:
+        control = await start_control(
+            control_dsn,
+            nats_url=nats_server.url,
+            model_repository=repository,
+            model_store="nats",
+            triton_address=triton.grpc,
+            default_model="blob",
+        )
+        found = Service(control, triton, repository)
+        await eventually(lambda: _knows_nats(found))
+        yield found
+    finally:
+        await asyncio.to_thread(triton.stop)
+
+
+async def _knows_nats(service: Service) -> bool:
+    return service.control.plane._jetstream() is not None
+
+
+async def promote(service: Service, name: str, version: int, *, if_better: bool = False) -> Model:
+    request = models_pb2.PromoteModelRequest(name=name, version=version, if_better=if_better)
+    return (await service.models.PromoteModel(request)).model
+
+
+async def refused(call) -> Exception:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return from_rpc_error(caught.value)
+
+
+async def test_what_lies_in_the_repository_is_taken_in_as_live(service: Service) -> None:
+    listed = await service.models.ListModels(models_pb2.ListModelsRequest())
+    (model,) = listed.models
+    assert (model.name, model.live_version, model.width, model.height) == ("blob", 1, 96, 64)
+    assert tuple(model.labels) == BLOB_LABELS
+    assert await service.states("blob") == {1: "live"}
+
+
+async def test_a_model_goes_from_file_to_live_and_back(service: Service) -> None:
+    done, skipped = models_pb2.STEP_STATE_DONE, models_pb2.STEP_STATE_SKIPPED
+    first = await service.deploy("net", variant("one"), comment="the first")
+    ends = [(step, state) for step, state in first.steps if state != models_pb2.STEP_STATE_RUNNING]
+    steps = ["receive", "contract", "triton", "golden", "speed", "store", "load", "warm_up", "ready"]
+    assert [step for step, _ in ends] == steps
+    assert {state for step, state in ends if step != "golden"} == {done}
+    assert dict(ends)["golden"] in {done, skipped}
+    assert first.version is not None
+    assert (first.version.version, first.version.created_by, first.version.comment) == (1, "admin", "the first")
+    assert first.version.validation.frames_per_s > 0
+    assert await service.states("net") == {1: "validated"}
+    assert await service.served("net") == (1,)
+
+    assert (await promote(service, "net", 1)).live_version == 1
+    second = await service.deploy("net", variant("two"), promote=True)
+    assert second.version is not None
+    assert await service.states("net") == {2: "live", 1: "validated"}
+    assert await service.served("net") == (1, 2)
+
+    rolled_back = await service.models.RollbackModel(models_pb2.RollbackModelRequest(name="net"))
+    assert rolled_back.model.live_version == 1
+    assert await service.states("net") == {2: "validated", 1: "live"}
+
+    await service.models.RetireModel(models_pb2.RetireModelRequest(name="net", version=2))
+    assert await service.states("net") == {2: "retired", 1: "live"}
+    await eventually(lambda: _serves(service, "net", (1,)))
+    await promote(service, "net", 2)  # loaded again first
+    assert await service.served("net") == (1, 2)
+
+    await service.models.DeleteModel(models_pb2.DeleteModelRequest(name="net", version=1))
+    assert await service.states("net") == {2: "live"}
+    third = await service.deploy("net", variant("three"))
+    assert third.version is not None
+    assert third.version.version == 3, "a number is never given twice"
+    await service.models.DeleteModel(models_pb2.DeleteModelRequest(name="net"))
+    assert not (service.repository / "net").exists()
+    error = await refused(service.models.GetModel(models_pb2.GetModelRequest(name="net")))
+    assert "no model 'net'" in str(error)
+
+
+async def _serves(service: Service, name: str, versions: tuple[int, ...]) -> bool:
+    return await service.served(name) == versions
+
+
+REFUSED = {
+    "is not an ONNX model": (b"not a model at all", {}),
+    "arrived with the digest": (variant("x"), {"digest": "0" * 64}),
+    "is the most": (variant("x"), {"size_bytes": 2**40}),
+    "the upload ended after": (variant("x"), {"size_bytes": len(variant("x")) + 5}),
+    "1 labels are given": (variant("x"), {"labels": ["only-one"]}),
+    "cannot be a version of 'blob'": (marker_model().SerializeToString(), {}),
+    "a frame takes": (variant("x"), {"max_latency_ms": 1e-6}),
+    "is no target": (variant("x"), {"target": "tpu"}),
+    "this very file is blob@2 already": (variant("two"), {}),
+}
+"""Reason → what was sent, and what was said of it. That a broken model is refused is tested where it is examined."""
+
+
+async def test_a_refused_model_leaves_what_served_before_untouched(service: Service) -> None:
+    await service.deploy("blob", variant("two"))
+    before, served = service.files(), await service.served("blob")
+    for reason, (data, header) in REFUSED.items():
+        with pytest.raises(CountlineError, match=reason) as caught:
+            await service.deploy("blob", data, **header)
+        assert caught.value.cure, "it says what to do"
+        assert service.files() == before
+    assert await service.served("blob") == served == (1, 2)
+    assert await service.states("blob") == {2: "validated", 1: "live"}
+    async with Connection(service.triton.grpc) as connection:
+        index = await connection._client.get_model_repository_index()
+    assert not [entry.name for entry in index.models if "staging" in entry.name and entry.state == "READY"]
+
+
+async def test_a_triton_that_goes_away_in_the_middle_costs_nothing(service: Service) -> None:
+    await service.deploy("net", variant("one"), promote=True)
+    before = service.files()
+    await asyncio.to_thread(service.triton.kill)
+    with pytest.raises(CountlineError, match="Triton"):
+        await service.deploy("net", variant("two"))
+    assert service.files() == before
+    assert await service.states("net") == {1: "live"}
+
+
+async def test_a_client_that_hangs_up_leaves_nothing_behind(service: Service, tmp_path: Path) -> None:
+    data = variant("one")
+
+    async def requests() -> AsyncIterator[DeployModelRequest]:
+        digest = hashlib.sha256(data).hexdigest()
+        yield DeployModelRequest(header=DeployHeader(name="net", size_bytes=len(data), digest=digest))
+        yield DeployModelRequest(chunk=data[:100])
+        await asyncio.Event().wait()
+
+    call = service.models.DeployModel(requests())
+    assert (await anext(aiter(call))).step == "receive"
+    call.cancel()
+    await eventually(lambda: _is_empty(tmp_path / "work"))
+    listed = await service.models.ListModels(models_pb2.ListModelsRequest())
+    assert [model.name for model in listed.models] == ["blob"]
+
+
+async def _is_empty(folder: Path) -> bool:
+    return not await asyncio.to_thread(lambda: list(folder.glob("deploy-*")))
+
+
+async def test_a_golden_clip_that_is_counted_wrong_refuses_the_model(service: Service, tmp_path: Path) -> None:
+    clip = render(tmp_path / "clip.mp4", [Pass(to_right=True), Pass(to_right=False)])
+
+    def golden_with(into: int) -> models_pb2.GoldenClip:
+        truth = {"lines": {"middle": {"points": MIDDLE, "in": into, "out": 1}}}
+        return models_pb2.GoldenClip(
+            clip="clip.mp4",
+            size_bytes=clip.stat().st_size,
+            digest=hashlib.sha256(clip.read_bytes()).hexdigest(),
+            truth=json.dumps(truth),
+        )
+
+    with pytest.raises(CountlineError, match=r"clip\.mp4.*middle"):
+        await service.deploy("net", variant("one"), after=clip.read_bytes(), golden=golden_with(7))
+    passed = await service.deploy("net", variant("one"), after=clip.read_bytes(), golden=golden_with(1))
+    assert passed.version is not None
+    (line,) = passed.version.validation.golden.lines
+    assert (line.line_id, line.counted_in, line.counted_out) == ("middle", 1, 1)
+
+
+# Which version counts cameras ---------------------------------------------------------------------------------------
+
+
+async def test_workers_are_told_the_live_version_and_each_change_of_it(service: Service) -> None:
+    await create_camera(service.control, "door")
+    async with working(service.control) as worker:
+        await worker.until(lambda w: _told(w) == {"door": ("blob@1", "")})
+        await service.deploy("blob", variant("two"))
+        assert _told(worker) == {"door": ("blob@1", "")}, "a version that is not live changes nothing"
+        await promote(service, "blob", 2)
+        await worker.until(lambda w: _told(w) == {"door": ("blob@2", "")})
+        await service.models.RollbackModel(models_pb2.RollbackModelRequest(name="blob"))
+        await worker.until(lambda w: _told(w) == {"door": ("blob@1", "")})
+        assert worker.epochs == {"door": 1}, "the camera stays where it is"
+
+
+def _told(worker) -> dict[str, tuple[str, str]]:
+    """Camera → (what counts it, what follows)."""
+    if not worker.told:
+        return {}
+    return {a.camera.camera_id: (a.model, a.follower.model) for a in worker.told[-1].assignments}
+
+
+async def test_a_version_that_a_camera_names_cannot_be_retired(service: Service) -> None:
+    await service.deploy("blob", variant("two"))
+    await create_camera(service.control, "door")
+    spec = cameras_pb2.CameraSpec(model="blob@2")
+    update = cameras_pb2.UpdateCameraRequest(camera=cameras_pb2.Camera(camera_id="door", spec=spec))
+    update.update_mask.paths.append("spec.model")
+    await service.control.caller("admin").cameras.UpdateCamera(update)
+    error = await refused(service.models.RetireModel(models_pb2.RetireModelRequest(name="blob", version=2)))
+    assert "named by door" in str(error)
+    shown = await service.show("blob")
+    assert {each.version: list(each.camera_ids) for each in shown.versions} == {2: ["door"], 1: []}
+
+
+# Trials -------------------------------------------------------------------------------------------------------------
+
+
+async def start_trial(service: Service, mode: int, **more: object) -> models_pb2.Trial:
+    request = models_pb2.StartTrialRequest(name="blob", challenger=2, mode=mode, camera_ids=["door"], **more)
+    return (await service.models.StartTrial(request)).trial
+
+
+async def tell(nats_url: str, trial_id: str, tallies: Sequence[tuple[int, int, int]]) -> None:
+    """Publish records as a worker does, one for each (both, only the incumbent, only the challenger)."""
+    client = await nats.connect(nats_url)
+    stream = client.jetstream()
+    for index, (both, incumbent, challenger) in enumerate(tallies):
+        record = TrialRecord(
+            trial_id=trial_id,
+            camera_id="door",
+            start=to_timestamp(1_700_000_000.0 + 10 * index),
+            end=to_timestamp(1_700_000_010.0 + 10 * index),
+            frames=100,
+            frames_missed=1,
+            tallies=[
+                TrialTally(
+                    line_id="gate",
+                    direction=events_pb2.DIRECTION_IN,
+                    both=both,
+                    only_incumbent=incumbent,
+                    only_challenger=challenger,
+                )
+            ],
+        )
+        data = record.SerializeToString(deterministic=True)
+        for _ in range(2):  # a worker sends again what was not acknowledged; it counts once
+            await stream.publish(bus.trial_subject(trial_id, "door"), data)
+    await client.close()
+
+
+async def trial_when_ended(service: Service, trial_id: str) -> models_pb2.Trial:
+    async def ended() -> bool:
+        return (await _trial(service, trial_id)).state != models_pb2.TRIAL_STATE_RUNNING
+
+    await eventually(ended)
+    return await _trial(service, trial_id)
+
+
+async def _trial(service: Service, trial_id: str) -> models_pb2.Trial:
+    request = models_pb2.GetTrialRequest(name="blob", trial_id=trial_id)
+    return (await service.models.GetTrial(request)).trial
+
+
+@pytest.fixture
+async def door(service: Service) -> AsyncIterator[object]:
+    """A camera on a worker, and a second version of its model."""
+    await service.deploy("blob", variant("two"))
+    await create_camera(service.control, "door")
+    async with working(service.control) as worker:
+        await worker.until(lambda w: _told(w) == {"door": ("blob@1", "")})
+        yield worker
+
+
+async def test_a_canary_with_20_percent_worse_recall_is_rejected_and_rolled_back(
+    service: Service, door, nats_server: NatsServer
+) -> None:
+    trial = await start_trial(service, models_pb2.TRIAL_MODE_CANARY, promote_if_better=True)
+    await door.until(lambda w: _told(w) == {"door": ("blob@2", "blob@1")})
+    assert await service.states("blob") == {2: "canary", 1: "live"}
+    await tell(nats_server.url, trial.trial_id, [(8, 2, 0)] * 12)
+    ended = await trial_when_ended(service, trial.trial_id)
+    assert ended.state == models_pb2.TRIAL_STATE_REJECTED
+    assert "fewer" in ended.verdict
+    assert "went back to blob@1" in ended.verdict
+    await door.until(lambda w: _told(w) == {"door": ("blob@1", "")})
+    assert await service.states("blob") == {2: "validated", 1: "live"}
+    error = await refused(promote(service, "blob", 2, if_better=True))
+    assert "rejected" in str(error)
+
+
+async def test_an_equal_shadow_is_accepted_and_may_be_promoted(service: Service, door, nats_server: NatsServer) -> None:
+    error = await refused(promote(service, "blob", 2, if_better=True))
+    assert "never on trial" in str(error)
+    trial = await start_trial(service, models_pb2.TRIAL_MODE_SHADOW)
+    await door.until(lambda w: _told(w) == {"door": ("blob@1", "blob@2")})
+    await tell(nats_server.url, trial.trial_id, [(10, 0, 0)] * 30)
+    ended = await trial_when_ended(service, trial.trial_id)
+    assert ended.state == models_pb2.TRIAL_STATE_ACCEPTED
+    assert ended.lines[0].line_id == "gate"
+    assert ended.total.both >= 30
+    assert (ended.total.only_incumbent, ended.total.only_challenger) == (0, 0)
+    assert ended.total.ratio == 1.0
+    await door.until(lambda w: _told(w) == {"door": ("blob@1", "")})
+    assert (await promote(service, "blob", 2, if_better=True)).live_version == 2
+
+
+async def test_an_accepted_canary_is_promoted_by_itself_where_that_was_asked(
+    service: Service, door, nats_server: NatsServer
+) -> None:
+    trial = await start_trial(service, models_pb2.TRIAL_MODE_CANARY, promote_if_better=True)
+    await door.until(lambda w: _told(w) == {"door": ("blob@2", "blob@1")})
+    await tell(nats_server.url, trial.trial_id, [(10, 0, 0)] * 30)
+    assert (await trial_when_ended(service, trial.trial_id)).state == models_pb2.TRIAL_STATE_ACCEPTED
+    await door.until(lambda w: _told(w) == {"door": ("blob@2", "")})
+    assert await service.states("blob") == {2: "live", 1: "validated"}
+
+
+async def test_a_record_counts_once_however_often_it_comes(service: Service, door, nats_server: NatsServer) -> None:
+    trial = await start_trial(service, models_pb2.TRIAL_MODE_SHADOW)
+    await tell(nats_server.url, trial.trial_id, [(3, 1, 0), (2, 0, 1)])
+
+    async def arrived() -> bool:
+        return (await _trial(service, trial.trial_id)).total.both >= 5
+
+    await eventually(arrived)
+    told = await _trial(service, trial.trial_id)
+    assert (told.total.both, told.total.only_incumbent, told.total.only_challenger) == (5, 1, 1)
+    assert (told.total.seconds, told.total.frames_missed) == (20.0, 2)
+    assert sum(bucket.incumbent for bucket in told.buckets) == 6
+    assert told.state == models_pb2.TRIAL_STATE_RUNNING
+
+
+async def test_a_trial_is_stopped_by_hand_by_time_and_by_a_promotion(service: Service, door) -> None:
+    trial = await start_trial(service, models_pb2.TRIAL_MODE_CANARY)
+    error = await refused(start_trial(service, models_pb2.TRIAL_MODE_SHADOW))
+    assert "is on the trial" in str(error)
+    request = models_pb2.StopTrialRequest(name="blob", trial_id=trial.trial_id)
+    stopped = (await service.models.StopTrial(request)).trial
+    assert (stopped.state, stopped.verdict) == (models_pb2.TRIAL_STATE_STOPPED, "stopped by admin")
+    await door.until(lambda w: _told(w) == {"door": ("blob@1", "")})
+
+    short = await start_trial(service, models_pb2.TRIAL_MODE_SHADOW, time_limit_s=0.5)
+    assert "its time was over" in (await trial_when_ended(service, short.trial_id)).verdict
+
+    third = await start_trial(service, models_pb2.TRIAL_MODE_CANARY)
+    await promote(service, "blob", 2)
+    assert "blob@2 was promoted" in (await trial_when_ended(service, third.trial_id)).verdict
+    await door.until(lambda w: _told(w) == {"door": ("blob@2", "")})
+    listed = await service.models.ListTrials(models_pb2.ListTrialsRequest(name="blob"))
+    assert [each.trial_id for each in listed.trials] == [third.trial_id, short.trial_id, trial.trial_id]
+
+
+# Restarts -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_repository_that_was_lost_is_filled_from_the_object_store(
+    service: Service, start_control: Callable, control_dsn: str, nats_server: NatsServer
+) -> None:
+    data = variant("one")
+    await service.deploy("net", data, promote=True)
+    await asyncio.to_thread((service.repository / "net" / "1" / "model.onnx").unlink)
+    await start_control(
+        control_dsn,
+        nats_url=nats_server.url,
+        model_repository=service.repository,
+        triton_address=service.triton.grpc,
+        model_store="nats",
+    )
+
+    async def back() -> bool:
+        file = service.repository / "net" / "1" / "model.onnx"
+        return file.is_file() and file.read_bytes() == data
+
+    await eventually(back)
+
+
+async def test_tuning_is_written_and_loaded(service: Service) -> None:
+    tuning = models_pb2.ModelTuning(max_batch_size=4, max_queue_delay_us=500, instances=1)
+    request = models_pb2.TuneModelRequest(name="blob", tuning=tuning)
+    assert (await service.models.TuneModel(request)).model.tuning == tuning
+    async with Connection(service.triton.grpc) as connection:
+        config = await connection.model_config("blob")
+    assert config is not None
+    assert config["max_batch_size"] == 4
+    assert config["instance_group"][0]["count"] == 1
+    bad = models_pb2.TuneModelRequest(name="blob", tuning=models_pb2.ModelTuning(instances=10_000))
+    assert "tuning" in str(await refused(service.models.TuneModel(bad)))
