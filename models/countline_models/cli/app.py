@@ -3,6 +3,7 @@
 import typer
 
 from countline_models.cli.fusing import add, check, fuse, heads, prepare
+from countline_models.cli.pull import pull
 from countline_models.cli.scenes import render, render_demo
 from countline_models.cli.train import evaluate_demo
 
@@ -15,3 +16,4 @@ app.command("prepare")(prepare)
 app.command("render-demo")(render_demo)
 app.command("render")(render)
 app.command("evaluate-demo")(evaluate_demo)
+app.command("pull")(pull)

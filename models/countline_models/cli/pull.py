@@ -1,0 +1,131 @@
+"""`countline models pull`: a network of known origin, checked, and made a contract model where it is asked for."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from countline_common.cli_tools import JsonOption, note, print_json, print_table
+from countline_common.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from countline_models.pull.download import Moved
+    from countline_models.pull.manifest import KnownModel, Manifest
+
+
+def complete_network(incomplete: str) -> list[str]:
+    """Names of networks that begin so."""
+    from countline_models.pull.manifest import shipped_manifest
+
+    return [model.name for model in shipped_manifest().models if model.name.startswith(incomplete)]
+
+
+NetworkArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="NAME", help="Which network; see --list.", autocompletion=complete_network),
+]
+
+
+def pull(
+    name: NetworkArgument = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File or folder; NAME.onnx here without it.")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Say which networks are known.")] = False,
+    manifest: Annotated[Path | None, typer.Option(help="A list of networks of your own, in place of ours.")] = None,
+    fuse: Annotated[bool, typer.Option("--fuse", help="Make a contract model of it, NAME.fused.onnx.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Download a network from its authors, resumed where it was cut off, held against its size and SHA-256."""
+    from countline_models.pull.manifest import read_manifest, shipped_manifest
+
+    known = read_manifest(manifest) if manifest is not None else shipped_manifest()
+    if list_:
+        _list(known, as_json=json)
+        return
+    if name is None:
+        raise InvalidInputError("which network?", cure="name one of: countline models pull --list")
+    model = known.named(name)
+    target = _target(model, output)
+    note(f"{model.architecture}: licence {model.licence} ({model.licence_address or 'no address given'}).")
+    downloaded = _download(model, target)
+    note(f"{target}: {model.size_bytes} bytes, SHA-256 as expected{'' if downloaded else '; it was here already'}.")
+    fused = _fuse(model, target) if fuse else None
+    if json:
+        print_json(_described(model, target, fused, downloaded=downloaded))
+    else:
+        note(_next_step(model, target, fused))
+
+
+def _target(model: "KnownModel", output: Path | None) -> Path:
+    if output is None or output.is_dir():
+        return (output or Path()) / f"{model.name}.onnx"
+    return output
+
+
+def _download(model: "KnownModel", target: Path) -> bool:
+    from countline_models.pull.download import Wanted
+    from countline_models.pull.download import pull as pull_file
+
+    wanted = Wanted(tuple(str(address) for address in model.addresses), model.sha256, model.size_bytes)
+    with _bar(model) as moved:
+        return asyncio.run(pull_file(wanted, target, moved=moved, noted=note))
+
+
+@contextmanager
+def _bar(model: "KnownModel") -> "Iterator[Moved]":
+    """A bar on standard error, where a person looks at it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn(model.name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=model.size_bytes)
+        yield lambda here, total: progress.update(task, completed=here, total=total)
+
+
+def _fuse(model: "KnownModel", network: Path) -> Path:
+    from countline_models.prepare import fuse_file
+
+    fused, _ = fuse_file(network, model.head, model.class_names)
+    path = network.with_name(f"{network.stem}.fused.onnx")
+    path.write_bytes(fused.SerializeToString())
+    return path
+
+
+def _next_step(model: "KnownModel", target: Path, fused: Path | None) -> str:
+    if fused is None:
+        return f"next: countline models fuse {target} --head {model.head} -o {target.with_suffix('')}.fused.onnx"
+    return f"{fused}: contract model.\nnext: countline models deploy {fused} --name {model.name}"
+
+
+def _described(model: "KnownModel", target: Path, fused: Path | None, *, downloaded: bool) -> dict[str, Any]:
+    return {
+        **model.model_dump(mode="json", exclude={"digest_from", "labels"}),
+        "file": str(target),
+        "downloaded": downloaded,
+        "fused": None if fused is None else str(fused),
+    }
+
+
+def _list(known: "Manifest", *, as_json: bool) -> None:
+    if as_json:
+        print_json(known.model_dump(mode="json"))
+        return
+    rows = [
+        (
+            model.name,
+            model.architecture,
+            f"{model.width}x{model.height}",
+            f"{model.size_bytes / 1e6:.1f} MB",
+            model.head,
+            model.licence,
+            model.about,
+        )
+        for model in known.models
+    ]
+    print_table(("NAME", "NETWORK", "INPUT", "SIZE", "HEAD", "LICENCE", "ABOUT"), rows, "No network is known.")

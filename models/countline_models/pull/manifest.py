@@ -1,0 +1,111 @@
+"""Which networks `countline models pull` knows: where each lies at its authors', and which bytes it must have.
+
+An address says where to ask; the digest says what counts as an answer. So each digest names where it was read, such as
+the Git LFS pointer in its authors' repository, and an entry without such a source is none.
+"""
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError
+
+from countline_common.errors import FieldProblem, InvalidInputError, NotFoundError
+from countline_models.labels import COCO_LABELS
+
+COCO: Final = "coco"
+"""Stands for the 80 class names of COCO, in place of a list."""
+
+Address = Annotated[HttpUrl, Field(description="http:// or https://")]
+Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Strict):
+    """Where a digest was read."""
+
+    repository: str
+    path: str
+    commit: Commit
+    says: str
+
+
+class KnownModel(_Strict):
+    """A network that can be pulled."""
+
+    name: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    architecture: str
+    about: str = ""
+    head: str
+    """The head that decodes it, as in `countline models heads`."""
+    licence: str
+    licence_address: Address | None = None
+    addresses: Annotated[tuple[Address, ...], Field(min_length=1)]
+    """Its authors' own first; the next is asked where one has it no more."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    size_bytes: Annotated[int, Field(gt=0)]
+    width: Annotated[int, Field(gt=0)]
+    """Of the input, in pixels."""
+    height: Annotated[int, Field(gt=0)]
+    labels: tuple[str, ...] | str = COCO
+    digest_from: Annotated[tuple[Source, ...], Field(min_length=1)]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Class names by index."""
+        return COCO_LABELS if isinstance(self.labels, str) else self.labels
+
+
+class Manifest(_Strict):
+    """Known networks."""
+
+    models: tuple[KnownModel, ...]
+
+    def named(self, name: str) -> KnownModel:
+        """The network of that name.
+
+        Raises:
+            NotFoundError: it is not known.
+        """
+        for model in self.models:
+            if model.name == name:
+                return model
+        known = ", ".join(model.name for model in self.models) or "none"
+        raise NotFoundError(f"no network {name!r} is known", cure=f"choose one of: {known}; or give a --manifest")
+
+
+def shipped_manifest() -> Manifest:
+    """The manifest that the package carries."""
+    return parse_manifest(resources.files(__package__).joinpath("manifest.json").read_text(encoding="utf-8"), "ours")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest of somebody's own.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: it is none; the message names each field.
+    """
+    try:
+        return parse_manifest(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no file {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{path} cannot be read: {error}") from error
+
+
+def parse_manifest(text: str, source: str) -> Manifest:
+    """A manifest from its JSON."""
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        problems = tuple(
+            FieldProblem(".".join(str(part) for part in problem["loc"]) or "it", problem["msg"])
+            for problem in error.errors(include_url=False)
+        )
+        raise InvalidInputError(
+            f"{source} is no manifest of models", cure="write it like the one that is shipped", fields=problems
+        ) from error
