@@ -69,7 +69,7 @@ def test_a_manifest_with_a_mistake_names_the_field(tmp_path: Path, changes: dict
     path.write_text(json.dumps({"models": [{**SHIPPED[0].model_dump(mode="json"), **changes}]}))
     with pytest.raises(InvalidInputError) as caught:
         read_manifest(path)
-    assert [problem.field for problem in caught.value.fields] == [field]
+    assert field in {problem.field for problem in caught.value.fields}
 
 
 def test_a_manifest_that_is_not_there_is_said(tmp_path: Path) -> None:
