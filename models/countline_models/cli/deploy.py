@@ -1,0 +1,214 @@
+"""`countline models deploy`: a contract model goes to the service, and every step of it is shown."""
+
+import hashlib
+import json as json_text
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from countline.v1 import models_pb2
+from countline.v1.models_pb2 import (
+    DeployHeader,
+    DeployModelRequest,
+    DeployModelResponse,
+    GoldenClip,
+    ModelVersion,
+)
+from countline_common.cli_tools import DataOption, JsonOption, ServerOption, ask, note, print_message
+from countline_common.client import Client
+from countline_common.errors import InternalError, InvalidInputError, NotFoundError
+from countline_models.cli.references import complete_model
+
+if TYPE_CHECKING:
+    from countline_models.cli.steps import Steps
+
+CHUNK_BYTES: Final = 1024 * 1024
+LIMIT_S: Final = 3600.0
+"""A deployment that takes longer has failed."""
+LABELS: Final = {
+    "digest": "read the files",
+    "receive": "send them",
+    "contract": "hold it to the contract",
+    "triton": "try it in Triton",
+    "golden": "count a clip with known crossings",
+    "speed": "measure how fast it is",
+    "store": "write the version",
+    "load": "load it",
+    "warm_up": "warm it up",
+    "promote": "make it live",
+}
+"""The steps, as people read them; `digest` is ours, the others are the service's."""
+
+
+class TargetOption(StrEnum):
+    """Where a model will run."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that is sent."""
+
+    path: Path
+    size_bytes: int
+    digest: str
+
+
+def deploy(
+    model: Annotated[Path, typer.Argument(metavar="FILE", help="A contract model (ONNX).", show_default=False)],
+    name: Annotated[str, typer.Option(help="What cameras will call it.", autocompletion=complete_model)],
+    labels: Annotated[Path | None, typer.Option(help="Class names, one a line, in place of the file's own.")] = None,
+    golden: Annotated[Path | None, typer.Option(help="A clip whose true crossings are known.")] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(help='JSON: {"lines": {NAME: {"points": [[x, y], …], "in": n, "out": n}}, "tolerance": share}.'),
+    ] = None,
+    comment: Annotated[str, typer.Option(help="For people.")] = "",
+    promote: Annotated[bool, typer.Option("--promote", help="Make it live at once.")] = False,
+    target: Annotated[TargetOption | None, typer.Option(help="Where it will run; else what Triton is on.")] = None,
+    max_latency_ms: Annotated[float, typer.Option(help="Refused where a frame takes longer; 0: as the server.")] = 0.0,
+    json: JsonOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
+) -> None:
+    """Deploy a contract model as the next version of NAME: checked, counted, timed, loaded, and live if you say so."""
+    from countline_models.cli.steps import StepState, shown_steps
+
+    clip_truth = _truth(golden, truth)
+    with shown_steps(LABELS) as steps:
+        steps.show("digest", StepState.RUNNING)
+        files = [artifact(path) for path in (model, golden) if path is not None]
+        steps.show("digest", StepState.DONE, f"SHA-256 {files[0].digest[:12]}…, {files[0].size_bytes / 1e6:.1f} MB")
+        header = DeployHeader(
+            name=name,
+            size_bytes=files[0].size_bytes,
+            digest=files[0].digest,
+            labels=_labels(labels),
+            comment=comment,
+            promote=promote,
+            golden=_golden(files[1], clip_truth) if golden is not None else None,
+            target=target.value if target else "",
+            max_latency_ms=max_latency_ms,
+        )
+        version = ask(server, data, lambda client: send(client, header, files, steps))
+    if json:
+        print_message(version)
+    note(_next_step(version))
+
+
+async def send(client: Client, header: DeployHeader, files: list[Artifact], steps: "Steps") -> ModelVersion:
+    """Stream header and files, and show what the service says, until it has the version."""
+    from countline_models.cli.steps import StepState
+
+    total = sum(file.size_bytes for file in files)
+
+    def sent(size_bytes: int) -> None:
+        steps.show("receive", StepState.RUNNING, progress=size_bytes / total)
+
+    version = None
+    async for answer in client.models.DeployModel(_requests(header, files, sent), timeout=LIMIT_S):
+        _show(answer, steps)
+        version = answer.version if answer.HasField("version") else version
+    if version is None:
+        raise InternalError("the service said nothing of the version that it made", cure="see countline models list")
+    return version
+
+
+async def _requests(
+    header: DeployHeader, files: list[Artifact], sent: Callable[[int], None]
+) -> AsyncIterator[DeployModelRequest]:
+    yield DeployModelRequest(header=header)
+    size_bytes = 0
+    for file in files:
+        for chunk in _chunks(file.path):
+            yield DeployModelRequest(chunk=chunk)
+            size_bytes += len(chunk)
+            sent(size_bytes)
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
+
+
+def _show(answer: DeployModelResponse, steps: "Steps") -> None:
+    from countline_models.cli.steps import StepState
+
+    states = {
+        models_pb2.STEP_STATE_RUNNING: StepState.RUNNING,
+        models_pb2.STEP_STATE_DONE: StepState.DONE,
+        models_pb2.STEP_STATE_SKIPPED: StepState.SKIPPED,
+    }
+    if answer.step and answer.state in states:
+        steps.show(answer.step, states[answer.state], answer.detail, answer.progress)
+
+
+def artifact(path: Path) -> Artifact:
+    """A file with its size and SHA-256.
+
+    Raises:
+        NotFoundError: it is not there.
+        InvalidInputError: it is empty or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size_bytes = file.tell()
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no file {path}") from error
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror}") from error
+    if size_bytes == 0:
+        raise InvalidInputError(f"{path} is empty")
+    return Artifact(path, size_bytes, digest)
+
+
+def _labels(path: Path | None) -> tuple[str, ...]:
+    from countline_models.labels import read_labels
+
+    return () if path is None else read_labels(path)
+
+
+def _golden(clip: Artifact, truth: str) -> GoldenClip:
+    return GoldenClip(clip=clip.path.name, size_bytes=clip.size_bytes, digest=clip.digest, truth=truth)
+
+
+def _truth(golden: Path | None, truth: Path | None) -> str:
+    """The truth of the clip, held to what can be seen from here; the service looks closer."""
+    if (golden is None) != (truth is None):
+        raise InvalidInputError("--golden and --truth belong together", cure="give both, or neither")
+    if truth is None:
+        return ""
+    try:
+        text = truth.read_text(encoding="utf-8")
+        content = json_text.loads(text)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no file {truth}") from error
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"{truth} cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("lines"), dict):
+        raise InvalidInputError(
+            f"{truth} says nothing of lines",
+            cure='write {"lines": {"gate": {"points": [[x, y], …], "in": 3, "out": 1}}}',
+        )
+    return text
+
+
+def _next_step(version: ModelVersion) -> str:
+    ref = f"{version.name}@{version.version}"
+    if version.state == models_pb2.MODEL_STATE_LIVE:
+        return f"{ref} is live. Back to the one before: countline models rollback {version.name}"
+    return (
+        f"{ref} is ready and counts nothing yet. Next, one of:\n"
+        f"  countline models shadow {ref} --cameras ID      compare it with the live version, unseen\n"
+        f"  countline models canary {ref} --cameras ID      let it count on some cameras\n"
+        f"  countline models promote {ref}                  make it live\n"
+        f"  countline cameras set ID --model {ref}          for one camera alone"
+    )

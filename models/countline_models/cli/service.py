@@ -1,0 +1,258 @@
+"""`countline models list | show | promote | rollback | retire | delete | tune`: what is deployed, and what is live."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Final
+
+import typer
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.markup import escape
+
+from countline.v1 import models_pb2
+from countline.v1.models_pb2 import (
+    DeleteModelRequest,
+    GoldenResult,
+    Model,
+    ModelState,
+    ModelTuning,
+    ModelVersion,
+    PromoteModelRequest,
+    RetireModelRequest,
+    RollbackModelRequest,
+    TuneModelRequest,
+)
+from countline_common.cli_tools import (
+    DataOption,
+    JsonOption,
+    ServerOption,
+    YesOption,
+    ask,
+    confirm,
+    note,
+    print_json,
+    print_message,
+    print_table,
+)
+from countline_common.client import Client
+from countline_common.errors import InvalidInputError
+from countline_common.rest_json import enum_word, to_json
+from countline_common.times import from_timestamp
+from countline_common.triton import ModelRef
+from countline_models.cli.references import (
+    CandidateArgument,
+    NameArgument,
+    VersionArgument,
+    all_models,
+    candidate,
+    complete_version,
+    exact,
+    model_named,
+)
+
+COLOURS: Final = {
+    models_pb2.MODEL_STATE_LIVE: "green",
+    models_pb2.MODEL_STATE_CANARY: "yellow",
+    models_pb2.MODEL_STATE_SHADOW: "cyan",
+    models_pb2.MODEL_STATE_RETIRED: "dim",
+}
+DeletedArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME[@VERSION]", help="The version; without a number all.", autocompletion=complete_version
+    ),
+]
+
+
+def list_(json: JsonOption = False, server: ServerOption = None, data: DataOption = None) -> None:
+    """List models with their versions."""
+    models = ask(server, data, all_models)
+    if json:
+        print_json({"models": [to_json(model) for model in models]})
+        return
+    columns = ("NAME", "LIVE", "VERSIONS", "INPUT", "CLASSES", "CAMERAS", "CHANGED")
+    print_table(columns, [_row(model) for model in models], "No model is deployed: countline models deploy FILE")
+
+
+def _row(model: Model) -> tuple[str, ...]:
+    cameras = {camera_id for version in model.versions for camera_id in version.camera_ids}
+    return (
+        model.name,
+        f"@{model.live_version}" if model.live_version else "-",
+        ", ".join(f"@{version.version} {state_word(version.state)}" for version in model.versions),
+        f"{model.width}x{model.height}",
+        escape(shortened(model.labels)),
+        str(len(cameras)),
+        local_time(model.updated_at),
+    )
+
+
+def show(name: NameArgument, json: JsonOption = False, server: ServerOption = None, data: DataOption = None) -> None:
+    """Show a model: its versions, what was found when each was deployed, and where each is used."""
+    model = ask(server, data, lambda client: model_named(client, name))
+    if json:
+        print_message(model)
+        return
+    print_table(("MODEL", model.name), _facts(model), "")
+    columns = ("VERSION", "STATE", "FRAMES/S", "P50", "P95", "CLIP", "CAMERAS", "DEPLOYED", "BY", "SHA-256", "COMMENT")
+    print_table(columns, [_version_row(version) for version in model.versions], "It has no version.")
+
+
+def _facts(model: Model) -> list[tuple[str, str]]:
+    return [
+        ("live", f"@{model.live_version}" if model.live_version else "none yet"),
+        ("input", f"{model.width}x{model.height}"),
+        ("detections", f"at most {model.max_detections} a frame"),
+        ("classes", escape(", ".join(model.labels))),
+        ("tuning", _tuning(model.tuning)),
+    ]
+
+
+def _tuning(tuning: ModelTuning) -> str:
+    batch, delay = _or_default(tuning.max_batch_size), _or_default(tuning.max_queue_delay_us, " us")
+    return f"batch {batch}, delay {delay}, instances {_or_default(tuning.instances)}"
+
+
+def _or_default(number: int, unit: str = "") -> str:
+    return f"{number}{unit}" if number else "default"
+
+
+def _version_row(version: ModelVersion) -> tuple[str, ...]:
+    found = version.validation
+    return (
+        f"@{version.version}",
+        coloured_state(version.state),
+        f"{found.frames_per_s:.1f}" if found.frames_per_s else "-",
+        f"{found.latency_p50_ms:.1f} ms" if found.latency_p50_ms else "-",
+        f"{found.latency_p95_ms:.1f} ms" if found.latency_p95_ms else "-",
+        _golden(found.golden),
+        ", ".join(version.camera_ids) or "-",
+        local_time(version.created_at),
+        escape(version.created_by) or "-",
+        version.digest[:12],
+        escape(version.comment) or "-",
+    )
+
+
+def _golden(golden: GoldenResult) -> str:
+    if golden.state == models_pb2.GOLDEN_STATE_PASSED:
+        counted = sum(line.counted_in + line.counted_out for line in golden.lines)
+        true = sum(line.true_in + line.true_out for line in golden.lines)
+        return f"{escape(golden.clip) or 'clip'}: {counted} of {true}"
+    return f"unchecked: {escape(golden.detail)}" if golden.detail else "unchecked"
+
+
+def promote(
+    model: CandidateArgument,
+    if_better: Annotated[
+        bool, typer.Option("--if-better", help="Only where its last finished trial against the live one was accepted.")
+    ] = False,
+    json: JsonOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
+) -> None:
+    """Make a version live: cameras that name the model without a version go over to it, losing no frame."""
+
+    async def question(client: Client) -> Model:
+        ref = await candidate(client, model)
+        request = PromoteModelRequest(name=ref.name, version=ref.version, if_better=if_better)
+        return (await client.models.PromoteModel(request)).model
+
+    _tell_live(ask(server, data, question), as_json=json)
+
+
+def rollback(
+    name: NameArgument, json: JsonOption = False, server: ServerOption = None, data: DataOption = None
+) -> None:
+    """Make the version live that was live before."""
+
+    async def question(client: Client) -> Model:
+        return (await client.models.RollbackModel(RollbackModelRequest(name=name))).model
+
+    _tell_live(ask(server, data, question), as_json=json)
+
+
+def _tell_live(model: Model, *, as_json: bool) -> None:
+    if as_json:
+        print_message(model)
+    note(f"{model.name}@{model.live_version} is live.")
+
+
+def retire(
+    model: VersionArgument, json: JsonOption = False, server: ServerOption = None, data: DataOption = None
+) -> None:
+    """Unload a version that is not in use; its files stay."""
+    ref = exact(model)
+
+    async def question(client: Client) -> Model:
+        return (await client.models.RetireModel(RetireModelRequest(name=ref.name, version=ref.version))).model
+
+    retired = ask(server, data, question)
+    if json:
+        print_message(retired)
+    note(f"Retired {ref}.")
+
+
+def delete(
+    model: DeletedArgument, yes: YesOption = False, server: ServerOption = None, data: DataOption = None
+) -> None:
+    """Delete a version that is not in use, or without a number the whole model; what it counted stays."""
+    ref = ModelRef.parse(model)
+    what = f"the version {ref}" if ref.version else f"the model {ref} with all its versions"
+    confirm(f"Delete {what}? What it counted stays.", yes=yes)
+
+    async def question(client: Client) -> None:
+        await client.models.DeleteModel(DeleteModelRequest(name=ref.name, version=ref.version))
+
+    ask(server, data, question)
+    note(f"Deleted {what}.")
+
+
+def tune(
+    name: NameArgument,
+    batch: Annotated[int | None, typer.Option(min=0, help="Frames in one batch at most; 0 for the default.")] = None,
+    delay_us: Annotated[int | None, typer.Option(min=0, help="Microseconds to wait for a fuller batch.")] = None,
+    instances: Annotated[int | None, typer.Option(min=0, help="Copies that run at the same time.")] = None,
+    json: JsonOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
+) -> None:
+    """Set how Triton runs a model, as `countline models bench` found best; what is not named stays."""
+    if batch is None and delay_us is None and instances is None:
+        raise InvalidInputError("nothing to change", cure="give --batch, --delay-us or --instances")
+
+    async def question(client: Client) -> Model:
+        now = (await model_named(client, name)).tuning
+        tuning = ModelTuning(
+            max_batch_size=now.max_batch_size if batch is None else batch,
+            max_queue_delay_us=now.max_queue_delay_us if delay_us is None else delay_us,
+            instances=now.instances if instances is None else instances,
+        )
+        return (await client.models.TuneModel(TuneModelRequest(name=name, tuning=tuning))).model
+
+    tuned = ask(server, data, question)
+    if json:
+        print_message(tuned)
+    note(f"Tuned {name}: {_tuning(tuned.tuning)}.")
+
+
+def state_word(state: "ModelState.ValueType") -> str:
+    """A state in a word, such as `live`."""
+    return enum_word(ModelState.DESCRIPTOR, state)
+
+
+def coloured_state(state: "ModelState.ValueType") -> str:
+    """The same in its colour."""
+    word = state_word(state)
+    return f"[{COLOURS[state]}]{word}[/]" if state in COLOURS else word
+
+
+def local_time(timestamp: Timestamp) -> str:
+    """A time as the clock on the wall has it; a dash where there is none."""
+    seconds = from_timestamp(timestamp)
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M") if seconds else "-"
+
+
+def shortened(labels: Sequence[str], most: int = 3) -> str:
+    """The first names, and how many there are."""
+    names = ", ".join(labels[:most])
+    return f"{names}, … ({len(labels)})" if len(labels) > most else names

@@ -1,0 +1,145 @@
+"""Steps of something long, as they begin, move and end: a table that is redrawn on a terminal, else a line for each.
+
+All of it goes to standard error; standard output is for what came of it.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+BAR_WIDTH: Final = 20
+
+
+class StepState(StrEnum):
+    """How far a step is."""
+
+    RUNNING = "running"
+    DONE = "done"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+SIGNS: Final = {
+    StepState.RUNNING: ("·", "cyan"),
+    StepState.DONE: ("✓", "green"),
+    StepState.SKIPPED: ("–", "yellow"),
+    StepState.FAILED: ("✗", "red"),
+}
+
+
+@dataclass(slots=True)
+class Step:
+    """One step."""
+
+    label: str
+    state: StepState = StepState.RUNNING
+    detail: str = ""
+    progress: float = 0.0
+    """0..1; 0 where it cannot be told."""
+    began: float = field(default_factory=time.monotonic)
+    took_s: float = 0.0
+
+
+class Steps:
+    """What is known of the steps, in the order in which they began."""
+
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        self._labels = labels
+        self._steps: dict[str, Step] = {}
+
+    def __iter__(self) -> Iterator[Step]:
+        """The steps so far."""
+        return iter(list(self._steps.values()))
+
+    def show(self, name: str, state: StepState, detail: str = "", progress: float = 0.0) -> Step:
+        """Say how far a step is; it begins when it is first heard of."""
+        step = self._steps.setdefault(name, Step(self._labels.get(name, name.replace("_", " "))))
+        step.state, step.progress = state, progress
+        step.detail = detail or step.detail
+        step.took_s = time.monotonic() - step.began
+        return step
+
+    def refused(self) -> list[Step]:
+        """What was under way has failed; why is in the error that follows."""
+        running = [step for step in self if step.state is StepState.RUNNING]
+        for step in running:
+            step.state, step.detail = StepState.FAILED, "refused"
+        return running
+
+
+class PlainSteps(Steps):
+    """A line for each step that ends."""
+
+    def __init__(self, labels: Mapping[str, str], console: Console) -> None:
+        super().__init__(labels)
+        self._console = console
+
+    def show(self, name: str, state: StepState, detail: str = "", progress: float = 0.0) -> Step:
+        """Say how far a step is."""
+        step = super().show(name, state, detail, progress)
+        if state is not StepState.RUNNING:
+            self._print(step)
+        return step
+
+    def refused(self) -> list[Step]:
+        """Say what has failed."""
+        failed = super().refused()
+        for step in failed:
+            self._print(step)
+        return failed
+
+    def _print(self, step: Step) -> None:
+        detail = f": {step.detail}" if step.detail else ""
+        took = f" ({step.took_s:.1f} s)" if step.took_s >= 0.1 else ""
+        self._console.print(f"{SIGNS[step.state][0]} {step.label}{detail}{took}", soft_wrap=True, markup=False)
+
+
+@contextmanager
+def shown_steps(labels: Mapping[str, str]) -> Iterator[Steps]:
+    """Steps on standard error, as it can show them; where an error ends them, those under way get a cross."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield from _until_an_error(PlainSteps(labels, console))
+        return
+    steps, spinners = Steps(labels), dict[str, Spinner]()
+    with Live(console=console, refresh_per_second=10, get_renderable=lambda: table_of(steps, spinners)):
+        yield from _until_an_error(steps)
+
+
+def _until_an_error(steps: Steps) -> Iterator[Steps]:
+    try:
+        yield steps
+    except BaseException:
+        steps.refused()
+        raise
+
+
+def table_of(steps: Steps, spinners: dict[str, Spinner]) -> Table:
+    """The steps as a table: sign, what is done, how far it is or what came of it."""
+    table = Table.grid(padding=(0, 1))
+    for step in steps:
+        sign, style = SIGNS[step.state]
+        shown: RenderableType = Text(sign, style=style)
+        if step.state is StepState.RUNNING:
+            shown = spinners.setdefault(step.label, Spinner("dots", style=style))
+        table.add_row(shown, Text(step.label, style="bold"), _progress(step))
+    return table
+
+
+def _progress(step: Step) -> RenderableType:
+    if step.state is StepState.RUNNING and step.progress > 0:
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(ProgressBar(1.0, step.progress, width=BAR_WIDTH), f"{step.progress:.0%}", step.detail)
+        return bar
+    seconds = time.monotonic() - step.began if step.state is StepState.RUNNING else step.took_s
+    return Text.assemble(step.detail, (f"  {seconds:.1f} s" if seconds >= 0.1 else "", "dim"))
