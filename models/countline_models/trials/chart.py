@@ -139,13 +139,13 @@ def _head(trial: Trial) -> Iterable[Shape]:
     mode = "canary" if trial.mode == models_pb2.TRIAL_MODE_CANARY else "shadow"
     title = f"{trial.name}: version {trial.challenger} against version {trial.incumbent} ({mode})"
     yield Words((LEFT, 34), title, 20)
-    for i, line in enumerate(textwrap.wrap(trial.verdict or "nothing was counted yet", 120)[:2]):
+    for i, line in enumerate(textwrap.wrap(trial.verdict or "nothing was counted yet", 130)[:2]):
         yield Words((LEFT, 64 + 18 * i), line, 13, FAINT)
 
 
 def _counts(trial: Trial, series: _Series, axes: _Axes) -> Iterable[Shape]:
     yield Words((LEFT, COUNTS[0] - 14), "Crossings", 13)
-    yield from _frame(axes, _ticks(axes.high), lambda value: f"{value:g}")
+    yield from _frame(axes, _ticks(axes.high, 1.0), lambda value: f"{value:g}")
     ends = []
     for colour, counted, name in (
         (INCUMBENT, series.incumbent, f"live @{trial.incumbent}"),
@@ -181,7 +181,7 @@ def _ratios(trial: Trial, series: _Series, minutes: float) -> Iterable[Shape]:
         yield Stroke(tuple(axes.place(*ratio) for ratio in ratios), CHALLENGER, 2.0)
     if total.HasField("ratio"):
         yield from _interval(trial, axes)
-    for minute in _ticks(minutes):
+    for minute in _ticks(minutes, 0.5):
         yield Words((axes.place(minute, 0)[0], RATIOS[1] + 16), f"{minute:g} min", 12, FAINT, "middle")
 
 
@@ -206,10 +206,10 @@ def _frame(axes: _Axes, values: Iterable[float], written: Callable[[float], str]
         yield Words((LEFT - 8, left[1]), written(value), 12, FAINT, "end")
 
 
-def _ticks(high: float) -> list[float]:
-    """Round numbers from 0 to at most `high`, at most seven of them."""
-    steps = (factor * 10.0**power for power in range(-1, 9) for factor in (1, 2, 5))
-    step = next(step for step in steps if high / step <= 6)
+def _ticks(high: float, least: float) -> list[float]:
+    """Round numbers from 0 to at most `high`, at most seven of them and `least` apart."""
+    steps = (factor * 10.0**power for power in range(-1, 10) for factor in (1, 2, 5))
+    step = next(step for step in steps if step >= least and high / step <= 6)
     return [i * step for i in range(int(high / step) + 1)]
 
 
