@@ -2,15 +2,16 @@
 
 import hashlib
 import json as json_text
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
+import grpc
 import typer
 
-from countline.v1 import models_pb2
+from countline.v1 import models_pb2, models_pb2_grpc
 from countline.v1.models_pb2 import (
     DeployHeader,
     DeployModelRequest,
@@ -19,8 +20,9 @@ from countline.v1.models_pb2 import (
     ModelVersion,
 )
 from countline_common.cli_tools import DataOption, JsonOption, ServerOption, ask, note, print_message
-from countline_common.client import Client
+from countline_common.client import CHANNEL_OPTIONS, Client
 from countline_common.errors import InternalError, InvalidInputError, NotFoundError
+from countline_common.grpc_errors import translated
 from countline_models.cli.references import complete_model
 
 if TYPE_CHECKING:
@@ -96,40 +98,54 @@ def deploy(
             target=target.value if target else "",
             max_latency_ms=max_latency_ms,
         )
-        version = ask(server, data, lambda client: send(client, header, files, steps))
+        version = send(ask(server, data, Service.of), header, files, steps)
     if json:
         print_message(version)
     note(_next_step(version))
 
 
-async def send(client: Client, header: DeployHeader, files: list[Artifact], steps: "Steps") -> ModelVersion:
-    """Stream header and files, and show what the service says, until it has the version."""
-    from countline_models.cli.steps import StepState
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Where the service of models is, and the token that it wants."""
 
-    total = sum(file.size_bytes for file in files)
+    address: str
+    access_token: str
 
-    def sent(size_bytes: int) -> None:
-        steps.show("receive", StepState.RUNNING, progress=size_bytes / total)
+    @classmethod
+    async def of(cls, client: Client) -> "Service":
+        """The one that a client talks to."""
+        _ = client.models  # says so where the server has none
+        return cls(client.endpoints.models, await client.session.access_token())
 
+
+def send(service: Service, header: DeployHeader, files: list[Artifact], steps: "Steps") -> ModelVersion:
+    """Stream header and files, and show what the service says, until it has the version.
+
+    By gRPC's blocking interface: a service that refuses while files are still being sent has its reason lost by the
+    asynchronous one, which says "Internal error from Core" where the sending notices first.
+    """
     version = None
-    async for answer in client.models.DeployModel(_requests(header, files, sent), timeout=LIMIT_S):
-        _show(answer, steps)
-        version = answer.version if answer.HasField("version") else version
+    metadata = (("authorization", f"Bearer {service.access_token}"),)
+    with translated(), grpc.insecure_channel(service.address, options=CHANNEL_OPTIONS) as channel:
+        stub = models_pb2_grpc.ModelServiceStub(channel)
+        for answer in stub.DeployModel(_requests(header, files, steps), timeout=LIMIT_S, metadata=metadata):
+            _show(answer, steps)
+            version = answer.version if answer.HasField("version") else version
     if version is None:
         raise InternalError("the service said nothing of the version that it made", cure="see countline models list")
     return version
 
 
-async def _requests(
-    header: DeployHeader, files: list[Artifact], sent: Callable[[int], None]
-) -> AsyncIterator[DeployModelRequest]:
+def _requests(header: DeployHeader, files: list[Artifact], steps: "Steps") -> Iterator[DeployModelRequest]:
+    from countline_models.cli.steps import StepState
+
     yield DeployModelRequest(header=header)
-    size_bytes = 0
+    sent, total = 0, sum(file.size_bytes for file in files)
     for file in files:
         for chunk in _chunks(file.path):
             yield DeployModelRequest(chunk=chunk)
-            size_bytes += len(chunk)
-            sent(size_bytes)
+            sent += len(chunk)
+            steps.show("receive", StepState.RUNNING, progress=sent / total)
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -193,7 +193,11 @@ def retire(
 
 
 def delete(
-    model: DeletedArgument, yes: YesOption = False, server: ServerOption = None, data: DataOption = None
+    model: DeletedArgument,
+    yes: YesOption = False,
+    json: JsonOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
 ) -> None:
     """Delete a version that is not in use, or without a number the whole model; what it counted stays."""
     ref = ModelRef.parse(model)
@@ -204,6 +208,8 @@ def delete(
         await client.models.DeleteModel(DeleteModelRequest(name=ref.name, version=ref.version))
 
     ask(server, data, question)
+    if json:
+        print_json({"name": ref.name, "version": ref.version})
     note(f"Deleted {what}.")
 
 

@@ -62,8 +62,10 @@ class Steps:
         return iter(list(self._steps.values()))
 
     def show(self, name: str, state: StepState, detail: str = "", progress: float = 0.0) -> Step:
-        """Say how far a step is; it begins when it is first heard of."""
+        """Say how far a step is; it begins when it is first heard of, and one that has ended does not begin again."""
         step = self._steps.setdefault(name, Step(self._labels.get(name, name.replace("_", " "))))
+        if step.state is not StepState.RUNNING:
+            return step
         step.state, step.progress = state, progress
         step.detail = detail or step.detail
         step.took_s = time.monotonic() - step.began
@@ -83,11 +85,13 @@ class PlainSteps(Steps):
     def __init__(self, labels: Mapping[str, str], console: Console) -> None:
         super().__init__(labels)
         self._console = console
+        self._said: set[str] = set()
 
     def show(self, name: str, state: StepState, detail: str = "", progress: float = 0.0) -> Step:
         """Say how far a step is."""
         step = super().show(name, state, detail, progress)
-        if state is not StepState.RUNNING:
+        if step.state is not StepState.RUNNING and name not in self._said:
+            self._said.add(name)
             self._print(step)
         return step
 

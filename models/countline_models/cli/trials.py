@@ -210,11 +210,13 @@ async def _looks(client: Client, trial: Trial) -> AsyncIterator[Trial]:
     while True:
         try:
             with translated():
-                yield await refreshed(client, trial)
-            until = time.monotonic() + AWAY_S
+                now = await refreshed(client, trial)
         except UnavailableError:
             if time.monotonic() > until:
                 raise
+        else:
+            until = time.monotonic() + AWAY_S
+            yield now
         await asyncio.sleep(POLL_S)
 
 
