@@ -42,6 +42,7 @@ LABELS: Final = {
     "load": "load it",
     "warm_up": "warm it up",
     "promote": "make it live",
+    "ready": "ready",
 }
 """The steps, as people read them; `digest` is ours, the others are the service's."""
 
