@@ -1,0 +1,122 @@
+"""The golden clip, counted by `countline count` with a model that a real Triton serves."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.conftest import REPOSITORY
+from tests.fixtures.contract_models import marker_model
+from tests.fixtures.triton import TritonServer, start_triton
+
+from countline_common.errors import DeadlineExceededError, InvalidInputError
+from countline_common.triton import ModelRef
+from countline_models.deploy import Limits, ModelFolder, Serving, TrueLine, Truth, demo_golden, examine, golden_problem
+from countline_models.deploy.golden import count_golden
+
+DETECTOR = ModelRef("demo_detector", 1)
+LABELS = ("person", "vehicle")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    where = tmp_path_factory.mktemp("golden")
+    shutil.copytree(REPOSITORY / "triton-repo" / "demo_detector", where / "models" / "demo_detector")
+    started = start_triton(where / "models", where / "triton")
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
+    found = demo_golden(LABELS, tmp_path_factory.mktemp("clips"))
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+async def serving(server: TritonServer) -> AsyncIterator[Serving]:
+    async with Serving(server.grpc) as opened:
+        yield opened
+
+
+async def test_the_shipped_detector_counts_the_demo_clip_exactly(
+    server: TritonServer, serving: Serving, golden: tuple[Path, Truth]
+) -> None:
+    (clip, truth), shares = golden, list[float]()
+    await serving.load(ModelFolder(server.repository), "demo_detector")
+    lines = await count_golden(server.grpc, DETECTOR, clip, truth, shares.append)
+    assert golden_problem(lines, truth) is None
+    assert {line.line_id: (line.counted_in, line.counted_out) for line in lines} == {"road": (4, 3), "pavement": (1, 2)}
+    assert len(shares) > 2
+    assert shares == sorted(shares)
+    assert 0.0 <= shares[0] < shares[-1] <= 1.0
+
+
+async def test_only_the_classes_of_the_truth_count(
+    server: TritonServer, serving: Serving, golden: tuple[Path, Truth]
+) -> None:
+    clip, truth = golden
+    await serving.load(ModelFolder(server.repository), "demo_detector")
+    people = Truth(truth.lines, classes=("person",))
+    lines = await count_golden(server.grpc, DETECTOR, clip, people, lambda _: None)
+    assert golden_problem(lines, people) == "line 'road' counted 0 in and 0 out instead of 4 in and 3 out"
+
+
+async def test_a_model_that_sees_nothing_is_told_by_the_clip(
+    server: TritonServer, serving: Serving, golden: tuple[Path, Truth], tmp_path: Path
+) -> None:
+    """It obeys the contract in every way, and is useless."""
+    (clip, truth), folder = golden, ModelFolder(server.repository)
+    (tmp_path / "marker.onnx").write_bytes(marker_model(96, 160).SerializeToString())
+    staged = folder.stage(await examine(tmp_path / "marker.onnx", None, Limits()))
+    await serving.load(folder, staged)
+    lines = await count_golden(server.grpc, ModelRef(staged, 1), clip, truth, lambda _: None)
+    problem = golden_problem(lines, truth)
+    assert problem is not None
+    assert "line 'road' counted 0 in and 0 out instead of 4 in and 3 out" in problem
+    assert "line 'pavement' counted 0 in and 0 out instead of 1 in and 2 out" in problem
+    await serving.unload(staged)
+    folder.unstage(staged)
+
+
+async def test_a_count_that_nobody_waits_for_is_ended(
+    server: TritonServer, serving: Serving, golden: tuple[Path, Truth]
+) -> None:
+    (clip, truth), begun = golden, asyncio.Event()
+    await serving.load(ModelFolder(server.repository), "demo_detector")
+    counting = asyncio.create_task(count_golden(server.grpc, DETECTOR, clip, truth, lambda _: begun.set()))
+    async with asyncio.timeout(60):
+        await begun.wait()
+    assert counts_running()
+    counting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await counting
+    assert not counts_running()
+    with pytest.raises(
+        DeadlineExceededError, match=r"counting street\.mp4 with demo_detector@1 took longer than 0\.2 s"
+    ):
+        await count_golden(server.grpc, DETECTOR, clip, truth, lambda _: None, timeout_s=0.2)
+    assert not counts_running()
+
+
+def counts_running() -> list[psutil.Process]:
+    """Children of ours that count."""
+    return [child for child in psutil.Process().children() if "count" in child.cmdline()]
+
+
+async def test_what_the_count_refuses_is_refused_in_its_words(
+    server: TritonServer, golden: tuple[Path, Truth], tmp_path: Path
+) -> None:
+    clip, truth = golden
+    (tmp_path / "holiday.mp4").write_bytes(b"no film")
+    with pytest.raises(InvalidInputError, match=r"holiday\.mp4 cannot be counted with demo_detector@1: ") as caught:
+        await count_golden(server.grpc, DETECTOR, tmp_path / "holiday.mp4", truth, lambda _: None)
+    assert caught.value.cure
+    dot = Truth({"dot": TrueLine(((0.5, 0.5), (0.5, 0.5)), 0, 0)})
+    with pytest.raises(InvalidInputError, match="dot"):
+        await count_golden(server.grpc, DETECTOR, clip, dot, lambda _: None)
