@@ -51,11 +51,12 @@ def place_model(
             f"{repository} has version {version} of {name!r} already", cure="give another --name or --version"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    (folder / "config.pbtxt").write_text(config_text(name, contract, _served(folder, version)), encoding="utf-8")
-    (folder / "labels.txt").write_text("".join(f"{label}\n" for label in contract.labels), encoding="utf-8")
     fresh = target.with_name(".model.onnx")
     fresh.write_bytes(model.read_bytes() if isinstance(model, Path) else model)
     fresh.replace(target)  # at once: a server that loads meanwhile never sees half a model
+    (folder / "labels.txt").write_text("".join(f"{label}\n" for label in contract.labels), encoding="utf-8")
+    # Last: it may name this version, which has to be there then.
+    (folder / "config.pbtxt").write_text(config_text(name, contract, _served(folder, version)), encoding="utf-8")
     return contract
 
 

@@ -14,7 +14,7 @@ INPUT_NAME: Final = "frames"
 OUTPUT_NAME: Final = "detections"
 DEFAULT_SCORE_THRESHOLD: Final = 0.3
 EMBEDDED_SERVER_ID: Final = "countline-embedded"
-"""How the embedded Triton calls itself; it runs models on the cores of this machine."""
+"""What the embedded Triton answers to "who are you": clients see by it that models run on this machine's cores."""
 TUNED_KEY: Final = "tuned"
 """Parameter of a model whose configuration says how many instances it shall have: nobody overrides them."""
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from countline_common.triton.model_config import EMBEDDED_SERVER_ID
 from countline_local.triton.assembly import find_wheel
 
-SERVER_ID: Final = "countline-embedded"
-"""What the server answers to "who are you": clients see by it that models run on this machine's cores."""
 EXIT_TIMEOUT_S: Final = 4
 """How long a stopping server waits for requests in flight."""
 
@@ -97,7 +96,7 @@ def triton_command(settings: TritonSettings, backends: Path, ports: TritonPorts,
         str(wheel.server),
         *_pairs("--model-repository", [str(path.absolute()) for path in settings.repositories]),
         *_pairs("--load-model", settings.models),
-        f"--id={SERVER_ID}",
+        f"--id={EMBEDDED_SERVER_ID}",
         "--model-control-mode=explicit",
         f"--backend-directory={backends.absolute()}",
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
