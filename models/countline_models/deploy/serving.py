@@ -51,17 +51,16 @@ class Speed:
     latency_p95_ms: float
 
 
-def check_speed(ref: ModelRef, speed: Speed, max_latency_ms: float) -> None:
+def check_speed(speed: Speed, max_latency_ms: float) -> None:
     """Hold a measured speed to what is allowed; 0 for no limit.
 
     Raises:
-        InvalidInputError: 1 frame in 20 takes longer.
+        InvalidInputError: one frame in twenty takes longer.
     """
     if 0.0 < max_latency_ms < speed.latency_p95_ms:
         raise InvalidInputError(
-            f"{ref} takes {speed.latency_p95_ms:.1f} ms for a frame (19 of 20 take less), "
-            f"and {max_latency_ms:g} ms are allowed",
-            cure="fuse it with a smaller --size, choose a smaller network, or raise --max-latency",
+            f"a frame takes {speed.latency_p95_ms:.1f} ms (95th percentile), and {max_latency_ms:g} ms is the limit",
+            cure="fuse it at a smaller --size, choose a smaller network, or raise --max-latency-ms",
         )
 
 

@@ -11,7 +11,6 @@ from onnx import TensorProto, external_data_helper, helper, numpy_helper
 from tests.fixtures.contract_models import marker_model
 
 from countline_common.errors import CountlineError, InvalidInputError, ResourceExhaustedError
-from countline_common.triton import ModelRef
 from countline_models.contract import LABELS_KEY, SCORE_THRESHOLD_KEY, set_metadata
 from countline_models.contract_model import ContractModel
 from countline_models.deploy import (
@@ -341,11 +340,12 @@ def test_a_model_that_miscounts_is_told_where_and_by_how_much() -> None:
 
 
 def test_a_model_that_is_too_slow_is_refused_with_both_numbers() -> None:
-    with pytest.raises(InvalidInputError, match=r"gate@2 takes 61.3 ms .* and 40 ms are allowed") as caught:
-        check_speed(ModelRef("gate", 2), Speed(20.0, 45.0, 61.3), 40.0)
-    assert "--max-latency" in caught.value.cure
-    check_speed(ModelRef("gate", 2), Speed(20.0, 45.0, 61.3), 0.0)
-    check_speed(ModelRef("gate", 2), Speed(20.0, 45.0, 61.3), 61.3)
+    speed = Speed(frames_per_s=20.0, latency_p50_ms=45.0, latency_p95_ms=61.3)
+    with pytest.raises(InvalidInputError, match=r"a frame takes 61\.3 ms .* and 40 ms is the limit") as caught:
+        check_speed(speed, 40.0)
+    assert "--max-latency-ms" in caught.value.cure
+    check_speed(speed, 0.0)
+    check_speed(speed, 61.3)
 
 
 async def test_a_good_model_passes_with_what_it_says_of_itself(tmp_path: Path) -> None:
