@@ -42,6 +42,7 @@ from countline_models.deploy import (
     Truth,
     Tuning,
     check_interchangeable,
+    check_speed,
     count_golden,
     demo_golden,
     examine,
@@ -242,12 +243,7 @@ class Deployer:
     async def _measure(self, order: Order, serving: Serving, ref: ModelRef, progress: Progress) -> Speed:
         await progress.begin("speed")
         speed = await serving.measure(ref, order.candidate.contract)
-        most = order.upload.header.max_latency_ms or self._limits.max_latency_ms
-        if most and speed.latency_p95_ms > most:
-            raise InvalidInputError(
-                f"a frame takes {speed.latency_p95_ms:.1f} ms (95th percentile), and {most:g} ms is the limit",
-                cure="fuse it at a smaller --size, quantize it, or raise --max-latency-ms",
-            )
+        check_speed(speed, order.upload.header.max_latency_ms or self._limits.max_latency_ms)
         await progress.done(
             "speed", f"{speed.frames_per_s:.0f} frames/s one by one, {speed.latency_p50_ms:.1f} ms each"
         )

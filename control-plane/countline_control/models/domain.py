@@ -19,6 +19,7 @@ from countline_common.triton import ModelRef
 from countline_models.contract_model import ContractModel
 from countline_models.deploy import Target, Tuning
 from countline_models.deploy.config import MOST_BATCH_SIZE, MOST_INSTANCES, MOST_QUEUE_DELAY_US
+from countline_models.deploy.folder import check_name
 
 DEFAULT_MARGIN: Final = 0.1
 LARGEST_MARGIN: Final = 0.5
@@ -247,6 +248,8 @@ def check_deployable(name: str, comment: str) -> None:
     try:
         if ModelRef.parse(name).version:
             problems.append(FieldProblem("name", f"{name!r} has a version; versions are numbered by the service"))
+        else:
+            check_name(name)
     except InvalidInputError as error:
         problems.append(FieldProblem("name", f"{name[:80]!r} cannot be the name of a model; {error.cure}"))
     if len(comment) > MAX_COMMENT:
