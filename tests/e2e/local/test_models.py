@@ -1,0 +1,182 @@
+"""A model's way on a running system: deployed, promoted, rolled back, while a camera counts and loses nothing.
+
+The file that is counted is played once, at its own speed, so its true crossings are known and nothing is counted anew.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import av
+import onnx
+import pytest
+from tests.e2e.local.system import System, wait_for
+
+from countline_local.shipped_models import find_shipped
+from countline_models.deploy import Truth, demo_golden, parse_truth
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
+
+TAKEN_UP_S = 90.0
+CHANGED_S = 90.0
+PLAYED_S = 180.0
+FINAL_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    running = System(tmp_path_factory.mktemp("models") / "data", "--no-demo")
+    try:
+        running.wait_ready()
+        say(running, "sites", "add", "site", "--time-zone", "Europe/Berlin")
+        yield running
+    finally:
+        running.end()
+
+
+def say(system: System, *words: str) -> str:
+    """Give a command as an operator would; returns what it prints."""
+    done = system.run(*words)
+    assert done.returncode == 0, f"countline {' '.join(words)}: {done.stderr}"
+    return done.stdout
+
+
+async def ask(system: System, *words: str) -> str:
+    return await asyncio.to_thread(say, system, *words)
+
+
+def copy_with_other_bytes(model: Path, out: Path, comment: str) -> Path:
+    """The same network under another digest."""
+    read = onnx.load(str(model))
+    read.doc_string = comment
+    onnx.save(read, str(out))
+    return out
+
+
+def played_twice(clip: Path, out: Path) -> Path:
+    """A demo clip is periodic, so two of them in a row are one of twice the length, and twice the crossings."""
+    with av.open(str(out), "w") as target:
+        stream, offset = None, 0
+        for _ in range(2):
+            with av.open(str(clip)) as source:
+                video = source.streams.video[0]
+                stream = stream or target.add_stream_from_template(video)
+                length = round(video.frames / video.average_rate / video.time_base)
+                for packet in source.demux(video):
+                    if packet.dts is not None:
+                        packet.dts, packet.pts = packet.dts + offset, packet.pts + offset
+                        packet.stream = stream
+                        target.mux(packet)
+            offset += length
+    return out
+
+
+def doubled(truth: Truth) -> Truth:
+    lines = {name: replace(line, into=2 * line.into, out=2 * line.out) for name, line in truth.lines.items()}
+    return replace(truth, lines=lines)
+
+
+def lines_of(truth: Truth) -> list[str]:
+    options = []
+    for name, line in truth.lines.items():
+        points = ",".join(f"{value:.6g}" for point in line.points for value in point)
+        classes = f":{','.join(truth.classes)}" if truth.classes else ""
+        options += ["--line", f"{name}:{points}{classes}"]
+    return options
+
+
+async def status_of(system: System, camera_id: str) -> dict[str, Any]:
+    status: dict[str, Any] = (await system.get(f"/api/v1/cameras/{camera_id}"))["camera"]["status"]
+    return status
+
+
+async def counted_with(system: System, camera_id: str, model: str, within_s: float) -> None:
+    async def holds() -> bool:
+        status = await status_of(system, camera_id)
+        assert status["state"] != "finished", f"the file ended before {model} counted it"
+        return bool(status["state"] == "running" and status["model"] == model)
+
+    await wait_for(holds, within_s)
+
+
+async def finished(system: System, camera_id: str) -> None:
+    async def holds() -> bool:
+        return bool((await status_of(system, camera_id))["state"] == "finished")
+
+    await wait_for(holds, PLAYED_S)
+
+
+async def crossings_of(system: System, camera_id: str) -> list[dict[str, Any]]:
+    found = await system.get(f"/api/v1/analytics/crossings?camera_id={camera_id}&page_size=1000")
+    return list(found.get("crossings", []))
+
+
+async def assert_counted(system: System, camera_id: str, truth: Truth) -> None:
+    """Every true crossing is there once, and nothing else."""
+    true = Counter(
+        {
+            (name, word): number
+            for name, line in truth.lines.items()
+            for word, number in (("in", line.into), ("out", line.out))
+            if number
+        }
+    )
+
+    async def all_there() -> bool:
+        return len(await crossings_of(system, camera_id)) >= true.total()
+
+    await wait_for(all_there, FINAL_S)
+    crossings = await crossings_of(system, camera_id)
+    assert len({each["crossing_id"] for each in crossings}) == len(crossings)
+    assert Counter((each["line_id"], each["direction"]) for each in crossings) == true
+
+
+async def test_a_camera_goes_over_to_a_promoted_version_and_back_and_counts_every_crossing_once(
+    system: System, tmp_path: Path
+) -> None:
+    found = await asyncio.to_thread(demo_golden, ("person", "vehicle"), tmp_path)
+    assert found is not None
+    clip, truth = played_twice(found[0], tmp_path / "twice.mp4"), doubled(found[1])
+    shipped = find_shipped() / "demo_detector" / "1" / "model.onnx"
+    second = copy_with_other_bytes(shipped, tmp_path / "second.onnx", "another training")
+    deployed = json.loads(await ask(system, "models", "deploy", str(second), "--name", "demo_detector", "--json"))
+    assert (deployed["version"], deployed["state"]) == (2, "validated")
+    assert deployed["validation"]["golden"]["state"] == "passed"
+
+    options = ["--site", "site", "--playback", "realtime", *lines_of(truth)]
+    await ask(system, "cameras", "add", "street", str(clip), *options)
+    await counted_with(system, "street", "demo_detector@1", TAKEN_UP_S)
+    await ask(system, "models", "promote", "demo_detector@2")
+    await counted_with(system, "street", "demo_detector@2", CHANGED_S)
+    await ask(system, "models", "rollback", "demo_detector")
+    await counted_with(system, "street", "demo_detector@1", CHANGED_S)
+    await finished(system, "street")
+    await assert_counted(system, "street", truth)
+    assert (await status_of(system, "street"))["frames_dropped"] == 0
+
+
+async def test_a_network_as_its_authors_export_it_counts_cars_and_may_be_changed_in_between(
+    system: System, tmp_path: Path, shared_data: Path
+) -> None:
+    videos = shared_data / "videos"
+    truth = parse_truth((videos / "car.truth.json").read_text())
+    for version, floor in ((1, "0.05"), (2, "0.06")):
+        fused = tmp_path / f"fused-{version}.onnx"
+        network = str(shared_data / "models" / "yolox_nano.onnx")
+        await ask(system, "models", "fuse", network, "--score-floor", floor, "-o", str(fused))
+        golden = ["--golden", str(videos / "car.mp4"), "--truth", str(videos / "car.truth.json")]
+        await ask(system, "models", "deploy", str(fused), "--name", "yolox_nano", *golden)
+    await ask(system, "models", "promote", "yolox_nano@1")
+    options = ["--site", "site", "--model", "yolox_nano", "--playback", "realtime", *lines_of(truth)]
+    await ask(system, "cameras", "add", "cars", str(videos / "car.mp4"), *options)
+    await counted_with(system, "cars", "yolox_nano@1", TAKEN_UP_S)
+    await ask(system, "models", "promote", "yolox_nano@2")
+    await counted_with(system, "cars", "yolox_nano@2", CHANGED_S)
+    await ask(system, "cameras", "set", "cars", "--model", "yolox_nano@1")
+    await counted_with(system, "cars", "yolox_nano@1", CHANGED_S)
+    await finished(system, "cars")
+    await assert_counted(system, "cars", truth)
