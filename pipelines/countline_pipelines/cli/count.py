@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from countline_common import logs
 from countline_common.errors import CountlineError, InvalidInputError, NotFoundError
+from countline_common.private_triton import PrivateTriton, find_model, prepare_model, private_triton
 from countline_common.scratch import scratch_folder
 from countline_pipelines.annotate import Annotator
 from countline_pipelines.cli.replay import (
@@ -47,7 +48,6 @@ from countline_pipelines.plane import (
     ZonePlan,
     counting_spec,
 )
-from countline_pipelines.private_triton import PrivateTriton, find_model, prepare_model, private_triton
 from countline_pipelines.publishing.trajectories import class_name
 from countline_pipelines.report import Summary
 from countline_pipelines.software.plane import PlaneOptions, SoftwarePlane

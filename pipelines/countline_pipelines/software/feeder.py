@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Final
 
 from countline_common.errors import CountlineError
+from countline_common.letterbox import Letterbox, Scaler
 from countline_pipelines import metrics
-from countline_pipelines.letterbox import Letterbox, Scaler
 from countline_pipelines.software.lane import ModelLane, Ticket, Traveller
 from countline_pipelines.software.meters import RateMeter
 from countline_pipelines.software.reader import ReadState

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_common.errors import CountlineError, DeadlineExceededError
+from countline_common.letterbox import Letterbox, paste
 from countline_common.logs import get_logger
 from countline_pipelines import metrics
 from countline_pipelines.batching import Batcher
-from countline_pipelines.letterbox import Letterbox, paste
 from countline_pipelines.slots import Slot, SlotRing
 from countline_pipelines.software.runs import Run
 from countline_pipelines.triton import InferenceClient, ModelInfo, infer_surely

@@ -12,13 +12,13 @@ from onnx import TensorProto, external_data_helper, helper
 from tests.fixtures import detector_networks as nets
 
 from countline_common.errors import CountlineError, InvalidInputError
+from countline_common.letterbox import Letterbox, Scaler, paste
 from countline_models.contract import FUSED_KEY, open_session, run_contract
 from countline_models.fuse import FuseOptions, fuse
 from countline_models.graph import GraphBuilder
 from countline_models.heads import HEADS, head_named
 from countline_models.network import Network
 from countline_models.prepare import fuse_file
-from countline_pipelines.letterbox import Letterbox, Scaler, paste
 
 SIZE_HW = (64, 96)
 NAMES = ("person", "bicycle", "car")

@@ -8,7 +8,6 @@ and `countline triton` serves a folder of models.
 import importlib.util
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from countline_common.errors import CountlineError, DeadlineExceededError, InvalidInputError, NotFoundError
+from countline_common.child_commands import COMMAND, call, relayed
+from countline_common.errors import CountlineError, NotFoundError
 from countline_common.settings import DataFolder
 
 PREPARE_TIMEOUT_S: Final = 180.0
 STOP_TIMEOUT_S: Final = 8.0
 _TAIL_LINES: Final = 15
-_COMMAND: Final = (sys.executable, "-c", "from countline_common.cli import main; main()")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,27 +65,11 @@ def prepare_model(file: Path, head: str | None, labels: Path | None, out: Path) 
     """
     if not file.is_file():
         raise NotFoundError(f"there is no model file {file}", cure="check the path")
-    command = [*_COMMAND, "models", "prepare", str(file), "--out", str(out), "--json"]
+    command = ["models", "prepare", str(file), "--out", str(out), "--json"]
     command += ["--head", head] if head else []
     command += ["--labels", str(labels)] if labels else []
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PREPARE_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise DeadlineExceededError(f"preparing {file} took longer than {PREPARE_TIMEOUT_S:g} s") from error
-    if done.returncode != 0:
-        raise _relayed(done.stderr, f"{file} cannot be made a model for counting")
-    return PreparedModel(out, str(json.loads(done.stdout)["name"]))
-
-
-def _relayed(stderr: str, fallback: str) -> InvalidInputError:
-    """The error that another command printed, as an error of this one."""
-    message, cure = fallback, ""
-    for line in stderr.splitlines():
-        if line.startswith("error: "):
-            message = line.removeprefix("error: ")
-        elif line.strip().startswith("cure: "):
-            cure = line.strip().removeprefix("cure: ")
-    return InvalidInputError(message, cure=cure)
+    told = call(*command, timeout_s=PREPARE_TIMEOUT_S, trouble=f"{file} cannot be made a model for counting")
+    return PreparedModel(out, str(json.loads(told)["name"]))
 
 
 class PrivateTriton:
@@ -121,7 +104,7 @@ class PrivateTriton:
         self._log.seek(0)
         text = self._log.read().decode(errors="replace")
         if "error: " in text:
-            return _relayed(text, "Triton did not start")
+            return relayed(text, "Triton did not start")
         tail = "\n".join(text.splitlines()[-_TAIL_LINES:])
         return CountlineError(f"Triton ended by itself; it said:\n{tail}", cure="see what it says")
 
@@ -140,7 +123,7 @@ class PrivateTriton:
 def private_triton(repository: Path) -> Iterator[PrivateTriton]:
     """A Triton that serves a folder of models on free ports, as long as the block lasts."""
     ports = ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
-    command = [*_COMMAND, "triton", "--model-repository", str(repository), *ports, "--until-eof", "--json"]
+    command = [*COMMAND, "triton", "--model-repository", str(repository), *ports, "--until-eof", "--json"]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             command,
