@@ -38,14 +38,20 @@ def find_model(name: str) -> PreparedModel:
     Raises:
         NotFoundError: there is none of this name.
     """
-    repositories = [DataFolder.resolve().models, *_shipped()]
-    for repository in repositories:
+    for repository in _repositories():
         if (repository / name / "config.pbtxt").is_file():
             return PreparedModel(repository, name)
-    known = sorted({path.parent.name for repository in repositories for path in repository.glob("*/config.pbtxt")})
-    raise NotFoundError(
-        f"there is no model {name!r}", cure=f"give an ONNX file, or one of: {', '.join(known) or '(none is installed)'}"
-    )
+    known = ", ".join(known_models()) or "(none is installed)"
+    raise NotFoundError(f"there is no model {name!r}", cure=f"give an ONNX file, or one of: {known}")
+
+
+def known_models() -> list[str]:
+    """Names of the models that `find_model` finds, in alphabetical order."""
+    return sorted({path.parent.name for repository in _repositories() for path in repository.glob("*/config.pbtxt")})
+
+
+def _repositories() -> list[Path]:
+    return [DataFolder.resolve().models, *_shipped()]
 
 
 def _shipped() -> Iterator[Path]:

@@ -3,6 +3,7 @@
 import typer
 
 from countline_models.cli.deploy import deploy
+from countline_models.cli.bench import bench
 from countline_models.cli.fusing import add, check, fuse, heads, prepare
 from countline_models.cli.pull import pull
 from countline_models.cli.scenes import render, render_demo
@@ -18,6 +19,7 @@ app.command("heads")(heads)
 app.command("check")(check)
 app.command("add")(add)
 app.command("prepare")(prepare)
+app.command("bench")(bench)
 app.command("render-demo")(render_demo)
 app.command("render")(render)
 app.command("evaluate-demo")(evaluate_demo)

@@ -1,0 +1,273 @@
+"""`countline models bench`: how fast Triton runs a model, with which settings it runs best, and those applied."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from countline_common.cli_tools import PIPE_WIDTH, DataOption, JsonOption, ServerOption, ask, note, print_json
+from countline_common.errors import ConflictError, InvalidInputError, NotFoundError
+from countline_common.private_triton import find_model, known_models, private_triton
+from countline_common.scratch import scratch_folder
+from countline_common.triton import ModelRef
+
+if TYPE_CHECKING:
+    from countline_models.bench.points import Point
+    from countline_models.bench.recommend import Recommendation
+    from countline_models.bench.sweep import Plan, Sweep
+
+DISTURBS = (
+    "note: cameras on this Triton are disturbed while it is measured: the model is loaded anew for each setting, and "
+    "their frames wait behind these. Afterwards the model runs with its own configuration again."
+)
+
+BUSY_SHARE: Final = 0.25
+"""Load of the last minute for each core above which a measurement is disturbed."""
+
+
+def _complete_model(incomplete: str) -> list[str]:
+    return [name for name in known_models() if name.startswith(incomplete)]
+
+
+def bench(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="NAME or NAME@VERSION of a model in the repository, or an ONNX file that obeys the contract.",
+            autocompletion=_complete_model,
+            show_default=False,
+        ),
+    ],
+    batch_sizes: Annotated[str, typer.Option(help="Frames in a batch, by commas.")] = "1,2,4,8",
+    instances: Annotated[str, typer.Option(help="Copies of the model that run at the same time, by commas.")] = "1,2",
+    queue_delays: Annotated[
+        str,
+        typer.Option(help="Microseconds that Triton waits to join requests, by commas; above 0 with single frames."),
+    ] = "0",
+    in_flight: Annotated[
+        str | None, typer.Option(help="Batches with Triton at a time, by commas; else 1, and instances + 1.")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(help="Of each point; up to three times as long if unsteady.", min=0.1)
+    ] = 3.0,
+    latency_limit_ms: Annotated[
+        float, typer.Option(help="What is recommended must answer 95 % of requests so fast; 0 for no limit.", min=0)
+    ] = 0.0,
+    triton: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a running Triton (gRPC), in place of one of our own.")
+    ] = None,
+    repository: Annotated[
+        Path | None, typer.Option(help="Model repository to take the model from, and with --apply to write into.")
+    ] = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Run the model so from now on: in --repository, else in the running system.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw latency against throughput (.png or .svg).")] = None,
+    server: ServerOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure throughput and latency over batch sizes, instances and queue delays, and recommend a setting."""
+    from countline_models.bench.points import settings_of
+    from countline_models.bench.recommend import recommend
+
+    _check_options(model, triton, repository, plot, apply=apply)
+    settings = settings_of(
+        _numbers(batch_sizes, "--batch-sizes"),
+        _numbers(instances, "--instances"),
+        _numbers(queue_delays, "--queue-delays", 0),
+    )
+    if not settings:
+        raise InvalidInputError("there is nothing to measure", cure="a queue delay needs a batch size above 1")
+    levels = _numbers(in_flight, "--in-flight") if in_flight else []
+    _note_if_busy()
+    with _served(model, triton, repository) as (address, ref):
+        from countline_models.bench.sweep import Plan
+
+        measured = _measure(address, Plan(ref, settings, levels, seconds, alone=triton is None))
+    chosen = recommend(measured.points, latency_limit_ms)
+    if plot is not None:
+        _plot(plot, measured, chosen, latency_limit_ms)
+    if as_json:
+        print_json(_as_json(measured, chosen, latency_limit_ms))
+    else:
+        _show(measured, chosen)
+    if apply:
+        _apply(ref.name, chosen, repository, lambda question: ask(server, data, question))
+
+
+def _check_options(model: str, triton: str | None, repository: Path | None, plot: Path | None, *, apply: bool) -> None:
+    """What can be known to go wrong is said before anything is measured."""
+    if _is_file(model) and (triton or apply or repository):
+        raise InvalidInputError(
+            "a file is measured on a Triton of our own, and there is nothing to apply to",
+            cure="deploy it first, and give its name: countline models deploy FILE --name NAME",
+        )
+    if triton and repository:
+        raise InvalidInputError(
+            "a running Triton has a repository of its own", cure="leave out --triton or --repository"
+        )
+    if plot is not None and (plot.suffix.lower() not in {".png", ".svg"} or not plot.absolute().parent.is_dir()):
+        raise InvalidInputError(f"{plot} cannot be drawn to", cure="name a .png or .svg in a folder that is there")
+
+
+def _note_if_busy() -> None:
+    load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    if load > BUSY_SHARE * cores:
+        note(f"note: this machine is busy (load {load:.1f} on {cores} cores), and figures will be lower for it")
+
+
+def _is_file(model: str) -> bool:
+    return model.endswith(".onnx") or "/" in model
+
+
+def _numbers(text: str, option: str, least: int = 1) -> list[int]:
+    """Whole numbers by commas.
+
+    >>> _numbers("1, 2,8", "--batch-sizes")
+    [1, 2, 8]
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isascii() and part.isdecimal() and int(part) >= least for part in parts):
+        raise InvalidInputError(
+            f"{option} {text!r} is no list of whole numbers from {least}",
+            cure=f"write them with commas: {option} 1,2,4",
+        )
+    return [int(part) for part in parts]
+
+
+@contextmanager
+def _served(model: str, triton: str | None, repository: Path | None) -> Iterator[tuple[str, ModelRef]]:
+    """Where a Triton listens that has the model, and the model's name there."""
+    if triton is not None:
+        note(DISTURBS)
+        yield triton, ModelRef.parse(model)
+        return
+    with scratch_folder("bench") as folder:
+        place, ref = _placed(Path(model), folder) if _is_file(model) else _found(ModelRef.parse(model), repository)
+        with private_triton(place) as own:
+            with Console(stderr=True).status("starting Triton"):
+                own.wait_ready()
+            yield own.address, ref
+
+
+def _placed(file: Path, folder: Path) -> tuple[Path, ModelRef]:
+    """A repository made of one contract model."""
+    from countline_models.prepare import model_name
+    from countline_models.repository import place_model
+
+    name = model_name(file)
+    place_model(file, name, folder)
+    return folder, ModelRef(name, 1)
+
+
+def _found(ref: ModelRef, repository: Path | None) -> tuple[Path, ModelRef]:
+    """The repository that a model is in."""
+    place = find_model(ref.name).repository if repository is None else repository
+    folder = place / ref.name
+    if not (folder / "config.pbtxt").is_file():
+        raise NotFoundError(f"{place} has no model {ref.name!r}", cure="check --repository and the model's name")
+    versions = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+    if ref.version and ref.version not in versions:
+        there = ", ".join(map(str, versions)) or "none"
+        raise NotFoundError(f"there is no {ref}", cure=f"versions of {ref.name!r} that are there: {there}")
+    return place, ref
+
+
+def _measure(address: str, plan: "Plan") -> "Sweep":
+    from countline_models.bench.sweep import sweep
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"measuring {plan.model}", total=plan.points)
+
+        def on_point(point: "Point") -> None:
+            bar.update(task, advance=1, description=f"measuring {plan.model}: {point.frames_per_s:.1f} frames/s")
+
+        return asyncio.run(sweep(address, plan, on_point))
+
+
+def _plot(path: Path, measured: "Sweep", chosen: "Recommendation", latency_limit_ms: float) -> None:
+    from countline_models.bench.chart import save_chart
+
+    save_chart(path, f"{measured.model} on {_machine(measured)}", measured.points, chosen, latency_limit_ms)
+
+
+def _machine(measured: "Sweep") -> str:
+    frames = "shared memory" if measured.shared else "gRPC bytes"
+    return f"{measured.server}, {len(os.sched_getaffinity(0))} cores here, frames by {frames}"
+
+
+def _as_json(measured: "Sweep", chosen: "Recommendation", latency_limit_ms: float) -> dict[str, Any]:
+    return {
+        "model": str(measured.model),
+        "server": measured.server,
+        "transport": "shm" if measured.shared else "grpc",
+        "size": [measured.info.width, measured.info.height],
+        "latency_limit_ms": latency_limit_ms,
+        "points": [_point_json(point) for point in measured.points],
+        "recommended": {
+            **asdict(chosen.setting),
+            "frames_per_s": round(chosen.point.frames_per_s, 2),
+            "latency_p95_ms": round(chosen.point.latency_p95_ms, 2),
+            "holds": chosen.holds,
+            "reason": chosen.reason,
+            "findings": list(chosen.findings),
+        },
+    }
+
+
+def _point_json(point: "Point") -> dict[str, Any]:
+    told = asdict(point)
+    setting: dict[str, Any] = told.pop("setting")
+    return {**setting, **{key: round(value, 3) if isinstance(value, float) else value for key, value in told.items()}}
+
+
+def _show(measured: "Sweep", chosen: "Recommendation") -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    headings = ("batch", "instances", "delay µs", "in flight", "frames/s", "±", "p50 ms", "p95 ms", "p99 ms", "")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for point in measured.points:
+        marked = point is chosen.point
+        remark = ("recommended" if chosen.holds else "nearest") if marked else "" if point.stable else "unsteady"
+        table.add_row(*_cells(point), remark, style="bold green" if marked else None)
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(width=PIPE_WIDTH, highlight=False)
+    console.print(f"{measured.model}, {measured.info.width}x{measured.info.height}, {_machine(measured)}")
+    console.print(table)
+    setting = chosen.setting
+    console.print(
+        f"\n{'recommended' if chosen.holds else 'nearest'}: max_batch_size {setting.max_batch_size}, instances "
+        f"{setting.instances}, max_queue_delay_us {setting.max_queue_delay_us}: {chosen.reason}"
+    )
+    for finding in chosen.findings:
+        console.print(finding)
+
+
+def _cells(point: "Point") -> tuple[str, ...]:
+    setting = point.setting
+    counts = (setting.max_batch_size, setting.instances, setting.max_queue_delay_us, point.in_flight)
+    times = (point.latency_p50_ms, point.latency_p95_ms, point.latency_p99_ms)
+    spread = f"{point.spread / 2:.0%}"
+    return *map(str, counts), f"{point.frames_per_s:.1f}", spread, *(f"{each:.1f}" for each in times)
+
+
+def _apply(name: str, chosen: "Recommendation", repository: Path | None, asked: Callable[[Any], None]) -> None:
+    from countline_models.bench.applying import tune_repository, tune_system
+
+    if not chosen.holds:
+        raise ConflictError(f"nothing is applied: {chosen.reason}", cure="allow more: --latency-limit-ms")
+    if repository is not None:
+        note(f"written: {tune_repository(repository, name, chosen.setting)}; it holds from the next load on")
+        return
+    asked(lambda client: tune_system(client, name, chosen.setting))
+    note(f"{name} runs so from now on")
