@@ -104,7 +104,7 @@ def _head(title: str, chosen: Recommendation) -> list[Mark]:
     return [
         Words((LEFT, 34), title, 20),
         Words((LEFT, 56), f"green ring: {'recommended' if chosen.holds else 'nearest to the limit'}", 13, CHOSEN),
-        Words((WIDTH - RIGHT, 56), "each curve: batch × instances, more in flight to the right", 12, FAINT, "end"),
+        Words((WIDTH - RIGHT, 56), "each curve: batch / instances; a dot for each load", 12, FAINT, "end"),
     ]
 
 
@@ -147,8 +147,9 @@ def _curve(frame: _Frame, points: Sequence[Point], colour: str) -> list[Mark]:
 
 
 def _name(setting: Setting) -> str:
-    delay = f", {setting.max_queue_delay_us} µs" if setting.max_queue_delay_us else ""
-    return f"{setting.max_batch_size} × {setting.instances}{delay}"
+    # Pillow's own font has neither × nor µ.
+    delay = f", {setting.max_queue_delay_us} us" if setting.max_queue_delay_us else ""
+    return f"{setting.max_batch_size} / {setting.instances}{delay}"
 
 
 def ticks(most: float) -> list[float]:

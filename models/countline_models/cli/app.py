@@ -6,6 +6,7 @@ from countline_models.cli.deploy import deploy
 from countline_models.cli.bench import bench
 from countline_models.cli.fusing import add, check, fuse, heads, prepare
 from countline_models.cli.pull import pull
+from countline_models.cli.quantize import quantize
 from countline_models.cli.scenes import render, render_demo
 from countline_models.cli.service import delete, list_, promote, retire, rollback, show, tune
 from countline_models.cli.train import evaluate_demo
@@ -20,6 +21,7 @@ app.command("check")(check)
 app.command("add")(add)
 app.command("prepare")(prepare)
 app.command("bench")(bench)
+app.command("quantize")(quantize)
 app.command("render-demo")(render_demo)
 app.command("render")(render)
 app.command("evaluate-demo")(evaluate_demo)

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from countline_models.boxes import iou, share_on
 from countline_models.contract import open_session, run_contract
 from countline_models.demo.dataset import TRAINING_SEED, objects_of
 from countline_models.scenes.places import PLACES
@@ -182,24 +183,3 @@ def tally(detections: NDArray[np.float32], objects: NDArray[np.float32]) -> Tall
             found.false += 1
     found.missed = int(free.sum())
     return found
-
-
-def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Overlap of every box of a (N, 4) with every box of b (M, 4), (N, M)."""
-    shared = _shared(a, b)
-    return np.asarray(shared / np.maximum(_area(a)[:, None] + _area(b)[None] - shared, 1e-6))
-
-
-def share_on(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Share of the area of every box of a (N, 4) that lies on every box of b (M, 4), (N, M)."""
-    return np.asarray(_shared(a, b) / np.maximum(_area(a)[:, None], 1e-6))
-
-
-def _shared(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    return np.asarray(np.clip(high - low, 0, None).prod(axis=2))
-
-
-def _area(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))

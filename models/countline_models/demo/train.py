@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from countline_models.boxes import iou
 from countline_models.demo.dataset import Example, load
-from countline_models.demo.evaluate import iou
 from countline_models.demo.export import export
 from countline_models.demo.loss import total_loss
 from countline_models.demo.network import CLASSES, DemoDetector

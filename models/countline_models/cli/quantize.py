@@ -1,0 +1,200 @@
+"""`countline models quantize`: a contract model in eight bits, and what that brings and costs."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from countline_common.cli_tools import PIPE_WIDTH, JsonOption, print_json
+from countline_common.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from countline_models.contract import ContractModel
+    from countline_models.quantize.effect import Agreement, Speed
+    from countline_models.quantize.frames import Frames
+    from countline_models.quantize.int8 import Quantized
+    from countline_models.quantize.verdict import ClipCounts, Verdict
+
+# As in `countline_models.quantize.int8`, which is too heavy to import before a command is called.
+Format = Literal["qdq", "qoperator"]
+Calibration = Literal["percentile", "minmax"]
+Step = Callable[[], None]
+
+
+def quantize(
+    model: Annotated[Path, typer.Argument(help="Contract model (ONNX).", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the model in eight bits.")],
+    clip: Annotated[list[Path], typer.Option(help="Video of what the model will see; may be repeated.")],
+    frames: Annotated[int, typer.Option(help="Frames to calibrate on, and as many others to test on.", min=2)] = 64,
+    format_: Annotated[Format, typer.Option("--format", help="How the graph says it; qdq is what most read.")] = "qdq",
+    per_channel: Annotated[
+        bool, typer.Option("--per-channel/--per-tensor", help="A scale for each channel of weights, or one for all.")
+    ] = True,
+    calibration: Annotated[
+        Calibration, typer.Option(help="Range of activations: all but the rarest, or the outermost.")
+    ] = "percentile",
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Name or kind of nodes to leave in floating point, with * and ?.")
+    ] = None,
+    line: Annotated[
+        list[str] | None, typer.Option(help="NAME:x1,y1,x2,y2[,...]: count the clips over it with both models.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Quantise a contract model to INT8, calibrated on frames of clips, and measure its speed, boxes and counts.
+
+    What lies before the first convolution and from the last ones on stays in floating point. Whether it pays is
+    measured, and said.
+    """
+    from countline_models.contract import check_contract
+    from countline_models.quantize.int8 import Options
+    from countline_models.quantize.int8 import quantize as quantize_model
+    from countline_models.quantize.verdict import judge
+
+    contract = check_contract(model, run=False)
+    if output.resolve() == model.resolve():
+        raise InvalidInputError(f"{output} is the model itself", cure="give another --output")
+    with _bar() as steps:
+        calibrating, held_out = _frames_of(clip, contract, frames, steps)
+        options = Options(format_, per_channel, calibration, tuple(exclude or ()))
+        source = model.read_bytes()
+        made = quantize_model(source, calibrating, options, steps("calibrating", len(calibrating)))
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(made.model)
+        measured = _measured(source, made.model, held_out, contract.score_threshold, steps)
+        counts = _counted(clip, model, output, line or [], steps)
+    effect = _Effect(len(source), made, *measured, tuple(counts), *judge(measured[0], counts))
+    if as_json:
+        print_json(effect.to_json(output))
+    else:
+        _show(effect, output)
+
+
+@dataclass(frozen=True, slots=True)
+class _Effect:
+    """All that was found."""
+
+    float_bytes: int
+    made: "Quantized"
+    speed: "Speed"
+    agreement: "Agreement"
+    counts: tuple["ClipCounts", ...]
+    verdict: "Verdict"
+    reason: str
+
+    def to_json(self, output: Path) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        speed, agreement = self.speed, self.agreement
+        return {
+            "output": str(output),
+            "convolutions": self.made.convolutions,
+            "convolutions_eight_bit": self.made.convolutions_eight_bit,
+            "float_bytes": self.float_bytes,
+            "int8_bytes": len(self.made.model),
+            "speed": {**asdict(speed), "gain": speed.gain, "is_faster": speed.is_faster},
+            "detections": {**asdict(agreement), "recall": agreement.recall, "precision": agreement.precision},
+            "counts": [asdict(counts) for counts in self.counts],
+            "verdict": self.verdict.value,
+            "reason": self.reason,
+        }
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int], Step]]:
+    """A progress bar on standard error; yields what begins a step of so many parts, which gives what ends a part."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+
+        def begin(description: str, total: int) -> Step:
+            task = bar.add_task(description, total=total)
+            return lambda: bar.advance(task)
+
+        yield begin
+
+
+def _frames_of(
+    clips: Sequence[Path], contract: "ContractModel", frames: int, steps: Callable[[str, int], Step]
+) -> tuple["Frames", "Frames"]:
+    """Frames to calibrate on and frames to test on, from all clips alike."""
+    import numpy as np
+
+    from countline_models.quantize.frames import chosen_frames, count_frames, read_frames
+
+    each = -(-frames // len(clips))
+    calibrating, held_out = [], []
+    for clip, total in [(clip, count_frames(clip)) for clip in clips]:
+        train, test = chosen_frames(total, each, each)
+        both = sorted((*train, *test))
+        found = read_frames(clip, (contract.width, contract.height), both, steps(f"reading {clip.name}", both[-1] + 1))
+        calibrating.append(found[np.isin(both, train)])
+        held_out.append(found[np.isin(both, test)])
+    return np.concatenate(calibrating), np.concatenate(held_out)
+
+
+def _measured(
+    source: bytes, quantized: bytes, held_out: "Frames", threshold: float, steps: Callable[[str, int], Step]
+) -> tuple["Speed", "Agreement"]:
+    from countline_models.quantize.effect import ROUNDS, compare, measure_speed
+
+    agreement = compare(source, quantized, held_out, threshold, steps("comparing boxes", len(held_out)))
+    return measure_speed(source, quantized, held_out, steps("timing both", ROUNDS)), agreement
+
+
+def _counted(
+    clips: Sequence[Path], model: Path, output: Path, lines: Sequence[str], steps: Callable[[str, int], Step]
+) -> list["ClipCounts"]:
+    from countline_models.quantize.counting import count_lines
+    from countline_models.quantize.verdict import ClipCounts
+
+    if not lines:
+        return []
+    step = steps("counting with both", 2 * len(clips))
+    counts = []
+    for clip in clips:
+        in_float = count_lines(clip, model, lines)
+        step()
+        counts.append(ClipCounts(clip.name, in_float, count_lines(clip, output, lines)))
+        step()
+    return counts
+
+
+def _show(effect: _Effect, output: Path) -> None:
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(width=PIPE_WIDTH, highlight=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("", "float", "int8", ""):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for row in (*_rows(effect), *_count_rows(effect.counts)):
+        table.add_row(*row)
+    made = effect.made
+    console.print(f"{output}: {made.convolutions_eight_bit} of {made.convolutions} convolutions in eight bits")
+    console.print(table)
+    console.print(f"\n{effect.verdict.value}: {effect.reason}")
+
+
+def _rows(effect: _Effect) -> Iterator[tuple[str, ...]]:
+    speed, agreement = effect.speed, effect.agreement
+    in_int8 = len(effect.made.model)
+    yield "size, MB", f"{effect.float_bytes / 1e6:.2f}", f"{in_int8 / 1e6:.2f}", f"{in_int8 / effect.float_bytes:.2f}"
+    gains = (
+        f"{speed.gain:.2f} times as fast, {speed.gains[0]:.2f} to {speed.gains[-1]:.2f} in {len(speed.gains)} rounds"
+    )
+    yield "ms of a core for a frame", f"{speed.float_ms:.2f}", f"{speed.int8_ms:.2f}", gains
+    noise = f"{speed.noise[0]:.2f} to {speed.noise[-1]:.2f}: float against itself"
+    yield "noise of this machine", "", "", noise
+    same = f"{agreement.matched} the same: recall {agreement.recall:.3f}, precision {agreement.precision:.3f}"
+    yield f"detections, {agreement.frames} other frames", str(agreement.in_float), str(agreement.in_int8), same
+
+
+def _count_rows(counts: Sequence["ClipCounts"]) -> Iterator[tuple[str, ...]]:
+    for clip in counts:
+        for before, after in zip(clip.in_float, clip.in_int8, strict=True):
+            name = f"{clip.clip}, {before.line}: in, out"
+            same = "the same" if before == after else "different"
+            yield name, f"{before.into}, {before.out}", f"{after.into}, {after.out}", same

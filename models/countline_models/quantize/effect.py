@@ -1,0 +1,124 @@
+"""What quantising brought and what it cost: speed, and the same objects found or not."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import onnxruntime as ort
+
+from countline_models.boxes import iou
+from countline_models.contract import Detections, open_session, run_contract
+from countline_models.quantize.frames import Frames
+
+SAME_IOU: Final = 0.5
+ROUNDS: Final = 11
+ROUND_S: Final = 0.5
+"""A round runs each model for about so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Times of both models, taken in turns, frames one by one: processor time of the one thread that runs them.
+
+    Not time on the clock: other programs would take their share of that, and never the same one twice.
+    """
+
+    float_ms: float
+    """Median over the rounds, for a frame."""
+    int8_ms: float
+    gains: tuple[float, ...]
+    """How many times faster eight bits were in each round, ascending."""
+    noise: tuple[float, ...]
+    """The same of the float model against itself, ascending: what this machine calls a difference without one."""
+
+    @property
+    def gain(self) -> float:
+        """The median."""
+        return statistics.median(self.gains)
+
+    @property
+    def is_faster(self) -> bool:
+        """Whether three rounds in four show more than the noise ever did."""
+        return self.gains[len(self.gains) // 4] > max(*self.noise, *(1 / ratio for ratio in self.noise))
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Detections of both models on the same frames, at the model's own score threshold."""
+
+    frames: int
+    in_float: int
+    in_int8: int
+    matched: int
+    """Pairs of one class with IoU 0.5 or more."""
+
+    @property
+    def recall(self) -> float:
+        """Share of the float model's detections that are found in eight bits, too."""
+        return self.matched / self.in_float if self.in_float else 1.0
+
+    @property
+    def precision(self) -> float:
+        """Share of the detections in eight bits that the float model has, too."""
+        return self.matched / self.in_int8 if self.in_int8 else 1.0
+
+
+def measure_speed(
+    float_model: bytes, int8_model: bytes, frames: Frames, on_round: Callable[[], None], rounds: int = ROUNDS
+) -> Speed:
+    """Time both models in turns: float, eight bits, float again, round after round."""
+    first, second = open_session(float_model), open_session(int8_model)
+    repeats = max(1, round(ROUND_S / max(_seconds(first, frames[:1], 2), 1e-6)))
+    _seconds(second, frames, repeats)
+    times: list[tuple[float, float, float]] = []
+    for _ in range(rounds):
+        times.append(
+            (_seconds(first, frames, repeats), _seconds(second, frames, repeats), _seconds(first, frames, repeats))
+        )
+        on_round()
+    return Speed(
+        float_ms=1000 * statistics.median((before + after) / 2 for before, _, after in times),
+        int8_ms=1000 * statistics.median(middle for _, middle, _ in times),
+        gains=tuple(sorted((before + after) / 2 / middle for before, middle, after in times)),
+        noise=tuple(sorted(before / after for before, _, after in times)),
+    )
+
+
+def _seconds(session: ort.InferenceSession, frames: Frames, repeats: int) -> float:
+    """Seconds of this thread for a frame, the frames taken in turn; ONNX Runtime has no other thread here."""
+    began_s = time.thread_time()
+    for index in range(repeats):
+        run_contract(session, frames[index % len(frames)][None])
+    return (time.thread_time() - began_s) / repeats
+
+
+def compare(
+    float_model: bytes, int8_model: bytes, frames: Frames, threshold: float, on_frame: Callable[[], None]
+) -> Agreement:
+    """Run both models on the same frames and match what they find."""
+    first, second = open_session(float_model), open_session(int8_model)
+    in_float = in_int8 = matched = 0
+    for frame in frames:
+        wanted, found = (_believed(run_contract(session, frame[None])[0], threshold) for session in (first, second))
+        in_float, in_int8 = in_float + len(wanted), in_int8 + len(found)
+        matched += matches(wanted, found)
+        on_frame()
+    return Agreement(len(frames), in_float, in_int8, matched)
+
+
+def _believed(detections: Detections, threshold: float) -> Detections:
+    return detections[(detections[:, 4] >= threshold) & (detections[:, 4] > 0)]
+
+
+def matches(wanted: Detections, found: Detections) -> int:
+    """How many detections (N, 6) have a partner of their class among others (M, 6); the best score chooses first."""
+    overlap = iou(found[:, :4], wanted[:, :4]) * (found[:, 5][:, None] == wanted[:, 5][None])
+    free = np.ones(len(wanted), dtype=bool)
+    for row in np.argsort(-found[:, 4], kind="stable").tolist():
+        candidates = np.where(free, overlap[row], 0.0)
+        if candidates.max(initial=0.0) >= SAME_IOU:
+            free[candidates.argmax()] = False
+    return int((~free).sum())

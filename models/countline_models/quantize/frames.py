@@ -1,0 +1,93 @@
+"""Frames of clips, as the data plane would hand them to the model."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.letterbox import Letterbox, Scaler, paste
+
+Frames = NDArray[np.uint8]
+
+
+def chosen_frames(total: int, calibrating: int, held_out: int) -> tuple[list[int], list[int]]:
+    """Numbers of frames to calibrate on and to test on: spread over the clip, none in both, each at least one.
+
+    Args:
+        total: frames of the clip; at least 2.
+        calibrating: how many to calibrate on; at most half of them are.
+        held_out: how many to test on.
+
+    >>> chosen_frames(10, 3, 2)
+    ([0, 3, 6], [1, 5])
+    """
+    count = min(calibrating, total // 2)
+    calibrate = [index * total // count for index in range(count)]
+    others = sorted(set(range(total)) - set(calibrate))
+    count = min(held_out, len(others))
+    return calibrate, [others[index * len(others) // count] for index in range(count)]
+
+
+def count_frames(clip: Path) -> int:
+    """How many frames a clip really has, whatever its header says; at least 2.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: it is no video, or has fewer than two frames.
+    """
+    with _opened(clip) as frames:
+        total = sum(1 for _ in frames)
+    if total < 2:
+        raise InvalidInputError(
+            f"{clip} has {'one frame' if total else 'no frames'}",
+            cure="give a clip with frames to calibrate and to test on",
+        )
+    return total
+
+
+def read_frames(clip: Path, size_wh: tuple[int, int], numbers: Sequence[int], on_frame: Callable[[], None]) -> Frames:
+    """Frames of a clip, letterboxed for a model.
+
+    Args:
+        clip: a video file.
+        size_wh: of the model's input.
+        numbers: of the frames, ascending, from 0.
+        on_frame: is called for each frame that is looked at.
+
+    Returns:
+        (n, height, width, 3) uint8 RGB.
+    """
+    width, height = size_wh
+    found = np.empty((len(numbers), height, width, 3), np.uint8)
+    rows = {number: row for row, number in enumerate(numbers)}
+    scaler = Scaler()
+    with _opened(clip) as frames:
+        for number, frame in enumerate(frames):
+            on_frame()
+            if number in rows:
+                box = Letterbox((frame.width, frame.height), size_wh)
+                paste(scaler.scale(frame, box), found[rows[number]], padded=False)
+            if number >= numbers[-1]:
+                break
+    return found
+
+
+@contextmanager
+def _opened(clip: Path) -> Iterator[Iterator[Any]]:
+    """The decoded frames of a clip's first video."""
+    if not clip.is_file():
+        raise NotFoundError(f"there is no clip {clip}", cure="check the path given to --clip")
+    try:
+        with av.open(str(clip)) as container:
+            if not container.streams.video:
+                raise InvalidInputError(f"{clip} has no frames: it has no video", cure="give a video file")
+            yield container.decode(container.streams.video[0])
+    except (av.error.FFmpegError, OSError) as error:
+        raise InvalidInputError(
+            f"{clip} cannot be read as a video: {error}", cure="see whether another player shows it"
+        ) from error

@@ -1,0 +1,180 @@
+"""A contract model in eight bits, by ONNX Runtime's static quantisation.
+
+https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html: the graph is simplified first;
+activations become unsigned and weights signed, which is what x86 processors multiply fastest; QDQ is the form that CPU,
+TensorRT and OpenVINO read. Only the core of the graph goes through it (`parts`), so decoding and NMS are neither
+calibrated nor touched. The same model, frames and options give the same bytes.
+"""
+
+import io
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from countline_common.errors import InvalidInputError
+from countline_models.contract import INPUT_NAME, check_contract
+from countline_models.graph import opset_of, sort_nodes
+from countline_models.quantize.frames import Frames
+from countline_models.quantize.parts import CONVOLUTIONS, Parts, cut_out, find_parts, name_nodes, put_back
+
+PER_CHANNEL_OPSET: Final = 13
+"""The first in which DequantizeLinear has an axis."""
+PERCENTILE: Final = 99.99
+"""Share of activations, in percent, whose range is represented; the few beyond it are clipped."""
+QUANTIZED_KEY: Final = "countline.quantized"
+_PRE_PROCESSED: Final = ("onnx.quant.pre_process", "onnxruntime.quant")
+"""By which ONNX Runtime knows that a model was simplified, and does not advise to do it."""
+
+Format = Literal["qdq", "qoperator"]
+Calibration = Literal["percentile", "minmax"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to quantise."""
+
+    format: Format = "qdq"
+    per_channel: bool = True
+    """A scale for each channel of a convolution's weights; without it depthwise convolutions lose their small ones."""
+    calibration: Calibration = "percentile"
+    exclude: tuple[str, ...] = ()
+    """Patterns of names or kinds of nodes that stay in floating point."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """A model in eight bits."""
+
+    model: bytes
+    parts: Parts
+    convolutions: int
+    """Of the model, all in all."""
+    convolutions_eight_bit: int
+
+
+def quantize(source: bytes, frames: Frames, options: Options, on_frame: Callable[[], None] = lambda: None) -> Quantized:
+    """Quantise a contract model.
+
+    Args:
+        source: the ONNX file's bytes.
+        frames: to calibrate on; (n, height, width, 3), as the model sees them.
+        options: how.
+        on_frame: is called after each frame.
+
+    Raises:
+        InvalidInputError: there is nothing to quantise in it, or ONNX Runtime cannot; the message says why.
+        ContractError: what came out does not obey the contract.
+    """
+    original = onnx.load_model_from_string(source)
+    with tempfile.TemporaryDirectory(prefix="countline-quantize-") as folder, _refusals():
+        model = _simplified(original, Path(folder))
+        parts = find_parts(model, options.exclude)
+        core = _quantized(cut_out(model, parts), parts, _Reader(frames, on_frame), options, Path(folder))
+    whole = put_back(model, core, parts)
+    sort_nodes(whole)
+    kept = {entry.key: entry.value for entry in original.metadata_props}
+    inner, convolutions = _convolutions(model, parts)
+    onnx.helper.set_model_props(whole, {**kept, QUANTIZED_KEY: _told(options, len(frames), inner, convolutions)})
+    data: bytes = whole.SerializeToString(deterministic=True)
+    check_contract(data, "the quantised model")
+    return Quantized(data, parts, convolutions, inner)
+
+
+def _convolutions(model: onnx.ModelProto, parts: Parts) -> tuple[int, int]:
+    names = [node.name for node in model.graph.node if node.op_type in CONVOLUTIONS]
+    return len(set(names) & set(parts.eight_bit)), len(names)
+
+
+def _told(options: Options, frames: int, inner: int, convolutions: int) -> str:
+    weights = "per channel" if options.per_channel else "per tensor"
+    return f"int8 {options.format}, {weights}, {options.calibration} of {frames} frames, {inner}/{convolutions} Conv"
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What the libraries raise, as errors with a cure; what they print, nowhere."""
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    except InvalidInputError:
+        raise
+    except Exception as error:
+        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InvalidInputError(
+            f"ONNX Runtime cannot quantise it: {words}",
+            cure="export the network with opset 13 or later, or leave out what it names: --exclude NAME",
+        ) from error
+
+
+def _simplified(original: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+    """Constants folded, shapes inferred, nodes named; in an opset that has what quantising needs."""
+    model = onnx.ModelProto.FromString(original.SerializeToString())
+    if opset_of(model) < PER_CHANNEL_OPSET:
+        model = onnx.version_converter.convert_version(model, PER_CHANNEL_OPSET)
+    plain, simple = folder / "plain.onnx", folder / "simple.onnx"
+    onnx.save(model, plain)
+    # Symbolic shapes are for transformers, and would need sympy.
+    quant_pre_process(str(plain), str(simple), skip_symbolic_shape=True)
+    found: onnx.ModelProto = onnx.load(simple)
+    name_nodes(found)
+    return found
+
+
+def _quantized(
+    core: onnx.ModelProto, parts: Parts, reader: "_Reader", options: Options, folder: Path
+) -> onnx.ModelProto:
+    onnx.helper.set_model_props(core, dict([_PRE_PROCESSED]))
+    source, target = folder / "core.onnx", folder / "quantized.onnx"
+    onnx.save(core, source)
+    chosen = set(parts.eight_bit)
+    quantize_static(
+        str(source),
+        str(target),
+        reader,
+        quant_format=QuantFormat.QDQ if options.format == "qdq" else QuantFormat.QOperator,
+        # Named one by one: without it ONNX Runtime takes all it knows, in an order that is new in every process.
+        op_types_to_quantize=sorted({node.op_type for node in core.graph.node if node.name in chosen}),
+        per_channel=options.per_channel,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        nodes_to_quantize=list(parts.eight_bit),
+        calibrate_method=CalibrationMethod.Percentile
+        if options.calibration == "percentile"
+        else CalibrationMethod.MinMax,
+        # Frame by frame: every activation of every frame at once would take gigabytes.
+        extra_options={"CalibPercentile": PERCENTILE, "CalibStridedMinMax": 1},
+    )
+    quantized: onnx.ModelProto = onnx.load(target)
+    return quantized
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
+    """Hands the calibration frames over one by one, in order."""
+
+    def __init__(self, frames: Frames, on_frame: Callable[[], None]) -> None:
+        self._frames = frames
+        self._on_frame = on_frame
+        self._next = self._end = 0
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Which frames come next."""
+        self._next, self._end = start_index, end_index
+
+    def get_next(self) -> dict[str, Any] | None:
+        """The next frame as the model's input; None after the last of the range."""
+        if self._next >= self._end:
+            return None
+        frame = self._frames[self._next : self._next + 1]
+        self._next += 1
+        self._on_frame()
+        return {INPUT_NAME: frame}
