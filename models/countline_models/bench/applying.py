@@ -4,9 +4,11 @@ from pathlib import Path
 
 from countline.v1.models_pb2 import ModelTuning, TuneModelRequest
 from countline_common.client import Client
-from countline_common.errors import NotFoundError
+from countline_common.errors import InvalidInputError
 from countline_models.bench.points import Setting
-from countline_models.deploy import ModelFolder, Tuning
+from countline_models.deploy import ModelFolder, Target, Tuning
+from countline_models.deploy.config import Backend
+from countline_models.deploy.folder import CONFIG_FILE
 
 
 async def tune_system(client: Client, name: str, setting: Setting) -> None:
@@ -28,11 +30,17 @@ def tune_repository(repository: Path, name: str, setting: Setting) -> Path:
 
     Raises:
         NotFoundError: the repository has no such model.
+        InvalidInputError: the model was not deployed by Countline, or what was measured cannot be written.
     """
     folder = ModelFolder(repository)
-    found = next((model for model in folder.found() if model.name == name), None)
-    if found is None:
-        raise NotFoundError(f"{repository} has no model {name!r}", cure="see which it has: ls " + str(repository))
+    config = folder.config(name)
+    if config.backend != Backend.ONNXRUNTIME:
+        raise InvalidInputError(
+            f"{name!r} runs on the backend {config.backend!r}, and its config.pbtxt would be written for another",
+            cure="edit max_batch_size, instance_group and dynamic_batching in it by hand",
+        )
+    found = next(model for model in folder.found() if model.name == name)
     tuning = Tuning(setting.max_batch_size, setting.max_queue_delay_us, setting.instances)
-    folder.serve(name, found.served, found.contract, tuning)
-    return repository / name / "config.pbtxt"
+    on_gpu = any(group.kind == group.KIND_GPU for group in config.instance_group)
+    folder.serve(name, found.served, found.contract, tuning, Target.GPU if on_gpu else Target.CPU)
+    return repository / name / CONFIG_FILE
