@@ -1,0 +1,26 @@
+"""Commands of Countline run as child processes."""
+
+import pytest
+
+from countline_common.child_commands import call, relayed
+from countline_common.errors import InvalidInputError
+
+
+@pytest.mark.parametrize(
+    ("printed", "message", "cure"),
+    [
+        ("error: there is no file x\n  cure: check the path\n", "there is no file x", "check the path"),
+        ("some log\nerror: first\nerror: the last word\n", "the last word", ""),
+        ("Traceback: boom\n", "it failed", ""),
+        ("", "it failed", ""),
+    ],
+)
+def test_the_error_of_a_command_is_told_in_its_own_words(printed: str, message: str, cure: str) -> None:
+    error = relayed(printed, "it failed")
+    assert (error.message, error.cure) == (message, cure)
+
+
+def test_a_command_gives_its_output_or_its_error() -> None:
+    assert "Commands" in call("--help", timeout_s=60, trouble="no help")
+    with pytest.raises(InvalidInputError, match="no such thing"):
+        call("no-such-command", timeout_s=60, trouble="no such thing")
