@@ -15,7 +15,7 @@ from countline_models.quantize.frames import Frames
 
 SAME_IOU: Final = 0.5
 ROUNDS: Final = 11
-ROUND_S: Final = 0.5
+ROUND_S: Final = 0.2
 """A round runs each model for about so long."""
 
 

@@ -21,6 +21,8 @@ from countline_common.errors import InvalidInputError
 from countline_models.graph import drop_unused_constants
 
 CONVOLUTIONS: Final = frozenset({"Conv", "ConvTranspose"})
+MOVING: Final = frozenset({"Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Nodes that only move values to other places."""
 QUANTIZED: Final = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger"})
 """Nodes by which a model that is quantised already is known."""
 
@@ -57,7 +59,9 @@ def find_parts(model: onnx.ModelProto, exclude: Sequence[str] = ()) -> Parts:
         InvalidInputError: the model is quantised already, nothing is left to quantise, or a pattern fits nothing.
     """
     if found := {node.op_type for node in model.graph.node} & QUANTIZED:
-        raise InvalidInputError(f"the model is quantised already: it has {', '.join(sorted(found))}")
+        raise InvalidInputError(
+            f"the model is quantised already: it has {', '.join(sorted(found))}", cure="give the model it was made of"
+        )
     left_out = _matching(model, exclude)
     inner = between_convolutions(model)
     chosen = [node.name for node in model.graph.node if node.name in inner and node.name not in left_out]
@@ -76,9 +80,22 @@ def find_parts(model: onnx.ModelProto, exclude: Sequence[str] = ()) -> Parts:
 
 def between_convolutions(model: onnx.ModelProto) -> set[str]:
     """Names of the nodes that a later convolution depends on and that are convolutions or depend on one."""
-    convolutions = {node.name for node in model.graph.node if node.op_type in CONVOLUTIONS}
+    convolutions = learned_convolutions(model)
     upstream = _ancestors(model, convolutions)
     return upstream & (convolutions | _descendants(model, convolutions))
+
+
+def learned_convolutions(model: onnx.ModelProto) -> set[str]:
+    """Names of the convolutions, without those that take the mean of a distribution."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+
+    def follows_softmax(node: onnx.NodeProto) -> bool:
+        maker = makers.get(node.input[0])
+        while maker is not None and maker.op_type in MOVING:
+            maker = makers.get(maker.input[0])
+        return maker is not None and maker.op_type == "Softmax"
+
+    return {node.name for node in model.graph.node if node.op_type in CONVOLUTIONS and not follows_softmax(node)}
 
 
 def _ancestors(model: onnx.ModelProto, names: set[str]) -> set[str]:

@@ -73,6 +73,19 @@ def test_a_branch_without_a_convolution_behind_it_stays_float() -> None:
     assert between_convolutions(model) == {"first", "relu"}
 
 
+def test_the_mean_of_a_distribution_is_decoding_though_a_convolution_takes_it() -> None:
+    """YOLOv8's DFL: quantised with it, its distributions and all class scores beside them would be in eight bits."""
+    model = graph(
+        op("Cast", ["frames"], "floats", to=TensorProto.FLOAT),
+        conv("floats", "w0", "first"),
+        conv("first", "w1", "distances"),
+        op("Softmax", ["distances"], "distribution", axis=1),
+        op("Transpose", ["distribution"], "bars", perm=[0, 1, 3, 2]),
+        conv("bars", "w2", "answer"),
+    )
+    assert find_parts(model).eight_bit == ("first",)
+
+
 def test_what_is_excluded_by_name_or_kind_stays_float() -> None:
     assert find_parts(chain(), ["Sig*", "silu"]).eight_bit == ("first", "relu", "second")
     assert find_parts(chain(), ["f?rst"]).before == ("floats", "scaled", "first")
