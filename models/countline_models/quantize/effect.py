@@ -57,13 +57,13 @@ class Agreement:
 
     @property
     def recall(self) -> float:
-        """Share of the float model's detections that are found in eight bits, too."""
-        return self.matched / self.in_float if self.in_float else 1.0
+        """Share of the float model's detections that are found in eight bits, too; of none, whether none is found."""
+        return self.matched / self.in_float if self.in_float else float(not self.in_int8)
 
     @property
     def precision(self) -> float:
-        """Share of the detections in eight bits that the float model has, too."""
-        return self.matched / self.in_int8 if self.in_int8 else 1.0
+        """Share of the detections in eight bits that the float model has, too; of none, whether it has none."""
+        return self.matched / self.in_int8 if self.in_int8 else float(not self.in_float)
 
 
 def measure_speed(

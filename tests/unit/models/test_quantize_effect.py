@@ -59,7 +59,9 @@ def test_detections_are_matched_one_to_one_within_their_class(
 def test_recall_and_precision_are_of_int8_against_float() -> None:
     agreement = Agreement(frames=5, in_float=10, in_int8=8, matched=6)
     assert (agreement.recall, agreement.precision) == (0.6, 0.75)
-    assert Agreement(5, 0, 0, 0).recall == 1.0
+    assert (Agreement(5, 0, 0, 0).recall, Agreement(5, 0, 0, 0).precision) == (1.0, 1.0)
+    assert (Agreement(5, 26, 0, 0).recall, Agreement(5, 26, 0, 0).precision) == (0.0, 0.0)  # it has gone blind
+    assert (Agreement(5, 0, 9, 0).recall, Agreement(5, 0, 9, 0).precision) == (0.0, 0.0)
 
 
 QUIET = (0.98, 1.0, 1.0, 1.03)
