@@ -2,8 +2,8 @@
 
 import typer
 
-from countline_models.cli.deploy import deploy
 from countline_models.cli.bench import bench
+from countline_models.cli.deploy import deploy
 from countline_models.cli.fusing import add, check, fuse, heads, prepare
 from countline_models.cli.pull import pull
 from countline_models.cli.quantize import quantize
