@@ -24,6 +24,7 @@ from countline_pipelines.counting import (
 )
 from countline_pipelines.counting.spec import Mask, MaskKind
 from countline_pipelines.sources import SourceSpec
+from countline_pipelines.trials import TrialSpan
 
 Points = tuple[tuple[float, float], ...]
 
@@ -79,6 +80,16 @@ class CountingPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowerPlan:
+    """A second version on a camera's frames: what it counts is compared with what counts, and thrown away."""
+
+    trial_id: str
+    model: str
+    is_challenger: bool
+    """It is the new version (of a shadow); else the old one (of a canary)."""
+
+
+@dataclass(frozen=True, slots=True)
 class CameraPlan:
     """Everything a plane must know of one camera."""
 
@@ -89,16 +100,19 @@ class CameraPlan:
     epoch: int = 0
     run: str = ""
     """Of a finite file: a name of its own, computed from content and plan. Empty: a new one at every start."""
+    content: str = ""
+    """Of a finite file: names what it holds."""
+    follower: FollowerPlan | None = None
 
-    def same_run(self, other: "CameraPlan") -> bool:
-        """Whether `other` differs at most in what may change while the camera runs.
+    def goes_over_to(self, other: "CameraPlan") -> bool:
+        """Whether `other` differs at most in what may change while the source stays open: model, follower, counting.
 
-        A finite file is counted anew from its first frame, so that a new line counts the whole of it; under the same
-        name, so that the crossings of the other lines are not counted again.
+        The lines of a finite file do not change under way: it is counted anew from its first frame, so that a new line
+        counts the whole of it; under the same name, so that the crossings of the other lines are not counted again. Its
+        model does, for to count it anew with another one, under another name, would count everything again.
         """
-        if self.source.playback.is_finite:
-            return self == other
-        return replace(self, counting=other.counting) == other
+        changed = replace(self, model=other.model, run=other.run, follower=other.follower)
+        return (changed if self.source.playback.is_finite else replace(changed, counting=other.counting)) == other
 
 
 class CameraState(StrEnum):
@@ -136,6 +150,10 @@ class CameraCondition:
     last_frame_at: float | None = None
     progress: float = 0.0
     """0..1, for finite files."""
+    model: str = ""
+    """What counts now, as NAME@VERSION; while a version takes over from another, the old one before the change."""
+    follower_model: str = ""
+    """What runs beside it on trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +166,8 @@ class RunStarted:
     period_s: float
     """Expected time between processed frames."""
     finite: bool
+    since: float | None = None
+    """Capture time of the last frame of the run from which this one takes over; None where it follows none at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +192,16 @@ class PlaneSink(Protocol):
         """After each frame."""
         ...
 
+    def events_decided(self, identity: Identity, t: float, events: Sequence[Event]) -> None:
+        """What a run decides at capture time `t` of earlier frames, after another has taken its frames over."""
+        ...
+
     def run_ended(self, identity: Identity, events: Sequence[Event] | None) -> None:
         """After the run's last frame, with what was decided at its end; None: broken off, to be counted anew."""
+        ...
+
+    def span_compared(self, camera_id: str, span: TrialSpan) -> None:
+        """What two versions made of the same span of a camera's frames."""
         ...
 
 
@@ -185,7 +213,7 @@ class Plane(Protocol):
         ...
 
     def update_camera(self, plan: CameraPlan) -> None:
-        """Change a camera: its lines and zones while it runs, anything else by a new run."""
+        """Change a camera: its lines, its model and its follower while it runs, anything else by a new camera."""
         ...
 
     def remove_camera(self, camera_id: str) -> None:

@@ -54,6 +54,7 @@ from countline_pipelines.software.plane import PlaneOptions, SoftwarePlane
 from countline_pipelines.sources import Playback, RtspTransport, SourceSpec, VideoInfo, VideoReader, source_address
 from countline_pipelines.spec_args import parse_spec
 from countline_pipelines.trajectory_files import TrajectoryFile
+from countline_pipelines.trials import TrialSpan
 from countline_pipelines.triton.client import TritonClient
 
 CAMERA_ID: Final = "count"
@@ -281,6 +282,13 @@ class _Sink:
         self.frames += 1
         if self._annotator is not None and counted.picture is not None:
             self._annotator.add(counted.picture, tracked, events)
+
+    def events_decided(self, identity: Identity, t: float, events: Sequence[Event]) -> None:  # noqa: ARG002
+        """Add what was decided late; one model counts here, so nothing ever is."""
+        self._add(events)
+
+    def span_compared(self, camera_id: str, span: TrialSpan) -> None:
+        """Nothing follows here."""
 
     def run_ended(self, identity: Identity, events: Sequence[Event] | None) -> None:
         """Add what was decided at the end."""

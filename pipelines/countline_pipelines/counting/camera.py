@@ -118,6 +118,18 @@ class CameraCounter:
         self._begin()
         return _in_order(events)
 
+    def begin_paths(self) -> None:
+        """Say where objects are from the next frame on."""
+        self._keeps_paths = True
+        self._paths = self._paths or Paths()
+
+    def end_paths(self) -> None:
+        """Say no more where objects are; the paths until now come with the next frame's events."""
+        if self._paths is not None:
+            for slot in self._sightings.living():
+                self._undelivered += self._trajectories(self._paths.end(slot))
+        self._keeps_paths, self._paths = False, None
+
     def state_size(self) -> int:
         """Return how many objects and tracks are held, those out of sight included; bounded by what is in the scene."""
         return len(self._tracker) + self._sightings.held()

@@ -69,3 +69,19 @@ NESTED_OVERLAP: Final = 0.6
 
 NESTED_SHARE: Final = 0.97
 """... lies in the larger one with this share of its area: a box of the same object, cut short."""
+
+WARM_UP_S: Final = 5.0
+"""A version of a model that is to take over a camera, or to be compared with another, first sees its frames for this
+long: who is in the picture is known then, and what is undecided is little older than `LATEST_S`."""
+
+HAND_OVER_S: Final = 1.5
+"""Around the moment at which one version takes over from another, both count for this long before and after it; what
+both have seen is told once. More than `SAME_CROSSING_S`, so that whatever one of them dates on the far side of that
+moment, the other still counts."""
+
+SAME_CROSSING_S: Final = 1.0
+"""Two versions that see one object cross a line date it by so much apart at most."""
+
+SAME_TRACK_OVERLAP: Final = 0.3
+"""Tracks of two versions are one object where their boxes, in one frame, overlap by this intersection over union, and
+neither overlaps more with another one."""

@@ -30,12 +30,13 @@ class CoverageTracker:
 
     Args:
         period_s: expected time between processed frames.
+        since: capture time of the last frame of the run from which this one takes over: what lies between is processed.
     """
 
-    def __init__(self, period_s: float) -> None:
+    def __init__(self, period_s: float, since: float | None = None) -> None:
         self._intervals: deque[float] = deque([period_s], maxlen=_INTERVALS)
-        self._start: float | None = None
-        self._last = 0.0
+        self._start = since
+        self._last = since or 0.0
         self._frames = 0
         self._dropped = 0
         self._closed: list[Span] = []

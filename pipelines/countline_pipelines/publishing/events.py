@@ -51,11 +51,20 @@ class RecordBuilder:
         period_s: expected time between processed frames.
         finite: a file that is played once.
         hand_over: whether this run is the first of its epoch, so that its first frame is the hand-over.
+        since: capture time of the last frame of the run from which this one takes over.
     """
 
-    def __init__(self, identity: RecordIdentity, period_s: float, *, finite: bool, hand_over: bool) -> None:
+    def __init__(
+        self,
+        identity: RecordIdentity,
+        period_s: float,
+        *,
+        finite: bool,
+        hand_over: bool,
+        since: float | None = None,
+    ) -> None:
         self._identity = identity
-        self._coverage = CoverageTracker(period_s)
+        self._coverage = CoverageTracker(period_s, since)
         self._coverage_s = FINITE_COVERAGE_S if finite else COVERAGE_S
         self._hand_over = hand_over
         self._sequence = 0
@@ -85,6 +94,15 @@ class RecordBuilder:
         assert self._cut_at is not None
         due = t - self._cut_at >= self._coverage_s or sum(map(_room, self._trajectories)) >= MOST_CORNERS
         return self._close(t) if self._events or due or self._hand_over_at is not None else None
+
+    def add_late(self, t: float, events: Sequence[Event]) -> events_pb2.CountRecord | None:
+        """Take note of what was decided at `t` of earlier frames; the frames themselves are another run's by now.
+
+        Returns:
+            A record, when there is something to count in it.
+        """
+        self._take([event for event in events if not isinstance(event, OccupancySample)])
+        return self._close(t) if self._events else None
 
     def finish(self, events: Sequence[Event]) -> events_pb2.CountRecord | None:
         """The next of the run's last records, with what was decided at its end; None when nothing is left to say."""

@@ -1,49 +1,53 @@
-"""One camera of the software plane: its reader, its feeder, its runs, its counter.
+"""One camera of the software plane: its reader, and a branch for each model that looks at its frames.
 
-Everything but the reader's thread happens on the plane's event loop. Answers may come out of order, since several
-requests are in flight; they are put back into the order in which the frames were sent.
+    reader ─ tee ─┬─ branch that counts ───┬─ takeover ─ sink
+                  ├─ branch to take over ──┘
+                  └─ follower on trial ───── compared, thrown away
+
+There is one branch as a rule. While another version takes over there are two, and the source stays open; the old one
+ends when all that is its own is decided. A follower runs as long as a trial does. Everything but the reader's thread
+happens on the plane's event loop.
 """
 
 import asyncio
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from countline_common.errors import CountlineError
+from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.logs import get_logger
 from countline_pipelines import metrics
-from countline_pipelines.counting import CameraCounter, Crossing
 from countline_pipelines.counting.explain import Journal
+from countline_pipelines.counting.handover import shared_places
 from countline_pipelines.plane import (
     CameraCondition,
     CameraPlan,
     CameraState,
-    CountedFrame,
     CountingPlan,
     Fault,
+    FollowerPlan,
     PlaneSink,
-    RunStarted,
     counting_spec,
     fault_of,
 )
-from countline_pipelines.software.feeder import Feeder
+from countline_pipelines.software.branch import Branch
+from countline_pipelines.software.following import Trial
 from countline_pipelines.software.lane import ModelLane, Ticket
-from countline_pipelines.software.meters import LatencyMeter, RateMeter
+from countline_pipelines.software.outlet import Measured, Nowhere, Outlet
 from countline_pipelines.software.reader import ReadState, SourceReader
-from countline_pipelines.software.runs import BREAK_KEEPS_RUN_S, Run, RunKeeper
+from countline_pipelines.software.takeover import TakeOver
+from countline_pipelines.software.tee import Tee
 from countline_pipelines.sources import Playback
-from countline_pipelines.tracking import TrackerSettings
-from countline_pipelines.types import DetectionFrame
 
 PREVIEW_EVERY_S: Final = 0.2
 MEASURE_EVERY_S: Final = 0.8
 SILENT_S: Final = 5.0
 """A live camera without a frame for so long is not running, whatever its reader believes."""
+RETRY_FAILED_S: Final = 10.0
+"""How long a model that failed on this camera is not tried again."""
+USUAL_FPS: Final = 25.0
 _log = get_logger(__name__)
 
 _STATES: Final = {
@@ -63,6 +67,7 @@ class SoftwareCamera:
         lane: of its model.
         sink: whom to tell.
         on_end: called on the loop when a finite file is finished, or the camera gives up.
+        on_change: called on the loop when there are retired branches to be ended.
         once: give up at the first failure that ends the source.
         keep_pictures: hand the picture of every frame to the sink.
         journal: gets the reason of each crossing and near-crossing.
@@ -77,56 +82,65 @@ class SoftwareCamera:
         lane: ModelLane,
         sink: PlaneSink,
         on_end: Callable[[str], None],
+        on_change: Callable[[], None],
         *,
         once: bool,
         keep_pictures: bool,
         journal: Journal | None = None,
     ) -> None:
         self.plan = plan
-        self.lane = lane
         self._sink = sink
         self._on_end = on_end
+        self._on_change = on_change
         self._keep_pictures = keep_pictures
-        self._journal = journal
         self._loop = asyncio.get_running_loop()
-        self._spec = counting_spec(plan.counting, lane.info.labels)
-        self._runs = RunKeeper(plan.camera_id, plan.epoch, plan.run)
-        self._stop = threading.Event()
-        self._feeder = Feeder(
-            self, plan.source, lane, self._runs, self._stop, self._wants_picture, self._read_state_changed
-        )
-        self._reader = SourceReader(plan.camera_id, plan.source, self._feeder, once=once)
-        self._sequence = 0
-        self._expected = 0
-        self._early: dict[int, tuple[Ticket, NDArray[np.float32]] | None] = {}
-        self._run: Run | None = None
-        self._size_wh: tuple[int, int] | None = None
-        self._counter: CameraCounter | None = None
+        self._metrics = metrics.CameraMetrics(plan.camera_id)
+        self._told = Measured(sink, plan.camera_id, self._metrics)
+        self._tee = Tee(plan.source.rate, self._read_state_changed)
+        self._reader = SourceReader(plan.camera_id, plan.source, self._tee, once=once)
+        spec = counting_spec(plan.counting, lane.info.labels)
+        self._tail = Outlet(self._told)
+        """What is told of the camera comes out here."""
+        self._before = self._tail
+        """Where it came out before the change that is under way."""
+        self._primary = Branch(plan, lane, spec, self, self._tail, journal=journal)
+        self._tee.attach(self._primary.feeder)
+        self._other: Branch | None = None
+        """While a version takes over: the new one before the change, the old one after it."""
+        self._takeover: TakeOver | None = None
+        """Under way, or its new branch still has to do with it."""
+        self._follower: Branch | None = None
+        self._trial: Trial | None = None
+        self._retired: list[Branch] = []
+        self._failures: dict[str, tuple[float, CountlineError]] = {}
+        """By model: when Triton or we failed on this camera's frames, and why."""
         self._state = CameraState.STARTING
         self._fault: Fault | None = None
         self.crashed = False
         """Counting failed by a fault of ours; the camera must be made anew."""
         self._crashed_at = 0.0
         self._finishing = False
-        self._drained = asyncio.Event()
         self._paused: Fault | None = None
         self._read_state = ReadState.OPENING
         self._watched_until = 0.0
         self._picture_at = 0.0
-        self._processed_meter = RateMeter()
-        self._latency_meter = LatencyMeter()
         self._measured_at = 0.0
         self._measures = (0.0, 0.0, 0.0)
-        self._processed = 0
-        self._dropped_before_run = 0
-        self._metrics = metrics.CameraMetrics(plan.camera_id)
-        self._last_counted_at = time.monotonic()
-        self._last_t: float | None = None
 
     @property
     def camera_id(self) -> str:
         """The camera's id."""
         return self.plan.camera_id
+
+    @property
+    def lane(self) -> ModelLane:
+        """Of the branch that counts."""
+        return self._primary.lane
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its source is over: there is nothing left to count with another model."""
+        return self._state is CameraState.FINISHED
 
     def start(self) -> None:
         """Begin to read."""
@@ -134,7 +148,10 @@ class SoftwareCamera:
 
     # From the reader's thread ----------------------------------------------------------------------------------------
 
-    def _wants_picture(self, _: float) -> bool:
+    def wants_picture(self, branch: Branch) -> bool:
+        """See `Host`."""
+        if branch is not self._primary:
+            return False
         if self._keep_pictures:
             return True
         now = time.monotonic()
@@ -143,11 +160,27 @@ class SoftwareCamera:
         self._picture_at = now
         return True
 
+    def yields(self, branch: Branch) -> bool:
+        """A follower does without frames as long as the branch that counts is behind."""
+        return branch is self._follower and self._primary.feeder.is_behind
+
+    def dropped(self, branch: Branch, frames: int) -> None:
+        """See `Host`."""
+        if branch is self._primary:
+            metrics.DROPPED.labels(self.camera_id).inc(frames)
+
     def _read_state_changed(self, state: ReadState, error: CountlineError | None) -> None:
         with suppress(RuntimeError):  # the loop is closed: the plane has ended
             self._loop.call_soon_threadsafe(self._note_read_state, state, error)
 
     # On the event loop -----------------------------------------------------------------------------------------------
+
+    def _branches(self) -> Iterator[Branch]:
+        """Those that look at frames, the older one of two that change first."""
+        change = [self._primary, self._other] if self._other is not None else [self._primary]
+        yield from reversed(change) if self._takeover is not None and self._takeover.is_taken else change
+        if self._follower is not None:
+            yield self._follower
 
     def _note_read_state(self, state: ReadState, error: CountlineError | None) -> None:
         self._read_state = state
@@ -162,53 +195,67 @@ class SoftwareCamera:
 
     def _finish_when_idle(self) -> None:
         """The source is over; its last frames may still be on their way."""
-        if not self._runs.is_idle() or not self._end_run(decide=self._read_state is ReadState.FINISHED):
+        if not all(branch.runs.is_idle() for branch in self._branches()):
+            return
+        if self._takeover is not None:
+            self._takeover.source_is_over = True
+        decide = self._read_state is ReadState.FINISHED
+        if not all(branch.end_run(decide=decide) for branch in self._branches()):
             return
         self._finishing = False
         self._state = _STATES[self._read_state]
         if self._fault is not None and self._read_state is ReadState.FINISHED:
             self._state = CameraState.FAILED
+        self._end_beside()
         self._on_end(self.camera_id)
 
-    def next_sequence(self) -> int:
-        """Number of the next frame that sets out to Triton."""
-        self._sequence += 1
-        return self._sequence - 1
+    def _end_beside(self) -> None:
+        """There are no more frames: what ran beside the branch that counts has nothing more to do."""
+        if self._takeover is not None:
+            self._takeover.drain()
+        if self._other is not None:
+            self._retire(self._other)
+        self.unfollow()
 
-    def arrived(self, ticket: Ticket, detections: NDArray[np.float32]) -> None:
-        """Count a frame, once those before it have been."""
-        self._early[ticket.sequence] = (ticket, detections)
-        self._feeder.landed()
-        self._catch_up()
+    def counted(self, branch: Branch, ticket: Ticket, counting_s: float) -> None:
+        """See `Host`."""
+        if branch is not self._primary:
+            return
+        if self._state in {CameraState.STARTING, CameraState.RECONNECTING}:
+            self._state, self._fault = CameraState.RUNNING, None
+        finite = self.plan.source.playback.is_finite
+        latency_s = time.monotonic() - ticket.taken_at if finite else time.time() - ticket.t
+        self._metrics.latency_s.observe(max(0.0, latency_s))
+        self._metrics.counting_s.observe(counting_s)
 
-    def refused(self, ticket: Ticket, error: CountlineError) -> None:
-        """Do without a frame that Triton refuses, and say so."""
-        self._early[ticket.sequence] = None
-        self._runs.leave(ticket.run)
-        self._feeder.landed()
-        self._fault, self._state = Fault("model", error.message, error.cure), CameraState.FAILED
-        self._catch_up()
-
-    def _catch_up(self) -> None:
-        while self._expected in self._early:
-            answer = self._early.pop(self._expected)
-            self._expected += 1
-            if answer is not None:
-                self._count_safely(*answer)
+    def caught_up(self, branch: Branch) -> None:  # noqa: ARG002  (whichever it was, all of them must be idle)
+        """See `Host`."""
         if self._finishing:
             self._finish_when_idle()
-        if self._stop.is_set() and self._runs.is_idle():
-            self._drained.set()
 
-    def _count_safely(self, ticket: Ticket, detections: NDArray[np.float32]) -> None:
-        try:
-            if not self.crashed:
-                self._count(ticket, detections)
-        except Exception as error:  # noqa: BLE001  (one camera's crash must not take the others' answers with it)
-            _log.exception("camera.crashed", camera=self.camera_id)
+    def fps(self) -> float:
+        """See `Host`."""
+        return self._tee.info.fps if self._tee.info else USUAL_FPS
+
+    def failed(self, branch: Branch, error: Exception, *, crashed: bool) -> None:
+        """See `Host`. What was to take over or follows is given up; the branch that counts goes on."""
+        self._failures[branch.lane.name] = (time.monotonic(), _explained(error))
+        if branch is self._follower:
+            self.unfollow()
+            self._on_change()
+        elif crashed:
             self._crash(error)
-        finally:
-            self._runs.leave(ticket.run)
+        elif branch is self._primary:
+            fault = fault_of(error, "model")
+            self._fault, self._state = fault, CameraState.FAILED
+        elif self.is_changing and not self.is_taken:
+            self.abandon_change()
+            self._on_change()
+
+    def failure_of(self, lane: ModelLane) -> CountlineError | None:
+        """Why a model is not to be tried again yet."""
+        failed_at, error = self._failures.get(lane.name, (float("-inf"), None))
+        return error if time.monotonic() - failed_at < RETRY_FAILED_S else None
 
     @property
     def crashed_for_s(self) -> float:
@@ -219,88 +266,165 @@ class SoftwareCamera:
         self.crashed, self._crashed_at = True, time.monotonic()
         self._fault, self._state = fault_of(error), CameraState.FAILED
         self._reader.stop()
-        self._stop.set()
+        for branch in self._branches():
+            branch.halt()
         self._on_end(self.camera_id)
 
-    def _count(self, ticket: Ticket, detections: NDArray[np.float32]) -> None:
-        if ticket.run is not self._run:
-            self._switch_run(ticket.run)
-        assert self._counter is not None
-        rows = ticket.box.to_source(detections[detections[:, 4] > 0])
-        frame = DetectionFrame(self.camera_id, ticket.index, ticket.t, ticket.run.size_wh, rows)
-        began = time.monotonic()
-        result = self._counter.update(frame)
-        self._note_counted(ticket, began)
-        crossings = sum(isinstance(event, Crossing) for event in result.events)
-        if crossings:
-            self._metrics.crossings.inc(crossings)
-        self._sink.frame_counted(ticket.run.identity, CountedFrame(result, ticket.dropped, ticket.picture))
+    # Another version takes over --------------------------------------------------------------------------------------
 
-    def _note_counted(self, ticket: Ticket, began: float) -> None:
-        now = time.monotonic()
-        live = not self.plan.source.playback.is_finite
-        latency_s = time.time() - ticket.t if live else now - ticket.taken_at
-        self._latency_meter.note(now, latency_s)
-        self._processed_meter.tick(now)
-        self._processed += 1
-        self._last_counted_at, self._last_t = now, ticket.t
-        if self._state in {CameraState.STARTING, CameraState.RECONNECTING}:
-            self._state, self._fault = CameraState.RUNNING, None
-        self._metrics.frames.inc()
-        self._metrics.latency_s.observe(max(0.0, latency_s))
-        self._metrics.counting_s.observe(now - began)
+    @property
+    def is_changing(self) -> bool:
+        """Whether there are two versions of which one takes over from the other."""
+        return self._other is not None
 
-    def _switch_run(self, run: Run) -> None:
-        if self._run is not None:
-            # Frames are counted in the order they were sent, so none of the old run is on its way any more.
-            self._close_counter(decide=not self._run.abandoned)
-        self._run, self._size_wh = run, run.size_wh
-        tracking = TrackerSettings(high_score=self.lane.info.score_threshold)
-        self._counter = CameraCounter(run.identity, self._spec, tracking, journal=self._journal, trajectories=True)
-        self._processed, self._dropped_before_run = 0, self._feeder.dropped
-        metrics.RUNS.labels(self.camera_id).inc()
-        _log.info("run.started", camera=self.camera_id, run=run.identity.run, size=f"{run.size_wh[0]}x{run.size_wh[1]}")
-        source = self.plan.source
-        self._sink.run_started(
-            RunStarted(run.identity, run.size_wh, self.lane.info.labels, self._period_s(), source.playback.is_finite)
+    @property
+    def is_taken(self) -> bool:
+        """Whether the new one counts already."""
+        return self._other is not None and self._takeover is not None and self._takeover.is_taken
+
+    @property
+    def coming_lane(self) -> ModelLane:
+        """Of the branch that counts, or will when the change is done."""
+        return self._other.lane if self._other is not None and not self.is_taken else self._primary.lane
+
+    def change(self, plan: CameraPlan, lane: ModelLane) -> None:
+        """Have another version take over; not while one does.
+
+        Raises:
+            InvalidInputError: the plan cannot be counted with this model.
+        """
+        old, spec = self._primary, counting_spec(plan.counting, lane.info.labels)
+        if old.is_silent:  # there is nothing to take over
+            self.unfollow()
+            self._tail, self._takeover = Outlet(self._told), None
+            self._replace_primary(Branch(plan, lane, spec, self, self._tail))
+            self._tee.attach(self._primary.feeder)
+            self._retire(old)
+            return
+        self.unfollow()
+        new = Branch(plan, lane, spec, self, Outlet(Nowhere()), after=old.runs.name, warms_up=True)
+        out = Outlet(self._told)
+        takeover = TakeOver(
+            out,
+            lambda: shared_places(old.spec, new.spec),
+            old.identity,
+            waits=plan.source.playback.is_finite,
+            on_warm_at=old.end_paths_at,
+            on_taken=lambda: self._taken(new),
+            on_old_done=lambda: self._retire(old),
         )
+        new.sink.sink, self._tail.sink = takeover.new, takeover.old
+        self._before, self._tail = self._tail, out
+        self._takeover, self._other = takeover, new
+        self._tee.attach(new.feeder)
+        _log.info("model.warming_up", camera=self.camera_id, model=lane.name, counting=old.lane.name)
 
-    def _period_s(self) -> float:
-        fps = self._feeder.info.fps if self._feeder.info else 25.0
-        rate = self.plan.source.rate
-        return 1.0 / (min(rate, fps) if rate > 0 else fps)
+    def _taken(self, new: Branch) -> None:
+        self._other = self._primary
+        self._replace_primary(new)
+        new.own()
 
-    def _end_run(self, *, decide: bool) -> bool:
-        """End the present run; false while it has frames on their way."""
-        if self._run is None:
-            return True
-        if not self._runs.try_end(self._run):
-            return False
-        self._close_counter(decide=decide and not self._run.abandoned)
-        return True
+    def _replace_primary(self, new: Branch) -> None:
+        _log.info("model.changed", camera=self.camera_id, model=new.lane.name, before=self._primary.lane.name)
+        self._primary, self.plan = new, new.plan
 
-    def _close_counter(self, *, decide: bool) -> None:
-        assert self._run is not None
-        assert self._counter is not None
-        self._sink.run_ended(self._run.identity, self._counter.flush() if decide else None)
-        self._run, self._counter = None, None
+    def abandon_change(self) -> None:
+        """Leave it at the version that counts; before the change only."""
+        takeover, new = self._takeover, self._other
+        assert takeover is not None
+        assert new is not None
+        takeover.abandon()
+        self._before.sink, self._tail = self._told, self._before
+        self._takeover = self._other = None
+        self._primary.keep_paths()
+        self._retire(new)
+
+    def _retire(self, branch: Branch) -> None:
+        """Hand a branch no frame any more; `end_retired` ends it."""
+        branch.halt()
+        self._tee.detach(branch.feeder)
+        if not branch.is_retired:
+            branch.is_retired = True
+            self._retired.append(branch)
+            self._on_change()
+
+    async def end_retired(self, timeout_s: float) -> list[ModelLane]:
+        """End the branches that are not needed any more; returns their lanes, which the camera has left."""
+        ended, self._retired = self._retired, []
+        for branch in ended:
+            await branch.stop(timeout_s, decide=True)
+            if branch is self._other:
+                self._other = None
+                if self._takeover is not None:
+                    self._takeover.old_gone()
+        return [branch.lane for branch in ended]
+
+    def _settle(self) -> None:
+        """Once a change has no more to do with what is counted, the branch tells it without a detour."""
+        if self._takeover is not None and self._other is None and self._takeover.is_over:
+            self._primary.sink.sink = self._told
+            self._before = self._tail = self._primary.sink
+            self._takeover = None
+
+    # A follower on trial ---------------------------------------------------------------------------------------------
+
+    @property
+    def follower_plan(self) -> FollowerPlan | None:
+        """What follows now."""
+        return self._trial.plan if self._trial is not None else None
+
+    def follow(self, plan: FollowerPlan, lane: ModelLane) -> None:
+        """Have a second version look at the same frames; not while one takes over.
+
+        Raises:
+            InvalidInputError: the lines cannot be counted with its classes.
+        """
+        spec = counting_spec(self.plan.counting, lane.info.labels)
+        self._trial = Trial(self.camera_id, plan, self._primary.lane.name, lane.name, self._sink)
+        self._follower = Branch(self.plan, lane, spec, self, Outlet(Nowhere()))
+        self._follower.sink.ear, self._primary.sink.ear = self._trial.following, self._trial.counting
+        self._tee.attach(self._follower.feeder)
+        _log.info("trial.following", camera=self.camera_id, trial=plan.trial_id, model=lane.name)
+
+    def unfollow(self) -> None:
+        """End the trial here."""
+        follower, trial = self._follower, self._trial
+        self._follower = self._trial = None
+        if follower is None or trial is None:
+            return
+        trial.finish()
+        self._primary.sink.ear, follower.sink.ear = Nowhere(), Nowhere()
+        self._retire(follower)
+        _log.info("trial.left", camera=self.camera_id, trial=trial.plan.trial_id)
+
+    # -----------------------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Once a second: end the run of a camera that has been silent for too long."""
-        silent_s = time.monotonic() - self._last_counted_at
-        broken = self._paused is not None or self._read_state is not ReadState.OPENING
-        if broken and silent_s > BREAK_KEEPS_RUN_S and not self.plan.source.playback.is_finite:
-            self._end_run(decide=True)
+        if self._paused is not None or self._read_state is not ReadState.OPENING:
+            for branch in list(self._branches()):
+                branch.tick()
+        if self._takeover is not None:
+            self._takeover.tick(time.monotonic())
+        self._settle()
 
     def reconfigure(self, counting: CountingPlan) -> None:
         """Count other lines and zones from the next frame on; the tracks go on.
 
         Raises:
-            InvalidInputError: they cannot be counted with; the old ones stay.
+            InvalidInputError: the branch that counts cannot count with them; there the old ones stay.
         """
-        self._spec = counting_spec(counting, self.lane.info.labels)
-        if self._counter is not None:
-            self._counter.reconfigure(self._spec)
+        self.plan = replace(self.plan, counting=counting)
+        unfit: InvalidInputError | None = None
+        for branch in self._branches():
+            try:
+                branch.reconfigure(counting_spec(counting, branch.lane.info.labels))
+            except InvalidInputError as error:
+                unfit = error if branch is self._primary else unfit
+        if self._takeover is not None:
+            self._takeover.share()
+        if unfit is not None:
+            raise unfit
 
     def watch(self, until: float) -> None:
         """Hand pictures to the sink until this monotonic time."""
@@ -316,28 +440,36 @@ class SoftwareCamera:
         self._paused = None
         self._reader.resume()
 
-    async def stop(self, timeout_s: float) -> None:
-        """Stop reading, count what is with Triton, and decide what is open, except of a finite file."""
-        self._stop.set()
+    async def stop(self, timeout_s: float) -> list[ModelLane]:
+        """Stop reading, count what is with Triton, and decide what is open, except of a finite file.
+
+        Returns:
+            The lanes that the camera has left.
+        """
         self._reader.stop()
-        for ticket in self.lane.batcher.drop_all(self.camera_id):
-            self._runs.leave(ticket.run)
-            self._feeder.landed()
-        if not self._runs.is_idle():
-            with suppress(TimeoutError):  # Triton is away: what it has is given up
-                await asyncio.wait_for(self._drained.wait(), timeout_s)
-        if self._run is not None and not self.crashed:
-            self._close_counter(decide=not self.plan.source.playback.is_finite)
+        if self._takeover is not None:
+            self._takeover.source_is_over = True
+        branches = [branch for branch in self._branches() if not branch.is_retired]
+        for branch in branches:
+            branch.halt()
+        lanes = await self.end_retired(timeout_s)
+        decide = not self.plan.source.playback.is_finite
+        await asyncio.gather(*(branch.stop(timeout_s, decide=decide) for branch in branches))
+        if self._takeover is not None:
+            self._takeover.drain()
+        if self._trial is not None:
+            self._trial.finish()
+        return [*lanes, *(branch.lane for branch in branches)]
 
     def condition(self) -> CameraCondition:
         """The camera at this moment."""
         now = time.monotonic()
         state, fault = self._shown_state(now)
-        info = self._feeder.info
-        size = self._size_wh or ((info.width, info.height) if info else (0, 0))
+        branch, info = self._primary, self._tee.info
+        size = branch.size_wh or ((info.width, info.height) if info else (0, 0))
         duration = float(info.duration_s) if info and info.duration_s else 0.0
         finite = self.plan.source.playback.is_finite
-        progress = min(1.0, self._feeder.position_s / duration) if finite and duration else 0.0
+        progress = min(1.0, self._tee.position_s / duration) if finite and duration else 0.0
         source_fps, processed_fps, latency_s = self._measured(now)
         return CameraCondition(
             state=state,
@@ -346,27 +478,38 @@ class SoftwareCamera:
             source_fps=source_fps,
             processed_fps=processed_fps,
             latency_s=latency_s,
-            frames_processed=self._processed,
-            frames_dropped=self._feeder.dropped - self._dropped_before_run,
-            last_frame_at=self._last_t,
+            frames_processed=branch.processed,
+            frames_dropped=branch.dropped,
+            last_frame_at=branch.last_t,
             progress=1.0 if state is CameraState.FINISHED else progress,
+            model=branch.lane.name,
+            follower_model=self._follower.lane.name if self._follower is not None else "",
         )
 
     def _measured(self, now: float) -> tuple[float, float, float]:
         """Rates and latency; worked out anew every `MEASURE_EVERY_S`, since states are asked for more often."""
         if now - self._measured_at > MEASURE_EVERY_S:
             self._measured_at = now
-            rates = (self._feeder.source_meter.rate(now), self._processed_meter.rate(now))
-            self._measures = (*rates, self._latency_meter.p95_s(now))
+            branch = self._primary
+            rates = (self._tee.meter.rate(now), branch.processed_meter.rate(now))
+            self._measures = (*rates, branch.latency_meter.p95_s(now))
         return self._measures
 
     def _shown_state(self, now: float) -> tuple[CameraState, Fault | None]:
         if self._paused is not None and self._state is not CameraState.FINISHED:
             return CameraState.FAILED, self._paused
-        if self._state is CameraState.RUNNING and now - self._last_counted_at > SILENT_S:
+        silent_s = now - self._primary.last_counted_at
+        if self._state is CameraState.RUNNING and silent_s > SILENT_S:
             if self.lane.trouble is not None:
                 return CameraState.RECONNECTING, fault_of(self.lane.trouble)
             if self.plan.source.playback is Playback.LIVE:
-                silence = f"{self.plan.source.label}: no picture for {now - self._last_counted_at:.0f} s"
+                silence = f"{self.plan.source.label}: no picture for {silent_s:.0f} s"
                 return CameraState.RECONNECTING, Fault("timed_out", silence, "see that the camera sends pictures")
         return self._state, self._fault
+
+
+def _explained(error: Exception) -> CountlineError:
+    if isinstance(error, CountlineError):
+        return error
+    fault = fault_of(error)
+    return CountlineError(fault.message, cure=fault.cure)

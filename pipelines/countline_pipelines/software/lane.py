@@ -35,11 +35,11 @@ _log = get_logger(__name__)
 
 
 class Traveller(Protocol):
-    """The camera a ticket belongs to."""
+    """Whom a ticket belongs to: one model's share of a camera."""
 
     @property
-    def camera_id(self) -> str:
-        """Its id."""
+    def owner(self) -> str:
+        """Names it among those that use a lane: cameras take turns, and each may have several models."""
         ...
 
     def next_sequence(self) -> int:
@@ -91,12 +91,14 @@ class ModelLane:
 
     Args:
         client: to Triton.
-        info: the model, loaded.
+        info: the model, loaded under the name of its version.
         options: sizes and deadlines.
     """
 
     def __init__(self, client: InferenceClient, info: ModelInfo, options: LaneOptions) -> None:
         self.info = info
+        self.name = str(info.ref)
+        """The version that it leads to, as NAME@VERSION."""
         self.batcher: Batcher[Ticket] = Batcher(
             min(options.max_batch or info.max_batch_size, info.max_batch_size), options.max_wait_s
         )
@@ -116,6 +118,7 @@ class ModelLane:
         self._client = client
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
+        self._closed = False
         self._hungry = False
         """Whether the dispatcher waits for frames."""
         self._requests: set[asyncio.Task[None]] = set()
@@ -124,10 +127,11 @@ class ModelLane:
     async def open(self) -> None:
         """Let Triton read the ring and begin to send."""
         await self._client.attach(self._ring)
-        self._dispatcher = asyncio.create_task(self._dispatch(), name=f"lane-{self.info.name}")
+        self._dispatcher = asyncio.create_task(self._dispatch(), name=f"lane-{self.name}")
 
     async def close(self) -> None:
         """Stop sending; what is in flight is cancelled."""
+        self._closed = True
         tasks = [*self._requests, *([self._dispatcher] if self._dispatcher else [])]
         for task in tasks:
             task.cancel()
@@ -138,7 +142,7 @@ class ModelLane:
 
     def submit(self, ticket: Ticket) -> None:
         """Send a frame on its way; from any thread."""
-        self.batcher.put(ticket.camera.camera_id, ticket, time.monotonic())
+        self.batcher.put(ticket.camera.owner, ticket, time.monotonic())
         if not self._hungry:
             return  # all requests are out: the dispatcher looks by itself when one comes back
         self._hungry = False
@@ -149,19 +153,23 @@ class ModelLane:
         while True:
             block = await self._free.get()
             batch = await self._next_batch()
+            if not batch:
+                return
             for ticket in batch:
                 ticket.sequence = ticket.camera.next_sequence()
-            task = asyncio.create_task(self._request(batch, block), name=f"infer-{self.info.name}")
+            task = asyncio.create_task(self._request(batch, block), name=f"infer-{self.name}")
             self._requests.add(task)
             task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._requests.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("lane.request_crashed", model=self.info.name, error=repr(error))
+            _log.error("lane.request_crashed", model=self.name, error=repr(error))
 
     async def _next_batch(self) -> list[Ticket]:
-        while True:
+        """The frames of the next request; none when the lane is closed."""
+        # Not only until cancelled: Python 3.11's wait_for forgets that it was, where its event is set in that moment.
+        while not self._closed:
             self._wake.clear()
             self._hungry = True  # before looking, so that a frame which comes after the look is told
             now = time.monotonic()
@@ -171,6 +179,7 @@ class ModelLane:
             due_s = self.batcher.due_in(now)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), None if due_s == float("inf") else due_s)
+        return []
 
     def _most(self) -> int:
         if self.live_users == 0 or self._frame_s == 0:
@@ -185,7 +194,7 @@ class ModelLane:
         try:
             detections = await self._infer(block.fill(batch))
         except CountlineError as error:
-            _log.error("lane.refused", model=self.info.name, error=error.message)
+            _log.error("lane.refused", model=self.name, error=error.message)
             for ticket in batch:
                 ticket.camera.refused(ticket, error)
             return
@@ -193,8 +202,8 @@ class ModelLane:
             self._free.put_nowait(block)
         took_s = time.monotonic() - began
         self._note_speed(took_s / len(batch))
-        metrics.INFERENCE_SECONDS.labels(self.info.name).observe(took_s)
-        metrics.BATCH_FRAMES.labels(self.info.name).observe(len(batch))
+        metrics.INFERENCE_SECONDS.labels(self.name).observe(took_s)
+        metrics.BATCH_FRAMES.labels(self.name).observe(len(batch))
         for ticket in batch:
             self._waiting_time.observe(began - ticket.taken_at)
         for ticket, rows in zip(batch, detections, strict=True):
@@ -203,10 +212,10 @@ class ModelLane:
     async def _infer(self, slots: Sequence[Slot]) -> NDArray[np.float32]:
         while True:
             try:
-                detections = await infer_surely(self._client, self.info.name, slots, patience_s=PATIENCE_S)
+                detections = await infer_surely(self._client, self.name, slots, patience_s=PATIENCE_S)
             except DeadlineExceededError as error:
                 self.trouble = error
-                _log.warning("lane.waiting", model=self.info.name, error=error.message)
+                _log.warning("lane.waiting", model=self.name, error=error.message)
             else:
                 self.trouble = None
                 return detections

@@ -6,7 +6,7 @@ control-plane and to NATS. The public methods hand their work to that loop.
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -15,7 +15,15 @@ from countline_common.logs import get_logger
 from countline_pipelines import metrics
 from countline_pipelines.backoff import Backoff
 from countline_pipelines.counting.explain import Journal
-from countline_pipelines.plane import CameraCondition, CameraPlan, CameraState, Fault, PlaneSink, fault_of
+from countline_pipelines.plane import (
+    CameraCondition,
+    CameraPlan,
+    CameraState,
+    Fault,
+    FollowerPlan,
+    PlaneSink,
+    fault_of,
+)
 from countline_pipelines.software.camera import SoftwareCamera
 from countline_pipelines.software.lane import LaneOptions, ModelLane
 from countline_pipelines.triton import InferenceClient
@@ -25,6 +33,8 @@ DRAIN_S: Final = 1.0
 """How long frames that are with Triton are waited for when a camera is stopped."""
 RETRY_MODEL_S: Final = 10.0
 RETRY_CRASHED_S: Final = 10.0
+FOLLOWER_FAULT: Final = "follower"
+"""Code of the fault of a camera that is counted, and whose version on trial is not."""
 _log = get_logger(__name__)
 
 Connect = Callable[[], Awaitable[InferenceClient]]
@@ -81,6 +91,9 @@ class SoftwarePlane:
         self._client: InferenceClient | None = None
         self._held: dict[str, _Held] = {}
         self._lanes: dict[str, ModelLane] = {}
+        """By version."""
+        self._newest: dict[str, str] = {}
+        """The version that a model named without one stands for, while a lane leads to it."""
         self._opening = asyncio.Lock()
         self._closing = False
         self._paused: Fault | None = None
@@ -102,7 +115,7 @@ class SoftwarePlane:
                     held.camera.tick()
                     self._replace_crashed(held.camera, held)
             for lane in self._lanes.values():
-                metrics.QUEUED_FRAMES.labels(lane.info.name).set(len(lane.batcher))
+                metrics.QUEUED_FRAMES.labels(lane.name).set(len(lane.batcher))
             try:
                 await asyncio.wait_for(self._stopping.wait(), TICK_S)
             except TimeoutError:
@@ -122,7 +135,7 @@ class SoftwarePlane:
         self._loop.call_soon_threadsafe(self._want, plan.camera_id, plan)
 
     def update_camera(self, plan: CameraPlan) -> None:
-        """Change a camera: its lines and zones while it runs, anything else by a new run."""
+        """Change a camera: its lines, its model and its follower while it runs, anything else by a new camera."""
         self._loop.call_soon_threadsafe(self._want, plan.camera_id, plan)
 
     def remove_camera(self, camera_id: str) -> None:
@@ -182,12 +195,15 @@ class SoftwarePlane:
                 await self._bring_to(held, plan)
                 backoff.reset()
             except CountlineError as error:
-                held.fault = fault_of(error)
+                held.fault = fault_of(error, FOLLOWER_FAULT if isinstance(error, _FollowerError) else "")
                 if self._options.once:
                     self._on_end(camera_id)  # who waits for the end tells the fault
                 else:
-                    _log.warning("camera.not_started", camera=camera_id, error=error.message, cure=error.cure)
+                    _log.warning("camera.not_as_wanted", camera=camera_id, error=error.message, cure=error.cure)
                 retry_s = backoff.next_s()
+            except Exception as error:  # noqa: BLE001  (the keeper's last resort: a camera must not be left without one)
+                _log.exception("camera.keeper_failed", camera=camera_id)
+                held.fault, retry_s = fault_of(error), RETRY_CRASHED_S
             try:
                 await asyncio.wait_for(held.changed.wait(), retry_s)
             except TimeoutError:
@@ -196,51 +212,119 @@ class SoftwarePlane:
         del self._held[camera_id]
 
     async def _bring_to(self, held: _Held, plan: CameraPlan) -> None:
-        if held.camera is not None and held.plan is not None and held.plan.same_run(plan):
-            held.camera.reconfigure(plan.counting)
-            held.plan, held.fault = plan, None
-            return
-        await self._stop_camera(held)
-        held.plan = plan
-        lane = await self._lane(plan.model)
-        camera = SoftwareCamera(
-            plan,
-            lane,
-            self._sink,
-            self._on_end,
-            once=self._options.once,
-            keep_pictures=self._options.keep_pictures,
-            journal=self._options.journal,
-        )
+        if held.camera is None or held.plan is None or not held.plan.goes_over_to(plan):
+            await self._stop_camera(held)
+            held.plan = plan
+            await self._make_camera(held, plan)
+        else:
+            await self._go_over(held, held.camera, held.plan, plan)
+        held.fault = None
+        assert held.camera is not None
+        await self._bring_follower(held.camera, plan)
+
+    async def _make_camera(self, held: _Held, plan: CameraPlan) -> None:
+        lane = await self._enter_lane(plan.model, plan)
+        try:
+            held.camera = SoftwareCamera(
+                plan,
+                lane,
+                self._sink,
+                self._on_end,
+                held.changed.set,
+                once=self._options.once,
+                keep_pictures=self._options.keep_pictures,
+                journal=self._options.journal,
+            )
+        except CountlineError:
+            await self._leave_lanes([lane], plan)
+            raise
         if self._paused is not None:
-            camera.pause(self._paused)
-        lane.users += 1
-        lane.live_users += not plan.source.playback.is_finite
-        held.camera, held.fault = camera, None
-        camera.start()
+            held.camera.pause(self._paused)
+        held.camera.start()
+
+    async def _go_over(self, held: _Held, camera: SoftwareCamera, present: CameraPlan, plan: CameraPlan) -> None:
+        """Change a camera whose source stays open: lines at once, then the model."""
+        unfit = _reconfigured(camera, present, plan)
+        await self._end_retired(camera)
+        if camera.follower_plan != plan.follower:
+            camera.unfollow()
+        await self._bring_model(camera, plan)
+        if unfit is not None and not camera.is_changing:
+            raise unfit
+        held.plan = plan
+
+    async def _bring_model(self, camera: SoftwareCamera, plan: CameraPlan) -> None:
+        """Have the wanted version take over; a change that is past its middle is waited for, and wakes the keeper."""
+        if camera.is_finished or camera.is_taken:
+            return
+        lane = await self._enter_lane(plan.model, plan)
+        entered = False
+        try:
+            entered = _change(camera, plan, lane)
+        finally:
+            await self._leave_lanes([] if entered else [lane], plan)
+        await self._end_retired(camera)
+
+    async def _bring_follower(self, camera: SoftwareCamera, plan: CameraPlan) -> None:
+        """Have the wanted version follow; after a change, which wakes the keeper at its end."""
+        wanted = plan.follower
+        if camera.follower_plan == wanted or wanted is None or camera.is_changing or camera.is_finished:
+            return
+        try:
+            lane = await self._enter_lane(wanted.model, plan)
+            try:
+                _follow(camera, wanted, lane)
+            except CountlineError:
+                await self._leave_lanes([lane], plan)
+                raise
+        except CountlineError as error:
+            raise _FollowerError(error.message, cure=error.cure) from error
+
+    async def _end_retired(self, camera: SoftwareCamera) -> None:
+        await self._leave_lanes(await camera.end_retired(DRAIN_S), camera.plan)
 
     async def _stop_camera(self, held: _Held) -> None:
         camera, held.camera = held.camera, None
-        if camera is None:
-            return
-        await camera.stop(DRAIN_S)
-        camera.lane.users -= 1
-        camera.lane.live_users -= not camera.plan.source.playback.is_finite
-        if camera.lane.users == 0:
-            self._lanes.pop(camera.lane.info.name, None)
-            await camera.lane.close()
+        if camera is not None:
+            await self._leave_lanes(await camera.stop(DRAIN_S), camera.plan)
 
-    async def _lane(self, model: str) -> ModelLane:
+    async def _enter_lane(self, model: str, plan: CameraPlan) -> ModelLane:
+        """The lane of a model for one more branch of a camera."""
         async with self._opening:
-            if model in self._lanes:
-                return self._lanes[model]
-            if self._client is None:
-                self._client = await self._connect()
-            info = await self._client.load(model)
-            lane = ModelLane(self._client, info, self._options.lane)
-            await lane.open()
-            self._lanes[model] = lane
+            lane = self._lanes.get(self._newest.get(model, model)) or await self._open_lane(model)
+            lane.users += 1
+            lane.live_users += not plan.source.playback.is_finite
             return lane
+
+    async def _open_lane(self, model: str) -> ModelLane:
+        if self._client is None:
+            self._client = await self._connect()
+        info = await self._client.load(model)
+        name = str(info.ref)
+        if name != model:  # from here on by its number, which names one version for as long as it is used
+            info = await self._client.load(name)
+            self._client.release(model)
+            self._newest[model] = name
+        if name in self._lanes:
+            return self._lanes[name]
+        lane = ModelLane(self._client, info, self._options.lane)
+        await lane.open()
+        self._lanes[name] = lane
+        return lane
+
+    async def _leave_lanes(self, lanes: Sequence[ModelLane], plan: CameraPlan) -> None:
+        for lane in lanes:
+            lane.users -= 1
+            lane.live_users -= not plan.source.playback.is_finite
+            if lane.users == 0:
+                await self._close_lane(lane)
+
+    async def _close_lane(self, lane: ModelLane) -> None:
+        del self._lanes[lane.name]
+        self._newest = {model: name for model, name in self._newest.items() if name != lane.name}
+        assert self._client is not None
+        self._client.release(lane.name)
+        await lane.close()
 
     async def _shut_down(self) -> None:
         self._closing = True
@@ -251,6 +335,41 @@ class SoftwarePlane:
         await asyncio.gather(*keepers, return_exceptions=True)
         if self._client is not None:
             await self._client.close()
+
+
+class _FollowerError(CountlineError):
+    """A version on trial cannot follow; the camera is counted all the same."""
+
+
+def _reconfigured(camera: SoftwareCamera, present: CameraPlan, plan: CameraPlan) -> CountlineError | None:
+    """Give the camera its lines; returns why those of the branch that counts had to stay."""
+    if present.counting == plan.counting:
+        return None
+    try:
+        camera.reconfigure(plan.counting)
+    except CountlineError as error:
+        return error
+    return None
+
+
+def _change(camera: SoftwareCamera, plan: CameraPlan, lane: ModelLane) -> bool:
+    """Have the version that a lane leads to take over, unless it counts already; whether the camera uses the lane."""
+    if lane is camera.coming_lane:
+        return False
+    if camera.is_changing:
+        camera.abandon_change()
+    if lane is camera.lane:
+        return False
+    if (error := camera.failure_of(lane)) is not None:
+        raise error
+    camera.change(plan, lane)
+    return True
+
+
+def _follow(camera: SoftwareCamera, plan: FollowerPlan, lane: ModelLane) -> None:
+    if (error := camera.failure_of(lane)) is not None:
+        raise error
+    camera.follow(plan, lane)
 
 
 def _condition(held: _Held) -> CameraCondition:

@@ -5,6 +5,7 @@ A run is one life of a tracker. A new one begins when the picture's size changes
 reader's thread and the event loop, so every step holds the lock.
 """
 
+import hashlib
 import secrets
 import threading
 import time
@@ -39,12 +40,15 @@ class RunKeeper:
     Args:
         camera_id, epoch: of the identities.
         name: of a finite file's run; empty for a new name at every start.
+        after: of a finite file, the run from which another version of the model takes over.
     """
 
-    def __init__(self, camera_id: str, epoch: int, name: str) -> None:
+    def __init__(self, camera_id: str, epoch: int, name: str, after: str = "") -> None:
         self._camera_id = camera_id
         self._epoch = epoch
+        self._whole = name
         self._name = name
+        self._after = after
         self._parts = 0
         self._run: Run | None = None
         self._outstanding = 0
@@ -66,19 +70,28 @@ class RunKeeper:
         silent = picture.t - run.last_t > BREAK_KEEPS_RUN_S and not self._name
         return picture.size_wh != run.size_wh or silent
 
+    @property
+    def name(self) -> str:
+        """Of the run that goes on; empty before the first."""
+        with self.lock:
+            return self._run.identity.run if self._run is not None else ""
+
     def _begin(self, picture: Picture) -> Run:
+        if self._name and self._after:
+            self._name, self._after = switched_name(self._name, self._after, picture.ordinal), ""
         part, self._parts = self._parts, self._parts + 1
         name = f"{self._name}.{part}" if self._name and part else self._name or new_run_name()
         return Run(Identity(self._camera_id, self._epoch, name), picture.size_wh)
 
     def abandon(self) -> None:
-        """What follows does not continue the run; a finite file's parts are numbered anew."""
+        """What follows does not continue the run; a finite file begins again, and its parts are numbered anew."""
         with self.lock:
             if self._run is not None and self._name:
                 self._run.abandoned = True
             elif self._run is not None:
                 self._run = None
             self._parts = 0 if self._name else self._parts
+            self._name, self._after = self._whole, ""
 
     def enter(self, run: Run) -> bool:
         """A frame sets out for its run; false when the run has ended meanwhile."""
@@ -107,6 +120,17 @@ class RunKeeper:
                 return False
             run.ended = True
             return True
+
+
+def switched_name(name: str, after: str, ordinal: int) -> str:
+    """The name of the rest of a finite file that another version counts: the same for the same change there.
+
+    Args:
+        name: of the whole file, counted by this version.
+        after: of the run before it.
+        ordinal: number of the first decoded frame that this version saw.
+    """
+    return hashlib.blake2b(f"{name} after {after} from {ordinal}".encode(), digest_size=8).hexdigest()
 
 
 def new_run_name() -> str:

@@ -54,6 +54,10 @@ class InferenceClient(Protocol):
         """
         ...
 
+    def release(self, model: str) -> None:
+        """Have no more to do with a model, which Triton goes on to serve to others."""
+        ...
+
     async def unload(self, model: str) -> None:
         """Let a model go."""
         ...

@@ -176,6 +176,10 @@ class TritonClient:
         """The embedded server runs on this machine's cores."""
         return usual_overrides(config, len(os.sched_getaffinity(0))) if self._embedded else ModelOverrides()
 
+    def release(self, model: str) -> None:
+        """See `InferenceClient.release`."""
+        self._models.pop(model, None)
+
     async def unload(self, model: str) -> None:
         """See `InferenceClient.unload`."""
         self._models.pop(model, None)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +11,7 @@ from countline_common.errors import InvalidInputError
 from countline_common.times import from_timestamp
 from countline_pipelines.content import content_hash
 from countline_pipelines.counting.spec import MaskKind
-from countline_pipelines.plane import CameraPlan, CountingPlan, LinePlan, MaskPlan, Points, ZonePlan
+from countline_pipelines.plane import CameraPlan, CountingPlan, FollowerPlan, LinePlan, MaskPlan, Points, ZonePlan
 from countline_pipelines.sources import Playback, RtspTransport, SourceSpec, default_playback, source_address
 
 _PLAYBACKS: Final = {
@@ -52,11 +52,19 @@ def plan_of(assignment: workers_pb2.Assignment, default_model: str) -> CameraPla
     plan = CameraPlan(
         camera_id=assignment.camera.camera_id,
         source=source,
-        model=spec.model or default_model,
+        model=assignment.model or spec.model or default_model,
         counting=counting_of(spec),
         epoch=assignment.epoch,
+        follower=_follower(assignment),
     )
     return with_run(plan) if source.playback.is_finite else plan
+
+
+def _follower(assignment: workers_pb2.Assignment) -> FollowerPlan | None:
+    if not assignment.HasField("follower"):
+        return None
+    told = assignment.follower
+    return FollowerPlan(told.trial_id, told.model, told.is_challenger)
 
 
 def source_of(camera: cameras_pb2.Camera) -> SourceSpec:
@@ -114,22 +122,36 @@ def with_run(plan: CameraPlan) -> CameraPlan:
 
     The name is made of what decides the tracks: the file's content, the model, the rate, the scores, the masks, and
     when it was recorded. Lines and zones are not in it: when one is added, the file is counted anew and the others'
-    crossings keep their ids.
+    crossings keep their ids. When another version of the model takes over under way, the rest of the file has a name
+    of its own, made of this one, that of the run before it, and the frame of the change.
 
     Raises:
         NotFoundError: the file is not there.
     """
-    source, counting = plan.source, plan.counting
-    content = source.url if source.is_network else content_hash(Path(source.url))
-    parts: tuple[object, ...] = (
-        content, plan.model, source.rate, source.recorded_at, counting.min_score, counting.anchor,
-    )  # fmt: skip
-    if counting.masks:  # not otherwise: what was counted before there were masks keeps its name
-        parts = (*parts, counting.masks)
-    name = hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
-    return CameraPlan(plan.camera_id, source, plan.model, counting, plan.epoch, name)
+    content = plan.source.url if plan.source.is_network else content_hash(Path(plan.source.url))
+    plan = replace(plan, content=content)
+    return replace(plan, run=_digest(_decisive(plan, plan.model)))
 
 
 def counting_key(plan: CameraPlan) -> str:
-    """Tells whether a finite file was counted in just this way: 16 hexadecimal digits of run, lines and zones."""
-    return hashlib.blake2b(repr((plan.camera_id, plan.run, plan.counting)).encode(), digest_size=8).hexdigest()
+    """Tells whether a finite file was counted in just this way: 16 hexadecimal digits of content, lines and zones.
+
+    The model is not in it: a file that was counted to its end is not counted again because a new version has become the
+    live one, since all of it would count twice.
+    """
+    return _digest((plan.camera_id, _decisive(plan), plan.counting))
+
+
+def _decisive(plan: CameraPlan, *model: str) -> tuple[object, ...]:
+    """What decides the tracks of a finite file."""
+    source, counting = plan.source, plan.counting
+    parts: tuple[object, ...] = (
+        plan.content, *model, source.rate, source.recorded_at, counting.min_score, counting.anchor,
+    )  # fmt: skip
+    if counting.masks:  # not otherwise: what was counted before there were masks keeps its name
+        parts = (*parts, counting.masks)
+    return parts
+
+
+def _digest(parts: tuple[object, ...]) -> str:
+    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()

@@ -38,13 +38,15 @@ def camera_report(
         last_frame_at=to_timestamp(condition.last_frame_at) if condition.last_frame_at is not None else None,
         reported_at=to_timestamp(now),
         progress=condition.progress,
+        model=condition.model,
+        follower_model=condition.follower_model,
     )
     return workers_pb2.CameraReport(camera_id=camera_id, epoch=epoch, status=status)
 
 
-def signature(conditions: Mapping[str, CameraCondition]) -> tuple[tuple[str, str, str], ...]:
-    """What is worth a report at once when it changes: states and faults."""
+def signature(conditions: Mapping[str, CameraCondition]) -> tuple[tuple[str, ...], ...]:
+    """What is worth a report at once when it changes: states, faults and versions of models."""
     return tuple(
-        (camera_id, condition.state.value, condition.fault.code if condition.fault else "")
-        for camera_id, condition in sorted(conditions.items())
+        (camera_id, c.state.value, c.fault.code if c.fault else "", c.model, c.follower_model)
+        for camera_id, c in sorted(conditions.items())
     )

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from countline.v1 import events_pb2
-from countline_common.bus import counts_subject
+from countline_common.bus import counts_subject, trial_subject
 from countline_common.logs import get_logger
 from countline_common.times import to_timestamp
 from countline_pipelines.counting import Event, Identity
 from countline_pipelines.plane import CountedFrame, RunStarted
 from countline_pipelines.publishing.events import RecordBuilder, RecordIdentity
 from countline_pipelines.publishing.trajectories import class_name
+from countline_pipelines.publishing.trials import trial_record
+from countline_pipelines.trials import TrialSpan
 from countline_pipelines.types import TrackedFrame
 from countline_pipelines.worker.assignments import Ownership
 from countline_pipelines.worker.pictures import PictureEncoder
@@ -83,15 +85,20 @@ class WorkerSink:
             time_zone=owner.time_zone,
             labels=run.labels,
         )
-        builder = RecordBuilder(identity, run.period_s, finite=run.finite, hand_over=self._is_first_of_epoch(run))
+        hand_over = self._is_first_of_epoch(run)
+        builder = RecordBuilder(identity, run.period_s, finite=run.finite, hand_over=hand_over, since=run.since)
         self._runs[run.identity] = _OpenRun(counts_subject(owner.site_id, camera_id), builder, run.labels)
 
     def _is_first_of_epoch(self, run: RunStarted) -> bool:
-        """Whether this run takes the camera over. A finite file does each time, so as to give the same records."""
+        """Whether this run takes the camera over from other workers.
+
+        A finite file's does each time, so as to give the same records; one that goes on where another version of the
+        model left off does not.
+        """
         camera_id, epoch = run.identity.camera_id, run.identity.epoch
         first = self._handed_over.get(camera_id) != epoch
         self._handed_over[camera_id] = epoch
-        return first or run.finite
+        return first or (run.finite and run.since is None)
 
     def frame_counted(self, identity: Identity, counted: CountedFrame) -> None:
         """Add the frame to the run's records, and show it."""
@@ -107,6 +114,13 @@ class WorkerSink:
         if counted.picture is not None:
             self._pictures.submit(tracked, boxes_of(tracked, run.labels), counted.picture)
 
+    def events_decided(self, identity: Identity, t: float, events: Sequence[Event]) -> None:
+        """Add what was decided late to the run's records."""
+        run = self._runs.get(identity)
+        record = run.builder.add_late(t, events) if run is not None else None
+        if run is not None and record is not None:
+            self._store_record(run, record)
+
     def run_ended(self, identity: Identity, events: Sequence[Event] | None) -> None:
         """Close the run's records; those of a file that was broken off are left to the next attempt."""
         run = self._runs.pop(identity, None)
@@ -115,6 +129,11 @@ class WorkerSink:
         while (record := run.builder.finish(events)) is not None:
             self._store_record(run, record)
             events = ()
+
+    def span_compared(self, camera_id: str, span: TrialSpan) -> None:
+        """Store what two versions made of a span."""
+        record = trial_record(camera_id, self._worker_id, span)
+        self._store.submit(trial_subject(span.trial_id, camera_id), record.SerializeToString(deterministic=True))
 
     def _store_record(self, run: _OpenRun, record: events_pb2.CountRecord) -> None:
         self._store.submit(run.subject, record.SerializeToString(deterministic=True))

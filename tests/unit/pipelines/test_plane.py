@@ -3,178 +3,22 @@
 The client here obeys the contract of `InferenceClient`: what a real Triton does is shown by the tests in integration.
 """
 
-import asyncio
-import random
-import threading
 import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
-from tests.fixtures.clips import MIDDLE, Pass, render
+from tests.fixtures.clips import Pass, render
+from tests.unit.pipelines.benches import COUNTING, Bench, FakeTriton, plan
 
-from countline_pipelines.counting import Crossing, Event, Identity
-from countline_pipelines.plane import (
-    CameraCondition,
-    CameraPlan,
-    CameraState,
-    CountedFrame,
-    CountingPlan,
-    Fault,
-    LinePlan,
-    RunStarted,
-)
-from countline_pipelines.slots import Slot, SlotRing
-from countline_pipelines.software.lane import LaneOptions
-from countline_pipelines.software.plane import PlaneOptions, SoftwarePlane
+from countline_pipelines.counting import Identity
+from countline_pipelines.plane import CameraPlan, CameraState, CountedFrame, CountingPlan, Fault, LinePlan
 from countline_pipelines.sources import Playback, SourceSpec
-from countline_pipelines.triton import InferenceLostError, ModelInfo, ModelOverrides, ModelRefusedError, Transport
-
-COUNTING = CountingPlan(lines=(LinePlan("middle", MIDDLE),))
-WIDTH, HEIGHT = 96, 64
-
-
-class FakeTriton:
-    """Finds the bright rectangle, as the blob model does, and misbehaves as told."""
-
-    def __init__(self, *, delay_s: float = 0.0, jitter_s: float = 0.0, lose_every: int = 0) -> None:
-        self.transport = Transport.SHM
-        self.batches: list[int] = []
-        self.in_flight = self.most_in_flight = 0
-        self.refuse = False
-        self._delay_s, self._jitter_s, self._lose_every = delay_s, jitter_s, lose_every
-        self._noise = random.Random(3)
-
-    async def load(self, model: str, overrides: ModelOverrides | None = None) -> ModelInfo:
-        if model == "missing":
-            raise ModelRefusedError(f"Triton does not serve the model {model!r}", cure="deploy it")
-        return ModelInfo(model, "1", HEIGHT, WIDTH, 1, ("thing",), 0.4, 4, 2)
-
-    async def unload(self, model: str) -> None: ...
-
-    async def metadata(self, model: str) -> ModelInfo:
-        return await self.load(model)
-
-    async def attach(self, ring: SlotRing) -> None: ...
-
-    async def detach(self, ring: SlotRing) -> None: ...
-
-    async def wait_ready(self, timeout_s: float) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def infer(self, model: str, slots: Sequence[Slot]) -> NDArray[np.float32]:
-        self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        try:
-            self.batches.append(len(slots))
-            await asyncio.sleep(self._delay_s + self._noise.random() * self._jitter_s)
-            if self.refuse:
-                raise ModelRefusedError("the graph fails on this frame")
-            if self._lose_every and len(self.batches) % self._lose_every == 0:
-                raise InferenceLostError("Triton went away")
-            return np.stack([_box(slot.frame_hwc) for slot in slots])
-        finally:
-            self.in_flight -= 1
-
-
-def _box(frame_hwc: NDArray[np.uint8]) -> NDArray[np.float32]:
-    ys, xs = np.nonzero(frame_hwc.max(axis=2) > 160)
-    if not len(xs):
-        return np.zeros((1, 6), np.float32)
-    return np.array([[xs.min(), ys.min(), xs.max() + 1, ys.max() + 1, 0.9, 0]], np.float32)
-
-
-class Recorder:
-    """A sink that keeps what it is told, and fails the test where the order is wrong."""
-
-    def __init__(self) -> None:
-        self.frames: dict[str, list[tuple[int, float]]] = {}
-        self.events: dict[str, list[Event]] = {}
-        self.open: set[Identity] = set()
-        self.broken_off: list[Identity] = []
-        self.runs: list[Identity] = []
-
-    def run_started(self, run: RunStarted) -> None:
-        self.open.add(run.identity)
-        self.runs.append(run.identity)
-
-    def frame_counted(self, identity: Identity, counted: CountedFrame) -> None:
-        assert identity in self.open
-        tracked = counted.result.tracked
-        self.frames.setdefault(identity.camera_id, []).append((tracked.index, tracked.t))
-        self.events.setdefault(identity.camera_id, []).extend(counted.result.events)
-
-    def run_ended(self, identity: Identity, events: Sequence[Event] | None) -> None:
-        self.open.remove(identity)
-        if events is None:
-            self.broken_off.append(identity)
-        else:
-            self.events.setdefault(identity.camera_id, []).extend(events)
-
-    def ids(self, camera_id: str) -> list[str]:
-        return [event.id for event in self.events[camera_id] if isinstance(event, Crossing)]
-
-
-class Bench:
-    """A plane with its fake and its recorder."""
-
-    def __init__(self, client: FakeTriton, **options: object) -> None:
-        self.client, self.recorder = client, Recorder()
-        self.ended: set[str] = set()
-        self._changed = threading.Condition()
-
-        async def connect() -> FakeTriton:
-            return client
-
-        lane = LaneOptions(max_wait_s=0.002)
-        self.plane = SoftwarePlane(connect, self.recorder, PlaneOptions(lane=lane, **options), self._end)
-        self.plane.start()
-
-    def _end(self, camera_id: str) -> None:
-        with self._changed:
-            self.ended.add(camera_id)
-            self._changed.notify_all()
-
-    def condition(self, camera_id: str) -> CameraCondition:
-        """Of a camera that the plane may just be taking up."""
-        return self.plane.conditions().get(camera_id, CameraCondition(CameraState.STARTING))
-
-    def wait_ended(self, *cameras: str, timeout_s: float = 30) -> None:
-        with self._changed:
-            assert self._changed.wait_for(lambda: self.ended >= set(cameras), timeout_s), self.plane.conditions()
-
-    def wait_for(self, holds, timeout_s: float = 20) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not holds():
-            assert time.monotonic() < deadline, self.plane.conditions()
-            time.sleep(0.01)
-
-
-@pytest.fixture
-def benches() -> Iterator:
-    made: list[Bench] = []
-
-    def make(client: FakeTriton | None = None, **options: object) -> Bench:
-        made.append(Bench(client or FakeTriton(), **options))
-        return made[-1]
-
-    yield make
-    for bench in made:
-        bench.plane.close(10)
 
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("films")
     return render(folder / "film.mp4", [Pass(True, 0, 1.0), Pass(False, 1, 1.0), Pass(True, 2, 1.0)])
-
-
-def plan(camera_id: str, path: Path, playback: Playback = Playback.FAST, **more: object) -> CameraPlan:
-    run = "film" if playback.is_finite else ""
-    return CameraPlan(camera_id, SourceSpec(str(path), playback), "fake", COUNTING, run=run, **more)
 
 
 def test_every_frame_of_every_file_is_counted_once_and_in_order(benches, film: Path) -> None:
@@ -239,7 +83,7 @@ def test_a_file_whose_reader_is_done_before_the_first_answer_is_counted_to_its_e
 
 def test_a_frame_that_triton_refuses_fails_its_camera_with_a_reason(benches, film: Path) -> None:
     bench = benches()
-    bench.client.refuse = True
+    bench.client.refuse.add("fake@1")
     bench.plane.add_camera(plan("cam", film, Playback.LOOP))
     bench.wait_for(lambda: bench.condition("cam").fault is not None)
     condition = bench.condition("cam")

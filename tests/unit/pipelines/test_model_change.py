@@ -1,0 +1,394 @@
+"""Versions of a model change while a camera runs, and run beside each other: nothing is lost and nothing doubled.
+
+Files are read as fast as the fake Triton answers; what counts is capture time, so seconds of warm-up pass in a moment.
+"""
+
+import gc
+import threading
+import weakref
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from tests.fixtures.clips import FPS, MIDDLE, Pass, render
+from tests.unit.pipelines.benches import Bench, FakeTriton, plan
+
+from countline_pipelines.counting import Crossing, OccupancySample, Trajectory, rules
+from countline_pipelines.plane import CameraState, CountingPlan, FollowerPlan, LinePlan, ZonePlan
+from countline_pipelines.sources import Playback
+
+PASSES = 40
+SHADOW = FollowerPlan("trial", "fake@2", is_challenger=True)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A minute: somebody crosses every second and a half."""
+    path = tmp_path_factory.mktemp("films") / "film.mp4"
+    return render(path, [Pass(index % 3 != 0, index % 3, 1.0) for index in range(PASSES)])
+
+
+@pytest.fixture
+def bench(benches) -> Bench:
+    """A Triton of which the second version sees everything two pixels further to the right."""
+    client = FakeTriton(delay_s=0.004)
+    client.shift_px["fake@2"] = 2
+    return benches(client)
+
+
+def counted(bench: Bench, frames: int, camera: str = "cam") -> None:
+    """Wait until so many frames of a camera are counted."""
+    bench.wait_for(lambda: len(bench.recorder.frames.get(camera, [])) >= frames)
+
+
+def check_whole(bench: Bench, passes: int = PASSES) -> None:
+    """Every frame was told once and in order, and every crossing once."""
+    times = [t for _, t in bench.recorder.frames["cam"]]
+    assert times == pytest.approx([index / FPS for index in range(round(passes * 1.5 * FPS))])
+    ids = bench.recorder.ids("cam")
+    assert len(ids) == len(set(ids)) == passes
+    assert not bench.recorder.open
+
+
+def check_seamless(bench: Bench) -> None:
+    """Each run that took over says from which frame on the time is its own."""
+    first, *later = bench.recorder.starts
+    assert first.since is None
+    for start in later:
+        ts = [t for _, t in bench.recorder.frames["cam"]]
+        assert start.since in ts
+
+
+@pytest.mark.parametrize("at", [5, 100, 400])
+def test_a_file_goes_over_to_another_version_from_where_it_is(bench: Bench, film: Path, at: int) -> None:
+    bench.plane.add_camera(plan("cam", film, model="fake@1"))
+    counted(bench, at)
+    bench.plane.update_camera(plan("cam", film, model="fake@2"))
+    bench.wait_ended("cam")
+    check_whole(bench)
+    check_seamless(bench)
+    first, second = bench.recorder.runs
+    assert first.run == "film by fake@1"
+    assert second.run not in {"film by fake@1", "film by fake@2"}
+    assert bench.condition("cam").model == "fake@2"
+    assert bench.condition("cam").fault is None
+
+
+def test_there_and_back_again(bench: Bench, film: Path) -> None:
+    bench.plane.add_camera(plan("cam", film, model="fake@1"))
+    counted(bench, 50)
+    bench.plane.update_camera(plan("cam", film, model="fake@2"))
+    bench.wait_for(lambda: bench.condition("cam").model == "fake@2")
+    bench.plane.update_camera(plan("cam", film, model="fake@1"))
+    bench.wait_ended("cam")
+    check_whole(bench)
+    check_seamless(bench)
+    assert len({run.run for run in bench.recorder.runs}) == 3
+    assert bench.condition("cam").model == "fake@1"
+
+
+def test_of_wishes_in_quick_succession_the_newest_counts(bench: Bench, film: Path) -> None:
+    bench.plane.add_camera(plan("cam", film, model="fake@1"))
+    counted(bench, 20)
+    for version in (2, 3, 4, 5, 4):
+        bench.plane.update_camera(plan("cam", film, model=f"fake@{version}"))
+    bench.wait_ended("cam")
+    check_whole(bench)
+    assert bench.condition("cam").model == "fake@4"
+    assert len(bench.recorder.runs) == 2
+
+
+def test_a_wish_after_the_change_waits_until_the_old_version_has_told_all(bench: Bench, film: Path) -> None:
+    bench.plane.add_camera(plan("cam", film, model="fake@1"))
+    counted(bench, 20)
+    bench.plane.update_camera(plan("cam", film, model="fake@2"))
+    bench.wait_for(lambda: len(bench.recorder.runs) == 2)
+    assert len(bench.recorder.open) == 2
+    bench.plane.update_camera(plan("cam", film, model="fake@3"))
+    bench.wait_ended("cam")
+    check_whole(bench)
+    assert bench.condition("cam").model == "fake@3"
+    assert len(bench.recorder.runs) == 3
+
+
+@pytest.mark.parametrize("at", [60, 150, 200, 260, 330])
+def test_a_file_that_ends_during_the_change_is_told_whole(bench: Bench, tmp_path: Path, at: int) -> None:
+    """It ends while the new version warms up, or while both decide what is theirs."""
+    short = render(tmp_path / "short.mp4", [Pass(True, 0, 1.0)] * 12)
+    bench.plane.add_camera(plan("cam", short, model="fake@1"))
+    counted(bench, at)
+    bench.plane.update_camera(plan("cam", short, model="fake@2"))
+    bench.wait_ended("cam")
+    bench.wait_for(lambda: len(bench.client.rings) == 1)
+    check_whole(bench, 12)
+
+
+def test_who_stands_on_the_line_at_the_change_is_told_once(bench: Bench, tmp_path: Path) -> None:
+    """He takes twenty seconds for his way, so that the change falls while he is on the line."""
+    slow = render(tmp_path / "slow.mp4", [Pass(True, 0, 14.0), Pass(False, 0, 3.0)])
+    bench.plane.add_camera(plan("cam", slow, model="fake@1"))
+    counted(bench, 30)
+    bench.plane.update_camera(plan("cam", slow, model="fake@2"))
+    bench.wait_ended("cam")
+    events = [event for event in bench.recorder.events["cam"] if isinstance(event, Crossing)]
+    assert [event.direction.value for event in events] == ["out", "in"]
+
+
+def test_zones_and_paths_change_hands_too(bench: Bench, film: Path) -> None:
+    bench.client.shift_px.clear()  # or else tracks of the one version and of the other break in other places
+    whole = ZonePlan("whole", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
+    counting = CountingPlan(lines=(LinePlan("middle", MIDDLE),), zones=(whole,))
+    for model in ("fake@1", "fake@2"):
+        wanted = plan("cam", film, model=model)
+        bench.plane.update_camera(type(wanted)("cam", wanted.source, model, counting, run=wanted.run))
+        counted(bench, 100)
+    bench.wait_ended("cam")
+    check_whole(bench)
+    change = bench.recorder.starts[1].since
+    assert change is not None
+    samples = [event for event in bench.recorder.events["cam"] if isinstance(event, OccupancySample)]
+    assert [sample.t for sample in samples] == sorted(sample.t for sample in samples)
+    assert any(sample.t == pytest.approx(change + 1 / FPS) for sample in samples)
+    paths = [event.path for event in bench.recorder.events["cam"] if isinstance(event, Trajectory)]
+    assert not [path for path in paths if path.start < change - 0.5 and path.end > change + 0.5]
+    alone = plan("alone", film, model="fake@1")
+    bench.plane.add_camera(type(alone)("alone", alone.source, "fake@1", counting, run="alone"))
+    bench.wait_ended("alone")
+    undisturbed = [event.path for event in bench.recorder.events["alone"] if isinstance(event, Trajectory)]
+    walked = [sum(path.end - path.start for path in each) for each in (paths, undisturbed)]
+    assert walked[0] == pytest.approx(walked[1], abs=1.0)
+
+
+def test_a_version_that_is_missing_leaves_the_old_one_counting_and_is_told(bench: Bench, film: Path) -> None:
+    bench.plane.add_camera(plan("cam", film, Playback.LOOP, model="fake@1"))
+    counted(bench, 3)
+    bench.plane.update_camera(plan("cam", film, Playback.LOOP, model="missing"))
+    bench.wait_for(lambda: bench.condition("cam").fault is not None)
+    condition = bench.condition("cam")
+    assert condition.state is CameraState.RUNNING
+    assert condition.fault is not None
+    assert "missing" in condition.fault.message
+    assert condition.model == "fake@1"
+    counted(bench, len(bench.recorder.frames["cam"]) + 5)
+    assert len(bench.recorder.runs) == 1
+    bench.plane.update_camera(plan("cam", film, Playback.LOOP, model="fake@1"))
+    bench.wait_for(lambda: bench.condition("cam").fault is None)
+    assert bench.client.loaded == {"fake@1"}
+
+
+def test_a_version_that_fails_on_the_frames_is_given_up_and_the_old_one_counts_on(bench: Bench, film: Path) -> None:
+    bench.client.refuse.add("fake@2")
+    bench.plane.add_camera(plan("cam", film, model="fake@1"))
+    counted(bench, 20)
+    bench.plane.update_camera(plan("cam", film, model="fake@2"))
+    bench.wait_for(lambda: bench.condition("cam").fault is not None)
+    bench.wait_ended("cam")
+    check_whole(bench)
+    assert bench.condition("cam").model == "fake@1"
+    assert len(bench.recorder.runs) == 1
+
+
+def test_lines_of_another_version_change_with_it(bench: Bench, film: Path) -> None:
+    """The old model does not know the class that the new line counts, so it goes on with the old line until then."""
+    bench.client.labels["fake@2"] = ("other",)
+    bench.plane.add_camera(plan("cam", film, Playback.LOOP, model="fake@1"))
+    counted(bench, 3)
+    wanted = plan("cam", film, Playback.LOOP, model="fake@2")
+    drawn = CountingPlan(lines=(LinePlan("middle", MIDDLE, 2, ("other",)),))
+    bench.plane.update_camera(type(wanted)("cam", wanted.source, "fake@2", drawn))
+    bench.wait_for(lambda: bench.condition("cam").model == "fake@2")
+    assert bench.condition("cam").fault is None
+
+    def of_new() -> list[Crossing]:
+        return [e for e in bench.recorder.events["cam"] if isinstance(e, Crossing) and e.line_version == 2]
+
+    bench.wait_for(lambda: len(of_new()) > 1)
+    change = bench.recorder.starts[1].since
+    assert change is not None
+    of_old = [e for e in bench.recorder.events["cam"] if isinstance(e, Crossing) and e.line_version == 1]
+    assert all(event.t <= change + 1 / FPS for event in of_old)
+    assert all(event.t > change for event in of_new())
+
+
+def test_a_live_camera_changes_without_a_gap_and_nothing_of_the_old_version_stays(bench: Bench, film: Path) -> None:
+    bench.plane.add_camera(plan("cam", film, Playback.LOOP, model="fake@1"))
+    counted(bench, 3)
+    old_lane = weakref.ref(bench.plane._lanes["fake@1"])
+    old_branch = weakref.ref(bench.plane._held["cam"].camera._primary)
+    threads = threading.active_count()
+    bench.plane.update_camera(plan("cam", film, Playback.LOOP, model="fake@2"))
+    bench.wait_for(lambda: len(bench.recorder.open) == 2)
+    bench.wait_for(lambda: len(bench.recorder.open) == 1)
+    counted(bench, len(bench.recorder.frames["cam"]) + 40)
+    times = [t for _, t in bench.recorder.frames["cam"]]
+    assert all(0 < later - earlier < 1 for earlier, later in pairwise(times))
+    crossings = sorted(e.t for e in bench.recorder.events["cam"] if isinstance(e, Crossing))
+    gaps = [later - earlier for earlier, later in pairwise(crossings)]
+    assert len(gaps) >= 4
+    assert all(gap == pytest.approx(1.5, abs=0.2) for gap in gaps)
+    bench.wait_for(lambda: bench.plane._held["cam"].camera._takeover is None)
+    gc.collect()
+    assert old_lane() is None
+    assert old_branch() is None
+    assert list(bench.plane._lanes) == ["fake@2"]
+    assert bench.client.loaded == {"fake@2"}
+    assert len(bench.client.rings) == 1
+    assert threading.active_count() == threads
+
+
+def test_a_camera_that_has_seen_nothing_yet_just_takes_the_other_version(bench: Bench, tmp_path: Path) -> None:
+    nowhere = tmp_path / "later.mp4"
+    bench.plane.add_camera(plan("cam", nowhere, Playback.LOOP, model="fake@1"))
+    bench.wait_for(lambda: bench.condition("cam").fault is not None)
+    bench.plane.update_camera(plan("cam", nowhere, Playback.LOOP, model="fake@2"))
+    bench.wait_for(lambda: bench.condition("cam").model == "fake@2")
+    bench.wait_for(lambda: list(bench.plane._lanes) == ["fake@2"])
+
+
+def test_a_file_that_is_finished_is_not_counted_again_with_another_version(bench: Bench, film: Path) -> None:
+    bench.plane.add_camera(plan("cam", film, model="fake@1"))
+    bench.wait_ended("cam")
+    bench.plane.update_camera(plan("cam", film, model="fake@2"))
+    bench.plane.add_camera(plan("other", film, model="fake@2"))
+    bench.wait_ended("other")
+    check_whole(bench)
+    assert bench.condition("cam").state is CameraState.FINISHED
+    assert bench.condition("cam").model == "fake@1"
+
+
+def test_a_name_without_a_version_is_the_same_as_the_version_that_it_stands_for(bench: Bench, film: Path) -> None:
+    bench.plane.add_camera(plan("cam", film, Playback.LOOP, model="fake"))
+    counted(bench, 3)
+    assert bench.condition("cam").model == "fake@1"
+    bench.plane.update_camera(plan("cam", film, Playback.LOOP, model="fake@1"))
+    counted(bench, 10)
+    assert len(bench.recorder.runs) == 1
+    assert bench.client.loaded == {"fake@1"}
+
+
+def test_stopping_during_the_change_leaves_no_run_open_and_doubles_nothing(film: Path) -> None:
+    bench = Bench(FakeTriton(delay_s=0.002))
+    bench.plane.add_camera(plan("cam", film, Playback.LOOP, model="fake@1"))
+    counted(bench, 3)
+    bench.plane.update_camera(plan("cam", film, Playback.LOOP, model="fake@2"))
+    bench.wait_for(lambda: len(bench.recorder.open) == 2)
+    bench.plane.close(10)
+    assert not bench.recorder.open
+    times = sorted(e.t for e in bench.recorder.events["cam"] if isinstance(e, Crossing))
+    assert all(later - earlier > 1 for earlier, later in pairwise(times))
+    assert not bench.client.rings
+    assert not bench.client.loaded
+
+
+# Followers ------------------------------------------------------------------------------------------------------------
+
+
+def sums(bench: Bench) -> tuple[int, int, int]:
+    tallies = [tally for span in bench.recorder.spans.get("cam", []) for tally in span.tallies]
+    return tuple(
+        sum(getattr(tally, name) for tally in tallies) for name in ("both", "only_incumbent", "only_challenger")
+    )
+
+
+def with_follower(film: Path, follower: FollowerPlan | None, model: str = "fake@1", playback=Playback.FAST):
+    return plan("cam", film, playback, model=model, follower=follower)
+
+
+def test_a_follower_sees_every_frame_of_a_file_and_its_counts_are_compared_and_not_told(
+    bench: Bench, film: Path
+) -> None:
+    """It is blind for one colour of three; the first seven seconds are its warm-up."""
+    bench.client.blind["fake@2"] = 2
+    bench.plane.add_camera(with_follower(film, SHADOW))
+    bench.wait_ended("cam")
+    check_whole(bench)
+    spans = bench.recorder.spans["cam"]
+    warm = [index for index in range(PASSES) if index * 1.5 + 0.5 > rules.WARM_UP_S]
+    missed = sum(index % 3 == 2 for index in warm)
+    assert sums(bench) == (len(warm) - missed, missed, 0)
+    assert {(span.trial_id, span.incumbent, span.challenger) for span in spans} == {("trial", "fake@1", "fake@2")}
+    assert all(one.end <= following.start for one, following in pairwise(spans))
+    assert sum(span.frames_missed for span in spans) == 0
+    assert sum(span.frames for span in spans) == pytest.approx((60 - rules.WARM_UP_S) * FPS, abs=2)
+    assert len(bench.recorder.runs) == 1
+
+
+def test_in_a_canary_the_follower_is_the_incumbent(bench: Bench, film: Path) -> None:
+    bench.client.blind["fake@2"] = 2
+    bench.plane.add_camera(with_follower(film, FollowerPlan("trial", "fake@1", is_challenger=False), "fake@2"))
+    bench.wait_ended("cam")
+    both, only_incumbent, only_challenger = sums(bench)
+    assert both > 20
+    assert only_incumbent > 8
+    assert only_challenger == 0
+
+
+def test_followers_come_and_go_without_a_new_run(bench: Bench, film: Path) -> None:
+    bench.plane.add_camera(with_follower(film, None))
+    counted(bench, 20)
+    bench.plane.update_camera(with_follower(film, SHADOW))
+    bench.wait_for(lambda: bench.condition("cam").follower_model == "fake@2")
+    bench.plane.update_camera(with_follower(film, FollowerPlan("other", "fake@3", is_challenger=True)))
+    bench.wait_for(lambda: bench.condition("cam").follower_model == "fake@3")
+    bench.plane.update_camera(with_follower(film, None))
+    bench.wait_for(lambda: bench.condition("cam").follower_model == "")
+    bench.wait_for(lambda: list(bench.plane._lanes) == ["fake@1"])
+    bench.wait_ended("cam")
+    check_whole(bench)
+    assert len(bench.recorder.runs) == 1
+
+
+def test_a_follower_that_cannot_run_is_told_and_the_camera_is_counted(bench: Bench, film: Path) -> None:
+    bench.plane.add_camera(
+        with_follower(film, FollowerPlan("trial", "missing", is_challenger=True), playback=Playback.LOOP)
+    )
+    bench.wait_for(lambda: bench.condition("cam").fault is not None)
+    counted(bench, 10)
+    condition = bench.condition("cam")
+    assert condition.state is CameraState.RUNNING
+    assert condition.fault is not None
+    assert condition.fault.code == "follower"
+    assert (condition.model, condition.follower_model) == ("fake@1", "")
+    bench.plane.update_camera(with_follower(film, None, playback=Playback.LOOP))
+    bench.wait_for(lambda: bench.condition("cam").fault is None)
+
+
+def test_a_follower_that_fails_on_the_frames_is_given_up(bench: Bench, film: Path) -> None:
+    bench.client.refuse.add("fake@2")
+    bench.plane.add_camera(with_follower(film, SHADOW))
+    bench.wait_for(lambda: bench.condition("cam").fault is not None)
+    fault = bench.condition("cam").fault
+    assert fault is not None
+    assert fault.code == "follower"
+    bench.wait_ended("cam")
+    check_whole(bench)
+
+
+def test_a_canary_begins_and_is_rolled_back(bench: Bench, film: Path) -> None:
+    bench.plane.add_camera(with_follower(film, None))
+    counted(bench, 20)
+    bench.plane.update_camera(with_follower(film, FollowerPlan("trial", "fake@1", is_challenger=False), "fake@2"))
+    bench.wait_for(lambda: bench.condition("cam").follower_model == "fake@1")
+    assert bench.condition("cam").model == "fake@2"
+    counted(bench, len(bench.recorder.frames["cam"]) + 320)
+    bench.plane.update_camera(with_follower(film, None))
+    bench.wait_ended("cam")
+    check_whole(bench)
+    assert len(bench.recorder.runs) == 3
+    assert bench.condition("cam").model == "fake@1"
+    assert sums(bench)[0] > 0
+    assert sums(bench)[1:] == (0, 0)
+
+
+def test_a_live_follower_that_is_slow_drops_frames_of_its_own_and_says_how_many(benches, film: Path) -> None:
+    client = FakeTriton()
+    client.delays["fake@2"] = 0.4
+    bench = benches(client)
+    bench.plane.add_camera(with_follower(film, SHADOW, playback=Playback.LOOP))
+    bench.wait_for(lambda: bool(bench.recorder.spans.get("cam")), 40)
+    (span,) = bench.recorder.spans["cam"][:1]
+    assert span.frames > 150
+    assert span.frames_missed > 20
+    condition = bench.condition("cam")
+    assert condition.frames_dropped < 0.1 * condition.frames_processed
+    assert condition.latency_s < 0.3
