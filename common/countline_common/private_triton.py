@@ -18,6 +18,7 @@ from typing import IO, Any, Final
 from countline_common.child_commands import COMMAND, call, relayed
 from countline_common.errors import CountlineError, NotFoundError
 from countline_common.settings import DataFolder
+from countline_common.triton import ModelRef
 
 PREPARE_TIMEOUT_S: Final = 180.0
 STOP_TIMEOUT_S: Final = 8.0
@@ -35,9 +36,14 @@ class PreparedModel:
 def find_model(name: str) -> PreparedModel:
     """A model by name: in this machine's repository, else among those that are shipped.
 
+    Args:
+        name: `NAME` or `NAME@VERSION`; which of its versions are served, its configuration says.
+
     Raises:
+        InvalidInputError: it is neither.
         NotFoundError: there is none of this name.
     """
+    name = ModelRef.parse(name).name
     for repository in _repositories():
         if (repository / name / "config.pbtxt").is_file():
             return PreparedModel(repository, name)

@@ -103,12 +103,12 @@ async def _watch(stderr: asyncio.StreamReader, on_progress: Callable[[float], No
 def _progress(line: str) -> float | None:
     """The share done that a line of standard error tells; None for other lines.
 
-    >>> _progress('{"progress": 0.25, "frames": 60}'), _progress("error: no")
+    >>> _progress('{"share": 0.25, "frames": 60}'), _progress("error: no")
     (0.25, None)
     """
     try:
         told: Any = json.loads(line)
-        return min(max(float(told["progress"]), 0.0), 1.0)
+        return min(max(float(told["share"]), 0.0), 1.0)
     except (ValueError, TypeError, KeyError):
         return None
 

@@ -1,11 +1,13 @@
-"""`countline count`: count one file or stream, with no services but a Triton of its own.
+"""`countline count`: count one file or stream, with no services but a Triton, of its own or one that runs already.
 
 The way of a frame is that of the worker: the same plane, tracker and counter; only the sink differs.
 """
 
+import asyncio
 import hashlib
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from countline_common import logs
-from countline_common.errors import CountlineError, InvalidInputError, NotFoundError
+from countline_common.errors import CountlineError, InvalidInputError, NotFoundError, UnavailableError
 from countline_common.private_triton import PrivateTriton, find_model, prepare_model, private_triton
 from countline_common.scratch import scratch_folder
 from countline_pipelines.annotate import Annotator
@@ -55,17 +57,28 @@ from countline_pipelines.sources import Playback, RtspTransport, SourceSpec, Vid
 from countline_pipelines.spec_args import parse_spec
 from countline_pipelines.trajectory_files import TrajectoryFile
 from countline_pipelines.trials import TrialSpan
+from countline_pipelines.triton import ModelRef, Transport
 from countline_pipelines.triton.client import TritonClient
 
 CAMERA_ID: Final = "count"
 DEFAULT_MODEL: Final = "demo_detector"
 CLOSE_TIMEOUT_S: Final = 10.0
 POLL_S: Final = 0.1
+CONNECT_TIMEOUT_S: Final = 10.0
+PROGRESS_EVERY_S: Final = 1.0
+AWAY_S: Final = 60.0
+"""How long a Triton may be away in mid-count."""
+AWAY_CODES: Final = {"deadline_exceeded", "unavailable"}
+"""Of faults that say that it is."""
 
 
 def count(
     source: Annotated[str, typer.Argument(help="A video file, or an rtsp://, http:// or https:// address.")],
-    model: Annotated[str, typer.Option(help="Name of a model in the repository, or an ONNX file.")] = DEFAULT_MODEL,
+    model: Annotated[str, typer.Option(help="A model in the repository, NAME or NAME@VERSION, or an ONNX file.")] = (
+        DEFAULT_MODEL
+    ),
+    triton: Annotated[str | None, typer.Option(help="host:port (gRPC) of a Triton that runs already.")] = None,
+    triton_transport: Annotated[Transport, typer.Option(help="How frames reach that Triton.")] = Transport.AUTO,
     head: Annotated[str | None, typer.Option(help="Kind of an ONNX file's output, e.g. yolox.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Class names of an ONNX file, one a line.")] = None,
     line: Annotated[list[str] | None, typer.Option(help="NAME:x1,y1,x2,y2[,x3,y3...]; may be repeated.")] = None,
@@ -88,6 +101,9 @@ def count(
     explain: ExplainOption = False,
     trajectories: TrajectoriesOption = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    progress_json: Annotated[
+        bool, typer.Option("--progress-json", help="Tell of the progress as JSON, a line a second on standard error.")
+    ] = False,
 ) -> None:
     """Count who crosses the lines of a video file or stream. Ctrl-C ends a stream and prints what was counted."""
     os.environ.setdefault(logs.LEVEL_VARIABLE, "WARNING")
@@ -111,9 +127,10 @@ def count(
     plan = _counting_plan(drawn, names)
     if not plan.lines and not plan.zones and trajectories is None:
         raise InvalidInputError("there is nothing to count", cure="give --line or --zone")
-    order = _Order(spec, info, plan, seconds=seconds, partial=partial, annotate=annotate, explain=explain)
-    with TrajectoryFile(trajectories) as paths, _served(model, head, labels) as (server, model_name, fingerprint):
-        result = _Job(order, server, model_name, fingerprint, paths).run()
+    order = _Order(spec, info, plan, seconds, partial, annotate, explain, progress_json)
+    serving = _elsewhere(triton, triton_transport, model) if triton is not None else _served(model, head, labels)
+    with TrajectoryFile(trajectories) as paths, serving as served:
+        result = _Job(order, served, paths).run()
     print(json.dumps(result)) if json_ else show(result)
 
 
@@ -128,6 +145,7 @@ class _Order:
     partial: bool
     annotate: Path | None
     explain: bool
+    progress_json: bool
 
 
 def _probe(source: str, transport: RtspTransport, rate: float) -> tuple[SourceSpec, VideoInfo]:
@@ -154,30 +172,61 @@ def _counting_plan(spec: CountingSpec, classes: tuple[str, ...]) -> CountingPlan
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """A Triton that serves the model."""
+
+    address: str
+    transport: Transport
+    model: str
+    """As NAME@VERSION."""
+    fingerprint: str
+    """Tells this model from others."""
+    child: PrivateTriton | None = None
+    """Where it was started for this count."""
+
+
 @contextmanager
-def _served(model: str, head: str | None, labels: Path | None) -> Iterator[tuple[PrivateTriton, str, str]]:
-    """A Triton that serves the model: itself, the model's name, and what tells this model from others."""
+def _served(model: str, head: str | None, labels: Path | None) -> Iterator[_Served]:
+    """A Triton of our own, as long as the block lasts."""
     console = Console(stderr=True)
     with scratch_folder("models") as folder:
         with console.status(f"preparing {model}"):
             is_file = model.endswith(".onnx") or "/" in model
+            version = 0 if is_file else ModelRef.parse(model).version
             prepared = prepare_model(Path(model), head, labels, folder) if is_file else find_model(model)
-        fingerprint = content_hash(*sorted((prepared.repository / prepared.name).glob("*/model.*")))
         with private_triton(prepared.repository) as server:
             with console.status("starting Triton"):
                 server.wait_ready()
-            yield server, prepared.name, fingerprint
+                named = ModelRef(prepared.name, version)
+                ref = asyncio.run(_version_of(named, server.address, Transport.AUTO))
+            fingerprint = content_hash(*sorted((prepared.repository / ref.name / str(ref.version)).glob("model.*")))
+            yield _Served(server.address, Transport.AUTO, str(ref), fingerprint, server)
+
+
+@contextmanager
+def _elsewhere(address: str, transport: Transport, model: str) -> Iterator[_Served]:
+    """A Triton that somebody else has started."""
+    with Console(stderr=True).status(f"asking Triton at {address} for {model}"):
+        ref = asyncio.run(_version_of(ModelRef.parse(model), address, transport))
+    # Its repository may lie on another machine, so the version stands for the file: no two of one name are the same.
+    yield _Served(address, transport, str(ref), str(ref))
+
+
+async def _version_of(model: ModelRef, address: str, transport: Transport) -> ModelRef:
+    """The version that a model's name stands for."""
+    async with await TritonClient.connect(address, transport, timeout_s=CONNECT_TIMEOUT_S) as client:
+        return (await client.load(str(model))).ref
 
 
 class _Job:
     """One count, from the plane's start to the summary."""
 
-    def __init__(
-        self, order: _Order, server: PrivateTriton, model: str, model_hash: str, paths: TrajectoryFile
-    ) -> None:
+    def __init__(self, order: _Order, served: _Served, paths: TrajectoryFile) -> None:
         self._order = order
-        self._server = server
-        self._plan = CameraPlan(CAMERA_ID, order.source, model, order.counting, run=_run_name(order, model_hash))
+        self._served = served
+        run = _run_name(order, served.fingerprint)
+        self._plan = CameraPlan(CAMERA_ID, order.source, served.model, order.counting, run=run)
         self._journal = Journal() if order.explain else None
         self._sink = _Sink(order, self._journal, paths)
         self._ended = threading.Event()
@@ -193,7 +242,7 @@ class _Job:
         plane.start()
         try:
             plane.add_camera(self._plan)
-            with _progress(self._order.info, enabled=True) as update:
+            with _progress_lines() if self._order.progress_json else _progress(self._order.info) as update:
                 condition = self._wait(plane, update)
         finally:
             plane.close(CLOSE_TIMEOUT_S)
@@ -204,17 +253,18 @@ class _Job:
         return self._sink.summary()
 
     async def _connect(self) -> TritonClient:
-        return await TritonClient.connect(self._server.address)
+        return await TritonClient.connect(self._served.address, self._served.transport)
 
     def _wait(self, plane: SoftwarePlane, update: Callable[[int, float, float], None]) -> CameraCondition | None:
         """Wait for the end, or until it is time to stop; returns the last condition, None where it came to none."""
-        began = 0.0
+        began, silence = 0.0, _Silence()
         try:
             while not self._ended.wait(POLL_S):
                 began = began or (time.monotonic() if self._sink.frames else 0.0)
-                if self._server.has_ended:
-                    raise self._server.failure()
+                if self._served.child is not None and self._served.child.has_ended:
+                    raise self._served.child.failure()
                 condition = plane.conditions().get(CAMERA_ID)
+                silence.look(self._sink.frames, condition)
                 if condition is not None:
                     update(self._sink.frames, condition.progress, condition.processed_fps)
                 if began and 0 < self._order.seconds < time.monotonic() - began:
@@ -227,6 +277,26 @@ class _Job:
         if not self._ended.is_set():
             plane.remove_camera(CAMERA_ID)
         return condition
+
+
+class _Silence:
+    """Ends a count for which nobody answers any more: a Triton that runs elsewhere may stay away."""
+
+    def __init__(self) -> None:
+        self._frames = 0
+        self._since = time.monotonic()
+
+    def look(self, frames: int, condition: CameraCondition | None) -> None:
+        """Take note of the frames until now.
+
+        Raises:
+            UnavailableError: none came for too long, and Triton is to blame.
+        """
+        if frames != self._frames:
+            self._frames, self._since = frames, time.monotonic()
+        fault = condition.fault if condition is not None else None
+        if fault is not None and fault.code in AWAY_CODES and time.monotonic() - self._since > AWAY_S:
+            raise UnavailableError(fault.message, cure=fault.cure)
 
 
 def _run_name(order: _Order, model_hash: str) -> str:
@@ -318,7 +388,7 @@ class _Sink:
 
 
 @contextmanager
-def _progress(info: VideoInfo, *, enabled: bool) -> Iterator[Callable[[int, float, float], None]]:
+def _progress(info: VideoInfo) -> Iterator[Callable[[int, float, float], None]]:
     """A bar on standard error; yields what to call with frames, share done and frames a second."""
     total = info.frames or None
     columns = (
@@ -330,7 +400,7 @@ def _progress(info: VideoInfo, *, enabled: bool) -> Iterator[Callable[[int, floa
         TextColumn("ETA"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not enabled) as bar:
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task: TaskID = bar.add_task("count", total=total, fps=0.0)
 
         def update(frames: int, share: float, fps: float) -> None:
@@ -338,3 +408,18 @@ def _progress(info: VideoInfo, *, enabled: bool) -> Iterator[Callable[[int, floa
             bar.update(task, completed=frames, total=known, fps=fps)
 
         yield update
+
+
+@contextmanager
+def _progress_lines() -> Iterator[Callable[[int, float, float], None]]:
+    """The same for a program that has started this one: a JSON object a second, among what else is said there."""
+    told_at = 0.0
+
+    def update(frames: int, share: float, fps: float) -> None:
+        nonlocal told_at
+        if time.monotonic() - told_at >= PROGRESS_EVERY_S:
+            told_at = time.monotonic()
+            line = json.dumps({"frames": frames, "share": round(share, 4), "fps": round(fps, 1)})
+            print(line, file=sys.stderr, flush=True)
+
+    yield update

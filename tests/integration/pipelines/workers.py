@@ -117,6 +117,30 @@ async def published(nats_url: str, camera_id: str) -> Totals:
         await client.close()
 
 
+async def compared(nats_url: str, trial_id: str, camera_id: str) -> list[events_pb2.TrialRecord]:
+    """What JetStream holds of a trial on a camera."""
+    client = await nats.connect(nats_url)
+    try:
+        stream, subject = client.jetstream(), bus.trial_subject(trial_id, camera_id)
+        waiting = (await stream.stream_info(bus.TRIALS, subjects_filter=subject)).state.subjects or {}
+        config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, ack_policy="none")
+        subscription = await stream.subscribe(subject, ordered_consumer=False, config=config)
+        messages = [await subscription.next_msg(10) for _ in range(sum(waiting.values()))]
+        return [events_pb2.TrialRecord.FromString(message.data) for message in messages]
+    finally:
+        await client.close()
+
+
+async def wait_compared(nats_url: str, trial_id: str, camera_id: str, timeout_s: float = 60.0) -> None:
+    """Wait until something is published of a trial on a camera."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        if await compared(nats_url, trial_id, camera_id):
+            return
+        assert time.monotonic() < deadline, "nothing was compared"
+        await asyncio.sleep(0.1)
+
+
 async def wait_until(nats_url: str, camera_id: str, holds: Callable[[Totals], bool], timeout_s: float = 90.0) -> Totals:
     """Wait until what is published of a camera is as wanted; fails with what there is."""
     deadline = time.monotonic() + timeout_s
@@ -142,6 +166,8 @@ def assignment(
     *,
     epoch: int = 0,
     playback: int = cameras_pb2.PLAYBACK_FAST,
+    model: str = "",
+    follower: workers_pb2.Follower | None = None,
     lines: Sequence[tuple[str, Sequence[tuple[float, float]], int]] = (("middle", MIDDLE, 1),),
     **spec: object,
 ) -> workers_pb2.Assignment:
@@ -160,4 +186,4 @@ def assignment(
         ),
         created_at=to_timestamp(1_700_000_000.0),
     )
-    return workers_pb2.Assignment(camera=camera, epoch=epoch, time_zone="Europe/Berlin")
+    return workers_pb2.Assignment(camera=camera, epoch=epoch, time_zone="Europe/Berlin", model=model, follower=follower)

@@ -1,0 +1,228 @@
+"""Versions of a model on a worker with a real Triton: they change under way, and run beside each other on trial."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from tests.fixtures.clips import FPS, Pass, render, write_blob_versions
+from tests.fixtures.control_double import ControlDouble
+from tests.fixtures.nats import NatsServer
+from tests.fixtures.triton import TritonServer, start_triton
+from tests.integration.pipelines.workers import (
+    Totals,
+    WorkerProcess,
+    assignment,
+    compared,
+    published,
+    wait_compared,
+    wait_until,
+    worker_process,
+)
+
+from countline.v1 import cameras_pb2, events_pb2, workers_pb2
+from countline_common.times import from_timestamp
+from countline_pipelines.counting import rules
+
+CYCLE_S = 1.5
+BLUE = 2
+COUNTLINE = Path(sys.executable).with_name("countline")
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """A Triton with `blob`: versions 1 and 2 see everything, version 3 sees nothing that is blue."""
+    folder = tmp_path_factory.mktemp("versions")
+    server = start_triton(write_blob_versions(folder, None, None, BLUE), folder)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def worker(
+    tmp_path: Path, nats_server: NatsServer, control_double: ControlDouble, versions: TritonServer
+) -> AsyncIterator[WorkerProcess]:
+    process = worker_process(tmp_path / "worker", nats_server.url, control_double.address, versions.grpc)
+    await process.start()
+    try:
+        yield process
+    finally:
+        await process.stop()
+
+
+def film(path: Path, passes: int) -> Path:
+    """Somebody crosses every second and a half: two to the right, then one to the left, in three colours."""
+    return render(path, [Pass(index % 3 != 0, index % 3, 1.0) for index in range(passes)])
+
+
+def check_covered(totals: Totals) -> None:
+    """Each moment is covered, and by one run."""
+    covered = sorted(totals.covered_s)
+    assert all(abs(later - earlier) < 2e-6 for (_, earlier), (later, _) in pairwise(covered))
+
+
+@pytest.mark.slow
+async def test_cameras_of_every_kind_go_to_another_version_and_back(
+    worker: WorkerProcess, nats_server: NatsServer, control_double: ControlDouble, tmp_path: Path
+) -> None:
+    passes = {"fast": 240, "realtime": 24}
+    sources = {
+        "loop": (film(tmp_path / "loop.mp4", 1), cameras_pb2.PLAYBACK_LOOP, 1),
+        "fast": (film(tmp_path / "fast.mp4", passes["fast"]), cameras_pb2.PLAYBACK_FAST, 0),
+        "realtime": (film(tmp_path / "realtime.mp4", passes["realtime"]), cameras_pb2.PLAYBACK_REALTIME, 0),
+    }
+    model = dict.fromkeys(sources, "blob@1")
+
+    async def assign() -> None:
+        await control_double.assign(
+            *(
+                assignment(name, str(path), playback=playback, epoch=epoch, model=model[name])
+                for name, (path, playback, epoch) in sources.items()
+            )
+        )
+
+    async def there_and_back(name: str) -> None:
+        await control_double.wait_for(name, lambda status: status.frames_processed > 5)
+        for version in ("blob@2", "blob@1"):
+            model[name] = version
+            await assign()
+            await control_double.wait_for(name, lambda status, wanted=version: status.model == wanted)
+
+    await assign()
+    await asyncio.gather(*(there_and_back(name) for name in sources))
+    for name, count in passes.items():
+        status = await control_double.wait_for_state(name, cameras_pb2.CAMERA_STATE_FINISHED)
+        assert (status.model, status.frames_dropped) == ("blob@1", 0)
+        frames = round(count * CYCLE_S * FPS)
+        totals = await wait_until(nats_server.url, name, lambda t, n=frames: sum(s.frames for s in t.spans) == n)
+        crossings = [crossing.crossing_id for record in totals.records for crossing in record.crossings]
+        assert len(crossings) == len(set(crossings)) == count, name
+        assert totals.in_out == (len(range(0, count, 3)), count - len(range(0, count, 3)))
+        assert len({record.run for record in totals.records}) == 3
+        check_covered(totals)
+    totals = await published(nats_server.url, "loop")
+    times = sorted(from_timestamp(crossing.t) for crossing in totals.crossings.values())
+    assert all(later - earlier == pytest.approx(CYCLE_S, abs=0.2) for earlier, later in pairwise(times))
+    assert len({record.run for record in totals.records}) == 3
+    assert {record.epoch for record in totals.records} == {1}
+    check_covered(totals)
+    assert "Traceback" not in worker.log
+
+
+async def test_a_version_that_is_not_there_leaves_the_old_one_counting_and_is_told(
+    worker: WorkerProcess, nats_server: NatsServer, control_double: ControlDouble, tmp_path: Path
+) -> None:
+    source = str(film(tmp_path / "loop.mp4", 1))
+    live = {"playback": cameras_pb2.PLAYBACK_LOOP, "epoch": 1}
+    await control_double.assign(assignment("cam", source, model="blob@1", **live))
+    await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_RUNNING)
+    await control_double.assign(assignment("cam", source, model="blob@9", **live))
+    status = await control_double.wait_for("cam", lambda status: bool(status.error.code))
+    assert status.state == cameras_pb2.CAMERA_STATE_RUNNING
+    assert "blob@9" in status.error.message
+    assert status.model == "blob@1"
+    before = await published(nats_server.url, "cam")
+    await wait_until(nats_server.url, "cam", lambda totals: len(totals.crossings) >= len(before.crossings) + 3)
+    await control_double.assign(assignment("cam", source, model="blob@1", **live))
+    await control_double.wait_for("cam", lambda status: not status.error.code)
+    totals = await published(nats_server.url, "cam")
+    assert len({record.run for record in totals.records}) == 1
+    check_covered(totals)
+
+
+async def test_a_follower_is_compared_with_what_counts_and_counts_nothing_itself(
+    worker: WorkerProcess, nats_server: NatsServer, control_double: ControlDouble, tmp_path: Path
+) -> None:
+    """The challenger is blind for every third."""
+    source, passes = str(film(tmp_path / "film.mp4", 60)), 60
+    follower = workers_pb2.Follower(trial_id="trial", model="blob@3", is_challenger=True)
+    await control_double.assign(assignment("cam", source, model="blob@1", follower=follower))
+    following = await control_double.wait_for("cam", lambda status: bool(status.follower_model))
+    assert (following.model, following.follower_model) == ("blob@1", "blob@3")
+    await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_FINISHED)
+    totals = await wait_until(nats_server.url, "cam", lambda t: sum(s.frames for s in t.spans) == passes * 30)
+    assert totals.in_out == (20, 40)
+    records = await compared(nats_server.url, "trial", "cam")
+    spans = [(from_timestamp(record.start), from_timestamp(record.end)) for record in records]
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+    warm = [c for c in totals.crossings.values() if from_timestamp(c.t) >= spans[0][0]]
+    blue = sum(crossing.class_name == "blue" for crossing in warm)
+    assert _sums(records) == (len(warm) - blue, blue, 0)
+    assert {(r.incumbent, r.challenger, r.worker_id) for r in records} == {("blob@1", "blob@3", "worker-1")}
+    assert spans[0][0] >= from_timestamp(totals.records[0].hand_over_at) + rules.WARM_UP_S
+    assert sum(record.frames for record in records) == pytest.approx((spans[-1][1] - spans[0][0]) * FPS, abs=2)
+    assert sum(record.frames_missed for record in records) == 0
+
+
+def _sums(records: list[events_pb2.TrialRecord]) -> tuple[int, int, int]:
+    names = ("both", "only_incumbent", "only_challenger")
+    return tuple(sum(getattr(tally, name) for record in records for tally in record.tallies) for name in names)
+
+
+async def test_a_canary_begins_and_is_rolled_back_without_a_lost_crossing(
+    worker: WorkerProcess, nats_server: NatsServer, control_double: ControlDouble, tmp_path: Path
+) -> None:
+    source = str(film(tmp_path / "loop.mp4", 1))
+    live = {"playback": cameras_pb2.PLAYBACK_LOOP, "epoch": 1}
+    await control_double.assign(assignment("cam", source, model="blob@1", **live))
+    await control_double.wait_for("cam", lambda status: status.frames_processed > 20)
+    follower = workers_pb2.Follower(trial_id="canary", model="blob@1", is_challenger=False)
+    await control_double.assign(assignment("cam", source, model="blob@2", follower=follower, **live))
+    await control_double.wait_for("cam", lambda status: status.follower_model == "blob@1")
+    await wait_compared(nats_server.url, "canary", "cam")
+    await control_double.assign(assignment("cam", source, model="blob@1", **live))
+    await control_double.wait_for("cam", lambda s: (s.model, s.follower_model) == ("blob@1", ""))
+    both, *only = _sums(await compared(nats_server.url, "canary", "cam"))
+    assert both >= 5
+    assert only == [0, 0]
+    totals = await published(nats_server.url, "cam")
+    times = sorted(from_timestamp(crossing.t) for crossing in totals.crossings.values())
+    assert all(later - earlier == pytest.approx(CYCLE_S, abs=0.2) for earlier, later in pairwise(times))
+    check_covered(totals)
+
+
+def count(*options: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [str(COUNTLINE), "count", *options, "--line", "middle:0.5,0,0.5,1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == status, done.stderr
+    return done
+
+
+@pytest.mark.parametrize("transport", ["auto", "shm", "grpc"])
+def test_a_clip_is_counted_by_a_version_on_a_triton_that_runs_already(
+    clip: Path, versions: TritonServer, transport: str
+) -> None:
+    there = ("--triton", versions.grpc, "--triton-transport", transport, "--json", "--progress-json")
+    done = count(str(clip), *there, "--model", "blob@1")
+    told = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    assert told
+    assert all(line.keys() == {"frames", "share", "fps"} for line in told)
+    seeing, blind = json.loads(done.stdout), json.loads(count(str(clip), *there, "--model", "blob@3").stdout)
+    assert [(each["lines"]["middle"]["in"], each["lines"]["middle"]["out"]) for each in (seeing, blind)] == [
+        (1, 3),
+        (0, 3),
+    ]
+    ids = [{event["id"] for event in each["events"]} for each in (seeing, blind)]
+    assert not ids[0] & ids[1]
+    newest = json.loads(count(str(clip), *there, "--model", "blob").stdout)
+    assert newest == blind
+
+
+def test_what_that_triton_does_not_serve_is_said(clip: Path, versions: TritonServer) -> None:
+    done = count(str(clip), "--triton", versions.grpc, "--model", "blob@9", status=1)
+    assert "blob@9" in done.stderr
+    assert "1, 2, 3" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_version_of_the_local_repository_is_counted_with_a_triton_of_its_own(
+    clip: Path, versions: TritonServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTLINE_DATA", str(tmp_path))
+    (tmp_path / "triton-repo").symlink_to(versions.repository)
+    seeing, blind = (json.loads(count(str(clip), "--json", "--model", f"blob@{v}").stdout) for v in (2, 3))
+    assert (seeing["lines"]["middle"]["in"], blind["lines"]["middle"]["in"]) == (1, 0)
