@@ -1,7 +1,6 @@
 """`countline models deploy`: a contract model goes to the service, and every step of it is shown."""
 
 import hashlib
-import json as json_text
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -198,23 +197,23 @@ def _golden(clip: Artifact, truth: str) -> GoldenClip:
 
 
 def _truth(golden: Path | None, truth: Path | None) -> str:
-    """The truth of the clip, held to what can be seen from here; the service looks closer."""
+    """The truth of the clip, as it stands in its file; read here too, so that a slip is said before anything is sent."""
     if (golden is None) != (truth is None):
         raise InvalidInputError("--golden and --truth belong together", cure="give both, or neither")
     if truth is None:
         return ""
+    from countline_models.deploy import parse_truth
+
     try:
         text = truth.read_text(encoding="utf-8")
-        content = json_text.loads(text)
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no file {truth}") from error
     except (OSError, ValueError) as error:
-        raise InvalidInputError(f"{truth} cannot be read as JSON: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("lines"), dict):
-        raise InvalidInputError(
-            f"{truth} says nothing of lines",
-            cure='write {"lines": {"gate": {"points": [[x, y], …], "in": 3, "out": 1}}}',
-        )
+        raise InvalidInputError(f"{truth} cannot be read: {error}") from error
+    try:
+        parse_truth(text)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{truth}: {error.message}", cure=error.cure, fields=error.fields) from error
     return text
 
 
