@@ -72,7 +72,7 @@ unit: $(STAMPS)/dev ## Run the unit tests alone: seconds
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 
 .PHONY: check
-check: lint types imports proto-lint dashboard-lint ## Everything that needs no running part: lint, types, import contracts
+check: lint types imports proto-lint dashboard-lint compose-check ## Everything that needs no running part: lint, types, import contracts
 
 .PHONY: lint
 lint: $(STAMPS)/dev
@@ -96,6 +96,19 @@ format: $(STAMPS)/dev ## Put the code into its usual form
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 	$(NPM) run --silent format
+
+##@ Images
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+DOCKERFILES := $(wildcard docker/*/Dockerfile)
+
+.PHONY: images
+images: ## Build the images of docker/compose.yaml (ARGS='--profile gpu' for those of GPUs)
+	cd docker && COUNTLINE_REVISION=$$(git rev-parse --short HEAD) $(COMPOSE) $(ARGS) build
+
+.PHONY: compose-check
+compose-check: $(STAMPS)/dev ## Lint the Dockerfiles and hold compose to its rules
+	$(BIN)/hadolint $(DOCKERFILES)
+	$(BIN)/python -m pytest -q tests/unit/docker
 
 ##@ Contracts
 .PHONY: proto

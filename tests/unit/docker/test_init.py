@@ -1,0 +1,84 @@
+"""What the service `init` puts into the volumes."""
+
+import stat
+from pathlib import Path
+
+import pytest
+from tests.unit.docker.test_images import DOCKER, load
+
+from countline_common.tokens import TokenVerifier
+
+VOLUMES = ("credentials", "secrets-control", "secrets-analytics", "secrets-worker", "secrets-nats", "secrets-postgres",
+           "models", "run")  # fmt: skip
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> Path:
+    """Fresh volumes, filled once."""
+    for name in VOLUMES:
+        (tmp_path / name).mkdir()
+    fill(tmp_path)
+    return tmp_path
+
+
+def fill(volumes: Path) -> None:
+    load("init").main(volumes, "postgres:5432", "nats:4222")
+
+
+def secrets(volumes: Path) -> dict[str, str]:
+    """Every secret, by volume and name."""
+    folders = [volumes / name for name in VOLUMES if name.startswith(("secrets-", "credentials"))]
+    return {str(file.relative_to(volumes)): file.read_text() for folder in folders for file in folder.iterdir()}
+
+
+def test_each_service_gets_the_secrets_of_its_own(volumes: Path):
+    given = {name: sorted(file.name for file in (volumes / name).iterdir()) for name in VOLUMES if "secrets" in name}
+    assert given == {
+        "secrets-control": [
+            "admin-password",
+            "auth-dsn",
+            "cameras-dsn",
+            "nats-url",
+            "token-key.pem",
+            "token-key.pub.pem",
+        ],
+        "secrets-analytics": ["analytics-dsn", "nats-url", "token-key.pub.pem"],
+        "secrets-worker": ["nats-url", "worker-token"],
+        "secrets-nats": ["authorization.conf"],
+        "secrets-postgres": ["analytics-password", "auth-password", "cameras-password", "postgres-password"],
+    }
+
+
+def test_only_the_owner_can_read_a_secret(volumes: Path):
+    files = [volumes / name for name in secrets(volumes)]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+def test_a_second_start_keeps_every_secret_but_the_tokens_of_workers(volumes: Path):
+    before = secrets(volumes)
+    fill(volumes)
+    after = secrets(volumes)
+    assert {name for name in before if before[name] != after[name]} <= {
+        "credentials/worker-token", "secrets-worker/worker-token",
+    }  # fmt: skip
+
+
+def test_passwords_differ_and_fit_the_addresses_that_carry_them(volumes: Path):
+    found = secrets(volumes)
+    passwords = {name: found[f"secrets-postgres/{name}-password"].strip() for name in ("auth", "cameras", "analytics")}
+    assert len({*passwords.values(), found["secrets-postgres/postgres-password"].strip()}) == 4
+    for volume, name in (("control", "auth"), ("control", "cameras"), ("analytics", "analytics")):
+        address = f"postgresql://{name}:{passwords[name]}@postgres:5432/{name}"
+        assert found[f"secrets-{volume}/{name}-dsn"].strip() == address
+
+
+def test_the_worker_is_known_by_the_key_that_analytics_has(volumes: Path):
+    verifier = TokenVerifier.from_file(volumes / "secrets-analytics" / "token-key.pub.pem")
+    principal = verifier.verify((volumes / "secrets-worker" / "worker-token").read_text().strip())
+    compose = (DOCKER / "compose.yaml").read_text()
+    assert f"COUNTLINE_WORKER_NAME: {principal.name}\n" in compose
+    assert principal.permissions == {"workers.report"}
+
+
+def test_the_shipped_models_are_there_for_triton(volumes: Path):
+    assert (volumes / "models" / "repository" / "demo_detector" / "config.pbtxt").is_file()
