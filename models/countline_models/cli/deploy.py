@@ -197,7 +197,7 @@ def _golden(clip: Artifact, truth: str) -> GoldenClip:
 
 
 def _truth(golden: Path | None, truth: Path | None) -> str:
-    """The truth of the clip, as it stands in its file; read here too, so that a slip is said before anything is sent."""
+    """The truth of the clip, as its file says it; read here too, so that a slip is told before anything is sent."""
     if (golden is None) != (truth is None):
         raise InvalidInputError("--golden and --truth belong together", cure="give both, or neither")
     if truth is None:
