@@ -26,6 +26,10 @@ QUEUED_FRAMES: Final = Gauge("countline_queued_frames", "Frames that wait for in
 RUNS: Final = Counter("countline_runs_started", "Starts of a tracker.", ["camera"])
 CROSSINGS: Final = Counter("countline_crossings", "Crossings that were decided.", ["camera"])
 SOURCE_FAILURES: Final = Counter("countline_source_failures", "Failures of sources.", ["camera", "failure"])
+DECODER: Final = Gauge("countline_decoder_info", "1 for the decoder that a camera has, else 0.", ["camera", "decoder"])
+DECODER_REFUSALS: Final = Counter(
+    "countline_decoder_refusals", "Times that a camera was decoded on the CPU though there is a GPU.", ["camera"]
+)
 SPOOL_BYTES: Final = Gauge("countline_spool_bytes", "Bytes of the spool on disk.")
 SPOOL_RECORDS: Final = Gauge("countline_spool_records", "Records that JetStream has not acknowledged.")
 PUBLISHED: Final = Counter("countline_records_published", "Records that JetStream has acknowledged.")

@@ -53,7 +53,17 @@ from countline_pipelines.plane import (
 from countline_pipelines.publishing.trajectories import class_name
 from countline_pipelines.report import Summary
 from countline_pipelines.software.plane import PlaneOptions, SoftwarePlane
-from countline_pipelines.sources import Playback, RtspTransport, SourceSpec, VideoInfo, VideoReader, source_address
+from countline_pipelines.sources import (
+    DecodeMode,
+    Decoding,
+    Playback,
+    RtspTransport,
+    SourceSpec,
+    VideoInfo,
+    VideoReader,
+    decoding_of,
+    source_address,
+)
 from countline_pipelines.spec_args import parse_spec
 from countline_pipelines.trajectory_files import TrajectoryFile
 from countline_pipelines.trials import TrialSpan
@@ -90,6 +100,9 @@ def count(
     pixels: Annotated[bool, typer.Option(help="Coordinates are pixels, not 0..1.")] = False,
     anchor: Annotated[str, typer.Option(help="bottom, centre, or two fractions of the box.")] = "bottom",
     transport: Annotated[RtspTransport, typer.Option(help="How RTSP packets travel.")] = RtspTransport.TCP,
+    decode: Annotated[
+        DecodeMode, typer.Option(envvar="COUNTLINE_DECODE", help="What decodes; auto takes the GPU where it can.")
+    ] = DecodeMode.AUTO,
     seconds: Annotated[float, typer.Option(help="Stop a stream after so many seconds; 0 goes on.", min=0)] = 0.0,
     partial: Annotated[bool, typer.Option(help="Count what a file holds that was cut off.")] = False,
     annotate: Annotated[Path | None, typer.Option(help="Write the video with boxes, ids, lines and totals.")] = None,
@@ -108,6 +121,7 @@ def count(
     """Count who crosses the lines of a video file or stream. Ctrl-C ends a stream and prints what was counted."""
     os.environ.setdefault(logs.LEVEL_VARIABLE, "WARNING")
     logs.configure("count")
+    decoding = decoding_of(decode)
     spec, info = _probe(source, transport, rate)
     size_wh = (info.width, info.height) if pixels else None
     names = tuple(name.strip() for name in classes.split(",") if name.strip()) if classes else ()
@@ -127,7 +141,7 @@ def count(
     plan = _counting_plan(drawn, names)
     if not plan.lines and not plan.zones and trajectories is None:
         raise InvalidInputError("there is nothing to count", cure="give --line or --zone")
-    order = _Order(spec, info, plan, seconds, partial, annotate, explain, progress_json)
+    order = _Order(spec, info, plan, decoding, seconds, partial, annotate, explain, progress_json)
     serving = _elsewhere(triton, triton_transport, model) if triton is not None else _served(model, head, labels)
     with TrajectoryFile(trajectories) as paths, serving as served:
         result = _Job(order, served, paths).run()
@@ -141,6 +155,7 @@ class _Order:
     source: SourceSpec
     info: VideoInfo
     counting: CountingPlan
+    decoding: Decoding
     seconds: float
     partial: bool
     annotate: Path | None
@@ -237,7 +252,12 @@ class _Job:
         Raises:
             CountlineError: what stopped it.
         """
-        options = PlaneOptions(once=True, keep_pictures=self._order.annotate is not None, journal=self._journal)
+        options = PlaneOptions(
+            once=True,
+            keep_pictures=self._order.annotate is not None,
+            journal=self._journal,
+            decoding=self._order.decoding,
+        )
         plane = SoftwarePlane(self._connect, self._sink, options, on_end=lambda _: self._ended.set())
         plane.start()
         try:

@@ -1,20 +1,27 @@
 """`countline worker`: one process of the data plane. Its settings are environment variables (worker/settings.py)."""
 
 import asyncio
+from typing import Annotated
 
+import typer
 from pydantic import ValidationError
 
 from countline_common import logs
 from countline_common.errors import FieldProblem, InvalidInputError
+from countline_pipelines.sources import DecodeMode
 from countline_pipelines.worker.main import run_worker
 from countline_pipelines.worker.settings import WorkerSettings
 
 
-def worker() -> None:
+def worker(
+    decode: Annotated[
+        DecodeMode, typer.Option(envvar="COUNTLINE_DECODE", help="What decodes; auto takes the GPU where it can.")
+    ] = DecodeMode.AUTO,
+) -> None:
     """Run a worker: it counts the cameras that the control-plane gives it. Settings are COUNTLINE_... variables."""
     logs.configure("worker")
     try:
-        settings = WorkerSettings()  # type: ignore[call-arg]  # from the environment
+        settings = WorkerSettings(decode=decode)  # type: ignore[call-arg]  # from the environment
     except ValidationError as error:
         raise _invalid(error) from None
     asyncio.run(run_worker(settings))

@@ -39,7 +39,7 @@ from countline_pipelines.software.outlet import Measured, Nowhere, Outlet
 from countline_pipelines.software.reader import ReadState, SourceReader
 from countline_pipelines.software.takeover import TakeOver
 from countline_pipelines.software.tee import Tee
-from countline_pipelines.sources import Playback
+from countline_pipelines.sources import Decoding, Playback
 
 PREVIEW_EVERY_S: Final = 0.2
 MEASURE_EVERY_S: Final = 0.8
@@ -71,6 +71,7 @@ class SoftwareCamera:
         once: give up at the first failure that ends the source.
         keep_pictures: hand the picture of every frame to the sink.
         journal: gets the reason of each crossing and near-crossing.
+        decoding: what may decode.
 
     Raises:
         InvalidInputError: the plan cannot be counted with.
@@ -87,6 +88,7 @@ class SoftwareCamera:
         once: bool,
         keep_pictures: bool,
         journal: Journal | None = None,
+        decoding: Decoding | None = None,
     ) -> None:
         self.plan = plan
         self._sink = sink
@@ -97,7 +99,7 @@ class SoftwareCamera:
         self._metrics = metrics.CameraMetrics(plan.camera_id)
         self._told = Measured(sink, plan.camera_id, self._metrics)
         self._tee = Tee(plan.source.rate, self._read_state_changed)
-        self._reader = SourceReader(plan.camera_id, plan.source, self._tee, once=once)
+        self._reader = SourceReader(plan.camera_id, plan.source, self._tee, once=once, decoding=decoding)
         spec = counting_spec(plan.counting, lane.info.labels)
         self._tail = Outlet(self._told)
         """What is told of the camera comes out here."""

@@ -26,6 +26,7 @@ from countline_pipelines.plane import (
 )
 from countline_pipelines.software.camera import SoftwareCamera
 from countline_pipelines.software.lane import LaneOptions, ModelLane
+from countline_pipelines.sources import Decoding
 from countline_pipelines.triton import InferenceClient
 
 TICK_S: Final = 1.0
@@ -51,6 +52,8 @@ class PlaneOptions:
     """Hand the picture of every frame to the sink."""
     journal: Journal | None = None
     """Gets the reason of each crossing and near-crossing, of all cameras together."""
+    decoding: Decoding = field(default_factory=Decoding)
+    """What may decode; the CPU alone where it is not given."""
 
 
 @dataclass(slots=True)
@@ -234,6 +237,7 @@ class SoftwarePlane:
                 once=self._options.once,
                 keep_pictures=self._options.keep_pictures,
                 journal=self._options.journal,
+                decoding=self._options.decoding,
             )
         except CountlineError:
             await self._leave_lanes([lane], plan)

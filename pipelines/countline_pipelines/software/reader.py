@@ -17,9 +17,12 @@ from typing import Final, Protocol
 
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
+from countline_pipelines import metrics
 from countline_pipelines.backoff import Backoff
 from countline_pipelines.sources import (
     ClockSteppedError,
+    Decoder,
+    Decoding,
     Picture,
     SourceError,
     SourceFailure,
@@ -74,9 +77,16 @@ class SourceReader:
         spec: what to read.
         consumer: who takes the pictures.
         once: give up at the first failure that ends the source, as a command on one file does.
+        decoding: what may decode; the CPU alone where it is not given.
     """
 
-    def __init__(self, name: str, spec: SourceSpec, consumer: Consumer, *, once: bool = False) -> None:
+    def __init__(
+        self, name: str, spec: SourceSpec, consumer: Consumer, *, once: bool = False, decoding: Decoding | None = None
+    ) -> None:
+        self._name = name
+        self._decoding = decoding
+        self._decoder: tuple[Decoder | None, str] = (None, "")
+        """The decoder that was told last, and why it is the CPU's though there is a GPU."""
         self._spec = spec
         self._consumer = consumer
         self._once = once
@@ -97,6 +107,8 @@ class SourceReader:
         """Ask the thread to end; nothing is handed over after that."""
         self.stop_event.set()
         self._resumed.set()
+        for decoder in Decoder:
+            metrics.DECODER.labels(self._name, decoder).set(0)
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread; false when it has not ended in time."""
@@ -129,7 +141,8 @@ class SourceReader:
         except SourceError as error:
             if time.monotonic() - began > WELL_AFTER_S:
                 self._backoff.reset()
-            return self._failed(error)
+            error.__context__ = None  # this and the traceback would hold the decoder while it is waited here
+            return self._failed(error.with_traceback(None))
         except ClockSteppedError:
             self._log.warning("source.clock_stepped")
             self._consumer.restart()
@@ -141,16 +154,16 @@ class SourceReader:
 
     def _play(self) -> None:
         finite = self._spec.playback.is_finite
-        with VideoReader(self._spec) as video:
+        with VideoReader(self._spec, self._decoding) as video:
             self._consumer.opened(video.info)
             self._log.info("source.opened", size=f"{video.info.width}x{video.info.height}", codec=video.info.codec)
             try:
-                self._hand_over(play(self._spec, video, self.stop_event), finite=finite)
+                self._hand_over(video, play(self._spec, video, self.stop_event), finite=finite)
             finally:
                 if video.broken_packets:
                     self._log.warning("source.broken_packets", packets=video.broken_packets)
 
-    def _hand_over(self, pictures: Iterator[Picture], *, finite: bool) -> None:
+    def _hand_over(self, video: VideoReader, pictures: Iterator[Picture], *, finite: bool) -> None:
         for picture in pictures:
             if not self._resumed.is_set():
                 if not finite:
@@ -159,7 +172,19 @@ class SourceReader:
                 self._resumed.wait()
             if self.stop_event.is_set():
                 return
+            if self._decoder != (video.decoder, video.refusal):
+                self._tell_decoder(video)
             self._consumer.take(picture)
+
+    def _tell_decoder(self, video: VideoReader) -> None:
+        self._decoder = (video.decoder, video.refusal)
+        for decoder in Decoder:
+            metrics.DECODER.labels(self._name, decoder).set(decoder is video.decoder)
+        if video.refusal:
+            metrics.DECODER_REFUSALS.labels(self._name).inc()
+            self._log.warning("source.decoded_on_cpu", why=video.refusal, codec=video.info.codec)
+        elif video.decoder is Decoder.NVDEC:
+            self._log.info("source.decoded_on_gpu", codec=video.info.codec)
 
     def _failed(self, error: SourceError) -> bool:
         finite = self._spec.playback.is_finite

@@ -4,9 +4,11 @@ spec.py    what is watched and how it is played
 errors.py  what can be wrong with it, with cures
 clock.py   capture times, and which frames are due; pure
 video.py   one open container; every call has a deadline
+decoding.py  which decoder a stream gets, the CPU's or the GPU's
 play.py    fast, real time, loop, live
 """
 
+from countline_pipelines.sources.decoding import DecodeMode, Decoder, Decoding, decoding_of
 from countline_pipelines.sources.errors import SourceError, SourceFailure
 from countline_pipelines.sources.play import ClockSteppedError, Picture, play
 from countline_pipelines.sources.spec import Playback, RtspTransport, SourceSpec, default_playback, source_address
@@ -14,6 +16,9 @@ from countline_pipelines.sources.video import VideoInfo, VideoReader
 
 __all__ = [
     "ClockSteppedError",
+    "DecodeMode",
+    "Decoder",
+    "Decoding",
     "Picture",
     "Playback",
     "RtspTransport",
@@ -22,6 +27,7 @@ __all__ = [
     "SourceSpec",
     "VideoInfo",
     "VideoReader",
+    "decoding_of",
     "default_playback",
     "play",
     "source_address",

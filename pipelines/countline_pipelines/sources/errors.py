@@ -1,7 +1,7 @@
 """What can be wrong with a source, in words that a person can act on.
 
 FFmpeg answers with a hundred error numbers and puts the whole address, password included, into its texts. Here they
-become eight failures, each with its cure, and no address leaves this module without having been redacted.
+become nine failures, each with its cure, and no address leaves this module without having been redacted.
 """
 
 from enum import StrEnum
@@ -24,6 +24,7 @@ class SourceFailure(StrEnum):
     CODEC_MISSING = "codec_missing"
     TRUNCATED = "truncated"
     BAD_PICTURE = "bad_picture"
+    DECODER_LOST = "decoder_lost"
 
 
 _STATUS: Final = {
@@ -35,6 +36,7 @@ _STATUS: Final = {
     SourceFailure.CODEC_MISSING: "FAILED_PRECONDITION",
     SourceFailure.TRUNCATED: "INVALID_ARGUMENT",
     SourceFailure.BAD_PICTURE: "INVALID_ARGUMENT",
+    SourceFailure.DECODER_LOST: "UNAVAILABLE",
 }
 
 _CURES: Final = {
@@ -46,10 +48,17 @@ _CURES: Final = {
     SourceFailure.CODEC_MISSING: "encode it as H.264, H.265, VP9 or AV1, for which there are decoders here",
     SourceFailure.TRUNCATED: "copy the file again from where it was recorded; it was cut off",
     SourceFailure.BAD_PICTURE: "see the settings of the encoder: it sends pictures without a size",
+    SourceFailure.DECODER_LOST: "see what `nvidia-smi` and the kernel's log (Xid) say of the GPU",
 }
 
 CURABLE_BY_WAITING: Final = frozenset(
-    {SourceFailure.UNREACHABLE, SourceFailure.TIMED_OUT, SourceFailure.NOT_FOUND, SourceFailure.TRUNCATED}
+    {
+        SourceFailure.UNREACHABLE,
+        SourceFailure.TIMED_OUT,
+        SourceFailure.NOT_FOUND,
+        SourceFailure.TRUNCATED,
+        SourceFailure.DECODER_LOST,
+    }
 )
 """Failures of a live camera that may pass by themselves soon; the others are tried again at long intervals."""
 

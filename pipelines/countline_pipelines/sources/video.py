@@ -2,6 +2,10 @@
 
 Assumes to be used from one thread. FFmpeg works without the interpreter's lock, so a thread per camera is cheap. The
 deadlines are FFmpeg's interrupt callback (PyAV's `timeout`), which it asks while it waits for a network.
+
+Where a GPU decodes (decoding.py), frames, times and their order are those of the CPU. A GPU that fails in the middle of
+a file costs no frame: the file is opened again for the CPU, which goes on after the last frame that was given. A live
+stream cannot be read twice, so it breaks and is connected again, as after any break.
 """
 
 import struct
@@ -9,13 +13,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from typing import Any, Final, Self
 
 import av
 import av.error
 
+from countline_pipelines.sources.decoding import Choice, DecodeMode, Decoder, Decoding, is_on_gpu
 from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
-from countline_pipelines.sources.spec import SourceSpec
+from countline_pipelines.sources.spec import Playback, SourceSpec
 
 _NOT_VIDEO_FORMATS: Final = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 """Demuxers that turn any text into pictures of letters."""
@@ -26,6 +32,12 @@ _DEFAULT_FPS: Final = Fraction(25)
 _FASTEST_FPS: Final = 1000
 _MOST_BROKEN_PACKETS: Final = 300
 """So many packets in a row without a picture mean that none will come."""
+_REFUSED: Final = "the GPU does not take this kind of picture, or no decoder of it is free"
+_ONLY_GPU_CURE: Final = "take --decode auto, so that the CPU decodes what the GPU does not"
+
+
+class _GpuFailedError(Exception):
+    """The GPU stopped decoding in the middle of a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +73,52 @@ class VideoReader:
 
     Args:
         spec: what to open.
+        decoding: what may decode; the CPU alone where it is not given.
 
     Raises:
-        SourceError: it cannot be opened, or holds no video.
+        SourceError: it cannot be opened, or holds no video, or the GPU alone may decode it and does not.
     """
 
-    def __init__(self, spec: SourceSpec) -> None:
+    def __init__(self, spec: SourceSpec, decoding: Decoding | None = None) -> None:
         self._spec = spec
-        self._container = self._open()
+        self._decoding = decoding or Decoding()
+        self.broken_packets = 0
+        self.decoder: Decoder | None = None
+        """What decodes; None until the first picture has shown it."""
+        self.refusal = ""
+        """Why it is the CPU though there is a GPU."""
+        self._ntp_s: float | None = None
+        self._sought_s: float | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        choice = self._decoding.choose(self._spec.url)
+        self._hopes_for_gpu = choice.accel is not None
+        if choice.refusal:
+            self._do_without_gpu(choice.refusal, SourceFailure.DECODER_LOST)
+        self._container = self._open(choice)
         try:
             self._stream = self._pick()
             self.info = self._describe()
+            if self._hopes_for_gpu and not self._stream.codec_context.is_hwaccel:
+                self._hopes_for_gpu = False
+                self._do_without_gpu(f"FFmpeg decodes {self.info.codec} on the CPU only")
         except BaseException:
             self._container.close()
             raise
-        self.broken_packets = 0
-        self._ntp_s: float | None = None
+        if not self._hopes_for_gpu:
+            self.decoder = Decoder.CPU
 
-    def _open(self) -> Any:
+    def _do_without_gpu(self, refusal: str, failure: SourceFailure = SourceFailure.CODEC_MISSING) -> None:
+        if self._decoding.mode is DecodeMode.NVDEC:
+            raise SourceError(failure, self._spec.label, refusal, cure=_ONLY_GPU_CURE)
+        self.decoder, self.refusal = Decoder.CPU, refusal
+
+    def _open(self, choice: Choice) -> Any:
         began = time.monotonic()
         try:
             limits = (self._spec.open_timeout_s, self._spec.read_timeout_s)
-            return av.open(self._spec.url, options=_options(self._spec), timeout=limits)
+            return av.open(self._spec.url, options=_options(self._spec), timeout=limits, hwaccel=choice.accel)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise self._refused(error, began, self._spec.open_timeout_s) from None
 
@@ -133,6 +169,30 @@ class VideoReader:
         Raises:
             SourceError: the source broke, was silent for too long, or sends what cannot be decoded.
         """
+        given = 0
+        while True:
+            try:
+                for decoded in islice(self._frames(), given, None):
+                    given += 1
+                    yield decoded
+            except _GpuFailedError as error:
+                detail = str(error)
+            else:
+                return
+            self._go_on_without_gpu(detail)  # out here, where no traceback holds the decoder that failed
+
+    def _go_on_without_gpu(self, detail: str) -> None:
+        """Be where `frames` began, with the CPU."""
+        if self._decoding.mode is not DecodeMode.NVDEC:
+            self._decoding.rest(self._spec.url, detail)
+        if self._spec.playback is Playback.LIVE or self._decoding.mode is DecodeMode.NVDEC:
+            raise SourceError(SourceFailure.DECODER_LOST, self._spec.label, detail)
+        self.close()
+        self._begin()
+        if self._sought_s is not None:
+            self.seek(self._sought_s)
+
+    def _frames(self) -> Iterator[DecodedFrame]:
         packets = self._container.demux(self._stream)
         since_picture = 0
         while (packet := self._next(packets)) is not None:
@@ -141,6 +201,7 @@ class VideoReader:
             pictures = self._decode(packet)
             since_picture = 0 if pictures else since_picture + 1
             if since_picture > _MOST_BROKEN_PACKETS:
+                self._blame_gpu("gives no pictures")
                 raise SourceError(SourceFailure.BAD_PICTURE, self._spec.label, "sends nothing that can be decoded")
             for picture in pictures:
                 yield self._decoded(picture, arrived_at)
@@ -156,10 +217,26 @@ class VideoReader:
 
     def _decode(self, packet: Any) -> list[Any]:
         try:
-            return list(packet.decode())
-        except av.error.FFmpegError:  # one broken packet among good ones; what follows may be well
-            self.broken_packets += 1
+            pictures = list(packet.decode())
+        except av.error.FFmpegError as error:
+            if not isinstance(error, av.error.InvalidDataError):
+                self._blame_gpu(f"stopped decoding: {error.strerror}")
+            self.broken_packets += 1  # one broken packet among good ones; what follows may be well
             return []
+        if pictures and self._hopes_for_gpu:
+            self._note_decoder()
+        return pictures
+
+    def _blame_gpu(self, what: str) -> None:
+        if self._hopes_for_gpu and is_on_gpu(self._stream.codec_context):
+            raise _GpuFailedError(f"the GPU {what}")
+
+    def _note_decoder(self) -> None:
+        """See what FFmpeg decodes with; it decides anew wherever the stream's headers change."""
+        if is_on_gpu(self._stream.codec_context):
+            self.decoder, self.refusal = Decoder.NVDEC, ""
+        elif not self.refusal:
+            self._do_without_gpu(_REFUSED)
 
     def _note_ntp(self, packet: Any) -> None:
         if not self._spec.is_rtsp or packet.pts is None or not packet.has_sidedata(_PRODUCER_REFERENCE_TIME):
@@ -176,6 +253,7 @@ class VideoReader:
 
     def seek(self, position_s: float) -> None:
         """Go to the last key frame at or before a position, seconds from the first frame."""
+        self._sought_s = position_s
         start = self._stream.start_time or 0
         target = start + int(position_s / self._stream.time_base)
         try:
@@ -186,6 +264,7 @@ class VideoReader:
     def close(self) -> None:
         """Close the source; safe to call twice."""
         self._container.close()
+        self._stream = None  # holds the decoder, of which a GPU has only so many
 
     def __enter__(self) -> Self:
         return self

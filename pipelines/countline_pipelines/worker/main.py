@@ -27,6 +27,7 @@ from countline_pipelines.publishing.writer import SpoolWriter
 from countline_pipelines.slots import remove_stale_slots
 from countline_pipelines.software.lane import LaneOptions
 from countline_pipelines.software.plane import PlaneOptions, SoftwarePlane
+from countline_pipelines.sources import decoding_of
 from countline_pipelines.triton import InferenceClient
 from countline_pipelines.triton.client import TritonClient
 from countline_pipelines.worker.agent import Agent
@@ -192,7 +193,7 @@ def _plane_options(settings: WorkerSettings) -> PlaneOptions:
         max_wait_s=settings.max_batch_wait_ms / 1000,
         in_flight=settings.in_flight,
     )
-    return PlaneOptions(lane=lane)
+    return PlaneOptions(lane=lane, decoding=decoding_of(settings.decode))
 
 
 async def run_worker(settings: WorkerSettings) -> None:

@@ -6,6 +6,7 @@ from typing import Self
 
 from countline_common.errors import InvalidInputError
 from countline_common.settings import DataFolder, ProcessSettings
+from countline_pipelines.sources import DecodeMode
 from countline_pipelines.triton import Transport
 
 MIB = 1024 * 1024
@@ -23,6 +24,8 @@ class WorkerSettings(ProcessSettings):
     """Stable over restarts."""
     triton_address: str = "127.0.0.1:9001"
     triton_transport: Transport = Transport.AUTO
+    decode: DecodeMode = DecodeMode.AUTO
+    """What decodes; `auto` takes the GPU where there is one, and the CPU for what it does not take."""
     spool: Path | None = None
     """Folder of records that JetStream has not acknowledged; that of the data folder where it is not given."""
     spool_max_bytes: int = 1024 * MIB

@@ -1,4 +1,8 @@
-"""Sources against real servers and real files: what they give, and what they say when something is wrong."""
+"""Sources against real servers and real files: what they give, and what they say when something is wrong.
+
+All of it with the CPU's decoder and with the GPU's, by the stand-in for NVIDIA's driver (test_nvdec.py): a source
+behaves the same with both.
+"""
 
 import contextlib
 import functools
@@ -18,6 +22,7 @@ from tests.fixtures.rtsp import RtspServer
 
 from countline_common.errors import InvalidInputError
 from countline_pipelines.sources import (
+    DecodeMode,
     Picture,
     Playback,
     RtspTransport,
@@ -25,11 +30,21 @@ from countline_pipelines.sources import (
     SourceFailure,
     SourceSpec,
     VideoReader,
+    decoding_of,
     play,
     source_address,
 )
 
 Rtsp = Callable[..., RtspServer]
+
+
+@pytest.fixture(params=["cpu", "nvdec"], autouse=True)
+def _decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test twice, its readers with the CPU and with the GPU alone, where a picture of the CPU is an error."""
+    if request.param == "nvdec":
+        request.getfixturevalue("nvdec")
+        reader = functools.partial(VideoReader, decoding=decoding_of(DecodeMode.NVDEC))
+        monkeypatch.setattr(request.module, "VideoReader", reader)
 
 
 def pictures(spec: SourceSpec, most: int = 100_000) -> list[Picture]:
