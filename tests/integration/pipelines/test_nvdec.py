@@ -333,6 +333,29 @@ def test_a_missing_library_of_the_driver_is_named_with_what_installs_it(nvdec_li
     assert python(NVDEC_OR_WHY_NOT, nvdec_libraries) == ""
 
 
+@pytest.mark.skipif(REAL_DRIVER, reason="NVIDIA's driver is here")
+@pytest.mark.parametrize(
+    ("arguments", "variables"),
+    [
+        (["count", "clip.mp4", "--line", "a:0,0.5,1,0.5", "--decode", "nvdec"], {}),
+        (["count", "clip.mp4", "--line", "a:0,0.5,1,0.5"], {"COUNTLINE_DECODE": "nvdec"}),
+        (["worker", "--decode", "nvdec"], {}),
+        (["worker"], {"COUNTLINE_DECODE": "nvdec"}),
+    ],
+)
+def test_a_command_that_is_to_decode_on_a_gpu_ends_at_its_start_where_none_is(
+    tmp_path: Path, arguments: list[str], variables: dict[str, str]
+) -> None:
+    environment = {**os.environ, "COUNTLINE_NATS_URL": "nats://127.0.0.1:1", "COUNTLINE_DATA": str(tmp_path)}
+    command = [sys.executable, "-m", "countline_common", *arguments]
+    done = subprocess.run(
+        command, env=environment | variables, capture_output=True, text=True, check=False, timeout=WAIT_S
+    )
+    assert done.returncode == 1
+    assert "libcuda.so.1" in done.stderr
+    assert "cure: install NVIDIA's driver" in done.stderr
+
+
 @pytest.mark.parametrize(("mode", "loaded"), [(DecodeMode.CPU, False), (DecodeMode.AUTO, True)])
 def test_the_driver_is_not_loaded_where_the_cpu_was_asked_for(
     nvdec_libraries: Path, encode: Encode, mode: DecodeMode, loaded: bool
