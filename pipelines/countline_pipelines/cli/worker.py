@@ -1,7 +1,7 @@
 """`countline worker`: one process of the data plane. Its settings are environment variables (worker/settings.py)."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -14,14 +14,13 @@ from countline_pipelines.worker.settings import WorkerSettings
 
 
 def worker(
-    decode: Annotated[
-        DecodeMode, typer.Option(envvar="COUNTLINE_DECODE", help="What decodes; auto takes the GPU where it can.")
-    ] = DecodeMode.AUTO,
+    decode: Annotated[DecodeMode | None, typer.Option(help="What decodes; else COUNTLINE_DECODE, else auto.")] = None,
 ) -> None:
     """Run a worker: it counts the cameras that the control-plane gives it. Settings are COUNTLINE_... variables."""
+    given: dict[str, Any] = {} if decode is None else {"decode": decode}
     logs.configure("worker")
     try:
-        settings = WorkerSettings(decode=decode)  # type: ignore[call-arg]  # from the environment
+        settings = WorkerSettings(**given)  # the rest from the environment
     except ValidationError as error:
         raise _invalid(error) from None
     asyncio.run(run_worker(settings))
