@@ -15,7 +15,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from countline_pipelines.letterbox import Letterbox, Scaler
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 from tests.fixtures.clips import FPS, Pass, render
@@ -23,6 +22,7 @@ from tests.fixtures.nvdec import REAL_DRIVER, NvdecDriver
 from tests.fixtures.rtsp import RtspServer
 
 from countline_common.errors import CountlineError, UnavailableError
+from countline_common.letterbox import Letterbox, Scaler
 from countline_pipelines.software.reader import ReadState, SourceReader
 from countline_pipelines.sources import (
     DecodeMode,
