@@ -49,13 +49,11 @@ class _Item:
 class _Side:
     items: deque[_Item] = field(default_factory=deque)
     newest: float = float("-inf")
+    told: float = float("-inf")
+    """Time of the last item that was told."""
     start: RunStarted | None = None
     gone: bool = False
     """No more will come."""
-
-    def has_nothing_before(self, t: float) -> bool:
-        """Whether all that it will say from now on is of `t` or later."""
-        return self.gone or self.newest >= t
 
 
 class Inlet:
@@ -178,6 +176,7 @@ class TakeOver:
             if self._is_change_due():
                 self._change()
             item = side.items.popleft()
+            side.told = item.t
             if side is self._old:
                 self._tell_old(item)
             else:
@@ -194,7 +193,9 @@ class TakeOver:
         head = side.items[0]
         if everything or other.gone or other.newest >= head.t:
             return side
-        behind = not self._waits and side.newest - other.newest > self._patience(head.t)
+        # Where the other one has kept up so far, it is behind since the head: before, there may have been no frames.
+        since = head.t if other.newest >= side.told else other.newest
+        behind = not self._waits and side.newest - since >= self._patience(head.t)
         return side if behind else None
 
     def _patience(self, t: float) -> float:

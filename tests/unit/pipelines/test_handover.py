@@ -136,11 +136,11 @@ def test_what_only_one_of_the_two_sees_counts_where_that_one_counts(seed, at):
     by_old, by_new = _times(old), _times(new)
     kept = {event.t for event in crossings(told(old, new, frames, at))}
     change = next(frame.t for frame, _ in frames if frame.t >= at)
-    around = rules.HAND_OVER_S + rules.SAME_CROSSING_S  # a counterpart may lie within reach where it does not
+    doubtful_s = rules.HAND_OVER_S + rules.SAME_CROSSING_S  # or the counterpart was told, dated by the other one
     for t in by_old:
-        assert (t in kept) == (t < change) or abs(t - change) <= around
+        assert (t in kept) == (t < change) or abs(t - change) <= doubtful_s
     for t in by_new:
-        assert (t in kept) == (t > change) or abs(t - change) <= around
+        assert (t in kept) == (t > change) or abs(t - change) <= doubtful_s
 
 
 def _times(saying: Saying) -> set[float]:

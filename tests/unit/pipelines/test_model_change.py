@@ -23,9 +23,13 @@ SHADOW = FollowerPlan("trial", "fake@2", is_challenger=True)
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A minute: somebody crosses every second and a half."""
+    """A minute: somebody crosses every second and a half, there and back again.
+
+    Whoever leaves by one border and comes in by the other one a moment later may be taken for one who turned round, by
+    a tracker that has just begun; that is no business of these tests.
+    """
     path = tmp_path_factory.mktemp("films") / "film.mp4"
-    return render(path, [Pass(index % 3 != 0, index % 3, 1.0) for index in range(PASSES)])
+    return render(path, [Pass(index % 2 == 0, index % 3, 1.0) for index in range(PASSES)])
 
 
 @pytest.fixture
@@ -114,7 +118,7 @@ def test_a_wish_after_the_change_waits_until_the_old_version_has_told_all(bench:
 @pytest.mark.parametrize("at", [60, 150, 200, 260, 330])
 def test_a_file_that_ends_during_the_change_is_told_whole(bench: Bench, tmp_path: Path, at: int) -> None:
     """It ends while the new version warms up, or while both decide what is theirs."""
-    short = render(tmp_path / "short.mp4", [Pass(True, 0, 1.0)] * 12)
+    short = render(tmp_path / "short.mp4", [Pass(index % 2 == 0, 0, 1.0) for index in range(12)])
     bench.plane.add_camera(plan("cam", short, model="fake@1"))
     counted(bench, at)
     bench.plane.update_camera(plan("cam", short, model="fake@2"))

@@ -11,6 +11,8 @@ from countline_common.times import from_timestamp
 from countline_pipelines.counting import Crossing, Direction, Event, OccupancySample, Path, Trajectory, Visit
 from countline_pipelines.publishing.coverage import CoverageTracker
 from countline_pipelines.publishing.events import MOST_CORNERS, RecordBuilder, RecordIdentity
+from countline_pipelines.publishing.trials import trial_record
+from countline_pipelines.trials import Tally, TrialSpan
 
 IDENTITY = RecordIdentity("site", "cam", "worker", 7, "run", "Europe/Berlin", ("person", "vehicle"))
 
@@ -190,3 +192,40 @@ def test_what_was_on_its_way_at_the_end_of_a_run_is_told() -> None:
     record = builder().finish([trajectory(3)])
     assert record is not None
     assert [each.track for each in record.trajectories] == [3]
+
+
+def test_coverage_goes_on_where_the_run_before_left_off_and_not_over_a_gap() -> None:
+    for since, start in ((4.9, 4.9), (3.0, 5.0)):
+        made = RecordBuilder(IDENTITY, 0.1, finite=False, hand_over=False, since=since)
+        records = run([(5.0 + index / 10, []) for index in range(20)], made)
+        spans = [span for record in records for span in record.coverage]
+        assert from_timestamp(spans[0].start) == pytest.approx(start)
+        assert sum(span.frames for span in spans) == 20
+
+
+def test_what_a_run_decides_after_its_frames_were_taken_over_is_told_at_once_and_covers_nothing() -> None:
+    made = builder()
+    made.add_frame(5.0, [])
+    made.add_frame(5.1, [])
+    record = made.add_late(6.0, [crossing(5.05), OccupancySample("room", 1, 6.0, 3)])
+    assert record is not None
+    assert len(record.crossings) == 1
+    assert not record.occupancy
+    assert [from_timestamp(span.end) for span in record.coverage] == [pytest.approx(5.1)]
+    assert made.add_late(6.1, []) is None
+    assert made.finish([]) is None
+
+
+def test_a_comparison_is_told_the_same_each_time() -> None:
+    tallies = (Tally("gate", Direction.IN, 5, 1, 0), Tally("gate", Direction.OUT, 4, 0, 2))
+    span = TrialSpan("trial", "m@1", "m@2", 100.0, 110.0, tallies, 250, 3)
+    record = trial_record("cam", "worker", span)
+    assert (record.trial_id, record.camera_id, record.worker_id) == ("trial", "cam", "worker")
+    assert (record.incumbent, record.challenger, record.frames, record.frames_missed) == ("m@1", "m@2", 250, 3)
+    assert (from_timestamp(record.start), from_timestamp(record.end)) == (100.0, 110.0)
+    assert [(t.direction, t.both, t.only_incumbent, t.only_challenger) for t in record.tallies] == [
+        (events_pb2.DIRECTION_IN, 5, 1, 0),
+        (events_pb2.DIRECTION_OUT, 4, 0, 2),
+    ]
+    again = trial_record("cam", "worker", span)
+    assert record.SerializeToString(deterministic=True) == again.SerializeToString(deterministic=True)

@@ -9,10 +9,19 @@ from countline.v1 import cameras_pb2, workers_pb2
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_common.times import to_timestamp
 from countline_pipelines.backoff import Backoff
-from countline_pipelines.plane import CountingPlan, LinePlan, class_ids, counting_spec
+from countline_pipelines.plane import (
+    CameraCondition,
+    CameraState,
+    CountingPlan,
+    FollowerPlan,
+    LinePlan,
+    class_ids,
+    counting_spec,
+)
 from countline_pipelines.software.runs import BREAK_KEEPS_RUN_S, RunKeeper, new_run_name
 from countline_pipelines.sources import Picture, Playback, RtspTransport
 from countline_pipelines.worker.assignments import counting_key, plan_of
+from countline_pipelines.worker.reports import camera_report, signature
 
 
 def picture(t: float, size: tuple[int, int] = (320, 240), skipped: int = 0) -> Picture:
@@ -171,3 +180,70 @@ def test_lines_change_while_a_live_camera_runs_and_make_a_file_be_counted_anew(t
     assert not finite.goes_over_to(changed)
     assert finite.run == changed.run
     assert counting_key(finite) != counting_key(changed)
+
+
+def test_what_the_control_plane_names_comes_before_what_the_camera_names() -> None:
+    named = assignment("rtsp://host/x", model="blob")
+    assert plan_of(named, "m").model == "blob"
+    named.model = "blob@2"
+    assert plan_of(named, "m").model == "blob@2"
+    assert plan_of(named, "m").follower is None
+    named.follower.trial_id, named.follower.model, named.follower.is_challenger = "t", "blob@3", True
+    assert plan_of(named, "m").follower == FollowerPlan("t", "blob@3", is_challenger=True)
+
+
+@pytest.mark.parametrize("source", ["rtsp://host/x", "file"])
+def test_model_and_follower_change_while_the_source_stays_open(tmp_path: Path, source: str) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"pictures")
+    playback = {"playback": cameras_pb2.PLAYBACK_REALTIME} if source == "file" else {}
+    named = assignment(str(film) if source == "file" else source, **playback)
+    one = plan_of(named, "blob@1")
+    named.follower.trial_id = "t"
+    other = plan_of(named, "blob@2")
+    assert one.goes_over_to(other)
+    assert (one.run == other.run) == (source != "file")
+    film.write_bytes(b"other pictures")
+    assert one.goes_over_to(plan_of(named, "blob@2")) == (source != "file")
+
+
+def test_a_file_that_was_counted_to_its_end_was_so_whatever_model_is_wanted_now(tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"pictures")
+    named = assignment(str(film), playback=cameras_pb2.PLAYBACK_FAST)
+    keys = [counting_key(plan_of(named, model)) for model in ("blob@1", "blob@2")]
+    assert keys[0] == keys[1]
+    named.camera.spec.processing_rate = 5
+    assert counting_key(plan_of(named, "blob@1")) != keys[0]
+    film.write_bytes(b"other pictures")
+    named.camera.spec.processing_rate = 0
+    assert counting_key(plan_of(named, "blob@1")) != keys[0]
+
+
+def test_the_rest_of_a_file_after_a_change_has_a_name_made_of_both_runs_and_the_frame_of_the_change() -> None:
+    def name(whole: str, after: str, ordinal: int) -> str:
+        (found,) = names(RunKeeper("cam", 0, whole, after), Picture(None, ordinal / 20, (320, 240), ordinal))
+        return found
+
+    usual = name("film by 2", "film by 1", 100)
+    assert usual == name("film by 2", "film by 1", 100)
+    others = {name("film by 3", "film by 1", 100), name("film by 2", "else", 100), name("film by 2", "film by 1", 101)}
+    assert len({usual, "film by 2", *others}) == 5
+
+
+def test_a_file_that_begins_again_after_a_change_is_counted_whole_by_the_new_version() -> None:
+    keeper = RunKeeper("cam", 0, "film by 2", "film by 1")
+    rest, part = names(keeper, Picture(None, 5.0, (320, 240), 100), Picture(None, 5.1, (640, 480), 102))
+    assert part == f"{rest}.1"
+    keeper.abandon()
+    assert names(keeper, picture(0.0), picture(0.1, (640, 480))) == ["film by 2", "film by 2.1"]
+
+
+def test_a_change_of_version_is_worth_a_report_at_once() -> None:
+    running = CameraCondition(CameraState.RUNNING, model="blob@1")
+    said = [signature({"cam": condition}) for condition in (running, replace(running, model="blob@2"))]
+    assert said[0] != said[1]
+    following = replace(running, follower_model="blob@2")
+    assert signature({"cam": following}) != said[0]
+    status = camera_report("cam", 3, "worker", following, 100.0).status
+    assert (status.model, status.follower_model) == ("blob@1", "blob@2")
