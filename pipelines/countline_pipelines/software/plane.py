@@ -7,6 +7,7 @@ control-plane and to NATS. The public methods hand their work to that loop.
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -191,28 +192,34 @@ class SoftwarePlane:
     async def _keep(self, camera_id: str, held: _Held) -> None:
         """Bring what there is to what is wanted, again and again, until nothing is wanted."""
         backoff = Backoff(longest_s=RETRY_MODEL_S)
-        while (plan := held.wanted) is not None:
+        while True:
             held.changed.clear()
-            retry_s: float | None = None
-            try:
-                await self._bring_to(held, plan)
-                backoff.reset()
-            except CountlineError as error:
-                held.fault = fault_of(error, FOLLOWER_FAULT if isinstance(error, _FollowerError) else "")
-                if self._options.once:
-                    self._on_end(camera_id)  # who waits for the end tells the fault
-                else:
-                    _log.warning("camera.not_as_wanted", camera=camera_id, error=error.message, cure=error.cure)
-                retry_s = backoff.next_s()
-            except Exception as error:  # noqa: BLE001  (the keeper's last resort: a camera must not be left without one)
-                _log.exception("camera.keeper_failed", camera=camera_id)
-                held.fault, retry_s = fault_of(error), RETRY_CRASHED_S
-            try:
+            if held.wanted is None:
+                await self._stop_camera(held)
+                if held.wanted is None:  # else it was wanted again while it was being stopped
+                    del self._held[camera_id]
+                    return
+            retry_s = await self._attempt(camera_id, held, held.wanted, backoff)
+            with suppress(TimeoutError):
                 await asyncio.wait_for(held.changed.wait(), retry_s)
-            except TimeoutError:
-                continue
-        await self._stop_camera(held)
-        del self._held[camera_id]
+
+    async def _attempt(self, camera_id: str, held: _Held, plan: CameraPlan, backoff: Backoff) -> float | None:
+        """Bring a camera to its plan; returns after how long to try again, None where that is not needed."""
+        try:
+            await self._bring_to(held, plan)
+        except CountlineError as error:
+            held.fault = fault_of(error, FOLLOWER_FAULT if isinstance(error, _FollowerError) else "")
+            if self._options.once:
+                self._on_end(camera_id)  # who waits for the end tells the fault
+            else:
+                _log.warning("camera.not_as_wanted", camera=camera_id, error=error.message, cure=error.cure)
+            return backoff.next_s()
+        except Exception as error:  # noqa: BLE001  (the keeper's last resort: a camera must not be left without one)
+            _log.exception("camera.keeper_failed", camera=camera_id)
+            held.fault = fault_of(error)
+            return RETRY_CRASHED_S
+        backoff.reset()
+        return None
 
     async def _bring_to(self, held: _Held, plan: CameraPlan) -> None:
         if held.camera is None or held.plan is None or not held.plan.goes_over_to(plan):

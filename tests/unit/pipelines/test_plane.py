@@ -143,6 +143,18 @@ def test_removing_a_live_camera_decides_what_is_open_and_breaking_off_a_file_doe
     assert [run.camera_id for run in bench.recorder.broken_off] == ["file"]
 
 
+def test_a_camera_that_is_wanted_again_while_it_is_being_stopped_is_not_forgotten(benches, film: Path) -> None:
+    """It was: what had been added meanwhile went with the entry that was deleted."""
+    bench = benches(FakeTriton(delay_s=0.3))  # so that stopping has frames to wait for
+    bench.plane.add_camera(plan("door", film, Playback.LOOP))
+    bench.wait_for(lambda: bench.condition("door").state is CameraState.RUNNING)
+    bench.plane.remove_camera("door")
+    bench.wait_for(lambda: bench.condition("door").state is CameraState.STARTING)
+    assert "door" in bench.plane.conditions(), "it is still being stopped"
+    bench.plane.add_camera(plan("door", film, Playback.LOOP))
+    bench.wait_for(lambda: bench.condition("door").state is CameraState.RUNNING)
+
+
 def test_a_pause_holds_files_where_they_are_and_ends_with_nothing_lost(benches, film: Path) -> None:
     bench = benches(FakeTriton(delay_s=0.01))
     bench.plane.add_camera(plan("cam", film))
