@@ -13,19 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from tests.e2e.local.system import COUNTLINE, System, wait_for
 
 from countline_local.shipped_models import find_shipped
 from countline_models.deploy import Truth, demo_golden, parse_truth
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.asyncio(loop_scope="module")]
 
 TAKEN_UP_S = 90.0
 CHANGED_S = 90.0
 PLAYED_S = 180.0
 FINAL_S = 60.0
+TRIAL_S = 420.0
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +189,81 @@ async def test_a_network_as_its_authors_export_it_counts_cars_and_may_be_changed
     await counted_with(system, "cars", "yolox_nano@1", CHANGED_S)
     await finished(system, "cars")
     await assert_counted(system, "cars", truth)
+
+
+def blind_to(class_index: int, model: Path, out: Path) -> Path:
+    """A copy that sees nothing of one class: a model whose recall is worse."""
+    read = onnx.load(str(model))
+    (node,) = [node for node in read.graph.node if "detections" in node.output]
+    node.output[list(node.output).index("detections")] = "all_detections"
+    constants = {"score": [4], "class": [5], "wanted": [float(class_index)], "axis": [-1], "box_end": [4], "start": [0]}
+    for name, value in constants.items():
+        kind = np.float32 if name == "wanted" else np.int64
+        read.graph.initializer.append(numpy_helper.from_array(np.array(value, kind), f"blind.{name}"))
+    read.graph.node.extend(
+        [
+            helper.make_node("Gather", ["all_detections", "blind.class"], ["blind.classes"], axis=2),
+            helper.make_node("Equal", ["blind.classes", "blind.wanted"], ["blind.hidden"]),
+            helper.make_node("Not", ["blind.hidden"], ["blind.seen"]),
+            helper.make_node("Cast", ["blind.seen"], ["blind.factor"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["all_detections", "blind.factor"], ["detections"]),
+        ]
+    )
+    onnx.checker.check_model(read)
+    onnx.save(read, str(out))
+    return out
+
+
+async def trial_of(system: System) -> dict[str, Any]:
+    (newest, *_) = (await system.get("/api/v1/ai-models/demo_detector/trials"))["trials"]
+    found = await system.get(f"/api/v1/ai-models/demo_detector/trials/{newest['trial_id']}")
+    trial: dict[str, Any] = found["trial"]
+    return trial
+
+
+async def ended_trial(system: System) -> dict[str, Any]:
+    async def holds() -> bool:
+        return bool((await trial_of(system))["state"] != "running")
+
+    await wait_for(holds, TRIAL_S)
+    return await trial_of(system)
+
+
+@pytest.mark.acceptance
+async def test_a_canary_that_misses_people_rolls_back_and_an_equal_one_is_promoted(
+    system: System, tmp_path: Path
+) -> None:
+    """Three tenths of the clip's crossings are people's: a fifth of all would be found as well, in more time."""
+    found = await asyncio.to_thread(demo_golden, ("person", "vehicle"), tmp_path)
+    assert found is not None
+    clip, truth = found
+    cameras = ("north", "south")
+    for camera in cameras:
+        await ask(system, "cameras", "add", camera, str(clip), "--site", "site", "--playback", "loop", *lines_of(truth))
+    shipped = find_shipped() / "demo_detector" / "1" / "model.onnx"
+    lax = tmp_path / "truth.json"
+    points = {name: {"points": line.points, "in": line.into, "out": line.out} for name, line in truth.lines.items()}
+    lax.write_text(json.dumps({"lines": points, "tolerance": 0.5}))
+    blind = await asyncio.to_thread(blind_to, 0, shipped, tmp_path / "blind.onnx")
+    golden = ["--golden", str(clip), "--truth", str(lax)]
+    live = (await system.get("/api/v1/ai-models/demo_detector"))["model"]["live_version"]
+    told = await ask(system, "models", "deploy", str(blind), "--name", "demo_detector", *golden, "--json")
+    worse = json.loads(told)["version"]
+    for camera in cameras:
+        await counted_with(system, camera, f"demo_detector@{live}", TAKEN_UP_S)
+
+    await ask(system, "models", "canary", f"demo_detector@{worse}", "--cameras", ",".join(cameras))
+    for camera in cameras:
+        await counted_with(system, camera, f"demo_detector@{worse}", CHANGED_S)
+    rejected = await ended_trial(system)
+    assert rejected["state"] == "rejected", rejected
+    for camera in cameras:
+        await counted_with(system, camera, f"demo_detector@{live}", CHANGED_S)
+
+    same = await asyncio.to_thread(copy_with_other_bytes, shipped, tmp_path / "same.onnx", "trained once more")
+    equal = json.loads(await ask(system, "models", "deploy", str(same), "--name", "demo_detector", "--json"))["version"]
+    words = ("--cameras", ",".join(cameras), "--promote-if-better")
+    await ask(system, "models", "shadow", f"demo_detector@{equal}", *words)
+    accepted = await ended_trial(system)
+    assert accepted["state"] == "accepted", accepted
+    assert (await system.get("/api/v1/ai-models/demo_detector"))["model"]["live_version"] == equal
