@@ -71,9 +71,13 @@ class Batches:
     def attach(self, buffer: Any, batch: Batch) -> None:
         """Let a batch live as long as a Gst.Buffer."""
         address = hash(buffer)
+        self.put(address, batch)
+        native.when_freed(address, lambda: self.release(address))
+
+    def put(self, address: int, batch: Batch) -> None:
+        """Let it be found by this address."""
         self._by_address[address] = batch
         self._ledger.buffer_made(address, len(batch.pictures))
-        native.when_freed(address, lambda: self._release(address))
 
     def find(self, address: int) -> Batch | None:
         return self._by_address.get(address)
@@ -82,7 +86,8 @@ class Batches:
         """The batch that a structure belongs to, by their common life."""
         return next((batch for batch in list(self._by_address.values()) if batch.life is structure._life), None)
 
-    def _release(self, address: int) -> None:
+    def release(self, address: int) -> None:
+        """The buffer is gone, and everything that hung on it with it."""
         batch = self._by_address.pop(address)
         batch.life.alive = False
         if batch.acquired:

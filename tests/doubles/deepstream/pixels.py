@@ -7,6 +7,8 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from tests.doubles.deepstream.batches import Picture
 
+NOTHING = np.zeros((0, 0), np.uint8)
+
 
 def nv12_of(data: bytes, width: int, height: int, strides: tuple[int, int], offsets: tuple[int, int]) -> np.ndarray:
     """The planes of a GStreamer buffer without their padding.
@@ -54,9 +56,17 @@ def rgb(picture: Picture, width: int, height: int) -> np.ndarray:
     return _reformat(picture, width, height, "rgb24")
 
 
-def rgba(picture: Picture) -> Picture:
-    """The same picture as get_nvds_buf_surface needs it."""
-    return Picture(_reformat(picture, picture.width, picture.height, "rgba"), "RGBA", picture.width, picture.height)
+def converted(picture: Picture, pixel_format: str, width: int, height: int) -> Picture:
+    """A picture in another format (NV12, RGBA) and size."""
+    if (picture.format, picture.width, picture.height) == (pixel_format, width, height):
+        return picture
+    return Picture(_reformat(picture, width, height, pixel_format.lower()), pixel_format, width, height)
+
+
+def to_bytes(picture: Picture) -> bytes:
+    """As GStreamer lays a frame out: rows padded to four bytes."""
+    rows = picture.planes.reshape(len(picture.planes), -1)
+    return np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))).tobytes()
 
 
 def _reformat(picture: Picture, width: int, height: int, pixel_format: str) -> np.ndarray:

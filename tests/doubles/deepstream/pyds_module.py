@@ -92,6 +92,7 @@ class Pyds:
         """An object of the detector; `values` as in NvDsObjectMeta, boxes as (left, top, width, height)."""
         life = frame._life
         box = values.pop("box")
+        values["confidence"] = float(np.float32(values["confidence"]))
         made = self.make(
             "NvDsObjectMeta",
             life,

@@ -73,6 +73,7 @@ class Report:
     detection: int | None
     """Index of the detection that it took; None where the tracker alone says where it is."""
     confidence: float
+    box: Box
 
 
 class Stream:
@@ -153,7 +154,7 @@ class Stream:
             if not _is_sure(target, self._settings):
                 target.past.append((frame_num, target.box, scores[target.detection], target.age))
                 continue
-            yield Report(target, index, confidence)
+            yield Report(target, index, confidence, target.box)
             target.reported = True
 
 
@@ -175,4 +176,4 @@ def _moved(box: Box, velocity: tuple[float, float]) -> Box:
 
 def _confidence(target: Target, settings: Settings) -> float:
     """NvDCF says how sure it is, less with every frame that the detector misses; the others leave -0.1."""
-    return 0.8**target.unseen if settings.confident else -0.1
+    return 0.5**target.unseen if settings.confident else -0.1

@@ -95,7 +95,7 @@ class InferServer(BatchFilter):
             frame,
             box=box,
             class_id=found.class_id,
-            confidence=float(np.float32(found.score)),
+            confidence=found.score,
             obj_label=label,
             unique_component_id=self._config.infer.unique_id,
         )

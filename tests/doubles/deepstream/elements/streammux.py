@@ -7,12 +7,14 @@ import time
 import weakref
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from gi.repository import Gst, GstVideo
+from gi.repository import Gst
 from tests.doubles.deepstream import native, pixels
 from tests.doubles.deepstream.batches import Batch, Picture, list_of
 from tests.doubles.deepstream.elements.base import NVMM, DeepStreamElement, pad_template
+from tests.doubles.deepstream.elements.videoconvert import picture_of, video_info
 from tests.doubles.deepstream.facts import tables
 from tests.doubles.deepstream.structs import Structure
 
@@ -161,7 +163,7 @@ class StreamMux(DeepStreamElement):
             return Gst.FlowReturn.FLUSHING
         if into.info is None:
             return Gst.FlowReturn.NOT_NEGOTIATED
-        frame = _Frame(_picture(buffer, into.info), buffer.pts, time.monotonic())
+        frame = _Frame(picture_of(buffer, into.info), buffer.pts, time.monotonic())
         with self._changed:
             while len(into.frames) >= self._longest_queue() and not into.flushing and self._flow == Gst.FlowReturn.OK:
                 self._changed.wait()
@@ -194,7 +196,7 @@ class StreamMux(DeepStreamElement):
         return True  # stream-start, segment and tags of one source say nothing about the batch
 
     def _new_caps(self, into: _Input, caps: Any) -> bool:
-        info = GstVideo.VideoInfo.new_from_caps(_without_features(caps))
+        info = video_info(caps)
         with self._changed:
             into.info, into.width, into.height = info, info.width, info.height
             into.ended = False
@@ -283,16 +285,21 @@ class StreamMux(DeepStreamElement):
         return offered >= target or all(each.ended for each in waiting)
 
     def _is_late(self, waiting: list[_Input], now: float) -> bool:
-        timeout_us = self.value("batched-push-timeout")
-        return timeout_us >= 0 and now - _oldest(waiting) >= timeout_us / 1e6
+        timeout_s = self._timeout_s()
+        return timeout_s is not None and now - _oldest(waiting) >= timeout_s
 
     def _patience_s(self) -> float | None:
         """How long the task may sleep; None is until something changes."""
         waiting = [each for each in self._inputs.values() if each.frames]
-        timeout_us = self.value("batched-push-timeout")
-        if not waiting or timeout_us < 0:
+        timeout_s = self._timeout_s()
+        if not waiting or timeout_s is None:
             return None
-        return max(0.0, _oldest(waiting) + timeout_us / 1e6 - time.monotonic())
+        return max(0.0, _oldest(waiting) + timeout_s - time.monotonic())
+
+    def _timeout_s(self) -> float | None:
+        """For how long the first frame of a batch waits for the others; None is for ever."""
+        timeout_us = self.value("batched-push-timeout")
+        return timeout_us / 1e6 if timeout_us >= 0 else None
 
     def _target(self, sources: int) -> int:
         """Frames of a full batch."""
@@ -434,34 +441,64 @@ class NewStreamMux(StreamMux):
         pad_template("src", Gst.PadDirection.SRC, Gst.PadPresence.ALWAYS, _LEGACY_CAPS),
     )
 
+    def set_up(self) -> None:
+        super().set_up()
+        self._config: dict[str, str] = {}
+
     def _cannot_start(self) -> str | None:
         path = self.value("config-file-path")
-        return _config_mistake(path) if path else None
+        if not path:
+            self._config = {}
+            return None
+        try:
+            self._config = read_config(Path(path))
+        except MuxConfigError as error:
+            return str(error)
+        return None
 
     def _target(self, sources: int) -> int:
-        return min(self.value("batch-size") or sources, sources)
+        size = self.value("batch-size") or int(self._config.get("batch-size", "1"))
+        return min(size, sources) if self._config.get("adaptive-batching", "1") == "1" else size
 
     def _quota(self, sources: int) -> int:
-        return 1
+        return int(self._config.get("max-same-source-frames", "1"))
+
+    def _timeout_s(self) -> float | None:
+        """The slowest rate of batches that the file allows, or the property where the release has it."""
+        rate = int(self._config.get("overall-min-fps-n", "5")) / int(self._config.get("overall-min-fps-d", "1"))
+        at_least_s = 1 / rate
+        return min(at_least_s, self.value("batched-push-timeout") / 1e6) if self._has_timeout else at_least_s
+
+    @property
+    def _has_timeout(self) -> bool:
+        return "batched-push-timeout" in self.FACTS
 
     def _place(self, frame: _Frame) -> Picture:
         return frame.picture
 
 
-def _config_mistake(path: str) -> str | None:
-    """What is wrong in a key file of the new muxer."""
+class MuxConfigError(Exception):
+    """The new muxer's key file is not good."""
+
+
+def read_config(path: Path) -> dict[str, str]:
+    """The group [property].
+
+    Raises:
+        MuxConfigError: it is not there, no key file, or has a group or key that the muxer does not know.
+    """
     parser = configparser.ConfigParser()
     try:
         if not parser.read(path):
-            return f"cannot read {path}"
+            raise MuxConfigError(f"cannot read {path}")
     except configparser.Error as error:
-        return str(error)
+        raise MuxConfigError(str(error)) from error
     for section in parser.sections():
         kind = "source-config" if section.startswith("source-config-") else section
         unknown = set(parser[section]) - set(_CONFIG_KEYS.get(kind, "").split())
         if kind not in _CONFIG_KEYS or unknown:
-            return f"{path}: unknown in [{section}]: {', '.join(sorted(unknown)) or 'the group'}"
-    return None
+            raise MuxConfigError(f"{path}: unknown in [{section}]: {', '.join(sorted(unknown)) or 'the group'}")
+    return dict(parser["property"]) if "property" in parser else {}
 
 
 def _oldest(waiting: list[_Input]) -> float:
@@ -478,21 +515,3 @@ def _turn(mux: Any) -> None:
     found = mux()
     if found is not None:
         found.turn()
-
-
-def _without_features(caps: Any) -> Any:
-    plain = caps.copy()
-    plain.set_features_simple(None)
-    return plain
-
-
-def _picture(buffer: Any, info: Any) -> Picture:
-    data = buffer.extract_dup(0, buffer.get_size())
-    meta = GstVideo.buffer_get_video_meta(buffer)
-    strides, offsets = (meta.stride, meta.offset) if meta else (info.stride, info.offset)
-    if info.finfo.name == "RGBA":
-        return Picture(
-            pixels.rgba_of(data, info.width, info.height, strides[0], offsets[0]), "RGBA", info.width, info.height
-        )
-    planes = pixels.nv12_of(data, info.width, info.height, tuple(strides[:2]), tuple(offsets[:2]))
-    return Picture(planes, "NV12", info.width, info.height)

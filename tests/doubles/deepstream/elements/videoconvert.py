@@ -1,9 +1,10 @@
-"""nvvideoconvert: between system memory and NVMM, and between formats; batches are converted where they lie."""
+"""nvvideoconvert: between system memory and NVMM, formats and sizes; batches are converted where they lie."""
 
 from typing import Any
 
 from gi.repository import Gst, GstVideo
-from tests.doubles.deepstream import native, pixels
+from tests.doubles.deepstream import pixels
+from tests.doubles.deepstream.batches import Picture
 from tests.doubles.deepstream.elements.base import NVMM, DeepStreamElement, pad_template
 
 _FORMATS = "{NV12,RGBA}"
@@ -11,7 +12,7 @@ _CAPS = f"{NVMM}, format={_FORMATS}; video/x-raw, format={_FORMATS}"
 
 
 class VideoConvert(DeepStreamElement):
-    """Converts one frame or a whole batch; it does not scale. The caps behind it say what is wanted."""
+    """Makes what the element behind it asks for: of a frame in a new buffer, of a batch within its buffer."""
 
     __gstmetadata__ = (
         "NvVideoConvert Plugin",
@@ -29,66 +30,92 @@ class VideoConvert(DeepStreamElement):
         self._source = Gst.Pad.new_from_template(self.get_pad_template("src"), "src")
         self._sink.set_chain_function_full(_chain)
         self._sink.set_event_function_full(_event)
-        self._info: Any = None
-        self._format = ""
+        self._incoming: Any = None
+        self._wanted = Picture(pixels.NOTHING, "", 0, 0)
         for pad in (self._sink, self._source):
             self.installed.ledger.pad_made(pad)
             self.add_pad(pad)
 
     def negotiate(self, caps: Any) -> bool:
-        """Choose what comes out: of what is wanted behind, the format of the input if possible."""
-        structure = caps.get_structure(0)
-        self._info = GstVideo.VideoInfo.new_from_caps(_plain(caps))
-        wanted = self._source.peer_query_caps(None).intersect(self._source.get_pad_template_caps())
-        if wanted.is_empty():
+        """Choose what comes out: what is wanted behind, and of the rest what comes in."""
+        possible = self._source.peer_query_caps(None).intersect(self._source.get_pad_template_caps())
+        if possible.is_empty():
             return False
-        features = wanted.get_features(0).copy()
-        chosen = Gst.Caps.new_empty()
-        outgoing = structure.copy()
-        self._format = _pick(wanted, structure.get_string("format"))
-        outgoing.set_value("format", self._format)
-        chosen.append_structure_full(outgoing, features)
+        self._incoming = video_info(caps)
+        chosen = _fixed(possible, caps.get_structure(0))
+        structure = chosen.get_structure(0)
+        self._wanted = Picture(
+            pixels.NOTHING,
+            structure.get_string("format"),
+            structure.get_value("width"),
+            structure.get_value("height"),
+        )
         return self._source.push_event(Gst.Event.new_caps(chosen))
 
     def convert(self, buffer: Any) -> Any:
-        """A frame or a batch in the chosen format."""
+        """A frame or a batch as it was chosen."""
         batch = self.installed.batches.find(hash(buffer))
         if batch is not None:
-            batch.pictures[:] = [
-                pixels.rgba(each) if self._format == "RGBA" and each.format != "RGBA" else each
-                for each in batch.pictures
-            ]
-        elif self._info is not None and self._format != self._info.finfo.name:
-            return None
-        return buffer
+            batch.pictures[:] = [self._converted(each) for each in batch.pictures]
+            return buffer
+        info, wanted = self._incoming, self._wanted
+        if (info.finfo.name, info.width, info.height) == (wanted.format, wanted.width, wanted.height):
+            return buffer
+        made = Gst.Buffer.new_wrapped(pixels.to_bytes(self._converted(picture_of(buffer, info))))
+        made.pts, made.duration = buffer.pts, buffer.duration
+        return made
+
+    def _converted(self, picture: Picture) -> Picture:
+        return pixels.converted(picture, self._wanted.format, self._wanted.width, self._wanted.height)
 
 
-def _pick(wanted: Any, incoming: str) -> str:
-    for index in range(wanted.get_size()):
-        formats = wanted.get_structure(index).get_value("format")
-        options = [formats] if isinstance(formats, str) else list(formats)
-        if incoming in options:
-            return incoming
-    return options[0]
-
-
-def _plain(caps: Any) -> Any:
+def video_info(caps: Any) -> Any:
+    """GstVideoInfo, which knows no memory feature."""
     plain = caps.copy()
     plain.set_features_simple(None)
-    return plain
+    return GstVideo.VideoInfo.new_from_caps(plain)
 
 
-def _chain(pad: Any, parent: Any, buffer: Any) -> Any:
-    out = parent.convert(buffer)
-    if out is None:
-        parent.post_error("the double converts batches to RGBA, not single frames: put it behind nvstreammux")
-        return Gst.FlowReturn.NOT_NEGOTIATED
-    return parent._source.push(out)
+def picture_of(buffer: Any, info: Any) -> Picture:
+    """The frame in a buffer of its own."""
+    data = buffer.extract_dup(0, buffer.get_size())
+    meta = GstVideo.buffer_get_video_meta(buffer)
+    strides, offsets = (meta.stride, meta.offset) if meta else (info.stride, info.offset)
+    if info.finfo.name == "RGBA":
+        planes = pixels.rgba_of(data, info.width, info.height, strides[0], offsets[0])
+        return Picture(planes, "RGBA", info.width, info.height)
+    width, height = info.width & ~1, info.height & ~1
+    planes = pixels.nv12_of(data, width, height, tuple(strides[:2]), tuple(offsets[:2]))
+    return Picture(planes, "NV12", width, height)
+
+
+def _fixed(possible: Any, incoming: Any) -> Any:
+    """The first of the possible caps, with what it leaves open taken from the incoming ones."""
+    structure = possible.get_structure(0).copy()
+    for name in ("width", "height"):
+        if structure.has_field(name):
+            structure.fixate_field_nearest_int(name, incoming.get_value(name))
+        else:
+            structure.set_value(name, incoming.get_value(name))
+    formats = structure.get_value("format")
+    options = [formats] if isinstance(formats, str) else list(formats)
+    own = incoming.get_string("format")
+    structure.set_value("format", own if own in options else options[0])
+    if not structure.has_field("framerate") and incoming.has_field("framerate"):
+        structure.set_value("framerate", incoming.get_value("framerate"))
+    for name in ("batch-size", "num-surfaces-per-frame"):
+        if incoming.has_field(name):
+            structure.set_value(name, incoming.get_value(name))
+    chosen = Gst.Caps.new_empty()
+    chosen.append_structure_full(structure, possible.get_features(0).copy())
+    return chosen
+
+
+def _chain(_pad: Any, parent: Any, buffer: Any) -> Any:
+    return parent._source.push(parent.convert(buffer))
 
 
 def _event(pad: Any, parent: Any, event: Any) -> bool:
     if event.type == Gst.EventType.CAPS:
         return parent.negotiate(event.parse_caps())
-    if native.event_type_of(event) >= 0:
-        return pad.event_default(parent, event)
-    return False
+    return pad.event_default(parent, event)
