@@ -15,7 +15,7 @@ from typing import Any, Final
 from countline_common.errors import UnavailableError
 from countline_pipelines.deepstream import facts
 from countline_pipelines.deepstream.facts import Release
-from countline_pipelines.deepstream.gst import Runtime, open_runtime
+from countline_pipelines.deepstream.gst import Runtime, choose_mux, open_runtime
 from countline_pipelines.deepstream.properties import BoxPath, PipelineOptions
 
 IMAGES: Final = " or ".join(release.image for release in Release)
@@ -172,14 +172,13 @@ def _text(value: Any) -> str:
 
 def check_nvdec() -> Finding:
     """Whether FFmpeg could decode on a GPU: for the software backend, DeepStream has decoders of its own."""
-    import av.codec
+    from av.codec.hwaccel import hwdevices_available
 
-    decoders = sorted(name for name in av.codec.codecs_available if name.endswith("_cuvid"))
-    if not decoders:
+    if "cuda" not in hwdevices_available():
         return Finding("NVDEC in FFmpeg", Verdict.ABSENT, "PyAV was built without it", "pip install av from its wheel")
     if check_gpu().verdict is not Verdict.OK:
-        return Finding("NVDEC in FFmpeg", Verdict.ABSENT, f"{len(decoders)} decoders, and no GPU to run them on")
-    return Finding("NVDEC in FFmpeg", Verdict.OK, ", ".join(decoders))
+        return Finding("NVDEC in FFmpeg", Verdict.ABSENT, "PyAV has it, and there is no GPU to run it on")
+    return Finding("NVDEC in FFmpeg", Verdict.OK, "PyAV has it")
 
 
 def local_findings(options: PipelineOptions) -> list[Finding]:
@@ -201,10 +200,11 @@ def require_runtime(options: PipelineOptions) -> Runtime:
     Raises:
         DeepStreamMissingError: something is not; it names all that is missing, each with what to do.
     """
+    choose_mux(options.mux)
     missing = [finding for finding in local_findings(options) if finding.verdict is Verdict.MISSING]
     if missing:
         raise DeepStreamMissingError(missing)
-    return open_runtime(options)
+    return open_runtime()
 
 
 def machine() -> str:

@@ -1,6 +1,7 @@
 """The one place that imports GStreamer and pyds, when a plane is made and not before.
 
-The environment variable that chooses the muxer is read when GStreamer loads the plugin, so it is set here, first.
+The environment variable that chooses the muxer is read when GStreamer loads the plugin, once and for all; so it is set
+before anything asks GStreamer for an element.
 """
 
 import importlib
@@ -10,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from countline_common.errors import UnavailableError
-from countline_pipelines.deepstream.facts import NEW_MUX_VARIABLE, Value
-from countline_pipelines.deepstream.properties import PipelineOptions
+from countline_pipelines.deepstream.facts import NEW_MUX_VARIABLE, Mux, Value
 
 
 class PipelineError(UnavailableError):
@@ -27,13 +27,17 @@ class Runtime:
     pyds: Any
 
 
-def open_runtime(options: PipelineOptions) -> Runtime:
-    """Load what a plane needs; see `checks` for what may be missing, and say that first.
+def choose_mux(mux: Mux) -> None:
+    """Say which muxer GStreamer shall load."""
+    os.environ[NEW_MUX_VARIABLE] = mux.value
+
+
+def open_runtime() -> Runtime:
+    """Load what a plane needs; see `checks.require_runtime`, which says what is missing.
 
     Raises:
         ImportError: GStreamer's bindings or pyds are not there.
     """
-    os.environ[NEW_MUX_VARIABLE] = options.mux.value
     gi = importlib.import_module("gi")
     gi.require_version("Gst", "1.0")
     repository = importlib.import_module("gi.repository")

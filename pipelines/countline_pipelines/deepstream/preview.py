@@ -1,10 +1,10 @@
 """Pictures of one camera for somebody who watches: a small pipeline of its own, beside the one that counts.
 
-    gate ─ appsrc ─ nvvideoconvert (to 640 pixels, out of GPU memory) ─ sink with a probe ─ av.VideoFrame
+    gate ─ appsrc ─ nvvideoconvert (out of GPU memory) ─ sink with a probe ─ av.VideoFrame
 
 A branch inside the counting pipeline would have to be linked and unlinked while it plays, and could hold it up. Here
-the gate hands over a reference to a decoded frame a few times a second; one waits at most, the newest wins. JPEG is
-made of it by the worker's own encoder.
+the gate hands over a reference to a decoded frame a few times a second; one waits at most, the newest wins. The worker's
+own encoder scales it and makes a JPEG of it, as it does on the software plane.
 """
 
 import threading
@@ -21,7 +21,6 @@ from countline_pipelines.deepstream.gst import Runtime, make
 from countline_pipelines.deepstream.properties import PipelineOptions
 
 EVERY_S: Final = 0.2
-WIDEST_PX: Final = 640
 MOST_PICTURES: Final = 4
 """Converted and not yet counted; the older ones are let go."""
 _log = get_logger(__name__)
@@ -64,7 +63,7 @@ class Preview:
         values = facts.checked("nvvideoconvert", values, self._options.release, self._options.mux)
         convert = make(gst, "nvvideoconvert", None, values)
         wanted = make(gst, "capsfilter", None)
-        wanted.set_property("caps", gst.Caps.from_string(_small(caps)))
+        wanted.set_property("caps", gst.Caps.from_string("video/x-raw,format=NV12"))
         sink = make(gst, "fakesink", None, {"sync": False, "async": False, "qos": False, "enable-last-sample": False})
         chain = [self._source, convert, wanted, sink]
         for element in chain:
@@ -94,9 +93,7 @@ class Preview:
         return self._gst.PadProbeReturn.OK
 
     def _keep(self, structure: Any, data: Any, pts_ns: int) -> None:
-        width, height = structure.get_value("width"), structure.get_value("height")
-        rgba = np.frombuffer(data, np.uint8, width * height * 4).reshape(height, width, 4)
-        picture = av.VideoFrame.from_ndarray(rgba.copy(), format="rgba")
+        picture = nv12_frame(data, structure.get_value("width"), structure.get_value("height"))
         with self._lock:
             self._pictures[pts_ns] = picture
             while len(self._pictures) > MOST_PICTURES:
@@ -122,10 +119,13 @@ class Preview:
 _LEAK_DOWNSTREAM: Final = 2
 
 
-def _small(caps: Any) -> str:
-    """Caps of the pictures: out of GPU memory, in the source's shape, even sizes."""
-    structure = caps.get_structure(0)
-    width, height = structure.get_value("width"), structure.get_value("height")
-    scale = min(1.0, WIDEST_PX / width)
-    small_w, small_h = (max(2, round(size * scale / 2) * 2) for size in (width, height))
-    return f"video/x-raw,format=RGBA,width={small_w},height={small_h}"
+def nv12_frame(data: Any, width: int, height: int) -> Any:
+    """An av.VideoFrame of a picture in GStreamer's plain NV12: rows are padded to a multiple of four bytes.
+
+    Sides are cut to even numbers, which NV12 of FFmpeg asks for.
+    """
+    stride, rows = -(-width // 4) * 4, -(-height // 2) * 2
+    planes = np.frombuffer(data, np.uint8, stride * rows * 3 // 2).reshape(rows * 3 // 2, stride)
+    even_w, even_h = width // 2 * 2, height // 2 * 2
+    packed = np.concatenate([planes[:even_h, :even_w], planes[rows : rows + even_h // 2, :even_w]])
+    return av.VideoFrame.from_ndarray(packed, format="nv12")
