@@ -6,7 +6,9 @@
 The tracker's boxes are in pixels of the muxed frame, and leave this plane in pixels of the source.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,8 @@ from numpy.typing import NDArray
 from countline_pipelines.deepstream.facts import Mux
 
 Floats = NDArray[np.float64]
+ROUNDING: Final = 1e-6
+"""A side that fits exactly must not lose a pixel to arithmetic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,8 @@ def from_network(detections: NDArray[np.float32], network_wh: tuple[int, int], f
     """
     rows = detections[detections[:, 4] > 0].astype(np.float64)
     scale = min(network_wh[0] / frame_wh[0], network_wh[1] / frame_wh[1])
-    rows[:, :4] /= scale
+    for axis in (0, 1):  # the scaled picture has whole pixels, so the true factors differ a little from the common one
+        rows[:, axis:4:2] *= frame_wh[axis] / max(1, math.floor(frame_wh[axis] * scale + ROUNDING))
     np.clip(rows[:, 0:4:2], 0, frame_wh[0], out=rows[:, 0:4:2])
     np.clip(rows[:, 1:4:2], 0, frame_wh[1], out=rows[:, 1:4:2])
     rows[:, 2:4] -= rows[:, :2]

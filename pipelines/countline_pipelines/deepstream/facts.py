@@ -124,7 +124,6 @@ ELEMENTS: Final[Mapping[str, Mapping[str, Property]]] = {
         "max-size-time": Property(int, 0, 2**63 - 1),
         "leaky": Property(int, choices=(0, 1, 2)),
     },
-    "identity": {"sync": _FLAG, "silent": _FLAG, "signal-handoffs": _FLAG},
     "fakesink": {"sync": _FLAG, "async": _FLAG, "qos": _FLAG, "enable-last-sample": _FLAG},
 }
 

@@ -47,6 +47,7 @@ BATCHES_WAITING: Final = 8
 """That came out and are not counted yet: then files wait, and of cameras the batch is dropped, and counted as such."""
 DRAIN_S: Final = 0.5
 """How long frames that are inside are waited for when a camera is taken out."""
+BUS_S: Final = 1.0
 LOOK_S: Final = 0.02
 RETRY_FAILED_S: Final = 30.0
 WELL_AFTER_S: Final = 5.0
@@ -282,7 +283,9 @@ class PipelineKeeper:
             try:
                 await self._main.run(lambda: pipeline.add_source(index, camera.plan.source, gate))
             except PipelineError as error:
-                _conclude(opened, Over.FAILED, SourceTrouble(SourceFailure.UNREACHABLE, error.message))
+                # What exactly is wrong is on its way over the bus, and comes first.
+                trouble = SourceTrouble(SourceFailure.UNREACHABLE, error.message)
+                self._loop.call_later(BUS_S, _conclude, opened, Over.FAILED, trouble)
         await self._tell_analytics()
         return opened
 

@@ -68,6 +68,8 @@ class _Held:
     """Why there is no camera though one is wanted, or why the last change could not be made."""
     task: asyncio.Task[None] | None = None
     watched_until: float = 0.0
+    is_live: bool = False
+    """It was let in as one of the RTSP cameras."""
 
 
 class DeepStreamPlane:
@@ -245,21 +247,21 @@ class DeepStreamPlane:
     def _check_room(self, held: _Held, plan: CameraPlan) -> None:
         if not plan.source.is_rtsp:
             return
-        others = sum(
-            1 for each in self._held.values() if each is not held and each.plan is not None and each.plan.source.is_rtsp
-        )
+        others = sum(each.is_live for each in self._held.values())
         if others >= self._options.most_live:
             raise ResourceExhaustedError(
                 f"this process holds {others} RTSP cameras; an outage of all would take "
                 f"{others * RESET_THROTTLE_S / 60:.0f} minutes to mend",
                 cure="start another worker on this GPU",
             )
+        held.is_live = True
         if others + 1 >= self._options.warn_live:
             _log.warning("cameras.many", cameras=others + 1, outage_mended_after_s=(others + 1) * RESET_THROTTLE_S)
 
     async def _take_out(self, held: _Held) -> None:
         camera, pipeline = held.camera, held.pipeline
         held.camera = held.pipeline = held.plan = None
+        held.is_live = False
         if camera is not None and pipeline is not None:
             await pipeline.remove(camera.camera_id)
             await self._end_if_idle(pipeline)

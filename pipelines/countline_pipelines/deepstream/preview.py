@@ -3,8 +3,8 @@
     gate ─ appsrc ─ nvvideoconvert (out of GPU memory) ─ sink with a probe ─ av.VideoFrame
 
 A branch inside the counting pipeline would have to be linked and unlinked while it plays, and could hold it up. Here
-the gate hands over a reference to a decoded frame a few times a second; one waits at most, the newest wins. The worker's
-own encoder scales it and makes a JPEG of it, as it does on the software plane.
+the gate hands over a reference to a decoded frame a few times a second; one waits at most, the newest wins. Whoever
+takes the picture scales it and makes a JPEG of it, as on the software plane.
 """
 
 import threading

@@ -209,8 +209,3 @@ def sink_properties(options: PipelineOptions) -> dict[str, Value]:
     """Of the sink: takes what comes, holds nothing, and lets a pipeline without a source play."""
     values: dict[str, Value] = {"sync": False, "async": False, "qos": False, "enable-last-sample": False}
     return facts.checked("fakesink", values, options.release, options.mux)
-
-
-def pacing_properties(options: PipelineOptions) -> dict[str, Value]:
-    """Of the element that holds a file's frames back until they are due."""
-    return facts.checked("identity", {"sync": True, "silent": True}, options.release, options.mux)

@@ -1,9 +1,12 @@
 """One camera's source inside a pipeline: nvurisrcbin, linked to a pad of the muxer of its own.
 
-    nvurisrcbin ─ [identity sync=1: files in real time, loops] ─ gate ─ sink_N of nvstreammux
+    nvurisrcbin ─ gate ─ sink_N of nvstreammux
 
-The gate is a probe on the last pad before the muxer. It notes each frame (`Passage`), leaves out what is not looked at,
-and holds files back while the plane is paused. Made, and taken apart, in the main loop's thread.
+The gate is a probe on the pad before the muxer. It notes each frame (`Passage`), leaves out what is not looked at,
+holds files back while the plane is paused, and files in real time until their frames are due. (An `identity sync=1`
+would do the last; but nvurisrcbin repeats a file with times beyond its segment, and those are never waited for.)
+
+Made, and taken apart, in the main loop's thread.
 """
 
 import threading
@@ -22,6 +25,8 @@ from countline_pipelines.sources import Playback, SourceSpec
 NVMM: Final = "memory:NVMM"
 LOOK_S: Final = 0.1
 """Between looks at whether a paused source shall stop."""
+BEHIND_S: Final = 2.0
+"""A file in real time that is further behind than this is not hurried to catch up: its time begins anew."""
 STOP_NS: Final = 5_000_000_000
 _log = get_logger(__name__)
 
@@ -35,6 +40,9 @@ class Gate:
         self.duration_s = 0.0
         self.preview: Preview | None = None
         self._waits = spec.playback.is_finite
+        self._paced = spec.playback in {Playback.REALTIME, Playback.LOOP}
+        self._origin: float | None = None
+        """Monotonic time at which presentation time 0 is due."""
         self._stopping = threading.Event()
         self._open = threading.Event()
         self._open.set()
@@ -54,6 +62,8 @@ class Gate:
 
     def take(self, pts_ns: int | None, buffer: Any) -> bool:
         """A frame at the gate, in its streaming thread; whether it passes."""
+        if self._paced and pts_ns is not None:
+            self._wait_until_due(pts_ns / 1e9)
         now = time.monotonic()
         self.meter.tick(now)
         while not self._open.is_set():
@@ -66,6 +76,12 @@ class Gate:
         if preview is not None:
             preview.offer(buffer, pts_ns, now)
         return True
+
+    def _wait_until_due(self, pts_s: float) -> None:
+        now = time.monotonic()
+        if self._origin is None or now - (self._origin + pts_s) > BEHIND_S:
+            self._origin = now - pts_s
+        self._stopping.wait(max(0.0, self._origin + pts_s - now))
 
 
 class CameraSource:
@@ -96,19 +112,14 @@ class CameraSource:
         self._gst = runtime.gst
         self._pipeline, self._mux = pipeline, mux
         self._gate = gate
-        self._paced = spec.playback in {Playback.REALTIME, Playback.LOOP}
         self.name = source_name(index)
         values = properties.source_properties(options, spec, index)
         self._bin = make(self._gst, "nvurisrcbin", self.name, values)
-        self._pace = self._make_pace(options, index) if self._paced else None
         self._sink_pad = mux.request_pad_simple(f"sink_{index}")
         if self._sink_pad is None:
             raise PipelineError(f"nvstreammux gives no pad sink_{index}", cure="see the worker's log")
         self._probe = self._sink_pad.add_probe(self._gst.PadProbeType.BUFFER, self._at_gate)
         self._handler = self._bin.connect("pad-added", self._pad_added)
-
-    def _make_pace(self, options: PipelineOptions, index: int) -> Any:
-        return make(self._gst, "identity", f"pace-{index}", properties.pacing_properties(options))
 
     def start(self) -> None:
         """Begin to play; what goes wrong is told on the bus.
@@ -117,10 +128,6 @@ class CameraSource:
             PipelineError: it cannot even begin.
         """
         self._pipeline.add(self._bin)
-        if self._pace is not None:
-            self._pipeline.add(self._pace)
-            self._pace.get_static_pad("src").link(self._sink_pad)
-            self._pace.sync_state_with_parent()
         if not self._bin.sync_state_with_parent():
             raise PipelineError(f"{self.name} does not start", cure="see the worker's log")
 
@@ -134,16 +141,9 @@ class CameraSource:
             self._gate.passage.describe(numerator / denominator)
         known, duration_ns = pad.query_duration(self._gst.Format.TIME)
         self._gate.duration_s = duration_ns / 1e9 if known and duration_ns > 0 else 0.0
-        if self._pace is not None:
-            # Else a source that is added to a pipeline which has played for an hour would be an hour late.
-            pad.set_offset(self._running_time())
-        target = self._sink_pad if self._pace is None else self._pace.get_static_pad("sink")
-        if not target.is_linked() and pad.link(target) != self._gst.PadLinkReturn.OK:
+        sink_pad = self._sink_pad
+        if not sink_pad.is_linked() and pad.link(sink_pad) != self._gst.PadLinkReturn.OK:
             _log.error("source.not_linked", source=self.name, caps=caps.to_string())
-
-    def _running_time(self) -> int:
-        clock = self._pipeline.get_clock()
-        return max(0, clock.get_time() - self._pipeline.get_base_time()) if clock is not None else 0
 
     def _at_gate(self, _: Any, info: Any) -> Any:
         buffer = info.get_buffer()
@@ -158,9 +158,8 @@ class CameraSource:
     def stop(self) -> None:
         """Stop decoding; what is in the muxer goes its way."""
         self._gate.stop()
-        for element in (self._bin, self._pace):
-            if element is not None and element.set_state(self._gst.State.NULL) == self._gst.StateChangeReturn.ASYNC:
-                element.get_state(STOP_NS)
+        if self._bin.set_state(self._gst.State.NULL) == self._gst.StateChangeReturn.ASYNC:
+            self._bin.get_state(STOP_NS)
 
     def remove(self) -> None:
         """Give the muxer's pad back and let everything go; after `stop`."""
@@ -169,10 +168,9 @@ class CameraSource:
         # The order of NVIDIA's sample: flush, release, remove; otherwise the muxer may wait for the pad for ever.
         self._sink_pad.send_event(self._gst.Event.new_flush_stop(False))
         self._mux.release_request_pad(self._sink_pad)
-        for element in (self._bin, self._pace):
-            if element is not None and element.get_parent() is not None:
-                self._pipeline.remove(element)
-        self._sink_pad = self._bin = self._pace = None
+        if self._bin.get_parent() is not None:
+            self._pipeline.remove(self._bin)
+        self._sink_pad = self._bin = None
 
 
 def source_name(index: int) -> str:

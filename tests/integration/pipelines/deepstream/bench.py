@@ -131,7 +131,7 @@ def deepstream_plane(
         connect,
         recorder,
         DeepStreamOptions(pipeline_options, triton, folder / "pipelines", **(options or {})),
-        lambda camera_id: bench.ended.add(camera_id),
+        lambda camera_id: bench.ended.add(camera_id),  # noqa: PLW0108  (there is no bench yet)
     )
     bench = Bench(plane, recorder, folder)
     plane.start()

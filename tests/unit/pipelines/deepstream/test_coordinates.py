@@ -43,7 +43,8 @@ def test_the_new_muxer_leaves_boxes_where_they_are_and_boxes_stay_within_the_pic
 def test_a_models_answer_comes_back_to_the_muxed_frame(frame, network, corners) -> None:
     true = box_in(frame, corners)
     scale = min(network[0] / frame[0], network[1] / frame[1])
-    answer = np.array([[*(true[0] * scale), 0.8, 2]], np.float32)
+    whole = np.array([max(1, int(side * scale + 1e-6)) for side in frame])  # of the picture inside the input
+    answer = np.array([[*(true[0] * np.tile(whole / np.array(frame), 2)), 0.8, 2]], np.float32)
     if (answer[0, 2:4] - answer[0, :2]).min() < 1e-2:
         return
     left, top, width, height, score, class_id = from_network(answer, network, frame)[0]
