@@ -20,7 +20,7 @@ from countline_pipelines.counting import Line
 
 DIRECTION_SHARE: Final = 0.1
 """Length of the arrow that says which way is in, as a share of the picture's smaller side."""
-WINDOW_FRAMES: Final = 4
+WINDOW_FRAMES: Final = 25
 """Named `obj-cnt-win-in-ms`, and used as a number of frames."""
 Point = tuple[float, float]
 

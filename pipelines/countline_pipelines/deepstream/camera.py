@@ -18,6 +18,7 @@ from countline_pipelines.counting import CameraCounter, Crossing, Event
 from countline_pipelines.counting.rules import OBJECT_UNSEEN_S
 from countline_pipelines.deepstream.coordinates import MuxSpace
 from countline_pipelines.deepstream.metadata import FrameTable
+from countline_pipelines.deepstream.metrics import LINE_TOTALS
 from countline_pipelines.deepstream.passage import Entry
 from countline_pipelines.deepstream.sources import Gate
 from countline_pipelines.plane import (
@@ -214,6 +215,8 @@ class DeepStreamCamera:
         result = self._counter.update_tracked(frame)
         self._note_counted(entry, began, opened.gate)
         self._note_crossings(result.events)
+        for label, total in table.line_totals:
+            LINE_TOTALS.labels(self.camera_id, label).set(total)
         dropped, self._dropped_before = self._dropped_before, 0
         picture = self._picture(opened.gate, table.pts_ns)
         self._sink.frame_counted(run.identity, CountedFrame(result, dropped, picture))

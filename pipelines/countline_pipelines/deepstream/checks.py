@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from countline_common.errors import UnavailableError
-from countline_pipelines.deepstream import facts
+from countline_pipelines.deepstream import facts, metrics
 from countline_pipelines.deepstream.facts import Release
 from countline_pipelines.deepstream.gst import Runtime, choose_mux, open_runtime
 from countline_pipelines.deepstream.properties import BoxPath, PipelineOptions
@@ -148,9 +148,7 @@ def check_parser(options: PipelineOptions) -> Finding:
 
 def check_gpu() -> Finding:
     """The driver, by NVIDIA's management library or by the kernel."""
-    from countline_pipelines.deepstream import gpu_metrics
-
-    nvml = gpu_metrics.library()
+    nvml = metrics.library()
     if nvml is not None and nvml.nvmlDeviceGetCount() > 0:
         names = [_text(nvml.nvmlDeviceGetName(_device(nvml, i))) for i in range(nvml.nvmlDeviceGetCount())]
         return Finding("GPU", Verdict.OK, f"{', '.join(names)}; driver {_text(nvml.nvmlSystemGetDriverVersion())}")

@@ -5,6 +5,7 @@ thread behind the tracker, everything else from the main loop. It does not mend 
 pipeline in DeepStream, so whoever owns it makes another one.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, Protocol
@@ -24,6 +25,8 @@ from countline_pipelines.sources import SourceFailure, SourceSpec
 
 _log = get_logger(__name__)
 _SOURCE_PREFIX: Final = source_name(0)[:-1]
+_OURS: Final = -1
+_GONE: Final = -2
 
 _RESOURCE, _STREAM = "gst-resource-error-quark", "gst-stream-error-quark"
 _FAILURES: Final = {
@@ -104,6 +107,7 @@ class Pipeline:
         self.space = MuxSpace(options.mux, options.mux_wh)
         self._metadata = Metadata(runtime.pyds, options.release, analytics=options.analytics)
         self._sources: dict[int, CameraSource] = {}
+        self._probes: list[tuple[Any, int]] = []
         self._pipeline = self._gst.Pipeline.new(f"countline-{info.name}-{info.version}-{'live' if live else 'files'}")
         self._over = False
         self._build(live=live)
@@ -127,10 +131,13 @@ class Pipeline:
         for first, second in pairwise(chain):
             if not first.link(second):
                 raise PipelineError(f"{first.get_name()} does not link to {second.get_name()}", cure="see the log")
-        buffers = gst.PadProbeType.BUFFER
         if options.boxes is BoxPath.PYTHON:
-            infer.get_static_pad("src").add_probe(buffers, self._inferred)
-        chain[-2].get_static_pad("src").add_probe(buffers, self._tracked)
+            self._add_probe(infer, self._inferred)
+        self._add_probe(chain[-2], self._tracked)
+
+    def _add_probe(self, element: Any, probe: Callable[[Any, Any], Any]) -> None:
+        pad = element.get_static_pad("src")
+        self._probes.append((pad, pad.add_probe(self._gst.PadProbeType.BUFFER, probe)))
 
     # In the main loop's thread ---------------------------------------------------------------------------------------
 
@@ -201,16 +208,19 @@ class Pipeline:
         self._pipeline.set_state(self._gst.State.NULL)
         for index in list(self._sources):
             self.remove_source(index)
+        # A probe holds this object and this object the pipeline: a ring that Python's collector does not see.
+        for pad, probe in self._probes:
+            pad.remove_probe(probe)
+        self._probes.clear()
 
     def _heard(self, _: Any, message: Any) -> None:
         kinds = self._gst.MessageType
         if message.type == kinds.ERROR:
             self._heard_error(message)
         elif message.type == kinds.WARNING:
-            index = self._index_of(message.src)
-            words = _words(message.parse_warning())
+            words, index = _words(message.parse_warning()), self._index_of(message.src)
             _log.warning("pipeline.warning", element=message.src.get_name(), text=words)
-            if index is not None:
+            if index in self._sources:
                 self._listener.source_waits(index, words)
         elif message.type == kinds.ELEMENT:
             self._heard_element(message.get_structure())
@@ -218,9 +228,9 @@ class Pipeline:
     def _heard_error(self, message: Any) -> None:
         error, _ = message.parse_error()
         words, index = _words(message.parse_error()), self._index_of(message.src)
-        if index is None:
+        if index == _OURS:
             self._fail(f"{message.src.get_name()}: {words}")
-        else:
+        elif index in self._sources:
             failure = _FAILURES.get((error.domain, error.code), SourceFailure.UNREACHABLE)
             self._listener.source_failed(index, SourceTrouble(failure, words))
 
@@ -233,14 +243,18 @@ class Pipeline:
             trouble = SourceTrouble(SourceFailure.TIMED_OUT, detail)
             self._listener.source_failed(int(structure.get_value("source-id")), trouble)
 
-    def _index_of(self, element: Any) -> int | None:
-        """The index of the source that an element is part of."""
-        while element is not None:
-            name = element.get_name()
-            if name.startswith(_SOURCE_PREFIX) and element.get_parent() == self._pipeline:
-                return int(name.removeprefix(_SOURCE_PREFIX))
-            element = element.get_parent()
-        return None
+    def _index_of(self, element: Any) -> int:
+        """The index of the source that an element is part of, `_OURS` for other elements of the pipeline.
+
+        What a source that was removed says comes late, and is nobody's: `_GONE`.
+        """
+        while element is not None and element != self._pipeline:
+            parent = element.get_parent()
+            if parent == self._pipeline:
+                name = element.get_name()
+                return int(name.removeprefix(_SOURCE_PREFIX)) if name.startswith(_SOURCE_PREFIX) else _OURS
+            element = parent
+        return _GONE if element is None else _OURS
 
     def _fail(self, detail: str) -> None:
         if not self._over:

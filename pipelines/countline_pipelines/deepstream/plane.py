@@ -20,7 +20,7 @@ from countline_common.errors import CountlineError, ResourceExhaustedError
 from countline_common.logs import get_logger
 from countline_common.triton import ModelInfo, ModelRef
 from countline_pipelines.backoff import Backoff
-from countline_pipelines.deepstream import gpu_metrics
+from countline_pipelines.deepstream import metrics
 from countline_pipelines.deepstream.camera import DeepStreamCamera
 from countline_pipelines.deepstream.facts import RESET_THROTTLE_S
 from countline_pipelines.deepstream.gst import Runtime
@@ -123,7 +123,7 @@ class DeepStreamPlane:
                 self._look_after(held, now)
             for pipeline in list(self._pipelines.values()):
                 await self._look_after_previews(pipeline)
-            gpu_metrics.observe(self._options.pipeline.gpu)
+            metrics.observe_gpu(self._options.pipeline.gpu)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), TICK_S)
         await self._shut_down()
@@ -214,20 +214,27 @@ class DeepStreamPlane:
     async def _keep(self, camera_id: str, held: _Held) -> None:
         """Bring what there is to what is wanted, again and again, until nothing is wanted."""
         backoff = Backoff(longest_s=RETRY_MODEL_S)
-        while (plan := held.wanted) is not None:
+        while True:
             held.changed.clear()
-            retry_s: float | None = None
-            try:
-                await self._bring_to(held, plan)
-                backoff.reset()
-            except CountlineError as error:
-                held.fault = fault_of(error)
-                _log.warning("camera.not_started", camera=camera_id, error=error.message, cure=error.cure)
-                retry_s = backoff.next_s()
+            if held.wanted is None:
+                await self._take_out(held)
+                if held.wanted is None:  # else it is wanted again meanwhile
+                    del self._held[camera_id]
+                    return
+            retry_s = await self._attempt(camera_id, held, held.wanted, backoff)
             with suppress(TimeoutError):
                 await asyncio.wait_for(held.changed.wait(), retry_s)
-        await self._take_out(held)
-        del self._held[camera_id]
+
+    async def _attempt(self, camera_id: str, held: _Held, plan: CameraPlan, backoff: Backoff) -> float | None:
+        """Bring a camera to its plan; returns after how long to try again, None where that is not needed."""
+        try:
+            await self._bring_to(held, plan)
+        except CountlineError as error:
+            held.fault = fault_of(error)
+            _log.warning("camera.not_started", camera=camera_id, error=error.message, cure=error.cure)
+            return backoff.next_s()
+        backoff.reset()
+        return None
 
     async def _bring_to(self, held: _Held, plan: CameraPlan) -> None:
         if held.camera is not None and held.plan is not None and _goes_on(held.plan, plan):

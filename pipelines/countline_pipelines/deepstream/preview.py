@@ -44,8 +44,8 @@ class Preview:
         self._offered_at = float("-inf")
         self._lock = threading.Lock()
         self._pictures: OrderedDict[int, Any] = OrderedDict()
-        self._closed = False
-        self.caps: Any = None
+        self._pad: Any = None
+        self._probe = 0
 
     def start(self, caps: Any) -> None:
         """Build it for frames of these caps.
@@ -70,7 +70,8 @@ class Preview:
             self._pipeline.add(element)
         for first, second in pairwise(chain):
             first.link(second)
-        sink.get_static_pad("sink").add_probe(gst.PadProbeType.BUFFER, self._converted)
+        self._pad = sink.get_static_pad("sink")
+        self._probe = self._pad.add_probe(gst.PadProbeType.BUFFER, self._converted)
         self._pipeline.set_state(gst.State.PLAYING)
 
     def offer(self, buffer: Any, pts_ns: int | None, now: float) -> None:
@@ -113,7 +114,8 @@ class Preview:
         source, self._source = self._source, None
         if source is not None:
             self._pipeline.set_state(self._gst.State.NULL)
-        self._pipeline = None
+            self._pad.remove_probe(self._probe)  # it holds this object
+        self._pipeline = self._pad = None
 
 
 _LEAK_DOWNSTREAM: Final = 2

@@ -158,6 +158,8 @@ class CameraSource:
     def stop(self) -> None:
         """Stop decoding; what is in the muxer goes its way."""
         self._gate.stop()
+        # The pipeline may be about to take its children to PLAYING, in a thread of its own: this one stays down.
+        self._bin.set_locked_state(True)
         if self._bin.set_state(self._gst.State.NULL) == self._gst.StateChangeReturn.ASYNC:
             self._bin.get_state(STOP_NS)
 

@@ -183,7 +183,7 @@ enable=1
 config-width=1000
 config-height=500
 osd-mode=0
-obj-cnt-win-in-ms=4
+obj-cnt-win-in-ms=25
 display-obj-cnt=0
 
 [line-crossing-stream-2]

@@ -1,4 +1,7 @@
-"""How busy the GPU is, by NVIDIA's management library; nothing where it, or its Python package, is not there."""
+"""What Prometheus is told of this plane alone; all else has the names of `countline_pipelines.metrics`.
+
+How busy the GPU is comes from NVIDIA's management library: nothing where it, or its Python package, is not there.
+"""
 
 import importlib
 from contextlib import suppress
@@ -10,6 +13,11 @@ from prometheus_client import Gauge
 UTILISATION: Final = Gauge("countline_gpu_utilisation_ratio", "Share of time that the GPU computes, 0 to 1.", ["gpu"])
 DECODER: Final = Gauge("countline_gpu_decoder_ratio", "Share of time that its video decoders work, 0 to 1.", ["gpu"])
 MEMORY: Final = Gauge("countline_gpu_memory_bytes", "Memory of the GPU in use, of all processes.", ["gpu"])
+LINE_TOTALS: Final = Gauge(
+    "countline_nvdsanalytics_crossings",
+    "What nvdsanalytics has counted, to compare with; no count.",
+    ["camera", "label"],
+)
 
 
 @cache
@@ -23,7 +31,7 @@ def library() -> Any | None:
     return nvml
 
 
-def observe(gpu: int) -> None:
+def observe_gpu(gpu: int) -> None:
     """Tell Prometheus of the GPU as it is now."""
     nvml = library()
     if nvml is None:
