@@ -79,7 +79,7 @@ class Metadata:
             MetadataError: the buffer is no batch.
         """
         cast = self._pyds.NvDsFrameMeta.cast
-        return [self._table(cast(data)) for data in _walk(self._batch(buffer).frame_meta_list)]
+        return [self.table(cast(data)) for data in _walk(self._batch(buffer).frame_meta_list)]
 
     def _batch(self, buffer: Any) -> Any:
         batch = self._pyds.gst_buffer_get_nvds_batch_meta(hash(buffer))
@@ -89,7 +89,8 @@ class Metadata:
             )
         return batch
 
-    def _table(self, frame: Any) -> FrameTable:
+    def table(self, frame: Any) -> FrameTable:
+        """One frame, given as its NvDsFrameMeta."""
         ids, numbers = self._objects(frame)
         table = np.array(numbers, dtype=np.float64).reshape(-1, 6)
         boxes = table[:, 2:].copy()

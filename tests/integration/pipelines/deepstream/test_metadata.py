@@ -14,8 +14,8 @@ from tests.integration.pipelines.deepstream.bench import deepstream_plane, plan
 from countline_common.triton import ModelInfo
 from countline_pipelines.deepstream import files
 from countline_pipelines.deepstream.coordinates import from_network
-from countline_pipelines.deepstream.facts import Release
-from countline_pipelines.deepstream.metrics import LINE_TOTALS
+from countline_pipelines.deepstream.facts import UNTRACKED, Release
+from countline_pipelines.deepstream.metadata import Metadata
 from countline_pipelines.deepstream.properties import BoxPath, PipelineOptions
 
 CALLS_PER_OBJECT = 11
@@ -49,19 +49,57 @@ def test_lists_that_end_with_an_exception_are_read_too(blob_triton: TritonServer
 
 
 @pytest.mark.parametrize("deepstream_double", [release.value for release in Release], indirect=True)
-def test_the_totals_of_nvdsanalytics_are_found_in_either_release(
+def test_the_totals_of_nvdsanalytics_are_found_in_either_release(deepstream_double: Installed) -> None:
+    """From 8.0 on the meta has another type, and the old way finds nothing without a word."""
+    double, release = deepstream_double, Release(deepstream_double.facts.release)
+    life = double.batches.new_life()
+    frame = double.pyds.make("NvDsFrameMeta", life)
+    totals = double.pyds.make("NvDsAnalyticsFrameMeta", life, objLCCumCnt={"gate-Out": 3, "gate-In": 1})
+    before_8 = double.pyds.module.nvds_get_user_meta_type("NVIDIA.DSANALYTICSFRAME.USER_META")
+    kind = before_8 if release is Release.V7_1 else "NVDS_FRAME_META_NVDSANALYTICS"
+    double.pyds.attach_user_meta(frame, "frame_user_meta_list", kind, totals)
+    assert Metadata(double.pyds.module, release, analytics=True).table(frame).line_totals == (
+        ("gate-In", 1),
+        ("gate-Out", 3),
+    )
+    assert Metadata(double.pyds.module, release).table(frame).line_totals == ()
+
+
+def test_nvdsanalytics_gets_the_lines_of_each_source_on_its_pad(
     deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
 ) -> None:
-    """From 8.0 on the meta has another type, and the old way finds nothing without a word."""
-    release = Release(deepstream_double.facts.release)
-    with deepstream_plane(blob_triton.grpc, tmp_path, release=release, analytics=True) as bench:
-        bench.plane.add_camera(plan("cam", clip))
-        bench.wait_ended("cam")
+    with deepstream_plane(blob_triton.grpc, tmp_path, analytics=True) as bench:
+        for name in ("first", "second"):
+            bench.plane.add_camera(plan(name, clip))
+            bench.wait_ended(name)
         config = (tmp_path / "pipelines" / "blob-1-files" / "analytics.txt").read_text()
-    assert "[line-crossing-stream-0]" in config
-    assert bench.recorder.in_out("cam") == (1, 3)
-    told = [LINE_TOTALS.labels("cam", label)._value.get() for label in ("middle-In", "middle-Out")]
-    assert told == [1, 3]
+    assert "[line-crossing-stream-1]" in config
+    assert "stream-0" not in config, "whose source is over"
+    assert bench.recorder.in_out("second") == (1, 3)
+
+
+def frame_of(double: Installed, *objects: dict[str, object]) -> object:
+    frame = double.pyds.make("NvDsFrameMeta", double.batches.new_life(), pad_index=2, buf_pts=5, ntp_timestamp=7)
+    for values in objects:
+        object_id = values.pop("object_id")
+        double.pyds.add_object(frame, **values)._values["object_id"] = object_id
+    return frame
+
+
+def test_untracked_objects_are_left_out_and_ids_of_64_bits_stay_apart(deepstream_double: Installed) -> None:
+    box = {"box": (10.0, 20.0, 30.0, 40.0), "class_id": 1, "obj_label": "", "unique_component_id": 1}
+    ids = [UNTRACKED, 2**64 - 2, 2**63, 5]
+    frame = frame_of(deepstream_double, *({**box, "confidence": 0.5, "object_id": object_id} for object_id in ids))
+    table = Metadata(deepstream_double.pyds.module, Release.V7_1).table(frame)
+    assert (table.index, table.pts_ns, table.ntp_ns) == (2, 5, 7)
+    assert table.ids.view(np.uint64).tolist() == ids[1:]
+    assert table.xyxy_px.tolist() == [[10.0, 20.0, 40.0, 60.0]] * 3
+    assert table.classes.tolist() == [1, 1, 1]
+
+
+def test_a_frame_without_objects_is_an_empty_table(deepstream_double: Installed) -> None:
+    table = Metadata(deepstream_double.pyds.module, Release.V7_1).table(frame_of(deepstream_double))
+    assert (table.ids.shape, table.xyxy_px.shape, table.scores.shape) == ((0,), (0, 4), (0,))
 
 
 def random_answer(seed: int, rows: int = 100) -> np.ndarray:
