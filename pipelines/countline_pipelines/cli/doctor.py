@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
+from countline_common import logs
 from countline_common.cli_tools import JsonOption, print_json, print_table
 from countline_common.errors import CountlineError
 from countline_pipelines.deepstream import checks
@@ -31,6 +32,7 @@ def doctor(
     json_: JsonOption = False,
 ) -> None:
     """Look at what the data plane needs of this machine, and say what to do about what is missing."""
+    logs.configure("doctor")
     options = DeepStreamSettings().checked(triton).pipeline_options(1)
     choose_mux(options.mux)
     of_backend = {

@@ -29,11 +29,11 @@ def worker(
     ] = False,
 ) -> None:
     """Run a worker: it counts the cameras that the control-plane gives it. Settings are COUNTLINE_... variables."""
+    logs.configure("worker")
     given: dict[str, Any] = {} if backend is None else {"backend": backend}
     if print_pipeline:
         _print_pipeline(config, json_=json_)
         return
-    logs.configure("worker")
     try:
         settings = WorkerSettings(**given)  # the rest from the environment
     except ValidationError as error:
