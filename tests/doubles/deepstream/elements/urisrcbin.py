@@ -1,5 +1,6 @@
 """nvurisrcbin: one camera or file, decoded, with the reconnection of the real one."""
 
+import threading
 import time
 import weakref
 from itertools import pairwise
@@ -41,7 +42,8 @@ class UriSrcBin(DeepStreamElement):
         self._decoded = 0
         self._offset_ns = 0
         self._end_ns = 0
-        self._resetting = False
+        self._changing = threading.Lock()
+        """A reset is done by the main loop, an end by whoever ends the pipeline: one after the other."""
 
     # --- state
 
@@ -53,7 +55,8 @@ class UriSrcBin(DeepStreamElement):
             self._attempts, self._heard_at = 0, time.monotonic()
             self._arm()
         if transition == Gst.StateChange.PAUSED_TO_READY:
-            self._disarm()
+            with self._changing:
+                self._disarm()
         result = Gst.Bin.do_change_state(self, transition)
         if transition == Gst.StateChange.PAUSED_TO_READY:
             self._take_down()
@@ -112,12 +115,16 @@ class UriSrcBin(DeepStreamElement):
 
     def _take_down(self) -> None:
         for element in [*self._inner, *(self._tail or ())]:
-            element.set_state(Gst.State.NULL)
-            self.remove(element)
+            self._drop(element)
         if self._ghost is not None:
             self._ghost.set_active(False)
             self.remove_pad(self._ghost)
         self._inner, self._tail, self._ghost = [], None, None
+
+    def _drop(self, element: Any) -> None:
+        element.set_locked_state(True)  # else a state change of the bin that is under way starts it again
+        element.set_state(Gst.State.NULL)
+        self.remove(element)
 
     # --- decoded frames
 
@@ -144,9 +151,9 @@ class UriSrcBin(DeepStreamElement):
             self.add(element)
         for one, other in pairwise(tail):
             assert one.link(other)
-        source = tail[-1].get_static_pad("src")
-        source.add_probe(Gst.PadProbeType.BUFFER, _probe(self, UriSrcBin._frame))
-        source.add_probe(
+        tail[-1].get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, _probe(self, UriSrcBin._frame))
+        # An end has to be dropped before a pad has seen it: a pad that has takes no event any more.
+        tail[0].get_static_pad("sink").add_probe(
             Gst.PadProbeType.EVENT_DOWNSTREAM | Gst.PadProbeType.EVENT_FLUSH, _probe(self, UriSrcBin._event)
         )
         for element in tail:
@@ -223,15 +230,17 @@ class UriSrcBin(DeepStreamElement):
 
     def _lost(self) -> None:
         """Try again, if neither the attempts nor the process's share of resets are used up."""
-        installed = self.installed
-        if self._resetting or not self._watchdog or time.monotonic() - installed.last_reset_at < RESET_INTERVAL_S:
-            return
+        with self._changing:
+            if self._watchdog and time.monotonic() - self.installed.last_reset_at >= RESET_INTERVAL_S:
+                self._try_again()
+
+    def _try_again(self) -> None:
         limit = self.value("rtsp-reconnect-attempts")
         if 0 < limit <= self._attempts:
             self._give_up()
             return
         self._attempts += 1
-        installed.last_reset_at = time.monotonic()
+        self.installed.last_reset_at = time.monotonic()
         interval = self.value("rtsp-reconnect-interval")
         self.post_warning(f"No data from source since last {interval} sec. Trying reconnection")
         self._reset()
@@ -244,18 +253,14 @@ class UriSrcBin(DeepStreamElement):
         self._watchdog = 0
 
     def _reset(self) -> None:
-        self._resetting = True
-        try:
-            for element in self._inner:
-                element.set_state(Gst.State.NULL)
-                self.remove(element)
-            self._tell_reset()
-            self._inner = self._rtsp_source(self.value("uri"))
-            self._heard_at = time.monotonic()
-            for element in reversed(self._inner):
-                element.sync_state_with_parent()
-        finally:
-            self._resetting = False
+        for element in self._inner:
+            self._drop(element)
+        self._tell_reset()
+        self._inner = self._rtsp_source(self.value("uri"))
+        self._heard_at = time.monotonic()
+        for element in reversed(self._inner):
+            # Not as the bin: a decoder without pictures holds the bin back in PAUSED, where no camera sends any.
+            element.set_state(Gst.State.PLAYING)
 
     def _tell_reset(self) -> None:
         if self._ghost is None or self.value("source-id") < 0:
