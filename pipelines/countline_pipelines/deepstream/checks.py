@@ -12,14 +12,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from countline_common.errors import UnavailableError
 from countline_pipelines.deepstream import facts, metrics
 from countline_pipelines.deepstream.facts import Release
 from countline_pipelines.deepstream.gst import Runtime, choose_mux, open_runtime
 from countline_pipelines.deepstream.properties import BoxPath, PipelineOptions
 
-IMAGES: Final = " or ".join(release.image for release in Release)
-USE_IMAGE: Final = f"run the worker in {IMAGES}"
+USE_IMAGE: Final = (
+    f"run the worker in {Release.V8_0.image}, or in {Release.V7_1.image} with Python 3.11 and bindings built for it"
+)
 ELEMENTS: Final = ("nvurisrcbin", "nvstreammux", "nvinferserver", "nvtracker", "nvvideoconvert")
 NEEDED_OF_PYDS: Final = ("gst_buffer_get_nvds_batch_meta", "NvDsFrameMeta", "NvDsObjectMeta")
 _RELEASE: Final = re.compile(r"(\d+)\.(\d+)")
@@ -124,6 +127,8 @@ def check_pyds() -> Finding:
     if lacking:
         detail = f"{getattr(pyds, '__file__', 'pyds')} is another package of that name: it has no {lacking[0]}"
         return Finding("pyds", Verdict.MISSING, detail, f"pip uninstall pyds, then {cure}")
+    if np.__version__.partition(".")[0] != "1":
+        return Finding("pyds", Verdict.MISSING, f"it is not made for NumPy {np.__version__}", "pip install 'numpy<2'")
     return Finding("pyds", Verdict.OK, str(getattr(pyds, "__version__", "present")))
 
 

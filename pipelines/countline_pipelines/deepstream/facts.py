@@ -36,7 +36,7 @@ class Release(StrEnum):
 
     @property
     def image(self) -> str:
-        """NVIDIA's container image that has everything."""
+        """NVIDIA's container image. That of 7.1 has Python 3.10, and bindings for no other."""
         return f"nvcr.io/nvidia/deepstream:{self.value}-triton-multiarch"
 
 

@@ -121,7 +121,6 @@ class PipelineKeeper:
         self._changing = asyncio.Lock()
         self.trouble: Fault | None = None
         """Why it does not play."""
-        self.rebuilt = 0
         self._batch_frames = metrics.BATCH_FRAMES.labels(model.name)
         self._task = self._loop.create_task(self._keep(), name=f"pipeline-{model.ref}")
 
@@ -130,24 +129,25 @@ class PipelineKeeper:
     async def _keep(self) -> None:
         backoff = Backoff()
         while True:
+            began = time.monotonic()
             try:
-                await self._start()
+                await self._play_until_it_fails()
             except CountlineError as error:
                 self.trouble = fault_of(error)
                 _log.warning("pipeline.not_started", model=str(self.info.ref), error=error.message, cure=error.cure)
-                await asyncio.sleep(backoff.next_s())
-                continue
             except Exception as error:  # noqa: BLE001  (the task's last resort: a pipeline must not die without a word)
                 _log.exception("pipeline.crashed")
                 self.trouble = fault_of(error)
-                await asyncio.sleep(RETRY_FAILED_S)
-                continue
-            began = time.monotonic()
-            await self._failed.wait()
-            await self._tear_down()
             if time.monotonic() - began > WELL_AFTER_S:
                 backoff.reset()
             await asyncio.sleep(backoff.next_s())
+
+    async def _play_until_it_fails(self) -> None:
+        try:
+            await self._start()
+            await self._failed.wait()
+        finally:
+            await self._tear_down()
 
     async def _start(self) -> None:
         self.info = await self._ready(str(self.info.ref))
@@ -155,30 +155,33 @@ class PipelineKeeper:
         self._failed.clear()
         bridge = self._bridge = _Bridge(self, self._loop, waits=not self.live)
         async with self._changing:
-            self._pipeline = await self._main.run(lambda: self._play(bridge))
+            await self._main.run(lambda: self._play(bridge))
             self._next_index = 0
         self.trouble = None
         self._playing.set()
         _log.info("pipeline.playing", model=str(self.info.ref), live=self.live, folder=str(self._folder))
 
-    def _play(self, bridge: "_Bridge") -> Pipeline:
+    def _play(self, bridge: "_Bridge") -> None:
+        """In the main loop's thread, where the pipeline is made and ended: whoever waits for it may be cancelled."""
         pipeline = Pipeline(self._runtime, self._options, self._files, self.info, bridge, live=self.live)
         pipeline.play()
-        return pipeline
+        self._pipeline = pipeline
+
+    def _end(self) -> None:
+        pipeline, self._pipeline = self._pipeline, None
+        if pipeline is not None:
+            pipeline.close()
 
     async def _tear_down(self) -> None:
         self._playing.clear()
         async with self._changing:
-            pipeline, self._pipeline = self._pipeline, None
             if self._bridge is not None:
                 self._bridge.end()
                 self._bridge = None
             for each in self._open.values():
                 each.gate.stop()
                 _conclude(each, Over.PIPELINE)
-            if pipeline is not None:
-                await self._main.run(pipeline.close)
-        self.rebuilt += 1
+            await self._main.run(self._end)
 
     def pipeline_failed(self, detail: str) -> None:
         """The pipeline stopped by itself."""
@@ -193,17 +196,16 @@ class PipelineKeeper:
             await self.remove(camera_id)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        await self._tear_down()
 
     # Cameras ---------------------------------------------------------------------------------------------------------
 
     @property
     def is_idle(self) -> bool:
-        """Whether it holds no camera."""
-        return not self._cameras
+        """Whether it plays for no camera; files that are finished need it no more."""
+        return len(self) == 0
 
     def __len__(self) -> int:
-        return len(self._cameras)
+        return sum(not task.done() for task in self._cameras.values())
 
     def add(self, camera: DeepStreamCamera) -> None:
         """Keep a camera's source open from now on."""
@@ -364,6 +366,8 @@ class PipelineKeeper:
     async def _begin_preview(self, opened: _Open, pipeline: Pipeline) -> None:
         name = opened.camera.camera_id
         opened.gate.preview = await self._main.run(lambda: pipeline.begin_preview(opened.index, name))
+        if opened.index not in self._open:  # it was closed meanwhile
+            await self._end_preview(opened.gate)
 
     async def _end_preview(self, gate: Gate) -> None:
         preview, gate.preview = gate.preview, None

@@ -204,6 +204,11 @@ class Metadata:
         return len(rows)
 
 
+def follow_camera_clock(pyds: Any, rtsp_source: Any) -> None:
+    """Have frames carry the times of the camera's RTCP reports; until one came, `ntp_timestamp` is 0."""
+    pyds.configure_source_for_ntp_sync(hash(rtsp_source))
+
+
 def _walk(node: Any) -> Iterator[Any]:
     """The capsules of a list; bindings end it with None or with StopIteration."""
     while node is not None:

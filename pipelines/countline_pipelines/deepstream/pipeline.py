@@ -5,6 +5,8 @@ thread behind the tracker, everything else from the main loop. It does not mend 
 pipeline in DeepStream, so whoever owns it makes another one.
 """
 
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,6 +15,7 @@ from typing import Any, Final, Protocol
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger, redact
 from countline_common.triton import ModelInfo
+from countline_pipelines import metrics
 from countline_pipelines.deepstream import properties
 from countline_pipelines.deepstream.coordinates import MuxSpace
 from countline_pipelines.deepstream.files import PipelineFiles
@@ -23,6 +26,7 @@ from countline_pipelines.deepstream.properties import INFER_ID, BoxPath, Pipelin
 from countline_pipelines.deepstream.sources import CameraSource, Gate, source_name
 from countline_pipelines.sources import SourceFailure, SourceSpec
 
+MOST_WITH_TRITON: Final = 64
 _log = get_logger(__name__)
 _SOURCE_PREFIX: Final = source_name(0)[:-1]
 _OURS: Final = -1
@@ -108,6 +112,8 @@ class Pipeline:
         self._metadata = Metadata(runtime.pyds, options.release, analytics=options.analytics)
         self._sources: dict[int, CameraSource] = {}
         self._probes: list[tuple[Any, int]] = []
+        self._sent_at: deque[float] = deque(maxlen=MOST_WITH_TRITON)
+        self._inference_s = metrics.INFERENCE_SECONDS.labels(info.name)
         self._pipeline = self._gst.Pipeline.new(f"countline-{info.name}-{info.version}-{'live' if live else 'files'}")
         self._over = False
         self._build(live=live)
@@ -131,12 +137,12 @@ class Pipeline:
         for first, second in pairwise(chain):
             if not first.link(second):
                 raise PipelineError(f"{first.get_name()} does not link to {second.get_name()}", cure="see the log")
-        if options.boxes is BoxPath.PYTHON:
-            self._add_probe(infer, self._inferred)
-        self._add_probe(chain[-2], self._tracked)
+        self._add_probe(infer, "sink", self._sent)
+        self._add_probe(infer, "src", self._inferred)
+        self._add_probe(chain[-2], "src", self._tracked)
 
-    def _add_probe(self, element: Any, probe: Callable[[Any, Any], Any]) -> None:
-        pad = element.get_static_pad("src")
+    def _add_probe(self, element: Any, pad_name: str, probe: Callable[[Any, Any], Any]) -> None:
+        pad = element.get_static_pad(pad_name)
         self._probes.append((pad, pad.add_probe(self._gst.PadProbeType.BUFFER, probe)))
 
     # In the main loop's thread ---------------------------------------------------------------------------------------
@@ -263,7 +269,15 @@ class Pipeline:
 
     # In the streaming threads ----------------------------------------------------------------------------------------
 
+    def _sent(self, _: Any, __: Any) -> Any:
+        self._sent_at.append(time.monotonic())
+        return self._gst.PadProbeReturn.OK
+
     def _inferred(self, _: Any, info: Any) -> Any:
+        if self._sent_at:  # batches come out in the order in which they went in
+            self._inference_s.observe(time.monotonic() - self._sent_at.popleft())
+        if self._options.boxes is not BoxPath.PYTHON:
+            return self._gst.PadProbeReturn.OK
         try:
             self._metadata.add_objects(info.get_buffer(), INFER_ID, self.space.frame_wh)
         except Exception as error:  # noqa: BLE001  (an exception in a probe is lost; the pipeline must end instead)

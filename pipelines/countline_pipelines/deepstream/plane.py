@@ -123,6 +123,8 @@ class DeepStreamPlane:
                 self._look_after(held, now)
             for pipeline in list(self._pipelines.values()):
                 await self._look_after_previews(pipeline)
+            if not self._opening.locked():
+                await self._end_idle()
             metrics.observe_gpu(self._options.pipeline.gpu)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), TICK_S)
@@ -220,6 +222,7 @@ class DeepStreamPlane:
                 await self._take_out(held)
                 if held.wanted is None:  # else it is wanted again meanwhile
                     del self._held[camera_id]
+                    await self._end_idle()
                     return
             retry_s = await self._attempt(camera_id, held, held.wanted, backoff)
             with suppress(TimeoutError):
@@ -233,6 +236,8 @@ class DeepStreamPlane:
             held.fault = fault_of(error)
             _log.warning("camera.not_started", camera=camera_id, error=error.message, cure=error.cure)
             return backoff.next_s()
+        finally:
+            await self._end_idle()
         backoff.reset()
         return None
 
@@ -271,22 +276,14 @@ class DeepStreamPlane:
         held.is_live = False
         if camera is not None and pipeline is not None:
             await pipeline.remove(camera.camera_id)
-            await self._end_if_idle(pipeline)
 
-    async def _end_if_idle(self, pipeline: PipelineKeeper) -> None:
+    async def _end_idle(self) -> None:
+        """End pipelines without a camera; not before a camera that changed is in its place, which may be the same."""
         async with self._opening:
-            key = pipeline.info.ref, pipeline.live
-            if pipeline.is_idle and self._pipelines.get(key) is pipeline and not self._is_wanted(key):
-                del self._pipelines[key]
-                await pipeline.close()
-
-    def _is_wanted(self, key: tuple[ModelRef, bool]) -> bool:
-        """Whether a camera is on its way to a pipeline; making one anew takes seconds."""
-        ref, live = key
-        plans = [held.wanted for held in self._held.values() if held.wanted is not None and held.camera is None]
-        return any(
-            ModelRef.parse(plan.model).name == ref.name and plan.source.playback.is_finite is not live for plan in plans
-        )
+            for key, pipeline in list(self._pipelines.items()):
+                if pipeline.is_idle:
+                    del self._pipelines[key]
+                    await pipeline.close()
 
     async def _pipeline_for(self, plan: CameraPlan) -> PipelineKeeper:
         async with self._opening:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from countline_common.logs import get_logger
 from countline_pipelines.deepstream import properties
 from countline_pipelines.deepstream.gst import PipelineError, Runtime, make
+from countline_pipelines.deepstream.metadata import follow_camera_clock
 from countline_pipelines.deepstream.passage import Passage
 from countline_pipelines.deepstream.preview import Preview
 from countline_pipelines.deepstream.properties import PipelineOptions
@@ -23,6 +24,8 @@ from countline_pipelines.software.meters import RateMeter
 from countline_pipelines.sources import Playback, SourceSpec
 
 NVMM: Final = "memory:NVMM"
+AHEAD_S: Final = 60.0
+"""A file in real time whose times jump further than this is not waited for: its time begins anew."""
 LOOK_S: Final = 0.1
 """Between looks at whether a paused source shall stop."""
 BEHIND_S: Final = 2.0
@@ -79,9 +82,10 @@ class Gate:
 
     def _wait_until_due(self, pts_s: float) -> None:
         now = time.monotonic()
-        if self._origin is None or now - (self._origin + pts_s) > BEHIND_S:
-            self._origin = now - pts_s
-        self._stopping.wait(max(0.0, self._origin + pts_s - now))
+        early_s = 0.0 if self._origin is None else self._origin + pts_s - now
+        if self._origin is None or not -BEHIND_S < early_s < AHEAD_S:
+            self._origin, early_s = now - pts_s, 0.0
+        self._stopping.wait(max(0.0, early_s))
 
 
 class CameraSource:
@@ -119,7 +123,10 @@ class CameraSource:
         if self._sink_pad is None:
             raise PipelineError(f"nvstreammux gives no pad sink_{index}", cure="see the worker's log")
         self._probe = self._sink_pad.add_probe(self._gst.PadProbeType.BUFFER, self._at_gate)
-        self._handler = self._bin.connect("pad-added", self._pad_added)
+        self._pyds = runtime.pyds
+        self._handlers = [self._bin.connect("pad-added", self._pad_added)]
+        if spec.is_rtsp:
+            self._handlers.append(self._bin.connect("deep-element-added", self._element_added))
 
     def start(self) -> None:
         """Begin to play; what goes wrong is told on the bus.
@@ -130,6 +137,12 @@ class CameraSource:
         self._pipeline.add(self._bin)
         if not self._bin.sync_state_with_parent():
             raise PipelineError(f"{self.name} does not start", cure="see the worker's log")
+
+    def _element_added(self, _: Any, __: Any, element: Any) -> None:
+        """The bin makes its rtspsrc anew each time that it connects again."""
+        factory = element.get_factory()
+        if factory is not None and factory.get_name() == "rtspsrc":
+            follow_camera_clock(self._pyds, element)
 
     def _pad_added(self, _: Any, pad: Any) -> None:
         """The source has found its video; in its streaming thread."""
@@ -165,7 +178,8 @@ class CameraSource:
 
     def remove(self) -> None:
         """Give the muxer's pad back and let everything go; after `stop`."""
-        self._bin.disconnect(self._handler)
+        for handler in self._handlers:
+            self._bin.disconnect(handler)
         self._sink_pad.remove_probe(self._probe)
         # The order of NVIDIA's sample: flush, release, remove; otherwise the muxer may wait for the pad for ever.
         self._sink_pad.send_event(self._gst.Event.new_flush_stop(False))

@@ -109,6 +109,7 @@ def test_a_camera_that_dies_is_told_and_the_others_go_on(
         server.start()
         bench.wait_for(lambda: state_of(bench, "cam") is CameraState.RUNNING, 90)
         goes_on(bench, "cam")
+    assert deepstream_double.ledger.pyds_calls["configure_source_for_ntp_sync"] >= 2, "anew for each connection"
     assert len(bench.recorder.names("other")) == 1
 
 
