@@ -94,10 +94,16 @@ class Rig:
         while not seen():
             if time.monotonic() > until:
                 return False
-            message = self.pipeline.get_bus().timed_pop(20 * self.gst.MSECOND)
-            if message is not None:
-                self.messages.append(message)
+            self.listen(20 * self.gst.MSECOND)
         return True
+
+    def listen(self, wait_ns: int = 0) -> None:
+        """Take everything from the bus; messages hold on to the elements that they are from."""
+        bus = self.pipeline.get_bus()
+        message = bus.timed_pop(wait_ns)
+        while message is not None:
+            self.messages.append(message)
+            message = bus.pop()
 
     def heard(self, kind: str) -> list[Any]:
         """Messages of a type so far: eos, error, warning, element."""
