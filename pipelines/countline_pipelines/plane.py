@@ -136,6 +136,10 @@ class CameraCondition:
     last_frame_at: float | None = None
     progress: float = 0.0
     """0..1, for finite files."""
+    model: str = ""
+    """What counts now, as NAME@VERSION; while a version takes over from another, the old one before the change."""
+    follower_model: str = ""
+    """What runs beside it on trial."""
 
 
 @dataclass(frozen=True, slots=True)

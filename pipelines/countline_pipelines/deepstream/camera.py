@@ -320,6 +320,7 @@ class DeepStreamCamera:
             frames_dropped=self._dropped,
             last_frame_at=self._last_t,
             progress=self._progress if self.is_finite else 0.0,
+            model=str(self.info.ref),
         )
 
     def _measured(self, now: float) -> tuple[float, float, float]:

@@ -288,7 +288,7 @@ class PipelineKeeper:
                 # What exactly is wrong is on its way over the bus, and comes first.
                 trouble = SourceTrouble(SourceFailure.UNREACHABLE, error.message)
                 self._loop.call_later(BUS_S, _conclude, opened, Over.FAILED, trouble)
-        await self._tell_analytics()
+        await self.tell_analytics()
         return opened
 
     async def _close_source(self, opened: _Open, *, drain: bool) -> None:
@@ -310,7 +310,7 @@ class PipelineKeeper:
             with suppress(TimeoutError):  # the muxer holds them back: they are given up
                 await asyncio.wait_for(opened.drained.wait(), DRAIN_S)
 
-    async def _tell_analytics(self) -> None:
+    async def tell_analytics(self) -> None:
         """Give nvdsanalytics the lines of every camera; its totals begin anew each time."""
         pipeline = self._pipeline
         if self._options.analytics and pipeline is not None:

@@ -244,8 +244,9 @@ class DeepStreamPlane:
     async def _bring_to(self, held: _Held, plan: CameraPlan) -> None:
         if held.camera is not None and held.plan is not None and _goes_on(held.plan, plan):
             held.camera.reconfigure(plan.counting)
-            held.camera.plan = held.plan = plan
-            held.fault = None
+            held.plan, held.fault = plan, None
+            if held.pipeline is not None:
+                await held.pipeline.tell_analytics()
             return
         await self._take_out(held)
         self._check_room(held, plan)
@@ -334,13 +335,15 @@ class DeepStreamPlane:
 
 
 def _goes_on(running: CameraPlan, wanted: CameraPlan) -> bool:
-    """Whether the source and the model are the same: then lines and zones change while it runs.
+    """Whether a camera goes on with what it has open; lines and zones of a live one change while it runs.
 
-    A finite file is counted anew from its first frame, so that a new line counts the whole of it.
+    A finite file is counted anew from its first frame for a new line, so that it counts the whole of it. For another
+    model it is not: under another name, everything would be counted again. It is counted to its end with the old one.
     """
+    same = (running.source, running.epoch) == (wanted.source, wanted.epoch)
     if running.source.playback.is_finite:
-        return running == wanted
-    return replace(running, counting=wanted.counting) == wanted
+        return same and running.counting == wanted.counting
+    return same and running.model == wanted.model
 
 
 def _apply_pause(camera: DeepStreamCamera, fault: Fault | None) -> None:

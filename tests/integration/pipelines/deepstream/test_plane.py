@@ -202,7 +202,45 @@ def test_a_camera_whose_model_changes_moves_to_another_pipeline_with_a_new_run(
         bench.plane.update_camera(looping("cam", clip, model="blob@1", epoch=0))
         bench.wait_for(lambda: len(bench.recorder.names("cam")) == 2 and is_running(bench, "cam"))
         assert is_running(bench, "stays")
+        assert bench.condition("cam").model == bench.condition("stays").model == "blob@1"
     assert len(bench.recorder.names("stays")) == 1
+
+
+def test_a_file_whose_model_changes_is_counted_to_its_end_with_the_old_one(
+    deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
+) -> None:
+    """Anew with another model means under another name: each of its crossings would count twice."""
+    with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
+        bench.plane.add_camera(plan("cam", clip, playback=Playback.REALTIME))
+        bench.wait_for(lambda: counted(bench, "cam") > 20)
+        bench.plane.update_camera(plan("cam", clip, playback=Playback.REALTIME, model="blob@1", run="other-name"))
+        bench.wait_ended("cam")
+    assert bench.recorder.names("cam") == ["run-cam"]
+    assert bench.recorder.in_out("cam") == (1, 3)
+
+
+def test_a_file_with_another_line_is_counted_anew_under_its_name(
+    deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
+) -> None:
+    other = CountingPlan(lines=(LinePlan("middle", MIDDLE), LinePlan("late", ((0.3, 0.0), (0.3, 1.0)))))
+    with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
+        bench.plane.add_camera(plan("cam", clip, playback=Playback.REALTIME))
+        bench.wait_for(lambda: len(bench.recorder.crossings("cam")) == 1)
+        bench.plane.update_camera(plan("cam", clip, counting=other, playback=Playback.REALTIME))
+        bench.wait_ended("cam")
+    assert bench.recorder.names("cam") == ["run-cam"] * 2
+    once = {crossing.id: crossing.line_id for crossing in bench.recorder.crossings("cam")}
+    assert sorted(once.values()) == ["late"] * 4 + ["middle"] * 4
+
+
+def test_files_that_are_finished_make_room_for_others(
+    deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
+) -> None:
+    with deepstream_plane(blob_triton.grpc, tmp_path, capacity=1) as bench:
+        for name in ("first", "second"):
+            bench.plane.add_camera(plan(name, clip))
+            bench.wait_ended(name)
+        assert bench.condition("first").state is CameraState.FINISHED, "though it is still held"
 
 
 def test_while_paused_files_wait_and_nothing_is_lost(
