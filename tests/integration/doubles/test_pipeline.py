@@ -216,6 +216,95 @@ def test_metadata_that_was_kept_cannot_be_read_after_the_probe(deepstream_double
             _ = kept[0].pad_index
 
 
+LINES = """[property]
+enable=1
+config-width=320
+config-height=240
+obj-cnt-win-in-ms=10
+[line-crossing-stream-0]
+enable=1
+line-crossing-Right=100;120;220;120;160;0;160;240
+class-id=-1
+mode=loose
+"""
+
+
+@pytest.mark.parametrize("deepstream_double", ["7.1", "8.0"], indirect=True)
+def test_lines_of_the_vendor_are_counted_and_found_by_the_releases_own_type(
+    deepstream_double, blob_triton, clip, tmp_path
+):
+    """The old way to find the metadata finds nothing in 8.0, and says nothing."""
+    import pyds
+
+    (tmp_path / "lines.txt").write_text(LINES)
+    old = pyds.nvds_get_user_meta_type("NVIDIA.DSANALYTICSFRAME.USER_META")
+    totals: dict[bool, int] = {}
+
+    def look(buffer: Any) -> None:
+        for frame in frames(buffer):
+            node = frame.frame_user_meta_list
+            while node is not None:
+                user = pyds.NvDsUserMeta.cast(node.data)
+                if user.base_meta.meta_type != pyds.NvDsMetaType.NVDSINFER_TENSOR_OUTPUT_META:
+                    found = pyds.NvDsAnalyticsFrameMeta.cast(user.user_meta_data)
+                    totals[user.base_meta.meta_type == old] = found.objLCCumCnt["Right"]
+                node = node.next
+
+    with rig(deepstream_double) as made:
+        infer = made.make("nvinferserver", config_file_path=str(tensor_config(tmp_path, blob_triton)))
+        tracker = made.make("nvtracker", ll_lib_file=LIBRARY, ll_config_file=str(tracker_config(tmp_path)))
+        analytics = made.make("nvdsanalytics", config_file=str(tmp_path / "lines.txt"))
+        on_batches(made.chain(infer, tracker, analytics, **MUX), look)
+        on_batches(infer.get_static_pad("src"), decode_in_probe)
+        made.source(0, clip.as_uri())
+        made.run()
+    assert totals == {deepstream_double.facts.release == "7.1": 1}
+
+
+def test_pictures_are_converted_out_of_gpu_memory(deepstream_double, clip):
+    """As a preview does: NV12 in GPU memory becomes RGBA in plain memory, and smaller."""
+    pictures: list[np.ndarray] = []
+
+    def keep(buffer: Any) -> None:
+        data = buffer.extract_dup(0, buffer.get_size())
+        pictures.append(np.frombuffer(data, np.uint8).reshape(60, 80, 4))
+
+    with rig(deepstream_double) as made:
+        convert = made.make("nvvideoconvert")
+        caps = made.gst.Caps.from_string("video/x-raw, format=RGBA, width=80, height=60")
+        sink = made.make("fakesink", sync=False)
+        wanted = made.make("capsfilter", caps=caps)
+        assert convert.link(wanted)
+        assert wanted.link(sink)
+        on_batches(sink.get_static_pad("sink"), keep)
+        source = made.make("nvurisrcbin", uri=clip.as_uri())
+        source.connect("pad-added", lambda _source, pad: pad.link(convert.get_static_pad("sink")))
+        made.run()
+    assert len(pictures) == 2 * FPS + 10
+    middle = pictures[FPS]
+    red = (middle[:, :, 0] > 128) & (middle[:, :, 1] < 100)
+    assert red[30, 30:50].sum() == pytest.approx(10, abs=2)
+    assert not red[5].any()
+
+
+def test_pictures_of_a_batch_can_be_looked_at_as_rgba(deepstream_double, clip):
+    import pyds
+
+    reds: list[int] = []
+
+    def look(buffer: Any) -> None:
+        for frame in frames(buffer):
+            rgba = pyds.get_nvds_buf_surface(hash(buffer), frame.batch_id)
+            reds.append(int((rgba[:, :, 0] > 128).sum()))
+
+    with rig(deepstream_double) as made:
+        caps = made.gst.Caps.from_string("video/x-raw(memory:NVMM), format=RGBA")
+        on_batches(made.chain(made.make("nvvideoconvert"), made.make("capsfilter", caps=caps), **MUX), look)
+        made.source(0, clip.as_uri())
+        made.run()
+    assert reds[FPS] == pytest.approx(40 * 80, rel=0.1)
+
+
 # --- the muxer
 
 
