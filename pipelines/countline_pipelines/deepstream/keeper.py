@@ -49,6 +49,9 @@ DRAIN_S: Final = 0.5
 """How long frames that are inside are waited for when a camera is taken out."""
 BUS_S: Final = 1.0
 LOOK_S: Final = 0.02
+STALL_S: Final = 30.0
+"""A pipeline into which frames go, and out of which nothing comes for so long, has failed without a word: the plugin
+waits for Triton without a deadline."""
 RETRY_FAILED_S: Final = 30.0
 WELL_AFTER_S: Final = 5.0
 """A pipeline that played for so long was a good one: the next follows soon."""
@@ -121,6 +124,7 @@ class PipelineKeeper:
         self._changing = asyncio.Lock()
         self.trouble: Fault | None = None
         """Why it does not play."""
+        self._came_out_at = 0.0
         self._batch_frames = metrics.BATCH_FRAMES.labels(model.name)
         self._task = self._loop.create_task(self._keep(), name=f"pipeline-{model.ref}")
 
@@ -158,6 +162,7 @@ class PipelineKeeper:
             await self._main.run(lambda: self._play(bridge))
             self._next_index = 0
         self.trouble = None
+        self._came_out_at = time.monotonic()
         self._playing.set()
         _log.info("pipeline.playing", model=str(self.info.ref), live=self.live, folder=str(self._folder))
 
@@ -189,6 +194,13 @@ class PipelineKeeper:
         self.trouble = Fault("pipeline", detail, "it is made anew by itself; see Triton's log")
         self._playing.clear()
         self._failed.set()
+
+    def look_for_stall(self, now: float) -> None:
+        """Once a second: end a pipeline that takes frames and gives none."""
+        if not self._playing.is_set() or now - self._came_out_at < STALL_S:
+            return
+        if any(each.gate.passage.last_entered_at > self._came_out_at for each in self._open.values()):
+            self.pipeline_failed(f"no batch came out for {now - self._came_out_at:.0f} s; does Triton hang?")
 
     async def close(self) -> None:
         """Take every camera out, and end the pipeline."""
@@ -322,6 +334,7 @@ class PipelineKeeper:
 
     def frames(self, tables: list[FrameTable]) -> None:
         """A batch came out."""
+        self._came_out_at = time.monotonic()
         self._batch_frames.observe(len(tables))
         for table in tables:
             opened = self._open.get(table.index)

@@ -61,6 +61,8 @@ class Passage:
         self._ordinal = self._number = self._era = 0
         self._left = -1
         self._last_arrival = float("-inf")
+        self.last_entered_at = float("-inf")
+        """Monotonic time of the last frame that went in."""
         self._set_frame_rate(USUAL_FPS)
 
     def _set_frame_rate(self, fps: float) -> None:
@@ -103,6 +105,7 @@ class Passage:
                 return False
             self._inside.append(Entry(pts_ns, t, ordinal, self._number, now, position_s, self._era))
             self._number += 1
+            self.last_entered_at = now
         return True
 
     def _stamp(self, pts_s: float | None, arrived_at: float) -> float:

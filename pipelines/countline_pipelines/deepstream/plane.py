@@ -122,6 +122,7 @@ class DeepStreamPlane:
             for held in list(self._held.values()):
                 self._look_after(held, now)
             for pipeline in list(self._pipelines.values()):
+                pipeline.look_for_stall(now)
                 await self._look_after_previews(pipeline)
             if not self._opening.locked():
                 await self._end_idle()

@@ -1,7 +1,9 @@
 """What goes wrong while a DeepStream plane plays: Triton dies, cameras die, sources come and go by the hundred."""
 
 import gc
+import os
 import random
+import signal
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,6 +18,7 @@ from tests.fixtures.rtsp import RtspServer
 from tests.fixtures.triton import TritonServer, start_triton
 from tests.integration.pipelines.deepstream.bench import Bench, deepstream_plane, plan
 
+from countline_pipelines.deepstream import keeper
 from countline_pipelines.deepstream.facts import Mux
 from countline_pipelines.plane import CameraPlan, CameraState
 from countline_pipelines.sources import Playback
@@ -84,6 +87,28 @@ def test_after_triton_was_killed_cameras_go_on_with_new_runs_and_the_gap_shows(
     assert set(bench.recorder.names("file")) == {"run-file"}, "counted anew under its own name"
     assert [identity.run for identity in bench.recorder.broken_off] == ["run-file"]
     assert bench.recorder.in_out("file") == (1, 3)
+
+
+def test_a_triton_that_hangs_is_noticed_and_outlived(
+    deepstream_double: Installed, small_clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """nvinferserver waits for an answer without a deadline, so nothing would ever be said."""
+    monkeypatch.setattr(keeper, "STALL_S", 2.0)
+    server = start_triton(write_blob_repository(tmp_path / "models"), tmp_path / "triton")
+    try:
+        with deepstream_plane(server.grpc, tmp_path) as bench:
+            bench.plane.add_camera(looping("cam", small_clip))
+            bench.wait_for(lambda: counted(bench, "cam") > 5, 40)
+            os.kill(server.pid, signal.SIGSTOP)
+            bench.wait_for(lambda: state_of(bench, "cam") is CameraState.RECONNECTING, 40)
+            fault = bench.condition("cam").fault
+            assert fault is not None
+            assert "Triton" in fault.message + fault.cure
+            os.kill(server.pid, signal.SIGCONT)
+            goes_on(bench, "cam")
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+        server.stop()
 
 
 def test_a_camera_that_dies_is_told_and_the_others_go_on(
