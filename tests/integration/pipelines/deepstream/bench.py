@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import av
+import numpy as np
 from tests.fixtures.clips import MIDDLE
 
 from countline_pipelines.counting import Crossing, Event, Identity
@@ -154,3 +156,21 @@ def plan(camera_id: str, source: Path | str, **changed: object) -> CameraPlan:
 def as_json(bench: Bench) -> str:
     """For a look at what went wrong."""
     return json.dumps({k: str(v) for k, v in bench.plane.conditions().items()}, indent=2)
+
+
+def render_crowd(path: Path, seconds: float = 6.0, fps: int = 20, size: tuple[int, int] = (320, 240)) -> Path:
+    """Three rectangles at a time, red, green and blue, that go to and fro over the middle at speeds of their own."""
+    width, height = size
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "12", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for index in range(round(seconds * fps)):
+            picture = np.zeros((height, width, 3), np.uint8)
+            for colour, period_s in enumerate((2.0, 3.0, 5.0)):
+                swing = (1 - np.cos(2 * np.pi * index / fps / period_s)) / 2
+                left, top = round(swing * (width - 44)) + 2, 10 + colour * 76
+                picture[top : top + 60, left : left + 40, colour] = 255
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path

@@ -10,7 +10,14 @@ import pytest
 from tests.doubles.deepstream import Installed
 from tests.fixtures.clips import MIDDLE, Pass, render
 from tests.fixtures.triton import TritonServer
-from tests.integration.pipelines.deepstream.bench import COUNTING, Bench, Recorder, deepstream_plane, plan
+from tests.integration.pipelines.deepstream.bench import (
+    COUNTING,
+    Bench,
+    Recorder,
+    deepstream_plane,
+    plan,
+    render_crowd,
+)
 
 from countline_pipelines.deepstream.facts import Mux, Release
 from countline_pipelines.deepstream.properties import BoxPath
@@ -74,6 +81,23 @@ def test_counts_are_those_of_the_software_plane(
     assert [a.direction for a, _ in pairs] == [b.direction for _, b in pairs]
     assert max(abs(a.t - b.t) for a, b in pairs) < MOST_APART_S
     assert ours.names("cam") == ["run-cam"]
+
+
+@pytest.mark.parametrize("mux", Mux)
+def test_several_objects_at_a_time_cross_as_often_as_on_the_software_plane(
+    deepstream_double: Installed, mux: Mux, blob_triton: TritonServer, tmp_path: Path
+) -> None:
+    of = plan("cam", render_crowd(tmp_path / "crowd.mp4"))
+    with deepstream_plane(blob_triton.grpc, tmp_path, mux=mux) as bench:
+        bench.plane.add_camera(of)
+        bench.wait_ended("cam")
+    ours, software = (
+        sorted((crossing.class_id, crossing.t, crossing.direction) for crossing in recorder.crossings("cam"))
+        for recorder in (bench.recorder, by_software(blob_triton.grpc, of))
+    )
+    assert len(ours) == 12, "three swings to and fro, two, and one and a bit"
+    assert [(a[0], a[2]) for a in ours] == [(b[0], b[2]) for b in software]
+    assert max(abs(a[1] - b[1]) for a, b in zip(ours, software, strict=True)) < MOST_APART_S
 
 
 def boxes_by_frame(recorder: Recorder) -> dict[int, np.ndarray]:
