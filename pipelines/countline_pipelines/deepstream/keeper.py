@@ -71,7 +71,9 @@ class _Open:
     """One opening of a camera's source."""
 
     camera: DeepStreamCamera
+    pipeline: Pipeline
     index: int
+    """Of that pipeline; in the next one it means another opening."""
     gate: Gate
     over: "asyncio.Future[Over]"
     trouble: SourceTrouble | None = None
@@ -241,6 +243,10 @@ class PipelineKeeper:
                     _log.warning("camera.not_opened", camera=camera.camera_id, error=error.message)
                     camera.lost(CameraState.FAILED, fault_of(error))
                     await asyncio.sleep(RETRY_FAILED_S)
+                except Exception as error:  # noqa: BLE001  (the task's last resort: a camera must not end without a word)
+                    _log.exception("camera.keeper_failed", camera=camera.camera_id)
+                    camera.lost(CameraState.FAILED, fault_of(error))
+                    await asyncio.sleep(RETRY_FAILED_S)
         finally:
             await self._leave(camera)
 
@@ -261,10 +267,14 @@ class PipelineKeeper:
 
     async def _leave(self, camera: DeepStreamCamera) -> None:
         """The task ends: the camera was taken out, or is finished."""
-        for opened in [each for each in self._open.values() if each.camera is camera]:
-            await self._close_source(opened, drain=True)
-        if camera.state is not CameraState.FINISHED:
-            camera.closed(decide=not camera.is_finite)
+        try:
+            for opened in [each for each in self._open.values() if each.camera is camera]:
+                await self._close_source(opened, drain=True)
+        except CountlineError as error:  # a plugin hangs; what was counted is told all the same
+            _log.warning("camera.not_closed", camera=camera.camera_id, error=error.message)
+        finally:
+            if camera.state is not CameraState.FINISHED:
+                camera.closed(decide=not camera.is_finite)
 
     def _note_over(self, camera: DeepStreamCamera, opened: _Open, why: Over, backoff: Backoff) -> float:
         """Say why there are no pictures; returns how long to wait before the next attempt."""
@@ -291,7 +301,7 @@ class PipelineKeeper:
                 return None
             index, self._next_index = self._next_index, self._next_index + 1
             gate = Gate(camera.plan.source)
-            opened = _Open(camera, index, gate, self._loop.create_future())
+            opened = _Open(camera, pipeline, index, gate, self._loop.create_future())
             self._open[index] = opened
             camera.opened(gate, pipeline.space)
             try:
@@ -304,17 +314,19 @@ class PipelineKeeper:
         return opened
 
     async def _close_source(self, opened: _Open, *, drain: bool) -> None:
-        pipeline = self._pipeline
-        if pipeline is not None and opened.index in self._open:
-            await self._main.run(lambda: pipeline.stop_source(opened.index))
-            if drain and self._playing.is_set():
-                await self._drain(opened)
+        """Take a source out of its pipeline, if that still is the one that plays; forget it in any case."""
+        try:
+            if self._pipeline is opened.pipeline:
+                await self._main.run(lambda: opened.pipeline.stop_source(opened.index))
+                if drain and self._playing.is_set():
+                    await self._drain(opened)
             async with self._changing:
-                if self._pipeline is pipeline:
-                    await self._main.run(lambda: pipeline.remove_source(opened.index))
-        self._open.pop(opened.index, None)
-        if opened.gate.preview is not None:
+                if self._pipeline is opened.pipeline:
+                    await self._main.run(lambda: opened.pipeline.remove_source(opened.index))
             await self._end_preview(opened.gate)
+        finally:
+            if self._open.get(opened.index) is opened:
+                del self._open[opened.index]
 
     async def _drain(self, opened: _Open) -> None:
         if opened.gate.passage.inside:
@@ -379,7 +391,7 @@ class PipelineKeeper:
     async def _begin_preview(self, opened: _Open, pipeline: Pipeline) -> None:
         name = opened.camera.camera_id
         opened.gate.preview = await self._main.run(lambda: pipeline.begin_preview(opened.index, name))
-        if opened.index not in self._open:  # it was closed meanwhile
+        if self._open.get(opened.index) is not opened:  # it was closed meanwhile
             await self._end_preview(opened.gate)
 
     async def _end_preview(self, gate: Gate) -> None:

@@ -237,6 +237,10 @@ class DeepStreamPlane:
             held.fault = fault_of(error)
             _log.warning("camera.not_started", camera=camera_id, error=error.message, cure=error.cure)
             return backoff.next_s()
+        except Exception as error:  # noqa: BLE001  (the task's last resort: a camera must not be left without one)
+            _log.exception("camera.keeper_failed", camera=camera_id)
+            held.fault = fault_of(error)
+            return RETRY_CRASHED_S
         finally:
             await self._end_idle()
         backoff.reset()
