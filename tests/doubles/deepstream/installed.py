@@ -91,7 +91,7 @@ def installed(release: str = "7.1", *, doubtful: bool = True, lists_stop: bool =
     from tests.doubles.deepstream.elements import base
 
     double = Installed(Facts(release, doubtful), lists_stop=lists_stop)
-    before = sys.modules.get("pyds")
+    before, chosen_mux = sys.modules.get("pyds"), os.environ.get(_NEW_MUX)
     log = native.CriticalLog(double.ledger.complain)
     base._installations.append(double)
     sys.modules["pyds"] = double.pyds.module
@@ -101,6 +101,10 @@ def installed(release: str = "7.1", *, doubtful: bool = True, lists_stop: bool =
     finally:
         base._installations.remove(double)
         log.close()
+        if chosen_mux is None:
+            os.environ.pop(_NEW_MUX, None)  # a program sets it for itself
+        else:
+            os.environ[_NEW_MUX] = chosen_mux
         if before is None:
             sys.modules.pop("pyds", None)
         else:

@@ -70,6 +70,13 @@ def when_freed(buffer_address: int, told: Callable[[], None]) -> None:
     add(buffer_address, _buffer_died, None)
 
 
+def let_go(gobject: Any) -> None:
+    """Take one reference from an object, where an annotation makes PyGObject add one that C never takes over."""
+    drop = _gobject().g_object_unref
+    drop.restype, drop.argtypes = None, [ctypes.c_void_p]
+    drop(hash(gobject))
+
+
 _LogFunc = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _CRITICAL, _WARNING = 1 << 3, 1 << 4
 # A Python element owns itself before the factory sees it; that is the way of PyGObject and does no harm.

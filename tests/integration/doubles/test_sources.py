@@ -62,6 +62,19 @@ def test_a_file_that_is_not_there_is_an_error(deepstream_double, tmp_path):
         assert "none.mp4" in made.first_error()
 
 
+def test_a_source_that_failed_leaves_nothing(deepstream_double, tmp_path):
+    before = deepstream_double.alive()
+    with rig(deepstream_double) as made:
+        source = made.make("nvurisrcbin", uri=(tmp_path / "none.mp4").as_uri())
+        made.play()
+        assert "none.mp4" in made.first_error()
+        source.set_state(made.gst.State.NULL)
+        assert not list(source.children)
+        del source
+    made.messages.clear()
+    assert deepstream_double.alive() == before
+
+
 def test_a_file_loops_and_its_time_goes_on(deepstream_double, loop, clip):
     with rig(deepstream_double) as made:
         seen = note_frames(made.chain(**MUX))
@@ -198,6 +211,7 @@ def test_nothing_is_left_after_a_thousand_comings_and_goings(deepstream_double, 
             pad = made.mux.get_static_pad(f"sink_{cycle}")
             pad.send_event(made.gst.Event.new_flush_stop(False))
             made.mux.release_request_pad(pad)
+            assert pad.__grefcount__ == 1  # our own
             made.pipeline.remove(made.elements.pop(f"source-{cycle}"))
             made.listen()
             made.messages.clear()

@@ -2,6 +2,7 @@
 
 import configparser
 import math
+import re
 import threading
 import time
 import weakref
@@ -74,19 +75,18 @@ class StreamMux(DeepStreamElement):
     # --- pads
 
     def do_request_new_pad(self, template: Any, name: str | None, _caps: Any) -> Any:
-        """`sink_N`; N becomes pad_index."""
-        number = (name or "").removeprefix("sink_")
-        if (
-            template.get_property("name-template") != "sink_%u"
-            or not (name or "").startswith("sink_")
-            or not number.isdigit()
-        ):
+        """`sink_N`; N becomes pad_index. A name that is there already gives its pad."""
+        match = re.fullmatch(r"sink_(\d+)", name or "")
+        if match is None or template.get_property("name-template") != "sink_%u":
             self.installed.ledger.complain(f"{self._factory()}: pads are called sink_N, not {name!r}")
             return None
-        index = int(number)
-        if index in self._inputs:
-            return self._inputs[index].pad
-        pad = Gst.Pad.new_from_template(template, name)
+        index = int(match[1])
+        pad = self._inputs[index].pad if index in self._inputs else self._new_pad(template, index)
+        native.let_go(pad)  # annotated as handed over, which makes PyGObject add a reference; C adds its own
+        return pad
+
+    def _new_pad(self, template: Any, index: int) -> Any:
+        pad = Gst.Pad.new_from_template(template, f"sink_{index}")
         mux = weakref.ref(self)
         pad.set_chain_function_full(lambda _pad, _parent, buffer: _alive(mux)._chain(index, buffer))
         pad.set_event_function_full(lambda pad, parent, event: _alive(mux)._event(index, pad, parent, event))

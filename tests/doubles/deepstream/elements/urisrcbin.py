@@ -48,17 +48,21 @@ class UriSrcBin(DeepStreamElement):
     # --- state
 
     def do_change_state(self, transition: Any) -> Any:
-        """Builds the chain when it goes to READY, and takes it down again."""
+        """Builds the chain on the way to PAUSED, and takes it down on the way back or when it does not get there."""
         if transition == Gst.StateChange.READY_TO_PAUSED and not self._build():
+            self._disarm()
             return Gst.StateChangeReturn.FAILURE
         if transition == Gst.StateChange.PAUSED_TO_PLAYING:
-            self._attempts, self._heard_at = 0, time.monotonic()
-            self._arm()
+            self._attempts = 0
         if transition == Gst.StateChange.PAUSED_TO_READY:
             with self._changing:
                 self._disarm()
         result = Gst.Bin.do_change_state(self, transition)
-        if transition == Gst.StateChange.PAUSED_TO_READY:
+        failed = transition == Gst.StateChange.READY_TO_PAUSED and result == Gst.StateChangeReturn.FAILURE
+        if failed:
+            with self._changing:
+                self._disarm()
+        if failed or transition == Gst.StateChange.PAUSED_TO_READY:
             self._take_down()
         return result
 
@@ -68,6 +72,8 @@ class UriSrcBin(DeepStreamElement):
             self.post_error(f"{self._factory()}: uri is not set")
             return False
         self._offset_ns = self._end_ns = self._decoded = 0
+        self._heard_at = time.monotonic()
+        self._arm()  # before the source can fail: from here on its errors are warnings
         try:
             self._inner = self._rtsp_source(uri) if self.is_rtsp else self._uri_source(uri)
         except ValueError as error:
