@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -136,6 +137,7 @@ def test_objects_of_a_real_model_come_out_tracked(deepstream_double, blob_triton
     assert lefts[-1] > 0.8 * WIDTH
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="a parser in C++ needs g++: apt-get install g++")
 @pytest.mark.parametrize("symmetric", [0, 1])
 def test_a_parser_in_c_finds_the_boxes_in_the_muxers_space(deepstream_double, blob_triton, tmp_path, symmetric):
     """The picture is taller than the model's input, so there is padding left and right, or right alone."""

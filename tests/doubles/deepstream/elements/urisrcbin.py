@@ -48,7 +48,10 @@ class UriSrcBin(DeepStreamElement):
     # --- state
 
     def do_change_state(self, transition: Any) -> Any:
-        """Builds the chain on the way to PAUSED, and takes it down on the way back or when it does not get there."""
+        """Builds the chain on the way to PAUSED, and takes it down on the way back.
+
+        A chain that did not get to PAUSED stays until NULL: messages on the bus still say what they are part of.
+        """
         if transition == Gst.StateChange.READY_TO_PAUSED and not self._build():
             self._disarm()
             return Gst.StateChangeReturn.FAILURE
@@ -58,11 +61,10 @@ class UriSrcBin(DeepStreamElement):
             with self._changing:
                 self._disarm()
         result = Gst.Bin.do_change_state(self, transition)
-        failed = transition == Gst.StateChange.READY_TO_PAUSED and result == Gst.StateChangeReturn.FAILURE
-        if failed:
+        if transition == Gst.StateChange.READY_TO_PAUSED and result == Gst.StateChangeReturn.FAILURE:
             with self._changing:
                 self._disarm()
-        if failed or transition == Gst.StateChange.PAUSED_TO_READY:
+        if transition in {Gst.StateChange.PAUSED_TO_READY, Gst.StateChange.READY_TO_NULL}:
             self._take_down()
         return result
 
@@ -71,6 +73,7 @@ class UriSrcBin(DeepStreamElement):
         if not uri:
             self.post_error(f"{self._factory()}: uri is not set")
             return False
+        self._take_down()  # of a start that failed
         self._offset_ns = self._end_ns = self._decoded = 0
         self._heard_at = time.monotonic()
         self._arm()  # before the source can fail: from here on its errors are warnings
