@@ -16,6 +16,12 @@ COMMANDS: list[LazyCommand] = [
         extra="pipelines",
     ),
     LazyCommand(
+        name="doctor",
+        help="Can this machine run the data plane, on CPU or GPU, and what is missing?",
+        target="countline_pipelines.cli.doctor:doctor",
+        extra="pipelines",
+    ),
+    LazyCommand(
         name="replay",
         help="Count over recorded detections or tracks.",
         target="countline_pipelines.cli.replay:replay",

@@ -1,6 +1,8 @@
 """`countline worker`: one process of the data plane. Its settings are environment variables (worker/settings.py)."""
 
 import asyncio
+import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,20 +12,53 @@ from countline_common import logs
 from countline_common.errors import FieldProblem, InvalidInputError
 from countline_pipelines.sources import DecodeMode
 from countline_pipelines.worker.main import run_worker
-from countline_pipelines.worker.settings import WorkerSettings
+from countline_pipelines.worker.settings import Backend, WorkerSettings
 
 
 def worker(
     decode: Annotated[DecodeMode | None, typer.Option(help="What decodes; else COUNTLINE_DECODE, else auto.")] = None,
+    backend: Annotated[
+        Backend | None, typer.Option(help="Which data plane; else COUNTLINE_BACKEND, else software.")
+    ] = None,
+    print_pipeline: Annotated[
+        bool, typer.Option("--print-pipeline", help="Print DeepStream's pipeline and its files, and leave.")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="With --print-pipeline: a model's config.pbtxt, in place of asking Triton.")
+    ] = None,
+    json_: Annotated[
+        bool, typer.Option("--json", help="With --print-pipeline: JSON alone on standard output.")
+    ] = False,
 ) -> None:
     """Run a worker: it counts the cameras that the control-plane gives it. Settings are COUNTLINE_... variables."""
-    given: dict[str, Any] = {} if decode is None else {"decode": decode}
     logs.configure("worker")
+    options = {"decode": decode, "backend": backend}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if print_pipeline:
+        _print_pipeline(config, json_=json_)
+        return
     try:
         settings = WorkerSettings(**given)  # the rest from the environment
     except ValidationError as error:
         raise _invalid(error) from None
     asyncio.run(run_worker(settings))
+
+
+def _print_pipeline(config: Path | None, *, json_: bool) -> None:
+    from countline_pipelines.deepstream.printing import described
+
+    try:
+        # Nothing is published from here, so a bus need not be named.
+        settings = WorkerSettings(nats_url="")
+        command, files = described(settings, config)
+    except ValidationError as error:
+        raise _invalid(error) from None
+    if json_:
+        print(json.dumps({"command": command, "files": files}))
+        return
+    for path, text in files.items():
+        print(f"# {path}\n{text}")
+    print(f"# with these files in place\n{command}")
 
 
 def _invalid(error: ValidationError) -> InvalidInputError:

@@ -25,17 +25,13 @@ from countline_pipelines.publishing.publisher import Publisher
 from countline_pipelines.publishing.spool import Spool
 from countline_pipelines.publishing.writer import SpoolWriter
 from countline_pipelines.slots import remove_stale_slots
-from countline_pipelines.software.lane import LaneOptions
-from countline_pipelines.software.plane import PlaneOptions, SoftwarePlane
-from countline_pipelines.sources import decoding_of
-from countline_pipelines.triton import InferenceClient
-from countline_pipelines.triton.client import TritonClient
 from countline_pipelines.worker.agent import Agent
 from countline_pipelines.worker.assignments import Ownership
 from countline_pipelines.worker.bus_link import BusLink
 from countline_pipelines.worker.desired import DesiredCameras
 from countline_pipelines.worker.pictures import PictureEncoder
-from countline_pipelines.worker.reports import BACKEND, camera_report, signature
+from countline_pipelines.worker.planes import make_plane
+from countline_pipelines.worker.reports import camera_report, signature
 from countline_pipelines.worker.settings import WorkerSettings
 from countline_pipelines.worker.sink import WorkerSink
 
@@ -48,7 +44,6 @@ PLANE_STOP_S: Final = 2.5
 SPOOL_STOP_S: Final = 1.0
 DRAIN_S: Final = 0.5
 LEAVE_S: Final = 0.4
-TRITON_TIMEOUT_S: Final = 10.0
 _log = get_logger(__name__)
 
 
@@ -73,14 +68,10 @@ class Worker:
             lambda camera, data: self._link.send_lossy(bus.live_subject(camera), data),
             self._pictures,
         )
-        self._plane = SoftwarePlane(self._connect_triton, sink, _plane_options(settings), self._camera_ended)
+        self._plane = make_plane(settings, sink, self._camera_ended)
         self._desired = DesiredCameras(self._plane, settings.spool_folder, settings.default_model, self._owners)
         self._agent = Agent(settings.workers_address, settings.token, self._report, self._desired.apply)
         self._errands: set[asyncio.Task[None]] = set()
-
-    async def _connect_triton(self) -> InferenceClient:
-        address, transport = self._settings.triton_address, self._settings.triton_transport
-        return await TritonClient.connect(address, transport, timeout_s=TRITON_TIMEOUT_S)
 
     def _watch(self, camera_id: str) -> None:
         self._plane.watch(camera_id, time.monotonic() + WATCH_S)
@@ -115,7 +106,7 @@ class Worker:
         return workers_pb2.ConnectRequest(
             worker_id=name,
             instance=self._instance,
-            backend=BACKEND,
+            backend=self._settings.backend.value,
             capacity=self._settings.capacity,
             cameras=[camera_report(camera_id, epoch, name, c, now) for camera_id, (epoch, c) in held.items()],
             version=self._version,
@@ -185,15 +176,6 @@ class Worker:
         waiting = self._spool.waiting
         self._spool.close()
         _log.info("worker.stopped", everything_acknowledged=drained, records_in_spool=waiting)
-
-
-def _plane_options(settings: WorkerSettings) -> PlaneOptions:
-    lane = LaneOptions(
-        max_batch=settings.max_batch,
-        max_wait_s=settings.max_batch_wait_ms / 1000,
-        in_flight=settings.in_flight,
-    )
-    return PlaneOptions(lane=lane, decoding=decoding_of(settings.decode))
 
 
 async def run_worker(settings: WorkerSettings) -> None:

@@ -7,8 +7,6 @@ from countline.v1 import cameras_pb2, workers_pb2
 from countline_common.times import to_timestamp
 from countline_pipelines.plane import CameraCondition, CameraState
 
-BACKEND: Final = "software"
-
 _STATES: Final = {
     CameraState.STARTING: cameras_pb2.CAMERA_STATE_STARTING,
     CameraState.RUNNING: cameras_pb2.CAMERA_STATE_RUNNING,

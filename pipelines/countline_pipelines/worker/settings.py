@@ -1,6 +1,7 @@
 """What the environment tells a worker."""
 
 import socket
+from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
@@ -10,6 +11,15 @@ from countline_pipelines.sources import DecodeMode
 from countline_pipelines.triton import Transport
 
 MIB = 1024 * 1024
+
+
+class Backend(StrEnum):
+    """Which data plane a worker has."""
+
+    SOFTWARE = "software"
+    """FFmpeg decodes, our own tracker follows: everywhere."""
+    DEEPSTREAM = "deepstream"
+    """Decoding, batching and tracking inside NVIDIA's DeepStream: in its container, on a GPU."""
 
 
 class WorkerSettings(ProcessSettings):
@@ -22,6 +32,8 @@ class WorkerSettings(ProcessSettings):
     """Holds the token that the worker shows to the control-plane."""
     worker_name: str = socket.gethostname()
     """Stable over restarts."""
+    backend: Backend = Backend.SOFTWARE
+    """Which data plane; see deepstream/settings.py for what the other one is told."""
     triton_address: str = "127.0.0.1:9001"
     triton_transport: Transport = Transport.AUTO
     decode: DecodeMode = DecodeMode.AUTO
@@ -44,6 +56,11 @@ class WorkerSettings(ProcessSettings):
     def spool_folder(self) -> Path:
         """Where the spool lies."""
         return self.spool or DataFolder.resolve().spool / self.worker_name
+
+    @property
+    def pipelines_folder(self) -> Path:
+        """Where the files of DeepStream's pipelines are written, to be looked at."""
+        return DataFolder.resolve().run / f"pipelines-{self.worker_name}"
 
     def token(self) -> str:
         """The worker's token; empty where none is configured.

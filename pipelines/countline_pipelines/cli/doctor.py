@@ -1,0 +1,88 @@
+"""`countline doctor`: can this machine run the data plane, on which backend, and what is missing?"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from countline_common import logs
+from countline_common.cli_tools import JsonOption, print_json, print_table
+from countline_common.errors import CountlineError
+from countline_pipelines.deepstream import checks
+from countline_pipelines.deepstream.checks import Finding, Verdict
+from countline_pipelines.deepstream.gst import choose_mux
+from countline_pipelines.deepstream.settings import DeepStreamSettings
+from countline_pipelines.triton import Transport
+from countline_pipelines.worker.settings import Backend
+
+TRITON_TIMEOUT_S: Final = 3.0
+_COLOURS: Final = {Verdict.OK: "green", Verdict.MISSING: "red", Verdict.ABSENT: "dim"}
+
+
+def doctor(
+    backend: Annotated[Backend | None, typer.Option(help="Leave with 1 if this backend cannot run here.")] = None,
+    triton: Annotated[
+        str, typer.Option(envvar="COUNTLINE_TRITON_ADDRESS", help="HOST:PORT of Triton's gRPC service.")
+    ] = "127.0.0.1:9001",
+    model: Annotated[
+        str, typer.Option(envvar="COUNTLINE_DEFAULT_MODEL", help="A model that Triton shall serve.")
+    ] = "demo_detector",
+    json_: JsonOption = False,
+) -> None:
+    """Look at what the data plane needs of this machine, and say what to do about what is missing."""
+    logs.configure("doctor")
+    options = DeepStreamSettings().checked(triton).pipeline_options(1)
+    choose_mux(options.mux)
+    of_backend = {
+        Backend.SOFTWARE: [check_triton(triton, model), checks.check_nvdec()],
+        Backend.DEEPSTREAM: [check_triton(triton, model), checks.check_gpu(), *checks.local_findings(options)],
+    }
+    if json_:
+        print_json({name.value: [_as_dict(finding) for finding in found] for name, found in of_backend.items()})
+    else:
+        for name, found in of_backend.items():
+            _show(name, found)
+    if backend is not None and not _can_run(of_backend[backend]):
+        raise typer.Exit(1)
+
+
+def check_triton(address: str, model: str) -> Finding:
+    """Triton, and the model in it."""
+    try:
+        return asyncio.run(_ask_triton(address, model))
+    except CountlineError as error:
+        return Finding("Triton", Verdict.MISSING, error.message, error.cure)
+
+
+async def _ask_triton(address: str, model: str) -> Finding:
+    from countline_pipelines.triton.client import TritonClient
+
+    async with await TritonClient.connect(address, Transport.GRPC, timeout_s=TRITON_TIMEOUT_S) as client:
+        info = await client.load(model)
+    detail = f"{address} serves {info.ref}, {info.width}x{info.height}, batches of {info.max_batch_size}"
+    return Finding("Triton", Verdict.OK, detail)
+
+
+def _can_run(found: Sequence[Finding]) -> bool:
+    return all(finding.verdict is not Verdict.MISSING for finding in found)
+
+
+def _as_dict(finding: Finding) -> dict[str, Any]:
+    return {
+        "name": finding.name,
+        "verdict": finding.verdict.value,
+        "detail": finding.detail,
+        "cure": finding.cure,
+    }
+
+
+def _show(name: Backend, found: Sequence[Finding]) -> None:
+    verdict = "[green]can run here[/]" if _can_run(found) else "[red]cannot run here[/]"
+    Console().print(f"\n[bold]backend {name.value}[/] {verdict}")
+    rows = [
+        (finding.name, f"[{_COLOURS[finding.verdict]}]{finding.verdict.value}[/]", finding.detail, finding.cure)
+        for finding in found
+    ]
+    print_table(("what", "", "found", "what to do"), rows, "nothing to look at")

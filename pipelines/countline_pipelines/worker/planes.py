@@ -1,0 +1,73 @@
+"""Makes the data plane that the settings ask for; neither is imported where the other one is wanted."""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from countline_pipelines.plane import Plane, PlaneSink
+from countline_pipelines.triton import InferenceClient, Transport
+from countline_pipelines.worker.settings import Backend, WorkerSettings
+
+TRITON_TIMEOUT_S: Final = 10.0
+
+
+class StartedPlane(Plane, Protocol):
+    """A plane with threads of its own."""
+
+    def start(self) -> None:
+        """Start them."""
+        ...
+
+
+def make_plane(settings: WorkerSettings, sink: PlaneSink, on_end: Callable[[str], None]) -> StartedPlane:
+    """The plane, not started yet.
+
+    Args:
+        settings: of the worker.
+        sink: whom it tells.
+        on_end: told of a camera whose source is over, from the plane's thread.
+
+    Raises:
+        DeepStreamMissingError: DeepStream is asked for, and something of it is not here.
+        InvalidInputError: its settings cannot be used.
+    """
+    if settings.backend is Backend.DEEPSTREAM:
+        return _deepstream(settings, sink, on_end)
+    return _software(settings, sink, on_end)
+
+
+async def _connect(settings: WorkerSettings, transport: Transport) -> InferenceClient:
+    from countline_pipelines.triton.client import TritonClient
+
+    return await TritonClient.connect(settings.triton_address, transport, timeout_s=TRITON_TIMEOUT_S)
+
+
+def _software(settings: WorkerSettings, sink: PlaneSink, on_end: Callable[[str], None]) -> StartedPlane:
+    from countline_pipelines.software.lane import LaneOptions
+    from countline_pipelines.software.plane import PlaneOptions, SoftwarePlane
+    from countline_pipelines.sources import decoding_of
+
+    lane = LaneOptions(
+        max_batch=settings.max_batch,
+        max_wait_s=settings.max_batch_wait_ms / 1000,
+        in_flight=settings.in_flight,
+    )
+    options = PlaneOptions(lane=lane, decoding=decoding_of(settings.decode))
+    return SoftwarePlane(lambda: _connect(settings, settings.triton_transport), sink, options, on_end)
+
+
+def _deepstream(settings: WorkerSettings, sink: PlaneSink, on_end: Callable[[str], None]) -> StartedPlane:
+    from countline_pipelines.deepstream.checks import require_runtime
+    from countline_pipelines.deepstream.plane import DeepStreamOptions, DeepStreamPlane
+    from countline_pipelines.deepstream.settings import DeepStreamSettings
+
+    own = DeepStreamSettings().checked(settings.triton_address)
+    pipeline = own.pipeline_options(settings.capacity)
+    options = DeepStreamOptions(
+        pipeline=pipeline,
+        triton=settings.triton_address,
+        folder=settings.pipelines_folder,
+        warn_live=own.warn_live,
+        most_live=own.most_live,
+    )
+    # Frames go to Triton out of GStreamer; this client only has models loaded.
+    return DeepStreamPlane(require_runtime(pipeline), lambda: _connect(settings, Transport.GRPC), sink, options, on_end)

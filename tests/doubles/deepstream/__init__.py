@@ -1,0 +1,6 @@
+"""A double of NVIDIA DeepStream for tests: its elements, its Python bindings, and its ways to fail (see README.md)."""
+
+from tests.doubles.deepstream.debian_gi import NoGStreamerError
+from tests.doubles.deepstream.installed import Installed, installed
+
+__all__ = ["Installed", "NoGStreamerError", "installed"]

@@ -1,0 +1,166 @@
+"""Puts the double in place: element factories, the module pyds, and takes them away again."""
+
+import contextlib
+import gc
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from tests.doubles.deepstream import native
+from tests.doubles.deepstream.batches import Batches
+from tests.doubles.deepstream.debian_gi import load_gstreamer
+from tests.doubles.deepstream.facts import Facts, tables
+from tests.doubles.deepstream.ledger import Alive, Ledger
+from tests.doubles.deepstream.pyds_module import Pyds
+
+_NEW_MUX = "USE_NEW_NVSTREAMMUX"
+_classes: dict[tuple[str, Facts], Any] = {}
+
+
+class Installed:
+    """One installation: what tests look at, and what elements share."""
+
+    def __init__(self, facts: Facts, *, lists_stop: bool) -> None:
+        self.facts = facts
+        self.ledger = Ledger()
+        self.batches = Batches(self.ledger, lists_stop=lists_stop)
+        self.pyds = Pyds(facts, self.batches, self._send_event)
+        self.last_reset_at = float("-inf")
+        """Of any source: the throttle of nvurisrcbin is one variable of the process."""
+
+    def alive(self) -> Alive:
+        """What is left, after garbage was collected."""
+        gc.collect()
+        return self.ledger.alive()
+
+    def _send_event(self, address: int, name: str, source_id: int) -> None:
+        from gi.repository import Gst
+
+        element = next((each for each in list(self.ledger.elements) if hash(each) == address), None)
+        if element is None:
+            raise RuntimeError("no such element; the address is hash(element)")
+        structure = Gst.Structure.new_empty("nv-mux-event")
+        structure.set_value("source-id", source_id)
+        element.send_event(native.custom_event(tables()["events"][name], structure))
+
+
+def element_class(factory: str, facts: Facts) -> Any:
+    """The class behind a factory name; `nvstreammux_new` is the new muxer. GTypes are for ever: each is made once."""
+    key = (factory, facts)
+    if key not in _classes:
+        from tests.doubles.deepstream.elements.base import made_class
+
+        name = "".join(part.capitalize() for part in factory.split("_")) + f"Double{len(_classes)}"
+        _classes[key] = made_class(name, _mixins()[factory], facts.properties(factory))
+    return _classes[key]
+
+
+def _mixins() -> dict[str, Any]:
+    from tests.doubles.deepstream.elements.analytics import Analytics
+    from tests.doubles.deepstream.elements.inferserver import InferServer
+    from tests.doubles.deepstream.elements.streammux import LegacyStreamMux, NewStreamMux
+    from tests.doubles.deepstream.elements.tracker import Tracker
+    from tests.doubles.deepstream.elements.urisrcbin import UriSrcBin
+    from tests.doubles.deepstream.elements.videoconvert import VideoConvert
+
+    return {
+        "nvurisrcbin": UriSrcBin,
+        "nvstreammux": LegacyStreamMux,
+        "nvstreammux_new": NewStreamMux,
+        "nvvideoconvert": VideoConvert,
+        "nvinferserver": InferServer,
+        "nvtracker": Tracker,
+        "nvdsanalytics": Analytics,
+    }
+
+
+@contextlib.contextmanager
+def installed(release: str = "7.1", *, doubtful: bool = True, lists_stop: bool = False) -> Iterator[Installed]:
+    """DeepStream of one release, for as long as the context lasts.
+
+    Args:
+        release: 7.1 or 8.0.
+        doubtful: with the properties whose first release is not known for certain.
+        lists_stop: lists of pyds end by StopIteration rather than by None; programs have to survive both.
+
+    Raises:
+        NoGStreamerError: this Python has no GStreamer.
+    """
+    load_gstreamer()
+    from tests.doubles.deepstream.elements import base
+
+    double = Installed(Facts(release, doubtful), lists_stop=lists_stop)
+    before, chosen_mux = sys.modules.get("pyds"), os.environ.get(_NEW_MUX)
+    log = native.CriticalLog(double.ledger.complain)
+    base._installations.append(double)
+    sys.modules["pyds"] = double.pyds.module
+    try:
+        with _factories(double.facts):
+            yield double
+    finally:
+        base._installations.remove(double)
+        log.close()
+        if chosen_mux is None:
+            os.environ.pop(_NEW_MUX, None)  # a program sets it for itself
+        else:
+            os.environ[_NEW_MUX] = chosen_mux
+        if before is None:
+            sys.modules.pop("pyds", None)
+        else:
+            sys.modules["pyds"] = before
+
+
+@contextlib.contextmanager
+def _factories(facts: Facts) -> Iterator[None]:
+    from gi.repository import Gst
+
+    for name in _mixins():
+        if not name.endswith("_new"):
+            Gst.Element.register(None, name, Gst.Rank.NONE, element_class(name, facts))
+    with _mux_chosen_late(facts):
+        yield
+    registry = Gst.Registry.get()
+    for name in _mixins():
+        feature = registry.lookup_feature(name)
+        if feature is not None:
+            registry.remove_feature(feature)
+
+
+@contextlib.contextmanager
+def _mux_chosen_late(facts: Facts) -> Iterator[None]:
+    """The environment is read when the plugin is loaded: at the first look for it, once and for all."""
+    from gi.repository import Gst
+
+    settled: list[bool] = []
+
+    def settle() -> None:
+        if not settled:
+            settled.append(os.environ.get(_NEW_MUX) == "yes")
+            factory = "nvstreammux_new" if settled[0] else "nvstreammux"
+            Gst.Element.register(None, "nvstreammux", Gst.Rank.NONE, element_class(factory, facts))
+
+    original_make, original_find, original_launch = Gst.ElementFactory.make, Gst.ElementFactory.find, Gst.parse_launch
+
+    def make(name: str, *arguments: Any) -> Any:
+        if name == "nvstreammux":
+            settle()
+        return original_make(name, *arguments)
+
+    def find(name: str) -> Any:
+        if name == "nvstreammux":
+            settle()
+        return original_find(name)
+
+    def launch(text: str) -> Any:
+        if "nvstreammux" in text:
+            settle()
+        return original_launch(text)
+
+    Gst.ElementFactory.make, Gst.ElementFactory.find, Gst.parse_launch = staticmethod(make), staticmethod(find), launch
+    try:
+        yield
+    finally:
+        Gst.ElementFactory.make = original_make
+        Gst.ElementFactory.find = original_find
+        Gst.parse_launch = original_launch

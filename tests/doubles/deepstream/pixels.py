@@ -1,0 +1,82 @@
+"""Pictures: NV12 as decoders make it, scaled and converted by swscale as the GPU's converter would."""
+
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+from tests.doubles.deepstream.batches import Picture
+
+NOTHING = np.zeros((0, 0), np.uint8)
+
+
+def nv12_of(data: bytes, width: int, height: int, strides: tuple[int, int], offsets: tuple[int, int]) -> np.ndarray:
+    """The planes of a GStreamer buffer without their padding.
+
+    Returns:
+        uint8 (height * 3 / 2, width); height and width are even.
+    """
+    luma = _plane(data, offsets[0], strides[0], height, width)
+    chroma = _plane(data, offsets[1], strides[1], height // 2, width)
+    return np.concatenate((luma, chroma))
+
+
+def _plane(data: bytes, offset: int, stride: int, rows: int, width: int) -> np.ndarray:
+    return np.frombuffer(data, np.uint8, rows * stride, offset).reshape(rows, stride)[:, :width]
+
+
+def scaled(picture: Picture, width: int, height: int, *, padded: bool = False) -> Picture:
+    """A picture in another size; letterboxed in black, picture in the middle, where `padded`."""
+    if (picture.width, picture.height) == (width, height):
+        return picture
+    if not padded:
+        return Picture(_reformat(picture, width, height, "nv12"), "NV12", width, height)
+    inner_width, inner_height = fitted(picture.width, picture.height, width, height)
+    inner_width, inner_height = inner_width & ~1, inner_height & ~1
+    inner = _reformat(picture, inner_width, inner_height, "nv12")
+    planes = np.zeros((height * 3 // 2, width), np.uint8)
+    planes[height:] = 128
+    left, top = ((width - inner_width) // 2) & ~1, ((height - inner_height) // 2) & ~1
+    planes[top : top + inner_height, left : left + inner_width] = inner[:inner_height]
+    chroma_top = height + top // 2
+    planes[chroma_top : chroma_top + inner_height // 2, left : left + inner_width] = inner[inner_height:]
+    return Picture(planes, "NV12", width, height)
+
+
+def fitted(width: int, height: int, into_width: int, into_height: int) -> tuple[int, int]:
+    """The largest size of the same shape that fits, fractions cut off as the plugins do it."""
+    height_at_full_width = into_width * height / width
+    if height_at_full_width <= into_height:
+        return into_width, int(height_at_full_width)
+    return int(into_height * width / height), into_height
+
+
+def rgb(picture: Picture, width: int, height: int) -> np.ndarray:
+    """uint8 (height, width, 3)."""
+    return _reformat(picture, width, height, "rgb24")
+
+
+def converted(picture: Picture, pixel_format: str, width: int, height: int) -> Picture:
+    """A picture in another format (NV12, RGBA) and size."""
+    if (picture.format, picture.width, picture.height) == (pixel_format, width, height):
+        return picture
+    return Picture(_reformat(picture, width, height, pixel_format.lower()), pixel_format, width, height)
+
+
+def to_bytes(picture: Picture) -> bytes:
+    """As GStreamer lays a frame out: rows padded to four bytes."""
+    rows = picture.planes.reshape(len(picture.planes), -1)
+    return np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))).tobytes()
+
+
+def _reformat(picture: Picture, width: int, height: int, pixel_format: str) -> np.ndarray:
+    frame: Any = av.VideoFrame.from_ndarray(picture.planes, format=picture.format.lower())
+    changed = VideoReformatter().reformat(
+        frame, width=width, height=height, format=pixel_format, interpolation=Interpolation.BILINEAR, threads=1
+    )
+    return changed.to_ndarray()
+
+
+def rgba_of(data: bytes, width: int, height: int, stride: int, offset: int) -> np.ndarray:
+    """uint8 (height, width, 4) of a GStreamer buffer."""
+    return _plane(data, offset, stride, height, width * 4).reshape(height, width, 4).copy()

@@ -1,0 +1,36 @@
+"""The Triton that serves the blob model to the tests of this folder, and our C++ parser, built once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.doubles.deepstream.parser_library import INCLUDE
+from tests.fixtures.clips import write_blob_repository
+from tests.fixtures.triton import TritonServer, start_triton
+
+import countline_pipelines.deepstream as package
+
+
+@pytest.fixture(scope="session")
+def blob_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """Serves the blob model."""
+    folder = tmp_path_factory.mktemp("triton")
+    server = start_triton(write_blob_repository(folder), folder)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def parser_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built by its own Makefile against headers written from the documented interface."""
+    import shutil
+    import subprocess
+
+    if shutil.which("g++") is None or shutil.which("make") is None:
+        pytest.skip("building the parser needs g++ and make: apt-get install g++ make")
+    target = tmp_path_factory.mktemp("parser") / "libcountline_parser.so"
+    source = Path(package.__file__).parent / "parser"
+    command = ["make", "-B", "-C", str(source), f"INCLUDES={INCLUDE}", f"OUTPUT={target}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return target

@@ -1,0 +1,267 @@
+"""What goes wrong while a DeepStream plane plays: Triton dies, cameras die, sources come and go by the hundred."""
+
+import gc
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.doubles.deepstream import Installed
+from tests.doubles.deepstream.ledger import Alive
+from tests.fixtures.clips import Pass, render, write_blob_repository
+from tests.fixtures.rtsp import RtspServer
+from tests.fixtures.triton import TritonServer, start_triton
+from tests.integration.pipelines.deepstream.bench import Bench, deepstream_plane, plan
+
+from countline_pipelines.deepstream import keeper
+from countline_pipelines.deepstream.facts import Mux
+from countline_pipelines.plane import CameraPlan, CameraState
+from countline_pipelines.sources import Playback
+
+# Eight threads or so for each source that is open at a time.
+AT_A_TIME = 10
+
+
+def looping(camera_id: str, clip: Path, **changed: object) -> CameraPlan:
+    return plan(camera_id, clip, playback=Playback.LOOP, run="", **changed)
+
+
+def live(camera_id: str, url: str) -> CameraPlan:
+    return plan(camera_id, url, playback=Playback.LIVE, run="")
+
+
+def state_of(bench: Bench, camera_id: str) -> CameraState:
+    return bench.condition(camera_id).state
+
+
+def counted(bench: Bench, camera_id: str) -> int:
+    return len(bench.recorder.frames.get(camera_id, []))
+
+
+def goes_on(bench: Bench, *cameras: str) -> None:
+    """Wait until each of the cameras has counted more than it had."""
+    before = {camera: counted(bench, camera) for camera in cameras}
+    bench.wait_for(lambda: all(counted(bench, camera) > before[camera] + 3 for camera in cameras), 60)
+
+
+@pytest.fixture
+def small_clip(tmp_path: Path) -> Path:
+    """A second of something that moves."""
+    return render(tmp_path / "small.mp4", [Pass(True, seconds=1.0)], size=(96, 64), pause_s=0.0)
+
+
+def test_after_triton_was_killed_cameras_go_on_with_new_runs_and_the_gap_shows(
+    deepstream_double: Installed, clip: Path, tmp_path: Path
+) -> None:
+    repository = write_blob_repository(tmp_path / "models")
+    server = start_triton(repository, tmp_path / "triton")
+    ports = tuple(int(address.rpartition(":")[2]) for address in (server.http, server.grpc, server.metrics))
+    with deepstream_plane(server.grpc, tmp_path) as bench:
+        bench.plane.add_camera(looping("cam", clip))
+        bench.plane.add_camera(plan("file", clip, playback=Playback.REALTIME))
+        bench.wait_for(lambda: counted(bench, "cam") > 10 and counted(bench, "file") > 10, 40)
+        server.kill()
+        bench.wait_for(lambda: state_of(bench, "cam") is CameraState.RECONNECTING, 40)
+        fault = bench.condition("cam").fault
+        assert fault is not None
+        died_at = time.time()
+        server = start_triton(repository, tmp_path / "again", ports=ports)
+        try:
+            goes_on(bench, "cam")
+            bench.wait_ended("file", timeout_s=90)
+        finally:
+            came_back_at = time.time()
+            bench.plane.close(20)
+            server.stop()
+    first, second = bench.recorder.names("cam")
+    assert first != second
+    assert {run.identity.epoch for run in bench.recorder.runs} == {0}
+    times = [each.result.tracked.t for each in bench.recorder.frames["cam"]]
+    gap = max(b - a for a, b in pairwise(times))
+    assert 0.5 < gap < came_back_at - died_at + 15
+    assert set(bench.recorder.names("file")) == {"run-file"}, "counted anew under its own name"
+    assert [identity.run for identity in bench.recorder.broken_off] == ["run-file"]
+    assert bench.recorder.in_out("file") == (1, 3)
+
+
+def test_a_triton_that_hangs_is_noticed_and_outlived(
+    deepstream_double: Installed, small_clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """nvinferserver waits for an answer without a deadline, so nothing would ever be said."""
+    monkeypatch.setattr(keeper, "STALL_S", 2.0)
+    server = start_triton(write_blob_repository(tmp_path / "models"), tmp_path / "triton")
+    try:
+        with deepstream_plane(server.grpc, tmp_path) as bench:
+            bench.plane.add_camera(looping("cam", small_clip))
+            bench.wait_for(lambda: counted(bench, "cam") > 5, 40)
+            os.kill(server.pid, signal.SIGSTOP)
+            bench.wait_for(lambda: state_of(bench, "cam") is CameraState.RECONNECTING, 40)
+            fault = bench.condition("cam").fault
+            assert fault is not None
+            assert "Triton" in fault.message + fault.cure
+            os.kill(server.pid, signal.SIGCONT)
+            goes_on(bench, "cam")
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+        server.stop()
+
+
+def test_a_camera_that_dies_is_told_and_the_others_go_on(
+    deepstream_double: Installed,
+    blob_triton: TritonServer,
+    rtsp: Callable[..., RtspServer],
+    small_clip: Path,
+    tmp_path: Path,
+) -> None:
+    """nvurisrcbin tries by itself first, tells when it gives up, and then the plane makes the source anew."""
+    server = rtsp()
+    with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
+        bench.plane.add_camera(live("cam", server.url()))
+        bench.plane.add_camera(looping("other", small_clip))
+        bench.wait_for(lambda: state_of(bench, "cam") is CameraState.RUNNING, 40)
+        goes_on(bench, "cam", "other")
+        server.stop()
+        bench.wait_for(lambda: state_of(bench, "cam") is CameraState.RECONNECTING, 40)
+        fault = bench.condition("cam").fault
+        assert fault is not None
+        assert fault.cure
+        goes_on(bench, "other")
+        server.start()
+        bench.wait_for(lambda: state_of(bench, "cam") is CameraState.RUNNING, 90)
+        goes_on(bench, "cam")
+    assert deepstream_double.ledger.pyds_calls["configure_source_for_ntp_sync"] >= 2, "anew for each connection"
+    assert len(bench.recorder.names("other")) == 1
+
+
+def test_a_camera_with_a_password_never_shows_it(
+    deepstream_double: Installed,
+    blob_triton: TritonServer,
+    rtsp: Callable[..., RtspServer],
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    server = rtsp(with_password=True)
+    url = server.url(login="viewer:wrong-secret")
+    with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
+        bench.plane.add_camera(live("cam", url))
+        bench.wait_for(lambda: bench.condition("cam").fault is not None, 40)
+        fault = bench.condition("cam").fault
+        assert fault is not None
+        assert "wrong-secret" not in fault.message
+    assert "wrong-secret" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mux", Mux)
+def test_a_hundred_sources_come_and_go_in_random_order_and_one_plays_through(
+    deepstream_double: Installed, blob_triton: TritonServer, small_clip: Path, mux: Mux, tmp_path: Path
+) -> None:
+    order = random.Random(7)
+    present: list[str] = []
+    with deepstream_plane(blob_triton.grpc, tmp_path, mux=mux, capacity=AT_A_TIME + 1, mux_wh=(96, 64)) as bench:
+        bench.plane.add_camera(looping("stays", small_clip))
+        bench.wait_for(lambda: state_of(bench, "stays") is CameraState.RUNNING, 40)
+        for number in range(100):
+            name = f"cam-{number}"
+            bench.plane.add_camera(looping(name, small_clip))
+            present.append(name)
+            while len(present) >= order.randint(1, AT_A_TIME):
+                leaving = present.pop(order.randrange(len(present)))
+                if order.random() < 0.5:
+                    bench.wait_for(lambda name=leaving: counted(bench, name) > 0, 40)
+                bench.plane.remove_camera(leaving)
+                bench.wait_for(lambda name=leaving: name not in bench.plane.conditions(), 40)
+        goes_on(bench, "stays")
+    assert len(bench.recorder.names("stays")) == 1, "nobody's coming or going ended its run"
+    times = [each.result.tracked.t for each in bench.recorder.frames["stays"]]
+    assert max(b - a for a, b in pairwise(times)) < 3
+
+
+def test_a_camera_on_a_pads_place_inherits_nothing(
+    deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
+) -> None:
+    """nvdsanalytics keeps its totals by the index of a pad, so no index comes twice in a pipeline's life."""
+    with deepstream_plane(blob_triton.grpc, tmp_path, capacity=1) as bench:
+        for name in ("first", "second"):
+            bench.plane.add_camera(plan(name, clip))
+            bench.wait_ended(name)
+            bench.plane.remove_camera(name)
+            bench.wait_for(lambda name=name: name not in bench.plane.conditions())
+    assert bench.recorder.in_out("first") == bench.recorder.in_out("second") == (1, 3)
+
+
+def test_when_the_indices_run_out_the_pipeline_is_made_anew_and_nothing_is_lost(
+    deepstream_double: Installed, blob_triton: TritonServer, small_clip: Path, clip: Path, tmp_path: Path
+) -> None:
+    with deepstream_plane(blob_triton.grpc, tmp_path, options={"most_indices": 3}) as bench:
+        bench.plane.add_camera(plan("file", clip, playback=Playback.REALTIME))
+        bench.wait_for(lambda: counted(bench, "file") > 5, 40)
+        for number in range(3):
+            bench.plane.add_camera(plan(f"short-{number}", small_clip))
+            bench.wait_ended(f"short-{number}")
+        bench.wait_ended("file", timeout_s=90)
+    assert bench.recorder.in_out("file") == (1, 3)
+    assert [identity.camera_id for identity in bench.recorder.broken_off] == ["file"]
+
+
+def cycle(bench: Bench, name: str, clip: Path) -> None:
+    """A camera that comes, counts, and goes."""
+    bench.plane.add_camera(looping(name, clip))
+    bench.wait_for(lambda: counted(bench, name) > 0, 40)
+    bench.plane.remove_camera(name)
+    bench.wait_for(lambda: name not in bench.plane._held, 40)  # taken out, not only on its way
+
+
+def alive_before_and_after(double: Installed, triton: str, clip: Path, folder: Path) -> tuple[Alive, Alive]:
+    """What is there beside one camera that stays, before and after others came and went."""
+    with deepstream_plane(triton, folder, capacity=4) as bench:
+        bench.plane.add_camera(looping("stays", clip))
+        bench.wait_for(lambda: counted(bench, "stays") > 0, 40)
+        cycle(bench, "cam", clip)
+        before = double.alive()
+        for _ in range(20):
+            cycle(bench, "cam", clip)
+        return before, double.alive()
+
+
+def test_nothing_is_left_of_what_came_and_went(
+    deepstream_double: Installed, blob_triton: TritonServer, small_clip: Path, tmp_path: Path
+) -> None:
+    before, after = alive_before_and_after(deepstream_double, blob_triton.grpc, small_clip, tmp_path)
+    assert (after.elements, after.pads) == (before.elements, before.pads)
+    assert deepstream_double.alive() == Alive(0, 0, 0, 0), "nor of the plane"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_memory_stays_flat_over_a_thousand_cameras_that_come_and_go(
+    deepstream_double: Installed, blob_triton: TritonServer, small_clip: Path, tmp_path: Path
+) -> None:
+    """Half of them are gone before their first frame."""
+    process = psutil.Process()
+    with deepstream_plane(blob_triton.grpc, tmp_path, capacity=8) as bench:
+        bench.plane.add_camera(looping("stays", small_clip))
+        bench.wait_for(lambda: counted(bench, "stays") > 0, 40)
+        sizes: list[int] = []
+        for number in range(1000):
+            name = f"cam-{number % 4}"
+            bench.plane.add_camera(looping(name, small_clip))
+            if number % 2:
+                bench.wait_for(lambda name=name: name in bench.plane.conditions())
+            bench.plane.remove_camera(name)
+            bench.wait_for(lambda name=name: name not in bench.plane.conditions(), 40)
+            bench.recorder.frames.clear()
+            if number % 100 == 99:
+                gc.collect()
+                sizes.append(process.memory_info().rss)
+        assert process.num_threads() < 60
+        alive = deepstream_double.alive()
+        assert alive.elements < 20
+        goes_on(bench, "stays")
+    growth = (sizes[-1] - sizes[2]) / 700
+    assert growth < 20_000, f"{growth / 1000:.0f} kB a camera: {[size // 2**20 for size in sizes]} MiB"

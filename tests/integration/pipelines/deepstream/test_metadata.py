@@ -1,0 +1,145 @@
+"""What reading and writing metadata costs, on the double's pyds, which counts every call."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.doubles.deepstream import Installed, installed
+from tests.doubles.deepstream.infer_config import load
+from tests.doubles.deepstream.parser_library import BboxParser
+from tests.fixtures.clips import BLOB_LABELS
+from tests.fixtures.triton import TritonServer
+from tests.integration.pipelines.deepstream.bench import deepstream_plane, plan
+
+from countline_common.triton import ModelInfo
+from countline_pipelines.deepstream import files
+from countline_pipelines.deepstream.coordinates import from_network
+from countline_pipelines.deepstream.facts import UNTRACKED, Release
+from countline_pipelines.deepstream.metadata import Metadata
+from countline_pipelines.deepstream.properties import BoxPath, PipelineOptions
+
+CALLS_PER_OBJECT = 11
+"""One cast, three numbers, the rectangle, its four sides, and the two looks that a list asks for."""
+
+
+def test_an_object_costs_eleven_calls_of_pyds(
+    deepstream_double: Installed, blob_triton: TritonServer, parser_library: Path, clip: Path, tmp_path: Path
+) -> None:
+    with deepstream_plane(blob_triton.grpc, tmp_path, boxes=BoxPath.PARSER, parser=parser_library) as bench:
+        bench.plane.add_camera(plan("cam", clip))
+        bench.wait_ended("cam")
+    calls = deepstream_double.ledger.pyds_calls
+    objects = calls["NvDsObjectMeta.cast"]
+    frames = calls["NvDsFrameMeta.cast"]
+    assert frames == 200
+    assert objects > 100
+    of_lists = calls["GList.data"] + calls["GList.next"] - 2 * frames
+    of_objects = sum(n for name, n in calls.items() if name.startswith(("NvDsObjectMeta.", "NvOSD_RectParams.")))
+    assert of_objects + of_lists == CALLS_PER_OBJECT * objects
+    assert sum(calls.values()) < CALLS_PER_OBJECT * objects + 12 * frames
+
+
+def test_lists_that_end_with_an_exception_are_read_too(blob_triton: TritonServer, clip: Path, tmp_path: Path) -> None:
+    """NVIDIA's samples guard against both ends of a list."""
+    pytest.importorskip("tests.doubles.deepstream")
+    with installed("7.1", lists_stop=True), deepstream_plane(blob_triton.grpc, tmp_path) as bench:
+        bench.plane.add_camera(plan("cam", clip))
+        bench.wait_ended("cam")
+    assert bench.recorder.in_out("cam") == (1, 3)
+
+
+@pytest.mark.parametrize("deepstream_double", [release.value for release in Release], indirect=True)
+def test_the_totals_of_nvdsanalytics_are_found_in_either_release(deepstream_double: Installed) -> None:
+    """From 8.0 on the meta has another type, and the old way finds nothing without a word."""
+    double, release = deepstream_double, Release(deepstream_double.facts.release)
+    life = double.batches.new_life()
+    frame = double.pyds.make("NvDsFrameMeta", life)
+    totals = double.pyds.make("NvDsAnalyticsFrameMeta", life, objLCCumCnt={"gate-Out": 3, "gate-In": 1})
+    before_8 = double.pyds.module.nvds_get_user_meta_type("NVIDIA.DSANALYTICSFRAME.USER_META")
+    kind = before_8 if release is Release.V7_1 else "NVDS_FRAME_META_NVDSANALYTICS"
+    double.pyds.attach_user_meta(frame, "frame_user_meta_list", kind, totals)
+    assert Metadata(double.pyds.module, release, analytics=True).table(frame).line_totals == (
+        ("gate-In", 1),
+        ("gate-Out", 3),
+    )
+    assert Metadata(double.pyds.module, release).table(frame).line_totals == ()
+
+
+def test_nvdsanalytics_gets_the_lines_of_each_source_on_its_pad(
+    deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
+) -> None:
+    with deepstream_plane(blob_triton.grpc, tmp_path, analytics=True) as bench:
+        for name in ("first", "second"):
+            bench.plane.add_camera(plan(name, clip))
+            bench.wait_ended(name)
+        config = (tmp_path / "pipelines" / "blob-1-files" / "analytics.txt").read_text()
+    assert "[line-crossing-stream-1]" in config
+    assert "stream-0" not in config, "whose source is over"
+    assert bench.recorder.in_out("second") == (1, 3)
+
+
+def frame_of(double: Installed, *objects: dict[str, object]) -> object:
+    frame = double.pyds.make("NvDsFrameMeta", double.batches.new_life(), pad_index=2, buf_pts=5, ntp_timestamp=7)
+    for values in objects:
+        object_id = values.pop("object_id")
+        double.pyds.add_object(frame, **values)._values["object_id"] = object_id
+    return frame
+
+
+def test_untracked_objects_are_left_out_and_ids_of_64_bits_stay_apart(deepstream_double: Installed) -> None:
+    box = {"box": (10.0, 20.0, 30.0, 40.0), "class_id": 1, "obj_label": "", "unique_component_id": 1}
+    ids = [UNTRACKED, 2**64 - 2, 2**63, 5]
+    frame = frame_of(deepstream_double, *({**box, "confidence": 0.5, "object_id": object_id} for object_id in ids))
+    table = Metadata(deepstream_double.pyds.module, Release.V7_1).table(frame)
+    assert (table.index, table.pts_ns, table.ntp_ns) == (2, 5, 7)
+    assert table.ids.view(np.uint64).tolist() == ids[1:]
+    assert table.xyxy_px.tolist() == [[10.0, 20.0, 40.0, 60.0]] * 3
+    assert table.classes.tolist() == [1, 1, 1]
+
+
+def test_a_frame_without_objects_is_an_empty_table(deepstream_double: Installed) -> None:
+    table = Metadata(deepstream_double.pyds.module, Release.V7_1).table(frame_of(deepstream_double))
+    assert (table.ids.shape, table.xyxy_px.shape, table.scores.shape) == ((0,), (0, 4), (0,))
+
+
+def random_answer(seed: int, rows: int = 100) -> np.ndarray:
+    """Rows as a model may give them: sound ones, unused ones, upside down, outside, NaN."""
+    noise = np.random.default_rng(seed)
+    answer = np.zeros((rows, 6), np.float32)
+    answer[:, :2] = noise.uniform(-50, 640, (rows, 2))
+    answer[:, 2:4] = answer[:, :2] + noise.uniform(-30, 200, (rows, 2))
+    answer[:, 4] = noise.choice([0.0, 0.15, 0.5, 0.99], rows)
+    answer[:, 5] = noise.integers(0, 3, rows)
+    answer[noise.random(rows) < 0.1, noise.integers(0, 6)] = np.nan
+    return answer
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_parser_and_python_agree_on_any_answer(seed: int, parser_library: Path, tmp_path: Path) -> None:
+    info = ModelInfo("blob", 1, 384, 640, 100, BLOB_LABELS, 0.4, 8, 1)
+    options = PipelineOptions(Release.V7_1, parser=parser_library)
+    parser = BboxParser.of(load(files.write_files(tmp_path, info, "127.0.0.1:9001", options).inference))
+    assert parser is not None
+    answer = random_answer(seed)
+    by_parser = sorted(
+        (found.class_id, found.score, *found.box) for found in parser.parse({"detections": answer}, (640, 384, 3))
+    )
+    by_python = sorted(
+        (int(row[5]), row[4], *row[:4]) for row in from_network(answer, (640, 384), (640, 384)) if row[4] >= 0.1
+    )
+    assert len(by_parser) == len(by_python) > 10
+    np.testing.assert_allclose(np.array(by_parser), np.array(by_python), atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(100, 5), (6,), (2, 100, 6)])
+def test_the_parser_refuses_what_is_no_answer_of_the_contract(
+    shape: tuple[int, ...], parser_library: Path, tmp_path: Path
+) -> None:
+    info = ModelInfo("blob", 1, 384, 640, 100, BLOB_LABELS, 0.4, 8, 1)
+    options = PipelineOptions(Release.V7_1, parser=parser_library)
+    parser = BboxParser.of(load(files.write_files(tmp_path, info, "127.0.0.1:9001", options).inference))
+    assert parser is not None
+    with pytest.raises(Exception, match="NvDsInferParseCountline failed"):
+        parser.parse({"detections": np.ones(shape, np.float32)}, (640, 384, 3))
+    with pytest.raises(Exception, match="NvDsInferParseCountline failed"):
+        parser.parse({"boxes": np.ones((100, 6), np.float32)}, (640, 384, 3))

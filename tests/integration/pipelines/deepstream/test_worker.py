@@ -1,0 +1,187 @@
+"""`countline worker --backend deepstream` and `countline doctor` as programs, with the double and without it."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.doubles.deepstream import Installed
+from tests.fixtures.control_double import ControlDouble
+from tests.fixtures.nats import NatsServer
+from tests.fixtures.triton import TritonServer
+from tests.integration.pipelines.deepstream.bench import install_root
+from tests.integration.pipelines.workers import COUNTLINE, WorkerProcess, assignment, wait_until, worker_process
+
+from countline.v1 import cameras_pb2
+
+REPOSITORY = Path(__file__).parents[4]
+CONFIG = REPOSITORY / "triton-repo" / "demo_detector" / "config.pbtxt"
+
+
+class DoubledWorker(WorkerProcess):
+    """A worker where DeepStream seems to be installed; what the double saw is written down at its end."""
+
+    @property
+    def report(self) -> dict:
+        return json.loads((self.folder / "report.json").read_text())
+
+    async def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "tests.doubles.deepstream", "--report", str(self.folder / "report.json")]
+        with (self.folder / "worker.log").open("a") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *command, "--", "countline", "worker", "--backend", "deepstream",
+                env={**os.environ, **self.environment}, cwd=REPOSITORY, stderr=log, stdout=log,
+            )  # fmt: skip
+
+
+@pytest.fixture
+async def doubled_worker(
+    deepstream_double: Installed,  # skips where there is no GStreamer
+    tmp_path: Path,
+    nats_server: NatsServer,
+    control_double: ControlDouble,
+    blob_triton: TritonServer,
+) -> AsyncIterator[DoubledWorker]:
+    plain = worker_process(
+        tmp_path / "worker",
+        nats_server.url,
+        control_double.address,
+        blob_triton.grpc,
+        COUNTLINE_DEEPSTREAM_ROOT=str(install_root(tmp_path / "deepstream", "7.1")),
+        COUNTLINE_DEEPSTREAM_BOXES="python",
+        COUNTLINE_DEEPSTREAM_FRAME_RATE="20",
+    )
+    process = DoubledWorker(plain.environment, plain.folder)
+    await process.start()
+    try:
+        yield process
+    finally:
+        await process.stop()
+
+
+async def test_a_worker_on_deepstream_counts_and_publishes_as_any_other(
+    doubled_worker: DoubledWorker, nats_server: NatsServer, control_double: ControlDouble, clip: Path
+) -> None:
+    await control_double.assign(assignment("cam", str(clip)))
+    status = await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_FINISHED)
+    totals = await wait_until(nats_server.url, "cam", lambda t: sum(span.frames for span in t.spans) == 200)
+    assert totals.in_out == (1, 3)
+    assert (status.width, status.height) == (320, 240)
+    assert {report.backend for report in control_double.reports} == {"deepstream"}
+    assert await doubled_worker.stop() < 8
+    assert doubled_worker.process is not None
+    assert doubled_worker.process.returncode == 0, doubled_worker.log
+    report = doubled_worker.report
+    assert not report["complaints"]
+    assert report["alive"]["elements"] == 0
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(COUNTLINE), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "COUNTLINE_NATS_URL": "nats://127.0.0.1:9", "COLUMNS": "200", **environment},
+    )
+
+
+def test_without_deepstream_the_worker_says_what_is_missing_and_which_image_has_it(tmp_path: Path) -> None:
+    done = run(
+        "worker", "--backend", "deepstream",
+        COUNTLINE_DEEPSTREAM_ROOT=str(tmp_path), COUNTLINE_SPOOL=str(tmp_path / "spool"),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "the DeepStream backend cannot run here" in done.stderr
+    assert "nvcr.io/nvidia/deepstream:7.1-triton-multiarch" in done.stderr.partition("cure:")[2].replace("\n", "")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_pipeline_is_printed_without_deepstream_or_triton(tmp_path: Path) -> None:
+    done = run(
+        "worker", "--print-pipeline", "--config", str(CONFIG), "--json",
+        COUNTLINE_DATA=str(tmp_path), COUNTLINE_CAPACITY="4", COUNTLINE_TRITON_ADDRESS="triton:8001",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    chain = ("nvstreammux", "queue", "nvinferserver", "nvtracker", "fakesink", "nvurisrcbin")
+    places = [told["command"].index(name) for name in chain]
+    assert places == sorted(places)
+    assert told["command"].startswith("USE_NEW_NVSTREAMMUX=yes gst-launch-1.0 ")
+    assert "batch-size=4" in told["command"]
+    files = {Path(path).name: text for path, text in told["files"].items()}
+    assert set(files) == {"inference.pbtxt", "labels.txt", "tracker.yml", "mux.txt"}
+    assert 'url: "triton:8001"' in files["inference.pbtxt"]
+    plain = run("worker", "--print-pipeline", "--config", str(CONFIG), COUNTLINE_DATA=str(tmp_path))
+    assert "gst-launch-1.0" in plain.stdout
+    assert "%YAML:1.0" in plain.stdout
+
+
+@pytest.mark.parametrize(
+    ("config", "words"), [("missing.pbtxt", "config.pbtxt of a model"), (__file__, "no config.pbtxt")]
+)
+def test_a_config_that_is_none_is_named_with_its_cure(config: str, words: str) -> None:
+    done = run("worker", "--print-pipeline", "--config", config)
+    assert done.returncode == 1
+    assert words in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_the_doctor_names_what_is_missing_for_each_backend(blob_triton: TritonServer, tmp_path: Path) -> None:
+    root = {"COUNTLINE_DEEPSTREAM_ROOT": str(tmp_path)}
+    done = run("doctor", "--triton", blob_triton.grpc, "--model", "blob", "--json", **root)
+    assert done.returncode == 0, done.stderr
+    told = {name: {each["name"]: each for each in found} for name, found in json.loads(done.stdout).items()}
+    assert told["software"]["Triton"]["verdict"] == "ok"
+    assert "blob@1, 96x64" in told["software"]["Triton"]["detail"]
+    assert told["deepstream"]["DeepStream"]["verdict"] == "missing"
+    assert "deepstream:7.1-triton-multiarch" in told["deepstream"]["DeepStream"]["cure"]
+    assert all(each["cure"] for each in told["deepstream"].values() if each["verdict"] == "missing")
+
+
+def test_the_doctor_leaves_with_1_where_the_backend_that_is_asked_for_cannot_run(
+    blob_triton: TritonServer, tmp_path: Path
+) -> None:
+    root = {"COUNTLINE_DEEPSTREAM_ROOT": str(tmp_path)}
+    here = ("--triton", blob_triton.grpc, "--model", "blob")
+    assert run("doctor", "--backend", "software", *here, **root).returncode == 0
+    table = run("doctor", "--backend", "deepstream", *here, **root)
+    assert table.returncode == 1
+    assert "backend software can run here" in table.stdout
+    assert "backend deepstream cannot run here" in table.stdout
+
+
+def test_the_doctor_says_that_triton_is_away(tmp_path: Path) -> None:
+    done = run("doctor", "--backend", "software", "--triton", "127.0.0.1:9", "--json")
+    assert done.returncode == 1
+    triton = json.loads(done.stdout)["software"][0]
+    assert triton["verdict"] == "missing"
+    assert "127.0.0.1:9" in triton["detail"]
+
+
+def test_with_deepstream_the_doctor_is_content_but_for_the_gpu(
+    deepstream_double: Installed, blob_triton: TritonServer, tmp_path: Path
+) -> None:
+    root = install_root(tmp_path / "deepstream", "7.1")
+    environment = {
+        **os.environ,
+        "COUNTLINE_DEEPSTREAM_ROOT": str(root),
+        "COUNTLINE_DEEPSTREAM_BOXES": "python",
+        "COUNTLINE_TRITON_ADDRESS": blob_triton.grpc,
+        "COUNTLINE_DEFAULT_MODEL": "blob",
+    }
+    command = [sys.executable, "-m", "tests.doubles.deepstream", "--", "countline", "doctor", "--json"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env=environment, cwd=REPOSITORY
+    )
+    assert done.returncode == 0, done.stderr
+    found = {each["name"]: each["verdict"] for each in json.loads(done.stdout)["deepstream"]}
+    del found["GPU"]
+    assert set(found.values()) == {"ok", "absent"}
+    assert found["parser"] == "absent"

@@ -1,0 +1,131 @@
+"""What a machine lacks, and what it is told to do about it. This one has no DeepStream."""
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from countline_common.errors import InvalidInputError
+from countline_pipelines.deepstream import checks, facts, metrics
+from countline_pipelines.deepstream.checks import DeepStreamMissingError, Verdict
+from countline_pipelines.deepstream.facts import Mux, Release
+from countline_pipelines.deepstream.properties import BoxPath, PipelineOptions
+from countline_pipelines.deepstream.settings import DeepStreamSettings
+
+
+@pytest.mark.parametrize(
+    ("text", "release"),
+    [
+        ("Version: DeepStreamSDK 7.1.0\n", Release.V7_1),
+        ("8.0", Release.V8_0),
+        ("DeepStream 9.0", None),
+        ("Version: 6.3.0", None),
+        ("17.1", None),
+        ("nonsense", None),
+        ("", None),
+    ],
+)
+def test_the_release_is_read_from_the_version_file(text: str, release: Release | None, tmp_path: Path) -> None:
+    (tmp_path / "version").write_text(text)
+    assert checks.release_of(tmp_path) is release
+    assert (checks.check_version(tmp_path).verdict is Verdict.OK) is (release is not None)
+
+
+def test_without_deepstream_everything_that_is_missing_is_told_at_once_with_the_image(tmp_path: Path) -> None:
+    options = PipelineOptions(Release.V7_1, root=tmp_path, parser=tmp_path / "missing.so")
+    with pytest.raises(DeepStreamMissingError) as caught:
+        checks.require_runtime(options)
+    missing = {finding.name for finding in caught.value.findings}
+    assert {"DeepStream", "pyds", "tracker", "parser"} <= missing
+    assert "nvcr.io/nvidia/deepstream:7.1-triton-multiarch" in caught.value.cure
+    assert "COUNTLINE_DEEPSTREAM_BOXES=python" in caught.value.cure
+    assert all(finding.cure for finding in caught.value.findings)
+
+
+def test_the_pyds_of_pypi_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyds", types.ModuleType("pyds"))
+    finding = checks.check_pyds()
+    assert finding.verdict is Verdict.MISSING
+    assert "another package" in finding.detail
+    assert "pip uninstall pyds" in finding.cure
+
+
+def test_a_parser_is_not_missed_where_boxes_are_read_in_python(tmp_path: Path) -> None:
+    options = PipelineOptions(Release.V7_1, boxes=BoxPath.PYTHON, parser=tmp_path / "missing.so")
+    assert checks.check_parser(options).verdict is Verdict.ABSENT
+
+
+def test_without_the_management_library_there_are_no_metrics_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)  # type: ignore[arg-type]  # as where it is not installed
+    metrics.library.cache_clear()
+    assert metrics.library() is None
+    metrics.observe_gpu(0)
+    metrics.library.cache_clear()
+
+
+class FakeNvml(types.ModuleType):
+    """The few calls that are made, of a GPU that is half busy."""
+
+    class NVMLError(Exception):
+        """As the library names it."""
+
+    @staticmethod
+    def nvmlInit() -> None: ...  # noqa: N802
+
+    @staticmethod
+    def nvmlDeviceGetHandleByIndex(index: int) -> int:  # noqa: N802
+        if index > 0:
+            raise FakeNvml.NVMLError("no such device")
+        return index
+
+    @staticmethod
+    def nvmlDeviceGetUtilizationRates(_: int) -> types.SimpleNamespace:  # noqa: N802
+        return types.SimpleNamespace(gpu=50, memory=20)
+
+    @staticmethod
+    def nvmlDeviceGetDecoderUtilization(_: int) -> list[int]:  # noqa: N802
+        return [25, 100]
+
+    @staticmethod
+    def nvmlDeviceGetMemoryInfo(_: int) -> types.SimpleNamespace:  # noqa: N802
+        return types.SimpleNamespace(used=123)
+
+
+def test_a_gpu_is_measured_in_shares_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml("pynvml"))
+    metrics.library.cache_clear()
+    metrics.observe_gpu(0)
+    metrics.observe_gpu(1)  # is not there, which is no error
+    gauges = (metrics.UTILISATION, metrics.DECODER, metrics.MEMORY)
+    assert [gauge.labels("0")._value.get() for gauge in gauges] == [0.5, 0.25, 123]
+    metrics.library.cache_clear()
+
+
+def test_settings_become_options_of_a_pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "version").write_text("Version: DeepStreamSDK 8.0.0")
+    for name, value in {
+        "ROOT": str(tmp_path), "MUX": "legacy", "BOXES": "python", "TRACKER": "iou", "FRAME_RATE": "12.5", "GPU": "2",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"COUNTLINE_DEEPSTREAM_{name}", value)
+    options = DeepStreamSettings().checked("triton:8001").pipeline_options(24)
+    assert (options.release, options.mux, options.boxes) == (Release.V8_0, Mux.LEGACY, BoxPath.PYTHON)
+    assert (options.capacity, options.gpu, options.frame_rate) == (24, 2, 12.5)
+    assert str(options.root / facts.TRACKER_LIBRARY).startswith(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("MUX", "newest", "names no muxer"),
+        ("FRAME_RATE", "0", "frame rate"),
+        ("SHARE_CUDA", "1", "another machine"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused_with_a_cure(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(f"COUNTLINE_DEEPSTREAM_{name}", value)
+    with pytest.raises(InvalidInputError, match=words) as caught:
+        DeepStreamSettings().checked("triton:8001")
+    assert caught.value.cure
