@@ -154,8 +154,9 @@ class CameraSource:
             self._gate.passage.describe(numerator / denominator)
         known, duration_ns = pad.query_duration(self._gst.Format.TIME)
         self._gate.duration_s = duration_ns / 1e9 if known and duration_ns > 0 else 0.0
-        sink_pad = self._sink_pad
-        if not sink_pad.is_linked() and pad.link(sink_pad) != self._gst.PadLinkReturn.OK:
+        sink_pad, check = self._sink_pad, self._gst.PadLinkCheck.DEFAULT
+        # Not `link`, which gst-python makes raise an error of its own, here in GStreamer's thread.
+        if not sink_pad.is_linked() and pad.link_full(sink_pad, check) != self._gst.PadLinkReturn.OK:
             _log.error("source.not_linked", source=self.name, caps=caps.to_string())
 
     def _at_gate(self, _: Any, info: Any) -> Any:
