@@ -61,7 +61,8 @@ test-deps: $(STAMPS)/dev $(STATIC) ## Install what tests need; Debian packages t
 .PHONY: test
 test: test-deps ## Run all tests that can run here
 	$(NPM) run --silent test
-	$(BIN)/python -m pytest $(ARGS)
+	$(if $(ARGS),,$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/unit tests/integration)
+	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),tests/e2e)
 
 .PHONY: acceptance
 acceptance: test-deps ## Hold the whole, live, to the truth: needs this machine to itself

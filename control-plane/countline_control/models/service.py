@@ -322,7 +322,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
             lambda connection: store.list_trials(connection, request.name, wanted.after, wanted.size + 1)
         )
         token = next_token(found[wanted.size - 1].trial_id, request.name) if len(found) > wanted.size else ""
-        shown = [domain.trial_message(trial) for trial in found[: wanted.size]]
+        shown = await self.trials.summaries(found[: wanted.size])
         return models_pb2.ListTrialsResponse(trials=shown, next_page_token=token)
 
     async def GetTrial(self, request: models_pb2.GetTrialRequest, context: Context) -> models_pb2.GetTrialResponse:

@@ -224,21 +224,35 @@ class Trials:
         """A trial with what was found: in all, by camera and line, and over time."""
 
         async def read(connection: AsyncConnection) -> Trial:
-            lines = await store.tallies(connection, trial.trial_id)
+            shown = await _summary(connection, trial)
             spans = await store.spans(connection, trial.trial_id)
-            end = trial.ended_at if trial.ended_at is not None else self._clock()
-            buckets = await store.buckets(connection, trial.trial_id, bucket_width_s(end - trial.started_at))
-            shown = domain.trial_message(trial)
-            shown.total.CopyFrom(_comparison("", "", _sum(lines.values()), list(spans.values())))
-            for (camera_id, line_id), tally in lines.items():
+            for (camera_id, line_id), tally in (await store.tallies(connection, trial.trial_id)).items():
                 seen = [spans[camera_id]] if camera_id in spans else []
                 shown.lines.append(_comparison(camera_id, line_id, tally, seen))
+            end = trial.ended_at if trial.ended_at is not None else self._clock()
+            buckets = await store.buckets(connection, trial.trial_id, bucket_width_s(end - trial.started_at))
             shown.buckets.extend(
                 TrialBucket(start=to_timestamp(start), incumbent=one, challenger=other) for start, one, other in buckets
             )
             return shown
 
         return await self._database.read(read)
+
+    async def summaries(self, trials: Sequence[StoredTrial]) -> list[Trial]:
+        """Trials with what was found in all."""
+        return await self._database.read(lambda connection: _summaries(connection, trials))
+
+
+async def _summaries(connection: AsyncConnection, trials: Sequence[StoredTrial]) -> list[Trial]:
+    return [await _summary(connection, trial) for trial in trials]
+
+
+async def _summary(connection: AsyncConnection, trial: StoredTrial) -> Trial:
+    tallies = await store.tallies(connection, trial.trial_id)
+    spans = await store.spans(connection, trial.trial_id)
+    shown = domain.trial_message(trial)
+    shown.total.CopyFrom(_comparison("", "", _sum(tallies.values()), list(spans.values())))
+    return shown
 
 
 def bucket_width_s(duration_s: float) -> int:

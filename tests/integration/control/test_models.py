@@ -433,6 +433,8 @@ async def test_a_record_counts_once_however_often_it_comes(service: Service, doo
     assert (told.total.seconds, told.total.frames_missed) == (20.0, 2)
     assert sum(bucket.incumbent for bucket in told.buckets) == 6
     assert told.state == models_pb2.TRIAL_STATE_RUNNING
+    (listed,) = (await service.models.ListTrials(models_pb2.ListTrialsRequest(name="blob"))).trials
+    assert listed.total == told.total
 
 
 async def test_a_trial_is_stopped_by_hand_by_time_and_by_a_promotion(service: Service, door) -> None:
