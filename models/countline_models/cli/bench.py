@@ -20,7 +20,7 @@ from countline_common.scratch import scratch_folder
 from countline_common.triton import ModelRef
 
 if TYPE_CHECKING:
-    from countline_models.bench.points import Point
+    from countline_models.bench.points import Point, Setting
     from countline_models.bench.recommend import Recommendation
     from countline_models.bench.sweep import Plan, Sweep
 
@@ -76,17 +76,10 @@ def bench(
     as_json: JsonOption = False,
 ) -> None:
     """Measure throughput and latency over batch sizes, instances and queue delays, and recommend a setting."""
-    from countline_models.bench.points import settings_of
     from countline_models.bench.recommend import recommend
 
     _check_options(model, triton, repository, plot, apply=apply)
-    settings = settings_of(
-        _numbers(batch_sizes, "--batch-sizes"),
-        _numbers(instances, "--instances"),
-        _numbers(queue_delays, "--queue-delays", 0),
-    )
-    if not settings:
-        raise InvalidInputError("there is nothing to measure", cure="a queue delay needs a batch size above 1")
+    settings = _settings(batch_sizes, instances, queue_delays)
     levels = _numbers(in_flight, "--in-flight") if in_flight else []
     _note_if_busy()
     with _served(model, triton, repository) as (address, ref):
@@ -102,6 +95,19 @@ def bench(
         _show(measured, chosen)
     if apply:
         _apply(ref.name, chosen, repository, lambda question: ask(server, data, question))
+
+
+def _settings(batch_sizes: str, instances: str, queue_delays: str) -> "list[Setting]":
+    from countline_models.bench.points import settings_of
+
+    found = settings_of(
+        _numbers(batch_sizes, "--batch-sizes"),
+        _numbers(instances, "--instances"),
+        _numbers(queue_delays, "--queue-delays", 0),
+    )
+    if not found:
+        raise InvalidInputError("there is nothing to measure", cure="a queue delay needs a batch size above 1")
+    return found
 
 
 def _check_options(model: str, triton: str | None, repository: Path | None, plot: Path | None, *, apply: bool) -> None:

@@ -121,16 +121,14 @@ def count(
     """Count who crosses the lines of a video file or stream. Ctrl-C ends a stream and prints what was counted."""
     os.environ.setdefault(logs.LEVEL_VARIABLE, "WARNING")
     logs.configure("count")
-    decoding = decoding_of(decode)
+    decoding = decoding_of(decode)  # first: a GPU that is asked for and is not there ends it at once
     spec, info = _probe(source, transport, rate)
-    size_wh = (info.width, info.height) if pixels else None
-    names = tuple(name.strip() for name in classes.split(",") if name.strip()) if classes else ()
     drawn = parse_spec(
         line or [],
         zone or [],
         queues=queue or [],
         anchor=anchor,
-        pixels_of=size_wh,
+        pixels_of=(info.width, info.height) if pixels else None,
         min_score=min_score,
         min_track_age_s=min_track_age,
         min_track_score=min_track_score,
@@ -138,7 +136,7 @@ def count(
         ignore=mask_ignore or [],
         ground=ground or [],
     )
-    plan = _counting_plan(drawn, names)
+    plan = _counting_plan(drawn, _names(classes))
     if not plan.lines and not plan.zones and trajectories is None:
         raise InvalidInputError("there is nothing to count", cure="give --line or --zone")
     order = _Order(spec, info, plan, decoding, seconds, partial, annotate, explain, progress_json)
@@ -146,6 +144,10 @@ def count(
     with TrajectoryFile(trajectories) as paths, serving as served:
         result = _Job(order, served, paths).run()
     print(json.dumps(result)) if json_ else show(result)
+
+
+def _names(classes: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (classes or "").split(",") if name.strip())
 
 
 @dataclass(frozen=True, slots=True)
