@@ -28,6 +28,9 @@ The way of a frame through the package, one module each:
     frames  masks,                healing,   └─ zones ─┘  one camera's
     in order  scores              objects, boxes          whole
 
+Where one version of a model takes over from another, two counters run for some seconds, and `handover` says which of
+their events count.
+
 Everything that came near a line and did not cross it has one of the `reasons`; `explain` writes them down, with what
 was measured, for whoever gives the counter a `Journal`.
 """

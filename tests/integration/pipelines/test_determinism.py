@@ -25,6 +25,7 @@ from countline_pipelines.slots import Slot
 from countline_pipelines.software.lane import LaneOptions
 from countline_pipelines.software.plane import PlaneOptions, SoftwarePlane
 from countline_pipelines.sources import Playback, SourceSpec
+from countline_pipelines.trials import TrialSpan
 from countline_pipelines.triton.client import TritonClient
 
 REPOSITORY = Path(__file__).resolve().parents[3] / "triton-repo"
@@ -49,6 +50,12 @@ class Diary:
         told = f"{tracked.index} {tracked.t!r} {[array.tobytes().hex() for array in arrays]}"
         self.entries[identity.camera_id].append(told)
         self._add(identity, counted.result.events)
+
+    def events_decided(self, identity: Identity, t: float, events: Sequence[Event]) -> None:
+        raise AssertionError("no version takes over here")
+
+    def span_compared(self, camera_id: str, span: TrialSpan) -> None:
+        raise AssertionError("nothing follows here")
 
     def run_ended(self, identity: Identity, events: Sequence[Event] | None) -> None:
         assert events is not None

@@ -149,11 +149,15 @@ async def test_a_follower_is_compared_with_what_counts_and_counts_nothing_itself
     records = await compared(nats_server.url, "trial", "cam")
     spans = [(from_timestamp(record.start), from_timestamp(record.end)) for record in records]
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
-    warm = [c for c in totals.crossings.values() if from_timestamp(c.t) >= spans[0][0]]
-    blue = sum(crossing.class_name == "blue" for crossing in warm)
+    first, times = (
+        from_timestamp(totals.records[0].hand_over_at),
+        [from_timestamp(c.t) for c in totals.crossings.values()],
+    )
+    warm = [t for t in times if t >= spans[0][0]]
+    blue = sum(int((t - first) / CYCLE_S) % 3 == BLUE for t in warm)
     assert _sums(records) == (len(warm) - blue, blue, 0)
     assert {(r.incumbent, r.challenger, r.worker_id) for r in records} == {("blob@1", "blob@3", "worker-1")}
-    assert spans[0][0] >= from_timestamp(totals.records[0].hand_over_at) + rules.WARM_UP_S
+    assert spans[0][0] >= first + rules.WARM_UP_S
     assert sum(record.frames for record in records) == pytest.approx((spans[-1][1] - spans[0][0]) * FPS, abs=2)
     assert sum(record.frames_missed for record in records) == 0
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.unit.pipelines.paths import GATE, HEIGHT, ROOM, SIZE, spec, tracked
 
@@ -246,12 +246,24 @@ def undisturbed(frames: list[DetectionFrame]) -> Change:
 @settings(max_examples=15, deadline=None)
 def test_two_counters_over_one_crowd_tell_what_one_of_them_tells_alone(seed, people, at, noise):
     frames, others = walkers(seed, people, 30.0), walkers(seed, people, 30.0, noise)
-    kept, alone = change(frames, others, int((at - rules.WARM_UP_S) * FPS), at), undisturbed(frames)
+    alone = undisturbed(frames)
+    assume(_agree(alone, undisturbed(others)))  # noise may make one a crossing more, and then nobody is right
+    kept = change(frames, others, int((at - rules.WARM_UP_S) * FPS), at)
     assert len(kept.of(Crossing)) == len(alone.of(Crossing))
     assert len({event.id for event in kept.of(Crossing)}) == len(kept.of(Crossing))
     assert len(kept.of(Visit)) == len(alone.of(Visit))
     dwell = [round(sum(visit.dwell_s for visit in each.of(Visit))) for each in (kept, alone)]
     assert abs(dwell[0] - dwell[1]) <= 0.2 * people + 1
+
+
+def _agree(one: Change, other: Change) -> bool:
+    def crossed(told: Change) -> list[tuple[int, str]]:
+        events = sorted(told.of(Crossing), key=lambda event: event.t)
+        return [(round(event.t), event.direction.value) for event in events]
+
+    near = len(crossed(one)) == len(crossed(other)) and len(one.of(Visit)) == len(other.of(Visit))
+    pairs = zip(crossed(one), crossed(other), strict=False)
+    return near and all(abs(first[0] - second[0]) <= 1 for first, second in pairs)
 
 
 def test_a_stay_over_the_change_is_told_once_and_whole():
