@@ -37,7 +37,8 @@ from countline_common.settings import host_port
 from countline_common.tokens import Principal, TokenVerifier
 
 CALL_LIMIT_S: Final = 30.0
-"""How long one call may take, whatever deadline the caller set; streams are not limited."""
+"""How long one call may take where its server says nothing else, whatever deadline the caller set; streams are not
+limited."""
 CHECK_PERIOD_S: Final = 1.0
 CHECK_TIMEOUT_S: Final = 3.0
 STOP_GRACE_S: Final = 5.0
@@ -168,7 +169,7 @@ class _Call:
         if isinstance(error, CountlineError):
             return error
         if isinstance(error, TimeoutError):
-            return DeadlineExceededError(f"{self._method} took longer than {CALL_LIMIT_S:g} s", cure="try again later")
+            return DeadlineExceededError(f"{self._method} took too long", cure="try again later")
         translated = self._translate(error) if isinstance(error, Exception) else None
         if translated is not None:
             return translated
@@ -195,9 +196,10 @@ class _Call:
 class _Gatekeeper(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Wraps the handler of every method in a `_Call`."""
 
-    def __init__(self, verifier: TokenVerifier, translate: Translate) -> None:
+    def __init__(self, verifier: TokenVerifier, translate: Translate, call_limit_s: float) -> None:
         self._verifier = verifier
         self._translate = translate
+        self._call_limit_s = call_limit_s
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
@@ -218,7 +220,7 @@ class _Gatekeeper(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             with _Call(method, context, self._verifier, self._translate) as call:
                 try:
                     call.authorize()
-                    async with asyncio.timeout(CALL_LIMIT_S):
+                    async with asyncio.timeout(self._call_limit_s):
                         response = await behaviour(request, context)
                 except BaseException as error:  # noqa: BLE001  (mapped to a status, or raised again)
                     return await call.fail(error)
@@ -256,6 +258,7 @@ class GrpcServer:
         verifier: checks access tokens.
         translate: maps exceptions of libraries, such as those of a database that is away.
         before_stop: called first when stopping, to end streams that would otherwise last for ever.
+        call_limit_s: how long one call may take.
     """
 
     def __init__(
@@ -266,11 +269,12 @@ class GrpcServer:
         *,
         translate: Translate = lambda _: None,
         before_stop: Callable[[], None] = lambda: None,
+        call_limit_s: float = CALL_LIMIT_S,
     ) -> None:
         host_port(address)
         self._wanted_address = address
         self._services = services
-        self._interceptor = _Gatekeeper(verifier, translate)
+        self._interceptor = _Gatekeeper(verifier, translate, call_limit_s)
         self._before_stop = before_stop
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._server: grpc.aio.Server | None = None

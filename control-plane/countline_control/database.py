@@ -30,7 +30,13 @@ def is_away(error: Exception) -> bool:
         return True
     if not isinstance(error, DBAPIError):
         return False
-    return error.connection_invalidated or (isinstance(error, OperationalError) and not _was_cancelled(error))
+    return error.connection_invalidated or (isinstance(error, OperationalError) and not _is_answer(error))
+
+
+def _is_answer(error: DBAPIError) -> bool:
+    """Whether the database is there and says no: it took too long, met a deadlock, or has no room."""
+    answers = (psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected, psycopg.errors.DiskFull)
+    return isinstance(error.orig, answers)
 
 
 def _was_cancelled(error: DBAPIError) -> bool:

@@ -19,7 +19,7 @@ from nats.js import JetStreamContext
 from countline_common import bus
 from countline_common.database import migrate
 from countline_common.errors import CountlineError, InvalidInputError, UnavailableError
-from countline_common.grpc_server import GrpcServer, Service
+from countline_common.grpc_server import CALL_LIMIT_S, GrpcServer, Service
 from countline_common.health import Check, HealthServer
 from countline_common.logs import get_logger
 from countline_common.tokens import TokenSigner, TokenVerifier
@@ -54,6 +54,8 @@ RETRY_S: Final = 1.0
 TASK_GRACE_S: Final = 4.0
 """Within what a supervisor allows, beside the grace of the servers."""
 TOLD_EACH_S: Final = 10.0
+MODEL_CALL_LIMIT_S: Final = 240.0
+"""Calls that have Triton load a model: on a GPU that may build an engine."""
 
 _log = get_logger(__name__)
 
@@ -286,7 +288,10 @@ class ControlPlane:
         streams: WorkerService | None = None,
     ) -> None:
         before_stop = streams.end_streams if streams is not None else lambda: None
-        server = GrpcServer(address, (service,), verifier, translate=translate, before_stop=before_stop)
+        limit_s = MODEL_CALL_LIMIT_S if name == "models" else CALL_LIMIT_S
+        server = GrpcServer(
+            address, (service,), verifier, translate=translate, before_stop=before_stop, call_limit_s=limit_s
+        )
         self.addresses[name] = (await self._servers.enter_async_context(server)).address
         self._checks[name] = service.check
         _log.info("serve.listening", service=name, address=self.addresses[name])

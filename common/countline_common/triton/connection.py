@@ -86,6 +86,11 @@ class Connection:
         ready = (entry for entry in index.models if entry.name == model and entry.state == "READY")
         return tuple(sorted(int(entry.version) for entry in ready))
 
+    async def ready_models(self) -> set[str]:
+        """Names of the models of which Triton serves a version now."""
+        index = await self._call(self._client.get_model_repository_index(client_timeout=CALL_TIMEOUT_S))
+        return {str(entry.name) for entry in index.models if entry.state == "READY"}
+
     async def load(self, model: str, config: Config | None = None) -> None:
         """Have a model loaded, with a configuration in place of its own; raises `ModelRefusedError` with the cause."""
         text = json.dumps(config) if config is not None else None

@@ -256,16 +256,17 @@ class Deployer:
         await progress.done("store", order.candidate.digest[:12])
         async with self._repository.changing:
             version = await self._register(order, validation)
+            before = await self._model(version.name)
             try:
                 await progress.begin("load")
-                await self._repository.add(await self._model(version.name), version, order.candidate.file)
+                await self._repository.add(before, version, order.candidate.file)
                 await progress.done("load", str(version.ref))
                 await progress.begin("warm_up")
                 await self._repository.warm_up(version.ref, order.candidate.contract)
                 await progress.done("warm_up")
                 return await self._finish(version)
             except BaseException:
-                await asyncio.shield(self._take_back(version))
+                await asyncio.shield(self._take_back(before, version))
                 raise
 
     async def _register(self, order: Order, validation: ModelValidation) -> StoredVersion:
@@ -276,6 +277,7 @@ class Deployer:
                 model = _new_model(order, now)
                 await store.insert_model(connection, model)
             check_interchangeable(model.name, candidate.contract, model.contract)
+            await store.delete_unfinished(connection, model.name)  # whoever installs holds the lock: it is nobody's
             version = StoredVersion(
                 name=model.name,
                 version=model.last_version + 1,
@@ -298,18 +300,30 @@ class Deployer:
         _log.info("model.deployed", model=str(version.ref), digest=version.digest, actor=version.created_by)
         return replace(version, state=Stored.VALIDATED)
 
-    async def _take_back(self, version: StoredVersion) -> None:
-        """Undo a load that failed; each part of it is tried, since what is left over would serve or confuse later."""
+    async def _take_back(self, before: StoredModel, version: StoredVersion) -> None:
+        """Undo a load that failed: what Triton serves, then the files, then what is written down.
+
+        A database that is away keeps the version as registered; the next deployment of the name, or start, forgets it.
+        """
         _log.warning("model.taken_back", model=str(version.ref))
+        others = tuple(each for each in before.versions if each.version != version.version)
+        await self._repository.take_back(replace(before, versions=others) if others else None, version)
+        try:
+            digests = await self._forgotten(version)
+        except Exception as error:  # noqa: BLE001  (the reason why the load failed is what the caller must hear)
+            _log.error("model.not_forgotten", model=str(version.ref), error=str(error))
+            return
+        if self._artifacts is not None and version.digest not in digests:
+            await self._artifacts.delete(version.digest)
+
+    async def _forgotten(self, version: StoredVersion) -> set[str]:
+        """Delete the row of a version, and of its model where it was the only one; returns the digests in use."""
         async with self._database.begin() as connection:
             await store.delete_version(connection, version.name, version.version)
             model = await store.get_model(connection, version.name, lock=True)
             if model is not None and not model.versions:
                 await store.delete_model(connection, version.name)
-            digests = await store.digests_in_use(connection)
-        await self._repository.take_back(model, version)
-        if self._artifacts is not None and version.digest not in digests:
-            await self._artifacts.delete(version.digest)
+            return await store.digests_in_use(connection)
 
     async def _model(self, name: str) -> StoredModel:
         model = await self._database.read(lambda connection: store.get_model(connection, name))
@@ -340,7 +354,7 @@ def _new_model(order: Order, now: float) -> StoredModel:
 
 def _check_is_new(model: StoredModel, candidate: Candidate) -> None:
     for version in model.versions:
-        if version.digest == candidate.digest:
+        if version.digest == candidate.digest and version.state is not Stored.REGISTERED:
             raise AlreadyExistsError(
                 f"this very file is {version.ref} already", cure=f"use that one: countline models promote {version.ref}"
             )

@@ -13,9 +13,11 @@ from typing import Final
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_common.triton import ModelRef
+from countline_common.triton.connection import Connection
 from countline_control.models.domain import StoredModel, StoredVersion
 from countline_models.contract_model import ContractModel
 from countline_models.deploy import Candidate, ModelFolder, Serving, Target
+from countline_models.deploy.folder import STAGING_PREFIX
 
 STAGED_VERSION: Final = 1
 _log = get_logger(__name__)
@@ -51,6 +53,17 @@ class Repository:
             finally:
                 await asyncio.shield(self._unstage(serving, name))
 
+    async def unload_staged(self) -> None:
+        """Unload candidates of a service that was killed while it tried them; their folders are gone already.
+
+        Raises:
+            UnavailableError: Triton does not answer.
+        """
+        async with Connection(self.triton_address) as connection:
+            for name in await connection.ready_models():
+                if name.startswith(STAGING_PREFIX) and not (self.folder.root / name).is_dir():
+                    await connection.unload(name)
+
     async def _unstage(self, serving: Serving, name: str) -> None:
         with suppress(CountlineError):  # Triton went away: it has forgotten the candidate anyway
             await serving.unload(name)
@@ -73,7 +86,7 @@ class Repository:
         """
         try:
             await self._serve(model, (*model.served, version.version), {version.version: version.score_threshold})
-        except CountlineError:
+        except BaseException:
             if model.served:
                 await self.write_config(model)
             raise
@@ -107,6 +120,10 @@ class Repository:
             await self._serve(model, model.served, {})
         else:
             await self._unload(model.name)
+
+    def has_all(self, model: StoredModel) -> bool:
+        """Whether the files of all versions that shall be served are there; looks at the disk."""
+        return all(self.folder.digest(model.name, version) is not None for version in model.served)
 
     async def write_config(self, model: StoredModel) -> None:
         """Write what Triton shall serve of a model; it is loaded by whoever needs it next."""

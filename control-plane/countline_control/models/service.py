@@ -6,6 +6,7 @@ Whoever directs workers is told of each change of what counts cameras by `on_cha
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -218,6 +219,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         if version.state is not Stored.RETIRED:
             return
         await self._repository.serve_also(model, version)
+        await self._repository.warm_up(version.ref, model.contract)
         async with self._database.begin() as connection:
             await store.set_state(connection, model.name, version.version, Stored.VALIDATED)
 
@@ -226,12 +228,19 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
     ) -> models_pb2.RetireModelResponse:
         actor = current_principal().name
         async with self._repository.changing:
-            model, version = await self._idle(request.name, request.version)
-            async with self._database.begin() as connection:
-                await store.set_state(connection, model.name, version.version, Stored.RETIRED)
-                await self._tell(connection, "retired", await self._existing(connection, model.name), actor)
-            await self._refreshed(request.name)
+            await self._idle(request.name, request.version)
+            await self._retired(request.name, request.version, actor)
         return models_pb2.RetireModelResponse(model=await self._shown_by_name(request.name))
+
+    async def _retired(self, name: str, number: int, actor: str) -> None:
+        """Have Triton serve a version no more, unless a trial of it has begun since it was found idle."""
+        async with self._database.begin() as connection:
+            model = await self._existing(connection, name, lock=True)
+            running = Serving({}, await store.running_trials(connection))
+            domain.check_idle(model, model.version(number), running, ())
+            await store.set_state(connection, name, number, Stored.RETIRED)
+            await self._tell(connection, "retired", await self._existing(connection, name), actor)
+        await self._refreshed(name)
 
     async def _refreshed(self, name: str) -> None:
         """Have Triton serve what the model says now; one that is away reads it from the repository when it is back."""
@@ -253,30 +262,33 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         return models_pb2.DeleteModelResponse()
 
     async def _delete_version(self, name: str, number: int, actor: str) -> None:
-        _, version = await self._idle(name, number)
+        model, version = await self._idle(name, number)
+        if len(model.versions) == 1:
+            await self._delete_model(name, actor)
+            return
+        await self._retired(name, number, actor)
+        # The files go first: what is left where this is broken off is a retired version, which can be deleted again.
+        await self._repository.remove(name, number)
         async with self._database.begin() as connection:
             await store.delete_version(connection, name, number)
-            left = await self._existing(connection, name)
-            await self._tell(connection, "deleted", left, actor)
-        if left.versions:
-            await self._refreshed(name)
-            await self._repository.remove(name, number)
-        else:
-            async with self._database.begin() as connection:
-                await store.delete_model(connection, name)
-            await self._repository.remove(name)
+            await self._tell(connection, "deleted", await self._existing(connection, name), actor)
         await self._forget_files([version])
 
     async def _delete_model(self, name: str, actor: str) -> None:
         model = await self._database.read(lambda connection: self._existing(connection, name))
+        if name == self._default_model:
+            raise ConflictError(
+                f"{name} is the model of cameras that name none", cure="delete its versions that are not live instead"
+            )
         serving, users = await self._usage()
         for version in model.versions:
             if users.get(str(version.ref)) or any(trial.name == name for trial in serving.trials):
                 domain.check_idle(model, version, serving, users.get(str(version.ref), ()))
+        # The files go first: a folder that outlived its model would be taken in at the next start.
+        await self._repository.remove(name)
         async with self._database.begin() as connection:
             await self._tell(connection, "deleted", model, actor)
             await store.delete_model(connection, name)
-        await self._repository.remove(name)
         await self._forget_files(model.versions)
         self._on_change()
 
@@ -293,16 +305,16 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
 
     async def TuneModel(self, request: models_pb2.TuneModelRequest, context: Context) -> models_pb2.TuneModelResponse:
         tuning, actor = domain.checked_tuning(request.tuning), current_principal().name
-        async with self._repository.changing, self._database.begin() as connection:
-            before = await self._existing(connection, request.name, lock=True)
-            await store.set_tuning(connection, request.name, tuning, to_datetime(self._clock()))
-            model = await self._existing(connection, request.name)
+        async with self._repository.changing:
+            before = await self._database.read(lambda connection: self._existing(connection, request.name))
             try:
-                await self._repository.refresh(model)
-            except CountlineError:
+                await self._repository.refresh(replace(before, tuning=tuning))
+            except BaseException:
                 await self._repository.write_config(before)  # what Triton still serves
                 raise
-            await self._tell(connection, "tuned", model, actor)
+            async with self._database.begin() as connection:
+                await store.set_tuning(connection, request.name, tuning, to_datetime(self._clock()))
+                await self._tell(connection, "tuned", await self._existing(connection, request.name), actor)
         return models_pb2.TuneModelResponse(model=await self._shown_by_name(request.name))
 
     # Trials ------------------------------------------------------------------------------------------------------

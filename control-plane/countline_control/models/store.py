@@ -18,7 +18,7 @@ from countline_common.times import from_timestamp, to_datetime
 from countline_control.models.domain import Mode, Outcome, Stored, StoredModel, StoredTrial, StoredVersion
 from countline_control.models.tables import models, trial_records, trial_tallies, trials, versions
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import Target, Tuning
+from countline_models.deploy import FoundVersion, Target, Tuning
 from countline_models.trials.verdict import Tally
 
 DIRECTIONS = {events_pb2.DIRECTION_IN: "in", events_pb2.DIRECTION_OUT: "out"}
@@ -173,11 +173,16 @@ async def set_state(connection: AsyncConnection, name: str, version: int, state:
     await connection.execute(update(versions).where(*where).values(state=state.value))
 
 
-async def set_digest(connection: AsyncConnection, name: str, version: int, digest: str, size_bytes: int) -> None:
-    """Write down that a version that was found has another content now."""
-    where = (versions.c.name == name, versions.c.version == version)
-    changes: dict[str, Any] = {"digest": digest, "size_bytes": size_bytes}
+async def replace_found(connection: AsyncConnection, name: str, contract: ContractModel, found: FoundVersion) -> None:
+    """Write down that a version that was found has another content now, as a newer release brings it."""
+    where = (versions.c.name == name, versions.c.version == found.version)
+    changes: dict[str, Any] = {
+        "digest": found.digest,
+        "size_bytes": found.size_bytes,
+        "score_threshold": found.score_threshold,
+    }
     await connection.execute(update(versions).where(*where).values(changes))
+    await connection.execute(update(models).where(models.c.name == name).values(contract=_contract_json(contract)))
 
 
 async def set_live(
@@ -207,6 +212,12 @@ async def delete_version(connection: AsyncConnection, name: str, version: int) -
 async def delete_model(connection: AsyncConnection, name: str) -> None:
     """Forget a model with its versions and trials."""
     await connection.execute(delete(models).where(models.c.name == name))
+
+
+async def delete_unfinished(connection: AsyncConnection, name: str) -> None:
+    """Forget versions whose deployment was broken off; only where none can be under way."""
+    where = (versions.c.name == name, versions.c.state == Stored.REGISTERED.value)
+    await connection.execute(delete(versions).where(*where))
 
 
 async def digests_in_use(connection: AsyncConnection) -> set[str]:
@@ -290,8 +301,9 @@ async def running_trials(connection: AsyncConnection) -> tuple[StoredTrial, ...]
 
 async def add_record(connection: AsyncConnection, record_id: str, record: TrialRecord) -> bool:
     """Write down what a worker told of a trial; false where it was known, or the trial is not."""
-    if await get_trial(connection, record.trial_id) is None:
-        return False
+    trial = await get_trial(connection, record.trial_id)
+    if trial is None or trial.state is not Outcome.RUNNING or record.camera_id not in trial.camera_ids:
+        return False  # what comes after the verdict would speak against it
     values = {
         "record_id": record_id,
         "trial_id": record.trial_id,

@@ -33,7 +33,7 @@ models = Table(
     # 0: none.
     Column("live_version", Integer, nullable=False),
     Column("previous_version", Integer, nullable=False),
-    # Numbers are never given twice, not even after a deletion.
+    # Numbers are never given twice, not even after the deletion of a version.
     Column("last_version", Integer, nullable=False),
     Column("created_at", _moment, nullable=False),
     Column("updated_at", _moment, nullable=False),

@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import APIError
+from sqlalchemy.exc import DataError, IntegrityError
 
 from countline.v1.events_pb2 import TrialRecord
 from countline_common.bus import DLQ, TRIALS, dlq_subject, ensure_streams
@@ -101,8 +102,12 @@ class TrialFeed:
         except DecodeError as error:
             await _refuse(jetstream, message, str(error))
             return
-        await self._trials.take(hashlib.sha256(message.data).hexdigest(), record)
-        await message.ack()
+        try:
+            await self._trials.take(hashlib.sha256(message.data).hexdigest(), record)
+        except (DataError, IntegrityError, ValueError, OverflowError) as error:
+            await _refuse(jetstream, message, f"{type(error).__name__}: {error}")
+        else:
+            await message.ack()
 
 
 async def _refuse(jetstream: JetStreamContext, message: Msg, reason: str) -> None:

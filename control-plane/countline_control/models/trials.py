@@ -122,6 +122,7 @@ class Trials:
         actor = current_principal().name
         trial = await self.get(name, trial_id)
         async with self._database.begin() as connection:
+            await store.get_model(connection, name, lock=True)
             ended = await self._end(connection, trial.trial_id, Outcome.STOPPED, f"stopped by {actor}", actor)
         if ended is None:
             raise ConflictError(f"the trial {trial_id} has ended already: {trial.state.value}")
@@ -149,37 +150,45 @@ class Trials:
 
     async def take(self, record_id: str, record: TrialRecord) -> None:
         """Add what a worker told, and decide where that is enough; a record that comes twice changes nothing."""
-        changed = False
+        known = await self._database.read(lambda connection: store.get_trial(connection, record.trial_id))
+        if known is None:
+            return
         async with self._database.begin() as connection:
-            if await store.add_record(connection, record_id, record):
-                changed = await self._judge(connection, record.trial_id)
+            # The model first, as everybody who changes it or its trials does: else two could wait for each other.
+            model = await store.get_model(connection, known.name, lock=True)
+            added = model is not None and await store.add_record(connection, record_id, record)
+            changed = added and model is not None and await self._judge(connection, model, record.trial_id)
         if changed:
             self._on_change()
 
-    async def _judge(self, connection: AsyncConnection, trial_id: str) -> bool:
-        """Look at a trial; whether it has ended."""
+    async def _judge(self, connection: AsyncConnection, model: StoredModel, trial_id: str) -> bool:
+        """Look at a trial of a model that is locked; whether it has ended."""
         trial = await store.get_trial(connection, trial_id)
         if trial is None or trial.state is not Outcome.RUNNING:
             return False
         lines = await store.tallies(connection, trial_id)
         verdict = judge(_sum(lines.values()), lines, trial.margin, trial.looks)
         if verdict.finding is not Finding.UNDECIDED:
-            await self._conclude(connection, trial, verdict)
-            return True
+            return await self._conclude(connection, model, trial, verdict)
         if verdict.looks != trial.looks or verdict.sentence != trial.verdict:
             await store.note_look(connection, trial_id, verdict.looks, verdict.sentence)
         return False
 
-    async def _conclude(self, connection: AsyncConnection, trial: StoredTrial, verdict: Verdict) -> None:
+    async def _conclude(
+        self, connection: AsyncConnection, model: StoredModel, trial: StoredTrial, verdict: Verdict
+    ) -> bool:
+        """End a trial with what was found; false where somebody has ended it meanwhile."""
         accepted = verdict.finding is Finding.EQUAL
         outcome = Outcome.ACCEPTED if accepted else Outcome.REJECTED
         sentence = verdict.sentence
         if not accepted and trial.mode is Mode.CANARY:
             sentence += f"; its cameras went back to {ModelRef(trial.name, trial.incumbent)}"
-        await self._end(connection, trial.trial_id, outcome, sentence, NOBODY)
-        model = await store.get_model(connection, trial.name, lock=True)
-        if accepted and trial.promote_if_better and model is not None and model.live_version == trial.incumbent:
+        if await self._end(connection, trial.trial_id, outcome, sentence, NOBODY) is None:
+            return False
+        ready = model.live_version == trial.incumbent and trial.challenger in model.served
+        if accepted and trial.promote_if_better and ready:
             await self._promote(connection, model, trial.challenger, NOBODY)
+        return True
 
     async def _end(
         self, connection: AsyncConnection, trial_id: str, outcome: Outcome, verdict: str, actor: str
@@ -214,6 +223,7 @@ class Trials:
         for trial in overdue:
             why = f"its time was over before enough was seen: {trial.verdict or 'no crossing'}"
             async with self._database.begin() as connection:
+                await store.get_model(connection, trial.name, lock=True)
                 await self._end(connection, trial.trial_id, Outcome.STOPPED, why, NOBODY)
         if overdue:
             self._on_change()

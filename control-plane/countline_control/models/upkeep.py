@@ -5,6 +5,7 @@ of them is live. What a deployment that was killed left behind is removed. Files
 """
 
 import asyncio
+import contextlib
 import shutil
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Final
 from countline.v1.models_pb2 import ModelValidation
 from countline_common.errors import CountlineError, NotFoundError
 from countline_common.logs import get_logger
-from countline_control.database import Database
+from countline_control.database import Database, is_away
 from countline_control.models import store
 from countline_control.models.artifacts import ArtifactStore
 from countline_control.models.domain import Stored, StoredModel, StoredVersion
@@ -56,13 +57,21 @@ class Upkeep:
         await self._adopt()
 
     async def run(self) -> None:
-        """Fetch what is missing, however long that takes."""
-        while await self._restore() and not self._stopping.is_set():
-            try:
+        """Fetch what is missing, however long that takes, and have Triton let go of candidates that nobody tries."""
+        while await self._is_restoring() and not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), RETRY_S)
-            except TimeoutError:
-                continue
         await self._stopping.wait()
+
+    async def _is_restoring(self) -> bool:
+        """Fetch what can be had now; whether more may come later. Nothing that goes wrong here ends a service."""
+        try:
+            await self._repository.unload_staged()
+            return await self._restore()
+        except Exception as error:  # noqa: BLE001  (a disk, a database or a store that fails now may be well later)
+            if not is_away(error):
+                _log.error("models.not_restored", exc_info=error)
+            return True
 
     async def _forget_unfinished(self) -> None:
         for model in await self._database.read(store.all_models):
@@ -78,11 +87,21 @@ class Upkeep:
 
     async def _adopt(self) -> None:
         known = {model.name: model for model in await self._database.read(store.all_models)}
-        for found in await asyncio.to_thread(self._repository.folder.found):
-            if found.name not in known:
+        for name in await asyncio.to_thread(self._repository.folder.names):
+            found = await self._look_at(name)
+            if found is not None and name in known:
+                await self._note_replaced(known[name], found)
+            elif found is not None:
                 await self._take_in(found)
-            else:
-                await self._note_replaced(known[found.name], found)
+
+    async def _look_at(self, name: str) -> FoundModel | None:
+        """What lies there under a name; None for what is no model of ours, which is left alone."""
+        try:
+            found = await asyncio.to_thread(self._repository.folder.find, name)
+        except CountlineError as error:
+            _log.warning("model.left_alone", model=name, error=error.message)
+            return None
+        return found if found.versions else None
 
     async def _take_in(self, found: FoundModel) -> None:
         now = time.time()
@@ -102,7 +121,7 @@ class Upkeep:
             there = digests.get(version.version)
             if there is not None and not version.created_by and there.digest != version.digest:
                 async with self._database.begin() as connection:
-                    await store.set_digest(connection, model.name, version.version, there.digest, there.size_bytes)
+                    await store.replace_found(connection, model.name, found.contract, there)
                 _log.info("model.replaced", model=str(version.ref), digest=there.digest)
 
     async def _restore(self) -> bool:
@@ -112,16 +131,31 @@ class Upkeep:
             missing = [version for version in model.versions if await self._is_missing(version)]
             for version in missing:
                 waits |= not await self._fetch(version)
-            if missing and model.served:
-                async with self._repository.changing:
-                    await self._repository.write_config(model)
+            if missing:
+                await self._serve_again(model.name)
         return waits
+
+    async def _serve_again(self, name: str) -> None:
+        """Write what is served of a model, as it is known now and as far as its files are there."""
+        async with self._repository.changing:
+            model = await self._database.read(lambda connection: store.get_model(connection, name))
+            if model is not None and model.served and await asyncio.to_thread(self._repository.has_all, model):
+                await self._repository.write_config(model)
 
     async def _is_missing(self, version: StoredVersion) -> bool:
         if version.state is Stored.REGISTERED or not version.created_by:
             return False
         there = await asyncio.to_thread(self._repository.folder.digest, version.name, version.version)
         return there != version.digest
+
+    async def _put_back(self, version: StoredVersion, file: Path) -> None:
+        """Put a file where it was, unless its version was deleted meanwhile; its digest says that it is the one."""
+        async with self._repository.changing:
+            model = await self._database.read(lambda connection: store.get_model(connection, version.name))
+            if model is None or version.version not in {each.version for each in model.versions}:
+                return
+            folder = self._repository.folder
+            await asyncio.to_thread(folder.write_version, version.name, version.version, file, replace=True)
 
     async def _fetch(self, version: StoredVersion) -> bool:
         """Whether there is nothing more to try."""
@@ -132,7 +166,7 @@ class Upkeep:
         try:
             await self._artifacts.get(version.digest, partial)
             await asyncio.to_thread(_check_digest, partial, version.digest)
-            await asyncio.to_thread(self._repository.folder.write_version, version.name, version.version, partial)
+            await self._put_back(version, partial)
         except NotFoundError as error:
             _log.error("model.file_missing", model=str(version.ref), error=error.message, cure="deploy it again")
             return True
@@ -152,7 +186,7 @@ def _adopted(found: FoundModel, version: FoundVersion, served: tuple[int, ...], 
         state=Stored.VALIDATED if version.version in served else Stored.RETIRED,
         digest=version.digest,
         size_bytes=version.size_bytes,
-        score_threshold=found.contract.score_threshold,
+        score_threshold=version.score_threshold,
         fused="",
         comment="found in the repository",
         validation=ModelValidation(),

@@ -1,6 +1,7 @@
 """Makes a recommended setting the one that a model runs with."""
 
 from pathlib import Path
+from typing import Final
 
 from countline.v1.models_pb2 import ModelTuning, TuneModelRequest
 from countline_common.client import Client
@@ -9,6 +10,9 @@ from countline_models.bench.points import Setting
 from countline_models.deploy import ModelFolder, Target, Tuning
 from countline_models.deploy.config import Backend
 from countline_models.deploy.folder import CONFIG_FILE
+
+LOAD_TIMEOUT_S: Final = 240.0
+"""The service has Triton load the model with its new setting."""
 
 
 async def tune_system(client: Client, name: str, setting: Setting) -> None:
@@ -22,7 +26,7 @@ async def tune_system(client: Client, name: str, setting: Setting) -> None:
         max_queue_delay_us=setting.max_queue_delay_us,
         instances=setting.instances,
     )
-    await client.models.TuneModel(TuneModelRequest(name=name, tuning=tuning))
+    await client.models.TuneModel(TuneModelRequest(name=name, tuning=tuning), timeout=LOAD_TIMEOUT_S)
 
 
 def tune_repository(repository: Path, name: str, setting: Setting) -> Path:

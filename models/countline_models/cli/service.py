@@ -49,6 +49,8 @@ from countline_models.cli.references import (
     model_named,
 )
 
+CHANGE_TIMEOUT_S: Final = 240.0
+"""Triton may have a model to load, and another deployment may be under way."""
 COLOURS: Final = {
     models_pb2.MODEL_STATE_LIVE: "green",
     models_pb2.MODEL_STATE_CANARY: "yellow",
@@ -155,7 +157,7 @@ def promote(
     async def question(client: Client) -> Model:
         ref = await candidate(client, model)
         request = PromoteModelRequest(name=ref.name, version=ref.version, if_better=if_better)
-        return (await client.models.PromoteModel(request)).model
+        return (await client.models.PromoteModel(request, timeout=CHANGE_TIMEOUT_S)).model
 
     _tell_live(ask(server, data, question), as_json=json)
 
@@ -166,7 +168,7 @@ def rollback(
     """Make the version live that was live before."""
 
     async def question(client: Client) -> Model:
-        return (await client.models.RollbackModel(RollbackModelRequest(name=name))).model
+        return (await client.models.RollbackModel(RollbackModelRequest(name=name), timeout=CHANGE_TIMEOUT_S)).model
 
     _tell_live(ask(server, data, question), as_json=json)
 
@@ -184,7 +186,11 @@ def retire(
     ref = exact(model)
 
     async def question(client: Client) -> Model:
-        return (await client.models.RetireModel(RetireModelRequest(name=ref.name, version=ref.version))).model
+        return (
+            await client.models.RetireModel(
+                RetireModelRequest(name=ref.name, version=ref.version), timeout=CHANGE_TIMEOUT_S
+            )
+        ).model
 
     retired = ask(server, data, question)
     if json:
@@ -205,7 +211,9 @@ def delete(
     confirm(f"Delete {what}? What it counted stays.", yes=yes)
 
     async def question(client: Client) -> None:
-        await client.models.DeleteModel(DeleteModelRequest(name=ref.name, version=ref.version))
+        await client.models.DeleteModel(
+            DeleteModelRequest(name=ref.name, version=ref.version), timeout=CHANGE_TIMEOUT_S
+        )
 
     ask(server, data, question)
     if json:
@@ -233,7 +241,9 @@ def tune(
             max_queue_delay_us=now.max_queue_delay_us if delay_us is None else delay_us,
             instances=now.instances if instances is None else instances,
         )
-        return (await client.models.TuneModel(TuneModelRequest(name=name, tuning=tuning))).model
+        return (
+            await client.models.TuneModel(TuneModelRequest(name=name, tuning=tuning), timeout=CHANGE_TIMEOUT_S)
+        ).model
 
     tuned = ask(server, data, question)
     if json:

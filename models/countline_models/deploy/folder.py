@@ -29,7 +29,7 @@ from countline_common.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from countline_common.triton.model_config import model_info
+from countline_common.triton.model_config import DEFAULT_SCORE_THRESHOLD, model_info
 from countline_common.triton.models import NAME_CURE, NAME_PATTERN, ModelRefusedError
 from countline_models.contract_model import ContractModel
 from countline_models.deploy.config import UNTUNED, Target, Tuning, as_overrides, config_text, parse_config
@@ -55,6 +55,7 @@ class FoundVersion:
     digest: str
     """SHA-256 of the file, 64 hexadecimal digits."""
     size_bytes: int
+    score_threshold: float = DEFAULT_SCORE_THRESHOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,14 @@ class ModelFolder:
             shutil.rmtree(litter) if litter.is_dir() else litter.unlink(missing_ok=True)
         return staged
 
-    def write_version(self, name: str, version: int, file: Path) -> None:
+    def write_version(self, name: str, version: int, file: Path, *, replace: bool = False) -> None:
         """Put the file of a version into the folder; it is served once `serve` names it.
+
+        Args:
+            name: of the model.
+            version: its number.
+            file: the model.
+            replace: also where the version is served and its file is another one, such as a damaged one.
 
         Raises:
             InvalidInputError: the name or number cannot be used.
@@ -141,7 +148,7 @@ class ModelFolder:
             if place.is_dir():
                 if self.digest(name, version) == file_digest(file):
                     return
-                if version in self._served(name):
+                if version in self._served(name) and not replace:
                     raise AlreadyExistsError(f"{name}@{version} is served, and is another model", cure=NUMBER_CURE)
                 _drop(place)  # of a deployment that was broken off
             self._pin(name)
@@ -203,10 +210,20 @@ class ModelFolder:
         Raises:
             InvalidInputError: the configuration of one cannot be read, or breaks the detection contract.
         """
-        names = sorted(path.name for path in self._models() if (path / CONFIG_FILE).is_file())
-        return [self._found(name) for name in names if not name.startswith(STAGING_PREFIX)]
+        return [self.find(name) for name in self.names()]
 
-    def _found(self, name: str) -> FoundModel:
+    def names(self) -> list[str]:
+        """Names of the folders that have a configuration, in alphabetical order; staged candidates are left out."""
+        names = sorted(path.name for path in self._models() if (path / CONFIG_FILE).is_file())
+        return [name for name in names if not name.startswith(STAGING_PREFIX)]
+
+    def find(self, name: str) -> FoundModel:
+        """The model that lies there under a name.
+
+        Raises:
+            NotFoundError: there is none.
+            InvalidInputError: its configuration cannot be read, or breaks the detection contract.
+        """
         config = self.config(name)
         labels = self._labels(name)
         try:
@@ -215,7 +232,11 @@ class ModelFolder:
             raise InvalidInputError(f"{self.root / name}: {error}", cure=error.cure) from error
         contract = ContractModel(info.height, info.width, info.max_detections, labels, info.score_threshold)
         files = self._files(name)
-        versions = [FoundVersion(each, file_digest(file), file.stat().st_size) for each, file in files.items()]
+        told = as_overrides(config)
+        versions = [
+            FoundVersion(each, file_digest(file), file.stat().st_size, model_info(told, each, labels).score_threshold)
+            for each, file in files.items()
+        ]
         return FoundModel(name, contract, tuple(versions), self._served(name))
 
     def digest(self, name: str, version: int) -> str | None:

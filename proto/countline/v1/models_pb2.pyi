@@ -445,7 +445,7 @@ class DeployHeader(_message.Message):
     promote: _builtins.bool
     """Make it live at once."""
     target: _builtins.str
-    """Where it will run: `cpu` or `gpu`; empty for what Triton is on."""
+    """Where it will run: `cpu` or `gpu`; empty for `cpu`. The first deployment of a name decides for all its versions."""
     max_latency_ms: _builtins.float
     """Refused where a frame takes longer than this; 0 for the server's own limit."""
     @_builtins.property

@@ -465,7 +465,10 @@ async def test_a_repository_that_was_lost_is_filled_from_the_object_store(
 ) -> None:
     data = variant("one")
     await service.deploy("net", data, promote=True)
+    damaged = await service.deploy("net", variant("two"))
+    assert damaged.version is not None
     await asyncio.to_thread((service.repository / "net" / "1" / "model.onnx").unlink)
+    await asyncio.to_thread((service.repository / "net" / "2" / "model.onnx").write_bytes, b"half a mod")
     await start_control(
         control_dsn,
         nats_url=nats_server.url,
@@ -475,10 +478,49 @@ async def test_a_repository_that_was_lost_is_filled_from_the_object_store(
     )
 
     async def back() -> bool:
-        file = service.repository / "net" / "1" / "model.onnx"
-        return file.is_file() and file.read_bytes() == data
+        files = service.files()
+        return files.get("net/1/model.onnx") == data and files.get("net/2/model.onnx") == variant("two")
 
     await eventually(back)
+
+
+async def test_a_file_that_cannot_be_had_back_ends_no_service(
+    service: Service, start_control: Callable, control_dsn: str
+) -> None:
+    """It did: the task that looked for it died, and auth, cameras and workers with it."""
+    await service.deploy("net", variant("one"), promote=True)
+    await asyncio.to_thread((service.repository / "net" / "1" / "model.onnx").unlink)
+    control = await start_control(
+        control_dsn, model_repository=service.repository, triton_address=service.triton.grpc, model_store="repository"
+    )
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(control.plane.failed(), 2.0)
+    listed = await control.caller("admin").models.ListModels(models_pb2.ListModelsRequest())
+    assert {model.name for model in listed.models} == {"blob", "net"}
+
+
+async def test_what_is_no_model_of_ours_is_left_alone_in_the_repository(
+    repository: Path, start_control: Callable, control_dsn: str
+) -> None:
+    """One such folder kept every service from starting."""
+    for name, config in (
+        ("foreign", 'backend: "onnxruntime"'),
+        ("empty", (repository / "blob" / "config.pbtxt").read_text()),
+    ):
+        (repository / name).mkdir()
+        (repository / name / "config.pbtxt").write_text(config)
+    (repository / "foreign" / "1").mkdir()
+    (repository / "foreign" / "1" / "model.onnx").write_bytes(b"x")
+    control = await start_control(control_dsn, model_repository=repository)
+    listed = await control.caller("admin").models.ListModels(models_pb2.ListModelsRequest())
+    assert [model.name for model in listed.models] == ["blob"]
+    assert (repository / "foreign" / "1" / "model.onnx").is_file()
+
+
+async def test_the_default_model_is_not_deleted(service: Service) -> None:
+    error = await refused(service.models.DeleteModel(models_pb2.DeleteModelRequest(name="blob")))
+    assert "cameras that name none" in str(error)
+    assert await service.states("blob") == {1: "live"}
 
 
 async def test_tuning_is_written_and_loaded(service: Service) -> None:
