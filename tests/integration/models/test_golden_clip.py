@@ -106,7 +106,15 @@ async def test_a_count_that_nobody_waits_for_is_ended(
 
 def counts_running() -> list[psutil.Process]:
     """Children of ours that count."""
-    return [child for child in psutil.Process().children() if "count" in child.cmdline()]
+    return [child for child in psutil.Process().children() if "count" in command_of(child)]
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Its command line; none of one that is gone, or waits to be."""
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
 
 
 async def test_what_the_count_refuses_is_refused_in_its_words(
