@@ -16,6 +16,7 @@ from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import Camera, CameraSpec, Line, Mask, Playback, Point, RtspTransport, Site, Zone
 from countline_common.errors import FieldProblem, InvalidInputError
 from countline_common.times import from_timestamp, to_timestamp
+from countline_common.triton import ModelRef
 from countline_control import names
 from countline_control.cameras import geometry, sources
 
@@ -85,7 +86,7 @@ def spec_problems(spec: CameraSpec, now: float) -> Problems:
     """What keeps a spec from being used."""
     return [
         *sources.problems(spec.source_url),
-        *_name_problems("spec.model", spec.model, empty=True),
+        *_model_problems("spec.model", spec.model),
         *_lines_problems(spec.lines),
         *_zones_problems(spec.zones),
         *_range_problems("spec.processing_rate", spec.processing_rate, MAX_RATE, "frames a second, 0 for every frame"),
@@ -113,10 +114,20 @@ def _title_problems(title: str) -> Problems:
     return []
 
 
-def _name_problems(field: str, name: str, *, empty: bool) -> Problems:
-    if (not name and empty) or (0 < len(name.strip()) == len(name) <= MAX_NAME and name.isprintable()):
+def _name_problems(field: str, name: str) -> Problems:
+    if 0 < len(name.strip()) == len(name) <= MAX_NAME and name.isprintable():
         return []
     return [FieldProblem(field, f"{name[:40]!r} is no name; give 1 to {MAX_NAME} printable characters")]
+
+
+def _model_problems(field: str, model: str) -> Problems:
+    """Whether there is such a model is not looked at: it may be deployed later, and the worker says so until then."""
+    try:
+        if model:
+            ModelRef.parse(model)
+    except InvalidInputError as error:
+        return [FieldProblem(field, f"{model[:40]!r} names no model; {error.cure}")]
+    return []
 
 
 def _range_problems(field: str, value: float, most: float, meaning: str) -> Problems:
@@ -227,7 +238,7 @@ def _points_problems(field: str, points: Sequence[Point], at_least: int) -> Prob
 def _classes_problems(field: str, classes: Sequence[str]) -> Problems:
     found = _too_many(field, len(classes), MAX_CLASSES)
     for i, name in enumerate(classes):
-        found += _name_problems(f"{field}[{i}]", name, empty=False)
+        found += _name_problems(f"{field}[{i}]", name)
     return found
 
 

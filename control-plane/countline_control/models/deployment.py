@@ -151,7 +151,7 @@ class Deployer:
         await progress.begin("receive")
         self._check_sizes(header)
         total = header.size_bytes + header.golden.size_bytes
-        model, clip = folder / "model.onnx", folder / "clip"
+        model, clip = folder / f"{header.name}.onnx", folder / "clip"  # errors speak of the file by its name
         taken = await _write(chunks, model, int(header.size_bytes), lambda n: progress.moved("receive", n / total))
         _check_digest("the model", taken, header.digest)
         if header.golden.size_bytes:

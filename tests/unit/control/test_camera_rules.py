@@ -51,6 +51,8 @@ BAD_SPECS = [
     ("a way up", spec(source_url="file:///clips/%2e%2e/secret.mp4"), "spec.source_url"),
     ("too long", spec(source_url="rtsp://h/" + "x" * 2048), "spec.source_url"),
     ("a model with a blank at its end", spec(model="demo "), "spec.model"),
+    ("a model with a version that is no number", spec(model="demo@@"), "spec.model"),
+    ("a model that is a path", spec(model="../demo"), "spec.model"),
     ("a line of one point", spec(lines=[line((0.5, 0.5))]), "spec.lines[0].points"),
     ("a line with equal ends", spec(lines=[UP, line((0.5, 0.5), (0.5, 0.5), line_id="b")]), "spec.lines[1].points"),
     ("a line outside", spec(lines=[line((0.5, 0.5), (1.01, 0.5))]), "spec.lines[0].points[1]"),
