@@ -285,6 +285,11 @@ class SoftwareCamera:
         return self._other is not None and self._takeover is not None and self._takeover.is_taken
 
     @property
+    def may_change(self) -> bool:
+        """Whether another version may be brought now: there is something to count, and no change is past its middle."""
+        return not (self.is_finished or self.crashed or self.is_taken)
+
+    @property
     def coming_lane(self) -> ModelLane:
         """Of the branch that counts, or will when the change is done."""
         return self._other.lane if self._other is not None and not self.is_taken else self._primary.lane
@@ -334,6 +339,7 @@ class SoftwareCamera:
         """Leave it at the version that counts; before the change only."""
         takeover, new = self._takeover, self._other
         assert takeover is not None
+        assert not takeover.is_taken
         assert new is not None
         takeover.abandon()
         self._before.sink, self._tail = self._told, self._before
@@ -374,6 +380,11 @@ class SoftwareCamera:
     def follower_plan(self) -> FollowerPlan | None:
         """What follows now."""
         return self._trial.plan if self._trial is not None else None
+
+    @property
+    def may_follow(self) -> bool:
+        """Whether a version may be set beside the one that counts now."""
+        return self.may_change and not self.is_changing
 
     def follow(self, plan: FollowerPlan, lane: ModelLane) -> None:
         """Have a second version look at the same frames; not while one takes over.

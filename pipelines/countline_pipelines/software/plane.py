@@ -266,12 +266,12 @@ class SoftwarePlane:
 
     async def _bring_model(self, camera: SoftwareCamera, plan: CameraPlan) -> None:
         """Have the wanted version take over; a change that is past its middle is waited for, and wakes the keeper."""
-        if camera.is_finished or camera.is_taken:
+        if not camera.may_change:
             return
         lane = await self._enter_lane(plan.model, plan)
         entered = False
-        try:
-            entered = _change(camera, plan, lane)
+        try:  # looked at again: the way there may take long, and the camera went on meanwhile
+            entered = camera.may_change and _change(camera, plan, lane)
         finally:
             await self._leave_lanes([] if entered else [lane], plan)
         await self._end_retired(camera)
@@ -279,15 +279,15 @@ class SoftwarePlane:
     async def _bring_follower(self, camera: SoftwareCamera, plan: CameraPlan) -> None:
         """Have the wanted version follow; after a change, which wakes the keeper at its end."""
         wanted = plan.follower
-        if camera.follower_plan == wanted or wanted is None or camera.is_changing or camera.is_finished:
+        if camera.follower_plan == wanted or wanted is None or not camera.may_follow:
             return
         try:
             lane = await self._enter_lane(wanted.model, plan)
+            followed = False
             try:
-                _follow(camera, wanted, lane)
-            except CountlineError:
-                await self._leave_lanes([lane], plan)
-                raise
+                followed = camera.may_follow and _follow(camera, wanted, lane)
+            finally:
+                await self._leave_lanes([] if followed else [lane], plan)
         except CountlineError as error:
             raise _FollowerError(error.message, cure=error.cure) from error
 
@@ -377,10 +377,12 @@ def _change(camera: SoftwareCamera, plan: CameraPlan, lane: ModelLane) -> bool:
     return True
 
 
-def _follow(camera: SoftwareCamera, plan: FollowerPlan, lane: ModelLane) -> None:
+def _follow(camera: SoftwareCamera, plan: FollowerPlan, lane: ModelLane) -> bool:
+    """Have the version that a lane leads to follow; true, for the camera uses the lane from then on."""
     if (error := camera.failure_of(lane)) is not None:
         raise error
     camera.follow(plan, lane)
+    return True
 
 
 def _condition(held: _Held) -> CameraCondition:

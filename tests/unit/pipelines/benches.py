@@ -56,12 +56,16 @@ class FakeTriton:
         """By model: how long it takes beyond the others."""
         self.blind: dict[str, int] = {}
         """By model: a colour that it does not see."""
+        self.gates: dict[str, threading.Event] = {}
+        """By model: what its loading waits for."""
         self._delay_s, self._jitter_s, self._lose_every = delay_s, jitter_s, lose_every
         self._noise = random.Random(3)
 
     async def load(self, model: str, overrides: ModelOverrides | None = None) -> ModelInfo:
         if model == "missing":
             raise ModelRefusedError(f"Triton does not serve the model {model!r}", cure="deploy it")
+        if model in self.gates:
+            assert await asyncio.to_thread(self.gates[model].wait, 20)
         ref = ModelRef.parse(model)
         self.loaded.add(model)
         return ModelInfo(ref.name, ref.version or 1, HEIGHT, WIDTH, 1, self.labels.get(model, ("thing",)), 0.4, 4, 2)

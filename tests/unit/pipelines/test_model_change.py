@@ -115,6 +115,33 @@ def test_a_wish_after_the_change_waits_until_the_old_version_has_told_all(bench:
     assert len(bench.recorder.runs) == 3
 
 
+def test_a_change_that_is_made_while_the_next_version_still_loads_is_not_taken_back(bench: Bench, film: Path) -> None:
+    """It was abandoned though it had been taken, and the camera stayed at the old version or told things twice."""
+    loaded = bench.client.gates["fake@3"] = threading.Event()
+    bench.plane.add_camera(plan("cam", film, model="fake@1"))
+    counted(bench, 20)
+    bench.plane.update_camera(plan("cam", film, model="fake@2"))
+    bench.wait_for(lambda: "fake@2" in bench.plane._lanes)
+    bench.plane.update_camera(plan("cam", film, model="fake@3"))
+    bench.wait_for(lambda: bench.condition("cam").model == "fake@2")
+    loaded.set()
+    bench.wait_ended("cam")
+    check_whole(bench)
+    assert bench.condition("cam").model == "fake@3"
+    assert bench.condition("cam").fault is None
+    assert len(bench.recorder.runs) == 3
+
+
+def test_a_follower_that_has_loaded_when_the_file_is_over_is_left_alone(bench: Bench, film: Path) -> None:
+    """It was set beside a count that was over, and kept its lane."""
+    loaded = bench.client.gates["fake@2"] = threading.Event()
+    bench.plane.add_camera(with_follower(film, SHADOW))
+    bench.wait_ended("cam")
+    loaded.set()
+    bench.wait_for(lambda: not bench.plane._opening.locked() and list(bench.plane._lanes) == ["fake@1"])
+    assert bench.condition("cam").follower_model == ""
+
+
 @pytest.mark.parametrize("at", [60, 150, 200, 260, 330])
 def test_a_file_that_ends_during_the_change_is_told_whole(bench: Bench, tmp_path: Path, at: int) -> None:
     """It ends while the new version warms up, or while both decide what is theirs."""
