@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from countline_pipelines.triton import (
     Transport,
     infer_surely,
 )
+from countline_pipelines.triton import client as client_module
 from countline_pipelines.triton.client import TritonClient
 
 HEIGHT, WIDTH = 32, 48
@@ -249,6 +251,35 @@ async def test_a_backend_process_that_is_killed_is_survived(own_triton, ring: Sl
             backend.kill()
         answers = await infer_surely(client, "marker", slots, patience_s=60)
         np.testing.assert_allclose(answers, marks(slots), rtol=1e-4)
+
+
+async def test_a_version_that_is_served_no_more_stops_no_other_one(
+    own_triton, ring: SlotRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All models of the client waited for the one that never came back."""
+    monkeypatch.setattr(client_module, "RETRY_REFUSED_S", 0.2)
+    server = own_triton()
+    folder = server.repository / "marker"
+    shutil.copytree(folder / "1", folder / "2")
+    config, both = folder / "config.pbtxt", "version_policy { all { } }\n"
+    config.write_text(config.read_text() + both)
+    async with await TritonClient.connect(server.grpc) as client, Connection(server.grpc) as operator:
+        for model in ("marker@1", "marker@2", "other"):
+            await client.load(model)
+        await client.attach(ring)
+        slots = fill(ring, 4)
+        config.write_text(config.read_text().replace(both, "version_policy { specific { versions: [1] } }\n"))
+        await operator.load("marker")
+        with pytest.raises(ModelRefusedError, match="does not serve marker@2"):
+            await infer_surely(client, "marker@2", slots, patience_s=30)
+        for model in ("marker@1", "other"):
+            np.testing.assert_allclose(await client.infer(model, slots), marks(slots), rtol=1e-4)
+        config.write_text(config.read_text().replace("specific { versions: [1] }", "all { }"))
+        await operator.load("marker")
+        async with asyncio.timeout(20):
+            while client._refused():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        np.testing.assert_allclose(await client.infer("marker@2", slots), marks(slots), rtol=1e-4)
 
 
 async def test_an_outage_that_does_not_end_is_said_within_the_patience(own_triton, ring: SlotRing) -> None:
