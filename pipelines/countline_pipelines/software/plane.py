@@ -28,7 +28,7 @@ from countline_pipelines.plane import (
 from countline_pipelines.software.camera import SoftwareCamera
 from countline_pipelines.software.lane import LaneOptions, ModelLane
 from countline_pipelines.sources import Decoding
-from countline_pipelines.triton import InferenceClient
+from countline_pipelines.triton import InferenceClient, ModelInfo
 
 TICK_S: Final = 1.0
 DRAIN_S: Final = 1.0
@@ -310,17 +310,24 @@ class SoftwarePlane:
     async def _open_lane(self, model: str) -> ModelLane:
         if self._client is None:
             self._client = await self._connect()
-        info = await self._client.load(model)
+        info = await _load_version(self._client, model)
         name = str(info.ref)
-        if name != model:  # from here on by its number, which names one version for as long as it is used
-            info = await self._client.load(name)
-            self._client.release(model)
+        if name not in self._lanes:
+            self._lanes[name] = await self._lane_to(self._client, info)
+        if name != model:
             self._newest[model] = name
-        if name in self._lanes:
-            return self._lanes[name]
-        lane = ModelLane(self._client, info, self._options.lane)
-        await lane.open()
-        self._lanes[name] = lane
+        return self._lanes[name]
+
+    async def _lane_to(self, client: InferenceClient, info: ModelInfo) -> ModelLane:
+        lane: ModelLane | None = None
+        try:
+            lane = ModelLane(client, info, self._options.lane)
+            await lane.open()
+        except BaseException:
+            if lane is not None:
+                await lane.close()
+            client.release(str(info.ref))
+            raise
         return lane
 
     async def _leave_lanes(self, lanes: Sequence[ModelLane], plan: CameraPlan) -> None:
@@ -350,6 +357,17 @@ class SoftwarePlane:
 
 class _FollowerError(CountlineError):
     """A version on trial cannot follow; the camera is counted all the same."""
+
+
+async def _load_version(client: InferenceClient, model: str) -> ModelInfo:
+    """Load a model under the name of its version, which names the same one for as long as it is used."""
+    info = await client.load(model)
+    if str(info.ref) == model:
+        return info
+    try:
+        return await client.load(str(info.ref))
+    finally:
+        client.release(model)
 
 
 def _reconfigured(camera: SoftwareCamera, present: CameraPlan, plan: CameraPlan) -> CountlineError | None:

@@ -56,6 +56,10 @@ class FakeTriton:
         """By model: how long it takes beyond the others."""
         self.blind: dict[str, int] = {}
         """By model: a colour that it does not see."""
+        self.deaf = False
+        """Takes no ring."""
+        self.attempts: list[str] = []
+        """Rings that it did not take."""
         self.gates: dict[str, threading.Event] = {}
         """By model: what its loading waits for."""
         self._delay_s, self._jitter_s, self._lose_every = delay_s, jitter_s, lose_every
@@ -79,6 +83,9 @@ class FakeTriton:
         return await self.load(model)
 
     async def attach(self, ring: SlotRing) -> None:
+        if self.deaf:
+            self.attempts.append(ring.name)
+            raise InferenceLostError("Triton went away")
         self.rings.add(ring.name)
 
     async def detach(self, ring: SlotRing) -> None:

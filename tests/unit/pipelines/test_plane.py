@@ -12,6 +12,7 @@ from tests.unit.pipelines.benches import COUNTING, Bench, FakeTriton, plan
 
 from countline_pipelines.counting import Identity
 from countline_pipelines.plane import CameraPlan, CameraState, CountedFrame, CountingPlan, Fault, LinePlan
+from countline_pipelines.software import plane as plane_module
 from countline_pipelines.sources import Playback, SourceSpec
 
 
@@ -100,6 +101,21 @@ def test_a_model_that_is_missing_fails_the_camera_until_another_is_named(benches
     assert bench.condition("cam").state is CameraState.FAILED
     bench.plane.update_camera(plan("cam", film))
     bench.wait_ended("cam")
+
+
+def test_a_lane_that_cannot_be_opened_leaves_nothing_behind(benches, film: Path, monkeypatch) -> None:
+    """Each attempt left a ring in shared memory, and models that Triton was told of anew at every restart."""
+    monkeypatch.setattr(plane_module, "RETRY_MODEL_S", 0.1)
+    bench = benches()
+    bench.client.deaf = True
+    bench.plane.add_camera(plan("cam", film))
+    bench.wait_for(lambda: len(bench.client.attempts) > 1)
+    bench.wait_for(lambda: not bench.client.loaded)
+    rings = {path.name for path in Path("/dev/shm").iterdir()}
+    assert bench.client.attempts[0] not in rings
+    bench.client.deaf = False
+    bench.wait_ended("cam")
+    assert len(bench.recorder.frames["cam"]) == 90
 
 
 def test_lines_change_without_a_new_run_and_other_changes_begin_one(benches, film: Path) -> None:
