@@ -59,6 +59,10 @@ class Host(Protocol):
         """An answer was dealt with."""
         ...
 
+    def skipped(self, branch: "Branch", t: float) -> None:
+        """The frame captured at `t` will not be counted; told in the order of the others."""
+        ...
+
     def failed(self, branch: "Branch", error: Exception, *, crashed: bool) -> None:
         """Triton refused a frame, or counting crashed by a fault of ours."""
         ...
@@ -112,7 +116,7 @@ class Branch:
         )
         self._sequence = 0
         self._expected = 0
-        self._early: dict[int, tuple[Ticket, NDArray[np.float32]] | None] = {}
+        self._early: dict[int, tuple[Ticket, NDArray[np.float32] | None]] = {}
         self._run: Run | None = None
         self._counter: CameraCounter | None = None
         self._paths_from: float | None = None
@@ -174,7 +178,7 @@ class Branch:
 
     def refused(self, ticket: Ticket, error: CountlineError) -> None:
         """Do without a frame that Triton refuses."""
-        self._early[ticket.sequence] = None
+        self._early[ticket.sequence] = (ticket, None)
         self.runs.leave(ticket.run)
         self.feeder.landed()
         self._host.failed(self, error, crashed=False)
@@ -182,10 +186,12 @@ class Branch:
 
     def _catch_up(self) -> None:
         while self._expected in self._early:
-            answer = self._early.pop(self._expected)
+            ticket, detections = self._early.pop(self._expected)
             self._expected += 1
-            if answer is not None:
-                self._count_safely(*answer)
+            if detections is None:
+                self._host.skipped(self, ticket.t)
+            else:
+                self._count_safely(ticket, detections)
         if self._stop.is_set() and self.runs.is_idle():
             self._drained.set()
         self._host.caught_up(self)
@@ -294,5 +300,16 @@ class Branch:
             with suppress(TimeoutError):  # Triton is away: what it has is given up
                 await asyncio.wait_for(self._drained.wait(), timeout_s)
         self._closed = True
-        if self._run is not None and not self.crashed:
+        if self.crashed:
+            self._break_off(decide=decide)
+        elif self._run is not None:
             self._close_counter(decide=decide)
+
+    def _break_off(self, *, decide: bool) -> None:
+        """End the run of a branch that crashed, with what it has said so far."""
+        run, self._run, self._counter = self._run, None, None
+        try:
+            if run is not None:
+                self.sink.run_ended(run.identity, () if decide and not run.abandoned else None)
+        except Exception:  # noqa: BLE001  (it may be what the crash came from, and the branch must end)
+            _log.exception("camera.crashed_at_end", camera=self.plan.camera_id, model=self.lane.name)

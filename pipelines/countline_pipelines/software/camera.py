@@ -48,6 +48,8 @@ SILENT_S: Final = 5.0
 RETRY_FAILED_S: Final = 10.0
 """How long a model that failed on this camera is not tried again."""
 USUAL_FPS: Final = 25.0
+MODEL_FAULT: Final = "model"
+"""Code of the fault of a camera whose frames Triton refuses."""
 _log = get_logger(__name__)
 
 _STATES: Final = {
@@ -230,6 +232,11 @@ class SoftwareCamera:
         self._metrics.latency_s.observe(max(0.0, latency_s))
         self._metrics.counting_s.observe(counting_s)
 
+    def skipped(self, branch: Branch, t: float) -> None:
+        """See `Host`."""
+        if self._takeover is not None and not branch.is_retired and branch is not self._follower:
+            self._takeover.skipped(t, of_new=(branch is self._primary) == self._takeover.is_taken)
+
     def caught_up(self, branch: Branch) -> None:  # noqa: ARG002  (whichever it was, all of them must be idle)
         """See `Host`."""
         if self._finishing:
@@ -240,19 +247,22 @@ class SoftwareCamera:
         return self._tee.info.fps if self._tee.info else USUAL_FPS
 
     def failed(self, branch: Branch, error: Exception, *, crashed: bool) -> None:
-        """See `Host`. What was to take over or follows is given up; the branch that counts goes on."""
+        """See `Host`. What was to take over, or has been relieved, or follows is given up; what counts goes on."""
+        if branch.is_retired:
+            return
         self._failures[branch.lane.name] = (time.monotonic(), _explained(error))
         if branch is self._follower:
             self.unfollow()
             self._on_change()
-        elif crashed:
-            self._crash(error)
-        elif branch is self._primary:
-            fault = fault_of(error, "model")
-            self._fault, self._state = fault, CameraState.FAILED
-        elif self.is_changing and not self.is_taken:
+        elif branch is self._other and self.is_taken:
+            self._retire(branch)
+        elif branch is self._other:
             self.abandon_change()
             self._on_change()
+        elif crashed:
+            self._crash(error)
+        else:
+            self._fault, self._state = fault_of(error, MODEL_FAULT), CameraState.FAILED
 
     def failure_of(self, lane: ModelLane) -> CountlineError | None:
         """Why a model is not to be tried again yet."""

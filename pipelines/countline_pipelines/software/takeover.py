@@ -141,6 +141,12 @@ class TakeOver:
         """Lines or zones have changed."""
         self._hand_over.shared = self._shared()
 
+    def skipped(self, t: float, *, of_new: bool) -> None:
+        """One of the branches does without the frame captured at `t`, so that the other one must not wait for it."""
+        side = self._new if of_new else self._old
+        side.newest = max(side.newest, t)
+        self._advance()
+
     def abandon(self) -> None:
         """The new branch will not take over after all: tell what the old one has said."""
         self.source_is_over = True  # for the new one: what Triton still answers to it changes nothing

@@ -56,6 +56,8 @@ class FakeTriton:
         """By model: how long it takes beyond the others."""
         self.blind: dict[str, int] = {}
         """By model: a colour that it does not see."""
+        self.babbling: set[str] = set()
+        """Models of which the answers make no sense, so that counting crashes."""
         self.deaf = False
         """Takes no ring."""
         self.attempts: list[str] = []
@@ -106,6 +108,8 @@ class FakeTriton:
                 raise ModelRefusedError("the graph fails on this frame")
             if self._lose_every and len(self.batches) % self._lose_every == 0:
                 raise InferenceLostError("Triton went away")
+            if model in self.babbling:
+                return np.zeros((len(slots), 1, 2), np.float32)
             return np.stack([self._box(model, slot.frame_hwc) for slot in slots])
         finally:
             self.in_flight -= 1

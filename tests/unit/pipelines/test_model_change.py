@@ -16,6 +16,7 @@ from tests.unit.pipelines.benches import Bench, FakeTriton, plan
 from countline_pipelines.counting import Crossing, OccupancySample, Trajectory, rules
 from countline_pipelines.plane import CameraState, CountingPlan, FollowerPlan, LinePlan, ZonePlan
 from countline_pipelines.sources import Playback
+from countline_pipelines.triton import ModelRefusedError
 
 PASSES = 40
 SHADOW = FollowerPlan("trial", "fake@2", is_challenger=True)
@@ -217,6 +218,67 @@ def test_a_version_that_fails_on_the_frames_is_given_up_and_the_old_one_counts_o
     check_whole(bench)
     assert bench.condition("cam").model == "fake@1"
     assert len(bench.recorder.runs) == 1
+
+
+def test_a_version_that_crashes_while_it_warms_up_is_given_up_and_the_old_one_counts_on(
+    bench: Bench, film: Path
+) -> None:
+    """The whole camera crashed with it."""
+    bench.client.babbling.add("fake@2")
+    bench.plane.add_camera(plan("cam", film, model="fake@1"))
+    counted(bench, 20)
+    bench.plane.update_camera(plan("cam", film, model="fake@2"))
+    bench.wait_for(lambda: bench.condition("cam").fault is not None)
+    bench.wait_ended("cam")
+    check_whole(bench)
+    assert bench.condition("cam").model == "fake@1"
+    assert len(bench.recorder.runs) == 1
+
+
+def test_what_a_retired_version_is_refused_late_does_not_stop_the_next_change(bench: Bench, film: Path) -> None:
+    """It was taken for a failure of the version that was about to take over."""
+    bench.plane.add_camera(plan("cam", film, model="fake@1"))
+    counted(bench, 20)
+    camera = bench.plane._held["cam"].camera
+    retired = camera._primary
+    bench.plane.update_camera(plan("cam", film, model="fake@2"))
+    bench.wait_for(lambda: bench.condition("cam").model == "fake@2" and not camera.is_changing)
+    bench.plane.update_camera(plan("cam", film, model="fake@3"))
+    bench.wait_for(lambda: camera.is_changing)
+    bench.plane._loop.call_soon_threadsafe(lambda: camera.failed(retired, ModelRefusedError("late"), crashed=False))
+    bench.wait_ended("cam")
+    check_whole(bench)
+    assert bench.condition("cam").model == "fake@3"
+    assert len(bench.recorder.runs) == 3
+
+
+def test_a_version_that_is_refused_its_frames_after_the_change_is_let_go(bench: Bench, film: Path) -> None:
+    """The change never came to its end, so no other version could come, and a file waited for its frames."""
+    bench.plane.add_camera(plan("cam", film, model="fake@1"))
+    counted(bench, 20)
+    bench.plane.update_camera(plan("cam", film, model="fake@2"))
+    bench.wait_for(lambda: bench.condition("cam").model == "fake@2")
+    bench.client.refuse.add("fake@1")
+    bench.wait_for(lambda: list(bench.plane._lanes) == ["fake@2"])
+    assert bench.condition("cam").state is CameraState.RUNNING
+    bench.plane.update_camera(plan("cam", film, model="fake@3"))
+    bench.wait_ended("cam")
+    assert bench.condition("cam").model == "fake@3"
+    times = [t for _, t in bench.recorder.frames["cam"]]
+    assert times == pytest.approx([index / FPS for index in range(len(times))])
+
+
+def test_a_file_whose_version_is_refused_its_frames_is_taken_over_by_another(bench: Bench, film: Path) -> None:
+    """The other one waited for the frames that were refused, and at the end all that it had counted was dropped."""
+    bench.plane.add_camera(plan("cam", film, model="fake@1"))
+    counted(bench, 20)
+    bench.client.refuse.add("fake@1")
+    bench.plane.update_camera(plan("cam", film, model="fake@2"))
+    bench.wait_for(lambda: bench.condition("cam").model == "fake@2")
+    bench.wait_ended("cam")
+    assert len(bench.recorder.frames["cam"]) > 800
+    assert not bench.recorder.open
+    assert len(bench.recorder.runs) == 2
 
 
 def test_lines_of_another_version_change_with_it(bench: Bench, film: Path) -> None:

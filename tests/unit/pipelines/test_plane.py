@@ -207,6 +207,24 @@ def test_a_camera_whose_counting_crashes_says_so_and_leaves_the_others_alone(
     assert "an accident" in fault.message
 
 
+def test_a_camera_that_crashed_is_made_anew_and_its_old_run_ended(
+    benches, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run stayed open for ever, with all that its records had gathered."""
+    monkeypatch.setattr(plane_module, "RETRY_CRASHED_S", 0.1)
+    bench = benches()
+    bench.plane.add_camera(plan("cam", film, Playback.LOOP))
+    bench.wait_for(lambda: len(bench.recorder.frames.get("cam", [])) > 3)
+    bench.client.babbling.add("fake@1")
+    bench.wait_for(lambda: bench.condition("cam").state is CameraState.FAILED)
+    bench.client.babbling.clear()
+    bench.wait_for(lambda: bench.condition("cam").state is CameraState.RUNNING)
+    first, *later = bench.recorder.runs
+    assert later
+    assert first not in bench.recorder.open
+    assert len(bench.recorder.open) == 1
+
+
 def test_closing_the_plane_ends_every_run(film: Path) -> None:
     bench = Bench(FakeTriton(delay_s=0.01))
     bench.plane.add_camera(plan("live", film, Playback.LOOP))
