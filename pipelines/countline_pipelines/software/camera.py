@@ -54,7 +54,6 @@ _log = get_logger(__name__)
 
 _STATES: Final = {
     ReadState.OPENING: CameraState.STARTING,
-    ReadState.PLAYING: CameraState.RUNNING,
     ReadState.BROKEN: CameraState.RECONNECTING,
     ReadState.FAILED: CameraState.FAILED,
     ReadState.FINISHED: CameraState.FINISHED,
@@ -188,6 +187,8 @@ class SoftwareCamera:
 
     def _note_read_state(self, state: ReadState, error: CountlineError | None) -> None:
         self._read_state = state
+        if state is ReadState.PLAYING:
+            return  # nothing is counted yet: see `counted`
         self._fault = None if error is None else fault_of(error)
         if self._fault is not None:
             metrics.SOURCE_FAILURES.labels(self.camera_id, self._fault.code).inc()
@@ -225,12 +226,18 @@ class SoftwareCamera:
         """See `Host`."""
         if branch is not self._primary:
             return
-        if self._state in {CameraState.STARTING, CameraState.RECONNECTING}:
+        if self._state is not CameraState.RUNNING and self._is_well_again():
             self._state, self._fault = CameraState.RUNNING, None
         finite = self.plan.source.playback.is_finite
         latency_s = time.monotonic() - ticket.taken_at if finite else time.time() - ticket.t
         self._metrics.latency_s.observe(max(0.0, latency_s))
         self._metrics.counting_s.observe(counting_s)
+
+    def _is_well_again(self) -> bool:
+        """Whether a frame that is counted shows so; one that was on its way when the source broke does not."""
+        if self._read_state is ReadState.FINISHED:
+            return self._fault is not None and self._fault.code == MODEL_FAULT
+        return self._read_state is ReadState.PLAYING and not self.crashed
 
     def skipped(self, branch: Branch, t: float) -> None:
         """See `Host`."""
@@ -424,9 +431,8 @@ class SoftwareCamera:
 
     def tick(self) -> None:
         """Once a second: end the run of a camera that has been silent for too long."""
-        if self._paused is not None or self._read_state is not ReadState.OPENING:
-            for branch in list(self._branches()):
-                branch.tick()
+        for branch in list(self._branches()):
+            branch.tick()
         if self._takeover is not None:
             self._takeover.tick(time.monotonic())
         self._settle()

@@ -164,6 +164,7 @@ class SourceReader:
                     self._log.warning("source.broken_packets", packets=video.broken_packets)
 
     def _hand_over(self, video: VideoReader, pictures: Iterator[Picture], *, finite: bool) -> None:
+        told = False
         for picture in pictures:
             if not self._resumed.is_set():
                 if not finite:
@@ -174,6 +175,9 @@ class SourceReader:
                 return
             if self._decoder != (video.decoder, video.refusal):
                 self._tell_decoder(video)
+            if not told:
+                told = True
+                self._tell(ReadState.PLAYING, None)
             self._consumer.take(picture)
 
     def _tell_decoder(self, video: VideoReader) -> None:

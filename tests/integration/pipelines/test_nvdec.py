@@ -195,6 +195,8 @@ class Told:
             self.done.set()
 
     def changed(self, state: ReadState, error: CountlineError | None) -> None:
+        if state is ReadState.PLAYING:
+            return
         self.states.append((state, str(getattr(error, "failure", ""))))
         self.decoders.append(self._driver.get("decoders"))
         self.broke.set()

@@ -245,7 +245,11 @@ def test_what_a_retired_version_is_refused_late_does_not_stop_the_next_change(be
     bench.wait_for(lambda: bench.condition("cam").model == "fake@2" and not camera.is_changing)
     bench.plane.update_camera(plan("cam", film, model="fake@3"))
     bench.wait_for(lambda: camera.is_changing)
+    coming, told = camera._other, threading.Event()
     bench.plane._loop.call_soon_threadsafe(lambda: camera.failed(retired, ModelRefusedError("late"), crashed=False))
+    bench.plane._loop.call_soon_threadsafe(told.set)
+    assert told.wait(5)
+    assert coming in {camera._other, camera._primary}
     bench.wait_ended("cam")
     check_whole(bench)
     assert bench.condition("cam").model == "fake@3"

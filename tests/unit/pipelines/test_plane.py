@@ -13,6 +13,7 @@ from tests.unit.pipelines.benches import COUNTING, Bench, FakeTriton, plan
 from countline_pipelines.counting import Identity
 from countline_pipelines.plane import CameraPlan, CameraState, CountedFrame, CountingPlan, Fault, LinePlan
 from countline_pipelines.software import plane as plane_module
+from countline_pipelines.software import reader as reader_module
 from countline_pipelines.sources import Playback, SourceSpec
 
 
@@ -91,6 +92,33 @@ def test_a_frame_that_triton_refuses_fails_its_camera_with_a_reason(benches, fil
     assert condition.state is CameraState.FAILED
     assert condition.fault is not None
     assert condition.fault.code == "model"
+
+
+def test_a_camera_whose_frames_are_taken_again_is_well_again(benches, film: Path) -> None:
+    """It was said to have failed for as long as it ran, for one frame that Triton had refused."""
+    bench = benches()
+    bench.client.refuse.add("fake@1")
+    bench.plane.add_camera(plan("cam", film, Playback.LOOP))
+    bench.wait_for(lambda: bench.condition("cam").state is CameraState.FAILED)
+    bench.client.refuse.clear()
+    bench.wait_for(lambda: bench.condition("cam").state is CameraState.RUNNING)
+    assert bench.condition("cam").fault is None
+
+
+def test_a_source_that_somebody_has_cured_is_well_again(
+    benches, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was counted, and said to have failed."""
+    monkeypatch.setattr(reader_module, "RETRY_FAILED_S", 0.1)
+    bench = benches()
+    source = tmp_path / "source.mp4"
+    source.write_text("not a film")
+    bench.plane.add_camera(plan("cam", source, Playback.LOOP))
+    bench.wait_for(lambda: bench.condition("cam").state is CameraState.FAILED)
+    source.unlink()
+    source.symlink_to(film)
+    bench.wait_for(lambda: bench.condition("cam").state is CameraState.RUNNING)
+    assert bench.condition("cam").fault is None
 
 
 def test_a_model_that_is_missing_fails_the_camera_until_another_is_named(benches, film: Path) -> None:
