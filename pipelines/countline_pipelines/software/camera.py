@@ -350,7 +350,8 @@ class SoftwareCamera:
 
     def _replace_primary(self, new: Branch) -> None:
         _log.info("model.changed", camera=self.camera_id, model=new.lane.name, before=self._primary.lane.name)
-        self._primary, self.plan = new, new.plan
+        # Lines that were drawn since the change began are the camera's, not those that it began with.
+        self._primary, self.plan = new, replace(new.plan, counting=self.plan.counting)
 
     def abandon_change(self) -> None:
         """Leave it at the version that counts; before the change only."""

@@ -256,6 +256,8 @@ class SoftwarePlane:
     async def _go_over(self, held: _Held, camera: SoftwareCamera, present: CameraPlan, plan: CameraPlan) -> None:
         """Change a camera whose source stays open: lines at once, then the model."""
         unfit = _reconfigured(camera, present, plan)
+        if unfit is None:  # whatever becomes of the model
+            held.plan = replace(present, counting=plan.counting)
         await self._end_retired(camera)
         if camera.follower_plan != plan.follower:
             camera.unfollow()
@@ -372,7 +374,7 @@ async def _load_version(client: InferenceClient, model: str) -> ModelInfo:
 
 def _reconfigured(camera: SoftwareCamera, present: CameraPlan, plan: CameraPlan) -> CountlineError | None:
     """Give the camera its lines; returns why those of the branch that counts had to stay."""
-    if present.counting == plan.counting:
+    if present.counting == camera.plan.counting == plan.counting:
         return None
     try:
         camera.reconfigure(plan.counting)

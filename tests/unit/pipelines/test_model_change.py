@@ -6,12 +6,13 @@ Files are read as fast as the fake Triton answers; what counts is capture time, 
 import gc
 import threading
 import weakref
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from tests.fixtures.clips import FPS, MIDDLE, Pass, render
-from tests.unit.pipelines.benches import Bench, FakeTriton, plan
+from tests.unit.pipelines.benches import COUNTING, Bench, FakeTriton, plan
 
 from countline_pipelines.counting import Crossing, OccupancySample, Trajectory, rules
 from countline_pipelines.plane import CameraState, CountingPlan, FollowerPlan, LinePlan, ZonePlan
@@ -305,6 +306,43 @@ def test_lines_of_another_version_change_with_it(bench: Bench, film: Path) -> No
     of_old = [e for e in bench.recorder.events["cam"] if isinstance(e, Crossing) and e.line_version == 1]
     assert all(event.t <= change + 1 / FPS for event in of_old)
     assert all(event.t > change for event in of_new())
+
+
+def test_lines_that_are_taken_back_with_a_version_that_is_missing_are_counted_no_more(bench: Bench, film: Path) -> None:
+    """They stayed: they had been given to the camera, and what the plane knew of it was still the old plan."""
+    old, drawn = COUNTING, CountingPlan(lines=(LinePlan("middle", MIDDLE, 2),))
+    first = plan("cam", film, Playback.LOOP, model="fake@1")
+    bench.plane.add_camera(first)
+    counted(bench, 3)
+    camera = bench.plane._held["cam"].camera
+
+    def version() -> int:
+        return camera._primary.spec.lines[0].version
+
+    bench.plane.update_camera(replace(first, model="missing", counting=drawn))
+    bench.wait_for(lambda: bench.condition("cam").fault is not None)
+    assert version() == 2
+    bench.plane.update_camera(replace(first, counting=old))
+    bench.wait_for(lambda: bench.condition("cam").fault is None)
+    assert version() == old.lines[0].version
+    assert camera.plan.counting == old
+
+
+def test_lines_that_are_drawn_while_a_version_warms_up_are_the_camera_s_after_the_change(
+    bench: Bench, film: Path
+) -> None:
+    """Whatever began to follow afterwards counted those from the beginning of the change."""
+    first = plan("cam", film, Playback.LOOP, model="fake@1")
+    drawn = CountingPlan(lines=(LinePlan("middle", MIDDLE, 2),))
+    bench.plane.add_camera(first)
+    counted(bench, 3)
+    camera = bench.plane._held["cam"].camera
+    second = replace(first, model="fake@2")
+    bench.plane.update_camera(second)
+    bench.wait_for(lambda: camera.is_changing)
+    bench.plane.update_camera(replace(second, counting=drawn))
+    bench.wait_for(lambda: bench.condition("cam").model == "fake@2")
+    assert camera.plan.counting == drawn
 
 
 def test_a_live_camera_changes_without_a_gap_and_nothing_of_the_old_version_stays(bench: Bench, film: Path) -> None:
