@@ -194,7 +194,7 @@ class SoftwareCamera:
             metrics.SOURCE_FAILURES.labels(self.camera_id, self._fault.code).inc()
         if state is ReadState.FINISHED or (state is ReadState.FAILED and self._reader.gave_up):
             self._finishing = True
-            self._finish_when_idle()
+            self._safely(self._finish_when_idle)
         else:
             self._state = _STATES[state]
 
@@ -241,13 +241,15 @@ class SoftwareCamera:
 
     def skipped(self, branch: Branch, t: float) -> None:
         """See `Host`."""
-        if self._takeover is not None and not branch.is_retired and branch is not self._follower:
-            self._takeover.skipped(t, of_new=(branch is self._primary) == self._takeover.is_taken)
+        takeover = self._takeover
+        if takeover is not None and not branch.is_retired and branch is not self._follower:
+            of_new = (branch is self._primary) == takeover.is_taken
+            self._safely(lambda: takeover.skipped(t, of_new=of_new))
 
     def caught_up(self, branch: Branch) -> None:  # noqa: ARG002  (whichever it was, all of them must be idle)
         """See `Host`."""
-        if self._finishing:
-            self._finish_when_idle()
+        if self._finishing and not self.crashed:
+            self._safely(self._finish_when_idle)
 
     def fps(self) -> float:
         """See `Host`."""
@@ -280,6 +282,14 @@ class SoftwareCamera:
     def crashed_for_s(self) -> float:
         """Seconds since the crash."""
         return time.monotonic() - self._crashed_at if self.crashed else 0.0
+
+    def _safely(self, step: Callable[[], None]) -> None:
+        """Take a step that may fail by a fault of ours; that ends this camera, and no other one."""
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001  (the others' frames and ticks come after this one's)
+            _log.exception("camera.crashed", camera=self.camera_id)
+            self._crash(error)
 
     def _crash(self, error: Exception) -> None:
         self.crashed, self._crashed_at = True, time.monotonic()
@@ -432,6 +442,10 @@ class SoftwareCamera:
 
     def tick(self) -> None:
         """Once a second: end the run of a camera that has been silent for too long."""
+        if not self.crashed:
+            self._safely(self._tick)
+
+    def _tick(self) -> None:
         for branch in list(self._branches()):
             branch.tick()
         if self._takeover is not None:

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_common.errors import CountlineError, DeadlineExceededError
+from countline_common.errors import CountlineError, DeadlineExceededError, InternalError
 from countline_common.letterbox import Letterbox, paste
 from countline_common.logs import get_logger
 from countline_pipelines import metrics
@@ -193,10 +193,8 @@ class ModelLane:
         began = time.monotonic()
         try:
             detections = await self._infer(block.fill(batch))
-        except CountlineError as error:
-            _log.error("lane.refused", model=self.name, error=error.message)
-            for ticket in batch:
-                ticket.camera.refused(ticket, error)
+        except Exception as error:  # noqa: BLE001  (cameras wait for their frames, whatever became of them)
+            self._refuse(batch, error)
             return
         finally:
             self._free.put_nowait(block)
@@ -207,7 +205,29 @@ class ModelLane:
         for ticket in batch:
             self._waiting_time.observe(began - ticket.taken_at)
         for ticket, rows in zip(batch, detections, strict=True):
-            ticket.camera.arrived(ticket, rows)
+            self._hand_back(ticket, rows)
+
+    def _refuse(self, batch: Sequence[Ticket], error: Exception) -> None:
+        """Hand frames back that will not be answered."""
+        if isinstance(error, CountlineError):
+            _log.error("lane.refused", model=self.name, error=error.message)
+            refusal = error
+        else:
+            _log.error("lane.request_crashed", model=self.name, exc_info=error)
+            refusal = InternalError(
+                f"asking {self.name} crashed: {error!r}", cure="this is a fault of ours; see the log"
+            )
+        for ticket in batch:
+            self._hand_back(ticket, refusal)
+
+    def _hand_back(self, ticket: Ticket, answer: NDArray[np.float32] | CountlineError) -> None:
+        try:
+            if isinstance(answer, CountlineError):
+                ticket.camera.refused(ticket, answer)
+            else:
+                ticket.camera.arrived(ticket, answer)
+        except Exception:  # noqa: BLE001  (the frames of other cameras are in the same batch)
+            _log.exception("lane.answer_not_taken", model=self.name, owner=ticket.camera.owner)
 
     async def _infer(self, slots: Sequence[Slot]) -> NDArray[np.float32]:
         while True:

@@ -56,6 +56,8 @@ class FakeTriton:
         """By model: how long it takes beyond the others."""
         self.blind: dict[str, int] = {}
         """By model: a colour that it does not see."""
+        self.crashing: set[str] = set()
+        """Models of which asking fails as nobody foresaw."""
         self.babbling: set[str] = set()
         """Models of which the answers make no sense, so that counting crashes."""
         self.deaf = False
@@ -104,6 +106,8 @@ class FakeTriton:
             self.batches.append(len(slots))
             await asyncio.sleep(self.delays.get(model, 0.0) + self._delay_s + self._noise.random() * self._jitter_s)
             assert model in self.loaded
+            if model in self.crashing:
+                raise ZeroDivisionError("an accident")
             if model in self.refuse:
                 raise ModelRefusedError("the graph fails on this frame")
             if self._lose_every and len(self.batches) % self._lose_every == 0:

@@ -235,6 +235,55 @@ def test_a_camera_whose_counting_crashes_says_so_and_leaves_the_others_alone(
     assert "an accident" in fault.message
 
 
+def test_a_camera_that_crashes_at_its_end_says_so_and_leaves_the_others_alone(
+    benches, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It never ended, and the frames of others in the same answer were lost."""
+    bench = benches(once=True)
+    run_ended = bench.recorder.run_ended
+
+    def crash(identity: Identity, events) -> None:
+        run_ended(identity, events)
+        if identity.camera_id == "bad":
+            raise ZeroDivisionError("an accident")
+
+    monkeypatch.setattr(bench.recorder, "run_ended", crash)
+    for camera in ("bad", "good"):
+        bench.plane.add_camera(plan(camera, film))
+    bench.wait_ended("bad", "good")
+    assert len(bench.recorder.frames["good"]) == 90
+    fault = bench.condition("bad").fault
+    assert fault is not None
+    assert "an accident" in fault.message
+
+
+def test_a_camera_whose_tick_crashes_leaves_the_plane_alive(
+    benches, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plane's thread ended, and every camera with it."""
+    monkeypatch.setattr(plane_module, "TICK_S", 0.05)
+    bench = benches(once=True)
+    for camera in ("bad", "good"):
+        bench.plane.add_camera(plan(camera, film, Playback.LOOP))
+        bench.wait_for(lambda camera=camera: len(bench.recorder.frames.get(camera, [])) > 3)
+    monkeypatch.setattr(bench.plane._held["bad"].camera, "_settle", lambda: 1 / 0)
+    bench.wait_ended("bad")
+    assert bench.condition("bad").state is CameraState.FAILED
+    seen = len(bench.recorder.frames["good"])
+    bench.wait_for(lambda: len(bench.recorder.frames["good"]) > seen + 5)
+
+
+def test_a_request_that_fails_as_nobody_foresaw_is_told_and_not_waited_for(benches, film: Path) -> None:
+    """Its frames never came back, so the file waited for them without a word."""
+    bench = benches()
+    bench.client.crashing.add("fake@1")
+    bench.plane.add_camera(plan("cam", film))
+    bench.wait_ended("cam")
+    fault = bench.condition("cam").fault
+    assert fault is not None
+    assert "an accident" in fault.message
+
+
 def test_a_camera_that_crashed_is_made_anew_and_its_old_run_ended(
     benches, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
