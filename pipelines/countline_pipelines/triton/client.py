@@ -46,6 +46,8 @@ FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 2.0
 RETRY_REFUSED_S: Final = 10.0
 """Between looks at whether a version that was refused is served again."""
+TOO_LARGE_WORDS: Final = "batch-size must be <="
+"""How Triton refuses a request of more frames than the model takes."""
 
 log = structlog.get_logger(__name__)
 
@@ -230,9 +232,23 @@ class TritonClient:
         found: dict[int, NDArray[np.float32]] = {}
         for run, answer in zip(runs, answers, strict=True):
             if isinstance(answer, BaseException):
-                raise answer
+                raise await self._judged(model, loaded, answer)
             found.update({slot.index: detections for slot, detections in zip(run, answer, strict=True)})
         return np.stack([found[slot.index] for slot in slots])
+
+    async def _judged(self, model: str, loaded: _Loaded, error: BaseException) -> BaseException:
+        """What a failed request means: one that a model tuned meanwhile finds too large is sent again in parts."""
+        if not isinstance(error, ModelRefusedError) or TOO_LARGE_WORDS not in error.message:
+            return error
+        info = loaded.info
+        config = await self._connection.model_config(info.name)
+        most = model_info(config, info.version, info.labels).max_batch_size if config is not None else 0
+        if not 0 < most < info.max_batch_size:
+            return error
+        if self._models.get(model) is loaded:
+            log.info("model takes fewer frames", model=model, max_batch_size=most)
+            self._models[model] = replace(loaded, info=replace(info, max_batch_size=most))
+        return InferenceLostError(f"{info.ref} takes {most} frames at a time now")
 
     def _check_usable(self) -> None:
         if self._closed:

@@ -16,6 +16,7 @@ from tests.fixtures.triton import TritonServer
 
 from countline_common.errors import DeadlineExceededError, InvalidInputError
 from countline_common.triton.connection import Connection, bytes_input
+from countline_common.triton.model_config import overridden
 from countline_pipelines.slots import Slot, SlotRing
 from countline_pipelines.triton import (
     InferenceLostError,
@@ -280,6 +281,22 @@ async def test_a_version_that_is_served_no_more_stops_no_other_one(
             while client._refused():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         np.testing.assert_allclose(await client.infer("marker@2", slots), marks(slots), rtol=1e-4)
+
+
+async def test_frames_travel_in_smaller_requests_once_a_model_takes_fewer_at_a_time(own_triton, ring: SlotRing) -> None:
+    """They were refused for good, and a file's were lost, when the running model was tuned to a smaller batch."""
+    server = own_triton()
+    async with await TritonClient.connect(server.grpc) as client, Connection(server.grpc) as operator:
+        await client.load("marker")
+        await client.attach(ring)
+        slots = fill(ring, 8)
+        config = await operator.model_config("marker")
+        assert config is not None
+        await operator.load("marker", overridden(config, ModelOverrides(max_batch_size=3)))
+        answers = await infer_surely(client, "marker", slots, patience_s=30)
+        np.testing.assert_allclose(answers, marks(slots), rtol=1e-4)
+        assert (await client.metadata("marker")).max_batch_size == 3
+        assert client.is_ready
 
 
 async def test_an_outage_that_does_not_end_is_said_within_the_patience(own_triton, ring: SlotRing) -> None:
