@@ -164,6 +164,9 @@ class Branch:
     def own(self) -> None:
         """What follows is not another branch's business any more: the next run warms up for nobody."""
         self._warms_up = False
+        if self._paths_from is not None and self._counter is not None:  # it counts before it is warm: nobody else does
+            self._paths_from = None
+            self._counter.begin_paths()
 
     def next_sequence(self) -> int:
         """See `Traveller`."""

@@ -286,6 +286,18 @@ def test_a_file_whose_version_is_refused_its_frames_is_taken_over_by_another(ben
     assert len(bench.recorder.runs) == 2
 
 
+def test_a_version_that_counts_before_it_is_warm_tells_where_objects_are_at_once(bench: Bench, film: Path) -> None:
+    """Where there was no run to take over, nobody told the paths of its first five seconds."""
+    bench.client.refuse.add("fake@1")
+    bench.plane.add_camera(plan("cam", film, model="fake@1"))
+    bench.wait_for(lambda: bench.condition("cam").state is CameraState.FAILED)
+    bench.plane.update_camera(plan("cam", film, model="fake@2"))
+    bench.wait_ended("cam")
+    first_s = bench.recorder.frames["cam"][0][1]
+    paths = [event.path for event in bench.recorder.events["cam"] if isinstance(event, Trajectory)]
+    assert min(path.start for path in paths) < first_s + 2.0
+
+
 def test_lines_of_another_version_change_with_it(bench: Bench, film: Path) -> None:
     """The old model does not know the class that the new line counts, so it goes on with the old line until then."""
     bench.client.labels["fake@2"] = ("other",)
