@@ -164,7 +164,8 @@ def test_attempts_that_are_used_up_are_told(deepstream_double, loop, rtsp):
         made.chain(**LIVE)
         made.source(7, server.url(), rtsp_reconnect_interval=1, rtsp_reconnect_attempts=1)
         made.play()
-        assert made.wait_for(lambda: bool(made.heard_element("attempt-exceeded")))
+        # GStreamer gives an address that refuses it up to twenty seconds for each try.
+        assert made.wait_for(lambda: bool(made.heard_element("attempt-exceeded")), 100.0)
         told = made.heard_element("attempt-exceeded")[0]
         assert told.get_value("source-id") == 7
         # From then on the watchdog is off, and what goes wrong is an error again.
