@@ -5,6 +5,7 @@ text = call("count", "clip.mp4", "--line", "door:0.1,0.5,0.9,0.5", "--json", tim
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from typing import Final
 
 from countline_common.errors import DeadlineExceededError, InvalidInputError
@@ -43,10 +44,16 @@ def relayed(stderr: str, trouble: str) -> InvalidInputError:
     >>> relayed("error: there is no file x.mp4\n  cure: check the path\n", "it failed").cure
     'check the path'
     """
-    message, cure = trouble, ""
-    for line in stderr.splitlines():
+    message, cure = told(stderr.splitlines())
+    return InvalidInputError(message or trouble, cure=cure)
+
+
+def told(stderr: Iterable[str]) -> tuple[str, str]:
+    """The error that a command printed, and its cure; empty for what it did not say."""
+    message = cure = ""
+    for line in stderr:
         if line.startswith("error: "):
             message = line.removeprefix("error: ")
         elif line.strip().startswith("cure: "):
             cure = line.strip().removeprefix("cure: ")
-    return InvalidInputError(message, cure=cure)
+    return message, cure

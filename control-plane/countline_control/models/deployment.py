@@ -55,7 +55,6 @@ STEPS_WAITING: Final = 64
 """Reports that a slow reader has not taken yet; more of a step's progress are left out, its end never is."""
 MAX_CLIP_BYTES: Final = 4 << 30
 
-Reports = "asyncio.Queue[DeployModelResponse]"
 Chunks = AsyncIterator[bytes]
 
 _log = get_logger(__name__)

@@ -123,7 +123,7 @@ class Repository:
 
     def has_all(self, model: StoredModel) -> bool:
         """Whether the files of all versions that shall be served are there; looks at the disk."""
-        return all(self.folder.digest(model.name, version) is not None for version in model.served)
+        return set(model.served) <= set(self.folder.versions(model.name))
 
     async def write_config(self, model: StoredModel) -> None:
         """Write what Triton shall serve of a model; it is loaded by whoever needs it next."""

@@ -34,6 +34,10 @@ NOBODY: Final = "countline"
 BUCKETS: Final = 100
 BUCKET_WIDTHS_S: Final = (10, 60, 300, 900, 3600, 21_600, 86_400)
 
+Tallies = dict[tuple[str, str], Tally]
+"""By camera and line."""
+Spans = dict[str, store.CameraSpan]
+"""By camera."""
 Promote = Callable[[AsyncConnection, StoredModel, int, str], Awaitable[None]]
 """Makes a version of a model live, inside a transaction, in somebody's name."""
 
@@ -234,9 +238,9 @@ class Trials:
         """A trial with what was found: in all, by camera and line, and over time."""
 
         async def read(connection: AsyncConnection) -> Trial:
-            shown = await _summary(connection, trial)
-            spans = await store.spans(connection, trial.trial_id)
-            for (camera_id, line_id), tally in (await store.tallies(connection, trial.trial_id)).items():
+            tallies, spans = await _found(connection, trial)
+            shown = _summary(trial, tallies, spans)
+            for (camera_id, line_id), tally in tallies.items():
                 seen = [spans[camera_id]] if camera_id in spans else []
                 shown.lines.append(_comparison(camera_id, line_id, tally, seen))
             end = trial.ended_at if trial.ended_at is not None else self._clock()
@@ -254,12 +258,14 @@ class Trials:
 
 
 async def _summaries(connection: AsyncConnection, trials: Sequence[StoredTrial]) -> list[Trial]:
-    return [await _summary(connection, trial) for trial in trials]
+    return [_summary(trial, *await _found(connection, trial)) for trial in trials]
 
 
-async def _summary(connection: AsyncConnection, trial: StoredTrial) -> Trial:
-    tallies = await store.tallies(connection, trial.trial_id)
-    spans = await store.spans(connection, trial.trial_id)
+async def _found(connection: AsyncConnection, trial: StoredTrial) -> tuple[Tallies, Spans]:
+    return await store.tallies(connection, trial.trial_id), await store.spans(connection, trial.trial_id)
+
+
+def _summary(trial: StoredTrial, tallies: Tallies, spans: Spans) -> Trial:
     shown = domain.trial_message(trial)
     shown.total.CopyFrom(_comparison("", "", _sum(tallies.values()), list(spans.values())))
     return shown

@@ -88,6 +88,8 @@ class Upkeep:
     async def _adopt(self) -> None:
         known = {model.name: model for model in await self._database.read(store.all_models)}
         for name in await asyncio.to_thread(self._repository.folder.names):
+            if name in known and all(version.created_by for version in known[name].versions):
+                continue  # all of it was deployed: nothing to learn, and nobody waits for its files to be read
             found = await self._look_at(name)
             if found is not None and name in known:
                 await self._note_replaced(known[name], found)

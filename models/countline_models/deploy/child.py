@@ -3,13 +3,10 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-COMMAND: Final = (sys.executable, "-c", "from countline_common.cli import main; main()")
-"""`countline`, whether or not it is on the path."""
 LINE_BYTES: Final = 1 << 20
 """Longest line that is read from a child."""
 

@@ -166,7 +166,7 @@ class ModelFolder:
             return
         config = self.config(name)
         if not config.version_policy.HasField("specific"):
-            config.version_policy.specific.versions[:] = self._versions(name)
+            config.version_policy.specific.versions[:] = self.versions(name)
             _replace(file, text_format.MessageToString(config))
 
     def serve(
@@ -185,7 +185,7 @@ class ModelFolder:
             NotFoundError: the folder has not all of these versions.
         """
         check_name(name)
-        missing = sorted(set(versions) - set(self._versions(name)))
+        missing = sorted(set(versions) - set(self.versions(name)))
         if missing:
             raise NotFoundError(f"{self.root} has no file of {name}@{missing[0]}", cure="deploy that version again")
         folder = self.root / name
@@ -260,13 +260,14 @@ class ModelFolder:
 
     def _served(self, name: str) -> tuple[int, ...]:
         """Versions that the configuration names and the folder has; all of it where it names none."""
-        there = self._versions(name)
+        there = self.versions(name)
         if not (self.root / name / CONFIG_FILE).is_file():
             return ()
         policy = self.config(name).version_policy
         return tuple(v for v in there if v in policy.specific.versions) if policy.HasField("specific") else there
 
-    def _versions(self, name: str) -> tuple[int, ...]:
+    def versions(self, name: str) -> tuple[int, ...]:
+        """Numbers of the versions whose files are there, ascending."""
         return tuple(self._files(name))
 
     def _files(self, name: str) -> dict[int, Path]:

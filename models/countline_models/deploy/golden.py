@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from countline_common.child_commands import COMMAND, told
 from countline_common.errors import CountlineError, DeadlineExceededError, InternalError, InvalidInputError
 from countline_common.triton import ModelRef
-from countline_models.deploy.child import COMMAND, child
+from countline_models.deploy.child import child
 from countline_models.deploy.truth import CountedLine, TrueLine, Truth, parse_truth
 
 GOLDEN_TIMEOUT_S: Final = 900.0
@@ -115,10 +116,9 @@ def _progress(line: str) -> float | None:
 
 def relayed(stderr: Sequence[str], fallback: str) -> CountlineError:
     """The error that another command printed, as an error of this one."""
-    message = next((line.removeprefix("error: ") for line in reversed(stderr) if line.startswith("error: ")), "")
-    cures = (line.strip().removeprefix("cure: ") for line in reversed(stderr) if line.strip().startswith("cure: "))
+    message, cure = told(stderr)
     if message:
-        return InvalidInputError(f"{fallback}: {message}", cure=next(cures, ""))
+        return InvalidInputError(f"{fallback}: {message}", cure=cure)
     words = " ".join(" ".join(stderr[-5:]).split())
     return InternalError(f"{fallback}: {words or 'it ended without a word'}", cure="see the log of this service")
 
