@@ -17,6 +17,7 @@ from tests.integration.pipelines.workers import (
     Totals,
     WorkerProcess,
     assignment,
+    check_film,
     compared,
     published,
     wait_compared,
@@ -60,9 +61,21 @@ def film(path: Path, passes: int) -> Path:
 
 
 def check_covered(totals: Totals) -> None:
-    """Each moment is covered, and by one run."""
-    covered = sorted(totals.covered_s)
-    assert all(abs(later - earlier) < 2e-6 for (_, earlier), (later, _) in pairwise(covered))
+    """No moment is covered twice, and none is left out but where a machine that is too slow dropped its frames."""
+    spans = sorted(totals.spans, key=lambda span: from_timestamp(span.start))
+    for earlier, later in pairwise(spans):
+        gap = from_timestamp(later.start) - from_timestamp(earlier.end)
+        assert gap == pytest.approx(0, abs=2e-6) or (gap > 0 and later.frames_dropped)
+
+
+def undisturbed(records: list[events_pb2.TrialRecord]) -> list[events_pb2.TrialRecord]:
+    """Those for which both versions had every frame, before too, so that they must agree."""
+
+    def is_whole(record: events_pb2.TrialRecord) -> bool:
+        length_s = from_timestamp(record.end) - from_timestamp(record.start)
+        return record.frames == round(length_s * FPS) and not record.frames_missed
+
+    return [later for earlier, later in pairwise(records) if is_whole(earlier) and is_whole(later)]
 
 
 @pytest.mark.slow
@@ -105,8 +118,7 @@ async def test_cameras_of_every_kind_go_to_another_version_and_back(
         assert len({record.run for record in totals.records}) == 3
         check_covered(totals)
     totals = await published(nats_server.url, "loop")
-    times = sorted(from_timestamp(crossing.t) for crossing in totals.crossings.values())
-    assert all(later - earlier == pytest.approx(CYCLE_S, abs=0.2) for earlier, later in pairwise(times))
+    check_film(totals, CYCLE_S)
     assert len({record.run for record in totals.records}) == 3
     assert {record.epoch for record in totals.records} == {1}
     check_covered(totals)
@@ -177,15 +189,13 @@ async def test_a_canary_begins_and_is_rolled_back_without_a_lost_crossing(
     follower = workers_pb2.Follower(trial_id="canary", model="blob@1", is_challenger=False)
     await control_double.assign(assignment("cam", source, model="blob@2", follower=follower, **live))
     await control_double.wait_for("cam", lambda status: status.follower_model == "blob@1")
-    await wait_compared(nats_server.url, "canary", "cam")
+    await wait_compared(nats_server.url, "canary", "cam", lambda records: _sums(undisturbed(records))[0] >= 5)
     await control_double.assign(assignment("cam", source, model="blob@1", **live))
     await control_double.wait_for("cam", lambda s: (s.model, s.follower_model) == ("blob@1", ""))
-    both, *only = _sums(await compared(nats_server.url, "canary", "cam"))
-    assert both >= 5
+    _, *only = _sums(undisturbed(await compared(nats_server.url, "canary", "cam")))
     assert only == [0, 0]
     totals = await published(nats_server.url, "cam")
-    times = sorted(from_timestamp(crossing.t) for crossing in totals.crossings.values())
-    assert all(later - earlier == pytest.approx(CYCLE_S, abs=0.2) for earlier, later in pairwise(times))
+    check_film(totals, CYCLE_S)
     check_covered(totals)
 
 

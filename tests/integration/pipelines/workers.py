@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import nats
+import pytest
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from tests.fixtures.clips import MIDDLE
 
@@ -18,6 +20,8 @@ from countline_common import bus
 from countline_common.times import from_timestamp, to_timestamp
 
 COUNTLINE = Path(sys.executable).with_name("countline")
+TIMELY_S = 0.2
+"""By which a crossing may be dated differently where every frame is counted."""
 
 
 @dataclass
@@ -99,6 +103,35 @@ class Totals:
         return [(from_timestamp(span.start), from_timestamp(span.end)) for span in self.spans]
 
 
+def check_film(totals: Totals, cycle_s: float) -> None:
+    """A film with one crossing in each cycle was counted: each once, and none is missing where no frame is.
+
+    A live camera leaves frames out where the machine is too slow for them, and may then date a crossing differently,
+    or miss it.
+    """
+    times = sorted(from_timestamp(crossing.t) for crossing in totals.crossings.values())
+    offsets = [(t - times[0] + cycle_s / 2) % cycle_s - cycle_s / 2 for t in times]
+    first = times[0] + statistics.median(offsets)
+    turns = [round((t - first) / cycle_s) for t in times]
+    assert len(turns) == len(set(turns)), f"told twice: {times}"
+    whole = {turn for turn in range(turns[0], turns[-1] + 1) if _is_whole(totals, first + turn * cycle_s, cycle_s)}
+    timely = {turn for turn, t in zip(turns, times, strict=True) if abs(t - first - turn * cycle_s) < TIMELY_S}
+    assert whole <= timely, f"missing or dated wrongly: {sorted(whole - timely)} of {times}"
+    assert len(whole) >= 3, "too many frames were left out to say anything"
+
+
+def _is_whole(totals: Totals, middle: float, length_s: float) -> bool:
+    """Whether every frame of a span was counted."""
+    start, end = middle - length_s / 2, middle + length_s / 2
+    covered = 0.0
+    for span, (begin, over) in zip(totals.spans, totals.covered_s, strict=True):
+        shared = min(over, end) - max(begin, start)
+        if shared > 0 and span.frames_dropped:
+            return False
+        covered += max(0.0, shared)
+    return covered == pytest.approx(length_s, abs=1e-3)
+
+
 async def published(nats_url: str, camera_id: str) -> Totals:
     """Everything that JetStream holds of a camera."""
     client = await nats.connect(nats_url)
@@ -131,13 +164,17 @@ async def compared(nats_url: str, trial_id: str, camera_id: str) -> list[events_
         await client.close()
 
 
-async def wait_compared(nats_url: str, trial_id: str, camera_id: str, timeout_s: float = 60.0) -> None:
-    """Wait until something is published of a trial on a camera."""
+async def wait_compared(
+    nats_url: str,
+    trial_id: str,
+    camera_id: str,
+    holds: Callable[[list[events_pb2.TrialRecord]], object],
+    timeout_s: float = 90.0,
+) -> None:
+    """Wait until what is published of a trial on a camera is as wanted."""
     deadline = time.monotonic() + timeout_s
-    while True:
-        if await compared(nats_url, trial_id, camera_id):
-            return
-        assert time.monotonic() < deadline, "nothing was compared"
+    while not holds(records := await compared(nats_url, trial_id, camera_id)):
+        assert time.monotonic() < deadline, f"compared: {records}"
         await asyncio.sleep(0.1)
 
 
