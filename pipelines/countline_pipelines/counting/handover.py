@@ -13,7 +13,8 @@ happened before T + w is decided. So it does not matter that two versions date a
 the line at T is counted as at any other time.
 
 A stay is told once too: by the old run where that decided its end while it ran, since it knows the longer part of it,
-and otherwise by the new one, with the entry that the old one saw. Occupancy is the old run's before T and the new one's
+and otherwise by the new one, with the entry that the old one saw; where the new one loses the object without having
+said so, by the old one after all, as far as it saw it. Occupancy is the old run's before T and the new one's
 from T on, beginning with a sample at T itself. Paths are not cut here: the old run's end at T and the new one's begin
 there, which is the business of whoever runs the counters. A line or zone that only one of the two runs knows changes
 hands at T, for want of a counterpart.
@@ -25,12 +26,15 @@ from typing import Final
 
 from countline_pipelines.counting.events import Crossing, Event, OccupancySample, Visit
 from countline_pipelines.counting.kinship import Kinship
-from countline_pipelines.counting.rules import HAND_OVER_S, LATEST_S, SAME_CROSSING_S
+from countline_pipelines.counting.rules import HAND_OVER_S, LATEST_S, OBJECT_UNSEEN_S, SAME_CROSSING_S, STALL_S
 from countline_pipelines.counting.spec import CountingSpec
 from countline_pipelines.types import TrackedFrame
 
 REACH_S: Final = HAND_OVER_S + SAME_CROSSING_S + LATEST_S
 """What the old run told longer ago than this has no counterpart that may count."""
+
+LOST_S: Final = OBJECT_UNSEEN_S + STALL_S
+"""Whoever was unseen for so long has ended in the new run, and his stay is told if that run saw one."""
 
 Place = tuple[str, str, int]
 """Kind, id and version of a line or zone."""
@@ -54,6 +58,17 @@ class _Told:
     paired: bool = False
 
 
+@dataclass(slots=True)
+class _OpenStay:
+    """A stay of which the old run did not see the end."""
+
+    visit: Visit
+    kin: frozenset[int]
+    """The new run's tracks that are the same object."""
+    unseen_s: float = 0.0
+    """For how long none of them was seen; a longer gap between frames counts as `STALL_S`."""
+
+
 class HandOver:
     """Says what counts of two runs' events. Frames of each run come in order; those of the other may come before them.
 
@@ -74,8 +89,7 @@ class HandOver:
         """What the new run said last of each zone before T."""
         self._visits: list[Visit] = []
         """The new run's, until the old one has told all of its own."""
-        self._open: list[Visit] = []
-        """Stays of which the old run did not see the end."""
+        self._open: list[_OpenStay] = []
         self._old_ended = False
         self._now = float("-inf")
 
@@ -96,12 +110,13 @@ class HandOver:
     def new(self, frame: TrackedFrame, events: Iterable[Event]) -> tuple[Event, ...]:
         """Take a frame of the new run; return what counts of its events, and of those that waited: none before T."""
         self._kinship.see_new(frame)
-        self._now = frame.t
+        passed_s, self._now = frame.t - self._now, frame.t
         if self.at is None:
             self._keep(frame.t, events)
             return ()
         early, self._early = self._early, []
-        return self._of_new([*early, *self._first_samples(events), *events])
+        counts = self._of_new([*early, *self._first_samples(events), *events])
+        return (*counts, *self._lost(frame, passed_s)) if self._open else counts
 
     def take_over(self, t: float) -> None:
         """The next frame of the new run, captured at `t`, is the first that is its own."""
@@ -120,7 +135,16 @@ class HandOver:
         early, self._early = self._early, []
         counts = self._of_new([*early, *events])
         unclaimed, self._open = self._open, []  # whoever it was, the new run saw no end either
-        return (*counts, *unclaimed)
+        return (*counts, *(stay.visit for stay in unclaimed))
+
+    def _lost(self, frame: TrackedFrame, passed_s: float) -> tuple[Visit, ...]:
+        """Take off the open stays of objects that the new run has lost, after what it said of this frame."""
+        seen = set(frame.ids.tolist())
+        for stay in self._open:
+            stay.unseen_s = 0.0 if seen & stay.kin else stay.unseen_s + max(0.0, min(passed_s, STALL_S))
+        lost = tuple(stay.visit for stay in self._open if stay.unseen_s > LOST_S)
+        self._open = [stay for stay in self._open if stay.unseen_s <= LOST_S]
+        return lost
 
     def _keep(self, t: float, events: Iterable[Event]) -> None:
         """T is not before `t`, so what happened before t - w will not count."""
@@ -153,8 +177,9 @@ class HandOver:
     def _old_visit_counts(self, visit: Visit) -> bool:
         if not self._is_shared(visit):
             return self.at is None or visit.entered_at < self.at
-        if self._old_ended and _happened(visit) >= self._old_until(visit) and self._kinship.is_known(visit.track):
-            self._open.append(visit)
+        kin = self._kinship.kin_of(visit.track)
+        if self._old_ended and _happened(visit) >= self._old_until(visit) and kin:
+            self._open.append(_OpenStay(visit, kin))
             return False
         self._told_by_old.append(_Told(visit))
         return True
@@ -179,21 +204,20 @@ class HandOver:
         if _happened(visit) < self._new_from(visit) or self._counterpart(visit, self._told_by_old, of_old=False):
             return None
         begun = max(
-            (stay for stay in self._open if _place(stay) == _place(visit) and self._are_one(stay, visit)),
-            key=lambda stay: self._kinship.votes(stay.track, visit.track),
+            (stay for stay in self._open if self._are_one(stay, visit)),
+            key=lambda stay: self._kinship.votes(stay.visit.track, visit.track),
             default=None,
         )
         if begun is None:
             return visit
         self._open.remove(begun)
-        end = _happened(visit)
-        return replace(
-            visit, entered_at=begun.entered_at, dwell_s=end - begun.entered_at, born_inside=begun.born_inside
-        )
+        entered_at, born_inside = begun.visit.entered_at, begun.visit.born_inside
+        return replace(visit, entered_at=entered_at, dwell_s=_happened(visit) - entered_at, born_inside=born_inside)
 
-    def _are_one(self, stay: Visit, visit: Visit) -> bool:
-        begins_later = visit.entered_at > stay.entered_at + SAME_CROSSING_S and not visit.born_inside
-        return self._kinship.votes(stay.track, visit.track) > 0 and not begins_later
+    @staticmethod
+    def _are_one(stay: _OpenStay, visit: Visit) -> bool:
+        begins_later = visit.entered_at > stay.visit.entered_at + SAME_CROSSING_S and not visit.born_inside
+        return _place(stay.visit) == _place(visit) and visit.track in stay.kin and not begins_later
 
     def _is_shared(self, event: _Counted) -> bool:
         return _place(event) in self.shared

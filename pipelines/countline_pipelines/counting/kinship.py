@@ -45,9 +45,11 @@ class Kinship:
         """Whether each was some object's, and they were never one."""
         return old in self._olds and new in self._news and not self._votes[old, new]
 
-    def is_known(self, old: int) -> bool:
-        """Whether the new run has seen the old run's object."""
-        return old in self._olds
+    def kin_of(self, old: int) -> frozenset[int]:
+        """The new run's tracks that were one object with the old run's; none where it has not seen that object."""
+        if old not in self._olds:
+            return frozenset()
+        return frozenset(new for one, new in self._votes if one == old)
 
     def _meet(self, side: int, frame: TrackedFrame) -> TrackedFrame | None:
         """The other run's frame of the same moment; where it is not here yet, this one waits for it."""

@@ -201,6 +201,8 @@ class Change:
 
     old: list[Event] = field(default_factory=list)
     new: list[Event] = field(default_factory=list)
+    over_at: float | None = None
+    """From when on all that the new one says counts as it is."""
 
     @property
     def events(self) -> list[Event]:
@@ -230,6 +232,8 @@ def change(old_frames: list[DetectionFrame], new_frames: list[DetectionFrame], f
         if i >= first:
             result = new.update(seen_by_new)
             kept.new += hand_over.new(result.tracked, result.events)
+        if kept.over_at is None and hand_over.is_over:
+            kept.over_at = t
     if not ended:
         kept.old += hand_over.end_old(old.flush())
     kept.new += hand_over.end_new(new.flush())
@@ -278,6 +282,23 @@ def test_a_stay_over_the_change_is_told_once_and_whole():
     assert visit.dwell_s == pytest.approx(alone.dwell_s)
     assert visit.dwell_s > 30
     assert (visit.born_inside, visit.lost_inside) == (False, False)
+
+
+def test_a_stay_that_the_new_version_never_saw_is_told_when_that_loses_the_object():
+    """He stands at the edge of the room for 25 s; for the new version, in front of it. Later somebody walks by."""
+
+    def seen(lower_px: float) -> list[DetectionFrame]:
+        feet = np.concatenate([np.linspace(300, 490, 20), np.full(230, 490)]) + lower_px
+        inside = [[[580, y - HEIGHT, 620, y, 0.9, 0]] for y in feet]
+        outside = [[[1000, y - HEIGHT, 1040, y, 0.9, 0]] for y in np.linspace(100, 600, 150)]
+        rows = enumerate([*inside, *outside])
+        return [DetectionFrame("camera", i, i / FPS, SIZE, np.array(row, np.float32)) for i, row in rows]
+
+    kept = change(seen(0), seen(20), 100, 15.0)
+    (visit,) = kept.of(Visit)
+    assert visit in kept.new
+    assert visit.entered_at + visit.dwell_s == pytest.approx(15.0 + rules.HAND_OVER_S + rules.LATEST_S)
+    assert kept.over_at == pytest.approx(25.0 + rules.OBJECT_UNSEEN_S + rules.STALL_S, abs=0.3)
 
 
 def test_occupancy_is_said_anew_at_the_change_and_each_moment_is_said_by_one_run():
