@@ -11,10 +11,12 @@ Compared is only what both had the chance to see and have surely decided:
     frames of both   ├────────┼──────────── told ────────────┼─────────┤ newest frame of the slower one
                     start   + WARM_UP_S                     - LATEST_S - SAME_CROSSING_S
 
-Where one of the two got no frames for longer than `STALL_S` while the other did, that time is left out.
+Where one of the two went without frames that the other had, `MISSED_FRAMES` of them or a `STALL_S`, that time is left
+out, with as much around it as a crossing may be dated differently: a busy machine leaves out frames of one of them
+sooner than those of the other, which says nothing about the models.
 """
 
-from bisect import insort
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -27,6 +29,8 @@ from countline_pipelines.counting.rules import LATEST_S, SAME_CROSSING_S, STALL_
 
 TELL_EVERY_S: Final = 10.0
 """Seconds of capture time between two spans that are told."""
+MISSED_FRAMES: Final = 3
+"""In a row. Fewer hide no crossing from a tracker; were each left out, little would be left of a busy machine."""
 _SLACK_S: Final = 1e-6
 
 Key = tuple[str, Direction]
@@ -218,13 +222,12 @@ class Comparison:
                 return
         yield start, end
 
-    def _gaps(self, role: Role) -> list[tuple[float, float]]:
+    def _gaps(self, role: Role) -> Iterator[tuple[float, float]]:
         others = self._sides[role.other].times
-        return [
-            (before, after)
-            for before, after in pairwise(self._sides[role].times)
-            if after - before > STALL_S and any(before + _SLACK_S < t < after - _SLACK_S for t in others)
-        ]
+        for before, after in pairwise(self._sides[role].times):
+            missed = bisect_left(others, after - _SLACK_S) - bisect_right(others, before + _SLACK_S)
+            if missed >= MISSED_FRAMES or (missed > 0 and after - before > STALL_S):
+                yield before - SAME_CROSSING_S, after + SAME_CROSSING_S
 
     def _span(self, start: float, end: float) -> TrialSpan:
         counted = Counter((key, kind) for t, key, kind in self._results if start <= t < end)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from countline_pipelines.counting import Crossing, Direction, rules
 from countline_pipelines.trials import Comparison, Role, TrialSpan
+from countline_pipelines.trials.comparison import MISSED_FRAMES
 
 FPS = 10
 SECONDS = 60
@@ -149,6 +150,15 @@ def test_a_time_in_which_only_one_of_them_ran_is_left_out(counting):
     )
     assert sums(spans) == (2, 0, 0)
     assert not [span for span in spans if span.start < 34.9 and span.end > 30.1]
+
+
+@pytest.mark.parametrize(("missed", "left_out"), [(MISSED_FRAMES - 1, False), (MISSED_FRAMES, True)])
+def test_a_crossing_that_only_one_of_them_had_the_frames_for_is_left_out(missed, left_out):
+    usual = [i / FPS for i in range(SECONDS * FPS)]
+    thinned = [t for i, t in enumerate(usual) if not 300 < i <= 300 + missed]
+    spans = compared(on_gate([10.0, 30.2, 31.2, 50.0]), on_gate([10.0, 31.2, 50.0]), times={Role.CHALLENGER: thinned})
+    assert sums(spans) == ((2, 0, 0) if left_out else (3, 1, 0))
+    assert sum(span.frames_missed for span in spans) == (0 if left_out else missed)
 
 
 def test_a_stall_of_the_stream_leaves_nothing_out():
