@@ -6,7 +6,7 @@ does both inside GStreamer. Both take the same plans, end in the same `CameraCou
     worker or `countline count`  --plans-->  Plane  --runs, counted frames-->  PlaneSink
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
@@ -154,6 +154,11 @@ class CameraCondition:
     """What counts now, as NAME@VERSION; while a version takes over from another, the old one before the change."""
     follower_model: str = ""
     """What runs beside it on trial."""
+
+
+OnEnd = Callable[[CameraPlan, CameraState], None]
+"""Told from the plane's thread of a camera whose source is over, or that gives up: by which plan it was counted, which
+may not be what is wanted by now, and how it stands."""
 
 
 @dataclass(frozen=True, slots=True)

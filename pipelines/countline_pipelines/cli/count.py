@@ -260,7 +260,7 @@ class _Job:
             journal=self._journal,
             decoding=self._order.decoding,
         )
-        plane = SoftwarePlane(self._connect, self._sink, options, on_end=lambda _: self._ended.set())
+        plane = SoftwarePlane(self._connect, self._sink, options, on_end=lambda *_: self._ended.set())
         plane.start()
         try:
             plane.add_camera(self._plan)

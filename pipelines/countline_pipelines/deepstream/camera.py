@@ -103,8 +103,8 @@ class DeepStreamCamera:
         self._size_wh: tuple[int, int] = (0, 0)
         self.state = CameraState.STARTING
         self.fault: Fault | None = None
-        self.crashed = False
-        """Counting failed by a fault of ours; the camera must be made anew."""
+        self.crashed_at: float | None = None
+        """Monotonic time at which counting failed by a fault of ours; the camera must be made anew."""
         self._paused: Fault | None = None
         self._watched_until = 0.0
         self._processed_meter, self._latency_meter = RateMeter(), LatencyMeter()
@@ -174,11 +174,11 @@ class DeepStreamCamera:
     def take(self, table: FrameTable) -> None:
         """Count a frame; a fault of ours ends this camera and no other one."""
         try:
-            if self._opened is not None and not self.crashed:
+            if self._opened is not None and self.crashed_at is None:
                 self._take(table, self._opened)
         except Exception as error:  # noqa: BLE001  (one camera's crash must not take the others' frames with it)
             _log.exception("camera.crashed", camera=self.camera_id)
-            self.crashed = True
+            self.crashed_at = time.monotonic()
             self.lost(CameraState.FAILED, fault_of(error))
 
     def _take(self, table: FrameTable, opened: _Opened) -> None:
@@ -265,7 +265,7 @@ class DeepStreamCamera:
         if run is None or counter is None:
             return
         self._runs.try_end(run)
-        self._sink.run_ended(run.identity, counter.flush() if decide and not self.crashed else None)
+        self._sink.run_ended(run.identity, counter.flush() if decide and self.crashed_at is None else None)
 
     # From outside ----------------------------------------------------------------------------------------------------
 
@@ -292,17 +292,13 @@ class DeepStreamCamera:
         """Whether somebody wants pictures."""
         return now <= self._watched_until
 
-    def pause(self, fault: Fault) -> None:
-        """Take no more frames, and say why."""
+    def set_paused(self, fault: Fault | None) -> None:
+        """Take no more frames, and say why; None: go on."""
         self._paused = fault
-        if self._opened is not None:
-            self._opened.gate.pause()
-
-    def resume(self) -> None:
-        """Go on."""
-        self._paused = None
-        if self._opened is not None:
-            self._opened.gate.resume()
+        if self.gate is not None and fault is None:
+            self.gate.resume()
+        elif self.gate is not None:
+            self.gate.pause()
 
     def condition(self) -> CameraCondition:
         """The camera at this moment."""

@@ -37,7 +37,7 @@ from countline_pipelines.deepstream.metadata import FrameTable
 from countline_pipelines.deepstream.pipeline import Pipeline, SourceTrouble
 from countline_pipelines.deepstream.properties import PipelineOptions
 from countline_pipelines.deepstream.sources import Gate
-from countline_pipelines.plane import CameraState, Fault, fault_of
+from countline_pipelines.plane import CameraState, Fault, OnEnd, fault_of
 from countline_pipelines.sources import SourceError, SourceFailure
 from countline_pipelines.sources.errors import CURABLE_BY_WAITING
 
@@ -91,7 +91,7 @@ class PipelineKeeper:
         triton: its address.
         folder: for the pipeline's files.
         ready: has Triton load the model; raises where it does not answer.
-        on_end: told when a finite file is over.
+        on_end: see `OnEnd`.
         live: for cameras, not files.
     """
 
@@ -104,7 +104,7 @@ class PipelineKeeper:
         triton: str,
         folder: Path,
         ready: Callable[[str], Awaitable[ModelInfo]],
-        on_end: Callable[[str], None],
+        on_end: OnEnd,
         *,
         live: bool,
         most_indices: int = MOST_INDICES,
@@ -260,7 +260,7 @@ class PipelineKeeper:
         await self._close_source(opened, drain=False)
         if why is Over.ENDED and camera.is_finite:
             camera.finished()
-            self._on_end(camera.camera_id)
+            self._on_end(camera.plan, camera.state)
             return 0.0
         camera.closed(decide=not camera.is_finite)
         return self._note_over(camera, opened, why, backoff)

@@ -278,9 +278,9 @@ class Branch:
         self._run = self._counter = None
         self.sink.run_ended(run.identity, counter.flush() if decide else None)
 
-    def tick(self) -> None:
+    def tick(self, now: float) -> None:
         """Once a second: end the run of a live camera that has been silent for too long."""
-        if time.monotonic() - self.last_counted_at > BREAK_KEEPS_RUN_S and not self._waits:
+        if now - self.last_counted_at > BREAK_KEEPS_RUN_S and not self._waits:
             self.end_run(decide=True)
 
     def reconfigure(self, spec: CountingSpec) -> None:

@@ -28,6 +28,7 @@ from countline_pipelines.plane import (
     CountingPlan,
     Fault,
     FollowerPlan,
+    OnEnd,
     PlaneSink,
     counting_spec,
     fault_of,
@@ -67,7 +68,7 @@ class SoftwareCamera:
         plan: what to do.
         lane: of its model.
         sink: whom to tell.
-        on_end: called on the loop when a finite file is finished, or the camera gives up.
+        on_end: see `OnEnd`.
         on_change: called on the loop when there are retired branches to be ended.
         once: give up at the first failure that ends the source.
         keep_pictures: hand the picture of every frame to the sink.
@@ -83,7 +84,7 @@ class SoftwareCamera:
         plan: CameraPlan,
         lane: ModelLane,
         sink: PlaneSink,
-        on_end: Callable[[str], None],
+        on_end: OnEnd,
         on_change: Callable[[], None],
         *,
         once: bool,
@@ -119,9 +120,8 @@ class SoftwareCamera:
         """By model: when Triton or we failed on this camera's frames, and why."""
         self._state = CameraState.STARTING
         self._fault: Fault | None = None
-        self.crashed = False
-        """Counting failed by a fault of ours; the camera must be made anew."""
-        self._crashed_at = 0.0
+        self.crashed_at: float | None = None
+        """Monotonic time at which counting failed by a fault of ours; the camera must be made anew."""
         self._finishing = False
         self._paused: Fault | None = None
         self._read_state = ReadState.OPENING
@@ -212,7 +212,7 @@ class SoftwareCamera:
         if self._fault is not None and self._read_state is ReadState.FINISHED:
             self._state = CameraState.FAILED
         self._end_beside()
-        self._on_end(self.camera_id)
+        self._on_end(self.plan, self._state)
 
     def _end_beside(self) -> None:
         """There are no more frames: what ran beside the branch that counts has nothing more to do."""
@@ -237,7 +237,7 @@ class SoftwareCamera:
         """Whether a frame that is counted shows so; one that was on its way when the source broke does not."""
         if self._read_state is ReadState.FINISHED:
             return self._fault is not None and self._fault.code == MODEL_FAULT
-        return self._read_state is ReadState.PLAYING and not self.crashed
+        return self._read_state is ReadState.PLAYING and self.crashed_at is None
 
     def skipped(self, branch: Branch, t: float) -> None:
         """See `Host`."""
@@ -248,7 +248,7 @@ class SoftwareCamera:
 
     def caught_up(self, branch: Branch) -> None:  # noqa: ARG002  (whichever it was, all of them must be idle)
         """See `Host`."""
-        if self._finishing and not self.crashed:
+        if self._finishing and self.crashed_at is None:
             self._safely(self._finish_when_idle)
 
     def fps(self) -> float:
@@ -278,11 +278,6 @@ class SoftwareCamera:
         failed_at, error = self._failures.get(lane.name, (float("-inf"), None))
         return error if time.monotonic() - failed_at < RETRY_FAILED_S else None
 
-    @property
-    def crashed_for_s(self) -> float:
-        """Seconds since the crash."""
-        return time.monotonic() - self._crashed_at if self.crashed else 0.0
-
     def _safely(self, step: Callable[[], None]) -> None:
         """Take a step that may fail by a fault of ours; that ends this camera, and no other one."""
         try:
@@ -292,12 +287,12 @@ class SoftwareCamera:
             self._crash(error)
 
     def _crash(self, error: Exception) -> None:
-        self.crashed, self._crashed_at = True, time.monotonic()
+        self.crashed_at = time.monotonic()
         self._fault, self._state = fault_of(error), CameraState.FAILED
         self._reader.stop()
         for branch in self._branches():
             branch.halt()
-        self._on_end(self.camera_id)
+        self._on_end(self.plan, self._state)
 
     # Another version takes over --------------------------------------------------------------------------------------
 
@@ -314,7 +309,7 @@ class SoftwareCamera:
     @property
     def may_change(self) -> bool:
         """Whether another version may be brought now: there is something to count, and no change is past its middle."""
-        return not (self.is_finished or self.crashed or self.is_taken)
+        return self.crashed_at is None and not (self.is_finished or self.is_taken)
 
     @property
     def coming_lane(self) -> ModelLane:
@@ -440,16 +435,16 @@ class SoftwareCamera:
 
     # -----------------------------------------------------------------------------------------------------------------
 
-    def tick(self) -> None:
+    def tick(self, now: float) -> None:
         """Once a second: end the run of a camera that has been silent for too long."""
-        if not self.crashed:
-            self._safely(self._tick)
+        if self.crashed_at is None:
+            self._safely(lambda: self._tick(now))
 
-    def _tick(self) -> None:
+    def _tick(self, now: float) -> None:
         for branch in list(self._branches()):
-            branch.tick()
+            branch.tick(now)
         if self._takeover is not None:
-            self._takeover.tick(time.monotonic())
+            self._takeover.tick(now)
         self._settle()
 
     def reconfigure(self, counting: CountingPlan) -> None:
@@ -474,15 +469,13 @@ class SoftwareCamera:
         """Hand pictures to the sink until this monotonic time."""
         self._watched_until = until
 
-    def pause(self, fault: Fault) -> None:
-        """Take no more frames, and say why."""
+    def set_paused(self, fault: Fault | None) -> None:
+        """Take no more frames, and say why; None: go on."""
         self._paused = fault
-        self._reader.pause()
-
-    def resume(self) -> None:
-        """Go on."""
-        self._paused = None
-        self._reader.resume()
+        if fault is None:
+            self._reader.resume()
+        else:
+            self._reader.pause()
 
     async def stop(self, timeout_s: float) -> list[ModelLane]:
         """Stop reading, count what is with Triton, and decide what is open, except of a finite file.

@@ -90,13 +90,10 @@ class DesiredCameras:
             for entry in [entry for entry in self._entries.values() if entry.fault is not None]:
                 await self._hold(workers_pb2.Assignment.FromString(entry.assignment))
 
-    def mark_finished(self, camera_id: str) -> None:
-        """Note that a finite file was counted to its end; blocks on the disk."""
-        entry = self._entries.get(camera_id)
-        if entry is None or entry.plan is None or not entry.plan.source.playback.is_finite:
-            return
+    def mark_finished(self, plan: CameraPlan) -> None:
+        """Note that a finite file was counted to its end by this plan, wanted still or not; blocks on the disk."""
         self._marks.mkdir(parents=True, exist_ok=True)
-        (self._marks / counting_key(entry.plan)).write_text(entry.plan.source.label)
+        (self._marks / counting_key(plan)).write_text(plan.source.label)
 
     def _is_marked(self, plan: CameraPlan) -> bool:
         return plan.source.playback.is_finite and (self._marks / counting_key(plan)).exists()

@@ -20,7 +20,7 @@ from countline_common.errors import CountlineError, ResourceExhaustedError
 from countline_common.health import HealthServer
 from countline_common.logs import get_logger
 from countline_pipelines import metrics
-from countline_pipelines.plane import CameraState, fault_of
+from countline_pipelines.plane import CameraPlan, CameraState, fault_of
 from countline_pipelines.publishing.publisher import Publisher
 from countline_pipelines.publishing.spool import Spool
 from countline_pipelines.publishing.writer import SpoolWriter
@@ -40,6 +40,8 @@ LOOK_EVERY_S: Final = 0.2
 """How soon a change of a camera's state is reported."""
 STATUS_EVERY_S: Final = 1.0
 RETRY_REFUSED_S: Final = 10.0
+FLUSH_S: Final = 1.0
+"""Of one wait for the disk: short, since a worker that stops cannot break it off."""
 PLANE_STOP_S: Final = 2.5
 SPOOL_STOP_S: Final = 1.0
 DRAIN_S: Final = 0.5
@@ -84,21 +86,21 @@ class Worker:
             full = isinstance(error, ResourceExhaustedError)
             self._plane.pause(fault_of(error, "spool_full" if full else "spool_broken"))
 
-    def _camera_ended(self, camera_id: str) -> None:
+    def _camera_ended(self, plan: CameraPlan, state: CameraState) -> None:
         """A finite file is over; from the plane's thread."""
-        self._loop.call_soon_threadsafe(self._spawn, self._note_finished(camera_id))
+        if state is CameraState.FINISHED:
+            self._loop.call_soon_threadsafe(self._spawn, self._note_finished(plan))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
 
-    async def _note_finished(self, camera_id: str) -> None:
-        condition = self._plane.conditions().get(camera_id)
-        if condition is None or condition.state is not CameraState.FINISHED:
-            return
-        await asyncio.to_thread(self._writer.flushed)
-        await asyncio.to_thread(self._desired.mark_finished, camera_id)
+    async def _note_finished(self, plan: CameraPlan) -> None:
+        """Mark a file once its last record is on disk, however long the spool has no room for it."""
+        while not await asyncio.to_thread(self._writer.flushed, FLUSH_S):
+            continue
+        await asyncio.to_thread(self._desired.mark_finished, plan)
 
     def _report(self) -> workers_pb2.ConnectRequest:
         name, now = self._settings.worker_name, time.time()

@@ -1,9 +1,8 @@
 """Makes the data plane that the settings ask for; neither is imported where the other one is wanted."""
 
-from collections.abc import Callable
 from typing import Final, Protocol
 
-from countline_pipelines.plane import Plane, PlaneSink
+from countline_pipelines.plane import OnEnd, Plane, PlaneSink
 from countline_pipelines.triton import InferenceClient, Transport
 from countline_pipelines.worker.settings import Backend, WorkerSettings
 
@@ -18,13 +17,13 @@ class StartedPlane(Plane, Protocol):
         ...
 
 
-def make_plane(settings: WorkerSettings, sink: PlaneSink, on_end: Callable[[str], None]) -> StartedPlane:
+def make_plane(settings: WorkerSettings, sink: PlaneSink, on_end: OnEnd) -> StartedPlane:
     """The plane, not started yet.
 
     Args:
         settings: of the worker.
         sink: whom it tells.
-        on_end: told of a camera whose source is over, from the plane's thread.
+        on_end: see `OnEnd`.
 
     Raises:
         DeepStreamMissingError: DeepStream is asked for, and something of it is not here.
@@ -41,7 +40,7 @@ async def _connect(settings: WorkerSettings, transport: Transport) -> InferenceC
     return await TritonClient.connect(settings.triton_address, transport, timeout_s=TRITON_TIMEOUT_S)
 
 
-def _software(settings: WorkerSettings, sink: PlaneSink, on_end: Callable[[str], None]) -> StartedPlane:
+def _software(settings: WorkerSettings, sink: PlaneSink, on_end: OnEnd) -> StartedPlane:
     from countline_pipelines.software.lane import LaneOptions
     from countline_pipelines.software.plane import PlaneOptions, SoftwarePlane
     from countline_pipelines.sources import decoding_of
@@ -55,7 +54,7 @@ def _software(settings: WorkerSettings, sink: PlaneSink, on_end: Callable[[str],
     return SoftwarePlane(lambda: _connect(settings, settings.triton_transport), sink, options, on_end)
 
 
-def _deepstream(settings: WorkerSettings, sink: PlaneSink, on_end: Callable[[str], None]) -> StartedPlane:
+def _deepstream(settings: WorkerSettings, sink: PlaneSink, on_end: OnEnd) -> StartedPlane:
     from countline_pipelines.deepstream.checks import require_runtime
     from countline_pipelines.deepstream.plane import DeepStreamOptions, DeepStreamPlane
     from countline_pipelines.deepstream.settings import DeepStreamSettings

@@ -187,9 +187,9 @@ class Bench:
         self.plane = SoftwarePlane(connect, self.recorder, PlaneOptions(lane=lane, **options), self._end)
         self.plane.start()
 
-    def _end(self, camera_id: str) -> None:
+    def _end(self, ended: CameraPlan, state: CameraState) -> None:
         with self._changed:
-            self.ended.add(camera_id)
+            self.ended.add(ended.camera_id)
             self._changed.notify_all()
 
     def condition(self, camera_id: str) -> CameraCondition:

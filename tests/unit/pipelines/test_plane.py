@@ -3,6 +3,7 @@
 The client here obeys the contract of `InferenceClient`: what a real Triton does is shown by the tests in integration.
 """
 
+import threading
 import time
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import pytest
 from tests.fixtures.clips import Pass, render
 from tests.unit.pipelines.benches import COUNTING, Bench, FakeTriton, plan
 
+from countline_pipelines import keeping
 from countline_pipelines.counting import Identity
 from countline_pipelines.plane import CameraPlan, CameraState, CountedFrame, CountingPlan, Fault, LinePlan
-from countline_pipelines.software import plane as plane_module
 from countline_pipelines.software import reader as reader_module
+from countline_pipelines.software.camera import SoftwareCamera
 from countline_pipelines.sources import Playback, SourceSpec
+
+FULL = Fault("spool_full", "the spool is full", "empty it")
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +137,7 @@ def test_a_model_that_is_missing_fails_the_camera_until_another_is_named(benches
 
 def test_a_lane_that_cannot_be_opened_leaves_nothing_behind(benches, film: Path, monkeypatch) -> None:
     """Each attempt left a ring in shared memory, and models that Triton was told of anew at every restart."""
-    monkeypatch.setattr(plane_module, "RETRY_MODEL_S", 0.1)
+    monkeypatch.setattr(keeping, "RETRY_REFUSED_S", 0.1)
     bench = benches()
     bench.client.deaf = True
     bench.plane.add_camera(plan("cam", film))
@@ -203,14 +207,47 @@ def test_a_pause_holds_files_where_they_are_and_ends_with_nothing_lost(benches, 
     bench = benches(FakeTriton(delay_s=0.01))
     bench.plane.add_camera(plan("cam", film))
     bench.wait_for(lambda: len(bench.recorder.frames.get("cam", [])) > 10)
-    bench.plane.pause(Fault("spool_full", "the spool is full", "empty it"))
-    bench.wait_for(lambda: bench.client.in_flight == 0)
-    assert bench.condition("cam").fault == Fault("spool_full", "the spool is full", "empty it")
+    bench.plane.pause(FULL)
+    bench.wait_for(lambda: bench.condition("cam").fault == FULL and bench.client.in_flight == 0)
     held = len(bench.recorder.frames["cam"])
     bench.plane.resume()
     bench.wait_ended("cam")
     assert held < 90
     assert [index for index, _ in bench.recorder.frames["cam"]] == list(range(90))
+
+
+def test_a_camera_that_is_made_while_a_pause_ends_is_not_paused_for_good(
+    benches, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was, where the pause ended between the look at whether there is one and the camera's own pause."""
+    bench = benches()
+    set_paused = SoftwareCamera.set_paused
+
+    def set_paused_too_late(camera: SoftwareCamera, fault: Fault | None) -> None:
+        other = threading.Thread(target=bench.plane.resume)
+        other.start()
+        other.join(5)
+        set_paused(camera, fault)
+
+    monkeypatch.setattr(SoftwareCamera, "set_paused", set_paused_too_late)
+    bench.plane.pause(FULL)
+    bench.plane.add_camera(plan("cam", film))
+    bench.wait_ended("cam", timeout_s=10)
+    assert len(bench.recorder.frames["cam"]) == 90
+
+
+def test_a_camera_that_is_made_during_a_pause_is_paused_too(benches, film: Path) -> None:
+    bench = benches()
+    loaded = bench.client.gates["fake"] = threading.Event()
+    bench.plane.add_camera(plan("cam", film))
+    bench.wait_for(bench.plane._opening.locked)
+    bench.plane.pause(FULL)
+    loaded.set()
+    bench.wait_for(lambda: bench.condition("cam").fault == FULL)
+    assert not bench.recorder.frames
+    bench.plane.resume()
+    bench.wait_ended("cam")
+    assert len(bench.recorder.frames["cam"]) == 90
 
 
 def test_a_camera_whose_counting_crashes_says_so_and_leaves_the_others_alone(
@@ -261,7 +298,7 @@ def test_a_camera_whose_tick_crashes_leaves_the_plane_alive(
     benches, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The plane's thread ended, and every camera with it."""
-    monkeypatch.setattr(plane_module, "TICK_S", 0.05)
+    monkeypatch.setattr(keeping, "TICK_S", 0.05)
     bench = benches(once=True)
     for camera in ("bad", "good"):
         bench.plane.add_camera(plan(camera, film, Playback.LOOP))
@@ -288,7 +325,7 @@ def test_a_camera_that_crashed_is_made_anew_and_its_old_run_ended(
     benches, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run stayed open for ever, with all that its records had gathered."""
-    monkeypatch.setattr(plane_module, "RETRY_CRASHED_S", 0.1)
+    monkeypatch.setattr(keeping, "RETRY_CRASHED_S", 0.1)
     bench = benches()
     bench.plane.add_camera(plan("cam", film, Playback.LOOP))
     bench.wait_for(lambda: len(bench.recorder.frames.get("cam", [])) > 3)

@@ -133,7 +133,7 @@ def deepstream_plane(
         connect,
         recorder,
         DeepStreamOptions(pipeline_options, triton, folder / "pipelines", **(options or {})),
-        lambda camera_id: bench.ended.add(camera_id),  # noqa: PLW0108  (there is no bench yet)
+        lambda ended, _: bench.ended.add(ended.camera_id),
     )
     bench = Bench(plane, recorder, folder)
     plane.start()

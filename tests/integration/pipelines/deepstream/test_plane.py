@@ -39,7 +39,7 @@ def by_software(triton: str, of: CameraPlan) -> Recorder:
     async def connect() -> TritonClient:
         return await TritonClient.connect(triton, Transport.GRPC, timeout_s=5)
 
-    plane = SoftwarePlane(connect, recorder, PlaneOptions(), lambda _: over.set())
+    plane = SoftwarePlane(connect, recorder, PlaneOptions(), lambda *_: over.set())
     plane.start()
     plane.add_camera(of)
     assert over.wait(60)

@@ -155,7 +155,7 @@ def test_a_crash_of_counting_ends_this_camera_alone_and_says_so() -> None:
     fed.feed(0)
     fed.camera._counter.update_tracked = None  # type: ignore[union-attr,method-assign,assignment]
     fed.feed(1)
-    assert fed.camera.crashed
+    assert fed.camera.crashed_at is not None
     condition = fed.camera.condition()
     assert condition.state is CameraState.FAILED
     assert condition.fault is not None
