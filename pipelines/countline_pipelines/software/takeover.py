@@ -192,17 +192,21 @@ class TakeOver:
         """Whose turn it is; the old one's where both are of one moment, for it knows the longer part of a stay."""
         old, new = self._old, self._new
         if old.items and new.items:
-            return old if old.items[0].t <= new.items[0].t else new
+            return old if old.items[0].t <= new.items[0].t or self._is_early(new.items[0]) else new
         if not old.items and not new.items:
             return None
         side, other = (old, new) if old.items else (new, old)
         head = side.items[0]
-        if everything or other.gone or other.newest >= head.t:
+        if everything or other.gone or (other.newest >= head.t and not self._is_early(head)):
             return side
         # Where the other one has kept up so far, it is behind since the head: before, there may have been no frames.
         since = head.t if other.newest >= side.told else other.newest
         behind = not self._waits and side.newest - since >= self._patience(head.t)
         return side if behind else None
+
+    def _is_early(self, item: _Item) -> bool:
+        """Whether it is the end of the run that took over, and that of the old one, which knows more, is to come."""
+        return item.counted is None and item.identity == self._new_run and not self._plain and self._old_run is not None
 
     def _patience(self, t: float) -> float:
         if self.is_taken:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.pipelines.paths import GATE, spec, tracked
+from tests.unit.pipelines.paths import GATE, ROOM, spec, tracked
 
-from countline_pipelines.counting import Crossing, Direction, Event, FrameResult, Identity, rules
+from countline_pipelines.counting import Crossing, Direction, Event, FrameResult, Identity, Visit, rules
 from countline_pipelines.counting.handover import shared_places
 from countline_pipelines.plane import CountedFrame, RunStarted
 from countline_pipelines.software.takeover import CHANGE_PATIENCE_S, STALE_S, TakeOver
@@ -57,7 +57,8 @@ class Change:
     def __init__(self, *, waits: bool = False, old_run: Identity | None = OLD) -> None:
         self.told = Teller()
         self.said: list[str] = []
-        shared = shared_places(spec(), spec())
+        counting = spec(zones=[ROOM])
+        shared = shared_places(counting, counting)
         self.takeover = TakeOver(
             self.told,
             lambda: shared,
@@ -93,6 +94,12 @@ class Change:
 
 def crossing(run: Identity, t: float) -> Crossing:
     return Crossing(f"{run.run} {t}", GATE.id, 1, 1, 0, t, t + 0.5, 0, Direction.IN, 0, 0.9, stitched=False)
+
+
+def stay(run: Identity, entered_at: float, until: float) -> Visit:
+    """Somebody who is in the room when counting ends."""
+    dwell_s = until - entered_at
+    return Visit(run.run, ROOM.id, 1, 1, 0, entered_at, None, dwell_s, 0, until, True, True, stitched=False)
 
 
 def times(start: float, end: float) -> list[float]:
@@ -201,6 +208,31 @@ def test_a_source_that_ends_after_the_change_is_told_by_both_and_nothing_twice(o
     assert change.told.times == times(0, 6)
     assert sorted(change.told.calls) == ["new ended", "new started", "old ended"]
     assert len(change.told.events) == 2
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize(("old_until", "new_until"), [(8.0, 8.0), (7.5, 8.0), (8.0, 7.5)])
+@pytest.mark.parametrize("old_first", [True, False])
+def test_who_stays_when_both_are_stopped_is_told_once_and_from_where_the_old_one_saw_him_come(
+    old_until: float, new_until: float, *, waits: bool, old_first: bool
+) -> None:
+    """Where the new one's end came first, what the old one had seen of him was lost."""
+    change = Change(waits=waits)
+    change.both(0, 7.5)
+    for index in range(75, 80):
+        change.old(index / FPS) if index / FPS < old_until else None
+        change.new(index / FPS) if index / FPS < new_until else None
+    change.takeover.source_is_over = True
+    ends = [
+        lambda: change.takeover.old.run_ended(OLD, [stay(OLD, 0.2, old_until)]),
+        lambda: change.takeover.new.run_ended(NEW, [stay(NEW, 0.4, new_until)]),
+    ]
+    for end in ends if old_first else reversed(ends):
+        end()
+    change.takeover.drain()
+    assert [event.entered_at for event in change.told.events] == [0.2]
+    assert change.told.times == times(0, new_until)
+    assert change.told.calls == ["new started", "old ended", "new ended"]
 
 
 def test_what_the_old_one_decides_late_is_told_under_its_own_run() -> None:
