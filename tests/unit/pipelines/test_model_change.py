@@ -3,41 +3,68 @@
 Files are read as fast as the fake Triton answers; what counts is capture time, so seconds of warm-up pass in a moment.
 """
 
-import gc
 import threading
-import weakref
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from tests.fixtures.clips import FPS, MIDDLE, Pass, render
-from tests.unit.pipelines.benches import COUNTING, Bench, FakeTriton, plan
+from tests.fixtures.planes import COUNTING, HEIGHT, WIDTH, Bench, FakeTriton, plan
 
-from countline_pipelines.counting import Crossing, OccupancySample, Trajectory, rules
+from countline_pipelines.counting import Crossing, OccupancySample, Trajectory, Visit, rules
 from countline_pipelines.plane import CameraState, CountingPlan, FollowerPlan, LinePlan, ZonePlan
+from countline_pipelines.software import branch, takeover
 from countline_pipelines.sources import Playback
 from countline_pipelines.triton import ModelRefusedError
 
-PASSES = 40
+PASSES, LONG = 12, 24
+"""Of the films: each pass takes a second and a half. A change takes ten seconds, of which five are its warm-up."""
 SHADOW = FollowerPlan("trial", "fake@2", is_challenger=True)
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A minute: somebody crosses every second and a half, there and back again.
+def films(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Films by how many passes they have: somebody crosses, there and back again.
 
     Whoever leaves by one border and comes in by the other one a moment later may be taken for one who turned round, by
     a tracker that has just begun; that is no business of these tests.
     """
-    path = tmp_path_factory.mktemp("films") / "film.mp4"
-    return render(path, [Pass(index % 2 == 0, index % 3, 1.0) for index in range(PASSES)])
+    folder = tmp_path_factory.mktemp("films")
+
+    @cache
+    def of(passes: int) -> Path:
+        walks = [Pass(index % 2 == 0, index % 3, 1.0) for index in range(passes)]
+        return render(folder / f"{passes}.mp4", walks, size=(WIDTH, HEIGHT))
+
+    return of
+
+
+@pytest.fixture
+def film(films: Callable[[int], Path]) -> Path:
+    """Long enough for a change."""
+    return films(PASSES)
+
+
+@pytest.fixture
+def long_film(films: Callable[[int], Path]) -> Path:
+    """Long enough for two changes, one after the other."""
+    return films(LONG)
+
+
+@pytest.fixture
+def soon_warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions warm up for half a second: live, capture time passes no faster than the clock."""
+    for module in (branch, takeover):
+        monkeypatch.setattr(module, "WARM_UP_S", 0.5)
 
 
 @pytest.fixture
 def bench(benches) -> Bench:
     """A Triton of which the second version sees everything two pixels further to the right."""
-    client = FakeTriton(delay_s=0.004)
+    client = FakeTriton(delay_s=0.002)
     client.shift_px["fake@2"] = 2
     return benches(client)
 
@@ -65,7 +92,7 @@ def check_seamless(bench: Bench) -> None:
         assert start.since in ts
 
 
-@pytest.mark.parametrize("at", [5, 100, 400])
+@pytest.mark.parametrize("at", [5, 60, 120])
 def test_a_file_goes_over_to_another_version_from_where_it_is(bench: Bench, film: Path, at: int) -> None:
     bench.plane.add_camera(plan("cam", film, model="fake@1"))
     counted(bench, at)
@@ -80,14 +107,14 @@ def test_a_file_goes_over_to_another_version_from_where_it_is(bench: Bench, film
     assert bench.condition("cam").fault is None
 
 
-def test_there_and_back_again(bench: Bench, film: Path) -> None:
-    bench.plane.add_camera(plan("cam", film, model="fake@1"))
+def test_there_and_back_again(bench: Bench, long_film: Path) -> None:
+    bench.plane.add_camera(plan("cam", long_film, model="fake@1"))
     counted(bench, 50)
-    bench.plane.update_camera(plan("cam", film, model="fake@2"))
+    bench.plane.update_camera(plan("cam", long_film, model="fake@2"))
     bench.wait_for(lambda: bench.condition("cam").model == "fake@2")
-    bench.plane.update_camera(plan("cam", film, model="fake@1"))
+    bench.plane.update_camera(plan("cam", long_film, model="fake@1"))
     bench.wait_ended("cam")
-    check_whole(bench)
+    check_whole(bench, LONG)
     check_seamless(bench)
     assert len({run.run for run in bench.recorder.runs}) == 3
     assert bench.condition("cam").model == "fake@1"
@@ -104,31 +131,33 @@ def test_of_wishes_in_quick_succession_the_newest_counts(bench: Bench, film: Pat
     assert len(bench.recorder.runs) == 2
 
 
-def test_a_wish_after_the_change_waits_until_the_old_version_has_told_all(bench: Bench, film: Path) -> None:
-    bench.plane.add_camera(plan("cam", film, model="fake@1"))
+def test_a_wish_after_the_change_waits_until_the_old_version_has_told_all(bench: Bench, long_film: Path) -> None:
+    bench.plane.add_camera(plan("cam", long_film, model="fake@1"))
     counted(bench, 20)
-    bench.plane.update_camera(plan("cam", film, model="fake@2"))
+    bench.plane.update_camera(plan("cam", long_film, model="fake@2"))
     bench.wait_for(lambda: len(bench.recorder.runs) == 2)
     assert len(bench.recorder.open) == 2
-    bench.plane.update_camera(plan("cam", film, model="fake@3"))
+    bench.plane.update_camera(plan("cam", long_film, model="fake@3"))
     bench.wait_ended("cam")
-    check_whole(bench)
+    check_whole(bench, LONG)
     assert bench.condition("cam").model == "fake@3"
     assert len(bench.recorder.runs) == 3
 
 
-def test_a_change_that_is_made_while_the_next_version_still_loads_is_not_taken_back(bench: Bench, film: Path) -> None:
+def test_a_change_that_is_made_while_the_next_version_still_loads_is_not_taken_back(
+    bench: Bench, long_film: Path
+) -> None:
     """It was abandoned though it had been taken, and the camera stayed at the old version or told things twice."""
     loaded = bench.client.gates["fake@3"] = threading.Event()
-    bench.plane.add_camera(plan("cam", film, model="fake@1"))
+    bench.plane.add_camera(plan("cam", long_film, model="fake@1"))
     counted(bench, 20)
-    bench.plane.update_camera(plan("cam", film, model="fake@2"))
+    bench.plane.update_camera(plan("cam", long_film, model="fake@2"))
     bench.wait_for(lambda: "fake@2" in bench.plane._lanes)
-    bench.plane.update_camera(plan("cam", film, model="fake@3"))
+    bench.plane.update_camera(plan("cam", long_film, model="fake@3"))
     bench.wait_for(lambda: bench.condition("cam").model == "fake@2")
     loaded.set()
     bench.wait_ended("cam")
-    check_whole(bench)
+    check_whole(bench, LONG)
     assert bench.condition("cam").model == "fake@3"
     assert bench.condition("cam").fault is None
     assert len(bench.recorder.runs) == 3
@@ -144,21 +173,20 @@ def test_a_follower_that_has_loaded_when_the_file_is_over_is_left_alone(bench: B
     assert bench.condition("cam").follower_model == ""
 
 
-@pytest.mark.parametrize("at", [60, 150, 200, 260, 330])
-def test_a_file_that_ends_during_the_change_is_told_whole(bench: Bench, tmp_path: Path, at: int) -> None:
+@pytest.mark.parametrize("at", [150, 200, 260, 330])
+def test_a_file_that_ends_during_the_change_is_told_whole(bench: Bench, film: Path, at: int) -> None:
     """It ends while the new version warms up, or while both decide what is theirs."""
-    short = render(tmp_path / "short.mp4", [Pass(index % 2 == 0, 0, 1.0) for index in range(12)])
-    bench.plane.add_camera(plan("cam", short, model="fake@1"))
+    bench.plane.add_camera(plan("cam", film, model="fake@1"))
     counted(bench, at)
-    bench.plane.update_camera(plan("cam", short, model="fake@2"))
+    bench.plane.update_camera(plan("cam", film, model="fake@2"))
     bench.wait_ended("cam")
     bench.wait_for(lambda: len(bench.client.rings) == 1)
-    check_whole(bench, 12)
+    check_whole(bench)
 
 
 def test_who_stands_on_the_line_at_the_change_is_told_once(bench: Bench, tmp_path: Path) -> None:
     """He takes twenty seconds for his way, so that the change falls while he is on the line."""
-    slow = render(tmp_path / "slow.mp4", [Pass(True, 0, 14.0), Pass(False, 0, 3.0)])
+    slow = render(tmp_path / "slow.mp4", [Pass(True, 0, 14.0), Pass(False, 0, 3.0)], size=(WIDTH, HEIGHT))
     bench.plane.add_camera(plan("cam", slow, model="fake@1"))
     counted(bench, 30)
     bench.plane.update_camera(plan("cam", slow, model="fake@2"))
@@ -236,15 +264,15 @@ def test_a_version_that_crashes_while_it_warms_up_is_given_up_and_the_old_one_co
     assert len(bench.recorder.runs) == 1
 
 
-def test_what_a_retired_version_is_refused_late_does_not_stop_the_next_change(bench: Bench, film: Path) -> None:
+def test_what_a_retired_version_is_refused_late_does_not_stop_the_next_change(bench: Bench, long_film: Path) -> None:
     """It was taken for a failure of the version that was about to take over."""
-    bench.plane.add_camera(plan("cam", film, model="fake@1"))
+    bench.plane.add_camera(plan("cam", long_film, model="fake@1"))
     counted(bench, 20)
     camera = bench.plane._held["cam"].camera
     retired = camera._primary
-    bench.plane.update_camera(plan("cam", film, model="fake@2"))
+    bench.plane.update_camera(plan("cam", long_film, model="fake@2"))
     bench.wait_for(lambda: bench.condition("cam").model == "fake@2" and not camera.is_changing)
-    bench.plane.update_camera(plan("cam", film, model="fake@3"))
+    bench.plane.update_camera(plan("cam", long_film, model="fake@3"))
     bench.wait_for(lambda: camera.is_changing)
     coming, told = camera._other, threading.Event()
     bench.plane._loop.call_soon_threadsafe(lambda: camera.failed(retired, ModelRefusedError("late"), crashed=False))
@@ -252,21 +280,21 @@ def test_what_a_retired_version_is_refused_late_does_not_stop_the_next_change(be
     assert told.wait(5)
     assert coming in {camera._other, camera._primary}
     bench.wait_ended("cam")
-    check_whole(bench)
+    check_whole(bench, LONG)
     assert bench.condition("cam").model == "fake@3"
     assert len(bench.recorder.runs) == 3
 
 
-def test_a_version_that_is_refused_its_frames_after_the_change_is_let_go(bench: Bench, film: Path) -> None:
+def test_a_version_that_is_refused_its_frames_after_the_change_is_let_go(bench: Bench, long_film: Path) -> None:
     """The change never came to its end, so no other version could come, and a file waited for its frames."""
-    bench.plane.add_camera(plan("cam", film, model="fake@1"))
+    bench.plane.add_camera(plan("cam", long_film, model="fake@1"))
     counted(bench, 20)
-    bench.plane.update_camera(plan("cam", film, model="fake@2"))
+    bench.plane.update_camera(plan("cam", long_film, model="fake@2"))
     bench.wait_for(lambda: bench.condition("cam").model == "fake@2")
     bench.client.refuse.add("fake@1")
     bench.wait_for(lambda: list(bench.plane._lanes) == ["fake@2"])
     assert bench.condition("cam").state is CameraState.RUNNING
-    bench.plane.update_camera(plan("cam", film, model="fake@3"))
+    bench.plane.update_camera(plan("cam", long_film, model="fake@3"))
     bench.wait_ended("cam")
     assert bench.condition("cam").model == "fake@3"
     times = [t for _, t in bench.recorder.frames["cam"]]
@@ -281,7 +309,7 @@ def test_a_file_whose_version_is_refused_its_frames_is_taken_over_by_another(ben
     bench.plane.update_camera(plan("cam", film, model="fake@2"))
     bench.wait_for(lambda: bench.condition("cam").model == "fake@2")
     bench.wait_ended("cam")
-    assert len(bench.recorder.frames["cam"]) > 800
+    assert len(bench.recorder.frames["cam"]) > 0.6 * PASSES * 1.5 * FPS
     assert not bench.recorder.open
     assert len(bench.recorder.runs) == 2
 
@@ -296,28 +324,6 @@ def test_a_version_that_counts_before_it_is_warm_tells_where_objects_are_at_once
     first_s = bench.recorder.frames["cam"][0][1]
     paths = [event.path for event in bench.recorder.events["cam"] if isinstance(event, Trajectory)]
     assert min(path.start for path in paths) < first_s + 2.0
-
-
-def test_lines_of_another_version_change_with_it(bench: Bench, film: Path) -> None:
-    """The old model does not know the class that the new line counts, so it goes on with the old line until then."""
-    bench.client.labels["fake@2"] = ("other",)
-    bench.plane.add_camera(plan("cam", film, Playback.LOOP, model="fake@1"))
-    counted(bench, 3)
-    wanted = plan("cam", film, Playback.LOOP, model="fake@2")
-    drawn = CountingPlan(lines=(LinePlan("middle", MIDDLE, 2, ("other",)),))
-    bench.plane.update_camera(type(wanted)("cam", wanted.source, "fake@2", drawn))
-    bench.wait_for(lambda: bench.condition("cam").model == "fake@2")
-    assert bench.condition("cam").fault is None
-
-    def of_new() -> list[Crossing]:
-        return [e for e in bench.recorder.events["cam"] if isinstance(e, Crossing) and e.line_version == 2]
-
-    bench.wait_for(lambda: len(of_new()) > 1)
-    change = bench.recorder.starts[1].since
-    assert change is not None
-    of_old = [e for e in bench.recorder.events["cam"] if isinstance(e, Crossing) and e.line_version == 1]
-    assert all(event.t <= change + 1 / FPS for event in of_old)
-    assert all(event.t > change for event in of_new())
 
 
 def test_lines_that_are_taken_back_with_a_version_that_is_missing_are_counted_no_more(bench: Bench, film: Path) -> None:
@@ -340,6 +346,7 @@ def test_lines_that_are_taken_back_with_a_version_that_is_missing_are_counted_no
     assert camera.plan.counting == old
 
 
+@pytest.mark.usefixtures("soon_warm")
 def test_lines_that_are_drawn_while_a_version_warms_up_are_the_camera_s_after_the_change(
     bench: Bench, film: Path
 ) -> None:
@@ -355,32 +362,6 @@ def test_lines_that_are_drawn_while_a_version_warms_up_are_the_camera_s_after_th
     bench.plane.update_camera(replace(second, counting=drawn))
     bench.wait_for(lambda: bench.condition("cam").model == "fake@2")
     assert camera.plan.counting == drawn
-
-
-def test_a_live_camera_changes_without_a_gap_and_nothing_of_the_old_version_stays(bench: Bench, film: Path) -> None:
-    bench.plane.add_camera(plan("cam", film, Playback.LOOP, model="fake@1"))
-    counted(bench, 3)
-    old_lane = weakref.ref(bench.plane._lanes["fake@1"])
-    old_branch = weakref.ref(bench.plane._held["cam"].camera._primary)
-    threads = threading.active_count()
-    bench.plane.update_camera(plan("cam", film, Playback.LOOP, model="fake@2"))
-    bench.wait_for(lambda: len(bench.recorder.open) == 2)
-    bench.wait_for(lambda: len(bench.recorder.open) == 1)
-    counted(bench, len(bench.recorder.frames["cam"]) + 40)
-    times = [t for _, t in bench.recorder.frames["cam"]]
-    assert all(0 < later - earlier < 1 for earlier, later in pairwise(times))
-    crossings = sorted(e.t for e in bench.recorder.events["cam"] if isinstance(e, Crossing))
-    gaps = [later - earlier for earlier, later in pairwise(crossings)]
-    assert len(gaps) >= 4
-    assert all(gap == pytest.approx(1.5, abs=0.2) for gap in gaps)
-    bench.wait_for(lambda: bench.plane._held["cam"].camera._takeover is None)
-    gc.collect()
-    assert old_lane() is None
-    assert old_branch() is None
-    assert list(bench.plane._lanes) == ["fake@2"]
-    assert bench.client.loaded == {"fake@2"}
-    assert len(bench.client.rings) == 1
-    assert threading.active_count() <= threads  # one of a pool may have ended meanwhile
 
 
 def test_a_camera_that_has_seen_nothing_yet_just_takes_the_other_version(bench: Bench, tmp_path: Path) -> None:
@@ -413,6 +394,7 @@ def test_a_name_without_a_version_is_the_same_as_the_version_that_it_stands_for(
     assert bench.client.loaded == {"fake@1"}
 
 
+@pytest.mark.usefixtures("soon_warm")
 def test_stopping_during_the_change_leaves_no_run_open_and_doubles_nothing(film: Path) -> None:
     bench = Bench(FakeTriton(delay_s=0.002))
     bench.plane.add_camera(plan("cam", film, Playback.LOOP, model="fake@1"))
@@ -427,6 +409,31 @@ def test_stopping_during_the_change_leaves_no_run_open_and_doubles_nothing(film:
     assert not bench.client.loaded
 
 
+@pytest.mark.usefixtures("soon_warm")
+def test_who_stays_when_a_camera_is_stopped_during_the_change_is_told_once_and_from_where_he_came(
+    tmp_path: Path,
+) -> None:
+    """The new version's answers come first, and with them came its end; what the old one had seen of him was lost or
+    told a second time.
+    """
+    to_and_fro = [Pass(True, 0, 4.0), Pass(False, 0, 4.0)]
+    walk = render(tmp_path / "walk.mp4", to_and_fro, size=(WIDTH, HEIGHT), pause_s=0)
+    whole = ZonePlan("whole", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
+    bench = Bench(FakeTriton(delay_s=0.002))
+    first = replace(plan("cam", walk, Playback.LOOP, model="fake@1"), counting=CountingPlan(zones=(whole,)))
+    bench.plane.add_camera(first)
+    counted(bench, 3)
+    bench.plane.update_camera(replace(first, model="fake@2"))
+    bench.wait_for(lambda: len(bench.recorder.open) == 2)
+    bench.client.delays["fake@1"] = 0.1
+    counted(bench, len(bench.recorder.frames["cam"]) + 5)
+    bench.plane.close(10)
+    times = [t for _, t in bench.recorder.frames["cam"]]
+    (visit,) = [event for event in bench.recorder.events["cam"] if isinstance(event, Visit)]
+    assert visit.entered_at == pytest.approx(times[0], abs=0.2)
+    assert visit.dwell_s == pytest.approx(times[-1] - times[0], abs=0.3)
+
+
 # Followers ------------------------------------------------------------------------------------------------------------
 
 
@@ -437,6 +444,13 @@ def sums(bench: Bench) -> tuple[int, int, int]:
     )
 
 
+def blind_sums() -> tuple[int, int, int]:
+    """What a challenger that is blind for one colour of three leaves to the incumbent, after the warm-up."""
+    warm = [index for index in range(PASSES) if index * 1.5 + 0.5 > rules.WARM_UP_S]
+    missed = sum(index % 3 == 2 for index in warm)
+    return len(warm) - missed, missed, 0
+
+
 def with_follower(film: Path, follower: FollowerPlan | None, model: str = "fake@1", playback=Playback.FAST):
     return plan("cam", film, playback, model=model, follower=follower)
 
@@ -444,20 +458,17 @@ def with_follower(film: Path, follower: FollowerPlan | None, model: str = "fake@
 def test_a_follower_sees_every_frame_of_a_file_and_its_counts_are_compared_and_not_told(
     bench: Bench, film: Path
 ) -> None:
-    """It is blind for one colour of three; the first seven seconds are its warm-up."""
     bench.client.blind["fake@2"] = 2
     bench.plane.add_camera(with_follower(film, SHADOW))
     bench.wait_ended("cam")
     check_whole(bench)
     spans = bench.recorder.spans["cam"]
-    warm = [index for index in range(PASSES) if index * 1.5 + 0.5 > rules.WARM_UP_S]
-    missed = sum(index % 3 == 2 for index in warm)
-    assert sums(bench) == (len(warm) - missed, missed, 0)
+    assert sums(bench) == blind_sums()
     assert {(span.trial_id, span.incumbent, span.challenger) for span in spans} == {("trial", "fake@1", "fake@2")}
     assert all(one.end <= following.start for one, following in pairwise(spans))
     assert sum(span.frames_missed for span in spans) == 0
     # What both have decided is told; the last moment of the film is not where its end was there first.
-    assert sum(span.frames for span in spans) == pytest.approx((60 - rules.WARM_UP_S) * FPS, abs=FPS)
+    assert sum(span.frames for span in spans) == pytest.approx((PASSES * 1.5 - rules.WARM_UP_S) * FPS, abs=FPS)
     assert len(bench.recorder.runs) == 1
 
 
@@ -465,10 +476,7 @@ def test_in_a_canary_the_follower_is_the_incumbent(bench: Bench, film: Path) -> 
     bench.client.blind["fake@2"] = 2
     bench.plane.add_camera(with_follower(film, FollowerPlan("trial", "fake@1", is_challenger=False), "fake@2"))
     bench.wait_ended("cam")
-    both, only_incumbent, only_challenger = sums(bench)
-    assert both > 20
-    assert only_incumbent > 8
-    assert only_challenger == 0
+    assert sums(bench) == blind_sums()
 
 
 def test_followers_come_and_go_without_a_new_run(bench: Bench, film: Path) -> None:
@@ -512,31 +520,17 @@ def test_a_follower_that_fails_on_the_frames_is_given_up(bench: Bench, film: Pat
     check_whole(bench)
 
 
-def test_a_canary_begins_and_is_rolled_back(bench: Bench, film: Path) -> None:
-    bench.plane.add_camera(with_follower(film, None))
+def test_a_canary_begins_and_is_rolled_back(bench: Bench, long_film: Path) -> None:
+    bench.plane.add_camera(with_follower(long_film, None))
     counted(bench, 20)
-    bench.plane.update_camera(with_follower(film, FollowerPlan("trial", "fake@1", is_challenger=False), "fake@2"))
+    bench.plane.update_camera(with_follower(long_film, FollowerPlan("trial", "fake@1", is_challenger=False), "fake@2"))
     bench.wait_for(lambda: bench.condition("cam").follower_model == "fake@1")
     assert bench.condition("cam").model == "fake@2"
-    counted(bench, len(bench.recorder.frames["cam"]) + 320)
-    bench.plane.update_camera(with_follower(film, None))
+    counted(bench, len(bench.recorder.frames["cam"]) + 240)
+    bench.plane.update_camera(with_follower(long_film, None))
     bench.wait_ended("cam")
-    check_whole(bench)
+    check_whole(bench, LONG)
     assert len(bench.recorder.runs) == 3
     assert bench.condition("cam").model == "fake@1"
     assert sums(bench)[0] > 0
     assert sums(bench)[1:] == (0, 0)
-
-
-def test_a_live_follower_that_is_slow_drops_frames_of_its_own_and_says_how_many(benches, film: Path) -> None:
-    client = FakeTriton()
-    client.delays["fake@2"] = 0.4
-    bench = benches(client)
-    bench.plane.add_camera(with_follower(film, SHADOW, playback=Playback.LOOP))
-    bench.wait_for(lambda: bool(bench.recorder.spans.get("cam")), 40)
-    (span,) = bench.recorder.spans["cam"][:1]
-    assert span.frames > 150
-    assert span.frames_missed > 20
-    condition = bench.condition("cam")
-    assert condition.frames_dropped < 0.1 * condition.frames_processed
-    assert condition.latency_s < 0.3

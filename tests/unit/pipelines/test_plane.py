@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.fixtures.clips import Pass, render
-from tests.unit.pipelines.benches import COUNTING, Bench, FakeTriton, plan
+from tests.fixtures.planes import COUNTING, Bench, FakeTriton, plan
 
 from countline_pipelines import keeping
 from countline_pipelines.counting import Identity
