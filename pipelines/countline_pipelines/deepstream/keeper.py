@@ -44,7 +44,7 @@ from countline_pipelines.sources.errors import CURABLE_BY_WAITING
 MOST_INDICES: Final = 4096
 """Openings of sources in one pipeline's life. The muxer states no bound; what elements keep by index is never freed."""
 BATCHES_WAITING: Final = 8
-"""That came out and are not counted yet: then files wait, and of cameras the batch is dropped, and counted as such."""
+"""That came out and are not counted yet: then files wait, and of cameras the batch is dropped, and told as such."""
 DRAIN_S: Final = 0.5
 """How long frames that are inside are waited for when a camera is taken out."""
 BUS_S: Final = 1.0
@@ -356,13 +356,6 @@ class PipelineKeeper:
             if opened.drained is not None and not opened.gate.passage.inside:
                 opened.drained.set()
 
-    def dropped(self, indices: list[int]) -> None:
-        """A batch came out and was left out, because counting is behind."""
-        for index in indices:
-            opened = self._open.get(index)
-            if opened is not None:
-                opened.camera.drop(1)
-
     def source_over(self, index: int, why: Over, trouble: SourceTrouble | None) -> None:
         """A source ended or failed."""
         opened = self._open.get(index)
@@ -428,10 +421,9 @@ class _Bridge:
         self._over.set()
 
     def batch(self, tables: list[FrameTable]) -> None:
+        # A batch that is left out is told with each camera's next frame: its passage misses those before it.
         if self._has_room():
             self._post(self._frames, tables)
-        else:
-            self._post(self._keeper.dropped, [table.index for table in tables])
 
     def _has_room(self) -> bool:
         if not self._waits:
