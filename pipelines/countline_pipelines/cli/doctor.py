@@ -37,7 +37,7 @@ def doctor(
     choose_mux(options.mux)
     of_backend = {
         Backend.SOFTWARE: [check_triton(triton, model), checks.check_nvdec()],
-        Backend.DEEPSTREAM: [check_triton(triton, model), checks.check_gpu(), *checks.local_findings(options)],
+        Backend.DEEPSTREAM: [check_triton(triton, model), *checks.local_findings(options)],
     }
     if json_:
         print_json({name.value: [_as_dict(finding) for finding in found] for name, found in of_backend.items()})

@@ -3,6 +3,7 @@
 The same findings are printed by `countline doctor` and raised where a worker starts on this backend without them.
 """
 
+import ctypes
 import importlib
 import platform
 import re
@@ -23,8 +24,10 @@ from countline_pipelines.deepstream.properties import BoxPath, PipelineOptions
 USE_IMAGE: Final = (
     f"run the worker in {Release.V8_0.image}, or in {Release.V7_1.image} with Python 3.11 and bindings built for it"
 )
+INSTALL_PYDS: Final = f"{USE_IMAGE}; there user_deepstream_python_apps_install.sh brings it; never pip install pyds"
 ELEMENTS: Final = ("nvurisrcbin", "nvstreammux", "nvinferserver", "nvtracker", "nvvideoconvert")
 NEEDED_OF_PYDS: Final = ("gst_buffer_get_nvds_batch_meta", "NvDsFrameMeta", "NvDsObjectMeta")
+KERNEL_DRIVER: Final = Path("/proc/driver/nvidia/version")
 _RELEASE: Final = re.compile(r"(\d+)\.(\d+)")
 
 
@@ -102,31 +105,31 @@ def _gstreamer() -> Any:
     return gst
 
 
-def check_plugins() -> Finding:
+def check_plugins(options: PipelineOptions) -> Finding:
     """DeepStream's elements."""
+    elements = (*ELEMENTS, "nvdsanalytics") if options.analytics else ELEMENTS
     try:
         gst = _gstreamer()
     except (ImportError, ValueError):
         return Finding("plugins", Verdict.MISSING, "GStreamer is not there", USE_IMAGE)
-    missing = [name for name in ELEMENTS if gst.ElementFactory.find(name) is None]
+    missing = [name for name in elements if gst.ElementFactory.find(name) is None]
     if missing:
         detail = f"GStreamer has no {', '.join(missing)}"
         cure = f"{USE_IMAGE}; where only nvinferserver is missing, this is not the triton image"
         return Finding("plugins", Verdict.MISSING, detail, cure)
-    return Finding("plugins", Verdict.OK, ", ".join(ELEMENTS))
+    return Finding("plugins", Verdict.OK, ", ".join(elements))
 
 
 def check_pyds() -> Finding:
     """The bindings for metadata; a package of the same name on PyPI is about something else."""
-    cure = "run user_deepstream_python_apps_install.sh of the image; never pip install pyds"
     try:
         pyds = importlib.import_module("pyds")
     except ImportError as error:
-        return Finding("pyds", Verdict.MISSING, str(error), cure)
+        return Finding("pyds", Verdict.MISSING, str(error), INSTALL_PYDS)
     lacking = [name for name in NEEDED_OF_PYDS if not hasattr(pyds, name)]
     if lacking:
         detail = f"{getattr(pyds, '__file__', 'pyds')} is another package of that name: it has no {lacking[0]}"
-        return Finding("pyds", Verdict.MISSING, detail, f"pip uninstall pyds, then {cure}")
+        return Finding("pyds", Verdict.MISSING, detail, f"pip uninstall pyds, then {INSTALL_PYDS}")
     if np.__version__.partition(".")[0] != "1":
         return Finding("pyds", Verdict.MISSING, f"it is not made for NumPy {np.__version__}", "pip install 'numpy<2'")
     return Finding("pyds", Verdict.OK, str(getattr(pyds, "__version__", "present")))
@@ -151,22 +154,42 @@ def check_parser(options: PipelineOptions) -> Finding:
     return Finding("parser", Verdict.OK, str(path))
 
 
-def check_gpu() -> Finding:
-    """The driver, by NVIDIA's management library or by the kernel."""
+def check_gpu(release: Release) -> Finding:
+    """The driver, by NVIDIA's management library, by the kernel, or by CUDA's own library."""
     nvml = metrics.library()
     if nvml is not None and nvml.nvmlDeviceGetCount() > 0:
-        names = [_text(nvml.nvmlDeviceGetName(_device(nvml, i))) for i in range(nvml.nvmlDeviceGetCount())]
-        return Finding("GPU", Verdict.OK, f"{', '.join(names)}; driver {_text(nvml.nvmlSystemGetDriverVersion())}")
+        return _gpu_of(nvml, release)
     try:
-        first = Path("/proc/driver/nvidia/version").read_text().splitlines()[0]
+        told = KERNEL_DRIVER.read_text().splitlines()[0]
     except (OSError, IndexError):
-        cure = "use a machine with an NVIDIA GPU and its driver, and run the container with --gpus all"
+        told = "CUDA's library" if _has_cuda() else ""
+    if not told:
+        cure = f"install NVIDIA's driver, {release.driver} or later, and run {release.image} with --gpus all"
         return Finding("GPU", Verdict.MISSING, "there is no NVIDIA driver", cure)
-    return Finding("GPU", Verdict.OK, f"{first} (pip install 'countline[gpu]' for its metrics)")
+    return Finding("GPU", Verdict.OK, f"{told} (pip install 'countline[gpu]' for its metrics)")
 
 
-def _device(nvml: Any, index: int) -> Any:
-    return nvml.nvmlDeviceGetHandleByIndex(index)
+def _gpu_of(nvml: Any, release: Release) -> Finding:
+    devices = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+    names = ", ".join(_text(nvml.nvmlDeviceGetName(device)) for device in devices)
+    driver = _text(nvml.nvmlSystemGetDriverVersion())
+    if _numbers(driver) >= _numbers(release.driver):
+        return Finding("GPU", Verdict.OK, f"{names}; driver {driver}")
+    # Not refused: CUDA's compatibility libraries let some GPUs do with an older one.
+    detail = f"{names}; driver {driver}, and DeepStream {release.value} asks for {release.driver}"
+    return Finding("GPU", Verdict.OK, detail, f"install the driver {release.driver} or later")
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdecimal()]
+
+
+def _has_cuda() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def _text(value: Any) -> str:
@@ -186,9 +209,10 @@ def check_nvdec() -> Finding:
 def local_findings(options: PipelineOptions) -> list[Finding]:
     """Everything that the plane needs of this machine, in the order in which one would put it right."""
     checks: tuple[Callable[[], Finding], ...] = (
+        lambda: check_gpu(options.release),
         lambda: check_version(options.root),
         check_gstreamer,
-        check_plugins,
+        lambda: check_plugins(options),
         check_pyds,
         lambda: check_tracker(options.root),
         lambda: check_parser(options),

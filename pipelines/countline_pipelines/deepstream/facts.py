@@ -39,6 +39,11 @@ class Release(StrEnum):
         """NVIDIA's container image. That of 7.1 has Python 3.10, and bindings for no other."""
         return f"nvcr.io/nvidia/deepstream:{self.value}-triton-multiarch"
 
+    @property
+    def driver(self) -> str:
+        """The oldest driver that NVIDIA names for it on data-centre GPUs."""
+        return "535.183.06" if self is Release.V7_1 else "570.133.20"
+
 
 class Mux(StrEnum):
     """Which of the two elements `nvstreammux` is; the value is that of the variable, `yes` and nothing else."""

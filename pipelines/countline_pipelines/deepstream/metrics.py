@@ -5,7 +5,6 @@ How busy the GPU is comes from NVIDIA's management library: nothing where it, or
 
 import importlib
 from contextlib import suppress
-from functools import cache
 from typing import Any, Final
 
 from prometheus_client import Gauge
@@ -20,9 +19,11 @@ LINE_TOTALS: Final = Gauge(
 )
 
 
-@cache
 def library() -> Any | None:
-    """The module `pynvml`, initialised; None where there is none, or no driver."""
+    """The module `pynvml`, initialised; None where there is none, or no driver.
+
+    Not remembered: a driver that is updated under us comes back, and to initialise it again only counts up.
+    """
     try:
         nvml = importlib.import_module("pynvml")
         nvml.nvmlInit()

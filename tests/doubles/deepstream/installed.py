@@ -1,9 +1,10 @@
-"""Puts the double in place: element factories, the module pyds, and takes them away again."""
+"""Puts the double in place: element factories, the modules pyds and pynvml, and takes them away again."""
 
 import contextlib
 import gc
 import os
 import sys
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.doubles.deepstream.batches import Batches
 from tests.doubles.deepstream.debian_gi import load_gstreamer
 from tests.doubles.deepstream.facts import Facts, tables
 from tests.doubles.deepstream.ledger import Alive, Ledger
+from tests.doubles.deepstream.nvml_module import nvml_module
 from tests.doubles.deepstream.pyds_module import Pyds
 
 _NEW_MUX = "USE_NEW_NVSTREAMMUX"
@@ -91,12 +93,11 @@ def installed(release: str = "7.1", *, doubtful: bool = True, lists_stop: bool =
     from tests.doubles.deepstream.elements import base
 
     double = Installed(Facts(release, doubtful), lists_stop=lists_stop)
-    before, chosen_mux = sys.modules.get("pyds"), os.environ.get(_NEW_MUX)
+    chosen_mux = os.environ.get(_NEW_MUX)
     log = native.CriticalLog(double.ledger.complain)
     base._installations.append(double)
-    sys.modules["pyds"] = double.pyds.module
     try:
-        with _factories(double.facts):
+        with _modules(pyds=double.pyds.module, pynvml=nvml_module()), _factories(double.facts):
             yield double
     finally:
         base._installations.remove(double)
@@ -105,10 +106,21 @@ def installed(release: str = "7.1", *, doubtful: bool = True, lists_stop: bool =
             os.environ.pop(_NEW_MUX, None)  # a program sets it for itself
         else:
             os.environ[_NEW_MUX] = chosen_mux
-        if before is None:
-            sys.modules.pop("pyds", None)
-        else:
-            sys.modules["pyds"] = before
+
+
+@contextlib.contextmanager
+def _modules(**doubles: types.ModuleType) -> Iterator[None]:
+    """Modules in the place of those of these names, or of none."""
+    before = {name: sys.modules.get(name) for name in doubles}
+    sys.modules.update(doubles)
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            if module is None:
+                sys.modules.pop(name, None)
+            else:
+                sys.modules[name] = module
 
 
 @contextlib.contextmanager

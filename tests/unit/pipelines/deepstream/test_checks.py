@@ -5,6 +5,7 @@ import types
 from pathlib import Path
 
 import pytest
+from tests.doubles.deepstream.nvml_module import DRIVER, USED_BYTES, nvml_module
 
 from countline_common.errors import InvalidInputError
 from countline_pipelines.deepstream import checks, facts, metrics
@@ -58,48 +59,68 @@ def test_a_parser_is_not_missed_where_boxes_are_read_in_python(tmp_path: Path) -
 
 def test_without_the_management_library_there_are_no_metrics_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)  # type: ignore[arg-type]  # as where it is not installed
-    metrics.library.cache_clear()
     assert metrics.library() is None
     metrics.observe_gpu(0)
-    metrics.library.cache_clear()
-
-
-class FakeNvml(types.ModuleType):
-    """The few calls that are made, of a GPU that is half busy."""
-
-    class NVMLError(Exception):
-        """As the library names it."""
-
-    @staticmethod
-    def nvmlInit() -> None: ...  # noqa: N802
-
-    @staticmethod
-    def nvmlDeviceGetHandleByIndex(index: int) -> int:  # noqa: N802
-        if index > 0:
-            raise FakeNvml.NVMLError("no such device")
-        return index
-
-    @staticmethod
-    def nvmlDeviceGetUtilizationRates(_: int) -> types.SimpleNamespace:  # noqa: N802
-        return types.SimpleNamespace(gpu=50, memory=20)
-
-    @staticmethod
-    def nvmlDeviceGetDecoderUtilization(_: int) -> list[int]:  # noqa: N802
-        return [25, 100]
-
-    @staticmethod
-    def nvmlDeviceGetMemoryInfo(_: int) -> types.SimpleNamespace:  # noqa: N802
-        return types.SimpleNamespace(used=123)
 
 
 def test_a_gpu_is_measured_in_shares_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml("pynvml"))
-    metrics.library.cache_clear()
+    monkeypatch.setitem(sys.modules, "pynvml", nvml_module())
     metrics.observe_gpu(0)
     metrics.observe_gpu(1)  # is not there, which is no error
     gauges = (metrics.UTILISATION, metrics.DECODER, metrics.MEMORY)
-    assert [gauge.labels("0")._value.get() for gauge in gauges] == [0.5, 0.25, 123]
-    metrics.library.cache_clear()
+    assert [gauge.labels("0")._value.get() for gauge in gauges] == [0.5, 0.25, USED_BYTES]
+
+
+def without_gpu(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """As on a machine without a driver, whatever this one has."""
+    monkeypatch.setitem(sys.modules, "pynvml", None)  # type: ignore[arg-type]
+    monkeypatch.setattr(checks, "KERNEL_DRIVER", folder / "version")
+    monkeypatch.setattr(checks, "_has_cuda", lambda: False)
+
+
+@pytest.mark.parametrize("release", Release)
+def test_a_driver_that_is_missing_is_told_with_its_number_and_the_image(
+    monkeypatch: pytest.MonkeyPatch, release: Release, tmp_path: Path
+) -> None:
+    without_gpu(monkeypatch, tmp_path)
+    with pytest.raises(DeepStreamMissingError) as caught:
+        checks.require_runtime(PipelineOptions(release, root=tmp_path))
+    (gpu,) = [finding for finding in caught.value.findings if finding.name == "GPU"]
+    assert release.driver in gpu.cure
+    assert release.image in gpu.cure
+    assert gpu.cure in caught.value.cure
+
+
+@pytest.mark.parametrize(("release", "old"), [(Release.V7_1, "535.104.12"), (Release.V8_0, "570.86.15")])
+def test_a_driver_older_than_the_release_asks_for_is_told_and_not_refused(
+    monkeypatch: pytest.MonkeyPatch, release: Release, old: str
+) -> None:
+    nvml = nvml_module()
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    assert checks.check_gpu(release) == checks.Finding("GPU", Verdict.OK, f"Double of a GPU; driver {DRIVER}")
+    monkeypatch.setattr(nvml, "nvmlSystemGetDriverVersion", lambda: old)
+    finding = checks.check_gpu(release)
+    assert finding.verdict is Verdict.OK
+    assert f"asks for {release.driver}" in finding.detail
+    assert release.driver in finding.cure
+
+
+def test_without_the_management_library_the_kernel_or_cuda_tells_of_the_driver(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    without_gpu(monkeypatch, tmp_path)
+    assert checks.check_gpu(Release.V8_0).verdict is Verdict.MISSING
+    monkeypatch.setattr(checks, "_has_cuda", lambda: True)
+    assert checks.check_gpu(Release.V8_0).verdict is Verdict.OK
+    (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.133.20\nGCC version: 12\n")
+    assert "570.133.20 (pip install" in checks.check_gpu(Release.V8_0).detail
+
+
+def test_a_module_of_bindings_that_is_missing_is_told_with_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyds", None)  # type: ignore[arg-type]
+    finding = checks.check_pyds()
+    assert finding.verdict is Verdict.MISSING
+    assert all(release.image in finding.cure for release in Release)
 
 
 def test_settings_become_options_of_a_pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+"""A module that behaves like `pynvml` on a machine with one GPU and its driver: the few names that are asked for."""
+
+import types
+
+DRIVER = "570.133.20"
+"""What DeepStream 8.0 asks for; newer than what 7.1 does."""
+USED_BYTES = 3 << 30
+
+
+class NVMLError(Exception):
+    """As the library names it."""
+
+
+def nvml_module() -> types.ModuleType:
+    """The module; an unknown name is an AttributeError, as with every module."""
+    module = types.ModuleType("pynvml", "A double of NVIDIA's management library, for tests.")
+    module.NVMLError = NVMLError  # type: ignore[attr-defined]
+    for function in (
+        nvmlInit,
+        nvmlSystemGetDriverVersion,
+        nvmlDeviceGetCount,
+        nvmlDeviceGetHandleByIndex,
+        nvmlDeviceGetName,
+        nvmlDeviceGetUtilizationRates,
+        nvmlDeviceGetDecoderUtilization,
+        nvmlDeviceGetMemoryInfo,
+    ):
+        setattr(module, function.__name__, function)
+    return module
+
+
+# The names are NVIDIA's, so not ours to spell.
+def nvmlInit() -> None: ...  # noqa: N802
+
+
+def nvmlSystemGetDriverVersion() -> str:  # noqa: N802
+    return DRIVER
+
+
+def nvmlDeviceGetCount() -> int:  # noqa: N802
+    return 1
+
+
+def nvmlDeviceGetHandleByIndex(index: int) -> int:  # noqa: N802
+    if index != 0:
+        raise NVMLError("Invalid Argument")
+    return index
+
+
+def nvmlDeviceGetName(_device: int) -> str:  # noqa: N802
+    return "Double of a GPU"
+
+
+def nvmlDeviceGetUtilizationRates(_device: int) -> types.SimpleNamespace:  # noqa: N802
+    """Percent."""
+    return types.SimpleNamespace(gpu=50, memory=20)
+
+
+def nvmlDeviceGetDecoderUtilization(_device: int) -> list[int]:  # noqa: N802
+    """Percent, and the microseconds over which it was measured."""
+    return [25, 166_000]
+
+
+def nvmlDeviceGetMemoryInfo(_device: int) -> types.SimpleNamespace:  # noqa: N802
+    """Bytes."""
+    return types.SimpleNamespace(total=80 << 30, used=USED_BYTES, free=(80 << 30) - USED_BYTES)

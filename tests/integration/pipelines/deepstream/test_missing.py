@@ -1,0 +1,69 @@
+"""A machine that has DeepStream but for one thing: the worker does not start, and names it and the image that has it."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.doubles.deepstream import Installed
+from tests.integration.pipelines.deepstream.bench import install_root
+
+from countline_pipelines.deepstream import checks, facts
+from countline_pipelines.deepstream.checks import DeepStreamMissingError, Finding
+from countline_pipelines.deepstream.facts import Release
+from countline_pipelines.deepstream.properties import BoxPath, PipelineOptions
+
+
+@pytest.fixture
+def options(deepstream_double: Installed, tmp_path: Path) -> PipelineOptions:
+    """All of it is there."""
+    root = install_root(tmp_path / "deepstream", deepstream_double.facts.release)
+    complete = PipelineOptions(Release.V7_1, boxes=BoxPath.PYTHON, root=root, analytics=True)
+    checks.require_runtime(complete)
+    return complete
+
+
+def only_finding(options: PipelineOptions) -> Finding:
+    with pytest.raises(DeepStreamMissingError) as caught:
+        checks.require_runtime(options)
+    (finding,) = caught.value.findings
+    assert Release.V7_1.image in caught.value.cure
+    assert finding.name in caught.value.message
+    return finding
+
+
+@pytest.mark.parametrize("element", [*checks.ELEMENTS, "nvdsanalytics"])
+def test_a_plugin_that_is_missing_is_named(options: PipelineOptions, element: str) -> None:
+    from gi.repository import Gst
+
+    registry = Gst.Registry.get()
+    registry.remove_feature(registry.lookup_feature(element))
+    assert only_finding(options).detail == f"GStreamer has no {element}"
+
+
+def test_an_export_that_nobody_asks_for_needs_no_plugin(options: PipelineOptions) -> None:
+    from gi.repository import Gst
+
+    registry = Gst.Registry.get()
+    registry.remove_feature(registry.lookup_feature("nvdsanalytics"))
+    checks.require_runtime(replace(options, analytics=False))
+
+
+def test_bindings_that_are_missing_are_named(options: PipelineOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyds", None)  # type: ignore[arg-type]
+    assert only_finding(options).name == "pyds"
+
+
+def test_a_driver_that_is_missing_is_named(
+    options: PipelineOptions, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)  # type: ignore[arg-type]
+    monkeypatch.setattr(checks, "KERNEL_DRIVER", tmp_path / "none")
+    monkeypatch.setattr(checks, "_has_cuda", lambda: False)
+    assert "no NVIDIA driver" in only_finding(options).detail
+
+
+@pytest.mark.parametrize("file", ["version", facts.TRACKER_LIBRARY])
+def test_a_file_of_deepstream_that_is_missing_is_named(options: PipelineOptions, file: str) -> None:
+    (options.root / file).unlink()
+    assert file in only_finding(options).detail
