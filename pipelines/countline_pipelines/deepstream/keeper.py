@@ -332,7 +332,8 @@ class PipelineKeeper:
         if opened.gate.passage.inside:
             opened.drained = asyncio.Event()
             with suppress(TimeoutError):  # the muxer holds them back: they are given up
-                await asyncio.wait_for(opened.drained.wait(), DRAIN_S)
+                async with asyncio.timeout(DRAIN_S):
+                    await opened.drained.wait()
 
     async def tell_analytics(self) -> None:
         """Give nvdsanalytics the lines of every camera; its totals begin anew each time."""

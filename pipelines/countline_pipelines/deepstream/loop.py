@@ -66,7 +66,10 @@ class MainLoop:
         """
         future = asyncio.wrap_future(self.submit(work))
         try:
-            return await asyncio.wait_for(future, timeout_s)
+            # Not `wait_for`: before Python 3.12 it passes over a cancellation that comes with the result, and a
+            # camera that was taken out at that moment would go on for ever.
+            async with asyncio.timeout(timeout_s):
+                return await future
         except TimeoutError as error:
             raise DeadlineExceededError(
                 f"GStreamer does not answer within {timeout_s:g} s; a plugin hangs", cure="restart the worker"
