@@ -1,4 +1,4 @@
-"""A machine that has DeepStream but for one thing: the worker does not start, and names it and the image that has it."""
+"""DeepStream but for one thing: the worker does not start, and says what is missing and which image has it."""
 
 import sys
 from dataclasses import replace
