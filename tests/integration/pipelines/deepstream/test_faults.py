@@ -4,6 +4,7 @@ import gc
 import os
 import random
 import signal
+import socket
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import tritonclient.grpc as triton_grpc
 from tests.doubles.deepstream import Installed
 from tests.doubles.deepstream.ledger import Alive
 from tests.fixtures.clips import Pass, render, write_blob_repository
@@ -20,6 +22,7 @@ from tests.integration.pipelines.deepstream.bench import Bench, deepstream_plane
 
 from countline_pipelines.deepstream import keeper
 from countline_pipelines.deepstream.facts import Mux
+from countline_pipelines.deepstream.gst import PipelineError
 from countline_pipelines.deepstream.metrics import LINE_TOTALS
 from countline_pipelines.deepstream.pipeline import Pipeline
 from countline_pipelines.deepstream.sources import CameraSource, Gate
@@ -50,6 +53,14 @@ def goes_on(bench: Bench, *cameras: str) -> None:
     """Wait until each of the cameras has counted more than it had."""
     before = {camera: counted(bench, camera) for camera in cameras}
     bench.wait_for(lambda: all(counted(bench, camera) > before[camera] + 3 for camera in cameras), 60)
+
+
+def free_ports() -> tuple[int, int, int]:
+    """For a Triton that is not there yet."""
+    with socket.socket() as http, socket.socket() as grpc, socket.socket() as metrics:
+        for probe in (http, grpc, metrics):
+            probe.bind(("127.0.0.1", 0))
+        return http.getsockname()[1], grpc.getsockname()[1], metrics.getsockname()[1]
 
 
 @pytest.fixture
@@ -91,6 +102,66 @@ def test_after_triton_was_killed_cameras_go_on_with_new_runs_and_the_gap_shows(
     assert set(bench.recorder.names("file")) == {"run-file"}, "counted anew under its own name"
     assert [identity.run for identity in bench.recorder.broken_off] == ["run-file"]
     assert bench.recorder.in_out("file") == (1, 3)
+
+
+def test_a_triton_that_is_not_ready_at_the_start_is_waited_for(
+    deepstream_double: Installed, clip: Path, tmp_path: Path
+) -> None:
+    """nvinferserver does not start without it, so nothing is made before the model answers."""
+    repository = write_blob_repository(tmp_path / "models")
+    ports = free_ports()
+    with deepstream_plane(f"127.0.0.1:{ports[1]}", tmp_path) as bench:
+        bench.plane.add_camera(plan("cam", clip))
+        bench.wait_for(lambda: bench.condition("cam").fault is not None)
+        assert state_of(bench, "cam") is CameraState.STARTING
+        server = start_triton(repository, tmp_path / "triton", ports=ports)
+        try:
+            bench.wait_ended("cam")
+        finally:
+            bench.plane.close(20)
+            server.stop()
+    assert bench.recorder.in_out("cam") == (1, 3)
+    assert not bench.recorder.broken_off
+
+
+def test_an_inference_that_fails_in_flight_ends_the_pipeline_and_the_next_one_goes_on(
+    deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
+) -> None:
+    """Triton itself stays: it refuses a batch, here because its model was taken away, which loading it again mends."""
+    with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
+        for name in ("cam", "other"):
+            bench.plane.add_camera(looping(name, clip, epoch=3))
+        bench.wait_for(lambda: counted(bench, "cam") > 5 and counted(bench, "other") > 5, 40)
+        with triton_grpc.InferenceServerClient(blob_triton.grpc) as client:
+            client.unload_model("blob")
+        bench.wait_for(lambda: all(len(bench.recorder.names(name)) == 2 for name in ("cam", "other")), 60)
+        goes_on(bench, "cam", "other")
+    assert {run.identity.epoch for run in bench.recorder.runs} == {3}
+    assert len(set(bench.recorder.names("cam"))) == 2
+    assert not bench.recorder.broken_off, "what a camera had open was decided"
+
+
+def test_a_pipeline_that_does_not_play_is_tried_again_ever_more_seldom(
+    deepstream_double: Installed, blob_triton: TritonServer, clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tried_at: list[float] = []
+
+    def refused(_: Pipeline) -> None:
+        tried_at.append(time.monotonic())
+        raise PipelineError("the pipeline does not start", cure="none in this test")
+
+    with monkeypatch.context() as patched, deepstream_plane(blob_triton.grpc, tmp_path) as bench:
+        patched.setattr(Pipeline, "play", refused)
+        bench.plane.add_camera(plan("cam", clip))
+        bench.wait_for(lambda: len(tried_at) == 4, 40)
+        fault = bench.condition("cam").fault
+        assert fault is not None
+        assert "does not start" in fault.message
+        patched.undo()
+        bench.wait_ended("cam")
+    pauses = [b - a for a, b in pairwise(tried_at)]
+    assert pauses[-1] > 1.5 * pauses[0] > 0.1, pauses
+    assert bench.recorder.in_out("cam") == (1, 3)
 
 
 def test_a_triton_that_hangs_is_noticed_and_outlived(
