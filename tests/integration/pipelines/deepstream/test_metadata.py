@@ -1,6 +1,9 @@
 """What reading and writing metadata costs, on the double's pyds, which counts every call."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,6 +40,32 @@ def test_an_object_costs_eleven_calls_of_pyds(
     of_objects = sum(n for name, n in calls.items() if name.startswith(("NvDsObjectMeta.", "NvOSD_RectParams.")))
     assert of_objects + of_lists == CALLS_PER_OBJECT * objects
     assert sum(calls.values()) < CALLS_PER_OBJECT * objects + 12 * frames
+
+
+def test_whoever_reads_a_batch_holds_nothing_of_it(
+    deepstream_double: Installed, blob_triton: TritonServer, clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its memory goes back to a pool that is small: who held a buffer would stop the decoder."""
+    held: list[tuple[int, int]] = []
+
+    def watched(read: Callable[..., Any]) -> Callable[..., Any]:
+        def call(metadata: Metadata, buffer: Any, *rest: Any) -> Any:
+            before = buffer.mini_object.refcount, sys.getrefcount(buffer)
+            found = read(metadata, buffer, *rest)
+            after = buffer.mini_object.refcount, sys.getrefcount(buffer)
+            held.append((after[0] - before[0], after[1] - before[1]))
+            return found
+
+        return call
+
+    for name in ("tables", "add_objects"):
+        monkeypatch.setattr(Metadata, name, watched(getattr(Metadata, name)))
+    with deepstream_plane(blob_triton.grpc, tmp_path, boxes=BoxPath.PYTHON) as bench:
+        bench.plane.add_camera(plan("cam", clip))
+        bench.wait_ended("cam")
+    assert len(held) == 400
+    assert set(held) == {(0, 0)}
+    assert deepstream_double.alive().buffers == 0
 
 
 def test_lists_that_end_with_an_exception_are_read_too(blob_triton: TritonServer, clip: Path, tmp_path: Path) -> None:

@@ -1,0 +1,55 @@
+"""What Prometheus is told of a camera: the same names, whichever plane counts it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+from tests.doubles.deepstream import Installed
+from tests.doubles.deepstream.nvml_module import USED_BYTES
+from tests.fixtures.triton import TritonServer
+from tests.integration.pipelines.deepstream.bench import deepstream_plane, plan
+from tests.integration.pipelines.deepstream.test_plane import by_software
+
+from countline_pipelines.deepstream import metrics
+from countline_pipelines.sources import Playback
+
+OF_FFMPEG = {"countline_decoder_info"}
+"""Which decoder FFmpeg took; DeepStream has one of its own."""
+
+
+def told_of(camera: str) -> Iterator[tuple[str, float]]:
+    for metric in REGISTRY.collect():
+        for sample in metric.samples:
+            if sample.labels.get("camera") == camera:
+                yield sample.name, sample.value
+
+
+def test_frames_drops_and_latency_have_the_names_of_the_software_plane(
+    deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
+) -> None:
+    with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
+        bench.plane.add_camera(plan("on-deepstream", clip))
+        bench.wait_ended("on-deepstream")
+        condition = bench.condition("on-deepstream")
+    by_software(blob_triton.grpc, plan("on-software", clip))
+    ours, theirs = dict(told_of("on-deepstream")), dict(told_of("on-software"))
+    assert ours.keys() == theirs.keys() - OF_FFMPEG
+    for name in (
+        "countline_frames_processed_total",
+        "countline_frame_latency_seconds_count",
+        "countline_crossings_total",
+    ):
+        assert ours[name] == theirs[name] > 0
+    assert condition.frames_processed == 200
+    assert condition.latency_s > 0
+
+
+def test_fps_and_drops_of_a_source_are_told_while_it_plays(
+    deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
+) -> None:
+    with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
+        bench.plane.add_camera(plan("paced", clip, playback=Playback.LOOP, run=""))
+        bench.wait_for(lambda: bench.condition("paced").processed_fps > 15, 40)
+        assert bench.condition("paced").source_fps == pytest.approx(20, abs=6)
+        bench.wait_for(lambda: metrics.MEMORY.labels("0")._value.get() == USED_BYTES)
