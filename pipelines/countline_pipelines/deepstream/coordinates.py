@@ -49,6 +49,14 @@ class MuxSpace:
         np.clip(mapped[:, 1::2], 0, source_wh[1], out=mapped[:, 1::2])
         return mapped
 
+    def share_of_frame(self, point: tuple[float, float], source_wh: tuple[int, int]) -> tuple[float, float]:
+        """A point of the source in shares of its sides, in shares of the muxed frame's."""
+        if self.mux is Mux.NEW:
+            return point
+        scales, corner = self._placed(source_wh)
+        x, y = ((corner[axis] + point[axis] * source_wh[axis] * scales[axis]) / self.mux_wh[axis] for axis in (0, 1))
+        return x, y
+
     def _placed(self, source_wh: tuple[int, int]) -> tuple[tuple[float, float], tuple[float, float]]:
         """Factors (x, y) of a picture in the muxed frame, and where its corner lies."""
         scale_x, scale_y = self.mux_wh[0] / source_wh[0], self.mux_wh[1] / source_wh[1]

@@ -54,11 +54,13 @@ def texts(info: ModelInfo, triton: str, options: PipelineOptions) -> dict[str, s
     tracker_text = tracker.tracker_config(options.tracker, info.score_threshold, options.frame_rate)
     proto.read(inference_text)
     tracker.read(tracker_text)
+    of_analytics = {files.analytics.name: analytics.analytics_config({}, options.mux_wh)} if options.analytics else {}
     return {
         files.inference.name: inference_text,
         files.labels.name: inference.label_file(info),
         files.tracker.name: tracker_text,
         files.mux.name: new_mux_config(options),
+        **of_analytics,
     }
 
 
@@ -67,10 +69,7 @@ def write_files(folder: Path, info: ModelInfo, triton: str, options: PipelineOpt
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts(info, triton, options).items():
         _write(folder / name, text)
-    files = PipelineFiles(folder)
-    if options.analytics:
-        write_analytics(files, {}, options)
-    return files
+    return PipelineFiles(folder)
 
 
 def write_analytics(files: PipelineFiles, lines: Mapping[int, Sequence[Line]], options: PipelineOptions) -> None:

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,9 @@ from countline_common.logs import get_logger
 from countline_common.triton import ModelInfo
 from countline_pipelines import metrics
 from countline_pipelines.backoff import Backoff
+from countline_pipelines.counting import Line
 from countline_pipelines.deepstream.camera import DeepStreamCamera
+from countline_pipelines.deepstream.facts import Mux
 from countline_pipelines.deepstream.files import PipelineFiles, write_analytics, write_files
 from countline_pipelines.deepstream.gst import PipelineError, Runtime
 from countline_pipelines.deepstream.loop import MainLoop
@@ -79,6 +81,19 @@ class _Open:
     trouble: SourceTrouble | None = None
     drained: asyncio.Event | None = None
     """Set when the last frame that was inside has come out, where somebody waits for that."""
+    size_wh: tuple[int, int] = (0, 0)
+    """Of the pictures that come; none came yet."""
+    resized: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def lines(self) -> list[Line]:
+        """The camera's lines as they lie in the muxed frame; none before it is known where that is."""
+        space = self.pipeline.space
+        if space.mux is Mux.LEGACY and self.size_wh == (0, 0):
+            return []
+        return [
+            replace(line, points=tuple(space.share_of_frame(point, self.size_wh) for point in line.points))
+            for line in self.camera.spec.lines
+        ]
 
 
 class PipelineKeeper:
@@ -124,6 +139,7 @@ class PipelineKeeper:
         self._playing = asyncio.Event()
         self._failed = asyncio.Event()
         self._changing = asyncio.Lock()
+        self._telling = asyncio.Lock()
         self.trouble: Fault | None = None
         """Why it does not play."""
         self._came_out_at = 0.0
@@ -256,7 +272,7 @@ class PipelineKeeper:
         opened = await self._open_source(camera)
         if opened is None:
             return backoff.next_s()
-        why = await asyncio.shield(opened.over)
+        why = await self._wait_until_over(opened)
         await self._close_source(opened, drain=False)
         if why is Over.ENDED and camera.is_finite:
             camera.finished()
@@ -264,6 +280,23 @@ class PipelineKeeper:
             return 0.0
         camera.closed(decide=not camera.is_finite)
         return self._note_over(camera, opened, why, backoff)
+
+    async def _wait_until_over(self, opened: _Open) -> Over:
+        """Meanwhile nvdsanalytics is told where a legacy muxer lays pictures of the size that comes."""
+        if not self._options.analytics or self._options.mux is not Mux.LEGACY:
+            return await asyncio.shield(opened.over)
+        follows = self._loop.create_task(self._follow_size(opened), name=f"size-{opened.camera.camera_id}")
+        try:
+            return await asyncio.shield(opened.over)
+        finally:
+            follows.cancel()
+            await asyncio.gather(follows, return_exceptions=True)
+
+    async def _follow_size(self, opened: _Open) -> None:
+        while True:
+            await opened.resized.wait()
+            opened.resized.clear()
+            await self.tell_analytics()
 
     async def _leave(self, camera: DeepStreamCamera) -> None:
         """The task ends: the camera was taken out, or is finished."""
@@ -336,12 +369,20 @@ class PipelineKeeper:
                     await opened.drained.wait()
 
     async def tell_analytics(self) -> None:
-        """Give nvdsanalytics the lines of every camera; its totals begin anew each time."""
+        """Give nvdsanalytics the lines of every camera; its totals begin anew each time.
+
+        What it counts is there to be compared with: that it cannot be told keeps nobody from counting.
+        """
         pipeline = self._pipeline
-        if self._options.analytics and pipeline is not None:
-            lines = {index: each.camera.spec.lines for index, each in self._open.items()}
-            await asyncio.to_thread(write_analytics, self._files, lines, self._options)
-            await self._main.run(pipeline.analytics_changed)
+        if not self._options.analytics or pipeline is None:
+            return
+        try:
+            async with self._telling:  # one file, which is replaced
+                lines = {index: each.lines() for index, each in self._open.items()}
+                await asyncio.to_thread(write_analytics, self._files, lines, self._options)
+                await self._main.run(pipeline.analytics_changed)
+        except CountlineError as error:
+            _log.warning("analytics.not_told", model=str(self.info.ref), error=error.message, cure=error.cure)
 
     # What the pipeline says ------------------------------------------------------------------------------------------
 
@@ -353,6 +394,9 @@ class PipelineKeeper:
             opened = self._open.get(table.index)
             if opened is None:
                 continue
+            if opened.size_wh != table.source_wh:
+                opened.size_wh = table.source_wh
+                opened.resized.set()
             opened.camera.take(table)
             if opened.drained is not None and not opened.gate.passage.inside:
                 opened.drained.set()

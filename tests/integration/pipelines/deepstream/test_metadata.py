@@ -10,16 +10,19 @@ import pytest
 from tests.doubles.deepstream import Installed, installed
 from tests.doubles.deepstream.infer_config import load
 from tests.doubles.deepstream.parser_library import BboxParser
-from tests.fixtures.clips import BLOB_LABELS
+from tests.fixtures.clips import BLOB_LABELS, MIDDLE, Pass, render
 from tests.fixtures.triton import TritonServer
 from tests.integration.pipelines.deepstream.bench import deepstream_plane, plan
 
 from countline_common.triton import ModelInfo
 from countline_pipelines.deepstream import files
 from countline_pipelines.deepstream.coordinates import from_network
-from countline_pipelines.deepstream.facts import UNTRACKED, Release
+from countline_pipelines.deepstream.facts import UNTRACKED, Mux, Release
 from countline_pipelines.deepstream.metadata import Metadata
+from countline_pipelines.deepstream.metrics import LINE_TOTALS
 from countline_pipelines.deepstream.properties import BoxPath, PipelineOptions
+from countline_pipelines.plane import CountingPlan, LinePlan
+from countline_pipelines.sources import Playback
 
 CALLS_PER_OBJECT = 11
 """One cast, three numbers, the rectangle, its four sides, and the two looks that a list asks for."""
@@ -105,6 +108,34 @@ def test_nvdsanalytics_gets_the_lines_of_each_source_on_its_pad(
     assert "[line-crossing-stream-1]" in config
     assert "stream-0" not in config, "whose source is over"
     assert bench.recorder.in_out("second") == (1, 3)
+
+
+@pytest.mark.parametrize("mux", Mux)
+def test_nvdsanalytics_counts_at_the_place_where_we_do_whatever_the_shape_of_the_picture(
+    deepstream_double: Installed, blob_triton: TritonServer, mux: Mux, tmp_path: Path
+) -> None:
+    """The legacy muxer pads a picture that is not of its shape, and the line has to move with the picture."""
+    clip = render(tmp_path / "tall.mp4", [Pass(True), Pass(True)], size=(240, 320))
+    near_the_edge = CountingPlan(lines=(LinePlan("edge", ((0.2, 0.0), (0.2, 1.0))),))
+    with deepstream_plane(blob_triton.grpc, tmp_path, mux=mux, mux_wh=(640, 360), analytics=True) as bench:
+        bench.plane.add_camera(plan(f"edge-{mux}", clip, counting=near_the_edge, playback=Playback.REALTIME))
+        bench.wait_ended(f"edge-{mux}")
+        config = (tmp_path / "pipelines" / "blob-1-files" / "analytics.txt").read_text()
+    assert bench.recorder.in_out(f"edge-{mux}") == (0, 2)
+    # 270 of 640 pixels hold the picture where it is padded: it begins at 185.
+    at = 128 if mux is Mux.NEW else 239
+    assert f";{at};0;{at};360" in config
+    assert LINE_TOTALS.labels(f"edge-{mux}", "edge-Out")._value.get() == 2
+
+
+def test_a_line_that_nvdsanalytics_cannot_name_is_counted_all_the_same(
+    deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
+) -> None:
+    unnamable = CountingPlan(lines=(LinePlan("a=b", MIDDLE),))
+    with deepstream_plane(blob_triton.grpc, tmp_path, analytics=True) as bench:
+        bench.plane.add_camera(plan("cam", clip, counting=unnamable))
+        bench.wait_ended("cam")
+    assert bench.recorder.in_out("cam") == (1, 3)
 
 
 def frame_of(double: Installed, *objects: dict[str, object]) -> object:

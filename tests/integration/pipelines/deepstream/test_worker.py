@@ -118,9 +118,22 @@ def test_the_pipeline_is_printed_without_deepstream_or_triton(tmp_path: Path) ->
     files = {Path(path).name: text for path, text in told["files"].items()}
     assert set(files) == {"inference.pbtxt", "labels.txt", "tracker.yml", "mux.txt"}
     assert 'url: "triton:8001"' in files["inference.pbtxt"]
+    assert all(path in told["command"] for path in told["files"] if not path.endswith("labels.txt"))
     plain = run("worker", "--print-pipeline", "--config", str(CONFIG), COUNTLINE_DATA=str(tmp_path))
     assert "gst-launch-1.0" in plain.stdout
     assert "%YAML:1.0" in plain.stdout
+
+
+def test_a_printed_pipeline_that_exports_lines_has_the_file_that_it_names(tmp_path: Path) -> None:
+    done = run(
+        "worker", "--backend", "deepstream", "--print-pipeline", "--config", str(CONFIG), "--json",
+        COUNTLINE_DATA=str(tmp_path), COUNTLINE_DEEPSTREAM_ANALYTICS="1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    (path,) = [path for path in told["files"] if path.endswith("analytics.txt")]
+    assert f"nvdsanalytics config-file={path}" in told["command"]
+    assert "[property]" in told["files"][path]
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,16 @@ def test_the_new_muxer_leaves_boxes_where_they_are_and_boxes_stay_within_the_pic
     assert space.frame_wh((640, 480)) == (640, 480)
 
 
+@given(sizes, sizes, st.floats(0, 1), st.floats(0, 1), st.sampled_from(Mux))
+def test_a_point_of_a_line_lies_where_the_muxer_puts_it(source, mux_wh, x: float, y: float, mux: Mux) -> None:
+    """What a box at that point comes back as is the point itself."""
+    space = MuxSpace(mux, mux_wh)
+    frame = space.frame_wh(source)
+    muxed = [share * side for share, side in zip(space.share_of_frame((x, y), source), frame, strict=True)]
+    back = space.to_source(np.array([[*muxed, *muxed]]), source)[0]
+    assert back[:2] == pytest.approx([x * source[0], y * source[1]], abs=1e-6 * max(source))
+
+
 @given(sizes, st.tuples(st.integers(32, 1300), st.integers(32, 1300)), shares)
 def test_a_models_answer_comes_back_to_the_muxed_frame(frame, network, corners) -> None:
     true = box_in(frame, corners)
