@@ -77,6 +77,20 @@ def let_go(gobject: Any) -> None:
     drop(hash(gobject))
 
 
+def type_name(address: int) -> str:
+    """The type of the object at an address; it must be there."""
+    name = _gobject().g_type_name_from_instance
+    name.restype, name.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
+    return name(address).decode()
+
+
+def switch_on(address: int, flag: str) -> None:
+    """Set a boolean property of the object at an address."""
+    _gobject().g_object_set(
+        ctypes.c_void_p(address), ctypes.c_char_p(flag.encode()), ctypes.c_int(1), ctypes.c_void_p(None)
+    )
+
+
 _LogFunc = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _CRITICAL, _WARNING = 1 << 3, 1 << 4
 # A Python element owns itself before the factory sees it; that is the way of PyGObject and does no harm.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from tests.doubles.deepstream import native
 from tests.doubles.deepstream.batches import UNTRACKED, Batch, Batches, list_of
 from tests.doubles.deepstream.facts import Facts, tables
 from tests.doubles.deepstream.structs import (
@@ -288,6 +289,10 @@ class Pyds:
     def _do_configure_source_for_ntp_sync(self, address: int) -> None:
         if not isinstance(address, int):
             raise TypeError("configure_source_for_ntp_sync takes hash(rtspsrc)")
+        if native.type_name(address) != "GstRTSPSrc":
+            raise RuntimeError("configure_source_for_ntp_sync takes an rtspsrc, not the bin that holds it")
+        # Then GStreamer's own source says of each frame what the camera's reports say, as soon as one has come.
+        native.switch_on(address, "add-reference-timestamp-meta")
 
     def _do_unset_callback_funcs(self) -> None:
         """No callbacks are held."""

@@ -107,6 +107,38 @@ def test_a_camera_is_read(deepstream_double, loop, rtsp, protocol):
         assert made.wait_for(lambda: len(seen) > 20)
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_frame_carries_the_cameras_clock_once_it_has_told_it_and_where_it_was_asked(
+    deepstream_double, loop, rtsp, asked
+):
+    server = rtsp()
+    pyds = deepstream_double.pyds.module
+    seen: list[tuple[int, int]] = []
+
+    def ask(_bin: Any, _within: Any, element: Any) -> None:
+        if asked and element.get_factory().get_name() == "rtspsrc":
+            pyds.configure_source_for_ntp_sync(hash(element))
+
+    with rig(deepstream_double) as made:
+        end = made.chain(**LIVE, attach_sys_ts=False)
+        on_batches(end, lambda buffer: seen.extend((f.ntp_timestamp, time.time_ns()) for f in frames(buffer)))
+        source = made.source(0, server.url(), latency=50)
+        source.connect("deep-element-added", ask)
+        made.play()
+        made.wait_for(lambda: len(seen) > 60)
+    told = [now - ntp for ntp, now in seen if ntp]
+    assert bool(told) is asked
+    assert all(0 < late_ns < 2e9 for late_ns in told), "of the picture, which is a little older than now"
+
+
+def test_the_bin_is_no_source_whose_clock_could_be_asked_for(deepstream_double):
+    from gi.repository import Gst
+
+    made = Gst.ElementFactory.make("nvurisrcbin", None)
+    with pytest.raises(RuntimeError, match="rtspsrc"):
+        deepstream_double.pyds.module.configure_source_for_ntp_sync(hash(made))
+
+
 def test_a_camera_that_is_not_there_is_an_error_without_the_watchdog(deepstream_double, loop, rtsp):
     server = rtsp()
     server.stop()

@@ -22,6 +22,8 @@ from tests.doubles.deepstream.structs import Structure
 _LEGACY_CAPS = f"{NVMM}, format={{NV12,RGBA,I420}}"
 _NEW_CAPS = f"{_LEGACY_CAPS}; video/x-raw, format={{NV12,RGBA}}"
 _SHORTEST_QUEUE = 4
+_NTP_TO_UNIX_NS = 2_208_988_800 * 10**9
+"""NTP counts from 1900."""
 _CONFIG_KEYS = {
     "property": "algorithm-type batch-size adaptive-batching enable-source-rate-control max-fps-control "
     "overall-max-fps-n overall-max-fps-d overall-min-fps-n overall-min-fps-d max-same-source-frames",
@@ -34,6 +36,8 @@ class _Frame:
     picture: Picture
     pts: int
     arrived_at: float
+    camera_ns: int
+    """Of the camera's own clock, Unix time in nanoseconds; 0 while it has told none, or was not asked."""
 
 
 @dataclass
@@ -163,7 +167,7 @@ class StreamMux(DeepStreamElement):
             return Gst.FlowReturn.FLUSHING
         if into.info is None:
             return Gst.FlowReturn.NOT_NEGOTIATED
-        frame = _Frame(picture_of(buffer, into.info), buffer.pts, time.monotonic())
+        frame = _Frame(picture_of(buffer, into.info), buffer.pts, time.monotonic(), camera_ns(buffer))
         with self._changed:
             while len(into.frames) >= self._longest_queue() and not into.flushing and self._flow == Gst.FlowReturn.OK:
                 self._changed.wait()
@@ -353,7 +357,7 @@ class StreamMux(DeepStreamElement):
             batch_id=batch_id,
             frame_num=each.frame_num,
             buf_pts=frame.pts,
-            ntp_timestamp=time.time_ns() if self.value("attach-sys-ts") else 0,
+            ntp_timestamp=time.time_ns() if self.value("attach-sys-ts") else frame.camera_ns,
             num_surfaces_per_frame=1,
             source_frame_width=each.width,
             source_frame_height=each.height,
@@ -499,6 +503,12 @@ def read_config(path: Path) -> dict[str, str]:
         if kind not in _CONFIG_KEYS or unknown:
             raise MuxConfigError(f"{path}: unknown in [{section}]: {', '.join(sorted(unknown)) or 'the group'}")
     return dict(parser["property"]) if "property" in parser else {}
+
+
+def camera_ns(buffer: Any) -> int:
+    """What the camera's reports make of a frame's time, Unix time in nanoseconds; 0 where nothing is known."""
+    meta = buffer.get_reference_timestamp_meta(Gst.Caps.from_string("timestamp/x-ntp"))
+    return 0 if meta is None else max(0, meta.timestamp - _NTP_TO_UNIX_NS)
 
 
 def _oldest(waiting: list[_Input]) -> float:
