@@ -231,6 +231,20 @@ def test_a_camera_with_a_password_never_shows_it(
     assert "wrong-secret" not in "".join(capfd.readouterr())
 
 
+def test_a_camera_whose_address_changes_is_opened_anew_and_the_others_go_on(
+    deepstream_double: Installed, blob_triton: TritonServer, clip: Path, small_clip: Path, tmp_path: Path
+) -> None:
+    with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
+        for name in ("cam", "other"):
+            bench.plane.add_camera(looping(name, clip))
+        goes_on(bench, "cam", "other")
+        bench.plane.update_camera(looping("cam", small_clip))
+        bench.wait_for(lambda: bench.condition("cam").size_wh == (96, 64), 40)
+        goes_on(bench, "cam", "other")
+    assert len(bench.recorder.names("cam")) == 2
+    assert len(bench.recorder.names("other")) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mux", Mux)
 def test_a_hundred_sources_come_and_go_in_random_order_and_one_plays_through(
