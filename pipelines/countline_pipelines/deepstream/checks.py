@@ -24,7 +24,7 @@ from countline_pipelines.deepstream.properties import BoxPath, PipelineOptions
 USE_IMAGE: Final = (
     f"run the worker in {Release.V8_0.image}, or in {Release.V7_1.image} with Python 3.11 and bindings built for it"
 )
-INSTALL_PYDS: Final = f"{USE_IMAGE}; there user_deepstream_python_apps_install.sh brings it; never pip install pyds"
+INSTALL_PYDS: Final = f"run user_deepstream_python_apps_install.sh in {Release.V8_0.image}; never pip install pyds"
 ELEMENTS: Final = ("nvurisrcbin", "nvstreammux", "nvinferserver", "nvtracker", "nvvideoconvert")
 NEEDED_OF_PYDS: Final = ("gst_buffer_get_nvds_batch_meta", "NvDsFrameMeta", "NvDsObjectMeta")
 KERNEL_DRIVER: Final = Path("/proc/driver/nvidia/version")

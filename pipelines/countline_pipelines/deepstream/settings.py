@@ -69,13 +69,13 @@ class DeepStreamSettings(ProcessSettings):
         return self
 
     def pipeline_options(self, capacity: int) -> PipelineOptions:
-        """How pipelines are made; the release is 7.1 where nothing says which, and checks say so.
+        """How pipelines are made; the release is that of our image where nothing says which, and checks say so.
 
         Args:
             capacity: cameras that the worker holds.
         """
         return PipelineOptions(
-            release=self.release or checks.release_of(self.root) or Release.V7_1,
+            release=self.release or checks.release_of(self.root) or Release.V8_0,
             mux=_MUXES[self.mux],
             boxes=self.boxes,
             capacity=capacity,
