@@ -213,6 +213,30 @@ def test_a_camera_that_dies_is_told_and_the_others_go_on(
     assert len(bench.recorder.names("other")) == 1
 
 
+@pytest.mark.parametrize("mux", Mux)
+def test_a_camera_that_goes_silent_holds_up_no_other(
+    deepstream_double: Installed,
+    blob_triton: TritonServer,
+    rtsp: Callable[..., RtspServer],
+    small_clip: Path,
+    mux: Mux,
+    tmp_path: Path,
+) -> None:
+    """Its cable is pulled: nothing is said, and a muxer that waited for a full batch would wait for ever."""
+    server = rtsp()
+    with deepstream_plane(blob_triton.grpc, tmp_path, mux=mux) as bench:
+        bench.plane.add_camera(live("cam", server.url()))
+        bench.plane.add_camera(looping("other", small_clip))
+        bench.wait_for(lambda: state_of(bench, "cam") is CameraState.RUNNING, 40)
+        server.freeze()
+        frozen_at = time.time()
+        bench.wait_for(lambda: state_of(bench, "cam") is CameraState.RECONNECTING, 40)
+        goes_on(bench, "other")
+    times = [t for each in bench.recorder.frames["other"] if (t := each.result.tracked.t) > frozen_at]
+    assert max(b - a for a, b in pairwise(times)) < 1
+    assert len(bench.recorder.names("other")) == 1
+
+
 def test_a_camera_with_a_password_never_shows_it(
     deepstream_double: Installed,
     blob_triton: TritonServer,

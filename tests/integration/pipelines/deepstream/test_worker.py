@@ -5,14 +5,17 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from tests.doubles.deepstream import Installed
+from tests.fixtures.clips import write_blob_repository
 from tests.fixtures.control_double import ControlDouble
 from tests.fixtures.nats import NatsServer
-from tests.fixtures.triton import TritonServer
+from tests.fixtures.triton import TritonServer, start_triton
 from tests.integration.pipelines.deepstream.bench import install_root
 from tests.integration.pipelines.workers import COUNTLINE, WorkerProcess, assignment, wait_until, worker_process
 
@@ -39,6 +42,20 @@ class DoubledWorker(WorkerProcess):
             )  # fmt: skip
 
 
+def doubled(folder: Path, nats_server: NatsServer, control: ControlDouble, triton: str) -> DoubledWorker:
+    """A worker that is not started yet."""
+    plain = worker_process(
+        folder / "worker",
+        nats_server.url,
+        control.address,
+        triton,
+        COUNTLINE_DEEPSTREAM_ROOT=str(install_root(folder / "deepstream", "7.1")),
+        COUNTLINE_DEEPSTREAM_BOXES="python",
+        COUNTLINE_DEEPSTREAM_FRAME_RATE="20",
+    )
+    return DoubledWorker(plain.environment, plain.folder)
+
+
 @pytest.fixture
 async def doubled_worker(
     deepstream_double: Installed,  # skips where there is no GStreamer
@@ -47,16 +64,7 @@ async def doubled_worker(
     control_double: ControlDouble,
     blob_triton: TritonServer,
 ) -> AsyncIterator[DoubledWorker]:
-    plain = worker_process(
-        tmp_path / "worker",
-        nats_server.url,
-        control_double.address,
-        blob_triton.grpc,
-        COUNTLINE_DEEPSTREAM_ROOT=str(install_root(tmp_path / "deepstream", "7.1")),
-        COUNTLINE_DEEPSTREAM_BOXES="python",
-        COUNTLINE_DEEPSTREAM_FRAME_RATE="20",
-    )
-    process = DoubledWorker(plain.environment, plain.folder)
+    process = doubled(tmp_path, nats_server, control_double, blob_triton.grpc)
     await process.start()
     try:
         yield process
@@ -79,6 +87,41 @@ async def test_a_worker_on_deepstream_counts_and_publishes_as_any_other(
     report = doubled_worker.report
     assert not report["complaints"]
     assert report["alive"]["elements"] == 0
+
+
+async def test_while_triton_is_away_the_gap_shows_as_coverage(
+    deepstream_double: Installed,
+    tmp_path: Path,
+    nats_server: NatsServer,
+    control_double: ControlDouble,
+    clip: Path,
+) -> None:
+    repository = write_blob_repository(tmp_path / "models")
+    triton = start_triton(repository, tmp_path / "triton")
+    ports = tuple(int(address.rpartition(":")[2]) for address in (triton.http, triton.grpc, triton.metrics))
+    worker = doubled(tmp_path, nats_server, control_double, triton.grpc)
+    await worker.start()
+    try:
+        await control_double.assign(assignment("cam", str(clip), epoch=3, playback=cameras_pb2.PLAYBACK_LOOP))
+        await control_double.wait_for_state("cam", cameras_pb2.CAMERA_STATE_RUNNING)
+        await wait_until(nats_server.url, "cam", lambda t: sum(span.frames for span in t.spans) > 40)
+        await asyncio.to_thread(triton.kill)
+        died_at = time.time()
+        await asyncio.sleep(3)  # how long it is away, not a wait for something
+        triton = await asyncio.to_thread(start_triton, repository, tmp_path / "again", ports=ports)
+        came_back_at = time.time()
+        after = await wait_until(
+            nats_server.url, "cam", lambda t: bool(t.spans) and t.covered_s[-1][0] > came_back_at + 2
+        )
+    finally:
+        await worker.stop()
+        await asyncio.to_thread(triton.stop)
+    gaps = [(b, a - b) for (_, b), (a, _) in pairwise(after.covered_s) if a - b > 1]
+    ((began, gap_s),) = gaps
+    assert began == pytest.approx(died_at, abs=1.5)
+    assert 2 < gap_s < came_back_at - died_at + 10
+    assert {record.epoch for record in after.records} == {3}
+    assert len({record.run for record in after.records}) == 2
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
