@@ -4,7 +4,8 @@
 
 A branch inside the counting pipeline would have to be linked and unlinked while it plays, and could hold it up. Here
 the gate hands over a reference to a decoded frame a few times a second; one waits at most, the newest wins. Whoever
-takes the picture scales it and makes a JPEG of it, as on the software plane.
+takes the picture scales it and makes a JPEG of it, as on the software plane. (NVIDIA's `nvjpegenc` would make it on the
+GPU, in the camera's full size; what it takes and gives is not among the facts that this plane is held to.)
 """
 
 import threading
