@@ -4,11 +4,13 @@ How busy the GPU is comes from NVIDIA's management library: nothing where it, or
 """
 
 import importlib
+import os
 from contextlib import suppress
 from typing import Any, Final
 
 from prometheus_client import Gauge
 
+VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 UTILISATION: Final = Gauge("countline_gpu_utilisation_ratio", "Share of time that the GPU computes, 0 to 1.", ["gpu"])
 DECODER: Final = Gauge("countline_gpu_decoder_ratio", "Share of time that its video decoders work, 0 to 1.", ["gpu"])
 MEMORY: Final = Gauge("countline_gpu_memory_bytes", "Memory of the GPU in use, of all processes.", ["gpu"])
@@ -38,7 +40,23 @@ def observe_gpu(gpu: int) -> None:
     if nvml is None:
         return
     with suppress(nvml.NVMLError):
-        device = nvml.nvmlDeviceGetHandleByIndex(gpu)
+        device = _device(nvml, gpu, os.environ.get(VISIBLE, ""))
         UTILISATION.labels(str(gpu)).set(nvml.nvmlDeviceGetUtilizationRates(device).gpu / 100)
         DECODER.labels(str(gpu)).set(nvml.nvmlDeviceGetDecoderUtilization(device)[0] / 100)
         MEMORY.labels(str(gpu)).set(nvml.nvmlDeviceGetMemoryInfo(device).used)
+
+
+def _device(nvml: Any, gpu: int, visible: str) -> Any:
+    """The library's handle of what CUDA calls `gpu`, which counts only those that it may see.
+
+    Args:
+        nvml: the library, which sees all of them.
+        gpu: from 0.
+        visible: indices or UUIDs, as the variable has them; empty for all. Indices mean the same to both in the order
+            of the bus (CUDA_DEVICE_ORDER=PCI_BUS_ID), which differs from CUDA's own where GPUs differ.
+    """
+    names = [name.strip() for name in visible.split(",")] if visible else []
+    if gpu >= len(names):
+        return nvml.nvmlDeviceGetHandleByIndex(gpu)
+    name = names[gpu]
+    return nvml.nvmlDeviceGetHandleByIndex(int(name)) if name.isdecimal() else nvml.nvmlDeviceGetHandleByUUID(name)

@@ -5,6 +5,7 @@ import types
 DRIVER = "570.133.20"
 """What DeepStream 8.0 asks for; newer than what 7.1 does."""
 USED_BYTES = 3 << 30
+UUID = "GPU-00000000-0000-0000-0000-000000000001"
 
 
 class NVMLError(Exception):
@@ -20,6 +21,7 @@ def nvml_module() -> types.ModuleType:
         nvmlSystemGetDriverVersion,
         nvmlDeviceGetCount,
         nvmlDeviceGetHandleByIndex,
+        nvmlDeviceGetHandleByUUID,
         nvmlDeviceGetName,
         nvmlDeviceGetUtilizationRates,
         nvmlDeviceGetDecoderUtilization,
@@ -45,6 +47,12 @@ def nvmlDeviceGetHandleByIndex(index: int) -> int:  # noqa: N802
     if index != 0:
         raise NVMLError("Invalid Argument")
     return index
+
+
+def nvmlDeviceGetHandleByUUID(uuid: str) -> int:  # noqa: N802
+    if uuid != UUID:
+        raise NVMLError("Not Found")
+    return 0
 
 
 def nvmlDeviceGetName(_device: int) -> str:  # noqa: N802

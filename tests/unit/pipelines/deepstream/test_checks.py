@@ -5,7 +5,7 @@ import types
 from pathlib import Path
 
 import pytest
-from tests.doubles.deepstream.nvml_module import DRIVER, USED_BYTES, nvml_module
+from tests.doubles.deepstream.nvml_module import DRIVER, USED_BYTES, UUID, nvml_module
 
 from countline_common.errors import InvalidInputError
 from countline_pipelines.deepstream import checks, facts, metrics
@@ -69,6 +69,31 @@ def test_a_gpu_is_measured_in_shares_and_bytes(monkeypatch: pytest.MonkeyPatch) 
     metrics.observe_gpu(1)  # is not there, which is no error
     gauges = (metrics.UTILISATION, metrics.DECODER, metrics.MEMORY)
     assert [gauge.labels("0")._value.get() for gauge in gauges] == [0.5, 0.25, USED_BYTES]
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpu", "asked"),
+    [
+        ("", 0, 0),
+        ("", 2, 2),
+        ("3", 0, 3),
+        ("3, 1", 1, 1),
+        (UUID, 0, UUID),
+        ("3", 1, 1),
+    ],
+)
+def test_the_gpu_that_is_measured_is_the_one_that_cuda_means(
+    monkeypatch: pytest.MonkeyPatch, visible: str, gpu: int, asked: int | str
+) -> None:
+    """A worker for each GPU sees one alone, and calls it 0; the management library sees all of them."""
+    handles: list[int | str] = []
+    nvml = nvml_module()
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(nvml, "nvmlDeviceGetHandleByIndex", handles.append)
+    monkeypatch.setattr(nvml, "nvmlDeviceGetHandleByUUID", handles.append)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    metrics.observe_gpu(gpu)
+    assert handles == [asked]
 
 
 def without_gpu(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
