@@ -9,6 +9,7 @@ cameras behind it costs a process five minutes, so a process takes `most_live` c
 """
 
 import asyncio
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -76,6 +77,7 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
         self._let_in: set[str] = set()
         """RTSP cameras that there is room for."""
         self._opening = asyncio.Lock()
+        self._looking: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the plane's threads."""
@@ -94,7 +96,14 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
             await self._look_after_previews(pipeline)
         if not self._opening.locked():
             await self._end_idle()
-        metrics.observe_gpu(self._options.pipeline.gpu)
+        self._look_at_gpu()
+
+    def _look_at_gpu(self) -> None:
+        """One look at a time, in a thread that nobody waits for: the driver of a GPU that fails may never answer."""
+        if self._looking is None or not self._looking.is_alive():
+            gpu = self._options.pipeline.gpu
+            self._looking = threading.Thread(target=metrics.observe_gpu, args=(gpu,), name="gpu-metrics", daemon=True)
+            self._looking.start()
 
     async def _look_after_previews(self, pipeline: PipelineKeeper) -> None:
         try:

@@ -42,7 +42,7 @@ def by_software(triton: str, of: CameraPlan) -> Recorder:
     plane = SoftwarePlane(connect, recorder, PlaneOptions(), lambda *_: over.set())
     plane.start()
     plane.add_camera(of)
-    assert over.wait(60)
+    assert over.wait(300)
     plane.close(10)
     return recorder
 
