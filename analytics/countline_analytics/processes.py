@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline_common.errors import UnavailableError
 from countline_common.logs import get_logger
+from countline_common.waiting import happens
 
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 5.0
@@ -51,9 +52,7 @@ async def until_available(what: str, attempt: Callable[[], Coroutine[Any, Any, _
             return await _unless_stopped(attempt(), stopping)
         except UnavailableError as error:
             _log.warning("waiting", part=what, error=error.message)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause_s):
-                await stopping.wait()
+        await happens(stopping, pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 

@@ -35,6 +35,7 @@ from countline_common.logs import get_logger
 from countline_common.permissions import OPEN_SERVICES, method_policy
 from countline_common.settings import host_port
 from countline_common.tokens import Principal, TokenVerifier
+from countline_common.waiting import happens
 
 CALL_LIMIT_S: Final = 30.0
 """How long one call may take where its server says nothing else, whatever deadline the caller set; streams are not
@@ -320,8 +321,7 @@ class GrpcServer:
 
     async def _watch_health(self) -> None:
         while not self._stopping.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), CHECK_PERIOD_S)
+            await happens(self._stopping, CHECK_PERIOD_S)
             await self._update_health()
 
     async def _update_health(self) -> None:
@@ -334,7 +334,8 @@ class GrpcServer:
 
 async def _passes(check: Check) -> bool:
     try:
-        await asyncio.wait_for(check(), CHECK_TIMEOUT_S)
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await check()
     except Exception as error:  # noqa: BLE001  (whatever a check raises means: not now)
         _log.debug("grpc.check_failed", error=str(error))
         return False

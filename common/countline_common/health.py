@@ -71,7 +71,8 @@ class HealthServer:
 
     async def _run(self, check: Check) -> str | None:
         try:
-            await asyncio.wait_for(check(), CHECK_TIMEOUT_S)
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
+                await check()
         except TimeoutError:
             return f"no answer within {CHECK_TIMEOUT_S:g} s"
         except Exception as error:  # noqa: BLE001  (whatever a check raises is the reason why it is not ready)

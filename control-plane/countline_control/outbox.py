@@ -5,7 +5,6 @@ repeats by message id. The relay is one task a service; two of them on one datab
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
@@ -36,6 +35,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.bus import domain_subject
 from countline_common.logs import get_logger, redact
+from countline_common.waiting import happens
 from countline_control.database import Database, is_away
 
 BATCH: Final = 100
@@ -131,8 +131,7 @@ class OutboxRelay:
                 FAILED.inc()
                 if not is_away(error):
                     _log.warning("outbox.publish_failed", error=redact(str(error)) or type(error).__name__)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._outbox.written.wait(), POLL_PERIOD_S)
+            await happens(self._outbox.written, POLL_PERIOD_S)
             self._outbox.written.clear()
 
     async def _publish_batch(self) -> int:

@@ -23,6 +23,7 @@ from countline_common.grpc_server import CALL_LIMIT_S, GrpcServer, Service
 from countline_common.health import Check, HealthServer
 from countline_common.logs import get_logger
 from countline_common.tokens import TokenSigner, TokenVerifier
+from countline_common.waiting import happens
 from countline_control.auth.service import AuthService
 from countline_control.cameras.service import CameraService, StatusSource
 from countline_control.database import Database, translate
@@ -97,8 +98,7 @@ class BackgroundBus:
                 if time.monotonic() - told_at > TOLD_EACH_S:
                     told_at = time.monotonic()
                     _log.warning("serve.bus_away", error=str(error))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), RETRY_S)
+                await happens(self._stopping, RETRY_S)
             else:
                 return
 

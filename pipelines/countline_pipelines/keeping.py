@@ -21,6 +21,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
+from countline_common.waiting import happens
 from countline_pipelines.backoff import Backoff
 from countline_pipelines.plane import CameraCondition, CameraPlan, CameraState, Fault, OnEnd, fault_of
 from countline_pipelines.triton import InferenceClient
@@ -241,8 +242,7 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
             if wanted is None and held.wanted is None:  # else it was wanted again while it was being ended
                 del self._held[held.camera_id]
                 return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(held.changed.wait(), retry_s)
+            await happens(held.changed, retry_s)
 
     async def _attempt(self, held: Held[AnyCamera], wanted: CameraPlan | None, backoff: Backoff) -> float | None:
         """Bring a camera to a plan; returns after how long to try again, None where that is not needed."""
@@ -300,8 +300,7 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
                 await self._look_after_all(time.monotonic())
             except Exception:  # noqa: BLE001  (the plane's last resort: every camera would end with its thread)
                 _log.exception("plane.tick_failed")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), TICK_S)
+            await happens(self._stopping, TICK_S)
         await self._shut_down()
 
     async def _look_after_all(self, now: float) -> None:

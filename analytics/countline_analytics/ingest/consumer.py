@@ -28,6 +28,7 @@ from countline_analytics.ingest.writer import CountWriter
 from countline_common.bus import COUNTS, DLQ, dlq_subject, ensure_streams
 from countline_common.errors import CountlineError, UnavailableError
 from countline_common.logs import get_logger, redact
+from countline_common.waiting import happens
 
 DURABLE: Final = "ingest"
 ACK_WAIT_S: Final = 30.0
@@ -235,8 +236,7 @@ def _cause(error: BaseException) -> BaseException:
 
 
 async def _sleep(pause_s: float, stopping: asyncio.Event) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stopping.wait(), pause_s)
+    await happens(stopping, pause_s)
 
 
 async def check(ingest: Ingest) -> None:

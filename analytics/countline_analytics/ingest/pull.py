@@ -6,7 +6,6 @@ arrived. The next batch is asked for when the last one is taken, so that it arri
 """
 
 import asyncio
-import contextlib
 import json
 import time
 from collections import deque
@@ -18,6 +17,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from countline_common.errors import UnavailableError
+from countline_common.waiting import happens
 
 REQUEST_EXPIRES_S: Final = 2.0
 REQUEST_LOST_AFTER_S: Final = 3.0
@@ -71,8 +71,7 @@ class PullReader:
         await self._request_if_needed()
         if not self._arrived:
             self._something.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._something.wait(), wait_s)
+            await happens(self._something, wait_s)
         messages: list[Msg] = []
         while self._arrived and len(messages) < self._batch:
             self._take(self._arrived.popleft(), messages)

@@ -218,7 +218,8 @@ def _die_with_parent() -> None:
 
 async def _ends_within(process: asyncio.subprocess.Process, timeout_s: float) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(process.wait(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await process.wait()
 
 
 def _to_stderr(line: str) -> None:

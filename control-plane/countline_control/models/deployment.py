@@ -388,7 +388,8 @@ def _append(target: IO[bytes], digest: Any, chunk: bytes) -> None:
 
 async def _next(chunks: Chunks, taken: int, size: int) -> bytes:
     try:
-        return await asyncio.wait_for(anext(chunks), CHUNK_TIMEOUT_S)
+        async with asyncio.timeout(CHUNK_TIMEOUT_S):
+            return await anext(chunks)
     except StopAsyncIteration as error:
         raise InvalidInputError(f"the upload ended after {taken} of {size} bytes", cure="send it again") from error
     except TimeoutError as error:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from countline.v1.events_pb2 import TrialRecord
 from countline_common.bus import DLQ, TRIALS, dlq_subject, ensure_streams
 from countline_common.logs import get_logger, redact
+from countline_common.waiting import happens
 from countline_control.database import is_away
 from countline_control.models.trials import Trials
 from countline_control.outbox import Bus
@@ -67,8 +68,7 @@ class TrialFeed:
             except Exception as error:  # noqa: BLE001  (the feed outlives whatever is away; anything else is told)
                 if not is_away(error):
                     _log.warning("trials.feed_failed", error=redact(str(error)) or type(error).__name__)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), RETRY_S)
+            await happens(self._stopping, RETRY_S)
 
     async def _consume(self, jetstream: JetStreamContext) -> None:
         await ensure_streams(jetstream)

@@ -6,7 +6,6 @@ live in the same transaction, and they stay with it.
 """
 
 import asyncio
-import contextlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -22,6 +21,7 @@ from countline_common.grpc_server import current_principal
 from countline_common.logs import get_logger
 from countline_common.times import to_datetime, to_timestamp
 from countline_common.triton import ModelRef
+from countline_common.waiting import happens
 from countline_control.database import Database, is_away
 from countline_control.models import domain, store
 from countline_control.models.domain import Mode, Outcome, Serving, StoredModel, StoredTrial
@@ -218,8 +218,7 @@ class Trials:
             except Exception as error:  # noqa: BLE001  (the task outlives a database that is away; the rest is told)
                 if not is_away(error):
                     _log.error("trials.fault", exc_info=error)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), CHECK_PERIOD_S)
+            await happens(self._stopping, CHECK_PERIOD_S)
 
     async def _end_overdue(self) -> None:
         running, now = await self._database.read(store.running_trials), self._clock()

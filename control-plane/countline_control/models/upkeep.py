@@ -5,7 +5,6 @@ of them is live. What a deployment that was killed left behind is removed. Files
 """
 
 import asyncio
-import contextlib
 import shutil
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Final
 from countline.v1.models_pb2 import ModelValidation
 from countline_common.errors import CountlineError, NotFoundError
 from countline_common.logs import get_logger
+from countline_common.waiting import happens
 from countline_control.database import Database, is_away
 from countline_control.models import store
 from countline_control.models.artifacts import ArtifactStore
@@ -59,8 +59,7 @@ class Upkeep:
     async def run(self) -> None:
         """Fetch what is missing, however long that takes, and have Triton let go of candidates that nobody tries."""
         while await self._is_restoring() and not self._stopping.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), RETRY_S)
+            await happens(self._stopping, RETRY_S)
         await self._stopping.wait()
 
     async def _is_restoring(self) -> bool:

@@ -6,7 +6,6 @@ away nothing moves: workers go on with what they hold, and get a whole lease ane
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -19,6 +18,7 @@ from countline.v1.workers_pb2 import ConnectResponse
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_common.times import to_datetime
+from countline_common.waiting import happens
 from countline_control.database import Database, is_away
 from countline_control.models.domain import Serving
 from countline_control.workers import store
@@ -194,8 +194,7 @@ class Schedule:
                 await self._step()
             except Exception as error:  # noqa: BLE001  (nothing may end the one task that directs workers)
                 self._note_failure(error)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), TICK_S)
+            await happens(self._wake, TICK_S)
             self._wake.clear()
 
     def _note_failure(self, error: Exception) -> None:

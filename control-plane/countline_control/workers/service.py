@@ -15,6 +15,7 @@ from countline.v1.workers_pb2 import CameraReport, ConnectRequest, ConnectRespon
 from countline_common.errors import CountlineError, InvalidInputError, UnavailableError
 from countline_common.grpc_server import Context, Service
 from countline_common.logs import get_logger
+from countline_common.waiting import happens
 from countline_control.paging import next_token, page
 from countline_control.workers.fleet import Fleet, replaced
 from countline_control.workers.schedule import Schedule, Session
@@ -94,13 +95,13 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
             raise UnavailableError("who holds which camera is still being read", cure="try again in some seconds")
 
     async def _wait_until_loaded(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._schedule.loaded.wait(), LOADING_PATIENCE_S)
+        await happens(self._schedule.loaded, LOADING_PATIENCE_S)
         await self._check()
 
     async def _open(self, requests: AsyncIterator[ConnectRequest]) -> Session:
         try:
-            first = await asyncio.wait_for(anext(requests), INTRODUCTION_TIMEOUT_S)
+            async with asyncio.timeout(INTRODUCTION_TIMEOUT_S):
+                first = await anext(requests)
         except (TimeoutError, StopAsyncIteration) as error:
             raise InvalidInputError("the worker did not say who it is", cure="send a report at once") from error
         record = self._fleet.introduce(first)

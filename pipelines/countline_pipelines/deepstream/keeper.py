@@ -18,7 +18,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any, Final
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_common.triton import ModelInfo
+from countline_common.waiting import happens
 from countline_pipelines import metrics
 from countline_pipelines.backoff import Backoff
 from countline_pipelines.counting import Line
@@ -364,9 +364,7 @@ class PipelineKeeper:
     async def _drain(self, opened: _Open) -> None:
         if opened.gate.passage.inside:
             opened.drained = asyncio.Event()
-            with suppress(TimeoutError):  # the muxer holds them back: they are given up
-                async with asyncio.timeout(DRAIN_S):
-                    await opened.drained.wait()
+            await happens(opened.drained, DRAIN_S)  # else the muxer holds them back: they are given up
 
     async def tell_analytics(self) -> None:
         """Give nvdsanalytics the lines of every camera; its totals begin anew each time.

@@ -8,7 +8,6 @@ import asyncio
 import itertools
 import threading
 import time
-from contextlib import suppress
 from typing import Final, Protocol
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
+from countline_common.waiting import happens
 from countline_pipelines.counting import CameraCounter, CountingSpec, Identity
 from countline_pipelines.counting.explain import Journal
 from countline_pipelines.counting.rules import WARM_UP_S
@@ -300,8 +300,7 @@ class Branch:
             self.runs.leave(ticket.run)
             self.feeder.landed()
         if not self.runs.is_idle():
-            with suppress(TimeoutError):  # Triton is away: what it has is given up
-                await asyncio.wait_for(self._drained.wait(), timeout_s)
+            await happens(self._drained, timeout_s)  # Triton is away: what it has is given up
         self._closed = True
         if self.crashed:
             self._break_off(decide=decide)

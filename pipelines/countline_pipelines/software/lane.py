@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from countline_common.errors import CountlineError, DeadlineExceededError, InternalError
 from countline_common.letterbox import Letterbox, paste
 from countline_common.logs import get_logger
+from countline_common.waiting import happens
 from countline_pipelines import metrics
 from countline_pipelines.batching import Batcher
 from countline_pipelines.slots import Slot, SlotRing
@@ -177,8 +178,7 @@ class ModelLane:
                 self._hungry = False
                 return batch
             due_s = self.batcher.due_in(now)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), None if due_s == float("inf") else due_s)
+            await happens(self._wake, None if due_s == float("inf") else due_s)
         return []
 
     def _most(self) -> int:

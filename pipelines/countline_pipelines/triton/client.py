@@ -351,7 +351,8 @@ class TritonClient:
     async def wait_ready(self, timeout_s: float) -> None:
         """See `InferenceClient.wait_ready`."""
         try:
-            await asyncio.wait_for(self._ready.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._ready.wait()
         except TimeoutError as error:
             raise DeadlineExceededError(
                 f"Triton did not come back within {timeout_s:g} s: {self._trouble}",

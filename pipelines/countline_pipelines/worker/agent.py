@@ -6,7 +6,6 @@ stops closes its side of the stream, which says goodbye: its cameras may move at
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Final
 
 import grpc
@@ -15,6 +14,7 @@ import grpc.aio
 from countline.v1 import workers_pb2, workers_pb2_grpc
 from countline_common.errors import ConflictError, UnavailableError
 from countline_common.logs import get_logger
+from countline_common.waiting import happens
 from countline_pipelines.backoff import Backoff
 
 REPORT_EVERY_S: Final = 1.0
@@ -100,8 +100,7 @@ class Agent:
         self._leaving.set()
         self._changed.set()
         if not self._trouble:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._left.wait(), timeout_s)
+            await happens(self._left, timeout_s)
 
     async def _hold(self) -> None:
         async with grpc.aio.insecure_channel(self._address, options=_OPTIONS) as channel:
@@ -122,8 +121,7 @@ class Agent:
             yield self._report()
             if self._leaving.is_set():
                 return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), REPORT_EVERY_S)
+            await happens(self._changed, REPORT_EVERY_S)
 
 
 def _replaced(error: grpc.aio.AioRpcError) -> ConflictError:

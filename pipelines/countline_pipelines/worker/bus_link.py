@@ -114,4 +114,5 @@ class BusLink:
         """Hang up."""
         if self._client is not None:
             with suppress(nats.errors.Error, TimeoutError, CountlineError):
-                await asyncio.wait_for(self._client.close(), CLOSE_TIMEOUT_S)
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._client.close()
