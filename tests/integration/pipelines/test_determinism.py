@@ -20,7 +20,7 @@ from countline_models.scenes.clips import street
 from countline_models.scenes.scene import Renderer
 from countline_models.scenes.video import write_video
 from countline_pipelines.counting import Crossing, Event, Identity
-from countline_pipelines.plane import CameraPlan, CountedFrame, CountingPlan, LinePlan, RunStarted
+from countline_pipelines.plane import CameraPlan, CameraState, CountedFrame, CountingPlan, LinePlan, RunStarted
 from countline_pipelines.slots import Slot
 from countline_pipelines.software.lane import LaneOptions
 from countline_pipelines.software.plane import PlaneOptions, SoftwarePlane
@@ -96,9 +96,9 @@ class Worker:
         self.plane = SoftwarePlane(connect, self.diary, options, self._end)
         self.plane.start()
 
-    def _end(self, camera_id: str) -> None:
+    def _end(self, ended: CameraPlan, state: CameraState) -> None:
         with self._changed:
-            self._ended.add(camera_id)
+            self._ended.add(ended.camera_id)
             self._changed.notify_all()
 
     def wait_ended(self, cameras: set[str]) -> None:
