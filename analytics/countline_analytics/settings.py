@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from countline_common.addresses import Network, networks
 from countline_common.settings import ProcessSettings
 
 
@@ -49,3 +50,14 @@ class ApiSettings(AnalyticsSettings):
     """`/ws` alone."""
     gateway_address: str = "127.0.0.1:8080"
     """What a browser talks to: REST of everything, `/ws`, the dashboard."""
+    gateway_trusted_proxies: str = ""
+    """Networks of the proxies in front, such as `10.0.0.5/32`, whose `X-Forwarded-For` is believed; empty: nobody's.
+    Each of them must replace what a browser says there, or add to it, as NGINX, HAProxy and Traefik do when told to."""
+
+    def proxy_networks(self) -> tuple[Network, ...]:
+        """`gateway_trusted_proxies`, parsed.
+
+        Raises:
+            InvalidInputError: one of them is no network.
+        """
+        return networks(self.gateway_trusted_proxies, "COUNTLINE_GATEWAY_TRUSTED_PROXIES")

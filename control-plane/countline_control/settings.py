@@ -1,10 +1,10 @@
 """Settings of `countline serve`, from `COUNTLINE_…` variables."""
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from pydantic import Field, SecretStr
 
+from countline_common.addresses import Network, networks
 from countline_common.errors import InvalidInputError
 from countline_common.settings import DataFolder, ProcessSettings
 from countline_control.workers.schedule import LEASE_S
@@ -39,7 +39,7 @@ class ControlSettings(ProcessSettings):
     admin_password_file: Path | None = None
     """The password of the first user, `admin`; read only where there is no user yet."""
     trusted_proxies: str = "127.0.0.0/8,::1/128"
-    """Networks of our own gateways and proxies, whose `x-forwarded-for` auth believes."""
+    """Networks from which our own API calls auth: its word for the address of whoever logs in is believed."""
     service_token_file: Path | None = None
     """A token with `cameras.read`, `cameras.secrets`, `models.read` and `workers.read`, for services that run apart."""
 
@@ -61,18 +61,13 @@ class ControlSettings(ProcessSettings):
     lease_s: float = Field(default=LEASE_S, gt=1.0, le=600.0)
     """How long a worker may be silent before its cameras move."""
 
-    def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+    def proxy_networks(self) -> tuple[Network, ...]:
         """`trusted_proxies`, parsed.
 
         Raises:
             InvalidInputError: one of them is no network.
         """
-        try:
-            return tuple(ip_network(part.strip()) for part in self.trusted_proxies.split(",") if part.strip())
-        except ValueError as error:
-            raise InvalidInputError(
-                f"COUNTLINE_TRUSTED_PROXIES: {error}", cure="give networks by commas, such as 10.0.0.0/8,::1/128"
-            ) from error
+        return networks(self.trusted_proxies, "COUNTLINE_TRUSTED_PROXIES")
 
     @property
     def repository_folder(self) -> Path:

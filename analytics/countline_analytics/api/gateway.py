@@ -6,7 +6,7 @@ the services of analytics are answered in this process, which decides by the sam
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -19,6 +19,7 @@ from countline_analytics.api.services import Method
 from countline_analytics.api.transcoding import Route, build_request
 from countline_analytics.counts.callers import Caller
 from countline_analytics.counts.service import Handler
+from countline_common.addresses import Network, address, calling
 from countline_common.errors import InvalidInputError, PermissionDeniedError, UnauthenticatedError
 from countline_common.grpc_errors import translated
 from countline_common.rest_json import to_json
@@ -37,6 +38,8 @@ class CallContext:
     authorization: str
     """The header as it came; empty where there was none."""
     request_id: str
+    client_address: str = ""
+    """Of whoever calls; empty where it says nothing about them, see `client_address`."""
 
 
 class Backend(Protocol):
@@ -66,6 +69,8 @@ class RemoteBackend:
         metadata = [("x-request-id", context.request_id)]
         if context.authorization:
             metadata.append(("authorization", context.authorization))
+        if context.client_address:
+            metadata.append(("x-forwarded-for", context.client_address))
         with translated():
             response: Message = await call(request, timeout=CALL_TIMEOUT_S, metadata=metadata)
         return response
@@ -117,13 +122,19 @@ class UnroutedServiceError(InvalidInputError):
     """The contract opens a service to HTTP, and nobody said where it is answered."""
 
 
-def add_routes(app: web.Application, methods: Iterable[Method], backends: Mapping[str, Backend]) -> None:
+def add_routes(
+    app: web.Application,
+    methods: Iterable[Method],
+    backends: Mapping[str, Backend],
+    proxies: Collection[Network] = (),
+) -> None:
     """Add a route for each annotation.
 
     Args:
         app: what the routes are added to.
         methods: of the contract.
         backends: by full name of the service.
+        proxies: networks of the proxies in front, whose word for a client's address is taken.
 
     Raises:
         UnroutedServiceError: a service has no backend.
@@ -133,25 +144,45 @@ def add_routes(app: web.Application, methods: Iterable[Method], backends: Mappin
         if backend is None:
             raise UnroutedServiceError(f"{method.service} has HTTP routes and no backend")
         for route in method.routes:
-            app.router.add_route(route.method, route.aiohttp_path, _handler(method, route, backend))
+            app.router.add_route(route.method, route.aiohttp_path, _handler(method, route, backend, proxies))
 
 
-def _handler(method: Method, route: Route, backend: Backend) -> Any:
+def _handler(method: Method, route: Route, backend: Backend, proxies: Collection[Network]) -> Any:
     async def handle(request: web.Request) -> web.StreamResponse:
         values = [request.match_info[f"v{i}"] for i in range(len(route.variables))]
         body = await _json_body(request)
         message = build_request(method.descriptor.input_type, route, values, request.query.items(), body)
-        response = await backend.call(method, message, _context(request))
+        response = await backend.call(method, message, _context(request, proxies))
         return await success(response)
 
     return handle
 
 
-def _context(request: web.Request) -> CallContext:
+def _context(request: web.Request, proxies: Collection[Network]) -> CallContext:
     authorization = request.headers.get("Authorization", "")
     if not authorization.isascii() or not authorization.isprintable():
         raise UnauthenticatedError("the Authorization header holds what no token has", cure="log in again")
-    return CallContext(authorization, request[REQUEST_ID])
+    # Each proxy may add a header of its own instead of adding to the one that came.
+    forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", ()))
+    return CallContext(authorization, request[REQUEST_ID], client_address(request.remote or "", forwarded_for, proxies))
+
+
+def client_address(peer: str, forwarded_for: str, proxies: Collection[Network]) -> str:
+    """The address of whoever calls; empty where it says nothing about them.
+
+    That is so behind a proxy that does not say for whom it asks, and on the loopback of this machine, where a proxy may
+    stand that nobody told us of: to count wrong passwords by its address would let one person lock out all the others.
+
+    Args:
+        peer: who has connected.
+        forwarded_for: what came along.
+        proxies: networks of the proxies whose word is taken.
+    """
+    connected = address(peer)
+    found = calling(connected, forwarded_for, proxies)
+    if found is None or (found == connected and found.is_loopback):
+        return ""
+    return str(found)
 
 
 async def _json_body(request: web.Request) -> Any:

@@ -29,6 +29,7 @@ from countline_analytics.live.websocket import LiveHub
 from countline_analytics.processes import check_database, stop_signals, until_available
 from countline_analytics.settings import ApiSettings
 from countline_common import database
+from countline_common.addresses import Network
 from countline_common.errors import UnavailableError
 from countline_common.health import Check, HealthServer
 from countline_common.logs import configure, get_logger
@@ -55,6 +56,7 @@ class Api:
     methods: tuple[Method, ...]
     backends: Mapping[str, Backend]
     hub: LiveHub
+    proxies: tuple[Network, ...]
 
     def gateway(self) -> web.Application:
         """What a browser talks to."""
@@ -78,7 +80,7 @@ class Api:
 
     def _add_rest(self, app: web.Application, methods: Iterable[Method]) -> None:
         chosen = list(methods)
-        add_routes(app, chosen, self.backends)
+        add_routes(app, chosen, self.backends, self.proxies)
         description = document(chosen)
 
         async def openapi(_: web.Request) -> web.Response:
@@ -149,7 +151,7 @@ async def serving(settings: ApiSettings, parts: Parts, stopping: asyncio.Event) 
                 settings.models_address,
             }
         }
-        api = Api(tuple(http_methods()), _backends(settings, parts, channels), hub)
+        api = Api(tuple(http_methods()), _backends(settings, parts, channels), hub, settings.proxy_networks())
         await stack.enter_async_context(_tasks(parts.bus.run(), parts.feed.run(), statuses.run(), stopping=stopping))
         addresses = {
             "gateway": await _listen(stack, api.gateway(), settings.gateway_address),

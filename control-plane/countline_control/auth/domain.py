@@ -6,10 +6,10 @@ Times are Unix seconds.
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 from urllib.parse import unquote
 
+from countline_common.addresses import Network, address, calling
 from countline_common.errors import FieldProblem, InvalidInputError, ResourceExhaustedError
 from countline_common.tokens import EVERYTHING
 
@@ -117,25 +117,13 @@ def refuse_for(wait: float) -> ResourceExhaustedError:
     return ResourceExhaustedError("too many wrong passwords", cure=f"try again in {seconds} s")
 
 
-Network = IPv4Network | IPv6Network
-
-
 def caller_address(peer: str, forwarded_for: str, trusted: Collection[Network]) -> str:
-    """From where somebody calls; empty where that cannot be told, since a proxy that we trust did not say for whom.
+    """From where somebody calls; empty where that cannot be told, see `addresses.calling`.
 
     Args:
         peer: as gRPC writes it, such as `ipv4:10.0.0.7:5000`.
-        forwarded_for: what came with the call; the last address is the one that our own proxy saw.
+        forwarded_for: what came with the call.
         trusted: the networks of our proxies; what others say of themselves is not believed.
     """
-    address = _address(unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]"))
-    if address is None or not any(address in network for network in trusted):
-        return str(address or "")
-    return str(_address(forwarded_for.rpartition(",")[2].strip()) or "")
-
-
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(text)
-    except ValueError:
-        return None
+    connected = address(unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]"))
+    return str(calling(connected, forwarded_for, trusted) or "")

@@ -16,6 +16,7 @@ from uuid import uuid4
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import auth_pb2, auth_pb2_grpc
+from countline_common.addresses import Network
 from countline_common.errors import ConflictError, NotFoundError, UnauthenticatedError
 from countline_common.grpc_server import Context, Service, current_principal, current_request_id
 from countline_common.logs import get_logger
@@ -53,7 +54,7 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         signer: TokenSigner,
         passwords: Passwords | None = None,
         clock: Callable[[], float] = time.time,
-        trusted_proxies: Collection[domain.Network] = (),
+        trusted_proxies: Collection[Network] = (),
     ) -> None:
         self._trusted_proxies = trusted_proxies
         self._database = database

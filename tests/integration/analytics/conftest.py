@@ -200,7 +200,7 @@ async def stack(
     (tmp_path / "key.pub").write_bytes(public)
     (tmp_path / "password").write_text(f"{ADMIN_PASSWORD}\n")
     control_dsn = await postgres.clone("control_of_analytics", _migrate_control)
-    free = {f"{name}_address": "127.0.0.1:0" for name in ("auth", "cameras", "workers")}
+    free = {f"{name}_address": "127.0.0.1:0" for name in ("auth", "cameras", "workers", "models")}
     control = ControlSettings(
         **free,
         auth_dsn=control_dsn,
@@ -215,6 +215,7 @@ async def stack(
             nats_url=nats_server.url,
             analytics_dsn=analytics_dsn,
             token_public_key_file=tmp_path / "key.pub",
+            gateway_trusted_proxies="127.0.0.1/32",
             **{f"{name}_address": address for name, address in plane.addresses.items()},
             **{f"{name}_address": "127.0.0.1:0" for name in ("gateway", "analytics", "websocket")},
         )

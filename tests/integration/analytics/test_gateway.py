@@ -5,12 +5,14 @@ import json
 import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
 from tests.integration.analytics.conftest import ADMIN_PASSWORD, Stack, until
 from tests.integration.analytics.factory import NOON, crossing, record, span
 from tests.integration.analytics.test_counts import CAMERA, TRUTH, add_camera
 
 from countline_common.times import rfc3339, to_timestamp
+from countline_control.auth.domain import FREE_ADDRESS_FAILURES
 
 COUNTLINE = Path(sys.executable).with_name("countline")
 
@@ -30,6 +32,25 @@ async def test_one_logs_in_over_rest_and_the_token_opens_what_it_permits(stack: 
     status, body = await stack.call("GET", "auth/me", token=token)
     assert (status, body["data"]["permissions"]) == (200, ["*"])
     assert (await stack.call("GET", "analytics/counts", token=token))[0] == 200
+
+
+async def log_in(stack: Stack, session: aiohttp.ClientSession, username: str, password: str, forwarded_for: str) -> int:
+    """The status of a login that comes through the proxy at 127.0.0.1, or, with another session, past it."""
+    url = f"http://{stack.addresses['gateway']}/api/v1/auth/login"
+    body, headers = {"username": username, "password": password}, {"X-Forwarded-For": forwarded_for}
+    async with session.post(url, json=body, headers=headers) as response:
+        return response.status
+
+
+async def test_somebody_who_guesses_passwords_over_rest_locks_out_their_own_address_alone(stack: Stack) -> None:
+    """All logins over REST once seemed to come from the API itself: one guesser kept everybody out."""
+    for i in range(FREE_ADDRESS_FAILURES):
+        assert await log_in(stack, stack.session, f"name-{i}", "wrong password", f"10.0.0.{i}, 1.2.3.4") == 401
+    assert await log_in(stack, stack.session, "admin", ADMIN_PASSWORD, "1.2.3.4") == 429
+    assert await log_in(stack, stack.session, "admin", ADMIN_PASSWORD, "1.2.3.5") == 200
+    past_the_proxy = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+    async with aiohttp.ClientSession(connector=past_the_proxy) as session:
+        assert await log_in(stack, session, "admin", ADMIN_PASSWORD, "1.2.3.4") == 200
 
 
 @pytest.mark.parametrize("path", ["cameras", "analytics/counts", "workers", "auth/me"])

@@ -58,6 +58,20 @@ def test_the_networks_of_databases_bus_and_triton_lead_nowhere_else():
     assert set(service("gateway")["networks"]) == {"front", "published"}
 
 
+def test_who_is_believed_about_the_address_of_a_browser_is_alone_in_its_network():
+    """The gateway tells the API, and the API tells auth; a worker, which reads what cameras send, tells nobody."""
+    environment = {name: service(name).get("environment", {}) for name in SERVICES}
+    for network, teller, told, variable in (
+        ("front", "gateway", "api", "COUNTLINE_GATEWAY_TRUSTED_PROXIES"),
+        ("login", "api", "control-plane", "COUNTLINE_TRUSTED_PROXIES"),
+    ):
+        assert {name for name in SERVICES if network in service(name).get("networks", ())} == {teller, told}
+        (subnet,) = compose()["networks"][network]["ipam"]["config"]
+        assert environment[told][variable] == subnet["subnet"]
+    assert service("control-plane")["networks"]["login"]["aliases"] == ["auth"]
+    assert environment["api"]["COUNTLINE_AUTH_ADDRESS"] == "auth:3001"
+
+
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_a_part_has_no_privilege_a_limit_and_a_root_that_cannot_be_written(name: str):
     part = service(name)
