@@ -279,7 +279,7 @@ class Deployer:
             await store.delete_unfinished(connection, model.name)  # whoever installs holds the lock: it is nobody's
             version = StoredVersion(
                 name=model.name,
-                version=model.last_version + 1,
+                version=domain.next_number(await store.given_numbers(connection, model.name)),
                 state=Stored.REGISTERED,
                 digest=candidate.digest,
                 size_bytes=candidate.size_bytes,
@@ -345,7 +345,6 @@ def _new_model(order: Order, now: float) -> StoredModel:
         target=order.target,
         live_version=0,
         previous_version=0,
-        last_version=0,
         created_at=now,
         updated_at=now,
     )

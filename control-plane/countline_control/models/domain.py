@@ -100,7 +100,6 @@ class StoredModel:
     live_version: int
     previous_version: int
     """Was live before; 0 for none."""
-    last_version: int
     created_at: float
     updated_at: float
     versions: tuple[StoredVersion, ...] = ()
@@ -375,6 +374,16 @@ def checked_tuning(tuning: ModelTuning) -> Tuning:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def next_number(given: Iterable[int]) -> int:
+    """The number of a new version: above every one that was ever given."""
+    return max(given, default=0) + 1
+
+
+def given_to_another(given: Mapping[int, str], found: Mapping[int, str]) -> tuple[int, ...]:
+    """Numbers under which something else is found than what they were given to; both by number, as digests."""
+    return tuple(number for number, digest in sorted(found.items()) if given.get(number, digest) != digest)
 
 
 # As messages ---------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from countline.v1.models_pb2 import ModelValidation
 from countline_common.errors import AlreadyExistsError
 from countline_common.times import from_timestamp, to_datetime
 from countline_control.models.domain import Mode, Outcome, Stored, StoredModel, StoredTrial, StoredVersion
-from countline_control.models.tables import models, trial_records, trial_tallies, trials, versions
+from countline_control.models.tables import models, numbers, trial_records, trial_tallies, trials, versions
 from countline_models.contract_model import ContractModel
 from countline_models.deploy import FoundVersion, Target, Tuning
 from countline_models.trials.verdict import Tally
@@ -57,7 +57,6 @@ def _model(row: Mapping[str, Any], of: tuple[StoredVersion, ...]) -> StoredModel
         target=Target(row["target"]),
         live_version=row["live_version"],
         previous_version=row["previous_version"],
-        last_version=row["last_version"],
         created_at=row["created_at"].timestamp(),
         updated_at=row["updated_at"].timestamp(),
         versions=of,
@@ -137,7 +136,6 @@ async def insert_model(connection: AsyncConnection, model: StoredModel) -> None:
         "target": model.target.value,
         "live_version": model.live_version,
         "previous_version": model.previous_version,
-        "last_version": model.last_version,
         "created_at": to_datetime(model.created_at),
         "updated_at": to_datetime(model.updated_at),
     }
@@ -147,7 +145,7 @@ async def insert_model(connection: AsyncConnection, model: StoredModel) -> None:
 
 
 async def insert_version(connection: AsyncConnection, version: StoredVersion) -> None:
-    """Add a version, and note its number as given."""
+    """Add a version, and note for ever what its number was given to."""
     values = {
         "name": version.name,
         "version": version.version,
@@ -164,7 +162,22 @@ async def insert_version(connection: AsyncConnection, version: StoredVersion) ->
         "promoted_at": to_datetime(version.promoted_at) if version.promoted_at is not None else None,
     }
     await connection.execute(versions.insert().values(values))
-    await connection.execute(update(models).where(models.c.name == version.name).values(last_version=version.version))
+    await _note_number(connection, version.name, version.version, version.digest)
+
+
+async def _note_number(connection: AsyncConnection, name: str, version: int, digest: str) -> None:
+    statement = upsert(numbers).values(name=name, version=version, digest=digest)
+    changes = {"digest": statement.excluded.digest}
+    await connection.execute(statement.on_conflict_do_update(index_elements=["name", "version"], set_=changes))
+
+
+async def given_numbers(connection: AsyncConnection, name: str) -> dict[int, str]:
+    """Every number that was ever given to a version of that name, and the digest of what it was given to.
+
+    The digest is empty where nobody remembers it. A model that was deleted keeps its numbers.
+    """
+    query = select(numbers.c.version, numbers.c.digest).where(numbers.c.name == name)
+    return {row.version: row.digest for row in await connection.execute(query)}
 
 
 async def set_state(connection: AsyncConnection, name: str, version: int, state: Stored) -> None:
@@ -182,6 +195,7 @@ async def replace_found(connection: AsyncConnection, name: str, contract: Contra
         "score_threshold": found.score_threshold,
     }
     await connection.execute(update(versions).where(*where).values(changes))
+    await _note_number(connection, name, found.version, found.digest)
     await connection.execute(update(models).where(models.c.name == name).values(contract=_contract_json(contract)))
 
 
@@ -210,7 +224,7 @@ async def delete_version(connection: AsyncConnection, name: str, version: int) -
 
 
 async def delete_model(connection: AsyncConnection, name: str) -> None:
-    """Forget a model with its versions and trials."""
+    """Forget a model with its versions and trials; its numbers are not given again."""
     await connection.execute(delete(models).where(models.c.name == name))
 
 

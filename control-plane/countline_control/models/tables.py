@@ -33,8 +33,6 @@ models = Table(
     # 0: none.
     Column("live_version", Integer, nullable=False),
     Column("previous_version", Integer, nullable=False),
-    # Numbers are never given twice, not even after the deletion of a version.
-    Column("last_version", Integer, nullable=False),
     Column("created_at", _moment, nullable=False),
     Column("updated_at", _moment, nullable=False),
 )
@@ -57,6 +55,17 @@ versions = Table(
     Column("created_at", _moment, nullable=False),
     Column("promoted_by", String, nullable=False),
     Column("promoted_at", _moment),
+)
+
+# What each number was given to, by SHA-256. It outlives version and model: what was counted and tried refers to
+# NAME@VERSION for ever, so no number is given to two contents.
+numbers = Table(
+    "numbers",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    # Empty for versions that were deleted before this was written down.
+    Column("digest", String, nullable=False),
 )
 
 trials = Table(

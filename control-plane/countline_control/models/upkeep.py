@@ -17,7 +17,7 @@ from countline_common.waiting import happens
 from countline_control.database import Database, is_away
 from countline_control.models import store
 from countline_control.models.artifacts import ArtifactStore
-from countline_control.models.domain import Stored, StoredModel, StoredVersion
+from countline_control.models.domain import Stored, StoredModel, StoredVersion, given_to_another, next_number
 from countline_control.models.repository import Repository
 from countline_models.deploy import FoundModel, FoundVersion, Target, Tuning
 from countline_models.deploy.examination import file_digest
@@ -108,8 +108,14 @@ class Upkeep:
         now = time.time()
         served = found.served or (max(version.version for version in found.versions),)
         live = max(served)
-        model = StoredModel(found.name, found.contract, Tuning(), Target.CPU, live, 0, live, now, now)
+        model = StoredModel(found.name, found.contract, Tuning(), Target.CPU, live, 0, now, now)
         async with self._database.begin() as connection:
+            given = await store.given_numbers(connection, found.name)
+            digests = {version.version: version.digest for version in found.versions}
+            if others := given_to_another(given, digests):
+                cure = f"name its folders by numbers from {next_number(given)} on, or deploy it"
+                _log.error("model.number_given_before", model=found.name, versions=others, cure=cure)
+                return
             await store.insert_model(connection, model)
             for version in found.versions:
                 await store.insert_version(connection, _adopted(found, version, served, now))

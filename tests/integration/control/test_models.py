@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,6 +196,9 @@ async def test_a_model_goes_from_file_to_live_and_back(service: Service) -> None
     assert not (service.repository / "net").exists()
     error = await refused(service.models.GetModel(models_pb2.GetModelRequest(name="net")))
     assert "no model 'net'" in str(error)
+    fourth = await service.deploy("net", variant("four"))
+    assert fourth.version is not None
+    assert fourth.version.version == 4, "not even over the deletion of its model"
 
 
 async def _serves(service: Service, name: str, versions: tuple[int, ...]) -> bool:
@@ -515,6 +519,28 @@ async def test_what_is_no_model_of_ours_is_left_alone_in_the_repository(
     listed = await control.caller("admin").models.ListModels(models_pb2.ListModelsRequest())
     assert [model.name for model in listed.models] == ["blob"]
     assert (repository / "foreign" / "1" / "model.onnx").is_file()
+
+
+async def test_a_folder_whose_number_meant_another_model_is_not_taken_in(
+    service: Service, start_control: Callable, control_dsn: str
+) -> None:
+    """What was counted with net@1 would else seem to be counted with something else."""
+    await service.deploy("net", variant("one"))
+    lost = service.repository.parent / "lost"
+    await asyncio.to_thread(shutil.copytree, service.repository / "net", lost)
+    await service.models.DeleteModel(models_pb2.DeleteModelRequest(name="net"))
+    await asyncio.to_thread(shutil.copytree, lost, service.repository / "net")
+    other = service.repository / "net" / "1" / "model.onnx"
+    await asyncio.to_thread(other.write_bytes, variant("another"))
+    assert await _names_after_start(start_control, control_dsn, service) == ["blob"]
+    await asyncio.to_thread(other.write_bytes, variant("one"))
+    assert await _names_after_start(start_control, control_dsn, service) == ["blob", "net"]
+
+
+async def _names_after_start(start_control: Callable, control_dsn: str, service: Service) -> list[str]:
+    control = await start_control(control_dsn, model_repository=service.repository, triton_address=service.triton.grpc)
+    listed = await control.caller("admin").models.ListModels(models_pb2.ListModelsRequest())
+    return [model.name for model in listed.models]
 
 
 async def test_the_default_model_is_not_deleted(service: Service) -> None:

@@ -1,6 +1,8 @@
 """The rules of models: which version counts a camera, what may be retired, and what may go on trial."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from countline.v1 import models_pb2
 from countline.v1.models_pb2 import ModelTuning, ModelValidation
@@ -27,7 +29,7 @@ def version(number: int, state: Stored = Stored.VALIDATED) -> StoredVersion:
 
 
 def model(*versions: StoredVersion, live: int = 1) -> StoredModel:
-    return StoredModel("net", CONTRACT, Tuning(), Target.CPU, live, 0, len(versions), 0.0, 0.0, versions)
+    return StoredModel("net", CONTRACT, Tuning(), Target.CPU, live, 0, 0.0, 0.0, versions)
 
 
 def trial(mode: Mode, *camera_ids: str, challenger: int = 2, incumbent: int = 1) -> StoredTrial:
@@ -172,3 +174,23 @@ def test_what_a_service_elsewhere_is_told_of_a_trial_is_enough_to_choose_by() ->
         told = domain.trial_of(domain.trial_message(trial(mode, "door")))
         here = domain.choose("door", "net", Serving({"net": 1}, (trial(mode, "door"),)))
         assert domain.choose("door", "net", Serving({"net": 1}, (told,))) == here
+
+
+@given(st.sets(st.integers(1, 1000)))
+def test_a_new_number_is_above_every_one_that_was_ever_given(numbers: set[int]) -> None:
+    assert domain.next_number(numbers) == (max(numbers) + 1 if numbers else 1)
+
+
+@pytest.mark.parametrize(
+    ("given_to", "found", "another"),
+    [
+        ({}, {1: "a"}, ()),
+        ({1: "a"}, {1: "a", 2: "b"}, ()),
+        ({1: "a"}, {1: "b", 2: "b"}, (1,)),
+        ({1: ""}, {1: "a"}, (1,)),  # nobody remembers what it was: not this, as far as anybody knows
+    ],
+)
+def test_a_number_stands_for_one_content(
+    given_to: dict[int, str], found: dict[int, str], another: tuple[int, ...]
+) -> None:
+    assert domain.given_to_another(given_to, found) == another
