@@ -205,7 +205,9 @@ class ControlPlane:
         repository = Repository(settings.repository_folder, settings.triton_address)
         artifacts = open_store(settings.model_store, self._jetstream)
         limits = Limits(max_bytes=settings.model_max_bytes, check_timeout_s=settings.model_check_timeout_s)
-        deployer = Deployer(database, repository, artifacts, settings.work_folder, limits)
+        deployer = Deployer(
+            database, repository, artifacts, settings.work_folder, limits, most=settings.model_most_deployments
+        )
         cameras = NamedModels(await self._camera_directory(), await self._status_source())
         service = ModelService(
             database, repository, artifacts, deployer, cameras, settings.default_model, self._models_changed

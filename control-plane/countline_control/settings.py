@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr
 from countline_common.addresses import Network, networks
 from countline_common.errors import InvalidInputError
 from countline_common.settings import DataFolder, ProcessSettings
+from countline_control.models.domain import MOST_DEPLOYMENTS
 from countline_control.workers.schedule import LEASE_S
 
 
@@ -51,6 +52,8 @@ class ControlSettings(ProcessSettings):
     model_work: Path | None = None
     """For uploads and rendered clips; a folder of the data folder where it is not given."""
     model_max_bytes: int = Field(default=1 << 30, gt=0)
+    model_most_deployments: int = Field(default=MOST_DEPLOYMENTS, ge=1, le=64)
+    """How many deployments may be under way at once; one more is refused before anything of it is received."""
     model_check_timeout_s: float = Field(default=120.0, gt=0)
     """How long a model may take to be examined."""
     triton_address: str = "127.0.0.1:9001"

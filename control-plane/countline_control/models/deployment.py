@@ -13,7 +13,7 @@ import hashlib
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
@@ -116,11 +116,21 @@ class Deployer:
         artifacts: where files are kept besides; None for nowhere.
         work: a folder for uploads and rendered clips.
         limits: what a model may ask for.
+        most: deployments at once. Each takes room on the disk, a process that examines, and Triton's time, which the
+            cameras need: one more is refused rather than kept waiting, and nothing of it is received.
     """
 
     def __init__(
-        self, database: Database, repository: Repository, artifacts: ArtifactStore | None, work: Path, limits: Limits
+        self,
+        database: Database,
+        repository: Repository,
+        artifacts: ArtifactStore | None,
+        work: Path,
+        limits: Limits,
+        most: int = domain.MOST_DEPLOYMENTS,
     ) -> None:
+        self._most = most
+        self._under_way = 0
         self._database = database
         self._repository = repository
         self._artifacts = artifacts
@@ -135,6 +145,25 @@ class Deployer:
         """
         domain.check_deployable(header.name, header.comment)
         target = _target(header.target)
+        with self._place():
+            return await self._deploy(header, target, chunks, actor, progress)
+
+    @contextlib.contextmanager
+    def _place(self) -> Iterator[None]:
+        if self._under_way >= self._most:
+            raise ResourceExhaustedError(
+                f"{self._under_way} deployments are under way, which is the most at once",
+                cure="try again when one of them has ended, or raise COUNTLINE_MODEL_MOST_DEPLOYMENTS",
+            )
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+    async def _deploy(
+        self, header: DeployHeader, target: Target, chunks: Chunks, actor: str, progress: Progress
+    ) -> StoredVersion:
         self._work.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="deploy-", dir=self._work))
         try:

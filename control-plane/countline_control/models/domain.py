@@ -24,6 +24,8 @@ from countline_models.deploy.folder import check_name
 DEFAULT_MARGIN: Final = 0.1
 LARGEST_MARGIN: Final = 0.5
 MAX_COMMENT: Final = 1000
+MOST_DEPLOYMENTS: Final = 2
+"""At once, where no setting says otherwise."""
 
 
 class Stored(StrEnum):

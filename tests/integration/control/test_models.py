@@ -20,10 +20,11 @@ from countline.v1 import cameras_pb2, events_pb2, models_pb2
 from countline.v1.events_pb2 import TrialRecord, TrialTally
 from countline.v1.models_pb2 import DeployHeader, DeployModelRequest, DeployModelResponse, Model, ModelVersion
 from countline_common import bus
-from countline_common.errors import CountlineError
+from countline_common.errors import CountlineError, ResourceExhaustedError
 from countline_common.grpc_errors import from_rpc_error
 from countline_common.times import to_timestamp
 from countline_common.triton.connection import Connection
+from countline_control.models.domain import MOST_DEPLOYMENTS
 
 from .conftest import Control
 from .test_workers import create_camera, eventually, working
@@ -245,20 +246,44 @@ async def test_a_triton_that_goes_away_in_the_middle_costs_nothing(service: Serv
 
 
 async def test_a_client_that_hangs_up_leaves_nothing_behind(service: Service, tmp_path: Path) -> None:
+    (await _uploading(service, "net")).cancel()
+    await eventually(lambda: _is_empty(tmp_path / "work"))
+    listed = await service.models.ListModels(models_pb2.ListModelsRequest())
+    assert [model.name for model in listed.models] == ["blob"]
+
+
+async def test_one_deployment_too_many_is_refused_at_once_and_let_in_when_another_has_ended(service: Service) -> None:
+    """Each takes room on the disk and Triton's time; nothing bounded how many."""
+    open_ones = [await _uploading(service, f"net-{i}") for i in range(MOST_DEPLOYMENTS)]
+    with pytest.raises(ResourceExhaustedError, match=f"{MOST_DEPLOYMENTS} deployments") as caught:
+        await service.deploy("net", variant("one"))
+    assert "COUNTLINE_MODEL_MOST_DEPLOYMENTS" in caught.value.cure
+    open_ones[0].cancel()
+
+    async def let_in() -> bool:
+        try:
+            return (await service.deploy("net", variant("one"))).version is not None
+        except ResourceExhaustedError:
+            return False
+
+    await eventually(let_in)
+    for call in open_ones:
+        call.cancel()
+
+
+async def _uploading(service: Service, name: str) -> grpc.aio.StreamStreamCall:
+    """A deployment whose upload has begun and does not end."""
     data = variant("one")
 
     async def requests() -> AsyncIterator[DeployModelRequest]:
         digest = hashlib.sha256(data).hexdigest()
-        yield DeployModelRequest(header=DeployHeader(name="net", size_bytes=len(data), digest=digest))
+        yield DeployModelRequest(header=DeployHeader(name=name, size_bytes=len(data), digest=digest))
         yield DeployModelRequest(chunk=data[:100])
         await asyncio.Event().wait()
 
     call = service.models.DeployModel(requests())
     assert (await anext(aiter(call))).step == "receive"
-    call.cancel()
-    await eventually(lambda: _is_empty(tmp_path / "work"))
-    listed = await service.models.ListModels(models_pb2.ListModelsRequest())
-    assert [model.name for model in listed.models] == ["blob"]
+    return call
 
 
 async def _is_empty(folder: Path) -> bool:
