@@ -41,6 +41,7 @@ from countline_control.models.artifacts import open_store
 from countline_control.models.deployment import Deployer
 from countline_control.models.repository import Repository
 from countline_control.models.service import ModelService
+from countline_control.models.tables import outbox as model_events
 from countline_control.models.trial_feed import TrialFeed
 from countline_control.models.upkeep import Upkeep
 from countline_control.outbox import Outbox, OutboxRelay
@@ -205,12 +206,13 @@ class ControlPlane:
         repository = Repository(settings.repository_folder, settings.triton_address)
         artifacts = open_store(settings.model_store, self._jetstream)
         limits = Limits(max_bytes=settings.model_max_bytes, check_timeout_s=settings.model_check_timeout_s)
+        outbox = Outbox(model_events)
         deployer = Deployer(
-            database, repository, artifacts, settings.work_folder, limits, most=settings.model_most_deployments
+            database, repository, artifacts, settings.work_folder, limits, outbox, settings.model_most_deployments
         )
         cameras = NamedModels(await self._camera_directory(), await self._status_source())
         service = ModelService(
-            database, repository, artifacts, deployer, cameras, settings.default_model, self._models_changed
+            database, repository, artifacts, deployer, cameras, settings.default_model, outbox, self._models_changed
         )
         upkeep = Upkeep(database, repository, artifacts, settings.work_folder)
         await upkeep.begin()

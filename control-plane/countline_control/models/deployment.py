@@ -33,6 +33,7 @@ from countline_control.models import domain, store
 from countline_control.models.artifacts import ArtifactStore
 from countline_control.models.domain import Stored, StoredModel, StoredVersion
 from countline_control.models.repository import Repository
+from countline_control.outbox import Outbox
 from countline_models.deploy import (
     Candidate,
     Limits,
@@ -116,6 +117,7 @@ class Deployer:
         artifacts: where files are kept besides; None for nowhere.
         work: a folder for uploads and rendered clips.
         limits: what a model may ask for.
+        outbox: of the service.
         most: deployments at once. Each takes room on the disk, a process that examines, and Triton's time, which the
             cameras need: one more is refused rather than kept waiting, and nothing of it is received.
     """
@@ -127,8 +129,10 @@ class Deployer:
         artifacts: ArtifactStore | None,
         work: Path,
         limits: Limits,
+        outbox: Outbox,
         most: int = domain.MOST_DEPLOYMENTS,
     ) -> None:
+        self._outbox = outbox
         self._most = most
         self._under_way = 0
         self._database = database
@@ -325,6 +329,11 @@ class Deployer:
     async def _finish(self, version: StoredVersion) -> StoredVersion:
         async with self._database.begin() as connection:
             await store.set_state(connection, version.name, version.version, Stored.VALIDATED)
+            model = await store.get_model(connection, version.name)
+            assert model is not None, "whoever finishes holds the lock"
+            # In this transaction: a client that leaves now must not take the news along.
+            told = domain.model_message(model, domain.Serving({}), {})
+            await self._outbox.add(connection, "model", "deployed", version.created_by, told)
         _log.info("model.deployed", model=str(version.ref), digest=version.digest, actor=version.created_by)
         return replace(version, state=Stored.VALIDATED)
 

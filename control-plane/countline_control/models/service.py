@@ -25,7 +25,6 @@ from countline_control.models.artifacts import ArtifactStore
 from countline_control.models.deployment import Deployer, Progress, reported
 from countline_control.models.domain import Outcome, Serving, Stored, StoredModel, StoredVersion
 from countline_control.models.repository import Repository
-from countline_control.models.tables import outbox as outbox_rows
 from countline_control.models.trials import Trials, not_found
 from countline_control.outbox import Outbox
 from countline_control.paging import next_token, page
@@ -57,6 +56,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         deployer: carries deployments out.
         cameras: who uses what.
         default_model: of cameras that name none.
+        outbox: of the service; the deployer writes to it too.
         on_change: called after what counts cameras has changed.
         clock: Unix seconds now.
     """
@@ -69,6 +69,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         deployer: Deployer,
         cameras: CameraModels,
         default_model: str,
+        outbox: Outbox,
         on_change: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -80,7 +81,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         self._default_model = default_model
         self._on_change = on_change
         self._clock = clock
-        self.outbox = Outbox(outbox_rows)
+        self.outbox = outbox
         self.trials = Trials(database, self.outbox, self._make_live, on_change, clock)
 
     def as_service(self) -> Service:
@@ -126,9 +127,6 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
     async def _deployed(
         self, version: StoredVersion, actor: str, *, promote: bool
     ) -> AsyncIterator[DeployModelResponse]:
-        async with self._database.begin() as connection:
-            model = await self._existing(connection, version.name)
-            await self._tell(connection, "deployed", model, actor)
         if promote:
             yield DeployModelResponse(step="promote", state=models_pb2.STEP_STATE_RUNNING)
             await self._promoted(version.name, version.version, actor, if_better=False)

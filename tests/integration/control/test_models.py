@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grpc
 import nats
+import psycopg
 import pytest
 from tests.fixtures.clips import BLOB_LABELS, MIDDLE, Pass, blob_model, render, write_blob_repository
 from tests.fixtures.contract_models import marker_model
@@ -24,6 +25,7 @@ from countline_common.errors import CountlineError, ResourceExhaustedError
 from countline_common.grpc_errors import from_rpc_error
 from countline_common.times import to_timestamp
 from countline_common.triton.connection import Connection
+from countline_control.models.deployment import Progress
 from countline_control.models.domain import MOST_DEPLOYMENTS
 
 from .conftest import Control
@@ -284,6 +286,26 @@ async def _uploading(service: Service, name: str) -> grpc.aio.StreamStreamCall:
     call = service.models.DeployModel(requests())
     assert (await anext(aiter(call))).step == "receive"
     return call
+
+
+async def test_a_version_that_was_deployed_is_told_of_whether_or_not_its_client_still_listens(
+    service: Service, control_dsn: str
+) -> None:
+    """It was told of after the last answer had been sent: a client that had left by then took the news along."""
+    data = variant("one")
+    header = DeployHeader(name="net", size_bytes=len(data), digest=hashlib.sha256(data).hexdigest())
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield data
+
+    deployer = service.control.plane._models._deployer
+    await deployer.deploy(header, chunks(), "ann", Progress(asyncio.Queue()))
+    with psycopg.connect(control_dsn) as connection:
+        rows = connection.execute("SELECT subject, headers, payload FROM models.outbox").fetchall()
+    ((subject, headers, payload),) = rows
+    assert (subject, headers["Countline-Actor"]) == ("countline.domain.model.deployed", "ann")
+    (version,) = Model.FromString(payload).versions
+    assert (version.version, version.state) == (1, models_pb2.MODEL_STATE_VALIDATED)
 
 
 async def _is_empty(folder: Path) -> bool:
