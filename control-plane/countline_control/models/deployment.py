@@ -13,7 +13,7 @@ import hashlib
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
@@ -27,6 +27,7 @@ from countline_common.errors import (
     ResourceExhaustedError,
 )
 from countline_common.logs import get_logger
+from countline_common.tasks import to_its_end
 from countline_common.triton import ModelRef
 from countline_control.database import Database
 from countline_control.models import domain, store
@@ -296,10 +297,10 @@ class Deployer:
                 await progress.begin("warm_up")
                 await self._repository.warm_up(version.ref, order.candidate.contract)
                 await progress.done("warm_up")
-                return await self._finish(version)
             except BaseException:
-                await asyncio.shield(self._take_back(before, version))
+                await to_its_end(self._take_back(before, version))
                 raise
+            return await to_its_end(self._finished(before, version))
 
     async def _register(self, order: Order, validation: ModelValidation) -> StoredVersion:
         now, candidate = time.time(), order.candidate
@@ -325,6 +326,14 @@ class Deployer:
             )
             await store.insert_version(connection, version)
         return version
+
+    async def _finished(self, before: StoredModel, version: StoredVersion) -> StoredVersion:
+        """Write down that a version is served, or take it back; a client that leaves in between changes nothing."""
+        try:
+            return await self._finish(version)
+        except BaseException:
+            await to_its_end(self._take_back(before, version))
+            raise
 
     async def _finish(self, version: StoredVersion) -> StoredVersion:
         async with self._database.begin() as connection:
@@ -437,7 +446,7 @@ async def _next(chunks: Chunks, taken: int, size: int) -> bytes:
 
 async def reported(
     work: Callable[[Progress], Awaitable[StoredVersion]],
-) -> AsyncIterator[DeployModelResponse | StoredVersion]:
+) -> AsyncGenerator[DeployModelResponse | StoredVersion, None]:
     """Run a deployment: its reports as they come, then the version. Whoever stops listening stops the deployment."""
     queue: asyncio.Queue[DeployModelResponse] = asyncio.Queue(STEPS_WAITING)
     task = asyncio.ensure_future(work(Progress(queue)))
@@ -451,6 +460,12 @@ async def reported(
                 waiting.cancel()
         yield task.result()
     finally:
-        task.cancel()
-        with contextlib.suppress(BaseException):
-            await task
+        await to_its_end(_stopped(task))
+
+
+async def _stopped(task: asyncio.Future[StoredVersion]) -> None:
+    """Cancel a deployment that nobody waits for any more, once, and wait until it has taken back what it did."""
+    is_left = task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled() and (error := task.exception()) is not None and is_left:
+        _log.warning("model.not_deployed", error=str(error))

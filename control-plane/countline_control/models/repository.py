@@ -12,6 +12,7 @@ from typing import Final
 
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
+from countline_common.tasks import to_its_end
 from countline_common.triton import ModelRef
 from countline_common.triton.connection import Connection
 from countline_control.models.domain import StoredModel, StoredVersion
@@ -51,7 +52,7 @@ class Repository:
                 await serving.load(self.folder, name)
                 yield serving, ModelRef(name, STAGED_VERSION)
             finally:
-                await asyncio.shield(self._unstage(serving, name))
+                await to_its_end(self._unstage(serving, name))
 
     async def unload_staged(self) -> None:
         """Unload candidates of a service that was killed while it tried them; their folders are gone already.

@@ -6,6 +6,7 @@ Whoever directs workers is told of each change of what counts cameras by `on_cha
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -117,12 +118,13 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         async def work(progress: Progress) -> StoredVersion:
             return await self._deployer.deploy(header, _chunks(requests), actor, progress)
 
-        async for report in reported(work):
-            if isinstance(report, DeployModelResponse):
-                yield report
-            else:
-                async for answer in self._deployed(report, actor, promote=header.promote):
-                    yield answer
+        async with aclosing(reported(work)) as reports:  # a client that leaves stops the deployment now, not some day
+            async for report in reports:
+                if isinstance(report, DeployModelResponse):
+                    yield report
+                else:
+                    async for answer in self._deployed(report, actor, promote=header.promote):
+                        yield answer
 
     async def _deployed(
         self, version: StoredVersion, actor: str, *, promote: bool

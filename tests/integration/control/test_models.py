@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from countline_common.grpc_errors import from_rpc_error
 from countline_common.times import to_timestamp
 from countline_common.triton.connection import Connection
 from countline_control.models.deployment import Progress
-from countline_control.models.domain import MOST_DEPLOYMENTS
+from countline_control.models.domain import MOST_DEPLOYMENTS, StoredVersion
 
 from .conftest import Control
 from .test_workers import create_camera, eventually, working
@@ -292,20 +292,80 @@ async def test_a_version_that_was_deployed_is_told_of_whether_or_not_its_client_
     service: Service, control_dsn: str
 ) -> None:
     """It was told of after the last answer had been sent: a client that had left by then took the news along."""
-    data = variant("one")
-    header = DeployHeader(name="net", size_bytes=len(data), digest=hashlib.sha256(data).hexdigest())
-
-    async def chunks() -> AsyncIterator[bytes]:
-        yield data
-
-    deployer = service.control.plane._models._deployer
-    await deployer.deploy(header, chunks(), "ann", Progress(asyncio.Queue()))
+    await _deploy_within(service, "net", variant("one"))
     with psycopg.connect(control_dsn) as connection:
         rows = connection.execute("SELECT subject, headers, payload FROM models.outbox").fetchall()
     ((subject, headers, payload),) = rows
     assert (subject, headers["Countline-Actor"]) == ("countline.domain.model.deployed", "ann")
     (version,) = Model.FromString(payload).versions
     assert (version.version, version.state) == (1, models_pb2.MODEL_STATE_VALIDATED)
+
+
+async def _deploy_within(service: Service, name: str, data: bytes) -> StoredVersion:
+    """Deploy without a call."""
+    header = DeployHeader(name=name, size_bytes=len(data), digest=hashlib.sha256(data).hexdigest())
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield data
+
+    deployer = service.control.plane._models._deployer
+    version: StoredVersion = await deployer.deploy(header, chunks(), "ann", Progress(asyncio.Queue()))
+    return version
+
+
+class _Held:
+    """Stands before a method: says when it is called, and lets it begin when it is told to."""
+
+    def __init__(self, method: Callable[..., Awaitable[None]]) -> None:
+        self._method = method
+        self.called, self.may_begin = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, *arguments: object) -> None:
+        self.called.set()
+        await asyncio.wait_for(self.may_begin.wait(), WAIT_S)
+        await self._method(*arguments)
+
+
+async def test_a_deployment_that_is_cancelled_twice_takes_back_what_it_did_before_it_lets_go(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second cancellation let go of the lock, while what the first had begun to take back was half done."""
+    await service.deploy("net", variant("one"), promote=True)
+    before, repository = service.files(), service.control.plane._models._repository
+    warm_up, take_back = _Held(repository.warm_up), _Held(repository.take_back)
+    monkeypatch.setattr(repository, "warm_up", warm_up)
+    monkeypatch.setattr(repository, "take_back", take_back)
+    task = asyncio.create_task(_deploy_within(service, "net", variant("two")))
+    await asyncio.wait_for(warm_up.called.wait(), WAIT_S)
+    task.cancel()
+    await asyncio.wait_for(take_back.called.wait(), WAIT_S)
+    task.cancel()
+    assert not (await asyncio.wait({task}, timeout=0.2))[0]
+    assert repository.changing.locked(), "nobody else may change what is served yet"
+    take_back.may_begin.set()
+    await asyncio.wait({task}, timeout=WAIT_S)
+    assert task.cancelled()
+    assert not repository.changing.locked()
+    assert service.files() == before
+    assert await service.states("net") == {1: "live"}
+    await eventually(lambda: _serves(service, "net", (1,)))
+
+
+async def test_a_client_that_leaves_while_its_version_is_written_down_changes_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was written down and told of, and then taken back."""
+    deployer = service.control.plane._models._deployer
+    finish = _Held(deployer._finish)
+    monkeypatch.setattr(deployer, "_finish", finish)
+    task = asyncio.create_task(_deploy_within(service, "net", variant("one")))
+    await asyncio.wait_for(finish.called.wait(), WAIT_S)
+    task.cancel()
+    finish.may_begin.set()
+    await asyncio.wait({task}, timeout=WAIT_S)
+    assert task.cancelled()
+    assert await service.states("net") == {1: "validated"}
+    assert await service.served("net") == (1,)
 
 
 async def _is_empty(folder: Path) -> bool:

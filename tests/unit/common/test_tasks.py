@@ -1,0 +1,60 @@
+"""Work that is done to its end."""
+
+import asyncio
+
+import pytest
+
+from countline_common.tasks import to_its_end
+
+
+async def _turns(count: int = 5) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_work_ends_before_the_cancellation_of_whoever_awaits_it_does(times: int) -> None:
+    may_end, ended = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        await may_end.wait()
+        ended.set()
+
+    waiting = asyncio.create_task(to_its_end(work()))
+    await _turns()
+    for _ in range(times):
+        waiting.cancel()
+        await _turns()
+        assert not waiting.done(), "it has an owner as long as it lasts"
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert ended.is_set()
+
+
+async def test_what_the_work_raises_is_the_cause_of_the_cancellation() -> None:
+    may_end = asyncio.Event()
+
+    async def work() -> None:
+        await may_end.wait()
+        raise ValueError("no room")
+
+    waiting = asyncio.create_task(to_its_end(work()))
+    await _turns()
+    waiting.cancel()
+    await _turns()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await waiting
+    assert str(caught.value.__cause__) == "no room"
+
+
+async def test_without_a_cancellation_it_is_a_plain_await() -> None:
+    async def work(number: int) -> int:
+        if number < 0:
+            raise ValueError("negative")
+        return number
+
+    assert await to_its_end(work(7)) == 7
+    with pytest.raises(ValueError, match="negative"):
+        await to_its_end(work(-1))
