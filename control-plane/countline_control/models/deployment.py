@@ -211,6 +211,7 @@ class Deployer:
         candidate = await examine(upload.model, labels, self._limits)
         known = await self._database.read(lambda connection: store.get_model(connection, header.name))
         if known is not None:
+            domain.check_takes_onnx(known)
             check_interchangeable(header.name, candidate.contract, known.contract)
             _check_is_new(known, candidate)
         contract = candidate.contract

@@ -17,7 +17,7 @@ from countline_common.errors import ConflictError, FieldProblem, InvalidInputErr
 from countline_common.times import to_timestamp
 from countline_common.triton import ModelRef
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import Target, Tuning
+from countline_models.deploy import Backend, Target, Tuning
 from countline_models.deploy.config import MOST_BATCH_SIZE, MOST_INSTANCES, MOST_QUEUE_DELAY_US
 from countline_models.deploy.folder import check_name
 
@@ -105,6 +105,7 @@ class StoredModel:
     created_at: float
     updated_at: float
     versions: tuple[StoredVersion, ...] = ()
+    backend: Backend = Backend.ONNXRUNTIME
 
     def version(self, number: int) -> StoredVersion:
         """One of its versions.
@@ -257,6 +258,19 @@ def check_deployable(name: str, comment: str) -> None:
         problems.append(FieldProblem("comment", f"has {len(comment)} characters; {MAX_COMMENT} is the most"))
     if problems:
         raise InvalidInputError(f"the model cannot be deployed: {problems[0].message}", fields=tuple(problems))
+
+
+def check_takes_onnx(model: StoredModel) -> None:
+    """Raise where an ONNX model cannot become a version: all versions of a model run by one backend.
+
+    Raises:
+        ConflictError: and by which they do.
+    """
+    if model.backend is not Backend.ONNXRUNTIME:
+        raise ConflictError(
+            f"the versions of {model.name} run by {model.backend.value}, and an ONNX model does not",
+            cure="deploy it under another --name",
+        )
 
 
 def check_promotable(version: StoredVersion) -> None:

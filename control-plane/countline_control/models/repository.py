@@ -132,7 +132,14 @@ class Repository:
 
     async def _write_config(self, model: StoredModel, served: tuple[int, ...], thresholds: dict[int, float]) -> None:
         await asyncio.to_thread(
-            self.folder.serve, model.name, served, model.contract, model.tuning, model.target, thresholds=thresholds
+            self.folder.serve,
+            model.name,
+            served,
+            model.contract,
+            model.tuning,
+            model.target,
+            model.backend,
+            thresholds,
         )
 
     async def _serve(self, model: StoredModel, served: tuple[int, ...], more: dict[int, float]) -> None:

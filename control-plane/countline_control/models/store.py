@@ -18,7 +18,7 @@ from countline_common.times import from_timestamp, to_datetime
 from countline_control.models.domain import Mode, Outcome, Stored, StoredModel, StoredTrial, StoredVersion
 from countline_control.models.tables import models, numbers, trial_records, trial_tallies, trials, versions
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import FoundVersion, Target, Tuning
+from countline_models.deploy import Backend, FoundVersion, Target, Tuning
 from countline_models.trials.verdict import Tally
 
 DIRECTIONS = {events_pb2.DIRECTION_IN: "in", events_pb2.DIRECTION_OUT: "out"}
@@ -55,6 +55,7 @@ def _model(row: Mapping[str, Any], of: tuple[StoredVersion, ...]) -> StoredModel
         contract=_contract(row["contract"]),
         tuning=Tuning(**row["tuning"]),
         target=Target(row["target"]),
+        backend=Backend(row["backend"]),
         live_version=row["live_version"],
         previous_version=row["previous_version"],
         created_at=row["created_at"].timestamp(),
@@ -134,6 +135,7 @@ async def insert_model(connection: AsyncConnection, model: StoredModel) -> None:
         "contract": _contract_json(model.contract),
         "tuning": _tuning_json(model.tuning),
         "target": model.target.value,
+        "backend": model.backend.value,
         "live_version": model.live_version,
         "previous_version": model.previous_version,
         "created_at": to_datetime(model.created_at),

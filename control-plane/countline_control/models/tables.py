@@ -30,6 +30,8 @@ models = Table(
     Column("tuning", JSONB, nullable=False),
     # `cpu` or `gpu`: what config.pbtxt is written for.
     Column("target", String, nullable=False),
+    # `onnxruntime`, or `tensorrt` for plans that somebody built and laid into the repository.
+    Column("backend", String, nullable=False),
     # 0: none.
     Column("live_version", Integer, nullable=False),
     Column("previous_version", Integer, nullable=False),

@@ -19,7 +19,7 @@ from countline_control.models import store
 from countline_control.models.artifacts import ArtifactStore
 from countline_control.models.domain import Stored, StoredModel, StoredVersion, given_to_another, next_number
 from countline_control.models.repository import Repository
-from countline_models.deploy import FoundModel, FoundVersion, Target, Tuning
+from countline_models.deploy import FoundModel, FoundVersion
 from countline_models.deploy.examination import file_digest
 
 RETRY_S: Final = 10.0
@@ -108,7 +108,17 @@ class Upkeep:
         now = time.time()
         served = found.served or (max(version.version for version in found.versions),)
         live = max(served)
-        model = StoredModel(found.name, found.contract, Tuning(), Target.CPU, live, 0, now, now)
+        model = StoredModel(
+            name=found.name,
+            contract=found.contract,
+            tuning=found.tuning,
+            target=found.target,
+            live_version=live,
+            previous_version=0,
+            created_at=now,
+            updated_at=now,
+            backend=found.backend,
+        )
         async with self._database.begin() as connection:
             given = await store.given_numbers(connection, found.name)
             digests = {version.version: version.digest for version in found.versions}

@@ -7,7 +7,7 @@ from countline.v1.models_pb2 import ModelTuning, TuneModelRequest
 from countline_common.client import Client
 from countline_common.errors import InvalidInputError
 from countline_models.bench.points import Setting
-from countline_models.deploy import ModelFolder, Target, Tuning
+from countline_models.deploy import ModelFolder, Tuning
 from countline_models.deploy.config import Backend
 from countline_models.deploy.folder import CONFIG_FILE
 
@@ -43,8 +43,7 @@ def tune_repository(repository: Path, name: str, setting: Setting) -> Path:
             f"{name!r} runs on the backend {config.backend!r}, and its config.pbtxt would be written for another",
             cure="edit max_batch_size, instance_group and dynamic_batching in it by hand",
         )
-    found = next(model for model in folder.found() if model.name == name)
+    found = folder.find(name)
     tuning = Tuning(setting.max_batch_size, setting.max_queue_delay_us, setting.instances)
-    on_gpu = any(group.kind == group.KIND_GPU for group in config.instance_group)
-    folder.serve(name, found.served, found.contract, tuning, Target.GPU if on_gpu else Target.CPU)
+    folder.serve(name, found.served, found.contract, tuning, found.target)
     return repository / name / CONFIG_FILE

@@ -119,6 +119,8 @@ class Backend(StrEnum):
     """A plan that was built for one kind of GPU beforehand; see `countline_models.deploy.tensorrt`."""
 
 
+PLATFORMS: Final = {"onnxruntime_onnx": Backend.ONNXRUNTIME, "tensorrt_plan": Backend.TENSORRT}
+"""As configurations name backends that were written before Triton had the field for it."""
 UNTUNED: Final = Tuning()
 
 
@@ -209,6 +211,45 @@ def parse_config(text: str, shown: str) -> Any:
     except text_format.ParseError as error:
         raise InvalidInputError(
             f"{shown} is no configuration of Triton's: {error}", cure="mend it, or deploy the model again"
+        ) from error
+
+
+def tuning_of(config: Any) -> Tuning:
+    """The tuning that a configuration states, as `config_text` wrote it or somebody by hand.
+
+    Args:
+        config: Triton's `ModelConfig`.
+
+    Raises:
+        InvalidInputError: a number in it is more than any machine can mean.
+    """
+    batch_size, instances = config.max_batch_size, sum(group.count or 1 for group in config.instance_group)
+    return Tuning(
+        max_batch_size=0 if batch_size == MAX_BATCH_SIZE else batch_size,
+        max_queue_delay_us=config.dynamic_batching.max_queue_delay_microseconds,
+        # One instance is what Triton takes by itself: it is meant only where it is marked as measured.
+        instances=0 if instances == 1 and TUNED_KEY not in config.parameters else instances,
+    )
+
+
+def target_of(config: Any) -> Target:
+    """Where a configuration has its model run; on processors where it does not say."""
+    on_gpu = any(group.kind == group.KIND_GPU for group in config.instance_group)
+    return Target.GPU if on_gpu or config.optimization.execution_accelerators.gpu_execution_accelerator else Target.CPU
+
+
+def backend_of(config: Any) -> Backend:
+    """What a configuration has its model run by.
+
+    Raises:
+        InvalidInputError: by something that we do not write configurations for.
+    """
+    stated = config.backend or PLATFORMS.get(config.platform, config.platform)
+    try:
+        return Backend(stated)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"the model {config.name!r} runs by {stated or 'no backend'}", cure=f"use one of: {', '.join(Backend)}"
         ) from error
 
 

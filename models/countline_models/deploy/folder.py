@@ -32,7 +32,18 @@ from countline_common.errors import (
 from countline_common.triton.model_config import DEFAULT_SCORE_THRESHOLD, model_info
 from countline_common.triton.models import NAME_CURE, NAME_PATTERN, ModelRefusedError
 from countline_models.contract_model import ContractModel
-from countline_models.deploy.config import UNTUNED, Target, Tuning, as_overrides, config_text, parse_config
+from countline_models.deploy.config import (
+    UNTUNED,
+    Backend,
+    Target,
+    Tuning,
+    as_overrides,
+    backend_of,
+    config_text,
+    parse_config,
+    target_of,
+    tuning_of,
+)
 from countline_models.deploy.examination import Candidate, file_digest
 
 STAGING_PREFIX: Final = "countline-staging-"
@@ -68,6 +79,9 @@ class FoundModel:
     """Ascending."""
     served: tuple[int, ...]
     """Those of its versions that its configuration names; all where it names none."""
+    tuning: Tuning = UNTUNED
+    target: Target = Target.CPU
+    backend: Backend = Backend.ONNXRUNTIME
 
 
 def check_name(name: str) -> None:
@@ -176,6 +190,7 @@ class ModelFolder:
         contract: ContractModel,
         tuning: Tuning = UNTUNED,
         target: Target = Target.CPU,
+        backend: Backend = Backend.ONNXRUNTIME,
         thresholds: Mapping[int, float] | None = None,
     ) -> None:
         """Write labels.txt and config.pbtxt, so that the next load serves these versions; with none, loading fails.
@@ -192,7 +207,8 @@ class ModelFolder:
         with _writing(self.root):
             folder.mkdir(parents=True, exist_ok=True)
             _replace(folder / LABELS_FILE, _label_lines(contract.labels))
-            _replace(folder / CONFIG_FILE, config_text(name, contract, versions, tuning, target, thresholds=thresholds))
+            text = config_text(name, contract, versions, tuning, target, backend, thresholds)
+            _replace(folder / CONFIG_FILE, text)
 
     def remove(self, name: str, version: int = 0) -> None:
         """Delete a version, or with 0 the whole model; nothing happens where there is none.
@@ -237,7 +253,8 @@ class ModelFolder:
             FoundVersion(each, file_digest(file), file.stat().st_size, model_info(told, each, labels).score_threshold)
             for each, file in files.items()
         ]
-        return FoundModel(name, contract, tuple(versions), self._served(name))
+        how = tuning_of(config), target_of(config), backend_of(config)
+        return FoundModel(name, contract, tuple(versions), self._served(name), *how)
 
     def digest(self, name: str, version: int) -> str | None:
         """SHA-256 of a version's file, 64 hexadecimal digits; None where there is none."""

@@ -25,8 +25,10 @@ from countline_common.errors import CountlineError, ResourceExhaustedError
 from countline_common.grpc_errors import from_rpc_error
 from countline_common.times import to_timestamp
 from countline_common.triton.connection import Connection
+from countline_control.models import store
 from countline_control.models.deployment import Progress
 from countline_control.models.domain import MOST_DEPLOYMENTS, StoredVersion
+from countline_models.deploy import Backend, ModelFolder, Target, Tuning
 
 from .conftest import Control
 from .test_workers import create_camera, eventually, working
@@ -654,6 +656,28 @@ async def test_the_default_model_is_not_deleted(service: Service) -> None:
     error = await refused(service.models.DeleteModel(models_pb2.DeleteModelRequest(name="blob")))
     assert "cameras that name none" in str(error)
     assert await service.states("blob") == {1: "live"}
+
+
+async def test_a_model_that_is_taken_in_keeps_its_tuning_its_target_and_its_backend(
+    repository: Path, start_control: Callable, control_dsn: str
+) -> None:
+    """The first change of it would else write it down as one for ONNX Runtime on processors, untuned."""
+    folder = ModelFolder(repository)
+    plans = shutil.copytree(repository / "blob", repository / "plans") / "1"
+    await asyncio.to_thread((plans / "model.onnx").rename, plans / "model.plan")
+    contract = folder.find("blob").contract
+    folder.serve("plans", [1], contract, Tuning(4, 500, 2), Target.GPU, Backend.TENSORRT)
+    control = await start_control(control_dsn, model_repository=repository)
+    found = Service(control, None, repository)
+    tuning = models_pb2.ModelTuning(max_batch_size=4, max_queue_delay_us=500, instances=2)
+    assert (await found.show("plans")).tuning == tuning
+    with pytest.raises(CountlineError, match="run by tensorrt"):
+        await found.deploy("plans", variant("two"))
+    before = await asyncio.to_thread((repository / "plans" / "config.pbtxt").read_text)
+    models = control.plane._models
+    stored = await models._database.read(lambda connection: store.get_model(connection, "plans"))
+    await models._repository.write_config(stored)
+    assert await asyncio.to_thread((repository / "plans" / "config.pbtxt").read_text) == before
 
 
 async def test_tuning_is_written_and_loaded(service: Service) -> None:

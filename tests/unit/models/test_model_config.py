@@ -1,16 +1,26 @@
 """config.pbtxt, held to Triton's own message: what is asked for stands in it, and nothing else."""
 
 import shlex
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tritonclient.grpc import model_config_pb2
 
 from countline_common.errors import InvalidInputError
 from countline_common.triton.model_config import model_info, overridden, usual_overrides
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import Target, Tuning
-from countline_models.deploy.config import as_overrides, config_text, parse_config
+from countline_models.deploy import Backend, Target, Tuning
+from countline_models.deploy.config import (
+    as_overrides,
+    backend_of,
+    config_text,
+    parse_config,
+    target_of,
+    tuning_of,
+)
 from countline_models.deploy.tensorrt import plan_config_text, trtexec_command
 
 CONTRACT = ContractModel(384, 640, 100, ("person", "vehicle"), 0.45)
@@ -102,3 +112,31 @@ def test_what_is_no_configuration_is_named() -> None:
         parse_config('name: "gate" colour: "red"', "gate/config.pbtxt")
     assert "colour" in str(caught.value)
     assert caught.value.cure
+
+
+@given(
+    batch_size=st.integers(0, 256),
+    delay_us=st.integers(0, 1_000_000),
+    instances=st.integers(0, 64),
+    target=st.sampled_from(Target),
+    backend=st.sampled_from(Backend),
+)
+def test_what_was_written_is_read(
+    batch_size: int, delay_us: int, instances: int, target: Target, backend: Backend
+) -> None:
+    tuning = Tuning(batch_size, delay_us, instances)
+    config = written([1], tuning, target, backend)
+    assert tuning_of(config) == replace(tuning, max_batch_size=0 if batch_size == 8 else batch_size)
+    assert (target_of(config), backend_of(config)) == (target, backend)
+
+
+def test_what_was_written_by_hand_is_read() -> None:
+    groups = "instance_group [ { count: 2 kind: KIND_GPU }, { kind: KIND_GPU } ]"
+    config = parse_config(f'platform: "tensorrt_plan" max_batch_size: 16 {groups}', "config.pbtxt")
+    assert tuning_of(config) == Tuning(max_batch_size=16, instances=3)
+    assert (target_of(config), backend_of(config)) == (Target.GPU, Backend.TENSORRT)
+
+
+def test_a_backend_that_we_write_no_configuration_for_is_named() -> None:
+    with pytest.raises(InvalidInputError, match="runs by python"):
+        backend_of(parse_config('name: "gate" backend: "python"', "config.pbtxt"))
