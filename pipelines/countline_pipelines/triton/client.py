@@ -39,6 +39,7 @@ from countline_common.triton.model_config import (
     overridden,
     usual_overrides,
 )
+from countline_pipelines.backoff import Backoff
 from countline_pipelines.slots import SEGMENT_PREFIX, Slot, SlotRing, contiguous_runs
 from countline_pipelines.triton.api import Transport
 
@@ -46,6 +47,10 @@ FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 2.0
 RETRY_REFUSED_S: Final = 10.0
 """Between looks at whether a version that was refused is served again."""
+LOOK_AGAIN_S: Final = 10.0
+LOOK_AGAIN_LONGEST_S: Final = 600.0
+"""Between loads of a model for a version that was not served after the last one, such as one that was retired while a
+camera names it. Where its file cannot be loaded, each of them loads those anew that count."""
 TOO_LARGE_WORDS: Final = "batch-size must be <="
 """How Triton refuses a request of more frames than the model takes."""
 
@@ -58,6 +63,30 @@ class _Loaded:
     overrides: ModelOverrides | None
     refusal: ModelRefusedError | None = None
     """Why Triton does not serve it any more."""
+
+
+class _Missing:
+    """A version that Triton did not serve after its model had been loaded for it."""
+
+    def __init__(self, error: ModelRefusedError) -> None:
+        self.error = error
+        self._backoff = Backoff(LOOK_AGAIN_S, LOOK_AGAIN_LONGEST_S)
+        self._look_at_s = 0.0
+
+    @property
+    def may_be_looked_for(self) -> bool:
+        """Whether the model may be loaded once more for it."""
+        return time.monotonic() >= self._look_at_s
+
+    @property
+    def is_wanted_no_more(self) -> bool:
+        """Whether nobody has asked for it for long."""
+        return time.monotonic() > self._look_at_s + LOOK_AGAIN_LONGEST_S
+
+    def looked_for(self, error: ModelRefusedError) -> None:
+        """It was, in vain."""
+        self.error = error
+        self._look_at_s = time.monotonic() + self._backoff.next_s()
 
 
 class TritonClient:
@@ -88,6 +117,7 @@ class TritonClient:
         self._rings: dict[str, SlotRing] = {}
         self._models: dict[str, _Loaded] = {}
         self._broken: set[str] = set()
+        self._missing: dict[str, _Missing] = {}
         self._ready = asyncio.Event()
         self._ready.set()
         self._recovery: asyncio.Task[None] | None = None
@@ -149,7 +179,7 @@ class TritonClient:
         wanted = ModelRef.parse(model)
         config = await self._connection.model_config(wanted.name)
         if config is None or not await self._chosen_version(wanted):
-            await self._connection.load(wanted.name)
+            await self._look_for(wanted, others_count=config is not None)
             config = await self._connection.model_config(wanted.name)
         if config is None:
             raise ModelRefusedError(f"Triton does not serve the model {wanted.name!r}", cure="see Triton's log")
@@ -159,10 +189,26 @@ class TritonClient:
         # From here on by number: a version that is put beside it later must not take over unseen.
         version = await self._chosen_version(wanted)
         if not version:
-            raise await self._version_missing(wanted)
+            raise self._noted_missing(wanted, await self._version_missing(wanted))
+        self._missing.pop(str(wanted), None)
         bare = model_info(suited, version, ())
         labels = await self._connection.labels(bare.ref, (bare.height, bare.width, 3), bare.max_detections * 6)
         return model_info(suited, version, labels)
+
+    async def _look_for(self, wanted: ModelRef, *, others_count: bool) -> None:
+        """Load a model of which a version is not served; not again and again where its other versions pay for it."""
+        missing = self._missing.get(str(wanted))
+        if others_count and missing is not None and not missing.may_be_looked_for:
+            raise missing.error.with_traceback(None)
+        try:
+            await self._connection.load(wanted.name)
+        except ModelRefusedError as error:
+            raise self._noted_missing(wanted, error) from None
+
+    def _noted_missing(self, wanted: ModelRef, error: ModelRefusedError) -> ModelRefusedError:
+        self._missing.setdefault(str(wanted), _Missing(error)).looked_for(error)
+        self._missing = {model: each for model, each in self._missing.items() if not each.is_wanted_no_more}
+        return error
 
     async def _chosen_version(self, wanted: ModelRef) -> int:
         """The version to use, the newest one where none is named; 0 where Triton does not serve it."""
@@ -176,7 +222,7 @@ class TritonClient:
         served = ", ".join(map(str, ready)) or "none"
         return ModelRefusedError(
             f"Triton does not serve {wanted}; versions of {wanted.name!r} that it serves: {served}",
-            cure="see which there are: countline models list",
+            cure=f"name another one (countline models list), or bring it back: countline models promote {wanted}",
         )
 
     def _usual_overrides(self, config: Config) -> ModelOverrides:

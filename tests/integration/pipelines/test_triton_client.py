@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -281,6 +282,60 @@ async def test_a_version_that_is_served_no_more_stops_no_other_one(
             while client._refused():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         np.testing.assert_allclose(await client.infer("marker@2", slots), marks(slots), rtol=1e-4)
+
+
+async def test_a_version_that_does_not_load_leaves_the_others_in_peace_and_is_used_when_it_is_whole(own_triton) -> None:
+    """Each attempt of a worker, every ten seconds, had those loaded anew that were counting."""
+    server = own_triton()
+    config, second = server.repository / "marker" / "config.pbtxt", server.repository / "marker" / "2" / "model.onnx"
+    config.write_text(config.read_text() + "version_policy { all { } }\n")
+    async with await TritonClient.connect(server.grpc) as client, Connection(server.grpc) as operator:
+        await client.load("marker@1")
+        shutil.copytree(second.parents[1] / "1", second.parent)
+        whole = second.read_bytes()
+        second.write_bytes(b"half a model")
+        reasons = []
+        for _ in range(4):
+            with pytest.raises(ModelRefusedError) as caught:
+                await client.load("marker@2")
+            reasons.append((server.log.count("loading: marker:1"), caught.value.message))
+        assert len(set(reasons)) == 1, "it is looked for once, and the reason stays"
+        assert await operator.ready_versions("marker") == (1,)
+        assert "version 2" in reasons[0][1]
+        second.write_bytes(whole)
+        await operator.load("marker")  # by whoever mended it
+        assert (await client.load("marker@2")).version == 2
+
+
+async def test_a_version_that_was_retired_is_said_with_what_to_do(own_triton) -> None:
+    server = own_triton()
+    async with await TritonClient.connect(server.grpc) as client:
+        await client.load("marker@1")
+        for _ in range(2):
+            await _refused_without(client, "marker@2")
+
+
+async def _refused_without(client: TritonClient, model: str) -> None:
+    with pytest.raises(ModelRefusedError, match=f"does not serve {model}") as caught:
+        await client.load(model)
+    assert f"countline models promote {model}" in caught.value.cure
+
+
+async def test_a_version_that_was_put_beside_the_others_by_hand_is_found_at_the_next_look(
+    own_triton, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "LOOK_AGAIN_S", 0.2)
+    server = own_triton()
+    async with await TritonClient.connect(server.grpc) as client:
+        await client.load("marker@1")
+        await _refused_without(client, "marker@2")
+        shutil.copytree(server.repository / "marker" / "1", server.repository / "marker" / "2")
+        async with asyncio.timeout(20):
+            while True:
+                with suppress(ModelRefusedError):
+                    assert (await client.load("marker@2")).version == 2
+                    return
+                await asyncio.sleep(0.02)
 
 
 async def test_frames_travel_in_smaller_requests_once_a_model_takes_fewer_at_a_time(own_triton, ring: SlotRing) -> None:
