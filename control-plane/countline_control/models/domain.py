@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from countline.v1 import models_pb2
+from countline.v1 import cameras_pb2, models_pb2
+from countline.v1.cameras_pb2 import CameraStatus
 from countline.v1.models_pb2 import Model, ModelTuning, ModelValidation, ModelVersion, Trial
 from countline.v1.workers_pb2 import Follower
-from countline_common.errors import ConflictError, FieldProblem, InvalidInputError, NotFoundError
+from countline_common.errors import ConflictError, FieldProblem, InvalidInputError, NotFoundError, UnavailableError
 from countline_common.times import to_timestamp
 from countline_common.triton import ModelRef
 from countline_models.contract_model import ContractModel
@@ -235,6 +236,33 @@ def users_of(cameras: Mapping[str, str], serving: Serving) -> dict[str, tuple[st
         for model in {choice.model, choice.follower.model if choice.follower else ""} - {""}:
             found.setdefault(model, []).append(camera_id)
     return {model: tuple(camera_ids) for model, camera_ids in found.items()}
+
+
+def unheard(camera_ids: Iterable[str], statuses: Mapping[str, CameraStatus]) -> tuple[str, ...]:
+    """Cameras that a worker holds without having said yet what it counts them with.
+
+    So it is after a start of the service of workers, for as long as the workers take to find it again. Until then a
+    camera may be counted with another version than it shall be.
+    """
+    return tuple(
+        camera_id
+        for camera_id in sorted(camera_ids)
+        if (status := statuses.get(camera_id)) is None
+        or (status.state == cameras_pb2.CAMERA_STATE_STARTING and not status.HasField("reported_at"))
+    )
+
+
+def check_heard(camera_ids: Sequence[str]) -> None:
+    """Raise where what counts some cameras is not known yet; see `unheard`.
+
+    Raises:
+        UnavailableError: of these.
+    """
+    if camera_ids:
+        raise UnavailableError(
+            f"it is not known yet what counts {_some(camera_ids)}: no worker has reported since the start",
+            cure="try again in some seconds",
+        )
 
 
 # What may be done ----------------------------------------------------------------------------------------------------

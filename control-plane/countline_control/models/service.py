@@ -280,7 +280,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
             raise ConflictError(
                 f"{name} is the model of cameras that name none", cure="delete its versions that are not live instead"
             )
-        serving, users = await self._usage()
+        serving, users = await self._usage(surely=True)
         for version in model.versions:
             if users.get(str(version.ref)) or any(trial.name == name for trial in serving.trials):
                 domain.check_idle(model, version, serving, users.get(str(version.ref), ()))
@@ -361,15 +361,21 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         """
         model = await self._database.read(lambda connection: self._existing(connection, name))
         version = _wanted(model, number)
-        serving, users = await self._usage()
+        serving, users = await self._usage(surely=True)
         domain.check_idle(model, version, serving, users.get(str(version.ref), ()))
         return model, version
 
-    async def _usage(self) -> tuple[Serving, dict[str, tuple[str, ...]]]:
-        """What is served, and by `NAME@VERSION` the cameras that shall use it, or that still do."""
+    async def _usage(self, *, surely: bool = False) -> tuple[Serving, dict[str, tuple[str, ...]]]:
+        """What is served, and by `NAME@VERSION` the cameras that shall use it, or that still do.
+
+        Raises:
+            CountlineError: nobody can say; with `surely` also where some worker has still to say what it uses.
+        """
         serving, cameras = await self.serving(), await self._cameras.named()
-        users = domain.users_of(cameras, serving)
-        for camera_id, status in (await self._cameras.statuses(list(cameras))).items():
+        users, statuses = domain.users_of(cameras, serving), await self._cameras.statuses(list(cameras))
+        if surely:
+            domain.check_heard(domain.unheard(cameras, statuses))
+        for camera_id, status in statuses.items():
             for model in {status.model, status.follower_model} - {""}:
                 users[model] = tuple(sorted({*users.get(model, ()), camera_id}))
         return serving, users

@@ -21,7 +21,7 @@ from countline.v1 import cameras_pb2, events_pb2, models_pb2
 from countline.v1.events_pb2 import TrialRecord, TrialTally
 from countline.v1.models_pb2 import DeployHeader, DeployModelRequest, DeployModelResponse, Model, ModelVersion
 from countline_common import bus
-from countline_common.errors import CountlineError, ResourceExhaustedError
+from countline_common.errors import CountlineError, ResourceExhaustedError, UnavailableError
 from countline_common.grpc_errors import from_rpc_error
 from countline_common.times import to_timestamp
 from countline_common.triton.connection import Connection
@@ -428,6 +428,42 @@ async def test_a_version_that_a_camera_names_cannot_be_retired(service: Service)
     assert "named by door" in str(error)
     shown = await service.show("blob")
     assert {each.version: list(each.camera_ids) for each in shown.versions} == {2: ["door"], 1: []}
+
+
+async def test_what_a_worker_still_uses_is_not_retired_before_it_has_said_so_to_a_service_that_started(
+    service: Service, start_control: Callable, control_dsn: str
+) -> None:
+    """A camera was still counted with the version that had been live; the service, new, took it for unused."""
+    await create_camera(service.control, "door")
+    async with working(service.control) as worker:
+        await worker.until(lambda w: _told(w) == {"door": ("blob@1", "")})
+        await service.deploy("blob", variant("two"), promote=True)
+    control = await start_control(control_dsn, model_repository=service.repository, triton_address=service.triton.grpc)
+    models, request = control.caller("admin").models, models_pb2.RetireModelRequest(name="blob", version=1)
+    assert isinstance(await refused(models.RetireModel(request)), UnavailableError)
+    shown = (await models.GetModel(models_pb2.GetModelRequest(name="blob"))).model
+    assert shown.live_version == 2, "looking is free"
+    async with working(control) as worker:
+        worker.states["door"] = _counting_with("blob@1")
+        await eventually(lambda: _refused_for("named by door", models.RetireModel, request))
+        worker.states["door"] = _counting_with("blob@2")
+        await eventually(lambda: _retires(models, request))
+
+
+def _counting_with(model: str) -> cameras_pb2.CameraStatus:
+    return cameras_pb2.CameraStatus(state=cameras_pb2.CAMERA_STATE_RUNNING, model=model)
+
+
+async def _refused_for(reason: str, call: Callable, request: models_pb2.RetireModelRequest) -> bool:
+    return reason in str(await refused(call(request)))
+
+
+async def _retires(models, request: models_pb2.RetireModelRequest) -> bool:
+    try:
+        await models.RetireModel(request)
+    except grpc.aio.AioRpcError:
+        return False
+    return True
 
 
 # Trials -------------------------------------------------------------------------------------------------------------

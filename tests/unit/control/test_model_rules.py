@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countline.v1 import models_pb2
+from countline.v1 import cameras_pb2, models_pb2
+from countline.v1.cameras_pb2 import CameraStatus
 from countline.v1.models_pb2 import ModelTuning, ModelValidation
-from countline_common.errors import ConflictError, InvalidInputError, NotFoundError
+from countline_common.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from countline_common.times import to_timestamp
 from countline_control.models import domain
 from countline_control.models.domain import (
     Choice,
@@ -194,3 +196,16 @@ def test_a_number_stands_for_one_content(
     given_to: dict[int, str], found: dict[int, str], another: tuple[int, ...]
 ) -> None:
     assert domain.given_to_another(given_to, found) == another
+
+
+def test_only_a_worker_that_holds_a_camera_is_waited_for() -> None:
+    starting, waiting = cameras_pb2.CAMERA_STATE_STARTING, cameras_pb2.CAMERA_STATE_WAITING
+    statuses = {
+        "held": CameraStatus(state=starting, worker_id="w"),
+        "opening": CameraStatus(state=starting, worker_id="w", reported_at=to_timestamp(1.0)),
+        "nobodys": CameraStatus(state=waiting),
+    }
+    assert domain.unheard(["opening", "nobodys", "new", "held"], statuses) == ("held", "new")
+    domain.check_heard(())
+    with pytest.raises(UnavailableError, match="what counts held, new"):
+        domain.check_heard(("held", "new"))
