@@ -26,6 +26,8 @@ from countline_common.rest_json import to_json
 from countline_common.tokens import TokenVerifier
 
 CALL_TIMEOUT_S: Final = 15.0
+MODEL_CHANGE_TIMEOUT_S: Final = 250.0
+"""Of calls that change models: Triton loads, and may build an engine first. The service itself gives up before."""
 LARGE_BYTES: Final = 20_000
 """Answers above this are rendered in a thread, so that the event loop turns meanwhile."""
 REQUEST_ID: Final = web.RequestKey("request_id", str)
@@ -55,10 +57,16 @@ class Backend(Protocol):
 
 
 class RemoteBackend:
-    """A service behind gRPC."""
+    """A service behind gRPC.
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    Args:
+        channel: to it.
+        change_timeout_s: how long a call may take that changes something; None for as long as any other.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, change_timeout_s: float | None = None) -> None:
         self._channel = channel
+        self._change_timeout_s = change_timeout_s
 
     async def call(self, method: Method, request: Message, context: CallContext) -> Message:
         """See `Backend`."""
@@ -72,8 +80,11 @@ class RemoteBackend:
         if context.client_address:
             metadata.append(("x-forwarded-for", context.client_address))
         with translated():
-            response: Message = await call(request, timeout=CALL_TIMEOUT_S, metadata=metadata)
+            response: Message = await call(request, timeout=self._timeout_s(method), metadata=metadata)
         return response
+
+    def _timeout_s(self, method: Method) -> float:
+        return CALL_TIMEOUT_S if method.only_reads else self._change_timeout_s or CALL_TIMEOUT_S
 
 
 def _serialized(message: Message) -> bytes:

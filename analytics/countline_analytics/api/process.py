@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline.v1 import cameras_pb2_grpc
 from countline_analytics.api.application import make_application
-from countline_analytics.api.gateway import Backend, LocalBackend, RemoteBackend, add_routes
+from countline_analytics.api.gateway import MODEL_CHANGE_TIMEOUT_S, Backend, LocalBackend, RemoteBackend, add_routes
 from countline_analytics.api.openapi import document
 from countline_analytics.api.services import Method, http_methods
 from countline_analytics.api.static import add_dashboard
@@ -171,7 +171,7 @@ def _backends(settings: ApiSettings, parts: Parts, channels: Mapping[str, grpc.a
         "countline.v1.AuthService": RemoteBackend(channels[settings.auth_address]),
         "countline.v1.CameraService": RemoteBackend(channels[settings.cameras_address]),
         "countline.v1.WorkerService": RemoteBackend(channels[settings.workers_address]),
-        "countline.v1.ModelService": RemoteBackend(channels[settings.models_address]),
+        "countline.v1.ModelService": RemoteBackend(channels[settings.models_address], MODEL_CHANGE_TIMEOUT_S),
         COUNT_SERVICE: LocalBackend(counts, parts.verifier),
     }
 

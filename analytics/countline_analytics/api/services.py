@@ -27,6 +27,11 @@ class Method:
         return str(self.descriptor.containing_service.full_name)
 
     @property
+    def only_reads(self) -> bool:
+        """Whether it changes nothing, as HTTP tells: all its routes are GET."""
+        return all(route.method == "GET" for route in self.routes)
+
+    @property
     def path(self) -> str:
         """As gRPC names it: `/countline.v1.CameraService/GetCamera`."""
         return f"/{self.service}/{self.descriptor.name}"

@@ -1,12 +1,16 @@
 """NGINX takes the gateway's configuration, with and without TLS; no engine is needed, only the program."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from tests.integration.docker.engine import DOCKER, make_certificate
+
+from countline_analytics.api.gateway import MODEL_CHANGE_TIMEOUT_S
+from countline_control.serve import MODEL_CALL_LIMIT_S
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 GATEWAY = DOCKER / "gateway"
@@ -30,6 +34,12 @@ def check(folder: Path, listen: str) -> str:
 def test_nginx_takes_the_configuration_without_a_warning(tmp_path: Path):
     said = check(tmp_path, (GATEWAY / "listen.conf").read_text())
     assert "[warn]" not in said.replace('the "user" directive', "")
+
+
+def test_nginx_waits_longer_than_the_api_for_changes_of_models():
+    text = (GATEWAY / "nginx.conf").read_text()
+    (waits_s,) = re.findall(r"location \^~ /api/v1/ai-models/ \{[^}]*proxy_read_timeout (\d+)s;", text)
+    assert MODEL_CALL_LIMIT_S < MODEL_CHANGE_TIMEOUT_S < float(waits_s)
 
 
 def test_nginx_takes_the_configuration_for_tls(tmp_path: Path):

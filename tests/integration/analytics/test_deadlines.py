@@ -1,0 +1,67 @@
+"""How long the gateway waits for a service behind gRPC."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+
+from countline.v1 import models_pb2, models_pb2_grpc
+from countline_analytics.api import gateway
+from countline_analytics.api.gateway import CallContext, RemoteBackend
+from countline_analytics.api.services import Method, http_methods
+from countline_common.errors import DeadlineExceededError
+
+CONTEXT = CallContext("", "request-1")
+
+
+class SlowModels(models_pb2_grpc.ModelServiceServicer):
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.may_answer = asyncio.Event()
+
+    async def GetModel(self, request, context):  # noqa: N802  (gRPC's name)
+        await self.may_answer.wait()
+        return models_pb2.GetModelResponse()
+
+    async def PromoteModel(self, request, context):  # noqa: N802  (gRPC's name)
+        await self.may_answer.wait()
+        return models_pb2.PromoteModelResponse()
+
+
+@pytest.fixture
+async def slow() -> AsyncIterator[tuple[SlowModels, grpc.aio.Channel]]:
+    server, models = grpc.aio.server(), SlowModels()
+    models_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield models, channel
+    await server.stop(None)
+
+
+def method(name: str) -> Method:
+    (found,) = (each for each in http_methods() if each.path == f"/countline.v1.ModelService/{name}")
+    return found
+
+
+async def test_a_change_of_a_model_may_take_longer_than_a_look_at_it(
+    slow: tuple[SlowModels, grpc.aio.Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After 15 s REST said that it had failed, while Triton was loading and the change went on."""
+    monkeypatch.setattr(gateway, "CALL_TIMEOUT_S", 0.2)
+    models, channel = slow
+    backend = RemoteBackend(channel, change_timeout_s=30.0)
+    request = models_pb2.PromoteModelRequest(name="net", version=2)
+    change = asyncio.create_task(backend.call(method("PromoteModel"), request, CONTEXT))
+    with pytest.raises(DeadlineExceededError):
+        await backend.call(method("GetModel"), models_pb2.GetModelRequest(name="net"), CONTEXT)
+    models.may_answer.set()
+    assert await change == models_pb2.PromoteModelResponse()
+
+
+@pytest.mark.parametrize("name", ["PromoteModel", "RollbackModel", "RetireModel", "DeleteModel", "TuneModel"])
+def test_what_has_triton_load_a_model_counts_as_a_change(name: str) -> None:
+    assert not method(name).only_reads
+    assert method("GetModel").only_reads
