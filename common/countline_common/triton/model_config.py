@@ -116,6 +116,16 @@ def overridden(config: Config, overrides: ModelOverrides) -> Config:
     return changed
 
 
+def named_versions(config: Config) -> frozenset[int] | None:
+    """The versions that a configuration has served; None where it leaves that to Triton.
+
+    >>> sorted(named_versions({"version_policy": {"specific": {"versions": ["2", "1"]}}}) or ())
+    [1, 2]
+    """
+    specific = config.get("version_policy", {}).get("specific")
+    return None if specific is None else frozenset(int(version) for version in specific.get("versions", ()))
+
+
 def labels_of(classification: Sequence[str | bytes]) -> tuple[str, ...]:
     """Class names out of Triton's classification extension, "value:index:label" per element and in any order.
 

@@ -15,6 +15,7 @@ from countline_common.logs import get_logger
 from countline_common.tasks import to_its_end
 from countline_common.triton import ModelRef
 from countline_common.triton.connection import Connection
+from countline_common.triton.model_config import named_versions
 from countline_control.models.domain import StoredModel, StoredVersion
 from countline_models.contract_model import ContractModel
 from countline_models.deploy import Candidate, ModelFolder, Serving, Target
@@ -121,6 +122,17 @@ class Repository:
             await self._serve(model, model.served, {})
         else:
             await self._unload(model.name)
+
+    async def serves_others(self, model: StoredModel) -> bool:
+        """Whether Triton was told to serve other versions than the model says; not where it has not loaded the model.
+
+        Raises:
+            InferenceLostError: Triton does not answer.
+        """
+        async with Connection(self.triton_address) as connection:
+            config = await connection.model_config(model.name)
+        named = named_versions(config) if config is not None else None
+        return named is not None and named != set(model.served)
 
     def has_all(self, model: StoredModel) -> bool:
         """Whether the files of all versions that shall be served are there; looks at the disk."""

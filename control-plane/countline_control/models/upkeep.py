@@ -13,6 +13,7 @@ from typing import Final
 from countline.v1.models_pb2 import ModelValidation
 from countline_common.errors import CountlineError, NotFoundError
 from countline_common.logs import get_logger
+from countline_common.triton import ModelRefusedError
 from countline_common.waiting import happens
 from countline_control.database import Database, is_away
 from countline_control.models import store
@@ -22,7 +23,7 @@ from countline_control.models.repository import Repository
 from countline_models.deploy import FoundModel, FoundVersion
 from countline_models.deploy.examination import file_digest
 
-RETRY_S: Final = 10.0
+LOOK_S: Final = 10.0
 _log = get_logger(__name__)
 
 
@@ -41,6 +42,8 @@ class Upkeep:
         self._repository = repository
         self._artifacts = artifacts
         self._work = work
+        self._refused: dict[str, tuple[int, ...]] = {}
+        """Versions that Triton does not serve together, by model."""
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -57,10 +60,12 @@ class Upkeep:
         await self._adopt()
 
     async def run(self) -> None:
-        """Fetch what is missing, however long that takes, and have Triton let go of candidates that nobody tries."""
-        while await self._is_restoring() and not self._stopping.is_set():
-            await happens(self._stopping, RETRY_S)
-        await self._stopping.wait()
+        """Fetch what is missing, however long that takes, and keep Triton at what is written down."""
+        restoring = True
+        while not self._stopping.is_set():
+            restoring = restoring and await self._is_restoring()
+            await self._correct()
+            await happens(self._stopping, LOOK_S)
 
     async def _is_restoring(self) -> bool:
         """Fetch what can be had now; whether more may come later. Nothing that goes wrong here ends a service."""
@@ -71,6 +76,35 @@ class Upkeep:
             if not is_away(error):
                 _log.error("models.not_restored", exc_info=error)
             return True
+
+    async def _correct(self) -> None:
+        """Have Triton serve what it should where somebody told it otherwise.
+
+        A worker that finds Triton restarted loads each model twice, the second time as it suits the machine, with the
+        versions that it read before: one that was deployed in between is dropped by that, and no worker brings it back.
+        """
+        try:
+            for model in await self._database.read(store.all_models):
+                if model.served and self._refused.get(model.name) != model.served:
+                    await self._correct_one(model)
+        except Exception as error:  # noqa: BLE001  (Triton or the database is away, or will be well later)
+            if not is_away(error) and not isinstance(error, CountlineError):
+                _log.error("models.not_looked_after", exc_info=error)
+
+    async def _correct_one(self, seen: StoredModel) -> None:
+        if not await self._repository.serves_others(seen):
+            return
+        async with self._repository.changing:  # what is under way may be what was seen
+            model = await self._database.read(lambda connection: store.get_model(connection, seen.name))
+            if model is None or not model.served or not await self._repository.serves_others(model):
+                return
+            _log.warning("model.served_otherwise", model=model.name, versions=model.served)
+            try:
+                await self._repository.refresh(model)
+            except ModelRefusedError as error:
+                # Not again: each attempt has the versions loaded anew that do count.
+                self._refused[model.name] = model.served
+                _log.error("model.not_corrected", model=model.name, error=error.message)
 
     async def _forget_unfinished(self) -> None:
         for model in await self._database.read(store.all_models):

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from countline_common.errors import InvalidInputError
 from countline_common.triton import ModelRef, ModelRefusedError
-from countline_common.triton.model_config import EMBEDDED_SERVER_ID, Config, model_info, overridden, usual_overrides
+from countline_common.triton.model_config import (
+    EMBEDDED_SERVER_ID,
+    Config,
+    model_info,
+    named_versions,
+    overridden,
+    usual_overrides,
+)
 from countline_models.contract_model import ContractModel
 from countline_models.deploy.config import as_overrides
 from countline_models.deploy.examination import Candidate, Limits, local_answers
@@ -108,8 +115,9 @@ class Serving:
         if config.version_policy.HasField("specific") and not wanted:
             await self.unload(name)
             return
-        await self._connection.load(name, await self._suited(as_overrides(config)))
-        await self._wait_ready(name, wanted)
+        told = await self._suited(as_overrides(config))
+        await self._connection.load(name, told)
+        await self._wait_ready(name, wanted, told)
 
     async def _suited(self, config: Config) -> Config:
         """As workers would load it, so that none of them changes it and has it loaded once more."""
@@ -117,17 +125,28 @@ class Serving:
             return config
         return overridden(config, usual_overrides(config, len(os.sched_getaffinity(0))))
 
-    async def _wait_ready(self, name: str, wanted: set[int]) -> None:
-        """Wait for versions; for any where none is named."""
+    async def _wait_ready(self, name: str, wanted: set[int], told: Config) -> None:
+        """Wait for versions; for any where none is named.
+
+        A worker that finds Triton restarted loads what was served before, and may do so right after us: that is undone.
+        """
         ready: set[int] = set()
         deadline_s = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline_s:
             ready = set(await self._connection.ready_versions(name))
             if ready and wanted <= ready:
                 return
+            if not wanted <= await self._named(name, wanted):
+                await self._connection.load(name, told)
             await asyncio.sleep(POLL_S)
         missing = ", ".join(f"{name}@{version}" for version in sorted(wanted - ready)) or name
         raise ModelRefusedError(f"Triton does not serve {missing}", cure="see Triton's log for the reason")
+
+    async def _named(self, name: str, wanted: set[int]) -> frozenset[int] | set[int]:
+        """The versions that the configuration which is in force names; those that are wanted where it names none."""
+        config = await self._connection.model_config(name)
+        named = named_versions(config) if config is not None else None
+        return wanted if named is None else named
 
     async def unload(self, name: str) -> None:
         """Let a model go, with all its versions; nothing happens where it is not loaded."""

@@ -178,12 +178,15 @@ class TritonClient:
     async def _load(self, model: str, overrides: ModelOverrides | None) -> ModelInfo:
         wanted = ModelRef.parse(model)
         config = await self._connection.model_config(wanted.name)
-        if config is None or not await self._chosen_version(wanted):
+        is_served = config is not None and bool(await self._chosen_version(wanted))
+        if not is_served:
             await self._look_for(wanted, others_count=config is not None)
             config = await self._connection.model_config(wanted.name)
         if config is None:
             raise ModelRefusedError(f"Triton does not serve the model {wanted.name!r}", cure="see Triton's log")
-        suited = overridden(config, overrides or self._usual_overrides(config))
+        # Whoever had it loaded has suited it. To load it again would drop a version that is added at this moment: what
+        # is sent names the versions that were served before.
+        suited = config if is_served and overrides is None else self._suited(config, overrides)
         if suited != config:
             await self._connection.load(wanted.name, suited)
         # From here on by number: a version that is put beside it later must not take over unseen.
@@ -225,9 +228,10 @@ class TritonClient:
             cure=f"name another one (countline models list), or bring it back: countline models promote {wanted}",
         )
 
-    def _usual_overrides(self, config: Config) -> ModelOverrides:
-        """The embedded server runs on this machine's cores."""
-        return usual_overrides(config, len(os.sched_getaffinity(0))) if self._embedded else ModelOverrides()
+    def _suited(self, config: Config, overrides: ModelOverrides | None) -> Config:
+        """A configuration as this machine runs it: the embedded server runs on its cores."""
+        usual = usual_overrides(config, len(os.sched_getaffinity(0))) if self._embedded else ModelOverrides()
+        return overridden(config, overrides or usual)
 
     def release(self, model: str) -> None:
         """See `InferenceClient.release`."""

@@ -25,6 +25,7 @@ from countline_common.errors import CountlineError, ResourceExhaustedError, Unav
 from countline_common.grpc_errors import from_rpc_error
 from countline_common.times import to_timestamp
 from countline_common.triton.connection import Connection
+from countline_common.triton.model_config import named_versions
 from countline_control.models import store
 from countline_control.models.deployment import Progress
 from countline_control.models.domain import MOST_DEPLOYMENTS, StoredVersion
@@ -604,6 +605,22 @@ async def test_a_trial_is_stopped_by_hand_by_time_and_by_a_promotion(service: Se
     await door.until(lambda w: _told(w) == {"door": ("blob@2", "")})
     listed = await service.models.ListTrials(models_pb2.ListTrialsRequest(name="blob"))
     assert [each.trial_id for each in listed.trials] == [third.trial_id, short.trial_id, trial.trial_id]
+
+
+async def test_a_version_that_somebody_has_triton_drop_is_served_again(service: Service) -> None:
+    """A load that named the versions from before a deployment dropped the new one, and no worker brought it back."""
+    async with Connection(service.triton.grpc) as connection:
+        await service.deploy("net", variant("one"), promote=True)
+        before = await connection.model_config("net")
+        await service.deploy("net", variant("two"))
+        await connection.load("net", before)
+
+        async def is_back() -> bool:
+            in_force = await connection.model_config("net")
+            named = named_versions(in_force) if in_force is not None else None
+            return named == {1, 2} and await _serves(service, "net", (1, 2))
+
+        await eventually(is_back)
 
 
 # Restarts -----------------------------------------------------------------------------------------------------------

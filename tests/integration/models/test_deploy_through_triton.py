@@ -149,6 +149,32 @@ async def test_a_broken_third_version_leaves_the_two_that_are_served(
     assert set(answered) == {0.9}, "the served version answered every request all the while"
 
 
+async def test_a_load_that_is_undone_by_one_that_knew_less_is_done_again(
+    serving: Serving, folder: ModelFolder, server: TritonServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker loaded right afterwards what it had read before; the deployment failed, after a minute."""
+    first, second = await candidate(tmp_path, 0.9), await candidate(tmp_path, 0.7)
+    folder.write_version("gate-5", 1, first.file)
+    folder.write_version("gate-5", 2, second.file)
+    folder.serve("gate-5", [1], first.contract)
+    await serving.load(folder, "gate-5")
+    async with Connection(server.grpc) as worker:
+        before = await worker.model_config("gate-5")
+        load = serving._connection.load
+
+        async def load_and_be_undone(name: str, config: object = None) -> None:
+            monkeypatch.setattr(serving._connection, "load", load)
+            await load(name, config)
+            await worker.load(name, before)
+            await until_ready(worker, name, (1,))
+
+        monkeypatch.setattr(serving._connection, "load", load_and_be_undone)
+        folder.serve("gate-5", [1, 2], first.contract)
+        await serving.load(folder, "gate-5")
+        assert await worker.ready_versions("gate-5") == (1, 2)
+    await serving.unload("gate-5")
+
+
 @asynccontextmanager
 async def asking(connection: Connection, ref: str) -> AsyncIterator[list[float]]:
     """Ask a version without a pause; a request that fails ends the block with its error."""

@@ -17,7 +17,7 @@ from tests.fixtures.triton import TritonServer
 
 from countline_common.errors import DeadlineExceededError, InvalidInputError
 from countline_common.triton.connection import Connection, bytes_input
-from countline_common.triton.model_config import overridden
+from countline_common.triton.model_config import named_versions, overridden
 from countline_pipelines.slots import Slot, SlotRing
 from countline_pipelines.triton import (
     InferenceLostError,
@@ -282,6 +282,37 @@ async def test_a_version_that_is_served_no_more_stops_no_other_one(
             while client._refused():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         np.testing.assert_allclose(await client.infer("marker@2", slots), marks(slots), rtol=1e-4)
+
+
+async def test_a_version_that_is_added_while_another_is_being_loaded_is_not_dropped(
+    own_triton, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was: what the worker sent, to suit the machine, named the versions that it had read a moment before."""
+    monkeypatch.setattr(client_module.os, "sched_getaffinity", lambda _: {0, 1, 2})
+    server = own_triton()
+    folder = server.repository / "marker"
+    shutil.copytree(folder / "1", folder / "2")
+    config = (folder / "config.pbtxt").read_text()
+    async with await TritonClient.connect(server.grpc) as client, Connection(server.grpc) as operator:
+
+        async def serve(versions: list[int]) -> None:
+            text = f"{config}version_policy {{ specific {{ versions: {versions} }} }}\n"
+            await asyncio.to_thread((folder / "config.pbtxt").write_text, text)
+            await operator.load("marker")
+
+        await serve([1])
+        read = client._connection.model_config
+
+        async def read_and_then_added(model: str) -> object:
+            found = await read(model)
+            await serve([1, 2])
+            return found
+
+        monkeypatch.setattr(client._connection, "model_config", read_and_then_added)
+        await client.load("marker@1")
+        in_force = await operator.model_config("marker")
+        assert in_force is not None
+        assert named_versions(in_force) == {1, 2}
 
 
 async def test_a_version_that_does_not_load_leaves_the_others_in_peace_and_is_used_when_it_is_whole(own_triton) -> None:
