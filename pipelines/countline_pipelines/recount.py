@@ -36,6 +36,8 @@ OBJECTS_AT_ONCE: Final = 500
 TOGETHER_S: Final = 0.005
 """Samples of several objects that are no farther apart than this are taken together."""
 _LONGEST_PERIOD_S: Final = 5.0
+_GAP_PERIODS: Final = 1.5
+"""An object whose next sample is farther away than this was not seen in the frames between."""
 
 _MOVES: Final = np.array([[0, 0], [-1, -1], [-1, 1], [1, -1], [1, 1]], dtype=np.float64)
 """(V, 2) where each counting of a path is moved to, in shares of its error; the first is the path as it is."""
@@ -170,6 +172,8 @@ class _Samples:
     """(N, 4) anchor x, y, width, height in pixels."""
     reach: Floats
     """How far the object may be from there along either axis, in pixels."""
+    period_s: Floats
+    """Time from frame to frame."""
     before: NDArray[np.intp]
     """Number of the sample of the same object before it, -1 for the first."""
     last: NDArray[np.bool_]
@@ -204,15 +208,27 @@ class _Recount:
         return Answer(_in_order(events), _in_order(possible))
 
     def _take(self, samples: _Samples, which: NDArray[np.intp]) -> None:
-        # Frames may have gone by since the last sample; a pass may have become certain meanwhile.
-        first, now = float(samples.told[which[0]]) - TOGETHER_S, float(samples.told[which[-1]])
+        now = float(samples.told[which[-1]])
+        self._decide_unseen(samples, which)
         sights = self._sights(samples, which)
         for number, counter in enumerate(self._counters):
-            self._note(number, counter.decide(first), first)
             self._note(number, counter.see(sights), now)
-            self._note(number, counter.decide(now), now)
         for row in samples.rows[which[samples.last[which]]].tolist():
             self._end(row, now)
+
+    def _decide_unseen(self, samples: _Samples, which: NDArray[np.intp]) -> None:
+        """Decide what became certain in the frames since the last sample of each object, in which it was not seen.
+
+        Only there: whoever was seen in each frame may have come back between two of them, and is looked at first.
+        """
+        before = samples.before[which]
+        is_gap = (before >= 0) & (samples.told[which] - samples.told[before] > _GAP_PERIODS * samples.period_s[which])
+        for i, last in zip(which[is_gap].tolist(), before[is_gap].tolist(), strict=True):
+            first_slot, period_s = int(samples.rows[i]) * _WAYS, float(samples.period_s[i])
+            slots = range(first_slot, first_slot + _WAYS)
+            for frame_t in np.arange(samples.told[last] + period_s, samples.told[i] - period_s / 2, period_s).tolist():
+                for number, counter in enumerate(self._counters):
+                    self._note(number, counter.decide(frame_t, slots), frame_t)
 
     def _sights(self, samples: _Samples, which: NDArray[np.intp]) -> Sights:
         """Return the samples, each as often as there are ways to move it."""
@@ -259,7 +275,7 @@ def _sampled(objects: Sequence[TrackedObject]) -> _Samples:
     """Sample every object as often as it was seen."""
     each = [_samples_of(item) for item in objects]
     lengths = [len(samples.t) for samples in each]
-    t, told, value, reach = (np.concatenate(column) for column in zip(*each, strict=True))
+    t, told, value, reach, period_s = (np.concatenate(column) for column in zip(*each, strict=True))
     rows = np.repeat(np.arange(len(objects)), lengths)
     ends = np.cumsum(lengths)
     before = np.arange(-1, len(t) - 1)
@@ -269,7 +285,16 @@ def _sampled(objects: Sequence[TrackedObject]) -> _Samples:
     order = np.argsort(told, kind="stable")
     place = np.empty(len(t) + 1, dtype=np.intp)
     place[order], place[-1] = np.arange(len(t)), -1
-    return _Samples(rows[order], t[order], told[order], value[order], reach[order], place[before[order]], last[order])
+    return _Samples(
+        rows=rows[order],
+        t=t[order],
+        told=told[order],
+        value=value[order],
+        reach=reach[order],
+        period_s=period_s[order],
+        before=place[before[order]],
+        last=last[order],
+    )
 
 
 class _ObjectSamples(NamedTuple):
@@ -279,36 +304,48 @@ class _ObjectSamples(NamedTuple):
     told: Floats
     value: Floats
     reach: Floats
+    period_s: Floats
 
 
 def _samples_of(item: TrackedObject) -> _ObjectSamples:
     pieces: list[_ObjectSamples] = []
     for path in item.parts:
-        t, told = _times(path)
+        period_s = _period_s(path)
+        t, told = _times(path, period_s)
         value = path.at(t)
         # Lines measure in heights: near a gate, a wrong height is as good as a wrong place.
         apart_px = np.maximum(path.error_heights / np.sqrt(2) * value[:, 3], LEAST_ERROR_PX)
         larger_px = np.maximum(SIZE_ERROR_HEIGHTS * value[:, 3], LEAST_ERROR_PX) * rules.DESTINATION_CLEAR_HEIGHTS
-        whole = _ObjectSamples(t, told, value, apart_px + larger_px)
+        whole = _ObjectSamples(t, told, value, apart_px + larger_px, np.full(len(t), period_s))
         # A part begins where the one before has ended.
         pieces.append(_ObjectSamples(*(column[1 if pieces else 0 :] for column in whole)))
-    t, told, value, reach = (np.concatenate(column) for column in zip(*pieces, strict=True))
-    return _ObjectSamples(t, np.maximum.accumulate(told), value, reach)
+    t, told, value, reach, period_s = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    return _ObjectSamples(t, np.maximum.accumulate(told), value, reach, period_s)
 
 
-def _times(path: Path) -> tuple[Floats, Floats]:
+def _period_s(path: Path) -> float:
+    """Return the time from frame to frame, by how often the object was seen."""
+    t, gap = path.corners()[0], _is_gap(path)
+    seen_s = float(np.diff(t)[~gap[1:]].sum())
+    return min(max(seen_s / max(1, path.sights - 1 - len(path.unseen)), 1e-3), _LONGEST_PERIOD_S)
+
+
+def _is_gap(path: Path) -> NDArray[np.bool_]:
+    """Return for each corner whether the object was unseen on the way to it."""
+    gap = np.zeros(len(path.corners()[0]), dtype=np.bool_)
+    gap[[after for _, after in path.unseen]] = True
+    return gap
+
+
+def _times(path: Path, period_s: float) -> tuple[Floats, Floats]:
     """Return when to look at a path, and when each of these sights was known to be of its object.
 
     That is at its corners, and between them as often as the object was seen. What a fragment saw while it waited came
     with the first frame after that.
     """
     t, _ = path.corners()
-    gap = np.zeros(len(t), dtype=np.bool_)
-    gap[[after for _, after in path.unseen]] = True
     steps_s = np.diff(t)
-    seen_s = float(steps_s[~gap[1:]].sum())
-    period_s = min(max(seen_s / max(1, path.sights - 1 - len(path.unseen)), 1e-3), _LONGEST_PERIOD_S)
-    pieces = np.where(gap[1:], 1, np.maximum(1, np.rint(steps_s / period_s))).astype(np.int64)
+    pieces = np.where(_is_gap(path)[1:], 1, np.maximum(1, np.rint(steps_s / period_s))).astype(np.int64)
     times = [t[:1], *(np.linspace(a, b, n + 1)[1:] for a, b, n in zip(t[:-1], t[1:], pieces.tolist(), strict=True))]
     seen = np.concatenate(times)
     told = seen.copy()

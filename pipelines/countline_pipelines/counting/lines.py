@@ -5,7 +5,7 @@ work of applying it to objects at which nothing can happen.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -326,10 +326,10 @@ class LineCounter:
                 found.append((int(sights.slots[i]), certain))
         return found
 
-    def decide(self, now: float) -> list[tuple[int, Pass]]:
-        """Return (slot, pass) for what became certain by the passing of time, seen or not."""
+    def decide(self, now: float, slots: Container[int] | None = None) -> list[tuple[int, Pass]]:
+        """Return (slot, pass) for what became certain by the passing of time, seen or not; of all, or of some slots."""
         found = []
-        for slot in sorted(self._held):
+        for slot in sorted(self._held if slots is None else (slot for slot in self._held if slot in slots)):
             certain = self._passages[slot].decide(now)
             if certain is not None:
                 found.append((slot, certain))
