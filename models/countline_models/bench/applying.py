@@ -45,5 +45,5 @@ def tune_repository(repository: Path, name: str, setting: Setting) -> Path:
         )
     found = folder.find(name)
     tuning = Tuning(setting.max_batch_size, setting.max_queue_delay_us, setting.instances)
-    folder.serve(name, found.served, found.contract, tuning, found.target)
+    folder.serve(name, found.served, found.contract, tuning, found.target, thresholds=found.thresholds)
     return repository / name / CONFIG_FILE

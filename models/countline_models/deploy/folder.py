@@ -83,6 +83,11 @@ class FoundModel:
     target: Target = Target.CPU
     backend: Backend = Backend.ONNXRUNTIME
 
+    @property
+    def thresholds(self) -> dict[int, float]:
+        """The score thresholds of its versions."""
+        return {each.version: each.score_threshold for each in self.versions}
+
 
 def check_name(name: str) -> None:
     """Hold a name to what Triton, a file system and our staging can live with.

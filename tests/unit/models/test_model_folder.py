@@ -11,6 +11,8 @@ import pytest
 from tests.fixtures.contract_models import marker_model
 
 from countline_common.errors import AlreadyExistsError, InvalidInputError, NotFoundError, UnavailableError
+from countline_models.bench.applying import tune_repository
+from countline_models.bench.points import Setting
 from countline_models.contract_model import ContractModel
 from countline_models.deploy import Candidate, ModelFolder, Target, Tuning
 from countline_models.deploy.config import parse_config
@@ -153,6 +155,17 @@ def test_candidates_lie_beside_the_models_and_are_swept_up(folder: ModelFolder, 
 def test_a_candidate_for_a_gpu_says_so(folder: ModelFolder, file: Path) -> None:
     config = folder.config(folder.stage(candidate(file), Target.GPU))
     assert config.optimization.execution_accelerators.gpu_execution_accelerator[0].name == "tensorrt"
+
+
+def test_a_tuned_model_keeps_the_score_threshold_of_each_version(
+    folder: ModelFolder, file: Path, other_file: Path
+) -> None:
+    folder.write_version("gate", 1, file)
+    folder.write_version("gate", 2, other_file)
+    folder.serve("gate", [1, 2], CONTRACT, thresholds={1: 0.4, 2: 0.25})
+    tune_repository(folder.root, "gate", Setting(8, 2, max_queue_delay_us=300))
+    assert folder.config("gate").max_batch_size == 8
+    assert folder.find("gate").thresholds == {1: 0.4, 2: 0.25}
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, file: Path) -> None:
