@@ -306,12 +306,18 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
     async def _look_after_all(self, now: float) -> None:
         for held in list(self._held.values()):
             if held.camera is not None:
-                held.camera.tick(now)
+                self._tick_safely(held.camera_id, held.camera, now)
                 crashed_at = held.camera.crashed_at
                 if crashed_at is not None and now - crashed_at > RETRY_CRASHED_S and not self._once:
                     held.plan = None
                     held.changed.set()
         await self._tick(now)
+
+    def _tick_safely(self, camera_id: str, camera: AnyCamera, now: float) -> None:
+        try:
+            camera.tick(now)
+        except Exception:  # noqa: BLE001  (the other cameras are looked after all the same)
+            _log.exception("camera.tick_failed", camera=camera_id)
 
     async def _connected(self) -> InferenceClient:
         """The client to Triton, made at the first need."""

@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
+from countline_common.tasks import to_its_end
 from countline_common.triton import ModelInfo
 from countline_common.waiting import happens
 from countline_pipelines import metrics
@@ -258,6 +259,7 @@ class PipelineKeeper:
                 except CountlineError as error:  # a plugin hangs
                     _log.warning("camera.not_opened", camera=camera.camera_id, error=error.message)
                     camera.lost(CameraState.FAILED, fault_of(error))
+                    await to_its_end(self._close_all(camera, drain=False))
                     await asyncio.sleep(RETRY_FAILED_S)
                 except Exception as error:  # noqa: BLE001  (the task's last resort: a camera must not end without a word)
                     _log.exception("camera.keeper_failed", camera=camera.camera_id)
@@ -273,7 +275,8 @@ class PipelineKeeper:
         if opened is None:
             return backoff.next_s()
         why = await self._wait_until_over(opened)
-        await self._close_source(opened, drain=False)
+        # Broken off, it would leave the source in the pipeline: `_leave` finds nothing to close any more.
+        await to_its_end(self._close_source(opened, drain=False))
         if why is Over.ENDED and camera.is_finite:
             camera.finished()
             self._on_end(camera.plan, camera.state)
@@ -301,13 +304,17 @@ class PipelineKeeper:
     async def _leave(self, camera: DeepStreamCamera) -> None:
         """The task ends: the camera was taken out, or is finished."""
         try:
-            for opened in [each for each in self._open.values() if each.camera is camera]:
-                await self._close_source(opened, drain=True)
-        except CountlineError as error:  # a plugin hangs; what was counted is told all the same
-            _log.warning("camera.not_closed", camera=camera.camera_id, error=error.message)
+            await self._close_all(camera, drain=True)
         finally:
             if camera.state is not CameraState.FINISHED:
                 camera.closed(decide=not camera.is_finite)
+
+    async def _close_all(self, camera: DeepStreamCamera, *, drain: bool) -> None:
+        try:
+            for opened in [each for each in self._open.values() if each.camera is camera]:
+                await self._close_source(opened, drain=drain)
+        except CountlineError as error:  # a plugin hangs; what was counted is told all the same
+            _log.warning("camera.not_closed", camera=camera.camera_id, error=error.message)
 
     def _note_over(self, camera: DeepStreamCamera, opened: _Open, why: Over, backoff: Backoff) -> float:
         """Say why there are no pictures; returns how long to wait before the next attempt."""

@@ -6,6 +6,7 @@ again. The bound of what can wait is thus what the frames in flight may still de
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -26,7 +27,7 @@ _log = get_logger(__name__)
 
 
 class SpoolWriter:
-    """Owns the writing thread.
+    """Owns the writing thread, from `start` to `close`; what is handed over before waits.
 
     Args:
         spool: where to.
@@ -45,6 +46,9 @@ class SpoolWriter:
         self._stopping = False
         self._pressed = False
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write; whoever is told of pressure has to be there by now."""
         self._thread.start()
 
     @property
@@ -79,8 +83,17 @@ class SpoolWriter:
         return len(self._queue)
 
     def _run(self) -> None:
-        while batch := self._next_batch():
-            self._commit(batch)
+        while not self._is_done():
+            try:
+                if batch := self._next_batch():
+                    self._commit(batch)
+            except Exception:  # noqa: BLE001  (the thread's last resort: without it every record that comes is lost)
+                _log.exception("spool.writer_failed")
+                time.sleep(RETRY_S)
+
+    def _is_done(self) -> bool:
+        with self._changed:
+            return self._stopping and not self._queue
 
     def _next_batch(self) -> list[tuple[str, bytes]]:
         with self._changed:
@@ -116,11 +129,17 @@ class SpoolWriter:
                 )
             )
         elif self._pressed and share < RESUME_LIMIT:
-            self._pressed = False
-            self._on_pressure(None)
+            self._tell(None)
 
     def _press(self, error: CountlineError) -> None:
         if not self._pressed:
-            self._pressed = True
             _log.error("spool.full", error=error.message, cure=error.cure)
+            self._tell(error)
+
+    def _tell(self, error: CountlineError | None) -> None:
+        before, self._pressed = self._pressed, error is not None
+        try:
             self._on_pressure(error)
+        except Exception:
+            self._pressed = before  # so it is told again
+            raise

@@ -477,26 +477,27 @@ class SoftwareCamera:
         else:
             self._reader.pause()
 
-    async def stop(self, timeout_s: float) -> list[ModelLane]:
-        """Stop reading, count what is with Triton, and decide what is open, except of a finite file.
+    @property
+    def lanes(self) -> list[ModelLane]:
+        """What its branches use, each as often as there are branches."""
+        looking = [branch for branch in self._branches() if not branch.is_retired]
+        return [branch.lane for branch in (*looking, *self._retired)]
 
-        Returns:
-            The lanes that the camera has left.
-        """
+    async def stop(self, timeout_s: float) -> None:
+        """Stop reading, count what is with Triton, and decide what is open, except of a finite file."""
         self._reader.stop()
         if self._takeover is not None:
             self._takeover.source_is_over = True
         branches = [branch for branch in self._branches() if not branch.is_retired]
         for branch in branches:
             branch.halt()
-        lanes = await self.end_retired(timeout_s)
+        await self.end_retired(timeout_s)
         decide = not self.plan.source.playback.is_finite
         await asyncio.gather(*(branch.stop(timeout_s, decide=decide) for branch in branches))
         if self._takeover is not None:
             self._takeover.drain()
         if self._trial is not None:
             self._trial.finish()
-        return [*lanes, *(branch.lane for branch in branches)]
 
     def condition(self) -> CameraCondition:
         """The camera at this moment."""

@@ -107,7 +107,11 @@ class SoftwarePlane(KeepingPlane[SoftwareCamera]):
             raise unfit
 
     async def _end(self, camera: SoftwareCamera) -> None:
-        await self._leave_lanes(await camera.stop(DRAIN_S), camera.plan)
+        lanes = camera.lanes
+        try:
+            await camera.stop(DRAIN_S)
+        finally:  # a camera that cannot even end uses nothing any more
+            await self._leave_lanes(lanes, camera.plan)
 
     async def _tick(self, now: float) -> None:  # noqa: ARG002
         for lane in self._lanes.values():

@@ -119,6 +119,7 @@ class Worker:
         """Work until `stop` is set, or a part of the worker fails."""
         checks = {"bus": self._link.check, "spool": self._check_spool}
         self._plane.start()
+        self._writer.start()  # it may ask the plane at once to pause
         async with HealthServer(self._settings.health_address, checks) as health:
             _log.info("worker.started", worker=self._settings.worker_name, health_port=health.port)
             tasks = [

@@ -39,8 +39,11 @@ class Camera:
         self.watched_until = 0.0
         self.taking = False
         self.ticks = 0
+        self.tick_fails = False
 
     def tick(self, now: float) -> None:
+        if self.tick_fails:
+            raise RuntimeError("by a fault of ours")
         self.ticks += 1
 
     def watch(self, until: float) -> None:
@@ -314,6 +317,17 @@ def test_a_look_that_fails_is_not_the_plane_s_last(plane: TinyPlane) -> None:
     wait_for(lambda: plane.rounds > rounds + 2)
     plane.add_camera(PLAN)
     wait_for(lambda: plane.runs(PLAN))
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_camera_that_cannot_be_looked_after_keeps_nobody_from_the_others(plane: TinyPlane) -> None:
+    for name in ("one", "two"):
+        plane.add_camera(replace(PLAN, camera_id=name))
+    wait_for(lambda: len(plane.taking) == 2)
+    first, second = plane.made
+    first.tick_fails = True
+    ticks, rounds = second.ticks, plane.rounds
+    wait_for(lambda: second.ticks > ticks + 2 and plane.rounds > rounds + 2)
 
 
 def test_a_plane_that_is_closed_has_ended_every_camera_and_hears_nothing_more() -> None:

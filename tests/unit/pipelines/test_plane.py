@@ -150,6 +150,22 @@ def test_a_lane_that_cannot_be_opened_leaves_nothing_behind(benches, film: Path,
     assert len(bench.recorder.frames["cam"]) == 90
 
 
+def test_a_camera_that_cannot_end_lets_go_of_its_model(benches, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model stayed loaded, and its ring in shared memory, for the life of the process."""
+    stop = SoftwareCamera.stop
+
+    async def crash(camera: SoftwareCamera, timeout_s: float) -> None:
+        await stop(camera, timeout_s)
+        raise ZeroDivisionError("an accident")
+
+    monkeypatch.setattr(SoftwareCamera, "stop", crash)
+    bench = benches()
+    bench.plane.add_camera(plan("cam", film, Playback.REALTIME))
+    bench.wait_for(lambda: bench.client.loaded)
+    bench.plane.remove_camera("cam")
+    bench.wait_for(lambda: not bench.client.loaded)
+
+
 def test_lines_change_without_a_new_run_and_other_changes_begin_one(benches, film: Path) -> None:
     bench = benches()
     live = plan("cam", film, Playback.LOOP)

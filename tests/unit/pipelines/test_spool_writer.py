@@ -35,6 +35,7 @@ def test_records_are_committed_in_order_and_many_at_a_time(tmp_path: Path) -> No
     commits: list[None] = []
     with Spool(tmp_path / "s") as spool:
         writer = SpoolWriter(spool, lambda: commits.append(None), Pressure())
+        writer.start()
         for index in range(500):
             writer.submit("a", str(index).encode())
         assert writer.flushed()
@@ -58,6 +59,7 @@ def test_a_full_disk_holds_records_back_asks_for_a_pause_and_takes_them_when_the
 
         monkeypatch.setattr(spool, "append", refuse)
         writer = SpoolWriter(spool, lambda: None, pressure)
+        writer.start()
         for index in range(10):
             writer.submit("a", str(index).encode())
         pressure.wait_for(1)
@@ -75,6 +77,7 @@ def test_a_spool_that_fills_asks_for_a_pause_before_it_is_full_and_ends_it_when_
     pressure = Pressure()
     with Spool(tmp_path / "s", max_bytes=10_000) as spool:
         writer = SpoolWriter(spool, lambda: None, pressure)
+        writer.start()
         for _ in range(92):
             writer.submit("a", b"x" * 88)
         pressure.wait_for(1)
@@ -95,7 +98,28 @@ def test_what_could_not_be_committed_in_time_is_told(tmp_path: Path, monkeypatch
 
         monkeypatch.setattr(spool, "append", refuse)
         writer = SpoolWriter(spool, lambda: None, Pressure())
+        writer.start()
         writer.submit("a", b"lost")
         assert writer.close(0.2) == 1
         monkeypatch.undo()  # the thread goes on trying, and ends once it has succeeded
         assert writer.flushed()
+
+
+def test_who_cannot_be_told_of_pressure_is_told_again_and_the_records_are_written(tmp_path: Path) -> None:
+    pressure, refusals = Pressure(), [RuntimeError("not made yet")]
+
+    def told(error: CountlineError | None) -> None:
+        if refusals:
+            raise refusals.pop()
+        pressure(error)
+
+    with Spool(tmp_path / "s", max_bytes=10_000) as spool:
+        writer = SpoolWriter(spool, lambda: None, told)
+        for _ in range(92):
+            writer.submit("a", b"x" * 88)  # before the thread is there
+        writer.start()
+        pressure.wait_for(1)
+        assert writer.under_pressure
+        assert writer.flushed()
+        assert writer.close(5) == 0
+        assert spool.waiting == 92

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -366,6 +367,35 @@ def test_nothing_is_left_of_what_came_and_went(
     before, after = alive_before_and_after(deepstream_double, blob_triton.grpc, small_clip, tmp_path)
     assert (after.elements, after.pads) == (before.elements, before.pads)
     assert deepstream_double.alive() == Alive(0, 0, 0, 0), "nor of the plane"
+
+
+def test_a_camera_that_is_taken_out_while_its_broken_source_is_closed_leaves_nothing(
+    deepstream_double: Installed,
+    blob_triton: TritonServer,
+    small_clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closing, stop_source = threading.Event(), Pipeline.stop_source
+
+    def stop_slowly(pipeline: Pipeline, index: int) -> None:
+        closing.set()
+        time.sleep(0.5)
+        stop_source(pipeline, index)
+
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no film")
+    with deepstream_plane(blob_triton.grpc, tmp_path, capacity=4) as bench:
+        bench.plane.add_camera(looping("stays", small_clip))
+        cycle(bench, "cam", small_clip)
+        before = deepstream_double.alive()
+        monkeypatch.setattr(Pipeline, "stop_source", stop_slowly)
+        bench.plane.add_camera(looping("broken", broken))
+        assert closing.wait(30)
+        bench.plane.remove_camera("broken")
+        bench.wait_for(lambda: "broken" not in bench.plane._held, 40)
+        after = deepstream_double.alive()
+        assert (after.elements, after.pads) == (before.elements, before.pads)
 
 
 def kept_by_us() -> int:
