@@ -81,6 +81,13 @@ AWAY_S: Final = 60.0
 AWAY_CODES: Final = {"deadline_exceeded", "unavailable"}
 """Of faults that say that it is."""
 
+DecodeOption = Annotated[
+    DecodeMode, typer.Option(envvar="COUNTLINE_DECODE", help="What decodes; auto takes the GPU where it can.")
+]
+ProgressOption = Annotated[
+    bool, typer.Option("--progress-json", help="Tell of the progress as JSON, a line a second on standard error.")
+]
+
 
 def count(
     source: Annotated[str, typer.Argument(help="A video file, or an rtsp://, http:// or https:// address.")],
@@ -100,9 +107,7 @@ def count(
     pixels: Annotated[bool, typer.Option(help="Coordinates are pixels, not 0..1.")] = False,
     anchor: Annotated[str, typer.Option(help="bottom, centre, or two fractions of the box.")] = "bottom",
     transport: Annotated[RtspTransport, typer.Option(help="How RTSP packets travel.")] = RtspTransport.TCP,
-    decode: Annotated[
-        DecodeMode, typer.Option(envvar="COUNTLINE_DECODE", help="What decodes; auto takes the GPU where it can.")
-    ] = DecodeMode.AUTO,
+    decode: DecodeOption = DecodeMode.AUTO,
     seconds: Annotated[float, typer.Option(help="Stop a stream after so many seconds; 0 goes on.", min=0)] = 0.0,
     partial: Annotated[bool, typer.Option(help="Count what a file holds that was cut off.")] = False,
     annotate: Annotated[Path | None, typer.Option(help="Write the video with boxes, ids, lines and totals.")] = None,
@@ -114,9 +119,7 @@ def count(
     explain: ExplainOption = False,
     trajectories: TrajectoriesOption = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
-    progress_json: Annotated[
-        bool, typer.Option("--progress-json", help="Tell of the progress as JSON, a line a second on standard error.")
-    ] = False,
+    progress_json: ProgressOption = False,
 ) -> None:
     """Count who crosses the lines of a video file or stream. Ctrl-C ends a stream and prints what was counted."""
     os.environ.setdefault(logs.LEVEL_VARIABLE, "WARNING")
