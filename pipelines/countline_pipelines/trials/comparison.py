@@ -11,9 +11,9 @@ Compared is only what both had the chance to see and have surely decided:
     frames of both   ├────────┼──────────── told ────────────┼─────────┤ newest frame of the slower one
                     start   + WARM_UP_S                     - LATEST_S - SAME_CROSSING_S
 
-Where one of the two went without frames that the other had, `MISSED_FRAMES` of them or a `STALL_S`, that time is left
-out, with as much around it as a crossing may be dated differently: a busy machine leaves out frames of one of them
-sooner than those of the other, which says nothing about the models.
+Where one of the two went without frames that the other had, for a `STALL_S` or unusually long, that time is left out,
+with as much around it as a crossing may be dated differently: that a busy machine had no time for one of them says
+nothing about the models. One that is always too slow for some frames is compared as it is, and they are told.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -30,7 +30,9 @@ from countline_pipelines.counting.rules import LATEST_S, SAME_CROSSING_S, STALL_
 TELL_EVERY_S: Final = 10.0
 """Seconds of capture time between two spans that are told."""
 MISSED_FRAMES: Final = 3
-"""In a row. Fewer hide no crossing from a tracker; were each left out, little would be left of a busy machine."""
+"""In a row, and a gap of `UNUSUAL` times one that only a tenth of the others exceeds. Fewer hide no crossing from a
+tracker; were each left out, little would be left of a busy machine."""
+UNUSUAL: Final = 2.0
 _SLACK_S: Final = 1e-6
 
 Key = tuple[str, Direction]
@@ -223,10 +225,12 @@ class Comparison:
         yield start, end
 
     def _gaps(self, role: Role) -> Iterator[tuple[float, float]]:
-        others = self._sides[role.other].times
-        for before, after in pairwise(self._sides[role].times):
+        others, steps = self._sides[role.other].times, list(pairwise(self._sides[role].times))
+        usual_s = sorted(after - before for before, after in steps)[9 * len(steps) // 10] if steps else 0.0
+        for before, after in steps:
             missed = bisect_left(others, after - _SLACK_S) - bisect_right(others, before + _SLACK_S)
-            if missed >= MISSED_FRAMES or (missed > 0 and after - before > STALL_S):
+            unusual = missed >= MISSED_FRAMES and after - before > UNUSUAL * usual_s
+            if unusual or (missed > 0 and after - before > STALL_S):
                 yield before - SAME_CROSSING_S, after + SAME_CROSSING_S
 
     def _span(self, start: float, end: float) -> TrialSpan:

@@ -244,7 +244,7 @@ def test_nothing_is_left_after_a_thousand_comings_and_goings(deepstream_double, 
             pad = made.mux.get_static_pad(f"sink_{cycle}")
             pad.send_event(made.gst.Event.new_flush_stop(False))
             made.mux.release_request_pad(pad)
-            assert pad.__grefcount__ == 1  # our own
+            assert made.wait_for(lambda pad=pad: pad.__grefcount__ == 1)  # our own; its thread lets go of it at last
             made.pipeline.remove(made.elements.pop(f"source-{cycle}"))
             made.listen()
             made.messages.clear()

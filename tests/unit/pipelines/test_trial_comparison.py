@@ -161,6 +161,13 @@ def test_a_crossing_that_only_one_of_them_had_the_frames_for_is_left_out(missed,
     assert sum(span.frames_missed for span in spans) == (0 if left_out else missed)
 
 
+def test_a_version_that_is_always_too_slow_is_compared_with_the_frames_that_it_has():
+    thinned = [i / FPS for i in range(0, SECONDS * FPS, 5)]
+    spans = compared(on_gate([10.0, 30.2, 50.0]), on_gate([10.0, 50.0]), times={Role.CHALLENGER: thinned})
+    assert sums(spans) == (2, 1, 0)
+    assert sum(span.frames_missed for span in spans) == pytest.approx(0.8 * sum(span.frames for span in spans), abs=5)
+
+
 def test_a_stall_of_the_stream_leaves_nothing_out():
     stalled = [i / FPS for i in range(SECONDS * FPS) if not 30 < i / FPS < 35]
     spans = compared(on_gate([32.0]), on_gate([32.0]), times=dict.fromkeys(Role, stalled))
