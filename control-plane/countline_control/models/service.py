@@ -18,6 +18,7 @@ from countline.v1.models_pb2 import DeployModelRequest, DeployModelResponse, Mod
 from countline_common.errors import ConflictError, CountlineError, InvalidInputError, UnavailableError
 from countline_common.grpc_server import Context, Service, current_principal
 from countline_common.logs import get_logger
+from countline_common.tasks import to_its_end
 from countline_common.times import to_datetime
 from countline_common.triton import ModelRef
 from countline_control.database import Database
@@ -29,6 +30,7 @@ from countline_control.models.repository import Repository
 from countline_control.models.trials import Trials, not_found
 from countline_control.outbox import Outbox
 from countline_control.paging import next_token, page
+from countline_models.deploy import Tuning
 
 NAME: Final = "countline.v1.ModelService"
 
@@ -310,12 +312,31 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
             try:
                 await self._repository.refresh(replace(before, tuning=tuning))
             except BaseException:
-                await self._repository.write_config(before)  # what Triton still serves
+                await to_its_end(self._untuned(before))
                 raise
-            async with self._database.begin() as connection:
-                await store.set_tuning(connection, request.name, tuning, to_datetime(self._clock()))
-                await self._tell(connection, "tuned", await self._existing(connection, request.name), actor)
+            await to_its_end(self._tuned(before, tuning, actor))
         return models_pb2.TuneModelResponse(model=await self._shown_by_name(request.name))
+
+    async def _tuned(self, before: StoredModel, tuning: Tuning, actor: str) -> None:
+        """Write down a tuning that is loaded, or take it back; a client that leaves in between changes nothing."""
+        try:
+            async with self._database.begin() as connection:
+                await store.set_tuning(connection, before.name, tuning, to_datetime(self._clock()))
+                await self._tell(connection, "tuned", await self._existing(connection, before.name), actor)
+        except BaseException:
+            await to_its_end(self._untuned(before))
+            raise
+
+    async def _untuned(self, before: StoredModel) -> None:
+        """Have Triton serve a model as before: it may have loaded the tuning, or load it to its end, whoever hung up.
+
+        A Triton that is away finds it written so.
+        """
+        _log.warning("model.tuning_taken_back", model=before.name)
+        try:
+            await self._repository.refresh(before)
+        except CountlineError as error:
+            _log.error("model.tuning_not_taken_back", model=before.name, error=error.message)
 
     # Trials ------------------------------------------------------------------------------------------------------
 

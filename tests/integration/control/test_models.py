@@ -28,7 +28,7 @@ from countline_common.triton.connection import Connection
 from countline_common.triton.model_config import named_versions
 from countline_control.models import store
 from countline_control.models.deployment import Progress
-from countline_control.models.domain import MOST_DEPLOYMENTS, StoredVersion
+from countline_control.models.domain import MOST_DEPLOYMENTS, StoredModel, StoredVersion
 from countline_models.deploy import Backend, ModelFolder, Target, Tuning
 
 from .conftest import Control
@@ -744,3 +744,52 @@ async def test_tuning_is_written_and_loaded(service: Service) -> None:
     assert config["instance_group"][0]["count"] == 1
     bad = models_pb2.TuneModelRequest(name="blob", tuning=models_pb2.ModelTuning(instances=10_000))
     assert "tuning" in str(await refused(service.models.TuneModel(bad)))
+
+
+@pytest.fixture
+async def tuned_in_vain(service: Service) -> AsyncIterator[models_pb2.TuneModelRequest]:
+    """A tuning that something prevents: what Triton serves, and what is written down, is as before afterwards."""
+    config = service.repository / "blob" / "config.pbtxt"
+    async with Connection(service.triton.grpc) as connection:
+        await service.deploy("blob", variant("two"))
+        written, in_force = await asyncio.to_thread(config.read_text), await connection.model_config("blob")
+        tuning = models_pb2.ModelTuning(max_batch_size=4, max_queue_delay_us=500, instances=1)
+        yield models_pb2.TuneModelRequest(name="blob", tuning=tuning)
+
+        async def is_as_before() -> bool:
+            found = await connection.model_config("blob"), await asyncio.to_thread(config.read_text)
+            return found == (in_force, written)
+
+        await eventually(is_as_before)
+        assert (await service.show("blob")).tuning == models_pb2.ModelTuning()
+
+
+async def test_a_tuning_whose_client_hangs_up_is_taken_back_in_triton_too(
+    service: Service, tuned_in_vain: models_pb2.TuneModelRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its configuration was written back, and Triton went on with the tuned one."""
+    repository = service.control.plane._models._repository
+    refresh, is_loaded = repository.refresh, asyncio.Event()
+
+    async def loads_and_waits(model: StoredModel) -> None:
+        await refresh(model)
+        if model.tuning.max_batch_size == tuned_in_vain.tuning.max_batch_size:
+            is_loaded.set()
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(repository, "refresh", loads_and_waits)
+    call = service.models.TuneModel(tuned_in_vain)
+    await asyncio.wait_for(is_loaded.wait(), WAIT_S)
+    call.cancel()
+
+
+async def test_a_tuning_that_cannot_be_written_down_is_taken_back(
+    service: Service, tuned_in_vain: models_pb2.TuneModelRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stayed in the repository and in Triton, and nobody knew of it."""
+
+    async def fails(*_: object) -> None:
+        raise UnavailableError("the database does not answer")
+
+    monkeypatch.setattr(store, "set_tuning", fails)
+    assert "the database does not answer" in str(await refused(service.models.TuneModel(tuned_in_vain)))
