@@ -13,7 +13,7 @@ from typing import Final
 from countline.v1.models_pb2 import ModelValidation
 from countline_common.errors import CountlineError, NotFoundError
 from countline_common.logs import get_logger
-from countline_common.triton import ModelRefusedError
+from countline_common.triton import InferenceLostError, ModelRefusedError
 from countline_common.waiting import happens
 from countline_control.database import Database, is_away
 from countline_control.models import store
@@ -84,12 +84,16 @@ class Upkeep:
         versions that it read before: one that was deployed in between is dropped by that, and no worker brings it back.
         """
         try:
-            for model in await self._database.read(store.all_models):
+            models = await self._database.read(store.all_models)
+        except Exception as error:  # noqa: BLE001  (the database is away, or will be well later)
+            _say_unless_away("models.not_looked_after", error)
+            return
+        for model in models:
+            try:
                 if model.served and self._refused.get(model.name) != model.served:
                     await self._correct_one(model)
-        except Exception as error:  # noqa: BLE001  (Triton or the database is away, or will be well later)
-            if not is_away(error) and not isinstance(error, CountlineError):
-                _log.error("models.not_looked_after", exc_info=error)
+            except Exception as error:  # noqa: BLE001  (one that fails keeps none of the others from being put right)
+                _say_unless_away("model.not_looked_after", error, model=model.name)
 
     async def _correct_one(self, seen: StoredModel) -> None:
         if not await self._repository.serves_others(seen):
@@ -250,6 +254,16 @@ def _adopted(found: FoundModel, version: FoundVersion, served: tuple[int, ...], 
 def _check_digest(file: Path, digest: str) -> None:
     if file_digest(file) != digest:
         raise NotFoundError("what is kept under this digest has another one")
+
+
+def _say_unless_away(event: str, error: Exception, **more: str) -> None:
+    """Log what went wrong; not that the database or Triton is away, which others say, every time that is tried."""
+    if is_away(error) or isinstance(error, InferenceLostError):
+        return
+    if isinstance(error, CountlineError):
+        _log.warning(event, error=error.message, cure=error.cure, **more)
+    else:
+        _log.error(event, exc_info=error, **more)
 
 
 def _clear_uploads(work: Path) -> None:

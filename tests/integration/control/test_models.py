@@ -623,6 +623,24 @@ async def test_a_version_that_somebody_has_triton_drop_is_served_again(service: 
         await eventually(is_back)
 
 
+async def test_a_model_that_cannot_be_put_right_keeps_no_other_from_it(
+    service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ended each look, and nothing was said: every model behind it in the alphabet was left as it was."""
+    async with Connection(service.triton.grpc) as connection:
+        before = {}
+        for name in ("first", "net"):
+            await service.deploy(name, variant(f"{name} one"), promote=True)
+            before[name] = await connection.model_config(name)
+            await service.deploy(name, variant(f"{name} two"))
+        await asyncio.to_thread(shutil.rmtree, service.repository / "first" / "2")
+        for name, config in before.items():
+            await connection.load(name, config)
+        await eventually(lambda: _serves(service, "net", (1, 2)))
+    said = [line for line in capsys.readouterr().out.splitlines() if "model.not_looked_after" in line]
+    assert any("no file of first@2" in line for line in said)
+
+
 # Restarts -----------------------------------------------------------------------------------------------------------
 
 
