@@ -453,15 +453,24 @@ async def reported(
     task = asyncio.ensure_future(work(Progress(queue)))
     try:
         while not task.done() or not queue.empty():
-            waiting = asyncio.ensure_future(queue.get())
-            await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                yield waiting.result()
-            else:
-                waiting.cancel()
+            if (report := await _next_report(queue, task)) is not None:
+                yield report
         yield task.result()
     finally:
         await to_its_end(_stopped(task))
+
+
+async def _next_report(
+    queue: "asyncio.Queue[DeployModelResponse]", task: asyncio.Task[StoredVersion]
+) -> DeployModelResponse | None:
+    """The next report of a deployment; None where it ended without one. Nothing waits for one afterwards."""
+    waiting = asyncio.ensure_future(queue.get())
+    try:
+        await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
+        return waiting.result() if waiting.done() else None
+    finally:
+        waiting.cancel()
+        await asyncio.wait({waiting})
 
 
 async def _stopped(task: asyncio.Future[StoredVersion]) -> None:

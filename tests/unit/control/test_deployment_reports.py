@@ -1,0 +1,51 @@
+"""What is told of a deployment while it goes on."""
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from countline.v1.models_pb2 import DeployModelResponse, ModelValidation
+from countline_control.models.deployment import Progress, reported
+from countline_control.models.domain import Stored, StoredVersion
+
+VERSION = StoredVersion("net", 1, Stored.VALIDATED, "0" * 64, 10, 0.4, "", "", ModelValidation(), "ann", 0.0)
+
+
+async def test_every_report_comes_in_order_and_the_version_last() -> None:
+    async def work(progress: Progress) -> StoredVersion:
+        for step in ("receive", "contract"):
+            await progress.begin(step)
+            await progress.done(step)
+        return VERSION
+
+    found = [each.step if isinstance(each, DeployModelResponse) else each async for each in reported(work)]
+    assert found == ["receive", "receive", "contract", "contract", VERSION]
+
+
+async def test_a_listener_that_is_cancelled_leaves_nothing_behind_that_waits() -> None:
+    """Whoever waited for the next report waited for ever, once for each client that left."""
+    begun, stopped = asyncio.Event(), asyncio.Event()
+
+    async def work(progress: Progress) -> StoredVersion:
+        await progress.begin("receive")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+        return VERSION
+
+    async def listen() -> None:
+        async with aclosing(reported(work)) as reports:
+            async for _ in reports:
+                begun.set()
+
+    before = asyncio.all_tasks()
+    listener = asyncio.create_task(listen())
+    async with asyncio.timeout(5.0):
+        await begun.wait()
+        listener.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await listener
+    assert stopped.is_set()
+    assert asyncio.all_tasks() == before
