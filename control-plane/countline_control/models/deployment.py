@@ -285,12 +285,10 @@ class Deployer:
 
     async def _install(self, order: Order, validation: ModelValidation, progress: Progress) -> StoredVersion:
         await progress.begin("store")
-        if self._artifacts is not None:
-            await self._artifacts.put(order.candidate.digest, order.candidate.file)
+        await self._keep(order.candidate)
         await progress.done("store", order.candidate.digest[:12])
         async with self._repository.changing:
-            version = await self._register(order, validation)
-            before = await self._model(version.name)
+            before, version = await self._registered(order, validation)
             try:
                 await progress.begin("load")
                 await self._repository.add(before, version, order.candidate.file)
@@ -303,7 +301,20 @@ class Deployer:
                 raise
             return await to_its_end(self._finished(before, version))
 
-    async def _register(self, order: Order, validation: ModelValidation) -> StoredVersion:
+    async def _keep(self, candidate: Candidate) -> None:
+        if self._artifacts is not None:
+            await self._artifacts.put(candidate.digest, candidate.file)
+
+    async def _registered(self, order: Order, validation: ModelValidation) -> tuple[StoredModel, StoredVersion]:
+        """Write down a version that is about to be loaded; a client that leaves meanwhile has it forgotten again."""
+        try:
+            return await to_its_end(self._register(order, validation))
+        except BaseException:
+            await to_its_end(self._forget(order.upload.header.name, order.candidate.digest))
+            raise
+
+    async def _register(self, order: Order, validation: ModelValidation) -> tuple[StoredModel, StoredVersion]:
+        """The model with the new version, and that version."""
         now, candidate = time.time(), order.candidate
         async with self._database.begin() as connection:
             model = await store.get_model(connection, order.upload.header.name, lock=True)
@@ -326,7 +337,9 @@ class Deployer:
                 created_at=now,
             )
             await store.insert_version(connection, version)
-        return version
+            with_it = await store.get_model(connection, model.name)
+        assert with_it is not None, "it was written a moment ago"
+        return with_it, version
 
     async def _finished(self, before: StoredModel, version: StoredVersion) -> StoredVersion:
         """Write down that a version is served, or take it back; a client that leaves in between changes nothing."""
@@ -355,27 +368,26 @@ class Deployer:
         _log.warning("model.taken_back", model=str(version.ref))
         others = tuple(each for each in before.versions if each.version != version.version)
         await self._repository.take_back(replace(before, versions=others) if others else None, version)
+        await self._forget(version.name, version.digest, version.version)
+
+    async def _forget(self, name: str, digest: str, number: int = 0) -> None:
+        """Forget what is unfinished of a model, and a version of it, then the file that no version needs any more."""
         try:
-            digests = await self._forgotten(version)
-        except Exception as error:  # noqa: BLE001  (the reason why the load failed is what the caller must hear)
-            _log.error("model.not_forgotten", model=str(version.ref), error=str(error))
-            return
-        if self._artifacts is not None and version.digest not in digests:
-            await self._artifacts.delete(version.digest)
+            digests = await self._forgotten(name, number)
+            if self._artifacts is not None and digest not in digests:
+                await self._artifacts.delete(digest)
+        except Exception as error:  # noqa: BLE001  (why it comes to this is what the caller must hear)
+            _log.error("model.not_forgotten", model=name, error=str(error))
 
-    async def _forgotten(self, version: StoredVersion) -> set[str]:
-        """Delete the row of a version, and of its model where it was the only one; returns the digests in use."""
+    async def _forgotten(self, name: str, number: int) -> set[str]:
+        """Delete these rows, and that of the model where it has no others; returns the digests in use."""
         async with self._database.begin() as connection:
-            await store.delete_version(connection, version.name, version.version)
-            model = await store.get_model(connection, version.name, lock=True)
+            await store.delete_unfinished(connection, name)  # whoever installs holds the lock: they are nobody's
+            await store.delete_version(connection, name, number)
+            model = await store.get_model(connection, name, lock=True)
             if model is not None and not model.versions:
-                await store.delete_model(connection, version.name)
+                await store.delete_model(connection, name)
             return await store.digests_in_use(connection)
-
-    async def _model(self, name: str) -> StoredModel:
-        model = await self._database.read(lambda connection: store.get_model(connection, name))
-        assert model is not None
-        return model
 
 
 def _target(text: str) -> Target:

@@ -371,6 +371,31 @@ async def test_a_client_that_leaves_while_its_version_is_written_down_changes_no
     assert await service.served("net") == (1,)
 
 
+async def test_a_client_that_leaves_while_its_version_is_registered_has_it_forgotten(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was taken back only from the load on: the model stayed, with a version that was never loaded."""
+    models = service.control.plane._models
+    register, is_registered, may_end = models._deployer._register, asyncio.Event(), asyncio.Event()
+
+    async def registers_and_waits(*arguments: object) -> object:
+        registered = await register(*arguments)
+        is_registered.set()
+        await asyncio.wait_for(may_end.wait(), WAIT_S)
+        return registered
+
+    monkeypatch.setattr(models._deployer, "_register", registers_and_waits)
+    task = asyncio.create_task(_deploy_within(service, "net", variant("one")))
+    await asyncio.wait_for(is_registered.wait(), WAIT_S)
+    task.cancel()
+    may_end.set()
+    await asyncio.wait({task}, timeout=WAIT_S)
+    assert task.cancelled()
+    listed = await service.models.ListModels(models_pb2.ListModelsRequest())
+    assert [model.name for model in listed.models] == ["blob"]
+    assert not await models._artifacts.has(hashlib.sha256(variant("one")).hexdigest())
+
+
 async def _is_empty(folder: Path) -> bool:
     return not await asyncio.to_thread(lambda: list(folder.glob("deploy-*")))
 
