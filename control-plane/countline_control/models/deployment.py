@@ -290,6 +290,8 @@ class Deployer:
         async with self._repository.changing:
             before, version = await self._registered(order, validation)
             try:
+                # Again: whoever deployed the same file and failed has had it deleted, where nobody seemed to need it.
+                await self._keep(order.candidate)
                 await progress.begin("load")
                 await self._repository.add(before, version, order.candidate.file)
                 await progress.done("load", str(version.ref))

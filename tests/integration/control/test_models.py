@@ -24,11 +24,13 @@ from countline_common import bus
 from countline_common.errors import CountlineError, ResourceExhaustedError, UnavailableError
 from countline_common.grpc_errors import from_rpc_error
 from countline_common.times import to_timestamp
+from countline_common.triton import ModelRef
 from countline_common.triton.connection import Connection
 from countline_common.triton.model_config import named_versions
 from countline_control.models import store
 from countline_control.models.deployment import Progress
 from countline_control.models.domain import MOST_DEPLOYMENTS, StoredModel, StoredVersion
+from countline_models.contract_model import ContractModel
 from countline_models.deploy import Backend, ModelFolder, Target, Tuning
 
 from .conftest import Control
@@ -394,6 +396,36 @@ async def test_a_client_that_leaves_while_its_version_is_registered_has_it_forgo
     listed = await service.models.ListModels(models_pb2.ListModelsRequest())
     assert [model.name for model in listed.models] == ["blob"]
     assert not await models._artifacts.has(hashlib.sha256(variant("one")).hexdigest())
+
+
+async def test_a_deployment_that_fails_leaves_another_of_the_same_file_what_it_needs(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It deleted the file from the object store: the other one, which needs it too, was not registered yet."""
+    models = service.control.plane._models
+    warm_up, put = models._repository.warm_up, models._artifacts.put
+    is_first_loading, is_second_stored = asyncio.Event(), asyncio.Event()
+
+    async def fails_for_the_first(ref: ModelRef, contract: ContractModel) -> None:
+        if ref.name == "first":
+            is_first_loading.set()
+            await asyncio.wait_for(is_second_stored.wait(), WAIT_S)
+            raise UnavailableError("Triton does not answer")
+        await warm_up(ref, contract)
+
+    async def puts(digest: str, file: Path) -> None:
+        await put(digest, file)
+        if is_first_loading.is_set():
+            is_second_stored.set()
+
+    monkeypatch.setattr(models._repository, "warm_up", fails_for_the_first)
+    monkeypatch.setattr(models._artifacts, "put", puts)
+    first = asyncio.create_task(_deploy_within(service, "first", variant("one")))
+    await asyncio.wait_for(is_first_loading.wait(), WAIT_S)
+    second = await _deploy_within(service, "second", variant("one"))
+    with pytest.raises(UnavailableError):
+        await first
+    assert await models._artifacts.has(second.digest)
 
 
 async def _is_empty(folder: Path) -> bool:
