@@ -13,7 +13,7 @@ from typing import Final
 from countline.v1.models_pb2 import ModelValidation
 from countline_common.errors import CountlineError, NotFoundError
 from countline_common.logs import get_logger
-from countline_common.triton import InferenceLostError, ModelRefusedError
+from countline_common.triton import InferenceLostError, ModelRef, ModelRefusedError
 from countline_common.waiting import happens
 from countline_control.database import Database, is_away
 from countline_control.models import store
@@ -24,6 +24,8 @@ from countline_models.deploy import FoundModel, FoundVersion
 from countline_models.deploy.examination import file_digest
 
 LOOK_S: Final = 10.0
+SHIPPED: Final = frozenset({"demo_detector"})
+"""Models that come with a release: the next one may bring another content under the same number."""
 _log = get_logger(__name__)
 
 
@@ -170,14 +172,18 @@ class Upkeep:
         _log.info("model.taken_in", model=found.name, versions=[version.version for version in found.versions])
 
     async def _note_replaced(self, model: StoredModel, found: FoundModel) -> None:
-        """A shipped file that a newer release brought has another digest than the one that was taken in."""
-        digests = {version.version: version for version in found.versions}
-        for version in model.versions:
-            there = digests.get(version.version)
-            if there is not None and not version.created_by and there.digest != version.digest:
-                async with self._database.begin() as connection:
-                    await store.replace_found(connection, model.name, found.contract, there)
-                _log.info("model.replaced", model=str(version.ref), digest=there.digest)
+        """Look for files that have another digest than what was taken in; a newer release alone may bring such."""
+        adopted = {version.version: version.digest for version in model.versions if not version.created_by}
+        there = {version.version: version for version in found.versions}
+        others = given_to_another(adopted, {number: there[number].digest for number in adopted if number in there})
+        if others and model.name not in SHIPPED:
+            cure = f"put the former file back, and deploy this one: countline models deploy FILE --name {model.name}"
+            _log.error("model.number_given_before", model=model.name, versions=others, cure=cure)
+            return
+        for number in others:
+            async with self._database.begin() as connection:
+                await store.replace_found(connection, model.name, found.contract, there[number])
+            _log.info("model.replaced", model=str(ModelRef(model.name, number)), digest=there[number].digest)
 
     async def _restore(self) -> bool:
         """Fetch files that are missing or not what they were; whether something is still missing that may come."""

@@ -774,6 +774,28 @@ async def test_a_folder_whose_number_meant_another_model_is_not_taken_in(
     assert await _names_after_start(start_control, control_dsn, service) == ["blob", "net"]
 
 
+async def test_a_file_that_is_overwritten_is_not_taken_for_what_had_its_number(
+    repository: Path, start_control: Callable, control_dsn: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """blob@1 had another content from the next start on. A model that came with the release is the exception."""
+    await asyncio.to_thread(shutil.copytree, repository / "blob", repository / "demo_detector")
+    started = Service(await start_control(control_dsn, model_repository=repository), None, repository)
+    before = await _digests(started)
+    for name in before:
+        await asyncio.to_thread((repository / name / "1" / "model.onnx").write_bytes, variant("another"))
+    again = Service(await start_control(control_dsn, model_repository=repository), None, repository)
+    another = hashlib.sha256(variant("another")).hexdigest()
+    assert await _digests(again) == {"blob": before["blob"], "demo_detector": another}
+    (said,) = (line for line in capsys.readouterr().out.splitlines() if "model.number_given_before" in line)
+    assert "countline models deploy FILE --name blob" in said
+
+
+async def _digests(service: Service) -> dict[str, str]:
+    """By name, the digest of the one version of each model."""
+    listed = await service.models.ListModels(models_pb2.ListModelsRequest())
+    return {model.name: model.versions[0].digest for model in listed.models}
+
+
 async def _names_after_start(start_control: Callable, control_dsn: str, service: Service) -> list[str]:
     control = await start_control(control_dsn, model_repository=service.repository, triton_address=service.triton.grpc)
     listed = await control.caller("admin").models.ListModels(models_pb2.ListModelsRequest())
