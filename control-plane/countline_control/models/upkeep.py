@@ -7,13 +7,15 @@ of them is live. What a deployment that was killed left behind is removed. Files
 import asyncio
 import shutil
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from countline.v1.models_pb2 import ModelValidation
 from countline_common.errors import CountlineError, NotFoundError
 from countline_common.logs import get_logger
-from countline_common.triton import InferenceLostError, ModelRef, ModelRefusedError
+from countline_common.triton import InferenceLostError, ModelRef
 from countline_common.waiting import happens
 from countline_control.database import Database, is_away
 from countline_control.models import store
@@ -26,7 +28,46 @@ from countline_models.deploy.examination import file_digest
 LOOK_S: Final = 10.0
 SHIPPED: Final = frozenset({"demo_detector"})
 """Models that come with a release: the next one may bring another content under the same number."""
+AGAIN_S: Final = 10.0
+AGAIN_LONGEST_S: Final = 600.0
+"""Between attempts to have Triton serve what it refused: each has the versions loaded anew that do count."""
 _log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    served: tuple[int, ...]
+    length_s: float
+    ends_s: float
+
+
+class Pauses:
+    """Which models are left alone for a while, each time twice as long; at once where other versions shall be served.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._of: dict[str, _Pause] = {}
+
+    def may_try(self, model: StoredModel) -> bool:
+        """Whether it is not left alone now."""
+        pause = self._of.get(model.name)
+        return pause is None or pause.served != model.served or self._clock() >= pause.ends_s
+
+    def lengthen(self, model: StoredModel) -> None:
+        """It was tried in vain."""
+        last = self._of.get(model.name)
+        length_s = AGAIN_S
+        if last is not None and last.served == model.served:
+            length_s = min(2 * last.length_s, AGAIN_LONGEST_S)
+        self._of[model.name] = _Pause(model.served, length_s, self._clock() + length_s)
+
+    def end(self, model: StoredModel) -> None:
+        """It is well."""
+        self._of.pop(model.name, None)
 
 
 class Upkeep:
@@ -44,8 +85,7 @@ class Upkeep:
         self._repository = repository
         self._artifacts = artifacts
         self._work = work
-        self._refused: dict[str, tuple[int, ...]] = {}
-        """Versions that Triton does not serve together, by model."""
+        self._pauses = Pauses()
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -91,11 +131,19 @@ class Upkeep:
             _say_unless_away("models.not_looked_after", error)
             return
         for model in models:
-            try:
-                if model.served and self._refused.get(model.name) != model.served:
-                    await self._correct_one(model)
-            except Exception as error:  # noqa: BLE001  (one that fails keeps none of the others from being put right)
-                _say_unless_away("model.not_looked_after", error, model=model.name)
+            if model.served and self._pauses.may_try(model):
+                await self._look_after(model)
+
+    async def _look_after(self, model: StoredModel) -> None:
+        """Correct one, or leave it alone for a while; one that fails keeps none of the others from being put right."""
+        try:
+            await self._correct_one(model)
+        except Exception as error:  # noqa: BLE001  (whatever it is may be well later)
+            if not _is_silent(error):
+                self._pauses.lengthen(model)
+            _say_unless_away("model.not_corrected", error, model=model.name)
+        else:
+            self._pauses.end(model)
 
     async def _correct_one(self, seen: StoredModel) -> None:
         if not await self._repository.serves_others(seen):
@@ -105,12 +153,7 @@ class Upkeep:
             if model is None or not model.served or not await self._repository.serves_others(model):
                 return
             _log.warning("model.served_otherwise", model=model.name, versions=model.served)
-            try:
-                await self._repository.refresh(model)
-            except ModelRefusedError as error:
-                # Not again: each attempt has the versions loaded anew that do count.
-                self._refused[model.name] = model.served
-                _log.error("model.not_corrected", model=model.name, error=error.message)
+            await self._repository.refresh(model)
 
     async def _forget_unfinished(self) -> None:
         for model in await self._database.read(store.all_models):
@@ -262,9 +305,13 @@ def _check_digest(file: Path, digest: str) -> None:
         raise NotFoundError("what is kept under this digest has another one")
 
 
+def _is_silent(error: Exception) -> bool:
+    """Whether the database or Triton does not answer; others say so, and it need not be said at every look."""
+    return is_away(error) or isinstance(error, InferenceLostError)
+
+
 def _say_unless_away(event: str, error: Exception, **more: str) -> None:
-    """Log what went wrong; not that the database or Triton is away, which others say, every time that is tried."""
-    if is_away(error) or isinstance(error, InferenceLostError):
+    if _is_silent(error):
         return
     if isinstance(error, CountlineError):
         _log.warning(event, error=error.message, cure=error.cure, **more)

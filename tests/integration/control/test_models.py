@@ -694,8 +694,28 @@ async def test_a_model_that_cannot_be_put_right_keeps_no_other_from_it(
         for name, config in before.items():
             await connection.load(name, config)
         await eventually(lambda: _serves(service, "net", (1, 2)))
-    said = [line for line in capsys.readouterr().out.splitlines() if "model.not_looked_after" in line]
+    said = [line for line in capsys.readouterr().out.splitlines() if "model.not_corrected" in line]
     assert any("no file of first@2" in line for line in said)
+
+
+async def test_a_version_that_triton_refused_is_tried_again_later(
+    service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One refusal was for ever, until the service started anew."""
+    file = service.repository / "net" / "2" / "model.onnx"
+    async with Connection(service.triton.grpc) as connection:
+        await service.deploy("net", variant("one"), promote=True)
+        before = await connection.model_config("net")
+        await service.deploy("net", variant("two"))
+        await asyncio.to_thread(file.write_bytes, b"half a mod")
+        await connection.load("net", before)
+        await eventually(lambda: _says("model.not_corrected", capsys))
+        await asyncio.to_thread(file.write_bytes, variant("two"))
+        await eventually(lambda: _serves(service, "net", (1, 2)))
+
+
+async def _says(event: str, capsys: pytest.CaptureFixture[str]) -> bool:
+    return event in capsys.readouterr().out
 
 
 # Restarts -----------------------------------------------------------------------------------------------------------
