@@ -225,14 +225,6 @@ class ModelFolder:
         with _writing(self.root):
             _drop(self.root / name / str(version) if version else self.root / name)
 
-    def found(self) -> list[FoundModel]:
-        """The models that lie there, by name.
-
-        Raises:
-            InvalidInputError: the configuration of one cannot be read, or breaks the detection contract.
-        """
-        return [self.find(name) for name in self.names()]
-
     def names(self) -> list[str]:
         """Names of the folders that have a configuration, in alphabetical order; staged candidates are left out."""
         names = sorted(path.name for path in self._models() if (path / CONFIG_FILE).is_file())

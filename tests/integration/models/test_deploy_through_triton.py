@@ -260,7 +260,7 @@ async def test_triton_loads_what_a_killed_writer_left(
     kill_in_the_middle(folder, good.file)
     await serving.load(folder, "gate-4")
     async with Connection(server.grpc) as connection:
-        assert await connection.ready_versions("gate-4") == folder.found()[0].served
+        assert await connection.ready_versions("gate-4") == folder.find("gate-4").served
         assert await score_of(connection, "gate-4@1") == 0.9
     await serving.unload("gate-4")
 

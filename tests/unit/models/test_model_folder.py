@@ -49,13 +49,13 @@ def files(folder: ModelFolder) -> list[str]:
 
 def test_a_version_is_served_once_it_is_named(folder: ModelFolder, file: Path, other_file: Path) -> None:
     folder.write_version("gate", 1, file)
-    assert folder.found() == [], "a file alone is no model"
+    assert folder.names() == [], "a file alone is no model"
     folder.serve("gate", [1], CONTRACT)
     folder.write_version("gate", 2, other_file)
     assert served(folder, "gate") == [1]
     folder.serve("gate", [2, 1], CONTRACT)
     assert served(folder, "gate") == [1, 2]
-    (found,) = folder.found()
+    found = folder.find("gate")
     assert (found.name, found.contract, found.served) == ("gate", CONTRACT, (1, 2))
     assert [(each.version, each.digest, each.size_bytes) for each in found.versions] == [
         (1, file_digest(file), file.stat().st_size),
@@ -91,7 +91,7 @@ def test_a_retired_model_serves_nothing_and_is_still_found(folder: ModelFolder, 
     config = folder.config("gate")
     assert config.version_policy.HasField("specific")
     assert served(folder, "gate") == []
-    (found,) = folder.found()
+    found = folder.find("gate")
     assert (found.served, [each.version for each in found.versions]) == ((), [1])
 
 
@@ -102,7 +102,7 @@ def test_all_versions_of_a_shipped_model_are_found_and_pinned_before_another_com
     place_model(file, "shipped", folder.root)
     place_model(file, "shipped", folder.root, version=2)
     assert not folder.config("shipped").HasField("version_policy")
-    (found,) = folder.found()
+    found = folder.find("shipped")
     assert (found.served, found.contract) == ((1, 2), CONTRACT)
     folder.write_version("shipped", 3, other_file)
     assert served(folder, "shipped") == [1, 2]
@@ -138,7 +138,7 @@ def test_candidates_lie_beside_the_models_and_are_swept_up(folder: ModelFolder, 
     folder.write_version("gate", 1, file)
     folder.serve("gate", [1], CONTRACT)
     first, second, third = (folder.stage(candidate(file)) for _ in range(3))
-    assert [model.name for model in folder.found()] == ["gate"]
+    assert folder.names() == ["gate"]
     assert served(folder, first) == [1]
     folder.unstage(first)
     folder.unstage(first)
@@ -180,7 +180,7 @@ def test_a_configuration_that_cannot_be_read_is_named(folder: ModelFolder, file:
     folder.serve("gate", [1], CONTRACT)
     (folder.root / "gate" / "config.pbtxt").write_text("name: gate {")
     with pytest.raises(InvalidInputError, match=r"gate/config\.pbtxt is no configuration of Triton's"):
-        folder.found()
+        folder.find("gate")
 
 
 WRITER = textwrap.dedent(
