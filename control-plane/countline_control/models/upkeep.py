@@ -115,8 +115,7 @@ class Upkeep:
             await self._repository.unload_staged()
             return await self._restore()
         except Exception as error:  # noqa: BLE001  (a disk, a database or a store that fails now may be well later)
-            if not is_away(error):
-                _log.error("models.not_restored", exc_info=error)
+            _say_unless_away("models.not_restored", error)
             return True
 
     async def _correct(self) -> None:
