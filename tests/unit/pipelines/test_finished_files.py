@@ -37,6 +37,7 @@ def film(tmp_path: Path) -> Path:
 async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
     """A worker of which nothing runs but the writer of its spool; nothing answers at port 9."""
     made = Worker(WorkerSettings(nats_url="nats://127.0.0.1:9", spool=tmp_path / "spool", spool_max_bytes=4000))
+    made._writer.start()
     yield made
     made._writer.close(1)
     made._spool.close()

@@ -369,6 +369,10 @@ def test_nothing_is_left_of_what_came_and_went(
     assert deepstream_double.alive() == Alive(0, 0, 0, 0), "nor of the plane"
 
 
+def of_gstreamer(alive: Alive) -> tuple[int, int]:
+    return alive.elements, alive.pads
+
+
 def test_a_camera_that_is_taken_out_while_its_broken_source_is_closed_leaves_nothing(
     deepstream_double: Installed,
     blob_triton: TritonServer,
@@ -394,8 +398,8 @@ def test_a_camera_that_is_taken_out_while_its_broken_source_is_closed_leaves_not
         assert closing.wait(30)
         bench.plane.remove_camera("broken")
         bench.wait_for(lambda: "broken" not in bench.plane._held, 40)
-        after = deepstream_double.alive()
-        assert (after.elements, after.pads) == (before.elements, before.pads)
+        # A thread of an element may hold it a moment longer; what is left in the pipeline stays for good.
+        bench.wait_for(lambda: of_gstreamer(deepstream_double.alive()) == of_gstreamer(before), 20)
 
 
 def kept_by_us() -> int:
