@@ -310,8 +310,7 @@ class _ObjectSamples(NamedTuple):
 def _samples_of(item: TrackedObject) -> _ObjectSamples:
     pieces: list[_ObjectSamples] = []
     for path in item.parts:
-        period_s = _period_s(path)
-        t, told = _times(path, period_s)
+        t, told, period_s = _times(path)
         value = path.at(t)
         # Lines measure in heights: near a gate, a wrong height is as good as a wrong place.
         apart_px = np.maximum(path.error_heights / np.sqrt(2) * value[:, 3], LEAST_ERROR_PX)
@@ -323,36 +322,26 @@ def _samples_of(item: TrackedObject) -> _ObjectSamples:
     return _ObjectSamples(t, np.maximum.accumulate(told), value, reach, period_s)
 
 
-def _period_s(path: Path) -> float:
-    """Return the time from frame to frame, by how often the object was seen."""
-    t, gap = path.corners()[0], _is_gap(path)
-    seen_s = float(np.diff(t)[~gap[1:]].sum())
-    return min(max(seen_s / max(1, path.sights - 1 - len(path.unseen)), 1e-3), _LONGEST_PERIOD_S)
+def _times(path: Path) -> tuple[Floats, Floats, float]:
+    """Return when to look at a path, when each of these sights was known to be of its object, and the time per frame.
 
-
-def _is_gap(path: Path) -> NDArray[np.bool_]:
-    """Return for each corner whether the object was unseen on the way to it."""
-    gap = np.zeros(len(path.corners()[0]), dtype=np.bool_)
-    gap[[after for _, after in path.unseen]] = True
-    return gap
-
-
-def _times(path: Path, period_s: float) -> tuple[Floats, Floats]:
-    """Return when to look at a path, and when each of these sights was known to be of its object.
-
-    That is at its corners, and between them as often as the object was seen. What a fragment saw while it waited came
-    with the first frame after that.
+    One looks at its corners, and between them as often as the object was seen. What a fragment saw while it waited
+    came with the first frame after that.
     """
     t, _ = path.corners()
+    gap = np.zeros(len(t), dtype=np.bool_)
+    gap[[after for _, after in path.unseen]] = True
     steps_s = np.diff(t)
-    pieces = np.where(_is_gap(path)[1:], 1, np.maximum(1, np.rint(steps_s / period_s))).astype(np.int64)
+    seen_s = float(steps_s[~gap[1:]].sum())
+    period_s = min(max(seen_s / max(1, path.sights - 1 - len(path.unseen)), 1e-3), _LONGEST_PERIOD_S)
+    pieces = np.where(gap[1:], 1, np.maximum(1, np.rint(steps_s / period_s))).astype(np.int64)
     times = [t[:1], *(np.linspace(a, b, n + 1)[1:] for a, b, n in zip(t[:-1], t[1:], pieces.tolist(), strict=True))]
     seen = np.concatenate(times)
     told = seen.copy()
     waited_s = np.ceil((SETTLE_S - TOGETHER_S) / period_s) * period_s
     for corner in path.joined:
         told[(seen >= t[corner]) & (seen < t[corner] + waited_s)] = t[corner] + waited_s
-    return seen, told
+    return seen, told, period_s
 
 
 def _moments(samples: _Samples) -> Iterator[tuple[int, int]]:

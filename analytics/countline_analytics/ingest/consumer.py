@@ -110,7 +110,7 @@ class Ingest:
                     await self._consume(reader, stopping)
             except (CountlineError, nats.errors.Error, OSError, TimeoutError) as error:
                 self._note_retry("nats", error)
-                await _sleep(FIRST_PAUSE_S * 5, stopping)
+                await happens(stopping, FIRST_PAUSE_S * 5)
 
     async def make_room(self) -> None:
         """Take out of the stream what is in the database, once it fills up.
@@ -193,7 +193,7 @@ class Ingest:
             if stopping.is_set():
                 return False
             await self._hold(delivered)
-            await _sleep(pause_s, stopping)
+            await happens(stopping, pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _hold(self, delivered: Sequence[Delivered]) -> None:
@@ -233,10 +233,6 @@ class Ingest:
 
 def _cause(error: BaseException) -> BaseException:
     return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-
-
-async def _sleep(pause_s: float, stopping: asyncio.Event) -> None:
-    await happens(stopping, pause_s)
 
 
 async def check(ingest: Ingest) -> None:

@@ -177,8 +177,8 @@ class HandOver:
     def _old_visit_counts(self, visit: Visit) -> bool:
         if not self._is_shared(visit):
             return self.at is None or visit.entered_at < self.at
-        kin = self._kinship.kin_of(visit.track)
-        if self._old_ended and _happened(visit) >= self._old_until(visit) and kin:
+        was_open = self._old_ended and _happened(visit) >= self._old_until(visit)
+        if was_open and (kin := self._kinship.kin_of(visit.track)):
             self._open.append(_OpenStay(visit, kin))
             return False
         self._told_by_old.append(_Told(visit))

@@ -162,7 +162,7 @@ class DeepStreamCamera:
         self.closed(decide=True)
         self.state, self.fault, self._progress = CameraState.FINISHED, None, 1.0
 
-    def drop(self, frames: int) -> None:
+    def _drop(self, frames: int) -> None:
         """Frames were left out because counting is behind."""
         self._dropped += frames
         self._dropped_before += frames
@@ -186,7 +186,7 @@ class DeepStreamCamera:
         if left is None:
             return
         entry, lost = left
-        self.drop(lost)
+        self._drop(lost)
         if entry.era != opened.era:  # the wall clock was set back
             opened.era = entry.era
             self._runs.abandon()
