@@ -156,7 +156,7 @@ $(STAMPS)/peers: tests/benchmarks/peers-requirements.txt | $(STAMPS)/setup
 train-demo: ## Train the demo detector anew, in an environment of its own
 	test -x .venv-train/bin/python || "$(PYTHON)" -m venv .venv-train
 	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]'
-	.venv-train/bin/python -m countline_models.demo.train $(ARGS)
+	.venv-train/bin/python -m countline_demo.training.train $(ARGS)
 
 ##@ Other
 .PHONY: clean

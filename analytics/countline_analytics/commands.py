@@ -1,6 +1,6 @@
 """The commands that this room adds to `countline`; imports nothing heavy, so that `--help` stays quick."""
 
-from countline_common.cli import LazyCommand
+from countline_common.cli.app import LazyCommand
 
 COMMANDS: list[LazyCommand] = [
     LazyCommand(

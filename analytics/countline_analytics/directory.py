@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline.v1 import cameras_pb2, cameras_pb2_grpc
-from countline_analytics.sql import query
+from countline_analytics.store.sql import query
 from countline_common.errors import CountlineError
-from countline_common.grpc_errors import translated
+from countline_common.grpc.errors import translated
 from countline_common.logs import get_logger
 
 CALL_TIMEOUT_S: Final = 2.0

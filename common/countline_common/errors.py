@@ -12,7 +12,7 @@
     ├── DeadlineExceededError   it did not answer in time                  DEADLINE_EXCEEDED    504
     └── InternalError           a fault of ours                            INTERNAL             500
 
-The mapping to gRPC status is in `countline_common.grpc_errors`, to HTTP in `countline_common.http_errors`, and
+The mapping to gRPC status is in `countline_common.grpc.errors`, to HTTP in `countline_common.http.errors`, and
 nowhere else.
 """
 

@@ -7,9 +7,9 @@ from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 
 from countline.v1 import cameras_pb2
-from countline_common.bus import connect, domain_subject
-from countline_local.parts import PartEvent
-from countline_local.supervisor import Supervisor
+from countline_common.data.bus import connect, domain_subject
+from countline_local.parts.part import PartEvent
+from countline_local.supervision.supervisor import Supervisor
 from countline_local.system import System
 from countline_local.up import Display
 

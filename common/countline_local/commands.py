@@ -1,6 +1,6 @@
 """The commands that this room adds to `countline`; imports nothing heavy, so that `--help` stays quick."""
 
-from countline_common.cli import LazyCommand
+from countline_common.cli.app import LazyCommand
 
 COMMANDS: list[LazyCommand] = [
     LazyCommand(
@@ -24,7 +24,7 @@ COMMANDS: list[LazyCommand] = [
     LazyCommand(
         name="triton",
         help="Run an embedded Triton in the foreground.",
-        target="countline_local.triton.cli:triton",
+        target="countline_local.cli.triton:triton",
         extra="local",
     ),
 ]

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Final
 
 from countline_common.settings import DataFolder
-from countline_common.shared_memory import SHARED_MEMORY_DIRECTORY
-from countline_local.credentials import WORKER, Credentials
-from countline_local.nats import NatsServer
-from countline_local.parts import Part
-from countline_local.ports import HOST
-from countline_local.postgres import PostgresServer
-from countline_local.probes import http_ok
-from countline_local.shipped_models import copy_shipped, find_shipped
+from countline_common.triton.shared_memory import SHARED_MEMORY_DIRECTORY
+from countline_local.parts.nats import NatsServer
+from countline_local.parts.part import Part
+from countline_local.parts.postgres import PostgresServer
+from countline_local.parts.probes import http_ok
+from countline_local.parts.shipped_models import copy_shipped, find_shipped
+from countline_local.supervision.credentials import WORKER, Credentials
+from countline_local.supervision.ports import HOST
 from countline_local.triton import TritonPorts, TritonSettings, prepare_backends, triton_command
 
 INFRASTRUCTURE_GRACE_S: Final = 2.5

@@ -14,14 +14,14 @@ from typing import Any, Final, Protocol
 from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.logs import get_logger
 from countline_common.settings import DataFolder
-from countline_common.shared_memory import SharedSegment, remove_stale
-from countline_local import control_socket
-from countline_local.credentials import Credentials
-from countline_local.folder_lock import FolderLock
-from countline_local.guard_client import GuardClient
-from countline_local.parts import Part, PartEvent, PartStatus
-from countline_local.ports import PortChoice, choose_ports, read_remembered, remember
-from countline_local.supervisor import PartFailedError, Supervisor
+from countline_common.triton.shared_memory import SharedSegment, remove_stale
+from countline_local.parts.part import Part, PartEvent, PartStatus
+from countline_local.supervision import control_socket
+from countline_local.supervision.credentials import Credentials
+from countline_local.supervision.folder_lock import FolderLock
+from countline_local.supervision.guard_client import GuardClient
+from countline_local.supervision.ports import PortChoice, choose_ports, read_remembered, remember
+from countline_local.supervision.supervisor import PartFailedError, Supervisor
 from countline_local.system import System
 
 SEGMENT_PREFIX: Final = "countline-triton-"

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from countline_common.cli import LazyCommand
+from countline_common.cli.app import LazyCommand
 
 _CLI: Final = "countline_control.cli"
 

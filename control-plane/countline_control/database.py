@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from countline_common.database import create_engine
+from countline_common.data.database import create_engine
 from countline_common.errors import CountlineError, DeadlineExceededError, UnavailableError
 
 READ_PATIENCE_S: Final = 5.0

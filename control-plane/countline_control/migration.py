@@ -1,6 +1,6 @@
 """What each service's Alembic `env.py` runs: its migrations, in its own schema.
 
-The connection comes from `countline_common.database.migrate`, which holds a lock meanwhile.
+The connection comes from `countline_common.data.database.migrate`, which holds a lock meanwhile.
 """
 
 from alembic import context

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from countline_local.credentials import Credentials, ensure_secret, write_secret
-from countline_local.shipped_models import copy_shipped, find_shipped
+from countline_local.parts.shipped_models import copy_shipped, find_shipped
+from countline_local.supervision.credentials import Credentials, ensure_secret, write_secret
 
 DATABASES: Final = ("auth", "cameras", "analytics")
 """Each a database and the role that owns it; docker/postgres/databases.sh makes them."""

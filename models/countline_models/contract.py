@@ -21,7 +21,9 @@ from onnx import TensorProto
 
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_models.contract_model import ContractModel as ContractModel  # noqa: PLC0414  (the place where it is looked for)
-from countline_models.graph import (
+from countline_models.labels import labels_for
+from countline_models.noise import noise_frames
+from countline_models.onnx.graph import (
     MAX_IR_VERSION,
     MAX_OPSET,
     MIN_OPSET,
@@ -30,8 +32,6 @@ from countline_models.graph import (
     real_inputs,
     shape_of,
 )
-from countline_models.labels import labels_for
-from countline_models.noise import noise_frames
 
 INPUT_NAME: Final = "frames"
 OUTPUT_NAME: Final = "detections"

@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from countline_analytics.api.gateway import REQUEST_ID
 from countline_common.errors import CountlineError, DeadlineExceededError, InternalError, UnavailableError
-from countline_common.http_errors import http_status, problem
+from countline_common.http.errors import http_status, problem
 from countline_common.logs import get_logger
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024

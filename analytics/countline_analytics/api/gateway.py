@@ -17,13 +17,13 @@ from google.protobuf.message import Message
 
 from countline_analytics.api.services import Method
 from countline_analytics.api.transcoding import Route, build_request
-from countline_analytics.counts.callers import Caller
-from countline_analytics.counts.service import Handler
+from countline_analytics.questions.callers import Caller
+from countline_analytics.questions.service import Handler
 from countline_common.addresses import Network, address, calling
 from countline_common.errors import InvalidInputError, PermissionDeniedError, UnauthenticatedError
-from countline_common.grpc_errors import translated
-from countline_common.rest_json import to_json
-from countline_common.tokens import TokenVerifier
+from countline_common.grpc.errors import translated
+from countline_common.grpc.tokens import TokenVerifier
+from countline_common.http.rest_json import to_json
 
 CALL_TIMEOUT_S: Final = 15.0
 MODEL_CHANGE_TIMEOUT_S: Final = 250.0

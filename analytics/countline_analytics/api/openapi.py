@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from countline_analytics.api.remarks import remarks
 from countline_analytics.api.services import Method
 from countline_analytics.api.transcoding import Route, field_names
-from countline_common.rest_json import enum_prefix, json_name
+from countline_common.http.rest_json import enum_prefix, json_name
 
 _WELL_KNOWN: Final[dict[str, dict[str, Any]]] = {
     Timestamp.DESCRIPTOR.full_name: {"type": "string", "format": "date-time"},

@@ -21,20 +21,20 @@ from countline_analytics.api.gateway import MODEL_CHANGE_TIMEOUT_S, Backend, Loc
 from countline_analytics.api.openapi import document
 from countline_analytics.api.services import Method, http_methods
 from countline_analytics.api.static import add_dashboard
-from countline_analytics.counts.service import make_handlers
 from countline_analytics.directory import CameraDirectory
 from countline_analytics.live.bus import LiveBus, StatusBoard
 from countline_analytics.live.feed import CrossingFeed
 from countline_analytics.live.websocket import LiveHub
 from countline_analytics.processes import check_database, stop_signals, until_available
+from countline_analytics.questions.service import make_handlers
 from countline_analytics.settings import ApiSettings
-from countline_common import database
 from countline_common.addresses import Network
+from countline_common.data import database
 from countline_common.errors import UnavailableError
-from countline_common.health import Check, HealthServer
+from countline_common.grpc.tokens import TokenVerifier
+from countline_common.http.health import Check, HealthServer
 from countline_common.logs import configure, get_logger
 from countline_common.settings import host_port
-from countline_common.tokens import TokenVerifier
 
 COUNT_SERVICE: Final = "countline.v1.CountService"
 SHUTDOWN_S: Final = 3.0
@@ -130,7 +130,7 @@ class Parts:
 
 
 async def _migrate(settings: ApiSettings) -> None:
-    await database.migrate(settings.analytics_dsn, "countline_analytics", "analytics")
+    await database.migrate(settings.analytics_dsn, "countline_analytics.store", "analytics")
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 
 import countline.v1
 from countline_analytics.api.transcoding import Route, routes
-from countline_common.permissions import MethodPolicy, method_policy
+from countline_common.grpc.permissions import MethodPolicy, method_policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 Pure. Follows google/api/http.proto: variables of the path may name nested fields, the body is the whole message or
 one field of it, and what is left comes from the query. A PATCH that gives no update mask changes the fields that its
-body names. JSON is read in the shape that REST writes (`countline_common.rest_json`): names as in the .proto, enums
-as lower-case words, times as RFC 3339.
+body names. JSON is read in the shape that REST writes (`countline_common.http.rest_json`): names as in the .proto,
+enums as lower-case words, times as RFC 3339.
 """
 
 import base64
@@ -24,7 +24,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from countline_common.errors import FieldProblem, InvalidInputError
-from countline_common.rest_json import enum_prefix, json_name
+from countline_common.http.rest_json import enum_prefix, json_name
 
 UPDATE_MASK: Final = "update_mask"
 MASK_DEPTH: Final = 2

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final
 import aiohttp
 import typer
 
-from countline_common.client import connect, discover
 from countline_common.errors import FieldProblem, InternalError, InvalidInputError, UnavailableError
+from countline_common.grpc.client import connect, discover
 
 TIMEOUT_S: Final = 30.0
 

@@ -25,7 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from countline_analytics.ingest.pull import PullReader
 from countline_analytics.ingest.records import MalformedRecordError, Record, decode
 from countline_analytics.ingest.writer import CountWriter
-from countline_common.bus import COUNTS, DLQ, dlq_subject, ensure_streams
+from countline_common.data.bus import COUNTS, DLQ, dlq_subject, ensure_streams
 from countline_common.errors import CountlineError, UnavailableError
 from countline_common.logs import get_logger, redact
 from countline_common.waiting import happens

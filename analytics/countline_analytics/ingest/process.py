@@ -19,10 +19,10 @@ from countline_analytics.ingest.consumer import Ingest, check
 from countline_analytics.ingest.writer import CountWriter
 from countline_analytics.instants import to_datetime
 from countline_analytics.processes import check_database, stop_signals, until_available
-from countline_analytics.rollups import RETENTION_MARGIN, Rollups, find_rollups
 from countline_analytics.settings import IngestSettings
-from countline_common import bus, database
-from countline_common.health import HealthServer
+from countline_analytics.store.rollups import RETENTION_MARGIN, Rollups, find_rollups
+from countline_common.data import bus, database
+from countline_common.http.health import HealthServer
 from countline_common.logs import configure
 
 MAKE_ROOM_EVERY_S: Final = 15
@@ -58,7 +58,7 @@ async def _connect(settings: IngestSettings, stopping: asyncio.Event) -> Client:
     """Wait for the database and bring it up to date, then wait for NATS."""
 
     async def migrate() -> None:
-        await database.migrate(settings.analytics_dsn, "countline_analytics", "analytics")
+        await database.migrate(settings.analytics_dsn, "countline_analytics.store", "analytics")
 
     await until_available("database", migrate, stopping)
     return await until_available("nats", lambda: bus.connect(settings.nats_url, "ingest"), stopping)

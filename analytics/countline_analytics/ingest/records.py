@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from countline.v1 import events_pb2
 from countline_analytics.ingest.trajectories import TrajectoryRow, trajectory_row
-from countline_analytics.spans import Span
+from countline_analytics.store.spans import Span
 from countline_common.errors import InvalidInputError
 
 MAX_NAME_LENGTH: Final = 200

@@ -20,8 +20,8 @@ from countline_analytics.ingest import copy_format as encode
 from countline_analytics.ingest.records import CrossingRow, Record, VisitRow
 from countline_analytics.ingest.trajectories import trajectory_arrays
 from countline_analytics.instants import to_datetime, to_us
-from countline_analytics.spans import Span, cut_at_midnight, merge
-from countline_analytics.sql import query
+from countline_analytics.store.spans import Span, cut_at_midnight, merge
+from countline_analytics.store.sql import query
 
 MINUTE_US: Final = 60_000_000
 NO_FENCE_US: Final = 2**62

@@ -18,10 +18,10 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from countline.v1 import events_pb2, workers_pb2
-from countline_common import bus
+from countline_common.data import bus
 from countline_common.errors import CountlineError, UnavailableError
+from countline_common.http.rest_json import to_json
 from countline_common.logs import get_logger, redact
-from countline_common.rest_json import to_json
 from countline_common.times import from_timestamp, rfc3339
 
 KEEP_ALIVE_S: Final = 2.0

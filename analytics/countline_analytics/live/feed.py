@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from countline_analytics.instants import FIRST, from_unix, to_datetime
 from countline_analytics.live.totals import LiveCamera, LiveCrossing, Totals
-from countline_analytics.sql import query
+from countline_analytics.store.sql import query
 from countline_common.errors import UnavailableError
 from countline_common.logs import get_logger
 

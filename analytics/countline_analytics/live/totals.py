@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from countline_analytics.counts.buckets import day_of, start_of_day
+from countline_analytics.questions.buckets import day_of, start_of_day
 
 
 @dataclass(frozen=True, slots=True)

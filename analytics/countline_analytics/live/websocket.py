@@ -18,7 +18,7 @@ from prometheus_client import Counter, Gauge
 from countline_analytics.live.bus import LiveBus, Relay, StatusBoard, Take, live_message, preview_message
 from countline_analytics.live.client import CLOSE_TOO_SLOW, Outbox, SlowClientError, send_all
 from countline_analytics.live.feed import CrossingFeed
-from countline_common import bus
+from countline_common.data import bus
 from countline_common.errors import (
     CountlineError,
     InvalidInputError,
@@ -26,7 +26,7 @@ from countline_common.errors import (
     ResourceExhaustedError,
     UnauthenticatedError,
 )
-from countline_common.tokens import Principal, TokenVerifier
+from countline_common.grpc.tokens import Principal, TokenVerifier
 
 AUTH_WITHIN_S: Final = 10.0
 HEARTBEAT_S: Final = 20.0

@@ -8,8 +8,8 @@ import typer
 
 from countline_common.errors import DeadlineExceededError, NotFoundError
 from countline_common.settings import DataFolder
-from countline_local import control_socket
-from countline_local.folder_lock import FolderLock, has_ended
+from countline_local.supervision import control_socket
+from countline_local.supervision.folder_lock import FolderLock, has_ended
 
 STOP_TIMEOUT_S: Final = 20.0
 EXIT_TIMEOUT_S: Final = 5.0

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from countline_common.settings import DataFolder
-from countline_local.display import parts_table
+from countline_local.cli.display import parts_table
 from countline_local.up import read_status
 
 NOT_RUNNING: Final = 3

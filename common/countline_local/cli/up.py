@@ -15,10 +15,10 @@ from countline_common.errors import DeadlineExceededError, UnavailableError
 from countline_common.logs import configure
 from countline_common.settings import DataFolder
 from countline_local.camera_events import tell_camera_events
-from countline_local.demo import set_up_demo
-from countline_local.display import JsonDisplay, TerminalDisplay
-from countline_local.log_files import size_bytes, tail
-from countline_local.ports import parse_wishes
+from countline_local.cli.display import JsonDisplay, TerminalDisplay
+from countline_local.demo.site import set_up_demo
+from countline_local.supervision.log_files import size_bytes, tail
+from countline_local.supervision.ports import parse_wishes
 from countline_local.system import countline_command
 from countline_local.up import Background, Up, UpOptions, first_password, make_folders, read_status
 

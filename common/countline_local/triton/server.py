@@ -23,7 +23,7 @@ from typing import Final, Self
 import aiohttp
 
 from countline_common.errors import ConflictError, DeadlineExceededError, UnavailableError
-from countline_common.shared_memory import SharedSegment, remove_stale
+from countline_common.triton.shared_memory import SharedSegment, remove_stale
 from countline_local.triton.assembly import prepare_backends
 from countline_local.triton.command import (
     TritonAddresses,

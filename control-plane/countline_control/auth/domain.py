@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from countline_common.addresses import Network, address, calling
 from countline_common.errors import FieldProblem, InvalidInputError, ResourceExhaustedError
-from countline_common.tokens import EVERYTHING
+from countline_common.grpc.tokens import EVERYTHING
 
 ADMIN: Final = "admin"
 VIEWER: Final = "viewer"

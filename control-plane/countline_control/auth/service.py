@@ -18,10 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from countline.v1 import auth_pb2, auth_pb2_grpc
 from countline_common.addresses import Network
 from countline_common.errors import ConflictError, NotFoundError, UnauthenticatedError
-from countline_common.grpc_server import Context, Service, current_principal, current_request_id
+from countline_common.grpc.server import Context, Service, current_principal, current_request_id
+from countline_common.grpc.tokens import TokenSigner
 from countline_common.logs import get_logger
 from countline_common.times import to_datetime, to_timestamp
-from countline_common.tokens import TokenSigner
 from countline_control.auth import domain, store
 from countline_control.auth.passwords import Passwords
 from countline_control.auth.store import StoredUser

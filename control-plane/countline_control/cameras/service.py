@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from countline.v1 import cameras_pb2, cameras_pb2_grpc
 from countline.v1.cameras_pb2 import Camera, CameraStatus, Site
 from countline_common.errors import ConflictError, CountlineError, FieldProblem, NotFoundError
-from countline_common.grpc_server import Context, Service, current_principal
+from countline_common.grpc.server import Context, Service, current_principal
+from countline_common.grpc.tokens import CAMERA_SECRETS
 from countline_common.logs import get_logger
 from countline_common.times import from_timestamp, to_datetime, to_timestamp
-from countline_common.tokens import CAMERA_SECRETS
 from countline_control.cameras import domain, store
 from countline_control.cameras.tables import outbox as outbox_rows
 from countline_control.database import Database

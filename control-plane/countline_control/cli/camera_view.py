@@ -10,7 +10,7 @@ from rich.table import Table
 
 from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import Camera, CameraStatus, Mask, Point
-from countline_common.rest_json import enum_word
+from countline_common.http.rest_json import enum_word
 from countline_common.times import from_timestamp, rfc3339
 from countline_control.cli.geometry import write_ground, write_points
 

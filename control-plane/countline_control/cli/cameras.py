@@ -20,7 +20,8 @@ from countline.v1.cameras_pb2 import (
     RtspTransport,
     UpdateCameraRequest,
 )
-from countline_common.cli_tools import (
+from countline_common.cli.completion import complete_camera
+from countline_common.cli.tools import (
     DataOption,
     JsonOption,
     ServerOption,
@@ -33,10 +34,9 @@ from countline_common.cli_tools import (
     print_message,
     print_table,
 )
-from countline_common.client import Client
-from countline_common.completion import complete_camera
 from countline_common.errors import InvalidInputError
-from countline_common.rest_json import to_json
+from countline_common.grpc.client import Client
+from countline_common.http.rest_json import to_json
 from countline_control.cameras.sources import file_url
 from countline_control.cli.camera_view import print_camera, row
 from countline_control.cli.changes import Changes, changed_spec

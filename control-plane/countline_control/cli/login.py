@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from countline.v1.auth_pb2 import GetCurrentUserRequest, GetCurrentUserResponse, User
-from countline_common.cli_tools import DataOption, JsonOption, ServerOption, ask, note, print_message
-from countline_common.client import Client, Endpoints, Profiles, Target, connect, discover
+from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_message
 from countline_common.errors import InvalidInputError
+from countline_common.grpc.client import Client, Endpoints, Profiles, Target, connect, discover
 
 
 def login(

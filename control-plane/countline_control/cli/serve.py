@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from countline_common import logs
 from countline_common.errors import FieldProblem, InvalidInputError
-from countline_control.serve import SERVICES
-from countline_control.serve import serve as serve_services
+from countline_control.serve.process import SERVICES
+from countline_control.serve.process import serve as serve_services
 from countline_control.settings import ControlSettings
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from countline.v1.cameras_pb2 import CreateSiteRequest, ListSitesRequest, Site
-from countline_common.cli_tools import (
+from countline_common.cli.tools import (
     DataOption,
     JsonOption,
     ServerOption,
@@ -16,8 +16,8 @@ from countline_common.cli_tools import (
     print_message,
     print_table,
 )
-from countline_common.client import Client
-from countline_common.rest_json import to_json
+from countline_common.grpc.client import Client
+from countline_common.http.rest_json import to_json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The places where cameras are.")
 

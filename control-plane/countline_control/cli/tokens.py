@@ -5,10 +5,10 @@ from typing import Annotated, Final
 
 import typer
 
-from countline_common.cli_tools import DataOption
+from countline_common.cli.tools import DataOption
 from countline_common.errors import InvalidInputError
+from countline_common.grpc.tokens import CAMERA_SECRETS, TokenSigner
 from countline_common.settings import DataFolder
-from countline_common.tokens import CAMERA_SECRETS, TokenSigner
 from countline_control import names
 
 DAY_S: Final = 86_400.0

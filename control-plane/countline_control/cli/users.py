@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from countline.v1.auth_pb2 import CreateUserRequest, DeleteUserRequest, ListUsersRequest, User
-from countline_common.cli_tools import (
+from countline_common.cli.tools import (
     DataOption,
     JsonOption,
     ServerOption,
@@ -20,9 +20,9 @@ from countline_common.cli_tools import (
     print_message,
     print_table,
 )
-from countline_common.client import Client
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_common.rest_json import to_json
+from countline_common.grpc.client import Client
+from countline_common.http.rest_json import to_json
 from countline_common.times import from_timestamp, to_datetime
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Who may log in.")

@@ -5,7 +5,7 @@ import time
 import typer
 
 from countline.v1.workers_pb2 import WORKER_STATE_ONLINE, ListWorkersRequest, Worker
-from countline_common.cli_tools import (
+from countline_common.cli.tools import (
     DataOption,
     JsonOption,
     ServerOption,
@@ -14,8 +14,8 @@ from countline_common.cli_tools import (
     print_json,
     print_table,
 )
-from countline_common.client import Client
-from countline_common.rest_json import to_json
+from countline_common.grpc.client import Client
+from countline_common.http.rest_json import to_json
 from countline_common.times import from_timestamp
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)

@@ -19,8 +19,8 @@ from countline_common.times import to_timestamp
 from countline_common.triton import ModelRef
 from countline_models.contract_model import ContractModel
 from countline_models.deploy import Backend, Target, Tuning
-from countline_models.deploy.config import MOST_BATCH_SIZE, MOST_INSTANCES, MOST_QUEUE_DELAY_US
-from countline_models.deploy.folder import check_name
+from countline_models.repository.config import MOST_BATCH_SIZE, MOST_INSTANCES, MOST_QUEUE_DELAY_US
+from countline_models.repository.folder import check_name
 
 DEFAULT_MARGIN: Final = 0.1
 LARGEST_MARGIN: Final = 0.5

@@ -19,7 +19,7 @@ from countline_common.triton.model_config import named_versions
 from countline_control.models.domain import StoredModel, StoredVersion
 from countline_models.contract_model import ContractModel
 from countline_models.deploy import Candidate, ModelFolder, Serving, Target
-from countline_models.deploy.folder import STAGING_PREFIX
+from countline_models.repository.folder import STAGING_PREFIX
 
 STAGED_VERSION: Final = 1
 _log = get_logger(__name__)

@@ -16,7 +16,7 @@ from countline.v1 import models_pb2, models_pb2_grpc
 from countline.v1.cameras_pb2 import CameraStatus
 from countline.v1.models_pb2 import DeployModelRequest, DeployModelResponse, Model
 from countline_common.errors import ConflictError, CountlineError, InvalidInputError, UnavailableError
-from countline_common.grpc_server import Context, Service, current_principal
+from countline_common.grpc.server import Context, Service, current_principal
 from countline_common.logs import get_logger
 from countline_common.tasks import to_its_end
 from countline_common.times import to_datetime

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Final
 
 from countline.v1.models_pb2 import ModelTuning, TuneModelRequest
-from countline_common.client import Client
 from countline_common.errors import InvalidInputError
+from countline_common.grpc.client import Client
 from countline_models.bench.points import Setting
 from countline_models.deploy import ModelFolder, Tuning
-from countline_models.deploy.config import Backend
-from countline_models.deploy.folder import CONFIG_FILE
+from countline_models.repository.config import Backend
+from countline_models.repository.folder import CONFIG_FILE
 
 LOAD_TIMEOUT_S: Final = 240.0
 """The service has Triton load the model with its new setting."""

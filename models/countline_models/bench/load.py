@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_common.errors import DeadlineExceededError
-from countline_common.shared_memory import SharedSegment
 from countline_common.triton import InferenceLostError, ModelRef
 from countline_common.triton.connection import Connection, bytes_input, shared_input
+from countline_common.triton.shared_memory import SharedSegment
 from countline_models.bench.points import Window
 
 SEGMENT_PREFIX: Final = "countline-bench-"

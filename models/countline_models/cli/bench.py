@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from countline_common.cli_tools import PIPE_WIDTH, DataOption, JsonOption, ServerOption, ask, note, print_json
+from countline_common.cli.tools import PIPE_WIDTH, DataOption, JsonOption, ServerOption, ask, note, print_json
 from countline_common.errors import ConflictError, InvalidInputError, NotFoundError
-from countline_common.private_triton import find_model, known_models, private_triton
 from countline_common.scratch import scratch_folder
 from countline_common.triton import ModelRef
+from countline_common.triton.private import find_model, known_models, private_triton
 
 if TYPE_CHECKING:
     from countline_models.bench.points import Point, Setting
@@ -167,8 +167,8 @@ def _served(model: str, triton: str | None, repository: Path | None) -> Iterator
 
 def _placed(file: Path, folder: Path) -> tuple[Path, ModelRef]:
     """A repository made of one contract model."""
-    from countline_models.prepare import model_name
-    from countline_models.repository import place_model
+    from countline_models.repository.prepare import model_name
+    from countline_models.repository.writer import place_model
 
     name = model_name(file)
     place_model(file, name, folder)

@@ -18,10 +18,10 @@ from countline.v1.models_pb2 import (
     GoldenClip,
     ModelVersion,
 )
-from countline_common.cli_tools import DataOption, JsonOption, ServerOption, ask, note, print_message
-from countline_common.client import CHANNEL_OPTIONS, Client
+from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_message
 from countline_common.errors import InternalError, InvalidInputError, NotFoundError
-from countline_common.grpc_errors import translated
+from countline_common.grpc.client import CHANNEL_OPTIONS, Client
+from countline_common.grpc.errors import translated
 from countline_models.cli.references import complete_model
 
 if TYPE_CHECKING:

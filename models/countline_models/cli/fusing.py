@@ -12,9 +12,9 @@ from countline_common.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from countline_models.contract import ContractModel
-    from countline_models.fuse import FuseOptions
+    from countline_models.onnx.fuse import FuseOptions
 
-# As in `countline_models.network` and `.fuse`, which are too heavy to import before a command is called.
+# As in `countline_models.onnx.network` and `.fuse`, which are too heavy to import before a command is called.
 BoxUnit = Literal["pixels", "normalised"]
 ScoreKind = Literal["probabilities", "logits"]
 ChannelOrder = Literal["rgb", "bgr"]
@@ -56,7 +56,7 @@ def fuse(
     ] = None,
 ) -> None:
     """Make a contract model: bytes in, boxes out; pre-processing, decoding and, where needed, NMS inside the graph."""
-    from countline_models.fuse import FuseOptions
+    from countline_models.onnx.fuse import FuseOptions
 
     options = FuseOptions(
         size_hw=_size_hw(size),
@@ -79,7 +79,7 @@ def fuse(
 def _fuse(model: Path, output: Path, head: str | None, labels: tuple[str, ...] | None, options: "FuseOptions") -> None:
     from countline_models.contract import FUSED_KEY, check_contract
     from countline_models.heads import HEADS
-    from countline_models.prepare import fuse_file
+    from countline_models.repository.prepare import fuse_file
 
     fused, name = fuse_file(model, head, labels, options)
     data = fused.SerializeToString()
@@ -131,7 +131,7 @@ def add(
     replace: Annotated[bool, typer.Option("--replace", help="Replace a version that is there already.")] = False,
 ) -> None:
     """Put a contract model into a Triton model repository."""
-    from countline_models.repository import place_model
+    from countline_models.repository.writer import place_model
 
     contract = place_model(model, name, repository, labels=_labels(labels), version=version, replace=replace)
     typer.echo(f"{repository / name}: version {version}", err=True)
@@ -146,7 +146,7 @@ def prepare(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Make a model repository of one ONNX file, fused where it is not a contract model yet."""
-    from countline_models.prepare import prepare as prepare_model
+    from countline_models.repository.prepare import prepare as prepare_model
 
     prepared = prepare_model(model, out, head, _labels(labels))
     if as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from countline_common.cli_tools import JsonOption, note, print_json, print_table
+from countline_common.cli.tools import JsonOption, note, print_json, print_table
 from countline_common.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _bar(model: "KnownModel") -> "Iterator[Moved]":
 
 
 def _fuse(model: "KnownModel", network: Path) -> Path:
-    from countline_models.prepare import fuse_file
+    from countline_models.repository.prepare import fuse_file
 
     fused, _ = fuse_file(network, model.head, model.class_names)
     path = network.with_name(f"{network.stem}.fused.onnx")

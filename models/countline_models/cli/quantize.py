@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from countline_common.cli_tools import PIPE_WIDTH, JsonOption, print_json
+from countline_common.cli.tools import PIPE_WIDTH, JsonOption, print_json
 from countline_common.errors import InvalidInputError
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ def render_demo(
     processes: Annotated[int, typer.Option(min=1, help="Clips rendered at the same time.")] = 2,
 ) -> None:
     """Render the clips of the demo cameras with their true crossings; what is there already stays."""
-    from countline_models.scenes.clips import CLIPS
-    from countline_models.scenes.render import is_rendered
+    from countline_demo.scenes.clips import CLIPS
+    from countline_demo.scenes.render import is_rendered
 
     names = list(only or CLIPS)
     for name in names:
@@ -81,7 +81,7 @@ def _begin(notes: Notes) -> None:
 
 def _render_one(out: Path, name: str) -> dict[str, Any]:
     """Runs in a process of its own."""
-    from countline_models.scenes.render import render_clip
+    from countline_demo.scenes.render import render_clip
 
     def progress(done: int, frames: int) -> None:
         if _notes is not None and (done % REPORT_EVERY == 0 or done == frames):
@@ -97,9 +97,9 @@ def render(
     boxes: Annotated[bool, typer.Option("--boxes", help="Draw the true boxes.")] = False,
 ) -> None:
     """Render a random scene, as the demo detector learns from it."""
-    from countline_models.scenes.places import PLACES
-    from countline_models.scenes.render import render_scene
-    from countline_models.scenes.traffic import random_scene
+    from countline_demo.scenes.places import PLACES
+    from countline_demo.scenes.render import render_scene
+    from countline_demo.scenes.traffic import random_scene
 
     if view not in PLACES:
         raise InvalidInputError(f"there is no view {view!r}", cure=f"give one of {', '.join(PLACES)}")

@@ -21,7 +21,7 @@ from countline.v1.models_pb2 import (
     RollbackModelRequest,
     TuneModelRequest,
 )
-from countline_common.cli_tools import (
+from countline_common.cli.tools import (
     DataOption,
     JsonOption,
     ServerOption,
@@ -33,9 +33,9 @@ from countline_common.cli_tools import (
     print_message,
     print_table,
 )
-from countline_common.client import Client
 from countline_common.errors import InvalidInputError
-from countline_common.rest_json import enum_word, to_json
+from countline_common.grpc.client import Client
+from countline_common.http.rest_json import enum_word, to_json
 from countline_common.times import from_timestamp
 from countline_common.triton import ModelRef
 from countline_models.cli.references import (

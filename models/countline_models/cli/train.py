@@ -11,7 +11,7 @@ from rich.table import Table
 from countline_common.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
-    from countline_models.demo.evaluate import Report, Tally
+    from countline_demo.training.evaluate import Report, Tally
 
 
 def evaluate_demo(
@@ -24,8 +24,8 @@ def evaluate_demo(
     as_json: Annotated[bool, typer.Option("--json", help="JSON alone on stdout.")] = False,
 ) -> None:
     """Measure precision and recall of the demo detector on scenes it has never seen."""
+    from countline_demo.training.evaluate import CROWDS, evaluate
     from countline_models.contract import check_contract
-    from countline_models.demo.evaluate import CROWDS, evaluate
 
     path = model or shipped_model()
     at = check_contract(path, run=False).score_threshold if threshold is None else threshold

@@ -19,7 +19,7 @@ from countline.v1.models_pb2 import (
     TrialMode,
     TrialState,
 )
-from countline_common.cli_tools import (
+from countline_common.cli.tools import (
     DataOption,
     JsonOption,
     ServerOption,
@@ -29,10 +29,10 @@ from countline_common.cli_tools import (
     print_message,
     print_table,
 )
-from countline_common.client import Client
 from countline_common.errors import InvalidInputError, UnavailableError
-from countline_common.grpc_errors import translated
-from countline_common.rest_json import enum_word, to_json
+from countline_common.grpc.client import Client
+from countline_common.grpc.errors import translated
+from countline_common.http.rest_json import enum_word, to_json
 from countline_common.times import from_timestamp
 from countline_models.cli.references import (
     CamerasOption,

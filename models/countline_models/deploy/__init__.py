@@ -5,12 +5,12 @@ ONNX Runtime is loaded into the process that calls: what looks into a model does
 """
 
 from countline_models.contract_model import ContractModel
-from countline_models.deploy.config import Backend, Target, Tuning
 from countline_models.deploy.examination import Candidate, Limits, check_interchangeable, examine
-from countline_models.deploy.folder import FoundModel, FoundVersion, ModelFolder
 from countline_models.deploy.golden import count_golden, demo_golden
 from countline_models.deploy.serving import Serving, Speed, check_speed
 from countline_models.deploy.truth import CountedLine, TrueLine, Truth, golden_problem, parse_truth
+from countline_models.repository.config import Backend, Target, Tuning
+from countline_models.repository.folder import FoundModel, FoundVersion, ModelFolder
 
 __all__ = [
     "Backend",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from countline_common.child_commands import COMMAND, told
+from countline_common.cli.child_commands import COMMAND, told
 from countline_common.errors import CountlineError, DeadlineExceededError, InternalError, InvalidInputError
 from countline_common.triton import ModelRef
 from countline_models.deploy.child import child
@@ -143,8 +143,8 @@ def demo_golden(labels: Sequence[str], folder: Path) -> tuple[Path, Truth] | Non
     Raises:
         CountlineError: it cannot be rendered.
     """
-    from countline_models.scenes.render import is_rendered
-    from countline_models.scenes.scene import CLASSES
+    from countline_demo.scenes.render import is_rendered
+    from countline_demo.scenes.scene import CLASSES
 
     if sorted(labels) != sorted(CLASSES):
         return None

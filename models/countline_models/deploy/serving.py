@@ -22,9 +22,9 @@ from countline_common.triton.model_config import (
     usual_overrides,
 )
 from countline_models.contract_model import ContractModel
-from countline_models.deploy.config import as_overrides
 from countline_models.deploy.examination import Candidate, Limits, local_answers
-from countline_models.deploy.folder import ModelFolder
+from countline_models.repository.config import as_overrides
+from countline_models.repository.folder import ModelFolder
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,8 +1,8 @@
 """A contract model as a TensorRT plan: built beforehand for one kind of GPU, served by Triton's backend `tensorrt`.
 
 Not run by our tests, which have neither that container nor its GPU: the texts here are held to NVIDIA's own format, and
-that is all. What is deployed with `--target gpu` needs none of it (`countline_models.deploy.config`): there TensorRT
-works inside ONNX Runtime, and what it cannot take runs on CUDA.
+that is all. What is deployed with `--target gpu` needs none of it (`countline_models.repository.config`): there
+TensorRT works inside ONNX Runtime, and what it cannot take runs on CUDA.
 
 A plan pays where engines must not be built when a model is loaded. It fits the TensorRT and the kind of GPU that built
 it, no others, so it is built with the container that serves it:
@@ -21,7 +21,7 @@ from typing import Final
 
 from countline_common.triton.model_config import INPUT_NAME
 from countline_models.contract_model import ContractModel
-from countline_models.deploy.config import MAX_BATCH_SIZE, UNTUNED, Backend, Target, Tuning, config_text
+from countline_models.repository.config import MAX_BATCH_SIZE, UNTUNED, Backend, Target, Tuning, config_text
 
 USUAL_BATCH: Final = 4
 """Frames that the plan is fastest with: what Triton joins when some cameras are busy."""

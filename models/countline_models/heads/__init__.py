@@ -12,7 +12,7 @@ from countline_models.heads.rtdetr import RtDetrHead
 from countline_models.heads.ssd import SsdHead
 from countline_models.heads.yolo import YOLOV5, YOLOV8
 from countline_models.heads.yolox import YoloxHead
-from countline_models.network import Network
+from countline_models.onnx.network import Network
 
 _ALL: Final[tuple[Head, ...]] = (
     YoloxHead(),

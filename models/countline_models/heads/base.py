@@ -2,16 +2,16 @@
 
 A head knows one family of networks: how pictures must be given to it, and how what it answers becomes boxes and
 scores. It adds nodes to the graph by a `GraphBuilder` and computes nothing itself; all the rest (uint8 in, NMS,
-packing, dynamic batch) is the same for all and lives in `countline_models.fuse`. A new head is one module and one entry
-in `HEADS`.
+packing, dynamic batch) is the same for all and lives in `countline_models.onnx.fuse`. A new head is one module and one
+entry in `HEADS`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from countline_models.graph import GraphBuilder
-from countline_models.network import Network
+from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.network import Network
 
 Resized = Literal["letterboxed", "stretched"]
 """How pictures of another shape are fitted into the input. Ours are letterboxed at the top left in any case."""

@@ -24,10 +24,10 @@ from typing import Final
 import numpy as np
 
 from countline_common.errors import InvalidInputError
-from countline_models.graph import GraphBuilder
 from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
 from countline_models.heads.grids import corners, grid, need
-from countline_models.network import Network
+from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.network import Network
 
 SAME_OBJECT_IOU: Final = 0.75
 SIZE_NAMES: Final = ("wh", "size", "dim")

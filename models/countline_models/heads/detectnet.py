@@ -18,11 +18,11 @@ from typing import Final
 import numpy as np
 
 from countline_common.errors import InvalidInputError
-from countline_models.graph import GraphBuilder
 from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
 from countline_models.heads.centernet import stride_of
 from countline_models.heads.grids import grid, likely, need
-from countline_models.network import Network
+from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.network import Network
 
 NMS_IOU: Final = 0.5
 """Cells of one object agree far beyond it; it stands in for the clustering."""

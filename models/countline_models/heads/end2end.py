@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from countline_common.errors import InvalidInputError
-from countline_models.graph import GraphBuilder
 from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
 from countline_models.heads.grids import likely, need, to_pixels, unit_of_values
-from countline_models.network import BoxUnit, Network
+from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.network import BoxUnit, Network
 
 WIDTH: Final = 6
 IN_ORDER: Final = 0.9

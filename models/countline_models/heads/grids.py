@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_common.errors import InvalidInputError
-from countline_models.graph import GraphBuilder
-from countline_models.network import BoxUnit, Network
+from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.network import BoxUnit, Network
 
 STRIDES: Final = (8, 16, 32)
 STRIDES_P6: Final = (8, 16, 32, 64)

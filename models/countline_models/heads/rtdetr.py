@@ -23,11 +23,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from countline_models.graph import GraphBuilder, shape_of
 from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
 from countline_models.heads.end2end import by_class, finished_rows, known_labels
 from countline_models.heads.grids import corners, likely, need, rows_of, to_pixels
-from countline_models.network import Network
+from countline_models.onnx.graph import GraphBuilder, shape_of
+from countline_models.onnx.network import Network
 
 WANTED: Final = "RT-DETR has logits and boxes, or labels, boxes and scores, or one output [batch, queries, 4 + classes]"
 SUM_TOLERANCE: Final = 1e-3

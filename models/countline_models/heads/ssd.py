@@ -15,11 +15,11 @@ to the input by the authors.
 from collections.abc import Sequence
 from typing import Final
 
-from countline_models.graph import GraphBuilder
 from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
 from countline_models.heads.grids import need, to_pixels, unit_of_values
 from countline_models.heads.rtdetr import pair_of, sums_to_one
-from countline_models.network import Network
+from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.network import Network
 
 NMS_IOU: Final = 0.45
 

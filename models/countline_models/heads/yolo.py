@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from countline_common.errors import InvalidInputError
-from countline_models.graph import GraphBuilder
 from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
 from countline_models.heads.grids import Rows, corners, likely, need, rows_of, to_pixels, unit_of_rows
-from countline_models.network import BoxUnit, Network
+from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.network import BoxUnit, Network
 
 NMS_IOU: Final = 0.45
 

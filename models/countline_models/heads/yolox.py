@@ -19,7 +19,6 @@ from typing import Final
 import numpy as np
 
 from countline_common.errors import InvalidInputError
-from countline_models.graph import GraphBuilder
 from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
 from countline_models.heads.grids import (
     STRIDES,
@@ -32,7 +31,8 @@ from countline_models.heads.grids import (
     rows_of,
     unit_of_rows,
 )
-from countline_models.network import Network
+from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.network import Network
 
 NMS_IOU: Final = 0.45
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from countline_common.child_commands import call
+from countline_common.cli.child_commands import call
 
 COUNT_TIMEOUT_S: Final = 3600.0
 

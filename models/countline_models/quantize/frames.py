@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_common.letterbox import Letterbox, Scaler, paste
+from countline_common.triton.letterbox import Letterbox, Scaler, paste
 
 Frames = NDArray[np.uint8]
 

@@ -20,7 +20,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from countline_common.errors import InvalidInputError
 from countline_models.contract import INPUT_NAME, check_contract
-from countline_models.graph import opset_of, sort_nodes
+from countline_models.onnx.graph import opset_of, sort_nodes
 from countline_models.quantize.frames import Frames
 from countline_models.quantize.parts import CONVOLUTIONS, Parts, cut_out, find_parts, name_nodes, put_back
 

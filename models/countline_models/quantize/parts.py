@@ -18,7 +18,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from countline_common.errors import InvalidInputError
-from countline_models.graph import drop_unused_constants
+from countline_models.onnx.graph import drop_unused_constants
 
 CONVOLUTIONS: Final = frozenset({"Conv", "ConvTranspose"})
 MOVING: Final = frozenset({"Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})

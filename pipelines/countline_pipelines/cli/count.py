@@ -22,9 +22,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from countline_common import logs
 from countline_common.errors import CountlineError, InvalidInputError, NotFoundError, UnavailableError
-from countline_common.private_triton import PrivateTriton, find_model, prepare_model, private_triton
 from countline_common.scratch import scratch_folder
-from countline_pipelines.annotate import Annotator
+from countline_common.triton.private import PrivateTriton, find_model, prepare_model, private_triton
+from countline_counting import CountingSpec, Event, Identity
+from countline_counting.explain.explainer import Journal
+from countline_counting.trials import TrialSpan
 from countline_pipelines.cli.replay import (
     ExplainOption,
     GroundOption,
@@ -35,11 +37,12 @@ from countline_pipelines.cli.replay import (
     TrajectoriesOption,
     show,
 )
-from countline_pipelines.content import content_hash
-from countline_pipelines.counting import CountingSpec, Event, Identity
-from countline_pipelines.counting.explain import Journal
-from countline_pipelines.explain_report import explained
-from countline_pipelines.plane import (
+from countline_pipelines.cli.spec_args import parse_spec
+from countline_pipelines.offline.annotate import Annotator
+from countline_pipelines.offline.reports.explained import explained
+from countline_pipelines.offline.reports.summary import Summary
+from countline_pipelines.offline.trajectory_files import TrajectoryFile
+from countline_pipelines.planes.interface import (
     CameraCondition,
     CameraPlan,
     CountedFrame,
@@ -50,9 +53,8 @@ from countline_pipelines.plane import (
     ZonePlan,
     counting_spec,
 )
+from countline_pipelines.planes.software.plane import PlaneOptions, SoftwarePlane
 from countline_pipelines.publishing.trajectories import class_name
-from countline_pipelines.report import Summary
-from countline_pipelines.software.plane import PlaneOptions, SoftwarePlane
 from countline_pipelines.sources import (
     DecodeMode,
     Decoding,
@@ -64,9 +66,7 @@ from countline_pipelines.sources import (
     decoding_of,
     source_address,
 )
-from countline_pipelines.spec_args import parse_spec
-from countline_pipelines.trajectory_files import TrajectoryFile
-from countline_pipelines.trials import TrialSpan
+from countline_pipelines.sources.content import content_hash
 from countline_pipelines.triton import ModelRef, Transport
 from countline_pipelines.triton.client import TritonClient
 

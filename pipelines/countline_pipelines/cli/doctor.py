@@ -8,12 +8,12 @@ import typer
 from rich.console import Console
 
 from countline_common import logs
-from countline_common.cli_tools import JsonOption, print_json, print_table
+from countline_common.cli.tools import JsonOption, print_json, print_table
 from countline_common.errors import CountlineError
-from countline_pipelines.deepstream import checks
-from countline_pipelines.deepstream.checks import Finding, Verdict
-from countline_pipelines.deepstream.gst import choose_mux
-from countline_pipelines.deepstream.settings import DeepStreamSettings
+from countline_pipelines.planes.deepstream import checks
+from countline_pipelines.planes.deepstream.checks import Finding, Verdict
+from countline_pipelines.planes.deepstream.gst.library import choose_mux
+from countline_pipelines.planes.deepstream.settings import DeepStreamSettings
 from countline_pipelines.triton import Transport
 from countline_pipelines.worker.settings import Backend
 

@@ -11,7 +11,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from countline_common.errors import InvalidInputError
-from countline_pipelines.counting import CountingSpec, Crossing
+from countline_counting import CountingSpec, Crossing
+from countline_pipelines.cli.spec_args import parse_size, parse_spec
 from countline_pipelines.evaluation.comparison import Comparison, compare, sequence_length
 from countline_pipelines.evaluation.counts import CountErrors, count_errors
 from countline_pipelines.evaluation.metrics import Metrics, measure
@@ -19,7 +20,6 @@ from countline_pipelines.evaluation.mot import Boxes, Truth, read_detections, re
 from countline_pipelines.evaluation.run import Run, Sequence, count_truth, run_detections, run_result
 from countline_pipelines.evaluation.seqinfo import find_seqinfo, read_seqinfo
 from countline_pipelines.evaluation.worst import Case, Ledger, in_turn, ledger, worst_cases
-from countline_pipelines.spec_args import parse_size, parse_spec
 
 SHOWN = 12
 """So many cases are listed on a terminal."""

@@ -15,16 +15,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from countline.v1 import events_pb2
-from countline_common.client import discover
 from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.grpc.client import discover
 from countline_common.times import from_timestamp
-from countline_pipelines.counting import Direction, Line
-from countline_pipelines.counting.geometry import Point
-from countline_pipelines.recount import Answer, Joiner, Recounted, TrackedObject
-from countline_pipelines.recount import recount as count_again
-from countline_pipelines.recount_source import stored_trajectories
-from countline_pipelines.spec_args import parse_size, parse_spec
-from countline_pipelines.trajectory_files import read_trajectories
+from countline_counting import Direction, Line
+from countline_counting.geometry.exact import Point
+from countline_pipelines.cli.spec_args import parse_size, parse_spec
+from countline_pipelines.offline.recount import Answer, Joiner, Recounted, TrackedObject
+from countline_pipelines.offline.recount import recount as count_again
+from countline_pipelines.offline.recount_source import stored_trajectories
+from countline_pipelines.offline.trajectory_files import read_trajectories
 
 
 def recount(

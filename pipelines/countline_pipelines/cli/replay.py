@@ -12,18 +12,18 @@ from rich.console import Console
 from rich.table import Table
 
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_pipelines.counting import CameraCounter, CountingSpec, Identity
-from countline_pipelines.counting.explain import Journal
-from countline_pipelines.counting.flows import matrix
-from countline_pipelines.counting.spec import MAX_TRACK_AGE_S
+from countline_counting import CameraCounter, CountingSpec, Identity
+from countline_counting.explain.explainer import Journal
+from countline_counting.frames import TrackedFrame
+from countline_counting.rule.flows import matrix
+from countline_counting.spec import MAX_TRACK_AGE_S
+from countline_pipelines.cli.spec_args import parse_size, parse_spec
 from countline_pipelines.evaluation.mot import write_result
 from countline_pipelines.evaluation.run import boxes_of
-from countline_pipelines.explain_report import explained, show_explained
-from countline_pipelines.replay import RecordedFrame, read_jsonl, read_mot
-from countline_pipelines.report import Summary
-from countline_pipelines.spec_args import parse_size, parse_spec
-from countline_pipelines.trajectory_files import TrajectoryFile
-from countline_pipelines.types import TrackedFrame
+from countline_pipelines.offline.replay import RecordedFrame, read_jsonl, read_mot
+from countline_pipelines.offline.reports.explained import explained, show_explained
+from countline_pipelines.offline.reports.summary import Summary
+from countline_pipelines.offline.trajectory_files import TrajectoryFile
 
 CAMERA_ID = "replay"
 """The ids of events do not depend on where a file lies."""

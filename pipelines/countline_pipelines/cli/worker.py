@@ -45,7 +45,7 @@ def worker(
 
 
 def _print_pipeline(config: Path | None, *, json_: bool) -> None:
-    from countline_pipelines.deepstream.printing import described
+    from countline_pipelines.planes.deepstream.printing import described
 
     try:
         # Nothing is published from here, so a bus need not be named.

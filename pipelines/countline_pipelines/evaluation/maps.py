@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from countline_pipelines.counting import Crossing, Line
+from countline_counting import Crossing, Line
 from countline_pipelines.evaluation import run
 from countline_pipelines.evaluation.comparison import Comparison
 from countline_pipelines.evaluation.mot import Boxes, Floats, Truth

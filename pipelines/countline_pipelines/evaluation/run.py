@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from countline_pipelines.counting import CameraCounter, CountingSpec, Crossing, Event, Identity
+from countline_counting import CameraCounter, CountingSpec, Crossing, Event, Identity
+from countline_counting.frames import DetectionFrame, TrackedFrame
 from countline_pipelines.evaluation.mot import Boxes
-from countline_pipelines.types import DetectionFrame, TrackedFrame
 
 CAMERA_ID = "evaluate"
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from countline_pipelines.counting import CameraCounter, CountingSpec, Crossing, Direction, Identity, Line, Visit, Zone
-from countline_pipelines.counting.spec import Mask, MaskKind
+from countline_counting import CameraCounter, CountingSpec, Crossing, Direction, Identity, Line, Visit, Zone
+from countline_counting.frames import TrackedFrame
+from countline_counting.spec import Mask, MaskKind
 from countline_pipelines.selftest.scene import SIZE_WH, Case, Spot, frames_of
-from countline_pipelines.types import TrackedFrame
 
 Counts = Mapping[str, tuple[int, int]]
 """(in, out) by line, (entries, exits) by zone."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from countline_pipelines.types import TrackedFrame
+from countline_counting.frames import TrackedFrame
 
 SIZE_WH = (1280, 720)
 GATE = ((300.0, 360.0), (900.0, 360.0))

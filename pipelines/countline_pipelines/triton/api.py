@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from countline_common.errors import CountlineError, DeadlineExceededError
 from countline_common.triton import InferenceLostError, ModelInfo, ModelOverrides
-from countline_pipelines.slots import Slot, SlotRing
+from countline_pipelines.triton.slots import Slot, SlotRing
 
 
 class Transport(StrEnum):

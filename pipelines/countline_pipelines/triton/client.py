@@ -29,7 +29,6 @@ import structlog
 from numpy.typing import NDArray
 
 from countline_common.errors import ConflictError, CountlineError, DeadlineExceededError, InvalidInputError
-from countline_common.shared_memory import SharedSegment
 from countline_common.triton import InferenceLostError, ModelInfo, ModelOverrides, ModelRef, ModelRefusedError
 from countline_common.triton.connection import BackendDeadError, Connection, bytes_input, shared_input
 from countline_common.triton.model_config import (
@@ -39,9 +38,10 @@ from countline_common.triton.model_config import (
     overridden,
     usual_overrides,
 )
+from countline_common.triton.shared_memory import SharedSegment
 from countline_pipelines.backoff import Backoff
-from countline_pipelines.slots import SEGMENT_PREFIX, Slot, SlotRing, contiguous_runs
 from countline_pipelines.triton.api import Transport
+from countline_pipelines.triton.slots import SEGMENT_PREFIX, Slot, SlotRing, contiguous_runs
 
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 2.0

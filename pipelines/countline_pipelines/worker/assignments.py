@@ -9,10 +9,18 @@ from typing import Final
 from countline.v1 import cameras_pb2, workers_pb2
 from countline_common.errors import InvalidInputError
 from countline_common.times import from_timestamp
-from countline_pipelines.content import content_hash
-from countline_pipelines.counting.spec import MaskKind
-from countline_pipelines.plane import CameraPlan, CountingPlan, FollowerPlan, LinePlan, MaskPlan, Points, ZonePlan
+from countline_counting.spec import MaskKind
+from countline_pipelines.planes.interface import (
+    CameraPlan,
+    CountingPlan,
+    FollowerPlan,
+    LinePlan,
+    MaskPlan,
+    Points,
+    ZonePlan,
+)
 from countline_pipelines.sources import Playback, RtspTransport, SourceSpec, default_playback, source_address
+from countline_pipelines.sources.content import content_hash
 
 _PLAYBACKS: Final = {
     cameras_pb2.PLAYBACK_LIVE: Playback.LIVE,

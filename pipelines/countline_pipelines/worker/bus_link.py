@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
-from countline_common import bus
+from countline_common.data import bus
 from countline_common.errors import CountlineError, UnavailableError
 from countline_common.logs import get_logger
 from countline_pipelines.backoff import Backoff

@@ -13,7 +13,7 @@ from typing import Final
 from countline.v1 import workers_pb2
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
-from countline_pipelines.plane import CameraCondition, CameraPlan, CameraState, Fault, Plane, fault_of
+from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState, Fault, Plane, fault_of
 from countline_pipelines.worker.assignments import Ownership, counting_key, ownership_of, plan_of
 
 MARKS: Final = "finished"

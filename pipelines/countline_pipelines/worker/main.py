@@ -15,16 +15,16 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from countline.v1 import workers_pb2
-from countline_common import bus
+from countline_common.data import bus
 from countline_common.errors import CountlineError, ResourceExhaustedError
-from countline_common.health import HealthServer
+from countline_common.http.health import HealthServer
 from countline_common.logs import get_logger
 from countline_pipelines import metrics
-from countline_pipelines.plane import CameraPlan, CameraState, fault_of
+from countline_pipelines.planes.interface import CameraPlan, CameraState, fault_of
 from countline_pipelines.publishing.publisher import Publisher
 from countline_pipelines.publishing.spool import Spool
 from countline_pipelines.publishing.writer import SpoolWriter
-from countline_pipelines.slots import remove_stale_slots
+from countline_pipelines.triton.slots import remove_stale_slots
 from countline_pipelines.worker.agent import Agent
 from countline_pipelines.worker.assignments import Ownership
 from countline_pipelines.worker.bus_link import BusLink

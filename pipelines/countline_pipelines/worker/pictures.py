@@ -14,7 +14,7 @@ from typing import Any, Final
 from countline.v1 import events_pb2
 from countline_common.logs import get_logger
 from countline_common.times import to_timestamp
-from countline_pipelines.types import TrackedFrame
+from countline_counting.frames import TrackedFrame
 
 WIDEST_PX: Final = 640
 QUALITY: Final = 75

@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from countline_pipelines.plane import OnEnd, Plane, PlaneSink
+from countline_pipelines.planes.interface import OnEnd, Plane, PlaneSink
 from countline_pipelines.triton import InferenceClient, Transport
 from countline_pipelines.worker.settings import Backend, WorkerSettings
 
@@ -41,8 +41,8 @@ async def _connect(settings: WorkerSettings, transport: Transport) -> InferenceC
 
 
 def _software(settings: WorkerSettings, sink: PlaneSink, on_end: OnEnd) -> StartedPlane:
-    from countline_pipelines.software.lane import LaneOptions
-    from countline_pipelines.software.plane import PlaneOptions, SoftwarePlane
+    from countline_pipelines.planes.software.lane.lane import LaneOptions
+    from countline_pipelines.planes.software.plane import PlaneOptions, SoftwarePlane
     from countline_pipelines.sources import decoding_of
 
     lane = LaneOptions(
@@ -55,9 +55,9 @@ def _software(settings: WorkerSettings, sink: PlaneSink, on_end: OnEnd) -> Start
 
 
 def _deepstream(settings: WorkerSettings, sink: PlaneSink, on_end: OnEnd) -> StartedPlane:
-    from countline_pipelines.deepstream.checks import require_runtime
-    from countline_pipelines.deepstream.plane import DeepStreamOptions, DeepStreamPlane
-    from countline_pipelines.deepstream.settings import DeepStreamSettings
+    from countline_pipelines.planes.deepstream.checks import require_runtime
+    from countline_pipelines.planes.deepstream.plane import DeepStreamOptions, DeepStreamPlane
+    from countline_pipelines.planes.deepstream.settings import DeepStreamSettings
 
     own = DeepStreamSettings().checked(settings.triton_address)
     pipeline = own.pipeline_options(settings.capacity)

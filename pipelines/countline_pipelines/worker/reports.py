@@ -5,7 +5,7 @@ from typing import Final
 
 from countline.v1 import cameras_pb2, workers_pb2
 from countline_common.times import to_timestamp
-from countline_pipelines.plane import CameraCondition, CameraState
+from countline_pipelines.planes.interface import CameraCondition, CameraState
 
 _STATES: Final = {
     CameraState.STARTING: cameras_pb2.CAMERA_STATE_STARTING,

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from countline.v1 import events_pb2
-from countline_common.bus import counts_subject, trial_subject
+from countline_common.data.bus import counts_subject, trial_subject
 from countline_common.logs import get_logger
 from countline_common.times import to_timestamp
-from countline_pipelines.counting import Event, Identity
-from countline_pipelines.plane import CountedFrame, RunStarted
+from countline_counting import Event, Identity
+from countline_counting.frames import TrackedFrame
+from countline_counting.trials import TrialSpan
+from countline_pipelines.planes.interface import CountedFrame, RunStarted
 from countline_pipelines.publishing.events import RecordBuilder, RecordIdentity
 from countline_pipelines.publishing.trajectories import class_name
 from countline_pipelines.publishing.trials import trial_record
-from countline_pipelines.trials import TrialSpan
-from countline_pipelines.types import TrackedFrame
 from countline_pipelines.worker.assignments import Ownership
 from countline_pipelines.worker.pictures import PictureEncoder
 
@@ -45,7 +45,7 @@ class _OpenRun:
 
 
 class WorkerSink:
-    """See `countline_pipelines.plane.PlaneSink`.
+    """See `countline_pipelines.planes.interface.PlaneSink`.
 
     Args:
         worker_id: said in every record.

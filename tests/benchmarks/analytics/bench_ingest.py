@@ -42,8 +42,8 @@ from countline_analytics.ingest.consumer import DURABLE, Ingest  # noqa: E402
 from countline_analytics.ingest.records import decode  # noqa: E402
 from countline_analytics.ingest.writer import COPY_CROSSINGS, CountWriter  # noqa: E402
 from countline_analytics.settings import IngestSettings  # noqa: E402
-from countline_common import bus  # noqa: E402
-from countline_common.database import create_engine, migrate  # noqa: E402
+from countline_common.data import bus  # noqa: E402
+from countline_common.data.database import create_engine, migrate  # noqa: E402
 from countline_common.times import to_timestamp  # noqa: E402
 
 GOAL = 0.3
@@ -201,7 +201,7 @@ async def run(options: argparse.Namespace) -> int:
         server = NatsServer(Path(folder))
         await server.start()
         try:
-            await migrate(dsn, "countline_analytics", "analytics")
+            await migrate(dsn, "countline_analytics.store", "analytics")
             return report(await rounds(dsn, server, options.rows, options.rounds))
         finally:
             await server.stop()

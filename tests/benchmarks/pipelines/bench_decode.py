@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from countline_common.letterbox import Letterbox, Scaler
+from countline_common.triton.letterbox import Letterbox, Scaler
 from countline_pipelines.sources import DecodeMode, Decoding, Playback, SourceSpec, VideoReader, decoding_of
 from countline_pipelines.sources.decoding import missing_for_nvdec
 

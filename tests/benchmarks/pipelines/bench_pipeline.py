@@ -35,9 +35,9 @@ from tests.fixtures.nats import NatsServer  # noqa: E402
 from tests.fixtures.triton import start_triton  # noqa: E402
 from tests.integration.pipelines.workers import assignment, worker_process  # noqa: E402
 
-from countline_common.letterbox import Letterbox, Scaler, paste  # noqa: E402
+from countline_common.triton.letterbox import Letterbox, Scaler, paste  # noqa: E402
 from countline_models.contract import open_session, run_contract  # noqa: E402
-from countline_models.prepare import prepare  # noqa: E402
+from countline_models.repository.prepare import prepare  # noqa: E402
 from countline_pipelines.sources import Playback, SourceSpec, VideoReader, play  # noqa: E402
 
 DATA = REPOSITORY.parent / "shared" / "data"

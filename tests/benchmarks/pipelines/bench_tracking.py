@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from countline_pipelines.counting import CameraCounter, CountingSpec, Crossing, Identity, Line
-from countline_pipelines.types import DetectionFrame
+from countline_counting import CameraCounter, CountingSpec, Crossing, Identity, Line
+from countline_counting.frames import DetectionFrame
 
 ROOT = Path(__file__).resolve().parents[3]
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"

@@ -22,10 +22,10 @@ import psutil
 
 from countline_local.triton import EmbeddedTriton, TritonPorts, TritonSettings
 from countline_models.contract import open_session, run_contract
-from countline_models.prepare import PreparedModel, prepare
-from countline_pipelines.slots import SlotRing
+from countline_models.repository.prepare import PreparedModel, prepare
 from countline_pipelines.triton import ModelOverrides, Transport
 from countline_pipelines.triton.client import TritonClient
+from countline_pipelines.triton.slots import SlotRing
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 YOLOX = REPOSITORY.parent / "shared" / "data" / "models" / "yolox_nano.onnx"

@@ -41,7 +41,7 @@ def _run(program: list[str]) -> int:
     sys.argv = program
     try:
         if program[0] == "countline":
-            from countline_common.cli import main as countline
+            from countline_common.cli.app import main as countline
 
             countline()
         else:

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 from tests.integration.local.processes import wait_until
 
-from countline_local.guard import PR_SET_PDEATHSIG
+from countline_local.supervision.guard import PR_SET_PDEATHSIG
 
 COUNTLINE = Path(sys.executable).with_name("countline")
 # Generous, since the machine may be shared.

@@ -22,10 +22,10 @@ from countline_analytics.api.process import Parts, serving
 from countline_analytics.ingest.consumer import Ingest
 from countline_analytics.ingest.writer import CountWriter
 from countline_analytics.settings import ApiSettings
-from countline_common import bus
-from countline_common.database import create_engine, migrate
-from countline_common.tokens import TokenSigner, generate_key_pair
-from countline_control.serve import SERVICES, ControlPlane
+from countline_common.data import bus
+from countline_common.data.database import create_engine, migrate
+from countline_common.grpc.tokens import TokenSigner, generate_key_pair
+from countline_control.serve.process import SERVICES, ControlPlane
 from countline_control.settings import ControlSettings
 
 ADMIN_PASSWORD = "correct horse battery"
@@ -34,7 +34,7 @@ TIMESCALE_VARIABLE = "COUNTLINE_TEST_TIMESCALE_DSN"
 
 async def build(dsn: str) -> None:
     """Bring an empty database to the newest revision of analytics."""
-    await migrate(dsn, "countline_analytics", "analytics")
+    await migrate(dsn, "countline_analytics.store", "analytics")
 
 
 async def _plain(postgres: PostgresServer) -> AsyncIterator[str]:

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.integration.analytics.conftest import Stack, until
 from tests.integration.analytics.factory import NOON, crossing, record, span
 
-from countline_analytics.rollups import find_rollups
+from countline_analytics.store.rollups import find_rollups
 from countline_common.times import rfc3339
 
 Scalar = Callable[..., object]

@@ -8,8 +8,8 @@ from tests.integration.analytics.conftest import Stack, until
 from tests.integration.analytics.factory import NOON, crossing, record, span, visit
 
 from countline_common.times import rfc3339, to_timestamp
-from countline_pipelines.counting import Crossing, Direction, Visit
-from countline_pipelines.counting.flows import Flows
+from countline_counting import Crossing, Direction, Visit
+from countline_counting.rule.flows import Flows
 
 Scalar = Callable[..., object]
 FLOWS = "analytics/flows"

@@ -16,7 +16,7 @@ from tests.integration.analytics.factory import NOON, crossing, record, span
 
 from countline_analytics.ingest.consumer import Ingest
 from countline_analytics.ingest.writer import CountWriter
-from countline_common import bus
+from countline_common.data import bus
 
 Scalar = Callable[..., object]
 

@@ -18,9 +18,9 @@ from tests.integration.analytics.conftest import Stack, until
 from tests.integration.analytics.factory import NOON, crossing, record, subject
 from tests.integration.analytics.test_websocket import Page, connected, now_records, receive
 
-from countline_common import bus
-from countline_common.database import migrate
-from countline_common.tokens import TokenSigner, generate_key_pair
+from countline_common.data import bus
+from countline_common.data.database import migrate
+from countline_common.grpc.tokens import TokenSigner, generate_key_pair
 
 COUNTLINE = Path(sys.executable).with_name("countline")
 RECORDS = 240
@@ -62,7 +62,7 @@ class IngestProcess:
 @pytest.fixture
 async def dsn(own_postgres: PostgresServer) -> str:
     dsn = own_postgres.create_database()
-    await migrate(dsn, "countline_analytics", "analytics")
+    await migrate(dsn, "countline_analytics.store", "analytics")
     return dsn
 
 

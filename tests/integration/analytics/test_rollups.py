@@ -12,7 +12,7 @@ from tests.integration.analytics.factory import NOON, crossing, record, subject
 from countline_analytics.ingest.records import decode
 from countline_analytics.ingest.writer import CountWriter
 from countline_analytics.instants import from_unix
-from countline_analytics.rollups import find_rollups
+from countline_analytics.store.rollups import find_rollups
 from countline_common.times import to_timestamp
 
 Scalar = Callable[..., object]

@@ -16,11 +16,11 @@ from tests.integration.analytics.conftest import ADMIN_PASSWORD, Stack, ingestin
 from tests.integration.analytics.factory import NOON, crossing, record, trajectory
 
 from countline.v1 import events_pb2
-from countline_analytics.rollups import find_rollups
+from countline_analytics.store.rollups import find_rollups
 from countline_common.times import rfc3339, to_timestamp
-from countline_pipelines.counting import CameraCounter, CountingSpec, Crossing, Identity, Line
+from countline_counting import CameraCounter, CountingSpec, Crossing, Identity, Line
+from countline_counting.frames import TrackedFrame
 from countline_pipelines.publishing.events import RecordBuilder, RecordIdentity
-from countline_pipelines.types import TrackedFrame
 
 Scalar = Callable[..., object]
 COUNTLINE = Path(sys.executable).with_name("countline")

@@ -13,7 +13,7 @@ from tests.integration.analytics.conftest import Stack, until
 from tests.integration.analytics.factory import NOON, crossing, record
 
 from countline.v1 import cameras_pb2, events_pb2, workers_pb2
-from countline_common import bus
+from countline_common.data import bus
 from countline_common.times import rfc3339, to_timestamp
 
 Scalar = Callable[..., object]

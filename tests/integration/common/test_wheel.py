@@ -24,8 +24,10 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     [
         "countline",
         "countline_analytics",
+        "countline_counting",
         "countline_common",
         "countline_control",
+        "countline_demo",
         "countline_local",
         "countline_models",
         "countline_pipelines",

@@ -17,8 +17,8 @@ from tests.fixtures.postgres import PostgresServer
 
 from countline.v1 import auth_pb2, auth_pb2_grpc, cameras_pb2
 from countline.v1.cameras_pb2 import CameraStatus
-from countline_common import tokens
-from countline_common.client import Endpoints, LoginFile, Target, connect
+from countline_common.grpc import tokens
+from countline_common.grpc.client import Endpoints, LoginFile, Target, connect
 from countline_control.settings import ControlSettings
 
 from .conftest import ADMIN_PASSWORD, Control

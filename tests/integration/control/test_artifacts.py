@@ -9,7 +9,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from tests.fixtures.nats import NatsServer
 
-from countline_common import bus
+from countline_common.data import bus
 from countline_common.errors import InvalidInputError, NotFoundError, UnavailableError
 from countline_control.models.artifacts import ArtifactStore, NatsArtifacts, open_store
 from countline_models.deploy.examination import file_digest

@@ -19,10 +19,10 @@ from countline_common.errors import (
     ResourceExhaustedError,
     UnauthenticatedError,
 )
-from countline_common.grpc_errors import from_rpc_error
-from countline_common.grpc_server import GrpcServer
+from countline_common.grpc.errors import from_rpc_error
+from countline_common.grpc.server import GrpcServer
+from countline_common.grpc.tokens import TokenSigner, TokenVerifier, generate_key_pair
 from countline_common.times import from_timestamp
-from countline_common.tokens import TokenSigner, TokenVerifier, generate_key_pair
 from countline_control.auth import domain
 from countline_control.auth.passwords import Passwords
 from countline_control.auth.service import AuthService

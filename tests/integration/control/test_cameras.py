@@ -9,9 +9,9 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import Camera, CameraSpec, Line, Point, Site, Zone
 from countline_common.errors import AlreadyExistsError, ConflictError, CountlineError, InvalidInputError, NotFoundError
-from countline_common.grpc_errors import from_rpc_error
+from countline_common.grpc.errors import from_rpc_error
+from countline_common.grpc.tokens import CAMERA_SECRETS
 from countline_common.times import from_timestamp
-from countline_common.tokens import CAMERA_SECRETS
 
 from .conftest import Control, _Stub
 

@@ -8,11 +8,11 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from countline.v1 import cameras_pb2
-from countline_common import grpc_server
 from countline_common.errors import UnavailableError
-from countline_common.grpc_errors import from_rpc_error, request_id_of
-from countline_common.grpc_server import GrpcServer, Service, current_principal
-from countline_common.tokens import EVERYTHING, TokenSigner, TokenVerifier, generate_key_pair
+from countline_common.grpc import server as grpc_server
+from countline_common.grpc.errors import from_rpc_error, request_id_of
+from countline_common.grpc.server import GrpcServer, Service, current_principal
+from countline_common.grpc.tokens import EVERYTHING, TokenSigner, TokenVerifier, generate_key_pair
 
 NAME = "countline.v1.CameraService"
 PATH = f"/{NAME}/ListSites"

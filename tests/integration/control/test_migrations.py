@@ -11,8 +11,8 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, text
 
-from countline_common.database import migrate, url
-from countline_control.serve import SERVICES
+from countline_common.data.database import migrate, url
+from countline_control.serve.process import SERVICES
 
 
 @pytest.mark.parametrize("service", SERVICES)

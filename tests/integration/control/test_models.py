@@ -20,9 +20,9 @@ from tests.fixtures.triton import TritonServer, start_triton
 from countline.v1 import cameras_pb2, events_pb2, models_pb2
 from countline.v1.events_pb2 import TrialRecord, TrialTally
 from countline.v1.models_pb2 import DeployHeader, DeployModelRequest, DeployModelResponse, Model, ModelVersion
-from countline_common import bus
+from countline_common.data import bus
 from countline_common.errors import CountlineError, ResourceExhaustedError, UnavailableError
-from countline_common.grpc_errors import from_rpc_error
+from countline_common.grpc.errors import from_rpc_error
 from countline_common.times import to_timestamp
 from countline_common.triton import ModelRef
 from countline_common.triton.connection import Connection

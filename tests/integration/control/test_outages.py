@@ -12,7 +12,7 @@ from tests.fixtures.postgres import PostgresServer
 from countline.v1 import cameras_pb2, workers_pb2
 from countline.v1.cameras_pb2 import Site
 from countline_common.errors import UnavailableError
-from countline_common.grpc_errors import from_rpc_error
+from countline_common.grpc.errors import from_rpc_error
 from countline_control.settings import ControlSettings
 
 from .conftest import LEASE_S, Control, _migrate_all, _Stub

@@ -5,8 +5,8 @@ import pytest
 from google.protobuf import message_factory
 
 from countline.v1 import auth_pb2, cameras_pb2, models_pb2, workers_pb2
-from countline_common.permissions import OPEN_SERVICES, method_policy
-from countline_common.tokens import EVERYTHING
+from countline_common.grpc.permissions import OPEN_SERVICES, method_policy
+from countline_common.grpc.tokens import EVERYTHING
 
 from .conftest import Control
 

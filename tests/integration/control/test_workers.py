@@ -12,7 +12,7 @@ from countline.v1 import cameras_pb2, workers_pb2
 from countline.v1.cameras_pb2 import Camera, CameraSpec, CameraStatus, Line, Point, Site
 from countline.v1.workers_pb2 import CameraReport, ConnectRequest, ConnectResponse
 from countline_common.errors import ConflictError
-from countline_common.grpc_errors import from_rpc_error
+from countline_common.grpc.errors import from_rpc_error
 
 from .conftest import LEASE_S, Control
 

@@ -7,12 +7,12 @@ import asyncio
 import sys
 from pathlib import Path
 
-from countline_common.cli import report
+from countline_common.cli.app import report
 from countline_common.errors import CountlineError
 from countline_common.settings import DataFolder
-from countline_local.display import JsonDisplay
-from countline_local.parts import Part
-from countline_local.ports import parse_wishes
+from countline_local.cli.display import JsonDisplay
+from countline_local.parts.part import Part
+from countline_local.supervision.ports import parse_wishes
 from countline_local.system import System
 from countline_local.up import Up, UpOptions
 

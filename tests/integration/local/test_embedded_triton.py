@@ -70,7 +70,7 @@ def test_frames_of_a_killed_program_are_removed_when_its_private_server_ends(own
     own_triton().stop()  # makes the repository
     code = (
         "import os, signal, subprocess, sys\n"
-        "from countline_pipelines.slots import SlotRing\n"
+        "from countline_pipelines.triton.slots import SlotRing\n"
         f"command = [{COUNTLINE!r}, 'triton', '--model-repository', {str(tmp_path / 'repository')!r}, '--json',\n"
         "           '--until-eof', '--http-port', '0', '--grpc-port', '0', '--metrics-port', '0']\n"
         "server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"

@@ -10,7 +10,7 @@ import pytest
 from tests.integration.local.processes import alive, read_numbers, run_python, until
 
 from countline_common.errors import UnavailableError
-from countline_local.guard_client import GuardClient, Launch
+from countline_local.supervision.guard_client import GuardClient, Launch
 
 ENV = {"PATH": os.environ["PATH"]}
 
@@ -110,7 +110,7 @@ async def test_when_the_guard_itself_is_killed_its_processes_and_their_descendan
 SUPERVISOR = """
 import asyncio, os, sys
 from pathlib import Path
-from countline_local.guard_client import GuardClient, Launch
+from countline_local.supervision.guard_client import GuardClient, Launch
 from tests.integration.local.processes import alive, filled, read_numbers, run_python, until
 async def main(folder):
     guard = await GuardClient(folder / "guard.log", remove=[f"{folder}/leftover-*"]).open()

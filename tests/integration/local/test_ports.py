@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from countline_common.errors import ConflictError, InvalidInputError
-from countline_local import ports
-from countline_local.ports import PortChoice, choose_ports, parse_wishes, read_remembered, remember
+from countline_local.supervision import ports
+from countline_local.supervision.ports import PortChoice, choose_ports, parse_wishes, read_remembered, remember
 
 
 @contextmanager

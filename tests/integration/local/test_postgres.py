@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from countline_common.errors import UnavailableError
-from countline_local.postgres import DATABASES, PostgresServer, is_reachable
+from countline_local.parts.postgres import DATABASES, PostgresServer, is_reachable
 
 
 def free_port() -> int:

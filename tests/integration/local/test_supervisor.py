@@ -12,10 +12,10 @@ import pytest
 from tests.integration.local.processes import alive, until
 
 from countline_common.errors import UnavailableError
-from countline_local.backoff import Backoff
-from countline_local.guard_client import GuardClient, Launch
-from countline_local.parts import Part, PartEvent, PartState
-from countline_local.supervisor import PartFailedError, Supervisor
+from countline_local.parts.part import Part, PartEvent, PartState
+from countline_local.supervision.backoff import Backoff
+from countline_local.supervision.guard_client import GuardClient, Launch
+from countline_local.supervision.supervisor import PartFailedError, Supervisor
 
 ENV = {"PATH": os.environ["PATH"]}
 SLEEPER = "touch $NAME.up; sleep 600"
@@ -153,7 +153,7 @@ async def test_a_part_that_was_ready_once_is_never_given_up(bench: Bench, tmp_pa
 async def test_a_part_that_runs_but_stops_answering_is_not_ready(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("countline_local.supervisor.WATCH_INTERVAL_S", 0.05)
+    monkeypatch.setattr("countline_local.supervision.supervisor.WATCH_INTERVAL_S", 0.05)
     supervisor = await bench.run(bench.part("a"))
     await supervisor.wait_ready()
     pid = status(supervisor, "a").pid

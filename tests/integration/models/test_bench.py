@@ -13,10 +13,10 @@ from tests.fixtures.triton import TritonServer
 from typer.testing import CliRunner
 
 from countline_common.errors import ConflictError, CountlineError
-from countline_common.shared_memory import SHARED_MEMORY_DIRECTORY, SharedSegment
 from countline_common.triton import ModelRef, ModelRefusedError
 from countline_common.triton.connection import Connection
 from countline_common.triton.model_config import instance_count
+from countline_common.triton.shared_memory import SHARED_MEMORY_DIRECTORY, SharedSegment
 from countline_models.bench import load as bench_load
 from countline_models.bench.points import Setting
 from countline_models.bench.sweep import Plan, sweep
@@ -108,7 +108,7 @@ async def test_frames_travel_as_bytes_to_a_triton_that_cannot_read_ours(
     triton: TritonServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server on another machine: segments that are made in another folder than its /dev/shm are none to it."""
-    monkeypatch.setattr("countline_common.shared_memory.SHARED_MEMORY_DIRECTORY", tmp_path)
+    monkeypatch.setattr("countline_common.triton.shared_memory.SHARED_MEMORY_DIRECTORY", tmp_path)
     found = await sweep(triton.grpc, Plan(ModelRef("marker"), [Setting(2, 1)], [1], 0.3), lambda _: None)
     assert found.shared is False
     assert found.points[0].requests > 5

@@ -341,7 +341,7 @@ def one_object_seen() -> bytes:
 
 async def command(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
     """Run `countline models pull …` as a process of its own."""
-    run = [sys.executable, "-c", "from countline_common.cli import main; main()", "models", "pull", *arguments]
+    run = [sys.executable, "-c", "from countline_common.cli.app import main; main()", "models", "pull", *arguments]
     return await asyncio.to_thread(
         subprocess.run, run, cwd=folder, capture_output=True, text=True, timeout=120, check=False
     )

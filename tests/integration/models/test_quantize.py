@@ -18,12 +18,12 @@ from tests.fixtures.detector_networks import SmallNet
 from typer.testing import CliRunner
 
 from countline_common.errors import CountlineError
+from countline_demo.scenes.render import render_clip
 from countline_models.cli.app import app
 from countline_models.contract import FUSED_KEY, check_contract, set_metadata
-from countline_models.fuse import FuseOptions, fuse
 from countline_models.heads import head_named
+from countline_models.onnx.fuse import FuseOptions, fuse
 from countline_models.quantize.int8 import QUANTIZED_KEY
-from countline_models.scenes.render import render_clip
 
 RUNNER = CliRunner()
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -113,7 +113,7 @@ def test_the_same_input_gives_the_same_bytes_in_another_process(model: Path, cli
     digests = set()
     for seed in ("1", "2"):
         out = tmp_path / f"{seed}.onnx"
-        command = [sys.executable, "-c", "from countline_common.cli import main; main()", "models", "quantize"]
+        command = [sys.executable, "-c", "from countline_common.cli.app import main; main()", "models", "quantize"]
         arguments = [str(model), "-o", str(out), "--clip", str(clip), "--frames", "4", "--json"]
         subprocess.run([*command, *arguments], env={**os.environ, "PYTHONHASHSEED": seed}, check=True, timeout=120)
         digests.add(hashlib.sha256(out.read_bytes()).hexdigest())

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
-COUNTLINE = [sys.executable, "-c", "from countline_common.cli import main; main()"]
+COUNTLINE = [sys.executable, "-c", "from countline_common.cli.app import main; main()"]
 
 
 def render(out: Path) -> tuple[list[dict], str]:

@@ -12,14 +12,14 @@ import pytest
 from tests.fixtures.triton import start_triton
 
 from countline_models.contract import open_session, run_contract
-from countline_pipelines.slots import SlotRing
 from countline_pipelines.triton.client import TritonClient
+from countline_pipelines.triton.slots import SlotRing
 
 
 @pytest.fixture
 def prepared(shared_data: Path, tmp_path: Path) -> dict[str, Any]:
     """What `countline models prepare` says of yolox_nano, which then lies in tmp_path/repository."""
-    command = [sys.executable, "-c", "from countline_common.cli import main; main()", "models", "prepare"]
+    command = [sys.executable, "-c", "from countline_common.cli.app import main; main()", "models", "prepare"]
     model = shared_data / "models" / "yolox_nano.onnx"
     out = ["--out", str(tmp_path / "repository"), "--json"]
     answer = subprocess.run([*command, str(model), *out], capture_output=True, check=True)

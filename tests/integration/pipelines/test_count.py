@@ -210,7 +210,7 @@ def test_people_who_come_in_one_by_one_are_counted_once_each(shared_data: Path) 
 # A shell that starts a program in the background has it ignore SIGINT; tests may run in such a one.
 HEEDS_SIGINT = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    "from countline_common.cli import main; main()"
+    "from countline_common.cli.app import main; main()"
 )
 
 

@@ -16,17 +16,24 @@ from numpy.typing import NDArray
 from tests.fixtures.clips import MIDDLE, Pass, render, write_blob_repository
 from tests.fixtures.triton import TritonServer, start_triton
 
-from countline_models.scenes.clips import street
-from countline_models.scenes.scene import Renderer
-from countline_models.scenes.video import write_video
-from countline_pipelines.counting import Crossing, Event, Identity
-from countline_pipelines.plane import CameraPlan, CameraState, CountedFrame, CountingPlan, LinePlan, RunStarted
-from countline_pipelines.slots import Slot
-from countline_pipelines.software.lane import LaneOptions
-from countline_pipelines.software.plane import PlaneOptions, SoftwarePlane
+from countline_counting import Crossing, Event, Identity
+from countline_counting.trials import TrialSpan
+from countline_demo.scenes.clips import street
+from countline_demo.scenes.scene import Renderer
+from countline_demo.scenes.video import write_video
+from countline_pipelines.planes.interface import (
+    CameraPlan,
+    CameraState,
+    CountedFrame,
+    CountingPlan,
+    LinePlan,
+    RunStarted,
+)
+from countline_pipelines.planes.software.lane.lane import LaneOptions
+from countline_pipelines.planes.software.plane import PlaneOptions, SoftwarePlane
 from countline_pipelines.sources import Playback, SourceSpec
-from countline_pipelines.trials import TrialSpan
 from countline_pipelines.triton.client import TritonClient
+from countline_pipelines.triton.slots import Slot
 
 REPOSITORY = Path(__file__).resolve().parents[3] / "triton-repo"
 STREET_FRAMES = range(145, 205)

@@ -10,8 +10,8 @@ import pytest
 from tests.fixtures.clips import FPS, MIDDLE, Pass, render
 from tests.fixtures.planes import Bench, FakeTriton, plan
 
-from countline_pipelines.counting import Crossing
-from countline_pipelines.plane import CountingPlan, FollowerPlan, LinePlan
+from countline_counting import Crossing
+from countline_pipelines.planes.interface import CountingPlan, FollowerPlan, LinePlan
 from countline_pipelines.sources import Playback
 
 SHADOW = FollowerPlan("trial", "fake@2", is_challenger=True)

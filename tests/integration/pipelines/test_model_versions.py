@@ -27,7 +27,7 @@ from tests.integration.pipelines.workers import (
 
 from countline.v1 import cameras_pb2, events_pb2, workers_pb2
 from countline_common.times import from_timestamp
-from countline_pipelines.counting import rules
+from countline_counting import rules
 
 CYCLE_S = 1.5
 BLUE = 2

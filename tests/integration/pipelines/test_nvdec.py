@@ -22,8 +22,8 @@ from tests.fixtures.nvdec import REAL_DRIVER, NvdecDriver
 from tests.fixtures.rtsp import RtspServer
 
 from countline_common.errors import CountlineError, UnavailableError
-from countline_common.letterbox import Letterbox, Scaler
-from countline_pipelines.software.reader import ReadState, SourceReader
+from countline_common.triton.letterbox import Letterbox, Scaler
+from countline_pipelines.planes.software.source.reader import ReadState, SourceReader
 from countline_pipelines.sources import (
     DecodeMode,
     Decoder,

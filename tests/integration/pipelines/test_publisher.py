@@ -9,7 +9,7 @@ import pytest
 from nats.js import JetStreamContext
 from tests.fixtures.nats import NatsServer
 
-from countline_common import bus
+from countline_common.data import bus
 from countline_pipelines.publishing.publisher import Publisher
 from countline_pipelines.publishing.spool import Spool
 

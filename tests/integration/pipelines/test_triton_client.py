@@ -18,7 +18,6 @@ from tests.fixtures.triton import TritonServer
 from countline_common.errors import DeadlineExceededError, InvalidInputError
 from countline_common.triton.connection import Connection, bytes_input
 from countline_common.triton.model_config import named_versions, overridden
-from countline_pipelines.slots import Slot, SlotRing
 from countline_pipelines.triton import (
     InferenceLostError,
     ModelOverrides,
@@ -29,6 +28,7 @@ from countline_pipelines.triton import (
 )
 from countline_pipelines.triton import client as client_module
 from countline_pipelines.triton.client import TritonClient
+from countline_pipelines.triton.slots import Slot, SlotRing
 
 HEIGHT, WIDTH = 32, 48
 

@@ -23,7 +23,7 @@ from tests.integration.pipelines.workers import (
 )
 
 from countline.v1 import cameras_pb2, events_pb2
-from countline_common import bus
+from countline_common.data import bus
 
 TRUE_IN_OUT = (1, 3)
 

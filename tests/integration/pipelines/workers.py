@@ -16,7 +16,7 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 from tests.fixtures.clips import MIDDLE
 
 from countline.v1 import cameras_pb2, events_pb2, workers_pb2
-from countline_common import bus
+from countline_common.data import bus
 from countline_common.times import from_timestamp, to_timestamp
 
 COUNTLINE = Path(sys.executable).with_name("countline")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countline_analytics.counts.buckets import SIZES, TooManyBucketsError, check_size, edges, start_of_day
+from countline_analytics.questions.buckets import SIZES, TooManyBucketsError, check_size, edges, start_of_day
 from countline_common.errors import InvalidInputError
 
 MOMENTS = st.datetimes(datetime(2005, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001

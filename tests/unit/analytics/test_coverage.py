@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countline_analytics.counts.coverage import (
+from countline_analytics.questions.coverage import (
     Interval,
     StoredSpan,
     covered,
@@ -15,7 +15,7 @@ from countline_analytics.counts.coverage import (
     shares,
     union,
 )
-from countline_analytics.spans import DAY_US, Span, cut_at_midnight, merge
+from countline_analytics.store.spans import DAY_US, Span, cut_at_midnight, merge
 
 S = 1_000_000
 spans = st.builds(

@@ -5,8 +5,8 @@ from itertools import combinations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from countline_analytics.counts.coverage import Interval
-from countline_analytics.counts.matching import TOLERANCE_US, Agreement, compare, occurrences, pairs
+from countline_analytics.questions.coverage import Interval
+from countline_analytics.questions.matching import TOLERANCE_US, Agreement, compare, occurrences, pairs
 
 S = 1_000_000
 times = st.lists(st.integers(0, 6 * S), max_size=6).map(sorted)

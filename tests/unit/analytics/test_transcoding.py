@@ -11,7 +11,7 @@ from countline_analytics.api.openapi import document
 from countline_analytics.api.services import http_methods
 from countline_analytics.api.transcoding import Route, build_request, read_json
 from countline_common.errors import InvalidInputError
-from countline_common.rest_json import to_json
+from countline_common.http.rest_json import to_json
 
 PATCH = Route("PATCH", "/api/v1/cameras/{camera.camera_id}", "camera")
 QUERY = Route("GET", "/api/v1/analytics/counts", "")

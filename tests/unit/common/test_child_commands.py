@@ -2,7 +2,7 @@
 
 import pytest
 
-from countline_common.child_commands import call, relayed
+from countline_common.cli.child_commands import call, relayed
 from countline_common.errors import InvalidInputError
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countline_common import bus, logs, settings, times
+from countline_common import logs, settings, times
+from countline_common.data import bus
 from countline_common.errors import InvalidInputError
 
 
@@ -59,7 +60,7 @@ def test_an_id_that_would_widen_a_subject_is_refused(camera_id: str) -> None:
 
 def test_the_list_of_commands_imports_no_room_beyond_its_manifest() -> None:
     code = (
-        "import sys; from typer.testing import CliRunner; from countline_common.cli import app;"
+        "import sys; from typer.testing import CliRunner; from countline_common.cli.app import app;"
         "result = CliRunner().invoke(app, ['--help']); assert result.exit_code == 0, result.output;"
         "heavy = {'numpy', 'grpc', 'av', 'sqlalchemy', 'aiohttp', 'onnx', 'nats'} & set(sys.modules);"
         "assert not heavy, heavy"
@@ -68,7 +69,7 @@ def test_the_list_of_commands_imports_no_room_beyond_its_manifest() -> None:
 
 
 def test_a_command_whose_dependency_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    from countline_common import cli
+    from countline_common.cli import app as cli
 
     command = cli.LazyCommand(name="lost", help="", target="json:loads", extra="pipelines")
 

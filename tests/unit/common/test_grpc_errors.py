@@ -8,7 +8,7 @@ from grpc_status import rpc_status
 
 from countline_common import errors
 from countline_common.errors import CountlineError, FieldProblem, InternalError, UnavailableError
-from countline_common.grpc_errors import from_rpc_error, request_id_of, to_status, translated
+from countline_common.grpc.errors import from_rpc_error, request_id_of, to_status, translated
 
 
 @dataclass

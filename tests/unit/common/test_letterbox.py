@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countline_common.letterbox import PAD_VALUE, Letterbox, Scaler, paste
+from countline_common.triton.letterbox import PAD_VALUE, Letterbox, Scaler, paste
 
 sizes = st.tuples(st.integers(16, 4000), st.integers(16, 4000))
 inputs = st.tuples(st.integers(32, 1300), st.integers(32, 1300))

@@ -1,7 +1,7 @@
 from countline.v1.cameras_pb2 import CAMERA_STATE_RUNNING, Camera, CameraSpec, CameraStatus, Line, Point
 from countline.v1.counts_pb2 import VerifiedDirection
 from countline.v1.workers_pb2 import ConnectResponse
-from countline_common.rest_json import to_json
+from countline_common.http.rest_json import to_json
 
 
 def test_fields_have_their_proto_names_and_scalars_are_always_there() -> None:

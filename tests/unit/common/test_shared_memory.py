@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from countline_common.errors import AlreadyExistsError
-from countline_common.shared_memory import SharedSegment, remove_stale
+from countline_common.triton.shared_memory import SharedSegment, remove_stale
 
 SHM = Path("/dev/shm")
 
@@ -22,9 +22,8 @@ def prefix() -> str:
 
 def killed_owner(code: str) -> None:
     """Run code in a process that dies by SIGKILL at its end."""
-    text = (
-        f"import os, signal; from countline_common.shared_memory import SharedSegment; {code}; os.kill(os.getpid(), 9)"
-    )
+    load = "import os, signal; from countline_common.triton.shared_memory import SharedSegment"
+    text = f"{load}; {code}; os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", text], check=False, env=os.environ)
 
 

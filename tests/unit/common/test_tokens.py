@@ -9,8 +9,8 @@ from joserfc import jwt
 from joserfc.jwk import OKPKey
 
 from countline_common.errors import InvalidInputError, UnauthenticatedError
-from countline_common.permissions import MethodPolicy, method_policy
-from countline_common.tokens import (
+from countline_common.grpc.permissions import MethodPolicy, method_policy
+from countline_common.grpc.tokens import (
     CAMERA_SECRETS,
     CLOCK_LEEWAY_S,
     EVERYTHING,

@@ -53,7 +53,7 @@ def test_a_camera_is_moved_only_for_a_reason(once: dict, before: dict, fleet: di
         if _is_served(holder, once[camera], fleet):
             served = [c for c, h in before.items() if c in once and _is_served(h, once[c], fleet)]
             kept = [c for c in served if before[c].worker_id == holder.worker_id and c not in result.given]
-            assert len(kept) == fleet[holder.worker_id].capacity, "it was moved although there was room for it"
+            assert len(kept) >= fleet[holder.worker_id].capacity, "it was moved although there was room for it"
 
 
 @given(cameras, held, workers)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from countline.v1 import cameras_pb2, counts_pb2, workers_pb2
 from countline_common.errors import InvalidInputError
-from countline_common.permissions import method_policy
+from countline_common.grpc.permissions import method_policy
 from countline_control.auth import domain
 from countline_control.auth.domain import Attempts
 

@@ -10,7 +10,7 @@ from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import Camera, CameraSpec, Line, Mask, MaskKind, Point, Site, Zone
 from countline_common.errors import InvalidInputError
 from countline_control.cameras import domain, geometry, sources
-from countline_pipelines.counting import GeometryError, GroundPlane
+from countline_counting import GeometryError, GroundPlane
 
 NOW = 1_800_000_000.0
 fractions = st.floats(0.0, 1.0, allow_nan=False)

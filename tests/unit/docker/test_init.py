@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.unit.docker.test_images import DOCKER, load
 
-from countline_common.tokens import TokenVerifier
+from countline_common.grpc.tokens import TokenVerifier
 
 VOLUMES = ("credentials", "secrets-control", "secrets-analytics", "secrets-worker", "secrets-nats", "secrets-postgres",
            "models", "run")  # fmt: skip

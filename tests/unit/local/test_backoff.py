@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countline_local.backoff import Backoff
+from countline_local.supervision.backoff import Backoff
 
 
 def test_waits_double_up_to_a_bound() -> None:

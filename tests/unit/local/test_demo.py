@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from countline.v1 import cameras_pb2
-from countline_local.demo import Clip, Remembered, _read_lines
+from countline_local.demo.site import Clip, Remembered, _read_lines
 
 LINE = {
     "version": 3,

@@ -5,8 +5,8 @@ import time
 from rich.console import Console
 from rich.spinner import Spinner
 
-from countline_local.display import describe, parts_table, progress_table
-from countline_local.parts import PartState, PartStatus
+from countline_local.cli.display import describe, parts_table, progress_table
+from countline_local.parts.part import PartState, PartStatus
 
 
 def shown(renderable: object) -> list[str]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from countline_local.log_files import bound, tail
+from countline_local.supervision.log_files import bound, tail
 
 
 def test_the_tail_is_the_last_lines_since_the_start(tmp_path: Path) -> None:

@@ -12,14 +12,14 @@ import av
 import numpy as np
 from tests.fixtures.clips import MIDDLE
 
-from countline_pipelines.counting import Crossing, Event, Identity
-from countline_pipelines.counting.events import Direction
-from countline_pipelines.deepstream import facts
-from countline_pipelines.deepstream.checks import require_runtime
-from countline_pipelines.deepstream.facts import Mux, Release
-from countline_pipelines.deepstream.plane import DeepStreamOptions, DeepStreamPlane
-from countline_pipelines.deepstream.properties import BoxPath, PipelineOptions
-from countline_pipelines.plane import (
+from countline_counting import Crossing, Event, Identity
+from countline_counting.events import Direction
+from countline_pipelines.planes.deepstream.checks import require_runtime
+from countline_pipelines.planes.deepstream.config import facts
+from countline_pipelines.planes.deepstream.config.facts import Mux, Release
+from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
+from countline_pipelines.planes.deepstream.plane import DeepStreamOptions, DeepStreamPlane
+from countline_pipelines.planes.interface import (
     CameraCondition,
     CameraPlan,
     CameraState,

@@ -8,7 +8,7 @@ from tests.doubles.deepstream.parser_library import INCLUDE
 from tests.fixtures.clips import write_blob_repository
 from tests.fixtures.triton import TritonServer, start_triton
 
-import countline_pipelines.deepstream as package
+import countline_pipelines.planes.deepstream as package
 
 
 @pytest.fixture(scope="session")

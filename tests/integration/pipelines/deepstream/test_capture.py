@@ -11,7 +11,7 @@ from tests.fixtures.rtsp import RtspServer
 from tests.fixtures.triton import TritonServer
 from tests.integration.pipelines.deepstream.bench import Bench, deepstream_plane, plan
 
-from countline_pipelines.deepstream.facts import Mux
+from countline_pipelines.planes.deepstream.config.facts import Mux
 from countline_pipelines.sources import Playback
 
 

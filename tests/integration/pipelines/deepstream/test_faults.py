@@ -21,13 +21,13 @@ from tests.fixtures.rtsp import RtspServer
 from tests.fixtures.triton import TritonServer, start_triton
 from tests.integration.pipelines.deepstream.bench import Bench, deepstream_plane, plan
 
-from countline_pipelines.deepstream import keeper
-from countline_pipelines.deepstream.facts import Mux
-from countline_pipelines.deepstream.gst import PipelineError
-from countline_pipelines.deepstream.metrics import LINE_TOTALS
-from countline_pipelines.deepstream.pipeline import Pipeline
-from countline_pipelines.deepstream.sources import CameraSource, Gate
-from countline_pipelines.plane import CameraPlan, CameraState
+from countline_pipelines.planes.deepstream import keeper
+from countline_pipelines.planes.deepstream.config.facts import Mux
+from countline_pipelines.planes.deepstream.gst.library import PipelineError
+from countline_pipelines.planes.deepstream.gst.pipeline import Pipeline
+from countline_pipelines.planes.deepstream.gst.sources import CameraSource, Gate
+from countline_pipelines.planes.deepstream.metrics import LINE_TOTALS
+from countline_pipelines.planes.interface import CameraPlan, CameraState
 from countline_pipelines.sources import Playback, SourceSpec
 
 # Eight threads or so for each source that is open at a time.

@@ -12,9 +12,9 @@ from tests.fixtures.triton import TritonServer, start_triton
 from tests.integration.pipelines.deepstream.bench import Recorder, deepstream_plane, plan
 from tests.integration.pipelines.deepstream.test_plane import by_software
 
-from countline_pipelines.counting.events import Direction
-from countline_pipelines.deepstream.facts import Mux
-from countline_pipelines.plane import CountingPlan, LinePlan
+from countline_counting.events import Direction
+from countline_pipelines.planes.deepstream.config.facts import Mux
+from countline_pipelines.planes.interface import CountingPlan, LinePlan
 
 MOST_APART_S = 0.5
 """Between the same crossing of two planes: two trackers, and two ways to scale a picture, on boxes that flicker."""
@@ -52,7 +52,7 @@ PEOPLE = Footage("one-by-one-person.mp4", {"door": (100, 323, 500, 431)}, {"door
 def yolox_triton(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     """Serves yolox_nano, prepared by command."""
     folder = tmp_path_factory.mktemp("yolox")
-    command = [sys.executable, "-c", "from countline_common.cli import main; main()", "models", "prepare"]
+    command = [sys.executable, "-c", "from countline_common.cli.app import main; main()", "models", "prepare"]
     model = shared_data / "models" / "yolox_nano.onnx"
     subprocess.run([*command, str(model), "--out", str(folder / "repository")], capture_output=True, check=True)
     server = start_triton(folder / "repository", folder)

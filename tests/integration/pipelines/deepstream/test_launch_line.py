@@ -10,11 +10,11 @@ from tests.doubles.deepstream import Installed
 from tests.fixtures.triton import TritonServer
 from tests.integration.pipelines.deepstream.bench import install_root
 
-from countline_pipelines.deepstream.description import launch_line
-from countline_pipelines.deepstream.facts import Mux, Release
-from countline_pipelines.deepstream.files import write_files
-from countline_pipelines.deepstream.gst import choose_mux
-from countline_pipelines.deepstream.properties import BoxPath, PipelineOptions
+from countline_pipelines.planes.deepstream.config.description import launch_line
+from countline_pipelines.planes.deepstream.config.facts import Mux, Release
+from countline_pipelines.planes.deepstream.config.files import write_files
+from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
+from countline_pipelines.planes.deepstream.gst.library import choose_mux
 from countline_pipelines.sources import Playback, SourceSpec
 from countline_pipelines.triton import Transport
 from countline_pipelines.triton.client import TritonClient

@@ -15,13 +15,13 @@ from tests.fixtures.triton import TritonServer
 from tests.integration.pipelines.deepstream.bench import deepstream_plane, plan
 
 from countline_common.triton import ModelInfo
-from countline_pipelines.deepstream import files
-from countline_pipelines.deepstream.coordinates import from_network
-from countline_pipelines.deepstream.facts import UNTRACKED, Mux, Release
-from countline_pipelines.deepstream.metadata import Metadata
-from countline_pipelines.deepstream.metrics import LINE_TOTALS
-from countline_pipelines.deepstream.properties import BoxPath, PipelineOptions
-from countline_pipelines.plane import CountingPlan, LinePlan
+from countline_pipelines.planes.deepstream.cameras.coordinates import from_network
+from countline_pipelines.planes.deepstream.cameras.metadata import Metadata
+from countline_pipelines.planes.deepstream.config import files
+from countline_pipelines.planes.deepstream.config.facts import UNTRACKED, Mux, Release
+from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
+from countline_pipelines.planes.deepstream.metrics import LINE_TOTALS
+from countline_pipelines.planes.interface import CountingPlan, LinePlan
 from countline_pipelines.sources import Playback
 
 CALLS_PER_OBJECT = 11

@@ -11,7 +11,7 @@ from tests.fixtures.triton import TritonServer
 from tests.integration.pipelines.deepstream.bench import deepstream_plane, plan
 from tests.integration.pipelines.deepstream.test_plane import by_software
 
-from countline_pipelines.deepstream import metrics
+from countline_pipelines.planes.deepstream import metrics
 from countline_pipelines.sources import Playback
 
 OF_FFMPEG = {"countline_decoder_info"}

@@ -8,10 +8,11 @@ import pytest
 from tests.doubles.deepstream import Installed
 from tests.integration.pipelines.deepstream.bench import install_root
 
-from countline_pipelines.deepstream import checks, facts
-from countline_pipelines.deepstream.checks import DeepStreamMissingError, Finding
-from countline_pipelines.deepstream.facts import Release
-from countline_pipelines.deepstream.properties import BoxPath, PipelineOptions
+from countline_pipelines.planes.deepstream import checks
+from countline_pipelines.planes.deepstream.checks import DeepStreamMissingError, Finding
+from countline_pipelines.planes.deepstream.config import facts
+from countline_pipelines.planes.deepstream.config.facts import Release
+from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from tests.integration.pipelines.deepstream.bench import (
     render_crowd,
 )
 
-from countline_pipelines.deepstream.facts import Mux, Release
-from countline_pipelines.deepstream.properties import BoxPath
-from countline_pipelines.deepstream.tracker import TrackerKind
-from countline_pipelines.plane import CameraPlan, CameraState, CountingPlan, Fault, LinePlan
-from countline_pipelines.software.plane import PlaneOptions, SoftwarePlane
+from countline_pipelines.planes.deepstream.config.facts import Mux, Release
+from countline_pipelines.planes.deepstream.config.properties import BoxPath
+from countline_pipelines.planes.deepstream.config.tracker import TrackerKind
+from countline_pipelines.planes.interface import CameraPlan, CameraState, CountingPlan, Fault, LinePlan
+from countline_pipelines.planes.software.plane import PlaneOptions, SoftwarePlane
 from countline_pipelines.sources import Playback
 from countline_pipelines.triton import Transport
 from countline_pipelines.triton.client import TritonClient

@@ -8,8 +8,8 @@ from tests.doubles.deepstream import Installed
 from tests.fixtures.triton import TritonServer
 from tests.integration.pipelines.deepstream.bench import Recorder, deepstream_plane, plan
 
-from countline_pipelines.counting import Identity
-from countline_pipelines.plane import CountedFrame
+from countline_counting import Identity
+from countline_pipelines.planes.interface import CountedFrame
 from countline_pipelines.sources import Playback
 
 COUNTING_S = 0.15

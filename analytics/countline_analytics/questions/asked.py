@@ -1,0 +1,57 @@
+"""What a request asks about: which cameras, and which span of time."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from countline_analytics.directory import CameraDirectory, KnownCamera
+from countline_analytics.instants import from_proto, to_datetime
+from countline_analytics.questions.callers import Caller
+from countline_common.errors import FieldProblem, InvalidInputError, NotFoundError
+
+DEFAULT_SPAN: Final = timedelta(hours=1)
+FIRST_US: Final = -62_135_596_800_000_000
+LAST_US: Final = 253_370_764_800_000_000
+
+
+async def asked_cameras(
+    directory: CameraDirectory, caller: Caller, camera_id: str, *, line_id: str = "", zone_id: str = ""
+) -> list[KnownCamera]:
+    """The camera that is named, or all that the caller has and had; those with the line or zone, where one is named.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    known = await directory.cameras(caller.authorization, camera_id)
+    if camera_id and camera_id not in known:
+        raise NotFoundError(f"there is no camera {camera_id!r}", cure="list them: countline cameras list")
+    found = [known[camera_id]] if camera_id else [camera for _, camera in sorted(known.items())]
+    if line_id:
+        found = [camera for camera in found if camera.has(line_id)]
+    if zone_id:
+        found = [camera for camera in found if camera.has_zone(zone_id)]
+    if not found and (line_id or zone_id):
+        whose = f"camera {camera_id!r} has no" if camera_id else "no camera has a"
+        what = f"line {line_id!r}" if line_id else f"zone {zone_id!r}"
+        raise NotFoundError(f"{whose} {what}")
+    return found
+
+
+def asked_span(request: Any, now: datetime) -> tuple[datetime, datetime]:
+    """Start and end of a request whose `start` and `end` are optional: by default the last hour.
+
+    Raises:
+        InvalidInputError: the span is empty, or lies outside of what can be reckoned with.
+    """
+    end = from_proto(request.end) if request.HasField("end") else now
+    start = from_proto(request.start) if request.HasField("start") else end - DEFAULT_SPAN
+    if start >= end:
+        raise InvalidInputError("the span of time is empty", fields=(FieldProblem("start", "must lie before the end"),))
+    return start, end
+
+
+def asked_limits(request: Any) -> dict[str, datetime]:
+    """`start` and `end` of a request that lists, as parameters of its query; unset ones bound nothing."""
+    return {
+        "start": from_proto(request.start) if request.HasField("start") else to_datetime(FIRST_US),
+        "end": from_proto(request.end) if request.HasField("end") else to_datetime(LAST_US),
+    }

@@ -1,0 +1,298 @@
+"""QueryCounts and ListCrossings: what crossed, in buckets or one by one."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from countline.v1 import counts_pb2
+from countline_analytics.directory import CameraDirectory, KnownCamera
+from countline_analytics.instants import to_datetime, to_proto, to_us
+from countline_analytics.questions.asked import asked_cameras, asked_limits, asked_span
+from countline_analytics.questions.buckets import MAX_BUCKETS, TooManyBucketsError, check_size, edges
+from countline_analytics.questions.callers import Caller
+from countline_analytics.questions.coverage import Interval, StoredSpan, covered, merged, shares
+from countline_analytics.questions.paging import read_page
+from countline_analytics.store.spans import Span
+from countline_analytics.store.sql import query
+from countline_common.errors import FieldProblem, InvalidInputError
+
+GROUPS: Final = ("line", "direction", "class")
+FINAL_AFTER: Final = timedelta(seconds=30)
+"""How long after its end a bucket is provisional: a decision takes up to 3 s, and the way to the database some more."""
+LONG: Final = 1000
+"""Buckets that are made in a thread."""
+
+
+class Group(NamedTuple):
+    """One series of an answer."""
+
+    camera_id: str
+    line_id: str
+    class_name: str
+    direction: str
+
+
+@dataclass(slots=True)
+class Cell:
+    """What one group has in one bucket."""
+
+    in_count: int = 0
+    out_count: int = 0
+    changed_at: datetime | None = None
+
+    def add(self, direction: str, count: int, changed_at: datetime) -> None:
+        if direction == "in":
+            self.in_count += count
+        else:
+            self.out_count += count
+        self.changed_at = changed_at if self.changed_at is None else max(self.changed_at, changed_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request, checked."""
+
+    line_id: str
+    start: datetime
+    end: datetime
+    size: str
+    groups: frozenset[str]
+    now: datetime
+    by_name: bool
+    """Whether a camera was named: then zeros are shown even if that camera does not exist any more."""
+
+
+class CountQueries:
+    """Answers questions about counts.
+
+    Args:
+        engine: of the analytics database.
+        directory: knows cameras and lines.
+        clock: Unix seconds.
+    """
+
+    def __init__(self, engine: AsyncEngine, directory: CameraDirectory, clock: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._directory = directory
+        self._clock = clock
+
+    async def query_counts(
+        self, request: counts_pb2.QueryCountsRequest, caller: Caller
+    ) -> counts_pb2.QueryCountsResponse:
+        """See `CountService.QueryCounts`."""
+        cameras = await asked_cameras(self._directory, caller, request.camera_id, line_id=request.line_id)
+        question = _question(request, to_datetime(round(self._clock() * 1e6)))
+        by_zone: dict[ZoneInfo, list[KnownCamera]] = defaultdict(list)
+        for camera in cameras:
+            by_zone[camera.zone].append(camera)
+        buckets: list[counts_pb2.CountBucket] = []
+        async with self._engine.connect() as connection:
+            for zone, of_zone in by_zone.items():
+                buckets += await _Answer(connection, question, zone, of_zone).buckets()
+                _check_length(question, len(buckets))
+        buckets.sort(key=lambda bucket: bucket.camera_id)  # stable: within a camera, series by series as they are
+        # Where cameras lie in several zones, each is cut in its own, and there is no one name to give.
+        zone_name = next(iter(by_zone)).key if len(by_zone) == 1 else ""
+        return counts_pb2.QueryCountsResponse(buckets=buckets, bucket=question.size, time_zone=zone_name or "")
+
+    async def list_crossings(
+        self, request: counts_pb2.ListCrossingsRequest, caller: Caller
+    ) -> counts_pb2.ListCrossingsResponse:
+        """See `CountService.ListCrossings`."""
+        cameras = await asked_cameras(self._directory, caller, request.camera_id, line_id=request.line_id)
+        rows, token = await read_page(
+            self._engine,
+            "list_crossings",
+            request,
+            camera_ids=[camera.camera_id for camera in cameras],
+            line_id=request.line_id,
+            **asked_limits(request),
+        )
+        return counts_pb2.ListCrossingsResponse(crossings=[_crossing(row) for row in rows], next_page_token=token)
+
+
+class _Answer:
+    """The buckets of cameras that lie in one time zone."""
+
+    def __init__(
+        self, connection: AsyncConnection, question: Question, zone: ZoneInfo, cameras: Sequence[KnownCamera]
+    ) -> None:
+        self._connection = connection
+        self._question = question
+        self._cameras = cameras
+        self._edges = edges(question.size, question.start, question.end, zone)
+        self._camera_ids = [camera.camera_id for camera in cameras]
+
+    async def buckets(self) -> list[counts_pb2.CountBucket]:
+        cells = await self._cells()
+        groups = self._groups(cells)
+        length = len(groups) * (len(self._edges) - 1)
+        _check_length(self._question, length)
+        coverage = await self._coverage()
+        if length < LONG:
+            return self._built(groups, cells, coverage)
+        return await asyncio.to_thread(self._built, groups, cells, coverage)  # the event loop should turn meanwhile
+
+    def _built(
+        self,
+        groups: Sequence[Group],
+        cells: Mapping[Group, Mapping[int, Cell]],
+        coverage: Mapping[str, Sequence[float]],
+    ) -> list[counts_pb2.CountBucket]:
+        return [
+            self._bucket(group, n, cells.get(group, {}).get(n, Cell()), coverage[group.camera_id][n])
+            for group in groups
+            for n in range(len(self._edges) - 1)
+        ]
+
+    async def _cells(self) -> dict[Group, dict[int, Cell]]:
+        """What was counted, by group and number of the bucket."""
+        name = "counts_1m" if self._question.size == "1m" else "counts_15m"
+        parameters = {
+            "camera_ids": self._camera_ids,
+            "line_id": self._question.line_id,
+            "edges": self._edges[:-1],
+            "start": self._edges[0],
+            "end": self._edges[-1],
+        }
+        cells: dict[Group, dict[int, Cell]] = defaultdict(lambda: defaultdict(Cell))
+        for row in await self._connection.execute(query("counts", name), parameters):
+            group = self._group(row.camera_id, row.line_id, row.class_name, row.direction)
+            cells[group][row.n - 1].add(row.direction, row.crossings, row.changed_at)
+        return cells
+
+    def _group(self, camera_id: str, line_id: str, class_name: str, direction: str) -> Group:
+        by = self._question.groups
+        return Group(
+            camera_id,
+            line_id if "line" in by else "",
+            class_name if "class" in by else "",
+            direction if "direction" in by else "",
+        )
+
+    def _groups(self, cells: Iterable[Group]) -> list[Group]:
+        """The series of the answer: what was counted, and zeros for every line (and direction) that there is."""
+        groups = set(cells)
+        for camera in self._cameras:
+            classes = {group.class_name for group in groups if group.camera_id == camera.camera_id} or {""}
+            groups |= {
+                self._group(camera.camera_id, line_id, class_name, direction)
+                for line_id in self._lines(camera)
+                for class_name in classes
+                for direction in ("in", "out")
+            }
+        return sorted(groups)
+
+    def _lines(self, camera: KnownCamera) -> Iterable[str]:
+        """The lines (or the one group of all lines) that are shown even where nothing crossed."""
+        if not camera.current and not self._question.by_name:
+            return ()
+        if "line" not in self._question.groups:
+            return ("",)
+        if self._question.line_id:
+            return (self._question.line_id,)
+        return camera.lines if camera.current else camera.past_lines
+
+    async def _coverage(self) -> dict[str, list[float]]:
+        """By camera, the share of each bucket that was processed."""
+        now_us = to_us(self._question.now)
+        buckets = [Interval(to_us(a), to_us(b)) for a, b in zip(self._edges, self._edges[1:], strict=False)]
+        spans = await read_coverage(self._connection, self._camera_ids, self._edges[0], self._edges[-1])
+        return {camera_id: shares(covered(spans[camera_id]), buckets, now_us) for camera_id in self._camera_ids}
+
+    def _bucket(self, group: Group, n: int, cell: Cell, coverage: float) -> counts_pb2.CountBucket:
+        start, end = self._edges[n], self._edges[n + 1]
+        return counts_pb2.CountBucket(
+            start=to_proto(start),
+            end=to_proto(end),
+            camera_id=group.camera_id,
+            line_id=group.line_id,
+            class_name=group.class_name,
+            direction=group.direction,
+            in_count=cell.in_count,
+            out_count=cell.out_count,
+            coverage=coverage,
+            state=_state(end, cell.changed_at, self._question.now),
+        )
+
+
+async def read_coverage(
+    connection: AsyncConnection, camera_ids: Sequence[str], start: datetime, end: datetime
+) -> dict[str, list[Span]]:
+    """By camera, when it was processed: merged spans, which may reach beyond `start` and `end`."""
+    stored: dict[str, list[StoredSpan]] = {camera_id: [] for camera_id in camera_ids}
+    hand_overs: dict[str, dict[int, int]] = {camera_id: {} for camera_id in camera_ids}
+    parameters = {"camera_ids": list(camera_ids), "start": start, "end": end}
+    for row in await connection.execute(query("counts", "coverage"), parameters):
+        span = Span(to_us(row.start_t), to_us(row.end_t), to_us(row.covered_until))
+        stored[row.camera_id].append(StoredSpan(row.epoch, span))
+    for row in await connection.execute(query("counts", "hand_overs"), {"camera_ids": list(camera_ids)}):
+        hand_overs[row.camera_id][row.epoch] = to_us(row.hand_over_at)
+    return {camera_id: merged(stored[camera_id], hand_overs[camera_id]) for camera_id in camera_ids}
+
+
+def _question(request: counts_pb2.QueryCountsRequest, now: datetime) -> Question:
+    start, end = asked_span(request, now)
+    return Question(
+        line_id=request.line_id,
+        start=start,
+        end=end,
+        size=check_size(request.bucket or "1h"),
+        groups=_groups_of(request.group_by),
+        now=now,
+        by_name=bool(request.camera_id),
+    )
+
+
+def _groups_of(text: str) -> frozenset[str]:
+    groups = frozenset(part.strip() for part in (text or "line").split(",") if part.strip())
+    unknown = groups - set(GROUPS)
+    if unknown:
+        known = ", ".join(GROUPS)
+        raise InvalidInputError(
+            f"cannot group by {', '.join(sorted(unknown))}", fields=(FieldProblem("group_by", f"any of {known}"),)
+        )
+    return groups
+
+
+def _check_length(question: Question, rows: int) -> None:
+    if rows > MAX_BUCKETS:
+        raise TooManyBucketsError(question.size, rows, MAX_BUCKETS)
+
+
+def _state(end: datetime, changed_at: datetime | None, now: datetime) -> counts_pb2.BucketState.ValueType:
+    if now < end + FINAL_AFTER:
+        return counts_pb2.BUCKET_STATE_PROVISIONAL
+    if changed_at is not None and changed_at > end + FINAL_AFTER:
+        return counts_pb2.BUCKET_STATE_CORRECTED
+    return counts_pb2.BUCKET_STATE_FINAL
+
+
+def _rounded(value: float | None) -> float | None:
+    """A number of single precision without the digits that double precision gives it."""
+    return None if value is None else round(value, 3)
+
+
+def _crossing(row: Any) -> counts_pb2.CameraCrossing:
+    return counts_pb2.CameraCrossing(
+        camera_id=row["camera_id"],
+        crossing_id=row["event_id"].hex,
+        line_id=row["line_id"],
+        line_version=row["line_version"],
+        direction=row["direction"],
+        class_name=row["class_name"],
+        score=round(row["score"], 6),
+        t=to_proto(row["t"]),
+        decided_at=to_proto(row["decided_at"]),
+        stitched=row["stitched"],
+        fenced=row["fenced"],
+        speed_m_per_s=_rounded(row["speed_m_per_s"]),
+        heading_deg=_rounded(row["heading_deg"]),
+    )

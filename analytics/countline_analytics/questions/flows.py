@@ -1,0 +1,75 @@
+"""QueryFlows: how many objects went from one line or zone to another.
+
+The same rule as that of the data plane: the origin of an object is the first line or zone that it met, its destination
+the last one. An object belongs to the span of time in which it met its destination, so that spans add up.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from countline.v1 import counts_pb2
+from countline_analytics.directory import CameraDirectory
+from countline_analytics.instants import to_datetime, to_us
+from countline_analytics.questions.asked import asked_cameras, asked_span
+from countline_analytics.questions.callers import Caller
+from countline_analytics.questions.counts import read_coverage
+from countline_analytics.questions.coverage import Interval, covered, shares
+from countline_analytics.store.sql import query
+from countline_common.errors import FieldProblem, InvalidInputError
+
+FOLLOWED: Final = timedelta(hours=1)
+"""How far beyond the ends of the span the other meetings of an object are looked for."""
+MAX_FLOWS: Final = 10_000
+
+
+class FlowQueries:
+    """Answers questions about flows.
+
+    Args:
+        engine: of the analytics database.
+        directory: knows cameras.
+        clock: Unix seconds.
+    """
+
+    def __init__(self, engine: AsyncEngine, directory: CameraDirectory, clock: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._directory = directory
+        self._clock = clock
+
+    async def query_flows(self, request: counts_pb2.QueryFlowsRequest, caller: Caller) -> counts_pb2.QueryFlowsResponse:
+        """See `CountService.QueryFlows`."""
+        if not request.camera_id:
+            raise InvalidInputError(
+                "flows are those of one camera", fields=(FieldProblem("camera_id", "must name a camera"),)
+            )
+        (camera,) = await asked_cameras(self._directory, caller, request.camera_id)
+        now = to_datetime(round(self._clock() * 1e6))
+        start, end = asked_span(request, now)
+        parameters = {
+            "camera_id": camera.camera_id,
+            "start": start,
+            "end": end,
+            "since": start - FOLLOWED,
+            "until": end + FOLLOWED,
+            "limit": MAX_FLOWS,
+        }
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query("flows", "flows"), parameters)).all()
+            spans = await read_coverage(connection, [camera.camera_id], start, end)
+        span = Interval(to_us(start), to_us(end))
+        (coverage,) = shares(covered(spans[camera.camera_id]), [span], to_us(now))
+        return counts_pb2.QueryFlowsResponse(flows=[_flow(row) for row in rows], coverage=coverage)
+
+
+def _flow(row: Any) -> counts_pb2.Flow:
+    return counts_pb2.Flow(
+        origin=row.origin,
+        destination=row.destination,
+        class_name=row.class_name,
+        object_count=row.objects,
+        mean_s=None if row.mean_s is None else round(row.mean_s, 6),
+    )

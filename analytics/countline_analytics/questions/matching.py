@@ -1,0 +1,151 @@
+"""Holds counted crossings against true ones.
+
+Pure. Crossings of one line and direction are matched one to one by time; what lies near the ends of a covered span is
+left out on both sides, since a crossing that was under way when processing began, or not decided when it stopped, is
+neither right nor wrong.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from countline_analytics.questions.coverage import Interval
+
+TOLERANCE_US: Final = 1_000_000
+"""How far the times of a counted and a true crossing may lie apart."""
+MARGIN_US: Final = 3_000_000
+"""The time in which a crossing is decided at the latest; left out at both ends of what was covered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How counts and truth compare; counted = true - missed + false."""
+
+    counted: int
+    true: int
+    missed: int
+    false: int
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every crossing has its counterpart."""
+        return self.missed == 0 and self.false == 0
+
+
+def pairs(counted_us: Sequence[int], true_us: Sequence[int], tolerance_us: int) -> list[tuple[int, int]]:
+    """Of all largest sets of pairs whose times differ by at most the tolerance, one whose differences sum to the least.
+
+    Both sequences are sorted, so such a set without crossed pairs exists, and dynamic programming over prefixes finds
+    it. Of each row only the part is kept in which a pair is possible: time and memory grow with how many true
+    crossings lie within the tolerance of a counted one.
+
+    Returns:
+        Pairs (index into counted, index into true), sorted.
+
+    >>> pairs([1_000, 2_000], [900, 2_200, 9_000], 1_000)
+    [(0, 0), (1, 1)]
+    """
+    rows = [_Row(0, [0], [])]
+    # A pair weighs more than all differences together: first as many as possible, then as close as possible.
+    weight = (tolerance_us + 1) * (min(len(counted_us), len(true_us)) + 1)
+    for t_us in counted_us:
+        rows.append(_next_row(rows[-1], t_us, true_us, tolerance_us, weight))
+    return _trace(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Best values with the counted crossings up to one, for the first `base`, `base` + 1, ... true ones."""
+
+    base: int
+    values: list[int]
+    choices: list[int]
+    """How each value but the first came about."""
+
+    def value(self, j: int) -> int:
+        return self.values[min(j - self.base, len(self.values) - 1)]
+
+
+_SKIP_COUNTED, _SKIP_TRUE, _PAIR = range(3)
+
+
+def _next_row(previous: _Row, t_us: int, true_us: Sequence[int], tolerance_us: int, weight: int) -> _Row:
+    base, end = bisect_left(true_us, t_us - tolerance_us), bisect_right(true_us, t_us + tolerance_us)
+    row = _Row(base, [previous.value(base)], [])
+    for j in range(base + 1, end + 1):
+        pair = previous.value(j - 1) + weight - abs(t_us - true_us[j - 1])
+        best = max((previous.value(j), _SKIP_COUNTED), (row.values[-1], _SKIP_TRUE), (pair, _PAIR))
+        row.values.append(best[0])
+        row.choices.append(best[1])
+    return row
+
+
+def _trace(rows: Sequence[_Row]) -> list[tuple[int, int]]:
+    """Follow the choices back from the last row."""
+    found = []
+    i, j = len(rows) - 1, rows[-1].base + len(rows[-1].values) - 1
+    while i > 0:
+        row = rows[i]
+        j = min(j, row.base + len(row.values) - 1)
+        choice = row.choices[j - row.base - 1] if j > row.base else _SKIP_COUNTED
+        if choice == _PAIR:
+            found.append((i - 1, j - 1))
+        i -= choice != _SKIP_TRUE
+        j -= choice != _SKIP_COUNTED
+    return found[::-1]
+
+
+def compare(counted_us: Sequence[int], true_us: Sequence[int], windows: Sequence[Interval]) -> Agreement:
+    """Compare the crossings of one line and direction inside of `windows`.
+
+    Crossings just outside take part in the matching, so that a pair that lies across an edge is torn by neither side: a
+    pair belongs where its true crossing is.
+
+    Args:
+        counted_us: sorted; everything from a tolerance before the first window until a tolerance after the last one.
+        true_us: sorted, likewise.
+        windows: a union of intervals, in order.
+    """
+    matched = pairs(counted_us, true_us, TOLERANCE_US)
+    matched_counted = {i for i, _ in matched}
+    matched_true = {j for _, j in matched}
+    true = sum(inside(windows, t) for t in true_us)
+    missed = sum(inside(windows, t) for j, t in enumerate(true_us) if j not in matched_true)
+    false = sum(inside(windows, t) for i, t in enumerate(counted_us) if i not in matched_counted)
+    return Agreement(counted=true - missed + false, true=true, missed=missed, false=false)
+
+
+def inside(windows: Sequence[Interval], t_us: int) -> bool:
+    """Whether a time lies in one of the windows."""
+    i = bisect_right(windows, t_us, key=lambda window: window.start_us) - 1
+    return i >= 0 and t_us < windows[i].end_us
+
+
+def occurrences(
+    start_s: float, duration_s: float, repeats: bool, times_s: Sequence[float], span: Interval
+) -> Iterator[int]:
+    """When the crossings of a truth set happen within a span, in microseconds.
+
+    The period is kept as the double that it is: a clip in a loop is in phase with the clock since 1970, and a period
+    rounded to microseconds would be seconds off by now.
+
+    Args:
+        start_s: Unix seconds at which the set begins.
+        duration_s: its length, and its period where it repeats.
+        repeats: whether it does, in both directions.
+        times_s: sorted seconds after the start, below `duration_s`.
+        span: what to look at.
+    """
+    first = int((span.start_us / 1e6 - start_s) // duration_s) if repeats else 0
+    last = int((span.end_us / 1e6 - start_s) // duration_s) if repeats else 0
+    # A period more at either end: what lies at a period's very end is rounded into the next one.
+    for k in range(first - repeats, last + repeats + 1):
+        base_s = start_s + k * duration_s
+        low = bisect_left(times_s, span.start_us / 1e6 - base_s - 1e-6)
+        for t_s in times_s[low:]:
+            t_us = round((base_s + t_s) * 1e6)
+            if t_us >= span.end_us:
+                break
+            if t_us >= span.start_us:
+                yield t_us

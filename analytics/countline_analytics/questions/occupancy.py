@@ -1,0 +1,223 @@
+"""QueryOccupancy: how full zones were, bucket by bucket.
+
+A sample of occupancy holds from its time on, until the next sample or until coverage ends: of a camera that was down
+nobody knows how many were there. Entries and exits come from visits, which are written when a stay has ended, so an
+object that is still inside shows in `now` and not yet among the entries.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from countline.v1 import counts_pb2
+from countline_analytics.directory import CameraDirectory, KnownCamera
+from countline_analytics.instants import to_datetime, to_proto, to_us
+from countline_analytics.questions.asked import asked_cameras, asked_span
+from countline_analytics.questions.buckets import MAX_BUCKETS, TooManyBucketsError, check_size, edges
+from countline_analytics.questions.callers import Caller
+from countline_analytics.questions.counts import LONG, read_coverage
+from countline_analytics.questions.coverage import Interval, covered, shares
+from countline_analytics.store.sql import query
+
+KNOWN_NOW_WITHIN: Final = timedelta(seconds=10)
+"""A number is that of now if the camera was processed this recently: records need a second or two."""
+
+
+class Place(NamedTuple):
+    """One zone of one camera."""
+
+    camera_id: str
+    zone_id: str
+
+
+@dataclass(slots=True)
+class Cell:
+    """What one zone has in one bucket; rows of the queries, None where nothing was seen."""
+
+    level: Any = None
+    entry: Any = None
+    end: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request, checked."""
+
+    zone_id: str
+    start: datetime
+    end: datetime
+    size: str
+    now: datetime
+    by_name: bool
+    """Whether a camera was named: then its zones are shown even if it does not exist any more."""
+
+
+class OccupancyQueries:
+    """Answers questions about zones.
+
+    Args:
+        engine: of the analytics database.
+        directory: knows cameras and zones.
+        clock: Unix seconds.
+    """
+
+    def __init__(self, engine: AsyncEngine, directory: CameraDirectory, clock: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._directory = directory
+        self._clock = clock
+
+    async def query_occupancy(
+        self, request: counts_pb2.QueryOccupancyRequest, caller: Caller
+    ) -> counts_pb2.QueryOccupancyResponse:
+        """See `CountService.QueryOccupancy`."""
+        cameras = await asked_cameras(self._directory, caller, request.camera_id, zone_id=request.zone_id)
+        question = _question(request, to_datetime(round(self._clock() * 1e6)))
+        by_zone: dict[ZoneInfo, list[KnownCamera]] = defaultdict(list)
+        for camera in cameras:
+            by_zone[camera.zone].append(camera)
+        buckets: list[counts_pb2.OccupancyBucket] = []
+        async with self._engine.connect() as connection:
+            for zone, of_zone in by_zone.items():
+                buckets += await _Answer(connection, question, zone, of_zone).buckets()
+                _check_length(question, len(buckets))
+        buckets.sort(key=lambda bucket: (bucket.camera_id, bucket.zone_id))
+        zone_name = next(iter(by_zone)).key if len(by_zone) == 1 else ""
+        return counts_pb2.QueryOccupancyResponse(buckets=buckets, bucket=question.size, time_zone=zone_name or "")
+
+
+class _Answer:
+    """The buckets of cameras that lie in one time zone."""
+
+    def __init__(
+        self, connection: AsyncConnection, question: Question, zone: ZoneInfo, cameras: Sequence[KnownCamera]
+    ) -> None:
+        self._connection = connection
+        self._question = question
+        self._cameras = cameras
+        self._edges = edges(question.size, question.start, question.end, zone)
+        self._camera_ids = [camera.camera_id for camera in cameras]
+        self._cells: dict[Place, dict[int, Cell]] = defaultdict(lambda: defaultdict(Cell))
+
+    async def buckets(self) -> list[counts_pb2.OccupancyBucket]:
+        places = [Place(c.camera_id, zone_id) for c in self._cameras for zone_id in self._zones(c, c.past_zones)]
+        _check_length(self._question, len(places) * (len(self._edges) - 1))
+        coverage = await self._coverage()
+        await self._read_levels(places, coverage)
+        await self._read_visits()
+        shown = self._shown()
+        if len(shown) * len(self._edges) < LONG:
+            return self._built(shown, coverage)
+        return await asyncio.to_thread(self._built, shown, coverage)  # the event loop should turn meanwhile
+
+    def _zones(self, camera: KnownCamera, past: Iterable[str]) -> list[str]:
+        asked = self._question.zone_id
+        return sorted(zone_id for zone_id in {*camera.zones, *past} if not asked or zone_id == asked)
+
+    def _shown(self) -> list[Place]:
+        """Zones that are there now, or were asked for by the camera's name, and those of which something was seen."""
+        places = {place for place, cells in self._cells.items() if any(map(_has_people, cells.values()))}
+        for camera in self._cameras:
+            gone = self._question.by_name and (self._question.zone_id or not camera.current)
+            past = camera.past_zones if gone else ()
+            places |= {Place(camera.camera_id, zone_id) for zone_id in self._zones(camera, past)}
+        return sorted(places)
+
+    async def _coverage(self) -> dict[str, list[Interval]]:
+        spans = await read_coverage(self._connection, self._camera_ids, self._edges[0], self._edges[-1])
+        return {camera_id: covered(spans[camera_id]) for camera_id in self._camera_ids}
+
+    async def _read_levels(self, places: Sequence[Place], coverage: Mapping[str, Sequence[Interval]]) -> None:
+        start, until = self._edges[0], min(self._edges[-1], self._question.now)
+        spans = [
+            (camera_id, max(span.start_us, to_us(start)), min(span.end_us, to_us(until)))
+            for camera_id, of_camera in coverage.items()
+            for span in of_camera
+        ]
+        spans = [span for span in spans if span[1] < span[2]]
+        parameters = {
+            "camera_ids": [place.camera_id for place in places],
+            "zone_ids": [place.zone_id for place in places],
+            "start": start,
+            "until": until,
+            "edges": [edge for edge in self._edges[:-1] if edge < until],
+            "covered_ids": [camera_id for camera_id, _, _ in spans],
+            "covered_from": [to_datetime(start_us) for _, start_us, _ in spans],
+            "covered_until": [to_datetime(end_us) for _, _, end_us in spans],
+        }
+        if places and spans:
+            for row in await self._connection.execute(query("zones", "occupancy"), parameters):
+                self._cells[Place(row.camera_id, row.zone_id)][row.n - 1].level = row
+
+    async def _read_visits(self) -> None:
+        parameters = {
+            "camera_ids": self._camera_ids,
+            "zone_id": self._question.zone_id,
+            "start": self._edges[0],
+            "end": self._edges[-1],
+            "edges": self._edges[:-1],
+        }
+        for row in await self._connection.execute(query("zones", "visits_by_entry"), parameters):
+            self._cells[Place(row.camera_id, row.zone_id)][row.n - 1].entry = row
+        for row in await self._connection.execute(query("zones", "visits_by_end"), parameters):
+            self._cells[Place(row.camera_id, row.zone_id)][row.n - 1].end = row
+
+    def _built(
+        self, places: Sequence[Place], coverage: Mapping[str, Sequence[Interval]]
+    ) -> list[counts_pb2.OccupancyBucket]:
+        now_us = to_us(self._question.now)
+        spans = [Interval(to_us(a), to_us(b)) for a, b in zip(self._edges, self._edges[1:], strict=False)]
+        share = {camera_id: shares(of_camera, spans, now_us) for camera_id, of_camera in coverage.items()}
+        fresh_us = now_us - KNOWN_NOW_WITHIN // timedelta(microseconds=1)
+        watched = {
+            camera_id for camera_id, of_camera in coverage.items() if any(s.end_us > fresh_us for s in of_camera)
+        }
+        return [
+            self._bucket(place, n, share[place.camera_id][n], watched=place.camera_id in watched)
+            for place in places
+            for n in range(len(spans))
+        ]
+
+    def _bucket(self, place: Place, n: int, coverage: float, *, watched: bool) -> counts_pb2.OccupancyBucket:
+        start, end = self._edges[n], self._edges[n + 1]
+        cell = self._cells.get(place, {}).get(n) or Cell()
+        bucket = counts_pb2.OccupancyBucket(
+            start=to_proto(start),
+            end=to_proto(end),
+            camera_id=place.camera_id,
+            zone_id=place.zone_id,
+            coverage=coverage,
+        )
+        if cell.level is not None:
+            bucket.min_count, bucket.max_count = cell.level.least, cell.level.most
+            bucket.mean_count = round(cell.level.mean, 6)
+            if watched and start <= self._question.now < end:
+                bucket.now_count = cell.level.last
+        if cell.entry is not None:
+            bucket.entry_count, bucket.born_count = cell.entry.entries, cell.entry.born
+        if cell.end is not None:
+            bucket.exit_count, bucket.lost_count = cell.end.exits, cell.end.lost
+            bucket.mean_dwell_s, bucket.max_dwell_s = round(cell.end.mean_dwell_s, 6), cell.end.max_dwell_s
+        return bucket
+
+
+def _has_people(cell: Cell) -> bool:
+    """Whether anybody was there; a zone that was taken away is empty from then on."""
+    return cell.entry is not None or cell.end is not None or (cell.level is not None and cell.level.most > 0)
+
+
+def _question(request: counts_pb2.QueryOccupancyRequest, now: datetime) -> Question:
+    start, end = asked_span(request, now)
+    size = check_size(request.bucket or "1h")
+    return Question(request.zone_id, start, end, size, now, by_name=bool(request.camera_id))
+
+
+def _check_length(question: Question, rows: int) -> None:
+    if rows > MAX_BUCKETS:
+        raise TooManyBucketsError(question.size, rows, MAX_BUCKETS)

@@ -1,0 +1,40 @@
+"""`countline.v1.CountService`, answered within the API process."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from countline_analytics.directory import CameraDirectory
+from countline_analytics.questions.callers import Caller
+from countline_analytics.questions.counts import CountQueries
+from countline_analytics.questions.flows import FlowQueries
+from countline_analytics.questions.occupancy import OccupancyQueries
+from countline_analytics.questions.trajectories import TrajectoryQueries
+from countline_analytics.questions.truth import Truths
+from countline_analytics.questions.visits import VisitQueries
+
+Handler = Callable[[Any, Caller], Awaitable[Any]]
+"""Takes a method's request message and who asks, and gives its response message."""
+
+
+def make_handlers(engine: AsyncEngine, directory: CameraDirectory) -> Mapping[str, Handler]:
+    """The methods of the service by name.
+
+    Args:
+        engine: of the analytics database.
+        directory: knows cameras, lines and zones.
+    """
+    queries, truths = CountQueries(engine, directory), Truths(engine, directory)
+    return {
+        "QueryCounts": queries.query_counts,
+        "ListCrossings": queries.list_crossings,
+        "QueryOccupancy": OccupancyQueries(engine, directory).query_occupancy,
+        "QueryFlows": FlowQueries(engine, directory).query_flows,
+        "ListTrajectories": TrajectoryQueries(engine, directory).list_trajectories,
+        "ListVisits": VisitQueries(engine, directory).list_visits,
+        "CreateTruthSet": truths.create_truth_set,
+        "ListTruthSets": truths.list_truth_sets,
+        "DeleteTruthSet": truths.delete_truth_set,
+        "VerifyCounts": truths.verify_counts,
+    }

@@ -1,0 +1,1 @@
+"""The database of analytics: schema and migrations, queries, rollups."""

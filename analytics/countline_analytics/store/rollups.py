@@ -1,0 +1,131 @@
+"""Keeps the rollups of counts up to date from the list of changed minutes, and lets go of what is older than its time.
+
+Readers never wait for this: the views count changed minutes from the crossings themselves. The two kinds of rollup,
+tables and continuous aggregates of TimescaleDB, differ here and nowhere else.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from countline_analytics.instants import to_datetime
+from countline_analytics.store.sql import query
+
+AT_ONCE: Final = 2000
+"""Changed minutes in one transaction."""
+QUARTER: Final = timedelta(minutes=15)
+SETTLED_AFTER_S: Final = 65.0
+"""A minute is rolled up once it has ended; until then it would be done again with every batch."""
+RETENTION_MARGIN: Final = timedelta(days=2)
+"""Between what ingest refuses as too old and what is deleted, so that nothing is added where rows are gone."""
+
+
+class Rollups(Protocol):
+    """One kind of rollup."""
+
+    async def refresh(self) -> int:
+        """Roll up what has changed; returns how many changes were taken off the list."""
+        ...
+
+    async def forget(self, table: str, before: datetime) -> None:
+        """Delete rows of `crossings`, `visits`, `occupancy` or `trajectories` that are older."""
+        ...
+
+
+async def find_rollups(engine: AsyncEngine) -> Rollups:
+    """The kind that the migrations of this database chose."""
+    async with engine.connect() as connection:
+        kind = (await connection.execute(query("rollups", "kind_of_rollup"))).scalar_one()
+    return TableRollups(engine) if kind == "r" else ContinuousAggregates(engine)
+
+
+class TableRollups:
+    """Rollups as tables, on a plain PostgreSQL."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def refresh(self) -> int:
+        """See `Rollups`."""
+        done = 0
+        while taken := await self._refresh_some():
+            done += taken
+        return done
+
+    async def _refresh_some(self) -> int:
+        async with self._engine.begin() as connection:
+            if not (await connection.execute(query("rollups", "lock_refresh"))).scalar_one():
+                return 0
+            taken = await connection.execute(query("rollups", "take_changed"), {"before": _settled(), "limit": AT_ONCE})
+            changed = [(row.camera_id, row.bucket) for row in taken]
+            if changed:
+                camera_ids, buckets = (list(column) for column in zip(*changed, strict=True))
+                for name in ("roll_up_minutes", "roll_up_quarters"):
+                    await connection.execute(query("rollups", name), {"camera_ids": camera_ids, "buckets": buckets})
+            return len(changed)
+
+    async def forget(self, table: str, before: datetime) -> None:
+        """See `Rollups`."""
+        async with self._engine.connect() as connection:
+            cameras = (await connection.execute(query("rollups", "list_cameras"))).scalars().all()
+        for camera_id in cameras:  # one at a time: none of them takes long
+            async with self._engine.begin() as connection:
+                await connection.execute(
+                    query("rollups", f"forget_{table}"), {"camera_id": camera_id, "before": before}
+                )
+
+
+class ContinuousAggregates:
+    """Rollups as continuous aggregates of TimescaleDB."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # a refresh makes its own transactions
+
+    async def refresh(self) -> int:
+        """See `Rollups`."""
+        done = 0
+        while taken := await self._refresh_some():
+            done += taken
+        return done
+
+    async def _refresh_some(self) -> int:
+        async with self._engine.connect() as connection:
+            listed = await connection.execute(
+                query("rollups", "list_changed"), {"before": _settled(), "limit": AT_ONCE}
+            )
+            changes = [(row.change_id, row.bucket) for row in listed]
+            for start, end in windows(bucket for _, bucket in changes):
+                for name in ("refresh_minutes", "refresh_quarters"):
+                    await connection.execute(query("rollups", name), {"start": start, "end": end})
+            if changes:
+                ids = [change_id for change_id, _ in changes]
+                await connection.execute(query("rollups", "drop_changed"), {"change_ids": ids})
+            return len(changes)
+
+    async def forget(self, table: str, before: datetime) -> None:
+        """See `Rollups`; whole chunks go, so rows may stay for a week more."""
+        async with self._engine.connect() as connection:
+            await connection.execute(query("rollups", f"forget_chunks_of_{table}"), {"before": before})
+
+
+def windows(buckets: Iterable[datetime]) -> Sequence[tuple[datetime, datetime]]:
+    """The quarters of an hour that minutes lie in, adjoining ones joined, as (start, end)."""
+    found: list[tuple[datetime, datetime]] = []
+    for start in sorted({quarter(bucket) for bucket in buckets}):
+        if found and found[-1][1] == start:
+            found[-1] = (found[-1][0], start + QUARTER)
+        else:
+            found.append((start, start + QUARTER))
+    return found
+
+
+def quarter(moment: datetime) -> datetime:
+    """The start of the quarter of an hour that a moment of UTC lies in."""
+    return moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
+
+
+def _settled() -> datetime:
+    return to_datetime(round((time.time() - SETTLED_AFTER_S) * 1e6))

@@ -1,0 +1,1 @@
+"""The root of the command `countline`, and what the commands of all rooms share."""

@@ -1,0 +1,86 @@
+"""What commands of several rooms share: whom they ask, how they print, how they run."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import typer
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.table import Table
+
+from countline_common.grpc.client import Client, connect, discover
+from countline_common.http.rest_json import to_json
+
+_Result = TypeVar("_Result")
+PIPE_WIDTH: Final = 400
+
+ServerOption = Annotated[
+    str | None,
+    typer.Option("--server", help="HOST, a file of endpoints, or auth=HOST:PORT,cameras=…; else the last login."),
+]
+DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder of a Countline on this machine.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def ask(server: str | None, data: Path | None, question: Callable[[Client], Awaitable[_Result]]) -> _Result:
+    """Connect, put a question to the services, and return the answer."""
+
+    async def run() -> _Result:
+        async with connect(discover(server, data)) as client:
+            return await question(client)
+
+    return asyncio.run(run())
+
+
+async def every_page(call: Callable[[str], Awaitable[Any]], items: Callable[[Any], Iterable[_Result]]) -> list[_Result]:
+    """Everything that a list method gives, page after page; `call` takes a page token."""
+    found: list[_Result] = []
+    token = ""
+    while True:
+        answer = await call(token)
+        found.extend(items(answer))
+        token = answer.next_page_token
+        if not token:
+            return found
+
+
+def print_json(value: Any) -> None:
+    """JSON alone on standard output."""
+    json.dump(value, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def print_message(message: Message) -> None:
+    """A message of the contract as JSON."""
+    print_json(to_json(message))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], nothing: str) -> None:
+    """A table for people; a sentence where there is no row."""
+    rows = list(rows)
+    if not rows:
+        Console(stderr=True).print(nothing)
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    # Where no person reads along, each row stays one line, for grep.
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
+
+
+def note(text: str) -> None:
+    """A sentence for people, on standard error."""
+    Console(stderr=True, highlight=False).print(text)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something that cannot be undone; leaves where the answer is no."""
+    if not yes:
+        typer.confirm(question, abort=True, err=True)

@@ -1,0 +1,1 @@
+"""gRPC as every service and client uses it: server, client, errors, permissions, tokens."""

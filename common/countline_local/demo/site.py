@@ -1,0 +1,254 @@
+"""The demo site: clips with known true crossings, rendered once, played for ever as live cameras.
+
+Rendering begins with the parts, so that the first clip is there when they are ready; each camera is set up as soon as
+its clip is. What was set up is remembered in the data folder: a camera that somebody deleted does not come back.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import stamina
+
+from countline.v1 import cameras_pb2
+from countline_common.errors import AlreadyExistsError, CountlineError, InternalError, UnavailableError
+from countline_common.grpc.client import Client, connect, discover
+from countline_common.grpc.errors import translated
+from countline_local.parts.part import PartEvent
+from countline_local.supervision.guard_client import Launch
+from countline_local.supervision.log_files import size_bytes, tail
+from countline_local.supervision.supervisor import Supervisor
+from countline_local.system import System, countline_command
+from countline_local.up import Display
+
+SITE: Final = "demo"
+SITE_TITLE: Final = "Demo"
+MODEL: Final = "demo_detector"
+RENDERED: Final = "rendered"
+"""The source of the truth sets that are made here."""
+SOME_PERIOD_START: Final = "1970-01-01T00:00:00Z"
+"""A clip plays in phase with the wall clock: position = Unix time modulo duration."""
+POLL_S: Final = 0.2
+REGISTER_TIMEOUT_S: Final = 120.0
+CALL_TIMEOUT_S: Final = 10.0
+TAIL_LINES: Final = 10
+TRY_AGAIN: Final = {404, 502, 503, 504}
+"""404: analytics hears of a new camera by an event, a moment after it was created."""
+NICE: Final = ("nice", "-n", "5")
+"""Rendering takes all cores for some seconds; the parts that start meanwhile go first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A rendered clip, from the line of JSON that its rendering printed."""
+
+    name: str
+    title: str
+    version: int
+    path: Path
+    duration_s: float
+    time_zone: str
+    lines: tuple[tuple[str, tuple[tuple[float, float], ...]], ...]
+    """Ids with points, normalised."""
+    zones: tuple[tuple[str, tuple[tuple[float, float], ...]], ...]
+    truth: tuple[dict[str, Any], ...]
+    """`line`, `t` (seconds since the clip's start), `direction`, `class`."""
+
+    @classmethod
+    def parse(cls, line: str) -> "Clip":
+        """Read a line of JSON."""
+        found = json.loads(line)
+        return cls(
+            name=found["name"],
+            title=found["title"],
+            version=found["version"],
+            path=Path(found["path"]),
+            duration_s=found["duration_s"],
+            time_zone=found["site_time_zone"],
+            lines=tuple((item["id"], _points(item["points"])) for item in found["lines"]),
+            zones=tuple((item["id"], _points(item["polygon"])) for item in found["zones"]),
+            truth=tuple(found["truth"]),
+        )
+
+    def camera(self) -> cameras_pb2.Camera:
+        """The camera that plays the clip."""
+        lines = [cameras_pb2.Line(line_id=name, points=_to_proto(points)) for name, points in self.lines]
+        zones = [cameras_pb2.Zone(zone_id=name, polygon=_to_proto(points)) for name, points in self.zones]
+        spec = cameras_pb2.CameraSpec(
+            source_url=self.path.as_uri(), model=MODEL, lines=lines, zones=zones, playback=cameras_pb2.PLAYBACK_LOOP
+        )
+        return cameras_pb2.Camera(camera_id=self.name, site_id=SITE, title=self.title, spec=spec)
+
+    def truth_sets(self) -> list[dict[str, Any]]:
+        """One for each line, those that nobody crosses included, as REST wants them."""
+        return [
+            {
+                "camera_id": self.name,
+                "line_id": line_id,
+                "start": SOME_PERIOD_START,
+                "duration_s": self.duration_s,
+                "repeats": True,
+                "crossings": [_true_crossing(item) for item in self.truth if item["line"] == line_id],
+                "source": RENDERED,
+            }
+            for line_id, _ in self.lines
+        ]
+
+
+def _points(pairs: list[list[float]]) -> tuple[tuple[float, float], ...]:
+    return tuple((x, y) for x, y in pairs)
+
+
+def _to_proto(points: tuple[tuple[float, float], ...]) -> list[cameras_pb2.Point]:
+    return [cameras_pb2.Point(x=x, y=y) for x, y in points]
+
+
+def _true_crossing(item: dict[str, Any]) -> dict[str, Any]:
+    return {"t": item["t"], "direction": item["direction"], "class_name": item["class"]}
+
+
+class Remembered:
+    """Which version of which clip was set up, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def has(self, clip: Clip) -> bool:
+        """Whether this version was set up."""
+        return self._load().get(clip.name) == clip.version
+
+    def add(self, clip: Clip) -> None:
+        """Note that it is set up now."""
+        partial = self._path.with_suffix(".partial")
+        partial.write_text(json.dumps({**self._load(), clip.name: clip.version}) + "\n")
+        partial.replace(self._path)
+
+    def _load(self) -> dict[str, int]:
+        try:
+            found: dict[str, int] = json.loads(self._path.read_text())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return found
+
+
+async def set_up_demo(system: System, supervisor: Supervisor, display: Display) -> None:
+    """Render what is missing and set up what is new; a camera that cannot be set up is told of and left out.
+
+    Raises:
+        InternalError: the clips cannot be rendered.
+    """
+    remembered = Remembered(system.data.demo / "set-up.json")
+    async with contextlib.aclosing(render(system, supervisor)) as clips:
+        async for clip in clips:
+            if remembered.has(clip):
+                continue
+            await supervisor.wait_ready()
+            try:
+                await _register(system, clip)
+            except CountlineError as error:
+                display.event(PartEvent("demo", f"camera {clip.name} cannot be set up: {error.message}; {error.cure}"))
+            else:
+                remembered.add(clip)
+
+
+async def render(system: System, supervisor: Supervisor) -> AsyncGenerator[Clip, None]:
+    """Run the renderer; gives each clip when it is there, those of earlier runs first.
+
+    Raises:
+        InternalError: rendering failed; the clips that were finished have been given.
+    """
+    log = system.data.logs / "demo.log"
+    position = size_bytes(log)
+    argv = (*NICE, *countline_command(), "models", "render-demo")
+    launch = Launch(
+        "demo", (*argv, "--out", str(system.data.demo), "--json"), system.plain_environment(), Path("/"), log
+    )
+    rendering = asyncio.create_task(supervisor.run_once(launch), name="render-demo")
+    try:
+        while True:
+            finished = rendering.done()
+            lines, position = await asyncio.to_thread(_read_lines, log, position)
+            for line in lines:
+                if line.startswith("{"):
+                    yield Clip.parse(line)
+            if finished:
+                break
+            await asyncio.sleep(POLL_S)
+        if rendering.result() != 0:
+            said = " / ".join(tail(log, TAIL_LINES))
+            raise InternalError(f"the demo clips cannot be rendered: {said}", cure=f"see {log}")
+    finally:
+        rendering.cancel()
+        await asyncio.gather(rendering, return_exceptions=True)
+
+
+def _read_lines(path: Path, position: int) -> tuple[list[str], int]:
+    """Whole lines from a position on, and the position behind them; bytes."""
+    try:
+        with path.open("rb") as file:
+            file.seek(position)
+            whole = file.read().rpartition(b"\n")[0]
+    except FileNotFoundError:
+        return [], position
+    return (whole.decode().splitlines(), position + len(whole) + 1) if whole else ([], position)
+
+
+async def _register(system: System, clip: Clip) -> None:
+    """Create site, camera and truth where they are missing; tries each again while a service is away."""
+    async with connect(discover(server=None, data=system.data.root)) as client:
+        for step in (_create_site, _create_or_update_camera, _replace_truth):
+            attempts = stamina.retry_context(UnavailableError, attempts=None, timeout=REGISTER_TIMEOUT_S, wait_max=3.0)
+            async for attempt in attempts:
+                with attempt, translated():
+                    await step(client, clip)
+
+
+async def _create_site(client: Client, clip: Clip) -> None:
+    site = cameras_pb2.Site(site_id=SITE, title=SITE_TITLE, time_zone=clip.time_zone)
+    with contextlib.suppress(AlreadyExistsError), translated():
+        await client.cameras.CreateSite(cameras_pb2.CreateSiteRequest(site=site))
+
+
+async def _create_or_update_camera(client: Client, clip: Clip) -> None:
+    camera = clip.camera()
+    try:
+        with translated():
+            await client.cameras.CreateCamera(cameras_pb2.CreateCameraRequest(camera=camera))
+    except AlreadyExistsError:  # of an earlier version, or of a set-up that was cut short
+        request = cameras_pb2.UpdateCameraRequest(camera=camera)
+        request.update_mask.paths.extend(["title", "spec"])
+        await client.cameras.UpdateCamera(request)
+
+
+async def _replace_truth(client: Client, clip: Clip) -> None:
+    url = f"{client.rest_base_url}/api/v1/cameras/{clip.name}/truth"
+    timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_S)
+    async with aiohttp.ClientSession(headers=await client.authorization(), timeout=timeout) as session:
+        known = await _call(session, "GET", url)
+        for truth_set in known.get("truth_sets", []):
+            if truth_set["source"] == RENDERED:
+                await _call(session, "DELETE", f"{url}/{truth_set['truth_set_id']}")
+        for truth_set in clip.truth_sets():
+            await _call(session, "POST", url, truth_set)
+
+
+async def _call(
+    session: aiohttp.ClientSession, method: str, url: str, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    try:
+        async with session.request(method, url, json=body) as answer:
+            said = await answer.json(content_type=None)
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise UnavailableError(f"{url} does not answer: {error or type(error).__name__}") from error
+    if answer.status in TRY_AGAIN:
+        raise UnavailableError(f"{url} answers with status {answer.status}")
+    if not said.get("success"):
+        problems = "; ".join(str(problem.get("message")) for problem in said.get("errors", []))
+        raise CountlineError(f"the demo cannot be set up: {method} {url}: {problems}")
+    data: dict[str, Any] = said.get("data") or {}
+    return data

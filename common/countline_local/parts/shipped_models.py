@@ -1,0 +1,63 @@
+"""The models that are shipped with Countline, copied to where the embedded Triton serves from.
+
+They come from the checkout's triton-repo/ or, installed from a wheel, from inside this package. Deployed models lie
+beside them in the same folder and are never touched, nor is a shipped model of which somebody has deployed a version
+of their own: its configuration names the versions that are served, which that of a shipped one never does.
+"""
+
+import filecmp
+import shutil
+from pathlib import Path
+from typing import Final
+
+from countline_common.errors import UnavailableError
+
+IN_WHEEL: Final = Path(__file__).resolve().parents[1] / "triton_repo"
+IN_CHECKOUT: Final = Path(__file__).resolve().parents[3] / "triton-repo"
+
+VERSION_POLICY: Final = "version_policy"
+
+
+def find_shipped() -> Path:
+    """The folder of shipped models.
+
+    Raises:
+        UnavailableError: it is missing from the installation.
+    """
+    for folder in (IN_WHEEL, IN_CHECKOUT):
+        if folder.is_dir():
+            return folder
+    raise UnavailableError("the shipped models are not installed", cure="install countline anew")
+
+
+def copy_shipped(source: Path, target: Path) -> list[str]:
+    """Copy the models that are missing or differ; returns their names.
+
+    A model appears whole or not at all: its folder is made beside its place and moved there.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    models = [folder for folder in sorted(source.iterdir()) if (folder / "config.pbtxt").is_file()]
+    changed = [folder for folder in models if not _is_deployed(target / folder.name)]
+    changed = [folder for folder in changed if not _same(folder, target / folder.name)]
+    for folder in changed:
+        _replace(folder, target / folder.name)
+    return [folder.name for folder in changed]
+
+
+def _is_deployed(folder: Path) -> bool:
+    config = folder / "config.pbtxt"
+    return config.is_file() and VERSION_POLICY in config.read_text(encoding="utf-8")
+
+
+def _same(source: Path, target: Path) -> bool:
+    files = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
+    return all((target / file).is_file() and filecmp.cmp(source / file, target / file, shallow=False) for file in files)
+
+
+def _replace(source: Path, target: Path) -> None:
+    # Beside the repository, not in it: Triton takes every folder there for a model.
+    fresh = target.parent.with_name(f".{target.name}.partial")
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(source, fresh)
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)

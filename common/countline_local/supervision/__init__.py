@@ -1,0 +1,1 @@
+"""Starts parts, watches them, restarts them, and ends them together."""

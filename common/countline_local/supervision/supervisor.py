@@ -1,0 +1,316 @@
+"""Starts parts in the order of their needs, watches them, starts those again that die, and stops all in reverse order.
+
+One task a part: start, wait until ready, watch, and after a death wait longer each time. The processes themselves
+belong to the guard, which ends them should this process be killed. Everything here runs on one event loop; the states
+are read from the same loop.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from countline_common.errors import CountlineError, InternalError, UnavailableError
+from countline_local.parts.part import Part, PartEvent, PartState, PartStatus, stages
+from countline_local.supervision.backoff import Backoff
+from countline_local.supervision.guard_client import GuardClient, Launch, Running
+from countline_local.supervision.log_files import bound_all, size_bytes, tail
+
+POLL_S: Final = 0.1
+WATCH_INTERVAL_S: Final = 5.0
+WATCH_FAILURES: Final = 2
+"""Checks in a row that must fail before a part that runs is said not to be ready."""
+FIRST_TRIES: Final = 3
+"""How often a part may fail in a row before it was ever ready, until starting is given up."""
+LOG_INTERVAL_S: Final = 10.0
+TAIL_LINES: Final = 15
+
+
+class PartFailedError(UnavailableError):
+    """A part cannot be started."""
+
+    def __init__(self, part: str, reason: str, log: Path, last_lines: Sequence[str]) -> None:
+        said = "".join(f"\n    {line}" for line in last_lines)
+        super().__init__(
+            f"{part} cannot be started: {reason}" + (f"; the end of its log:{said}" if said else ""),
+            cure=f"the whole log is {log}; put right what it complains of and start again",
+        )
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A part with what the supervisor keeps of it."""
+
+    part: Part
+    status: PartStatus
+    stage: int
+    log: Path
+    backoff: Backoff
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    was_ready: bool = False
+    failures: int = 0
+    log_start: int = 0
+    """Size of the log when the part was last started, bytes."""
+
+
+class Supervisor:
+    """Runs parts until told to stop.
+
+    Args:
+        parts: in any order; their needs say what comes first.
+        logs: folder of the log files.
+        guard: makes a guard that is not open yet; called again should one be killed.
+        on_event: told of deaths, restarts and the like.
+        backoff: how long to wait between restarts; one for each part.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        logs: Path,
+        guard: Callable[[], GuardClient],
+        on_event: Callable[[PartEvent], None] = lambda _: None,
+        backoff: Callable[[], Backoff] = Backoff,
+    ) -> None:
+        order = stages(parts)
+        self._watched = {
+            part.name: _Watched(
+                part, PartStatus(part.name, part.address), order[part.name], logs / f"{part.name}.log", backoff()
+            )
+            for part in parts
+        }
+        self._logs = logs
+        self._make_guard = guard
+        self._guard = guard()
+        self._guard_ready = asyncio.Event()
+        self._on_event = on_event
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failed: asyncio.Future[CountlineError] = asyncio.get_running_loop().create_future()
+        self._stopping = False
+
+    @property
+    def statuses(self) -> list[PartStatus]:
+        """The parts' states, in the order in which they were given."""
+        return [watched.status for watched in self._watched.values()]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every part is ready."""
+        return all(status.state is PartState.READY for status in self.statuses)
+
+    async def start(self) -> None:
+        """Begin to start everything; returns at once, see `wait_ready`."""
+        await asyncio.to_thread(self._logs.mkdir, parents=True, exist_ok=True)
+        self._spawn("guard", self._keep_guard())
+        self._spawn("logs", self._bound_logs())
+        for watched in self._watched.values():
+            self._spawn(watched.part.name, self._run(watched))
+
+    async def wait_ready(self) -> None:
+        """Return when every part has been ready once.
+
+        Raises:
+            PartFailedError: one cannot be started.
+        """
+        everything = asyncio.gather(*(watched.ready.wait() for watched in self._watched.values()))
+        try:
+            await first_of(everything, self._failed)
+        finally:
+            everything.cancel()
+            await asyncio.gather(everything, return_exceptions=True)
+        if self._failed.done():
+            raise self._failed.result()
+
+    async def wait_failed(self) -> CountlineError:
+        """Return when going on makes no sense, with the reason."""
+        return await asyncio.shield(self._failed)
+
+    async def run_once(self, launch: Launch) -> int:
+        """Run a process that is no part to its end; returns its exit code, negative for a signal."""
+        await self._guard_ready.wait()
+        return await (await self._guard.start(launch)).wait()
+
+    async def stop(self, *, now: bool = False) -> None:
+        """Stop every part, those that others need last, and leave nothing behind; `now` without asking them."""
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await self._guard.end(now=now)
+        finally:
+            await self._guard.close()
+        for watched in self._watched.values():
+            watched.status.pid = None
+            self._set(watched, PartState.STOPPED)
+
+    async def hurry(self) -> None:
+        """While stopping: do not wait for parts any longer, kill them."""
+        with contextlib.suppress(UnavailableError):  # the guard has ended meanwhile: nothing is left to kill
+            await self._guard.end(now=True)
+
+    def _spawn(self, name: str, work: "asyncio._CoroutineLike[None]") -> None:
+        task = asyncio.create_task(work, name=f"supervise-{name}")
+        task.add_done_callback(self._on_task_done)
+        self._tasks.append(task)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        # None of these tasks ends by itself: one that does is a fault of ours, and nothing would be watched any more.
+        if self._stopping or task.cancelled() or self._failed.done():
+            return
+        error = task.exception()
+        if isinstance(error, CountlineError):
+            self._failed.set_result(error)
+        else:
+            fault = InternalError(f"{task.get_name()} ended: {error!r}", cure="please report this")
+            fault.__cause__ = error
+            self._failed.set_result(fault)
+
+    async def _keep_guard(self) -> None:
+        while True:
+            await self._guard.open()
+            self._guard_ready.set()
+            await self._guard.died()
+            self._guard_ready.clear()
+            self._on_event(PartEvent("guard", "the guard process died, and the parts with it; it is started again"))
+            await self._guard.close()
+            self._guard = self._make_guard()
+
+    async def _bound_logs(self) -> None:
+        while True:
+            await asyncio.to_thread(bound_all, self._logs)
+            await asyncio.sleep(LOG_INTERVAL_S)
+
+    async def _run(self, watched: _Watched) -> None:
+        await self._wait_for_needs(watched)
+        while True:
+            started_at = time.monotonic()
+            reason = await self._live(watched)
+            lived_s = time.monotonic() - started_at
+            watched.status.pid = None
+            self._set(watched, PartState.FAILED, reason)
+            self._give_up_if_hopeless(watched, reason)
+            wait_s = watched.backoff.next_s(lived_s)
+            self._on_event(PartEvent(watched.part.name, f"{reason}; it is started again in {wait_s:.1f} s"))
+            await asyncio.sleep(wait_s)
+            watched.status.restarts += 1
+
+    async def _wait_for_needs(self, watched: _Watched) -> None:
+        for need in watched.part.needs:
+            self._set(watched, PartState.STARTING, f"waits for {need}")
+            await self._watched[need].ready.wait()
+
+    async def _live(self, watched: _Watched) -> str:
+        """One life of a part, from start to death; returns what ended it."""
+        part = watched.part
+        self._set(watched, PartState.STARTING, "is being prepared")
+        watched.log_start = size_bytes(watched.log)
+        try:
+            await self._guard_ready.wait()
+            if part.prepare is not None:
+                await asyncio.to_thread(part.prepare)
+            running = await self._guard.start(self._launch(watched))
+        except CountlineError as error:
+            return error.message
+        watched.status.pid = running.pid
+        watching = asyncio.create_task(self._watch(watched), name=f"watch-{part.name}")
+        dying = asyncio.create_task(running.wait(), name=f"wait-{part.name}")
+        try:
+            await first_of(dying, watching)
+            if not dying.done():
+                return await self._end_unready(watched, running, watching)
+            return describe_exit(dying.result())
+        finally:
+            await cancelled(watching, dying)
+
+    def _launch(self, watched: _Watched) -> Launch:
+        part = watched.part
+        return Launch(
+            part.name, part.argv, part.env, Path("/"), watched.log, part.stop_signal, part.stop_grace_s, watched.stage
+        )
+
+    async def _watch(self, watched: _Watched) -> None:
+        """See a part become ready and stay so; returns only when it did not become ready in time."""
+        started_at = time.monotonic()
+        if not await self._becomes_ready(watched, started_at + watched.part.start_timeout_s):
+            return
+        watched.status.ready_after_s = time.monotonic() - started_at
+        self._on_ready(watched)
+        failures = 0
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL_S)
+            problem = await problem_with(watched.part)
+            failures = failures + 1 if problem else 0
+            if problem and failures == WATCH_FAILURES:
+                self._set(watched, PartState.STARTING, problem)
+                self._on_event(PartEvent(watched.part.name, f"runs but is not ready: {problem}"))
+            elif not problem and watched.status.state is not PartState.READY:
+                self._on_ready(watched)
+
+    async def _becomes_ready(self, watched: _Watched, deadline: float) -> bool:
+        self._set(watched, PartState.STARTING, f"waits for {watched.part.waits_for}")
+        while problem := await problem_with(watched.part):
+            if time.monotonic() > deadline:
+                watched.status.detail = problem
+                return False
+            await asyncio.sleep(POLL_S)
+        return True
+
+    def _on_ready(self, watched: _Watched) -> None:
+        if watched.was_ready:
+            self._on_event(PartEvent(watched.part.name, "is ready again", good=True))
+        watched.was_ready = True
+        watched.failures = 0
+        self._set(watched, PartState.READY)
+        watched.ready.set()
+
+    async def _end_unready(self, watched: _Watched, running: Running, watching: "asyncio.Task[None]") -> str:
+        watching.result()  # a fault in the check is ours, not the part's
+        reason = f"it was not ready within {watched.part.start_timeout_s:g} s: {watched.status.detail}"
+        with contextlib.suppress(UnavailableError):
+            await self._guard.stop(watched.part.name)
+        await running.wait()
+        watched.failures = FIRST_TRIES
+        return reason
+
+    def _give_up_if_hopeless(self, watched: _Watched, reason: str) -> None:
+        watched.failures += 1
+        if not watched.was_ready and watched.failures >= FIRST_TRIES:
+            raise PartFailedError(
+                watched.part.name, reason, watched.log, tail(watched.log, TAIL_LINES, watched.log_start)
+            )
+
+    def _set(self, watched: _Watched, state: PartState, detail: str = "") -> None:
+        if state is not watched.status.state:
+            watched.status.since = time.monotonic()
+        watched.status.state = state
+        watched.status.detail = detail
+
+
+async def first_of(*futures: "asyncio.Future[Any]") -> None:
+    """Return when one of them is done; none is cancelled."""
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def cancelled(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancel tasks and return when they are over."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def problem_with(part: Part) -> str:
+    """Why a part is not ready; empty where it is."""
+    try:
+        await part.check()
+    except CountlineError as error:
+        return error.message
+    return ""
+
+
+def describe_exit(code: int) -> str:
+    """An exit code in words."""
+    return f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"

@@ -1,0 +1,1 @@
+"""Builds the services of the control-plane and runs them."""

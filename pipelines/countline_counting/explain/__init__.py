@@ -1,0 +1,1 @@
+"""Explains each crossing and each near-crossing that did not count."""

@@ -1,0 +1,1 @@
+"""Exact plane geometry, and the ground plane."""

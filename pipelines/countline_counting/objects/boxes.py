@@ -1,0 +1,76 @@
+"""Boxes in pixels: duplicates, and the part of an object that the picture's border cuts off."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countline_counting import rules
+from countline_counting.geometry.exact import Floats
+from countline_counting.tracking.association import overlaps
+
+BORDER_SHARE: Final = 0.006
+"""A box whose edge is within this share of the picture's width or height of the border is cut off by it ..."""
+BORDER_NOISE: Final = 0.03
+"""... or within this share of its own width or height, since a detected edge is no better than that."""
+
+
+def without_duplicates(
+    xyxy_px: Floats, classes: NDArray[np.int64], rank: Callable[[], Sequence[float]]
+) -> NDArray[np.bool_]:
+    """Return which of (N, 4) boxes to keep: of two on one object, the one with the lower rank.
+
+    Args:
+        xyxy_px: boxes.
+        classes: (N,) their classes.
+        rank: gives (N,) ranks; asked only where two boxes lie on one object, which is rare.
+    """
+    keep = np.ones(len(xyxy_px), dtype=np.bool_)
+    rows, columns, share = overlaps(xyxy_px, xyxy_px)
+    same = classes[rows] == classes[columns]
+    least = np.where(same, rules.SAME_OBJECT_OVERLAP, rules.SAME_OBJECT_OTHER_CLASS_OVERLAP)
+    doubled = (rows < columns) & ((share >= least) | _nested(xyxy_px, rows, columns, share))
+    if not doubled.any():
+        return keep
+    order = [(value, i) for i, value in enumerate(rank())]
+    pairs = zip(rows[doubled].tolist(), columns[doubled].tolist(), strict=True)
+    for better, worse in sorted(sorted((order[i], order[j])) for i, j in pairs):
+        if keep[better[1]]:
+            keep[worse[1]] = False
+    return keep
+
+
+def _nested(xyxy_px: Floats, rows: NDArray[np.intp], columns: NDArray[np.intp], share: Floats) -> NDArray[np.bool_]:
+    """Return of which (K,) pairs one box is the other, cut short; `share` is their intersection over union."""
+    nested = (share >= rules.NESTED_OVERLAP) & (rows < columns)
+    if nested.any():
+        area = (xyxy_px[:, 2] - xyxy_px[:, 0]) * (xyxy_px[:, 3] - xyxy_px[:, 1])
+        first, second = area[rows[nested]], area[columns[nested]]
+        common = share[nested] * (first + second) / (1 + share[nested])
+        nested[nested] = common >= rules.NESTED_SHARE * np.minimum(first, second)
+    return nested
+
+
+def cut_edges(xyxy_px: Floats, picture_wh: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which edges the picture's border cuts off: (N, 2) left and top, (N, 2) right and bottom."""
+    picture = np.array(picture_wh, dtype=np.float64)
+    first, last = xyxy_px[:, :2], xyxy_px[:, 2:]
+    margin = np.maximum(BORDER_SHARE * picture, BORDER_NOISE * (last - first))
+    low: NDArray[np.bool_] = first <= margin
+    high: NDArray[np.bool_] = last >= picture - margin
+    return low, high
+
+
+def completed(xyxy_px: Floats, size_wh_px: Floats, low: NDArray[np.bool_], high: NDArray[np.bool_]) -> Floats:
+    """Return (N, 4) boxes as they would be if the picture went on.
+
+    A box that the border cuts off on one side, and that is smaller than the object is known to be (`size_wh_px`, 0
+    where that is not known), is completed on that side: whoever walks out of the picture goes on, instead of sliding
+    along its border.
+    """
+    first, last = xyxy_px[:, :2], xyxy_px[:, 2:]
+    short = (last - first < size_wh_px) & (low != high)
+    return np.concatenate(
+        [np.where(short & low, last - size_wh_px, first), np.where(short & high, first + size_wh_px, last)], axis=1
+    )

@@ -1,0 +1,49 @@
+"""Time as the frames tell it: which frames are in order, and how long the stream was really running."""
+
+from enum import Enum
+
+from countline_counting.rules import CLOCK_RESET_S, STALL_S
+
+_PERIOD_WEIGHT = 0.1
+"""Share of the newest gap in the running mean of the frame period."""
+
+
+class Arrival(Enum):
+    """How a frame's time stands to the one before."""
+
+    NEXT = "next"
+    LATE = "late"
+    """Not newer than a frame that was already counted: late, doubled or out of order."""
+    RESET = "reset"
+    """So much older that the camera's clock must have been set back."""
+
+
+class RunningClock:
+    """Adds up the time in which frames came; a stall of the stream adds at most `STALL_S` or two frame periods."""
+
+    def __init__(self) -> None:
+        self.t = float("-inf")
+        self.running_s = 0.0
+        self._period_s = 0.0
+
+    @property
+    def period_s(self) -> float:
+        """Running mean of the time between two frames; 0 before the second."""
+        return self._period_s
+
+    def admit(self, t: float) -> Arrival:
+        """Take the time of the next frame; only a `NEXT` frame moves the clock."""
+        if self.t == float("-inf"):
+            self.t = t
+            return Arrival.NEXT
+        gap_s = t - self.t
+        if gap_s < -CLOCK_RESET_S:
+            return Arrival.RESET
+        if gap_s <= 0:
+            return Arrival.LATE
+        self.t = t
+        ran_s = min(gap_s, max(STALL_S, 2 * self._period_s))
+        # A stall tells nothing of the frame rate, beyond that it may have become slower.
+        self._period_s += (ran_s - self._period_s) * (_PERIOD_WEIGHT if self._period_s else 1.0)
+        self.running_s += ran_s
+        return Arrival.NEXT

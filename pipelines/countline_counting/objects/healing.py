@@ -1,0 +1,145 @@
+"""Putting fragments of one object together before anything is counted.
+
+A tracker loses an object behind a pillar and finds it again under a new id; at a line, where people wait in a queue,
+it may do so many times. Each new id is therefore first a *fragment*. When an object that could be the same was lost
+shortly before, the fragment waits for a moment (in which the old id may come back, and its own motion shows), and
+then either continues that object or becomes one of its own. Nothing is counted for it meanwhile, and nothing is lost:
+what it did is counted afterwards.
+
+Two are the same when time, distance, size and class allow it: an object that vanishes here and one that appears there
+are two, if the first would have had to jump.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from countline_counting.objects.boxes import BORDER_SHARE
+from countline_counting.objects.table import Motion, fit_motion
+
+SETTLE_S: Final = 0.3
+"""How long a fragment waits that may continue an object."""
+REACH_HEIGHTS: Final = 0.5
+"""How far from where it is expected an object may appear again at once ..."""
+REACH_HEIGHTS_PER_S: Final = 0.6
+"""... and how much farther for each second that it was unseen."""
+SIZE_RATIO: Final = 1.6
+"""How much larger or smaller it may be."""
+LEAVING_HEIGHTS_PER_S: Final = 0.1
+"""An object that is cut off by the picture's border and moves outwards at this speed has left: nobody continues it."""
+SURE_SCORE: Final = 0.6
+"""Two detections that do not touch are one fast object only from this score on; three are at any score."""
+OTHER_CLASS_COST: Final = 0.5
+"""Share of the reach that a change of class takes up."""
+
+Box = tuple[float, float, float, float]
+"""x1, y1, x2, y2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One observation, as the tracker gave it."""
+
+    t: float
+    running_s: float
+    frame: int
+    xyxy_px: Box
+    score: float
+    class_id: int
+
+
+@dataclass(slots=True)
+class Fragment:
+    """A new id of which it is not settled yet whose it is."""
+
+    raw_id: int
+    number: int
+    picture_wh: tuple[int, int]
+    observed: list[Observed] = field(default_factory=list)
+    waits: bool = False
+    """Whether there is an object that it may continue."""
+
+    def start(self) -> Motion:
+        """Return where the fragment began and how it moved there."""
+        return fit_motion(self.history(), at_start=True)
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it is an object and no false detection."""
+        if len(self.observed) != 2:
+            return len(self.observed) > 2
+        first, second = self.observed
+        return _touch(first.xyxy_px, second.xyxy_px) or min(first.score, second.score) >= SURE_SCORE
+
+    @property
+    def born_t(self) -> float:
+        return self.observed[0].t
+
+    def history(self) -> list[tuple[float, float, float, float, float]]:
+        """Rows t, centre x, centre y, width, height."""
+        return [
+            (o.t, (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
+            for o in self.observed
+            for x1, y1, x2, y2 in (o.xyxy_px,)
+        ]
+
+
+def _touch(box: Box, other: Box) -> bool:
+    return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An object that is not in sight, as the healer sees it."""
+
+    slot: int
+    motion: Motion
+    class_id: int
+    unseen_s: float
+    """Running time from its last sight to the fragment's first."""
+    left: bool = False
+    """Whether it was walking out of the picture when it was last seen."""
+
+
+def join_cost(lost: Lost, start: Motion, class_id: int) -> float:
+    """Return how hard it is to believe that a fragment continues an object: 0 not at all, above 1 impossible."""
+    if lost.left and lost.unseen_s > SETTLE_S:
+        return math.inf
+    ratio = math.exp(abs(math.log(start.size_wh_px[1] / lost.motion.size_wh_px[1])))
+    if ratio > SIZE_RATIO:
+        return math.inf
+    height = math.sqrt(start.size_wh_px[1] * lost.motion.size_wh_px[1])
+    forward = _miss_px(lost.motion, start.xy_px, lost.unseen_s)
+    reach = height * (REACH_HEIGHTS + REACH_HEIGHTS_PER_S * lost.unseen_s)
+    return forward / reach + 0.3 * (ratio - 1) + (OTHER_CLASS_COST if class_id != lost.class_id else 0.0)
+
+
+def _miss_px(motion: Motion, xy_px: tuple[float, float], elapsed_s: float) -> float:
+    """Distance of a place from where the object may have come to: it went on as it moved, or stopped on the way."""
+    way_x, way_y = motion.velocity_px_s[0] * elapsed_s, motion.velocity_px_s[1] * elapsed_s
+    off_x, off_y = xy_px[0] - motion.xy_px[0], xy_px[1] - motion.xy_px[1]
+    length = way_x**2 + way_y**2
+    share = min(1.0, max(0.0, (off_x * way_x + off_y * way_y) / length)) if length > 0 else 0.0
+    return math.hypot(off_x - share * way_x, off_y - share * way_y)
+
+
+def walks_out(motion: Motion, picture_wh: tuple[int, int]) -> bool:
+    """Whether an object is at the picture's border and on its way out."""
+    for at, size, speed, end in zip(motion.xy_px, motion.size_wh_px, motion.velocity_px_s, picture_wh, strict=True):
+        outward = LEAVING_HEIGHTS_PER_S * motion.size_wh_px[1]
+        margin = BORDER_SHARE * end
+        if (at - size / 2 <= margin and speed < -outward) or (at + size / 2 >= end - margin and speed > outward):
+            return True
+    return False
+
+
+def best_joins(costs: list[list[float]]) -> list[tuple[int, int]]:
+    """Return pairs (row, column) of the cheapest matching; costs above 1 are no pairs."""
+    if not costs or not costs[0]:
+        return []
+    table = np.minimum(np.array(costs), 1e6)
+    rows, columns = linear_sum_assignment(np.where(table > 1, 1e6, table))
+    return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if table[r, c] <= 1]

@@ -1,0 +1,128 @@
+"""A Kalman filter for all tracks at once: constant velocity, measured time steps, noise in lengths of the object.
+
+Centre x and y, width and height are filtered each on its own: their noises are independent, so the joint filter with
+its 8 x 8 matrices falls apart into four of 2 x 2, written out below. Since every noise is proportional to the height
+of the box, variances are kept in squared lengths; x and y then share one covariance, and so do width and height.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countline_counting.tracking.settings import TrackerSettings
+
+Floats = NDArray[np.float64]
+
+MIN_SIZE_PX = 1.0
+"""No prediction makes a box smaller than this."""
+
+
+@dataclass(slots=True)
+class Covariances:
+    """Variances of value and velocity, and their covariance, in lengths and seconds.
+
+    (N, 2) each: first those of place (x and y alike), then those of size (width and height alike).
+    """
+
+    value: Floats
+    mixed: Floats
+    velocity: Floats
+
+    def predict(self, elapsed_s: float, wander: Floats) -> None:
+        """Let time pass; `wander` (2,) is the standard deviation that the velocity gains in a second."""
+        noise = wander * wander
+        grown = self.mixed + elapsed_s * self.velocity
+        self.value = self.value + elapsed_s * (self.mixed + grown) + noise * elapsed_s**3 / 3
+        self.mixed = grown + noise * elapsed_s**2 / 2
+        self.velocity = self.velocity + noise * elapsed_s
+
+    def update(self, rows: NDArray[np.intp], variance: Floats) -> tuple[Floats, Floats]:
+        """Take measurements with (M, 2) variances into the rows; return gains of value and velocity, (M, 4) each."""
+        value, mixed = self.value[rows], self.mixed[rows]
+        total = value + variance
+        gain, velocity_gain = value / total, mixed / total
+        self.value[rows] = value - gain * value
+        self.velocity[rows] -= velocity_gain * mixed
+        self.mixed[rows] = mixed - gain * mixed
+        return gain.repeat(2, axis=1), velocity_gain.repeat(2, axis=1)
+
+    def append(self, count: int, value: Floats, velocity: Floats) -> None:
+        """Add rows of tracks that were measured once; standard deviations (2,) are given."""
+        self.value = np.concatenate([self.value, np.tile(value**2, (count, 1))])
+        self.mixed = np.concatenate([self.mixed, np.zeros((count, 2))])
+        self.velocity = np.concatenate([self.velocity, np.tile(velocity**2, (count, 1))])
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        """Drop the rows that are not marked."""
+        self.value, self.mixed, self.velocity = self.value[rows], self.mixed[rows], self.velocity[rows]
+
+
+class MotionModel:
+    """Where all tracks are and how they move."""
+
+    def __init__(self, settings: TrackerSettings) -> None:
+        self._settings = settings
+        self.box: Floats = np.zeros((0, 4))
+        """(N, 4) centre x, centre y, width, height in pixels."""
+        self.velocity: Floats = np.zeros((0, 4))
+        """(N, 4) the same per second."""
+        self.covariances = Covariances(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2)))
+        self._wander = np.array([settings.acceleration, settings.growth])
+        self._noise = np.array([settings.position_noise, settings.size_noise])
+
+    def __len__(self) -> int:
+        return len(self.box)
+
+    def predict(self, elapsed_s: float) -> None:
+        """Let time pass."""
+        self.box = self.box + self.velocity * elapsed_s
+        self.box[:, 2:] = np.maximum(self.box[:, 2:], MIN_SIZE_PX)
+        self.covariances.predict(elapsed_s, self._wander)
+
+    def update(self, rows: NDArray[np.intp], measured: Floats, doubt: Floats) -> None:
+        """Take (M, 4) measured boxes into the rows; `doubt` (M,) multiplies the variance of each."""
+        predicted = self.box[rows]
+        off = measured - predicted
+        gain, velocity_gain = self.covariances.update(rows, self._noise**2 * doubt[:, None])
+        self.box[rows] = predicted + gain * off
+        self.velocity[rows] += velocity_gain * off
+
+    def leap(self, rows: NDArray[np.intp], measured: Floats, elapsed_s: Floats) -> None:
+        """Take the second measurement of objects that moved farther than predicted: two points give the velocity."""
+        start = self.box[rows, :2] - self.velocity[rows, :2] * elapsed_s[:, None]
+        self.velocity[rows, :2] = (measured[:, :2] - start) / elapsed_s[:, None]
+        self.box[rows] = measured
+        variance = self._settings.position_noise**2
+        self.covariances.value[rows, 0] = variance
+        self.covariances.mixed[rows, 0] = variance / elapsed_s
+        self.covariances.velocity[rows, 0] = 2 * variance / elapsed_s**2
+
+    def append(self, measured: Floats) -> None:
+        """Begin tracks at (M, 4) measured boxes."""
+        settings = self._settings
+        self.box = np.concatenate([self.box, measured])
+        self.velocity = np.concatenate([self.velocity, np.zeros_like(measured)])
+        self.covariances.append(len(measured), self._noise, np.array([settings.first_speed, settings.first_growth]))
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        """Drop the tracks that are not marked."""
+        self.box, self.velocity = self.box[rows], self.velocity[rows]
+        self.covariances.keep(rows)
+
+    def spread(self) -> Floats:
+        """Return how uncertain the place of the next measurement is: (N,) standard deviations in lengths."""
+        return cast("Floats", np.sqrt(self.covariances.value[:, 0] + self._settings.position_noise**2))
+
+
+def corners(box: Floats) -> Floats:
+    """Return (N, 4) x1, y1, x2, y2 of centres and sizes."""
+    half = box[:, 2:] / 2
+    return np.concatenate([box[:, :2] - half, box[:, :2] + half], axis=1)
+
+
+def centred(xyxy: Floats) -> Floats:
+    """Return (N, 4) centres and sizes of x1, y1, x2, y2."""
+    low, high = xyxy[:, :2], xyxy[:, 2:4]
+    return np.concatenate([(low + high) / 2, high - low], axis=1)

@@ -1,0 +1,213 @@
+"""The tracker: detections of one camera in, tracks out, frame by frame.
+
+In the manner of ByteTrack (Zhang et al. 2022): detections of high score choose first, by overlap and then by distance;
+those of low score may only continue tracks that were seen a moment ago. Motion is a Kalman filter with measured time
+steps, so that a dropped frame is only a longer step; it trusts a detection less the lower its score is and the more
+objects share the place, which is what keeps two people apart who pass each other. A track is told of from its first
+detection on; whether one that was seen only once or twice is an object, the counting decides.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countline_counting.tracking.association import Bools, Rows, cheapest_pairs, largest_overlap, overlaps
+from countline_counting.tracking.motion import Floats, MotionModel, centred, corners
+from countline_counting.tracking.settings import TrackerSettings
+
+Tracks = tuple[NDArray[np.int64], Floats, Floats, NDArray[np.int64]]
+"""ids (N,), boxes x1, y1, x2, y2 in pixels (N, 4), scores (N,), classes (N,)."""
+
+CROWD_SEEN_S = 1.0
+"""A track that was seen within this time may hide others."""
+
+
+class _Seen(NamedTuple):
+    """The detections of a frame."""
+
+    xyxy: Floats
+    centred: Floats
+    scores: Floats
+
+
+class _Pairs(NamedTuple):
+    """The pairs of a track and a detection that overlap, (K,) each."""
+
+    rows: Rows
+    columns: Rows
+    overlap: Floats
+    cost: Floats
+    near: Bools
+    """Whether the detection is within what the prediction allows."""
+
+
+class Tracker:
+    """Follows the objects of one camera; ids grow from 1 and are never given twice."""
+
+    def __init__(self, settings: TrackerSettings) -> None:
+        self._settings = settings
+        self._motion = MotionModel(settings)
+        self._ids: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._seen_t: Floats = np.zeros(0)
+        self._sights: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._next_id = 1
+        self._t: float | None = None
+
+    def __len__(self) -> int:
+        """Return how many tracks are followed, those out of sight included."""
+        return len(self._ids)
+
+    def update(self, detections: Floats, t: float) -> Tracks:
+        """Take the detections of the next frame.
+
+        Args:
+            detections: (M, 6) x1, y1, x2, y2 in pixels, score, class; boxes have a width and a height.
+            t: capture time; must grow.
+
+        Returns:
+            The tracks that were seen in this frame.
+        """
+        elapsed_s = 0.0 if self._t is None else t - self._t
+        self._t = t
+        self._motion.predict(elapsed_s)
+        seen = _Seen(detections[:, :4], centred(detections), detections[:, 4])
+        rows, chosen = self._continue(seen, t, elapsed_s)
+        born = self._births(seen, chosen)
+        if len(born):
+            rows = np.concatenate([rows, self._begin(seen.centred[born], t)])
+            chosen = np.concatenate([chosen, born])
+        smoothing = self._settings.smoothing
+        boxes = corners(self._motion.box[rows]) * smoothing + seen.xyxy[chosen] * (1 - smoothing)
+        tracks = (self._ids[rows], boxes, seen.scores[chosen], detections[chosen, 5].astype(np.int64))
+        self._forget(t)
+        return tracks
+
+    def _continue(self, seen: _Seen, t: float, elapsed_s: float) -> tuple[Rows, Rows]:
+        """Give detections to tracks; return which row of the tracks (K,) took which detection (K,)."""
+        pairs = self._compare(seen)
+        rows, chosen = self._associate(pairs, seen, t, elapsed_s)
+        doubt = self._doubt(pairs, seen, rows, chosen, t)
+        leapt, landed = self._leaps(seen, rows, chosen, t, elapsed_s)
+        self._motion.update(rows, seen.centred[chosen], doubt)
+        if len(leapt):
+            self._motion.leap(leapt, seen.centred[landed], t - self._seen_t[leapt])
+            rows, chosen = np.concatenate([rows, leapt]), np.concatenate([chosen, landed])
+        self._seen_t[rows] = t
+        self._sights[rows] += 1
+        return rows, chosen
+
+    def _compare(self, seen: _Seen) -> _Pairs:
+        motion, settings = self._motion, self._settings
+        rows, columns, overlap = overlaps(corners(motion.box), seen.xyxy)
+        predicted, measured = motion.box[rows], seen.centred[columns]
+        deviation = _apart(predicted, measured) / (motion.spread()[rows] * settings.gate)
+        growth = np.abs(np.log(measured[:, 3] / predicted[:, 3]))
+        near = (deviation < 1) & (growth < settings.size_gate)
+        return _Pairs(rows, columns, overlap, (1 - overlap) + 0.2 * deviation + growth, near)
+
+    def _associate(self, pairs: _Pairs, seen: _Seen, t: float, elapsed_s: float) -> tuple[Rows, Rows]:
+        """Match in stages: the good detections by overlap, what is left of them by distance, then the doubtful ones."""
+        settings = self._settings
+        high = seen.scores >= settings.high_score
+        good = pairs.near & (pairs.overlap > settings.min_overlap) & high[pairs.columns]
+        rows, chosen = cheapest_pairs(pairs.rows[good], pairs.columns[good], pairs.cost[good])
+        rows, chosen = self._farther(seen, rows, chosen, high)
+        low = seen.scores >= settings.low_score
+        low[chosen] = False
+        free = t - self._seen_t < settings.low_score_unseen_s + elapsed_s
+        free[rows] = False
+        weak = pairs.near & (pairs.overlap > settings.low_min_overlap) & low[pairs.columns] & free[pairs.rows]
+        if not np.count_nonzero(weak):
+            return rows, chosen
+        more_rows, more_chosen = cheapest_pairs(pairs.rows[weak], pairs.columns[weak], pairs.cost[weak])
+        return np.concatenate([rows, more_rows]), np.concatenate([chosen, more_chosen])
+
+    def _farther(self, seen: _Seen, rows: Rows, chosen: Rows, high: Bools) -> tuple[Rows, Rows]:
+        """Match what is left of good detections by distance: at low frame rates, boxes of one object need not overlap.
+
+        Returns the matches, those that were there before included.
+        """
+        settings = self._settings
+        free = high.copy()
+        free[chosen] = False
+        if not np.count_nonzero(free):
+            return rows, chosen
+        lost = self._sights > 1
+        lost[rows] = False
+        i, j = np.nonzero(lost)[0], np.nonzero(free)[0]
+        boxes, others = self._motion.box[i, None], seen.centred[None, j]
+        off = _apart(boxes, others)
+        deviation = off / (self._motion.spread()[i, None] * settings.reach_gate)
+        growth = np.abs(np.log(others[..., 3] / boxes[..., 3]))
+        first, second = np.nonzero((deviation < 1) & (off < settings.reach) & (growth < settings.reach_growth))
+        more, taken = cheapest_pairs(first, second, (deviation + growth)[first, second])
+        return np.concatenate([rows, i[more]]), np.concatenate([chosen, j[taken]])
+
+    def _leaps(self, seen: _Seen, rows: Rows, chosen: Rows, t: float, elapsed_s: float) -> tuple[Rows, Rows]:
+        """Match what was first seen in the frame before with what is left over, where there is only one choice."""
+        settings = self._settings
+        fresh = (self._sights == 1) & (t - self._seen_t <= elapsed_s)
+        fresh[rows] = False
+        free = seen.scores >= settings.high_score
+        free[chosen] = False
+        rows, columns = np.nonzero(fresh)[0], np.nonzero(free)[0]
+        if not len(rows) or not len(columns):
+            return rows[:0], columns[:0]
+        boxes, others = self._motion.box[rows, None], seen.centred[None, columns]
+        changed = np.abs(np.log(others[..., 2:] / boxes[..., 2:])).max(axis=2)
+        possible = (changed < settings.leap_size) & (_apart(boxes, others) < settings.leap)
+        lone = possible & (possible.sum(axis=1, keepdims=True) == 1) & (possible.sum(axis=0, keepdims=True) == 1)
+        i, j = np.nonzero(lone)
+        return rows[i], columns[j]
+
+    def _doubt(self, pairs: _Pairs, seen: _Seen, rows: Rows, chosen: Rows, t: float) -> Floats:
+        """Return by how much the variance of each match is to be multiplied, (M,) with 1 for what was not matched."""
+        settings = self._settings
+        owner = np.full(len(seen.scores), -1)
+        owner[chosen] = rows
+        recent = t - self._seen_t < CROWD_SEEN_S
+        others = (pairs.rows != owner[pairs.columns]) & recent[pairs.rows]
+        crowd = np.zeros(len(seen.scores))
+        np.maximum.at(crowd, pairs.columns[others], pairs.overlap[others])
+        weakness = np.clip(settings.usual_score / np.maximum(seen.scores, 0.1), 0.7, 4.0)
+        return np.asarray(weakness**2 * (1 + settings.crowd_doubt * crowd))[chosen]
+
+    def _births(self, seen: _Seen, chosen: Rows) -> Rows:
+        """Return which detections begin a track."""
+        settings = self._settings
+        born = seen.scores >= min(settings.lone_score, settings.high_score)
+        born[chosen] = False
+        candidates = np.nonzero(born)[0]
+        weak = seen.scores[candidates] < settings.high_score
+        if not np.count_nonzero(weak):
+            return candidates
+        crowded = largest_overlap(seen.xyxy[candidates], seen.xyxy[chosen]) >= settings.lone_overlap
+        return candidates[~(weak & crowded)]
+
+    def _begin(self, measured: Floats, t: float) -> Rows:
+        """Begin tracks; return their rows."""
+        count, size = len(measured), len(self._motion)
+        self._motion.append(measured)
+        self._ids = np.concatenate([self._ids, np.arange(self._next_id, self._next_id + count)])
+        self._next_id += count
+        self._seen_t = np.concatenate([self._seen_t, np.full(count, t)])
+        self._sights = np.concatenate([self._sights, np.ones(count, dtype=np.int64)])
+        return np.arange(size, size + count)
+
+    def _forget(self, t: float) -> None:
+        """Drop the tracks that were not seen for too long."""
+        settings = self._settings
+        memory_s = np.where(self._sights > 1, settings.memory_s, settings.first_memory_s)
+        keep = t - self._seen_t <= memory_s
+        if not keep.all():
+            self._motion.keep(keep)
+            self._ids, self._seen_t, self._sights = self._ids[keep], self._seen_t[keep], self._sights[keep]
+
+
+def _apart(boxes: Floats, others: Floats) -> Floats:
+    """Return distances of centres in lengths of the objects; arrays of equal or fitting shape (..., 4)."""
+    off = boxes[..., :2] - others[..., :2]
+    square = off[..., 0] ** 2 + off[..., 1] ** 2
+    scale = np.maximum(boxes[..., 2], boxes[..., 3]) * np.maximum(others[..., 2], others[..., 3])
+    return np.asarray(np.sqrt(square / scale))

@@ -1,0 +1,1 @@
+"""Paths of objects as polylines with a stated error bound."""

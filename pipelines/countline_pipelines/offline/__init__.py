@@ -1,0 +1,1 @@
+"""Counting of recorded tracks and trajectories, annotated videos, reports."""

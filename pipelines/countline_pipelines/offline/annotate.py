@@ -1,0 +1,179 @@
+"""Draws what was counted onto the pictures: boxes with ids, lines with their sides, zones, running totals; writes MP4.
+
+Encoding happens in a thread of its own behind a bounded queue; whoever adds frames faster than they can be encoded is
+held back, since no frame of the video may be missing.
+"""
+
+import queue
+import threading
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import av.error
+from PIL import Image, ImageDraw, ImageFont
+
+from countline_common.errors import InvalidInputError
+from countline_counting import CountingSpec, Crossing, Direction, Event
+from countline_counting.frames import TrackedFrame
+
+_QUEUE: Final = 16
+_TIME_BASE: Final = Fraction(1, 90000)
+_COLOURS: Final = ("#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6", "#bcf60c")
+_LINE_COLOUR: Final = "#00e5ff"
+_FLASH_COLOUR: Final = "#ff1744"
+_FLASH_S: Final = 0.6
+
+Drawn = tuple[Any, TrackedFrame, Sequence[Event]]
+
+
+class Annotator:
+    """Writes an annotated video.
+
+    Args:
+        path: of the MP4.
+        spec: what is counted.
+        labels: class names by index.
+        fps: of the source, for the container's header.
+
+    Raises:
+        InvalidInputError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, spec: CountingSpec, labels: Sequence[str], fps: float) -> None:
+        self._path = path
+        self._painter = _Painter(spec, labels)
+        self._rate = Fraction(fps).limit_denominator(1000)
+        self._queue: queue.Queue[Drawn | None] = queue.Queue(_QUEUE)
+        self._error: Exception | None = None
+        try:
+            self._container = av.open(str(path), "w", format="mp4")
+        except (av.error.FFmpegError, OSError) as error:
+            raise InvalidInputError(f"{path} cannot be written: {error.strerror}", cure="choose another file") from None
+        self._stream: Any = None
+        self._size = (0, 0)
+        self._first_t = 0.0
+        self._thread = threading.Thread(target=self._run, name="annotate", daemon=True)
+        self._thread.start()
+
+    def add(self, picture: Any, tracked: TrackedFrame, events: Sequence[Event]) -> None:
+        """Add a frame; waits while the encoder is behind."""
+        if self._error is None:
+            self._queue.put((picture, tracked, events))
+
+    def close(self) -> None:
+        """Finish the file.
+
+        Raises:
+            InvalidInputError: it could not be written.
+        """
+        self._queue.put(None)
+        self._thread.join()
+        if self._error is not None:
+            raise InvalidInputError(
+                f"{self._path} could not be written: {self._error}", cure="see the disk's free space"
+            )
+
+    def _run(self) -> None:
+        try:
+            while (item := self._queue.get()) is not None:
+                self._write(*item)
+            if self._stream is not None:
+                self._container.mux(self._stream.encode(None))
+            self._container.close()
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            self._error = error
+            while self._queue.get() is not None:  # let whoever waits go on
+                pass
+
+    def _write(self, picture: Any, tracked: TrackedFrame, events: Sequence[Event]) -> None:
+        image = picture.to_image()
+        self._painter.paint(image, tracked, events)
+        if self._stream is None:
+            width, height = (size // 2 * 2 for size in image.size)  # H.264 4:2:0 wants even sizes
+            self._stream = self._begin(width, height)
+            self._size, self._first_t = image.size, tracked.t
+        if image.size != self._size:  # the source has changed its size; the video cannot
+            image = image.resize(self._size)
+        frame: Any = _frame_of(image.crop((0, 0, self._stream.width, self._stream.height)))
+        frame.pts = round((tracked.t - self._first_t) / _TIME_BASE)
+        frame.time_base = _TIME_BASE
+        self._container.mux(self._stream.encode(frame))
+
+    def _begin(self, width: int, height: int) -> Any:
+        stream: Any = self._container.add_stream(
+            "libx264", rate=self._rate, options={"preset": "veryfast", "crf": "23"}
+        )
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.time_base = _TIME_BASE
+        return stream
+
+
+def _frame_of(image: Image.Image) -> Any:
+    make: Any = av.VideoFrame.from_image  # PyAV leaves this one without types
+    return make(image)
+
+
+class _Painter:
+    def __init__(self, spec: CountingSpec, labels: Sequence[str]) -> None:
+        self._spec = spec
+        self._labels = labels
+        self._font = ImageFont.load_default(size=14)
+        self._totals = {line.id: dict.fromkeys(Direction, 0) for line in spec.lines}
+        self._crossed_at: dict[str, float] = {}
+
+    def paint(self, image: Image.Image, tracked: TrackedFrame, events: Iterable[Event]) -> None:
+        """Draw one frame's state onto its picture."""
+        for event in events:
+            if isinstance(event, Crossing):
+                self._totals[event.line_id][event.direction] += 1
+                self._crossed_at[event.line_id] = tracked.t
+        draw = ImageDraw.Draw(image)
+        self._paint_zones(draw, image.size)
+        self._paint_lines(draw, image.size, tracked.t)
+        self._paint_objects(draw, tracked)
+        self._paint_totals(draw)
+
+    def _paint_zones(self, draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
+        for zone in self._spec.zones:
+            corners = [(x * size[0], y * size[1]) for x, y in zone.polygon]
+            draw.line([*corners, corners[0]], fill="#ffd600", width=2)
+            self._text(draw, corners[0], zone.id, "#ffd600")
+
+    def _paint_lines(self, draw: ImageDraw.ImageDraw, size: tuple[int, int], t: float) -> None:
+        for line in self._spec.lines:
+            points = [(x * size[0], y * size[1]) for x, y in line.points]
+            crossed_at = self._crossed_at.get(line.id)
+            flash = crossed_at is not None and t - crossed_at < _FLASH_S
+            draw.line(points, fill=_FLASH_COLOUR if flash else _LINE_COLOUR, width=3)
+            (ax, ay), (bx, by) = points[0], points[1]
+            length = max(1.0, ((bx - ax) ** 2 + (by - ay) ** 2) ** 0.5)
+            middle = ((ax + bx) / 2, (ay + by) / 2)
+            # The right-hand side of A to B, y pointing down, is at (-(by - ay), bx - ax).
+            tip = (middle[0] - (by - ay) / length * 24, middle[1] + (bx - ax) / length * 24)
+            draw.line([middle, tip], fill=_LINE_COLOUR, width=2)
+            self._text(draw, tip, "in", _LINE_COLOUR)
+            draw.ellipse([ax - 4, ay - 4, ax + 4, ay + 4], fill=_LINE_COLOUR)
+
+    def _paint_objects(self, draw: ImageDraw.ImageDraw, tracked: TrackedFrame) -> None:
+        ax, ay = self._spec.anchor
+        rows = zip(tracked.ids, tracked.xyxy_px, tracked.classes, strict=True)
+        for track, (x1, y1, x2, y2), class_id in rows:
+            colour = _COLOURS[int(track) % len(_COLOURS)]
+            draw.rectangle([x1, y1, x2, y2], outline=colour, width=2)
+            x, y = x1 + (x2 - x1) * ax, y1 + (y2 - y1) * ay
+            draw.ellipse([x - 3, y - 3, x + 3, y + 3], fill=colour)
+            name = self._labels[class_id] if 0 <= class_id < len(self._labels) else str(class_id)
+            self._text(draw, (x1, max(0.0, y1 - 17)), f"{track} {name}", colour)
+
+    def _paint_totals(self, draw: ImageDraw.ImageDraw) -> None:
+        for row, (name, total) in enumerate(self._totals.items()):
+            words = f"{name}  in {total[Direction.IN]}  out {total[Direction.OUT]}"
+            self._text(draw, (6, 6 + 20 * row), words, "white")
+
+    def _text(self, draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, colour: str) -> None:
+        box = draw.textbbox(at, text, font=self._font)
+        draw.rectangle([box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2], fill="#000000")
+        draw.text(at, text, fill=colour, font=self._font)

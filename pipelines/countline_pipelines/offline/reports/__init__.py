@@ -1,0 +1,1 @@
+"""Reports that `countline count` and `countline replay` print."""

@@ -1,0 +1,1 @@
+"""Data planes: what they share, the software plane and the DeepStream plane."""

@@ -1,0 +1,1 @@
+"""Cameras of the DeepStream plane: metadata in, counts and previews out."""

@@ -1,0 +1,1 @@
+"""Configuration of DeepStream's elements, checked against known facts."""

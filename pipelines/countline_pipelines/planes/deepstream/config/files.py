@@ -1,0 +1,85 @@
+"""The files that a pipeline reads, written before it is made: a folder that a person can look into and try by hand."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from countline_common.triton import ModelInfo
+from countline_counting import Line
+from countline_pipelines.planes.deepstream import analytics
+from countline_pipelines.planes.deepstream.config import inference, proto, tracker
+from countline_pipelines.planes.deepstream.config.properties import PipelineOptions, new_mux_config
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineFiles:
+    """Where they lie."""
+
+    folder: Path
+
+    @property
+    def inference(self) -> Path:
+        """Of nvinferserver."""
+        return self.folder / "inference.pbtxt"
+
+    @property
+    def labels(self) -> Path:
+        """Beside it."""
+        return self.folder / inference.LABELS
+
+    @property
+    def tracker(self) -> Path:
+        """Of nvtracker."""
+        return self.folder / "tracker.yml"
+
+    @property
+    def mux(self) -> Path:
+        """Of the new muxer."""
+        return self.folder / "mux.txt"
+
+    @property
+    def analytics(self) -> Path:
+        """Of nvdsanalytics."""
+        return self.folder / "analytics.txt"
+
+
+def texts(info: ModelInfo, triton: str, options: PipelineOptions) -> dict[str, str]:
+    """What is in them, by name, read back once so that nothing is written that a plugin would refuse.
+
+    Raises:
+        InvalidInputError: a fault of ours.
+    """
+    files = PipelineFiles(Path())
+    inference_text = inference.infer_config(info, triton, options)
+    tracker_text = tracker.tracker_config(options.tracker, info.score_threshold, options.frame_rate)
+    proto.read(inference_text)
+    tracker.read(tracker_text)
+    of_analytics = {files.analytics.name: analytics.analytics_config({}, options.mux_wh)} if options.analytics else {}
+    return {
+        files.inference.name: inference_text,
+        files.labels.name: inference.label_file(info),
+        files.tracker.name: tracker_text,
+        files.mux.name: new_mux_config(options),
+        **of_analytics,
+    }
+
+
+def write_files(folder: Path, info: ModelInfo, triton: str, options: PipelineOptions) -> PipelineFiles:
+    """Write them; those of an earlier pipeline in the same folder are replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts(info, triton, options).items():
+        _write(folder / name, text)
+    return PipelineFiles(folder)
+
+
+def write_analytics(files: PipelineFiles, lines: Mapping[int, Sequence[Line]], options: PipelineOptions) -> None:
+    """Write the lines of every camera, by the index of its pad."""
+    _write(files.analytics, analytics.analytics_config(lines, options.mux_wh))
+
+
+def _write(path: Path, text: str) -> None:
+    """All or nothing: a plugin that reads at this moment sees the old file or the new one."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text)
+    os.replace(new, path)  # noqa: PTH105

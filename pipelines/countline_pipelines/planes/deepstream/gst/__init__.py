@@ -1,0 +1,1 @@
+"""GStreamer: library, main loop, pipelines and their sources."""

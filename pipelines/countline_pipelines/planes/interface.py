@@ -1,0 +1,304 @@
+"""What a data plane does, whatever it runs on: holds cameras, turns their sources into counted frames.
+
+The software plane (`countline_pipelines.planes.software`) decodes with FFmpeg and infers through Triton; a plane on
+DeepStream does both inside GStreamer. Both take the same plans, end in the same `CameraCounter`, and report to the same
+sink.
+
+    worker or `countline count`  --plans-->  Plane  --runs, counted frames-->  PlaneSink
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Protocol
+
+from countline_common.errors import CountlineError, FieldProblem, InvalidInputError
+from countline_counting import (
+    CountingSpec,
+    Event,
+    FrameResult,
+    GeometryError,
+    GroundPlane,
+    Identity,
+    Line,
+    Zone,
+)
+from countline_counting.spec import Mask, MaskKind
+from countline_counting.trials import TrialSpan
+from countline_pipelines.sources import SourceSpec
+
+Points = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinePlan:
+    """A line as a person drew it: classes by name."""
+
+    id: str
+    points: Points
+    version: int = 1
+    classes: tuple[str, ...] = ()
+    """Empty for every class."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZonePlan:
+    """A zone as a person drew it."""
+
+    id: str
+    polygon: Points
+    version: int = 1
+    classes: tuple[str, ...] = ()
+    queue: bool = False
+    """Whether objects in it wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskPlan:
+    """A mask as a person drew it."""
+
+    id: str
+    polygon: Points
+    kind: MaskKind
+
+
+@dataclass(frozen=True, slots=True)
+class CountingPlan:
+    """What is counted; may change while the camera runs."""
+
+    lines: tuple[LinePlan, ...] = ()
+    zones: tuple[ZonePlan, ...] = ()
+    anchor: tuple[float, float] = (0.5, 1.0)
+    min_score: float = 0.0
+    """Detections below are not used. The threshold that a model ships with decides besides which may begin a track."""
+    min_track_age_s: float = 0.0
+    """An object that was seen for less time than this crosses nothing."""
+    min_track_score: float = 0.0
+    """Nor does one whose mean score is below this."""
+    masks: tuple[MaskPlan, ...] = ()
+    ground: tuple[tuple[tuple[float, float], tuple[float, float]], ...] = ()
+    """Four points of the picture, 0..1, each with its place on the ground in metres; empty for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerPlan:
+    """A second version on a camera's frames: what it counts is compared with what counts, and thrown away."""
+
+    trial_id: str
+    model: str
+    is_challenger: bool
+    """It is the new version (of a shadow); else the old one (of a canary)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraPlan:
+    """Everything a plane must know of one camera."""
+
+    camera_id: str
+    source: SourceSpec
+    model: str
+    counting: CountingPlan
+    epoch: int = 0
+    run: str = ""
+    """Of a finite file: a name of its own, computed from content and plan. Empty: a new one at every start."""
+    content: str = ""
+    """Of a finite file: names what it holds."""
+    follower: FollowerPlan | None = None
+
+    def goes_over_to(self, other: "CameraPlan") -> bool:
+        """Whether `other` differs at most in what may change while the source stays open: model, follower, counting.
+
+        The lines of a finite file do not change under way: it is counted anew from its first frame, so that a new line
+        counts the whole of it; under the same name, so that the crossings of the other lines are not counted again. Its
+        model does, for to count it anew with another one, under another name, would count everything again.
+        """
+        changed = replace(self, model=other.model, run=other.run, follower=other.follower)
+        return (changed if self.source.playback.is_finite else replace(changed, counting=other.counting)) == other
+
+
+class CameraState(StrEnum):
+    """Where a camera's processing stands."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    RECONNECTING = "reconnecting"
+    FAILED = "failed"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault that a person can act on."""
+
+    code: str
+    message: str
+    cure: str
+
+
+@dataclass(frozen=True, slots=True)
+class CameraCondition:
+    """A camera at this moment."""
+
+    state: CameraState
+    fault: Fault | None = None
+    size_wh: tuple[int, int] = (0, 0)
+    source_fps: float = 0.0
+    processed_fps: float = 0.0
+    latency_s: float = 0.0
+    """From capture (files: from decoding) to the finished count, 95th percentile of the last seconds."""
+    frames_processed: int = 0
+    frames_dropped: int = 0
+    last_frame_at: float | None = None
+    progress: float = 0.0
+    """0..1, for finite files."""
+    model: str = ""
+    """What counts now, as NAME@VERSION; while a version takes over from another, the old one before the change."""
+    follower_model: str = ""
+    """What runs beside it on trial."""
+
+
+OnEnd = Callable[[CameraPlan, CameraState], None]
+"""Told from the plane's thread of a camera whose source is over, or that gives up: by which plan it was counted, which
+may not be what is wanted by now, and how it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A camera's tracker begins."""
+
+    identity: Identity
+    size_wh: tuple[int, int]
+    labels: tuple[str, ...]
+    period_s: float
+    """Expected time between processed frames."""
+    finite: bool
+    since: float | None = None
+    """Capture time of the last frame of the run from which this one takes over; None where it follows none at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedFrame:
+    """A frame at the end of its way."""
+
+    result: FrameResult
+    dropped: int
+    """Frames that were left out just before it."""
+    picture: Any | None
+    """av.VideoFrame where somebody wants to see it."""
+
+
+class PlaneSink(Protocol):
+    """Whom a plane tells; called from the plane's own thread, for each camera in order, and must not block."""
+
+    def run_started(self, run: RunStarted) -> None:
+        """Before the run's first frame."""
+        ...
+
+    def frame_counted(self, identity: Identity, counted: CountedFrame) -> None:
+        """After each frame."""
+        ...
+
+    def events_decided(self, identity: Identity, t: float, events: Sequence[Event]) -> None:
+        """What a run decides at capture time `t` of earlier frames, after another has taken its frames over."""
+        ...
+
+    def run_ended(self, identity: Identity, events: Sequence[Event] | None) -> None:
+        """After the run's last frame, with what was decided at its end; None: broken off, to be counted anew."""
+        ...
+
+    def span_compared(self, camera_id: str, span: TrialSpan) -> None:
+        """What two versions made of the same span of a camera's frames."""
+        ...
+
+
+class Plane(Protocol):
+    """A data plane. Methods may be called from any thread and do not block."""
+
+    def add_camera(self, plan: CameraPlan) -> None:
+        """Begin with a camera."""
+        ...
+
+    def update_camera(self, plan: CameraPlan) -> None:
+        """Change a camera: its lines, its model and its follower while it runs, anything else by a new camera."""
+        ...
+
+    def remove_camera(self, camera_id: str) -> None:
+        """Stop a camera; what it had open is decided, except of finite files, which would be counted anew."""
+        ...
+
+    def conditions(self) -> dict[str, CameraCondition]:
+        """Every camera that the plane holds, by id."""
+        ...
+
+    def watch(self, camera_id: str, until: float) -> None:
+        """Hand pictures to the sink until this monotonic time."""
+        ...
+
+    def pause(self, fault: Fault) -> None:
+        """Take no more frames: files wait, live cameras stop (their coverage shows it) and say why."""
+        ...
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        ...
+
+    def close(self, timeout_s: float) -> None:
+        """Stop every camera and wait for it."""
+        ...
+
+
+def fault_of(error: Exception, code: str = "") -> Fault:
+    """An error as a camera's status tells it; `code` where the error itself has no word that fits."""
+    if isinstance(error, CountlineError):
+        return Fault(code or str(getattr(error, "failure", error.code.lower())), error.message, error.cure)
+    return Fault("internal", f"{type(error).__name__}: {error}", "this is a fault of ours; see the worker's log")
+
+
+def counting_spec(plan: CountingPlan, labels: Sequence[str]) -> CountingSpec:
+    """A plan with class names resolved and geometry checked.
+
+    Raises:
+        InvalidInputError: a class that the model does not have, or geometry that cannot be counted with.
+    """
+    try:
+        return CountingSpec(
+            lines=tuple(Line(p.id, p.points, p.version, class_ids(p.classes, labels, p.id)) for p in plan.lines),
+            zones=tuple(
+                Zone(p.id, p.polygon, p.version, class_ids(p.classes, labels, p.id), p.queue) for p in plan.zones
+            ),
+            anchor=plan.anchor,
+            min_score=plan.min_score,
+            min_track_age_s=plan.min_track_age_s,
+            min_track_score=plan.min_track_score,
+            masks=tuple(Mask(p.id, p.polygon, p.kind) for p in plan.masks),
+            ground=GroundPlane(plan.ground) if plan.ground else None,
+        )
+    except GeometryError as error:
+        raise InvalidInputError(
+            str(error), cure=error.cure, fields=(FieldProblem(error.field, error.problem),)
+        ) from error
+
+
+def class_ids(names: Sequence[str], labels: Sequence[str], where: str) -> frozenset[int] | None:
+    """Class numbers of names (or of numbers as text); None, meaning every class, for no names.
+
+    Raises:
+        InvalidInputError: the model has no such class.
+    """
+    if not names:
+        return None
+    return frozenset(_class_id(name, labels, where) for name in names)
+
+
+def _class_id(name: str, labels: Sequence[str], where: str) -> int:
+    lowered = [label.lower() for label in labels]
+    if name.lower() in lowered:
+        return lowered.index(name.lower())
+    if name.isdigit() and (not labels or int(name) < len(labels)):
+        return int(name)
+    known = ", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
+    raise InvalidInputError(
+        f"{where}: the model has no class {name!r}",
+        cure=f"choose from: {known}" if labels else "give the number of the class; this model names none",
+        fields=(FieldProblem(f"{where}.classes", f"no class {name!r}"),),
+    )

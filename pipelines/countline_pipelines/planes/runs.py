@@ -1,0 +1,138 @@
+"""Runs of one camera: which frame begins a new one, and when one has ended.
+
+A run is one life of a tracker. A new one begins when the picture's size changes, after a break of more than
+`BREAK_KEEPS_RUN_S`, and when the reader says so (a file that begins again, a clock that was set). Shared between the
+reader's thread and the event loop, so every step holds the lock.
+"""
+
+import hashlib
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from countline_counting import Identity
+from countline_pipelines.sources import Picture
+
+BREAK_KEEPS_RUN_S: Final = 10.0
+"""A stream that comes back within this time goes on with its tracks; a stall ends nothing."""
+
+
+@dataclass(slots=True)
+class Run:
+    """One life of a tracker."""
+
+    identity: Identity
+    size_wh: tuple[int, int]
+    next_index: int = 0
+    last_t: float = -1.0
+    outstanding: int = 0
+    """Frames on their way to it."""
+    abandoned: bool = False
+    """It will be counted anew under the same name, so nothing is decided at its end."""
+    ended: bool = False
+
+
+class RunKeeper:
+    """Gives each frame its run and its number in it.
+
+    Args:
+        camera_id, epoch: of the identities.
+        name: of a finite file's run; empty for a new name at every start.
+        after: of a finite file, the run from which another version of the model takes over.
+    """
+
+    def __init__(self, camera_id: str, epoch: int, name: str, after: str = "") -> None:
+        self._camera_id = camera_id
+        self._epoch = epoch
+        self._whole = name
+        self._name = name
+        self._after = after
+        self._parts = 0
+        self._run: Run | None = None
+        self._outstanding = 0
+        self.lock = threading.Lock()
+
+    def number(self, picture: Picture) -> tuple[Run, int] | None:
+        """The run and index of a decoded frame; None for one that is not later than its predecessor."""
+        with self.lock:
+            run = self._run
+            if run is None or run.ended or run.abandoned or self._breaks(run, picture):
+                run = self._run = self._begin(picture)
+            if picture.t <= run.last_t:
+                return None
+            index = run.next_index + picture.skipped
+            run.next_index, run.last_t = index + 1, picture.t
+            return run, index
+
+    def _breaks(self, run: Run, picture: Picture) -> bool:
+        silent = picture.t - run.last_t > BREAK_KEEPS_RUN_S and not self._name
+        return picture.size_wh != run.size_wh or silent
+
+    @property
+    def name(self) -> str:
+        """Of the run that goes on; empty before the first."""
+        with self.lock:
+            return self._run.identity.run if self._run is not None else ""
+
+    def _begin(self, picture: Picture) -> Run:
+        if self._name and self._after:
+            self._name, self._after = switched_name(self._name, self._after, picture.ordinal), ""
+        part, self._parts = self._parts, self._parts + 1
+        name = f"{self._name}.{part}" if self._name and part else self._name or new_run_name()
+        return Run(Identity(self._camera_id, self._epoch, name), picture.size_wh)
+
+    def abandon(self) -> None:
+        """What follows does not continue the run; a finite file begins again, and its parts are numbered anew."""
+        with self.lock:
+            if self._run is not None and self._name:
+                self._run.abandoned = True
+            elif self._run is not None:
+                self._run = None
+            self._parts = 0 if self._name else self._parts
+            self._name, self._after = self._whole, ""
+
+    def enter(self, run: Run) -> bool:
+        """A frame sets out for its run; false when the run has ended meanwhile."""
+        with self.lock:
+            if run.ended:
+                return False
+            run.outstanding += 1
+            self._outstanding += 1
+            return True
+
+    def leave(self, run: Run) -> None:
+        """A frame was counted or dropped."""
+        with self.lock:
+            run.outstanding -= 1
+            self._outstanding -= 1
+
+    def is_idle(self) -> bool:
+        """Whether no frame of any run is on its way."""
+        with self.lock:
+            return self._outstanding == 0
+
+    def try_end(self, run: Run) -> bool:
+        """End a run that has no frame on its way; false while it has."""
+        with self.lock:
+            if run.outstanding and not run.ended:
+                return False
+            run.ended = True
+            return True
+
+
+def switched_name(name: str, after: str, ordinal: int) -> str:
+    """The name of the rest of a finite file that another version counts: the same for the same change there.
+
+    Args:
+        name: of the whole file, counted by this version.
+        after: of the run before it.
+        ordinal: number of the first decoded frame that this version saw.
+    """
+    return hashlib.blake2b(f"{name} after {after} from {ordinal}".encode(), digest_size=8).hexdigest()
+
+
+def new_run_name() -> str:
+    """A name that sorts by time and that no other process makes: milliseconds and 24 random bits, in hexadecimal."""
+    return f"{time.time_ns() // 1_000_000:011x}{secrets.token_hex(3)}"

@@ -1,0 +1,1 @@
+"""Changing the model of a running camera without losing a frame."""

@@ -1,0 +1,1 @@
+"""The way of frames to Triton: batches across cameras."""

@@ -1,0 +1,1 @@
+"""A camera's frames: read in a thread, scaled, handed to lanes."""

@@ -1,0 +1,90 @@
+"""Fragments of one object are put together before anything is counted, and those of two are not."""
+
+import numpy as np
+import pytest
+from tests.fixtures.counting.paths import IDENTITY, crossed, crossings, heights, ramp, spec, totals, tracked
+
+from countline_counting import CameraCounter
+
+
+def renamed(frames, every):
+    """The same object under a new id every so many frames."""
+    return [(t, [(1 + i // every, x, y) for _, x, y in spots]) for i, (t, spots) in enumerate(frames)]
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 5, 7, 16])
+def test_an_object_whose_id_changes_all_the_time_crosses_once(every):
+    rng = np.random.default_rng(every)
+    ys = [*ramp(200, 356, 20), *(360 + rng.uniform(-8, 8, 60)), *ramp(366, 520, 20)]
+    events = crossings(renamed(heights(ys), every))
+    assert [event.direction.value for event in events] == ["in"]
+    assert events[0].stitched
+
+
+def test_an_id_that_changes_behind_a_pillar_over_the_line_is_the_same_object():
+    path = heights(ramp(200, 520, 41))
+    frames = [(t, [] if 340 < s[0][2] < 400 else [(1 if s[0][2] < 360 else 2, *s[0][1:])]) for t, s in path]
+    assert totals(frames) == (1, 0)
+
+
+def test_two_people_of_whom_one_vanishes_above_and_another_appears_below_are_two():
+    above = heights([*ramp(200, 300, 15)], track=1)
+    below = [(1.7 + i / 10, [(2, 600.0, 440.0 + 8 * i)]) for i in range(15)]
+    assert totals([*above, *below]) == (0, 0)
+
+
+def test_somebody_who_appears_to_the_side_is_another():
+    above = heights(ramp(200, 350, 20), track=1)
+    beside = [(2.2 + i / 10, [(2, 780.0, 372.0 + 8 * i)]) for i in range(15)]
+    assert totals([*above, *beside]) == (0, 0)
+
+
+def test_a_small_object_does_not_continue_a_large_one():
+    counter = CameraCounter(IDENTITY, spec(), tracked=True)
+    events = []
+    for i, y in enumerate(ramp(200, 520, 33)):
+        frame = tracked(i, i / 10, [(1 if y < 357 else 2, 600.0, y)])
+        if y >= 357:
+            frame.xyxy_px[0] = (592, y - 32, 608, y)
+        events += counter.update_tracked(frame).events
+    assert crossed([*events, *counter.flush()]) == []
+
+
+def test_an_object_that_is_still_in_sight_is_not_continued():
+    """Two walk side by side over the line, and the second gets its id only there."""
+    frames = [
+        (i / 10, [(1, 600.0, y), *([(2, 645.0, y)] if y > 340 else [])]) for i, y in enumerate(ramp(200, 520, 33))
+    ]
+    assert totals(frames) == (1, 0)
+
+
+def test_an_id_that_comes_back_at_once_keeps_its_object():
+    """The first is missed in one frame, the one in which somebody else appears near it."""
+    first = dict(heights(ramp(200, 520, 33), track=1))
+    frames = []
+    for i, (t, spots) in enumerate(first.items()):
+        other = [(2, 640.0, 300.0)] if i >= 12 else []
+        frames.append((t, [*([] if i == 12 else spots), *other]))
+    (event,) = crossings(frames)
+    assert not event.stitched
+
+
+def test_two_boxes_on_one_object_are_one():
+    frames = [(t, [(1, x, y), (2, x + 1, y + 2)]) for t, [(_, x, y)] in heights(ramp(200, 520, 33))]
+    assert totals(frames) == (1, 0)
+
+
+@pytest.mark.parametrize("churn", [0.05, 0.1, 0.3])
+def test_random_churn_of_ids_keeps_the_count(churn):
+    """Forty people cross one after the other, and each id may change at every frame."""
+    rng = np.random.default_rng(3)
+    frames, next_id = [], 1
+    for _ in range(40):
+        for y in ramp(220, 500, 29):
+            next_id += rng.random() < churn
+            frames.append((len(frames) / 10, [(int(next_id), 600.0 + rng.normal(0, 2), y + rng.normal(0, 2))]))
+        next_id += 1
+        frames += [(len(frames) / 10 + i / 10, []) for i in range(35)]
+    frames = [(i / 10, spots) for i, (_, spots) in enumerate(frames)]
+    counted_in, counted_out = totals(frames)
+    assert (counted_in, counted_out) == (40, 0)

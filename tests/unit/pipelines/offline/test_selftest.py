@@ -1,0 +1,62 @@
+"""The conformance suite inside the product: it passes, and it would notice if the rule were another."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from countline_common.cli.app import app
+from countline_counting import rules
+from countline_pipelines.selftest.cases import all_cases
+from countline_pipelines.selftest.run import FORMS, run_cases
+
+
+def test_every_case_is_counted_right_in_every_form():
+    wrong = [(outcome.case.name, outcome.failed_forms) for outcome in run_cases(all_cases()) if not outcome.passed]
+    assert wrong == []
+
+
+def test_there_are_enough_cases_each_with_a_name_and_a_remark_of_its_own():
+    cases = all_cases()
+    assert len(cases) >= 100
+    assert len({case.name for case in cases}) == len(cases)
+    assert all(case.remark for case in cases)
+
+
+@pytest.mark.parametrize(
+    ("number", "value", "case"),
+    [
+        ("EXCURSION_S", 0.0, "flickers far beyond"),
+        ("DESTINATION_CLEAR_HEIGHTS", 0.01, "a foot over the line"),
+        ("DESTINATION_CLEAR_HEIGHTS", 1.0, "half a height beyond"),
+        ("ORIGIN_CLEAR_HEIGHTS", 0.0, "clean pass"),
+        ("OBJECT_UNSEEN_S", 10.0, "unseen for 4 s"),
+        ("OBJECT_UNSEEN_S", 0.2, "hidden over the line"),
+        ("SAME_OBJECT_OVERLAP", 1.1, "two boxes on one"),
+        ("NESTED_OVERLAP", 1.1, "nested boxes"),
+        ("SAME_OBJECT_OTHER_CLASS_OVERLAP", 1.1, "person and rider"),
+        ("ZONE_CHANGE_S", 0.0, "teleports into a zone"),
+    ],
+)
+def test_the_suite_notices_a_number_of_the_rule_that_is_off(monkeypatch, number, value, case):
+    monkeypatch.setattr(rules, number, value)
+    if value == 0 and number.endswith("_S"):  # either number alone would still stop a single bad box
+        monkeypatch.setattr(rules, "EXCURSION_SAMPLES", 1)
+    wrong = [outcome.case.name for outcome in run_cases(all_cases(), FORMS[:1]) if not outcome.passed]
+    assert case in wrong
+
+
+def test_the_command_prints_truth_against_counted_as_json():
+    result = CliRunner().invoke(app, ["selftest", "--quick", "--json"], catch_exceptions=False)
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    assert told["failed"] == 0
+    assert told["cases"][0]["true"] == {"gate": [1, 0]}
+    assert told["cases"][0]["counted"] == {"gate": [1, 0]}
+
+
+def test_the_command_leaves_with_one_when_a_case_is_wrong(monkeypatch):
+    monkeypatch.setattr(rules, "DESTINATION_CLEAR_HEIGHTS", 5.0)
+    result = CliRunner().invoke(app, ["selftest", "--quick"])
+    assert result.exit_code == 1
+    assert "wrong" in result.stdout

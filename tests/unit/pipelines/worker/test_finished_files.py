@@ -1,0 +1,106 @@
+"""A file that was counted to its end is marked, so that it is not counted again: that very file, once it is on disk."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from tests.fixtures.clips import MIDDLE, Pass, render
+
+from countline.v1 import cameras_pb2, workers_pb2
+from countline_pipelines.planes.interface import CameraPlan, CameraState
+from countline_pipelines.worker import main
+from countline_pipelines.worker.assignments import counting_key, plan_of
+from countline_pipelines.worker.desired import MARKS
+from countline_pipelines.worker.main import Worker
+from countline_pipelines.worker.settings import WorkerSettings
+
+ELSEWHERE = ((0.7, 0.0), (0.7, 1.0))
+
+
+def assignment(source: Path, **lines: tuple[tuple[float, float], ...]) -> workers_pb2.Assignment:
+    drawn = [
+        cameras_pb2.Line(line_id=name, version=1, points=[cameras_pb2.Point(x=x, y=y) for x, y in points])
+        for name, points in lines.items()
+    ]
+    spec = cameras_pb2.CameraSpec(source_url=str(source), playback=cameras_pb2.PLAYBACK_FAST, lines=drawn)
+    return workers_pb2.Assignment(camera=cameras_pb2.Camera(camera_id="cam", site_id="site", spec=spec))
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    return render(tmp_path / "film.mp4", [Pass(True, 0, 0.5)])
+
+
+@pytest.fixture
+async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
+    """A worker of which nothing runs but the writer of its spool; nothing answers at port 9."""
+    made = Worker(WorkerSettings(nats_url="nats://127.0.0.1:9", spool=tmp_path / "spool", spool_max_bytes=4000))
+    made._writer.start()
+    yield made
+    made._writer.close(1)
+    made._spool.close()
+    made._pictures.close(1)
+    made._plane._loop.close()
+
+
+def marks(worker: Worker) -> set[str]:
+    return {path.name for path in (worker._settings.spool_folder / MARKS).glob("*")}
+
+
+async def wait_for(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to that"
+        await asyncio.sleep(0.005)
+
+
+async def test_a_line_that_is_drawn_when_a_file_has_just_been_counted_is_not_taken_for_counted(
+    worker: Worker, film: Path
+) -> None:
+    """The file with the new line was marked, so after a restart the line was never counted."""
+    one, two = assignment(film, middle=MIDDLE), assignment(film, middle=MIDDLE, second=ELSEWHERE)
+    before, after = (plan_of(each, "model") for each in (one, two))
+    await worker._desired.apply([one])
+    await worker._desired.apply([two])
+    worker._camera_ended(before, CameraState.FINISHED)
+    await wait_for(lambda: marks(worker))
+    assert marks(worker) == {counting_key(before)}
+    assert counting_key(after) != counting_key(before)
+
+
+async def test_a_file_is_not_marked_while_its_records_wait_for_the_disk(
+    worker: Worker, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was after ten seconds, so what had not been written by then was lost with the next restart."""
+    monkeypatch.setattr(main, "FLUSH_S", 0.01)
+    plan: CameraPlan = plan_of(assignment(film, middle=MIDDLE), "model")
+    looks: list[float] = []
+    flushed = worker._writer.flushed
+
+    def look(timeout_s: float = 0.0) -> bool:
+        looks.append(timeout_s)
+        return flushed(0.01)
+
+    monkeypatch.setattr(worker._writer, "flushed", look)
+    worker._writer.submit("counts.site.cam", bytes(3000))
+    await wait_for(lambda: worker._spool.waiting)
+    worker._writer.submit("counts.site.cam", bytes(3000))
+    await wait_for(lambda: worker._writer.under_pressure)
+    worker._camera_ended(plan, CameraState.FINISHED)
+    await wait_for(lambda: len(looks) > 2 or marks(worker))
+    assert not marks(worker)
+    worker._spool.ack(worker._spool.first_waiting)
+    await wait_for(lambda: marks(worker))
+    assert worker._writer.queued == 0
+    assert marks(worker) == {counting_key(plan)}
+
+
+async def test_a_camera_that_gave_up_is_not_marked(worker: Worker, film: Path) -> None:
+    failed, finished = (plan_of(assignment(film, middle=points), "model") for points in (MIDDLE, ELSEWHERE))
+    worker._camera_ended(failed, CameraState.FAILED)
+    worker._camera_ended(finished, CameraState.FINISHED)
+    await wait_for(lambda: marks(worker))
+    assert not worker._errands or await asyncio.wait(worker._errands)
+    assert marks(worker) == {counting_key(finished)}
