@@ -46,5 +46,5 @@ def from_proto(timestamp: Timestamp) -> datetime:
     except OverflowError:
         moment = LAST
     if not FIRST <= moment < LAST:
-        raise InvalidInputError("a time lies outside of the years 1 to 9998", cure="give a time that can be meant")
+        raise InvalidInputError("a time lies outside of the years 1 to 9998", hint="give a time that can be meant")
     return moment

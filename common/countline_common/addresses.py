@@ -27,7 +27,7 @@ def networks(text: str, variable: str) -> tuple[Network, ...]:
         return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError as error:
         raise InvalidInputError(
-            f"{variable}: {error}", cure="give networks by commas, such as 10.0.0.0/8,::1/128"
+            f"{variable}: {error}", hint="give networks by commas, such as 10.0.0.0/8,::1/128"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The errors of the product: one tree, each with a cure.
+"""The errors of the product: one tree, each with a hint.
 
     CountlineError
     ├── InvalidInputError       what the caller gave cannot be used        INVALID_ARGUMENT     400
@@ -33,17 +33,17 @@ class CountlineError(Exception):
 
     Args:
         message: what was wrong and where, one sentence without a full stop.
-        cure: what the reader can do about it; empty where there is nothing.
+        hint: what the reader can do about it; empty where there is nothing.
         fields: the parts of the input that were wrong, for forms and gRPC `BadRequest` details.
     """
 
     code: str = "INTERNAL"
     """Stable word for machines: the name of the gRPC status code."""
 
-    def __init__(self, message: str, *, cure: str = "", fields: tuple[FieldProblem, ...] = ()) -> None:
+    def __init__(self, message: str, *, hint: str = "", fields: tuple[FieldProblem, ...] = ()) -> None:
         super().__init__(message)
         self.message = message
-        self.cure = cure
+        self.hint = hint
         self.fields = fields
 
     def __str__(self) -> str:

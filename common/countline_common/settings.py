@@ -31,7 +31,7 @@ def host_port(address: str) -> tuple[str, int]:
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
-        raise InvalidInputError(f"{address!r} is no address", cure="write it as HOST:PORT, such as 127.0.0.1:8080")
+        raise InvalidInputError(f"{address!r} is no address", hint="write it as HOST:PORT, such as 127.0.0.1:8080")
     return host.strip("[]"), int(port)
 
 

@@ -159,7 +159,7 @@ class Up:
         except PartFailedError:
             pass  # told by whoever waits for the parts
         except CountlineError as error:
-            self._display.note(f"{error.message}; {error.cure}" if error.cure else error.message)
+            self._display.note(f"{error.message}; {error.hint}" if error.hint else error.message)
         except Exception as error:  # noqa: BLE001  (nobody awaits it before the end: it must be told now)
             _log.error("background", exc_info=True)
             self._display.note(f"something went wrong beside the parts: {error!r}; see logs/supervisor.log")
@@ -246,7 +246,7 @@ def make_folders(data: DataFolder) -> None:
         probe.unlink()
     except OSError as error:
         raise InvalidInputError(
-            f"the data folder {data.root} cannot be used: {error.strerror}", cure="name another one with --data"
+            f"the data folder {data.root} cannot be used: {error.strerror}", hint="name another one with --data"
         ) from error
 
 

@@ -46,9 +46,9 @@ def _was_cancelled(error: DBAPIError) -> bool:
 def translate(error: Exception) -> CountlineError | None:
     """What an exception of the database stands for; None where it is a fault of ours."""
     if is_away(error):
-        return UnavailableError("the database does not answer", cure="try again in some seconds")
+        return UnavailableError("the database does not answer", hint="try again in some seconds")
     if isinstance(error, DBAPIError) and _was_cancelled(error):
-        return DeadlineExceededError("the database took too long", cure="try again later")
+        return DeadlineExceededError("the database took too long", hint="try again later")
     return None
 
 

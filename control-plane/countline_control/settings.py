@@ -103,5 +103,5 @@ class ControlSettings(ProcessSettings):
 def missing(variable: str, example: str) -> InvalidInputError:
     """The error for a setting that is needed and not there."""
     return InvalidInputError(
-        f"{variable} is not set", cure=f"set it, e.g. to {example}; `countline up` does all of this for one machine"
+        f"{variable} is not set", hint=f"set it, e.g. to {example}; `countline up` does all of this for one machine"
     )

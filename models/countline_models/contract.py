@@ -45,9 +45,9 @@ SAME: Final = 1e-3
 """Detections that differ by less are the same: what is left of rounding in another order."""
 FARTHEST: Final = 10.0
 """No box lies farther outside the input than so many of its sizes. Noise makes strange boxes, not such as these."""
-EXPORT_CURE: Final = "export the network to ONNX again"
-METADATA_CURE: Final = "write it anew, as `countline models fuse MODEL.onnx --labels FILE -o OUT.onnx` does"
-FUSE_CURE: Final = "make it one: countline models fuse MODEL.onnx --head HEAD -o OUT.onnx"
+EXPORT_HINT: Final = "export the network to ONNX again"
+METADATA_HINT: Final = "write it anew, as `countline models fuse MODEL.onnx --labels FILE -o OUT.onnx` does"
+FUSE_HINT: Final = "make it one: countline models fuse MODEL.onnx --head HEAD -o OUT.onnx"
 
 Frames = NDArray[np.uint8]
 Detections = NDArray[np.float32]
@@ -56,8 +56,8 @@ Detections = NDArray[np.float32]
 class ContractError(InvalidInputError):
     """A model breaks the detection contract."""
 
-    def __init__(self, source: str, problem: str, cure: str = FUSE_CURE) -> None:
-        super().__init__(f"{source} breaks the detection contract: {problem}", cure=cure)
+    def __init__(self, source: str, problem: str, hint: str = FUSE_HINT) -> None:
+        super().__init__(f"{source} breaks the detection contract: {problem}", hint=hint)
 
 
 def read_model(source: Path | bytes, name: str | None = None) -> onnx.ModelProto:
@@ -76,7 +76,7 @@ def _parse(source: Path | bytes, name: str | None) -> tuple[onnx.ModelProto, str
     """The model as it is written, and what to call it."""
     shown = name or (source.name if isinstance(source, Path) else "the model")
     if isinstance(source, Path) and not source.is_file():
-        raise NotFoundError(f"there is no file {source}", cure="check the path of the model")
+        raise NotFoundError(f"there is no file {source}", hint="check the path of the model")
     data = source.read_bytes() if isinstance(source, Path) else source
     try:
         model = onnx.load_model_from_string(data)
@@ -84,7 +84,7 @@ def _parse(source: Path | bytes, name: str | None) -> tuple[onnx.ModelProto, str
         raise _no_model(shown, error) from error
     if not model.HasField("graph"):
         raise InvalidInputError(
-            f"{shown} is not an ONNX model: {'it holds no graph' if data else 'it is empty'}", cure=EXPORT_CURE
+            f"{shown} is not an ONNX model: {'it holds no graph' if data else 'it is empty'}", hint=EXPORT_HINT
         )
     return model, shown
 
@@ -97,7 +97,7 @@ def _check_graph(model: onnx.ModelProto, shown: str) -> None:
 
 
 def _no_model(shown: str, error: Exception) -> InvalidInputError:
-    return InvalidInputError(f"{shown} is not an ONNX model: {_first_line(error)}", cure=EXPORT_CURE)
+    return InvalidInputError(f"{shown} is not an ONNX model: {_first_line(error)}", hint=EXPORT_HINT)
 
 
 def _first_line(error: Exception) -> str:
@@ -148,7 +148,7 @@ def _check_format(model: onnx.ModelProto, shown: str) -> None:
         raise ContractError(
             shown,
             f"it uses ONNX opset {opset}, and {MIN_OPSET} to {MAX_OPSET} are supported",
-            f"export the network again, for example with opset 17, and {FUSE_CURE}",
+            f"export the network again, for example with opset 17, and {FUSE_HINT}",
         )
     if model.ir_version > MAX_IR_VERSION:
         raise ContractError(
@@ -177,15 +177,15 @@ def _check_input(model: onnx.ModelProto, shown: str) -> tuple[int, int]:
             return height, width
         case [batch, height, width, 3]:
             found = f"{INPUT_NAME!r} must be [batch, height, width, 3], and is {_dims([batch, height, width, 3])}"
-            raise ContractError(shown, found, _cure_of_sizes(batch, inputs[0]))
+            raise ContractError(shown, found, _hint_of_sizes(batch, inputs[0]))
         case shape:
             raise ContractError(shown, f"{INPUT_NAME!r} must be [batch, height, width, 3], and is {_dims(shape)}")
 
 
-def _cure_of_sizes(batch: int | None, frames: onnx.ValueInfoProto) -> str:
+def _hint_of_sizes(batch: int | None, frames: onnx.ValueInfoProto) -> str:
     """For frames of the right axes, one of which is fixed or open and must not be."""
     if batch is not None:
-        return f"export the network with a dynamic batch axis, and {FUSE_CURE}"
+        return f"export the network with a dynamic batch axis, and {FUSE_HINT}"
     open_sizes = [dim.dim_param or "?" for dim in frames.type.tensor_type.shape.dim[1:3] if not dim.dim_value]
     return (
         f"fix {' and '.join(open_sizes)}: python -m onnxruntime.tools.make_dynamic_shape_fixed MODEL.onnx OUT.onnx "
@@ -227,7 +227,7 @@ def _labels(model: onnx.ModelProto, shown: str) -> tuple[str, ...]:
     except json.JSONDecodeError:
         labels = None
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise ContractError(shown, f"its metadata {LABELS_KEY} is no JSON list of names", METADATA_CURE)
+        raise ContractError(shown, f"its metadata {LABELS_KEY} is no JSON list of names", METADATA_HINT)
     return tuple(labels)
 
 
@@ -237,10 +237,10 @@ def _score_threshold(model: onnx.ModelProto, shown: str) -> float:
         threshold = float(text)
     except ValueError as error:
         problem = f"its metadata {SCORE_THRESHOLD_KEY} is no number: {text!r}"
-        raise ContractError(shown, problem, METADATA_CURE) from error
+        raise ContractError(shown, problem, METADATA_HINT) from error
     if not 0.0 <= threshold < 1.0:
         problem = f"its metadata {SCORE_THRESHOLD_KEY} is {text}, and must lie between 0 and 1"
-        raise ContractError(shown, problem, METADATA_CURE)
+        raise ContractError(shown, problem, METADATA_HINT)
     return threshold
 
 
@@ -272,8 +272,8 @@ def _check_run(model: bytes, contract: ContractModel, shown: str) -> None:
         together, alone = run_contract(session, frames), [run_contract(session, frame[None]) for frame in frames[::2]]
         again = run_contract(session, frames[:1])
     except Exception as error:
-        cure = f"export the network with standard operators and a dynamic batch axis, and {FUSE_CURE}"
-        raise ContractError(shown, f"ONNX Runtime cannot run it: {_first_line(error)}", cure) from error
+        hint = f"export the network with standard operators and a dynamic batch axis, and {FUSE_HINT}"
+        raise ContractError(shown, f"ONNX Runtime cannot run it: {_first_line(error)}", hint) from error
     for batch, detections in ((1, alone[0]), (3, together)):
         if detections.shape != (batch, contract.max_detections, 6):
             raise ContractError(shown, f"a batch of {batch} gives {list(detections.shape)}")
@@ -281,14 +281,14 @@ def _check_run(model: bytes, contract: ContractModel, shown: str) -> None:
         raise ContractError(
             shown,
             "it answers the same frame differently a second time",
-            f"export the network in evaluation mode, without random operators, and {FUSE_CURE}",
+            f"export the network in evaluation mode, without random operators, and {FUSE_HINT}",
         )
     _check_answers(together, contract, shown)
     if not np.allclose(np.concatenate(alone), together[::2], atol=SAME):
         raise ContractError(
             shown,
             "a frame gets other detections in a batch than alone",
-            f"export the network in evaluation mode and with a dynamic batch axis, and {FUSE_CURE}",
+            f"export the network in evaluation mode and with a dynamic batch axis, and {FUSE_HINT}",
         )
 
 
@@ -296,19 +296,19 @@ def _check_answers(detections: Detections, contract: ContractModel, shown: str) 
     """Hold what came out (n, max_detections, 6) to what boxes, scores and classes can be."""
     if not np.isfinite(detections).all():
         raise ContractError(
-            shown, "it answers numbers that are not finite", f"look for a division by zero, or float16, and {FUSE_CURE}"
+            shown, "it answers numbers that are not finite", f"look for a division by zero, or float16, and {FUSE_HINT}"
         )
     scores = detections[..., 4]
     if scores.min(initial=0.0) < -SCORE_TOLERANCE or scores.max(initial=0.0) > 1.0 + SCORE_TOLERANCE:
         found = f"its scores reach from {scores.min():.4g} to {scores.max():.4g}, and must lie within 0 and 1"
-        raise ContractError(shown, found, f"{FUSE_CURE} --scores logits")
+        raise ContractError(shown, found, f"{FUSE_HINT} --scores logits")
     used = detections[scores > 0.0]
     size = np.array([contract.width, contract.height] * 2)
     if np.any((used[:, :4] < -FARTHEST * size) | (used[:, :4] > (1.0 + FARTHEST) * size)):
         found = (
             f"its boxes reach {np.abs(used[:, :4]).max():.4g} pixels, in frames of {contract.width}x{contract.height}"
         )
-        raise ContractError(shown, found, f"answer corners in pixels of the input, or {FUSE_CURE} --boxes pixels")
+        raise ContractError(shown, found, f"answer corners in pixels of the input, or {FUSE_HINT} --boxes pixels")
     _check_classes(used[:, 5], contract.labels, shown)
 
 

@@ -28,12 +28,12 @@ def read_labels(path: Path) -> tuple[str, ...]:
         InvalidInputError: it names nothing, or a name twice.
     """
     if not path.is_file():
-        raise NotFoundError(f"there is no file {path}", cure="give --labels a file with one class name a line")
+        raise NotFoundError(f"there is no file {path}", hint="give --labels a file with one class name a line")
     labels = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     if not labels:
-        raise InvalidInputError(f"{path} names no class", cure="write one class name a line")
+        raise InvalidInputError(f"{path} names no class", hint="write one class name a line")
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
-        raise InvalidInputError(f"{path} names {twice[0]!r} twice", cure="give every class a name of its own")
+        raise InvalidInputError(f"{path} names {twice[0]!r} twice", hint="give every class a name of its own")
     return labels
 
 
@@ -48,7 +48,7 @@ def labels_for(classes: int, given: tuple[str, ...] | None) -> tuple[str, ...]:
     if len(given) != classes:
         raise InvalidInputError(
             f"{len(given)} labels are given and the model has {classes} classes",
-            cure="give a label for every class, in the model's order",
+            hint="give a label for every class, in the model's order",
         )
     return given
 
@@ -67,9 +67,9 @@ def chosen_classes(names: tuple[str, ...], wanted: tuple[str, ...] | None) -> tu
         return tuple(range(len(names)))
     indices = tuple(_index_of(name, names) for name in wanted)
     if not indices:
-        raise InvalidInputError("no class is left to detect", cure="name at least one class")
+        raise InvalidInputError("no class is left to detect", hint="name at least one class")
     if len(set(indices)) != len(indices):
-        raise InvalidInputError(f"a class is named twice in {', '.join(wanted)}", cure="name each class once")
+        raise InvalidInputError(f"a class is named twice in {', '.join(wanted)}", hint="name each class once")
     return indices
 
 
@@ -79,4 +79,4 @@ def _index_of(name: str, names: tuple[str, ...]) -> int:
     if name.isdecimal() and int(name) < len(names):
         return int(name)
     shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-    raise InvalidInputError(f"the model has no class {name!r}", cure=f"it has: {shown}")
+    raise InvalidInputError(f"the model has no class {name!r}", hint=f"it has: {shown}")

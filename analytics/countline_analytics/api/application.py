@@ -88,16 +88,16 @@ async def _mapped(request: web.Request, handler: Next) -> web.StreamResponse:
         return failure(error, request[REQUEST_ID])
     except (TimeoutError, PoolTimeoutError) as error:
         _log.warning("http.timeout", path=request.path, request_id=request[REQUEST_ID], error=str(error))
-        return failure(DeadlineExceededError("this took too long", cure="ask for less"), request[REQUEST_ID])
+        return failure(DeadlineExceededError("this took too long", hint="ask for less"), request[REQUEST_ID])
     except DBAPIError as error:
         _log.error("http.database", path=request.path, request_id=request[REQUEST_ID], error=str(error.orig))
         return failure(
-            UnavailableError("the database does not answer", cure="try again in a while"), request[REQUEST_ID]
+            UnavailableError("the database does not answer", hint="try again in a while"), request[REQUEST_ID]
         )
     except Exception as error:  # noqa: BLE001  (the caller gets the one shape whatever happens; the log gets the rest)
         _log.error("http.fault", path=request.path, request_id=request[REQUEST_ID], exc_info=error)
-        cure = f"look for request {request[REQUEST_ID]} in the log"
-        return failure(InternalError("something went wrong on our side", cure=cure), request[REQUEST_ID])
+        hint = f"look for request {request[REQUEST_ID]} in the log"
+        return failure(InternalError("something went wrong on our side", hint=hint), request[REQUEST_ID])
 
 
 class _HttpError(CountlineError):

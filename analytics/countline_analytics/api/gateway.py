@@ -112,7 +112,7 @@ class LocalBackend:
         if not permission or not principal.may(permission):
             raise PermissionDeniedError(
                 f"{principal.name} may not call {method.descriptor.name}: the permission {permission!r} is missing",
-                cure="ask an administrator for a role that has it",
+                hint="ask an administrator for a role that has it",
             )
         return Caller(principal, context.authorization)
 
@@ -125,7 +125,7 @@ def bearer_token(authorization: str) -> str:
     """
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise UnauthenticatedError("no access token was sent", cure="log in and send it as Authorization: Bearer …")
+        raise UnauthenticatedError("no access token was sent", hint="log in and send it as Authorization: Bearer …")
     return token.strip()
 
 
@@ -172,7 +172,7 @@ def _handler(method: Method, route: Route, backend: Backend, proxies: Collection
 def _context(request: web.Request, proxies: Collection[Network]) -> CallContext:
     authorization = request.headers.get("Authorization", "")
     if not authorization.isascii() or not authorization.isprintable():
-        raise UnauthenticatedError("the Authorization header holds what no token has", cure="log in again")
+        raise UnauthenticatedError("the Authorization header holds what no token has", hint="log in again")
     # Each proxy may add a header of its own instead of adding to the one that came.
     forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", ()))
     return CallContext(authorization, request[REQUEST_ID], client_address(request.remote or "", forwarded_for, proxies))
@@ -204,7 +204,7 @@ async def _json_body(request: web.Request) -> Any:
     try:
         return json.loads(data, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise InvalidInputError(f"the body is no JSON: {error}", cure="send a JSON object") from error
+        raise InvalidInputError(f"the body is no JSON: {error}", hint="send a JSON object") from error
 
 
 def _no_constant(word: str) -> float:

@@ -187,7 +187,7 @@ async def _listen(stack: contextlib.AsyncExitStack, app: web.Application, addres
         if error.errno != errno.EADDRINUSE:
             raise
         raise UnavailableError(
-            f"{address} is taken by another process", cure="stop that one, or set another address"
+            f"{address} is taken by another process", hint="stop that one, or set another address"
         ) from error
     return f"{host}:{runner.addresses[0][1]}"
 

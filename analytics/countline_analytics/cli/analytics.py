@@ -40,5 +40,5 @@ def _settings(kind: type[_Settings]) -> _Settings:
             for problem in error.errors()
         )
         raise InvalidInputError(
-            "the settings of this process are not complete", cure="set these variables", fields=problems
+            "the settings of this process are not complete", hint="set these variables", fields=problems
         ) from error

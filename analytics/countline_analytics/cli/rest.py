@@ -37,7 +37,7 @@ def moment(text: str | None, option: str) -> str | None:
     try:
         return datetime.fromisoformat(text).astimezone().isoformat()
     except ValueError as error:
-        raise InvalidInputError(f"--{option} {text!r} is no time", cure="write it as 2026-03-01T12:00:00Z") from error
+        raise InvalidInputError(f"--{option} {text!r} is no time", hint="write it as 2026-03-01T12:00:00Z") from error
 
 
 def clock(text: str) -> str:
@@ -74,7 +74,7 @@ async def _ask(path: str, parameters: dict[str, str], server: str | None, data: 
                 return _data(await response.json(), url)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise UnavailableError(
-                f"{url} does not answer: {str(error) or type(error).__name__}", cure="see: countline status"
+                f"{url} does not answer: {str(error) or type(error).__name__}", hint="see: countline status"
             ) from error
 
 

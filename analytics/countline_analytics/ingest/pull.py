@@ -97,5 +97,5 @@ class PullReader:
         if status in {CONSUMER_GONE, NO_RESPONDERS}:
             description = (message.headers or {}).get("Description", "no such consumer")
             raise UnavailableError(
-                f"JetStream will not deliver: {description}", cure="see that NATS runs with JetStream"
+                f"JetStream will not deliver: {description}", hint="see that NATS runs with JetStream"
             )

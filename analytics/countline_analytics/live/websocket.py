@@ -231,7 +231,7 @@ class _Connection:
     def _check(self, kind: str, channel: str, camera_id: str) -> None:
         if kind not in PERMISSIONS or bool(camera_id) != (kind in {"live", "preview"}):
             raise InvalidInputError(
-                f"{channel!r} is no channel", cure="counts, status, live:<camera> and preview:<camera> are"
+                f"{channel!r} is no channel", hint="counts, status, live:<camera> and preview:<camera> are"
             )
         if self._principal is None:
             raise UnauthenticatedError("the first message must be the access token")

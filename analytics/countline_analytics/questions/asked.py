@@ -23,7 +23,7 @@ async def asked_cameras(
     """
     known = await directory.cameras(caller.authorization, camera_id)
     if camera_id and camera_id not in known:
-        raise NotFoundError(f"there is no camera {camera_id!r}", cure="list them: countline cameras list")
+        raise NotFoundError(f"there is no camera {camera_id!r}", hint="list them: countline cameras list")
     found = [known[camera_id]] if camera_id else [camera for _, camera in sorted(known.items())]
     if line_id:
         found = [camera for camera in found if camera.has(line_id)]

@@ -27,7 +27,7 @@ class TooManyBucketsError(InvalidInputError):
     def __init__(self, size: str, count: int, limit: int) -> None:
         super().__init__(
             f"this asks for {count} buckets of {size}, and {limit} is the limit",
-            cure="ask for larger buckets or a shorter span",
+            hint="ask for larger buckets or a shorter span",
             fields=(FieldProblem("bucket", f"{count} buckets of {size} are more than {limit}"),),
         )
 

@@ -89,7 +89,7 @@ class Truths:
             if (await connection.execute(query("counts", "overlapping_truth"), parameters)).first() is not None:
                 raise AlreadyExistsError(
                     f"line {truth.line_id!r} of {truth.camera_id!r} has a truth set for that time already",
-                    cure="delete that one first",
+                    hint="delete that one first",
                 )
             await connection.execute(query("counts", "add_truth_set"), parameters)
             await connection.execute(query("counts", "add_truth_crossings"), parameters)
@@ -142,7 +142,7 @@ class Truths:
 
 
 def _no_camera(camera_id: str) -> NotFoundError:
-    return NotFoundError(f"there is no camera {camera_id!r}", cure="list them: countline cameras list")
+    return NotFoundError(f"there is no camera {camera_id!r}", hint="list them: countline cameras list")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ def _check_amount(truths: Sequence[TruthSet], claims: Mapping[uuid.UUID, Interva
 def _too_much(amount: int) -> InvalidInputError:
     return InvalidInputError(
         f"this compares {amount} crossings or more, and {MAX_CROSSINGS} is the limit",
-        cure="name a camera, or a start that is nearer",
+        hint="name a camera, or a start that is nearer",
         fields=(FieldProblem("start", "must be nearer to the end"),),
     )
 

@@ -37,7 +37,7 @@ export type CameraState = "waiting" | "starting" | "running" | "reconnecting" | 
 export interface CameraError {
   code: string;
   message: string;
-  cure: string;
+  hint: string;
 }
 
 export interface CameraStatus {

@@ -43,7 +43,7 @@ class MissingExtraError(CountlineError):
     def __init__(self, command: LazyCommand, missing: str) -> None:
         super().__init__(
             f"`countline {command.name}` needs the Python package {missing!r}, which is not installed",
-            cure=f"pip install 'countline[{command.extra}]'",
+            hint=f"pip install 'countline[{command.extra}]'",
         )
 
 
@@ -154,9 +154,9 @@ def report(error: CountlineError) -> None:
     for problem in error.fields:
         if (line := f"{problem.field}: {problem.message}") != error.message:
             typer.echo(f"  {line}", err=True)
-    if error.cure:
-        typer.secho("  cure: ", fg="green", nl=False, err=True)
-        typer.echo(error.cure, err=True)
+    if error.hint:
+        typer.secho("  hint: ", fg="green", nl=False, err=True)
+        typer.echo(error.hint, err=True)
 
 
 def main() -> None:

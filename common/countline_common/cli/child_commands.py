@@ -26,7 +26,7 @@ def call(*arguments: str, timeout_s: float, trouble: str) -> str:
         Its standard output.
 
     Raises:
-        InvalidInputError: it failed; the message and the cure are those that it printed.
+        InvalidInputError: it failed; the message and the hint are those that it printed.
         DeadlineExceededError: it took too long.
     """
     try:
@@ -41,19 +41,19 @@ def call(*arguments: str, timeout_s: float, trouble: str) -> str:
 def relayed(stderr: str, trouble: str) -> InvalidInputError:
     r"""The error that another command printed, as an error of this one.
 
-    >>> relayed("error: there is no file x.mp4\n  cure: check the path\n", "it failed").cure
+    >>> relayed("error: there is no file x.mp4\n  hint: check the path\n", "it failed").hint
     'check the path'
     """
-    message, cure = told(stderr.splitlines())
-    return InvalidInputError(message or trouble, cure=cure)
+    message, hint = told(stderr.splitlines())
+    return InvalidInputError(message or trouble, hint=hint)
 
 
 def told(stderr: Iterable[str]) -> tuple[str, str]:
-    """The error that a command printed, and its cure; empty for what it did not say."""
-    message = cure = ""
+    """The error that a command printed, and its hint; empty for what it did not say."""
+    message = hint = ""
     for line in stderr:
         if line.startswith("error: "):
             message = line.removeprefix("error: ")
-        elif line.strip().startswith("cure: "):
-            cure = line.strip().removeprefix("cure: ")
-    return message, cure
+        elif line.strip().startswith("hint: "):
+            hint = line.strip().removeprefix("hint: ")
+    return message, hint

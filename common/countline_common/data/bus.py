@@ -39,7 +39,7 @@ _log = get_logger(__name__)
 def _token(value: str) -> str:
     # An id with a dot or a wildcard in it would publish to, or listen on, somebody else's subject.
     if not _TOKEN.fullmatch(value):
-        raise InvalidInputError(f"{value!r} cannot be part of a NATS subject", cure="use letters, digits and hyphens")
+        raise InvalidInputError(f"{value!r} cannot be part of a NATS subject", hint="use letters, digits and hyphens")
     return value
 
 
@@ -186,6 +186,6 @@ async def connect(url: str, name: str) -> Client:
         await client.close()
         raise UnavailableError(
             f"NATS at {redact(url)} does not answer: {redact(str(error)) or type(error).__name__}",
-            cure="start it, or set COUNTLINE_NATS_URL to where it is",
+            hint="start it, or set COUNTLINE_NATS_URL to where it is",
         ) from error
     return client

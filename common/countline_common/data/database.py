@@ -62,7 +62,7 @@ def _migrate(dsn: str, package: str, schema: str) -> None:
     except SQLAlchemyError as error:
         raise UnavailableError(
             f"the database of {schema} could not be brought up to date: {error.__class__.__name__}: {error}",
-            cure="see that PostgreSQL runs and that its user may create schemas",
+            hint="see that PostgreSQL runs and that its user may create schemas",
         ) from error
     finally:
         engine.dispose()

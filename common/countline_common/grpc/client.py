@@ -65,7 +65,7 @@ class Endpoints:
         if not text or "/" in text or (":" in text.strip("[]").rpartition("]")[2] and not text.startswith("[")):
             raise InvalidInputError(
                 f"{text!r} names no server",
-                cure="give HOST, or auth=HOST:PORT,cameras=…,workers=…,models=…,gateway=URL",
+                hint="give HOST, or auth=HOST:PORT,cameras=…,workers=…,models=…,gateway=URL",
             )
         return cls(f"{text}:3001", f"{text}:8000", f"{text}:8003", f"http://{text}:8080", f"{text}:8005")
 
@@ -81,7 +81,7 @@ class Endpoints:
             content = json.loads(path.read_text())
         except FileNotFoundError as error:
             raise NotFoundError(
-                f"there is no {path}: nothing runs from there", cure="start it: countline up"
+                f"there is no {path}: nothing runs from there", hint="start it: countline up"
             ) from error
         except (OSError, ValueError) as error:
             raise InvalidInputError(f"{path} cannot be read: {error}") from error
@@ -305,7 +305,7 @@ class Session:
                     raise
         if self._target.password_file is None:
             problem = "your login has expired" if kept else "nobody is logged in"
-            raise UnauthenticatedError(problem, cure=f"countline login --server {self._target.server}")
+            raise UnauthenticatedError(problem, hint=f"countline login --server {self._target.server}")
         response_to_password = await self._call_login(ADMIN, self._password())
         return replace(_login(response_to_password.tokens, ADMIN), made_with=self._password_hash())
 
@@ -321,7 +321,7 @@ class Session:
         except OSError as error:
             raise UnauthenticatedError(
                 f"the admin's password {path} cannot be read: {error.strerror}",
-                cure="run this as the user that started Countline, or log in: countline login",
+                hint="run this as the user that started Countline, or log in: countline login",
             ) from error
 
     def _password_hash(self) -> str:
@@ -400,7 +400,7 @@ class Client:
         if not self.endpoints.models:
             raise NotFoundError(
                 "it is not known where this server's service of models is",
-                cure="name it: --server auth=HOST:PORT,cameras=…,workers=…,models=HOST:PORT,gateway=URL",
+                hint="name it: --server auth=HOST:PORT,cameras=…,workers=…,models=HOST:PORT,gateway=URL",
             )
         return models_pb2_grpc.ModelServiceStub(self._channels.open(self.endpoints.models))
 
@@ -440,7 +440,7 @@ class _Channels:
 async def connect(target: Target | None = None) -> AsyncIterator[Client]:
     """A client of the servers that `discover` finds, or of a target.
 
-    Errors of gRPC leave the block as `CountlineError`, with the fields and the cure that the server gave.
+    Errors of gRPC leave the block as `CountlineError`, with the fields and the hint that the server gave.
 
         async with connect() as client:
             await client.cameras.ListCameras(ListCamerasRequest())

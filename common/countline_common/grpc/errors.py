@@ -1,6 +1,6 @@
 """Errors across gRPC: a `CountlineError` becomes a status with details, and on the other side an error again.
 
-The status carries a `google.rpc.ErrorInfo` (reason, domain, the cure), a `BadRequest` with each field that was wrong,
+The status carries a `google.rpc.ErrorInfo` (reason, domain, the hint), a `BadRequest` with each field that was wrong,
 and a `RequestInfo` with the number under which the server logged the call.
 """
 
@@ -18,7 +18,7 @@ from countline_common import errors
 from countline_common.errors import CountlineError, FieldProblem, InternalError
 
 DOMAIN: Final = "countline"
-CURE_KEY: Final = "cure"
+HINT_KEY: Final = "hint"
 
 _BY_CODE: Final[dict[str, type[CountlineError]]] = {
     kind.code: kind
@@ -44,7 +44,7 @@ def to_status(error: CountlineError, request_id: str = "") -> status_pb2.Status:
     """The error as a `google.rpc.Status`, details included."""
     details: list[Message] = [
         error_details_pb2.ErrorInfo(
-            reason=_reason(error), domain=DOMAIN, metadata={CURE_KEY: error.cure} if error.cure else {}
+            reason=_reason(error), domain=DOMAIN, metadata={HINT_KEY: error.hint} if error.hint else {}
         )
     ]
     if error.fields:
@@ -82,12 +82,12 @@ def from_rpc_error(error: grpc.RpcError) -> CountlineError:
     kind = _BY_CODE.get(code, InternalError)
     info = _first(status, error_details_pb2.ErrorInfo)
     bad = _first(status, error_details_pb2.BadRequest)
-    cure = info.metadata.get(CURE_KEY, "") if info is not None else ""
+    hint = info.metadata.get(HINT_KEY, "") if info is not None else ""
     violations = bad.field_violations if bad is not None else ()
     fields = tuple(FieldProblem(violation.field, violation.description) for violation in violations)
     return kind(
         _message_of(error, code, ours=info is not None),
-        cure=cure or _default_cure(code, ours=info is not None),
+        hint=hint or _default_hint(code, ours=info is not None),
         fields=fields,
     )
 
@@ -119,7 +119,7 @@ def _message_of(error: Any, code: str, *, ours: bool) -> str:
     return details
 
 
-def _default_cure(code: str, *, ours: bool) -> str:
+def _default_hint(code: str, *, ours: bool) -> str:
     if code == "UNAVAILABLE" and not ours:
         return "see that the server runs and that its address is right: countline status"
     return ""

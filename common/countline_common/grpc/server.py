@@ -81,7 +81,7 @@ def current_principal() -> Principal:
     """
     principal = _principal.get()
     if principal is None:
-        raise UnauthenticatedError("nobody is logged in", cure="log in: countline login")
+        raise UnauthenticatedError("nobody is logged in", hint="log in: countline login")
     return principal
 
 
@@ -140,14 +140,14 @@ class _Call:
         if not principal.may(permission):
             raise PermissionDeniedError(
                 f"{principal.name} may not call {self._method}: the permission {permission!r} is missing",
-                cure="ask an administrator for a role that has it",
+                hint="ask an administrator for a role that has it",
             )
         return principal
 
     def _token(self) -> str:
         scheme, _, token = str(self._metadata.get("authorization", "")).partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
-            raise UnauthenticatedError("no access token was sent", cure="log in: countline login")
+            raise UnauthenticatedError("no access token was sent", hint="log in: countline login")
         return token.strip()
 
     def succeeded(self) -> None:
@@ -170,12 +170,12 @@ class _Call:
         if isinstance(error, CountlineError):
             return error
         if isinstance(error, TimeoutError):
-            return DeadlineExceededError(f"{self._method} took too long", cure="try again later")
+            return DeadlineExceededError(f"{self._method} took too long", hint="try again later")
         translated = self._translate(error) if isinstance(error, Exception) else None
         if translated is not None:
             return translated
         _log.error("grpc.fault", method=self._method, request_id=self._id, exc_info=error)
-        return InternalError("something went wrong on our side", cure=f"look for request {self._id} in the log")
+        return InternalError("something went wrong on our side", hint=f"look for request {self._id} in the log")
 
     def _note(self, code: str, problem: str = "") -> None:
         seconds = time.perf_counter() - self._started
@@ -315,7 +315,7 @@ class GrpcServer:
             port = server.add_insecure_port(self._wanted_address)
         except RuntimeError as error:
             raise UnavailableError(
-                f"{self._wanted_address} cannot be listened on", cure="another process has the port: choose another one"
+                f"{self._wanted_address} cannot be listened on", hint="another process has the port: choose another one"
             ) from error
         return f"{host}:{port}"
 

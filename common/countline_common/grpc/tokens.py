@@ -60,7 +60,7 @@ class TokenSigner:
     def __init__(self, private_pem: bytes, clock: Callable[[], float] = time.time) -> None:
         self._key = _load(private_pem, "private key")
         if not self._key.is_private:
-            raise InvalidInputError("the key for signing tokens is a public key", cure="give the private one")
+            raise InvalidInputError("the key for signing tokens is a public key", hint="give the private one")
         self._header = {"alg": ALGORITHM, "kid": _key_id(self._key)}
         self._clock = clock
 
@@ -110,7 +110,7 @@ class TokenVerifier:
             return _principal(claims)
         except (JoseError, ValueError, TypeError, KeyError) as error:
             reason = "has expired" if getattr(error, "error", "") == "expired_token" else "is not valid"
-            raise UnauthenticatedError(f"the access token {reason}", cure="log in again") from error
+            raise UnauthenticatedError(f"the access token {reason}", hint="log in again") from error
 
     def _registry(self) -> JWTClaimsRegistry:
         return JWTClaimsRegistry(
@@ -138,7 +138,7 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise InvalidInputError(
             f"the token key {path} cannot be read: {error.strerror}",
-            cure="see COUNTLINE_TOKEN_PRIVATE_KEY_FILE and COUNTLINE_TOKEN_PUBLIC_KEY_FILE",
+            hint="see COUNTLINE_TOKEN_PRIVATE_KEY_FILE and COUNTLINE_TOKEN_PUBLIC_KEY_FILE",
         ) from error
 
 
@@ -146,7 +146,7 @@ def _load(pem: bytes, what: str) -> OKPKey:
     try:
         return OKPKey.import_key(pem)
     except (JoseError, ValueError, TypeError) as error:
-        raise InvalidInputError(f"the {what} of tokens is no Ed25519 key in PEM", cure="make a new pair") from error
+        raise InvalidInputError(f"the {what} of tokens is no Ed25519 key in PEM", hint="make a new pair") from error
 
 
 def _key_id(key: OKPKey) -> str:

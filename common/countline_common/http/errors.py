@@ -2,7 +2,7 @@
 
     {"success": false, "request_id": "…", "errors": [{"code": "NOT_FOUND", "field": "", "message": "…"}]}
 
-There is one entry for each field that was wrong, or one for the whole where no field was to blame; the cure follows
+There is one entry for each field that was wrong, or one for the whole where no field was to blame; the hint follows
 the message.
 """
 
@@ -36,10 +36,10 @@ def problem(error: CountlineError, request_id: str) -> dict[str, Any]:
     if error.fields:
         errors = [{"code": error.code, "field": each.field, "message": each.message} for each in error.fields]
     else:
-        errors = [{"code": error.code, "field": "", "message": message_with_cure(error)}]
+        errors = [{"code": error.code, "field": "", "message": message_with_hint(error)}]
     return {"success": False, "request_id": request_id, "errors": errors}
 
 
-def message_with_cure(error: CountlineError) -> str:
+def message_with_hint(error: CountlineError) -> str:
     """What was wrong and what to do, in one line."""
-    return f"{error.message}; {error.cure}" if error.cure else error.message
+    return f"{error.message}; {error.hint}" if error.hint else error.message

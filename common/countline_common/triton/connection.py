@@ -164,7 +164,7 @@ class Connection:
         silent = _status(error) in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
         return InferenceLostError(
             f"Triton at {self.address} {'does not answer' if silent else 'fails'}: {_words(error)}",
-            cure="is it running? `countline status` shows the parts of this machine",
+            hint="is it running? `countline status` shows the parts of this machine",
         )
 
     def _inference_error(self, model: str, error: Exception) -> CountlineError:
@@ -214,10 +214,10 @@ def _refusal(model: str, error: Exception) -> ModelRefusedError:
     if "failed to poll from model repository" in words or "no such file" in words.lower():
         return ModelRefusedError(
             f"Triton's repository has no model {model!r}",
-            cure="`countline models add` puts one there; its folder's name is the model's name",
+            hint="`countline models add` puts one there; its folder's name is the model's name",
         )
     return ModelRefusedError(
-        f"Triton refuses the model {model!r}: {words}", cure="see Triton's log for the whole story"
+        f"Triton refuses the model {model!r}: {words}", hint="see Triton's log for the whole story"
     )
 
 

@@ -81,7 +81,7 @@ def _score_threshold(config: Config, name: str, version: int) -> float:
 def _breaks(name: str, problem: str) -> ModelRefusedError:
     return ModelRefusedError(
         f"the model {name!r} breaks the detection contract: {problem}",
-        cure="make a contract model of it: countline models fuse, countline models add",
+        hint="make a contract model of it: countline models fuse, countline models add",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Final, Self
 from countline_common.errors import InvalidInputError, UnavailableError
 
 NAME_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.IGNORECASE)
-NAME_CURE: Final = "use letters, digits, dashes, dots and underscores, at most 63, beginning with a letter or digit"
+NAME_HINT: Final = "use letters, digits, dashes, dots and underscores, at most 63, beginning with a letter or digit"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,9 +33,9 @@ class ModelRef:
         """
         name, at, version = text.partition("@")
         if not NAME_PATTERN.fullmatch(name):
-            raise InvalidInputError(f"{text!r} names no model", cure=NAME_CURE)
+            raise InvalidInputError(f"{text!r} names no model", hint=NAME_HINT)
         if at and not (version.isascii() and version.isdecimal() and 0 < int(version) < 2**31):
-            raise InvalidInputError(f"{text!r} names no version of a model", cure=f"write {name}, or {name}@1")
+            raise InvalidInputError(f"{text!r} names no version of a model", hint=f"write {name}, or {name}@1")
         return cls(name, int(version) if at else 0)
 
     def __str__(self) -> str:

@@ -48,7 +48,7 @@ def find_model(name: str) -> PreparedModel:
         if (repository / name / "config.pbtxt").is_file():
             return PreparedModel(repository, name)
     known = ", ".join(known_models()) or "(none is installed)"
-    raise NotFoundError(f"there is no model {name!r}", cure=f"give an ONNX file, or one of: {known}")
+    raise NotFoundError(f"there is no model {name!r}", hint=f"give an ONNX file, or one of: {known}")
 
 
 def known_models() -> list[str]:
@@ -76,7 +76,7 @@ def prepare_model(file: Path, head: str | None, labels: Path | None, out: Path) 
         InvalidInputError: it cannot be made one; the message is that of `countline models prepare`.
     """
     if not file.is_file():
-        raise NotFoundError(f"there is no model file {file}", cure="check the path")
+        raise NotFoundError(f"there is no model file {file}", hint="check the path")
     command = ["models", "prepare", str(file), "--out", str(out), "--json"]
     command += ["--head", head] if head else []
     command += ["--labels", str(labels)] if labels else []
@@ -118,7 +118,7 @@ class PrivateTriton:
         if "error: " in text:
             return relayed(text, "Triton did not start")
         tail = "\n".join(text.splitlines()[-_TAIL_LINES:])
-        return CountlineError(f"Triton ended by itself; it said:\n{tail}", cure="see what it says")
+        return CountlineError(f"Triton ended by itself; it said:\n{tail}", hint="see what it says")
 
     def stop(self) -> None:
         """Close its input and wait for its end."""

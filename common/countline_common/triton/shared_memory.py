@@ -100,7 +100,7 @@ def _create(path: Path) -> int:
 def _too_small(size_bytes: int) -> ResourceExhaustedError:
     return ResourceExhaustedError(
         f"{SHARED_MEMORY_DIRECTORY} has no room for {size_bytes / 2**20:.0f} MiB of frames",
-        cure="free it, or give it more room: `mount -o remount,size=1G /dev/shm`, for a container `--shm-size=1g`",
+        hint="free it, or give it more room: `mount -o remount,size=1G /dev/shm`, for a container `--shm-size=1g`",
     )
 
 

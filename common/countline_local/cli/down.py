@@ -31,6 +31,6 @@ def down(data: Annotated[Path | None, typer.Option(help="The data folder that it
     if not (lock.wait_released(STOP_TIMEOUT_S) and has_ended(supervisor, EXIT_TIMEOUT_S)):
         raise DeadlineExceededError(
             f"countline on {folder.root} did not stop within {STOP_TIMEOUT_S:g} s",
-            cure=f"end it with `kill -9 {supervisor}`; what it runs ends with it",
+            hint=f"end it with `kill -9 {supervisor}`; what it runs ends with it",
         )
     typer.echo(f"stopped in {time.monotonic() - started:.1f} s", err=True)

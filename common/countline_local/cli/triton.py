@@ -43,7 +43,7 @@ def triton(
     for repository in model_repository:
         if not repository.is_dir():
             raise InvalidInputError(
-                f"there is no folder {repository}", cure="give --model-repository a folder of models"
+                f"there is no folder {repository}", hint="give --model-repository a folder of models"
             )
     settings = TritonSettings(
         repositories=tuple(model_repository),
@@ -79,7 +79,7 @@ async def _serve(server: EmbeddedTriton, *, until_eof: bool, as_json: bool) -> N
     try:
         await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
         if not told.is_set():
-            raise UnavailableError(f"Triton ended by itself with status {ended.result()}", cure="see its log above")
+            raise UnavailableError(f"Triton ended by itself with status {ended.result()}", hint="see its log above")
     finally:
         ended.cancel()
         stop.cancel()

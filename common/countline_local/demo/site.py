@@ -151,7 +151,7 @@ async def set_up_demo(system: System, supervisor: Supervisor, display: Display) 
             try:
                 await _register(system, clip)
             except CountlineError as error:
-                display.event(PartEvent("demo", f"camera {clip.name} cannot be set up: {error.message}; {error.cure}"))
+                display.event(PartEvent("demo", f"camera {clip.name} cannot be set up: {error.message}; {error.hint}"))
             else:
                 remembered.add(clip)
 
@@ -181,7 +181,7 @@ async def render(system: System, supervisor: Supervisor) -> AsyncGenerator[Clip,
             await asyncio.sleep(POLL_S)
         if rendering.result() != 0:
             said = " / ".join(tail(log, TAIL_LINES))
-            raise InternalError(f"the demo clips cannot be rendered: {said}", cure=f"see {log}")
+            raise InternalError(f"the demo clips cannot be rendered: {said}", hint=f"see {log}")
     finally:
         rendering.cancel()
         await asyncio.gather(rendering, return_exceptions=True)

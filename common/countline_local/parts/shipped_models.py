@@ -27,7 +27,7 @@ def find_shipped() -> Path:
     for folder in (IN_WHEEL, IN_CHECKOUT):
         if folder.is_dir():
             return folder
-    raise UnavailableError("the shipped models are not installed", cure="install countline anew")
+    raise UnavailableError("the shipped models are not installed", hint="install countline anew")
 
 
 def copy_shipped(source: Path, target: Path) -> list[str]:

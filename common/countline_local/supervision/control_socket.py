@@ -71,15 +71,15 @@ def ask(folder: Path, what: str) -> dict[str, Any]:
             with client.makefile("r") as answers:
                 line = answers.readline()
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
-            raise NotFoundError(f"countline does not run on {folder.parent}", cure="start it: countline up") from error
+            raise NotFoundError(f"countline does not run on {folder.parent}", hint="start it: countline up") from error
         except OSError as error:
             raise UnavailableError(
                 f"countline on {folder.parent} does not answer: {error}",
-                cure="end it with kill -9, then start it again",
+                hint="end it with kill -9, then start it again",
             ) from error
     answer: dict[str, Any] = json.loads(line or "{}")
     if "error" in answer:
-        raise InternalError(answer["error"], cure="use the same version of countline for both")
+        raise InternalError(answer["error"], hint="use the same version of countline for both")
     return answer
 
 

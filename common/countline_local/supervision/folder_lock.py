@@ -100,7 +100,7 @@ class FolderLock:
     def _refusal(self, holder: int | None) -> AlreadyExistsError:
         return AlreadyExistsError(
             f"countline runs already on {self._folder} (process {holder})",
-            cure="see it with `countline status`, stop it with `countline down`, or use another folder with --data",
+            hint="see it with `countline status`, stop it with `countline down`, or use another folder with --data",
         )
 
 

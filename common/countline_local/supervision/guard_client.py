@@ -152,7 +152,7 @@ class GuardClient:
                 await self.died()
         except TimeoutError as error:
             raise InternalError(
-                f"the parts did not end within {END_TIMEOUT_S:g} s", cure="see logs/guard.log"
+                f"the parts did not end within {END_TIMEOUT_S:g} s", hint="see logs/guard.log"
             ) from error
 
     async def close(self) -> None:

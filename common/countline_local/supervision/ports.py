@@ -61,7 +61,7 @@ def parse_wishes(options: Iterable[str]) -> dict[str, int]:
         name = name or "gateway"
         if name not in USUAL_PORTS or not number.isdigit() or not 0 < int(number) < 65536:
             raise InvalidInputError(
-                f"--port {option!r} names no port", cure=f"write NAME=PORT; the names are: {', '.join(USUAL_PORTS)}"
+                f"--port {option!r} names no port", hint=f"write NAME=PORT; the names are: {', '.join(USUAL_PORTS)}"
             )
         wishes[name] = int(number)
     return wishes
@@ -91,7 +91,7 @@ def _choose(
     usual = USUAL_PORTS[name]
     if name in wishes:
         if _hold(wishes[name], held) is None:
-            raise ConflictError(f"port {wishes[name]} for {name} is taken", cure=f"give another one: --port {name}=…")
+            raise ConflictError(f"port {wishes[name]} for {name} is taken", hint=f"give another one: --port {name}=…")
         return PortChoice(name, wishes[name], None)
     taken = {*USUAL_PORTS.values(), *wishes.values(), *remembered.values()}
     near = (port for port in range(usual + 1, usual + SEARCH_ABOVE) if port not in taken)
@@ -100,7 +100,7 @@ def _choose(
     for candidate in candidates:
         if (port := _hold(candidate, held)) is not None:
             return PortChoice(name, port, None if any_free or port == usual else usual)
-    raise ConflictError(f"there is no free port for {name}", cure="close some programs that listen on 127.0.0.1")
+    raise ConflictError(f"there is no free port for {name}", hint="close some programs that listen on 127.0.0.1")
 
 
 def any_ports() -> list[int]:

@@ -36,7 +36,7 @@ class PartFailedError(UnavailableError):
         said = "".join(f"\n    {line}" for line in last_lines)
         super().__init__(
             f"{part} cannot be started: {reason}" + (f"; the end of its log:{said}" if said else ""),
-            cure=f"the whole log is {log}; put right what it complains of and start again",
+            hint=f"the whole log is {log}; put right what it complains of and start again",
         )
 
 
@@ -165,7 +165,7 @@ class Supervisor:
         if isinstance(error, CountlineError):
             self._failed.set_result(error)
         else:
-            fault = InternalError(f"{task.get_name()} ended: {error!r}", cure="please report this")
+            fault = InternalError(f"{task.get_name()} ended: {error!r}", hint="please report this")
             fault.__cause__ = error
             self._failed.set_result(fault)
 

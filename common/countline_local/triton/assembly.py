@@ -58,7 +58,7 @@ def find_wheel() -> TritonWheel:
     if not wheel.stub.is_file():
         raise TritonMissingError(
             f"the wheel nvidia-pytriton has no backend for Python {_python_version()}",
-            cure="run Countline on Python 3.11, 3.12 or 3.13",
+            hint="run Countline on Python 3.11, 3.12 or 3.13",
         )
     return wheel
 
@@ -66,7 +66,7 @@ def find_wheel() -> TritonWheel:
 def _package_root() -> Path:
     spec = importlib.util.find_spec("pytriton")  # found, not imported: it would start threads of its own
     if spec is None or not spec.submodule_search_locations:
-        raise TritonMissingError("the embedded Triton is not installed", cure="pip install 'countline[local]'")
+        raise TritonMissingError("the embedded Triton is not installed", hint="pip install 'countline[local]'")
     return Path(next(iter(spec.submodule_search_locations))) / "tritonserver"
 
 
@@ -83,7 +83,7 @@ def _libpython_folder() -> Path:
     for folder in folders:
         if (folder / name).is_file():
             return folder
-    raise TritonMissingError(f"{name} is not installed", cure=f"apt install libpython{_python_version()}")
+    raise TritonMissingError(f"{name} is not installed", hint=f"apt install libpython{_python_version()}")
 
 
 def prepare_backends(folder: Path) -> Path:

@@ -140,7 +140,7 @@ class EmbeddedTriton:
                     raise await self._why_it_ended()
                 if time.monotonic() > deadline_s:
                     raise DeadlineExceededError(
-                        "Triton was not ready in time", cure="see its log for what it waits for"
+                        "Triton was not ready in time", hint="see its log for what it waits for"
                     )
                 await asyncio.sleep(POLL_S)
 
@@ -203,7 +203,7 @@ class PortTakenError(ConflictError):
     def __init__(self, ports: TritonPorts) -> None:
         super().__init__(
             f"Triton cannot listen: one of its ports {ports.http}, {ports.grpc}, {ports.metrics} is taken",
-            cure="free it, or give other ports (0 takes a free one)",
+            hint="free it, or give other ports (0 takes a free one)",
         )
 
 

@@ -114,7 +114,7 @@ def failures_after(attempts: Attempts | None, now: float) -> int:
 def refuse_for(wait: float) -> ResourceExhaustedError:
     """The error for an attempt that comes too early."""
     seconds = max(1, round(wait))
-    return ResourceExhaustedError("too many wrong passwords", cure=f"try again in {seconds} s")
+    return ResourceExhaustedError("too many wrong passwords", hint=f"try again in {seconds} s")
 
 
 def caller_address(peer: str, forwarded_for: str, trusted: Collection[Network]) -> str:

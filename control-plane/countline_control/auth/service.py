@@ -96,7 +96,7 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         user = await self._database.read(lambda connection: store.find_user(connection, request.username))
         if not await self._passwords.matches(user.password_hash if user else None, request.password) or user is None:
             await self._audit_failed_login(request.username, address)
-            raise UnauthenticatedError("the user name or the password is wrong", cure="type them again")
+            raise UnauthenticatedError("the user name or the password is wrong", hint="type them again")
         async with self._database.begin() as connection:
             forgotten_before = self._now() - timedelta(seconds=domain.FORGIVEN_AFTER_S)
             for key, _ in keys:
@@ -126,7 +126,7 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
                     tokens = await self._issue(connection, token.session_id, token.user)
         if tokens is None:
             problem = "was used before, so its session was ended" if stolen else "is not valid any more"
-            raise UnauthenticatedError(f"the refresh token {problem}", cure="log in again: countline login")
+            raise UnauthenticatedError(f"the refresh token {problem}", hint="log in again: countline login")
         return auth_pb2.RefreshTokenResponse(tokens=tokens)
 
     async def Logout(self, request: auth_pb2.LogoutRequest, context: Context) -> auth_pb2.LogoutResponse:
@@ -143,7 +143,7 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         principal = current_principal()
         user = await self._database.read(lambda connection: store.get_user(connection, principal.subject))
         if user is None:
-            raise UnauthenticatedError(f"there is no user {principal.name!r} any more", cure="log in as somebody else")
+            raise UnauthenticatedError(f"there is no user {principal.name!r} any more", hint="log in as somebody else")
         permissions = sorted(domain.permissions_of(user.roles))
         return auth_pb2.GetCurrentUserResponse(user=_message(user), permissions=permissions)
 
@@ -170,10 +170,10 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
             await store.lock_users(connection)
             user = await store.get_user(connection, request.user_id)
             if user is None:
-                raise NotFoundError(f"there is no user with the id {request.user_id!r}", cure="countline users list")
+                raise NotFoundError(f"there is no user with the id {request.user_id!r}", hint="countline users list")
             if domain.ADMIN in user.roles and not await store.count_other_admins(connection, user.user_id):
                 raise ConflictError(
-                    f"{user.username!r} is the last admin and cannot be deleted", cure="make somebody else admin first"
+                    f"{user.username!r} is the last admin and cannot be deleted", hint="make somebody else admin first"
                 )
             await store.delete_user(connection, user.user_id)
             await self._told(connection, "deleted", user, actor=current_principal().name)

@@ -80,7 +80,7 @@ async def insert_user(connection: AsyncConnection, user: StoredUser) -> None:
     }
     statement = upsert(users).values(values).on_conflict_do_nothing(index_elements=["username_key"])
     if await connection.scalar(statement.returning(users.c.user_id)) is None:
-        raise AlreadyExistsError(f"there is a user {user.username!r} already", cure="choose another name")
+        raise AlreadyExistsError(f"there is a user {user.username!r} already", hint="choose another name")
 
 
 async def lock_users(connection: AsyncConnection) -> None:

@@ -103,7 +103,7 @@ def spec_problems(spec: CameraSpec, now: float) -> Problems:
 
 
 def _label_problems(field: str, value: str) -> Problems:
-    return [] if names.is_label(value) else [FieldProblem(field, f"{value!r} is no id; {names.LABEL_CURE}")]
+    return [] if names.is_label(value) else [FieldProblem(field, f"{value!r} is no id; {names.LABEL_HINT}")]
 
 
 def _title_problems(title: str) -> Problems:
@@ -126,7 +126,7 @@ def _model_problems(field: str, model: str) -> Problems:
         if model:
             ModelRef.parse(model)
     except InvalidInputError as error:
-        return [FieldProblem(field, f"{model[:40]!r} names no model; {error.cure}")]
+        return [FieldProblem(field, f"{model[:40]!r} names no model; {error.hint}")]
     return []
 
 
@@ -220,7 +220,7 @@ def _id_problems(field: str, name: str, ids: Sequence[str]) -> Problems:
     found = []
     for i, value in enumerate(ids):
         if not names.is_geometry_id(value):
-            found.append(FieldProblem(f"{field}[{i}].{name}", f"{value!r} is no id; {names.GEOMETRY_CURE}"))
+            found.append(FieldProblem(f"{field}[{i}].{name}", f"{value!r} is no id; {names.GEOMETRY_HINT}"))
         elif value in ids[:i]:
             found.append(FieldProblem(f"{field}[{i}].{name}", f"{value!r} is there twice; give each an id of its own"))
     return found

@@ -210,9 +210,9 @@ def _check_revision(stored: Camera, given: int) -> None:
     if given and given != stored.revision:
         raise ConflictError(
             f"the camera {stored.camera_id!r} was changed meanwhile: it has revision {stored.revision}, not {given}",
-            cure="read it again and repeat the change",
+            hint="read it again and repeat the change",
         )
 
 
 def _not_found(camera_id: str) -> NotFoundError:
-    return NotFoundError(f"there is no camera {camera_id!r}", cure="list those that there are: countline cameras list")
+    return NotFoundError(f"there is no camera {camera_id!r}", hint="list those that there are: countline cameras list")

@@ -51,7 +51,7 @@ async def insert_site(connection: AsyncConnection, site: Site, now: datetime) ->
     values = {"site_id": site.site_id, "title": site.title, "time_zone": site.time_zone, "created_at": now}
     statement = upsert(sites).values(values).on_conflict_do_nothing(index_elements=["site_id"])
     if await connection.scalar(statement.returning(sites.c.site_id)) is None:
-        raise AlreadyExistsError(f"there is a site {site.site_id!r} already", cure="choose another id")
+        raise AlreadyExistsError(f"there is a site {site.site_id!r} already", hint="choose another id")
 
 
 async def get_site(connection: AsyncConnection, site_id: str) -> Site | None:
@@ -84,7 +84,7 @@ async def insert_camera(connection: AsyncConnection, camera: Camera, now: dateti
     statement = upsert(cameras).values(values).on_conflict_do_nothing(index_elements=["camera_id"])
     if await connection.scalar(statement.returning(cameras.c.camera_id)) is None:
         raise AlreadyExistsError(
-            f"there is a camera {camera.camera_id!r} already", cure="choose another id, or change that one"
+            f"there is a camera {camera.camera_id!r} already", hint="choose another id, or change that one"
         )
 
 

@@ -94,7 +94,7 @@ def _geometry(name: str, points: Sequence[Point], classes: Iterable[str], versio
 
 
 def _status_facts(status: CameraStatus) -> list[tuple[str, str]]:
-    facts = [("state", _state(status)), ("cure", escape(status.error.cure)), ("worker", status.worker_id)]
+    facts = [("state", _state(status)), ("hint", escape(status.error.hint)), ("worker", status.worker_id)]
     if status.model:
         beside = f", with {status.follower_model} beside it on trial" if status.follower_model else ""
         facts.append(("counted with", f"{status.model}{beside}"))

@@ -220,7 +220,7 @@ def set_(
         if title is not None:
             paths.append("title")
         if not paths:
-            raise InvalidInputError("nothing to change was given", cure="see countline cameras set --help")
+            raise InvalidInputError("nothing to change was given", hint="see countline cameras set --help")
         # Lines were read, changed and are sent back whole: somebody else's change in between must not be lost.
         camera = Camera(camera_id=camera_id, title=title or "", spec=spec, revision=stored.revision)
         request = UpdateCameraRequest(camera=camera, update_mask=FieldMask(paths=paths))
@@ -256,9 +256,9 @@ async def _only_site(client: Client) -> str:
     if len(sites) == 1:
         return sites[0].site_id
     if not sites:
-        raise InvalidInputError("there is no site yet", cure="countline sites add ID --time-zone ZONE")
+        raise InvalidInputError("there is no site yet", hint="countline sites add ID --time-zone ZONE")
     known = ", ".join(site.site_id for site in sites)
-    raise InvalidInputError(f"there are {len(sites)} sites: {known}", cure="say which with --site")
+    raise InvalidInputError(f"there are {len(sites)} sites: {known}", hint="say which with --site")
 
 
 def _changes(
@@ -298,7 +298,7 @@ def _changes(
 
 def _with_ground(changes: Changes, ground: Sequence[str] | None, *, removed: bool = False) -> Changes:
     if removed and ground:
-        raise InvalidInputError("--rm-ground and --ground exclude each other", cure="give one of them")
+        raise InvalidInputError("--rm-ground and --ground exclude each other", hint="give one of them")
     return replace(changes, ground=tuple(ground or ())) if removed or ground else changes
 
 
@@ -327,7 +327,7 @@ def _source_url(text: str) -> str:
         return text
     path = Path(text).expanduser().absolute()
     if not path.is_file():
-        raise InvalidInputError(f"there is no file {path}", cure="give an address, or the path of a file that is there")
+        raise InvalidInputError(f"there is no file {path}", hint="give an address, or the path of a file that is there")
     return file_url(str(path.resolve()))
 
 

@@ -122,7 +122,7 @@ def _merged(stored: Mapping[str, _Item], new: Mapping[str, _Item], removed: froz
     unknown = sorted(removed - stored.keys())
     if unknown:
         known = ", ".join(stored) or "none"
-        raise NotFoundError(f"the camera has no {what} {unknown[0]!r}", cure=f"it has: {known}")
+        raise NotFoundError(f"the camera has no {what} {unknown[0]!r}", hint=f"it has: {known}")
     kept = {name: item for name, item in stored.items() if name not in removed}
     return list({**kept, **new}.values())
 
@@ -133,6 +133,6 @@ def _parse_time(text: str) -> Timestamp:
         time.FromJsonString(text)
     except ValueError as error:
         raise InvalidInputError(
-            f"{text!r} is no time", cure="write RFC 3339 with a zone, such as 2026-03-01T12:00:00+01:00"
+            f"{text!r} is no time", hint="write RFC 3339 with a zone, such as 2026-03-01T12:00:00+01:00"
         ) from error
     return time

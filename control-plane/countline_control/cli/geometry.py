@@ -95,4 +95,4 @@ def _numbers(parts: Sequence[str]) -> list[float] | None:
 
 
 def _refuse(what: str, text: str, form: str) -> InvalidInputError:
-    return InvalidInputError(f"{text!r} is no {what}", cure=f"write {form}")
+    return InvalidInputError(f"{text!r} is no {what}", hint=f"write {form}")

@@ -47,7 +47,7 @@ def _login_target(server: str | None, data: Path | None) -> Target:
 def _prompt(what: str, *, hide: bool = False) -> str:
     if not sys.stdin.isatty():
         raise InvalidInputError(
-            f"there is nobody to ask for the {what.lower()}", cure="give --username and --password-stdin"
+            f"there is nobody to ask for the {what.lower()}", hint="give --username and --password-stdin"
         )
     answer: str = typer.prompt(what, hide_input=hide, err=True)
     return answer

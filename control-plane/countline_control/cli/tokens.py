@@ -33,7 +33,7 @@ def worker(
 ) -> None:
     """Print a token by which a worker reports (COUNTLINE_WORKER_TOKEN_FILE)."""
     if not names.is_worker_id(name):
-        raise InvalidInputError(f"{name!r} is no name of a worker", cure=names.WORKER_CURE)
+        raise InvalidInputError(f"{name!r} is no name of a worker", hint=names.WORKER_HINT)
     _print(name, "worker", frozenset({"workers.report"}), days, key, data)
 
 

@@ -61,7 +61,7 @@ def add(
 
 def _new_password() -> str:
     if not sys.stdin.isatty():
-        raise InvalidInputError("there is nobody to ask for the password", cure="give --password-stdin")
+        raise InvalidInputError("there is nobody to ask for the password", hint="give --password-stdin")
     password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return password
 
@@ -100,7 +100,7 @@ def remove(
         users = await _all_users(client)
         found = [user for user in users if username in (user.user_id, user.username)]
         if not found:
-            raise NotFoundError(f"there is no user {username!r}", cure="countline users list")
+            raise NotFoundError(f"there is no user {username!r}", hint="countline users list")
         await client.auth.DeleteUser(DeleteUserRequest(user_id=found[0].user_id))
 
     ask(server, data, question)

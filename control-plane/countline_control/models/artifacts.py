@@ -102,7 +102,7 @@ class NatsArtifacts:
     async def _with_bucket(self, work: Callable[[ObjectStore], Awaitable[_Result]]) -> _Result:
         jetstream = self._jetstream()
         if jetstream is None:
-            raise UnavailableError("NATS is away, and models are kept there", cure="try again when it is back")
+            raise UnavailableError("NATS is away, and models are kept there", hint="try again when it is back")
         try:
             async with asyncio.timeout(TRANSFER_TIMEOUT_S):
                 return await work(await _bucket(jetstream))
@@ -110,7 +110,7 @@ class NatsArtifacts:
             raise NotFoundError("the NATS object store does not keep this model") from error
         except (nats.errors.Error, TimeoutError) as error:
             raise UnavailableError(
-                f"the NATS object store fails: {str(error) or type(error).__name__}", cure="see NATS's log and its disk"
+                f"the NATS object store fails: {str(error) or type(error).__name__}", hint="see NATS's log and its disk"
             ) from error
 
 
@@ -142,7 +142,7 @@ class FsspecArtifacts:
         except (ValueError, ImportError) as error:
             raise InvalidInputError(
                 f"COUNTLINE_MODEL_STORE: {url!r} cannot be used: {error}",
-                cure=f"give {NATS}, {REPOSITORY}, or an address; for s3:// pip install 'countline[s3]'",
+                hint=f"give {NATS}, {REPOSITORY}, or an address; for s3:// pip install 'countline[s3]'",
             ) from error
 
     async def has(self, digest: str) -> bool:
@@ -189,7 +189,7 @@ class FsspecArtifacts:
         except Exception as error:  # each kind of address has errors of its own
             raise UnavailableError(
                 f"the model store {self._root} fails: {str(error) or type(error).__name__}",
-                cure="see that it can be reached",
+                hint="see that it can be reached",
             ) from error
 
 

@@ -158,7 +158,7 @@ class Deployer:
         if self._under_way >= self._most:
             raise ResourceExhaustedError(
                 f"{self._under_way} deployments are under way, which is the most at once",
-                cure="try again when one of them has ended, or raise COUNTLINE_MODEL_MOST_DEPLOYMENTS",
+                hint="try again when one of them has ended, or raise COUNTLINE_MODEL_MOST_DEPLOYMENTS",
             )
         self._under_way += 1
         try:
@@ -199,10 +199,10 @@ class Deployer:
         if not 0 < header.size_bytes <= self._limits.max_bytes:
             raise ResourceExhaustedError(
                 f"the model has {header.size_bytes / 1e6:.1f} MB; {self._limits.max_bytes / 1e6:.0f} MB is the most",
-                cure="deploy a smaller one, or raise COUNTLINE_MODEL_MAX_BYTES",
+                hint="deploy a smaller one, or raise COUNTLINE_MODEL_MAX_BYTES",
             )
         if not 0 <= header.golden.size_bytes <= MAX_CLIP_BYTES:
-            raise ResourceExhaustedError(f"a golden clip has at most {MAX_CLIP_BYTES >> 30} GiB", cure="cut it")
+            raise ResourceExhaustedError(f"a golden clip has at most {MAX_CLIP_BYTES >> 30} GiB", hint="cut it")
 
     async def _examine(self, upload: Upload, progress: Progress) -> Candidate:
         await progress.begin("contract")
@@ -246,7 +246,7 @@ class Deployer:
         lines = await count_golden(address, ref, clip, truth, lambda share: progress.moved("golden", share))
         if problem := golden_problem(lines, truth):
             raise InvalidInputError(
-                f"it counts {name} wrong: {problem}", cure="look at its score threshold and classes; or train on"
+                f"it counts {name} wrong: {problem}", hint="look at its score threshold and classes; or train on"
             )
         right = ", ".join(f"{line.line_id} in {line.counted_in} out {line.counted_out}" for line in lines)
         await progress.done("golden", f"{name}: {right}")
@@ -396,7 +396,7 @@ def _target(text: str) -> Target:
     try:
         return Target(text or Target.CPU)
     except ValueError as error:
-        raise InvalidInputError(f"{text!r} is no target", cure=f"give one of: {', '.join(Target)}") from error
+        raise InvalidInputError(f"{text!r} is no target", hint=f"give one of: {', '.join(Target)}") from error
 
 
 def _new_model(order: Order, now: float) -> StoredModel:
@@ -416,7 +416,7 @@ def _check_is_new(model: StoredModel, candidate: Candidate) -> None:
     for version in model.versions:
         if version.digest == candidate.digest and version.state is not Stored.REGISTERED:
             raise AlreadyExistsError(
-                f"this very file is {version.ref} already", cure=f"use that one: countline models promote {version.ref}"
+                f"this very file is {version.ref} already", hint=f"use that one: countline models promote {version.ref}"
             )
 
 
@@ -424,7 +424,7 @@ def _check_digest(what: str, taken: str, told: str) -> None:
     if taken != told.lower():
         raise InvalidInputError(
             f"{what} arrived with the digest {taken[:12]}…, and {told[:12] or 'none'}… was announced",
-            cure="send it again; if it happens again, see what changes it on the way",
+            hint="send it again; if it happens again, see what changes it on the way",
         )
 
 
@@ -436,7 +436,7 @@ async def _write(chunks: Chunks, file: Path, size: int, moved: Callable[[int], N
             chunk = await _next(chunks, taken, size)
             taken += len(chunk)
             if taken > size:
-                raise InvalidInputError(f"more than the {size} bytes that were announced came", cure="send them again")
+                raise InvalidInputError(f"more than the {size} bytes that were announced came", hint="send them again")
             await asyncio.to_thread(_append, target, digest, chunk)
             moved(taken)
     return digest.hexdigest()
@@ -452,10 +452,10 @@ async def _next(chunks: Chunks, taken: int, size: int) -> bytes:
         async with asyncio.timeout(CHUNK_TIMEOUT_S):
             return await anext(chunks)
     except StopAsyncIteration as error:
-        raise InvalidInputError(f"the upload ended after {taken} of {size} bytes", cure="send it again") from error
+        raise InvalidInputError(f"the upload ended after {taken} of {size} bytes", hint="send it again") from error
     except TimeoutError as error:
         raise DeadlineExceededError(
-            f"nothing came for {CHUNK_TIMEOUT_S:g} s after {taken} of {size} bytes", cure="send it again"
+            f"nothing came for {CHUNK_TIMEOUT_S:g} s after {taken} of {size} bytes", hint="send it again"
         ) from error
 
 

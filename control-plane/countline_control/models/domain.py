@@ -118,7 +118,7 @@ class StoredModel:
             if version.version == number:
                 return version
         known = ", ".join(str(version.version) for version in self.versions) or "none"
-        raise NotFoundError(f"there is no {ModelRef(self.name, number)}", cure=f"it has the versions: {known}")
+        raise NotFoundError(f"there is no {ModelRef(self.name, number)}", hint=f"it has the versions: {known}")
 
     @property
     def served(self) -> tuple[int, ...]:
@@ -261,7 +261,7 @@ def check_heard(camera_ids: Sequence[str]) -> None:
     if camera_ids:
         raise UnavailableError(
             f"it is not known yet what counts {_some(camera_ids)}: no worker has reported since the start",
-            cure="try again in some seconds",
+            hint="try again in some seconds",
         )
 
 
@@ -281,7 +281,7 @@ def check_deployable(name: str, comment: str) -> None:
         else:
             check_name(name)
     except InvalidInputError as error:
-        problems.append(FieldProblem("name", f"{name[:80]!r} cannot be the name of a model; {error.cure}"))
+        problems.append(FieldProblem("name", f"{name[:80]!r} cannot be the name of a model; {error.hint}"))
     if len(comment) > MAX_COMMENT:
         problems.append(FieldProblem("comment", f"has {len(comment)} characters; {MAX_COMMENT} is the most"))
     if problems:
@@ -297,7 +297,7 @@ def check_takes_onnx(model: StoredModel) -> None:
     if model.backend is not Backend.ONNXRUNTIME:
         raise ConflictError(
             f"the versions of {model.name} run by {model.backend.value}, and an ONNX model does not",
-            cure="deploy it under another --name",
+            hint="deploy it under another --name",
         )
 
 
@@ -308,7 +308,7 @@ def check_promotable(version: StoredVersion) -> None:
         ConflictError: it is not ready.
     """
     if version.state is Stored.REGISTERED:
-        raise ConflictError(f"{version.ref} is still being validated", cure="wait for its deployment to end")
+        raise ConflictError(f"{version.ref} is still being validated", hint="wait for its deployment to end")
 
 
 def check_idle(model: StoredModel, version: StoredVersion, serving: Serving, users: Sequence[str]) -> None:
@@ -319,16 +319,16 @@ def check_idle(model: StoredModel, version: StoredVersion, serving: Serving, use
     """
     ref = version.ref
     if model.live_version == version.version:
-        raise ConflictError(f"{ref} is live", cure="promote another version first")
+        raise ConflictError(f"{ref} is live", hint="promote another version first")
     for trial in serving.trials:
         if trial.name == model.name and version.version in (trial.challenger, trial.incumbent):
-            raise ConflictError(f"{ref} is on the trial {trial.trial_id}", cure="stop the trial first")
+            raise ConflictError(f"{ref} is on the trial {trial.trial_id}", hint="stop the trial first")
     if users:
         raise ConflictError(
-            f"{ref} is named by {_some(users)}", cure=f"give them another one: countline cameras set {users[0]} --model"
+            f"{ref} is named by {_some(users)}", hint=f"give them another one: countline cameras set {users[0]} --model"
         )
     if version.state is Stored.REGISTERED:
-        raise ConflictError(f"{ref} is still being validated", cure="wait for its deployment to end")
+        raise ConflictError(f"{ref} is still being validated", hint="wait for its deployment to end")
 
 
 def check_trial(
@@ -347,12 +347,12 @@ def check_trial(
     if not model.live_version:
         raise ConflictError(
             f"no version of {model.name} is live, so there is nothing to compare with",
-            cure=f"promote one: countline models promote {challenger.ref}",
+            hint=f"promote one: countline models promote {challenger.ref}",
         )
     if challenger.version == model.live_version:
-        raise ConflictError(f"{challenger.ref} is live already", cure="put another version on trial")
+        raise ConflictError(f"{challenger.ref} is live already", hint="put another version on trial")
     if challenger.state is not Stored.VALIDATED:
-        raise ConflictError(f"{challenger.ref} is {challenger.state.value}", cure="deploy it again, or promote it")
+        raise ConflictError(f"{challenger.ref} is {challenger.state.value}", hint="deploy it again, or promote it")
     if not camera_ids:
         raise InvalidInputError("no camera was named", fields=(FieldProblem("camera_ids", "name at least one"),))
     live = ModelRef(model.name, model.live_version)
@@ -369,13 +369,13 @@ def _check_trial_camera(camera_id: str, live: ModelRef, cameras: Mapping[str, st
         if camera_id in trial.camera_ids:
             raise ConflictError(
                 f"the camera {camera_id} is on the trial {trial.trial_id} of {trial.name}",
-                cure="wait for its end, or stop it",
+                hint="wait for its end, or stop it",
             )
     named = cameras[camera_id]
     if base_of(named, serving) != live or ModelRef.parse(named or serving.default_model).version:
         raise ConflictError(
             f"the camera {camera_id} names {named or 'the default model'}, which is not what is live of {live.name}",
-            cure=f"let it name the model without a version: countline cameras set {camera_id} --model {live.name}",
+            hint=f"let it name the model without a version: countline cameras set {camera_id} --model {live.name}",
         )
 
 

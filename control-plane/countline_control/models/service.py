@@ -113,7 +113,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         first = await anext(requests, None)
         if first is None or not first.HasField("header"):
             raise InvalidInputError(
-                "the upload does not begin with its header", cure="send the header, then the chunks"
+                "the upload does not begin with its header", hint="send the header, then the chunks"
             )
         header, actor = first.header, current_principal().name
 
@@ -177,7 +177,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         if not model.previous_version:
             raise ConflictError(
                 f"no other version of {model.name} was live before",
-                cure=f"promote the one that you want: countline models promote {model.name}@N",
+                hint=f"promote the one that you want: countline models promote {model.name}@N",
             )
         actor = current_principal().name
         await self._promoted(request.name, model.previous_version, actor, if_better=False)
@@ -214,7 +214,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
             found = f"its last trial: {ours[0].state.value}: {ours[0].verdict}" if ours else "it was never on trial"
             raise ConflictError(
                 f"{version.ref} is not known to count as well as {ModelRef(model.name, model.live_version)}; {found}",
-                cure=f"put it on trial: countline models canary {version.ref} --cameras ID,…",
+                hint=f"put it on trial: countline models canary {version.ref} --cameras ID,…",
             )
 
     async def _brought_back(self, model: StoredModel, version: StoredVersion) -> None:
@@ -280,7 +280,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         model = await self._database.read(lambda connection: self._existing(connection, name))
         if name == self._default_model:
             raise ConflictError(
-                f"{name} is the model of cameras that name none", cure="delete its versions that are not live instead"
+                f"{name} is the model of cameras that name none", hint="delete its versions that are not live instead"
             )
         serving, users = await self._usage(surely=True)
         for version in model.versions:
@@ -421,12 +421,12 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
 
 def _wanted(model: StoredModel, number: int) -> StoredVersion:
     if number < 1:
-        raise InvalidInputError(f"which version of {model.name} is not said", cure=f"write {model.name}@N")
+        raise InvalidInputError(f"which version of {model.name} is not said", hint=f"write {model.name}@N")
     return model.version(number)
 
 
 async def _chunks(requests: AsyncIterator[DeployModelRequest]) -> AsyncIterator[bytes]:
     async for request in requests:
         if not request.HasField("chunk"):
-            raise InvalidInputError("a second header came in the middle of the upload", cure="send one header")
+            raise InvalidInputError("a second header came in the middle of the upload", hint="send one header")
         yield request.chunk

@@ -143,7 +143,7 @@ async def insert_model(connection: AsyncConnection, model: StoredModel) -> None:
     }
     statement = upsert(models).values(values).on_conflict_do_nothing(index_elements=["name"])
     if await connection.scalar(statement.returning(models.c.name)) is None:
-        raise AlreadyExistsError(f"there is a model {model.name!r} already", cure="try again")
+        raise AlreadyExistsError(f"there is a model {model.name!r} already", hint="try again")
 
 
 async def insert_version(connection: AsyncConnection, version: StoredVersion) -> None:

@@ -85,9 +85,9 @@ class Trials:
         """
         modes = {message: mode for mode, message in domain.MODES.items()}
         if request.mode not in modes:
-            raise InvalidInputError("a trial is a shadow or a canary", cure="give the mode")
+            raise InvalidInputError("a trial is a shadow or a canary", hint="give the mode")
         if not 0.0 <= request.time_limit_s < 1e9:
-            raise InvalidInputError(f"a time limit of {request.time_limit_s:g} s cannot be", cure="give seconds, or 0")
+            raise InvalidInputError(f"a time limit of {request.time_limit_s:g} s cannot be", hint="give seconds, or 0")
         margin, now = domain.checked_margin(request.margin), self._clock()
         camera_ids = tuple(dict.fromkeys(request.camera_ids))
         async with self._database.begin() as connection:
@@ -142,7 +142,7 @@ class Trials:
         trial = await self._database.read(lambda connection: store.get_trial(connection, trial_id))
         if trial is None or trial.name != name:
             raise NotFoundError(
-                f"there is no trial {trial_id!r} of {name}", cure=f"list them: countline models trials {name}"
+                f"there is no trial {trial_id!r} of {name}", hint=f"list them: countline models trials {name}"
             )
         return trial
 
@@ -301,4 +301,4 @@ def _sum(tallies: Iterable[Tally]) -> Tally:
 
 def not_found(name: str) -> CountlineError:
     """The error for a model that is not there."""
-    return NotFoundError(f"there is no model {name!r}", cure="list those that there are: countline models list")
+    return NotFoundError(f"there is no model {name!r}", hint="list those that there are: countline models list")

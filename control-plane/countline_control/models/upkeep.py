@@ -205,8 +205,8 @@ class Upkeep:
             given = await store.given_numbers(connection, found.name)
             digests = {version.version: version.digest for version in found.versions}
             if others := given_to_another(given, digests):
-                cure = f"name its folders by numbers from {next_number(given)} on, or deploy it"
-                _log.error("model.number_given_before", model=found.name, versions=others, cure=cure)
+                hint = f"name its folders by numbers from {next_number(given)} on, or deploy it"
+                _log.error("model.number_given_before", model=found.name, versions=others, hint=hint)
                 return
             await store.insert_model(connection, model)
             for version in found.versions:
@@ -219,8 +219,8 @@ class Upkeep:
         there = {version.version: version for version in found.versions}
         others = given_to_another(adopted, {number: there[number].digest for number in adopted if number in there})
         if others and model.name not in SHIPPED:
-            cure = f"put the former file back, and deploy this one: countline models deploy FILE --name {model.name}"
-            _log.error("model.number_given_before", model=model.name, versions=others, cure=cure)
+            hint = f"put the former file back, and deploy this one: countline models deploy FILE --name {model.name}"
+            _log.error("model.number_given_before", model=model.name, versions=others, hint=hint)
             return
         for number in others:
             async with self._database.begin() as connection:
@@ -263,7 +263,7 @@ class Upkeep:
     async def _fetch(self, version: StoredVersion) -> bool:
         """Whether there is nothing more to try."""
         if self._artifacts is None:
-            _log.error("model.file_missing", model=str(version.ref), cure="deploy it again")
+            _log.error("model.file_missing", model=str(version.ref), hint="deploy it again")
             return True
         partial = self._work / f"{version.digest}.partial"
         try:
@@ -271,7 +271,7 @@ class Upkeep:
             await asyncio.to_thread(_check_digest, partial, version.digest)
             await self._put_back(version, partial)
         except NotFoundError as error:
-            _log.error("model.file_missing", model=str(version.ref), error=error.message, cure="deploy it again")
+            _log.error("model.file_missing", model=str(version.ref), error=error.message, hint="deploy it again")
             return True
         except CountlineError as error:
             _log.warning("model.not_fetched", model=str(version.ref), error=error.message)
@@ -313,7 +313,7 @@ def _say_unless_away(event: str, error: Exception, **more: str) -> None:
     if _is_silent(error):
         return
     if isinstance(error, CountlineError):
-        _log.warning(event, error=error.message, cure=error.cure, **more)
+        _log.warning(event, error=error.message, hint=error.hint, **more)
     else:
         _log.error(event, exc_info=error, **more)
 

@@ -209,7 +209,7 @@ def service_metadata(token_file: Path | None) -> Metadata:
     if token_file is None:
         raise InvalidInputError(
             "COUNTLINE_SERVICE_TOKEN_FILE is not set, and services that run apart need a token",
-            cure="make one with `countline tokens service`, or run all of them in one process",
+            hint="make one with `countline tokens service`, or run all of them in one process",
         )
     try:
         token = token_file.read_text().strip()

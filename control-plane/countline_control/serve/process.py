@@ -335,7 +335,7 @@ async def _ensure_admin(service: AuthService, settings: ControlSettings) -> None
     path = settings.admin_password_file
     if path is None:
         if not await service.has_users():
-            _log.warning("serve.nobody_can_log_in", cure="set COUNTLINE_ADMIN_PASSWORD_FILE for the first start")
+            _log.warning("serve.nobody_can_log_in", hint="set COUNTLINE_ADMIN_PASSWORD_FILE for the first start")
         return
     try:
         password = path.read_text().strip()

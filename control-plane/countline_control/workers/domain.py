@@ -121,7 +121,7 @@ def check_introduction(worker_id: str, instance: str, capacity: int) -> None:
     """
     problems = []
     if not names.is_worker_id(worker_id):
-        problems.append(FieldProblem("worker_id", f"{worker_id[:80]!r} is no id; {names.WORKER_CURE}"))
+        problems.append(FieldProblem("worker_id", f"{worker_id[:80]!r} is no id; {names.WORKER_HINT}"))
     if not 0 < len(instance) <= 128:
         problems.append(FieldProblem("instance", "give 1 to 128 characters that are new at each start"))
     if capacity < 0:
@@ -140,7 +140,7 @@ def worker_gone(holder: Held, silent_for_s: float) -> CameraStatus:
     error = CameraError(
         code="worker_offline",
         message=f"its worker {holder.worker_id} has not reported for {silent_for_s:.0f} s and no other has room",
-        cure="see `countline workers list`; start the worker again, or another one",
+        hint="see `countline workers list`; start the worker again, or another one",
     )
     return CameraStatus(
         state=cameras_pb2.CAMERA_STATE_WAITING, worker_id=holder.worker_id, epoch=holder.epoch, error=error
@@ -150,11 +150,11 @@ def worker_gone(holder: Held, silent_for_s: float) -> CameraStatus:
 def nobody_has_room(alive: int, capacity: int) -> CameraStatus:
     """The status of a camera that no worker can take."""
     if not alive:
-        error = CameraError(code="no_worker", message="no worker is online", cure="start one: countline worker")
+        error = CameraError(code="no_worker", message="no worker is online", hint="start one: countline worker")
     else:
         error = CameraError(
             code="no_capacity",
             message=f"all workers are full: {alive} online, for {capacity} cameras together",
-            cure="start another worker, raise a worker's capacity, or disable a camera",
+            hint="start another worker, raise a worker's capacity, or disable a camera",
         )
     return CameraStatus(state=cameras_pb2.CAMERA_STATE_WAITING, error=error)

@@ -71,7 +71,7 @@ def replaced(worker_id: str) -> ConflictError:
     """The error for a process whose name another one has now."""
     return ConflictError(
         f"another process has taken over as {worker_id!r}",
-        cure="give each worker a name of its own: COUNTLINE_WORKER_NAME",
+        hint="give each worker a name of its own: COUNTLINE_WORKER_NAME",
     )
 
 

@@ -46,7 +46,7 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
 
     def end_streams(self) -> None:
         """End every worker's stream; they connect again as soon as somebody answers."""
-        self._schedule.end_all(UnavailableError("the control-plane is stopping", cure="connect again"))
+        self._schedule.end_all(UnavailableError("the control-plane is stopping", hint="connect again"))
 
     async def Connect(
         self, request_iterator: AsyncIterator[ConnectRequest], context: Context
@@ -92,7 +92,7 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
 
     async def _check(self) -> None:
         if not self._schedule.loaded.is_set():
-            raise UnavailableError("who holds which camera is still being read", cure="try again in some seconds")
+            raise UnavailableError("who holds which camera is still being read", hint="try again in some seconds")
 
     async def _wait_until_loaded(self) -> None:
         await happens(self._schedule.loaded, LOADING_PATIENCE_S)
@@ -103,7 +103,7 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
             async with asyncio.timeout(INTRODUCTION_TIMEOUT_S):
                 first = await anext(requests)
         except (TimeoutError, StopAsyncIteration) as error:
-            raise InvalidInputError("the worker did not say who it is", cure="send a report at once") from error
+            raise InvalidInputError("the worker did not say who it is", hint="send a report at once") from error
         record = self._fleet.introduce(first)
         self._end_older_stream(first)
         self._fleet.report(first)
@@ -124,7 +124,7 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
         if older is None:
             return
         if older.instance == first.instance:
-            older.end(UnavailableError("this worker has connected again", cure="use the newer stream"))
+            older.end(UnavailableError("this worker has connected again", hint="use the newer stream"))
         else:
             older.end(replaced(first.worker_id))
 
@@ -141,7 +141,7 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
         if (request.worker_id, request.instance) != (session.worker_id, session.instance):
             raise InvalidInputError(
                 f"a stream of {session.worker_id!r} speaks for {request.worker_id[:80]!r}",
-                cure="open one stream for each process",
+                hint="open one stream for each process",
             )
         if self._fleet.report(request):
             self._schedule.wake()

@@ -41,7 +41,7 @@ def tune_repository(repository: Path, name: str, setting: Setting) -> Path:
     if config.backend != Backend.ONNXRUNTIME:
         raise InvalidInputError(
             f"{name!r} runs on the backend {config.backend!r}, and its config.pbtxt would be written for another",
-            cure="edit max_batch_size, instance_group and dynamic_batching in it by hand",
+            hint="edit max_batch_size, instance_group and dynamic_batching in it by hand",
         )
     found = folder.find(name)
     tuning = Tuning(setting.max_batch_size, setting.max_queue_delay_us, setting.instances)

@@ -77,7 +77,7 @@ def save_chart(
             as_image(marks).save(path)
     except (OSError, ValueError) as error:
         raise InvalidInputError(
-            f"{path} cannot be written: {error}", cure="name a .png or .svg in a folder that is there"
+            f"{path} cannot be written: {error}", hint="name a .png or .svg in a folder that is there"
         ) from error
 
 

@@ -124,7 +124,7 @@ class Load:
             if time.monotonic() > deadline_s:
                 raise DeadlineExceededError(
                     f"{self._model} did not answer {WARM_UP_ANSWERS} requests a sender within {WARM_UP_TIMEOUT_S:g} s",
-                    cure="give smaller --batch-sizes or fewer --in-flight",
+                    hint="give smaller --batch-sizes or fewer --in-flight",
                 )
             await _pause(lanes, POLL_S)
 

@@ -74,7 +74,7 @@ async def _found(connection: Connection, plan: Plan) -> tuple[ModelInfo, Config]
     """The model, and the configuration that the settings change."""
     config = await connection.model_config(plan.model.name)
     if config is None:
-        raise ModelRefusedError(f"Triton does not serve the model {plan.model.name!r}", cure="see Triton's log")
+        raise ModelRefusedError(f"Triton does not serve the model {plan.model.name!r}", hint="see Triton's log")
     ready = await connection.ready_versions(plan.model.name)
     version = plan.model.version or max(ready, default=0)
     if plan.alone:  # also one that is not served usually; others would only take memory
@@ -82,7 +82,7 @@ async def _found(connection: Connection, plan: Plan) -> tuple[ModelInfo, Config]
     elif version not in ready:
         served = ", ".join(map(str, ready)) or "none"
         raise ModelRefusedError(
-            f"Triton does not serve {plan.model}", cure=f"versions of {plan.model.name!r} that it serves: {served}"
+            f"Triton does not serve {plan.model}", hint=f"versions of {plan.model.name!r} that it serves: {served}"
         )
     return model_info(config, version, ()), config
 
@@ -124,7 +124,7 @@ def _point(info: ModelInfo, setting: Setting, in_flight: int, windows: Sequence[
         seconds = sum(window.seconds for window in windows)
         raise DeadlineExceededError(
             f"{info.ref} answered no batch of {setting.max_batch_size} within {seconds:.1f} s",
-            cure="give more --seconds",
+            hint="give more --seconds",
         )
     return point_of(setting, in_flight, windows)
 

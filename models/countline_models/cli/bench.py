@@ -106,7 +106,7 @@ def _settings(batch_sizes: str, instances: str, queue_delays: str) -> "list[Sett
         _numbers(queue_delays, "--queue-delays", 0),
     )
     if not found:
-        raise InvalidInputError("there is nothing to measure", cure="a queue delay needs a batch size above 1")
+        raise InvalidInputError("there is nothing to measure", hint="a queue delay needs a batch size above 1")
     return found
 
 
@@ -115,14 +115,14 @@ def _check_options(model: str, triton: str | None, repository: Path | None, plot
     if _is_file(model) and (triton or apply or repository):
         raise InvalidInputError(
             "a file is measured on a Triton of our own, and there is nothing to apply to",
-            cure="deploy it first, and give its name: countline models deploy FILE --name NAME",
+            hint="deploy it first, and give its name: countline models deploy FILE --name NAME",
         )
     if triton and repository:
         raise InvalidInputError(
-            "a running Triton has a repository of its own", cure="leave out --triton or --repository"
+            "a running Triton has a repository of its own", hint="leave out --triton or --repository"
         )
     if plot is not None and (plot.suffix.lower() not in {".png", ".svg"} or not plot.absolute().parent.is_dir()):
-        raise InvalidInputError(f"{plot} cannot be drawn to", cure="name a .png or .svg in a folder that is there")
+        raise InvalidInputError(f"{plot} cannot be drawn to", hint="name a .png or .svg in a folder that is there")
 
 
 def _note_if_busy() -> None:
@@ -145,7 +145,7 @@ def _numbers(text: str, option: str, least: int = 1) -> list[int]:
     if not parts or not all(part.isascii() and part.isdecimal() and int(part) >= least for part in parts):
         raise InvalidInputError(
             f"{option} {text!r} is no list of whole numbers from {least}",
-            cure=f"write them with commas: {option} 1,2,4",
+            hint=f"write them with commas: {option} 1,2,4",
         )
     return [int(part) for part in parts]
 
@@ -180,11 +180,11 @@ def _found(ref: ModelRef, repository: Path | None) -> tuple[Path, ModelRef]:
     place = find_model(ref.name).repository if repository is None else repository
     folder = place / ref.name
     if not (folder / "config.pbtxt").is_file():
-        raise NotFoundError(f"{place} has no model {ref.name!r}", cure="check --repository and the model's name")
+        raise NotFoundError(f"{place} has no model {ref.name!r}", hint="check --repository and the model's name")
     versions = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
     if ref.version and ref.version not in versions:
         there = ", ".join(map(str, versions)) or "none"
-        raise NotFoundError(f"there is no {ref}", cure=f"versions of {ref.name!r} that are there: {there}")
+        raise NotFoundError(f"there is no {ref}", hint=f"versions of {ref.name!r} that are there: {there}")
     return place, ref
 
 
@@ -271,7 +271,7 @@ def _apply(name: str, chosen: "Recommendation", repository: Path | None, asked: 
     from countline_models.bench.applying import tune_repository, tune_system
 
     if not chosen.holds:
-        raise ConflictError(f"nothing is applied: {chosen.reason}", cure="allow more: --latency-limit-ms")
+        raise ConflictError(f"nothing is applied: {chosen.reason}", hint="allow more: --latency-limit-ms")
     if repository is not None:
         note(f"written: {tune_repository(repository, name, chosen.setting)}; it holds from the next load on")
         return

@@ -132,7 +132,7 @@ def send(service: Service, header: DeployHeader, files: list[Artifact], steps: "
             _show(answer, steps)
             version = answer.version if answer.HasField("version") else version
     if version is None:
-        raise InternalError("the service said nothing of the version that it made", cure="see countline models list")
+        raise InternalError("the service said nothing of the version that it made", hint="see countline models list")
     return version
 
 
@@ -199,7 +199,7 @@ def _golden(clip: Artifact, truth: str) -> GoldenClip:
 def _truth(golden: Path | None, truth: Path | None) -> str:
     """The truth of the clip, as its file says it; read here too, so that a slip is told before anything is sent."""
     if (golden is None) != (truth is None):
-        raise InvalidInputError("--golden and --truth belong together", cure="give both, or neither")
+        raise InvalidInputError("--golden and --truth belong together", hint="give both, or neither")
     if truth is None:
         return ""
     from countline_models.deploy import parse_truth
@@ -213,7 +213,7 @@ def _truth(golden: Path | None, truth: Path | None) -> str:
     try:
         parse_truth(text)
     except InvalidInputError as error:
-        raise InvalidInputError(f"{truth}: {error.message}", cure=error.cure, fields=error.fields) from error
+        raise InvalidInputError(f"{truth}: {error.message}", hint=error.hint, fields=error.fields) from error
     return text
 
 

@@ -169,7 +169,7 @@ def _size_hw(text: str | None) -> tuple[int, int] | None:
         return None
     width, _, height = text.lower().partition("x")
     if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise InvalidInputError(f"{text!r} is no size", cure="write it as WxH, such as 640x384")
+        raise InvalidInputError(f"{text!r} is no size", hint="write it as WxH, such as 640x384")
     return int(height), int(width)
 
 
@@ -180,7 +180,7 @@ def _three(text: str | None, option: str) -> tuple[float, float, float] | None:
         first, second, third = (float(part) for part in text.split(","))
     except ValueError as error:
         raise InvalidInputError(
-            f"{option} {text!r} is not three numbers", cure=f"write them with commas: {option} 123.7,116.3,103.5"
+            f"{option} {text!r} is not three numbers", hint=f"write them with commas: {option} 123.7,116.3,103.5"
         ) from error
     return first, second, third
 

@@ -47,7 +47,7 @@ def pull(
         _list(known, as_json=json)
         return
     if name is None:
-        raise InvalidInputError("which network?", cure="name one of: countline models pull --list")
+        raise InvalidInputError("which network?", hint="name one of: countline models pull --list")
     model = known.named(name)
     target = _target(model, output)
     note(f"{model.architecture}: licence {model.licence} ({model.licence_address or 'no address given'}).")

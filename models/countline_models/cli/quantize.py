@@ -59,7 +59,7 @@ def quantize(
 
     contract = check_contract(model, run=False)
     if output.resolve() == model.resolve():
-        raise InvalidInputError(f"{output} is the model itself", cure="give another --output")
+        raise InvalidInputError(f"{output} is the model itself", hint="give another --output")
     with _bar() as steps:
         calibrating, held_out = _frames_of(clip, contract, frames, steps)
         options = Options(format_, per_channel, calibration, tuple(exclude or ()))

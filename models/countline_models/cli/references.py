@@ -60,7 +60,7 @@ async def candidate(client: Client, text: str) -> ModelRef:
     if not ready:
         raise InvalidInputError(
             f"no version of {ref.name} is ready beside the live one",
-            cure=f"deploy one: countline models deploy FILE --name {ref.name}",
+            hint=f"deploy one: countline models deploy FILE --name {ref.name}",
         )
     return ModelRef(ref.name, max(ready))
 
@@ -73,7 +73,7 @@ def exact(text: str) -> ModelRef:
     """
     ref = ModelRef.parse(text)
     if not ref.version:
-        raise InvalidInputError(f"{text!r} names no version", cure=f"write {text}@1, as `countline models show` says")
+        raise InvalidInputError(f"{text!r} names no version", hint=f"write {text}@1, as `countline models show` says")
     return ref
 
 
@@ -88,14 +88,14 @@ async def trial_named(client: Client, text: str) -> Trial:
         trials = (await client.models.ListTrials(ListTrialsRequest(name=text, page_size=1))).trials
         if not trials:
             raise NotFoundError(
-                f"{text} was on no trial yet", cure=f"start one: countline models shadow {text}@N --cameras ID"
+                f"{text} was on no trial yet", hint=f"start one: countline models shadow {text}@N --cameras ID"
             )
         return await refreshed(client, trials[0])
     for name in names:
         for trial in await all_trials(client, name):
             if trial.trial_id == text:
                 return await refreshed(client, trial)
-    raise NotFoundError(f"there is no trial and no model {text!r}", cure="see countline models list")
+    raise NotFoundError(f"there is no trial and no model {text!r}", hint="see countline models list")
 
 
 async def refreshed(client: Client, trial: Trial) -> Trial:

@@ -33,7 +33,7 @@ def render_demo(
     names = list(only or CLIPS)
     for name in names:
         if name not in CLIPS:
-            raise InvalidInputError(f"there is no demo clip {name!r}", cure=f"give one of {', '.join(CLIPS)}")
+            raise InvalidInputError(f"there is no demo clip {name!r}", hint=f"give one of {', '.join(CLIPS)}")
     out.mkdir(parents=True, exist_ok=True)
     missing = [name for name in names if not is_rendered(out, name)]
     for name in names:
@@ -102,7 +102,7 @@ def render(
     from countline_demo.scenes.traffic import random_scene
 
     if view not in PLACES:
-        raise InvalidInputError(f"there is no view {view!r}", cure=f"give one of {', '.join(PLACES)}")
+        raise InvalidInputError(f"there is no view {view!r}", hint=f"give one of {', '.join(PLACES)}")
     with Progress(console=Console(file=sys.stderr), transient=True) as bar:
         task = bar.add_task("rendering", total=None)
         render_scene(

@@ -232,7 +232,7 @@ def tune(
 ) -> None:
     """Set how Triton runs a model, as `countline models bench` found best; what is not named stays."""
     if batch is None and delay_us is None and instances is None:
-        raise InvalidInputError("nothing to change", cure="give --batch, --delay-us or --instances")
+        raise InvalidInputError("nothing to change", hint="give --batch, --delay-us or --instances")
 
     async def question(client: Client) -> Model:
         now = (await model_named(client, name)).tuning

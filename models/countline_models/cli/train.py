@@ -32,7 +32,7 @@ def evaluate_demo(
     names = list(crowd or CROWDS)
     for name in names:
         if name not in CROWDS:
-            raise InvalidInputError(f"there is no crowd {name!r}", cure=f"give one of {', '.join(CROWDS)}")
+            raise InvalidInputError(f"there is no crowd {name!r}", hint=f"give one of {', '.join(CROWDS)}")
     reports = []
     for name in names:
         with Console(stderr=True).status(f"{path.name}, {name}: {seeds} seeds, 4 views, {frames} frames each"):
@@ -70,5 +70,5 @@ def shipped_model() -> Path:
     """
     path = Path(__file__).resolve().parents[3] / "triton-repo" / "demo_detector" / "1" / "model.onnx"
     if not path.is_file():
-        raise NotFoundError(f"there is no model {path}", cure="name one with --model")
+        raise NotFoundError(f"there is no model {path}", hint="name one with --model")
     return path

@@ -106,7 +106,7 @@ def _request(
 ) -> StartTrialRequest:
     camera_ids = [camera_id.strip() for camera_id in cameras.split(",") if camera_id.strip()]
     if not camera_ids:
-        raise InvalidInputError("no camera is named", cure="give --cameras ID[,ID…]")
+        raise InvalidInputError("no camera is named", hint="give --cameras ID[,ID…]")
     return StartTrialRequest(
         mode=mode,
         camera_ids=camera_ids,
@@ -171,7 +171,7 @@ def trial(
 ) -> None:
     """Show how two versions compare: what both counted, line by line, and what was found."""
     if stop and wait:
-        raise InvalidInputError("--stop and --wait exclude each other", cure="give one of them")
+        raise InvalidInputError("--stop and --wait exclude each other", hint="give one of them")
 
     async def question(client: Client) -> Trial:
         found = await trial_named(client, trial)

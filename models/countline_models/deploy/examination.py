@@ -23,7 +23,7 @@ from countline_common.errors import (
 )
 from countline_models.contract_model import ContractModel
 from countline_models.deploy.child import child
-from countline_models.deploy.probe import MEMORY_CURE
+from countline_models.deploy.probe import MEMORY_HINT
 
 if TYPE_CHECKING:
     from countline_models.contract import Detections
@@ -89,14 +89,14 @@ async def examine(file: Path, labels: tuple[str, ...] | None, limits: Limits) ->
 
 def _size(file: Path, limits: Limits) -> int:
     if not file.is_file():
-        raise NotFoundError(f"there is no file {file}", cure="check the path of the model")
+        raise NotFoundError(f"there is no file {file}", hint="check the path of the model")
     size_bytes = file.stat().st_size
     if size_bytes == 0:
-        raise InvalidInputError(f"{file.name} is empty", cure="export the network to ONNX again")
+        raise InvalidInputError(f"{file.name} is empty", hint="export the network to ONNX again")
     if size_bytes > limits.max_bytes:
         raise ResourceExhaustedError(
             f"{file.name} has {size_bytes / 2**20:.1f} MiB, and {limits.max_bytes / 2**20:.1f} MiB are allowed",
-            cure="export it in half precision, or have the limit raised",
+            hint="export it in half precision, or have the limit raised",
         )
     return size_bytes
 
@@ -113,15 +113,15 @@ def check_labels(shown: str, labels: tuple[str, ...]) -> None:
     Raises:
         InvalidInputError: there are none, or one of them cannot be used.
     """
-    cure = "give every class a name of its own, one a line: --labels FILE"
+    hint = "give every class a name of its own, one a line: --labels FILE"
     if not labels:
-        raise InvalidInputError(f"{shown} names no class, and cameras choose what they count by name", cure=cure)
+        raise InvalidInputError(f"{shown} names no class, and cameras choose what they count by name", hint=hint)
     if bad := next((each for each in labels if not _is_name(each)), None):
-        raise InvalidInputError(f"{shown}: {bad!r} cannot be the name of a class", cure=cure)
+        raise InvalidInputError(f"{shown}: {bad!r} cannot be the name of a class", hint=hint)
     if "" in labels:
-        raise InvalidInputError(f"{shown}: class {labels.index('')} has an empty name", cure=cure)
+        raise InvalidInputError(f"{shown}: class {labels.index('')} has an empty name", hint=hint)
     if twice := next((each for each in labels if labels.count(each) > 1), None):
-        raise InvalidInputError(f"{shown} names the class {twice!r} twice", cure=cure)
+        raise InvalidInputError(f"{shown} names the class {twice!r} twice", hint=hint)
 
 
 def _is_name(label: str) -> bool:
@@ -160,7 +160,7 @@ async def _probe(
         except TimeoutError as error:
             raise DeadlineExceededError(
                 f"looking into {file.name} took longer than {limits.check_timeout_s + START_UP_S:g} s",
-                cure="try again when this machine is less busy",
+                hint="try again when this machine is less busy",
             ) from error
     if process.returncode != 0:
         raise _ended(file.name, process.returncode or 0, stderr.decode(errors="replace"), limits)
@@ -172,7 +172,7 @@ async def _probe(
 
 def _as_error(told: dict[str, str]) -> CountlineError:
     kinds = {kind.code: kind for kind in (NotFoundError, InvalidInputError)}
-    return kinds.get(told["code"], CountlineError)(told["message"], cure=told["cure"])
+    return kinds.get(told["code"], CountlineError)(told["message"], hint=told["hint"])
 
 
 def _ended(shown: str, status: int, stderr: str, limits: Limits) -> InvalidInputError:
@@ -180,17 +180,17 @@ def _ended(shown: str, status: int, stderr: str, limits: Limits) -> InvalidInput
     if status == -signal.SIGALRM:
         return InvalidInputError(
             f"{shown} was not done with six frames within {limits.check_timeout_s:g} s",
-            cure="export a smaller network, or look for a loop that does not end",
+            hint="export a smaller network, or look for a loop that does not end",
         )
     if status == -signal.SIGKILL:
         return InvalidInputError(
-            f"{shown} was ended by the system while it ran, most likely because it took all memory", cure=MEMORY_CURE
+            f"{shown} was ended by the system while it ran, most likely because it took all memory", hint=MEMORY_HINT
         )
     how = signal.Signals(-status).name if status < 0 else f"status {status}"
     words = " ".join(stderr.split())[-TAIL_CHARS:]
     return InvalidInputError(
         f"{shown} crashes ONNX Runtime ({how}){f': {words}' if words else ''}",
-        cure="export the network again with standard operators, with another opset if need be",
+        hint="export the network again with standard operators, with another opset if need be",
     )
 
 
@@ -204,7 +204,7 @@ def check_interchangeable(name: str, new: ContractModel, old: ContractModel) -> 
     if differences:
         raise InvalidInputError(
             f"this model cannot be a version of {name!r}: {'; '.join(differences)}",
-            cure="deploy it under another --name, and give that to the cameras",
+            hint="deploy it under another --name, and give that to the cameras",
         )
 
 

@@ -58,7 +58,7 @@ async def count_golden(
                 status = await process.wait()
         except TimeoutError as error:
             raise DeadlineExceededError(
-                f"counting {clip.name} with {ref} took longer than {timeout_s:g} s", cure="give a shorter clip"
+                f"counting {clip.name} with {ref} took longer than {timeout_s:g} s", hint="give a shorter clip"
             ) from error
     if status != 0:
         raise relayed(tail, f"{clip.name} cannot be counted with {ref}")
@@ -116,11 +116,11 @@ def _progress(line: str) -> float | None:
 
 def relayed(stderr: Sequence[str], fallback: str) -> CountlineError:
     """The error that another command printed, as an error of this one."""
-    message, cure = told(stderr)
+    message, hint = told(stderr)
     if message:
-        return InvalidInputError(f"{fallback}: {message}", cure=cure)
+        return InvalidInputError(f"{fallback}: {message}", hint=hint)
     words = " ".join(" ".join(stderr[-5:]).split())
-    return InternalError(f"{fallback}: {words or 'it ended without a word'}", cure="see the log of this service")
+    return InternalError(f"{fallback}: {words or 'it ended without a word'}", hint="see the log of this service")
 
 
 def _counted(summary: Any, truth: Truth) -> tuple[CountedLine, ...]:
@@ -166,7 +166,7 @@ def _render(folder: Path) -> None:
         except subprocess.TimeoutExpired as error:
             raise DeadlineExceededError(
                 f"rendering the demo clip took longer than {RENDER_TIMEOUT_S:g} s",
-                cure="try again when this machine is less busy",
+                hint="try again when this machine is less busy",
             ) from error
         if done.returncode != 0:
             raise relayed(done.stderr.splitlines(), "the demo clip cannot be rendered")

@@ -3,7 +3,7 @@
 What it shall do stands in standard input, what it found in standard output, both JSON:
 
     {"file", "labels": [...] or null, "memory_bytes", "timeout_s", "answers": path or null}
-    {"contract": {...}, "fused": "..."}   or   {"error": {"code", "message", "cure"}}
+    {"contract": {...}, "fused": "..."}   or   {"error": {"code", "message", "hint"}}
 
 With `answers`, what the model answers to the test frames is written there (.npy) and nothing is checked. A graph may
 ask for any amount of memory and time, or bring ONNX Runtime down; so limits are set before the file is opened, and who
@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from countline_common.errors import CountlineError, InvalidInputError
 
-MEMORY_CURE: Final = "export a smaller network, or look for a tensor that grows out of all bounds"
+MEMORY_HINT: Final = "export a smaller network, or look for a tensor that grows out of all bounds"
 MEMORY_WORDS: Final = ("bad alloc", "bad_alloc", "failed to allocate", "cannot allocate", "out of memory")
 
 
@@ -75,12 +75,12 @@ def _write_answers(order: dict[str, Any]) -> dict[str, Any]:
 def _too_large(order: dict[str, Any]) -> InvalidInputError:
     return InvalidInputError(
         f"{Path(order['file']).name} needs more than {int(order['memory_bytes']) / 2**30:.3g} GiB of memory to run",
-        cure=MEMORY_CURE,
+        hint=MEMORY_HINT,
     )
 
 
 def _refused(error: CountlineError) -> dict[str, Any]:
-    return {"error": {"code": error.code, "message": error.message, "cure": error.cure}}
+    return {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
 
 
 if __name__ == "__main__":

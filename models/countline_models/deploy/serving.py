@@ -67,7 +67,7 @@ def check_speed(speed: Speed, max_latency_ms: float) -> None:
     if 0.0 < max_latency_ms < speed.latency_p95_ms:
         raise InvalidInputError(
             f"a frame takes {speed.latency_p95_ms:.1f} ms (95th percentile), and {max_latency_ms:g} ms is the limit",
-            cure="fuse it at a smaller --size, choose a smaller network, or raise --max-latency-ms",
+            hint="fuse it at a smaller --size, choose a smaller network, or raise --max-latency-ms",
         )
 
 
@@ -140,7 +140,7 @@ class Serving:
                 await self._connection.load(name, told)
             await asyncio.sleep(POLL_S)
         missing = ", ".join(f"{name}@{version}" for version in sorted(wanted - ready)) or name
-        raise ModelRefusedError(f"Triton does not serve {missing}", cure="see Triton's log for the reason")
+        raise ModelRefusedError(f"Triton does not serve {missing}", hint="see Triton's log for the reason")
 
     async def _named(self, name: str, wanted: set[int]) -> frozenset[int] | set[int]:
         """The versions that the configuration which is in force names; those that are wanted where it names none."""
@@ -175,13 +175,13 @@ class Serving:
                 if problem := _difference(expected[index], found, contract.score_threshold, exact=not _on_gpu(config)):
                     raise ModelRefusedError(
                         f"Triton answers frame {index + 1} {how} otherwise than ONNX Runtime does here: {problem}",
-                        cure="see which versions of ONNX Runtime the two are; fuse the network again with opset 17",
+                        hint="see which versions of ONNX Runtime the two are; fuse the network again with opset 17",
                     )
 
     async def _config(self, ref: ModelRef) -> Config:
         config = await self._connection.model_config(ref.name)
         if config is None:
-            raise ModelRefusedError(f"Triton does not serve {ref}", cure="load it first")
+            raise ModelRefusedError(f"Triton does not serve {ref}", hint="load it first")
         return config
 
     async def _check_info(self, ref: ModelRef, config: Config, contract: ContractModel) -> None:
@@ -191,7 +191,7 @@ class Serving:
             raise ModelRefusedError(
                 f"Triton serves {ref} with {info.width}x{info.height} and {info.max_detections} detections, "
                 f"not {contract.width}x{contract.height} and {contract.max_detections}",
-                cure="deploy it under another --name",
+                hint="deploy it under another --name",
             )
         elements = contract.max_detections * 6
         labels = await self._connection.labels(ref, (contract.height, contract.width, 3), elements)
@@ -199,7 +199,7 @@ class Serving:
             raise ModelRefusedError(
                 f"Triton names the classes of {ref} {', '.join(labels) or 'not at all'}, "
                 f"not {', '.join(contract.labels)}",
-                cure="look at labels.txt in the model's folder, and whether Triton sees that folder",
+                hint="look at labels.txt in the model's folder, and whether Triton sees that folder",
             )
 
     async def _infer(self, ref: ModelRef, frames: "Frames") -> "Detections":

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from countline_common.errors import FieldProblem, InvalidInputError
 
 ROUNDING: Final = 1e-9
-CURE: Final = (
+HINT: Final = (
     'write {"lines": {"NAME": {"points": [[x1, y1], [x2, y2]], "in": n, "out": n}}, "tolerance": 0.0}, '
     "with points from 0 to 1"
 )
@@ -144,7 +144,7 @@ def parse_truth(text: str) -> Truth:
         told: Any = json.loads(text)
     except json.JSONDecodeError as error:
         raise InvalidInputError(
-            f"the truth of the clip is no JSON: {error.msg} in line {error.lineno}, column {error.colno}", cure=CURE
+            f"the truth of the clip is no JSON: {error.msg} in line {error.lineno}, column {error.colno}", hint=HINT
         ) from error
     try:
         return _read(told)
@@ -161,7 +161,7 @@ def _read(told: Any) -> Truth:
 def _unusable(problems: Sequence[FieldProblem]) -> InvalidInputError:
     shown = "; ".join(f"{problem.field or 'it'}: {problem.message}" for problem in problems[:3])
     more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-    return InvalidInputError(f"the truth of the clip: {shown}{more}", cure=CURE, fields=tuple(problems))
+    return InvalidInputError(f"the truth of the clip: {shown}{more}", hint=HINT, fields=tuple(problems))
 
 
 def _path(steps: tuple[int | str, ...]) -> str:

@@ -38,7 +38,7 @@ def head_named(name: str) -> Head:
     for head in HEADS.values():
         if name.lower() in {head.name, *head.aliases}:
             return head
-    raise InvalidInputError(f"there is no head {name!r}", cure=f"choose one of: {', '.join(sorted(HEADS))}")
+    raise InvalidInputError(f"there is no head {name!r}", hint=f"choose one of: {', '.join(sorted(HEADS))}")
 
 
 def recognise(network: Network) -> Head:
@@ -54,7 +54,7 @@ def recognise(network: Network) -> Head:
     found = f"it could be {' or '.join(among)}" if fitting else "no known head fits"
     raise InvalidInputError(
         f"what kind of network this is cannot be told from its graph ({network.signature}): {found}",
-        cure=f"say it: --head with one of: {', '.join(among)}{'; --labels may tell them apart too' if fitting else ''}",
+        hint=f"say it: --head with one of: {', '.join(among)}{'; --labels may tell them apart too' if fitting else ''}",
     )
 
 

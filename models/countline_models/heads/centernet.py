@@ -106,7 +106,7 @@ class CenterNetHead:
             height, width = network.size_hw
             raise InvalidInputError(
                 f"this network needs a height and width that are multiples of {stride}, not {width}x{height}",
-                cure="give another --size",
+                hint="give another --size",
             )
         kind = network.told.scores or ("probabilities" if network.made_by(maps.heat) == "Sigmoid" else "logits")
 

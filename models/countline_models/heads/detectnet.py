@@ -67,7 +67,7 @@ class DetectNetHead:
         if height % stride or width % stride:
             raise InvalidInputError(
                 f"this network needs a height and width that are multiples of {stride}, not {width}x{height}",
-                cure="give another --size",
+                hint="give another --size",
             )
         _, classes, rows, columns = network.outputs[pair[0]]
 

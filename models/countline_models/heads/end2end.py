@@ -65,13 +65,13 @@ def known_labels(network: Network, classes_seen: NDArray[Any]) -> int:
     if not count:
         raise InvalidInputError(
             f"the number of classes is not in the graph, and no names are known: {network.signature}",
-            cure="name the classes: --labels FILE, one a line, in the model's order",
+            hint="name the classes: --labels FILE, one a line, in the model's order",
         )
     largest = int(classes_seen.max(initial=0))
     if largest >= count:
         raise InvalidInputError(
             f"{count} labels are given and the model answers class {largest}, counted from 0",
-            cure="give a label for every class, in the model's order",
+            hint="give a label for every class, in the model's order",
         )
     return count
 
@@ -100,7 +100,7 @@ class End2EndHead:
         if network.told.boxes is None and not are_corners(seen[:, :4]):
             raise InvalidInputError(
                 "in a run, the first corner of many boxes is behind the second: these are no corners",
-                cure="where they are centre and size, in shares of the picture: --head rtdetr; else say --boxes pixels",
+                hint="where they are centre and size, in shares of the picture: --head rtdetr; else say --boxes pixels",
             )
         classes = known_labels(network, seen[:, 5])
         unit = network.told.boxes or unit_of_values(network, output)

@@ -151,5 +151,5 @@ def need(condition: bool, network: Network, wanted: str) -> None:
     """Raise `InvalidInputError` where a network has not the outputs that a head wants."""
     if not condition:
         raise InvalidInputError(
-            f"{wanted}; this network: {network.signature}", cure="choose the --head that the network really has"
+            f"{wanted}; this network: {network.signature}", hint="choose the --head that the network really has"
         )

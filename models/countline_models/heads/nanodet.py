@@ -113,7 +113,7 @@ class NanoDetHead:
             raise InvalidInputError(
                 f"NanoDet has a row of classes + 4 * bins per cell of strides 8 to 32 or 64 at {width}x{height}, "
                 f"joined or per level; this network: {network.signature}",
-                cure="choose the --head that the network really has; --labels tell how many bins there are",
+                hint="choose the --head that the network really has; --labels tell how many bins there are",
             )
 
         def decode(build: GraphBuilder, outputs: Sequence[str]) -> Candidates:

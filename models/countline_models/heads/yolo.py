@@ -72,7 +72,7 @@ class YoloHead:
             raise InvalidInputError(
                 f"a run does not show whether the boxes of this network are decoded, and in which unit: "
                 f"{network.signature}",
-                cure="say it: --boxes pixels or --boxes normalised; undecoded ones of YOLOX: --head yolox",
+                hint="say it: --boxes pixels or --boxes normalised; undecoded ones of YOLOX: --head yolox",
             )
 
         def decode(build: GraphBuilder, outputs: Sequence[str]) -> Candidates:
@@ -101,7 +101,7 @@ def _refuse_other_tasks(network: Network) -> None:
     task = next((entry.value for entry in network.model.metadata_props if entry.key == "task"), "detect")
     if task != "detect":
         raise InvalidInputError(
-            f"the network is made for the task {task!r}, not to detect", cure="export a network for detection"
+            f"the network is made for the task {task!r}, not to detect", hint="export a network for detection"
         )
 
 

@@ -72,7 +72,7 @@ class YoloxHead:
             height, width = network.exported_hw
             raise InvalidInputError(
                 f"{rows.count} rows do not fit the grids of YOLOX at {width}x{height}",
-                cure="choose the --head that the network really has",
+                hint="choose the --head that the network really has",
             )
         decoded = unit_of_rows(network, rows) == "pixels"
 
@@ -87,19 +87,19 @@ class YoloxHead:
         if len(shapes) != 1 or len(shapes[0]) != 3:
             raise InvalidInputError(
                 f"a YOLOX network has one output [batch, cells, 5 + classes]; this one: {network.signature}",
-                cure="choose the --head that the network really has",
+                hint="choose the --head that the network really has",
             )
         if any(side % STRIDES[-1] for side in network.size_hw):
             height, width = network.size_hw
             raise InvalidInputError(
                 f"YOLOX needs a height and width that are multiples of {STRIDES[-1]}, not {width}x{height}",
-                cure="give another --size",
+                hint="give another --size",
             )
         _, count, width = shapes[0]
         if width <= 5:
             raise InvalidInputError(
                 f"the last axis of a YOLOX output is 5 + classes; this network: {network.signature}",
-                cure="choose the --head that the network really has",
+                hint="choose the --head that the network really has",
             )
         strides = strides_for(count, network.exported_hw) or ()
         return Rows(next(iter(network.outputs)), count, width, channels_first=False, strides=strides, per_cell=1)

@@ -176,7 +176,7 @@ def _give_sizes(build: GraphBuilder, source: Network, plan: Plan) -> None:
     if set(others) != ({plan.sizes_input} if plan.sizes_input else set()):
         raise InvalidInputError(
             f"the network has inputs that nothing can be given to: {', '.join(others)} ({source.signature})",
-            cure="export it with one input, or choose the --head that knows them",
+            hint="export it with one input, or choose the --head that knows them",
         )
     for name, value in others.items():
         height, width = source.size_hw
@@ -215,41 +215,41 @@ def verify(data: bytes, source: Network) -> None:
     """
     height, width = source.size_hw
     other_batches = "export it with a dynamic batch axis"
-    problem, cure = "cannot be run", "export it again with standard operators only"
+    problem, hint = "cannot be run", "export it again with standard operators only"
     if source.size_hw != source.exported_hw:
-        problem, cure = f"cannot be run at {width}x{height}", "leave --size away, or export it at that size"
+        problem, hint = f"cannot be run at {width}x{height}", "leave --size away, or export it at that size"
     try:
         session = open_session(data)
     except Exception as error:
-        raise _unusable(problem, error, cure) from error
-    _try_batch(session, source, 1, problem, cure)
+        raise _unusable(problem, error, hint) from error
+    _try_batch(session, source, 1, problem, hint)
     _try_batch(session, source, 3, "holds on to the batch size that it was exported with", other_batches)
     try:
         check_contract(data, "the fused model")
     except ContractError as error:
-        cure = f"look at --head, --boxes and --scores; or {other_batches}"
-        raise InvalidInputError(str(error), cure=cure) from error
+        hint = f"look at --head, --boxes and --scores; or {other_batches}"
+        raise InvalidInputError(str(error), hint=hint) from error
 
 
-def _try_batch(session: ort.InferenceSession, source: Network, batch: int, problem: str, cure: str) -> None:
+def _try_batch(session: ort.InferenceSession, source: Network, batch: int, problem: str, hint: str) -> None:
     frames = np.random.default_rng(1).integers(0, 256, (batch, *source.size_hw, 3), np.uint8)
     try:
         once, again = run_contract(session, frames), run_contract(session, frames)
     except Exception as error:
-        raise _unusable(problem, error, cure) from error
+        raise _unusable(problem, error, hint) from error
     if once.shape[0] != batch:
-        raise InvalidInputError(f"the network {problem}: {batch} frames give {once.shape[0]} answers", cure=cure)
+        raise InvalidInputError(f"the network {problem}: {batch} frames give {once.shape[0]} answers", hint=hint)
     if once[..., 4].max(initial=0.0) > 1.0 + SCORE_TOLERANCE:
         raise InvalidInputError(
-            f"the network's scores reach {once[..., 4].max():.4g}: they are no probabilities", cure="--scores logits"
+            f"the network's scores reach {once[..., 4].max():.4g}: they are no probabilities", hint="--scores logits"
         )
     if not np.array_equal(once, again, equal_nan=True):
         raise InvalidInputError(
             "the network answers the same frames differently a second time",
-            cure="export it in evaluation mode, without random operators",
+            hint="export it in evaluation mode, without random operators",
         )
 
 
-def _unusable(problem: str, error: Exception, cure: str) -> InvalidInputError:
+def _unusable(problem: str, error: Exception, hint: str) -> InvalidInputError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return InvalidInputError(f"the network {problem}: {reason}", cure=cure)
+    return InvalidInputError(f"the network {problem}: {reason}", hint=hint)

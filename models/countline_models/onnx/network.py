@@ -117,7 +117,7 @@ class Network:
             return height, width
         if self.told.size_hw is None:
             raise InvalidInputError(
-                f"the network leaves the size of its input open ({self.signature})", cure="say it: --size WxH"
+                f"the network leaves the size of its input open ({self.signature})", hint="say it: --size WxH"
             )
         return self.told.size_hw
 
@@ -177,7 +177,7 @@ class Network:
             height, width = self.exported_hw
             raise InvalidInputError(
                 f"ONNX Runtime cannot run the network at {width}x{height}: {_first_line(error)}",
-                cure="give the --size that it was made for, or export it again with standard operators only",
+                hint="give the --size that it was made for, or export it again with standard operators only",
             ) from error
 
     def _feed(self) -> dict[str, NDArray[Any]]:
@@ -214,7 +214,7 @@ def _check_opset(model: onnx.ModelProto) -> None:
     if not MIN_OPSET <= opset <= MAX_OPSET:
         raise InvalidInputError(
             f"the model uses ONNX opset {opset}; {MIN_OPSET} to {MAX_OPSET} are supported",
-            cure="export it again, for example with opset 17",
+            hint="export it again, for example with opset 17",
         )
 
 
@@ -223,14 +223,14 @@ def _check_picture(model: onnx.ModelProto) -> None:
     if len(pictures) != 1 or shape_of(pictures[0])[1] not in {3, None}:
         raise InvalidInputError(
             f"the network must have one input [batch, 3, height, width]; this one: {Signature.of(model)}",
-            cure="export the detector alone, channels before height and width",
+            hint="export the detector alone, channels before height and width",
         )
     kind = pictures[0].type.tensor_type.elem_type
     if kind not in FLOATS:
         raise InvalidInputError(
             f"the network's input {pictures[0].name!r} must be float32 or float16, not "
             f"{TensorProto.DataType.Name(kind).lower()}",
-            cure="export it without quantised or preprocessing inputs",
+            hint="export it without quantised or preprocessing inputs",
         )
 
 
@@ -242,22 +242,22 @@ def read_network(file: Path) -> onnx.ModelProto:
         InvalidInputError: it is no ONNX model, a broken one, too large, or weights are missing.
     """
     if not file.is_file():
-        raise NotFoundError(f"there is no file {file}", cure="check the path of the model")
+        raise NotFoundError(f"there is no file {file}", hint="check the path of the model")
     try:
         model = onnx.load(file, load_external_data=False)
     except Exception as error:
         raise InvalidInputError(
-            f"{file.name} is not an ONNX model: {_first_line(error)}", cure="export the network to ONNX again"
+            f"{file.name} is not an ONNX model: {_first_line(error)}", hint="export the network to ONNX again"
         ) from error
     _load_weights(model, file)
     sort_nodes(model)
     if model.ByteSize() > MAX_BYTES:
-        raise InvalidInputError(f"{file.name} is larger than 2 GiB", cure="export it in float16")
+        raise InvalidInputError(f"{file.name} is larger than 2 GiB", hint="export it in float16")
     try:
         onnx.checker.check_model(model)
     except Exception as error:
         raise InvalidInputError(
-            f"{file.name} is not an ONNX model: {_first_line(error)}", cure="export the network to ONNX again"
+            f"{file.name} is not an ONNX model: {_first_line(error)}", hint="export the network to ONNX again"
         ) from error
     return model
 
@@ -269,7 +269,7 @@ def _load_weights(model: onnx.ModelProto, file: Path) -> None:
     except Exception as error:
         raise InvalidInputError(
             f"{file.name} keeps weights in {', '.join(places)}, which cannot be read beside it: {_first_line(error)}",
-            cure=f"put {', '.join(places)} into the folder of {file.name}, or export it as one file",
+            hint=f"put {', '.join(places)} into the folder of {file.name}, or export it as one file",
         ) from error
 
 

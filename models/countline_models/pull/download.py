@@ -109,7 +109,7 @@ def _is_here(target: Path, wanted: Wanted) -> bool:
     if not target.exists():
         return False
     if not target.is_file() or sha256_of(target) != wanted.sha256:
-        raise AlreadyExistsError(f"{target} is there already and is another file", cure="move it, or name another -o")
+        raise AlreadyExistsError(f"{target} is there already and is another file", hint="move it, or name another -o")
     return True
 
 
@@ -127,7 +127,7 @@ def _written(target: Path) -> Iterator[None]:
 def _disk_full(target: Path, missing_bytes: int = 0) -> ResourceExhaustedError:
     lack = f": {missing_bytes / 1e6:.1f} MB are missing" if missing_bytes > 0 else ""
     return ResourceExhaustedError(
-        f"the disk of {target} is full{lack}", cure="make room, or name another -o; what is here already is kept"
+        f"the disk of {target} is full{lack}", hint="make room, or name another -o; what is here already is kept"
     )
 
 
@@ -149,7 +149,7 @@ class _Part:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise ConflictError(f"another process is bringing {target} here", cure="wait for it") from error
+                raise ConflictError(f"another process is bringing {target} here", hint="wait for it") from error
             yield part
         finally:
             if part.path.exists() and part.size == 0:
@@ -249,7 +249,7 @@ class _Pull:
             raise ConflictError(
                 f"what {address} gives is not the file that is wanted: its SHA-256 is {found}, "
                 f"not {self.wanted.sha256}; it was removed",
-                cure="do not use it: its authors have replaced it, or somebody on the way has",
+                hint="do not use it: its authors have replaced it, or somebody on the way has",
             )
         return found == self.wanted.sha256
 
@@ -262,12 +262,12 @@ class _Pull:
             try:
                 return await self._attempt(session, address)
             except _GoneError as error:
-                raise NotFoundError(str(error), cure=_by_hand(self.wanted)) from error
+                raise NotFoundError(str(error), hint=_by_hand(self.wanted)) from error
             except (_TryAgainError, aiohttp.ClientError, TimeoutError) as error:
                 if self.part.size > before:
                     until, pause_s = time.monotonic() + patience.without_progress_s, patience.first_pause_s
                 if time.monotonic() + pause_s > until:
-                    raise UnavailableError(f"{address}: {_reason(error)}", cure=_by_hand(self.wanted)) from error
+                    raise UnavailableError(f"{address}: {_reason(error)}", hint=_by_hand(self.wanted)) from error
                 self.noted(f"{_reason(error)}; trying again in {pause_s:g} s")
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, patience.longest_pause_s)
@@ -306,7 +306,7 @@ def _accepted(response: aiohttp.ClientResponse, here: int, wanted: Wanted, addre
         _check_size(range_[1], wanted, address)
         return here
     if status != 200:
-        raise UnavailableError(f"{address} answers {status} {response.reason}", cure=_by_hand(wanted))
+        raise UnavailableError(f"{address} answers {status} {response.reason}", hint=_by_hand(wanted))
     _check_size(response.content_length or wanted.size_bytes, wanted, address)
     return 0
 
@@ -321,7 +321,7 @@ def _check_size(size_bytes: int, wanted: Wanted, address: str) -> None:
     if size_bytes != wanted.size_bytes:
         raise ConflictError(
             f"{address} has a file of {size_bytes} bytes, not of {wanted.size_bytes}: it is another one",
-            cure="do not use it: its authors have replaced it; nothing was kept",
+            hint="do not use it: its authors have replaced it; nothing was kept",
         )
 
 

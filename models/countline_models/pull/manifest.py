@@ -74,7 +74,7 @@ class Manifest(_Strict):
             if model.name == name:
                 return model
         known = ", ".join(model.name for model in self.models) or "none"
-        raise NotFoundError(f"no network {name!r} is known", cure=f"choose one of: {known}; or give a --manifest")
+        raise NotFoundError(f"no network {name!r} is known", hint=f"choose one of: {known}; or give a --manifest")
 
 
 def shipped_manifest() -> Manifest:
@@ -107,5 +107,5 @@ def parse_manifest(text: str, source: str) -> Manifest:
             for problem in error.errors(include_url=False)
         )
         raise InvalidInputError(
-            f"{source} is no manifest of models", cure="write it like the one that is shipped", fields=problems
+            f"{source} is no manifest of models", hint="write it like the one that is shipped", fields=problems
         ) from error

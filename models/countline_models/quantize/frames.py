@@ -45,7 +45,7 @@ def count_frames(clip: Path) -> int:
     if total < 2:
         raise InvalidInputError(
             f"{clip} has {'one frame' if total else 'no frames'}",
-            cure="give a clip with frames to calibrate and to test on",
+            hint="give a clip with frames to calibrate and to test on",
         )
     return total
 
@@ -81,13 +81,13 @@ def read_frames(clip: Path, size_wh: tuple[int, int], numbers: Sequence[int], on
 def _opened(clip: Path) -> Iterator[Iterator[Any]]:
     """The decoded frames of a clip's first video."""
     if not clip.is_file():
-        raise NotFoundError(f"there is no clip {clip}", cure="check the path given to --clip")
+        raise NotFoundError(f"there is no clip {clip}", hint="check the path given to --clip")
     try:
         with av.open(str(clip)) as container:
             if not container.streams.video:
-                raise InvalidInputError(f"{clip} has no frames: it has no video", cure="give a video file")
+                raise InvalidInputError(f"{clip} has no frames: it has no video", hint="give a video file")
             yield container.decode(container.streams.video[0])
     except (av.error.FFmpegError, OSError) as error:
         raise InvalidInputError(
-            f"{clip} cannot be read as a video: {error}", cure="see whether another player shows it"
+            f"{clip} cannot be read as a video: {error}", hint="see whether another player shows it"
         ) from error

@@ -99,7 +99,7 @@ def _told(options: Options, frames: int, inner: int, convolutions: int) -> str:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """What the libraries raise, as errors with a cure; what they print, nowhere."""
+    """What the libraries raise, as errors with a hint; what they print, nowhere."""
     try:
         with redirect_stdout(io.StringIO()):
             yield
@@ -109,7 +109,7 @@ def _refusals() -> Iterator[None]:
         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InvalidInputError(
             f"ONNX Runtime cannot quantise it: {words}",
-            cure="export the network with opset 13 or later, or leave out what it names: --exclude NAME",
+            hint="export the network with opset 13 or later, or leave out what it names: --exclude NAME",
         ) from error
 
 

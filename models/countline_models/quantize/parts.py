@@ -60,7 +60,7 @@ def find_parts(model: onnx.ModelProto, exclude: Sequence[str] = ()) -> Parts:
     """
     if found := {node.op_type for node in model.graph.node} & QUANTIZED:
         raise InvalidInputError(
-            f"the model is quantised already: it has {', '.join(sorted(found))}", cure="give the model it was made of"
+            f"the model is quantised already: it has {', '.join(sorted(found))}", hint="give the model it was made of"
         )
     left_out = _matching(model, exclude)
     inner = between_convolutions(model)
@@ -68,7 +68,7 @@ def find_parts(model: onnx.ModelProto, exclude: Sequence[str] = ()) -> Parts:
     if not chosen:
         raise InvalidInputError(
             "there is nothing to quantise: no two convolutions follow each other",
-            cure="leave it in floating point" if not left_out else "give fewer --exclude",
+            hint="leave it in floating point" if not left_out else "give fewer --exclude",
         )
     needed = _ancestors(model, set(chosen)) - set(chosen)
     return Parts(
@@ -133,7 +133,7 @@ def _matching(model: onnx.ModelProto, patterns: Iterable[str]) -> set[str]:
         if not fits:
             kinds = ", ".join(sorted({node.op_type for node in model.graph.node}))
             raise InvalidInputError(
-                f"no node fits --exclude {pattern!r}", cure=f"give a node's name, or a kind: {kinds}"
+                f"no node fits --exclude {pattern!r}", hint=f"give a node's name, or a kind: {kinds}"
             )
         found |= fits
     return found

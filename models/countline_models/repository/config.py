@@ -100,7 +100,7 @@ class Tuning:
             value = getattr(self, field)
             if not 0 <= value <= most:
                 raise InvalidInputError(
-                    f"{field} is {value}, and must lie between 0 and {most}", cure="0 stands for the default"
+                    f"{field} is {value}, and must lie between 0 and {most}", hint="0 stands for the default"
                 )
 
 
@@ -210,7 +210,7 @@ def parse_config(text: str, shown: str) -> Any:
         return text_format.Parse(text, model_config_pb2.ModelConfig())
     except text_format.ParseError as error:
         raise InvalidInputError(
-            f"{shown} is no configuration of Triton's: {error}", cure="mend it, or deploy the model again"
+            f"{shown} is no configuration of Triton's: {error}", hint="mend it, or deploy the model again"
         ) from error
 
 
@@ -249,7 +249,7 @@ def backend_of(config: Any) -> Backend:
         return Backend(stated)
     except ValueError as error:
         raise InvalidInputError(
-            f"the model {config.name!r} runs by {stated or 'no backend'}", cure=f"use one of: {', '.join(Backend)}"
+            f"the model {config.name!r} runs by {stated or 'no backend'}", hint=f"use one of: {', '.join(Backend)}"
         ) from error
 
 

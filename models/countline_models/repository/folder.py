@@ -30,7 +30,7 @@ from countline_common.errors import (
     UnavailableError,
 )
 from countline_common.triton.model_config import DEFAULT_SCORE_THRESHOLD, model_info
-from countline_common.triton.models import NAME_CURE, NAME_PATTERN, ModelRefusedError
+from countline_common.triton.models import NAME_HINT, NAME_PATTERN, ModelRefusedError
 from countline_models.contract_model import ContractModel
 from countline_models.deploy.examination import Candidate, file_digest
 from countline_models.repository.config import (
@@ -54,7 +54,7 @@ MODEL_FILES: Final = (MODEL_FILE, "model.plan")
 """What a version may be: ours, or a plan that somebody built (`countline_models.deploy.tensorrt`)."""
 CONFIG_FILE: Final = "config.pbtxt"
 LABELS_FILE: Final = "labels.txt"
-NUMBER_CURE: Final = "take the next number; what is served is never changed in place"
+NUMBER_HINT: Final = "take the next number; what is served is never changed in place"
 VERSION_PATTERN: Final = re.compile(r"[1-9][0-9]{0,9}")
 
 
@@ -96,10 +96,10 @@ def check_name(name: str) -> None:
         InvalidInputError: it cannot be the name of a model.
     """
     if not NAME_PATTERN.fullmatch(name):
-        raise InvalidInputError(f"{name!r} cannot be the name of a model", cure=NAME_CURE)
+        raise InvalidInputError(f"{name!r} cannot be the name of a model", hint=NAME_HINT)
     if name.startswith(STAGING_PREFIX):
         raise InvalidInputError(
-            f"{name!r} cannot be the name of a model: {STAGING_PREFIX}… is for candidates", cure="choose another --name"
+            f"{name!r} cannot be the name of a model: {STAGING_PREFIX}… is for candidates", hint="choose another --name"
         )
 
 
@@ -161,14 +161,14 @@ class ModelFolder:
         """
         check_name(name)
         if version < 1:
-            raise InvalidInputError(f"{version} is no version", cure="versions are numbers from 1")
+            raise InvalidInputError(f"{version} is no version", hint="versions are numbers from 1")
         place = self.root / name / str(version)
         with _writing(self.root):
             if place.is_dir():
                 if self.digest(name, version) == file_digest(file):
                     return
                 if version in self._served(name) and not replace:
-                    raise AlreadyExistsError(f"{name}@{version} is served, and is another model", cure=NUMBER_CURE)
+                    raise AlreadyExistsError(f"{name}@{version} is served, and is another model", hint=NUMBER_HINT)
                 _drop(place)  # of a deployment that was broken off
             self._pin(name)
             _make(place, lambda folder: _write(folder / MODEL_FILE, file))
@@ -207,7 +207,7 @@ class ModelFolder:
         check_name(name)
         missing = sorted(set(versions) - set(self.versions(name)))
         if missing:
-            raise NotFoundError(f"{self.root} has no file of {name}@{missing[0]}", cure="deploy that version again")
+            raise NotFoundError(f"{self.root} has no file of {name}@{missing[0]}", hint="deploy that version again")
         folder = self.root / name
         with _writing(self.root):
             folder.mkdir(parents=True, exist_ok=True)
@@ -242,7 +242,7 @@ class ModelFolder:
         try:
             info = model_info(as_overrides(config), 0, labels)
         except ModelRefusedError as error:
-            raise InvalidInputError(f"{self.root / name}: {error}", cure=error.cure) from error
+            raise InvalidInputError(f"{self.root / name}: {error}", hint=error.hint) from error
         contract = ContractModel(info.height, info.width, info.max_detections, labels, info.score_threshold)
         files = self._files(name)
         told = as_overrides(config)
@@ -269,7 +269,7 @@ class ModelFolder:
         try:
             text = file.read_text(encoding="utf-8")
         except FileNotFoundError as error:
-            raise NotFoundError(f"there is no model {name!r} in {self.root}", cure="deploy it first") from error
+            raise NotFoundError(f"there is no model {name!r} in {self.root}", hint="deploy it first") from error
         return parse_config(text, str(file))
 
     def _served(self, name: str) -> tuple[int, ...]:
@@ -312,10 +312,10 @@ def _writing(root: Path) -> Iterator[None]:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise ResourceExhaustedError(
                 f"there is no room left for models in {root}",
-                cure="free some space, or delete versions that are retired",
+                hint="free some space, or delete versions that are retired",
             ) from error
         raise UnavailableError(
-            f"the model repository {root} cannot be changed: {error}", cure="see who may write there, and its disk"
+            f"the model repository {root} cannot be changed: {error}", hint="see who may write there, and its disk"
         ) from error
 
 

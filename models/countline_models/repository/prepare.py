@@ -50,7 +50,7 @@ def fuse_file(
         head = given or recognise(source)
         return fuse_network(source, head, options), head.name
     except InvalidInputError as error:
-        raise InvalidInputError(f"{file.name}: {error}", cure=error.cure) from error
+        raise InvalidInputError(f"{file.name}: {error}", hint=error.hint) from error
 
 
 def prepare(file: Path, out: Path, head_name: str | None, labels: tuple[str, ...] | None) -> PreparedModel:

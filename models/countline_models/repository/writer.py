@@ -10,7 +10,7 @@ How the configuration is written is told in `countline_models.repository.config`
 from pathlib import Path
 
 from countline_common.errors import AlreadyExistsError, InvalidInputError
-from countline_common.triton.models import NAME_CURE, NAME_PATTERN
+from countline_common.triton.models import NAME_HINT, NAME_PATTERN
 from countline_models.contract import check_contract
 from countline_models.contract_model import ContractModel
 from countline_models.repository.config import config_text, parse_config
@@ -48,7 +48,7 @@ def place_model(
     target = folder / str(version) / "model.onnx"
     if target.exists() and not replace:
         raise AlreadyExistsError(
-            f"{repository} has version {version} of {name!r} already", cure="give another --name or --version"
+            f"{repository} has version {version} of {name!r} already", hint="give another --name or --version"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(".model.onnx")
@@ -69,4 +69,4 @@ def _served(folder: Path, version: int) -> list[int] | None:
 
 def _check_name(name: str) -> None:
     if not NAME_PATTERN.fullmatch(name):
-        raise InvalidInputError(f"{name!r} cannot be the name of a model", cure=NAME_CURE)
+        raise InvalidInputError(f"{name!r} cannot be the name of a model", hint=NAME_HINT)

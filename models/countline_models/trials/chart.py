@@ -82,10 +82,10 @@ def save_chart(path: Path, trial: Trial) -> None:
         elif path.suffix.lower() == ".png":
             painted(shapes).save(path)
         else:
-            raise InvalidInputError(f"{path} names no kind of picture", cure="name a .png or a .svg")
+            raise InvalidInputError(f"{path} names no kind of picture", hint="name a .png or a .svg")
     except OSError as error:
         raise InvalidInputError(
-            f"{path} cannot be written: {error.strerror or error}", cure="name a .png or .svg in a folder that is there"
+            f"{path} cannot be written: {error.strerror or error}", hint="name a .png or .svg in a folder that is there"
         ) from error
 
 

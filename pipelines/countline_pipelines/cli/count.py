@@ -141,7 +141,7 @@ def count(
     )
     plan = _counting_plan(drawn, _names(classes))
     if not plan.lines and not plan.zones and trajectories is None:
-        raise InvalidInputError("there is nothing to count", cure="give --line or --zone")
+        raise InvalidInputError("there is nothing to count", hint="give --line or --zone")
     order = _Order(spec, info, plan, decoding, seconds, partial, annotate, explain, progress_json)
     serving = _elsewhere(triton, triton_transport, model) if triton is not None else _served(model, head, labels)
     with TrajectoryFile(trajectories) as paths, serving as served:
@@ -274,7 +274,7 @@ class _Job:
             self._sink.close()
         fault = condition.fault if condition is not None else None
         if fault is not None and not (fault.code == "truncated" and self._order.partial):
-            raise CountlineError(fault.message, cure=fault.cure)
+            raise CountlineError(fault.message, hint=fault.hint)
         return self._sink.summary()
 
     async def _connect(self) -> TritonClient:
@@ -321,7 +321,7 @@ class _Silence:
             self._frames, self._since = frames, time.monotonic()
         fault = condition.fault if condition is not None else None
         if fault is not None and fault.code in AWAY_CODES and time.monotonic() - self._since > AWAY_S:
-            raise UnavailableError(fault.message, cure=fault.cure)
+            raise UnavailableError(fault.message, hint=fault.hint)
 
 
 def _run_name(order: _Order, model_hash: str) -> str:
@@ -407,7 +407,7 @@ class _Sink:
             NotFoundError: there was not one frame.
         """
         if self._summary is None:
-            raise NotFoundError("the source gave no frame", cure="see whether another player shows it")
+            raise NotFoundError("the source gave no frame", hint="see whether another player shows it")
         told = self._summary.as_dict(frames=self.frames, duration_s=self._last_t - self._first_t + self._period_s)
         return told if self._journal is None else {**told, "explain": explained(self._journal, self._spec)}
 

@@ -53,7 +53,7 @@ def check_triton(address: str, model: str) -> Finding:
     try:
         return asyncio.run(_ask_triton(address, model))
     except CountlineError as error:
-        return Finding("Triton", Verdict.MISSING, error.message, error.cure)
+        return Finding("Triton", Verdict.MISSING, error.message, error.hint)
 
 
 async def _ask_triton(address: str, model: str) -> Finding:
@@ -74,7 +74,7 @@ def _as_dict(finding: Finding) -> dict[str, Any]:
         "name": finding.name,
         "verdict": finding.verdict.value,
         "detail": finding.detail,
-        "cure": finding.cure,
+        "hint": finding.hint,
     }
 
 
@@ -82,7 +82,7 @@ def _show(name: Backend, found: Sequence[Finding]) -> None:
     verdict = "[green]can run here[/]" if _can_run(found) else "[red]cannot run here[/]"
     Console().print(f"\n[bold]backend {name.value}[/] {verdict}")
     rows = [
-        (finding.name, f"[{_COLOURS[finding.verdict]}]{finding.verdict.value}[/]", finding.detail, finding.cure)
+        (finding.name, f"[{_COLOURS[finding.verdict]}]{finding.verdict.value}[/]", finding.detail, finding.hint)
         for finding in found
     ]
     print_table(("what", "", "found", "what to do"), rows, "nothing to look at")

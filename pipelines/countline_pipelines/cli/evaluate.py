@@ -64,7 +64,7 @@ def evaluate(
     """
     if (result is None) == (detections is None):
         raise InvalidInputError(
-            "there must be tracks or detections, and not both", cure="give RESULT.txt, or --detections det.txt"
+            "there must be tracks or detections, and not both", hint="give RESULT.txt, or --detections det.txt"
         )
     there = read_truth(truth)
     given = read_result(result) if result is not None else read_detections(detections or truth)
@@ -88,7 +88,7 @@ def _sequence(
     if missing:
         raise InvalidInputError(
             f"{' and '.join(missing)} must be given: there is no seqinfo.ini beside {path}",
-            cure="--size 1920x1080 --fps 25, as the sequence is",
+            hint="--size 1920x1080 --fps 25, as the sequence is",
         )
     return Sequence(
         parse_size(size) if size is not None else (known.size_wh if known else (0, 0)),

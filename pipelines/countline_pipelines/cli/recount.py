@@ -46,15 +46,15 @@ def recount(
     told as possible.
     """
     if (camera is None) == (from_ is None):
-        raise InvalidInputError("name either a camera or a file", cure="countline recount CAMERA, or --from FILE")
+        raise InvalidInputError("name either a camera or a file", hint="countline recount CAMERA, or --from FILE")
     spec = parse_spec(line or [], anchor=anchor, pixels_of=parse_size(pixels, "--pixels") if pixels else None)
     if not spec.lines:
-        raise InvalidInputError("there is nothing to count", cure="give --line")
+        raise InvalidInputError("there is nothing to count", hint="give --line")
     wanted = frozenset(name.strip() for name in classes.split(",") if name.strip()) if classes else frozenset[str]()
     span = _span(start, end, live=camera is not None)
     if from_ is not None:
         if not from_.is_file():
-            raise NotFoundError(f"there is no file {from_}", cure="check the path")
+            raise NotFoundError(f"there is no file {from_}", hint="check the path")
         found: Iterable[events_pb2.Trajectory] = read_trajectories(from_)
     else:
         assert camera is not None
@@ -79,7 +79,7 @@ def _span(start: str | None, end: str | None, *, live: bool) -> Span:
     until = _moment(end, "--end") if end else (datetime.now(UTC).timestamp() if live else math.inf)
     since = _moment(start, "--start") if start else (until - timedelta(hours=1).total_seconds() if live else -math.inf)
     if since >= until:
-        raise InvalidInputError("the span of time is empty", cure="--start must lie before --end")
+        raise InvalidInputError("the span of time is empty", hint="--start must lie before --end")
     return Span(since, until)
 
 
@@ -87,7 +87,7 @@ def _moment(text: str, option: str) -> float:
     try:
         return datetime.fromisoformat(text).timestamp()  # one without an offset is in this machine's zone
     except ValueError as error:
-        raise InvalidInputError(f"{option} {text!r} is no time", cure="write it as 2026-03-01T12:00:00Z") from error
+        raise InvalidInputError(f"{option} {text!r} is no time", hint="write it as 2026-03-01T12:00:00Z") from error
 
 
 async def _ask(camera: str, span: Span, server: str | None, data: Path | None) -> list[events_pb2.Trajectory]:

@@ -97,9 +97,9 @@ def replay(
         ground=ground or [],
     )
     if not spec.lines and not spec.zones and trajectories is None:
-        raise InvalidInputError("there is nothing to count", cure="give --line or --zone")
+        raise InvalidInputError("there is nothing to count", hint="give --line or --zone")
     if not file.is_file():
-        raise NotFoundError(f"there is no file {file}", cure="check the path")
+        raise NotFoundError(f"there is no file {file}", hint="check the path")
     frames = (
         read_jsonl(file, with_ids=tracked) if format_ is Format.JSONL else read_mot(file, fps=fps, with_ids=tracked)
     )

@@ -23,7 +23,7 @@ def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     match = re.fullmatch(r"([1-9]\d{0,4})[x×]([1-9]\d{0,4})", text.strip())
     if not match:
         raise InvalidInputError(
-            f"{option}: {text!r} is no picture size", cure="write width x height in pixels: 1280x720"
+            f"{option}: {text!r} is no picture size", hint="write width x height in pixels: 1280x720"
         )
     return int(match[1]), int(match[2])
 
@@ -40,7 +40,7 @@ def parse_anchor(text: str) -> tuple[float, float]:
     numbers = _numbers(text, f"--anchor {text}")
     if len(numbers) != 2:
         raise InvalidInputError(
-            f"--anchor {text}: two fractions are needed", cure="--anchor 0.5,1 is the bottom-centre"
+            f"--anchor {text}: two fractions are needed", hint="--anchor 0.5,1 is the bottom-centre"
         )
     return numbers[0], numbers[1]
 
@@ -104,7 +104,7 @@ def parse_spec(
 
 def invalid_geometry(error: GeometryError) -> InvalidInputError:
     """Return a fault of geometry as an error that the command line and gRPC can report."""
-    return InvalidInputError(str(error), cure=error.cure, fields=(FieldProblem(error.field, error.problem),))
+    return InvalidInputError(str(error), hint=error.hint, fields=(FieldProblem(error.field, error.problem),))
 
 
 def _opened(points: Points) -> Points:
@@ -121,12 +121,12 @@ def _named(
 def _parse_named(text: str, option: str, at_least: int, pixels_of: tuple[int, int] | None) -> tuple[str, Points]:
     name, colon, coordinates = text.rpartition(":")
     if not colon or not name:
-        raise InvalidInputError(f"{option} {text}: the name is missing", cure=f"{option} NAME:x1,y1,x2,y2")
+        raise InvalidInputError(f"{option} {text}: the name is missing", hint=f"{option} NAME:x1,y1,x2,y2")
     numbers = _numbers(coordinates, f"{option} {name}")
     if len(numbers) % 2 or len(numbers) < 2 * at_least:
         raise InvalidInputError(
             f"{option} {name}: {len(numbers)} numbers, but pairs are needed and at least {at_least} of them",
-            cure=f"{option} {name}:" + ",".join(f"x{i},y{i}" for i in range(1, at_least + 1)),
+            hint=f"{option} {name}:" + ",".join(f"x{i},y{i}" for i in range(1, at_least + 1)),
         )
     width, height = pixels_of or (1, 1)
     return name, tuple((x / width, y / height) for x, y in zip(numbers[::2], numbers[1::2], strict=True))
@@ -138,7 +138,7 @@ def _ground_point(text: str, pixels_of: tuple[int, int] | None) -> tuple[tuple[f
     if len(numbers) != 4 or image.count(",") != 1:
         raise InvalidInputError(
             f"--ground {text}: a point of the picture and its place on the ground are needed",
-            cure="--ground x,y=X,Y with X and Y in metres, four times",
+            hint="--ground x,y=X,Y with X and Y in metres, four times",
         )
     x, y, x_m, y_m = numbers
     width, height = pixels_of or (1, 1)
@@ -150,5 +150,5 @@ def _numbers(text: str, what: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
         raise InvalidInputError(
-            f"{what}: {text!r} is not a list of numbers", cure="separate numbers by commas"
+            f"{what}: {text!r} is not a list of numbers", hint="separate numbers by commas"
         ) from error

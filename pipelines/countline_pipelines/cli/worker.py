@@ -65,4 +65,4 @@ def _invalid(error: ValidationError) -> InvalidInputError:
     problems = tuple(
         FieldProblem(f"COUNTLINE_{'_'.join(map(str, item['loc'])).upper()}", item["msg"]) for item in error.errors()
     )
-    return InvalidInputError("the worker's settings cannot be used", cure="set these variables", fields=problems)
+    return InvalidInputError("the worker's settings cannot be used", hint="set these variables", fields=problems)

@@ -111,14 +111,14 @@ def sequence_length(truth: Truth, tracked: Boxes, frames: int | None) -> int:
             raise InvalidInputError(
                 f"the frames do not match: the sequence has {frames}, the truth goes up to {truth.frames}, "
                 f"the run up to {last}",
-                cure="are both of the same sequence? --frames is the number of its pictures",
+                hint="are both of the same sequence? --frames is the number of its pictures",
             )
         return frames
     if len(tracked) and (tracked.frame.min() > truth.frames or last > 2 * truth.frames):
         raise InvalidInputError(
             f"the frames do not match: the truth goes up to {truth.frames}, the run from {tracked.frame.min()} "
             f"to {last}",
-            cure="are both of the same sequence, and numbered from 1? --frames tells how long it is",
+            hint="are both of the same sequence, and numbered from 1? --frames tells how long it is",
         )
     return max(last, truth.frames)
 

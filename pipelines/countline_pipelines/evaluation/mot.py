@@ -93,7 +93,7 @@ def read_truth(path: Path) -> Truth:
     if not considered.any():
         raise InvalidInputError(
             f"{path}: no row is an object that is to be found ({convention})",
-            cure="is it the ground truth? Its seventh column is 1 for such objects; detections and results have scores",
+            hint="is it the ground truth? Its seventh column is 1 for such objects; detections and results have scores",
         )
     return Truth(boxes.where(considered), boxes.where(indifferent & ~considered), convention)
 
@@ -109,7 +109,7 @@ def read_result(path: Path) -> Boxes:
     if len(boxes) and (boxes.ids < 0).all():
         raise InvalidInputError(
             f"{path}: no box has an id, so these are detections",
-            cure=f"have them tracked: --detections {path}",
+            hint=f"have them tracked: --detections {path}",
         )
     _refuse_doubles(boxes, path)
     return boxes
@@ -155,13 +155,13 @@ def write_result(path: Path, boxes: Boxes) -> None:
     try:
         path.write_text("".join(lines), encoding="utf-8")
     except OSError as error:
-        raise InvalidInputError(f"{path} cannot be written: {error.strerror}", cure="choose another file") from error
+        raise InvalidInputError(f"{path} cannot be written: {error.strerror}", hint="choose another file") from error
 
 
 def _table(path: Path) -> Floats:
     """Return the numbers of a file, (N, columns)."""
     if not path.is_file():
-        raise NotFoundError(f"there is no file {path}", cure="check the path")
+        raise NotFoundError(f"there is no file {path}", hint="check the path")
     rows: list[list[float]] = []
     try:
         with path.open(encoding="utf-8") as lines:
@@ -169,9 +169,9 @@ def _table(path: Path) -> Floats:
                 if line.strip():
                     rows.append(_row(line, number, path, len(rows[0]) if rows else None))
     except UnicodeDecodeError as error:
-        raise InvalidInputError(f"{path} is not text", cure=_FORM) from error
+        raise InvalidInputError(f"{path} is not text", hint=_FORM) from error
     if not rows:
-        raise InvalidInputError(f"{path} is empty", cure=_FORM)
+        raise InvalidInputError(f"{path} is empty", hint=_FORM)
     table: Floats = np.array(rows, dtype=np.float64)
     order = np.argsort(table[:, 0], kind="stable")
     in_order: Floats = table[order]
@@ -182,7 +182,7 @@ def _row(line: str, number: int, path: Path, columns: int | None) -> list[float]
     try:
         row = [float(value) for value in line.split(",")]
     except ValueError as error:
-        raise InvalidInputError(f"{path}, line {number}: {error}; this is not MOT text", cure=_FORM) from error
+        raise InvalidInputError(f"{path}, line {number}: {error}; this is not MOT text", hint=_FORM) from error
     problem = None
     if len(row) < 6:
         problem = f"{len(row)} values, at least 6 are needed"
@@ -195,13 +195,13 @@ def _row(line: str, number: int, path: Path, columns: int | None) -> list[float]
     elif row[4] <= 0 or row[5] <= 0:
         problem = f"a box of {row[4]:g} x {row[5]:g} pixels"
     if problem:
-        raise InvalidInputError(f"{path}, line {number}: {problem}", cure=_FORM)
+        raise InvalidInputError(f"{path}, line {number}: {problem}", hint=_FORM)
     return row
 
 
 def _boxes(table: Floats, path: Path) -> Boxes:
     if (table[:, 1] != np.round(table[:, 1])).any():
-        raise InvalidInputError(f"{path}: the ids in the second column are no whole numbers", cure=_FORM)
+        raise InvalidInputError(f"{path}: the ids in the second column are no whole numbers", hint=_FORM)
     low = table[:, 2:4]
     score = table[:, 6] if table.shape[1] > 6 else np.ones(len(table))
     return Boxes(
@@ -218,5 +218,5 @@ def _refuse_doubles(boxes: Boxes, path: Path) -> None:
     if (count > 1).any():
         frame, track = found[count > 1][0].tolist()
         raise InvalidInputError(
-            f"{path}: id {track} is given twice in frame {frame}", cure="give each object of a frame an id of its own"
+            f"{path}: id {track} is given twice in frame {frame}", hint="give each object of a frame an id of its own"
         )

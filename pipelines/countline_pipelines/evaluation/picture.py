@@ -49,7 +49,7 @@ def save_picture(path: Path, shown: Evaluated) -> None:
         draw_picture(shown).save(path)
     except (OSError, ValueError) as error:
         raise InvalidInputError(
-            f"{path} cannot be written: {error}", cure="name a .png in a folder that is there"
+            f"{path} cannot be written: {error}", hint="name a .png in a folder that is there"
         ) from error
 
 

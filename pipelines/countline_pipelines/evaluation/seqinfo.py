@@ -28,10 +28,10 @@ def read_seqinfo(path: Path) -> Sequence:
         size_wh = section.getint("imWidth", 0), section.getint("imHeight", 0)
         fps, frames = section.getfloat("frameRate", 0.0), section.getint("seqLength", 0)
     except (configparser.Error, KeyError, ValueError) as error:
-        raise InvalidInputError(f"{path}: {error}", cure="give --size, --fps and --frames instead") from error
+        raise InvalidInputError(f"{path}: {error}", hint="give --size, --fps and --frames instead") from error
     if min(*size_wh, fps, frames) <= 0:
         raise InvalidInputError(
             f"{path}: imWidth, imHeight, frameRate or seqLength is missing",
-            cure="give --size, --fps and --frames instead",
+            hint="give --size, --fps and --frames instead",
         )
     return Sequence(size_wh, fps, frames)

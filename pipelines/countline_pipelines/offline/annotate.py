@@ -51,7 +51,7 @@ class Annotator:
         try:
             self._container = av.open(str(path), "w", format="mp4")
         except (av.error.FFmpegError, OSError) as error:
-            raise InvalidInputError(f"{path} cannot be written: {error.strerror}", cure="choose another file") from None
+            raise InvalidInputError(f"{path} cannot be written: {error.strerror}", hint="choose another file") from None
         self._stream: Any = None
         self._size = (0, 0)
         self._first_t = 0.0
@@ -73,7 +73,7 @@ class Annotator:
         self._thread.join()
         if self._error is not None:
             raise InvalidInputError(
-                f"{self._path} could not be written: {self._error}", cure="see the disk's free space"
+                f"{self._path} could not be written: {self._error}", hint="see the disk's free space"
             )
 
     def _run(self) -> None:

@@ -48,7 +48,7 @@ async def _get(
             body = await response.json()
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise UnavailableError(
-            f"{url} does not answer: {str(error) or type(error).__name__}", cure="see: countline status"
+            f"{url} does not answer: {str(error) or type(error).__name__}", hint="see: countline status"
         ) from error
     if isinstance(body, dict) and body.get("success") is True:
         found: dict[str, Any] = body["data"]

@@ -56,7 +56,7 @@ def read_jsonl(path: Path, *, with_ids: bool) -> Iterator[RecordedFrame]:
             except (ValueError, KeyError, TypeError) as error:
                 raise InvalidInputError(
                     f"{path}, line {number}: {_told(error)}",
-                    cure='{"t": 0.0, "objects": [{"id": 1, "box": [x1, y1, x2, y2], "score": 0.9, "class": 0}]}',
+                    hint='{"t": 0.0, "objects": [{"id": 1, "box": [x1, y1, x2, y2], "score": 0.9, "class": 0}]}',
                 ) from error
 
 
@@ -101,7 +101,7 @@ def read_mot(path: Path, *, fps: float, with_ids: bool) -> Iterator[RecordedFram
                 except ValueError as error:
                     raise InvalidInputError(
                         f"{path}, line {number}: {error}",
-                        cure="frame, id, x, y, width, height, score, ... with frames from 1",
+                        hint="frame, id, x, y, width, height, score, ... with frames from 1",
                     ) from error
                 by_frame.setdefault(frame, []).append((raw_id, row))
     for frame in range(1, max(by_frame, default=0) + 1):

@@ -25,7 +25,7 @@ class TrajectoryFile:
         try:
             self._file = path.open("w", encoding="utf-8") if path is not None else None
         except OSError as error:
-            raise InvalidInputError(f"{path} cannot be written: {error.strerror}", cure="name another file") from error
+            raise InvalidInputError(f"{path} cannot be written: {error.strerror}", hint="name another file") from error
 
     @property
     def is_wanted(self) -> bool:
@@ -85,6 +85,6 @@ def read_trajectories(path: Path) -> Iterator[events_pb2.Trajectory]:
                 found = json.loads(line)
             except ValueError as error:
                 raise InvalidInputError(
-                    f"{path}, line {number}: {error}", cure="make the file by: countline replay ... --trajectories FILE"
+                    f"{path}, line {number}: {error}", hint="make the file by: countline replay ... --trajectories FILE"
                 ) from error
             yield parse(found, f"{path}, line {number}")

@@ -132,7 +132,7 @@ class Fault:
 
     code: str
     message: str
-    cure: str
+    hint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +250,7 @@ class Plane(Protocol):
 def fault_of(error: Exception, code: str = "") -> Fault:
     """An error as a camera's status tells it; `code` where the error itself has no word that fits."""
     if isinstance(error, CountlineError):
-        return Fault(code or str(getattr(error, "failure", error.code.lower())), error.message, error.cure)
+        return Fault(code or str(getattr(error, "failure", error.code.lower())), error.message, error.hint)
     return Fault("internal", f"{type(error).__name__}: {error}", "this is a fault of ours; see the worker's log")
 
 
@@ -275,7 +275,7 @@ def counting_spec(plan: CountingPlan, labels: Sequence[str]) -> CountingSpec:
         )
     except GeometryError as error:
         raise InvalidInputError(
-            str(error), cure=error.cure, fields=(FieldProblem(error.field, error.problem),)
+            str(error), hint=error.hint, fields=(FieldProblem(error.field, error.problem),)
         ) from error
 
 
@@ -299,6 +299,6 @@ def _class_id(name: str, labels: Sequence[str], where: str) -> int:
     known = ", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
     raise InvalidInputError(
         f"{where}: the model has no class {name!r}",
-        cure=f"choose from: {known}" if labels else "give the number of the class; this model names none",
+        hint=f"choose from: {known}" if labels else "give the number of the class; this model names none",
         fields=(FieldProblem(f"{where}.classes", f"no class {name!r}"),),
     )

@@ -263,7 +263,7 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
         if self._once and wanted is not None:
             self._on_end(wanted, CameraState.FAILED)  # who waits for the end tells the fault
         else:
-            _log.warning("camera.not_as_wanted", camera=held.camera_id, error=error.message, cure=error.cure)
+            _log.warning("camera.not_as_wanted", camera=held.camera_id, error=error.message, hint=error.hint)
 
     async def _bring(self, held: Held[AnyCamera], wanted: CameraPlan | None) -> None:
         step = next_step(held.plan, wanted, self._goes_on)

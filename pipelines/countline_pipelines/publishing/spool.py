@@ -332,7 +332,7 @@ def _pread(path: Path, offset: int, length: int) -> bytes:
             file.seek(offset)
             return file.read(length)
     except OSError as error:
-        raise SpoolBrokenError(f"spool segment {path} cannot be read: {error.strerror}", cure="see the disk") from error
+        raise SpoolBrokenError(f"spool segment {path} cannot be read: {error.strerror}", hint="see the disk") from error
 
 
 def _hold(folder: Path) -> int:
@@ -343,7 +343,7 @@ def _hold(folder: Path) -> int:
         os.close(lock)
         raise AlreadyExistsError(
             f"the spool {folder} is in use by another worker",
-            cure="give each worker a spool of its own (COUNTLINE_SPOOL)",
+            hint="give each worker a spool of its own (COUNTLINE_SPOOL)",
         ) from error
     return lock
 
@@ -366,11 +366,11 @@ def _sync_folder(folder: Path) -> None:
 def _translated(folder: Path, error: OSError) -> ResourceExhaustedError | SpoolBrokenError:
     if error.errno in _OUT_OF_SPACE:
         return _full(folder, "its disk is full")
-    return SpoolBrokenError(f"the spool {folder} cannot be written: {error.strerror}", cure="see the disk")
+    return SpoolBrokenError(f"the spool {folder} cannot be written: {error.strerror}", hint="see the disk")
 
 
 def _full(folder: Path, why: str) -> SpoolFullError:
     return SpoolFullError(
         f"the spool {folder} is full: {why}",
-        cure="see that NATS is reachable and ingest runs, so that it empties; or free space on its disk",
+        hint="see that NATS is reachable and ingest runs, so that it empties; or free space on its disk",
     )

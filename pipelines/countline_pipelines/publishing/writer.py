@@ -125,7 +125,7 @@ class SpoolWriter:
             self._press(
                 SpoolFullError(
                     f"the spool is {share:.0%} full and {len(self._queue)} records wait for its disk",
-                    cure="see that NATS is reachable and ingest runs, so that it empties",
+                    hint="see that NATS is reachable and ingest runs, so that it empties",
                 )
             )
         elif self._pressed and share < RESUME_LIMIT:
@@ -133,7 +133,7 @@ class SpoolWriter:
 
     def _press(self, error: CountlineError) -> None:
         if not self._pressed:
-            _log.error("spool.full", error=error.message, cure=error.cure)
+            _log.error("spool.full", error=error.message, hint=error.hint)
             self._tell(error)
 
     def _tell(self, error: CountlineError | None) -> None:

@@ -1,7 +1,7 @@
 """Where frames come from: files and streams, decoded, each frame with its capture time.
 
 spec.py    what is watched and how it is played
-errors.py  what can be wrong with it, with cures
+errors.py  what can be wrong with it, with hints
 clock.py   capture times, and which frames are due; pure
 video.py   one open container; every call has a deadline
 decoding.py  which decoder a stream gets, the CPU's or the GPU's

@@ -22,5 +22,5 @@ def content_hash(*files: Path) -> str:
                 while chunk := stream.read(_CHUNK_BYTES):
                     digest.update(chunk)
         except OSError as error:
-            raise NotFoundError(f"{file} cannot be read: {error.strerror}", cure="correct the path") from error
+            raise NotFoundError(f"{file} cannot be read: {error.strerror}", hint="correct the path") from error
     return digest.hexdigest()

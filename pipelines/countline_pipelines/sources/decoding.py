@@ -64,7 +64,7 @@ class Missing:
     """Why no GPU can decode here."""
 
     what: str
-    cure: str
+    hint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def decoding_of(mode: DecodeMode) -> Decoding:
     if missing is None:
         return Decoding(mode, gpu())
     if mode is DecodeMode.NVDEC:
-        raise UnavailableError(f"no GPU can decode here: {missing.what}", cure=f"{missing.cure}; or take --decode auto")
+        raise UnavailableError(f"no GPU can decode here: {missing.what}", hint=f"{missing.hint}; or take --decode auto")
     _log.info("decoding.on_cpu", why=missing.what)
     return Decoding(mode)
 

@@ -1,7 +1,7 @@
 """What can be wrong with a source, in words that a person can act on.
 
 FFmpeg answers with a hundred error numbers and puts the whole address, password included, into its texts. Here they
-become nine failures, each with its cure, and no address leaves this module without having been redacted.
+become nine failures, each with its hint, and no address leaves this module without having been redacted.
 """
 
 from enum import StrEnum
@@ -39,7 +39,7 @@ _STATUS: Final = {
     SourceFailure.DECODER_LOST: "UNAVAILABLE",
 }
 
-_CURES: Final = {
+_HINTS: Final = {
     SourceFailure.UNREACHABLE: "see that the camera is switched on and that host and port of the address are right",
     SourceFailure.UNAUTHORIZED: "put the right user and password into the address: rtsp://USER:PASSWORD@HOST/PATH",
     SourceFailure.NOT_FOUND: "correct the path; nothing is there",
@@ -79,10 +79,10 @@ class SourceError(CountlineError):
         label: str,
         detail: str,
         *,
-        cure: str | None = None,
+        hint: str | None = None,
         after_pictures: bool = False,
     ) -> None:
-        super().__init__(f"{redact(label)}: {redact(detail)}", cure=_CURES[failure] if cure is None else cure)
+        super().__init__(f"{redact(label)}: {redact(detail)}", hint=_HINTS[failure] if hint is None else hint)
         self.failure = failure
         self.after_pictures = after_pictures
         self.code = _STATUS[failure]

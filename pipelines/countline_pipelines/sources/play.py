@@ -98,7 +98,7 @@ def play_loop(spec: SourceSpec, reader: VideoReader, stop: threading.Event) -> I
     duration = reader.info.duration_s
     if not duration:
         detail = "has no stated duration, so it cannot be looped"
-        raise SourceError(SourceFailure.NOT_VIDEO, spec.label, detail, cure="convert it to MP4")
+        raise SourceError(SourceFailure.NOT_VIDEO, spec.label, detail, hint="convert it to MP4")
     ordinal, last_t = 0, -math.inf
     while not stop.is_set():
         now = Fraction(time.time())
@@ -133,7 +133,7 @@ def _from_here(
 def _position_s(spec: SourceSpec, reader: VideoReader, decoded: DecodedFrame) -> float:
     if decoded.pts_s is None:
         detail = "its frames have no times, so it cannot be looped"
-        raise SourceError(SourceFailure.NOT_VIDEO, spec.label, detail, cure="convert it to MP4")
+        raise SourceError(SourceFailure.NOT_VIDEO, spec.label, detail, hint="convert it to MP4")
     return decoded.pts_s - reader.start_s
 
 

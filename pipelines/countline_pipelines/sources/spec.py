@@ -84,7 +84,7 @@ def source_address(text: str) -> str:
     if scheme:
         raise InvalidInputError(
             f"{redact(text)}: sources of the kind {scheme}:// are not known",
-            cure="give an rtsp://, rtsps://, http://, https:// or file:// address, or a path",
+            hint="give an rtsp://, rtsps://, http://, https:// or file:// address, or a path",
         )
     return str(Path(text).expanduser().absolute())
 

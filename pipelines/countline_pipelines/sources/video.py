@@ -33,7 +33,7 @@ _FASTEST_FPS: Final = 1000
 _MOST_BROKEN_PACKETS: Final = 300
 """So many packets in a row without a picture mean that none will come."""
 _REFUSED: Final = "the GPU does not take this kind of picture, or no decoder of it is free"
-_ONLY_GPU_CURE: Final = "take --decode auto, so that the CPU decodes what the GPU does not"
+_ONLY_GPU_HINT: Final = "take --decode auto, so that the CPU decodes what the GPU does not"
 
 
 class _GpuFailedError(Exception):
@@ -111,7 +111,7 @@ class VideoReader:
 
     def _do_without_gpu(self, refusal: str, failure: SourceFailure = SourceFailure.CODEC_MISSING) -> None:
         if self._decoding.mode is DecodeMode.NVDEC:
-            raise SourceError(failure, self._spec.label, refusal, cure=_ONLY_GPU_CURE)
+            raise SourceError(failure, self._spec.label, refusal, hint=_ONLY_GPU_HINT)
         self.decoder, self.refusal = Decoder.CPU, refusal
 
     def _open(self, choice: Choice) -> Any:

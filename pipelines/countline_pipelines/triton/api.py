@@ -111,7 +111,7 @@ async def infer_surely(
 
     Raises:
         DeadlineExceededError: no answer within `patience_s`.
-        CountlineError: what `infer` raises for reasons that waiting does not cure.
+        CountlineError: what `infer` raises for reasons that waiting does not hint.
     """
     try:
         async with asyncio.timeout(patience_s):
@@ -127,5 +127,5 @@ async def infer_surely(
 def _gave_up(patience_s: float) -> CountlineError:
     return DeadlineExceededError(
         f"Triton gave no answer within {patience_s:g} s",
-        cure="see Triton's log; `countline status` shows whether it is restarting",
+        hint="see Triton's log; `countline status` shows whether it is restarting",
     )

@@ -183,7 +183,7 @@ class TritonClient:
             await self._look_for(wanted, others_count=config is not None)
             config = await self._connection.model_config(wanted.name)
         if config is None:
-            raise ModelRefusedError(f"Triton does not serve the model {wanted.name!r}", cure="see Triton's log")
+            raise ModelRefusedError(f"Triton does not serve the model {wanted.name!r}", hint="see Triton's log")
         # Whoever had it loaded has suited it. To load it again would drop a version that is added at this moment: what
         # is sent names the versions that were served before.
         suited = config if is_served and overrides is None else self._suited(config, overrides)
@@ -225,7 +225,7 @@ class TritonClient:
         served = ", ".join(map(str, ready)) or "none"
         return ModelRefusedError(
             f"Triton does not serve {wanted}; versions of {wanted.name!r} that it serves: {served}",
-            cure=f"name another one (countline models list), or bring it back: countline models promote {wanted}",
+            hint=f"name another one (countline models list), or bring it back: countline models promote {wanted}",
         )
 
     def _suited(self, config: Config, overrides: ModelOverrides | None) -> Config:
@@ -248,7 +248,7 @@ class TritonClient:
 
     def _known(self, model: str) -> _Loaded:
         if model not in self._models:
-            raise ModelRefusedError(f"the model {model!r} was not loaded by this client", cure="load it first")
+            raise ModelRefusedError(f"the model {model!r} was not loaded by this client", hint="load it first")
         return self._models[model]
 
     async def attach(self, ring: SlotRing) -> None:
@@ -406,7 +406,7 @@ class TritonClient:
         except TimeoutError as error:
             raise DeadlineExceededError(
                 f"Triton did not come back within {timeout_s:g} s: {self._trouble}",
-                cure="`countline status` and Triton's log show why",
+                hint="`countline status` and Triton's log show why",
             ) from error
 
     async def close(self) -> None:
@@ -453,7 +453,7 @@ async def _choose(connection: Connection, wanted: Transport) -> Transport:
             if wanted is Transport.SHM:
                 raise InvalidInputError(
                     f"Triton at {connection.address} cannot read this machine's shared memory: {error.message}",
-                    cure="let them share /dev/shm, or choose --triton-transport grpc",
+                    hint="let them share /dev/shm, or choose --triton-transport grpc",
                 ) from error
             return Transport.GRPC
     return Transport.SHM

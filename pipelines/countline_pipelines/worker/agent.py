@@ -127,5 +127,5 @@ class Agent:
 def _replaced(error: grpc.aio.AioRpcError) -> ConflictError:
     return ConflictError(
         error.details() or "the control-plane has no use for this worker",
-        cure="give each worker a name of its own (COUNTLINE_WORKER_NAME)",
+        hint="give each worker a name of its own (COUNTLINE_WORKER_NAME)",
     )

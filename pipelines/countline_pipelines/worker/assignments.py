@@ -116,7 +116,7 @@ def _mask(mask: cameras_pb2.Mask) -> MaskPlan:
     if mask.kind not in _MASKS:
         raise InvalidInputError(
             f"masks[{mask.mask_id}].kind: this worker does not know the kind {mask.kind}",
-            cure="give INCLUDE or IGNORE, or update the worker",
+            hint="give INCLUDE or IGNORE, or update the worker",
         )
     return MaskPlan(mask.mask_id, _points(mask.polygon), _MASKS[mask.kind])
 

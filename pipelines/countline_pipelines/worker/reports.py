@@ -32,7 +32,7 @@ def camera_report(
         latency_s=condition.latency_s,
         frames_processed=condition.frames_processed,
         frames_dropped=condition.frames_dropped,
-        error=cameras_pb2.CameraError(code=fault.code, message=fault.message, cure=fault.cure) if fault else None,
+        error=cameras_pb2.CameraError(code=fault.code, message=fault.message, hint=fault.hint) if fault else None,
         last_frame_at=to_timestamp(condition.last_frame_at) if condition.last_frame_at is not None else None,
         reported_at=to_timestamp(now),
         progress=condition.progress,

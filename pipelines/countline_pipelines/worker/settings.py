@@ -75,7 +75,7 @@ class WorkerSettings(ProcessSettings):
         except OSError as error:
             raise InvalidInputError(
                 f"the worker's token {self.worker_token_file} cannot be read: {error.strerror}",
-                cure="set COUNTLINE_WORKER_TOKEN_FILE to the file that the control-plane made",
+                hint="set COUNTLINE_WORKER_TOKEN_FILE to the file that the control-plane made",
             ) from error
 
     def checked(self) -> Self:
@@ -85,5 +85,5 @@ class WorkerSettings(ProcessSettings):
             InvalidInputError: they cannot.
         """
         if not 1 <= self.capacity <= 1000:
-            raise InvalidInputError(f"a capacity of {self.capacity} cameras cannot be", cure="1 to 1000")
+            raise InvalidInputError(f"a capacity of {self.capacity} cameras cannot be", hint="1 to 1000")
         return self

@@ -118,7 +118,7 @@ def main() -> int:
         print(f"skipped: there are no sequences at {options.folder}", file=sys.stderr)
         return 0
     if options.peers and not PEERS_PYTHON.exists():
-        print("the peers are not installed; cure: make bench-peers", file=sys.stderr)
+        print("the peers are not installed; hint: make bench-peers", file=sys.stderr)
         return 1
     found = recordings(options.folder)
     scores = ours(found) | (peers(found) if options.peers else {})

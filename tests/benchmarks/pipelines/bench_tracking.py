@@ -142,7 +142,7 @@ def main() -> int:
     parser.add_argument("--peers", action="store_true")
     with_peers = parser.parse_args().peers
     if with_peers and not PEERS_PYTHON.exists():
-        print("the peers are not installed; cure: make bench-peers", file=sys.stderr)
+        print("the peers are not installed; hint: make bench-peers", file=sys.stderr)
         return 1
     scenes = {objects: scene(objects) for objects in OBJECTS}
     before = measure_peers(scenes) if with_peers else {}

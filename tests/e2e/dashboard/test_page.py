@@ -115,7 +115,7 @@ async def test_a_failed_camera_says_what_is_wrong_and_what_to_do(dashboard: Visi
     error = {
         "code": "unauthorized",
         "message": "rtsp://gate/1 refused the password",
-        "cure": "set it: countline cameras set ramp --source …",
+        "hint": "set it: countline cameras set ramp --source …",
     }
     await dashboard.gateway.set_status("ramp", state="failed", error=error, processed_fps=0.0)
     card = dashboard.page.locator("[data-camera=ramp]")

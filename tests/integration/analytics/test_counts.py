@@ -153,7 +153,7 @@ async def test_days_on_which_clocks_are_set_add_up_to_their_crossings(stack: Sta
         assert length != timedelta(days=1)
 
 
-async def test_too_many_buckets_are_refused_with_the_cure(stack: Stack) -> None:
+async def test_too_many_buckets_are_refused_with_the_hint(stack: Stack) -> None:
     await add_camera(stack)
     query = {"bucket": "1m", "start": "2020-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}
     status, body = await stack.call("GET", COUNTS, params=query)

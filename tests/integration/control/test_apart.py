@@ -231,7 +231,7 @@ async def _logged(apart: Apart, name: str, event: str) -> bool:
         ({"COUNTLINE_LEASE_S": "never"}, "COUNTLINE_LEASE_S"),
     ],
 )
-async def test_settings_that_cannot_be_used_end_the_start_with_a_cure(
+async def test_settings_that_cannot_be_used_end_the_start_with_a_hint(
     control_dsn: str, keys: tuple[Path, Path], tmp_path: Path, change: dict[str, str], said: str
 ) -> None:
     apart = Apart(control_dsn, keys, tmp_path)
@@ -250,4 +250,4 @@ async def test_a_port_that_is_taken_is_said(control_dsn: str, keys: tuple[Path, 
         await apart.start("auth")
         assert await asyncio.wait_for(apart.processes["auth"].wait(), 30) == 1
     assert "cannot be listened on" in apart.log("auth")
-    assert "cure: another process has the port" in apart.log("auth")
+    assert "hint: another process has the port" in apart.log("auth")

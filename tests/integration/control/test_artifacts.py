@@ -98,4 +98,4 @@ def test_an_address_that_nobody_knows_is_refused() -> None:
     assert open_store("repository", lambda: None) is None
     with pytest.raises(InvalidInputError, match="COUNTLINE_MODEL_STORE") as caught:
         open_store("nowhere://x", lambda: None)
-    assert "repository" in caught.value.cure
+    assert "repository" in caught.value.hint

@@ -109,7 +109,7 @@ async def test_the_first_admin_is_created_once_and_never_again(auth: Auth) -> No
 async def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(auth: Auth) -> None:
     errors = [await refused(auth.login(name, "wrong password")) for name in ("admin", "nobody")]
     assert all(isinstance(error, UnauthenticatedError) for error in errors)
-    assert len({(error.message, error.cure) for error in errors}) == 1
+    assert len({(error.message, error.hint) for error in errors}) == 1
 
 
 @pytest.mark.parametrize("username", ["admin", "nobody"])
@@ -118,7 +118,7 @@ async def test_too_many_wrong_passwords_make_wait_whether_the_name_exists_or_not
         assert isinstance(await refused(auth.login(username, "wrong password")), UnauthenticatedError)
     error = await refused(auth.login(username, PASSWORD))
     assert isinstance(error, ResourceExhaustedError)
-    assert error.cure == "try again in 1 s"
+    assert error.hint == "try again in 1 s"
 
 
 async def test_after_waiting_the_right_password_opens_and_the_count_begins_anew(auth: Auth) -> None:

@@ -97,7 +97,7 @@ async def test_a_password_is_not_carried_over_to_another_host_or_user(admin: _St
     assert [problem.field for problem in error.fields] == ["spec.source_url"]
 
 
-async def test_every_field_that_cannot_be_used_is_named_with_a_cure(admin: _Stub) -> None:
+async def test_every_field_that_cannot_be_used_is_named_with_a_hint(admin: _Stub) -> None:
     bad = Camera(
         camera_id="Door",
         site_id="lab",

@@ -136,7 +136,7 @@ async def test_a_queue_and_the_ground_are_given_shown_and_taken_away(shell: Shel
     assert (changed["spec"]["zones"][0]["queue"], changed["spec"]["zones"][0]["version"]) == (False, 2)
 
 
-async def test_an_error_names_each_field_and_the_cure_and_leaves_with_1(shell: Shell, site: str) -> None:
+async def test_an_error_names_each_field_and_the_hint_and_leaves_with_1(shell: Shell, site: str) -> None:
     code, out, err = await shell.run(
         "cameras", "add", "Door!", "ftp://x/y", "--line", "gate:0.5,0.5,0.5,0.5", "--line", "far:0,0,640,480"
     )
@@ -147,7 +147,7 @@ async def test_an_error_names_each_field_and_the_cure_and_leaves_with_1(shell: S
     assert "spec.lines[1].points[1]: (640, 480) lies outside" in err
     code, _, err = await shell.run("cameras", "add", "door", "rtsp://x/y", "--line", "gate")
     assert code == 1
-    assert "cure: write NAME:x1,y1,x2,y2" in err
+    assert "hint: write NAME:x1,y1,x2,y2" in err
     code, _, err = await shell.run("cameras", "show", "nowhere")
     assert code == 1
     assert "there is no camera 'nowhere'" in err
@@ -172,7 +172,7 @@ async def test_a_viewer_logs_in_looks_and_may_not_change(shell: Shell, site: str
     away = {"PATH": os.environ["PATH"], "HOME": str(shell.folder / "vera")}
     code, _, err = await shell.run("cameras", "list", "--server", shell.server, environment=away)
     assert code == 1
-    assert "cure: countline login --server auth=" in err
+    assert "hint: countline login --server auth=" in err
     login = ("login", "--server", shell.server, "--username", "vera", "--password-stdin")
     code, _, err = await shell.run(*login, stdin="a wrong password\n", environment=away)
     assert code == 1
@@ -188,17 +188,17 @@ async def test_a_viewer_logs_in_looks_and_may_not_change(shell: Shell, site: str
     assert code == 1
 
 
-async def test_a_server_that_is_away_is_an_error_with_a_cure(shell: Shell) -> None:
+async def test_a_server_that_is_away_is_an_error_with_a_hint(shell: Shell) -> None:
     (shell.data / "run" / "endpoints.json").write_text(
         json.dumps(dict.fromkeys(("auth", "cameras", "workers"), "127.0.0.1:1") | {"gateway": "http://x"})
     )
     code, out, err = await shell.run("cameras", "list")
     assert (code, out) == (1, "")
-    assert "cure: see that the server runs" in err
+    assert "hint: see that the server runs" in err
     (shell.data / "run" / "endpoints.json").unlink()
     code, _, err = await shell.run("cameras", "list")
     assert code == 1
-    assert "cure: start it: countline up" in err
+    assert "hint: start it: countline up" in err
 
 
 async def test_the_last_admin_cannot_be_removed_by_mistake(shell: Shell) -> None:

@@ -96,7 +96,7 @@ async def test_a_fault_of_ours_says_where_to_look_and_nothing_of_its_inside(answ
     assert caught.value.code() is grpc.StatusCode.INTERNAL
     assert "secret" not in str(caught.value)
     assert request_id_of(caught.value) == "req-1"
-    assert "req-1" in from_rpc_error(caught.value).cure
+    assert "req-1" in from_rpc_error(caught.value).hint
 
 
 async def test_a_call_that_takes_too_long_is_ended_by_the_server(answering: Answering) -> None:

@@ -233,7 +233,7 @@ async def test_a_refused_model_leaves_what_served_before_untouched(service: Serv
     for reason, (data, header) in REFUSED.items():
         with pytest.raises(CountlineError, match=reason) as caught:
             await service.deploy("blob", data, **header)
-        assert caught.value.cure, "it says what to do"
+        assert caught.value.hint, "it says what to do"
         assert service.files() == before
     assert await service.served("blob") == served == (1, 2)
     assert await service.states("blob") == {2: "validated", 1: "live"}
@@ -264,7 +264,7 @@ async def test_one_deployment_too_many_is_refused_at_once_and_let_in_when_anothe
     open_ones = [await _uploading(service, f"net-{i}") for i in range(MOST_DEPLOYMENTS)]
     with pytest.raises(ResourceExhaustedError, match=f"{MOST_DEPLOYMENTS} deployments") as caught:
         await service.deploy("net", variant("one"))
-    assert "COUNTLINE_MODEL_MOST_DEPLOYMENTS" in caught.value.cure
+    assert "COUNTLINE_MODEL_MOST_DEPLOYMENTS" in caught.value.hint
     open_ones[0].cancel()
 
     async def let_in() -> bool:

@@ -37,7 +37,7 @@ async def _until_health(control: Control, status: int) -> None:
         await asyncio.sleep(0.1)
 
 
-async def test_a_killed_database_means_unavailable_with_a_cure_and_heals_by_itself(
+async def test_a_killed_database_means_unavailable_with_a_hint_and_heals_by_itself(
     frail: Control, own_postgres: PostgresServer
 ) -> None:
     admin = frail.caller("admin").cameras
@@ -53,7 +53,7 @@ async def test_a_killed_database_means_unavailable_with_a_cure_and_heals_by_itse
             await call
         error = from_rpc_error(caught.value)
         assert isinstance(error, UnavailableError)
-        assert (error.message, error.cure) == ("the database does not answer", "try again in some seconds")
+        assert (error.message, error.hint) == ("the database does not answer", "try again in some seconds")
     await _until_health(frail, not_serving)
     own_postgres.start()
     await _until_health(frail, serving)

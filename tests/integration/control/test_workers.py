@@ -221,7 +221,7 @@ async def test_a_process_that_was_replaced_is_refused_and_told_to_take_another_n
         late = FakeWorker(control, "worker-1", "a", 4)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await late.until(lambda w: bool(w.told))
-        assert "COUNTLINE_WORKER_NAME" in from_rpc_error(caught.value).cure
+        assert "COUNTLINE_WORKER_NAME" in from_rpc_error(caught.value).hint
 
 
 async def test_cameras_of_a_worker_that_falls_silent_move_when_its_lease_runs_out(control: Control) -> None:

@@ -117,13 +117,13 @@ def test_a_broken_model_keeps_the_server_from_starting_and_is_named(own_triton, 
     assert "not a model that ONNX Runtime can run" in str(caught.value)
 
 
-def test_a_taken_port_is_named_with_a_cure(own_triton) -> None:
+def test_a_taken_port_is_named_with_a_hint(own_triton) -> None:
     first = own_triton()
     taken = tuple(int(address.rpartition(":")[2]) for address in (first.http, first.grpc, first.metrics))
     with pytest.raises(TritonNotStartedError) as caught:
         own_triton(ports=taken)
     assert f"one of its ports {taken[0]}, {taken[1]}, {taken[2]} is taken" in str(caught.value)
-    assert "cure:" in str(caught.value)
+    assert "hint:" in str(caught.value)
 
 
 def test_a_repository_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:

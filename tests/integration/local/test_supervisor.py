@@ -130,7 +130,7 @@ async def test_a_part_that_cannot_start_is_given_up_with_the_end_of_its_log(benc
     assert "broken cannot be started: it ended with exit code 4" in caught.value.message
     assert "the disk is on fire" in caught.value.message
     assert "of another day" not in caught.value.message
-    assert str(tmp_path / "logs" / "broken.log") in caught.value.cure
+    assert str(tmp_path / "logs" / "broken.log") in caught.value.hint
     assert status(supervisor, "broken").restarts == 2
 
 

@@ -129,7 +129,7 @@ def test_a_second_up_on_the_same_folder_is_refused_and_harms_nothing(up: Running
     )
     assert second.returncode == 1
     assert f"countline runs already on {up.data} (process {up.process.pid})" in second.stderr
-    assert "cure:" in second.stderr
+    assert "hint:" in second.stderr
     assert status(up.data) == before
 
 
@@ -217,7 +217,7 @@ def test_kill_9_of_supervisor_and_guard_at_once_leaves_nothing_running(up: Runni
     again.end()
 
 
-def test_a_wished_port_that_is_taken_is_an_error_with_a_cure(data: Path) -> None:
+def test_a_wished_port_that_is_taken_is_an_error_with_a_hint(data: Path) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -251,7 +251,7 @@ def test_down_and_status_where_nothing_runs(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_a_data_folder_that_cannot_be_made_is_an_error_with_a_cure(tmp_path: Path) -> None:
+def test_a_data_folder_that_cannot_be_made_is_an_error_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     failed = countline("up", "--data", str(tmp_path / "file" / "data"))
     assert failed.returncode == 1

@@ -101,7 +101,7 @@ async def test_a_version_that_a_running_triton_does_not_serve_is_refused(triton:
     plan = Plan(ModelRef("marker", 7), [Setting(1, 1)], [1], 0.3, alone=False)
     with pytest.raises(ModelRefusedError, match="does not serve marker@7") as caught:
         await sweep(triton.grpc, plan, lambda _: None)
-    assert "1" in caught.value.cure
+    assert "1" in caught.value.hint
 
 
 async def test_frames_travel_as_bytes_to_a_triton_that_cannot_read_ours(
@@ -141,10 +141,10 @@ async def test_a_model_that_refuses_the_frames_is_an_error_and_not_a_figure(
         (["demo_detector", "--triton", "127.0.0.1:1"], "does not answer"),
     ],
 )
-def test_what_cannot_be_measured_is_said_with_a_cure(arguments: list[str], message: str) -> None:
+def test_what_cannot_be_measured_is_said_with_a_hint(arguments: list[str], message: str) -> None:
     with pytest.raises(CountlineError, match=message) as caught:
         bench(*arguments)
-    assert caught.value.cure
+    assert caught.value.hint
 
 
 def test_a_model_that_breaks_the_contract_is_refused(tmp_path: Path) -> None:

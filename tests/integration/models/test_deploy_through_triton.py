@@ -108,7 +108,7 @@ async def test_a_model_that_triton_serves_otherwise_than_it_was_examined_is_caug
         ModelRefusedError, match=r"frame 1 alone otherwise than .* numbers differ by up to 0.2"
     ) as caught:
         await serving.verify(ref, other)
-    assert caught.value.cure
+    assert caught.value.hint
     renamed = replace(good, contract=replace(good.contract, labels=("walker", "car")))
     with pytest.raises(ModelRefusedError, match=r"names the classes of .* person, vehicle, not walker, car"):
         await serving.verify(ref, renamed)
@@ -269,4 +269,4 @@ async def test_a_triton_that_is_not_there_is_unavailable(folder: ModelFolder) ->
     async with Serving("127.0.0.1:1") as nobody:
         with pytest.raises(UnavailableError, match="does not answer") as caught:
             await nobody.check()
-    assert caught.value.cure
+    assert caught.value.hint

@@ -124,7 +124,7 @@ async def test_what_the_count_refuses_is_refused_in_its_words(
     (tmp_path / "holiday.mp4").write_bytes(b"no film")
     with pytest.raises(InvalidInputError, match=r"holiday\.mp4 cannot be counted with demo_detector@1: ") as caught:
         await count_golden(server.grpc, DETECTOR, tmp_path / "holiday.mp4", truth, lambda _: None)
-    assert caught.value.cure
+    assert caught.value.hint
     dot = Truth({"dot": TrueLine(((0.5, 0.5), (0.5, 0.5)), 0, 0)})
     with pytest.raises(InvalidInputError, match="dot"):
         await count_golden(server.grpc, DETECTOR, clip, dot, lambda _: None)

@@ -85,14 +85,14 @@ async def test_a_deployment_prints_the_version_alone_as_json(
 
 
 @pytest.mark.parametrize(("step", "label"), [("receive", "send them"), ("contract", "hold it to the contract")])
-async def test_a_step_that_is_refused_gets_a_cross_a_reason_and_a_cure(
+async def test_a_step_that_is_refused_gets_a_cross_a_reason_and_a_hint(
     shell: ModelsShell, network: Path, step: str, label: str
 ) -> None:
-    shell.double.refusals[step] = InvalidInputError("it has two outputs", cure="fuse it: countline models fuse")
+    shell.double.refusals[step] = InvalidInputError("it has two outputs", hint="fuse it: countline models fuse")
     code, out, err = await shell.models("deploy", network, "--name", "gates", "--json")
     assert (code, out) == (1, "")
     assert f"✗ {label}: refused" in err
-    assert err.endswith("error: it has two outputs\n  cure: fuse it: countline models fuse\n")
+    assert err.endswith("error: it has two outputs\n  hint: fuse it: countline models fuse\n")
     assert "is ready" not in err
 
 
@@ -216,7 +216,7 @@ async def test_nothing_is_deleted_without_a_yes(shell: ModelsShell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said", "cure"),
+    ("arguments", "said", "hint"),
     [
         (("retire", "gates"), "'gates' names no version", "write gates@1"),
         (("retire", "gates@0"), "names no version of a model", "write gates, or gates@1"),
@@ -229,22 +229,22 @@ async def test_nothing_is_deleted_without_a_yes(shell: ModelsShell) -> None:
         (("trial", "t9"), "there is no trial and no model 't9'", "countline models list"),
     ],
 )
-async def test_a_mistake_is_answered_with_a_cure(
-    shell: ModelsShell, arguments: tuple[str, ...], said: str, cure: str
+async def test_a_mistake_is_answered_with_a_hint(
+    shell: ModelsShell, arguments: tuple[str, ...], said: str, hint: str
 ) -> None:
     shell.double.add("gates", LIVE)
     code, out, err = await shell.models(*arguments)
     assert (code, out) == (1, "")
     assert said in err
-    assert cure in err.partition("cure: ")[2]
+    assert hint in err.partition("hint: ")[2]
 
 
 async def test_a_service_that_refuses_is_quoted(shell: ModelsShell) -> None:
     shell.double.add("gates", LIVE, READY)
-    shell.double.refusals["StartTrial"] = ConflictError("door is on another trial", cure="stop it first")
+    shell.double.refusals["StartTrial"] = ConflictError("door is on another trial", hint="stop it first")
     code, _, err = await shell.models("canary", "gates@2", "--cameras", "door")
     assert code == 1
-    assert err == "error: door is on another trial\n  cure: stop it first\n"
+    assert err == "error: door is on another trial\n  hint: stop it first\n"
 
 
 async def test_tuning_changes_what_is_named_and_nothing_else(shell: ModelsShell) -> None:
@@ -320,7 +320,7 @@ async def test_a_trial_is_reported_line_by_line_and_drawn(shell: ModelsShell, tm
     assert {(0x2F, 0x6F, 0xDE), (0xE0, 0x8A, 0x00)} <= colours, "both lines are drawn"
     code, _, err = await shell.models("trial", "t1", "--plot", "trial.pdf")
     assert code == 1
-    assert "cure: name a .png or a .svg" in err
+    assert "hint: name a .png or a .svg" in err
 
 
 @pytest.mark.parametrize(

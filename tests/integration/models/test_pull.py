@@ -261,11 +261,11 @@ async def test_an_address_without_the_file_is_followed_by_the_next(shelf: Shelf,
     assert whole(target)
 
 
-async def test_where_no_address_has_it_the_cure_is_to_bring_it_by_hand(shelf: Shelf, target: Path) -> None:
+async def test_where_no_address_has_it_the_hint_is_to_bring_it_by_hand(shelf: Shelf, target: Path) -> None:
     shelf.script = [shelf.missing]
     with pytest.raises(NotFoundError, match="404") as caught:
         await pull(shelf.wanted(), target, QUICK)
-    assert shelf.address in caught.value.cure
+    assert shelf.address in caught.value.hint
     assert len(shelf.asked) == 1
     assert left(target) == []
 
@@ -375,4 +375,4 @@ async def test_the_command_pulls_and_fuses_from_a_manifest_of_ones_own(shelf: Sh
     assert "next: countline models fuse tiny.onnx --head yolox -o tiny.fused.onnx" in again.stderr
     unknown = await command("yolox_s", "--manifest", str(manifest), folder=tmp_path)
     assert unknown.returncode == 1
-    assert "cure: choose one of: tiny" in unknown.stderr
+    assert "hint: choose one of: tiny" in unknown.stderr

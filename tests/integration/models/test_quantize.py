@@ -159,7 +159,7 @@ def one_frame(path: Path) -> Path:
     return path
 
 
-def test_a_clip_that_cannot_be_used_is_refused_with_a_cure(model: Path, tmp_path: Path) -> None:
+def test_a_clip_that_cannot_be_used_is_refused_with_a_hint(model: Path, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video at all")
     for clip, message in (
         (tmp_path / "missing.mp4", "there is no clip"),
@@ -169,11 +169,11 @@ def test_a_clip_that_cannot_be_used_is_refused_with_a_cure(model: Path, tmp_path
     ):
         with pytest.raises(CountlineError, match=message) as caught:
             quantize(model, "-o", tmp_path / "int8.onnx", "--clip", clip)
-        assert caught.value.cure
+        assert caught.value.hint
     assert not (tmp_path / "int8.onnx").exists()
 
 
-def test_a_model_that_cannot_be_quantised_is_refused_with_a_cure(model: Path, clip: Path, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_quantised_is_refused_with_a_hint(model: Path, clip: Path, tmp_path: Path) -> None:
     bare, other = tmp_path / "bare.onnx", tmp_path / "other.onnx"
     bare.write_bytes(marker_model().SerializeToString())
     broken = marker_model()
@@ -191,7 +191,7 @@ def test_a_model_that_cannot_be_quantised_is_refused_with_a_cure(model: Path, cl
     ):
         with pytest.raises(CountlineError, match=message) as caught:
             quantize(file, "-o", tmp_path / "int8.onnx", "--clip", clip, "--frames", 2)
-        assert caught.value.cure
+        assert caught.value.hint
     with pytest.raises(CountlineError, match="is the model itself"):
         quantize(model, "-o", model, "--clip", clip)
     with pytest.raises(CountlineError, match="no node fits"):

@@ -121,7 +121,7 @@ def broken(clip: Path, folder: Path, kind: str) -> Path | str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "words", "cure"),
+    ("kind", "words", "hint"),
     [
         ("words", "no video", "video file"),
         ("missing", "no such file", "path"),
@@ -131,14 +131,14 @@ def broken(clip: Path, folder: Path, kind: str) -> Path | str:
         ("scheme", "not known", "rtsp://"),
     ],
 )
-def test_a_bad_source_is_named_with_its_cure(
-    clip: Path, blob_file: Path, tmp_path: Path, kind: str, words: str, cure: str
+def test_a_bad_source_is_named_with_its_hint(
+    clip: Path, blob_file: Path, tmp_path: Path, kind: str, words: str, hint: str
 ) -> None:
     done = count(broken(clip, tmp_path, kind), "--model", blob_file, *LINE, "--json", status=1)
     assert done.stdout == ""
     assert "error: " in done.stderr
     assert words in done.stderr
-    assert cure in done.stderr.partition("cure:")[2]
+    assert hint in done.stderr.partition("hint:")[2]
     assert "secret-word" not in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -154,12 +154,12 @@ def test_a_bad_source_is_named_with_its_cure(
         ((*LINE, "--model", "missing.onnx"), "missing.onnx"),
     ],
 )
-def test_bad_options_are_named_with_their_cure(clip: Path, blob_file: Path, options: tuple, words: str) -> None:
+def test_bad_options_are_named_with_their_hint(clip: Path, blob_file: Path, options: tuple, words: str) -> None:
     model = () if "--model" in options else ("--model", blob_file)
     done = count(clip, *model, *options, "--json", status=1)
     assert done.stdout == ""
     assert words in done.stderr
-    assert "cure:" in done.stderr
+    assert "hint:" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -273,7 +273,7 @@ def test_where_the_gpu_alone_may_decode_a_stream_that_it_does_not_decode_fails(
     with pytest.raises(SourceError) as raised:
         times(spec, decoding)
     assert raised.value.failure is failure
-    assert raised.value.cure
+    assert raised.value.hint
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_a_driver_without_a_gpu_that_works_is_an_error_where_the_gpu_was_asked_f
     with pytest.raises(UnavailableError) as raised:
         decoding_of(DecodeMode.NVDEC)
     assert words in raised.value.message
-    assert "nvidia-smi" in raised.value.cure
+    assert "nvidia-smi" in raised.value.hint
     with capture_logs() as logs:
         assert decoding_of(DecodeMode.AUTO).choose("x").accel is None
     assert [words in log["why"] for log in logs] == [True]
@@ -320,7 +320,7 @@ from countline_pipelines.sources import DecodeMode, decoding_of
 try:
     decoding_of(DecodeMode.NVDEC)
 except CountlineError as error:
-    print(error.message, error.cure)
+    print(error.message, error.hint)
 """
 
 
@@ -355,7 +355,7 @@ def test_a_command_that_is_to_decode_on_a_gpu_ends_at_its_start_where_none_is(
     )
     assert done.returncode == 1
     assert "libcuda.so.1" in done.stderr
-    assert "cure: install NVIDIA's driver" in done.stderr
+    assert "hint: install NVIDIA's driver" in done.stderr
 
 
 @pytest.mark.parametrize(("mode", "loaded"), [(DecodeMode.CPU, False), (DecodeMode.AUTO, True)])

@@ -63,7 +63,7 @@ def pictures(spec: SourceSpec, most: int = 100_000) -> list[Picture]:
 def failure(spec: SourceSpec) -> SourceError:
     with pytest.raises(SourceError) as raised:
         pictures(spec)
-    assert raised.value.cure
+    assert raised.value.hint
     return raised.value
 
 
@@ -113,7 +113,7 @@ def test_a_wrong_password_is_told_from_an_absent_camera_and_never_repeated(rtsp:
     assert len(pictures(live(server.url()), most=3)) == 3
     error = failure(live(server.url(login="viewer:a-wrong-word")))
     assert error.failure is SourceFailure.UNAUTHORIZED
-    assert "a-wrong-word" not in f"{error} {error.cure} {error.__cause__} {error.__context__ and ''}"
+    assert "a-wrong-word" not in f"{error} {error.hint} {error.__cause__} {error.__context__ and ''}"
     server.stop()
     assert failure(live(server.url())).failure is SourceFailure.UNREACHABLE
 

@@ -138,10 +138,10 @@ async def test_overrides_change_what_the_machine_runs_and_not_the_repository(own
     assert (server.repository / "marker" / "config.pbtxt").read_text() == before
 
 
-async def test_a_model_that_is_not_there_is_refused_with_a_cure(client: TritonClient) -> None:
+async def test_a_model_that_is_not_there_is_refused_with_a_hint(client: TritonClient) -> None:
     with pytest.raises(ModelRefusedError, match="has no model 'nothing'") as caught:
         await client.load("nothing")
-    assert "countline models add" in caught.value.cure
+    assert "countline models add" in caught.value.hint
 
 
 async def test_a_model_that_breaks_the_contract_is_refused_by_name_and_tensor(own_triton) -> None:
@@ -349,7 +349,7 @@ async def test_a_version_that_was_retired_is_said_with_what_to_do(own_triton) ->
 async def _refused_without(client: TritonClient, model: str) -> None:
     with pytest.raises(ModelRefusedError, match=f"does not serve {model}") as caught:
         await client.load(model)
-    assert f"countline models promote {model}" in caught.value.cure
+    assert f"countline models promote {model}" in caught.value.hint
 
 
 async def test_a_version_that_was_put_beside_the_others_by_hand_is_found_at_the_next_look(

@@ -234,7 +234,7 @@ async def test_one_bad_camera_says_what_is_wrong_and_the_others_go_on(
         status = await control_double.wait_for(camera_id, lambda status: bool(status.error.code))
         assert status.error.code == code, camera_id
         assert status.error.message
-        assert status.error.cure
+        assert status.error.hint
     everything = worker.log + str(control_double.reports)
     assert "secret-word" not in everything
 
@@ -312,7 +312,7 @@ async def test_a_full_spool_makes_files_wait_and_live_cameras_say_so_and_loses_n
         for camera_id in ("file", "live"):
             full = await control_double.wait_for_state(camera_id, cameras_pb2.CAMERA_STATE_FAILED, 60)
             assert full.error.code == "spool_full"
-            assert "NATS" in full.error.cure
+            assert "NATS" in full.error.hint
         assert sum(path.stat().st_size for path in (tmp_path / "worker" / "spool").glob("*.seg")) <= 8000
         await nats_server.start()
         await control_double.wait_for_state("live", cameras_pb2.CAMERA_STATE_RUNNING)

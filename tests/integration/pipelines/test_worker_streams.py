@@ -77,7 +77,7 @@ async def test_a_wrong_password_fails_the_camera_and_is_never_written_down(
     await control_double.wait_for_state("right", cameras_pb2.CAMERA_STATE_RUNNING)
     failed = await control_double.wait_for_state("wrong", cameras_pb2.CAMERA_STATE_FAILED)
     assert failed.error.code == "unauthorized"
-    assert "password" in failed.error.cure
+    assert "password" in failed.error.hint
     assert "wrong-word" not in worker.log + str(control_double.reports)
 
 

@@ -103,7 +103,7 @@ def test_hours_lie_within_days_and_days_within_months(zone, start) -> None:
 def test_more_buckets_than_anybody_can_look_at_are_refused() -> None:
     with pytest.raises(TooManyBucketsError, match="limit") as caught:
         edges("1m", utc(2000, 1, 1), utc(2026, 1, 1), ZoneInfo("UTC"))
-    assert caught.value.cure
+    assert caught.value.hint
 
 
 def test_an_unknown_size_is_refused_with_the_known_ones() -> None:

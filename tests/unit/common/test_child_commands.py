@@ -7,17 +7,17 @@ from countline_common.errors import InvalidInputError
 
 
 @pytest.mark.parametrize(
-    ("printed", "message", "cure"),
+    ("printed", "message", "hint"),
     [
-        ("error: there is no file x\n  cure: check the path\n", "there is no file x", "check the path"),
+        ("error: there is no file x\n  hint: check the path\n", "there is no file x", "check the path"),
         ("some log\nerror: first\nerror: the last word\n", "the last word", ""),
         ("Traceback: boom\n", "it failed", ""),
         ("", "it failed", ""),
     ],
 )
-def test_the_error_of_a_command_is_told_in_its_own_words(printed: str, message: str, cure: str) -> None:
+def test_the_error_of_a_command_is_told_in_its_own_words(printed: str, message: str, hint: str) -> None:
     error = relayed(printed, "it failed")
-    assert (error.message, error.cure) == (message, cure)
+    assert (error.message, error.hint) == (message, hint)
 
 
 def test_a_command_gives_its_output_or_its_error() -> None:

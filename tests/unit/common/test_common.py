@@ -79,4 +79,4 @@ def test_a_command_whose_dependency_is_missing_says_what_to_install(monkeypatch:
     monkeypatch.setattr(cli.importlib, "import_module", missing)
     with pytest.raises(cli.MissingExtraError) as caught:
         cli.load(command)
-    assert caught.value.cure == "pip install 'countline[pipelines]'"
+    assert caught.value.hint == "pip install 'countline[pipelines]'"

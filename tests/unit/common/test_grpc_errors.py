@@ -1,4 +1,4 @@
-"""Errors survive the way over gRPC: kind, words, cure and fields."""
+"""Errors survive the way over gRPC: kind, words, hint and fields."""
 
 from dataclasses import dataclass
 
@@ -40,9 +40,9 @@ KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and is
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not CountlineError])
 def test_every_kind_of_error_arrives_as_itself(kind: type[CountlineError]) -> None:
     fields = (FieldProblem("spec.lines[0].points", "is empty"),)
-    arrived = from_rpc_error(over_the_wire(kind("it does not work", cure="do this", fields=fields)))
+    arrived = from_rpc_error(over_the_wire(kind("it does not work", hint="do this", fields=fields)))
     assert type(arrived) is kind
-    assert (arrived.message, arrived.cure, arrived.fields) == ("it does not work", "do this", fields)
+    assert (arrived.message, arrived.hint, arrived.fields) == ("it does not work", "do this", fields)
 
 
 def test_a_subclass_arrives_as_the_kind_that_its_code_stands_for() -> None:
@@ -62,7 +62,7 @@ def test_the_number_of_the_call_arrives() -> None:
 def test_a_server_that_cannot_be_reached_says_what_to_look_at() -> None:
     arrived = from_rpc_error(Failure(grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses"))
     assert isinstance(arrived, UnavailableError)
-    assert "countline status" in arrived.cure
+    assert "countline status" in arrived.hint
 
 
 def test_errors_that_are_not_ours_become_internal_or_their_kind() -> None:

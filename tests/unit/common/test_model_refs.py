@@ -20,4 +20,4 @@ def test_a_model_is_named_with_or_without_a_version(text: str, name: str, versio
 def test_anything_else_is_refused_with_what_to_write(text: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         ModelRef.parse(text)
-    assert caught.value.cure
+    assert caught.value.hint

@@ -54,7 +54,7 @@ def test_a_configuration_that_breaks_the_contract_is_refused_by_name(fields: dic
     with pytest.raises(ModelRefusedError, match=problem) as caught:
         model_info(changed(**fields), 1, ())
     assert "'net'" in str(caught.value)
-    assert caught.value.cure
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_a_line_has_a_name_points_and_perhaps_classes() -> None:
 def test_what_is_no_line_is_refused_with_the_form(text: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         parse_line(text)
-    assert "NAME:x1,y1,x2,y2" in caught.value.cure
+    assert "NAME:x1,y1,x2,y2" in caught.value.hint
 
 
 def test_a_zone_needs_three_points_and_an_anchor_two_numbers() -> None:
@@ -71,7 +71,7 @@ def test_lines_are_replaced_by_name_added_and_removed_in_one_go() -> None:
 def test_a_line_that_is_not_there_cannot_be_removed() -> None:
     with pytest.raises(NotFoundError) as caught:
         changed_spec(STORED, Changes(removed_lines=frozenset({"z"})))
-    assert caught.value.cure == "it has: a, b"
+    assert caught.value.hint == "it has: a, b"
 
 
 def test_a_time_needs_a_zone() -> None:
@@ -124,7 +124,7 @@ def test_masks_are_added_replaced_and_removed_by_name() -> None:
         changed_spec(STORED, Changes(removed_masks=frozenset({"tree"})))
     with pytest.raises(InvalidInputError, match="no mask") as refused:
         changed_spec(STORED, Changes(ignore_masks=(f"tree:{corners}:person",)))
-    assert "every class" in refused.value.cure
+    assert "every class" in refused.value.hint
 
 
 def test_the_least_age_and_score_of_a_track_are_numbers() -> None:

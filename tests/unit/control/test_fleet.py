@@ -189,7 +189,7 @@ def test_why_a_camera_waits_is_said(fleet: Fleet, clock: Clock) -> None:
     clock.now += LEASE_S + 20
     assert fleet.status("door").error.code == "worker_offline"
     assert "30 s" in fleet.status("door").error.message
-    assert all(fleet.status(name).error.cure for name in ("door", "yard"))
+    assert all(fleet.status(name).error.hint for name in ("door", "yard"))
 
 
 def test_only_the_process_that_holds_a_camera_is_told_of_it(fleet: Fleet) -> None:

@@ -100,7 +100,7 @@ def test_a_version_in_use_is_neither_retired_nor_deleted(
     net = model(version(1), version(2), version(3, Stored.REGISTERED))
     with pytest.raises(ConflictError, match=reason) as caught:
         domain.check_idle(net, net.version(number), serving, users)
-    assert caught.value.cure
+    assert caught.value.hint
 
 
 def test_an_idle_version_may_go() -> None:
@@ -147,7 +147,7 @@ def test_states_follow_from_the_model_and_its_trials() -> None:
 def test_a_version_that_is_not_there_is_said_with_those_that_are() -> None:
     with pytest.raises(NotFoundError, match="net@7") as caught:
         model(version(1), version(2)).version(7)
-    assert "1, 2" in caught.value.cure
+    assert "1, 2" in caught.value.hint
 
 
 @pytest.mark.parametrize(("name", "comment"), [("net@2", ""), ("a/b", ""), ("", ""), ("net", "x" * 1001)])

@@ -123,10 +123,10 @@ def test_frames_without_detections_are_frames():
         (((0.1, float("nan")), (0.3, 0.1)), "outside the picture"),
     ],
 )
-def test_a_line_that_cannot_be_counted_is_refused_with_a_cure(points, problem):
+def test_a_line_that_cannot_be_counted_is_refused_with_a_hint(points, problem):
     with pytest.raises(GeometryError, match=problem) as refused:
         Line("gate", points)
-    assert refused.value.cure
+    assert refused.value.hint
 
 
 def test_two_lines_of_one_name_are_refused():

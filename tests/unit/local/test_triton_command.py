@@ -82,4 +82,4 @@ def test_a_missing_libpython_is_said_with_the_package_that_brings_it(monkeypatch
     monkeypatch.setattr("countline_local.triton.assembly.sys.base_prefix", "/nowhere")
     with pytest.raises(TritonMissingError, match="libpython3") as caught:
         find_wheel()
-    assert caught.value.cure.startswith("apt install libpython3")
+    assert caught.value.hint.startswith("apt install libpython3")

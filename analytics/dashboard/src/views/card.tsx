@@ -131,9 +131,9 @@ function Missing({ status, state, ageS }: { status: CameraStatus; state: string;
     return (
       <div class="missing fault" data-error={status.error.code}>
         <p>{status.error.message}</p>
-        {status.error.cure && (
-          <p class="cure">
-            <span>What to do:</span> {status.error.cure}
+        {status.error.hint && (
+          <p class="advice">
+            <span>What to do:</span> {status.error.hint}
           </p>
         )}
       </div>

@@ -58,7 +58,7 @@ def _classes(lines: Sequence[Line]) -> str:
 
 def _rows(line: Line, size_wh: tuple[int, int]) -> list[str]:
     if not line.id or any(sign in line.id for sign in "=;[]\n"):
-        raise InvalidInputError(f"nvdsanalytics cannot name a line {line.id!r}", cure="name it without = ; [ ]")
+        raise InvalidInputError(f"nvdsanalytics cannot name a line {line.id!r}", hint="name it without = ; [ ]")
     pieces = list(pairwise(line.points))
     rows = []
     for number, (a, b) in enumerate(pieces, 1):

@@ -48,7 +48,7 @@ class Finding:
     name: str
     verdict: Verdict
     detail: str
-    cure: str = ""
+    hint: str = ""
 
 
 class DeepStreamMissingError(UnavailableError):
@@ -60,8 +60,8 @@ class DeepStreamMissingError(UnavailableError):
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         told = "; ".join(f"{finding.name}: {finding.detail}" for finding in findings)
-        cures = dict.fromkeys(finding.cure for finding in findings if finding.cure)
-        super().__init__(f"the DeepStream backend cannot run here: {told}", cure="; ".join(cures))
+        hints = dict.fromkeys(finding.hint for finding in findings if finding.hint)
+        super().__init__(f"the DeepStream backend cannot run here: {told}", hint="; ".join(hints))
         self.findings = tuple(findings)
 
 
@@ -116,8 +116,8 @@ def check_plugins(options: PipelineOptions) -> Finding:
     missing = [name for name in elements if gst.ElementFactory.find(name) is None]
     if missing:
         detail = f"GStreamer has no {', '.join(missing)}"
-        cure = f"{USE_IMAGE}; where only nvinferserver is missing, this is not the triton image"
-        return Finding("plugins", Verdict.MISSING, detail, cure)
+        hint = f"{USE_IMAGE}; where only nvinferserver is missing, this is not the triton image"
+        return Finding("plugins", Verdict.MISSING, detail, hint)
     return Finding("plugins", Verdict.OK, ", ".join(elements))
 
 
@@ -150,8 +150,8 @@ def check_parser(options: PipelineOptions) -> Finding:
     if options.boxes is not BoxPath.PARSER:
         return Finding("parser", Verdict.ABSENT, "boxes are read in Python")
     if not path.exists():
-        cure = f"make -C {path.parent}, or set COUNTLINE_DEEPSTREAM_BOXES=python for a few cameras"
-        return Finding("parser", Verdict.MISSING, f"there is no {path}", cure)
+        hint = f"make -C {path.parent}, or set COUNTLINE_DEEPSTREAM_BOXES=python for a few cameras"
+        return Finding("parser", Verdict.MISSING, f"there is no {path}", hint)
     return Finding("parser", Verdict.OK, str(path))
 
 
@@ -165,8 +165,8 @@ def check_gpu(release: Release) -> Finding:
     except (OSError, IndexError):
         told = "CUDA's library" if _has_cuda() else ""
     if not told:
-        cure = f"install NVIDIA's driver, {release.driver} or later, and run {release.image} with --gpus all"
-        return Finding("GPU", Verdict.MISSING, "there is no NVIDIA driver", cure)
+        hint = f"install NVIDIA's driver, {release.driver} or later, and run {release.image} with --gpus all"
+        return Finding("GPU", Verdict.MISSING, "there is no NVIDIA driver", hint)
     return Finding("GPU", Verdict.OK, f"{told} (pip install 'countline[gpu]' for its metrics)")
 
 
@@ -204,7 +204,7 @@ def check_nvdec() -> Finding:
     missing = missing_for_nvdec()
     if missing is None:
         return Finding("NVDEC in FFmpeg", Verdict.OK, "decodes on the GPU")
-    return Finding("NVDEC in FFmpeg", Verdict.ABSENT, missing.what, missing.cure)
+    return Finding("NVDEC in FFmpeg", Verdict.ABSENT, missing.what, missing.hint)
 
 
 def local_findings(options: PipelineOptions) -> list[Finding]:

@@ -157,7 +157,7 @@ class PipelineKeeper:
                 await self._play_until_it_fails()
             except CountlineError as error:
                 self.trouble = fault_of(error)
-                _log.warning("pipeline.not_started", model=str(self.info.ref), error=error.message, cure=error.cure)
+                _log.warning("pipeline.not_started", model=str(self.info.ref), error=error.message, hint=error.hint)
             except Exception as error:  # noqa: BLE001  (the task's last resort: a pipeline must not die without a word)
                 _log.exception("pipeline.crashed")
                 self.trouble = fault_of(error)
@@ -387,7 +387,7 @@ class PipelineKeeper:
                 await asyncio.to_thread(write_analytics, self._files, lines, self._options)
                 await self._main.run(pipeline.analytics_changed)
         except CountlineError as error:
-            _log.warning("analytics.not_told", model=str(self.info.ref), error=error.message, cure=error.cure)
+            _log.warning("analytics.not_told", model=str(self.info.ref), error=error.message, hint=error.hint)
 
     # What the pipeline says ------------------------------------------------------------------------------------------
 

@@ -174,7 +174,7 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
             raise ResourceExhaustedError(
                 f"this process holds {others} RTSP cameras; an outage of all would take "
                 f"{others * RESET_THROTTLE_S / 60:.0f} minutes to mend",
-                cure="start another worker on this GPU",
+                hint="start another worker on this GPU",
             )
         self._let_in.add(plan.camera_id)
         if others + 1 >= self._options.warn_live:
@@ -198,7 +198,7 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
         if len(pipeline) >= self._options.pipeline.capacity:
             raise ResourceExhaustedError(
                 f"the pipeline of {info.ref} holds {len(pipeline)} cameras, which is its batch",
-                cure="raise COUNTLINE_CAPACITY, or start another worker",
+                hint="raise COUNTLINE_CAPACITY, or start another worker",
             )
         return pipeline
 

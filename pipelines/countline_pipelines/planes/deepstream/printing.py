@@ -41,7 +41,7 @@ def _model_of(config: Path) -> ModelInfo:
     try:
         text = config.read_text()
     except OSError as error:
-        raise NotFoundError(f"{config}: {error.strerror}", cure="name the config.pbtxt of a model") from error
+        raise NotFoundError(f"{config}: {error.strerror}", hint="name the config.pbtxt of a model") from error
     versions = [int(path.name) for path in config.parent.iterdir() if path.name.isdecimal()]
     labels = config.with_name("labels.txt")
     names = tuple(labels.read_text().splitlines()) if labels.exists() else ()

@@ -59,13 +59,13 @@ class DeepStreamSettings(ProcessSettings):
             InvalidInputError: they cannot.
         """
         if self.mux not in _MUXES:
-            raise InvalidInputError(f"COUNTLINE_DEEPSTREAM_MUX={self.mux!r} names no muxer", cure="new or legacy")
+            raise InvalidInputError(f"COUNTLINE_DEEPSTREAM_MUX={self.mux!r} names no muxer", hint="new or legacy")
         if not 1.0 <= self.frame_rate <= 240.0:
-            raise InvalidInputError(f"a frame rate of {self.frame_rate:g} cannot be", cure="1 to 240")
+            raise InvalidInputError(f"a frame rate of {self.frame_rate:g} cannot be", hint="1 to 240")
         problem = inference.sharing_problem(triton, checks.machine()) if self.share_cuda else ""
         if problem:
             raise InvalidInputError(
-                f"CUDA memory cannot be shared: {problem}", cure="unset COUNTLINE_DEEPSTREAM_SHARE_CUDA"
+                f"CUDA memory cannot be shared: {problem}", hint="unset COUNTLINE_DEEPSTREAM_SHARE_CUDA"
             )
         return self
 

@@ -550,4 +550,4 @@ def _explained(error: Exception) -> CountlineError:
     if isinstance(error, CountlineError):
         return error
     fault = fault_of(error)
-    return CountlineError(fault.message, cure=fault.cure)
+    return CountlineError(fault.message, hint=fault.hint)

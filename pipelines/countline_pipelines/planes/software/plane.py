@@ -142,7 +142,7 @@ class SoftwarePlane(KeepingPlane[SoftwareCamera]):
             finally:
                 await self._leave_lanes([] if followed else [lane], plan)
         except CountlineError as error:
-            raise _FollowerError(error.message, cure=error.cure) from error
+            raise _FollowerError(error.message, hint=error.hint) from error
 
     async def _end_retired(self, camera: SoftwareCamera) -> None:
         await self._leave_lanes(await camera.end_retired(DRAIN_S), camera.plan)

@@ -149,7 +149,7 @@ def test_a_pipeline_that_does_not_play_is_tried_again_ever_more_seldom(
 
     def refused(_: Pipeline) -> None:
         tried_at.append(time.monotonic())
-        raise PipelineError("the pipeline does not start", cure="none in this test")
+        raise PipelineError("the pipeline does not start", hint="none in this test")
 
     with monkeypatch.context() as patched, deepstream_plane(blob_triton.grpc, tmp_path) as bench:
         patched.setattr(Pipeline, "play", refused)
@@ -179,7 +179,7 @@ def test_a_triton_that_hangs_is_noticed_and_outlived(
             bench.wait_for(lambda: state_of(bench, "cam") is CameraState.RECONNECTING, 40)
             fault = bench.condition("cam").fault
             assert fault is not None
-            assert "Triton" in fault.message + fault.cure
+            assert "Triton" in fault.message + fault.hint
             os.kill(server.pid, signal.SIGCONT)
             goes_on(bench, "cam")
     finally:
@@ -205,7 +205,7 @@ def test_a_camera_that_dies_is_told_and_the_others_go_on(
         bench.wait_for(lambda: state_of(bench, "cam") is CameraState.RECONNECTING, 40)
         fault = bench.condition("cam").fault
         assert fault is not None
-        assert fault.cure
+        assert fault.hint
         goes_on(bench, "other")
         server.start()
         bench.wait_for(lambda: state_of(bench, "cam") is CameraState.RUNNING, 90)

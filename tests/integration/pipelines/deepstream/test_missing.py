@@ -28,7 +28,7 @@ def only_finding(options: PipelineOptions) -> Finding:
     with pytest.raises(DeepStreamMissingError) as caught:
         checks.require_runtime(options)
     (finding,) = caught.value.findings
-    assert any(release.image in caught.value.cure for release in Release)
+    assert any(release.image in caught.value.hint for release in Release)
     assert finding.name in caught.value.message
     return finding
 

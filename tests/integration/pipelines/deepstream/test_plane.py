@@ -365,7 +365,7 @@ def test_more_rtsp_cameras_than_a_process_can_mend_are_refused(
         fault = bench.condition("second").fault
         assert fault is not None
         assert fault.code == "resource_exhausted"
-        assert "worker" in fault.cure
+        assert "worker" in fault.hint
 
 
 def test_the_capacity_of_a_pipeline_is_a_bound(

@@ -142,7 +142,7 @@ def test_without_deepstream_the_worker_says_what_is_missing_and_which_image_has_
     )  # fmt: skip
     assert done.returncode == 1
     assert "the DeepStream backend cannot run here" in done.stderr
-    assert "nvcr.io/nvidia/deepstream:7.1-triton-multiarch" in done.stderr.partition("cure:")[2].replace("\n", "")
+    assert "nvcr.io/nvidia/deepstream:7.1-triton-multiarch" in done.stderr.partition("hint:")[2].replace("\n", "")
     assert "Traceback" not in done.stderr
 
 
@@ -182,7 +182,7 @@ def test_a_printed_pipeline_that_exports_lines_has_the_file_that_it_names(tmp_pa
 @pytest.mark.parametrize(
     ("config", "words"), [("missing.pbtxt", "config.pbtxt of a model"), (__file__, "no config.pbtxt")]
 )
-def test_a_config_that_is_none_is_named_with_its_cure(config: str, words: str) -> None:
+def test_a_config_that_is_none_is_named_with_its_hint(config: str, words: str) -> None:
     done = run("worker", "--print-pipeline", "--config", config)
     assert done.returncode == 1
     assert words in " ".join(done.stderr.split())
@@ -197,8 +197,8 @@ def test_the_doctor_names_what_is_missing_for_each_backend(blob_triton: TritonSe
     assert told["software"]["Triton"]["verdict"] == "ok"
     assert "blob@1, 96x64" in told["software"]["Triton"]["detail"]
     assert told["deepstream"]["DeepStream"]["verdict"] == "missing"
-    assert "deepstream:7.1-triton-multiarch" in told["deepstream"]["DeepStream"]["cure"]
-    assert all(each["cure"] for each in told["deepstream"].values() if each["verdict"] == "missing")
+    assert "deepstream:7.1-triton-multiarch" in told["deepstream"]["DeepStream"]["hint"]
+    assert all(each["hint"] for each in told["deepstream"].values() if each["verdict"] == "missing")
 
 
 def test_the_doctor_leaves_with_1_where_the_backend_that_is_asked_for_cannot_run(

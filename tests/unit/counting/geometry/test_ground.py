@@ -67,10 +67,10 @@ def test_what_lies_beyond_the_horizon_is_nowhere():
         (IMAGE, ((0.0, 0.0), (8.0, 0.0), (4.0, 5.0), (4.0, 30.0)), "horizon"),
     ],
 )
-def test_points_that_fix_no_ground_are_refused_with_a_cure(image, ground, problem):
+def test_points_that_fix_no_ground_are_refused_with_a_hint(image, ground, problem):
     with pytest.raises(GeometryError, match=problem) as refused:
         GroundPlane(tuple(zip(image, ground, strict=True)))
-    assert refused.value.cure
+    assert refused.value.hint
     assert refused.value.field == "ground_plane"
 
 
@@ -203,7 +203,7 @@ def test_replay_tells_speeds_where_it_was_told_of_the_ground(tmp_path):
 def test_a_ground_that_cannot_be_meant_is_refused(points, problem):
     with pytest.raises(InvalidInputError, match=problem) as refused:
         parse_spec(["gate:0.1,0.5,0.9,0.5"], ground=points)
-    assert refused.value.cure
+    assert refused.value.hint
 
 
 def test_the_ground_of_an_assignment_reaches_the_counter_and_its_speeds_the_record():

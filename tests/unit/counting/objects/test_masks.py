@@ -101,11 +101,11 @@ def test_a_least_age_loses_no_object_that_lives_long_enough(age):
         ({"masks": (Mask("a", LEFT, MaskKind.IGNORE),) * 2}, "masks[a]"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_with_a_cure(options, field):
+def test_what_cannot_be_asked_is_refused_with_a_hint(options, field):
     with pytest.raises(GeometryError) as refused:
         CountingSpec((GATE,), **options)
     assert refused.value.field == field
-    assert refused.value.cure
+    assert refused.value.hint
 
 
 def test_a_mask_that_crosses_itself_is_refused():

@@ -88,8 +88,8 @@ def test_going_in_twice_is_two_visits_with_ids_of_their_own():
         (((0, 0), (1.2, 1), (1, 0)), "outside"),
     ],
 )
-def test_a_zone_that_cannot_be_counted_is_refused_with_a_cure(polygon, problem):
+def test_a_zone_that_cannot_be_counted_is_refused_with_a_hint(polygon, problem):
     with pytest.raises(GeometryError, match=problem) as refused:
         Zone("z", polygon)
-    assert refused.value.cure
+    assert refused.value.hint
     assert refused.value.field == "zones[z].polygon"

@@ -81,7 +81,7 @@ UNREADABLE = [
 def test_what_cannot_be_read_is_refused_with_the_path_of_the_field(text: str, problem: str) -> None:
     with pytest.raises(InvalidInputError, match=problem) as caught:
         parse_truth(text)
-    assert '"lines": {"NAME"' in caught.value.cure
+    assert '"lines": {"NAME"' in caught.value.hint
 
 
 COUNTED = [
@@ -132,8 +132,8 @@ def test_the_count_is_asked_for_without_its_answer() -> None:
 
 
 def test_the_words_of_the_count_are_handed_on() -> None:
-    error = relayed(["note: slow", "error: no such file", "  cure: check the path"], "x.mp4 cannot be counted")
-    assert (str(error), error.cure) == ("x.mp4 cannot be counted: no such file", "check the path")
+    error = relayed(["note: slow", "error: no such file", "  hint: check the path"], "x.mp4 cannot be counted")
+    assert (str(error), error.hint) == ("x.mp4 cannot be counted: no such file", "check the path")
     assert isinstance(error, InvalidInputError)
     assert isinstance(relayed(["Segmentation fault"], "x"), InternalError)
 

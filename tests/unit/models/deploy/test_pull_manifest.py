@@ -43,13 +43,13 @@ def test_the_list_is_for_people_and_for_programs() -> None:
 def test_a_network_that_is_not_known_is_answered_with_those_that_are() -> None:
     with pytest.raises(NotFoundError) as caught:
         shipped_manifest().named("yolo_nas")
-    assert "yolox_nano" in caught.value.cure
+    assert "yolox_nano" in caught.value.hint
 
 
-def test_without_a_name_the_cure_is_the_list() -> None:
+def test_without_a_name_the_hint_is_the_list() -> None:
     with pytest.raises(InvalidInputError) as caught:
         RUNNER.invoke(app, ["pull"], catch_exceptions=False)
-    assert "--list" in caught.value.cure
+    assert "--list" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_class_names_must_be_known() -> None:
     network = nets.answering({"output0": answers(4, 1, (96, 128))}, (96, 128))
     with pytest.raises(InvalidInputError, match="number of classes is not in the graph") as caught:
         fuse(network, head_named("end2end"))
-    assert "--labels" in caught.value.cure
+    assert "--labels" in caught.value.hint
 
 
 def test_too_few_labels_are_seen_in_a_run() -> None:

@@ -98,7 +98,7 @@ def test_rows_that_may_be_corners_or_centre_and_size_are_ambiguous() -> None:
 def test_picked_queries_are_refused_as_corners() -> None:
     with pytest.raises(InvalidInputError, match="these are no corners") as caught:
         fuse(nets.answering({"output0": picked(8, 1)}, (96, 160)), head_named("end2end"), NAMES)
-    assert "--head rtdetr" in caught.value.cure
+    assert "--head rtdetr" in caught.value.hint
 
 
 def small_rtdetr(size_hw: tuple[int, int], classes: int, count: int = 20) -> onnx.ModelProto:

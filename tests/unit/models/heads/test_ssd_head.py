@@ -98,4 +98,4 @@ def test_one_output_alone_is_none_of_ssd() -> None:
     network = nets.answering({"scores": answers(3, 1, 2)[0]}, (64, 64))
     with pytest.raises(InvalidInputError, match="SSD has two outputs") as caught:
         fuse(network, head_named("ssd"))
-    assert "--head" in caught.value.cure
+    assert "--head" in caught.value.hint

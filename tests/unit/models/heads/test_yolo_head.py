@@ -169,8 +169,8 @@ def test_rows_that_may_or_may_not_hold_objectness_are_ambiguous_and_the_candidat
     network = nets.answering({"output0": answers(3, 1, (64, 96), 3, objectness=False)}, (64, 96))
     with pytest.raises(InvalidInputError, match="yolox or yolov5 or yolov8") as caught:
         recognise(Network(network))
-    assert "--head" in caught.value.cure
-    assert "--labels" in caught.value.cure
+    assert "--head" in caught.value.hint
+    assert "--labels" in caught.value.hint
 
 
 def test_sizes_that_the_exporter_left_open_are_seen_in_a_run() -> None:
@@ -223,7 +223,7 @@ def test_chosen_classes_are_kept_in_the_order_that_they_are_named() -> None:
 def test_a_network_made_for_one_size_is_refused_at_another() -> None:
     with pytest.raises(InvalidInputError, match="cannot be run at 96x64") as caught:
         fuse(small_yolov8((64, 64), 2), head_named("yolov8"), options=FuseOptions(size_hw=(64, 96)))
-    assert "leave --size away" in caught.value.cure
+    assert "leave --size away" in caught.value.hint
 
 
 def test_a_network_for_poses_is_refused() -> None:
@@ -239,5 +239,5 @@ def test_boxes_whose_unit_cannot_be_seen_must_be_told() -> None:
     network = nets.answering({"output0": raw.transpose(0, 2, 1)}, (64, 64))
     with pytest.raises(InvalidInputError, match="in which unit") as caught:
         fuse(network, head_named("yolov8"))
-    assert "--boxes pixels" in caught.value.cure
+    assert "--boxes pixels" in caught.value.hint
     fuse(network, head_named("yolov8"), options=FuseOptions(boxes="normalised"))

@@ -140,10 +140,10 @@ def test_outputs_that_are_none_of_yolox_are_refused(shape: tuple[int, int], prob
         fuse(network(np.zeros((1, *shape)), (64, 64)), YOLOX)
 
 
-def test_a_network_of_another_kind_is_not_recognised_and_the_cure_names_the_heads() -> None:
+def test_a_network_of_another_kind_is_not_recognised_and_the_hint_names_the_heads() -> None:
     with pytest.raises(InvalidInputError, match="no known head fits") as caught:
         recognise(Network(network(np.zeros((1, 100, 4)), (64, 64))))
-    assert "yolox" in caught.value.cure
+    assert "yolox" in caught.value.hint
 
 
 @pytest.fixture(scope="module")

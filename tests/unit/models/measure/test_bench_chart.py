@@ -47,11 +47,11 @@ def test_it_is_written_as_svg_or_as_pixels(tmp_path: Path) -> None:
         assert len(image.getcolors(WIDTH * HEIGHT)) > 20
 
 
-def test_a_picture_that_cannot_be_written_is_an_error_with_a_cure(tmp_path: Path) -> None:
+def test_a_picture_that_cannot_be_written_is_an_error_with_a_hint(tmp_path: Path) -> None:
     for name in ("chart.unknown", "missing/chart.svg"):
         with pytest.raises(InvalidInputError, match="cannot be written") as caught:
             save_chart(tmp_path / name, "model", POINTS, recommend(POINTS), 0.0)
-        assert caught.value.cure
+        assert caught.value.hint
 
 
 @pytest.mark.parametrize("most", [0.02, 0.9, 1, 7.99, 47, 360, 123456])

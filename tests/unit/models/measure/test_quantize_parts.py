@@ -99,12 +99,12 @@ def test_what_is_excluded_by_name_or_kind_stays_float() -> None:
         (chain(), ["Softmax"], "no node fits --exclude 'Softmax'"),
     ],
 )
-def test_what_cannot_be_quantised_is_refused_with_a_cure(
+def test_what_cannot_be_quantised_is_refused_with_a_hint(
     model: onnx.ModelProto, exclude: list[str], message: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=message) as caught:
         find_parts(model, exclude)
-    assert caught.value.cure
+    assert caught.value.hint
 
 
 def test_a_quantised_model_is_not_quantised_again() -> None:

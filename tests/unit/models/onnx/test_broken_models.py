@@ -219,15 +219,15 @@ BROKEN: dict[str, tuple[Breaking, str, str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-async def test_a_broken_model_is_refused_with_its_name_the_reason_and_a_cure(name: str, tmp_path: Path) -> None:
-    breaking, problem, cure = BROKEN[name]
+async def test_a_broken_model_is_refused_with_its_name_the_reason_and_a_hint(name: str, tmp_path: Path) -> None:
+    breaking, problem, hint = BROKEN[name]
     model = marker_model()
     breaking(model)
     (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(InvalidInputError, match=problem) as caught:
         await examine(tmp_path / "net.onnx", None, LIMITS)
     assert "net.onnx" in str(caught.value)
-    assert cure in caught.value.cure
+    assert hint in caught.value.hint
 
 
 WHOLE = marker_model().SerializeToString()
@@ -241,17 +241,17 @@ FILES = {
 
 @pytest.mark.parametrize("name", FILES)
 async def test_a_file_that_is_no_model_is_refused(name: str, tmp_path: Path) -> None:
-    content, problem, cure = FILES[name]
+    content, problem, hint = FILES[name]
     (tmp_path / "net.onnx").write_bytes(content)
     with pytest.raises(InvalidInputError, match=problem) as caught:
         await examine(tmp_path / "net.onnx", None, LIMITS)
-    assert cure in caught.value.cure
+    assert hint in caught.value.hint
 
 
 async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(CountlineError, match=r"there is no file .*net\.onnx") as caught:
         await examine(tmp_path / "net.onnx", None, LIMITS)
-    assert (caught.value.code, caught.value.cure) == ("NOT_FOUND", "check the path of the model")
+    assert (caught.value.code, caught.value.hint) == ("NOT_FOUND", "check the path of the model")
 
 
 async def test_a_file_over_the_limit_is_not_even_read(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ async def test_a_file_over_the_limit_is_not_even_read(tmp_path: Path) -> None:
         sparse.truncate(3 << 30)
     with pytest.raises(ResourceExhaustedError, match=r"has 3072.0 MiB, and 1024.0 MiB are allowed") as caught:
         await examine(tmp_path / "net.onnx", None, Limits())
-    assert "half precision" in caught.value.cure
+    assert "half precision" in caught.value.hint
 
 
 async def test_a_model_that_never_ends_is_ended(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ async def test_a_model_that_never_ends_is_ended(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(InvalidInputError, match=r"net.onnx was not done with six frames within 1.5 s") as caught:
         await examine(tmp_path / "net.onnx", None, Limits(check_timeout_s=1.5))
-    assert "a loop that does not end" in caught.value.cure
+    assert "a loop that does not end" in caught.value.hint
 
 
 async def test_a_model_that_takes_all_memory_is_stopped_before_it_has_it(tmp_path: Path) -> None:
@@ -277,11 +277,11 @@ async def test_a_model_that_takes_all_memory_is_stopped_before_it_has_it(tmp_pat
     (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(InvalidInputError, match=r"net.onnx needs more than 1 GiB of memory to run") as caught:
         await examine(tmp_path / "net.onnx", None, LIMITS)
-    assert "grows out of all bounds" in caught.value.cure
+    assert "grows out of all bounds" in caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("status", "problem", "cure"),
+    ("status", "problem", "hint"),
     [
         (-signal.SIGSEGV, r"net.onnx crashes ONNX Runtime \(SIGSEGV\): stack smashed", "standard operators"),
         (-signal.SIGABRT, r"crashes ONNX Runtime \(SIGABRT\)", "standard operators"),
@@ -289,18 +289,18 @@ async def test_a_model_that_takes_all_memory_is_stopped_before_it_has_it(tmp_pat
         (3, r"crashes ONNX Runtime \(status 3\)", "another opset"),
     ],
 )
-def test_a_model_that_takes_onnx_runtime_along_is_refused(status: int, problem: str, cure: str) -> None:
+def test_a_model_that_takes_onnx_runtime_along_is_refused(status: int, problem: str, hint: str) -> None:
     refusal = _ended("net.onnx", status, "stack\nsmashed", LIMITS)
     with pytest.raises(InvalidInputError, match=problem):
         raise refusal
-    assert cure in refusal.cure
+    assert hint in refusal.hint
 
 
 async def test_labels_that_are_no_fit_are_refused(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(WHOLE)
     with pytest.raises(InvalidInputError, match="3 labels are given and the model has 2 classes") as caught:
         await examine(tmp_path / "net.onnx", ("a", "b", "c"), LIMITS)
-    assert "a label for every class" in caught.value.cure
+    assert "a label for every class" in caught.value.hint
 
 
 CONTRACT = ContractModel(32, 48, 5, ("person", "vehicle"), 0.4)
@@ -317,7 +317,7 @@ CONTRACT = ContractModel(32, 48, 5, ("person", "vehicle"), 0.4)
 def test_what_cannot_stand_in_for_a_model_needs_another_name(other: ContractModel, problem: str) -> None:
     with pytest.raises(InvalidInputError, match=f"cannot be a version of 'gate': {problem}") as caught:
         check_interchangeable("gate", other, CONTRACT)
-    assert "another --name" in caught.value.cure
+    assert "another --name" in caught.value.hint
 
 
 def test_another_score_threshold_is_no_obstacle() -> None:
@@ -329,7 +329,7 @@ def test_a_name_that_cannot_be_one_is_refused(name: str, tmp_path: Path) -> None
     (tmp_path / "net.onnx").write_bytes(WHOLE)
     with pytest.raises(InvalidInputError, match="cannot be the name of a model") as caught:
         ModelFolder(tmp_path / "models").write_version(name, 1, tmp_path / "net.onnx")
-    assert caught.value.cure
+    assert caught.value.hint
     assert not (tmp_path / "models").exists()
 
 
@@ -343,7 +343,7 @@ def test_a_model_that_is_too_slow_is_refused_with_both_numbers() -> None:
     speed = Speed(frames_per_s=20.0, latency_p50_ms=45.0, latency_p95_ms=61.3)
     with pytest.raises(InvalidInputError, match=r"a frame takes 61\.3 ms .* and 40 ms is the limit") as caught:
         check_speed(speed, 40.0)
-    assert "--max-latency-ms" in caught.value.cure
+    assert "--max-latency-ms" in caught.value.hint
     check_speed(speed, 0.0)
     check_speed(speed, 61.3)
 

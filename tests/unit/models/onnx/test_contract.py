@@ -100,7 +100,7 @@ def test_a_broken_model_is_refused_and_what_is_wrong_is_named(
     with pytest.raises(ContractError, match=problem) as caught:
         check_contract(model.SerializeToString(), "model.onnx")
     assert str(caught.value).startswith("model.onnx breaks the detection contract")
-    assert caught.value.cure
+    assert caught.value.hint
 
 
 def test_a_graph_that_hangs_together_badly_is_no_onnx_model() -> None:

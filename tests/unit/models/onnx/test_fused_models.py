@@ -242,7 +242,7 @@ def no_family() -> onnx.ModelProto:
 
 
 REFUSED: list[tuple[Callable[[], onnx.ModelProto], dict[str, object], str, str]] = [
-    # network, what is asked, what is said, part of the cure
+    # network, what is asked, what is said, part of the hint
     (finished, {"head": "yolo99"}, "no head 'yolo99'", "end2end, nanodet"),
     (finished, {"labels": ("person",)}, "1 labels are given and the model answers class 2", "every class"),
     (finished, {"labels": None}, "number of classes is not in the graph", "--labels"),
@@ -275,9 +275,9 @@ REFUSED: list[tuple[Callable[[], onnx.ModelProto], dict[str, object], str, str]]
 ]
 
 
-@pytest.mark.parametrize(("network", "asked", "problem", "cure"), REFUSED, ids=[entry[2] for entry in REFUSED])
-def test_what_cannot_be_fused_is_refused_with_file_finding_and_cure(
-    network: Callable[[], onnx.ModelProto], asked: dict[str, object], problem: str, cure: str, tmp_path: Path
+@pytest.mark.parametrize(("network", "asked", "problem", "hint"), REFUSED, ids=[entry[2] for entry in REFUSED])
+def test_what_cannot_be_fused_is_refused_with_file_finding_and_hint(
+    network: Callable[[], onnx.ModelProto], asked: dict[str, object], problem: str, hint: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "net.onnx"
     file.write_bytes(network().SerializeToString())
@@ -285,7 +285,7 @@ def test_what_cannot_be_fused_is_refused_with_file_finding_and_cure(
     head, labels = asked.pop("head"), asked.pop("labels")
     with pytest.raises(CountlineError, match=problem) as caught:
         fuse_file(file, head, labels, FuseOptions(**asked))  # type: ignore[arg-type]
-    assert cure in caught.value.cure
+    assert hint in caught.value.hint
     assert str(caught.value).startswith("net.onnx") or "head 'yolo99'" in str(caught.value)
 
 

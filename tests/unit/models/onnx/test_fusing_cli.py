@@ -117,7 +117,7 @@ def test_checking_prints_what_the_model_is(marker: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "problem", "cure"),
+    ("arguments", "problem", "hint"),
     [
         (["fuse", "{yolox}", "--head", "yolo99", "-o", "{out}"], "no head 'yolo99'", "yolox"),
         (["fuse", "{yolox}", "--size", "large", "-o", "{out}"], "'large' is no size", "640x384"),
@@ -133,8 +133,8 @@ def test_checking_prints_what_the_model_is(marker: Path) -> None:
         (["prepare", "{marker}", "--head", "yolox", "--out", "{out}"], "must have one input", ""),
     ],
 )
-def test_what_cannot_be_done_is_said_with_a_cure(
-    yolox: Path, marker: Path, tmp_path: Path, arguments: list[str], problem: str, cure: str
+def test_what_cannot_be_done_is_said_with_a_hint(
+    yolox: Path, marker: Path, tmp_path: Path, arguments: list[str], problem: str, hint: str
 ) -> None:
     text = tmp_path / "text.onnx"
     text.write_text("no model")
@@ -142,5 +142,5 @@ def test_what_cannot_be_done_is_said_with_a_cure(
     with pytest.raises(CountlineError) as caught:
         run(*(argument.format(**places) for argument in arguments))
     assert problem in str(caught.value)
-    assert cure in caught.value.cure
+    assert hint in caught.value.hint
     assert not (tmp_path / "out").exists(), "nothing is half written"

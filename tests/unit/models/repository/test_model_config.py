@@ -111,7 +111,7 @@ def test_what_is_no_configuration_is_named() -> None:
     with pytest.raises(InvalidInputError, match=r"gate/config\.pbtxt is no configuration of Triton's") as caught:
         parse_config('name: "gate" colour: "red"', "gate/config.pbtxt")
     assert "colour" in str(caught.value)
-    assert caught.value.cure
+    assert caught.value.hint
 
 
 @given(

@@ -172,7 +172,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, file: Path) ->
     (tmp_path / "models").write_text("not a folder")
     with pytest.raises(UnavailableError, match=r"the model repository .*models cannot be changed") as caught:
         ModelFolder(tmp_path / "models").write_version("gate", 1, file)
-    assert caught.value.cure
+    assert caught.value.hint
 
 
 def test_a_configuration_that_cannot_be_read_is_named(folder: ModelFolder, file: Path) -> None:

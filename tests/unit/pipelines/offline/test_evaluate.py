@@ -69,7 +69,7 @@ def refused(*options):
 
     with pytest.raises(CountlineError) as error:
         CliRunner().invoke(app, ["evaluate", *map(str, options)], catch_exceptions=False)
-    assert error.value.cure
+    assert error.value.hint
     return str(error.value)
 
 

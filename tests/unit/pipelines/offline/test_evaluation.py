@@ -259,7 +259,7 @@ def test_a_result_that_is_written_is_read_again(tmp_path):
 def test_what_is_no_result_is_refused_with_its_place(tmp_path, lines, words):
     with pytest.raises(InvalidInputError, match=words) as refused:
         read_result(write(tmp_path, *lines))
-    assert refused.value.cure
+    assert refused.value.hint
 
 
 def test_truth_without_an_object_a_missing_file_and_a_picture_are_refused(tmp_path):

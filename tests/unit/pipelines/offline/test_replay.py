@@ -101,7 +101,7 @@ def test_a_line_that_is_no_frame_is_named(tmp_path, line, told):
     with pytest.raises(InvalidInputError, match=told) as refused:
         list(read_jsonl(path, with_ids=True))
     assert "line 2" in refused.value.message
-    assert refused.value.cure
+    assert refused.value.hint
 
 
 @pytest.mark.parametrize(
@@ -128,10 +128,10 @@ def test_frames_of_mot_text_without_a_row_are_empty_frames(tmp_path):
         (["gate:0,0,1,1", "gate:0,1,1,0"], "twice"),
     ],
 )
-def test_an_option_that_cannot_be_counted_with_is_refused_with_a_cure(lines, told):
+def test_an_option_that_cannot_be_counted_with_is_refused_with_a_hint(lines, told):
     with pytest.raises(InvalidInputError, match=told) as refused:
         parse_spec(lines)
-    assert refused.value.cure
+    assert refused.value.hint
 
 
 def test_options_are_read_as_they_are_written():
@@ -145,7 +145,7 @@ def test_options_are_read_as_they_are_written():
         parse_size("1280")
 
 
-def test_a_file_that_is_not_there_is_an_error_with_a_cure(tmp_path):
+def test_a_file_that_is_not_there_is_an_error_with_a_hint(tmp_path):
     result = CliRunner().invoke(app, ["replay", str(tmp_path / "no.jsonl"), "--size", "10x10", "--line", "g:0,0,1,1"])
     assert result.exit_code != 0
     assert "there is no file" in str(result.exception)

@@ -212,8 +212,8 @@ def test_a_camera_that_is_wanted_again_while_it_ends_is_made_again(plane: TinyPl
 @pytest.mark.parametrize(
     ("error", "state"),
     [
-        (NotFoundError("there is no such model", cure="deploy it"), CameraState.FAILED),
-        (UnavailableError("Triton is away", cure="start it"), CameraState.STARTING),
+        (NotFoundError("there is no such model", hint="deploy it"), CameraState.FAILED),
+        (UnavailableError("Triton is away", hint="start it"), CameraState.STARTING),
         (ZeroDivisionError("an accident"), CameraState.FAILED),
     ],
 )
@@ -236,7 +236,7 @@ def test_what_cannot_be_made_says_why_and_is_tried_until_it_can(
 def test_what_cannot_be_changed_goes_on_as_it_was_and_says_why(plane: TinyPlane) -> None:
     plane.add_camera(PLAN)
     wait_for(lambda: plane.runs(PLAN))
-    plane.errors["b"] = NotFoundError("there is no such model", cure="deploy it")
+    plane.errors["b"] = NotFoundError("there is no such model", hint="deploy it")
     plane.update_camera(changed := replace(PLAN, model="b"))
     wait_for(lambda: plane.conditions()["door"].fault is not None)
     assert plane.conditions()["door"].state is CameraState.RUNNING
@@ -247,7 +247,7 @@ def test_what_cannot_be_changed_goes_on_as_it_was_and_says_why(plane: TinyPlane)
     assert len(plane.made) == 1
 
 
-@pytest.mark.parametrize("error", [NotFoundError("gone", cure=""), ZeroDivisionError("an accident")])
+@pytest.mark.parametrize("error", [NotFoundError("gone", hint=""), ZeroDivisionError("an accident")])
 def test_a_camera_of_which_the_end_fails_is_forgotten_and_may_come_again(plane: TinyPlane, error: Exception) -> None:
     """Its task died of it, so the camera stayed for ever, and no wish reached it any more."""
     plane.add_camera(PLAN)
@@ -299,7 +299,7 @@ def test_once_a_camera_that_crashed_or_cannot_be_made_is_given_up() -> None:
     plane.add_camera(PLAN)
     wait_for(lambda: plane.runs(PLAN))
     plane.made[0].crashed_at = time.monotonic() - 1
-    plane.errors["missing"] = NotFoundError("there is no such model", cure="deploy it")
+    plane.errors["missing"] = NotFoundError("there is no such model", hint="deploy it")
     plane.add_camera(missing := replace(PLAN, camera_id="missing", model="missing"))
     wait_for(lambda: plane.given_up)
     ticks = plane.made[0].ticks
@@ -381,7 +381,7 @@ def test_whatever_happens_in_between_the_last_wishes_come_true(wishes: list[tupl
                     paused = FULL if on else None
                     plane.pause(FULL) if on else plane.resume()
                 case "refuse", (model,):
-                    plane.errors[model] = NotFoundError("there is no such model", cure="deploy it")
+                    plane.errors[model] = NotFoundError("there is no such model", hint="deploy it")
                 case "mend", (model,):
                     plane.errors.pop(model, None)
                 case "crash", ():

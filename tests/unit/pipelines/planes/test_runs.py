@@ -99,7 +99,7 @@ def test_classes_are_known_by_name_and_number() -> None:
     with pytest.raises(InvalidInputError) as raised:
         class_ids(("tram",), LABELS, "gate")
     assert "tram" in raised.value.message
-    assert "person, vehicle" in raised.value.cure
+    assert "person, vehicle" in raised.value.hint
     assert class_ids(("7",), (), "gate") == frozenset({7})
 
 
@@ -108,7 +108,7 @@ def test_a_line_that_cannot_be_counted_with_is_refused_with_its_field() -> None:
     with pytest.raises(InvalidInputError) as raised:
         counting_spec(plan, LABELS)
     assert raised.value.fields[0].field == "lines[gate].points"
-    assert raised.value.cure
+    assert raised.value.hint
 
 
 def assignment(source: str, **spec: object) -> workers_pb2.Assignment:

@@ -98,10 +98,10 @@ def test_a_slot_that_travels_cannot_be_given_back(ring: SlotRing) -> None:
         slot.release()
 
 
-def test_a_ring_larger_than_dev_shm_is_refused_with_the_size_and_a_cure() -> None:
+def test_a_ring_larger_than_dev_shm_is_refused_with_the_size_and_a_hint() -> None:
     with pytest.raises(ResourceExhaustedError, match=r"no room for .* MiB of frames") as caught:
         SlotRing(1 << 20, 1080, 1920)
-    assert "shm-size" in caught.value.cure
+    assert "shm-size" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_a_full_spool_refuses_the_whole_batch_and_takes_it_when_there_is_room(tm
             appended += 2
         with pytest.raises(SpoolFullError) as raised:
             spool.append(batch)
-        assert raised.value.cure
+        assert raised.value.hint
         assert spool.waiting == appended
         assert spool.used_bytes <= 4000
         for number in range(appended):

@@ -54,7 +54,7 @@ def test_a_full_disk_holds_records_back_asks_for_a_pause_and_takes_them_when_the
 
         def refuse(records: list[tuple[str, bytes]]) -> int:
             if full.is_set():
-                raise SpoolFullError("the disk is full", cure="free some space")
+                raise SpoolFullError("the disk is full", hint="free some space")
             return append(records)
 
         monkeypatch.setattr(spool, "append", refuse)

@@ -85,7 +85,7 @@ class Metadata:
         batch = self._pyds.gst_buffer_get_nvds_batch_meta(hash(buffer))
         if batch is None:
             raise MetadataError(
-                "a buffer of the pipeline carries no batch", cure="this is a fault of ours; see the log"
+                "a buffer of the pipeline carries no batch", hint="this is a fault of ours; see the log"
             )
         return batch
 
@@ -168,7 +168,7 @@ class Metadata:
             if tensor.unique_id == infer_id:
                 network = tensor.network_info
                 return from_network(self._answer(tensor), (network.width, network.height), frame_wh)
-        raise MetadataError("a frame came from nvinferserver without its tensor", cure="set output_tensor_meta")
+        raise MetadataError("a frame came from nvinferserver without its tensor", hint="set output_tensor_meta")
 
     def _answer(self, tensor: Any) -> NDArray[np.float32]:
         """A copy of the (max_detections, 6) answer: the memory is the plugin's."""
@@ -181,11 +181,11 @@ class Metadata:
             shape = tuple(int(size) for size in dims.d[: dims.numDims])
             if len(shape) != 2 or shape[1] != 6 or layer.dataType != pyds.NvDsInferDataType.FLOAT:
                 raise MetadataError(
-                    f"the output {OUTPUT_LAYER!r} has the shape {shape}", cure="deploy a contract model"
+                    f"the output {OUTPUT_LAYER!r} has the shape {shape}", hint="deploy a contract model"
                 )
             floats = ctypes.cast(pyds.get_ptr(layer.buffer), ctypes.POINTER(ctypes.c_float))
             return np.array(np.ctypeslib.as_array(floats, shape=shape), dtype=np.float32)
-        raise MetadataError(f"the model has no output {OUTPUT_LAYER!r}", cure="deploy a contract model")
+        raise MetadataError(f"the model has no output {OUTPUT_LAYER!r}", hint="deploy a contract model")
 
     def _add_to(self, batch: Any, frame: Any, rows: NDArray[np.float64], infer_id: int) -> int:
         pyds = self._pyds

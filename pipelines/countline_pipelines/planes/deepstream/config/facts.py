@@ -161,7 +161,7 @@ class PropertyError(InvalidInputError):
     """
 
     def __init__(self, element: str, name: str, problem: str) -> None:
-        super().__init__(f"{element}.{name}: {problem}", cure="see deepstream/facts.py for what this release takes")
+        super().__init__(f"{element}.{name}: {problem}", hint="see deepstream/facts.py for what this release takes")
         self.element = element
         self.name = name
 

@@ -113,7 +113,7 @@ def info_of_pbtxt(text: str, version: int, labels: tuple[str, ...] = ()) -> Mode
     try:
         message = text_format.Parse(text, model_config_pb2.ModelConfig())
     except text_format.ParseError as error:
-        raise InvalidInputError(f"this is no config.pbtxt: {error}", cure="name that of a model") from error
+        raise InvalidInputError(f"this is no config.pbtxt: {error}", hint="name that of a model") from error
     return model_info(json_format.MessageToDict(message, preserving_proto_field_name=True), version, labels)
 
 

@@ -137,7 +137,7 @@ def plugin_control(values: Mapping[str, Any]) -> Message:
     try:
         message: Message = json_format.ParseDict(dict(values), _root()())
     except json_format.ParseError as error:
-        raise InvalidInputError(f"nvinferserver's configuration: {error}", cure="see deepstream/proto.py") from error
+        raise InvalidInputError(f"nvinferserver's configuration: {error}", hint="see deepstream/proto.py") from error
     return message
 
 
@@ -155,5 +155,5 @@ def read(text: str) -> Message:
     try:
         message: Message = text_format.Parse(text, _root()())
     except text_format.ParseError as error:
-        raise InvalidInputError(f"nvinferserver's configuration: {error}", cure="see deepstream/proto.py") from error
+        raise InvalidInputError(f"nvinferserver's configuration: {error}", hint="see deepstream/proto.py") from error
     return message

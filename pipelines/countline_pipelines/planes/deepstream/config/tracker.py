@@ -183,7 +183,7 @@ def checked(sections: Mapping[str, Section]) -> dict[str, Section]:
         unknown = section.keys() - KEYS.get(name, frozenset())
         if unknown:
             raise InvalidInputError(
-                f"nvtracker has no {name}.{', '.join(sorted(unknown))}", cure="see deepstream/tracker.py"
+                f"nvtracker has no {name}.{', '.join(sorted(unknown))}", hint="see deepstream/tracker.py"
             )
     return dict(sections)
 
@@ -195,5 +195,5 @@ def read(text: str) -> dict[str, Section]:
         InvalidInputError: it lacks its first line, or has a key that the library does not know.
     """
     if not text.startswith(HEADER):
-        raise InvalidInputError("nvtracker's configuration must begin with %YAML:1.0", cure="write it so")
+        raise InvalidInputError("nvtracker's configuration must begin with %YAML:1.0", hint="write it so")
     return checked(yaml.safe_load(text.removeprefix(HEADER)))

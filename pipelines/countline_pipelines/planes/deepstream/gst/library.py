@@ -55,13 +55,13 @@ def make(gst: Any, factory: str, name: str | None, values: Mapping[str, Value] |
     """
     element = gst.ElementFactory.make(factory, name)
     if element is None:
-        raise PipelineError(f"GStreamer has no element {factory!r}", cure="see what is missing: countline doctor")
+        raise PipelineError(f"GStreamer has no element {factory!r}", hint="see what is missing: countline doctor")
     for prop, value in (values or {}).items():
         try:
             element.set_property(prop, value)
         except (TypeError, ValueError, OverflowError) as error:
             raise PipelineError(
                 f"{factory}.{prop} = {value!r}: {error}",
-                cure="is this the release that COUNTLINE_DEEPSTREAM_RELEASE says?",
+                hint="is this the release that COUNTLINE_DEEPSTREAM_RELEASE says?",
             ) from error
     return element

@@ -72,7 +72,7 @@ class MainLoop:
                 return await future
         except TimeoutError as error:
             raise DeadlineExceededError(
-                f"GStreamer does not answer within {timeout_s:g} s; a plugin hangs", cure="restart the worker"
+                f"GStreamer does not answer within {timeout_s:g} s; a plugin hangs", hint="restart the worker"
             ) from error
 
     def stop(self, timeout_s: float) -> bool:

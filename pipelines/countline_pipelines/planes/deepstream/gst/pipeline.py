@@ -136,7 +136,7 @@ class Pipeline:
             self._pipeline.add(element)
         for first, second in pairwise(chain):
             if not first.link(second):
-                raise PipelineError(f"{first.get_name()} does not link to {second.get_name()}", cure="see the log")
+                raise PipelineError(f"{first.get_name()} does not link to {second.get_name()}", hint="see the log")
         self._add_probe(infer, "sink", self._sent)
         self._add_probe(infer, "src", self._inferred)
         self._add_probe(chain[-2], "src", self._tracked)
@@ -156,7 +156,7 @@ class Pipeline:
         if self._pipeline.set_state(self._gst.State.PLAYING) == self._gst.StateChangeReturn.FAILURE:
             detail = self._first_error() or "an element does not start"
             self.close()
-            raise PipelineError(f"the pipeline does not start: {detail}", cure="see Triton's log, and countline doctor")
+            raise PipelineError(f"the pipeline does not start: {detail}", hint="see Triton's log, and countline doctor")
 
     def _first_error(self) -> str:
         message = self._bus.timed_pop_filtered(0, self._gst.MessageType.ERROR)

@@ -121,7 +121,7 @@ class CameraSource:
         self._bin = make(self._gst, "nvurisrcbin", self.name, values)
         self._sink_pad = mux.request_pad_simple(f"sink_{index}")
         if self._sink_pad is None:
-            raise PipelineError(f"nvstreammux gives no pad sink_{index}", cure="see the worker's log")
+            raise PipelineError(f"nvstreammux gives no pad sink_{index}", hint="see the worker's log")
         self._probe = self._sink_pad.add_probe(self._gst.PadProbeType.BUFFER, self._at_gate)
         self._pyds = runtime.pyds
         self._handlers = [self._bin.connect("pad-added", self._pad_added)]
@@ -136,7 +136,7 @@ class CameraSource:
         """
         self._pipeline.add(self._bin)
         if not self._bin.sync_state_with_parent():
-            raise PipelineError(f"{self.name} does not start", cure="see the worker's log")
+            raise PipelineError(f"{self.name} does not start", hint="see the worker's log")
 
     def _element_added(self, _: Any, __: Any, element: Any) -> None:
         """The bin makes its rtspsrc anew each time that it connects again."""

@@ -215,7 +215,7 @@ class ModelLane:
         else:
             _log.error("lane.request_crashed", model=self.name, exc_info=error)
             refusal = InternalError(
-                f"asking {self.name} crashed: {error!r}", cure="this is a fault of ours; see the log"
+                f"asking {self.name} crashed: {error!r}", hint="this is a fault of ours; see the log"
             )
         for ticket in batch:
             self._hand_back(ticket, refusal)

@@ -3,7 +3,7 @@
     OPENING --first picture--> PLAYING --end of a finite file--> FINISHED
        ^  ^                      |
        |  +--wait-- BROKEN <-----+      a fault that may pass: waits of 0.3 to 4 s
-       +----long wait-- FAILED          a fault that somebody must cure: tried again every 30 s, in case somebody has
+       +----long wait-- FAILED          a fault that somebody must hint: tried again every 30 s, in case somebody has
 
 Whoever stops the thread need not wait for it: a read that hangs ends by its own deadline, and nothing is handed over
 after `stop`.
@@ -214,5 +214,5 @@ class SourceReader:
 
 def _crash(error: Exception) -> CountlineError:
     return CountlineError(
-        f"reading the source crashed: {type(error).__name__}: {error}", cure="this is a fault of ours; see the log"
+        f"reading the source crashed: {type(error).__name__}: {error}", hint="this is a fault of ours; see the log"
     )

@@ -40,9 +40,9 @@ def test_without_deepstream_everything_that_is_missing_is_told_at_once_with_the_
         checks.require_runtime(options)
     missing = {finding.name for finding in caught.value.findings}
     assert {"DeepStream", "pyds", "tracker", "parser"} <= missing
-    assert "nvcr.io/nvidia/deepstream:7.1-triton-multiarch" in caught.value.cure
-    assert "COUNTLINE_DEEPSTREAM_BOXES=python" in caught.value.cure
-    assert all(finding.cure for finding in caught.value.findings)
+    assert "nvcr.io/nvidia/deepstream:7.1-triton-multiarch" in caught.value.hint
+    assert "COUNTLINE_DEEPSTREAM_BOXES=python" in caught.value.hint
+    assert all(finding.hint for finding in caught.value.findings)
 
 
 def test_the_pyds_of_pypi_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_the_pyds_of_pypi_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None
     finding = checks.check_pyds()
     assert finding.verdict is Verdict.MISSING
     assert "another package" in finding.detail
-    assert "pip uninstall pyds" in finding.cure
+    assert "pip uninstall pyds" in finding.hint
 
 
 def test_a_parser_is_not_missed_where_boxes_are_read_in_python(tmp_path: Path) -> None:
@@ -112,9 +112,9 @@ def test_a_driver_that_is_missing_is_told_with_its_number_and_the_image(
     with pytest.raises(DeepStreamMissingError) as caught:
         checks.require_runtime(PipelineOptions(release, root=tmp_path))
     (gpu,) = [finding for finding in caught.value.findings if finding.name == "GPU"]
-    assert release.driver in gpu.cure
-    assert release.image in gpu.cure
-    assert gpu.cure in caught.value.cure
+    assert release.driver in gpu.hint
+    assert release.image in gpu.hint
+    assert gpu.hint in caught.value.hint
 
 
 @pytest.mark.parametrize(("release", "old"), [(Release.V7_1, "535.104.12"), (Release.V8_0, "570.86.15")])
@@ -128,7 +128,7 @@ def test_a_driver_older_than_the_release_asks_for_is_told_and_not_refused(
     finding = checks.check_gpu(release)
     assert finding.verdict is Verdict.OK
     assert f"asks for {release.driver}" in finding.detail
-    assert release.driver in finding.cure
+    assert release.driver in finding.hint
 
 
 def test_without_the_management_library_the_kernel_or_cuda_tells_of_the_driver(
@@ -146,7 +146,7 @@ def test_a_module_of_bindings_that_is_missing_is_told_with_the_image(monkeypatch
     monkeypatch.setitem(sys.modules, "pyds", None)  # type: ignore[arg-type]
     finding = checks.check_pyds()
     assert finding.verdict is Verdict.MISSING
-    assert Release.V8_0.image in finding.cure
+    assert Release.V8_0.image in finding.hint
 
 
 def test_settings_become_options_of_a_pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -169,10 +169,10 @@ def test_settings_become_options_of_a_pipeline(monkeypatch: pytest.MonkeyPatch, 
         ("SHARE_CUDA", "1", "another machine"),
     ],
 )
-def test_settings_that_cannot_be_used_are_refused_with_a_cure(
+def test_settings_that_cannot_be_used_are_refused_with_a_hint(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
 ) -> None:
     monkeypatch.setenv(f"COUNTLINE_DEEPSTREAM_{name}", value)
     with pytest.raises(InvalidInputError, match=words) as caught:
         DeepStreamSettings().checked("triton:8001")
-    assert caught.value.cure
+    assert caught.value.hint
