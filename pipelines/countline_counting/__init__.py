@@ -37,8 +37,9 @@ was measured, for whoever gives the counter a `Journal`.
 
 from countline_counting.counter import CameraCounter, FrameResult
 from countline_counting.errors import GeometryError
-from countline_counting.events import Crossing, Direction, Event, Identity, OccupancySample, Visit, event_id
+from countline_counting.events import Crossing, Direction, Event, OccupancySample, Visit
 from countline_counting.geometry.ground import GroundPlane
+from countline_counting.identity import Identity, event_id
 from countline_counting.spec import CountingSpec, Line, Zone
 from countline_counting.trajectories.paths import Path, Trajectory
 

@@ -3,16 +3,17 @@
 The way of a frame: in order? -> tracks -> fragments healed -> sights of objects -> lines and zones -> events.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from countline_counting import rules
-from countline_counting.events import Crossing, Event, Identity, OccupancySample, Visit, event_id
+from countline_counting.events import Crossing, Event, OccupancySample, Visit
 from countline_counting.explain.explainer import Explainer, Journal
 from countline_counting.frames import DetectionFrame, TrackedFrame
 from countline_counting.geometry.ground import travel
+from countline_counting.identity import Identity, event_id
 from countline_counting.objects.clock import Arrival, RunningClock
 from countline_counting.objects.intake import Intake
 from countline_counting.objects.sightings import Sightings
@@ -49,6 +50,10 @@ class CameraCounter:
         tracked: whether frames come as tracks (`update_tracked`); they are healed all the same.
         journal: gets the reason of each crossing, and of each near-crossing that is none.
         trajectories: whether to say where each object was; that takes about a third as long as the rest.
+        labels: class names of the model, which resolve those of the spec; empty for a model without names.
+
+    Raises:
+        UnknownClassError: the spec names a class that the model does not have.
     """
 
     def __init__(
@@ -59,9 +64,12 @@ class CameraCounter:
         tracked: bool = False,
         journal: Journal | None = None,
         trajectories: bool = False,
+        labels: Sequence[str] = (),
     ) -> None:
         self._identity = identity
         self._spec = spec
+        self._labels = labels
+        self._classes = spec.resolve(labels)
         self._tracking = tracking or TrackerSettings()
         self._tracked = tracked
         self._keeps_paths = trajectories
@@ -138,7 +146,11 @@ class CameraCounter:
         """Count other lines and zones from now on; those that are the same keep their state.
 
         A pass that the old version of a line still holds back is decided now and comes with the next frame's events.
+
+        Raises:
+            UnknownClassError: the spec names a class that the model does not have; the old spec stays.
         """
+        classes = spec.resolve(self._labels)
         anchor_moved = spec.anchor != self._spec.anchor
         gone = [counter for counter in self._lines if anchor_moved or counter.line not in spec.lines]
         ended_zones = [counter for counter in self._zones if anchor_moved or counter.zone not in spec.zones]
@@ -151,7 +163,7 @@ class CameraCounter:
                 self._undelivered.append(OccupancySample(zone.zone.id, zone.zone.version, self._clock.t, 0))
         kept_lines = {counter.line: counter for counter in self._lines if counter not in gone}
         kept_zones = {counter.zone: counter for counter in self._zones if counter not in ended_zones}
-        self._spec = spec
+        self._spec, self._classes = spec, classes
         self._sightings.anchor = spec.anchor
         if self._size_wh is not None:
             self._draw(self._size_wh, kept_lines, kept_zones)
@@ -236,14 +248,15 @@ class CameraCounter:
         objects, events = self._sightings.objects, list[Event]()
         for slot, made in passes:
             judged = objects.class_of(slot), age_of(objects, slot), objects.score_of(slot)
-            reason = objection(self._spec, line, *judged)
+            counted = self._classes.of(line)
+            reason = objection(self._spec, counted, *judged)
             waits = self._clock.t - made.t < rules.DECIDE_LATEST_S - TIME_SLACK_S and not at_end
             if reason is Reason.TOO_YOUNG and waits:
                 self._young.append((line, slot, made))
                 continue
             name = event_id(self._identity, "line", line.id, line.version, self._track_of(slot), made.sequence)
             if self._explainer is not None:
-                self._explainer.judged(line, slot, made, tuple(gates(self._spec, line, *judged)), reason, name)
+                self._explainer.judged(line, slot, made, tuple(gates(self._spec, counted, *judged)), reason, name)
             if reason is None:
                 events.append(self._crossing(name, line, slot, made))
         return events
@@ -273,7 +286,7 @@ class CameraCounter:
         objects, events = self._sightings.objects, list[Event]()
         for slot, stay in stays:
             class_id, track = objects.class_of(slot), int(objects["number"][slot])
-            if zone.classes is not None and class_id not in zone.classes:
+            if not self._classes.counts(zone, class_id):
                 continue
             name = event_id(self._identity, "zone", zone.id, zone.version, track, stay.sequence)
             events.append(
@@ -317,7 +330,7 @@ class CameraCounter:
         events: list[Event] = []
         for zone in self._zones:
             slots = zone.inside()
-            classes = zone.zone.classes
+            classes = self._classes.of(zone.zone)
             count = sum(classes is None or self._sightings.objects.class_of(slot) in classes for slot in slots)
             if zone.said != count:
                 zone.said = count

@@ -52,7 +52,7 @@ def parse_spec(
     queues: Sequence[str] = (),
     anchor: str = "bottom",
     pixels_of: tuple[int, int] | None = None,
-    classes: frozenset[int] | None = None,
+    classes: frozenset[str] = frozenset(),
     min_score: float = 0.0,
     min_track_age_s: float = 0.0,
     min_track_score: float = 0.0,
@@ -68,7 +68,7 @@ def parse_spec(
         queues: zones in which objects wait, written likewise.
         anchor: the tested point of a box.
         pixels_of: size of the picture if coordinates are pixels, None if they are 0..1.
-        classes: the classes that count, None for all.
+        classes: names of the classes that count, empty for all.
         min_score: detections below are not seen.
         min_track_age_s: objects that were seen for less time cross nothing.
         min_track_score: nor do objects of a lower mean score.

@@ -249,7 +249,12 @@ class Branch:
         tracking = TrackerSettings(high_score=self.lane.info.score_threshold)
         self._paths_from = ticket.t + WARM_UP_S if self._warms_up else None
         self._counter = CameraCounter(
-            run.identity, self.spec, tracking, journal=self._journal, trajectories=not self._warms_up
+            run.identity,
+            self.spec,
+            tracking,
+            journal=self._journal,
+            trajectories=not self._warms_up,
+            labels=self.lane.info.labels,
         )
         self.processed, self._dropped_before_run = 0, self.feeder.dropped
         size = f"{run.size_wh[0]}x{run.size_wh[1]}"
