@@ -26,6 +26,7 @@ from countline_common.triton.private import PrivateTriton, find_model, prepare_m
 from countline_counting import CountingSpec, Event, Identity
 from countline_counting.explain.explainer import Journal
 from countline_counting.identity import FiniteFile, file_run_name
+from countline_counting.text import read_names
 from countline_counting.trials import TrialSpan
 from countline_pipelines.cli.replay import (
     ExplainOption,
@@ -128,7 +129,7 @@ def count(
         queues=queue or [],
         anchor=anchor,
         pixels_of=(info.width, info.height) if pixels else None,
-        classes=_names(classes),
+        classes=read_names(classes),
         min_score=min_score,
         min_track_age_s=min_track_age,
         min_track_score=min_track_score,
@@ -143,10 +144,6 @@ def count(
     with TrajectoryFile(trajectories) as paths, serving as served:
         result = _Job(order, served, paths).run()
     print(json.dumps(result)) if json_ else show(result)
-
-
-def _names(classes: str | None) -> frozenset[str]:
-    return frozenset(name.strip() for name in (classes or "").split(",") if name.strip())
 
 
 @dataclass(frozen=True, slots=True)
