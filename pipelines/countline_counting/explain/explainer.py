@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from countline_counting import rules
 from countline_counting.events import Direction
-from countline_counting.geometry.exact import Floats, Point, PolyLine, path_crossings
+from countline_counting.geometry.segments import Floats, Point, PolyLine, path_crossings
 from countline_counting.rule.lines import Pass, Sight, Watch
 from countline_counting.rule.reasons import Reason
 from countline_counting.spec import Line

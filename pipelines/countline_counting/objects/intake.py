@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from countline_counting.explain.explainer import Explainer
 from countline_counting.frames import DetectionFrame, TrackedFrame
-from countline_counting.geometry.exact import Floats
+from countline_counting.geometry.segments import Floats
 from countline_counting.objects.boxes import without_duplicates
 from countline_counting.objects.masks import MaskFilter, anchors
 from countline_counting.rule.reasons import Reason

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from countline_counting import rules
 from countline_counting.explain.explainer import Explainer
 from countline_counting.frames import TrackedFrame
-from countline_counting.geometry.exact import Floats
+from countline_counting.geometry.segments import Floats
 from countline_counting.objects.boxes import completed, cut_edges, without_duplicates
 from countline_counting.objects.healing import SETTLE_S, Fragment, Lost, Observed, best_joins, join_cost, walks_out
 from countline_counting.objects.masks import anchors

@@ -27,7 +27,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_counting.geometry.exact import Floats
+from countline_counting.geometry.segments import Floats
 from countline_counting.rule.lines import Sights
 from countline_counting.trajectories.paths import LEAST_ERROR_PX, UNITS_PER_PX, Path
 

@@ -24,7 +24,7 @@ from enum import Enum, StrEnum
 from itertools import pairwise
 from typing import Final
 
-from countline_counting import Crossing, Direction, Event
+from countline_counting.events import Crossing, Direction, Event
 from countline_counting.rules import LATEST_S, SAME_CROSSING_S, STALL_S, WARM_UP_S
 
 TELL_EVERY_S: Final = 10.0

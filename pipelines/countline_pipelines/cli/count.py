@@ -23,9 +23,10 @@ from countline_common import logs
 from countline_common.errors import CountlineError, InvalidInputError, NotFoundError, UnavailableError
 from countline_common.scratch import scratch_folder
 from countline_common.triton.private import PrivateTriton, find_model, prepare_model, private_triton
-from countline_counting import CountingSpec, Event, Identity
+from countline_counting.events import Event
 from countline_counting.explain.explainer import Journal
-from countline_counting.identity import FiniteFile, file_run_name
+from countline_counting.identity import FiniteFile, Identity, file_run_name
+from countline_counting.spec import CountingSpec
 from countline_counting.text import read_names
 from countline_counting.trials import TrialSpan
 from countline_pipelines.cli.replay import (

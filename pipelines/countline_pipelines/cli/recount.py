@@ -18,8 +18,9 @@ from countline.v1 import events_pb2
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_common.grpc.client import discover
 from countline_common.times import from_timestamp
-from countline_counting import Direction, Line
-from countline_counting.geometry.exact import Point
+from countline_counting.events import Direction
+from countline_counting.geometry.segments import Point
+from countline_counting.spec import Line
 from countline_counting.text import read_names
 from countline_pipelines.cli.spec_args import parse_size, parse_spec
 from countline_pipelines.offline.recount import Answer, Joiner, Recounted, TrackedObject

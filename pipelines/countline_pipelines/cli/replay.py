@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_counting import CameraCounter, CountingSpec, Identity
+from countline_counting.counter import CameraCounter
 from countline_counting.explain.explainer import Journal
 from countline_counting.frames import TrackedFrame
-from countline_counting.identity import recording_run_name
+from countline_counting.identity import Identity, recording_run_name
+from countline_counting.limits import MAX_TRACK_AGE_S
 from countline_counting.rule.flows import matrix
-from countline_counting.spec import MAX_TRACK_AGE_S
+from countline_counting.spec import CountingSpec
 from countline_pipelines.cli.spec_args import parse_size, parse_spec
 from countline_pipelines.evaluation.mot import write_result
 from countline_pipelines.evaluation.run import boxes_of

@@ -19,13 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline.v1 import events_pb2
-from countline_counting import Direction, Identity, Line, Path, event_id, rules
-from countline_counting.geometry.exact import Floats, Point
+from countline_counting import rules
+from countline_counting.events import Direction
+from countline_counting.geometry.segments import Floats, Point
+from countline_counting.identity import Identity, event_id
 from countline_counting.objects.boxes import cut_edges
 from countline_counting.objects.healing import SETTLE_S
 from countline_counting.rule.lines import LineCounter, Pass, Sights
-from countline_counting.spec import DEFAULT_ANCHOR
-from countline_counting.trajectories.paths import LEAST_ERROR_PX
+from countline_counting.spec import DEFAULT_ANCHOR, Line
+from countline_counting.trajectories.paths import LEAST_ERROR_PX, Path
 from countline_counting.trajectories.simplification import SIZE_ERROR_HEIGHTS
 from countline_pipelines.publishing.trajectories import path_of
 

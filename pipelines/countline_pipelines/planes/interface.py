@@ -13,8 +13,11 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from countline_common.errors import CountlineError, FieldProblem, InvalidInputError
-from countline_counting import CountingSpec, Event, FrameResult, Identity
+from countline_counting.counter import FrameResult
 from countline_counting.errors import SpecError
+from countline_counting.events import Event
+from countline_counting.identity import Identity
+from countline_counting.spec import CountingSpec
 from countline_counting.trials import TrialSpan
 from countline_pipelines.sources import SourceSpec
 

@@ -62,7 +62,7 @@ def record(*crossings, camera: str = "cam-1", epoch: int = 1, run: str = "run-1"
 def span(start: float, end: float, fps: float = 25.0):
     """A span of coverage."""
     return events_pb2.CoverageSpan(
-        start=to_timestamp(start), end=to_timestamp(end), frames=round((end - start) * fps) + 1
+        start=to_timestamp(start), end=to_timestamp(end), frames=round((end - start) * fps) + 1, period_s=1 / fps
     )
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from tests.fixtures.clips import MIDDLE, Pass, render, write_blob_repository
 from tests.fixtures.triton import TritonServer, start_triton
 
-from countline_counting import Crossing, Event, Identity
+from countline_counting.events import Crossing, Event
+from countline_counting.identity import Identity
 from countline_counting.spec import CountingSpec, Line
 from countline_counting.trials import TrialSpan
 from countline_demo.scenes.clips import street

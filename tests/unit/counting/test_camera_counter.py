@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from tests.fixtures.counting.paths import GATE, HEIGHT, IDENTITY, SIZE, norm, spec, tracked
 
-from countline_counting import CameraCounter, Crossing, GeometryError, Line, event_id
-from countline_counting.counter import PictureSizeError
+from countline_counting.counter import CameraCounter, PictureSizeError
+from countline_counting.errors import GeometryError
+from countline_counting.events import Crossing
 from countline_counting.frames import DetectionFrame
+from countline_counting.identity import event_id
+from countline_counting.spec import Line
 
 
 def crowd(seed: int, people: int = 6, frames: int = 300, fps: float = 10.0, misses: float = 0.1, noise: float = 2.0):

@@ -15,7 +15,11 @@ from tests.fixtures.counting.paths import GATE, IDENTITY, SIZE, heights, norm, r
 from typer.testing import CliRunner
 
 from countline_common.errors import InvalidInputError
-from countline_counting import CameraCounter, CountingSpec, Crossing, Event, Line, Trajectory, rules
+from countline_counting import rules
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing, Event
+from countline_counting.spec import CountingSpec, Line
+from countline_counting.trajectories.paths import Trajectory
 from countline_counting.trajectories.simplification import ERROR_HEIGHTS
 from countline_demo.scenes import clips
 from countline_demo.scenes.scene import Renderer

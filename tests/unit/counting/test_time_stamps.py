@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests.fixtures.counting.paths import GATE, HEIGHT, IDENTITY, ROOM, SIZE, ramp, spec, tracked
 from tests.unit.counting.test_camera_counter import crowd
 
-from countline_counting import CameraCounter, Crossing
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing
 from countline_counting.frames import DetectionFrame
 from countline_counting.rules import CLOCK_RESET_S
 

@@ -10,9 +10,9 @@ from tests.fixtures.counting.paths import IDENTITY, SIZE, heights, ramp, spec, t
 
 from countline.v1 import events_pb2
 from countline_common.errors import InvalidInputError
-from countline_counting import CameraCounter, Path, Trajectory
+from countline_counting.counter import CameraCounter
 from countline_counting.rule.lines import Sights
-from countline_counting.trajectories.paths import LEAST_ERROR_PX
+from countline_counting.trajectories.paths import LEAST_ERROR_PX, Path, Trajectory
 from countline_counting.trajectories.simplification import (
     FRAMES_AT_ONCE,
     PART_CORNERS,

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Final
 
 from countline_common.errors import InvalidInputError
-from countline_counting import Line
+from countline_counting.spec import Line
 
 DIRECTION_SHARE: Final = 0.1
 """Length of the arrow that says which way is in, as a share of the picture's smaller side."""

@@ -28,7 +28,7 @@ from countline_common.logs import get_logger
 from countline_common.tasks import to_its_end
 from countline_common.triton import ModelInfo
 from countline_common.waiting import happens
-from countline_counting import Line
+from countline_counting.spec import Line
 from countline_pipelines import metrics
 from countline_pipelines.backoff import Backoff
 from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamera

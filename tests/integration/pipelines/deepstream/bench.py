@@ -12,8 +12,8 @@ import av
 import numpy as np
 from tests.fixtures.clips import MIDDLE
 
-from countline_counting import Crossing, Event, Identity
-from countline_counting.events import Direction
+from countline_counting.events import Crossing, Direction, Event
+from countline_counting.identity import Identity
 from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.planes.deepstream.checks import require_runtime
 from countline_pipelines.planes.deepstream.config import facts

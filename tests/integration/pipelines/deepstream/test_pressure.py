@@ -8,7 +8,7 @@ from tests.doubles.deepstream import Installed
 from tests.fixtures.triton import TritonServer
 from tests.integration.pipelines.deepstream.bench import Recorder, deepstream_plane, plan
 
-from countline_counting import Identity
+from countline_counting.identity import Identity
 from countline_pipelines.planes.interface import CountedFrame
 from countline_pipelines.sources import Playback
 

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from countline_common.logs import get_logger
 from countline_common.triton import ModelInfo
-from countline_counting import CameraCounter, CountingSpec, Crossing, Event
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing, Event
 from countline_counting.frames import TrackedFrame
 from countline_counting.rules import OBJECT_UNSEEN_S
+from countline_counting.spec import CountingSpec
 from countline_pipelines import metrics
 from countline_pipelines.planes.deepstream.cameras.coordinates import MuxSpace
 from countline_pipelines.planes.deepstream.cameras.metadata import FrameTable

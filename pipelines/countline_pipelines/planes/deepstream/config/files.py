@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from countline_common.triton import ModelInfo
-from countline_counting import Line
+from countline_counting.spec import Line
 from countline_pipelines.planes.deepstream import analytics
 from countline_pipelines.planes.deepstream.config import inference, proto, tracker
 from countline_pipelines.planes.deepstream.config.properties import PipelineOptions, new_mux_config

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.fixtures.clips import MIDDLE
 
 from countline_common.triton import ModelInfo
-from countline_counting import Crossing, Event, Identity
+from countline_counting.events import Crossing, Event
+from countline_counting.identity import Identity
 from countline_counting.rules import OBJECT_UNSEEN_S
 from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamera, ScoreMemory

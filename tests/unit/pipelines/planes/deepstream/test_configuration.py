@@ -8,8 +8,8 @@ from google.protobuf import json_format
 
 from countline_common.errors import InvalidInputError
 from countline_common.triton import ModelInfo, ModelRefusedError
-from countline_counting import Line
 from countline_counting.rules import OBJECT_UNSEEN_S
+from countline_counting.spec import Line
 from countline_pipelines.planes.deepstream import analytics
 from countline_pipelines.planes.deepstream.config import inference, proto, tracker
 from countline_pipelines.planes.deepstream.config.facts import Release

@@ -1,12 +1,13 @@
-"""Exact plane geometry: on which side a point lies, how often a path crosses a line, whether a point is in a polygon.
+"""Exact plane geometry: on which side of a segment a point lies, and how often a path crosses a line.
 
 No answer depends on rounding. Signs are computed in floating point with Shewchuk's error bound (Adaptive Precision
-Floating-Point Arithmetic, 1997) and, where that cannot tell, in rational arithmetic on the same numbers.
+Floating-Point Arithmetic, 1997). Where the bound does not decide, they are computed in rational arithmetic on the same
+numbers.
 
-Nor is there a special case for a point that lies exactly on a line, or a path that runs through a vertex: every point
-of a path is taken to be moved by (e, e^2) with an infinitely small e > 0 (simulation of simplicity, Edelsbrunner and
-Mücke 1990). So each point has one side, a crossing at a vertex belongs to exactly one of the two segments, and the
-crossings of a closed line always add up to what changed inside, however degenerate the path is.
+A point that lies exactly on a line and a path that runs through a corner are no special cases: every point of a path
+is taken to be moved by (e, e^2) with an infinitely small e > 0 (simulation of simplicity, Edelsbrunner and Mücke 1990).
+So each point has one side, a crossing at a corner belongs to exactly one of the two segments, and the crossings of a
+closed line always add up to the change inside, however degenerate the path is.
 
 Coordinates have x to the right and y downwards, as pictures have. The *right* side of a directed segment is positive.
 """
@@ -86,42 +87,8 @@ def path_crossings(points: Points, p: Point, q: Point) -> list[tuple[float, int]
     return sorted(found)
 
 
-def inside(polygon: Points, p: Point) -> bool:
-    """Whether p is in the polygon (even-odd), on its outline too; consistent with `path_crossings` of the outline."""
-    odd = False
-    for a, b in zip(polygon, (*polygon[1:], polygon[0]), strict=True):
-        # A ray to the right from the shifted point meets only edges with one end at its height or above and one below.
-        if (a[1] > p[1]) != (b[1] > p[1]) and side(a, b, p) == (1 if a[1] > b[1] else -1):
-            odd = not odd
-    return odd
-
-
-def polygon_crosses_itself(polygon: Points) -> bool:
-    """Whether two edges of the outline meet anywhere but at the corner that they share."""
-    edges = list(zip(polygon, (*polygon[1:], polygon[0]), strict=True))
-    if any(a == b for a, b in edges):
-        return True
-    for i, first in enumerate(edges):
-        for j in range(i + 1, len(edges)):
-            if _edges_clash(first, edges[j], follows=j == i + 1, precedes=i == 0 and j == len(edges) - 1):
-                return True
-    return False
-
-
-def _edges_clash(first: tuple[Point, Point], second: tuple[Point, Point], *, follows: bool, precedes: bool) -> bool:
-    if follows or precedes:
-        (far, corner), (_, other) = (first, second) if follows else (second, first)
-        return turn(far, corner, other) == 0 and _points_back(far, corner, other)
-    return segments_meet(*first, *second)
-
-
-def _points_back(far: Point, corner: Point, other: Point) -> bool:
-    """Whether corner to other runs back along far to corner; all three are on one line."""
-    return (other[0] - corner[0]) * (far[0] - corner[0]) > 0 or (other[1] - corner[1]) * (far[1] - corner[1]) > 0
-
-
 def segments_meet(a: Point, b: Point, c: Point, d: Point) -> bool:
-    """Whether two closed segments have a point in common."""
+    """Return whether two closed segments have a point in common."""
     abc, abd, cda, cdb = turn(a, b, c), turn(a, b, d), turn(c, d, a), turn(c, d, b)
     if abc != abd and cda != cdb:
         return True
@@ -134,7 +101,7 @@ def _in_box(a: Point, b: Point, p: Point) -> bool:
 
 
 class PolyLine:
-    """The segments of a poly-line in pixels, for questions about many points at once."""
+    """The segments of a poly-line in pixels, for computing with many points at once."""
 
     def __init__(self, points: Points) -> None:
         kept = [points[0], *(q for p, q in pairwise(points) if p != q)]
@@ -149,7 +116,7 @@ class PolyLine:
         """Return how far (N, 2) points lie from the line, positive on its right side; (N,).
 
         The side is that of the nearest segment. Beyond a free end the distance is the one to the end's extension, so
-        somebody who walks round the end changes side without having crossed.
+        an object that walks round the end changes side without having crossed.
         """
         if len(self._length) == 1:
             return self._across(points)[:, 0]
@@ -163,25 +130,25 @@ class PolyLine:
         return distance
 
     def _across(self, points: Floats) -> Floats:
-        """Distances at right angles from the line through each segment, (N, S)."""
+        """Return distances at right angles from the line through each segment, (N, S)."""
         dx, dy = self._delta[:, 0], self._delta[:, 1]
         return (dx * (points[:, 1, None] - self._a[:, 1]) - dy * (points[:, 0, None] - self._a[:, 0])) / self._length
 
     def _along(self, points: Floats) -> Floats:
-        """Where the foot of each point lies on each segment, 0 at its start and 1 at its end, (N, S)."""
+        """Return where the foot of each point lies on each segment, 0 at its start and 1 at its end, (N, S)."""
         relative = points[:, None, :] - self._a
         along: Floats = np.einsum("nsd,sd->ns", relative, self._delta) / self._length**2
         return along
 
     def _squared(self, points: Floats, along: Floats) -> Floats:
-        """Squared distances to the segments themselves, (N, S)."""
+        """Return squared distances to the segments themselves, (N, S)."""
         along = along[..., None]
         foot = np.where(along <= 0, self._a, np.where(along >= 1, self._b, self._a + along * self._delta))
         squared: Floats = ((points[:, None, :] - foot) ** 2).sum(axis=2)
         return squared
 
     def _nearest(self, across: Floats, along: Floats, squared: Floats) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Index of the nearest segment of each point, and whether the point lies beyond a free end."""
+        """Return the index of the nearest segment of each point, and whether the point lies beyond a free end."""
         # At a corner two segments are equally near: the one that the point lies more squarely beside knows its side.
         tie = squared <= squared.min(axis=1, keepdims=True)
         nearest = np.where(tie, np.abs(across), -1.0).argmax(axis=1)
