@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from tests.doubles.deepstream import Installed
+from tests.fixtures.pipelines.deepstream_bench import Bench, deepstream_plane, plan
 from tests.fixtures.rtsp import RtspServer
 from tests.fixtures.triton import TritonServer
-from tests.integration.pipelines.deepstream.bench import Bench, deepstream_plane, plan
 
 from countline_pipelines.planes.deepstream.config.facts import Mux
 from countline_pipelines.sources import Playback
