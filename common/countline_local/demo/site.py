@@ -16,7 +16,8 @@ import aiohttp
 
 from countline.v1 import cameras_pb2
 from countline_common.errors import AlreadyExistsError, CountlineError, InternalError, UnavailableError
-from countline_common.grpc.client import Client, connect, discover
+from countline_common.grpc.client import Client, connect
+from countline_common.grpc.discovery import discover
 from countline_common.grpc.errors import translated
 from countline_common.resilience.retry import retrying
 from countline_local.parts.part import PartEvent
