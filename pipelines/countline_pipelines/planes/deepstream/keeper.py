@@ -25,12 +25,12 @@ from typing import Any, Final
 
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Backoff
 from countline_common.tasks import to_its_end
 from countline_common.triton import ModelInfo
 from countline_common.waiting import happens
 from countline_counting import Line
 from countline_pipelines import metrics
-from countline_pipelines.backoff import Backoff
 from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamera
 from countline_pipelines.planes.deepstream.cameras.metadata import FrameTable
 from countline_pipelines.planes.deepstream.config.facts import Mux
