@@ -16,7 +16,7 @@ from countline_counting import Crossing, Event, Identity
 from countline_counting.events import Direction
 from countline_pipelines.planes.deepstream.checks import require_runtime
 from countline_pipelines.planes.deepstream.config import facts
-from countline_pipelines.planes.deepstream.config.facts import Mux, Release
+from countline_pipelines.planes.deepstream.config.facts import Release
 from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
 from countline_pipelines.planes.deepstream.plane import DeepStreamOptions, DeepStreamPlane
 from countline_pipelines.planes.interface import (
@@ -114,7 +114,6 @@ def deepstream_plane(
     folder: Path,
     *,
     release: Release = Release.V7_1,
-    mux: Mux = Mux.NEW,
     boxes: BoxPath = BoxPath.PYTHON,
     parser: Path | None = None,
     options: dict[str, object] | None = None,
@@ -122,7 +121,7 @@ def deepstream_plane(
 ) -> Iterator[Bench]:
     """A plane that plays; what it found wrong with the order of things fails the test."""
     root = install_root(folder / "deepstream", release.value)
-    pipeline_options = PipelineOptions(release, mux, boxes, root=root, parser=parser, frame_rate=20, **pipeline)
+    pipeline_options = PipelineOptions(release, boxes, root=root, parser=parser, frame_rate=20, **pipeline)
     recorder = Recorder()
 
     async def connect() -> TritonClient:
