@@ -77,10 +77,7 @@ def test_the_events_of_the_muxer_have_the_gathered_numbers(gathered):
     ("release", "element", "name", "there"),
     [
         ("7.1", "nvurisrcbin", "leaky", False),
-        ("8.0", "nvstreammux", "align-first-buffer", True),
-        ("7.1", "nvstreammux", "align-first-buffer", False),
-        ("8.0", "nvstreammux", "drop-backward-sei", False),
-        ("7.1", "nvstreammux", "sort-batch", True),
+        ("8.0", "nvurisrcbin", "leaky", True),
         ("7.1", "nvstreammux_new", "width", False),
     ],
 )

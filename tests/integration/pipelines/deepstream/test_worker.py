@@ -167,18 +167,6 @@ def test_the_pipeline_is_printed_without_deepstream_or_triton(tmp_path: Path) ->
     assert "%YAML:1.0" in plain.stdout
 
 
-def test_a_printed_pipeline_that_exports_lines_has_the_file_that_it_names(tmp_path: Path) -> None:
-    done = run(
-        "worker", "--backend", "deepstream", "--print-pipeline", "--config", str(CONFIG), "--json",
-        COUNTLINE_DATA=str(tmp_path), COUNTLINE_DEEPSTREAM_ANALYTICS="1",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    (path,) = [path for path in told["files"] if path.endswith("analytics.txt")]
-    assert f"nvdsanalytics config-file={path}" in told["command"]
-    assert "[property]" in told["files"][path]
-
-
 @pytest.mark.parametrize(
     ("config", "words"), [("missing.pbtxt", "config.pbtxt of a model"), (__file__, "no config.pbtxt")]
 )
