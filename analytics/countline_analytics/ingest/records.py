@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from countline.v1 import events_pb2
 from countline_analytics.ingest.trajectories import TrajectoryRow, trajectory_row
-from countline_analytics.store.spans import Span
+from countline_analytics.store.spans import CoveredSpan
 from countline_common.errors import InvalidInputError
 from countline_counting.coverage import longest_gap_s
 
@@ -94,7 +94,7 @@ class Record(NamedTuple):
     crossings: list[CrossingRow]
     visits: list[VisitRow]
     occupancy: list[OccupancyRow]
-    coverage: list[Span]
+    coverage: list[CoveredSpan]
     trajectories: list[TrajectoryRow]
 
 
@@ -197,13 +197,13 @@ def _trajectory(trajectory: events_pb2.Trajectory) -> TrajectoryRow:
         raise MalformedRecordError(f"trajectory {trajectory.trajectory_id}: {error}") from error
 
 
-def _span(span: events_pb2.CoverageSpan) -> Span:
+def _span(span: events_pb2.CoverageSpan) -> CoveredSpan:
     start_us, end_us = _us(span.start, "coverage.start"), _us(span.end, "coverage.end")
     if not start_us <= end_us <= start_us + MAX_SPAN_US:
         raise MalformedRecordError("a span of coverage ends before it starts, or is longer than 31 days")
     if not 0 <= span.period_s <= MAX_SPAN_US / 1e6:  # also refuses NaN
         raise MalformedRecordError(f"coverage.period_s is {span.period_s}")
-    return Span(start_us, end_us, end_us + round(longest_gap_s(span.period_s) * 1e6))
+    return CoveredSpan(start_us, end_us, end_us + round(longest_gap_s(span.period_s) * 1e6))
 
 
 def _event_id(text: str) -> bytes:
