@@ -41,7 +41,7 @@ assert max(UNSEEN_SEEDS) < TRAINING_SEED
 
 
 @dataclass
-class Tally:
+class DetectionTally:
     """Counts of right and wrong."""
 
     right: int = 0
@@ -60,7 +60,7 @@ class Tally:
         """Share of the objects that are found."""
         return self.right / max(1, self.right + self.missed)
 
-    def add(self, other: "Tally") -> None:
+    def add(self, other: "DetectionTally") -> None:
         """Add another's counts to these."""
         self.right += other.right
         self.false += other.false
@@ -83,15 +83,15 @@ class Report:
     """Objects that count, over all frames."""
     most_objects: int = 0
     """In one frame, those that do not count included."""
-    total: Tally = field(default_factory=Tally)
-    parts: dict[str, Tally] = field(default_factory=dict)
+    total: DetectionTally = field(default_factory=DetectionTally)
+    parts: dict[str, DetectionTally] = field(default_factory=dict)
     """By class, by view and by seed."""
 
-    def add(self, names: tuple[str, ...], tally: Tally) -> None:
+    def add(self, names: tuple[str, ...], tally: DetectionTally) -> None:
         """Add the counts of one class in one frame to the whole and to the parts called `names`."""
         self.total.add(tally)
         for name in names:
-            self.parts.setdefault(name, Tally()).add(tally)
+            self.parts.setdefault(name, DetectionTally()).add(tally)
 
     def to_json(self) -> dict[str, Any]:
         """Everything, with the crowd stated."""
@@ -165,9 +165,9 @@ def counts(objects: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.asarray((objects[:, 4] >= LEAST_VISIBLE) & (objects[:, 3] - objects[:, 1] >= LEAST_HEIGHT_PX))
 
 
-def tally(detections: NDArray[np.float32], objects: NDArray[np.float32]) -> Tally:
+def tally(detections: NDArray[np.float32], objects: NDArray[np.float32]) -> DetectionTally:
     """Judge the detections (N, 6) of one class in one frame against its objects (M, 6)."""
-    found = Tally()
+    found = DetectionTally()
     wanted, others = objects[counts(objects)], objects[~counts(objects)]
     overlap = iou(detections[:, :4], wanted[:, :4])
     excused = share_on(detections[:, :4], others[:, :4]).max(axis=1, initial=0.0) >= EXCUSED_SHARE

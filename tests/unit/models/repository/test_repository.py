@@ -83,6 +83,6 @@ def test_a_model_is_called_after_its_file(file: str, name: str) -> None:
 
 def test_the_help_of_the_group_needs_no_onnx_runtime() -> None:
     """`countline models --help` stays quick: the heavy imports wait for a command."""
-    code = "import sys, countline_models.cli.app; print({'onnx', 'onnxruntime', 'torch'} & set(sys.modules))"
+    code = "import sys, countline_demo.cli.app; print({'onnx', 'onnxruntime', 'torch'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert result.stdout.strip() == "set()"
