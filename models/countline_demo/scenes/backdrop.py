@@ -66,7 +66,7 @@ class Prop:
 
 
 @dataclass(frozen=True)
-class Place:
+class ScenePlace:
     """Everything that stands still."""
 
     ground: Texture
@@ -107,7 +107,9 @@ class Backdrop:
     hiders: tuple[Hider, ...]
 
 
-def build(place: Place, camera: GroundCamera, sun: tuple[float, float], tint: tuple[float, float, float]) -> Backdrop:
+def build(
+    place: ScenePlace, camera: GroundCamera, sun: tuple[float, float], tint: tuple[float, float, float]
+) -> Backdrop:
     """Look at a place. `sun` is the shift in X, Y of a shadow per metre of height, `tint` the light's colour."""
     picture, ground, hiders = _cast(place, camera)
     picture *= np.array(tint, dtype=np.float32)
@@ -140,7 +142,7 @@ Region = tuple[slice, slice]
 """Rows and columns of the oversampled picture."""
 
 
-def _cast(place: Place, camera: GroundCamera) -> tuple[NDArray[np.float32], NDArray[np.uint8], list[Hider]]:
+def _cast(place: ScenePlace, camera: GroundCamera) -> tuple[NDArray[np.float32], NDArray[np.uint8], list[Hider]]:
     """Colour, ground coverage and hiding walls, by rays."""
     x, y, z = rays = camera.rays(OVERSAMPLING)
     reach = np.where(z < -1e-4, camera.height_m / np.maximum(-z, 1e-4), FAR_M).astype(np.float32)
@@ -187,7 +189,7 @@ def _down(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))
 
 
-def _sky(place: Place, z: NDArray[np.float32]) -> NDArray[np.float32]:
+def _sky(place: ScenePlace, z: NDArray[np.float32]) -> NDArray[np.float32]:
     top, horizon = (np.array(colour, dtype=np.float32) for colour in place.sky)
     share = np.clip(z / max(float(z.max()), 1e-3), 0, 1)[..., None]
     return np.asarray(horizon + (top - horizon) * share, dtype=np.float32)
@@ -244,7 +246,7 @@ def _wall_hider(wall: Wall, coverage: NDArray[np.float32]) -> Hider:
 
 
 def _ground(
-    place: Place, x: NDArray[np.float32], y: NDArray[np.float32], sample_m: NDArray[np.float32]
+    place: ScenePlace, x: NDArray[np.float32], y: NDArray[np.float32], sample_m: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     colours = paint(place.ground, x, y, sample_m)
     for patch in place.patches:

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.random import Generator
 
-from countline_demo.scenes.backdrop import Patch, Place, Prop, PropKind, Wall
+from countline_demo.scenes.backdrop import Patch, Prop, PropKind, ScenePlace, Wall
 from countline_demo.scenes.camera import GroundCamera
 from countline_demo.scenes.drawing import Colour, shade
 from countline_demo.scenes.textures import Texture
@@ -58,7 +58,7 @@ class Layout:
     """A place, the eye on it and the ways through it."""
 
     camera: GroundCamera
-    place: Place
+    place: ScenePlace
     ways: tuple[Way, ...]
 
 
@@ -203,7 +203,7 @@ def plaza(rng: Generator) -> Layout:
     walls = row_of_houses(rng, Road((0.0, 0.0), 0.0).at, far + _between(rng, 2, 5), _edge(camera, far) + 18)
     ways = [_through(rng, camera, nearest, far) for _ in range(12)]
     ways.append(Way(((-_edge(camera, middle) - 3, middle), (_edge(camera, middle) + 3, middle)), 2.0))
-    place = Place(stone, tuple(patches), tuple(walls), tuple(props), pick(rng, SKIES))
+    place = ScenePlace(stone, tuple(patches), tuple(walls), tuple(props), pick(rng, SKIES))
     return Layout(camera, place, tuple(ways))
 
 
@@ -238,7 +238,7 @@ def entrance(rng: Generator) -> Layout:
     nearest = camera.ground_at(320, 359)[1]
     y = nearest + _between(rng, 5.5, 8.5)
     door_x, door = _between(rng, -0.4, 0.4) * _edge(camera, y), _between(rng, 1.9, 2.6)
-    place = Place(
+    place = ScenePlace(
         _paving(rng),
         (
             Patch((door_x, y + 2.5), (30, 2.5), Texture("planks", (150, 118, 86), (96, 74, 52), (0.18, 1), _seed(rng))),
@@ -376,7 +376,7 @@ def street(rng: Generator) -> Layout:
     walls = row_of_houses(rng, at, far + 1.0, 45.0) if rng.random() < 0.8 else []
     ground = _paving(rng) if walls else Texture("grass", pick(rng, LEAVES), seed=_seed(rng))
     patches.insert(0, Patch((0, middle), (EVERYWHERE, far + 0.8), _paving(rng), angle))
-    return Layout(camera, Place(ground, tuple(patches), tuple(walls), tuple(props), pick(rng, SKIES)), tuple(ways))
+    return Layout(camera, ScenePlace(ground, tuple(patches), tuple(walls), tuple(props), pick(rng, SKIES)), tuple(ways))
 
 
 def crossing(rng: Generator) -> Layout:
@@ -413,7 +413,7 @@ def crossing(rng: Generator) -> Layout:
         for spot in spots
         if abs(spot[1] - origin[1]) > 2
     )
-    return Layout(camera, Place(_paving(rng), patches, (), props, pick(rng, SKIES)), tuple(ways))
+    return Layout(camera, ScenePlace(_paving(rng), patches, (), props, pick(rng, SKIES)), tuple(ways))
 
 
 PLACES: Final = {"plaza": plaza, "entrance": entrance, "street": street, "crossing": crossing}

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from countline_demo.scenes.clips import CLIPS, TIME_ZONE, VERSION, Clip
-from countline_demo.scenes.scene import CLASSES, Frame, Renderer, Scene
+from countline_demo.scenes.clips import CLIPS, TIME_ZONE, VERSION, DemoClip
+from countline_demo.scenes.scene import CLASSES, Renderer, Scene, SceneFrame
 from countline_demo.scenes.truth import true_crossings
 from countline_demo.scenes.video import write_video
 
@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]
 """Called with the number of finished frames and of all frames."""
 
 
-def describe(clip: Clip) -> dict[str, Any]:
+def describe(clip: DemoClip) -> dict[str, Any]:
     """What the JSON file beside a demo clip says."""
     scene = clip.scene
     return {
@@ -84,7 +84,7 @@ def render_scene(scene: Scene, path: Path, *, boxes: bool, progress: Progress) -
     write_video(path, pictures(), scene.camera.size_wh, scene.fps)
 
 
-def _shown(frame: Frame, *, boxes: bool) -> NDArray[np.uint8]:
+def _shown(frame: SceneFrame, *, boxes: bool) -> NDArray[np.uint8]:
     """The picture, with boxes drawn where they are asked for: paler where less of the object is seen."""
     if not boxes:
         return frame.pixels

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from countline_demo.scenes.backdrop import Backdrop, Place, build
+from countline_demo.scenes.backdrop import Backdrop, ScenePlace, build
 from countline_demo.scenes.camera import GroundCamera
 from countline_demo.scenes.drawing import Shape, bounds, clip, cut_out, over
-from countline_demo.scenes.paths import Journey
 from countline_demo.scenes.people import Person, Walker
+from countline_demo.scenes.routes import Journey
 from countline_demo.scenes.vehicles import Driver, Vehicle
 
 CLASSES: Final = ("person", "vehicle")
@@ -79,7 +79,7 @@ class Scene:
 
     name: str
     camera: GroundCamera
-    place: Place
+    place: ScenePlace
     actors: tuple[Actor, ...]
     light: Light
     fps: Fraction
@@ -109,7 +109,7 @@ class TrueObject:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class SceneFrame:
     """A picture and what is true in it."""
 
     pixels: NDArray[np.uint8]
@@ -136,7 +136,7 @@ class Renderer:
     def _grain(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
         return _grain(self.scene)
 
-    def frame(self, index: int) -> Frame:
+    def frame(self, index: int) -> SceneFrame:
         """The picture at an index; indices count endlessly, pictures repeat after `scene.frames`."""
         scene = self.scene
         index %= scene.frames
@@ -146,7 +146,7 @@ class Renderer:
         posed.sort(key=lambda pose: -pose.depth_m)
         pixels = self._ground(posed, scene.light.shadow_depth(phase))
         objects = self._draw(posed, pixels)
-        return Frame(self._sense(pixels, index, scene.light.gain(phase)), objects)
+        return SceneFrame(self._sense(pixels, index, scene.light.gain(phase)), objects)
 
     def boxes(self, index: int) -> dict[int, tuple[float, float, float, float]]:
         """The boxes of one frame by actor, without drawing it; whatever hides them."""

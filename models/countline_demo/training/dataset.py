@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from countline_demo.scenes.places import PLACES
-from countline_demo.scenes.scene import Frame, Renderer, Scene
+from countline_demo.scenes.scene import Renderer, Scene, SceneFrame
 from countline_demo.scenes.traffic import Crowd, random_scene
 
 TRAINING_SEED: Final = 1000
@@ -38,7 +38,7 @@ class Example:
         return np.asarray(Image.open(io.BytesIO(self.jpeg)))
 
 
-def objects_of(frame: Frame) -> NDArray[np.float32]:
+def objects_of(frame: SceneFrame) -> NDArray[np.float32]:
     """The true objects of a frame as rows x1, y1, x2, y2, visible share, class; (N, 6)."""
     rows = [(*found.box, found.visible, found.class_id) for found in frame.objects]
     return np.array(rows, dtype=np.float32).reshape(-1, 6)
@@ -62,7 +62,7 @@ def _under_way(scene: Scene, index: int) -> int:
     return sum(actor.journey.elapsed_s(t, scene.period_s) is not None for actor in scene.actors)
 
 
-def _shot(frame: Frame, rng: np.random.Generator) -> Example:
+def _shot(frame: SceneFrame, rng: np.random.Generator) -> Example:
     picture = Image.fromarray(frame.pixels)
     if rng.random() < 0.3:
         picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 0.9))))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_demo.scenes.places import PLACES
-from countline_demo.scenes.scene import CLASSES, Frame, Renderer
+from countline_demo.scenes.scene import CLASSES, Renderer, SceneFrame
 from countline_demo.scenes.traffic import Crowd, random_scene
 from countline_demo.training.dataset import TRAINING_SEED, objects_of
 from countline_models.boxes import iou, share_on
@@ -136,7 +136,7 @@ def evaluate(
     return report
 
 
-def _batches(renderer: Renderer, frames: int) -> Iterator[list[Frame]]:
+def _batches(renderer: Renderer, frames: int) -> Iterator[list[SceneFrame]]:
     indices = np.linspace(0, renderer.scene.frames, frames, endpoint=False).astype(int).tolist()
     for start in range(0, frames, BATCH):
         yield [renderer.frame(index) for index in indices[start : start + BATCH]]
@@ -150,7 +150,7 @@ def padded(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return frame
 
 
-def _judge(report: Report, frame: Frame, detections: NDArray[np.float32], names: tuple[str, ...]) -> None:
+def _judge(report: Report, frame: SceneFrame, detections: NDArray[np.float32], names: tuple[str, ...]) -> None:
     objects = objects_of(frame)
     report.frames += 1
     report.most_objects = max(report.most_objects, len(objects))

@@ -20,7 +20,7 @@ from torch.nn import functional
 from countline_demo.scenes.scene import CLASSES
 from countline_demo.training.network import INPUT_SCALE, STRIDE, DemoDetector
 from countline_models.contract import INPUT_NAME, OUTPUT_NAME, set_metadata
-from countline_models.repository.writer import place_model
+from countline_models.repository.adding import add_model
 
 MAX_DETECTIONS: Final = 100
 SAME_OBJECT_IOU: Final = (0.75, 0.5)
@@ -100,7 +100,7 @@ def export(network: DemoDetector, repository: Path, name: str = "demo_detector")
     model = onnx.load_model_from_string(packed.getvalue())
     _halve(model)
     set_metadata(model, CLASSES, SCORE_THRESHOLD)
-    place_model(model.SerializeToString(), name, repository, replace=True)
+    add_model(model.SerializeToString(), name, repository, replace=True)
 
 
 def _halve(model: onnx.ModelProto) -> None:

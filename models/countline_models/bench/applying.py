@@ -7,9 +7,9 @@ from countline.v1.models_pb2 import ModelTuning, TuneModelRequest
 from countline_common.errors import InvalidInputError
 from countline_common.grpc.client import Client
 from countline_models.bench.points import Setting
-from countline_models.deploy import ModelFolder, Tuning
-from countline_models.repository.config import Backend
-from countline_models.repository.folder import CONFIG_FILE
+from countline_models.repository.folder import ModelFolder
+from countline_models.repository.names import CONFIG_FILE
+from countline_models.repository.settings import ModelBackend, Tuning
 
 LOAD_TIMEOUT_S: Final = 240.0
 """The service has Triton load the model with its new setting."""
@@ -38,7 +38,7 @@ def tune_repository(repository: Path, name: str, setting: Setting) -> Path:
     """
     folder = ModelFolder(repository)
     config = folder.config(name)
-    if config.backend != Backend.ONNXRUNTIME:
+    if config.backend != ModelBackend.ONNXRUNTIME:
         raise InvalidInputError(
             f"{name!r} runs on the backend {config.backend!r}, and its config.pbtxt would be written for another",
             hint="edit max_batch_size, instance_group and dynamic_batching in it by hand",

@@ -50,7 +50,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class BenchPoint:
     """What was measured of one setting under one load."""
 
     setting: Setting
@@ -100,13 +100,13 @@ def is_stable(windows: Sequence[Window]) -> bool:
     return max(rates) <= STABLE_RATIO * min(rates) and max(latencies) <= STABLE_RATIO * min(latencies)
 
 
-def point_of(setting: Setting, in_flight: int, windows: Sequence[Window]) -> Point:
+def point_of(setting: Setting, in_flight: int, windows: Sequence[Window]) -> BenchPoint:
     """The last windows, added up; at least one request was answered in them."""
     last = windows[-STABLE_WINDOWS:]
     latencies_ms = sorted(latency for window in last for latency in window.latencies_ms)
     rates = [window.frames_per_s for window in last]
     frames_per_s = sum(window.frames for window in last) / sum(window.seconds for window in last)
-    return Point(
+    return BenchPoint(
         setting=setting,
         in_flight=in_flight,
         frames_per_s=frames_per_s,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from countline_models.bench.points import Point, Setting
+from countline_models.bench.points import BenchPoint, Setting
 
 AS_GOOD: Final = 0.95
 """Of the highest throughput: what reaches this share is as good, and the smaller setting wins."""
@@ -14,7 +14,7 @@ AS_GOOD: Final = 0.95
 class Recommendation:
     """What to choose."""
 
-    point: Point
+    point: BenchPoint
     holds: bool
     """Whether it holds the limit of latency; where not, no setting does, and this one comes nearest."""
     reason: str
@@ -27,7 +27,7 @@ class Recommendation:
         return self.point.setting
 
 
-def recommend(points: Sequence[Point], latency_limit_ms: float = 0.0) -> Recommendation:
+def recommend(points: Sequence[BenchPoint], latency_limit_ms: float = 0.0) -> Recommendation:
     """Choose a setting.
 
     A setting is judged under the heaviest load that was measured, for that is when a limit matters. Among those whose
@@ -49,9 +49,9 @@ def recommend(points: Sequence[Point], latency_limit_ms: float = 0.0) -> Recomme
     return Recommendation(chosen, True, _reason(chosen, best, latency_limit_ms), findings)
 
 
-def under_full_load(points: Sequence[Point]) -> list[Point]:
+def under_full_load(points: Sequence[BenchPoint]) -> list[BenchPoint]:
     """The point with the most in flight of each setting, in the order of the settings' first points."""
-    fullest: dict[Setting, Point] = {}
+    fullest: dict[Setting, BenchPoint] = {}
     for point in points:
         known = fullest.setdefault(point.setting, point)
         if point.in_flight > known.in_flight:
@@ -59,7 +59,7 @@ def under_full_load(points: Sequence[Point]) -> list[Point]:
     return list(fullest.values())
 
 
-def _reason(chosen: Point, best: Point, latency_limit_ms: float) -> str:
+def _reason(chosen: BenchPoint, best: BenchPoint, latency_limit_ms: float) -> str:
     within = f" of those that hold {latency_limit_ms:g} ms" if latency_limit_ms else ""
     if chosen is best:
         return f"the highest throughput{within}, and nothing smaller comes within 5 % of it"
@@ -89,7 +89,7 @@ _VARIED: Final[dict[str, Callable[[Setting], int]]] = {
 }
 
 
-def _findings(judged: Sequence[Point]) -> Iterator[str]:
+def _findings(judged: Sequence[BenchPoint]) -> Iterator[str]:
     """Whether more of each thing that was varied pays: the best with the least of it against the best with more."""
     for name, value in _VARIED.items():
         least_of_it = min(value(point.setting) for point in judged)
@@ -99,17 +99,17 @@ def _findings(judged: Sequence[Point]) -> Iterator[str]:
             yield _finding(name, _fastest(with_least), _fastest(with_more))
 
 
-def _finding(name: str, least: Point, more: Point) -> str:
+def _finding(name: str, least: BenchPoint, more: BenchPoint) -> str:
     gain = more.frames_per_s / least.frames_per_s
     pays = "pay" if gain * AS_GOOD > 1 else "do not pay"
     return f"{name} {pays}: {described(more.setting)} give {gain:.2f} times what {described(least.setting)} give"
 
 
-def _fastest(points: Sequence[Point]) -> Point:
+def _fastest(points: Sequence[BenchPoint]) -> BenchPoint:
     return max(points, key=lambda point: point.frames_per_s)
 
 
-def _smallest_as_good(points: Sequence[Point]) -> Point:
+def _smallest_as_good(points: Sequence[BenchPoint]) -> BenchPoint:
     """The smallest setting within 5 % of the highest throughput."""
     enough = AS_GOOD * _fastest(points).frames_per_s
     return min((point for point in points if point.frames_per_s >= enough), key=lambda point: point.setting)

@@ -9,14 +9,14 @@ from countline_common.triton import ModelInfo, ModelOverrides, ModelRef, ModelRe
 from countline_common.triton.connection import Connection
 from countline_common.triton.model_config import Config, model_info, overridden
 from countline_models.bench.load import Load, requests_of
-from countline_models.bench.points import STABLE_WINDOWS, Point, Setting, Window, is_stable, loads_of, point_of
+from countline_models.bench.points import STABLE_WINDOWS, BenchPoint, Setting, Window, is_stable, loads_of, point_of
 
 PATIENCE: Final = 3
 """A point that does not get stable is measured for at most so many times `seconds`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BenchPlan:
     """What is to be measured."""
 
     model: ModelRef
@@ -44,10 +44,10 @@ class Sweep:
     server: str
     shared: bool
     """Whether frames went through shared memory."""
-    points: Sequence[Point]
+    points: Sequence[BenchPoint]
 
 
-async def sweep(address: str, plan: Plan, on_point: Callable[[Point], None]) -> Sweep:
+async def sweep(address: str, plan: BenchPlan, on_point: Callable[[BenchPoint], None]) -> Sweep:
     """Measure every setting under every load.
 
     On a server that is not ours the model's own configuration is loaded again at the end, also after an error.
@@ -70,7 +70,7 @@ async def sweep(address: str, plan: Plan, on_point: Callable[[Point], None]) -> 
     return Sweep(info.ref, info, server, shared, points)
 
 
-async def _found(connection: Connection, plan: Plan) -> tuple[ModelInfo, Config]:
+async def _found(connection: Connection, plan: BenchPlan) -> tuple[ModelInfo, Config]:
     """The model, and the configuration that the settings change."""
     config = await connection.model_config(plan.model.name)
     if config is None:
@@ -88,9 +88,9 @@ async def _found(connection: Connection, plan: Plan) -> tuple[ModelInfo, Config]
 
 
 async def _measured(
-    connection: Connection, plan: Plan, info: ModelInfo, config: Config, on_point: Callable[[Point], None]
-) -> tuple[list[Point], bool]:
-    points: list[Point] = []
+    connection: Connection, plan: BenchPlan, info: ModelInfo, config: Config, on_point: Callable[[BenchPoint], None]
+) -> tuple[list[BenchPoint], bool]:
+    points: list[BenchPoint] = []
     shared = True
     for setting in plan.settings:
         await connection.load(info.name, _configured(config, setting))
@@ -119,7 +119,7 @@ def _is_enough(windows: Sequence[Window]) -> bool:
     return is_stable(windows) or len(windows) >= PATIENCE * STABLE_WINDOWS
 
 
-def _point(info: ModelInfo, setting: Setting, in_flight: int, windows: Sequence[Window]) -> Point:
+def _point(info: ModelInfo, setting: Setting, in_flight: int, windows: Sequence[Window]) -> BenchPoint:
     if not any(window.frames for window in windows[-STABLE_WINDOWS:]):
         seconds = sum(window.seconds for window in windows)
         raise DeadlineExceededError(

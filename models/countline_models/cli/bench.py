@@ -20,9 +20,9 @@ from countline_common.triton import ModelRef
 from countline_common.triton.private import find_model, known_models, private_triton
 
 if TYPE_CHECKING:
-    from countline_models.bench.points import Point, Setting
+    from countline_models.bench.points import BenchPoint, Setting
     from countline_models.bench.recommend import Recommendation
-    from countline_models.bench.sweep import Plan, Sweep
+    from countline_models.bench.sweep import BenchPlan, Sweep
 
 DISTURBS = (
     "note: cameras on this Triton are disturbed while it is measured: the model is loaded anew for each setting, and "
@@ -83,9 +83,9 @@ def bench(
     levels = _numbers(in_flight, "--in-flight") if in_flight else []
     _note_if_busy()
     with _served(model, triton, repository) as (address, ref):
-        from countline_models.bench.sweep import Plan
+        from countline_models.bench.sweep import BenchPlan
 
-        measured = _measure(address, Plan(ref, settings, levels, seconds, alone=triton is None))
+        measured = _measure(address, BenchPlan(ref, settings, levels, seconds, alone=triton is None))
     chosen = recommend(measured.points, latency_limit_ms)
     if plot is not None:
         _plot(plot, measured, chosen, latency_limit_ms)
@@ -167,11 +167,11 @@ def _served(model: str, triton: str | None, repository: Path | None) -> Iterator
 
 def _placed(file: Path, folder: Path) -> tuple[Path, ModelRef]:
     """A repository made of one contract model."""
+    from countline_models.repository.adding import add_model
     from countline_models.repository.prepare import model_name
-    from countline_models.repository.writer import place_model
 
     name = model_name(file)
-    place_model(file, name, folder)
+    add_model(file, name, folder)
     return folder, ModelRef(name, 1)
 
 
@@ -188,14 +188,14 @@ def _found(ref: ModelRef, repository: Path | None) -> tuple[Path, ModelRef]:
     return place, ref
 
 
-def _measure(address: str, plan: "Plan") -> "Sweep":
+def _measure(address: str, plan: "BenchPlan") -> "Sweep":
     from countline_models.bench.sweep import sweep
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"measuring {plan.model}", total=plan.points)
 
-        def on_point(point: "Point") -> None:
+        def on_point(point: "BenchPoint") -> None:
             bar.update(task, advance=1, description=f"measuring {plan.model}: {point.frames_per_s:.1f} frames/s")
 
         return asyncio.run(sweep(address, plan, on_point))
@@ -231,7 +231,7 @@ def _as_json(measured: "Sweep", chosen: "Recommendation", latency_limit_ms: floa
     }
 
 
-def _point_json(point: "Point") -> dict[str, Any]:
+def _point_json(point: "BenchPoint") -> dict[str, Any]:
     told = asdict(point)
     setting: dict[str, Any] = told.pop("setting")
     return {**setting, **{key: round(value, 3) if isinstance(value, float) else value for key, value in told.items()}}
@@ -259,7 +259,7 @@ def _show(measured: "Sweep", chosen: "Recommendation") -> None:
         console.print(finding)
 
 
-def _cells(point: "Point") -> tuple[str, ...]:
+def _cells(point: "BenchPoint") -> tuple[str, ...]:
     setting = point.setting
     counts = (setting.max_batch_size, setting.instances, setting.max_queue_delay_us, point.in_flight)
     times = (point.latency_p50_ms, point.latency_p95_ms, point.latency_p99_ms)

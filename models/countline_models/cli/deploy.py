@@ -98,27 +98,27 @@ def deploy(
             target=target.value if target else "",
             max_latency_ms=max_latency_ms,
         )
-        version = send(ask(server, data, Service.of), header, files, steps)
+        version = send(ask(server, data, ModelServiceEndpoint.of), header, files, steps)
     if json:
         print_message(version)
     note(_next_step(version))
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ModelServiceEndpoint:
     """Where the service of models is, and the token that it wants."""
 
     address: str
     access_token: str
 
     @classmethod
-    async def of(cls, client: Client) -> "Service":
+    async def of(cls, client: Client) -> "ModelServiceEndpoint":
         """The one that a client talks to."""
         _ = client.models  # says so where the server has none
         return cls(client.endpoints.models, await client.session.access_token())
 
 
-def send(service: Service, header: DeployHeader, files: list[Artifact], steps: "Steps") -> ModelVersion:
+def send(service: ModelServiceEndpoint, header: DeployHeader, files: list[Artifact], steps: "Steps") -> ModelVersion:
     """Stream header and files, and show what the service says, until it has the version.
 
     By gRPC's blocking interface: a service that refuses while files are still being sent has its reason lost by the

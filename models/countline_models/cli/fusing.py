@@ -12,9 +12,10 @@ from countline_common.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from countline_models.contract import ContractModel
-    from countline_models.onnx.fuse import FuseOptions
+    from countline_models.fusing.options import FuseOptions
 
-# As in `countline_models.onnx.network` and `.fuse`, which are too heavy to import before a command is called.
+# As in `countline_models.onnx.network` and `countline_models.fusing.options`, which are too heavy to import before a
+# command is called.
 BoxUnit = Literal["pixels", "normalised"]
 ScoreKind = Literal["probabilities", "logits"]
 ChannelOrder = Literal["rgb", "bgr"]
@@ -56,7 +57,7 @@ def fuse(
     ] = None,
 ) -> None:
     """Make a contract model: bytes in, boxes out; pre-processing, decoding and, where needed, NMS inside the graph."""
-    from countline_models.onnx.fuse import FuseOptions
+    from countline_models.fusing.options import FuseOptions
 
     options = FuseOptions(
         size_hw=_size_hw(size),
@@ -78,8 +79,8 @@ def fuse(
 
 def _fuse(model: Path, output: Path, head: str | None, labels: tuple[str, ...] | None, options: "FuseOptions") -> None:
     from countline_models.contract import FUSED_KEY, check_contract
+    from countline_models.fusing.files import fuse_file
     from countline_models.heads import HEADS
-    from countline_models.repository.prepare import fuse_file
 
     fused, name = fuse_file(model, head, labels, options)
     data = fused.SerializeToString()
@@ -131,9 +132,9 @@ def add(
     replace: Annotated[bool, typer.Option("--replace", help="Replace a version that is there already.")] = False,
 ) -> None:
     """Put a contract model into a Triton model repository."""
-    from countline_models.repository.writer import place_model
+    from countline_models.repository.adding import add_model
 
-    contract = place_model(model, name, repository, labels=_labels(labels), version=version, replace=replace)
+    contract = add_model(model, name, repository, labels=_labels(labels), version=version, replace=replace)
     typer.echo(f"{repository / name}: version {version}", err=True)
     _show(contract, as_json=False)
 

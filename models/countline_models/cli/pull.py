@@ -89,7 +89,7 @@ def _bar(model: "KnownModel") -> "Iterator[Moved]":
 
 
 def _fuse(model: "KnownModel", network: Path) -> Path:
-    from countline_models.repository.prepare import fuse_file
+    from countline_models.fusing.files import fuse_file
 
     fused, _ = fuse_file(network, model.head, model.class_names)
     path = network.with_name(f"{network.stem}.fused.onnx")

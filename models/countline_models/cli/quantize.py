@@ -16,15 +16,15 @@ from countline_common.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from countline_models.contract import ContractModel
-    from countline_models.quantize.effect import Agreement, Speed
+    from countline_models.quantize.effect import DetectionAgreement, SpeedGain
     from countline_models.quantize.frames import Frames
     from countline_models.quantize.int8 import Quantized
-    from countline_models.quantize.verdict import ClipCounts, Verdict
+    from countline_models.quantize.verdict import ClipCounts, QuantizeVerdict
 
 # As in `countline_models.quantize.int8`, which is too heavy to import before a command is called.
 Format = Literal["qdq", "qoperator"]
 Calibration = Literal["percentile", "minmax"]
-Step = Callable[[], None]
+PartDone = Callable[[], None]
 
 
 def quantize(
@@ -82,10 +82,10 @@ class _Effect:
 
     float_bytes: int
     made: "Quantized"
-    speed: "Speed"
-    agreement: "Agreement"
+    speed: "SpeedGain"
+    agreement: "DetectionAgreement"
     counts: tuple["ClipCounts", ...]
-    verdict: "Verdict"
+    verdict: "QuantizeVerdict"
     reason: str
 
     def to_json(self, output: Path) -> dict[str, Any]:
@@ -106,12 +106,12 @@ class _Effect:
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[str, int], Step]]:
+def _bar() -> Iterator[Callable[[str, int], PartDone]]:
     """A progress bar on standard error; yields what begins a step of so many parts, which gives what ends a part."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
 
-        def begin(description: str, total: int) -> Step:
+        def begin(description: str, total: int) -> PartDone:
             task = bar.add_task(description, total=total)
             return lambda: bar.advance(task)
 
@@ -119,7 +119,7 @@ def _bar() -> Iterator[Callable[[str, int], Step]]:
 
 
 def _frames_of(
-    clips: Sequence[Path], contract: "ContractModel", frames: int, steps: Callable[[str, int], Step]
+    clips: Sequence[Path], contract: "ContractModel", frames: int, steps: Callable[[str, int], PartDone]
 ) -> tuple["Frames", "Frames"]:
     """Frames to calibrate on and frames to test on, from all clips alike."""
     import numpy as np
@@ -138,8 +138,8 @@ def _frames_of(
 
 
 def _measured(
-    source: bytes, quantized: bytes, held_out: "Frames", threshold: float, steps: Callable[[str, int], Step]
-) -> tuple["Speed", "Agreement"]:
+    source: bytes, quantized: bytes, held_out: "Frames", threshold: float, steps: Callable[[str, int], PartDone]
+) -> tuple["SpeedGain", "DetectionAgreement"]:
     from countline_models.quantize.effect import ROUNDS, compare, measure_speed
 
     agreement = compare(source, quantized, held_out, threshold, steps("comparing boxes", len(held_out)))
@@ -147,7 +147,7 @@ def _measured(
 
 
 def _counted(
-    clips: Sequence[Path], model: Path, output: Path, lines: Sequence[str], steps: Callable[[str, int], Step]
+    clips: Sequence[Path], model: Path, output: Path, lines: Sequence[str], steps: Callable[[str, int], PartDone]
 ) -> list["ClipCounts"]:
     from countline_models.quantize.counting import count_lines
     from countline_models.quantize.verdict import ClipCounts

@@ -38,7 +38,7 @@ SIGNS: Final = {
 
 
 @dataclass(slots=True)
-class Step:
+class DeployStep:
     """One step."""
 
     label: str
@@ -55,15 +55,15 @@ class Steps:
 
     def __init__(self, labels: Mapping[str, str]) -> None:
         self._labels = labels
-        self._steps: dict[str, Step] = {}
+        self._steps: dict[str, DeployStep] = {}
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Iterator[DeployStep]:
         """The steps so far."""
         return iter(list(self._steps.values()))
 
-    def show(self, name: str, state: StepState, detail: str = "", progress: float = 0.0) -> Step:
+    def show(self, name: str, state: StepState, detail: str = "", progress: float = 0.0) -> DeployStep:
         """Say how far a step is; it begins when it is first heard of, and one that has ended does not begin again."""
-        step = self._steps.setdefault(name, Step(self._labels.get(name, name.replace("_", " "))))
+        step = self._steps.setdefault(name, DeployStep(self._labels.get(name, name.replace("_", " "))))
         if step.state is not StepState.RUNNING:
             return step
         step.state, step.progress = state, progress
@@ -71,7 +71,7 @@ class Steps:
         step.took_s = time.monotonic() - step.began
         return step
 
-    def refused(self) -> list[Step]:
+    def refused(self) -> list[DeployStep]:
         """What was under way has failed; why is in the error that follows."""
         running = [step for step in self if step.state is StepState.RUNNING]
         for step in running:
@@ -87,7 +87,7 @@ class PlainSteps(Steps):
         self._console = console
         self._said: set[str] = set()
 
-    def show(self, name: str, state: StepState, detail: str = "", progress: float = 0.0) -> Step:
+    def show(self, name: str, state: StepState, detail: str = "", progress: float = 0.0) -> DeployStep:
         """Say how far a step is."""
         step = super().show(name, state, detail, progress)
         if step.state is not StepState.RUNNING and name not in self._said:
@@ -95,14 +95,14 @@ class PlainSteps(Steps):
             self._print(step)
         return step
 
-    def refused(self) -> list[Step]:
+    def refused(self) -> list[DeployStep]:
         """Say what has failed."""
         failed = super().refused()
         for step in failed:
             self._print(step)
         return failed
 
-    def _print(self, step: Step) -> None:
+    def _print(self, step: DeployStep) -> None:
         detail = f": {step.detail}" if step.detail else ""
         took = f" ({step.took_s:.1f} s)" if step.took_s >= 0.1 else ""
         self._console.print(f"{SIGNS[step.state][0]} {step.label}{detail}{took}", soft_wrap=True, markup=False)
@@ -140,7 +140,7 @@ def table_of(steps: Steps, spinners: dict[str, Spinner]) -> Table:
     return table
 
 
-def _progress(step: Step) -> RenderableType:
+def _progress(step: DeployStep) -> RenderableType:
     if step.state is StepState.RUNNING and step.progress > 0:
         bar = Table.grid(padding=(0, 1))
         bar.add_row(ProgressBar(1.0, step.progress, width=BAR_WIDTH), f"{step.progress:.0%}", step.detail)

@@ -3,7 +3,7 @@
 from typing import Final
 
 from countline_common.errors import InvalidInputError
-from countline_models.heads.base import Candidates, Head, Plan, Preprocessing
+from countline_models.heads.base import Candidates, DecodePlan, Head, Preprocessing
 from countline_models.heads.centernet import CenterNetHead
 from countline_models.heads.detectnet import DetectNetHead
 from countline_models.heads.end2end import End2EndHead
@@ -58,4 +58,4 @@ def recognise(network: Network) -> Head:
     )
 
 
-__all__ = ["HEADS", "Candidates", "Head", "Plan", "Preprocessing", "head_named", "recognise"]
+__all__ = ["HEADS", "Candidates", "DecodePlan", "Head", "Preprocessing", "head_named", "recognise"]

@@ -1,16 +1,16 @@
 """What a detector head is to the fusing tool.
 
-A head knows one family of networks: how pictures must be given to it, and how what it answers becomes boxes and
-scores. It adds nodes to the graph by a `GraphBuilder` and computes nothing itself; all the rest (uint8 in, NMS,
-packing, dynamic batch) is the same for all and lives in `countline_models.onnx.fuse`. A new head is one module and one
-entry in `HEADS`.
+A head knows one family of networks: how pictures must be given to it, and how what it answers becomes boxes and scores.
+It adds nodes to the graph by a `GraphBuilder` and computes nothing itself; all the rest (uint8 in, NMS, packing,
+dynamic batch) is the same for all and lives in `countline_models.fusing.fuse`. A new head is one module and one entry
+in `HEADS`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.builder import GraphBuilder
 from countline_models.onnx.network import Network
 
 Resized = Literal["letterboxed", "stretched"]
@@ -42,7 +42,7 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DecodePlan:
     """How one network will be decoded."""
 
     classes: int
@@ -88,7 +88,7 @@ class Head(Protocol):
         """Whether a network looks like one of this family."""
         ...
 
-    def plan(self, network: Network) -> Plan:
+    def plan(self, network: Network) -> DecodePlan:
         """Find out how to decode a network.
 
         Raises:

@@ -24,9 +24,9 @@ from typing import Final
 import numpy as np
 
 from countline_common.errors import InvalidInputError
-from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
+from countline_models.heads.base import Candidates, DecodePlan, Preprocessing, Resized
 from countline_models.heads.grids import corners, grid, need
-from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.builder import GraphBuilder
 from countline_models.onnx.network import Network
 
 SAME_OBJECT_IOU: Final = 0.75
@@ -95,8 +95,7 @@ class CenterNetHead:
             return False
         return bool(maps.size) and maps.named
 
-    def plan(self, network: Network) -> Plan:
-        """See `Head.plan`."""
+    def plan(self, network: Network) -> DecodePlan:
         stride = stride_of(network)
         maps = _maps_of(network) if stride else None
         need(maps is not None, network, WANTED)
@@ -108,7 +107,9 @@ class CenterNetHead:
                 f"this network needs a height and width that are multiples of {stride}, not {width}x{height}",
                 hint="give another --size",
             )
-        kind = network.told.scores or ("probabilities" if network.made_by(maps.heat) == "Sigmoid" else "logits")
+        kind = network.options.scores or (
+            "probabilities" if network.activation_of(maps.heat) == "Sigmoid" else "logits"
+        )
 
         def decode(build: GraphBuilder, outputs: Sequence[str]) -> Candidates:
             by_name = dict(zip(network.outputs, outputs, strict=True))
@@ -118,7 +119,7 @@ class CenterNetHead:
         _, classes, rows, columns = network.outputs[maps.heat]
         rest = f"distances {maps.distances}" if maps.distances else f"size {maps.size}, offset {maps.offset}"
         found = f"heat {maps.heat} of {classes} classes ({kind}), {rest}, {rows}x{columns} cells of stride {stride}"
-        return Plan(classes, found, decode, SAME_OBJECT_IOU if maps.distances else None)
+        return DecodePlan(classes, found, decode, SAME_OBJECT_IOU if maps.distances else None)
 
 
 def _peaks(build: GraphBuilder, heat: str, logits: bool) -> str:

@@ -18,10 +18,10 @@ from typing import Final
 import numpy as np
 
 from countline_common.errors import InvalidInputError
-from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
+from countline_models.heads.base import Candidates, DecodePlan, Preprocessing, Resized
 from countline_models.heads.centernet import stride_of
 from countline_models.heads.grids import grid, likely, need
-from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.builder import GraphBuilder
 from countline_models.onnx.network import Network
 
 NMS_IOU: Final = 0.5
@@ -53,8 +53,7 @@ class DetectNetHead:
         pair = _coverage_and_boxes(network)
         return pair is not None and (stride_of(network) == STRIDE or "cov" in pair[0].lower())
 
-    def plan(self, network: Network) -> Plan:
-        """See `Head.plan`."""
+    def plan(self, network: Network) -> DecodePlan:
         pair, stride = _coverage_and_boxes(network), stride_of(network)
         need(
             pair is not None,
@@ -78,7 +77,7 @@ class DetectNetHead:
             return Candidates(boxes, _own_scores(build, coverage, classes))
 
         found = f"coverage {pair[0]} of {classes} classes, boxes {pair[1]}, {rows}x{columns} cells of stride {stride}"
-        return Plan(classes, found, decode, NMS_IOU)
+        return DecodePlan(classes, found, decode, NMS_IOU)
 
 
 def _boxes(build: GraphBuilder, output: str, classes: int, stride: int, size_hw: tuple[int, int]) -> str:

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from countline_common.errors import InvalidInputError
-from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
+from countline_models.heads.base import Candidates, DecodePlan, Preprocessing, Resized
 from countline_models.heads.grids import likely, need, to_pixels, unit_of_values
-from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.builder import GraphBuilder
 from countline_models.onnx.network import BoxUnit, Network
 
 WIDTH: Final = 6
@@ -34,7 +34,7 @@ def finished_rows(network: Network) -> NDArray[Any] | None:
     shapes = list(network.outputs.items())
     if len(shapes) != 1 or len(shapes[0][1]) != 3 or shapes[0][1][2] != WIDTH:
         return None
-    seen = network.seen(shapes[0][0]).astype(np.float64)
+    seen = network.sample(shapes[0][0]).astype(np.float64)
     scores, classes = seen[:, 4], seen[:, 5]
     likely = bool(np.all((scores >= 0.0) & (scores <= 1.0)))
     return seen if likely and bool(np.all((classes >= 0.0) & (classes == np.floor(classes)))) else None
@@ -90,27 +90,26 @@ class End2EndHead:
         rows = finished_rows(network)
         return rows is not None and are_corners(rows[:, :4])
 
-    def plan(self, network: Network) -> Plan:
-        """See `Head.plan`."""
+    def plan(self, network: Network) -> DecodePlan:
         shapes = list(network.outputs.items())
         fits = len(shapes) == 1 and len(shapes[0][1]) == 3 and shapes[0][1][2] == WIDTH
         need(fits, network, "finished detections are one output [batch, n, 6]")
         output, shape = shapes[0]
-        seen = network.seen(output)
-        if network.told.boxes is None and not are_corners(seen[:, :4]):
+        seen = network.sample(output)
+        if network.options.boxes is None and not are_corners(seen[:, :4]):
             raise InvalidInputError(
                 "in a run, the first corner of many boxes is behind the second: these are no corners",
                 hint="where they are centre and size, in shares of the picture: --head rtdetr; else say --boxes pixels",
             )
         classes = known_labels(network, seen[:, 5])
-        unit = network.told.boxes or unit_of_values(network, output)
-        how = "told" if network.told.boxes else "seen in a run" if unit else "nothing seen in a run, so as usual"
+        unit = network.options.boxes or unit_of_values(network, output)
+        how = "told" if network.options.boxes else "seen in a run" if unit else "nothing seen in a run, so as usual"
         unit = unit or "pixels"
 
         def decode(build: GraphBuilder, outputs: Sequence[str]) -> Candidates:
             return _decode(build, outputs[0], classes, unit, network)
 
-        return Plan(classes, f"[batch, {shape[1]}, 6]: finished detections, boxes in {unit} ({how})", decode)
+        return DecodePlan(classes, f"[batch, {shape[1]}, 6]: finished detections, boxes in {unit} ({how})", decode)
 
 
 def _decode(build: GraphBuilder, output: str, classes: int, unit: BoxUnit, network: Network) -> Candidates:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_common.errors import InvalidInputError
-from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.builder import GraphBuilder
 from countline_models.onnx.network import BoxUnit, Network
 
 STRIDES: Final = (8, 16, 32)
@@ -102,7 +102,7 @@ def unit_of_rows(network: Network, rows: Rows) -> BoxUnit | None:
     if not rows.strides:
         return None
     height, width = network.exported_hw
-    seen = network.seen(rows.output).astype(np.float64)
+    seen = network.sample(rows.output).astype(np.float64)
     columns = seen[0] if rows.channels_first else seen[:, 0]
     cells = np.concatenate(
         [np.tile((grid((height, width), (stride,))[0][:, 0] + 0.5) * stride, rows.per_cell) for stride in rows.strides]
@@ -121,7 +121,7 @@ def unit_of_rows(network: Network, rows: Rows) -> BoxUnit | None:
 
 def unit_of_values(network: Network, output: str, columns: slice = slice(0, 4)) -> BoxUnit | None:
     """The unit of boxes [n, 4 or more], as the size of their coordinates in a run shows it; None where all are 0."""
-    seen = np.abs(network.seen(output)[:, columns].astype(np.float64))
+    seen = np.abs(network.sample(output)[:, columns].astype(np.float64))
     largest = float(seen.max(initial=0.0))
     if largest == 0.0 or not np.isfinite(largest):
         return None
@@ -138,7 +138,7 @@ def to_pixels(build: GraphBuilder, boxes: str, unit: BoxUnit, size_hw: tuple[int
 
 def likely(build: GraphBuilder, scores: str, network: Network) -> str:
     """Scores as probabilities: they are, unless the caller says that they are logits."""
-    return build.op("Sigmoid", scores) if network.told.scores == "logits" else scores
+    return build.op("Sigmoid", scores) if network.options.scores == "logits" else scores
 
 
 def corners(build: GraphBuilder, centre: str, size: str, axis: int) -> str:

@@ -20,9 +20,9 @@ from typing import Final
 import numpy as np
 
 from countline_common.errors import InvalidInputError
-from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
+from countline_models.heads.base import Candidates, DecodePlan, Preprocessing, Resized
 from countline_models.heads.grids import STRIDES, STRIDES_P6, cells_of, grid, likely
-from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.builder import GraphBuilder
 from countline_models.onnx.network import Network
 
 NMS_IOU: Final = 0.6
@@ -101,12 +101,11 @@ class NanoDetHead:
         levels = _joined(network)
         if levels is None:
             return False
-        seen = network.seen(levels.scores[0])
+        seen = network.sample(levels.scores[0])
         scores, bars = seen[:, : levels.classes], seen[:, levels.classes :]
         return bool(scores.min() >= 0.0 and scores.max() <= 1.0 and (bars.min() < 0.0 or bars.max() > 1.0))
 
-    def plan(self, network: Network) -> Plan:
-        """See `Head.plan`."""
+    def plan(self, network: Network) -> DecodePlan:
         levels = _per_level(network) or _joined(network)
         if levels is None:
             height, width = network.exported_hw
@@ -122,7 +121,7 @@ class NanoDetHead:
         form = "per level" if levels.distances else "joined"
         generation = "NanoDet-Plus" if levels.strides == STRIDES_P6 else "NanoDet"
         found = f"{generation}, {form}, {levels.classes} classes, {levels.bins} bins, strides {levels.strides}"
-        return Plan(levels.classes, found, decode, NMS_IOU)
+        return DecodePlan(levels.classes, found, decode, NMS_IOU)
 
 
 def _decode(build: GraphBuilder, by_name: dict[str, str], levels: _Levels, network: Network) -> Candidates:

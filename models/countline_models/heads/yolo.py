@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from countline_common.errors import InvalidInputError
-from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
+from countline_models.heads.base import Candidates, DecodePlan, Preprocessing, Resized
 from countline_models.heads.grids import Rows, corners, likely, need, rows_of, to_pixels, unit_of_rows
-from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.builder import GraphBuilder
 from countline_models.onnx.network import BoxUnit, Network
 
 NMS_IOU: Final = 0.45
@@ -57,10 +57,9 @@ class YoloHead:
         return fits and self._unit(network, rows) is not None
 
     def _unit(self, network: Network, rows: Rows) -> BoxUnit | None:
-        return network.told.boxes or unit_of_rows(network, rows)
+        return network.options.boxes or unit_of_rows(network, rows)
 
-    def plan(self, network: Network) -> Plan:
-        """See `Head.plan`."""
+    def plan(self, network: Network) -> DecodePlan:
         _refuse_other_tasks(network)
         rows = rows_of(network)
         before = self._before_classes
@@ -79,9 +78,9 @@ class YoloHead:
             return self._decode(build, outputs[0], rows, unit, network)
 
         classes = rows.width - before
-        how = "told" if network.told.boxes else "seen in a run"
+        how = "told" if network.options.boxes else "seen in a run"
         found = f"{rows.layout}: {before} + {classes} classes, boxes in {_words(unit)} ({how})"
-        return Plan(classes, found, decode, NMS_IOU)
+        return DecodePlan(classes, found, decode, NMS_IOU)
 
     def _decode(self, build: GraphBuilder, output: str, rows: Rows, unit: BoxUnit, network: Network) -> Candidates:
         raw = output if rows.channels_first else build.transpose(output, 0, 2, 1)

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from countline_common.errors import InvalidInputError
-from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
+from countline_models.heads.base import Candidates, DecodePlan, Preprocessing, Resized
 from countline_models.heads.grids import (
     STRIDES,
     STRIDES_P6,
@@ -31,7 +31,7 @@ from countline_models.heads.grids import (
     rows_of,
     unit_of_rows,
 )
-from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.builder import GraphBuilder
 from countline_models.onnx.network import Network
 
 NMS_IOU: Final = 0.45
@@ -61,11 +61,10 @@ class YoloxHead:
             return False
         if strides_for(rows.count, network.exported_hw) is None or len(network.labels) not in {0, rows.width - 5}:
             return False
-        scores = network.seen(rows.output)[:, 4:]
+        scores = network.sample(rows.output)[:, 4:]
         return bool(scores.min() >= 0.0 and scores.max() <= 1.0)
 
-    def plan(self, network: Network) -> Plan:
-        """See `Head.plan`."""
+    def plan(self, network: Network) -> DecodePlan:
         rows = self._rows(network)
         strides = strides_for(rows.count, network.exported_hw)
         if strides is None:
@@ -80,7 +79,7 @@ class YoloxHead:
             return _decode(build, outputs[0], rows.width, () if decoded else strides, network)
 
         state = "decoded" if decoded else "not decoded"
-        return Plan(rows.width - 5, f"{rows.layout}: 5 + {rows.width - 5} classes, {state}", decode, NMS_IOU)
+        return DecodePlan(rows.width - 5, f"{rows.layout}: 5 + {rows.width - 5} classes, {state}", decode, NMS_IOU)
 
     def _rows(self, network: Network) -> Rows:
         shapes = list(network.outputs.values())

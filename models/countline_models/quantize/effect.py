@@ -20,7 +20,7 @@ ROUND_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
+class SpeedGain:
     """Times of both models, taken in turns, frames one by one: processor time of the one thread that runs them.
 
     Not time on the clock: other programs would take their share of that, and never the same one twice.
@@ -46,7 +46,7 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class DetectionAgreement:
     """Detections of both models on the same frames, at the model's own score threshold."""
 
     frames: int
@@ -68,7 +68,7 @@ class Agreement:
 
 def measure_speed(
     float_model: bytes, int8_model: bytes, frames: Frames, on_round: Callable[[], None], rounds: int = ROUNDS
-) -> Speed:
+) -> SpeedGain:
     """Time both models in turns: float, eight bits, float again, round after round."""
     first, second = open_session(float_model), open_session(int8_model)
     repeats = max(1, round(ROUND_S / max(_seconds(first, frames[:1], 2), 1e-6)))
@@ -79,7 +79,7 @@ def measure_speed(
             (_seconds(first, frames, repeats), _seconds(second, frames, repeats), _seconds(first, frames, repeats))
         )
         on_round()
-    return Speed(
+    return SpeedGain(
         float_ms=1000 * statistics.median((before + after) / 2 for before, _, after in times),
         int8_ms=1000 * statistics.median(middle for _, middle, _ in times),
         gains=tuple(sorted((before + after) / 2 / middle for before, middle, after in times)),
@@ -97,7 +97,7 @@ def _seconds(session: ort.InferenceSession, frames: Frames, repeats: int) -> flo
 
 def compare(
     float_model: bytes, int8_model: bytes, frames: Frames, threshold: float, on_frame: Callable[[], None]
-) -> Agreement:
+) -> DetectionAgreement:
     """Run both models on the same frames and match what they find."""
     first, second = open_session(float_model), open_session(int8_model)
     in_float = in_int8 = matched = 0
@@ -106,7 +106,7 @@ def compare(
         in_float, in_int8 = in_float + len(wanted), in_int8 + len(found)
         matched += matches(wanted, found)
         on_frame()
-    return Agreement(len(frames), in_float, in_int8, matched)
+    return DetectionAgreement(len(frames), in_float, in_int8, matched)
 
 
 def _believed(detections: Detections, threshold: float) -> Detections:

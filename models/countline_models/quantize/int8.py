@@ -22,7 +22,7 @@ from countline_common.errors import InvalidInputError
 from countline_models.contract import INPUT_NAME, check_contract
 from countline_models.onnx.graph import opset_of, sort_nodes
 from countline_models.quantize.frames import Frames
-from countline_models.quantize.parts import CONVOLUTIONS, Parts, cut_out, find_parts, name_nodes, put_back
+from countline_models.quantize.parts import CONVOLUTIONS, GraphParts, cut_out, find_parts, name_nodes, put_back
 
 PER_CHANNEL_OPSET: Final = 13
 """The first in which DequantizeLinear has an axis."""
@@ -53,7 +53,7 @@ class Quantized:
     """A model in eight bits."""
 
     model: bytes
-    parts: Parts
+    parts: GraphParts
     convolutions: int
     """Of the model, all in all."""
     convolutions_eight_bit: int
@@ -87,7 +87,7 @@ def quantize(source: bytes, frames: Frames, options: Options, on_frame: Callable
     return Quantized(data, parts, convolutions, inner)
 
 
-def _convolutions(model: onnx.ModelProto, parts: Parts) -> tuple[int, int]:
+def _convolutions(model: onnx.ModelProto, parts: GraphParts) -> tuple[int, int]:
     names = [node.name for node in model.graph.node if node.op_type in CONVOLUTIONS]
     return len(set(names) & set(parts.eight_bit)), len(names)
 
@@ -128,7 +128,7 @@ def _simplified(original: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
 
 
 def _quantized(
-    core: onnx.ModelProto, parts: Parts, reader: "_Reader", options: Options, folder: Path
+    core: onnx.ModelProto, parts: GraphParts, reader: "_Reader", options: Options, folder: Path
 ) -> onnx.ModelProto:
     onnx.helper.set_model_props(core, dict([_PRE_PROCESSED]))
     source, target = folder / "core.onnx", folder / "quantized.onnx"

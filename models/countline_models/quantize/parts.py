@@ -28,7 +28,7 @@ QUANTIZED: Final = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class GraphParts:
     """A model's nodes by what becomes of them; names in the graph's order."""
 
     eight_bit: tuple[str, ...]
@@ -48,7 +48,7 @@ def name_nodes(model: onnx.ModelProto) -> None:
         taken.add(node.name)
 
 
-def find_parts(model: onnx.ModelProto, exclude: Sequence[str] = ()) -> Parts:
+def find_parts(model: onnx.ModelProto, exclude: Sequence[str] = ()) -> GraphParts:
     """Find what is to be quantised.
 
     Args:
@@ -71,7 +71,7 @@ def find_parts(model: onnx.ModelProto, exclude: Sequence[str] = ()) -> Parts:
             hint="leave it in floating point" if not left_out else "give fewer --exclude",
         )
     needed = _ancestors(model, set(chosen)) - set(chosen)
-    return Parts(
+    return GraphParts(
         tuple(chosen),
         tuple(node.name for node in model.graph.node if node.name in needed),
         tuple(node.name for node in model.graph.node if node.name not in needed and node.name not in set(chosen)),
@@ -139,7 +139,7 @@ def _matching(model: onnx.ModelProto, patterns: Iterable[str]) -> set[str]:
     return found
 
 
-def cut_out(model: onnx.ModelProto, parts: Parts) -> onnx.ModelProto:
+def cut_out(model: onnx.ModelProto, parts: GraphParts) -> onnx.ModelProto:
     """What is to be quantised and what it needs, as a model of its own, whose outputs are what the rest reads."""
     inside = {*parts.eight_bit, *parts.before}
     nodes = [node for node in model.graph.node if node.name in inside]
@@ -163,7 +163,7 @@ def _read_by(node: onnx.NodeProto) -> list[str]:
     return [*node.input, *(name for graph in inner for each in graph.node for name in _read_by(each))]
 
 
-def put_back(model: onnx.ModelProto, core: onnx.ModelProto, parts: Parts) -> onnx.ModelProto:
+def put_back(model: onnx.ModelProto, core: onnx.ModelProto, parts: GraphParts) -> onnx.ModelProto:
     """The model with its core replaced by the quantised one."""
     rest, constants = _apart_from(core, model, set(parts.after))
     graph = helper.make_graph(

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from countline_models.quantize.counting import LineCount
-from countline_models.quantize.effect import Speed
+from countline_models.quantize.effect import SpeedGain
 
 
-class Verdict(StrEnum):
+class QuantizeVerdict(StrEnum):
     """What came out."""
 
     PAYS = "pays"
@@ -30,7 +30,7 @@ class ClipCounts:
         return sum(count.into + count.out for count in self.in_float)
 
 
-def judge(speed: Speed, counts: Sequence[ClipCounts]) -> tuple[Verdict, str]:
+def judge(speed: SpeedGain, counts: Sequence[ClipCounts]) -> tuple[QuantizeVerdict, str]:
     """The verdict, and why: it pays only where it is faster by more than noise and counts the same.
 
     Args:
@@ -40,12 +40,12 @@ def judge(speed: Speed, counts: Sequence[ClipCounts]) -> tuple[Verdict, str]:
     gains = f"{speed.gain:.2f} times as fast ({speed.gains[0]:.2f} to {speed.gains[-1]:.2f})"
     if not speed.is_faster:
         noise = f"{speed.noise[0]:.2f} to {speed.noise[-1]:.2f}"
-        return Verdict.DOES_NOT_PAY, f"{gains}, which is not beyond the noise of this machine ({noise})"
+        return QuantizeVerdict.DOES_NOT_PAY, f"{gains}, which is not beyond the noise of this machine ({noise})"
     if different := [clip.clip for clip in counts if clip.in_float != clip.in_int8]:
-        return Verdict.DOES_NOT_PAY, f"{gains}, but counts differ in {', '.join(different)}"
+        return QuantizeVerdict.DOES_NOT_PAY, f"{gains}, but counts differ in {', '.join(different)}"
     if not counts:
-        return Verdict.UNDECIDED, f"{gains}; whether it counts the same is not known: give --line"
+        return QuantizeVerdict.UNDECIDED, f"{gains}; whether it counts the same is not known: give --line"
     crossings = sum(clip.crossings for clip in counts)
     if not crossings:
-        return Verdict.UNDECIDED, f"{gains}; nothing crossed a line, so counts say nothing: give other lines"
-    return Verdict.PAYS, f"{gains}, and all {crossings} crossings are counted the same"
+        return QuantizeVerdict.UNDECIDED, f"{gains}; nothing crossed a line, so counts say nothing: give other lines"
+    return QuantizeVerdict.PAYS, f"{gains}, and all {crossings} crossings are counted the same"

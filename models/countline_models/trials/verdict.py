@@ -41,7 +41,7 @@ NEGLIGIBLE: Final = 1e-17
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class PairedCounts:
     """Crossings on the same frames, by who counted them."""
 
     both: int
@@ -73,7 +73,7 @@ class Ratio:
     high: float
 
 
-class Finding(StrEnum):
+class TrialFinding(StrEnum):
     """What a trial says of its challenger."""
 
     UNDECIDED = "undecided"
@@ -84,10 +84,10 @@ class Finding(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TrialVerdict:
     """What is known of a challenger."""
 
-    finding: Finding
+    finding: TrialFinding
     sentence: str
     """For people."""
     looks: int
@@ -108,7 +108,7 @@ def look_error(look: int) -> float:
     return ERROR / 2.0 ** (look + 1)
 
 
-def ratio_interval(tally: Tally, error: float) -> Ratio | None:
+def ratio_interval(tally: PairedCounts, error: float) -> Ratio | None:
     """The challenger's count divided by the incumbent's, and its two-sided interval at confidence 1 - `error`.
 
     None where the incumbent counted nothing: there is no ratio to nothing.
@@ -164,44 +164,50 @@ def _chance_of_at_most(successes: int, trials: int, share: float) -> float:
     return total
 
 
-def judge(total: Tally, lines: Mapping[tuple[str, str], Tally], margin: float, looks: int) -> Verdict:
+def judge(
+    total: PairedCounts, lines: Mapping[tuple[str, str], PairedCounts], margin: float, looks: int
+) -> TrialVerdict:
     """Look at a trial, if a look is due.
 
     Args:
         total: crossings of all lines.
         lines: the same by (camera, line).
         margin: by how much the challenger may differ, as a share of what the incumbent counts.
-        looks: how many looks were spent before: `Verdict.looks` of the last call, or `looks_due` of the total that was
-            judged last. The first call at or after 30, 60, 120, … crossings looks; those between decide nothing, since
-            looking at each crossing would find in time whatever it looks for.
+        looks: how many looks were spent before: `TrialVerdict.looks` of the last call, or `looks_due` of the total that
+            was judged last. The first call at or after 30, 60, 120, … crossings looks; those between decide nothing,
+            since looking at each crossing would find in time whatever it looks for.
     """
     due = looks_due(total.total)
     if due <= looks:
-        return Verdict(Finding.UNDECIDED, _waiting(total, looks), looks)
+        return TrialVerdict(TrialFinding.UNDECIDED, _waiting(total, looks), looks)
     error = look_error(due - 1)
     share = error if len(lines) < 2 else error / 2  # one line is the total: it is not tested twice
     ratio = ratio_interval(total, share)
     finding = _finding(ratio, margin)
     sentence = _sentence(total, ratio, finding)
-    if len(lines) > 1 and finding is not Finding.FEWER and (worst := _worst_line(lines, margin, error)) is not None:
-        finding, sentence = Finding.FEWER, _line_sentence(*worst, lines[worst[0]])
-    if finding is Finding.UNDECIDED:
+    if (
+        len(lines) > 1
+        and finding is not TrialFinding.FEWER
+        and (worst := _worst_line(lines, margin, error)) is not None
+    ):
+        finding, sentence = TrialFinding.FEWER, _line_sentence(*worst, lines[worst[0]])
+    if finding is TrialFinding.UNDECIDED:
         sentence += f"; the next look is at {_next_look(due)} crossings"
-    return Verdict(finding, sentence, due)
+    return TrialVerdict(finding, sentence, due)
 
 
-def _finding(ratio: Ratio | None, margin: float) -> Finding:
+def _finding(ratio: Ratio | None, margin: float) -> TrialFinding:
     if ratio is None:
-        return Finding.MORE  # as many as a look takes, and the incumbent has none of them
+        return TrialFinding.MORE  # as many as a look takes, and the incumbent has none of them
     if 1 - margin <= ratio.low and ratio.high <= 1 + margin:
-        return Finding.EQUAL
+        return TrialFinding.EQUAL
     if ratio.high < 1:
-        return Finding.FEWER
-    return Finding.MORE if ratio.low > 1 else Finding.UNDECIDED
+        return TrialFinding.FEWER
+    return TrialFinding.MORE if ratio.low > 1 else TrialFinding.UNDECIDED
 
 
 def _worst_line(
-    lines: Mapping[tuple[str, str], Tally], margin: float, error: float
+    lines: Mapping[tuple[str, str], PairedCounts], margin: float, error: float
 ) -> tuple[tuple[str, str], Ratio] | None:
     """The line that surely counts fewer than the margin allows, the one with the fewest where there are several.
 
@@ -217,19 +223,19 @@ def _worst_line(
     return min(found.items(), key=lambda entry: entry[1].value) if found else None
 
 
-def _sentence(tally: Tally, ratio: Ratio | None, finding: Finding) -> str:
+def _sentence(tally: PairedCounts, ratio: Ratio | None, finding: TrialFinding) -> str:
     words = {
-        Finding.EQUAL: "equal",
-        Finding.FEWER: "fewer",
-        Finding.MORE: "more",
-        Finding.UNDECIDED: "not decided",
+        TrialFinding.EQUAL: "equal",
+        TrialFinding.FEWER: "fewer",
+        TrialFinding.MORE: "more",
+        TrialFinding.UNDECIDED: "not decided",
     }[finding]
     if ratio is None:
         return f"the live version counted nothing, the challenger {_crossings(tally.challenger)}: {words}"
     return f"the challenger counts {_numbers(ratio)} of what the live version counts: {words}; {_differences(tally)}"
 
 
-def _line_sentence(key: tuple[str, str], ratio: Ratio, tally: Tally) -> str:
+def _line_sentence(key: tuple[str, str], ratio: Ratio, tally: PairedCounts) -> str:
     camera_id, line_id = key
     return (
         f"on line {line_id} of camera {camera_id} the challenger counts {_numbers(ratio)} "
@@ -237,7 +243,7 @@ def _line_sentence(key: tuple[str, str], ratio: Ratio, tally: Tally) -> str:
     )
 
 
-def _waiting(total: Tally, looks: int) -> str:
+def _waiting(total: PairedCounts, looks: int) -> str:
     next_look = _next_look(looks)
     if looks == 0:
         return f"{_crossings(total.total)} seen; the first look is at {next_look}"
@@ -252,7 +258,7 @@ def _numbers(ratio: Ratio) -> str:
     return f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
-def _differences(tally: Tally) -> str:
+def _differences(tally: PairedCounts) -> str:
     are = "is" if tally.only_challenger == 1 else "are"
     were = "was" if tally.only_incumbent == 1 else "were"
     return (

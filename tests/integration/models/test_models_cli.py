@@ -17,7 +17,7 @@ from countline.v1 import models_pb2
 from countline.v1.models_pb2 import DeployHeader, Trial, TrialBucket, TrialComparison
 from countline_common.errors import ConflictError, InvalidInputError, UnavailableError
 from countline_common.times import to_timestamp
-from countline_models.cli.deploy import Service, artifact, send
+from countline_models.cli.deploy import ModelServiceEndpoint, artifact, send
 from countline_models.cli.steps import Steps
 
 LIVE, READY, RETIRED = models_pb2.MODEL_STATE_LIVE, models_pb2.MODEL_STATE_VALIDATED, models_pb2.MODEL_STATE_RETIRED
@@ -99,7 +99,7 @@ async def test_a_step_that_is_refused_gets_a_cross_a_reason_and_a_hint(
 async def test_a_reason_is_never_lost_to_the_files_that_are_still_being_sent(shell: ModelsShell, network: Path) -> None:
     """Seen with gRPC's asynchronous interface: 6 refusals of 100 read "Internal error from Core"."""
     shell.double.refusals["receive"] = InvalidInputError("it is too large")
-    service, file = Service(shell.address, shell.token("models.write")), artifact(network)
+    service, file = ModelServiceEndpoint(shell.address, shell.token("models.write")), artifact(network)
     header = DeployHeader(name="gates", size_bytes=file.size_bytes, digest=file.digest)
     for _ in range(50):
         with pytest.raises(InvalidInputError, match="it is too large"):

@@ -21,8 +21,9 @@ from countline_common.errors import CountlineError
 from countline_demo.scenes.render import render_clip
 from countline_models.cli.app import app
 from countline_models.contract import FUSED_KEY, check_contract, set_metadata
+from countline_models.fusing.fuse import fuse
+from countline_models.fusing.options import FuseOptions
 from countline_models.heads import head_named
-from countline_models.onnx.fuse import FuseOptions, fuse
 from countline_models.quantize.int8 import QUANTIZED_KEY
 
 RUNNER = CliRunner()

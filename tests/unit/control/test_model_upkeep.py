@@ -8,14 +8,14 @@ from countline.v1.models_pb2 import ModelValidation
 from countline_control.models.domain import Stored, StoredModel, StoredVersion
 from countline_control.models.upkeep import AGAIN_LONGEST_S, AGAIN_S, Pauses
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import Target, Tuning
+from countline_models.deploy import ModelTarget, Tuning
 
 CONTRACT = ContractModel(64, 96, 10, ("person", "vehicle"), 0.4)
 ONE, TWO = (
     StoredVersion("net", number, Stored.VALIDATED, f"{number:064x}", 10, 0.4, "", "", ModelValidation(), "ann", 0.0)
     for number in (1, 2)
 )
-NET = StoredModel("net", CONTRACT, Tuning(), Target.CPU, 1, 0, 0.0, 0.0, (ONE, TWO))
+NET = StoredModel("net", CONTRACT, Tuning(), ModelTarget.CPU, 1, 0, 0.0, 0.0, (ONE, TWO))
 
 
 class Clock:

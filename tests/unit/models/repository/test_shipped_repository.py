@@ -7,7 +7,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from countline_models.contract import check_contract
-from countline_models.repository.writer import config_text
+from countline_models.repository.config import config_text
 
 REPOSITORY = Path(__file__).resolve().parents[4] / "triton-repo"
 SHIPPED = sorted(path.parent for path in REPOSITORY.glob("*/config.pbtxt"))

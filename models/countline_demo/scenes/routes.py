@@ -16,7 +16,7 @@ STEP_M = 0.05
 
 
 @dataclass(frozen=True)
-class Path:
+class Route:
     """A smooth curve through way-points."""
 
     waypoints: tuple[tuple[float, float], ...]
@@ -87,7 +87,7 @@ class Stop:
 class Journey:
     """Going along a path once per period."""
 
-    path: Path
+    path: Route
     start_s: float
     speed_ms: float
     stops: tuple[Stop, ...] = ()
