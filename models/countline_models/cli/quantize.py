@@ -1,4 +1,4 @@
-"""`countline models quantize`: a contract model in eight bits, and what that brings and costs."""
+"""`countline models quantize`: makes a contract model in eight bits and measures the effect."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,28 +29,32 @@ PartDone = Callable[[], None]
 
 def quantize(
     model: Annotated[Path, typer.Argument(help="Contract model (ONNX).", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the model in eight bits.")],
-    clip: Annotated[list[Path], typer.Option(help="Video of what the model will see; may be repeated.")],
-    frames: Annotated[int, typer.Option(help="Frames to calibrate on, and as many others to test on.", min=2)] = 64,
-    format_: Annotated[Format, typer.Option("--format", help="How the graph says it; qdq is what most read.")] = "qdq",
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write the quantised model to.")],
+    clip: Annotated[list[Path], typer.Option(help="Video of the scenes that the model will count; repeatable.")],
+    frames: Annotated[int, typer.Option(help="Frames to calibrate on; as many others are used to test.", min=2)] = 64,
+    format_: Annotated[Format, typer.Option("--format", help="Form of the graph; most runtimes read qdq.")] = "qdq",
     per_channel: Annotated[
-        bool, typer.Option("--per-channel/--per-tensor", help="A scale for each channel of weights, or one for all.")
+        bool, typer.Option("--per-channel/--per-tensor", help="One scale for each channel of weights, or one for all.")
     ] = True,
     calibration: Annotated[
-        Calibration, typer.Option(help="Range of activations: all but the rarest, or the outermost.")
+        Calibration, typer.Option(help="Range of activations: without the rarest values, or with all values.")
     ] = "percentile",
     exclude: Annotated[
-        list[str] | None, typer.Option(help="Name or kind of nodes to leave in floating point, with * and ?.")
+        list[str] | None,
+        typer.Option(help="Name or kind of nodes to keep in floating point; * and ? are wildcards. Repeatable."),
     ] = None,
     line: Annotated[
-        list[str] | None, typer.Option(help="NAME:x1,y1,x2,y2[,...]: count the clips over it with both models.")
+        list[str] | None,
+        typer.Option(help="Line NAME:x1,y1,x2,y2[,...] over which both models count the clips; repeatable."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Quantise a contract model to INT8, calibrated on frames of clips, and measure its speed, boxes and counts.
+    """Quantise a contract model to INT8, and measure its speed, boxes and counts.
 
-    What lies before the first convolution and from the last ones on stays in floating point. Whether it pays is
-    measured, and said.
+    Frames of the clips calibrate the model. The nodes before the first convolution and after the last ones stay in
+    floating point. The command reports whether the quantised model pays.
+
+    Example: countline models quantize gates.onnx -o gates.int8.onnx --clip gate.mp4 --line gate:0.1,0.6,0.9,0.6
     """
     from countline_models.contract import check_contract
     from countline_models.quantize.int8 import Options
@@ -78,7 +82,7 @@ def quantize(
 
 @dataclass(frozen=True, slots=True)
 class _Effect:
-    """All that was found."""
+    """All measurements."""
 
     float_bytes: int
     made: "Quantized"
@@ -89,7 +93,7 @@ class _Effect:
     reason: str
 
     def to_json(self, output: Path) -> dict[str, Any]:
-        """Everything, ready for JSON."""
+        """The measurements in the form of JSON."""
         speed, agreement = self.speed, self.agreement
         return {
             "output": str(output),
@@ -107,7 +111,10 @@ class _Effect:
 
 @contextmanager
 def _bar() -> Iterator[Callable[[str, int], PartDone]]:
-    """A progress bar on standard error; yields what begins a step of so many parts, which gives what ends a part."""
+    """A progress bar on standard error.
+
+    Yields a function that begins a step with a number of parts; it returns a function to call after each part.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
 
@@ -121,7 +128,7 @@ def _bar() -> Iterator[Callable[[str, int], PartDone]]:
 def _frames_of(
     clips: Sequence[Path], contract: "ContractModel", frames: int, steps: Callable[[str, int], PartDone]
 ) -> tuple["Frames", "Frames"]:
-    """Frames to calibrate on and frames to test on, from all clips alike."""
+    """Frames to calibrate on and frames to test on, equally many from each clip."""
     import numpy as np
 
     from countline_models.quantize.frames import chosen_frames, count_frames, read_frames

@@ -1,4 +1,4 @@
-"""RT-DETR, D-FINE and DEIM: a few hundred queries, each of which finds one object; nothing to suppress.
+"""RT-DETR, D-FINE and DEIM: a few hundred queries, each of which finds one object, without suppression.
 
 Source of the decoding: Zhao et al., "DETRs Beat YOLOs on Real-time Object Detection", arXiv 2304.08069 (RT-DETR), Peng
 et al., arXiv 2410.13842 (D-FINE), Huang et al., arXiv 2412.04234 (DEIM), and the postprocessors of
@@ -10,9 +10,9 @@ github.com/lyuwenyu/RT-DETR, github.com/Peterande/D-FINE and github.com/ShihuaHu
     joined     [batch, n, 4 + classes], probabilities                  (as Ultralytics exported it)
     picked     [batch, n, 6]: box, score, class                        (as Ultralytics exports it since)
 
-Boxes are centre and size in shares of the input, but for the deployed form. The deployed form is given the size of the
-padded input, so that its boxes come out in pixels of that. The number of classes is not in its shapes: names must be
-known. The picture is RGB, 0..1. The authors stretch it to the input, without regard to its shape.
+Boxes are centre and size in shares of the input, except in the deployed form. The deployed form gets the size of the
+padded input, so its boxes are in pixels of that. Its shapes do not contain the number of classes, so class names must
+be known. The picture is RGB, 0..1. The authors stretch it to the input, whatever its shape.
 """
 
 from collections.abc import Sequence
@@ -35,9 +35,9 @@ SUM_TOLERANCE: Final = 1e-3
 
 
 def pair_of(network: Network) -> tuple[str, str] | None:
-    """Names of two outputs, scores [batch, n, classes] and boxes [batch, n, 4]; None where there are no such two.
+    """Names of two outputs, scores [batch, n, classes] and boxes [batch, n, 4]; None without such outputs.
 
-    With four classes both have one shape, and the one whose name speaks of boxes is that of the boxes.
+    With four classes both have the same shape; then the name shows which one holds boxes.
     """
     if len(network.outputs) != 2 or any(len(shape) != 3 for shape in network.outputs.values()):
         return None
@@ -71,7 +71,7 @@ def _is_integer(model: onnx.ModelProto, output: str) -> bool:
 
 
 def sums_to_one(network: Network, output: str) -> bool:
-    """Whether the last axis holds the probabilities of classes that exclude each other, as a run shows it."""
+    """Whether a run shows probabilities of mutually exclusive classes on the last axis."""
     seen = network.sample(output).astype(np.float64)
     return bool(seen.min() >= 0.0 and np.allclose(seen.sum(axis=-1), 1.0, atol=SUM_TOLERANCE))
 
@@ -86,7 +86,7 @@ class RtDetrHead:
     resized: Resized = "stretched"
 
     def recognises(self, network: Network) -> bool:
-        """One of the forms; two outputs whose scores exclude each other are SSD's, rows near cells are YOLO's."""
+        """One of the four forms. Scores that sum to one belong to SSD, rows near cells to YOLO."""
         if triple_of(network) is not None:
             return _sizes_input(network) != ""
         if (pair := pair_of(network)) is not None:
@@ -118,18 +118,18 @@ class RtDetrHead:
 
 
 def _shares(boxes: NDArray[Any]) -> bool:
-    """Whether all numbers are shares: those of centres and sizes, and in the joined form those of classes too."""
+    """Whether all values are in 0..1: centres and sizes, and in the joined form also classes."""
     return bool(boxes.min() >= 0.0 and boxes.max() <= 1.0)
 
 
 def _sizes_input(network: Network) -> str:
-    """Name of the second input, if it takes two numbers a picture; else empty."""
+    """Name of the second input, if it takes two numbers per picture; else empty."""
     others = network.other_inputs
     return others[0].name if len(others) == 1 and shape_of(others[0])[1:] == [2] else ""
 
 
 def _boxes(build: GraphBuilder, shares: str, network: Network) -> str:
-    """Corners in pixels from centre and size [batch, n, 4] in shares; `--boxes pixels` says that they are pixels."""
+    """Corners in pixels from centre and size [batch, n, 4] in shares, or in pixels with `--boxes pixels`."""
     boxes = corners(build, build.slice(shares, 0, 2, 2), build.slice(shares, 2, 4, 2), 2)
     return to_pixels(build, boxes, network.options.boxes or "normalised", network.size_hw)
 
@@ -170,6 +170,6 @@ def _plan_deployed(network: Network, triple: tuple[str, str, str]) -> DecodePlan
         labels, scores = build.reshape(labels, 0, 1, -1), build.reshape(scores, 0, 1, -1)
         return Candidates(to_pixels(build, boxes, unit, network.size_hw), by_class(build, labels, scores, classes))
 
-    asked = f", {sizes_input} is given the input's size" if sizes_input else ""
+    asked = f", {sizes_input} gets the input's size" if sizes_input else ""
     found = f"labels, boxes and scores of {network.outputs[triple[0]][1]} queries{asked}, boxes in {unit}"
     return DecodePlan(classes, found, decode, sizes_input=sizes_input)

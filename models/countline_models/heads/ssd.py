@@ -6,10 +6,10 @@ github.com/qfgaohao/pytorch-ssd, whose layout NVIDIA's jetson-inference and Ultr
     scores [batch, N, 1 + classes]   softmax over the classes, background first
     boxes  [batch, N, 4]             x1, y1, x2, y2 in shares of the input
 
-in either order, told apart by their shapes. Whether scores are probabilities or logits, and boxes shares or pixels, is
-seen in a run on a test picture, or told by `--scores` and `--boxes`. Boxes that are still
-offsets to priors cannot be decoded: the priors are not in the graph. The picture is RGB, (value - 127) / 128, stretched
-to the input by the authors.
+in either order; their shapes distinguish them. A run on a test picture, or `--scores` and `--boxes`, shows whether
+scores are probabilities or logits, and whether boxes are shares or pixels. Boxes that are still offsets to priors
+cannot be decoded, because the priors are not in the graph. The picture is RGB, (value - 127) / 128; the authors stretch
+it to the input.
 """
 
 from collections.abc import Sequence

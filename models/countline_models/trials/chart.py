@@ -93,7 +93,7 @@ def _names(ends: Sequence[tuple[float, str, str]]) -> Iterable[Mark]:
 
 def _result(level: float, text: str, size: int, colour: str = INK) -> Words:
     """Text to the right of the plots, with its middle at a level."""
-    return Words((WIDTH - RIGHT + 12, level + size / 3), text, size, colour)
+    return Words((WIDTH - RIGHT + 12, level + round(size / 3)), text, size, colour)
 
 
 def _ratios(trial: Trial, series: _Series, time: Axis) -> Iterable[Mark]:

@@ -73,7 +73,7 @@ def test_a_model_of_a_repository_is_tuned_in_it(tmp_path: Path) -> None:
 def test_nothing_is_applied_that_breaks_the_limit(tmp_path: Path) -> None:
     repository = write_marker_repository(tmp_path, "marker")
     before = (repository / "marker" / "config.pbtxt").read_text()
-    with pytest.raises(ConflictError, match="no setting holds"):
+    with pytest.raises(ConflictError, match="no setting stays within"):
         bench("marker", *QUICK, "--repository", repository, "--apply", "--latency-limit-ms", "0.001")
     assert (repository / "marker" / "config.pbtxt").read_text() == before
 
@@ -131,13 +131,13 @@ async def test_a_model_that_refuses_the_frames_is_an_error_and_not_a_figure(
         (["bad name!"], "names no model"),
         (["missing.onnx"], "there is no file missing.onnx"),
         (["demo_detector@99"], "there is no demo_detector@99"),
-        (["demo_detector", "--batch-sizes", "1,x"], "--batch-sizes '1,x' is no list"),
-        (["demo_detector", "--instances", "0"], "--instances '0' is no list"),
+        (["demo_detector", "--batch-sizes", "1,x"], "--batch-sizes '1,x' is not a list"),
+        (["demo_detector", "--instances", "0"], "--instances '0' is not a list"),
         (["demo_detector", "--batch-sizes", "1", "--queue-delays", "500"], "nothing to measure"),
-        (["demo_detector", "--plot", "missing/x.png"], "cannot be drawn to"),
-        (["demo_detector", "--plot", "x.txt"], "cannot be drawn to"),
-        (["model.onnx", "--apply"], "nothing to apply to"),
-        (["demo_detector", "--triton", "127.0.0.1:1", "--repository", "here"], "a repository of its own"),
+        (["demo_detector", "--plot", "missing/x.png"], "cannot be written"),
+        (["demo_detector", "--plot", "x.txt"], "cannot be written"),
+        (["model.onnx", "--apply"], "measured on a private Triton"),
+        (["demo_detector", "--triton", "127.0.0.1:1", "--repository", "here"], "exclude each other"),
         (["demo_detector", "--triton", "127.0.0.1:1"], "does not answer"),
     ],
 )

@@ -58,11 +58,11 @@ async def test_a_model_is_deployed_step_by_step(shell: ModelsShell, network: Pat
     assert signs[0].startswith("✓ read the files: SHA-256 ")
     assert signs[1:5] == [
         "✓ send them: receive was well",
-        "✓ hold it to the contract: contract was well",
-        "✓ try it in Triton: triton was well",
+        "✓ check the contract: contract was well",
+        "✓ verify it in Triton: triton was well",
         "– count a clip with known crossings: no clip was given",
     ]
-    assert "gates@1 is ready and counts nothing yet." in err
+    assert "gates@1 is ready, but no camera uses it yet." in err
     assert "countline models shadow gates@1 --cameras ID" in err
     assert "countline cameras set ID --model gates@1" in err
 
@@ -84,7 +84,7 @@ async def test_a_deployment_prints_the_version_alone_as_json(
     assert header.golden.digest == hashlib.sha256(shell.double.artifacts[1]).hexdigest()
 
 
-@pytest.mark.parametrize(("step", "label"), [("receive", "send them"), ("contract", "hold it to the contract")])
+@pytest.mark.parametrize(("step", "label"), [("receive", "send the files"), ("contract", "check the contract")])
 async def test_a_step_that_is_refused_gets_a_cross_a_reason_and_a_hint(
     shell: ModelsShell, network: Path, step: str, label: str
 ) -> None:
@@ -119,7 +119,7 @@ async def test_on_a_terminal_each_step_gets_its_sign(shell: ModelsShell, network
     screen = await asyncio.wait_for(shown, 10)
     assert json.loads(out)["version"] == 1
     last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen)
-    for line in ("✓ hold it to the contract", "– count a clip with known crossings", "✓ warm it up"):
+    for line in ("✓ check the contract", "– count a clip with known crossings", "✓ warm it up"):
         assert line in last
 
 
@@ -220,12 +220,12 @@ async def test_nothing_is_deleted_without_a_yes(shell: ModelsShell) -> None:
     [
         (("retire", "gates"), "'gates' names no version", "write gates@1"),
         (("retire", "gates@0"), "names no version of a model", "write gates, or gates@1"),
-        (("promote", "gates"), "no version of gates is ready beside the live one", "countline models deploy"),
+        (("promote", "gates"), "gates has no version that is ready but not live", "countline models deploy"),
         (("promote", "gates@1", "--if-better"), "no finished trial says", "countline models shadow gates@1"),
         (("show", "none"), "there is no model 'none'", "countline models list"),
         (("tune", "gates"), "nothing to change", "--batch"),
         (("shadow", "gates@1", "--cameras", ","), "no camera is named", "--cameras"),
-        (("trial", "gates"), "gates was on no trial yet", "countline models shadow gates@N"),
+        (("trial", "gates"), "gates has no trials", "countline models shadow gates@N"),
         (("trial", "t9"), "there is no trial and no model 't9'", "countline models list"),
     ],
 )
@@ -259,7 +259,7 @@ async def test_a_trial_is_started_listed_and_stopped(shell: ModelsShell) -> None
     shell.double.add("gates", LIVE, READY)
     options = ("--cameras", "door, yard", "--margin", "0.05", "--minutes", "90", "--promote-if-better")
     _, err = await shell.ok("shadow", "gates", *options)
-    assert "Started the trial t1: gates@2 against @1, shadow on door, yard." in err
+    assert "Started trial t1: gates@2 against @1, shadow on door, yard." in err
     assert "countline models trial t1" in err
     request = shell.double.requests[-1]
     assert (request.challenger, list(request.camera_ids), request.time_limit_s) == (2, ["door", "yard"], 5400)
@@ -320,7 +320,7 @@ async def test_a_trial_is_reported_line_by_line_and_drawn(shell: ModelsShell, tm
     assert {(0x2F, 0x6F, 0xDE), (0xE0, 0x8A, 0x00)} <= colours, "both lines are drawn"
     code, _, err = await shell.models("trial", "t1", "--plot", "trial.pdf")
     assert code == 1
-    assert "hint: name a .png or a .svg" in err
+    assert "hint: use a .png or .svg file" in err
 
 
 @pytest.mark.parametrize(

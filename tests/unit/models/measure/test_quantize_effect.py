@@ -95,10 +95,10 @@ TWO, THREE, NONE = (LineCount("door", 1, 1),), (LineCount("door", 2, 1),), (Line
     [
         (FAST, [ClipCounts("a.mp4", TWO, TWO)], QuantizeVerdict.PAYS, "all 2 crossings"),
         (FAST, [ClipCounts("a.mp4", TWO, TWO), ClipCounts("b.mp4", TWO, THREE)], QuantizeVerdict.DOES_NOT_PAY, "b.mp4"),
-        (SLOW, [ClipCounts("a.mp4", TWO, TWO)], QuantizeVerdict.DOES_NOT_PAY, "not beyond the noise"),
+        (SLOW, [ClipCounts("a.mp4", TWO, TWO)], QuantizeVerdict.DOES_NOT_PAY, "within the noise"),
         (FAST, [], QuantizeVerdict.UNDECIDED, "--line"),
         (FAST, [ClipCounts("a.mp4", NONE, NONE)], QuantizeVerdict.UNDECIDED, "nothing crossed"),
-        (SLOW, [], QuantizeVerdict.DOES_NOT_PAY, "not beyond the noise"),
+        (SLOW, [], QuantizeVerdict.DOES_NOT_PAY, "within the noise"),
     ],
 )
 def test_it_pays_only_where_it_is_faster_and_counts_the_same(

@@ -198,7 +198,11 @@ BROKEN: dict[str, tuple[Breaking, str, str]] = {
     ),
     "a label of nothing": (says(labels='["car", ""]'), "class 1 has an empty name", "--labels FILE"),
     "threshold no number": (says(threshold="high"), "score_threshold is not a number: 'high'", "write it again"),
-    "threshold above 1": (says(threshold="45"), "score_threshold is 45, and must lie between 0 and 1", "write it again"),
+    "threshold above 1": (
+        says(threshold="45"),
+        "score_threshold is 45, and must lie between 0 and 1",
+        "write it again",
+    ),
     "class without label": (adds(5, 6), "it answers class 7, and there are 2 labels: person, vehicle", "--labels FILE"),
     "half a class": (adds(5, 0.5), "it answers the class 1.5, and classes are whole numbers", FUSE),
     "not a number": (not_a_number, "numbers that are not finite", "division by zero"),
@@ -285,7 +289,7 @@ async def test_a_model_that_takes_all_memory_is_stopped_before_it_has_it(tmp_pat
     [
         (-signal.SIGSEGV, r"net.onnx crashes ONNX Runtime \(SIGSEGV\): stack smashed", "standard operators"),
         (-signal.SIGABRT, r"crashes ONNX Runtime \(SIGABRT\)", "standard operators"),
-        (-signal.SIGKILL, "most likely because it took all memory", "a smaller network"),
+        (-signal.SIGKILL, "most likely because it used all memory", "a smaller network"),
         (3, r"crashes ONNX Runtime \(status 3\)", "another opset"),
     ],
 )

@@ -42,7 +42,7 @@ def finished(**more: object) -> onnx.ModelProto:
 def test_the_file_says_how_the_network_was_read() -> None:
     fused = fuse(finished(), head_named("end2end"), NAMES)
     said = {entry.key: entry.value for entry in fused.metadata_props}[FUSED_KEY]
-    assert said.startswith("end2end [batch, 40, 6]: finished detections, boxes in pixels (seen in a run)")
+    assert said.startswith("end2end [batch, 40, 6]: finished detections, boxes in pixels (observed)")
     assert "RGB, scale 0.00392157" in said
     assert "not suppressed" in said
 
@@ -267,7 +267,7 @@ REFUSED: list[tuple[Callable[[], onnx.ModelProto], dict[str, object], str, str]]
     (lambda: with_input(1, 3, "height", "width"), {}, "leaves the size of its input open", "--size"),
     (two_pictures, {}, "must have one input", "alone"),
     (lambda: finished(sizes_input="mask"), {}, "inputs of an unknown kind: mask", "--head"),
-    (first_frame_only, {}, "holds on to the batch size", "dynamic batch axis"),
+    (first_frame_only, {}, "keeps the batch size", "dynamic batch axis"),
     (never_the_same, {}, "differently a second time", "evaluation mode"),
     (unknown_operator, {}, "ONNX Runtime cannot run the network at 96x64", "standard operators"),
     (not_a_number, {}, "not finite", "--boxes"),

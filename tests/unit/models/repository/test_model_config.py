@@ -132,5 +132,5 @@ def test_what_was_written_by_hand_is_read() -> None:
 
 
 def test_a_backend_that_we_write_no_configuration_for_is_named() -> None:
-    with pytest.raises(InvalidInputError, match="runs by python"):
+    with pytest.raises(InvalidInputError, match="runs on python"):
         backend_of(parse_config('name: "gate" backend: "python"', "config.pbtxt"))
