@@ -129,7 +129,7 @@ class Load:
             await _pause(lanes, POLL_S)
 
     async def _window(self, lanes: Sequence["asyncio.Task[None]"], window_s: float) -> Window:
-        """Measure from the last answer before the window to its own last one, so that few requests do not distort it."""
+        """Measure from the last answer before the window to its own last one, so that few answers do not distort it."""
         began_s = self._last_answer_s
         self._latencies_ms.clear()
         await _pause(lanes, window_s)

@@ -57,7 +57,7 @@ async def test_a_model_is_deployed_step_by_step(shell: ModelsShell, network: Pat
     signs = [line.split(" (")[0] for line in err.splitlines()]
     assert signs[0].startswith("✓ read the files: SHA-256 ")
     assert signs[1:5] == [
-        "✓ send them: receive was well",
+        "✓ send the files: receive was well",
         "✓ check the contract: contract was well",
         "✓ verify it in Triton: triton was well",
         "– count a clip with known crossings: no clip was given",
@@ -139,7 +139,7 @@ def read_all(descriptor: int) -> str:
     ("arguments", "said"),
     [
         (("nothing.onnx",), "there is no file nothing.onnx"),
-        (("out.onnx", "--golden", "gate.mp4"), "--golden and --truth belong together"),
+        (("out.onnx", "--golden", "gate.mp4"), "--golden and --truth need each other"),
         (("out.onnx", "--golden", "gate.mp4", "--truth", "none.json"), "there is no file none.json"),
         (("out.onnx", "--golden", "gate.mp4", "--truth", "gate.mp4"), "cannot be read"),
         (("out.onnx", "--golden", "gate.mp4", "--truth", "empty.json"), "lines: field required"),
