@@ -12,8 +12,8 @@ from countline_common.cli.tools import JsonOption, note, print_json, print_table
 from countline_common.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from countline_models.pull.download import Moved
     from countline_models.pull.manifest import KnownModel, Manifest
+    from countline_models.pull.wanted import Moved
 
 
 def complete_network(incomplete: str) -> list[str]:
@@ -74,8 +74,8 @@ def _target(model: "KnownModel", output: Path | None) -> Path:
 
 
 def _download(model: "KnownModel", target: Path) -> bool:
-    from countline_models.pull.download import Wanted
     from countline_models.pull.download import pull as pull_file
+    from countline_models.pull.wanted import Wanted
 
     wanted = Wanted(tuple(str(address) for address in model.addresses), model.sha256, model.size_bytes)
     with _bar(model) as moved:
