@@ -1,8 +1,8 @@
-"""The demo cameras: four places with a time-table written by hand, so that what they count is known.
+"""The demo cameras: four places with a time-table written by hand, so that their counts are known.
 
-Everybody crosses the lines clearly: paths go on for metres on both sides, nobody lingers on a line, and those who
-walk together walk staggered, as people do. `VERSION` grows with every change that alters a picture or a crossing;
-clips rendered by another version are rendered anew.
+Every actor crosses the lines clearly: routes go on for metres on both sides, no actor stays on a line, and people who
+walk together walk staggered. Raise `VERSION` with every change that alters a picture or a crossing; clips of another
+version are rendered again.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ TIME_ZONE: Final = "Europe/Zurich"
 
 @dataclass(frozen=True)
 class TrueZone:
-    """A zone worth watching."""
+    """A zone of a demo camera."""
 
     id: str
     polygon: tuple[Spot, ...]
@@ -39,7 +39,7 @@ class TrueZone:
 
 @dataclass(frozen=True)
 class DemoClip:
-    """A demo camera."""
+    """The clip of a demo camera."""
 
     name: str
     title: str
@@ -49,7 +49,7 @@ class DemoClip:
 
 
 class _Cast:
-    """Collects the actors of a clip; looks are drawn from a seed, times and ways are given."""
+    """Collects the actors of a clip; looks come from a seed, times and ways are given."""
 
     def __init__(self, camera: GroundCamera, seed: int) -> None:
         self._camera = camera
@@ -65,18 +65,18 @@ class _Cast:
         stop: Stop | None = None,
         child: bool = False,
     ) -> None:
-        """Somebody walks along way-points, which are cut off where they leave the picture."""
+        """Add a person who walks along way-points, which are cut off outside the picture."""
         self._add(random_person(self._rng, child=child), start_s, ways, speed, stop)
 
     def walk_together(self, start_s: float, ways: tuple[Spot, ...], *, speed: float = 1.25, gap: float = 0.85) -> None:
-        """Two walk side by side, the second a step behind."""
+        """Add two people who walk side by side, the second a step behind."""
         self.walk(start_s, ways, speed=speed)
         self.walk(start_s + 0.9 / speed, shifted(ways, gap), speed=speed)
 
     def drive(
         self, start_s: float, ways: tuple[Spot, ...], kind: Kind, *, speed: float = 7.0, stop: Stop | None = None
     ) -> None:
-        """A vehicle drives along way-points."""
+        """Add a vehicle that drives along way-points."""
         self._add(random_vehicle(self._rng, (kind,)), start_s, ways, speed, stop)
 
     def _add(
@@ -91,14 +91,14 @@ class _Cast:
 
 
 def _distance_to(path: Route, spot: Spot) -> float:
-    """How far along a path it comes nearest to a spot."""
+    """Distance along a route at which it comes nearest to a spot."""
     along = np.arange(0.0, path.length_m, 0.05)
     places = path.at(along)
     return float(along[np.argmin(np.hypot(places[:, 0] - spot[0], places[:, 1] - spot[1]))])
 
 
 def _on_screen(camera: GroundCamera, *spots: Spot) -> tuple[Spot, ...]:
-    """Places on the ground in normalised picture coordinates, to a thousandth, drawn back to the picture's border."""
+    """Places on the ground in normalised picture coordinates, to a thousandth, clamped to the picture."""
     pixels, _ = camera.project(np.array([(x, y, 0.0) for x, y in spots]))
     shares = np.clip(pixels / np.array(SIZE_WH), 0.0, 1.0)
     return tuple((round(float(x), 3), round(float(y), 3)) for x, y in shares)

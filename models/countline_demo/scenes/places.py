@@ -1,6 +1,6 @@
-"""Places to look at: a plaza, a shop's entrance, a street seen from its side, a crossing seen along the road.
+"""Random places: a plaza, a shop's entrance, a street from its side, a crossing along the road.
 
-Each builder draws a place from a random generator and says which ways lead through it; the demo cameras and the
+Each builder makes a place from a random generator, with the ways that lead through it. The demo cameras and the
 training pictures use the same builders.
 """
 
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Way:
-    """Where one can go; way-points reach beyond the picture or to a hidden spot at both ends."""
+    """A way for actors; its way-points reach beyond the picture or to a hidden spot at both ends."""
 
     waypoints: tuple[Spot, ...]
     half_width_m: float
@@ -55,7 +55,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Layout:
-    """A place, the eye on it and the ways through it."""
+    """A place, its camera and the ways through it."""
 
     camera: GroundCamera
     place: ScenePlace
@@ -64,19 +64,19 @@ class Layout:
 
 @dataclass(frozen=True)
 class Road:
-    """A straight road; places on it are given along and across."""
+    """A straight road; positions on it are given along and across."""
 
     origin: Spot
     angle_deg: float
 
     def at(self, along_m: float, left_m: float) -> Spot:
-        """World X, Y of a place so far along the road from its origin, and so far to the left of its middle."""
+        """World X, Y of a position: metres along the road from its origin, and metres to the left of its middle."""
         cos, sin = math.cos(math.radians(self.angle_deg)), math.sin(math.radians(self.angle_deg))
         return self.origin[0] + along_m * cos - left_m * sin, self.origin[1] + along_m * sin + left_m * cos
 
 
 def pick(rng: Generator, choices: tuple[T, ...]) -> T:
-    """One of them."""
+    """A random one of some values."""
     return choices[int(rng.integers(len(choices)))]
 
 
@@ -208,7 +208,7 @@ def plaza(rng: Generator) -> Layout:
 
 
 def _aside(rng: Generator, camera: GroundCamera, nearest: float, far: float) -> Spot:
-    """A spot for a prop: anywhere, but rather off the middle."""
+    """A random spot for a prop, preferably off the middle."""
     y = _between(rng, nearest + 1.5, far)
     return pick(rng, (-1.0, 1.0)) * _edge(camera, y) * _between(rng, 0.3, 0.95), y
 

@@ -1,6 +1,6 @@
-"""Who goes where and when: random traffic on the ways of a place in which nobody walks through anybody.
+"""Random traffic on the ways of a place, without collisions.
 
-Used for training and test pictures; the demo cameras have a time-table written by hand (see `clips`).
+Training and test pictures use it; the demo cameras have a time-table written by hand (`clips`).
 """
 
 import math
@@ -21,10 +21,10 @@ from countline_demo.scenes.scene import Actor, Light, Scene
 from countline_demo.scenes.vehicles import Vehicle, random_vehicle
 
 WATCH_S: Final = 0.2
-"""How often the distance between two actors is looked at."""
+"""Time between two checks of the distance between actors."""
 PERSON_RADIUS_M: Final = 0.3
 APART_M: Final = 0.75
-"""How far from each other people walk who walk side by side; they also walk staggered, up to half a step."""
+"""Distance between people who walk side by side; they also walk staggered by up to half a step."""
 TRIES: Final = 12
 FPS: Final = Fraction(10)
 FRAMES: Final = 320
@@ -32,19 +32,19 @@ FRAMES: Final = 320
 
 @dataclass(frozen=True)
 class Crowd:
-    """How much is going on."""
+    """The amount of traffic."""
 
     people: int
     """Journeys on foot per period."""
     vehicles: int
     children: float = 0.1
-    """Share of the people who are children."""
+    """Share of children among the people."""
     together: tuple[int, ...] = (1, 1, 1, 2, 2, 3)
-    """How many people walk together; each number is as likely as the next."""
+    """Numbers of people who walk together; each entry is equally likely."""
 
 
 def random_scene(name: str, seed: int, crowd: Crowd | None = None) -> Scene:
-    """A place called `name`, its light and its traffic, all drawn from the seed."""
+    """The place called `name` with random light and traffic, all from the seed."""
     rng = np.random.default_rng([seed, sorted(PLACES).index(name)])
     layout = PLACES[name](rng)
     light = random_light(rng)
@@ -56,7 +56,7 @@ def random_scene(name: str, seed: int, crowd: Crowd | None = None) -> Scene:
 
 
 def random_light(rng: Generator) -> Light:
-    """Any daylight: clear, hazy, overcast, dusk."""
+    """Random daylight: clear, hazy, overcast or dusk."""
     bearing, length = rng.uniform(0, 2 * math.pi), rng.uniform(0.3, 1.5)
     bright, warm = rng.uniform(0.6, 1.15), rng.uniform(-0.08, 0.08)
     return Light(
@@ -69,7 +69,7 @@ def random_light(rng: Generator) -> Light:
 
 
 def populate(rng: Generator, layout: Layout, crowd: Crowd, period_s: float) -> Iterator[Actor]:
-    """Actors whose journeys do not collide; somewhat fewer than asked for where there is no room."""
+    """Actors whose journeys do not collide; fewer than requested if there is no room."""
     taken: list[NDArray[np.float64]] = []
     number = 0
     for vehicles, count in ((True, crowd.vehicles), (False, crowd.people)):
@@ -91,7 +91,7 @@ def _group(
     taken: list[NDArray[np.float64]],
     crowd: Crowd,
 ) -> list[tuple[Person | Vehicle, Journey]]:
-    """One vehicle, or some people together, at a time when their way is free; empty if none was found."""
+    """One vehicle, or a group of people, at a time when their way is free; empty if no such time is found."""
     way = ways[int(rng.integers(len(ways)))]
     size = 1 if way.vehicles else int(rng.choice(crowd.together))
     looks = [
@@ -129,7 +129,7 @@ def _journey(rng: Generator, path: Route, start_s: float, speed_ms: float, *, st
 
 
 def shifted(waypoints: tuple[Spot, ...], offset_m: float, *, back: bool = False) -> tuple[Spot, ...]:
-    """Way-points moved to the left of their direction, and turned round on request."""
+    """Way-points moved to the left of their direction, and reversed on request."""
     points = np.array(waypoints, dtype=np.float64)
     along = np.gradient(points, axis=0)
     along /= np.hypot(along[:, 0], along[:, 1])[:, None]
@@ -138,7 +138,7 @@ def shifted(waypoints: tuple[Spot, ...], offset_m: float, *, back: bool = False)
 
 
 def trimmed(camera: GroundCamera, waypoints: tuple[Spot, ...], look: Person | Vehicle) -> Route | None:
-    """The part of a way on which a figure may be seen and a bit more; None where it never is."""
+    """The part of a way on which a figure is visible, and a little more; None if it never is."""
     path = Route(waypoints)
     distances = np.arange(0.0, path.length_m, 0.5)
     places = path.at(distances)
@@ -153,7 +153,7 @@ def trimmed(camera: GroundCamera, waypoints: tuple[Spot, ...], look: Person | Ve
 
 
 def _in_view(camera: GroundCamera, places: NDArray[np.float64], radius: float, height: float) -> NDArray[np.bool_]:
-    """Whether a round column of that size at each place (N, 2) can touch the picture."""
+    """Whether a cylinder of that size at each place (N, 2) can touch the picture."""
     rim = ((-radius, 0.0), (radius, 0.0), (0.0, -radius), (0.0, radius))
     columns = [np.column_stack([places + np.array(at), np.full(len(places), up)]) for up in (0.0, height) for at in rim]
     in_front = camera.depth_m(np.column_stack([places, np.full(len(places), height)])) > 1.0
@@ -164,7 +164,7 @@ def _in_view(camera: GroundCamera, places: NDArray[np.float64], radius: float, h
 
 
 def _occupied(look: Person | Vehicle, journey: Journey, period_s: float) -> NDArray[np.float64]:
-    """Where an actor is over a period, (times, discs, X Y radius); NaN while it is away."""
+    """Places of an actor over a period, (times, discs, X Y radius); NaN while it is absent."""
     times = np.arange(0.0, period_s, WATCH_S)
     elapsed = (times - journey.start_s) % period_s
     places = journey.path.at(journey.distance_m(elapsed))
@@ -187,5 +187,5 @@ def _collide(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:
 
 
 def at_time(scene: Scene, *, fps: Fraction, frames: int) -> Scene:
-    """The same scene cut into frames otherwise; its period changes with it."""
+    """The same scene with another frame rate and number of frames, and so another period."""
     return replace(scene, fps=fps, frames=frames)

@@ -1,6 +1,6 @@
-"""Pictures to learn from, rendered once and kept as JPEG.
+"""Training pictures, rendered once and kept as JPEG.
 
-Seeds from `TRAINING_SEED` on are for training; those below are kept back for evaluation and tests.
+Seeds from `TRAINING_SEED` on are for training; lower seeds are for evaluation and tests.
 """
 
 import io
@@ -22,12 +22,12 @@ from countline_demo.scenes.traffic import Crowd, random_scene
 TRAINING_SEED: Final = 1000
 FRAMES_PER_SCENE: Final = 20
 VERSION: Final = 5
-"""Grows when the renderer changes what it draws, so that an old cache is not used."""
+"""Raised when the renderer draws differently, so that an old cache is not used."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One picture and its true objects."""
+    """A picture and its true objects."""
 
     jpeg: bytes
     objects: NDArray[np.float32]
@@ -45,9 +45,9 @@ def objects_of(frame: SceneFrame) -> NDArray[np.float32]:
 
 
 def render_scene(name: str, seed: int, count: int = FRAMES_PER_SCENE) -> list[Example]:
-    """Frames of one scene, the fuller ones of a random choice, as a camera of random quality would send them.
+    """Frames of one scene in random picture quality: the fullest ones of a random choice.
 
-    More children and more groups than on a usual day: what stands close together is what has to be learned.
+    The scene has more children and more groups than usual, because objects close together are the hard case.
     """
     rng = np.random.default_rng([seed, 77])
     crowd = Crowd(int(rng.integers(12, 44)), int(rng.integers(4, 14)), children=0.2, together=(1, 1, 2, 2, 3))
@@ -72,7 +72,7 @@ def _shot(frame: SceneFrame, rng: np.random.Generator) -> Example:
 
 
 def load(folder: Path, scenes: int, processes: int) -> list[Example]:
-    """Training examples of `scenes` scenes, from the folder where they are there, rendered and kept otherwise."""
+    """Training examples of a number of scenes, read from the folder; missing ones are rendered and kept there."""
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [
         (names[number % len(names)], TRAINING_SEED + number) for number in range(scenes) for names in [sorted(PLACES)]
