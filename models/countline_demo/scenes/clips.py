@@ -16,7 +16,7 @@ from countline_demo.scenes.backdrop import Patch, Prop, ScenePlace
 from countline_demo.scenes.camera import GroundCamera
 from countline_demo.scenes.people import Person, random_person
 from countline_demo.scenes.places import EVERYWHERE, PAINT, SIZE_WH, Road, Spot, row_of_houses, shop_front
-from countline_demo.scenes.routes import Journey, Route, Stop
+from countline_demo.scenes.routes import GroundRoute, Journey, Stop
 from countline_demo.scenes.scene import Actor, Light, Scene
 from countline_demo.scenes.textures import Texture
 from countline_demo.scenes.traffic import shifted, trimmed
@@ -85,12 +85,12 @@ class _Cast:
         path = trimmed(self._camera, ways, look)
         assert path is not None, ways
         if stop is not None:  # given on the whole way; the part before the picture is cut off
-            lost = _distance_to(Route(ways), path.waypoints[0])
+            lost = _distance_to(GroundRoute(ways), path.waypoints[0])
             stop = Stop(stop.at_m - lost, stop.lasts_s, stop.ease_s)
         self.actors.append(Actor(len(self.actors) + 1, look, Journey(path, start_s, speed, (stop,) if stop else ())))
 
 
-def _distance_to(path: Route, spot: Spot) -> float:
+def _distance_to(path: GroundRoute, spot: Spot) -> float:
     """Distance along a route at which it comes nearest to a spot."""
     along = np.arange(0.0, path.length_m, 0.05)
     places = path.at(along)
@@ -181,7 +181,7 @@ def entrance() -> DemoClip:
     cast.walk(18.0, left + inside_left, speed=1.35)
     cast.walk(21.5, tuple(reversed(right + inside_right)), speed=1.25)
     window = ((-11, 8.0), (-7.0, 8.9), (-4.6, 9.5), (-1.5, 8.3), (3, 7.7), (11, 7.6))
-    cast.walk(23.0, window, speed=1.3, stop=Stop(_distance_to(Route(window), (-4.6, 9.5)), 4.0))
+    cast.walk(23.0, window, speed=1.3, stop=Stop(_distance_to(GroundRoute(window), (-4.6, 9.5)), 4.0))
     line = TrueLine("door", _on_screen(camera, (1.75, 10.5), (-1.75, 10.5)))
     zone = TrueZone("window", _on_screen(camera, (-6.6, 8.6), (-2.9, 8.6), (-2.9, 10.9), (-6.6, 10.9)))
     light = Light(sun=(0.5, 0.28), tint=(1.0, 0.99, 0.97), drift=0.04, clouds=0.25, shadow=0.9)

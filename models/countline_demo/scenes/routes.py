@@ -16,7 +16,7 @@ STEP_M = 0.05
 
 
 @dataclass(frozen=True)
-class Route:
+class GroundRoute:
     """A smooth curve through way-points."""
 
     waypoints: tuple[tuple[float, float], ...]
@@ -87,7 +87,7 @@ class Stop:
 class Journey:
     """Moves along a route once per period."""
 
-    path: Route
+    path: GroundRoute
     start_s: float
     speed_ms: float
     stops: tuple[Stop, ...] = ()

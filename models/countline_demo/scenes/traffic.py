@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from countline_demo.scenes.camera import GroundCamera
 from countline_demo.scenes.people import Person, random_person
 from countline_demo.scenes.places import PLACES, Layout, Spot, Way
-from countline_demo.scenes.routes import Journey, Route, Stop
+from countline_demo.scenes.routes import GroundRoute, Journey, Stop
 from countline_demo.scenes.scene import Actor, Light, Scene
 from countline_demo.scenes.vehicles import Vehicle, random_vehicle
 
@@ -120,7 +120,7 @@ def _group(
     return []
 
 
-def _journey(rng: Generator, path: Route, start_s: float, speed_ms: float, *, stop: bool) -> Journey:
+def _journey(rng: Generator, path: GroundRoute, start_s: float, speed_ms: float, *, stop: bool) -> Journey:
     if not stop:
         return Journey(path, start_s, speed_ms)
     return Journey(
@@ -137,9 +137,9 @@ def shifted(waypoints: tuple[Spot, ...], offset_m: float, *, back: bool = False)
     return tuple((float(x), float(y)) for x, y in (moved[::-1] if back else moved))
 
 
-def trimmed(camera: GroundCamera, waypoints: tuple[Spot, ...], look: Person | Vehicle) -> Route | None:
+def trimmed(camera: GroundCamera, waypoints: tuple[Spot, ...], look: Person | Vehicle) -> GroundRoute | None:
     """The part of a way on which a figure is visible, and a little more; None if it never is."""
-    path = Route(waypoints)
+    path = GroundRoute(waypoints)
     distances = np.arange(0.0, path.length_m, 0.5)
     places = path.at(distances)
     radius = 0.6 if isinstance(look, Person) else look.length_m / 2 + 0.3
@@ -149,7 +149,7 @@ def trimmed(camera: GroundCamera, waypoints: tuple[Spot, ...], look: Person | Ve
         return None
     first, last = max(seen[0] - 1, 0), min(seen[-1] + 1, len(distances) - 1)
     keep = np.linspace(distances[first], distances[last], max(4, int((distances[last] - distances[first]) / 1.2)))
-    return Route(tuple((float(x), float(y)) for x, y in path.at(keep)))
+    return GroundRoute(tuple((float(x), float(y)) for x, y in path.at(keep)))
 
 
 def _in_view(camera: GroundCamera, places: NDArray[np.float64], radius: float, height: float) -> NDArray[np.bool_]:

@@ -37,15 +37,18 @@ def _complete_model(incomplete: str) -> list[str]:
     return [name for name in known_models() if name.startswith(incomplete)]
 
 
+MeasuredArgument = Annotated[
+    str,
+    typer.Argument(
+        help="NAME or NAME@VERSION of a model in the repository, or a contract model file (.onnx).",
+        autocompletion=_complete_model,
+        show_default=False,
+    ),
+]
+
+
 def bench(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="NAME or NAME@VERSION of a model in the repository, or a contract model file (.onnx).",
-            autocompletion=_complete_model,
-            show_default=False,
-        ),
-    ],
+    model: MeasuredArgument,
     batch_sizes: Annotated[str, typer.Option(help="Batch sizes in frames, separated by commas.")] = "1,2,4,8",
     instances: Annotated[
         str, typer.Option(help="Numbers of parallel copies of the model, separated by commas.")

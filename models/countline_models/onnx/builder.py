@@ -1,7 +1,7 @@
 """Adds nodes to an ONNX graph: `GraphBuilder` makes names, shares constants and hides differences between opsets.
 
-All added nodes carry a prefix that tells them from those of the network. Operators are used in a form that opsets 11 to
-21 share, or in the form of the model's own opset.
+All added nodes have a prefix that distinguishes them from those of the network. Operators are used in a form that
+opsets 11 to 21 share, or in the form of the model's own opset.
 """
 
 from collections.abc import Sequence

@@ -144,7 +144,7 @@ class _Download:
         if found != self.wanted.sha256 and (last or not in_pieces):
             raise ConflictError(
                 f"{address} offers another file: its SHA-256 is {found}, not {self.wanted.sha256}; it was removed",
-                hint="do not use it: its authors, or somebody on the way, have replaced it",
+                hint="do not use it: it was replaced by its authors or on the way",
             )
         return found == self.wanted.sha256
 

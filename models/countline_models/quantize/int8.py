@@ -31,7 +31,7 @@ PERCENTILE: Final = 99.99
 """Share of activations, in percent, that the range covers; the others are clipped."""
 QUANTIZED_KEY: Final = "countline.quantized"
 _PRE_PROCESSED: Final = ("onnx.quant.pre_process", "onnxruntime.quant")
-"""Metadata that tells ONNX Runtime that a model was simplified, so that it does not advise it."""
+"""Metadata of a simplified model; without it ONNX Runtime advises to simplify the model."""
 
 Format = Literal["qdq", "qoperator"]
 Calibration = Literal["percentile", "minmax"]

@@ -10,7 +10,7 @@ from countline_demo.scenes.backdrop import ScenePlace, Wall
 from countline_demo.scenes.camera import GroundCamera
 from countline_demo.scenes.clips import CLIPS
 from countline_demo.scenes.people import random_person
-from countline_demo.scenes.routes import Journey, Route
+from countline_demo.scenes.routes import GroundRoute, Journey
 from countline_demo.scenes.scene import Actor, Light, Renderer, Scene
 from countline_demo.scenes.textures import Texture
 from countline_demo.scenes.traffic import Crowd, random_scene
@@ -27,7 +27,7 @@ def scene_of(*actors: Actor, place: ScenePlace = EMPTY, light: Light = NO_SHADOW
 
 def walker(seed: int, y: float, heading: int = 1, look: str = "person") -> Actor:
     rng = np.random.default_rng(seed)
-    path = Route(((-12.0 * heading, y), (0.0, y + 1.0), (12.0 * heading, y)))
+    path = GroundRoute(((-12.0 * heading, y), (0.0, y + 1.0), (12.0 * heading, y)))
     figure = random_person(rng) if look == "person" else random_vehicle(rng)
     return Actor(seed, figure, Journey(path, 0.0, 1.5 if look == "person" else 4.0))
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from countline_demo.scenes.clips import CLIPS
 from countline_demo.scenes.render import describe, is_rendered, render_clip
-from countline_demo.scenes.routes import Journey, Route, Stop
+from countline_demo.scenes.routes import GroundRoute, Journey, Stop
 from countline_demo.scenes.scene import Renderer
 from countline_demo.scenes.truth import crossings_of, true_crossings
 from countline_demo.scenes.video import write_video
@@ -99,7 +99,7 @@ def test_whoever_crosses_a_line_does_it_once_per_period_and_both_directions_are_
 
 
 def test_a_journey_slows_down_for_a_stop_and_goes_on() -> None:
-    journey = Journey(Route(((0.0, 0.0), (20.0, 0.0))), 0.0, 2.0, (Stop(10.0, 3.0, ease_s=1.0),))
+    journey = Journey(GroundRoute(((0.0, 0.0), (20.0, 0.0))), 0.0, 2.0, (Stop(10.0, 3.0, ease_s=1.0),))
     times = np.arange(0.0, journey.duration_s, 0.05)
     gone = journey.distance_m(times)
     speed = np.diff(gone) / 0.05
