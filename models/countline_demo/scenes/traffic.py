@@ -5,7 +5,7 @@ Training and test pictures use it; the demo cameras have a time-table written by
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
@@ -184,8 +184,3 @@ def _collide(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:
     gap = a[:, :, None] - b[:, None, :]
     reach = a[:, :, None, 2] + b[:, None, :, 2]
     return bool(np.any(np.hypot(gap[..., 0], gap[..., 1]) < reach))  # NaN compares false
-
-
-def at_time(scene: Scene, *, fps: Fraction, frames: int) -> Scene:
-    """The same scene with another frame rate and number of frames, and so another period."""
-    return replace(scene, fps=fps, frames=frames)

@@ -3,10 +3,10 @@
 import onnxruntime as ort
 
 
-def open_session(model: bytes, threads: int = 1) -> ort.InferenceSession:
-    """Open a model in ONNX Runtime on the CPU."""
+def open_session(model: bytes) -> ort.InferenceSession:
+    """Open a model in ONNX Runtime on the CPU, with one thread."""
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     options.log_severity_level = 3
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
