@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 import psycopg.errors
-import stamina
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -17,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.data.database import create_engine
 from countline_common.errors import CountlineError, DeadlineExceededError, UnavailableError
+from countline_common.resilience.retry import retrying
 
 READ_PATIENCE_S: Final = 5.0
 """Longer than PostgreSQL takes to recover from a crash, shorter than callers wait."""
@@ -70,9 +70,7 @@ class Database:
 
     async def read(self, query: Callable[[AsyncConnection], Awaitable[_Result]]) -> _Result:
         """The result of a query that changes nothing, tried again while the database is away, for five seconds."""
-        async for attempt in stamina.retry_context(
-            on=is_away, attempts=None, timeout=READ_PATIENCE_S, wait_initial=0.1, wait_max=0.5
-        ):
+        async for attempt in retrying(is_away, timeout_s=READ_PATIENCE_S, longest_s=0.5):
             with attempt:
                 async with self._engine.connect() as connection:
                     return await query(connection)

@@ -10,7 +10,10 @@ import typer
 from countline.v1.auth_pb2 import GetCurrentUserRequest, GetCurrentUserResponse, User
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_message
 from countline_common.errors import InvalidInputError
-from countline_common.grpc.client import Client, Endpoints, Profiles, Target, connect, discover
+from countline_common.grpc.client import Client, connect
+from countline_common.grpc.discovery import ServerProfile, discover
+from countline_common.grpc.endpoints import Endpoints
+from countline_common.grpc.logins import Profiles
 
 
 def login(
@@ -32,7 +35,7 @@ def login(
         note(f"Logged in to {target.server} as {user.username} ({', '.join(user.roles)}).")
 
 
-def _login_target(server: str | None, data: Path | None) -> Target:
+def _login_target(server: str | None, data: Path | None) -> ServerProfile:
     """Where to log in; a Countline on this machine is named by its endpoints, as any other server."""
     profiles = Profiles()
     found = discover(server, data, profiles)
@@ -41,7 +44,7 @@ def _login_target(server: str | None, data: Path | None) -> Target:
     endpoints = found.endpoints
     named = f"auth={endpoints.auth},cameras={endpoints.cameras},workers={endpoints.workers},gateway={endpoints.gateway}"
     named += f",models={endpoints.models}" if endpoints.models else ""
-    return Target(Endpoints.parse(named), profiles.login_file(named), named)
+    return ServerProfile(Endpoints.parse(named), profiles.login_file(named), named)
 
 
 def _prompt(what: str, *, hide: bool = False) -> str:
@@ -53,7 +56,7 @@ def _prompt(what: str, *, hide: bool = False) -> str:
     return answer
 
 
-async def _log_in(target: Target, username: str, password: str) -> User:
+async def _log_in(target: ServerProfile, username: str, password: str) -> User:
     async with connect(target) as client:
         return await client.session.log_in(username, password)
 
@@ -65,7 +68,7 @@ def logout(server: ServerOption = None) -> None:
     if not named:
         note("Nobody was logged in.")
         return
-    target = Target(Endpoints.parse(named), profiles.login_file(named), named)
+    target = ServerProfile(Endpoints.parse(named), profiles.login_file(named), named)
     try:
         asyncio.run(_log_out(target))
     finally:
@@ -76,7 +79,7 @@ def logout(server: ServerOption = None) -> None:
     note(f"Logged out of {named}.")
 
 
-async def _log_out(target: Target) -> None:
+async def _log_out(target: ServerProfile) -> None:
     async with connect(target) as client:
         await client.session.log_out()
 

@@ -16,7 +16,9 @@ from countline.v1 import models_pb2, models_pb2_grpc
 from countline.v1.cameras_pb2 import CameraStatus
 from countline.v1.models_pb2 import DeployModelRequest, DeployModelResponse, Model
 from countline_common.errors import ConflictError, CountlineError, InvalidInputError, UnavailableError
-from countline_common.grpc.server import Context, Service, current_principal
+from countline_common.grpc.calls import Context, current_principal
+from countline_common.grpc.paging import next_token, page
+from countline_common.grpc.server import Service
 from countline_common.logs import get_logger
 from countline_common.tasks import to_its_end
 from countline_common.times import to_datetime
@@ -29,7 +31,6 @@ from countline_control.models.domain import Outcome, Serving, Stored, StoredMode
 from countline_control.models.repository import Repository
 from countline_control.models.trials import Trials, not_found
 from countline_control.outbox import Outbox
-from countline_control.paging import next_token, page
 from countline_models.deploy import Tuning
 
 NAME: Final = "countline.v1.ModelService"

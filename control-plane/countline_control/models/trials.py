@@ -17,7 +17,7 @@ from countline.v1 import models_pb2
 from countline.v1.events_pb2 import TrialRecord
 from countline.v1.models_pb2 import Trial, TrialBucket, TrialComparison
 from countline_common.errors import ConflictError, CountlineError, InvalidInputError, NotFoundError
-from countline_common.grpc.server import current_principal
+from countline_common.grpc.calls import current_principal
 from countline_common.logs import get_logger
 from countline_common.times import to_datetime, to_timestamp
 from countline_common.triton import ModelRef

@@ -25,6 +25,7 @@ from countline_common.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
+from countline_common.resilience.retry import Backoff
 from countline_models.digests import file_digest
 from countline_models.pull.part import PartFile, PartOrigin
 from countline_models.pull.responses import GoneError, RetryError, accepted_offset, check_size, reason_of
@@ -151,7 +152,8 @@ class _Download:
     async def _attempts(self, session: aiohttp.ClientSession, address: str) -> bool:
         """Try until all bytes are received; True if they came in several pieces."""
         patience = self.patience
-        until, pause_s = time.monotonic() + patience.without_progress_s, patience.first_pause_s
+        backoff = Backoff(patience.first_pause_s, patience.longest_pause_s, jitter=0.0)
+        until = time.monotonic() + patience.without_progress_s
         while True:
             before = self.part.size
             try:
@@ -160,12 +162,13 @@ class _Download:
                 raise NotFoundError(str(error), hint=self.wanted.by_hand) from error
             except (RetryError, aiohttp.ClientError, TimeoutError) as error:
                 if self.part.size > before:
-                    until, pause_s = time.monotonic() + patience.without_progress_s, patience.first_pause_s
+                    backoff.reset()
+                    until = time.monotonic() + patience.without_progress_s
+                pause_s = backoff.next_s()
                 if time.monotonic() + pause_s > until:
                     raise UnavailableError(f"{address}: {reason_of(error)}", hint=self.wanted.by_hand) from error
                 self.noted(f"{reason_of(error)}; trying again in {pause_s:g} s")
                 await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, patience.longest_pause_s)
 
     async def _attempt(self, session: aiohttp.ClientSession, address: str) -> bool:
         """Download the missing bytes; True if earlier bytes were kept."""

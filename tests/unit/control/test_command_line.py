@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import CameraSpec, Line, Point
 from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.grpc.paging import next_token, page
 from countline_control.cli.changes import Changes, changed_spec
 from countline_control.cli.geometry import parse_anchor, parse_line, parse_zone, write_ground, write_points
-from countline_control.paging import next_token, page
 
 
 def test_a_line_has_a_name_points_and_perhaps_classes() -> None:
