@@ -41,12 +41,12 @@ INFER_TIMEOUT_S: Final = 60.0
 """For one request; a GPU may build an engine first."""
 POLL_S: Final = 0.05
 LEAST_FRAMES: Final = 5
-"""At least so many frames are measured, each within `INFER_TIMEOUT_S`."""
+"""At least this many frames are measured, each within `INFER_TIMEOUT_S`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServedSpeed:
-    """ServedSpeed of one version, with frames sent one after another as bytes in the requests."""
+    """Speed of one version, with frames sent one after another as bytes in the requests."""
 
     frames_per_s: float
     latency_p50_ms: float

@@ -232,22 +232,23 @@ def _sentence(tally: PairedCounts, ratio: Ratio | None, finding: TrialFinding) -
     }[finding]
     if ratio is None:
         return f"the live version counted nothing, the challenger {_crossings(tally.challenger)}: {words}"
-    return f"the challenger counts {_numbers(ratio)} of what the live version counts: {words}; {_differences(tally)}"
+    return f"the challenger counts {_numbers(ratio)} times the live version: {words}; it {_differences(tally)}"
 
 
 def _line_sentence(key: tuple[str, str], ratio: Ratio, tally: PairedCounts) -> str:
     camera_id, line_id = key
     return (
         f"on line {line_id} of camera {camera_id} the challenger counts {_numbers(ratio)} "
-        f"of what the live version counts: fewer; {_differences(tally)}"
+        f"times the live version: fewer; it {_differences(tally)}"
     )
 
 
 def _waiting(total: PairedCounts, looks: int) -> str:
     next_look = _next_look(looks)
     if looks == 0:
-        return f"{_crossings(total.total)} seen; the first look is at {next_look}"
-    return f"{_crossings(total.total)} seen, {_differences(total)}; not decided, the next look is at {next_look}"
+        return f"{_crossings(total.total)} so far; the first look is at {next_look}"
+    counted = f"{_crossings(total.total)} so far: not decided; the challenger {_differences(total)}"
+    return f"{counted}; the next look is at {next_look}"
 
 
 def _next_look(looks: int) -> int:
@@ -259,11 +260,7 @@ def _numbers(ratio: Ratio) -> str:
 
 
 def _differences(tally: PairedCounts) -> str:
-    are = "is" if tally.only_challenger == 1 else "are"
-    were = "was" if tally.only_incumbent == 1 else "were"
-    return (
-        f"{tally.only_incumbent} of its {_crossings(tally.incumbent)} {were} missed, {tally.only_challenger} {are} new"
-    )
+    return f"missed {tally.only_incumbent} of {_crossings(tally.incumbent)} and added {tally.only_challenger}"
 
 
 def _crossings(count: int) -> str:

@@ -296,7 +296,7 @@ def reported(trial: Trial) -> None:
         TrialBucket(start=to_timestamp(NOW + 60 * minute), incumbent=6, challenger=5 - minute % 2)
         for minute in range(20)
     )
-    trial.verdict = "the challenger counts 0.82 of what the live version counts: fewer"
+    trial.verdict = "the challenger counts 0.82 times the live version: fewer"
 
 
 async def test_a_trial_is_reported_line_by_line_and_drawn(shell: ModelsShell, tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ async def test_a_trial_is_reported_line_by_line_and_drawn(shell: ModelsShell, tm
     assert rows[1] == ["door", "gate", "60", "4", "3", "0.98", "0.91", "to", "1.05", "20.0", "min", "0"]
     assert rows[2][:6] == ["yard", "ramp", "34", "20", "0", "0.63"]
     assert rows[3][:5] == ["total", "94", "24", "3", "0.82"]
-    assert "the challenger counts 0.82 of what the live version counts: fewer" in err
+    assert "the challenger counts 0.82 times the live version: fewer" in err
     await shell.ok("trial", "gates", "--plot", pictures[1])
     words = " ".join(element.text or "" for element in ET.fromstring(pictures[0].read_text()).iter())
     assert "gates: version 2 against version 1 (shadow)" in words
@@ -340,7 +340,7 @@ async def test_who_waits_for_a_trial_gets_its_end_by_the_exit_code(shell: Models
     ended, out, err = await waiting
     assert ended == code
     assert json.loads(out)["total"]["both"] == 94
-    assert "0 crossings seen; the first look is at 30" in err
+    assert "0 crossings so far; the first look is at 30" in err
     assert err.count("fewer") == 1
 
 

@@ -122,22 +122,25 @@ def one_line(tally: PairedCounts, looks: int = 0, margin: float = MARGIN) -> Tri
 @pytest.mark.parametrize(
     ("tally", "looks", "finding", "sentence"),
     [
-        (PairedCounts(0, 0, 0), 0, "undecided", "0 crossings seen; the first look is at 30"),
-        (PairedCounts(1, 0, 0), 0, "undecided", "1 crossing seen; the first look is at 30"),
-        (PairedCounts(0, 29, 0), 0, "undecided", "29 crossings seen; the first look is at 30"),
+        (PairedCounts(0, 0, 0), 0, "undecided", "0 crossings so far; the first look is at 30"),
+        (PairedCounts(1, 0, 0), 0, "undecided", "1 crossing so far; the first look is at 30"),
+        (PairedCounts(0, 29, 0), 0, "undecided", "29 crossings so far; the first look is at 30"),
         (
             PairedCounts(0, 59, 0),
             1,
             "undecided",
-            "59 crossings seen, 59 of its 59 crossings were missed, 0 are new; not decided, the next look is at 60",
+            (
+                "59 crossings so far: not decided; the challenger missed 59 of 59 crossings and added 0; "
+                "the next look is at 60"
+            ),
         ),
         (
             PairedCounts(29, 1, 1),
             0,
             "undecided",
             (
-                "the challenger counts 1.00 (0.83 to 1.20) of what the live version counts: not decided; "
-                "1 of its 30 crossings was missed, 1 is new; the next look is at 60 crossings"
+                "the challenger counts 1.00 (0.83 to 1.20) times the live version: not decided; "
+                "it missed 1 of 30 crossings and added 1; the next look is at 60 crossings"
             ),
         ),
         (
@@ -145,8 +148,8 @@ def one_line(tally: PairedCounts, looks: int = 0, margin: float = MARGIN) -> Tri
             2,
             "fewer",
             (
-                "the challenger counts 0.82 (0.70 to 0.94) of what the live version counts: fewer; "
-                "24 of its 118 crossings were missed, 3 are new"
+                "the challenger counts 0.82 (0.70 to 0.94) times the live version: fewer; "
+                "it missed 24 of 118 crossings and added 3"
             ),
         ),
         (
@@ -154,8 +157,8 @@ def one_line(tally: PairedCounts, looks: int = 0, margin: float = MARGIN) -> Tri
             1,
             "equal",
             (
-                "the challenger counts 1.00 (0.92 to 1.09) of what the live version counts: equal; "
-                "0 of its 60 crossings were missed, 0 are new"
+                "the challenger counts 1.00 (0.92 to 1.09) times the live version: equal; "
+                "it missed 0 of 60 crossings and added 0"
             ),
         ),
         (
@@ -163,8 +166,8 @@ def one_line(tally: PairedCounts, looks: int = 0, margin: float = MARGIN) -> Tri
             1,
             "more",
             (
-                "the challenger counts 1.50 (1.26 to 1.88) of what the live version counts: more; "
-                "0 of its 60 crossings were missed, 30 are new"
+                "the challenger counts 1.50 (1.26 to 1.88) times the live version: more; "
+                "it missed 0 of 60 crossings and added 30"
             ),
         ),
         (PairedCounts(0, 0, 30), 0, "more", "the live version counted nothing, the challenger 30 crossings: more"),
@@ -173,8 +176,8 @@ def one_line(tally: PairedCounts, looks: int = 0, margin: float = MARGIN) -> Tri
             0,
             "fewer",
             (
-                "the challenger counts 0.00 (0.00 to 0.16) of what the live version counts: fewer; "
-                "30 of its 30 crossings were missed, 0 are new"
+                "the challenger counts 0.00 (0.00 to 0.16) times the live version: fewer; "
+                "it missed 30 of 30 crossings and added 0"
             ),
         ),
     ],
@@ -208,8 +211,8 @@ def test_a_line_that_counts_fewer_is_found_and_named_though_the_total_is_fine() 
     verdict = judge(PairedCounts(460, 40, 20), lines, MARGIN, 4)
     assert verdict.finding is TrialFinding.FEWER
     assert verdict.sentence == (
-        "on line ramp of camera yard the challenger counts 0.33 (0.15 to 0.57) of what the live version counts: fewer; "
-        "40 of its 60 crossings were missed, 0 are new"
+        "on line ramp of camera yard the challenger counts 0.33 (0.15 to 0.57) times the live version: fewer; "
+        "it missed 40 of 60 crossings and added 0"
     )
 
 
