@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.integration.local.processes import alive, until
+from tests.fixtures.local.processes import alive, until
 
 from countline_common.errors import UnavailableError
 from countline_local.parts.part import Part, PartEvent, PartState
