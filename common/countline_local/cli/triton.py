@@ -20,7 +20,7 @@ from countline_common.errors import InvalidInputError, UnavailableError
 from countline_common.scratch import scratch_folder
 from countline_common.triton.shared_memory import remove_stale
 from countline_local.triton.command import TritonPorts, TritonSettings
-from countline_local.triton.server import EmbeddedTriton
+from countline_local.triton.server import EmbeddedTriton, TritonStartError
 
 OUR_SEGMENTS: Final = "countline-"
 
@@ -78,20 +78,39 @@ async def _serve(server: EmbeddedTriton, *, restarts: int, until_eof: bool, as_j
         await _watch_stdin(stopping)
     restarted = 0
     try:
-        while await _start(server, stopping):
-            _announce(server, restarted, as_json=as_json)
-            status = await _end(server, stopping)
-            if status is None:
-                return
+        while ended := await _live(server, stopping, restarted, as_json=as_json):
             if restarted == restarts:
-                raise _ended(status, restarted)
+                raise ended
             restarted += 1
-            typer.echo(f"{_ended(status).message}; restarting it ({restarted} of {restarts})", err=True)
+            typer.echo(f"{ended.message}; restarting it ({restarted} of {restarts})", err=True)
             await server.stop()
     finally:
         await server.stop()
         # The program that started this command may have been killed, and its segments are still there.
         remove_stale(OUR_SEGMENTS)
+
+
+async def _live(
+    server: EmbeddedTriton, stopping: asyncio.Event, restarted: int, *, as_json: bool
+) -> UnavailableError | None:
+    """One life of the server; returns why it ended by itself, None if `stopping` is set.
+
+    Raises:
+        CountlineError: the server did not start, and did not start before either.
+    """
+    try:
+        if not await _start(server, stopping):
+            return None
+    except TritonStartError as error:
+        if restarted == 0:
+            raise  # a fault of the models or of the installation: another attempt would end in the same way
+        return error
+    _announce(server, restarted, as_json=as_json)
+    status = await _end(server, stopping)
+    if status is None:
+        return None
+    after = f" after {restarted} restarts" if restarted else ""
+    return UnavailableError(f"Triton ended by itself with status {status}{after}", hint="see its log")
 
 
 async def _start(server: EmbeddedTriton, stopping: asyncio.Event) -> bool:
@@ -116,11 +135,6 @@ async def _end(server: EmbeddedTriton, stopping: asyncio.Event) -> int | None:
     finally:
         ended.cancel()
         stop.cancel()
-
-
-def _ended(status: int, restarted: int = 0) -> UnavailableError:
-    after = f" after {restarted} restarts" if restarted else ""
-    return UnavailableError(f"Triton ended by itself with status {status}{after}", hint="see its log above")
 
 
 async def _watch_stdin(stopping: asyncio.Event) -> None:
