@@ -36,12 +36,12 @@ from countline_control.models.domain import Stored, StoredModel, StoredVersion
 from countline_control.models.repository import Repository
 from countline_control.outbox import Outbox
 from countline_models.deploy import (
-    Candidate,
+    ClipTruth,
+    ExaminedModel,
     Limits,
-    Serving,
-    Speed,
-    Target,
-    Truth,
+    ModelTarget,
+    ServedSpeed,
+    ServingTriton,
     Tuning,
     check_interchangeable,
     check_speed,
@@ -104,8 +104,8 @@ class Order:
     """A deployment that has been received and examined."""
 
     upload: Upload
-    candidate: Candidate
-    target: Target
+    candidate: ExaminedModel
+    target: ModelTarget
     actor: str
 
 
@@ -167,7 +167,7 @@ class Deployer:
             self._under_way -= 1
 
     async def _deploy(
-        self, header: DeployHeader, target: Target, chunks: Chunks, actor: str, progress: Progress
+        self, header: DeployHeader, target: ModelTarget, chunks: Chunks, actor: str, progress: Progress
     ) -> StoredVersion:
         self._work.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="deploy-", dir=self._work))
@@ -204,7 +204,7 @@ class Deployer:
         if not 0 <= header.golden.size_bytes <= MAX_CLIP_BYTES:
             raise ResourceExhaustedError(f"a golden clip has at most {MAX_CLIP_BYTES >> 30} GiB", hint="cut it")
 
-    async def _examine(self, upload: Upload, progress: Progress) -> Candidate:
+    async def _examine(self, upload: Upload, progress: Progress) -> ExaminedModel:
         await progress.begin("contract")
         header = upload.header
         labels = tuple(header.labels) or None
@@ -265,7 +265,7 @@ class Deployer:
             ],
         )
 
-    async def _golden(self, order: Order) -> tuple[Path, Truth, str] | None:
+    async def _golden(self, order: Order) -> tuple[Path, ClipTruth, str] | None:
         """The clip to count, what is true of it, and its name for people; None where none fits."""
         golden, clip = order.upload.header.golden, order.upload.clip
         if clip is not None:
@@ -274,7 +274,7 @@ class Deployer:
         found = await asyncio.to_thread(demo_golden, labels, self._work / "golden")
         return (*found, f"the demo clip {found[0].stem}") if found is not None else None
 
-    async def _measure(self, order: Order, serving: Serving, ref: ModelRef, progress: Progress) -> Speed:
+    async def _measure(self, order: Order, serving: ServingTriton, ref: ModelRef, progress: Progress) -> ServedSpeed:
         await progress.begin("speed")
         speed = await serving.measure(ref, order.candidate.contract)
         check_speed(speed, order.upload.header.max_latency_ms or self._limits.max_latency_ms)
@@ -303,7 +303,7 @@ class Deployer:
                 raise
             return await to_its_end(self._finished(before, version))
 
-    async def _keep(self, candidate: Candidate) -> None:
+    async def _keep(self, candidate: ExaminedModel) -> None:
         if self._artifacts is not None:
             await self._artifacts.put(candidate.digest, candidate.file)
 
@@ -392,11 +392,11 @@ class Deployer:
             return await store.digests_in_use(connection)
 
 
-def _target(text: str) -> Target:
+def _target(text: str) -> ModelTarget:
     try:
-        return Target(text or Target.CPU)
+        return ModelTarget(text or ModelTarget.CPU)
     except ValueError as error:
-        raise InvalidInputError(f"{text!r} is no target", hint=f"give one of: {', '.join(Target)}") from error
+        raise InvalidInputError(f"{text!r} is no target", hint=f"give one of: {', '.join(ModelTarget)}") from error
 
 
 def _new_model(order: Order, now: float) -> StoredModel:
@@ -412,7 +412,7 @@ def _new_model(order: Order, now: float) -> StoredModel:
     )
 
 
-def _check_is_new(model: StoredModel, candidate: Candidate) -> None:
+def _check_is_new(model: StoredModel, candidate: ExaminedModel) -> None:
     for version in model.versions:
         if version.digest == candidate.digest and version.state is not Stored.REGISTERED:
             raise AlreadyExistsError(

@@ -18,9 +18,9 @@ from countline_common.errors import ConflictError, FieldProblem, InvalidInputErr
 from countline_common.times import to_timestamp
 from countline_common.triton import ModelRef
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import Backend, Target, Tuning
-from countline_models.repository.config import MOST_BATCH_SIZE, MOST_INSTANCES, MOST_QUEUE_DELAY_US
-from countline_models.repository.folder import check_name
+from countline_models.deploy import ModelBackend, ModelTarget, Tuning
+from countline_models.repository.names import check_name
+from countline_models.repository.settings import MOST_BATCH_SIZE, MOST_INSTANCES, MOST_QUEUE_DELAY_US
 
 DEFAULT_MARGIN: Final = 0.1
 LARGEST_MARGIN: Final = 0.5
@@ -99,14 +99,14 @@ class StoredModel:
     contract: ContractModel
     """What its versions have in common; the score threshold is that of the first."""
     tuning: Tuning
-    target: Target
+    target: ModelTarget
     live_version: int
     previous_version: int
     """Was live before; 0 for none."""
     created_at: float
     updated_at: float
     versions: tuple[StoredVersion, ...] = ()
-    backend: Backend = Backend.ONNXRUNTIME
+    backend: ModelBackend = ModelBackend.ONNXRUNTIME
 
     def version(self, number: int) -> StoredVersion:
         """One of its versions.
@@ -294,7 +294,7 @@ def check_takes_onnx(model: StoredModel) -> None:
     Raises:
         ConflictError: and by which they do.
     """
-    if model.backend is not Backend.ONNXRUNTIME:
+    if model.backend is not ModelBackend.ONNXRUNTIME:
         raise ConflictError(
             f"the versions of {model.name} run by {model.backend.value}, and an ONNX model does not",
             hint="deploy it under another --name",

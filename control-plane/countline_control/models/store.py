@@ -18,8 +18,8 @@ from countline_common.times import from_timestamp, to_datetime
 from countline_control.models.domain import Mode, Outcome, Stored, StoredModel, StoredTrial, StoredVersion
 from countline_control.models.tables import models, numbers, trial_records, trial_tallies, trials, versions
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import Backend, FoundVersion, Target, Tuning
-from countline_models.trials.verdict import Tally
+from countline_models.deploy import FoundVersion, ModelBackend, ModelTarget, Tuning
+from countline_models.trials.verdict import PairedCounts
 
 DIRECTIONS = {events_pb2.DIRECTION_IN: "in", events_pb2.DIRECTION_OUT: "out"}
 
@@ -54,8 +54,8 @@ def _model(row: Mapping[str, Any], of: tuple[StoredVersion, ...]) -> StoredModel
         name=row["name"],
         contract=_contract(row["contract"]),
         tuning=Tuning(**row["tuning"]),
-        target=Target(row["target"]),
-        backend=Backend(row["backend"]),
+        target=ModelTarget(row["target"]),
+        backend=ModelBackend(row["backend"]),
         live_version=row["live_version"],
         previous_version=row["previous_version"],
         created_at=row["created_at"].timestamp(),
@@ -374,7 +374,7 @@ async def spans(connection: AsyncConnection, trial_id: str) -> dict[str, CameraS
     return {row.camera_id: CameraSpan(float(row.seconds), int(row.frames), int(row.missed)) for row in rows}
 
 
-async def tallies(connection: AsyncConnection, trial_id: str) -> dict[tuple[str, str], Tally]:
+async def tallies(connection: AsyncConnection, trial_id: str) -> dict[tuple[str, str], PairedCounts]:
     """By camera and line, both directions together."""
     columns = (trial_tallies.c.both, trial_tallies.c.only_incumbent, trial_tallies.c.only_challenger)
     query = (
@@ -385,7 +385,9 @@ async def tallies(connection: AsyncConnection, trial_id: str) -> dict[tuple[str,
         .order_by(trial_records.c.camera_id, trial_tallies.c.line_id)
     )
     rows = (await connection.execute(query)).all()
-    return {(camera, line): Tally(int(both), int(first), int(second)) for camera, line, both, first, second in rows}
+    return {
+        (camera, line): PairedCounts(int(both), int(first), int(second)) for camera, line, both, first, second in rows
+    }
 
 
 async def buckets(connection: AsyncConnection, trial_id: str, width_s: int) -> list[tuple[float, int, int]]:

@@ -26,7 +26,7 @@ from countline_control.database import Database, is_away
 from countline_control.models import domain, store
 from countline_control.models.domain import Mode, Outcome, Serving, StoredModel, StoredTrial
 from countline_control.outbox import Outbox
-from countline_models.trials.verdict import ERROR, Finding, Tally, Verdict, judge, ratio_interval
+from countline_models.trials.verdict import ERROR, PairedCounts, TrialFinding, TrialVerdict, judge, ratio_interval
 
 CHECK_PERIOD_S: Final = 2.0
 NOBODY: Final = "countline"
@@ -34,7 +34,7 @@ NOBODY: Final = "countline"
 BUCKETS: Final = 100
 BUCKET_WIDTHS_S: Final = (10, 60, 300, 900, 3600, 21_600, 86_400)
 
-Tallies = dict[tuple[str, str], Tally]
+Tallies = dict[tuple[str, str], PairedCounts]
 """By camera and line."""
 Spans = dict[str, store.CameraSpan]
 """By camera."""
@@ -172,17 +172,17 @@ class Trials:
             return False
         lines = await store.tallies(connection, trial_id)
         verdict = judge(_sum(lines.values()), lines, trial.margin, trial.looks)
-        if verdict.finding is not Finding.UNDECIDED:
+        if verdict.finding is not TrialFinding.UNDECIDED:
             return await self._conclude(connection, model, trial, verdict)
         if verdict.looks != trial.looks or verdict.sentence != trial.verdict:
             await store.note_look(connection, trial_id, verdict.looks, verdict.sentence)
         return False
 
     async def _conclude(
-        self, connection: AsyncConnection, model: StoredModel, trial: StoredTrial, verdict: Verdict
+        self, connection: AsyncConnection, model: StoredModel, trial: StoredTrial, verdict: TrialVerdict
     ) -> bool:
         """End a trial with what was found; false where somebody has ended it meanwhile."""
-        accepted = verdict.finding is Finding.EQUAL
+        accepted = verdict.finding is TrialFinding.EQUAL
         outcome = Outcome.ACCEPTED if accepted else Outcome.REJECTED
         sentence = verdict.sentence
         if not accepted and trial.mode is Mode.CANARY:
@@ -275,7 +275,9 @@ def bucket_width_s(duration_s: float) -> int:
     return next((width for width in BUCKET_WIDTHS_S if duration_s / width <= BUCKETS), BUCKET_WIDTHS_S[-1])
 
 
-def _comparison(camera_id: str, line_id: str, tally: Tally, spans: Sequence[store.CameraSpan]) -> TrialComparison:
+def _comparison(
+    camera_id: str, line_id: str, tally: PairedCounts, spans: Sequence[store.CameraSpan]
+) -> TrialComparison:
     shown = TrialComparison(
         camera_id=camera_id,
         line_id=line_id,
@@ -290,9 +292,9 @@ def _comparison(camera_id: str, line_id: str, tally: Tally, spans: Sequence[stor
     return shown
 
 
-def _sum(tallies: Iterable[Tally]) -> Tally:
+def _sum(tallies: Iterable[PairedCounts]) -> PairedCounts:
     found = list(tallies)
-    return Tally(
+    return PairedCounts(
         sum(tally.both for tally in found),
         sum(tally.only_incumbent for tally in found),
         sum(tally.only_challenger for tally in found),

@@ -22,7 +22,7 @@ from countline_control.models.artifacts import ArtifactStore
 from countline_control.models.domain import Stored, StoredModel, StoredVersion, given_to_another, next_number
 from countline_control.models.repository import Repository
 from countline_models.deploy import FoundModel, FoundVersion
-from countline_models.deploy.examination import file_digest
+from countline_models.digests import file_digest
 
 LOOK_S: Final = 10.0
 SHIPPED: Final = frozenset({"demo_detector"})
