@@ -4,15 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from countline.v1.models_pb2 import ModelValidation
-from countline_control.models.domain import Stored, StoredModel, StoredVersion
+from countline_control.models.domain import StoredModel, StoredVersion, Validation, VersionState
 from countline_control.models.upkeep import AGAIN_LONGEST_S, AGAIN_S, Pauses
 from countline_models.contract_model import ContractModel
 from countline_models.deploy import Target, Tuning
 
 CONTRACT = ContractModel(64, 96, 10, ("person", "vehicle"), 0.4)
 ONE, TWO = (
-    StoredVersion("net", number, Stored.VALIDATED, f"{number:064x}", 10, 0.4, "", "", ModelValidation(), "ann", 0.0)
+    StoredVersion("net", number, VersionState.VALIDATED, f"{number:064x}", 10, 0.4, "", "", Validation(), "ann", 0.0)
     for number in (1, 2)
 )
 NET = StoredModel("net", CONTRACT, Tuning(), Target.CPU, 1, 0, 0.0, 0.0, (ONE, TWO))
