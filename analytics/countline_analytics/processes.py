@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline_common.errors import UnavailableError
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Backoff
 from countline_common.waiting import happens
 
 FIRST_PAUSE_S: Final = 0.2
@@ -46,14 +47,13 @@ async def until_available(what: str, attempt: Callable[[], Coroutine[Any, Any, _
     Raises:
         StoppedError: the process was told to stop before that.
     """
-    pause_s = FIRST_PAUSE_S
+    backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
     while True:
         try:
             return await _unless_stopped(attempt(), stopping)
         except UnavailableError as error:
             _log.warning("waiting", part=what, error=error.message)
-        await happens(stopping, pause_s)
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        await happens(stopping, backoff.next_s())
 
 
 async def _unless_stopped(work: Coroutine[Any, Any, _T], stopping: asyncio.Event) -> _T:

@@ -20,7 +20,8 @@ from countline_analytics.api.transcoding import Route, build_request
 from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.service import Handler
 from countline_common.addresses import Network, address, calling
-from countline_common.errors import InvalidInputError, PermissionDeniedError, UnauthenticatedError
+from countline_common.errors import InvalidInputError, UnauthenticatedError
+from countline_common.grpc.authorization import authorize
 from countline_common.grpc.errors import translated
 from countline_common.grpc.tokens import TokenVerifier
 from countline_common.http.rest_json import to_json
@@ -107,26 +108,8 @@ class LocalBackend:
         return response
 
     def _caller(self, method: Method, context: CallContext) -> Caller:
-        principal = self._verifier.verify(bearer_token(context.authorization))
-        permission = method.policy.permission
-        if not permission or not principal.may(permission):
-            raise PermissionDeniedError(
-                f"{principal.name} may not call {method.descriptor.name}: the permission {permission!r} is missing",
-                hint="ask an administrator for a role that has it",
-            )
+        principal = authorize(self._verifier, context.authorization, method.path, method.policy)
         return Caller(principal, context.authorization)
-
-
-def bearer_token(authorization: str) -> str:
-    """The token of an `Authorization: Bearer …` header.
-
-    Raises:
-        UnauthenticatedError: there is none.
-    """
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise UnauthenticatedError("no access token was sent", hint="log in and send it as Authorization: Bearer …")
-    return token.strip()
 
 
 class UnroutedServiceError(InvalidInputError):

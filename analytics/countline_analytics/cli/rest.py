@@ -8,8 +8,10 @@ from typing import Annotated, Any, Final
 import aiohttp
 import typer
 
-from countline_common.errors import FieldProblem, InternalError, InvalidInputError, UnavailableError
-from countline_common.grpc.client import connect, discover
+from countline_common.errors import InvalidInputError
+from countline_common.grpc.client import connect
+from countline_common.grpc.discovery import discover
+from countline_common.http.rest_client import get
 
 TIMEOUT_S: Final = 30.0
 
@@ -65,30 +67,6 @@ async def _ask(path: str, parameters: dict[str, str], server: str | None, data: 
     async with connect(discover(server, data)) as client:
         url = client.rest_base_url + path
         headers = await client.authorization()
-        try:
-            timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.get(url, params=parameters, headers=headers) as response,
-            ):
-                return _data(await response.json(), url)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise UnavailableError(
-                f"{url} does not answer: {str(error) or type(error).__name__}", hint="see: countline status"
-            ) from error
-
-
-def _data(body: Any, url: str) -> dict[str, Any]:
-    """What a successful answer holds.
-
-    Raises:
-        CountlineError: the server says what was wrong.
-    """
-    if isinstance(body, dict) and body.get("success") is True:
-        found: dict[str, Any] = body["data"]
-        return found
-    errors = body.get("errors") if isinstance(body, dict) else None
-    if not errors:
-        raise InternalError(f"{url} gave an answer that is none of ours")
-    fields = tuple(FieldProblem(each["field"], each["message"]) for each in errors if each["field"])
-    raise InvalidInputError(errors[0]["message"] if not fields else "the request was refused", fields=fields)
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            return await get(session, url, parameters, headers)

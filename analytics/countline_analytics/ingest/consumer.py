@@ -28,6 +28,7 @@ from countline_analytics.ingest.writer import CountWriter
 from countline_common.data.bus import COUNTS, DLQ, dlq_subject, ensure_streams
 from countline_common.errors import CountlineError, UnavailableError
 from countline_common.logs import get_logger, redact
+from countline_common.resilience.retry import Backoff
 from countline_common.waiting import happens
 
 DURABLE: Final = "ingest"
@@ -173,7 +174,7 @@ class Ingest:
         Raises:
             PoisonError: the database is there and refuses the data.
         """
-        pause_s = FIRST_PAUSE_S
+        backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         while True:
             try:
                 written = await self._writer.write([each.record for each in delivered])
@@ -193,8 +194,7 @@ class Ingest:
             if stopping.is_set():
                 return False
             await self._hold(delivered)
-            await happens(stopping, pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            await happens(stopping, backoff.next_s())
 
     async def _hold(self, delivered: Sequence[Delivered]) -> None:
         """Tell JetStream that these are still being worked on, so that it does not send them again meanwhile."""

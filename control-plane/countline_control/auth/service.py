@@ -18,7 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from countline.v1 import auth_pb2, auth_pb2_grpc
 from countline_common.addresses import Network
 from countline_common.errors import ConflictError, NotFoundError, UnauthenticatedError
-from countline_common.grpc.server import Context, Service, current_principal, current_request_id
+from countline_common.grpc.calls import Context, current_principal, current_request_id
+from countline_common.grpc.paging import next_token, page
+from countline_common.grpc.server import Service
 from countline_common.grpc.tokens import TokenSigner
 from countline_common.logs import get_logger
 from countline_common.times import to_datetime
@@ -30,7 +32,6 @@ from countline_control.auth.passwords import Passwords
 from countline_control.auth.tables import outbox as outbox_rows
 from countline_control.database import Database
 from countline_control.outbox import Outbox
-from countline_control.paging import next_token, page
 
 NAME: Final = "countline.v1.AuthService"
 ACCESS_LIFETIME_S: Final = 15 * 60

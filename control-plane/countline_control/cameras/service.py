@@ -15,7 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import cameras_pb2, cameras_pb2_grpc
 from countline_common.errors import ConflictError, CountlineError, FieldProblem, NotFoundError
-from countline_common.grpc.server import Context, Service, current_principal
+from countline_common.grpc.calls import Context, current_principal
+from countline_common.grpc.paging import next_token, page
+from countline_common.grpc.server import Service
 from countline_common.grpc.tokens import CAMERA_SECRETS
 from countline_common.logs import get_logger
 from countline_control.cameras import checks, domain, messages, store
@@ -23,7 +25,6 @@ from countline_control.cameras.domain import Camera, CameraStatus, ObservedState
 from countline_control.cameras.tables import outbox as outbox_rows
 from countline_control.database import Database
 from countline_control.outbox import Outbox
-from countline_control.paging import next_token, page
 
 NAME: Final = "countline.v1.CameraService"
 

@@ -20,7 +20,7 @@ app = typer.Typer(
 KeyOption = Annotated[
     Path | None,
     typer.Option(
-        envvar="COUNTLINE_TOKEN_PRIVATE_KEY_FILE", help="Private key file.", show_default="key of the data folder"
+        envvar="COUNTLINE_TOKEN_PRIVATE_KEY_FILE", help="Private key file; by default that of the data folder."
     ),
 ]
 DaysOption = Annotated[float, typer.Option(min=0.01, help="Days until the token expires.")]

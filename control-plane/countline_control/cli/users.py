@@ -38,9 +38,7 @@ class Role(StrEnum):
 @app.command("add")
 def add(
     username: Annotated[str, typer.Argument(help="Name to log in with.")],
-    role: Annotated[
-        list[Role] | None, typer.Option(help="Role of the user. Repeatable.", show_default="viewer")
-    ] = None,
+    role: Annotated[list[Role] | None, typer.Option(help="Role. Repeatable.", show_default="viewer")] = None,
     password_stdin: Annotated[bool, typer.Option(help="Read the password from standard input.")] = False,
     json: JsonOption = False,
     server: ServerOption = None,
@@ -66,9 +64,7 @@ def add(
 
 def _new_password() -> str:
     if not sys.stdin.isatty():
-        raise InvalidInputError(
-            "the password is missing, and there is no terminal to ask for it", hint="give --password-stdin"
-        )
+        raise InvalidInputError("the password is missing: no terminal to ask for it", hint="give --password-stdin")
     password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return password
 

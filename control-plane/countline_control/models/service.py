@@ -13,7 +13,9 @@ from typing import Final
 from countline.v1 import models_pb2, models_pb2_grpc
 from countline.v1.models_pb2 import DeployModelRequest, DeployModelResponse
 from countline_common.errors import CountlineError, InvalidInputError
-from countline_common.grpc.server import Context, Service, current_principal
+from countline_common.grpc.calls import Context, current_principal
+from countline_common.grpc.paging import next_token, page
+from countline_common.grpc.server import Service
 from countline_common.logs import get_logger
 from countline_control.database import Database
 from countline_control.models import messages, store
@@ -26,7 +28,6 @@ from countline_control.models.trials import store as trial_store
 from countline_control.models.trials.results import TrialResults
 from countline_control.models.tuning import Tuner
 from countline_control.models.usage import ModelUsage
-from countline_control.paging import next_token, page
 
 NAME: Final = "countline.v1.ModelService"
 

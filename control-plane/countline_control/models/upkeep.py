@@ -6,14 +6,12 @@ fetched by digest.
 
 import asyncio
 import shutil
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from countline_common.errors import CountlineError, NotFoundError
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Cooldowns
 from countline_common.triton import InferenceLostError
 from countline_common.waiting import happens
 from countline_control.database import Database, is_away
@@ -32,42 +30,6 @@ AGAIN_LONGEST_S: Final = 600.0
 _log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pause:
-    served: tuple[int, ...]
-    length_s: float
-    ends_s: float
-
-
-class Pauses:
-    """Pauses attempts at a model, each time twice as long. A change of the versions to serve ends the pause.
-
-    Args:
-        clock: monotonic seconds.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._of: dict[str, _Pause] = {}
-
-    def may_try(self, model: StoredModel) -> bool:
-        """Whether the model is not paused now."""
-        pause = self._of.get(model.name)
-        return pause is None or pause.served != model.served or self._clock() >= pause.ends_s
-
-    def lengthen(self, model: StoredModel) -> None:
-        """Pause after a failed attempt."""
-        last = self._of.get(model.name)
-        length_s = AGAIN_S
-        if last is not None and last.served == model.served:
-            length_s = min(2 * last.length_s, AGAIN_LONGEST_S)
-        self._of[model.name] = _Pause(model.served, length_s, self._clock() + length_s)
-
-    def end(self, model: StoredModel) -> None:
-        """Forget the pauses after a successful attempt."""
-        self._of.pop(model.name, None)
-
-
 class Upkeep:
     """The task that reconciles.
 
@@ -83,7 +45,7 @@ class Upkeep:
         self._repository = repository
         self._artifacts = artifacts
         self._work = work
-        self._pauses = Pauses()
+        self._cooldowns = Cooldowns[str](AGAIN_S, AGAIN_LONGEST_S, jitter=0.0)
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -128,7 +90,7 @@ class Upkeep:
             _log_unless_away("models.check_failed", error)
             return
         for model in models:
-            if model.served and self._pauses.may_try(model):
+            if model.served and self._cooldowns.may_try(model.name, model.served):
                 await self._look_after(model)
 
     async def _look_after(self, model: StoredModel) -> None:
@@ -137,10 +99,10 @@ class Upkeep:
             await self._correct_one(model)
         except Exception as error:  # noqa: BLE001  (whatever fails now may recover)
             if not _is_silent(error):
-                self._pauses.lengthen(model)
+                self._cooldowns.record_failure(model.name, model.served)
             _log_unless_away("model.correction_failed", error, model=model.name)
         else:
-            self._pauses.end(model)
+            self._cooldowns.record_success(model.name)
 
     async def _correct_one(self, seen: StoredModel) -> None:
         if not await self._repository.serves_others(seen):

@@ -13,10 +13,11 @@ from typing import Final
 from countline.v1 import workers_pb2, workers_pb2_grpc
 from countline.v1.workers_pb2 import ConnectRequest, ConnectResponse
 from countline_common.errors import CountlineError, InvalidInputError, UnavailableError
-from countline_common.grpc.server import Context, Service
+from countline_common.grpc.calls import Context
+from countline_common.grpc.paging import next_token, page
+from countline_common.grpc.server import Service
 from countline_common.logs import get_logger
 from countline_common.waiting import happens
-from countline_control.paging import next_token, page
 from countline_control.workers import messages
 from countline_control.workers.domain import CameraReport, WorkerReport
 from countline_control.workers.fleet import Fleet

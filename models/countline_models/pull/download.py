@@ -30,6 +30,7 @@ from countline_common.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
+from countline_common.resilience.retry import Backoff
 
 CHUNK_BYTES: Final = 256 * 1024
 GONE: Final = frozenset({401, 403, 404, 410})
@@ -256,7 +257,8 @@ class _Pull:
     async def _attempts(self, session: aiohttp.ClientSession, address: str) -> bool:
         """Try until all bytes are here; True where they came in several pieces."""
         patience = self.patience
-        until, pause_s = time.monotonic() + patience.without_progress_s, patience.first_pause_s
+        backoff = Backoff(patience.first_pause_s, patience.longest_pause_s, jitter=0.0)
+        until = time.monotonic() + patience.without_progress_s
         while True:
             before = self.part.size
             try:
@@ -265,12 +267,13 @@ class _Pull:
                 raise NotFoundError(str(error), hint=_by_hand(self.wanted)) from error
             except (_TryAgainError, aiohttp.ClientError, TimeoutError) as error:
                 if self.part.size > before:
-                    until, pause_s = time.monotonic() + patience.without_progress_s, patience.first_pause_s
+                    backoff.reset()
+                    until = time.monotonic() + patience.without_progress_s
+                pause_s = backoff.next_s()
                 if time.monotonic() + pause_s > until:
                     raise UnavailableError(f"{address}: {_reason(error)}", hint=_by_hand(self.wanted)) from error
                 self.noted(f"{_reason(error)}; trying again in {pause_s:g} s")
                 await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, patience.longest_pause_s)
 
     async def _attempt(self, session: aiohttp.ClientSession, address: str) -> bool:
         """Bring what is missing; True where it went on with what was here."""

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tests.e2e.local.system import COUNTLINE, System, wait_for
+from tests.fixtures.local.system import COUNTLINE, System, wait_for
 
 from countline_local.parts.shipped_models import find_shipped
 from countline_models.deploy import Truth, demo_golden, parse_truth

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.conftest import REPOSITORY
 from tests.fixtures.contract_models import marker_model
+from tests.fixtures.repository import REPOSITORY
 from tests.fixtures.triton import TritonServer, start_triton
 
 from countline_common.errors import DeadlineExceededError, InvalidInputError

@@ -15,6 +15,7 @@ import pytest
 from tests.fixtures.clips import Pass, render
 from tests.fixtures.contract_models import marker_model
 from tests.fixtures.detector_networks import SmallNet
+from tests.fixtures.repository import REPOSITORY
 from typer.testing import CliRunner
 
 from countline_common.errors import CountlineError
@@ -26,7 +27,6 @@ from countline_models.onnx.fuse import FuseOptions, fuse
 from countline_models.quantize.int8 import QUANTIZED_KEY
 
 RUNNER = CliRunner()
-REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def quantize(*arguments: object) -> Any:

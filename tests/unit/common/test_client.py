@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_common.grpc.client import Endpoints, Login, LoginFile, Profiles, discover
+from countline_common.grpc.discovery import discover
+from countline_common.grpc.endpoints import Endpoints
+from countline_common.grpc.logins import Login, LoginFile, Profiles
 
 FULL = {"auth": "h:1", "cameras": "h:2", "workers": "h:3", "gateway": "http://h:4", "models": "h:5"}
 LOGIN = Login("anna", "a", 1000.0, "r", 9000.0)

@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, external_data_helper, helper
 from tests.fixtures import detector_networks as nets
+from tests.fixtures.repository import REPOSITORY
 
 from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.triton.letterbox import Letterbox, Scaler, paste
@@ -55,7 +56,7 @@ def test_every_architecture_has_one_head_whatever_the_case() -> None:
 
 
 def test_the_table_of_heads_in_the_readme_is_that_of_the_code() -> None:
-    readme = Path(__file__).parents[4] / "models" / "README.md"
+    readme = REPOSITORY / "models" / "README.md"
     listed = [line.split("`")[1] for line in readme.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     assert [name for name in listed if name in HEADS] == list(HEADS)
 
