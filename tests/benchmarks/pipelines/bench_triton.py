@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from countline_local.triton import EmbeddedTriton, TritonPorts, TritonSettings
+from countline_local.triton.command import TritonPorts, TritonSettings
+from countline_local.triton.server import EmbeddedTriton
 from countline_models.contract import open_session, run_contract
 from countline_models.repository.prepare import RepositoryModel, prepare
 from countline_pipelines.triton import ModelOverrides, Transport

@@ -19,7 +19,7 @@ from countline_analytics.api.process import ApiParts, serving
 from countline_analytics.settings import ApiSettings
 from countline_common.data.database import create_engine, migrate
 from countline_common.grpc.tokens import TokenSigner, generate_key_pair
-from countline_control.serve.process import SERVICES, ControlPlane
+from countline_control.serve.plane import SERVICES, ControlPlane
 from countline_control.settings import ControlSettings
 
 TIMESCALE_VARIABLE = "COUNTLINE_TEST_TIMESCALE_DSN"

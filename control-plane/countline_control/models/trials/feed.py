@@ -1,7 +1,7 @@
-"""From the stream TRIALS to the trials: acknowledged after the database has committed, each record once.
+"""Consumes the stream TRIALS: acknowledges each record after the database has committed it, once.
 
-What cannot be read goes to the dead letters with the reason. While NATS or the database is away everything waits where
-it is.
+A record that cannot be read goes to the dead letters with the reason. While NATS or the database is away, records wait
+in the stream.
 """
 
 import asyncio
@@ -22,7 +22,8 @@ from countline_common.data.bus import DLQ, TRIALS, dlq_subject, ensure_streams
 from countline_common.logs import get_logger, redact
 from countline_common.waiting import happens
 from countline_control.database import is_away
-from countline_control.models.trials import Trials
+from countline_control.models import messages
+from countline_control.models.trials.runner import Trials
 from countline_control.outbox import Bus
 
 DURABLE: Final = "models"
@@ -36,7 +37,7 @@ _log = get_logger(__name__)
 
 
 class Subscription(Protocol):
-    """A pull subscription, as far as it is used."""
+    """The part of a pull subscription that the feed uses."""
 
     async def fetch(self, batch: int, timeout: float) -> list[Msg]:  # noqa: ASYNC109  (as nats-py calls it)
         ...
@@ -46,8 +47,8 @@ class TrialFeed:
     """The consumer of TRIALS.
 
     Args:
-        bus: where NATS is, while it is there.
-        trials: who takes the records.
+        bus: the connection to NATS.
+        trials: takes the records.
     """
 
     def __init__(self, bus: Bus, trials: Trials) -> None:
@@ -60,12 +61,12 @@ class TrialFeed:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Consume until stopped."""
+        """Consume until `stop` is called."""
         while not self._stopping.is_set():
             try:
                 if (jetstream := self._bus.jetstream) is not None:
                     await self._consume(jetstream)
-            except Exception as error:  # noqa: BLE001  (the feed outlives whatever is away; anything else is told)
+            except Exception as error:  # noqa: BLE001  (the feed survives every error; an absent database is not logged)
                 if not is_away(error):
                     _log.warning("trials.feed_failed", error=redact(str(error)) or type(error).__name__)
             await happens(self._stopping, RETRY_S)
@@ -103,7 +104,8 @@ class TrialFeed:
             await _refuse(jetstream, message, str(error))
             return
         try:
-            await self._trials.take(hashlib.sha256(message.data).hexdigest(), record)
+            report = messages.trial_report_of(record)
+            await self._trials.take(hashlib.sha256(message.data).hexdigest(), report)
         except (DataError, IntegrityError, ValueError, OverflowError) as error:
             await _refuse(jetstream, message, f"{type(error).__name__}: {error}")
         else:
@@ -123,5 +125,5 @@ async def _refuse(jetstream: JetStreamContext, message: Msg, reason: str) -> Non
             dlq_subject(TRIALS), message.data, timeout=PUBLISH_TIMEOUT_S, stream=DLQ, headers=headers
         )
     except APIError as error:
-        raise ConnectionError(f"the dead letters did not take a record: {error}") from error
+        raise ConnectionError(f"the stream of dead letters refused a record: {error}") from error
     await message.ack()
