@@ -7,9 +7,9 @@ from countline_common.errors import ConflictError, FieldProblem, InvalidInputErr
 from countline_common.triton import ModelRef
 from countline_control.models.domain import ModelRouting, StoredModel, StoredVersion, VersionState
 from countline_control.models.routing import base_of
-from countline_models.deploy import Backend, Tuning
-from countline_models.repository.config import MOST_BATCH_SIZE, MOST_INSTANCES, MOST_QUEUE_DELAY_US
-from countline_models.repository.folder import check_name
+from countline_models.deploy import ModelBackend, Tuning
+from countline_models.repository.names import check_name
+from countline_models.repository.settings import MOST_BATCH_SIZE, MOST_INSTANCES, MOST_QUEUE_DELAY_US
 
 DEFAULT_MARGIN: Final = 0.1
 LARGEST_MARGIN: Final = 0.5
@@ -46,7 +46,7 @@ def check_takes_onnx(model: StoredModel) -> None:
     Raises:
         ConflictError: the versions use another backend.
     """
-    if model.backend is not Backend.ONNXRUNTIME:
+    if model.backend is not ModelBackend.ONNXRUNTIME:
         raise ConflictError(
             f"the versions of {model.name} run by {model.backend.value}, which cannot run an ONNX model",
             hint="deploy it under another --name",

@@ -15,8 +15,8 @@ from typing import Final
 from countline_common.errors import NotFoundError
 from countline_common.triton import ModelRef
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import Backend, CountedLine, Target, Tuning
-from countline_models.trials.verdict import Tally
+from countline_models.deploy import CountedLine, ModelBackend, ModelTarget, Tuning
+from countline_models.trials.verdict import PairedCounts
 
 MOST_DEPLOYMENTS: Final = 2
 """The default limit of concurrent deployments."""
@@ -113,7 +113,7 @@ class StoredModel:
     contract: ContractModel
     """Properties shared by all versions; `score_threshold` comes from the first version."""
     tuning: Tuning
-    target: Target
+    target: ModelTarget
     live_version: int
     """0 for none."""
     previous_version: int
@@ -121,7 +121,7 @@ class StoredModel:
     created_at: float
     updated_at: float
     versions: tuple[StoredVersion, ...] = ()
-    backend: Backend = Backend.ONNXRUNTIME
+    backend: ModelBackend = ModelBackend.ONNXRUNTIME
 
     def version(self, number: int) -> StoredVersion:
         """Return one version.
@@ -218,7 +218,7 @@ class LineTally:
     line_id: str
     direction: str
     """`in` or `out`."""
-    tally: Tally
+    tally: PairedCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +254,7 @@ class CrossingBucket:
     challenger: int
 
 
-Tallies = dict[tuple[str, str], Tally]
+Tallies = dict[tuple[str, str], PairedCounts]
 """By camera and line, both directions together."""
 Spans = dict[str, CameraSpan]
 """By camera."""
@@ -270,10 +270,10 @@ class TrialResult:
     buckets: tuple[CrossingBucket, ...] = ()
 
 
-def sum_of(tallies: Iterable[Tally]) -> Tally:
+def sum_of(tallies: Iterable[PairedCounts]) -> PairedCounts:
     """Add tallies up."""
     found = list(tallies)
-    return Tally(
+    return PairedCounts(
         sum(tally.both for tally in found),
         sum(tally.only_incumbent for tally in found),
         sum(tally.only_challenger for tally in found),

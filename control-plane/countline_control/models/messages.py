@@ -29,7 +29,7 @@ from countline_control.models.domain import (
     sum_of,
 )
 from countline_models.deploy import CountedLine
-from countline_models.trials.verdict import ERROR, Tally, ratio_interval
+from countline_models.trials.verdict import ERROR, PairedCounts, ratio_interval
 
 STATES: Final = {
     VersionState.REGISTERED: models_pb2.MODEL_STATE_REGISTERED,
@@ -290,7 +290,9 @@ def result_message(result: TrialResult) -> models_pb2.Trial:
     return shown
 
 
-def _comparison(camera_id: str, line_id: str, tally: Tally, spans: Sequence[CameraSpan]) -> models_pb2.TrialComparison:
+def _comparison(
+    camera_id: str, line_id: str, tally: PairedCounts, spans: Sequence[CameraSpan]
+) -> models_pb2.TrialComparison:
     shown = models_pb2.TrialComparison(
         camera_id=camera_id,
         line_id=line_id,
@@ -324,7 +326,7 @@ def trial_report_of(message: events_pb2.TrialRecord) -> TrialReport:
             LineTally(
                 each.line_id,
                 _DIRECTION_OF.get(each.direction, "in"),
-                Tally(each.both, each.only_incumbent, each.only_challenger),
+                PairedCounts(each.both, each.only_incumbent, each.only_challenger),
             )
             for each in message.tallies
         ),

@@ -17,8 +17,8 @@ from countline_common.triton.connection import Connection
 from countline_common.triton.model_config import named_versions
 from countline_control.models.domain import StoredModel, StoredVersion
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import Candidate, ModelFolder, Serving, Target
-from countline_models.repository.folder import STAGING_PREFIX
+from countline_models.deploy import ExaminedModel, ModelFolder, ModelTarget, ServingTriton
+from countline_models.repository.names import STAGING_PREFIX
 
 STAGED_VERSION: Final = 1
 _log = get_logger(__name__)
@@ -40,14 +40,16 @@ class Repository:
 
     async def check(self) -> None:
         """Raise `UnavailableError` if Triton does not answer."""
-        async with Serving(self.triton_address) as serving:
+        async with ServingTriton(self.triton_address) as serving:
             await serving.check()
 
     @asynccontextmanager
-    async def staged(self, candidate: Candidate, target: Target) -> AsyncIterator[tuple[Serving, ModelRef]]:
+    async def staged(
+        self, candidate: ExaminedModel, target: ModelTarget
+    ) -> AsyncIterator[tuple[ServingTriton, ModelRef]]:
         """Serve a candidate under a staging name inside the block."""
-        async with Serving(self.triton_address) as serving:
-            name = await asyncio.to_thread(self.folder.stage, candidate, target)
+        async with ServingTriton(self.triton_address) as serving:
+            name = await asyncio.to_thread(self.folder.stage, candidate.file, candidate.contract, target)
             try:
                 await serving.load(self.folder, name)
                 yield serving, ModelRef(name, STAGED_VERSION)
@@ -65,7 +67,7 @@ class Repository:
                 if name.startswith(STAGING_PREFIX) and not (self.folder.root / name).is_dir():
                     await connection.unload(name)
 
-    async def _unstage(self, serving: Serving, name: str) -> None:
+    async def _unstage(self, serving: ServingTriton, name: str) -> None:
         with suppress(CountlineError):  # if Triton is away, it forgets the candidate anyway
             await serving.unload(name)
         await asyncio.to_thread(self.folder.unstage, name)
@@ -155,16 +157,16 @@ class Repository:
 
     async def _serve(self, model: StoredModel, served: tuple[int, ...], more: dict[int, float]) -> None:
         await self._write_config(model, served, {**model.thresholds, **more})
-        async with Serving(self.triton_address) as serving:
+        async with ServingTriton(self.triton_address) as serving:
             await serving.load(self.folder, model.name)
 
     async def _unload(self, name: str) -> None:
-        async with Serving(self.triton_address) as serving:
+        async with ServingTriton(self.triton_address) as serving:
             await serving.unload(name)
 
     async def warm_up(self, ref: ModelRef, contract: ContractModel) -> None:
         """Send a version its first frames, so that no camera has to wait for them."""
-        async with Serving(self.triton_address) as serving:
+        async with ServingTriton(self.triton_address) as serving:
             await serving.warm_up(ref, contract)
 
     async def remove(self, name: str, version: int = 0) -> None:

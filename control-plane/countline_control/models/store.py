@@ -14,7 +14,7 @@ from countline_control.models import messages
 from countline_control.models.domain import StoredModel, StoredVersion, VersionState
 from countline_control.models.tables import models, numbers, versions
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import Backend, FoundVersion, Target, Tuning
+from countline_models.deploy import FoundVersion, ModelBackend, ModelTarget, Tuning
 
 
 def _contract_json(contract: ContractModel) -> dict[str, Any]:
@@ -44,8 +44,8 @@ def _model(row: Mapping[str, Any], of: tuple[StoredVersion, ...]) -> StoredModel
         name=row["name"],
         contract=_contract(row["contract"]),
         tuning=Tuning(**row["tuning"]),
-        target=Target(row["target"]),
-        backend=Backend(row["backend"]),
+        target=ModelTarget(row["target"]),
+        backend=ModelBackend(row["backend"]),
         live_version=row["live_version"],
         previous_version=row["previous_version"],
         created_at=row["created_at"].timestamp(),

@@ -20,7 +20,7 @@ from countline_control.models.adoption import Adoption
 from countline_control.models.artifacts import ArtifactStore
 from countline_control.models.domain import StoredModel, StoredVersion, VersionState
 from countline_control.models.repository import Repository
-from countline_models.deploy.examination import file_digest
+from countline_models.digests import file_digest
 
 LOOK_S: Final = 10.0
 AGAIN_S: Final = 10.0

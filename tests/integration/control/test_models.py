@@ -32,7 +32,7 @@ from countline_control.models.deployment.domain import DeployRequest
 from countline_control.models.deployment.progress import Progress
 from countline_control.models.domain import MOST_DEPLOYMENTS, StoredModel, StoredVersion
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import Backend, ModelFolder, Target, Tuning
+from countline_models.deploy import ModelBackend, ModelFolder, ModelTarget, Tuning
 
 from .conftest import Control
 from .test_workers import create_camera, eventually, working
@@ -837,7 +837,7 @@ async def test_a_model_that_is_taken_in_keeps_its_tuning_its_target_and_its_back
     plans = shutil.copytree(repository / "blob", repository / "plans") / "1"
     await asyncio.to_thread((plans / "model.onnx").rename, plans / "model.plan")
     contract = folder.find("blob").contract
-    folder.serve("plans", [1], contract, Tuning(4, 500, 2), Target.GPU, Backend.TENSORRT)
+    folder.serve("plans", [1], contract, Tuning(4, 500, 2), ModelTarget.GPU, ModelBackend.TENSORRT)
     control = await start_control(control_dsn, model_repository=repository)
     found = Service(control, None, repository)
     tuning = models_pb2.ModelTuning(max_batch_size=4, max_queue_delay_us=500, instances=2)

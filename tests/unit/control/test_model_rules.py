@@ -21,7 +21,7 @@ from countline_control.models.domain import (
     VersionState,
 )
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import Target, Tuning
+from countline_models.deploy import ModelTarget, Tuning
 
 CONTRACT = ContractModel(64, 96, 10, ("person", "vehicle"), 0.4)
 
@@ -31,7 +31,7 @@ def version(number: int, state: VersionState = VersionState.VALIDATED) -> Stored
 
 
 def model(*versions: StoredVersion, live: int = 1) -> StoredModel:
-    return StoredModel("net", CONTRACT, Tuning(), Target.CPU, live, 0, 0.0, 0.0, versions)
+    return StoredModel("net", CONTRACT, Tuning(), ModelTarget.CPU, live, 0, 0.0, 0.0, versions)
 
 
 def trial(mode: TrialMode, *camera_ids: str, challenger: int = 2, incumbent: int = 1) -> StoredTrial:

@@ -32,12 +32,12 @@ from countline_control.models.domain import (
 )
 from countline_control.models.repository import Repository
 from countline_models.deploy import (
-    Candidate,
+    ClipTruth,
+    ExaminedModel,
     Limits,
-    Serving,
-    Speed,
-    Target,
-    Truth,
+    ModelTarget,
+    ServedSpeed,
+    ServingTriton,
     check_interchangeable,
     check_speed,
     count_golden,
@@ -103,7 +103,7 @@ class Deployer:
             self._running -= 1
 
     async def _deploy(
-        self, request: DeployRequest, target: Target, chunks: Chunks, actor: str, progress: Progress
+        self, request: DeployRequest, target: ModelTarget, chunks: Chunks, actor: str, progress: Progress
     ) -> StoredVersion:
         self._work.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="deploy-", dir=self._work))
@@ -116,7 +116,7 @@ class Deployer:
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    async def _examine(self, upload: Upload, progress: Progress) -> Candidate:
+    async def _examine(self, upload: Upload, progress: Progress) -> ExaminedModel:
         await progress.begin("contract")
         request = upload.request
         candidate = await examine(upload.model, request.labels or None, self._limits)
@@ -158,7 +158,7 @@ class Deployer:
         await progress.done("golden", f"{name}: {right}")
         return GoldenResult(GoldenState.PASSED, name, tuple(lines))
 
-    async def _golden(self, order: Order) -> tuple[Path, Truth, str] | None:
+    async def _golden(self, order: Order) -> tuple[Path, ClipTruth, str] | None:
         """Return the clip to count, its true counts, and its name for people; None if no clip fits."""
         golden, clip = order.upload.request.golden, order.upload.clip
         if clip is not None:
@@ -167,7 +167,7 @@ class Deployer:
         found = await asyncio.to_thread(demo_golden, labels, self._work / "golden")
         return (*found, f"the demo clip {found[0].stem}") if found is not None else None
 
-    async def _measure(self, order: Order, serving: Serving, ref: ModelRef, progress: Progress) -> Speed:
+    async def _measure(self, order: Order, serving: ServingTriton, ref: ModelRef, progress: Progress) -> ServedSpeed:
         await progress.begin("speed")
         speed = await serving.measure(ref, order.candidate.contract)
         check_speed(speed, order.upload.request.max_latency_ms or self._limits.max_latency_ms)
@@ -177,14 +177,14 @@ class Deployer:
         return speed
 
 
-def _target(text: str) -> Target:
+def _target(text: str) -> ModelTarget:
     try:
-        return Target(text or Target.CPU)
+        return ModelTarget(text or ModelTarget.CPU)
     except ValueError as error:
-        raise InvalidInputError(f"{text!r} is not a target", hint=f"give one of: {', '.join(Target)}") from error
+        raise InvalidInputError(f"{text!r} is not a target", hint=f"give one of: {', '.join(ModelTarget)}") from error
 
 
-def _check_is_new(model: StoredModel, candidate: Candidate) -> None:
+def _check_is_new(model: StoredModel, candidate: ExaminedModel) -> None:
     for version in model.versions:
         if version.digest == candidate.digest and version.state is not VersionState.REGISTERED:
             raise AlreadyExistsError(

@@ -13,7 +13,7 @@ from countline_control.models.deployment.upload import Upload
 from countline_control.models.domain import StoredModel, StoredVersion, Validation, VersionState, next_number
 from countline_control.models.repository import Repository
 from countline_control.outbox import Outbox
-from countline_models.deploy import Candidate, Target, Tuning, check_interchangeable
+from countline_models.deploy import ExaminedModel, ModelTarget, Tuning, check_interchangeable
 
 _log = get_logger(__name__)
 
@@ -23,8 +23,8 @@ class Order:
     """A deployment that was received and examined."""
 
     upload: Upload
-    candidate: Candidate
-    target: Target
+    candidate: ExaminedModel
+    target: ModelTarget
     actor: str
 
     @property
@@ -76,7 +76,7 @@ class Installer:
                 raise
             return await to_its_end(self._finished(before, version))
 
-    async def _keep(self, candidate: Candidate) -> None:
+    async def _keep(self, candidate: ExaminedModel) -> None:
         if self._artifacts is not None:
             await self._artifacts.put(candidate.digest, candidate.file)
 

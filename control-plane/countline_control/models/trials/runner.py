@@ -33,7 +33,7 @@ from countline_control.models.domain import (
 )
 from countline_control.models.trials import store
 from countline_control.outbox import Outbox
-from countline_models.trials.verdict import Finding, Verdict, judge
+from countline_models.trials.verdict import TrialFinding, TrialVerdict, judge
 
 CHECK_PERIOD_S: Final = 2.0
 SYSTEM: Final = "countline"
@@ -171,17 +171,17 @@ class Trials:
             return False
         lines = await store.tallies(connection, trial_id)
         verdict = judge(sum_of(lines.values()), lines, trial.margin, trial.looks)
-        if verdict.finding is not Finding.UNDECIDED:
+        if verdict.finding is not TrialFinding.UNDECIDED:
             return await self._conclude(connection, model, trial, verdict)
         if verdict.looks != trial.looks or verdict.sentence != trial.verdict:
             await store.record_look(connection, trial_id, verdict.looks, verdict.sentence)
         return False
 
     async def _conclude(
-        self, connection: AsyncConnection, model: StoredModel, trial: StoredTrial, verdict: Verdict
+        self, connection: AsyncConnection, model: StoredModel, trial: StoredTrial, verdict: TrialVerdict
     ) -> bool:
         """End a trial with a verdict; return False if it was ended meanwhile."""
-        accepted = verdict.finding is Finding.EQUAL
+        accepted = verdict.finding is TrialFinding.EQUAL
         outcome = TrialOutcome.ACCEPTED if accepted else TrialOutcome.REJECTED
         sentence = verdict.sentence
         if not accepted and trial.mode is TrialMode.CANARY:

@@ -18,7 +18,7 @@ from countline_control.models.domain import (
     TrialReport,
 )
 from countline_control.models.tables import trial_records, trial_tallies, trials
-from countline_models.trials.verdict import Tally
+from countline_models.trials.verdict import PairedCounts
 
 _PLAIN: Final = (
     "trial_id",
@@ -145,7 +145,7 @@ async def spans(connection: AsyncConnection, trial_id: str) -> dict[str, CameraS
     return {row.camera_id: CameraSpan(float(row.seconds), int(row.frames), int(row.missed)) for row in rows}
 
 
-async def tallies(connection: AsyncConnection, trial_id: str) -> dict[tuple[str, str], Tally]:
+async def tallies(connection: AsyncConnection, trial_id: str) -> dict[tuple[str, str], PairedCounts]:
     """Return the crossings by camera and line, both directions together."""
     columns = (trial_tallies.c.both, trial_tallies.c.only_incumbent, trial_tallies.c.only_challenger)
     query = (
@@ -156,7 +156,9 @@ async def tallies(connection: AsyncConnection, trial_id: str) -> dict[tuple[str,
         .order_by(trial_records.c.camera_id, trial_tallies.c.line_id)
     )
     rows = (await connection.execute(query)).all()
-    return {(camera, line): Tally(int(both), int(first), int(second)) for camera, line, both, first, second in rows}
+    return {
+        (camera, line): PairedCounts(int(both), int(first), int(second)) for camera, line, both, first, second in rows
+    }
 
 
 async def buckets(connection: AsyncConnection, trial_id: str, width_s: int) -> tuple[CrossingBucket, ...]:

@@ -1,7 +1,7 @@
-"""Where things go: smooth paths on the ground and the time-table of going along them.
+"""Movement: smooth routes on the ground, and journeys along them in time.
 
-A journey repeats every `period_s`: an object that sets out at `start_s` sets out again one period later. A journey
-must be shorter than the period, so there is never more than one of it under way.
+A journey repeats every `period_s`: an object that starts at `start_s` starts again one period later. A journey must be
+shorter than the period, so an object is never in two places.
 """
 
 import math
@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 STEP_M = 0.05
-"""Spacing of the samples a path is stored as; bends have radii of a metre and more."""
+"""Spacing of a route's samples; bends have radii of at least a metre."""
 
 
 @dataclass(frozen=True)
-class Path:
+class GroundRoute:
     """A smooth curve through way-points."""
 
     waypoints: tuple[tuple[float, float], ...]
@@ -34,7 +34,7 @@ class Path:
         return float(self._samples[0][-1])
 
     def at(self, distance_m: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Position (N, 2) in metres after going (N,) metres."""
+        """Positions (N, 2) in metres at distances (N,) in metres along the route."""
         along, points = self._samples
         return np.stack(
             [np.interp(distance_m, along, points[:, 0]), np.interp(distance_m, along, points[:, 1])], axis=-1
@@ -74,27 +74,27 @@ def _blend(
 
 @dataclass(frozen=True)
 class Stop:
-    """Standing still on the way."""
+    """A stop on a route."""
 
     at_m: float
-    """Distance gone when the object stands."""
+    """Distance along the route at which the object stands."""
     lasts_s: float
     ease_s: float = 0.6
-    """How long it takes to come to a stand, and to get going again."""
+    """Time to come to a stop, and to start again."""
 
 
 @dataclass(frozen=True)
 class Journey:
-    """Going along a path once per period."""
+    """Moves along a route once per period."""
 
-    path: Path
+    path: GroundRoute
     start_s: float
     speed_ms: float
     stops: tuple[Stop, ...] = ()
 
     @cached_property
     def _timetable(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Knots of the monotone map from time since the start to distance; eased around each stop."""
+        """Knots of the monotone map from time since the start to distance, with easing around each stop."""
         times, distances = [0.0], [0.0]
         for stop in self.stops:
             ease_m = self.speed_ms * stop.ease_s / 2
@@ -110,27 +110,27 @@ class Journey:
 
     @cached_property
     def duration_s(self) -> float:
-        """From the first way-point to the last, stops included."""
+        """Time from the first way-point to the last, including stops."""
         return float(self._timetable[0][-1])
 
     def elapsed_s(self, t: float, period_s: float) -> float | None:
-        """Seconds since it set out, in the round that is under way at time t; None while nothing is under way."""
+        """Seconds since the last start at time t; None if the journey has ended."""
         elapsed = (t - self.start_s) % period_s
         return elapsed if elapsed < self.duration_s else None
 
     def distance_m(self, elapsed_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Metres gone after (N,) seconds."""
+        """Distances in metres after (N,) seconds."""
         return np.interp(elapsed_s, *self._timetable)
 
     def pace(self, elapsed_s: float) -> float:
-        """Speed now as a share of the usual speed, 0 to 1."""
+        """Present speed as a share of `speed_ms`, 0 to 1."""
         ahead, behind = self.distance_m(np.array([elapsed_s + 0.05, elapsed_s - 0.05]))
         moving_s = min(elapsed_s + 0.05, self.duration_s) - max(elapsed_s - 0.05, 0.0)
         return min(1.0, float(ahead - behind) / (self.speed_ms * moving_s))
 
 
 def _append_ease(times: list[float], distances: list[float], speed_ms: float, ease_s: float, *, arriving: bool) -> None:
-    """Add samples of a parabola that takes the speed to nothing, or back."""
+    """Add samples of a parabola that takes the speed to zero, or back."""
     t0, d0 = times[-1], distances[-1]
     for part in (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0):
         gone = part - part * part / 2 if arriving else part * part / 2

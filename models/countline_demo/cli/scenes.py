@@ -1,4 +1,4 @@
-"""`countline models render-demo` and `countline models render`: scenes as films."""
+"""`countline models render-demo` and `countline models render`: scenes as video files."""
 
 import json
 import sys
@@ -17,33 +17,40 @@ from countline_common.errors import InvalidInputError
 Notes = SimpleQueue[tuple[str, int, int]]
 """Name of a clip, finished frames, all frames."""
 REPORT_EVERY: Final = 10
-"""Frames between two notes of progress of a rendering process."""
+"""A rendering process reports progress once in so many frames."""
 
 
 def render_demo(
     out: Annotated[Path, typer.Option(help="Folder for the clips.")],
-    only: Annotated[list[str] | None, typer.Option(help="Name of one clip; may be repeated.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON line per clip, as soon as it is there.")] = False,
-    processes: Annotated[int, typer.Option(min=1, help="Clips rendered at the same time.")] = 2,
+    only: Annotated[list[str] | None, typer.Option(help="Name of one clip; repeatable. Default: all.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON line for each clip when it is ready.")
+    ] = False,
+    processes: Annotated[int, typer.Option(min=1, help="Number of clips to render in parallel.")] = 2,
 ) -> None:
-    """Render the clips of the demo cameras with their true crossings; what is there already stays."""
+    """Render the clips of the demo cameras and their true crossings.
+
+    Clips that the folder already has are kept.
+
+    Example: countline models render-demo --out clips
+    """
     from countline_demo.scenes.clips import CLIPS
     from countline_demo.scenes.render import is_rendered
 
     names = list(only or CLIPS)
     for name in names:
         if name not in CLIPS:
-            raise InvalidInputError(f"there is no demo clip {name!r}", hint=f"give one of {', '.join(CLIPS)}")
+            raise InvalidInputError(f"unknown demo clip {name!r}", hint=f"choose one of: {', '.join(CLIPS)}")
     out.mkdir(parents=True, exist_ok=True)
     missing = [name for name in names if not is_rendered(out, name)]
     for name in names:
         if name not in missing:
-            _say(json.loads((out / f"{name}.json").read_text(encoding="utf-8")), out, as_json=as_json)
+            _report_clip(json.loads((out / f"{name}.json").read_text(encoding="utf-8")), out, as_json=as_json)
     if missing:
         _render_missing(missing, out, processes, as_json=as_json)
 
 
-def _say(described: dict[str, Any], out: Path, *, as_json: bool) -> None:
+def _report_clip(described: dict[str, Any], out: Path, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({**described, "path": str((out / described["clip"]).resolve())}), flush=True)
     else:
@@ -53,7 +60,7 @@ def _say(described: dict[str, Any], out: Path, *, as_json: bool) -> None:
 
 
 def _render_missing(names: list[str], out: Path, processes: int, *, as_json: bool) -> None:
-    """Render in processes of their own; each clip is announced when it is whole."""
+    """Render each clip in a process of its own and report it when it is complete."""
     context = get_context("spawn")
     notes: Notes = context.SimpleQueue()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -67,11 +74,11 @@ def _render_missing(names: list[str], out: Path, processes: int, *, as_json: boo
                 name, done, frames = notes.get()
                 bar.update(tasks[name], completed=done, total=frames)
             for future in finished:
-                _say(future.result(), out, as_json=as_json)
+                _report_clip(future.result(), out, as_json=as_json)
 
 
 _notes: Notes | None = None
-"""Where a rendering process tells how far it is; set once, at its start."""
+"""Queue to which a rendering process reports progress; set once, when the process starts."""
 
 
 def _begin(notes: Notes) -> None:
@@ -80,7 +87,7 @@ def _begin(notes: Notes) -> None:
 
 
 def _render_one(out: Path, name: str) -> dict[str, Any]:
-    """Runs in a process of its own."""
+    """Render one clip; runs in a process of the pool."""
     from countline_demo.scenes.render import render_clip
 
     def progress(done: int, frames: int) -> None:
@@ -91,18 +98,21 @@ def _render_one(out: Path, name: str) -> dict[str, Any]:
 
 
 def render(
-    seed: Annotated[int, typer.Option(min=0, help="Decides everything: place, light and traffic.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the place, the light and the traffic.")],
     view: Annotated[str, typer.Option(help="plaza, entrance, street or crossing.")],
-    out: Annotated[Path, typer.Option(help="Film to write (.mp4), or one picture (.png).")],
+    out: Annotated[Path, typer.Option(help="Video to write (.mp4), or one picture (.png).")],
     boxes: Annotated[bool, typer.Option("--boxes", help="Draw the true boxes.")] = False,
 ) -> None:
-    """Render a random scene, as the demo detector learns from it."""
+    """Render a random scene of the kind that the demo detector is trained on.
+
+    Example: countline models render --seed 7 --view plaza --out plaza.mp4 --boxes
+    """
     from countline_demo.scenes.places import PLACES
     from countline_demo.scenes.render import render_scene
     from countline_demo.scenes.traffic import random_scene
 
     if view not in PLACES:
-        raise InvalidInputError(f"there is no view {view!r}", hint=f"give one of {', '.join(PLACES)}")
+        raise InvalidInputError(f"unknown view {view!r}", hint=f"choose one of: {', '.join(PLACES)}")
     with Progress(console=Console(file=sys.stderr), transient=True) as bar:
         task = bar.add_task("rendering", total=None)
         render_scene(

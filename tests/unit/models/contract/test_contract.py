@@ -87,7 +87,7 @@ BROKEN: list[tuple[Callable[[onnx.ModelProto], None], str]] = [
     (lambda model: set_dim(model.graph.output[0], 1, 9), r"a batch of 1 gives \[1, 5, 6\]"),
     (answer_nan, "not finite"),
     (mix_the_batch, "other detections in a batch than alone"),
-    (name_labels_badly, "no JSON list of names"),
+    (name_labels_badly, "not a JSON list of names"),
 ]
 
 

@@ -14,12 +14,12 @@ from countline_common.errors import CountlineError, InvalidInputError, ResourceE
 from countline_models.contract import LABELS_KEY, SCORE_THRESHOLD_KEY, set_metadata
 from countline_models.contract_model import ContractModel
 from countline_models.deploy import (
+    ClipLine,
+    ClipTruth,
     CountedLine,
     Limits,
     ModelFolder,
-    Speed,
-    TrueLine,
-    Truth,
+    ServedSpeed,
     check_interchangeable,
     check_speed,
     examine,
@@ -188,7 +188,7 @@ BROKEN: dict[str, tuple[Breaking, str, str]] = {
     "half floats": (half_floats, "'detections' must be float32, and is float16", FUSE),
     "open detections": (answers(1, "batch", None, 6), r"6\], and is \[open, open, 6\]", FUSE),
     "another shape than it says": (answers(1, "batch", 9, 6), r"a batch of 1 gives \[1, 5, 6\]", FUSE),
-    "labels no JSON": (says(labels="person, vehicle"), "countline.labels is no JSON list of names", "--labels"),
+    "labels no JSON": (says(labels="person, vehicle"), "countline.labels is not a JSON list of names", "--labels"),
     "no labels": (says(), "names no class", "--labels FILE"),
     "a label twice": (says(labels='["car", "car"]'), "names the class 'car' twice", "a name of its own"),
     "a label over two lines": (
@@ -197,8 +197,12 @@ BROKEN: dict[str, tuple[Breaking, str, str]] = {
         "--labels FILE",
     ),
     "a label of nothing": (says(labels='["car", ""]'), "class 1 has an empty name", "--labels FILE"),
-    "threshold no number": (says(threshold="high"), "score_threshold is no number: 'high'", "write it anew"),
-    "threshold above 1": (says(threshold="45"), "score_threshold is 45, and must lie between 0 and 1", "write it anew"),
+    "threshold no number": (says(threshold="high"), "score_threshold is not a number: 'high'", "write it again"),
+    "threshold above 1": (
+        says(threshold="45"),
+        "score_threshold is 45, and must lie between 0 and 1",
+        "write it again",
+    ),
     "class without label": (adds(5, 6), "it answers class 7, and there are 2 labels: person, vehicle", "--labels FILE"),
     "half a class": (adds(5, 0.5), "it answers the class 1.5, and classes are whole numbers", FUSE),
     "not a number": (not_a_number, "numbers that are not finite", "division by zero"),
@@ -266,7 +270,7 @@ async def test_a_model_that_never_ends_is_ended(tmp_path: Path) -> None:
     model = marker_model()
     never_done(model)
     (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(InvalidInputError, match=r"net.onnx was not done with six frames within 1.5 s") as caught:
+    with pytest.raises(InvalidInputError, match=r"net.onnx did not finish six frames within 1.5 s") as caught:
         await examine(tmp_path / "net.onnx", None, Limits(check_timeout_s=1.5))
     assert "a loop that does not end" in caught.value.hint
 
@@ -277,7 +281,7 @@ async def test_a_model_that_takes_all_memory_is_stopped_before_it_has_it(tmp_pat
     (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(InvalidInputError, match=r"net.onnx needs more than 1 GiB of memory to run") as caught:
         await examine(tmp_path / "net.onnx", None, LIMITS)
-    assert "grows out of all bounds" in caught.value.hint
+    assert "grows without bounds" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -285,7 +289,7 @@ async def test_a_model_that_takes_all_memory_is_stopped_before_it_has_it(tmp_pat
     [
         (-signal.SIGSEGV, r"net.onnx crashes ONNX Runtime \(SIGSEGV\): stack smashed", "standard operators"),
         (-signal.SIGABRT, r"crashes ONNX Runtime \(SIGABRT\)", "standard operators"),
-        (-signal.SIGKILL, "most likely because it took all memory", "a smaller network"),
+        (-signal.SIGKILL, "most likely because it used all memory", "a smaller network"),
         (3, r"crashes ONNX Runtime \(status 3\)", "another opset"),
     ],
 )
@@ -334,13 +338,13 @@ def test_a_name_that_cannot_be_one_is_refused(name: str, tmp_path: Path) -> None
 
 
 def test_a_model_that_miscounts_is_told_where_and_by_how_much() -> None:
-    truth = Truth({"road": TrueLine(((0.5, 0), (0.5, 1)), 4, 3), "door": TrueLine(((0, 0.5), (1, 0.5)), 1, 1)})
+    truth = ClipTruth({"road": ClipLine(((0.5, 0), (0.5, 1)), 4, 3), "door": ClipLine(((0, 0.5), (1, 0.5)), 1, 1)})
     lines = (CountedLine("road", 4, 3, 2, 3), CountedLine("door", 1, 1, 1, 1))
     assert golden_problem(lines, truth) == "line 'road' counted 2 in and 3 out instead of 4 in and 3 out"
 
 
 def test_a_model_that_is_too_slow_is_refused_with_both_numbers() -> None:
-    speed = Speed(frames_per_s=20.0, latency_p50_ms=45.0, latency_p95_ms=61.3)
+    speed = ServedSpeed(frames_per_s=20.0, latency_p50_ms=45.0, latency_p95_ms=61.3)
     with pytest.raises(InvalidInputError, match=r"a frame takes 61\.3 ms .* and 40 ms is the limit") as caught:
         check_speed(speed, 40.0)
     assert "--max-latency-ms" in caught.value.hint

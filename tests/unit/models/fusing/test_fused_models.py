@@ -15,11 +15,12 @@ from tests.fixtures.repository import REPOSITORY
 from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.triton.letterbox import Letterbox, Scaler, paste
 from countline_models.contract import FUSED_KEY, open_session, run_contract
+from countline_models.fusing.files import fuse_file
+from countline_models.fusing.fuse import fuse
+from countline_models.fusing.options import FuseOptions
 from countline_models.heads import HEADS, head_named
-from countline_models.onnx.fuse import FuseOptions, fuse
-from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.builder import GraphBuilder
 from countline_models.onnx.network import Network
-from countline_models.repository.prepare import fuse_file
 
 SIZE_HW = (64, 96)
 NAMES = ("person", "bicycle", "car")
@@ -42,7 +43,7 @@ def finished(**more: object) -> onnx.ModelProto:
 def test_the_file_says_how_the_network_was_read() -> None:
     fused = fuse(finished(), head_named("end2end"), NAMES)
     said = {entry.key: entry.value for entry in fused.metadata_props}[FUSED_KEY]
-    assert said.startswith("end2end [batch, 40, 6]: finished detections, boxes in pixels (seen in a run)")
+    assert said.startswith("end2end [batch, 40, 6]: finished detections, boxes in pixels (observed)")
     assert "RGB, scale 0.00392157" in said
     assert "not suppressed" in said
 
@@ -266,8 +267,8 @@ REFUSED: list[tuple[Callable[[], onnx.ModelProto], dict[str, object], str, str]]
     (lambda: with_input(1, 3, 64, 96, kind=TensorProto.UINT8), {}, "must be float32 or float16, not uint8", "export"),
     (lambda: with_input(1, 3, "height", "width"), {}, "leaves the size of its input open", "--size"),
     (two_pictures, {}, "must have one input", "alone"),
-    (lambda: finished(sizes_input="mask"), {}, "inputs that nothing can be given to: mask", "--head"),
-    (first_frame_only, {}, "holds on to the batch size", "dynamic batch axis"),
+    (lambda: finished(sizes_input="mask"), {}, "inputs of an unknown kind: mask", "--head"),
+    (first_frame_only, {}, "keeps the batch size", "dynamic batch axis"),
     (never_the_same, {}, "differently a second time", "evaluation mode"),
     (unknown_operator, {}, "ONNX Runtime cannot run the network at 96x64", "standard operators"),
     (not_a_number, {}, "not finite", "--boxes"),

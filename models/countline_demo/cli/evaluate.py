@@ -1,4 +1,4 @@
-"""`countline models evaluate-demo`: how good the demo detector is."""
+"""`countline models evaluate-demo`: precision and recall of the demo detector."""
 
 import json
 from pathlib import Path
@@ -11,19 +11,22 @@ from rich.table import Table
 from countline_common.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
-    from countline_demo.training.evaluate import Report, Tally
+    from countline_demo.training.evaluate import DetectionTally, Report
 
 
 def evaluate_demo(
-    model: Annotated[Path | None, typer.Option(help="ONNX file; the shipped one if left out.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Score to count from; the model's own if left out.")] = None,
-    crowd: Annotated[list[str] | None, typer.Option(help="calm, groups or busy; may be repeated. All of them.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=50, help="How many unseen seeds, of each view.")] = 5,
+    model: Annotated[Path | None, typer.Option(help="ONNX file. Default: the shipped demo detector.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Lowest score that counts. Default: the model's own.")] = None,
+    crowd: Annotated[list[str] | None, typer.Option(help="calm, groups or busy; repeatable. Default: all.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=50, help="Number of unseen seeds for each view.")] = 5,
     frames: Annotated[int, typer.Option(min=1, help="Frames per seed and view.")] = 24,
-    parts: Annotated[bool, typer.Option("--parts", help="Also by class, view and seed.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON alone on stdout.")] = False,
+    parts: Annotated[bool, typer.Option("--parts", help="Also report by class, view and seed.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")] = False,
 ) -> None:
-    """Measure precision and recall of the demo detector on scenes it has never seen."""
+    """Measure precision and recall of the demo detector on unseen scenes.
+
+    Example: countline models evaluate-demo --crowd calm --parts
+    """
     from countline_demo.training.evaluate import CROWDS, evaluate
     from countline_models.contract import check_contract
 
@@ -32,7 +35,7 @@ def evaluate_demo(
     names = list(crowd or CROWDS)
     for name in names:
         if name not in CROWDS:
-            raise InvalidInputError(f"there is no crowd {name!r}", hint=f"give one of {', '.join(CROWDS)}")
+            raise InvalidInputError(f"unknown crowd {name!r}", hint=f"choose one of: {', '.join(CROWDS)}")
     reports = []
     for name in names:
         with Console(stderr=True).status(f"{path.name}, {name}: {seeds} seeds, 4 views, {frames} frames each"):
@@ -57,7 +60,7 @@ def _table(reports: list["Report"], *, parts: bool) -> Table:
     return table
 
 
-def _figures(tally: "Tally") -> tuple[str, ...]:
+def _figures(tally: "DetectionTally") -> tuple[str, ...]:
     counts = (tally.right, tally.false, tally.missed, tally.ignored)
     return f"{tally.precision:.4f}", f"{tally.recall:.4f}", *map(str, counts)
 
@@ -66,9 +69,9 @@ def shipped_model() -> Path:
     """The demo detector in the model repository of this checkout.
 
     Raises:
-        NotFoundError: this is no checkout.
+        NotFoundError: the code does not run from a checkout.
     """
     path = Path(__file__).resolve().parents[3] / "triton-repo" / "demo_detector" / "1" / "model.onnx"
     if not path.is_file():
-        raise NotFoundError(f"there is no model {path}", hint="name one with --model")
+        raise NotFoundError(f"no demo detector at {path}", hint="name a model with --model")
     return path

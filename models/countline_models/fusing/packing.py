@@ -1,8 +1,8 @@
-"""From candidates to the rows of the contract: the best of each frame, best first, duplicates removed where needed.
+"""Turns candidates into the rows of the contract: the best of each frame, best first, without duplicates.
 
-Two ways. Architectures that see an object many times need NonMaxSuppression per class; its answer is one list for the
-whole batch, which is sorted and scattered into rows. Those that see it once need the best scores only, which is a TopK
-of constant size and nothing that depends on the data.
+There are two ways. Architectures that find an object many times need NonMaxSuppression per class. It answers one list
+for the whole batch, which is sorted and scattered into rows. Architectures that find an object once need only the best
+scores: a TopK of constant size, in which nothing depends on the data.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from onnx import TensorProto
 
 from countline_models.contract import OUTPUT_NAME
 from countline_models.heads import Candidates
-from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.builder import GraphBuilder
 
 
 def pack_suppressed(
@@ -22,10 +22,10 @@ def pack_suppressed(
 
 
 def pack_best(build: GraphBuilder, candidates: Candidates, score_floor: float, max_detections: int) -> None:
-    """Write `detections`, the best of all classes and boxes. Of equal scores, the lower class and box come first."""
+    """Write `detections`, the best of all classes and boxes. For equal scores, the lower class and box come first."""
     boxes, batch = candidates.boxes, build.size(candidates.boxes, 0)
     count = build.size(boxes, 1)
-    # Rows that no candidate fills: TopK wants a size that is constant, and there may be fewer candidates than rows.
+    # Empty rows: TopK needs a constant size, and there may be fewer candidates than rows.
     unused = build.op(
         "Expand",
         build.constant(np.zeros((1, 1), np.float32)),
@@ -59,11 +59,11 @@ def _select(
 
 
 def _pack(build: GraphBuilder, candidates: Candidates, chosen: str, max_detections: int) -> None:
-    """From M detections of all frames to the rows of the contract.
+    """Write the M detections of all frames into the rows of the contract.
 
-    The detections are sorted by frame and falling score in one go. A detection's row is its place in that order less
-    the number of detections of earlier frames; those without a row are dropped. Doubles hold frame and score in one
-    number without rounding, so that a frame's order does not depend on its batch.
+    One sort orders the detections by frame and falling score. The row of a detection is its place in that order minus
+    the number of detections of earlier frames. Detections beyond the last row are dropped. A double holds frame and
+    score in one number without rounding, so that the order within a frame does not depend on its batch.
     """
     scores = build.op("GatherND", candidates.scores, chosen)
     frame = build.reshape(build.slice(chosen, 0, 1, 1), -1)
@@ -98,7 +98,7 @@ def _rows(build: GraphBuilder, chosen: str, scores: str, candidates: Candidates)
 
 
 def _places(build: GraphBuilder, chosen: str, batch: str) -> str:
-    """[M, 2]: frame and row of each detection, given in order of frame and falling score."""
+    """[M, 2]: frame and row of each detection; the detections are in order of frame and falling score."""
     frame = build.slice(chosen, 0, 1, 1)
     one = build.constant(np.array(1, np.int64))
     zero = build.constant(np.array(0, np.int64))
