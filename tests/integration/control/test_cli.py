@@ -198,7 +198,7 @@ async def test_a_server_that_is_away_is_an_error_with_a_hint(shell: Shell) -> No
     (shell.data / "run" / "endpoints.json").unlink()
     code, _, err = await shell.run("cameras", "list")
     assert code == 1
-    assert "hint: start it: countline up" in err
+    assert "hint: start one: countline up" in err
 
 
 async def test_the_last_admin_cannot_be_removed_by_mistake(shell: Shell) -> None:
