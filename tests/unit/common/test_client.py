@@ -76,7 +76,7 @@ def test_the_last_login_is_asked_before_this_machine_and_a_named_folder_before_i
 def test_where_nothing_runs_the_hint_is_to_start_it(tmp_path: Path, profiles: Profiles) -> None:
     with pytest.raises(NotFoundError) as caught:
         discover(data=tmp_path, profiles=profiles)
-    assert caught.value.hint == "start it: countline up"
+    assert caught.value.hint == "start one: countline up"
 
 
 def test_a_login_is_kept_where_only_its_owner_can_read_it(tmp_path: Path) -> None:
