@@ -24,7 +24,7 @@ from countline_pipelines.sources import SourceSpec
 
 @dataclass(frozen=True, slots=True)
 class FollowerPlan:
-    """A second model version on the frames of a camera. Its events are compared with those that count, and discarded."""
+    """A second model version on the frames of a camera. Its events are compared with the counts, then discarded."""
 
     trial_id: str
     model: str
