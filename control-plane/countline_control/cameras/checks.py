@@ -281,7 +281,7 @@ def _masks_problems(masks: Sequence[MaskSpec]) -> Problems:
 
 def _outline_problems(field: str, polygon: Sequence[Point]) -> Problems:
     bad = _points_problems(field, polygon, at_least=3)
-    if not bad and polygon_crosses_itself(polygon):
+    if not bad and polygon_crosses_itself(tuple(polygon)):
         message = "crosses or touches itself; list the corners in the order of the outline"
         return [FieldProblem(field, message)]
     return bad

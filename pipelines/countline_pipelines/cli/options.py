@@ -20,26 +20,36 @@ LineOption = Annotated[
     list[str] | None,
     typer.Option(
         "--line",
-        help="Count line, NAME:x1,y1,x2,y2[,x3,y3...][:CLASS,...]. May be repeated.",
+        metavar="NAME:POINTS",
+        help="Count line, such as gate:0,0.5,1,0.5 or gate:0,0.5,1,0.5:person for one class. May be repeated.",
         rich_help_panel=WHAT_COUNTS,
     ),
 ]
 ZoneOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--zone", help="Zone, NAME:x1,y1,x2,y2,x3,y3[,...][:CLASS,...]. May be repeated.", rich_help_panel=WHAT_COUNTS
+        "--zone",
+        metavar="NAME:POINTS",
+        help="Zone of three corners or more, such as hall:0,0,1,0,1,1. May be repeated.",
+        rich_help_panel=WHAT_COUNTS,
     ),
 ]
 QueueOption = Annotated[
     list[str] | None,
-    typer.Option("--queue", help="Zone in which objects wait, as --zone.", rich_help_panel=WHAT_COUNTS),
+    typer.Option(
+        "--queue",
+        metavar="NAME:POINTS",
+        help="Zone in which objects wait, as --zone.",
+        rich_help_panel=WHAT_COUNTS,
+    ),
 ]
 ClassesOption = Annotated[
     str | None,
     typer.Option("--classes", help="Classes that count, separated by commas.", rich_help_panel=WHAT_COUNTS),
 ]
 PixelsOption = Annotated[
-    bool, typer.Option("--pixels", help="Coordinates in pixels instead of 0..1.", rich_help_panel=WHAT_COUNTS)
+    bool,
+    typer.Option("--pixels/--no-pixels", help="Coordinates in pixels instead of 0..1.", rich_help_panel=WHAT_COUNTS),
 ]
 AnchorOption = Annotated[
     str,
@@ -74,18 +84,27 @@ MaskIncludeOption = Annotated[
     list[str] | None,
     typer.Option(
         "--mask-include",
-        help="Area outside of which boxes are left out, NAME:x1,y1,x2,y2,x3,y3[,...].",
+        metavar="NAME:POINTS",
+        help="Area outside of which boxes are left out, as --zone. May be repeated.",
         rich_help_panel=WHAT_COUNTS,
     ),
 ]
 MaskIgnoreOption = Annotated[
     list[str] | None,
-    typer.Option("--mask-ignore", help="Area in which boxes are left out.", rich_help_panel=WHAT_COUNTS),
+    typer.Option(
+        "--mask-ignore",
+        metavar="NAME:POINTS",
+        help="Area in which boxes are left out, as --zone. May be repeated.",
+        rich_help_panel=WHAT_COUNTS,
+    ),
 ]
 GroundOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--ground", help="Place of a point on the ground in metres, x,y=X,Y. Four times.", rich_help_panel=WHAT_COUNTS
+        "--ground",
+        metavar="x,y=X,Y",
+        help="Point of the picture and its place on the ground in metres. Four times.",
+        rich_help_panel=WHAT_COUNTS,
     ),
 ]
 ExplainOption = Annotated[

@@ -41,7 +41,9 @@ def replay(
     size: Annotated[str, typer.Option(help="Size of the picture in pixels, for example 1280x720.")],
     format_: Annotated[Format, typer.Option("--format", help="Form of the file.")] = Format.JSONL,
     fps: Annotated[float, typer.Option(help="Frames per second of a MOT file.", min=0.01, max=1000)] = 25.0,
-    tracked: Annotated[bool, typer.Option(help="Use the ids of the file instead of the tracker.")] = False,
+    tracked: Annotated[
+        bool, typer.Option(help="Use the ids of the file (they are healed) instead of the tracker.")
+    ] = False,
     line: options.LineOption = None,
     zone: options.ZoneOption = None,
     queue: options.QueueOption = None,
