@@ -1,11 +1,12 @@
-"""Names that must never change by accident: ids of events, names of runs, keys of files that were counted.
+"""Names that must never change by accident: ids of events, names of runs, keys of counted files, and fingerprints.
 
 A crossing counts once because its id is computed: a file that is counted again gives the same ids, and the database
 keeps one row for each. So every recipe here is fixed, and tests hold its values. To change a recipe, give it a new tag.
 
 Format. A recipe has a tag, which names it and its version, and a list of fields. Each field is text; the tag is the
 first one. The name is BLAKE2b over the fields as netstrings without commas (`LENGTH:BYTES`, length in bytes of UTF-8),
-written in hexadecimal: 32 digits for an event, 16 for a run and for a key. So ("a", "bc") and ("ab", "c") differ.
+written in hexadecimal: 32 digits for an event and a fingerprint, 16 for a run and a key. So ("a", "bc") and ("ab", "c")
+differ.
 
 - Whole numbers are written in decimal.
 - Floats are written exactly, as C99 and `float.hex()` do: 0.5 is `0x1.0000000000000p-1`. Minus zero is written as zero.
@@ -36,8 +37,11 @@ _FILE_RUN_TAG: Final = "countline.run.file.1"
 _RECORDING_RUN_TAG: Final = "countline.run.recording.1"
 _REST_RUN_TAG: Final = "countline.run.rest.1"
 _COUNTED_TAG: Final = "countline.counted.1"
+_LINE_TAG: Final = "countline.line.1"
+_ZONE_TAG: Final = "countline.zone.1"
 
 _EVENT_BYTES: Final = 16
+_FINGERPRINT_BYTES: Final = 16
 _NAME_BYTES: Final = 8
 
 
@@ -146,6 +150,23 @@ def rest_run_name(name: str, before: str, ordinal: int) -> str:
         ordinal: number of the first decoded frame that the new version looked at.
     """
     return _digest(_REST_RUN_TAG, (name, before, str(ordinal)), _NAME_BYTES)
+
+
+def line_fingerprint(points: Points, classes: Iterable[str]) -> str:
+    """Return a fingerprint of what a line counts, 32 hexadecimal digits; a line with another one has a new version.
+
+    Fields: points, classes.
+    """
+    return _digest(_LINE_TAG, (*_points(points), *_classes(frozenset(classes))), _FINGERPRINT_BYTES)
+
+
+def zone_fingerprint(polygon: Points, classes: Iterable[str], *, queue: bool) -> str:
+    """Return a fingerprint of what a zone counts, 32 hexadecimal digits; a zone with another one has a new version.
+
+    Fields: polygon, classes, queue.
+    """
+    fields = (*_points(polygon), *_classes(frozenset(classes)), "queue" if queue else "")
+    return _digest(_ZONE_TAG, fields, _FINGERPRINT_BYTES)
 
 
 def part_run_name(name: str, part: int) -> str:

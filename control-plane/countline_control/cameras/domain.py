@@ -4,13 +4,13 @@ Pure: no IO and no protobuf. `messages` translates from and to the contract, `ch
 Points are (x, y) in fractions of the picture, 0..1, origin at the top left. Times are Unix seconds.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Final
 
 from countline_control.cameras import sources
+from countline_counting.identity import line_fingerprint, zone_fingerprint
 from countline_counting.spec import MaskKind
 
 Point = tuple[float, float]
@@ -269,11 +269,16 @@ def versioned(spec: CameraSpec, known: Versions) -> tuple[CameraSpec, Versions]:
     """
     new: Versions = {}
     lines = tuple(
-        replace(line, version=_version("line", line.line_id, _fingerprint(line.points, line.classes), known, new))
+        replace(line, version=_version("line", line.line_id, line_fingerprint(line.points, line.classes), known, new))
         for line in spec.lines
     )
     zones = tuple(
-        replace(zone, version=_version("zone", zone.zone_id, _zone_fingerprint(zone), known, new))
+        replace(
+            zone,
+            version=_version(
+                "zone", zone.zone_id, zone_fingerprint(zone.polygon, zone.classes, queue=zone.queue), known, new
+            ),
+        )
         for zone in spec.zones
     )
     return replace(spec, lines=lines, zones=zones), new
@@ -284,15 +289,3 @@ def _version(kind: str, key: str, fingerprint: str, known: Versions, new: Versio
     if last is None or last.fingerprint != fingerprint:
         last = new[kind, key] = GeometryVersion(last.version + 1 if last else 1, fingerprint)
     return last.version
-
-
-def _zone_fingerprint(zone: ZoneSpec) -> str:
-    # A zone that becomes a queue reports waiting times: another series. Other zones keep their versions.
-    fingerprint = _fingerprint(zone.polygon, zone.classes)
-    return hashlib.sha256(f"queue {fingerprint}".encode()).hexdigest()[:32] if zone.queue else fingerprint
-
-
-def _fingerprint(points: Iterable[Point], classes: Iterable[str]) -> str:
-    # Adding 0.0 turns -0.0 into 0.0: both are the same place.
-    text = repr(([(x + 0.0, y + 0.0) for x, y in points], sorted(set(classes))))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -19,10 +19,12 @@ from countline_counting.identity import (
     counted_file_key,
     event_id,
     file_run_name,
+    line_fingerprint,
     live_run_name,
     part_run_name,
     recording_run_name,
     rest_run_name,
+    zone_fingerprint,
 )
 from countline_counting.spec import CountingSpec, Line, Mask, MaskKind, Zone
 
@@ -82,6 +84,16 @@ def test_the_name_of_a_live_run_is_its_time_and_its_random_bits() -> None:
 def test_keys_of_counted_files_have_these_values() -> None:
     assert counted_file_key("door", FILE, SPEC) == "2ba9a4d79e969a01"
     assert counted_file_key("gate", FiniteFile("https://host/film.mp4", 0.0, 0.0), CountingSpec()) == "ed1950c4b71c97f6"
+
+
+def test_fingerprints_of_lines_and_zones_have_these_values() -> None:
+    """They decide when a line gets a new version, which is in the id of each of its crossings."""
+    assert line_fingerprint(((0.1, 0.5), (0.9, 0.5)), ("person", "bicycle")) == "116a80f5e7ddccb49b1602be16965b7a"
+    assert zone_fingerprint(HALL, (), queue=False) == "4c05b5b76037a0ad3ff6ab854687f5cd"
+    assert zone_fingerprint(HALL, (), queue=True) == "6cff8823904667d13d744394880d102b"
+    assert line_fingerprint(HALL, ()) != zone_fingerprint(HALL, (), queue=False)
+    assert line_fingerprint(HALL, ("b", "a", "b")) == line_fingerprint(HALL, ("a", "b"))
+    assert line_fingerprint(((-0.0, 0.0), (1.0, 1.0)), ()) == line_fingerprint(((0.0, 0.0), (1.0, 1.0)), ())
 
 
 def test_names_depend_on_values_and_not_on_the_classes_that_hold_them() -> None:
