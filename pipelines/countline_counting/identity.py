@@ -163,7 +163,7 @@ def line_fingerprint(points: Points, classes: Iterable[str]) -> str:
 def zone_fingerprint(polygon: Points, classes: Iterable[str], *, queue: bool) -> str:
     """Return a fingerprint of what a zone counts, 32 hexadecimal digits; a zone with another one has a new version.
 
-    Fields: polygon, classes, queue.
+    Fields: polygon, classes, queue. A zone that becomes a queue reports waiting times, which is another series.
     """
     fields = (*_points(polygon), *_classes(frozenset(classes)), "queue" if queue else "")
     return _digest(_ZONE_TAG, fields, _FINGERPRINT_BYTES)
