@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
-from countline_counting.trajectories.paths import Trajectory
+from countline_counting.paths import Trajectory
 
 
 class Direction(StrEnum):

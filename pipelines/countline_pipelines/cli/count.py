@@ -25,7 +25,7 @@ from countline_common.errors import CountlineError, InvalidInputError, NotFoundE
 from countline_common.scratch import scratch_folder
 from countline_common.triton.private import PrivateTriton, find_model, prepare_model, private_triton
 from countline_counting import CountingSpec, Event, Identity
-from countline_counting.explain.explainer import Journal
+from countline_counting.explain import Journal
 from countline_counting.trials import TrialSpan
 from countline_pipelines.cli.replay import (
     ExplainOption,

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_counting import CameraCounter, CountingSpec, Identity
-from countline_counting.explain.explainer import Journal
+from countline_counting.explain import Explainer, Journal
 from countline_counting.frames import TrackedFrame
 from countline_counting.rule.flows import matrix
 from countline_counting.spec import MAX_TRACK_AGE_S
@@ -137,7 +137,8 @@ def count_recording(
     `each` is called with the tracks of every frame, as they were told then; `paths` gets the trajectories.
     """
     identity, kept = Identity(CAMERA_ID, 0, run), paths or TrajectoryFile(None)
-    counter = CameraCounter(identity, spec, tracked=tracked, journal=journal, trajectories=kept.is_wanted)
+    listener = Explainer(journal) if journal is not None else None
+    counter = CameraCounter(identity, spec, tracked=tracked, listener=listener, trajectories=kept.is_wanted)
     summary = Summary(spec)
     times: list[float] = []
     for frame in frames:

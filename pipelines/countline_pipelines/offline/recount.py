@@ -19,13 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline.v1 import events_pb2
-from countline_counting import Direction, Identity, Line, Path, event_id, rules
+from countline_counting import Direction, Identity, Line, ObjectPath, event_id, rules
 from countline_counting.geometry.exact import Floats, Point
 from countline_counting.objects.boxes import cut_edges
 from countline_counting.objects.healing import SETTLE_S
-from countline_counting.rule.lines import LineCounter, Pass, Sights
+from countline_counting.objects.sights import Sights
+from countline_counting.paths import LEAST_ERROR_PX
+from countline_counting.rule.lines import LineCounter
+from countline_counting.rule.passes import Pass
 from countline_counting.spec import DEFAULT_ANCHOR
-from countline_counting.trajectories.paths import LEAST_ERROR_PX
 from countline_counting.trajectories.simplification import SIZE_ERROR_HEIGHTS
 from countline_pipelines.publishing.trajectories import path_of
 
@@ -54,7 +56,7 @@ class TrackedObject:
     score: float
     stitched: bool
     picture_wh: tuple[int, int]
-    parts: tuple[Path, ...]
+    parts: tuple[ObjectPath, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def _object_of(message: events_pb2.Trajectory) -> TrackedObject:
     )
 
 
-def _joins(before: Path, after: Path) -> bool:
+def _joins(before: ObjectPath, after: ObjectPath) -> bool:
     return after.part == before.part + 1 and abs(after.start - before.end) < TOGETHER_S
 
 
@@ -239,7 +241,7 @@ class _Recount:
         was_px = samples.value[before, :2] + 0.0
         was_px[before < 0] = np.nan
         return Sights(
-            slots=(samples.rows[which, None] * _WAYS + np.arange(_WAYS)).ravel(),
+            rows=(samples.rows[which, None] * _WAYS + np.arange(_WAYS)).ravel(),
             t=np.repeat(samples.t[which], _WAYS),
             frame=np.repeat(which, _WAYS),
             xy_px=xy_px,
@@ -322,7 +324,7 @@ def _samples_of(item: TrackedObject) -> _ObjectSamples:
     return _ObjectSamples(t, np.maximum.accumulate(told), value, reach, period_s)
 
 
-def _times(path: Path) -> tuple[Floats, Floats, float]:
+def _times(path: ObjectPath) -> tuple[Floats, Floats, float]:
     """Return when to look at a path, when each of these sights was known to be of its object, and the time per frame.
 
     One looks at its corners, and between them as often as the object was seen. What a fragment saw while it waited

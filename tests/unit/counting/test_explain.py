@@ -13,10 +13,10 @@ from rich.console import Console
 from tests.fixtures.counting.paths import GATE, HEIGHT, IDENTITY, SIZE, heights, norm, ramp, spec, tracked
 
 from countline_counting import CameraCounter, CountingSpec, Crossing, Direction, Line
-from countline_counting.explain.explainer import Journal
+from countline_counting.explain import Explainer, Journal
 from countline_counting.frames import DetectionFrame
 from countline_counting.geometry.exact import path_crossings
-from countline_counting.rule.reasons import REASONS, Reason
+from countline_counting.reasons import REASONS, Reason
 from countline_counting.spec import Mask, MaskKind
 from countline_pipelines.offline.reports.explained import explained, show_explained
 from countline_pipelines.selftest.cases import all_cases
@@ -28,7 +28,7 @@ ABOVE = [330.0] * 10
 
 def explain(frames, counting: CountingSpec | None = None, scores=None):
     journal = Journal()
-    counter = CameraCounter(IDENTITY, counting or spec(), tracked=True, journal=journal)
+    counter = CameraCounter(IDENTITY, counting or spec(), tracked=True, listener=Explainer(journal))
     events = []
     for index, (t, spots) in enumerate(frames):
         frame = tracked(index, t, spots)
@@ -142,7 +142,7 @@ def test_detections_that_are_left_out_are_followed_to_see_what_they_would_have_c
     rows = [[580, y - HEIGHT, 620, y, 0.9, 0] for y in ramp(200, 520, 31)]
     journal = Journal()
     mask = Mask("tree", norm((500, 100), (700, 100), (700, 600), (500, 600)), MaskKind.IGNORE)
-    counter = CameraCounter(IDENTITY, CountingSpec((GATE,), masks=(mask,)), journal=journal)
+    counter = CameraCounter(IDENTITY, CountingSpec((GATE,), masks=(mask,)), listener=Explainer(journal))
     for i, row in enumerate(rows):
         counter.update(DetectionFrame("camera", i, i / 10, SIZE, np.array([row], dtype=np.float32)))
     counter.flush()
@@ -152,7 +152,7 @@ def test_detections_that_are_left_out_are_followed_to_see_what_they_would_have_c
 def test_two_doubtful_boxes_apart_are_unconfirmed():
     boxes = [[580, 200, 620, 280, 0.5, 0], [580, 330, 620, 410, 0.5, 0]]
     journal = Journal()
-    counter = CameraCounter(IDENTITY, spec(), journal=journal)
+    counter = CameraCounter(IDENTITY, spec(), listener=Explainer(journal))
     for i in range(40):
         rows = np.array(boxes[i : i + 1], dtype=np.float32).reshape(-1, 6)
         counter.update(DetectionFrame("camera", i, i / 10, SIZE, rows))
@@ -184,7 +184,7 @@ def test_counting_is_the_same_with_a_journal_and_without():
         )
         counting, journal = CountingSpec(lines), Journal()
         plain = CameraCounter(IDENTITY, counting, tracked=True)
-        watched = CameraCounter(IDENTITY, counting, tracked=True, journal=journal)
+        watched = CameraCounter(IDENTITY, counting, tracked=True, listener=Explainer(journal))
         frames = list(frames_of(case))
         events = [event for frame in frames for event in watched.update_tracked(frame).events] + [*watched.flush()]
         assert events == [e for frame in frames for e in plain.update_tracked(frame).events] + [*plain.flush()]
@@ -252,7 +252,7 @@ def test_totals_reconcile_for_a_crowd_with_lost_ids_masks_false_boxes_and_lines_
         (GATE, LINES["room"]), min_score=0.3, min_track_age_s=0.8, min_track_score=0.5, masks=(tree,)
     )
     journal, events = Journal(), []
-    counter = CameraCounter(IDENTITY, counting, journal=journal)
+    counter = CameraCounter(IDENTITY, counting, listener=Explainer(journal))
     paths = np.cumsum(rng.normal(0, 14, (90, 5, 2)), axis=0) + rng.uniform((400, 250), (800, 500), (5, 2))
     for i, spots in enumerate(paths):
         rows = [[x - 20, y - 80, x + 20, y, rng.uniform(0.2, 0.9), 0] for x, y in spots if rng.random() < 0.85]

@@ -10,26 +10,21 @@ from tests.fixtures.counting.paths import IDENTITY, SIZE, heights, ramp, spec, t
 
 from countline.v1 import events_pb2
 from countline_common.errors import InvalidInputError
-from countline_counting import CameraCounter, Path, Trajectory
-from countline_counting.rule.lines import Sights
-from countline_counting.trajectories.paths import LEAST_ERROR_PX
-from countline_counting.trajectories.simplification import (
-    FRAMES_AT_ONCE,
-    PART_CORNERS,
-    PART_S,
-    SIZE_ERROR_HEIGHTS,
-    Paths,
-)
+from countline_counting import CameraCounter, ObjectPath, Trajectory
+from countline_counting.objects.sights import Sights
+from countline_counting.paths import LEAST_ERROR_PX
+from countline_counting.trajectories.simplification import FRAMES_AT_ONCE, SIZE_ERROR_HEIGHTS, Paths
+from countline_counting.trajectories.table import PART_CORNERS, PART_S
 from countline_pipelines.publishing.trajectories import path_of, to_message
 
 UNIX = 1_780_000_000.0
 
 
-def sights(rows: np.ndarray, slot: int = 0) -> list[Sights]:
+def sights(rows: np.ndarray, of: int = 0) -> list[Sights]:
     """Sights of one object from rows t, x, y, width, height."""
     return [
         Sights(
-            slots=np.array([slot]),
+            rows=np.array([of]),
             t=row[None, 0],
             frame=np.array([i]),
             xy_px=row[None, 1:3],
@@ -43,14 +38,14 @@ def sights(rows: np.ndarray, slot: int = 0) -> list[Sights]:
     ]
 
 
-def parts_of(rows: np.ndarray, period_s: float = 0.1) -> list[Path]:
+def parts_of(rows: np.ndarray, period_s: float = 0.1) -> list[ObjectPath]:
     paths, parts = Paths(), []
     for each in sights(rows):
         parts += [path for _, path in paths.take(each, period_s, each.t[0])]
     return [*parts, *(path for _, path in paths.end(0))]
 
 
-def errors(rows: np.ndarray, parts: list[Path]) -> tuple[np.ndarray, np.ndarray]:
+def errors(rows: np.ndarray, parts: list[ObjectPath]) -> tuple[np.ndarray, np.ndarray]:
     """How much farther each sight is from its part than that states, and its height from the path's, in pixels."""
     apart, off = [], []
     for i, row in enumerate(rows):
@@ -112,12 +107,12 @@ def test_a_path_comes_back_from_a_message_as_it_went(rows):
 def test_whoever_else_is_in_the_picture_changes_nothing(rows, seed):
     """Objects are taken together, and a batch ends whenever somebody leaves."""
     rng, paths, found = np.random.default_rng(seed), Paths(), []
-    for each in sights(rows, slot=5):
-        found += [path for slot, path in paths.take(each, 0.1, each.t[0]) if slot == 5]
-        other = sights(np.array([[each.t[0], 7.0, 8.0, 9.0, 10.0]]), slot=int(rng.integers(0, 5)))[0]
+    for each in sights(rows, of=5):
+        found += [path for row, path in paths.take(each, 0.1, each.t[0]) if row == 5]
+        other = sights(np.array([[each.t[0], 7.0, 8.0, 9.0, 10.0]]), of=int(rng.integers(0, 5)))[0]
         paths.take(other, 0.1, other.t[0])
         if rng.random() < 0.2:
-            found += [path for slot, path in paths.end(int(rng.integers(0, 5))) if slot == 5]
+            found += [path for row, path in paths.end(int(rng.integers(0, 5))) if row == 5]
     assert [*found, *(path for _, path in paths.end(5))] == parts_of(rows)
 
 

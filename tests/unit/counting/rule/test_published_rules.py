@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from countline_counting import rules
-from countline_counting.rule.reasons import REASONS
+from countline_counting.reasons import REASONS
 
 README = Path(__file__).resolve().parents[4] / "pipelines" / "README.md"
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from countline.v1 import cameras_pb2
 from countline_counting import CameraCounter, GeometryError, OccupancySample, Visit, Zone
 from countline_counting.geometry.exact import inside, polygon_crosses_itself
-from countline_counting.rule.lines import Sights
+from countline_counting.objects.sights import Sights
 from countline_counting.rule.zones import ZoneCounter
 from countline_pipelines.cli.replay import count_recording
 from countline_pipelines.offline.replay import RecordedFrame
@@ -147,7 +147,7 @@ def test_in_concave_zones_the_depth_is_positive_inside_as_rational_arithmetic_sa
     xy = np.array([*points, *((x * SIZE[0], y * SIZE[1]) for x, y in corners)])
     none = np.zeros(len(xy))
     sights = Sights(
-        slots=np.arange(len(xy)), t=none, frame=none.astype(np.int64), xy_px=xy, hidden=np.zeros((len(xy), 2)),
+        rows=np.arange(len(xy)), t=none, frame=none.astype(np.int64), xy_px=xy, hidden=np.zeros((len(xy), 2)),
         height_px=np.full(len(xy), 80.0), width_px=np.full(len(xy), 40.0), before_t=none,
         before_xy_px=np.full((len(xy), 2), np.nan),
     )  # fmt: skip
