@@ -39,8 +39,9 @@ about it, and `explain` turns these facts into a journal.
 
 from countline_counting.counter import CameraCounter, FrameResult
 from countline_counting.errors import GeometryError
-from countline_counting.events import Crossing, Direction, Event, Identity, OccupancySample, Visit, event_id
+from countline_counting.events import Crossing, Direction, Event, OccupancySample, Visit
 from countline_counting.geometry.ground import GroundPlane
+from countline_counting.identity import Identity, event_id
 from countline_counting.paths import ObjectPath, Trajectory
 from countline_counting.spec import CountingSpec, Line, Zone
 

@@ -1,6 +1,5 @@
 """What counting says: crossings, visits, occupancy. Never withdrawn, and the same for the same input, byte for byte."""
 
-import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,18 +15,6 @@ class Direction(StrEnum):
     @property
     def opposite(self) -> "Direction":
         return Direction.OUT if self is Direction.IN else Direction.IN
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Whose tracks these are: track ids are unique within it."""
-
-    camera_id: str
-    epoch: int
-    """Grows each time the camera is assigned to a worker; 0 for a finite file or a job."""
-    run: str
-    """New at each start of the camera's tracker; a name of its own for a finite file, so that counting again gives
-    the same ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +81,3 @@ class OccupancySample:
 
 
 Event = Crossing | Visit | OccupancySample | Trajectory
-
-
-def event_id(identity: Identity, kind: str, name: str, version: int, track: int, sequence: int) -> str:
-    """Return 128 bits as 32 hex digits: the same event has the same id, however often it is counted."""
-    parts = (identity.camera_id, str(identity.epoch), identity.run, kind, name, str(version), str(track), str(sequence))
-    # Lengths keep ("a", "bc") and ("ab", "c") apart whatever characters names hold.
-    text = "".join(f"{len(part)}:{part}" for part in parts)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -89,7 +89,9 @@ TrackScoreOption = Annotated[
 ModelOption = Annotated[str | None, typer.Option("--model", help="Name in the model repository; else the default.")]
 RateOption = Annotated[float | None, typer.Option("--rate", help="Frames a second to look at; 0 for all.")]
 ScoreOption = Annotated[float | None, typer.Option("--min-score", help="Else the model's own threshold.")]
-AnchorOption = Annotated[str | None, typer.Option("--anchor", help="X,Y in the box; else 0.5,1, the bottom centre.")]
+AnchorOption = Annotated[
+    str | None, typer.Option("--anchor", help="bottom, centre, or X,Y as fractions of the box; default: bottom.")
+]
 TitleOption = Annotated[str | None, typer.Option("--title", help="For people.")]
 PlaybackChoice = Annotated[
     PlaybackOption | None, typer.Option("--playback", help="Else streams are live and files realtime.")

@@ -85,11 +85,10 @@ class Explainer:
 
 def object_gates(spec: CountingSpec, judged: PassJudged) -> Iterator[Gate]:
     """Yield the gates that the object of a pass was measured against: age, class and score."""
-    classes = judged.line.classes
     if spec.min_track_age_s:
         passed = judged.age_s >= spec.min_track_age_s - rules.TIME_SLACK_S
         yield Gate("track seconds", judged.age_s, spec.min_track_age_s, passed)
-    if classes is not None:
-        yield Gate("class", judged.class_id, min(classes, default=-1), judged.class_id in classes)
+    if judged.classes is not None:
+        yield Gate("class", judged.class_id, min(judged.classes, default=-1), judged.class_id in judged.classes)
     if spec.min_track_score:
         yield Gate("track score", judged.score, spec.min_track_score, judged.score >= spec.min_track_score)

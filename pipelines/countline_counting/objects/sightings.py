@@ -112,11 +112,6 @@ class Sightings:
         """Settle every fragment now, because no more frames come."""
         return self._settle(float("inf"))
 
-    def living(self) -> list[int]:
-        """Return the rows of all objects."""
-        rows: list[int] = np.nonzero(self.objects["alive"])[0].tolist()
-        return rows
-
     def held(self) -> int:
         """Return how many objects and fragments are held."""
         return len(self._row_of) + len(self._fragments)

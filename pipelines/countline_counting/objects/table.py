@@ -78,6 +78,11 @@ class Objects:
         self.votes[row] = 0
         self._free.append(row)
 
+    def living(self) -> list[int]:
+        """Return the rows of all objects."""
+        rows: list[int] = np.nonzero(self._table["alive"])[0].tolist()
+        return rows
+
     def columns(self, classes: NDArray[np.int64]) -> NDArray[np.intp]:
         """Return the columns of `votes` for (N,) classes; new classes get columns."""
         values = classes.tolist()

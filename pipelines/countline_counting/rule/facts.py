@@ -133,6 +133,8 @@ class PassJudged:
     """A certain pass counts, or its object does not count at this line."""
 
     line: Line
+    classes: frozenset[int] | None
+    """Class ids that the line counts; None for all."""
     row: int
     made: Pass
     class_id: int

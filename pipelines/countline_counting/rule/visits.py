@@ -2,14 +2,20 @@
 
 from collections.abc import Iterable
 
-from countline_counting.events import Identity, OccupancySample, Visit, event_id
+from countline_counting.events import OccupancySample, Visit
+from countline_counting.identity import Identity, event_id
 from countline_counting.objects.table import Objects
 from countline_counting.rule.zones import Stay, ZoneCounter
 from countline_counting.spec import Zone
 
 
 def visits_of(
-    identity: Identity, objects: Objects, zone: Zone, stays: Iterable[tuple[int, Stay]], now: float
+    identity: Identity,
+    objects: Objects,
+    zone: Zone,
+    classes: frozenset[int] | None,
+    stays: Iterable[tuple[int, Stay]],
+    now: float,
 ) -> list[Visit]:
     """Return the visits among (row, stay) of one zone: those of objects of its classes.
 
@@ -17,13 +23,14 @@ def visits_of(
         identity: whose tracks these are.
         objects: the table that rows refer to.
         zone: where the stays were.
+        classes: class ids that the zone counts; None for all.
         stays: stays that have ended.
         now: capture time of the newest frame.
     """
     visits = []
     for row, stay in stays:
         class_id, track = objects.class_of(row), int(objects["number"][row])
-        if zone.classes is not None and class_id not in zone.classes:
+        if classes is not None and class_id not in classes:
             continue
         visits.append(
             Visit(
@@ -46,10 +53,11 @@ def visits_of(
     return visits
 
 
-def occupancy_change(counter: ZoneCounter, objects: Objects, now: float) -> OccupancySample | None:
-    """Return a sample if the zone holds another number of objects than it reported last, and None if not."""
-    rows, classes = counter.inside(), counter.zone.classes
-    count = sum(classes is None or objects.class_of(row) in classes for row in rows)
+def occupancy_change(
+    counter: ZoneCounter, objects: Objects, classes: frozenset[int] | None, now: float
+) -> OccupancySample | None:
+    """Return a sample if the zone holds another number of objects of its classes than it reported last, else None."""
+    count = sum(classes is None or objects.class_of(row) in classes for row in counter.inside())
     if counter.reported == count:
         return None
     counter.reported = count

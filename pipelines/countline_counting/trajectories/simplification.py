@@ -25,8 +25,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_counting.events import Identity, event_id
 from countline_counting.geometry.exact import Floats
+from countline_counting.identity import Identity, event_id
 from countline_counting.objects.sights import Sights
 from countline_counting.objects.table import Objects
 from countline_counting.paths import LEAST_ERROR_PX, UNITS_PER_PX, ObjectPath, Trajectory

@@ -4,7 +4,6 @@ The way of a frame is that of the worker: the same plane, tracker and counter; o
 """
 
 import asyncio
-import hashlib
 import json
 import os
 import sys
@@ -26,6 +25,8 @@ from countline_common.scratch import scratch_folder
 from countline_common.triton.private import PrivateTriton, find_model, prepare_model, private_triton
 from countline_counting import CountingSpec, Event, Identity
 from countline_counting.explain import Journal
+from countline_counting.identity import FiniteFile, file_run_name
+from countline_counting.text import read_names
 from countline_counting.trials import TrialSpan
 from countline_pipelines.cli.replay import (
     ExplainOption,
@@ -46,11 +47,7 @@ from countline_pipelines.planes.interface import (
     CameraCondition,
     CameraPlan,
     CountedFrame,
-    CountingPlan,
-    LinePlan,
-    MaskPlan,
     RunStarted,
-    ZonePlan,
     counting_spec,
 )
 from countline_pipelines.planes.software.plane import PlaneOptions, SoftwarePlane
@@ -66,7 +63,7 @@ from countline_pipelines.sources import (
     decoding_of,
     source_address,
 )
-from countline_pipelines.sources.content import content_hash
+from countline_pipelines.sources.content import content_hash, content_of
 from countline_pipelines.triton import ModelRef, Transport
 from countline_pipelines.triton.client import TritonClient
 
@@ -126,12 +123,13 @@ def count(
     logs.configure("count")
     decoding = decoding_of(decode)  # first: a GPU that is asked for and is not there ends it at once
     spec, info = _probe(source, transport, rate)
-    drawn = parse_spec(
+    counting = parse_spec(
         line or [],
         zone or [],
         queues=queue or [],
         anchor=anchor,
         pixels_of=(info.width, info.height) if pixels else None,
+        classes=read_names(classes),
         min_score=min_score,
         min_track_age_s=min_track_age,
         min_track_score=min_track_score,
@@ -139,18 +137,13 @@ def count(
         ignore=mask_ignore or [],
         ground=ground or [],
     )
-    plan = _counting_plan(drawn, _names(classes))
-    if not plan.lines and not plan.zones and trajectories is None:
+    if not counting.lines and not counting.zones and trajectories is None:
         raise InvalidInputError("there is nothing to count", hint="give --line or --zone")
-    order = _Order(spec, info, plan, decoding, seconds, partial, annotate, explain, progress_json)
+    order = _Order(spec, info, counting, decoding, seconds, partial, annotate, explain, progress_json)
     serving = _elsewhere(triton, triton_transport, model) if triton is not None else _served(model, head, labels)
     with TrajectoryFile(trajectories) as paths, serving as served:
         result = _Job(order, served, paths).run()
     print(json.dumps(result)) if json_ else show(result)
-
-
-def _names(classes: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in (classes or "").split(",") if name.strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +152,7 @@ class _Order:
 
     source: SourceSpec
     info: VideoInfo
-    counting: CountingPlan
+    counting: CountingSpec
     decoding: Decoding
     seconds: float
     partial: bool
@@ -179,19 +172,6 @@ def _probe(source: str, transport: RtspTransport, rate: float) -> tuple[SourceSp
     return spec, info
 
 
-def _counting_plan(spec: CountingSpec, classes: tuple[str, ...]) -> CountingPlan:
-    return CountingPlan(
-        lines=tuple(LinePlan(line.id, line.points, line.version, classes) for line in spec.lines),
-        zones=tuple(ZonePlan(zone.id, zone.polygon, zone.version, classes, zone.queue) for zone in spec.zones),
-        anchor=spec.anchor,
-        min_score=spec.min_score,
-        min_track_age_s=spec.min_track_age_s,
-        min_track_score=spec.min_track_score,
-        masks=tuple(MaskPlan(mask.id, mask.polygon, mask.kind) for mask in spec.masks),
-        ground=spec.ground.points if spec.ground is not None else (),
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Served:
     """A Triton that serves the model."""
@@ -200,8 +180,8 @@ class _Served:
     transport: Transport
     model: str
     """As NAME@VERSION."""
-    fingerprint: str
-    """Tells this model from others."""
+    artifact: str
+    """The model artifact, as `file_run_name` takes it: `NAME@VERSION`, or `file:HASH` of a model of this machine."""
     child: PrivateTriton | None = None
     """Where it was started for this count."""
 
@@ -220,8 +200,8 @@ def _served(model: str, head: str | None, labels: Path | None) -> Iterator[_Serv
                 server.wait_ready()
                 named = ModelRef(prepared.name, version)
                 ref = asyncio.run(_version_of(named, server.address, Transport.AUTO))
-            fingerprint = content_hash(*sorted((prepared.repository / ref.name / str(ref.version)).glob("model.*")))
-            yield _Served(server.address, Transport.AUTO, str(ref), fingerprint, server)
+            files = sorted((prepared.repository / ref.name / str(ref.version)).glob("model.*"))
+            yield _Served(server.address, Transport.AUTO, str(ref), f"file:{content_hash(*files)}", server)
 
 
 @contextmanager
@@ -245,7 +225,7 @@ class _Job:
     def __init__(self, order: _Order, served: _Served, paths: TrajectoryFile) -> None:
         self._order = order
         self._served = served
-        run = _run_name(order, served.fingerprint)
+        run = _run_name(order, served.artifact)
         self._plan = CameraPlan(CAMERA_ID, order.source, served.model, order.counting, run=run)
         self._journal = Journal() if order.explain else None
         self._sink = _Sink(order, self._journal, paths)
@@ -324,21 +304,12 @@ class _Silence:
             raise UnavailableError(fault.message, hint=fault.hint)
 
 
-def _run_name(order: _Order, model_hash: str) -> str:
-    """The same for the same video, model and way of looking at it; empty (a new name) for a stream."""
-    if not order.source.playback.is_finite:
+def _run_name(order: _Order, model: str) -> str:
+    """Return the name of the run of a finite file; empty for a stream, whose runs get new names."""
+    source = order.source
+    if not source.playback.is_finite:
         return ""
-    content = order.source.url if order.source.is_network else content_hash(Path(order.source.url))
-    parts: tuple[str, ...] = (
-        content,
-        model_hash,
-        f"{order.source.rate:g}",
-        f"{order.counting.min_score:g}",
-        str(order.counting.anchor),
-    )
-    if order.counting.masks:  # not otherwise: what was counted before there were masks keeps its name
-        parts = (*parts, repr(order.counting.masks))
-    return hashlib.blake2b("|".join(parts).encode(), digest_size=8).hexdigest()
+    return file_run_name(FiniteFile(content_of(source), source.rate, source.recorded_at), model, order.counting)
 
 
 class _Sink:

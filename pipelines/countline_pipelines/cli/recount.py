@@ -20,6 +20,7 @@ from countline_common.grpc.client import discover
 from countline_common.times import from_timestamp
 from countline_counting import Direction, Line
 from countline_counting.geometry.exact import Point
+from countline_counting.text import read_names
 from countline_pipelines.cli.spec_args import parse_size, parse_spec
 from countline_pipelines.offline.recount import Answer, Joiner, Recounted, TrackedObject
 from countline_pipelines.offline.recount import recount as count_again
@@ -50,7 +51,7 @@ def recount(
     spec = parse_spec(line or [], anchor=anchor, pixels_of=parse_size(pixels, "--pixels") if pixels else None)
     if not spec.lines:
         raise InvalidInputError("there is nothing to count", hint="give --line")
-    wanted = frozenset(name.strip() for name in classes.split(",") if name.strip()) if classes else frozenset[str]()
+    wanted = read_names(classes)
     span = _span(start, end, live=camera is not None)
     if from_ is not None:
         if not from_.is_file():

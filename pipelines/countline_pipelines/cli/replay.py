@@ -1,6 +1,5 @@
 """`countline replay`: count over recorded detections or tracks, with the code that counts live."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
@@ -15,6 +14,7 @@ from countline_common.errors import InvalidInputError, NotFoundError
 from countline_counting import CameraCounter, CountingSpec, Identity
 from countline_counting.explain import Explainer, Journal
 from countline_counting.frames import TrackedFrame
+from countline_counting.identity import recording_run_name
 from countline_counting.rule.flows import matrix
 from countline_counting.spec import MAX_TRACK_AGE_S
 from countline_pipelines.cli.spec_args import parse_size, parse_spec
@@ -24,6 +24,7 @@ from countline_pipelines.offline.replay import RecordedFrame, read_jsonl, read_m
 from countline_pipelines.offline.reports.explained import explained, show_explained
 from countline_pipelines.offline.reports.summary import Summary
 from countline_pipelines.offline.trajectory_files import TrajectoryFile
+from countline_pipelines.sources.content import content_hash
 
 CAMERA_ID = "replay"
 """The ids of events do not depend on where a file lies."""
@@ -106,19 +107,15 @@ def replay(
     journal = Journal() if explain else None
     told: list[TrackedFrame] = []
     each = told.append if tracks_out is not None else None
+    timeless_fps = fps if format_ is Format.MOT else 0.0
+    run = recording_run_name(content_hash(file), tracked=tracked, fps=timeless_fps, size_wh=size_wh, spec=spec)
     with TrajectoryFile(trajectories) as paths:
         result = count_recording(
-            frames, spec, size_wh, tracked=tracked, run=run_name(file), journal=journal, each=each, paths=paths
+            frames, spec, size_wh, tracked=tracked, run=run, journal=journal, each=each, paths=paths
         )
     if tracks_out is not None:
         write_result(tracks_out, boxes_of(told))
     print(json.dumps(result)) if json_ else show(result)
-
-
-def run_name(file: Path) -> str:
-    """Return a name for counting a file that depends on what it holds and not on where it lies."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "blake2b").hexdigest()[:16]
 
 
 def count_recording(

@@ -13,71 +13,10 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from countline_common.errors import CountlineError, FieldProblem, InvalidInputError
-from countline_counting import (
-    CountingSpec,
-    Event,
-    FrameResult,
-    GeometryError,
-    GroundPlane,
-    Identity,
-    Line,
-    Zone,
-)
-from countline_counting.spec import Mask, MaskKind
+from countline_counting import CountingSpec, Event, FrameResult, Identity
+from countline_counting.errors import SpecError
 from countline_counting.trials import TrialSpan
 from countline_pipelines.sources import SourceSpec
-
-Points = tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LinePlan:
-    """A line as a person drew it: classes by name."""
-
-    id: str
-    points: Points
-    version: int = 1
-    classes: tuple[str, ...] = ()
-    """Empty for every class."""
-
-
-@dataclass(frozen=True, slots=True)
-class ZonePlan:
-    """A zone as a person drew it."""
-
-    id: str
-    polygon: Points
-    version: int = 1
-    classes: tuple[str, ...] = ()
-    queue: bool = False
-    """Whether objects in it wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class MaskPlan:
-    """A mask as a person drew it."""
-
-    id: str
-    polygon: Points
-    kind: MaskKind
-
-
-@dataclass(frozen=True, slots=True)
-class CountingPlan:
-    """What is counted; may change while the camera runs."""
-
-    lines: tuple[LinePlan, ...] = ()
-    zones: tuple[ZonePlan, ...] = ()
-    anchor: tuple[float, float] = (0.5, 1.0)
-    min_score: float = 0.0
-    """Detections below are not used. The threshold that a model ships with decides besides which may begin a track."""
-    min_track_age_s: float = 0.0
-    """An object that was seen for less time than this crosses nothing."""
-    min_track_score: float = 0.0
-    """Nor does one whose mean score is below this."""
-    masks: tuple[MaskPlan, ...] = ()
-    ground: tuple[tuple[tuple[float, float], tuple[float, float]], ...] = ()
-    """Four points of the picture, 0..1, each with its place on the ground in metres; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +36,7 @@ class CameraPlan:
     camera_id: str
     source: SourceSpec
     model: str
-    counting: CountingPlan
+    counting: CountingSpec
     epoch: int = 0
     run: str = ""
     """Of a finite file: a name of its own, computed from content and plan. Empty: a new one at every start."""
@@ -254,51 +193,19 @@ def fault_of(error: Exception, code: str = "") -> Fault:
     return Fault("internal", f"{type(error).__name__}: {error}", "this is a fault of ours; see the worker's log")
 
 
-def counting_spec(plan: CountingPlan, labels: Sequence[str]) -> CountingSpec:
-    """A plan with class names resolved and geometry checked.
+def counting_spec(spec: CountingSpec, labels: Sequence[str]) -> CountingSpec:
+    """Return the spec of a camera once it is known that a model has all of its classes.
 
     Raises:
-        InvalidInputError: a class that the model does not have, or geometry that cannot be counted with.
+        InvalidInputError: a line or zone names a class that is not in the model's labels.
     """
     try:
-        return CountingSpec(
-            lines=tuple(Line(p.id, p.points, p.version, class_ids(p.classes, labels, p.id)) for p in plan.lines),
-            zones=tuple(
-                Zone(p.id, p.polygon, p.version, class_ids(p.classes, labels, p.id), p.queue) for p in plan.zones
-            ),
-            anchor=plan.anchor,
-            min_score=plan.min_score,
-            min_track_age_s=plan.min_track_age_s,
-            min_track_score=plan.min_track_score,
-            masks=tuple(Mask(p.id, p.polygon, p.kind) for p in plan.masks),
-            ground=GroundPlane(plan.ground) if plan.ground else None,
-        )
-    except GeometryError as error:
-        raise InvalidInputError(
-            str(error), hint=error.hint, fields=(FieldProblem(error.field, error.problem),)
-        ) from error
+        spec.resolve(labels)
+    except SpecError as error:
+        raise unusable_spec(error) from error
+    return spec
 
 
-def class_ids(names: Sequence[str], labels: Sequence[str], where: str) -> frozenset[int] | None:
-    """Class numbers of names (or of numbers as text); None, meaning every class, for no names.
-
-    Raises:
-        InvalidInputError: the model has no such class.
-    """
-    if not names:
-        return None
-    return frozenset(_class_id(name, labels, where) for name in names)
-
-
-def _class_id(name: str, labels: Sequence[str], where: str) -> int:
-    lowered = [label.lower() for label in labels]
-    if name.lower() in lowered:
-        return lowered.index(name.lower())
-    if name.isdigit() and (not labels or int(name) < len(labels)):
-        return int(name)
-    known = ", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
-    raise InvalidInputError(
-        f"{where}: the model has no class {name!r}",
-        hint=f"choose from: {known}" if labels else "give the number of the class; this model names none",
-        fields=(FieldProblem(f"{where}.classes", f"no class {name!r}"),),
-    )
+def unusable_spec(error: SpecError) -> InvalidInputError:
+    """Return a fault of a spec, or of the text of one, as an error that a command line and gRPC can report."""
+    return InvalidInputError(str(error), hint=error.hint, fields=(FieldProblem(error.field, error.problem),))

@@ -5,7 +5,6 @@ A run is one life of a tracker. A new one begins when the picture's size changes
 reader's thread and the event loop, so every step holds the lock.
 """
 
-import hashlib
 import secrets
 import threading
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from countline_counting import Identity
+from countline_counting.identity import live_run_name, part_run_name, rest_run_name
 from countline_pipelines.sources import Picture
 
 BREAK_KEEPS_RUN_S: Final = 10.0
@@ -78,9 +78,9 @@ class RunKeeper:
 
     def _begin(self, picture: Picture) -> Run:
         if self._name and self._after:
-            self._name, self._after = switched_name(self._name, self._after, picture.ordinal), ""
+            self._name, self._after = rest_run_name(self._name, self._after, picture.ordinal), ""
         part, self._parts = self._parts, self._parts + 1
-        name = f"{self._name}.{part}" if self._name and part else self._name or new_run_name()
+        name = part_run_name(self._name, part) if self._name else new_run_name()
         return Run(Identity(self._camera_id, self._epoch, name), picture.size_wh)
 
     def abandon(self) -> None:
@@ -122,17 +122,6 @@ class RunKeeper:
             return True
 
 
-def switched_name(name: str, after: str, ordinal: int) -> str:
-    """The name of the rest of a finite file that another version counts: the same for the same change there.
-
-    Args:
-        name: of the whole file, counted by this version.
-        after: of the run before it.
-        ordinal: number of the first decoded frame that this version saw.
-    """
-    return hashlib.blake2b(f"{name} after {after} from {ordinal}".encode(), digest_size=8).hexdigest()
-
-
 def new_run_name() -> str:
-    """A name that sorts by time and that no other process makes: milliseconds and 24 random bits, in hexadecimal."""
-    return f"{time.time_ns() // 1_000_000:011x}{secrets.token_hex(3)}"
+    """Return a name that sorts by time and that no other process makes."""
+    return live_run_name(time.time_ns() // 1_000_000, secrets.randbits(24))

@@ -11,7 +11,8 @@ from tests.fixtures.clips import FPS, MIDDLE, Pass, render
 from tests.fixtures.planes import Bench, FakeTriton, plan
 
 from countline_counting import Crossing
-from countline_pipelines.planes.interface import CountingPlan, FollowerPlan, LinePlan
+from countline_counting.spec import CountingSpec, Line
+from countline_pipelines.planes.interface import FollowerPlan
 from countline_pipelines.sources import Playback
 
 SHADOW = FollowerPlan("trial", "fake@2", is_challenger=True)
@@ -39,11 +40,11 @@ def counted(bench: Bench, frames: int) -> None:
 
 def test_lines_of_another_version_change_with_it(bench: Bench, film: Path) -> None:
     """The old model does not know the class that the new line counts, so it goes on with the old line until then."""
-    bench.client.labels["fake@2"] = ("other",)
+    bench.client.labels["fake@2"] = frozenset({"other"})
     bench.plane.add_camera(plan("cam", film, Playback.LOOP, model="fake@1"))
     counted(bench, 3)
     wanted = plan("cam", film, Playback.LOOP, model="fake@2")
-    drawn = CountingPlan(lines=(LinePlan("middle", MIDDLE, 2, ("other",)),))
+    drawn = CountingSpec(lines=(Line("middle", MIDDLE, 2, frozenset({"other"})),))
     bench.plane.update_camera(type(wanted)("cam", wanted.source, "fake@2", drawn))
     bench.wait_for(lambda: bench.condition("cam").model == "fake@2")
     assert bench.condition("cam").fault is None

@@ -111,7 +111,7 @@ def test_a_second_meeting_in_the_direction_of_an_undecided_pass_is_told():
 
 def test_what_an_object_is_can_be_the_reason():
     path = heights(ramp(200, 520, 31))
-    cars = spec(lines=[Line("gate", GATE.points, classes=frozenset({1}))])
+    cars = spec(lines=[Line("gate", GATE.points, classes=frozenset({"1"}))])
     assert outcomes(explain(path, cars)[0]) == [("in", "class_not_counted")]
     unsure = CountingSpec((GATE,), min_track_score=0.95)
     assert outcomes(explain(path, unsure)[0]) == [("in", "score_too_low")]

@@ -48,12 +48,12 @@ def analytics_config(lines: Mapping[int, Sequence[Line]], size_wh: tuple[int, in
 
 def _classes(lines: Sequence[Line]) -> str:
     """One list for all lines of a camera: all classes where one of the lines takes all."""
-    wanted: set[int] = set()
+    wanted: set[str] = set()
     for line in lines:
-        if line.classes is None:
+        if not line.classes or not all(name.isdigit() for name in line.classes):
             return "-1"
         wanted |= line.classes
-    return ";".join(map(str, sorted(wanted)))
+    return ";".join(sorted(wanted, key=int))
 
 
 def _rows(line: Line, size_wh: tuple[int, int]) -> list[str]:

@@ -18,6 +18,7 @@ from typing import Final
 
 from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.logs import get_logger
+from countline_counting import CountingSpec
 from countline_counting.explain import Journal
 from countline_counting.handover import shared_places
 from countline_pipelines import metrics
@@ -25,7 +26,6 @@ from countline_pipelines.planes.interface import (
     CameraCondition,
     CameraPlan,
     CameraState,
-    CountingPlan,
     Fault,
     FollowerPlan,
     OnEnd,
@@ -447,7 +447,7 @@ class SoftwareCamera:
             self._takeover.tick(now)
         self._settle()
 
-    def reconfigure(self, counting: CountingPlan) -> None:
+    def reconfigure(self, counting: CountingSpec) -> None:
         """Count other lines and zones from the next frame on; the tracks go on.
 
         Raises:

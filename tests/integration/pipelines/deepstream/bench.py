@@ -14,25 +14,18 @@ from tests.fixtures.clips import MIDDLE
 
 from countline_counting import Crossing, Event, Identity
 from countline_counting.events import Direction
+from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.planes.deepstream.checks import require_runtime
 from countline_pipelines.planes.deepstream.config import facts
 from countline_pipelines.planes.deepstream.config.facts import Mux, Release
 from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
 from countline_pipelines.planes.deepstream.plane import DeepStreamOptions, DeepStreamPlane
-from countline_pipelines.planes.interface import (
-    CameraCondition,
-    CameraPlan,
-    CameraState,
-    CountedFrame,
-    CountingPlan,
-    LinePlan,
-    RunStarted,
-)
+from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState, CountedFrame, RunStarted
 from countline_pipelines.sources import Playback, SourceSpec
 from countline_pipelines.triton import Transport
 from countline_pipelines.triton.client import TritonClient
 
-COUNTING = CountingPlan(lines=(LinePlan("middle", MIDDLE),))
+COUNTING = CountingSpec(lines=(Line("middle", MIDDLE),))
 
 
 def install_root(folder: Path, release: str) -> Path:

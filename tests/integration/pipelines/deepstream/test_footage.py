@@ -13,8 +13,8 @@ from tests.integration.pipelines.deepstream.bench import Recorder, deepstream_pl
 from tests.integration.pipelines.deepstream.test_plane import by_software
 
 from countline_counting.events import Direction
+from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.planes.deepstream.config.facts import Mux
-from countline_pipelines.planes.interface import CountingPlan, LinePlan
 
 MOST_APART_S = 0.5
 """Between the same crossing of two planes: two trackers, and two ways to scale a picture, on boxes that flicker."""
@@ -29,12 +29,12 @@ class Footage:
     """From A to B, in pixels of 768 x 432."""
     counts: dict[str, tuple[int, int]]
     """In and out, as a person counted."""
-    classes: tuple[str, ...] = ()
+    classes: frozenset[str] = frozenset()
 
-    def counting(self) -> CountingPlan:
-        return CountingPlan(
+    def counting(self) -> CountingSpec:
+        return CountingSpec(
             lines=tuple(
-                LinePlan(name, ((x1 / 768, y1 / 432), (x2 / 768, y2 / 432)), classes=self.classes)
+                Line(name, ((x1 / 768, y1 / 432), (x2 / 768, y2 / 432)), classes=self.classes)
                 for name, (x1, y1, x2, y2) in self.lines_px.items()
             )
         )

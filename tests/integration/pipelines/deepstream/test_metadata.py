@@ -15,13 +15,13 @@ from tests.fixtures.triton import TritonServer
 from tests.integration.pipelines.deepstream.bench import deepstream_plane, plan
 
 from countline_common.triton import ModelInfo
+from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.planes.deepstream.cameras.coordinates import from_network
 from countline_pipelines.planes.deepstream.cameras.metadata import Metadata
 from countline_pipelines.planes.deepstream.config import files
 from countline_pipelines.planes.deepstream.config.facts import UNTRACKED, Mux, Release
 from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
 from countline_pipelines.planes.deepstream.metrics import LINE_TOTALS
-from countline_pipelines.planes.interface import CountingPlan, LinePlan
 from countline_pipelines.sources import Playback
 
 CALLS_PER_OBJECT = 11
@@ -116,7 +116,7 @@ def test_nvdsanalytics_counts_at_the_place_where_we_do_whatever_the_shape_of_the
 ) -> None:
     """The legacy muxer pads a picture that is not of its shape, and the line has to move with the picture."""
     clip = render(tmp_path / "tall.mp4", [Pass(True), Pass(True)], size=(240, 320))
-    near_the_edge = CountingPlan(lines=(LinePlan("edge", ((0.2, 0.0), (0.2, 1.0))),))
+    near_the_edge = CountingSpec(lines=(Line("edge", ((0.2, 0.0), (0.2, 1.0))),))
     with deepstream_plane(blob_triton.grpc, tmp_path, mux=mux, mux_wh=(640, 360), analytics=True) as bench:
         bench.plane.add_camera(plan(f"edge-{mux}", clip, counting=near_the_edge, playback=Playback.REALTIME))
         bench.wait_ended(f"edge-{mux}")
@@ -131,7 +131,7 @@ def test_nvdsanalytics_counts_at_the_place_where_we_do_whatever_the_shape_of_the
 def test_a_line_that_nvdsanalytics_cannot_name_is_counted_all_the_same(
     deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
 ) -> None:
-    unnamable = CountingPlan(lines=(LinePlan("a=b", MIDDLE),))
+    unnamable = CountingSpec(lines=(Line("a=b", MIDDLE),))
     with deepstream_plane(blob_triton.grpc, tmp_path, analytics=True) as bench:
         bench.plane.add_camera(plan("cam", clip, counting=unnamable))
         bench.wait_ended("cam")

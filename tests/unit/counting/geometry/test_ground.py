@@ -195,7 +195,7 @@ def test_replay_tells_speeds_where_it_was_told_of_the_ground(tmp_path):
 @pytest.mark.parametrize(
     ("points", "problem"),
     [
-        (["0.1,0.2"], "is not a list of numbers"),
+        (["0.1,0.2"], "a point of the picture and its place"),
         (["0.1=0.2,3,4"], "a point of the picture and its place"),
         (["0.1,0.2=3,4"], "4 are needed"),
     ],

@@ -164,7 +164,7 @@ def test_scale_mirror_and_clock_do_not_matter(seed):
 def test_classes_of_a_line_are_those_of_the_whole_track():
     """Somebody is taken for a vehicle in every fourth frame: one person, one crossing, and no vehicle."""
     only_people = spec(
-        lines=[Line("gate", GATE.points, classes=frozenset({0})), Line("cars", GATE.points, classes=frozenset({1}))]
+        lines=[Line("gate", GATE.points, classes=frozenset({"0"})), Line("cars", GATE.points, classes=frozenset({"1"}))]
     )
     counter = CameraCounter(IDENTITY, only_people, tracked=True)
     events = []

@@ -115,7 +115,7 @@ def test_who_came_in_is_who_went_out_and_who_is_still_inside(walks, seed):
         if index % 17 == 0 or index == 119:
             ended = [event for event in copy.deepcopy(counter).flush() if isinstance(event, Visit)]
             # A sight that was held back to be healed may, at the end, still complete a stay or begin one.
-            held = counter.state_size() - len(counter._sightings.living())
+            held = counter.state_size() - len(counter._sightings.objects.living())
             if not held:
                 stays = [*told, *ended]
                 came = sum(not stay.born_inside for stay in stays) + sum(stay.born_inside for stay in stays)

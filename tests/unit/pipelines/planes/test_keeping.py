@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from countline_common.errors import NotFoundError, UnavailableError
+from countline_counting.spec import CountingSpec
 from countline_pipelines.planes import keeping
-from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState, CountingPlan, Fault
+from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState, Fault
 from countline_pipelines.planes.keeping import Held, KeepingPlane, Step, next_step
 from countline_pipelines.sources import Playback, SourceSpec
 
-PLAN = CameraPlan("door", SourceSpec("rtsp://door", Playback.LIVE), "a", CountingPlan())
+PLAN = CameraPlan("door", SourceSpec("rtsp://door", Playback.LIVE), "a", CountingSpec())
 FULL = Fault("spool_full", "the spool is full", "empty it")
 
 

@@ -15,7 +15,8 @@ from tests.fixtures.clips import FPS, MIDDLE, Pass, render
 from tests.fixtures.planes import COUNTING, HEIGHT, WIDTH, Bench, FakeTriton, plan
 
 from countline_counting import Crossing, OccupancySample, Trajectory, Visit, rules
-from countline_pipelines.planes.interface import CameraState, CountingPlan, FollowerPlan, LinePlan, ZonePlan
+from countline_counting.spec import CountingSpec, Line, Zone
+from countline_pipelines.planes.interface import CameraState, FollowerPlan
 from countline_pipelines.planes.software.change import branch, takeover
 from countline_pipelines.sources import Playback
 from countline_pipelines.triton import ModelRefusedError
@@ -197,8 +198,8 @@ def test_who_stands_on_the_line_at_the_change_is_told_once(bench: Bench, tmp_pat
 
 def test_zones_and_paths_change_hands_too(bench: Bench, film: Path) -> None:
     bench.client.shift_px.clear()  # or else tracks of the one version and of the other break in other places
-    whole = ZonePlan("whole", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
-    counting = CountingPlan(lines=(LinePlan("middle", MIDDLE),), zones=(whole,))
+    whole = Zone("whole", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
+    counting = CountingSpec(lines=(Line("middle", MIDDLE),), zones=(whole,))
     for model in ("fake@1", "fake@2"):
         wanted = plan("cam", film, model=model)
         bench.plane.update_camera(type(wanted)("cam", wanted.source, model, counting, run=wanted.run))
@@ -328,7 +329,7 @@ def test_a_version_that_counts_before_it_is_warm_tells_where_objects_are_at_once
 
 def test_lines_that_are_taken_back_with_a_version_that_is_missing_are_counted_no_more(bench: Bench, film: Path) -> None:
     """They stayed: they had been given to the camera, and what the plane knew of it was still the old plan."""
-    old, drawn = COUNTING, CountingPlan(lines=(LinePlan("middle", MIDDLE, 2),))
+    old, drawn = COUNTING, CountingSpec(lines=(Line("middle", MIDDLE, 2),))
     first = plan("cam", film, Playback.LOOP, model="fake@1")
     bench.plane.add_camera(first)
     counted(bench, 3)
@@ -352,7 +353,7 @@ def test_lines_that_are_drawn_while_a_version_warms_up_are_the_camera_s_after_th
 ) -> None:
     """Whatever began to follow afterwards counted those from the beginning of the change."""
     first = plan("cam", film, Playback.LOOP, model="fake@1")
-    drawn = CountingPlan(lines=(LinePlan("middle", MIDDLE, 2),))
+    drawn = CountingSpec(lines=(Line("middle", MIDDLE, 2),))
     bench.plane.add_camera(first)
     counted(bench, 3)
     camera = bench.plane._held["cam"].camera
@@ -418,9 +419,9 @@ def test_who_stays_when_a_camera_is_stopped_during_the_change_is_told_once_and_f
     """
     to_and_fro = [Pass(True, 0, 4.0), Pass(False, 0, 4.0)]
     walk = render(tmp_path / "walk.mp4", to_and_fro, size=(WIDTH, HEIGHT), pause_s=0)
-    whole = ZonePlan("whole", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
+    whole = Zone("whole", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
     bench = Bench(FakeTriton(delay_s=0.002))
-    first = replace(plan("cam", walk, Playback.LOOP, model="fake@1"), counting=CountingPlan(zones=(whole,)))
+    first = replace(plan("cam", walk, Playback.LOOP, model="fake@1"), counting=CountingSpec(zones=(whole,)))
     bench.plane.add_camera(first)
     counted(bench, 3)
     bench.plane.update_camera(replace(first, model="fake@2"))

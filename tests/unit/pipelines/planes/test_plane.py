@@ -12,8 +12,9 @@ from tests.fixtures.clips import Pass, render
 from tests.fixtures.planes import COUNTING, Bench, FakeTriton, plan
 
 from countline_counting import Identity
+from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.planes import keeping
-from countline_pipelines.planes.interface import CameraPlan, CameraState, CountedFrame, CountingPlan, Fault, LinePlan
+from countline_pipelines.planes.interface import CameraPlan, CameraState, CountedFrame, Fault
 from countline_pipelines.planes.software.camera import SoftwareCamera
 from countline_pipelines.planes.software.source import reader as reader_module
 from countline_pipelines.sources import Playback, SourceSpec
@@ -171,7 +172,7 @@ def test_lines_change_without_a_new_run_and_other_changes_begin_one(benches, fil
     live = plan("cam", film, Playback.LOOP)
     bench.plane.add_camera(live)
     bench.wait_for(lambda: len(bench.recorder.frames.get("cam", [])) > 3)
-    other = CountingPlan(lines=(LinePlan("other", ((0.0, 0.5), (1.0, 0.5))),))
+    other = CountingSpec(lines=(Line("other", ((0.0, 0.5), (1.0, 0.5))),))
     bench.plane.update_camera(CameraPlan("cam", live.source, "fake", other))
     seen = len(bench.recorder.frames["cam"])
     bench.wait_for(lambda: len(bench.recorder.frames["cam"]) > seen + 5)
@@ -186,13 +187,13 @@ def test_lines_that_cannot_be_counted_with_leave_the_old_ones_and_are_reported(b
     live = plan("cam", film, Playback.LOOP)
     bench.plane.add_camera(live)
     bench.wait_for(lambda: len(bench.recorder.frames.get("cam", [])) > 3)
-    flat = CountingPlan(lines=(LinePlan("flat", ((0.5, 0.5), (0.5, 0.5))),))
-    bench.plane.update_camera(CameraPlan("cam", live.source, "fake", flat))
+    trams = CountingSpec(lines=(Line("other", ((0.0, 0.5), (1.0, 0.5)), classes=frozenset({"tram"})),))
+    bench.plane.update_camera(CameraPlan("cam", live.source, "fake", trams))
     bench.wait_for(lambda: bench.condition("cam").fault is not None)
     condition = bench.condition("cam")
     assert condition.state is CameraState.RUNNING
     assert condition.fault is not None
-    assert "flat" in condition.fault.message
+    assert "tram" in condition.fault.message
 
 
 def test_removing_a_live_camera_decides_what_is_open_and_breaking_off_a_file_does_not(benches, film: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from countline_common.logs import get_logger
 from countline_common.triton import ModelInfo
-from countline_counting import CameraCounter, Crossing, Event
+from countline_counting import CameraCounter, CountingSpec, Crossing, Event
 from countline_counting.frames import TrackedFrame
 from countline_counting.rules import OBJECT_UNSEEN_S
 from countline_pipelines import metrics
@@ -27,7 +27,6 @@ from countline_pipelines.planes.interface import (
     CameraPlan,
     CameraState,
     CountedFrame,
-    CountingPlan,
     Fault,
     PlaneSink,
     RunStarted,
@@ -246,7 +245,7 @@ class DeepStreamCamera:
     def _switch_run(self, run: Run, gate: Gate) -> None:
         self._end_run(decide=not (self._run is not None and self._run.abandoned))
         self._run, self._size_wh = run, run.size_wh
-        self._counter = CameraCounter(run.identity, self.spec, tracked=True, trajectories=True)
+        self._counter = CameraCounter(run.identity, self.spec, tracked=True, trajectories=True, labels=self.info.labels)
         self._scores = ScoreMemory()
         self._processed = self._dropped = 0
         metrics.RUNS.labels(self.camera_id).inc()
@@ -274,7 +273,7 @@ class DeepStreamCamera:
         if not self.is_finite and now - self._last_counted_at > BREAK_KEEPS_RUN_S:
             self._end_run(decide=True)
 
-    def reconfigure(self, counting: CountingPlan) -> None:
+    def reconfigure(self, counting: CountingSpec) -> None:
         """Count other lines and zones from the next frame on; the tracks go on.
 
         Raises:

@@ -250,7 +250,12 @@ class Branch:
         self._paths_from = ticket.t + WARM_UP_S if self._warms_up else None
         listener = Explainer(self._journal) if self._journal is not None else None
         self._counter = CameraCounter(
-            run.identity, self.spec, tracking, listener=listener, trajectories=not self._warms_up
+            run.identity,
+            self.spec,
+            tracking,
+            listener=listener,
+            trajectories=not self._warms_up,
+            labels=self.lane.info.labels,
         )
         self.processed, self._dropped_before_run = 0, self.feeder.dropped
         size = f"{run.size_wh[0]}x{run.size_wh[1]}"

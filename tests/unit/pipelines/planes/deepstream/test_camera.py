@@ -11,19 +11,13 @@ from tests.fixtures.clips import MIDDLE
 from countline_common.triton import ModelInfo
 from countline_counting import Crossing, Event, Identity
 from countline_counting.rules import OBJECT_UNSEEN_S
+from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamera, ScoreMemory
 from countline_pipelines.planes.deepstream.cameras.coordinates import MuxSpace
 from countline_pipelines.planes.deepstream.cameras.metadata import FrameTable
 from countline_pipelines.planes.deepstream.config.facts import TRACKER_ONLY, Mux
 from countline_pipelines.planes.deepstream.gst.sources import Gate
-from countline_pipelines.planes.interface import (
-    CameraPlan,
-    CameraState,
-    CountedFrame,
-    CountingPlan,
-    LinePlan,
-    RunStarted,
-)
+from countline_pipelines.planes.interface import CameraPlan, CameraState, CountedFrame, RunStarted
 from countline_pipelines.sources import Playback, SourceSpec
 
 INFO = ModelInfo("people", 3, 384, 640, 100, ("person", "vehicle"), 0.45, 8, 1)
@@ -53,7 +47,7 @@ class Fed:
     """A camera with an open source."""
 
     def __init__(self, playback: Playback = Playback.FAST, run: str = "named", mux: Mux = Mux.NEW) -> None:
-        counting = CountingPlan(lines=(LinePlan("middle", MIDDLE),))
+        counting = CountingSpec(lines=(Line("middle", MIDDLE),))
         source = SourceSpec("/clips/a.mp4", playback, recorded_at=1_000.0)
         self.sink = Sink()
         self.camera = DeepStreamCamera(CameraPlan("cam", source, "people", counting, 0, run), INFO, self.sink)

@@ -199,12 +199,12 @@ line-crossing-gate-Out=475;250;525;250;500;0;500;500
 
 def test_a_line_becomes_two_labels_whose_arrows_point_where_in_and_out_are() -> None:
     """From the top to the bottom: who stands there and looks down has the picture's left side on the right hand."""
-    gate = Line("gate", ((0.5, 0.0), (0.5, 1.0)), 1, frozenset({2, 0}))
+    gate = Line("gate", ((0.5, 0.0), (0.5, 1.0)), 1, frozenset({"2", "0"}))
     assert analytics.analytics_config({2: [gate], 5: []}, (1000, 500)) == ANALYTICS
 
 
 def test_a_line_of_several_pieces_becomes_as_many_and_every_class_is_minus_one() -> None:
-    bent = Line("bent", ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0)), 1, None)
+    bent = Line("bent", ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0)), 1)
     groups = analytics.read(analytics.analytics_config({0: [bent]}, (640, 480)))
     crossing = groups["line-crossing-stream-0"]
     assert crossing["class-id"] == "-1"
@@ -220,7 +220,7 @@ def test_a_line_of_several_pieces_becomes_as_many_and_every_class_is_minus_one()
 
 def test_a_line_that_cannot_be_a_key_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="cannot name"):
-        analytics.analytics_config({0: [Line("a=b", ((0, 0), (1, 1)), 1, None)]}, (640, 480))
+        analytics.analytics_config({0: [Line("a=b", ((0, 0), (1, 1)), 1)]}, (640, 480))
 
 
 def test_the_new_muxers_file_bounds_the_wait_by_the_frame_rate() -> None:
