@@ -15,17 +15,12 @@ from countline_counting.frames import TrackedFrame
 from countline_counting.geometry.exact import Floats
 from countline_counting.objects.boxes import completed, cut_edges, without_duplicates
 from countline_counting.objects.facts import BoxesLeftOut, ObjectBegan, ObjectListener, TrackUnconfirmed
-from countline_counting.objects.healing import SETTLE_S, Fragment, Lost, Observed, best_joins, join_cost, walks_out
+from countline_counting.objects.fragments import RUNNING_SLACK_S, Fragments
+from countline_counting.objects.healing import Fragment
 from countline_counting.objects.masks import anchors
 from countline_counting.objects.sights import Sights
 from countline_counting.objects.table import HISTORY, HISTORY_SPACING_S, SIZE_MEMORY_S, Objects
 from countline_counting.reasons import Reason
-
-RUNNING_SLACK_S = 1e-3
-"""Running time is a sum of many differences of Unix times. Limits on it allow for the rounding."""
-
-CONFIRM_S = 1.0
-"""A new track with one detection is dropped after this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +55,7 @@ class Sightings:
         self._trusted = trusted
         self._row_of: dict[int, int] = {}
         self._raw_of: dict[int, int] = {}
-        self._fragments: dict[int, Fragment] = {}
+        self._fragments = Fragments(self.objects, trusted=trusted)
 
     def take(self, frame: TrackedFrame, running_s: float) -> list[Sights]:
         """Take the tracks of a frame; return the sights to count, in the order of time for each object."""
@@ -79,7 +74,7 @@ class Sightings:
                 self._observe(_Batch(frame.size_wh, rows[known], moment, running, index, boxes, scores, classes))
             )
         for i in np.nonzero(~known)[0].tolist():
-            self._add_to_fragment(raw_ids[i], frame, int(boxes_used[i]), running_s)
+            self._fragments.add(raw_ids[i], frame, int(boxes_used[i]), running_s)
         if self._fragments:
             sights += self._settle(frame.t)
         return sights
@@ -125,8 +120,7 @@ class Sightings:
         row = self._row_of.get(raw_id)
         if row is not None:
             return int(self.objects["number"][row])
-        fragment = self._fragments.get(raw_id)
-        return fragment.number if fragment is not None else 0
+        return self._fragments.number_of(raw_id)
 
     def _single(self, frame: TrackedFrame) -> NDArray[np.intp]:
         """Return the indices of boxes without duplicates: of two boxes on one object, the older track is kept."""
@@ -145,71 +139,26 @@ class Sightings:
             self._listener(BoxesLeftOut(frame.t, boxes[doubled], at, frame.ids[doubled], Reason.DUPLICATE_BOX))
         return valid[keep]
 
-    def _add_to_fragment(self, raw_id: int, frame: TrackedFrame, i: int, running_s: float) -> None:
-        fragment = self._fragments.get(raw_id)
-        x1, y1, x2, y2 = frame.xyxy_px[i].tolist()
-        score, class_id = float(frame.scores[i]), int(frame.classes[i])
-        seen = Observed(frame.t, running_s, frame.index, (x1, y1, x2, y2), score, class_id)
-        if fragment is None:
-            fragment = self._fragments[raw_id] = Fragment(raw_id, self.objects.take_number(), frame.size_wh)
-            fragment.observed.append(seen)
-            costs = [join_cost(lost, fragment.start(), class_id) for lost in self._lost(fragment)]
-            fragment.waits = min(costs, default=np.inf) <= 2
-        else:
-            fragment.observed.append(seen)
-
-    def _lost(self, fragment: Fragment) -> list[Lost]:
-        """Return the objects that have been out of sight since before the fragment began."""
-        table = self.objects
-        born = fragment.observed[0]
-        out_of_sight = table["alive"] & (table["last_t"] < born.t)
-        found = []
-        for row in np.nonzero(out_of_sight)[0].tolist():
-            unseen_s = born.running_s - float(table["last_running_s"][row])
-            if unseen_s <= rules.OBJECT_UNSEEN_S + RUNNING_SLACK_S:
-                motion = table.motion(row)
-                left = walks_out(motion, fragment.picture_wh)
-                found.append(Lost(row, motion, table.class_of(row), unseen_s, left))
-        return found
-
     def _settle(self, now: float) -> list[Sights]:
-        """Join the fragments that have waited long enough to objects; return the sights of these fragments."""
-        due = [f for f in self._fragments.values() if not f.waits or now - f.born_t >= SETTLE_S - rules.TIME_SLACK_S]
-        if not self._trusted:
-            due = self._confirmed(due, now)
-        if not due:
+        """Give the fragments that have waited long enough to objects; return the sights of these fragments."""
+        settled, false = self._fragments.take_due(now)
+        if self._listener is not None:
+            for fragment in false:
+                self._listener(TrackUnconfirmed(self._path_of(fragment)))
+        if not settled:
             return []
-        rows = self._join(due)
-        for fragment, row in zip(due, rows, strict=True):
-            del self._fragments[fragment.raw_id]
+        rows = [
+            self._begin(fragment) if row is None else self._continue(row)
+            for fragment, row in zip(settled, self._fragments.rows_of(settled), strict=True)
+        ]
+        for fragment, row in zip(settled, rows, strict=True):
             self._row_of[fragment.raw_id] = row
             self._raw_of[row] = fragment.raw_id
-        return [self._observe(batch) for batch in _by_moment(due, rows)]
-
-    def _confirmed(self, due: Sequence[Fragment], now: float) -> list[Fragment]:
-        """Return the fragments that are objects; drop those that were not confirmed in time."""
-        for fragment in due:
-            if not fragment.confirmed and now - fragment.born_t > CONFIRM_S:
-                del self._fragments[fragment.raw_id]
-                if self._listener is not None:
-                    self._listener(TrackUnconfirmed(self._path_of(fragment)))
-        return [fragment for fragment in due if fragment.confirmed]
+        return [self._observe(batch) for batch in _by_moment(settled, rows)]
 
     def _path_of(self, fragment: Fragment) -> tuple[tuple[float, tuple[float, float]], ...]:
         at = anchors(np.array([seen.xyxy_px for seen in fragment.observed]), self.anchor)
         return tuple((seen.t, (x, y)) for seen, (x, y) in zip(fragment.observed, at.tolist(), strict=True))
-
-    def _join(self, due: Sequence[Fragment]) -> list[int]:
-        """Return the row of each fragment: that of the object which it continues, or a new one."""
-        lost = {item.row: item for fragment in due if fragment.waits for item in self._lost(fragment)}
-        candidates = list(lost)
-        costs = []
-        for fragment in due:
-            of_row = {item.row: item for item in self._lost(fragment)} if fragment.waits else {}
-            start, class_id = fragment.start(), fragment.observed[0].class_id
-            costs.append([join_cost(of_row[row], start, class_id) if row in of_row else np.inf for row in candidates])
-        joined = {i: candidates[column] for i, column in best_joins(costs)}
-        return [self._continue(joined[i]) if i in joined else self._begin(f) for i, f in enumerate(due)]
 
     def _continue(self, row: int) -> int:
         del self._row_of[self._raw_of[row]]

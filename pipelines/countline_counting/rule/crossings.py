@@ -98,6 +98,8 @@ class CrossingJudge:
 
     def take_young(self, line: Line, row: int) -> list[Pass]:
         """Remove and return the waiting passes of one object at one line."""
+        if not self._young:
+            return []
         taken = [made for of, young, made in self._young if young == row and of == line]
         self._young = [entry for entry in self._young if entry[1] != row or entry[0] != line]
         return taken

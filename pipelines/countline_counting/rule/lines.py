@@ -17,7 +17,8 @@ class LineCounter:
     """Applies the crossing rule to every object at one line.
 
     Nearly every object is clear of the line and does not move towards it. Array arithmetic finds the others, and only
-    those go through their `Passage` one by one. With a listener, every sight goes through.
+    those go through their `Passage` one by one. With a listener, so does every object from the time it comes near the
+    line until it is clear again at two sights.
 
     Args:
         line: the line.
@@ -32,6 +33,8 @@ class LineCounter:
         self._passages: dict[int, Passage] = {}
         """By row, as everything below."""
         self._held: set[int] = set()
+        self._near: set[int] = set()
+        """Objects that a listener follows."""
         self._side = np.zeros(0, dtype=np.int8)
         self._open = np.zeros(0, dtype=np.bool_)
 
@@ -60,6 +63,7 @@ class LineCounter:
         """Forget an object; return its last pass if that was still held back."""
         passage = self._passages.pop(row, None)
         self._held.discard(row)
+        self._near.discard(row)
         if row < len(self._side):
             self._side[row] = 0
             self._open[row] = True
@@ -72,8 +76,6 @@ class LineCounter:
 
     def _worth_a_look(self, sights: Sights, distance_px: Floats) -> list[int]:
         """Return which of the sights can change the state of their passages."""
-        if self._listener is not None:
-            return list(range(len(sights.rows)))
         moved = sights.xy_px - sights.before_xy_px
         step_px = np.hypot(moved[:, 0], moved[:, 1])
         rows, apart_px = sights.rows, np.abs(distance_px)
@@ -82,6 +84,8 @@ class LineCounter:
         elsewhere = (np.sign(distance_px) != self._side[rows]) & (
             apart_px >= rules.DESTINATION_CLEAR_HEIGHTS * sights.height_px
         )
+        if self._listener is not None:  # a touch is a fact too
+            may_meet |= apart_px < rules.ORIGIN_NEAR_HEIGHTS * sights.height_px
         look: list[int] = np.nonzero(self._open[rows] | may_meet | elsewhere)[0].tolist()
         return look
 
@@ -90,6 +94,7 @@ class LineCounter:
         passage = self._passages.get(row)
         if passage is None:
             passage = self._passages[row] = Passage(None if self._listener is None else [])
+        side = passage.side
         x, y = sights.xy_px[i].tolist()
         was_x, was_y = sights.before_xy_px[i].tolist()
         before = None if was_x != was_x else (float(sights.before_t[i]), (was_x, was_y))  # noqa: PLR0124  (NaN)
@@ -102,7 +107,18 @@ class LineCounter:
         if certain is None:
             certain = self._decide_one(row, passage, sight.t)
         self._index(row)
+        if self._listener is not None:
+            self._follow(row, passage.side != side, distance_heights * passage.side < rules.ORIGIN_CLEAR_HEIGHTS)
         return certain
+
+    def _follow(self, row: int, changed_side: bool, is_near: bool) -> None:
+        """Keep an object open for the listener until two sights in succession are clear of the line."""
+        was_near = row in self._near
+        if changed_side or is_near:
+            self._near.add(row)
+        else:
+            self._near.discard(row)
+        self._open[row] |= changed_side or is_near or was_near
 
     def _decide_one(self, row: int, passage: Passage, now: float) -> Pass | None:
         certain = passage.decide(now)

@@ -77,16 +77,19 @@ class CountedPlaces:
         """Take the sights of one moment."""
         events: list[Event] = []
         for line in self._lines:
-            events += self._crossings(line.line, line.see(sights), now)
+            if passes := line.see(sights):
+                events += self._crossings(line.line, passes, now)
         for zone in self._zones:
-            events += self._visits(zone, zone.see(sights), now)
+            if stays := zone.see(sights):
+                events += self._visits(zone, stays, now)
         return events
 
     def decide(self, now: float) -> list[Event]:
         """Decide the passes that became certain by the passing of time, and those whose objects grew old enough."""
         events: list[Event] = []
         for line in self._lines:
-            events += self._crossings(line.line, line.decide(now), now)
+            if passes := line.decide(now):
+                events += self._crossings(line.line, passes, now)
         for line_, row, made in self._judge.take_all_young():
             events += self._crossings(line_, [(row, made)], now)
         return events
@@ -97,18 +100,24 @@ class CountedPlaces:
 
     def occupancy(self, now: float) -> list[OccupancySample]:
         """Return a sample for each zone that holds another number of objects than it reported last."""
-        changes = (occupancy_change(zone, self._objects, self._classes.of(zone.zone), now) for zone in self._zones)
-        return [sample for sample in changes if sample is not None]
+        samples = []
+        for zone in self._zones:
+            sample = occupancy_change(zone, self._objects, self._classes.of(zone.zone), now)
+            if sample is not None:
+                samples.append(sample)
+        return samples
 
     def _end_at(self, row: int, lines: Iterable[LineCounter], zones: Iterable[ZoneCounter], now: float) -> list[Event]:
         events: list[Event] = []
         for line in lines:
             last = line.end(row)
             passes = self._judge.take_young(line.line, row) + ([last] if last else [])
-            events += self._crossings(line.line, [(row, made) for made in passes], now, at_end=True)
+            if passes:
+                events += self._crossings(line.line, [(row, made) for made in passes], now, at_end=True)
         for zone in zones:
             stay = zone.end(row)
-            events += self._visits(zone, [(row, stay)] if stay else [], now)
+            if stay is not None:
+                events += self._visits(zone, [(row, stay)], now)
         return events
 
     def _crossings(

@@ -52,8 +52,8 @@ def reconciles(journal: Journal, crossings: list[Crossing], lines) -> None:
             settled = sum(n for (name, d, _), n in journal.settled.items() if (name, d) == (line.id, way))
             assert journal.appeared[line.id, way] == settled
             assert journal.settled[line.id, way, None] == counted[line.id, way]
-    told = [one for one in journal.candidates if one.reason is None]
-    assert sorted(one.event_id for one in told) == sorted(event.id for event in crossings)
+    counted_ones = [one for one in journal.candidates if one.reason is None]
+    assert sorted(one.event_id for one in counted_ones) == sorted(event.id for event in crossings)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_the_way_round_the_end_is_near_only_close_by():
     assert outcomes(explain(round_at(1000.0))[0]) == []
 
 
-def test_a_second_meeting_in_the_direction_of_an_undecided_pass_is_told():
+def test_a_second_meeting_in_the_direction_of_an_undecided_pass_has_a_reason():
     """Round the end of a line shorter than a box, and through it again, within 0.4 s."""
     line = Line("gate", norm((590, 360), (610, 360)))
     spots = [*[(600, 330)] * 8, (600, 385), (640, 370), (630, 345), (602, 350), (602, 390), *[(602, 400)] * 8]
@@ -245,7 +245,7 @@ def test_the_table_for_people_gives_each_gate_its_value_and_limit():
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=25)
 def test_totals_reconcile_for_a_crowd_with_lost_ids_masks_false_boxes_and_lines_that_change(seed):
-    """Several walk about and are detected with misses; on the way a line is drawn anew."""
+    """Several people walk about and are detected with misses; half-way, a line is drawn anew."""
     rng = np.random.default_rng(seed)
     tree = Mask("tree", norm((550, 300), (650, 300), (650, 420), (550, 420)), MaskKind.IGNORE)
     counting = CountingSpec(

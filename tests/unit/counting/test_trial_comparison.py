@@ -1,4 +1,4 @@
-"""Two versions of a model over the same frames: what both counted, and what only one of them did."""
+"""Two versions of a model over the same frames: the crossings of both, and those of only one."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ def crossing(t: float, line: str = "gate", direction: Direction = Direction.IN) 
 
 
 def frames(seen: Seen, times: Iterable[float], decide_s: float = 0.5) -> list[tuple[float, list[Crossing]]]:
-    """Frames with the crossings that are decided at each, and what is decided at the end."""
+    """Frames with the crossings decided at each, and the crossings decided at the end."""
     waiting = sorted((t + decide_s, t, line, direction) for t, line, direction in seen)
     made = []
     for now in times:
@@ -44,7 +44,7 @@ def compared(
     decide_s: tuple[float, float] = (0.5, 0.5),
     counting: TrialRole = TrialRole.INCUMBENT,
 ) -> list[TrialSpan]:
-    """Both to their ends; the incumbent `lead` frames ahead of the challenger."""
+    """Compare both to their ends, with the incumbent `lead` frames ahead of the challenger."""
     usual = [i / FPS for i in range(SECONDS * FPS)]
     times = times or {}
     seen = {TrialRole.INCUMBENT: incumbent, TrialRole.CHALLENGER: challenger}
@@ -82,7 +82,7 @@ def test_equal_streams_agree_in_everything_whoever_is_ahead(times, lead):
 @given(SEEDS, TIMES, st.floats(0.5, rules.LATEST_S), st.floats(0.5, rules.LATEST_S))
 @settings(max_examples=60, deadline=None)
 def test_neither_jitter_within_the_tolerance_nor_the_time_of_decision_matters(seed, times, one_s, other_s):
-    """Also where it is far longer than the time between two objects."""
+    """Also if the jitter is far longer than the time between two objects."""
     rng = np.random.default_rng(seed)
     shaken = [t + rng.uniform(-1, 1) * rules.SAME_CROSSING_S for t in times]
     spans = compared(on_gate(times), on_gate(shaken), decide_s=(one_s, other_s))
@@ -195,7 +195,7 @@ def test_a_run_that_begins_anew_warms_up_anew():
     assert comparison.finish() == ()
 
 
-def test_when_a_trial_ends_only_what_both_have_surely_decided_is_told():
+def test_when_a_trial_ends_only_what_both_have_surely_decided_is_reported():
     comparison = TrialComparison("trial", MODELS, TrialRole.INCUMBENT)
     for i in range(18 * FPS):
         for role in TrialRole:

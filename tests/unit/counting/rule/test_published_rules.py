@@ -1,4 +1,4 @@
-"""The numbers and reasons that the room's README publishes are those that count."""
+"""The README of the room publishes the numbers and reasons that counting uses."""
 
 import re
 from pathlib import Path
