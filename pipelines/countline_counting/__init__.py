@@ -1,4 +1,7 @@
-"""The pure core: tracked objects and geometry in, crossings and visits out. No IO, no clock, no logging.
+"""The pure core: tracked objects and geometry in, crossings and visits out. No IO, no wall clock, no logging.
+
+Import from the module that defines a name (`countline_counting.spec`, `countline_counting.counter`). This file imports
+nothing, so a room that needs the coverage rule alone loads neither NumPy nor SciPy.
 
 What is a crossing? Distances are in heights of the object's own box and times in seconds of capture time, so that
 neither resolution nor frame rate matters. A line seen from its end, and an object that walks to the right:
@@ -36,30 +39,3 @@ some seconds, and `handover` selects which of their events count. `trials` compa
 Everything that comes near a line and does not cross it has one of the `reasons`. A counter with a listener emits facts
 about it, and `explain` turns these facts into a journal.
 """
-
-from countline_counting.counter import CameraCounter, FrameResult
-from countline_counting.errors import GeometryError
-from countline_counting.events import Crossing, Direction, Event, OccupancySample, Visit
-from countline_counting.geometry.ground import GroundPlane
-from countline_counting.identity import Identity, event_id
-from countline_counting.paths import ObjectPath, Trajectory
-from countline_counting.spec import CountingSpec, Line, Zone
-
-__all__ = [
-    "CameraCounter",
-    "CountingSpec",
-    "Crossing",
-    "Direction",
-    "Event",
-    "FrameResult",
-    "GeometryError",
-    "GroundPlane",
-    "Identity",
-    "Line",
-    "ObjectPath",
-    "OccupancySample",
-    "Trajectory",
-    "Visit",
-    "Zone",
-    "event_id",
-]

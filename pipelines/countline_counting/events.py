@@ -1,4 +1,7 @@
-"""What counting says: crossings, visits, occupancy. Never withdrawn, and the same for the same input, byte for byte."""
+"""Events of counting: crossings, visits, occupancy samples.
+
+The counter never withdraws an event, and the same input gives the same events, byte for byte.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +10,7 @@ from countline_counting.paths import Trajectory
 
 
 class Direction(StrEnum):
-    """The way over a line: `in` is to the right-hand side of someone who looks from its first point to the next."""
+    """Direction over a line: `in` is to the right-hand side of a person who looks from its first point to the next."""
 
     IN = "in"
     OUT = "out"
@@ -29,26 +32,26 @@ class Crossing:
     sequence: int
     """Number of this crossing among those of this track over this line, from 0."""
     t: float
-    """Capture time at which the path met the line, between two frames."""
+    """Capture time at which the path met the line, between two frames; seconds."""
     decided_at: float
-    """Capture time of the frame at which it was decided."""
+    """Capture time of the frame that decided it."""
     frame: int
-    """Index of the first frame at or after `t` that saw the object."""
+    """Index of the first frame at or after `t` in which the object was seen."""
     direction: Direction
     class_id: int
     score: float
-    """Mean score of the track until then."""
+    """Mean score of the track until the decision."""
     stitched: bool
     """Whether the track was healed from fragments before it crossed."""
     speed_m_per_s: float | None = None
-    """Along the ground when it crossed; None without a ground plane, or where too little was seen."""
+    """Speed along the ground at the crossing; None without a ground plane, or with too few sights."""
     heading_deg: float | None = None
-    """Direction of travel in the picture, clockwise from straight up; None where it is not known."""
+    """Direction of travel in the picture, clockwise from straight up; None if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One track's stay in one zone; written when the stay has ended."""
+    """One stay of a track in one zone; emitted when the stay has ended."""
 
     id: str
     zone_id: str
@@ -57,14 +60,14 @@ class Visit:
     sequence: int
     entered_at: float
     left_at: float | None
-    """None where the stay was still going on when counting ended."""
+    """None if the stay had not ended when counting ended."""
     dwell_s: float
     class_id: int
     decided_at: float
     born_inside: bool
-    """Whether the track was first seen inside, so that it has no entry."""
+    """Whether the track was first seen inside, so that the visit has no entry."""
     lost_inside: bool
-    """Whether the track was last seen inside, so that it has no exit."""
+    """Whether the track was last seen inside, so that the visit has no exit."""
     stitched: bool
     queue: bool = False
     """Whether the zone is a queue, so that the dwell time is a waiting time."""
@@ -72,7 +75,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class OccupancySample:
-    """How many objects a zone holds from `t` on."""
+    """Number of objects in a zone from `t` on."""
 
     zone_id: str
     zone_version: int

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from countline_counting.geometry.exact import Points
+from countline_counting.geometry.segments import Points
 from countline_counting.spec import CountingSpec, Line, Mask, Zone
 
 COUNTING_RULE_VERSION: Final = 1

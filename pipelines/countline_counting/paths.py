@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from countline_counting.geometry.exact import Floats
+from countline_counting.geometry.segments import Floats
 
 UNITS_PER_PX: Final = 10
 """Corners are kept in tenths of a pixel."""

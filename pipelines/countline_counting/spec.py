@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from countline_counting.errors import GeometryError, UnknownClassError
-from countline_counting.geometry.exact import Points, polygon_crosses_itself
 from countline_counting.geometry.ground import GroundPlane
-from countline_counting.rules import DECIDE_LATEST_S
+from countline_counting.geometry.polygons import polygon_crosses_itself
+from countline_counting.geometry.segments import Points
+from countline_counting.limits import MAX_TRACK_AGE_S
 
 DEFAULT_ANCHOR = (0.5, 1.0)
 """Bottom-centre: where an object stands."""
-
-MAX_TRACK_AGE_S = DECIDE_LATEST_S
-"""The greatest `min_track_age_s`. A crossing is decided by then, so the age of its object must be known by then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from countline_counting.errors import GrammarError
-from countline_counting.geometry.exact import Point, Points
+from countline_counting.geometry.segments import Point, Points
 from countline_counting.spec import DEFAULT_ANCHOR
 
 LINE_POINTS: Final = 2

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from countline_counting.explain.journal import PathPoint
-from countline_counting.geometry.exact import Point, PolyLine
+from countline_counting.geometry.segments import Point, PolyLine
 
 
 def path_point(line: PolyLine, what: str, t: float, xy_px: Point, height_px: float = math.nan) -> PathPoint:

@@ -9,7 +9,7 @@ from countline_counting.explain.distances import path_point
 from countline_counting.explain.journal import NO_TRACK, Candidate, Gate, Journal
 from countline_counting.explain.left_out import LeftOutPaths
 from countline_counting.explain.passages import PassageExplainer
-from countline_counting.geometry.exact import Point, PolyLine, path_crossings
+from countline_counting.geometry.segments import Point, PolyLine, path_crossings
 from countline_counting.objects.facts import BoxesLeftOut, ObjectBegan, TrackUnconfirmed
 from countline_counting.reasons import Reason
 from countline_counting.rule.facts import Fact, LinesDrawn, PassageFacts, PassJudged

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from countline_counting.events import Direction
-from countline_counting.geometry.exact import Point
+from countline_counting.geometry.segments import Point
 from countline_counting.reasons import Reason
 
 MAX_CANDIDATES: Final = 200_000

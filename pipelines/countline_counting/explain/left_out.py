@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_counting import rules
-from countline_counting.geometry.exact import Floats, Point
+from countline_counting.geometry.segments import Floats, Point
 from countline_counting.tracking import Tracker, TrackerSettings
 
 Step = tuple[tuple[float, Point], tuple[float, Point]]

@@ -7,7 +7,7 @@ from typing import Final
 from countline_counting import rules
 from countline_counting.explain.distances import apart_px, past_the_end_px, path_point, signed_px
 from countline_counting.explain.journal import Candidate, Gate, Journal, PathPoint
-from countline_counting.geometry.exact import Point, PolyLine
+from countline_counting.geometry.segments import Point, PolyLine
 from countline_counting.reasons import Reason
 from countline_counting.rule.facts import (
     ClearAgain,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_counting import rules
-from countline_counting.geometry.exact import Floats
+from countline_counting.geometry.segments import Floats
 from countline_counting.tracking.association import overlaps
 
 BORDER_SHARE: Final = 0.006

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_counting.geometry.exact import Floats, Point
+from countline_counting.geometry.segments import Floats, Point
 from countline_counting.reasons import Reason
 
 

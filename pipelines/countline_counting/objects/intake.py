@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_counting.frames import DetectionFrame, TrackedFrame
-from countline_counting.geometry.exact import Floats
+from countline_counting.geometry.segments import Floats
 from countline_counting.objects.boxes import without_duplicates
 from countline_counting.objects.facts import BoxesLeftOut, ObjectListener
 from countline_counting.objects.masks import MaskFilter, anchors

@@ -6,7 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_counting.geometry.exact import Floats, Points, inside
+from countline_counting.geometry.polygons import inside
+from countline_counting.geometry.segments import Floats, Points
 from countline_counting.spec import Mask, MaskKind
 
 Bools = NDArray[np.bool_]

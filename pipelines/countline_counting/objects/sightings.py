@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from countline_counting import rules
 from countline_counting.frames import TrackedFrame
-from countline_counting.geometry.exact import Floats
+from countline_counting.geometry.segments import Floats
 from countline_counting.objects.boxes import completed, cut_edges, without_duplicates
 from countline_counting.objects.facts import BoxesLeftOut, ObjectBegan, ObjectListener, TrackUnconfirmed
 from countline_counting.objects.fragments import RUNNING_SLACK_S, Fragments

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_counting.geometry.exact import Floats
+from countline_counting.geometry.segments import Floats
 
 
 @dataclass(frozen=True, slots=True)

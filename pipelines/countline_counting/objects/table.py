@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_counting.geometry.exact import Floats
+from countline_counting.geometry.segments import Floats
 
 SIZE_MEMORY_S: Final = 0.5
 """Time constant of the running mean of an object's size."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from countline_counting.geometry.exact import Point, PolyLine
+from countline_counting.geometry.segments import Point, PolyLine
 from countline_counting.objects.facts import ObjectFact
 from countline_counting.reasons import Reason
 from countline_counting.rule.passes import Pass, Sight

@@ -5,7 +5,7 @@ from collections.abc import Container
 import numpy as np
 
 from countline_counting import rules
-from countline_counting.geometry.exact import Floats, Point, PolyLine
+from countline_counting.geometry.segments import Floats, Point, PolyLine
 from countline_counting.objects.sights import Sights
 from countline_counting.rule.facts import Listener, PassageFacts
 from countline_counting.rule.passage import Passage

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from countline_counting import rules
-from countline_counting.geometry.exact import Point, PolyLine, path_crossings
+from countline_counting.geometry.segments import Point, PolyLine, path_crossings
 from countline_counting.reasons import Reason
 from countline_counting.rule.facts import (
     ClearAgain,

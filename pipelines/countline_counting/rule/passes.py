@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from countline_counting.events import Direction
-from countline_counting.geometry.exact import Point
+from countline_counting.geometry.segments import Point
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 
 from countline_counting import rules
-from countline_counting.geometry.exact import Floats, Point, PolyLine, inside, path_crossings
+from countline_counting.geometry.polygons import inside
+from countline_counting.geometry.segments import Floats, Point, PolyLine, path_crossings
 from countline_counting.objects.sights import Sights
 from countline_counting.spec import Zone
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_counting.geometry.exact import Floats
+from countline_counting.geometry.segments import Floats
 from countline_counting.objects.sights import Sights
 from countline_counting.trajectories.table import MS_US, PathTable, Rows
 

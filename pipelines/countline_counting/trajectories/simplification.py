@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_counting.geometry.exact import Floats
+from countline_counting.geometry.segments import Floats
 from countline_counting.identity import Identity, event_id
 from countline_counting.objects.sights import Sights
 from countline_counting.objects.table import Objects

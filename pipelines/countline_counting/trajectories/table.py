@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_counting.geometry.exact import Floats
+from countline_counting.geometry.segments import Floats
 from countline_counting.paths import UNITS_PER_PX, ObjectPath
 
 ERROR_HEIGHTS: Final = 0.002

@@ -6,10 +6,11 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from countline_counting import CountingSpec, GroundPlane, Line, Zone, text
+from countline_counting import text
 from countline_counting.errors import SpecError
-from countline_counting.geometry.exact import Point
-from countline_counting.spec import Mask, MaskKind
+from countline_counting.geometry.ground import GroundPlane
+from countline_counting.geometry.segments import Point
+from countline_counting.spec import CountingSpec, Line, Mask, MaskKind, Zone
 from countline_pipelines.planes.interface import unusable_spec
 
 _Made = TypeVar("_Made")

@@ -13,25 +13,28 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from countline_common.errors import CountlineError, FieldProblem, InvalidInputError
-from countline_counting import CountingSpec, Event, FrameResult, Identity
+from countline_counting.counter import FrameResult
 from countline_counting.errors import SpecError
+from countline_counting.events import Event
+from countline_counting.identity import Identity
+from countline_counting.spec import CountingSpec
 from countline_counting.trials import TrialSpan
 from countline_pipelines.sources import SourceSpec
 
 
 @dataclass(frozen=True, slots=True)
 class FollowerPlan:
-    """A second version on a camera's frames: what it counts is compared with what counts, and thrown away."""
+    """A second model version on the frames of a camera. Its events are compared with the counts, then discarded."""
 
     trial_id: str
     model: str
     is_challenger: bool
-    """It is the new version (of a shadow); else the old one (of a canary)."""
+    """Whether it is the new version (of a shadow) and not the old one (of a canary)."""
 
 
 @dataclass(frozen=True, slots=True)
 class CameraPlan:
-    """Everything a plane must know of one camera."""
+    """Everything that a plane needs to count one camera."""
 
     camera_id: str
     source: SourceSpec
@@ -39,17 +42,20 @@ class CameraPlan:
     counting: CountingSpec
     epoch: int = 0
     run: str = ""
-    """Of a finite file: a name of its own, computed from content and plan. Empty: a new one at every start."""
+    """Name of the run of a finite file (`identity.file_run_name`). Empty: the plane makes a new name at every start."""
     content: str = ""
-    """Of a finite file: names what it holds."""
+    """Of a finite file: the hash of its bytes, or its address on a network."""
     follower: FollowerPlan | None = None
 
     def goes_over_to(self, other: "CameraPlan") -> bool:
-        """Whether `other` differs at most in what may change while the source stays open: model, follower, counting.
+        """Return whether `other` differs at most in what may change while the source stays open.
 
-        The lines of a finite file do not change under way: it is counted anew from its first frame, so that a new line
-        counts the whole of it; under the same name, so that the crossings of the other lines are not counted again. Its
-        model does, for to count it anew with another one, under another name, would count everything again.
+        That is model, follower and counting.
+
+        The lines of a finite file do not change while it is counted. The file is counted again from its first frame, so
+        that a new line counts all of it, under the same run name, so that the other crossings keep their ids. The model
+        does change while it is counted: another model means another run name, so counting the file again would count
+        every crossing twice.
         """
         changed = replace(self, model=other.model, run=other.run, follower=other.follower)
         return (changed if self.source.playback.is_finite else replace(changed, counting=other.counting)) == other

@@ -11,8 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from countline_counting import Identity
-from countline_counting.identity import live_run_name, part_run_name, rest_run_name
+from countline_counting.identity import Identity, live_run_name, part_run_name, rest_run_name
 from countline_pipelines.sources import Picture
 
 BREAK_KEEPS_RUN_S: Final = 10.0

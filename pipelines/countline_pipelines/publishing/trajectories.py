@@ -7,7 +7,8 @@ from typing import Final
 from countline.v1 import events_pb2
 from countline_common.errors import InvalidInputError
 from countline_common.times import to_timestamp
-from countline_counting import Identity, ObjectPath, Trajectory
+from countline_counting.identity import Identity
+from countline_counting.paths import ObjectPath, Trajectory
 
 MOST_CORNERS: Final = 10_000
 """A message with more is none of ours."""

@@ -4,7 +4,7 @@ from typing import Final
 
 from countline.v1 import events_pb2
 from countline_common.times import to_timestamp
-from countline_counting import Direction
+from countline_counting.events import Direction
 from countline_counting.trials import TrialSpan, TrialTally
 
 _DIRECTIONS: Final = {Direction.IN: events_pb2.DIRECTION_IN, Direction.OUT: events_pb2.DIRECTION_OUT}

@@ -10,11 +10,11 @@ from typing import Final
 from countline.v1 import cameras_pb2, workers_pb2
 from countline_common.errors import InvalidInputError
 from countline_common.times import from_timestamp
-from countline_counting import CountingSpec, GroundPlane, Line, Zone
 from countline_counting.errors import SpecError
-from countline_counting.geometry.exact import Points
+from countline_counting.geometry.ground import GroundPlane
+from countline_counting.geometry.segments import Points
 from countline_counting.identity import FiniteFile, counted_file_key, file_run_name
-from countline_counting.spec import DEFAULT_ANCHOR, Mask, MaskKind
+from countline_counting.spec import DEFAULT_ANCHOR, CountingSpec, Line, Mask, MaskKind, Zone
 from countline_pipelines.planes.interface import CameraPlan, FollowerPlan, unusable_spec
 from countline_pipelines.sources import Playback, RtspTransport, SourceSpec, default_playback, source_address
 from countline_pipelines.sources.content import content_of

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.fixtures.clips import MIDDLE, Pass, render, write_blob_repository
+from tests.fixtures.repository import REPOSITORY
 from tests.fixtures.triton import TritonServer, start_triton
 
-from countline_counting import Crossing, Event, Identity
+from countline_counting.events import Crossing, Event
+from countline_counting.identity import Identity
 from countline_counting.spec import CountingSpec, Line
 from countline_counting.trials import TrialSpan
 from countline_demo.scenes.clips import street
@@ -29,7 +31,7 @@ from countline_pipelines.sources import Playback, SourceSpec
 from countline_pipelines.triton.client import TritonClient
 from countline_pipelines.triton.slots import Slot
 
-REPOSITORY = Path(__file__).resolve().parents[3] / "triton-repo"
+REPOSITORY = REPOSITORY / "triton-repo"
 STREET_FRAMES = range(145, 205)
 """Six seconds in which four objects cross a line."""
 

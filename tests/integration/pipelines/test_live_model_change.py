@@ -10,7 +10,7 @@ import pytest
 from tests.fixtures.clips import FPS, MIDDLE, Pass, render
 from tests.fixtures.planes import Bench, FakeTriton, plan
 
-from countline_counting import Crossing
+from countline_counting.events import Crossing
 from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.planes.interface import FollowerPlan
 from countline_pipelines.sources import Playback

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 from tests.fixtures.counting.paths import GATE, HEIGHT, IDENTITY, SIZE, heights, norm, ramp, spec, tracked
 
-from countline_counting import CameraCounter, CountingSpec, Crossing, Direction, Line
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing, Direction
 from countline_counting.explain import Explainer, Journal
 from countline_counting.frames import DetectionFrame
-from countline_counting.geometry.exact import path_crossings
+from countline_counting.geometry.segments import path_crossings
 from countline_counting.reasons import REASONS, Reason
-from countline_counting.spec import Mask, MaskKind
+from countline_counting.spec import CountingSpec, Line, Mask, MaskKind
 from countline_pipelines.offline.reports.explained import explained, show_explained
 from countline_pipelines.selftest.cases import all_cases
 from countline_pipelines.selftest.scene import SIZE_WH, frames_of

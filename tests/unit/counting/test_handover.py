@@ -9,22 +9,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.fixtures.counting.paths import GATE, HEIGHT, ROOM, SIZE, spec, tracked
 
-from countline_counting import (
-    CameraCounter,
-    Crossing,
-    Direction,
-    Event,
-    Identity,
-    Line,
-    OccupancySample,
-    Trajectory,
-    Visit,
-    event_id,
-    rules,
-)
+from countline_counting import rules
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing, Direction, Event, OccupancySample, Visit
 from countline_counting.frames import DetectionFrame, TrackedFrame
 from countline_counting.handover import HandOver, shared_places
+from countline_counting.identity import Identity, event_id
 from countline_counting.objects.kinship import Kinship
+from countline_counting.paths import Trajectory
+from countline_counting.spec import Line
 
 FPS = 10
 OLD, NEW = Identity("camera", 1, "old"), Identity("camera", 1, "new")

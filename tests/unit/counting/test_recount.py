@@ -15,13 +15,18 @@ from tests.fixtures.counting.paths import GATE, IDENTITY, SIZE, heights, norm, r
 from typer.testing import CliRunner
 
 from countline_common.errors import InvalidInputError
-from countline_counting import CameraCounter, CountingSpec, Crossing, Event, Line, Trajectory, rules
+from countline_counting import rules
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing, Event
+from countline_counting.paths import Trajectory
+from countline_counting.spec import CountingSpec, Line
+from countline_counting.trajectories.recount import SAME_S, RecountedCrossing, RecountResult, recount
 from countline_counting.trajectories.simplification import ERROR_HEIGHTS
 from countline_demo.scenes import clips
 from countline_demo.scenes.scene import Renderer
-from countline_pipelines.cli.recount import Span
+from countline_pipelines.cli.recount import TimeRange
 from countline_pipelines.cli.recount import count as count_stored
-from countline_pipelines.offline.recount import SAME_S, Answer, Joiner, Recounted, recount
+from countline_pipelines.offline.recount import objects_of
 from countline_pipelines.offline.replay import RecordedFrame, read_mot
 from countline_pipelines.offline.trajectory_files import TrajectoryFile, read_trajectories
 from countline_pipelines.publishing.trajectories import to_message
@@ -29,13 +34,10 @@ from countline_pipelines.publishing.trajectories import to_message
 MOST_UNCERTAIN = 0.02
 
 
-def answer_of(events: Iterable[Event], lines: Sequence[Line]) -> Answer:
-    joiner, objects = Joiner(), []
-    for event in events:
-        if isinstance(event, Trajectory):
-            objects += joiner.add(to_message(event, ("person", "vehicle"), IDENTITY))
-    answers = list(recount([*objects, *joiner.rest()], lines))
-    return Answer(
+def answer_of(events: Iterable[Event], lines: Sequence[Line]) -> RecountResult:
+    messages = [to_message(event, ("person", "vehicle"), IDENTITY) for event in events if isinstance(event, Trajectory)]
+    answers = list(recount(objects_of(messages), lines))
+    return RecountResult(
         tuple(event for answer in answers for event in answer.events),
         tuple(event for answer in answers for event in answer.possible),
     )
@@ -49,7 +51,7 @@ def events_of(frames, lines: Sequence[Line] = (GATE,), size=SIZE) -> list[Event]
     return [*found, *counter.flush()]
 
 
-def same(live: Crossing, stored: Recounted) -> bool:
+def same(live: Crossing, stored: RecountedCrossing) -> bool:
     return (live.line_id, live.track, live.direction) == (stored.line_id, stored.track, stored.direction) and abs(
         live.t - stored.t
     ) <= SAME_S
@@ -61,8 +63,8 @@ class Comparison:
 
     live: int
     uncertain: int
-    untrue: list[Recounted]
-    """Certain in the recount, but not counted live."""
+    untrue: list[RecountedCrossing]
+    """Certain, and not live."""
     missed: list[Crossing]
     """Counted live, but not even possible in the recount."""
     farthest_s: float
@@ -169,9 +171,7 @@ def test_a_part_that_did_not_come_is_a_gap_that_is_not_joined():
     rng = np.random.default_rng(5)
     events = events_of(heights(200 + rng.normal(0, 3, 2000)))
     parts = [event for event in events if isinstance(event, Trajectory)]
-    joiner = Joiner()
-    given = [to_message(part, (), IDENTITY) for part in (parts[0], parts[2])]
-    objects = [item for message in given for item in joiner.add(message)] + joiner.rest()
+    objects = list(objects_of(to_message(part, (), IDENTITY) for part in (parts[0], parts[2])))
     assert [len(item.parts) for item in objects] == [1, 1]
 
 
@@ -182,7 +182,10 @@ def test_only_the_classes_and_the_time_that_are_asked_for_count():
     assert len(count_stored(messages, [GATE])["events"]) == 2
     assert count_stored(messages, [GATE], classes=frozenset({"vehicle"}))["events"] == []
     assert count_stored(messages, [GATE], classes=frozenset({"person"}))["lines"]["gate"]["in"] == 1
-    late = count_stored(messages, [GATE], span=Span(start=live[1] - 0.5))
+    cars, people = (Line("gate", GATE.points, classes=frozenset({name})) for name in ("vehicle", "person"))
+    assert count_stored(messages, [cars])["events"] == []
+    assert count_stored(messages, [people])["events"] == count_stored(messages, [GATE])["events"]
+    late = count_stored(messages, [GATE], asked=TimeRange(start=live[1] - 0.5))
     assert [event["direction"] for event in late["events"]] == ["out"]
 
 
@@ -209,7 +212,7 @@ def demo() -> Iterator[tuple[list[Event], tuple[Line, ...]]]:
         yield run(true_tracks(clip), lines, clip.scene.camera.size_wh, as_tracks=True), lines
 
 
-def true_tracks(clip: clips.Clip) -> Iterator[RecordedFrame]:
+def true_tracks(clip: clips.DemoClip) -> Iterator[RecordedFrame]:
     renderer = Renderer(clip.scene)
     for index in range(clip.scene.frames):
         boxes = renderer.boxes(index)

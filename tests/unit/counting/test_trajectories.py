@@ -10,9 +10,9 @@ from tests.fixtures.counting.paths import IDENTITY, SIZE, heights, ramp, spec, t
 
 from countline.v1 import events_pb2
 from countline_common.errors import InvalidInputError
-from countline_counting import CameraCounter, ObjectPath, Trajectory
+from countline_counting.counter import CameraCounter
 from countline_counting.objects.sights import Sights
-from countline_counting.paths import LEAST_ERROR_PX
+from countline_counting.paths import LEAST_ERROR_PX, ObjectPath, Trajectory
 from countline_counting.trajectories.simplification import FRAMES_AT_ONCE, SIZE_ERROR_HEIGHTS, Paths
 from countline_counting.trajectories.table import PART_CORNERS, PART_S
 from countline_pipelines.publishing.trajectories import path_of, to_message

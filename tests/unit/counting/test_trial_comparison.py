@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from countline_counting import Crossing, Direction, rules
+from countline_counting import rules
+from countline_counting.events import Crossing, Direction
 from countline_counting.trials import MISSED_FRAMES, TrialComparison, TrialRole, TrialSpan
 
 FPS = 10

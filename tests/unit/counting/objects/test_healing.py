@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.fixtures.counting.paths import IDENTITY, crossed, crossings, heights, ramp, spec, totals, tracked
 
-from countline_counting import CameraCounter
+from countline_counting.counter import CameraCounter
 
 
 def renamed(frames, every):

@@ -12,11 +12,13 @@ from typer.testing import CliRunner
 from countline.v1 import cameras_pb2, workers_pb2
 from countline_common.cli.app import app
 from countline_common.errors import InvalidInputError
-from countline_counting import CameraCounter, CountingSpec, Crossing, GeometryError
+from countline_counting.counter import CameraCounter
+from countline_counting.errors import GeometryError
+from countline_counting.events import Crossing
 from countline_counting.frames import DetectionFrame
-from countline_counting.geometry.exact import inside
+from countline_counting.geometry.polygons import inside
 from countline_counting.objects.masks import MaskFilter
-from countline_counting.spec import Mask, MaskKind
+from countline_counting.spec import CountingSpec, Mask, MaskKind
 from countline_pipelines.cli.spec_args import parse_spec
 from countline_pipelines.planes.interface import counting_spec
 from countline_pipelines.worker.assignments import counting_of, plan_of

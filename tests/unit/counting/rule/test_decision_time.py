@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fixtures.counting.paths import HEIGHT, IDENTITY, SIZE, crossings, heights, ramp, spec
 
-from countline_counting import CameraCounter, Crossing, rules
+from countline_counting import rules
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing
 from countline_counting.frames import DetectionFrame
 
 SEEDS = st.integers(0, 2**32 - 1)

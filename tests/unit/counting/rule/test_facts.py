@@ -2,7 +2,8 @@
 
 from tests.fixtures.counting.paths import IDENTITY, heights, ramp, spec, tracked
 
-from countline_counting import CameraCounter, Crossing
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing
 from countline_counting.objects.facts import ObjectBegan
 from countline_counting.rule.facts import (
     Decision,

@@ -8,8 +8,11 @@ from tests.fixtures.counting.paths import SIZE, norm, spec, tracked
 from typer.testing import CliRunner
 
 from countline_common.cli.app import app
-from countline_counting import CameraCounter, Crossing, Direction, Identity, Line, Visit
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing, Direction, Visit
+from countline_counting.identity import Identity
 from countline_counting.rule.flows import Flow, Flows, matrix
+from countline_counting.spec import Line
 
 
 def crossed(track: int, t: float, line: str = "north", way: str = "in", class_id: int = 0) -> Crossing:

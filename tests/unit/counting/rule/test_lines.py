@@ -20,8 +20,9 @@ from tests.fixtures.counting.paths import (
     tracked,
 )
 
-from countline_counting import CameraCounter, Line
-from countline_counting.geometry.exact import inside
+from countline_counting.counter import CameraCounter
+from countline_counting.geometry.polygons import inside
+from countline_counting.spec import Line
 
 STILL_ABOVE = [330.0] * 10
 

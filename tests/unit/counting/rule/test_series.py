@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fixtures.counting.paths import GATE, crossings, heights, norm, ramp, spec
 
-from countline_counting import Direction, Line
-from countline_counting.geometry.exact import inside
+from countline_counting.events import Direction
+from countline_counting.geometry.polygons import inside
 from countline_counting.rule.series import Series
+from countline_counting.spec import Line
 from countline_pipelines.offline.reports.summary import Summary
 
 DOWN, UP = [*ramp(250, 450, 10), *[450.0] * 8], [*ramp(450, 250, 10), *[250.0] * 8]

@@ -11,10 +11,13 @@ from tests.fixtures.counting.paths import IDENTITY, ROOM, SIZE, norm, spec, trac
 from typer.testing import CliRunner
 
 from countline.v1 import cameras_pb2
-from countline_counting import CameraCounter, GeometryError, OccupancySample, Visit, Zone
-from countline_counting.geometry.exact import inside, polygon_crosses_itself
+from countline_counting.counter import CameraCounter
+from countline_counting.errors import GeometryError
+from countline_counting.events import OccupancySample, Visit
+from countline_counting.geometry.polygons import inside, polygon_crosses_itself
 from countline_counting.objects.sights import Sights
 from countline_counting.rule.zones import ZoneCounter
+from countline_counting.spec import Zone
 from countline_pipelines.cli.replay import count_recording
 from countline_pipelines.offline.replay import RecordedFrame
 from countline_pipelines.planes.interface import counting_spec

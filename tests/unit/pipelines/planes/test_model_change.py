@@ -14,7 +14,9 @@ import pytest
 from tests.fixtures.clips import FPS, MIDDLE, Pass, render
 from tests.fixtures.planes import COUNTING, HEIGHT, WIDTH, Bench, FakeTriton, plan
 
-from countline_counting import Crossing, OccupancySample, Trajectory, Visit, rules
+from countline_counting import rules
+from countline_counting.events import Crossing, OccupancySample, Visit
+from countline_counting.paths import Trajectory
 from countline_counting.spec import CountingSpec, Line, Zone
 from countline_pipelines.planes.interface import CameraState, FollowerPlan
 from countline_pipelines.planes.software.change import branch, takeover

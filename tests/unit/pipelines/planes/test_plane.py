@@ -11,7 +11,7 @@ import pytest
 from tests.fixtures.clips import Pass, render
 from tests.fixtures.planes import COUNTING, Bench, FakeTriton, plan
 
-from countline_counting import Identity
+from countline_counting.identity import Identity
 from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.planes import keeping
 from countline_pipelines.planes.interface import CameraPlan, CameraState, CountedFrame, Fault

@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fixtures.counting.paths import GATE, ROOM, spec, tracked
 
-from countline_counting import Crossing, Direction, Event, FrameResult, Identity, Visit, rules
+from countline_counting import rules
+from countline_counting.counter import FrameResult
+from countline_counting.events import Crossing, Direction, Event, Visit
 from countline_counting.handover import shared_places
+from countline_counting.identity import Identity
 from countline_pipelines.planes.interface import CountedFrame, RunStarted
 from countline_pipelines.planes.software.change.takeover import CHANGE_PATIENCE_S, STALE_S, TakeOver
 

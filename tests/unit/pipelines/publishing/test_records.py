@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from countline.v1 import events_pb2
 from countline_common.times import from_timestamp
-from countline_counting import Crossing, Direction, Event, ObjectPath, OccupancySample, Trajectory, Visit
+from countline_counting.coverage import CoverageTracker
+from countline_counting.events import Crossing, Direction, Event, OccupancySample, Visit
+from countline_counting.paths import ObjectPath, Trajectory
 from countline_counting.trials import TrialSpan, TrialTally
-from countline_pipelines.publishing.coverage import CoverageTracker
 from countline_pipelines.publishing.events import MOST_CORNERS, RecordBuilder, RecordIdentity
 from countline_pipelines.publishing.trials import trial_record
 

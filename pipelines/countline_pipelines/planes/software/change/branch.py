@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_common.waiting import happens
-from countline_counting import CameraCounter, CountingSpec, Identity
+from countline_counting.counter import CameraCounter
 from countline_counting.explain import Explainer, Journal
 from countline_counting.frames import DetectionFrame
+from countline_counting.identity import Identity
 from countline_counting.rules import WARM_UP_S
+from countline_counting.spec import CountingSpec
 from countline_counting.tracking import TrackerSettings
 from countline_pipelines.planes.interface import CameraPlan, CountedFrame, RunStarted
 from countline_pipelines.planes.meters import LatencyMeter, RateMeter

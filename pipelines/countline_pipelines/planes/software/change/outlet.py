@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from countline_counting import Crossing, Event, Identity
+from countline_counting.events import Crossing, Event
+from countline_counting.identity import Identity
 from countline_pipelines import metrics
 from countline_pipelines.planes.interface import CountedFrame, PlaneSink, RunStarted
 

@@ -17,8 +17,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from countline_counting import Event, FrameResult, Identity
+from countline_counting.counter import FrameResult
+from countline_counting.events import Event
 from countline_counting.handover import HandOver, Place
+from countline_counting.identity import Identity
 from countline_counting.rules import HAND_OVER_S, LATEST_S, WARM_UP_S
 from countline_pipelines.planes.interface import CountedFrame, RunStarted
 from countline_pipelines.planes.software.change.outlet import FrameSink

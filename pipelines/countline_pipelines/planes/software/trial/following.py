@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from countline_common.logs import get_logger
-from countline_counting import Event, Identity
+from countline_counting.events import Event
+from countline_counting.identity import Identity
 from countline_counting.trials import TrialComparison, TrialRole, TrialSpan
 from countline_pipelines.planes.interface import CountedFrame, FollowerPlan, PlaneSink, RunStarted
 
