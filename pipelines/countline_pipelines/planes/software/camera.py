@@ -18,7 +18,7 @@ from typing import Final
 
 from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.logs import get_logger
-from countline_counting.explain.explainer import Journal
+from countline_counting.explain import Journal
 from countline_counting.handover import shared_places
 from countline_counting.spec import CountingSpec
 from countline_pipelines import metrics

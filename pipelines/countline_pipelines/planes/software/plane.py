@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from countline_common.errors import CountlineError
-from countline_counting.explain.explainer import Journal
+from countline_counting.explain import Journal
 from countline_pipelines import metrics
 from countline_pipelines.planes.interface import CameraPlan, FollowerPlan, OnEnd, PlaneSink
 from countline_pipelines.planes.keeping import Connect, Held, KeepingPlane

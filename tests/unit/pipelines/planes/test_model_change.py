@@ -16,8 +16,8 @@ from tests.fixtures.planes import COUNTING, HEIGHT, WIDTH, Bench, FakeTriton, pl
 
 from countline_counting import rules
 from countline_counting.events import Crossing, OccupancySample, Visit
+from countline_counting.paths import Trajectory
 from countline_counting.spec import CountingSpec, Line, Zone
-from countline_counting.trajectories.paths import Trajectory
 from countline_pipelines.planes.interface import CameraState, FollowerPlan
 from countline_pipelines.planes.software.change import branch, takeover
 from countline_pipelines.sources import Playback

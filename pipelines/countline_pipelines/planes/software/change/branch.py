@@ -17,7 +17,7 @@ from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_common.waiting import happens
 from countline_counting.counter import CameraCounter
-from countline_counting.explain.explainer import Journal
+from countline_counting.explain import Explainer, Journal
 from countline_counting.frames import DetectionFrame
 from countline_counting.identity import Identity
 from countline_counting.rules import WARM_UP_S
@@ -250,11 +250,12 @@ class Branch:
         self._run, self.size_wh = run, run.size_wh
         tracking = TrackerSettings(high_score=self.lane.info.score_threshold)
         self._paths_from = ticket.t + WARM_UP_S if self._warms_up else None
+        listener = Explainer(self._journal) if self._journal is not None else None
         self._counter = CameraCounter(
             run.identity,
             self.spec,
             tracking,
-            journal=self._journal,
+            listener=listener,
             trajectories=not self._warms_up,
             labels=self.lane.info.labels,
         )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from countline_common.logs import get_logger
 from countline_counting.events import Event
 from countline_counting.identity import Identity
-from countline_counting.trials import Comparison, Role, TrialSpan
+from countline_counting.trials import TrialComparison, TrialRole, TrialSpan
 from countline_pipelines.planes.interface import CountedFrame, FollowerPlan, PlaneSink, RunStarted
 
 _log = get_logger(__name__)
@@ -27,18 +27,18 @@ class Trial:
         self.plan = plan
         self._camera_id = camera_id
         self._sink = sink
-        following = Role.CHALLENGER if plan.is_challenger else Role.INCUMBENT
+        following = TrialRole.CHALLENGER if plan.is_challenger else TrialRole.INCUMBENT
         models = {following: following_model, following.other: counting_model}
-        self._comparison = Comparison(plan.trial_id, models, following.other)
+        self._comparison = TrialComparison(plan.trial_id, models, following.other)
         self._broken = False
         self.counting = Ear(self, following.other)
         self.following = Ear(self, following)
 
-    def frame(self, role: Role, t: float, events: Sequence[Event]) -> None:
+    def frame(self, role: TrialRole, t: float, events: Sequence[Event]) -> None:
         """Take a counted frame."""
         self._tell(lambda: self._comparison.frame(role, t, events))
 
-    def run_ended(self, role: Role, events: Sequence[Event] | None) -> None:
+    def run_ended(self, role: TrialRole, events: Sequence[Event] | None) -> None:
         """Take the end of a run."""
         self._tell(lambda: self._comparison.run_ended(role, events))
 
@@ -60,7 +60,7 @@ class Trial:
 class Ear:
     """Hears one of the two; a `FrameSink`."""
 
-    def __init__(self, trial: Trial, role: Role) -> None:
+    def __init__(self, trial: Trial, role: TrialRole) -> None:
         self._trial = trial
         self._role = role
 

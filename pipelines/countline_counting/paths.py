@@ -1,6 +1,6 @@
-"""The path of an object as it is said and stored: a poly-line whose corners have times and sizes.
+"""The path of an object as counting emits it: a poly-line whose corners have times and sizes.
 
-`trajectories` makes them, and says what their error is.
+`trajectories` makes these paths and states their error.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ LEAST_ERROR_PX: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
-    """A poly-line in time, or one part of it. Between two corners everything goes in a straight line, evenly."""
+class ObjectPath:
+    """A poly-line in time, or one part of it. Place and size change evenly between two corners."""
 
     start: float
     """Capture time of the first corner, whole microseconds."""
@@ -33,16 +33,17 @@ class Path:
     unseen: tuple[tuple[int, int], ...]
     """Pairs of indices of corners between which the object was not seen."""
     joined: tuple[int, ...]
-    """Corners at which it was found again under another id; what it did then was known `healing.SETTLE_S` later."""
+    """Corners at which the object was found again under another id; what it did then was known `healing.SETTLE_S`
+    later."""
     sights: int
-    """How often it was seen from the first corner to the last."""
+    """Number of sights from the first corner to the last."""
     error_heights: float
-    """No sight is farther from the path at its time than this share of its height; or than the square root of 2 times
-    `LEAST_ERROR_PX`, where that is more."""
+    """Largest distance of a sight from the path at the same time, as a share of the object's height; at least
+    `LEAST_ERROR_PX` times the square root of 2."""
     part: int
     """Number of this part of the track, from 0."""
     continues: bool
-    """Whether another part follows, which begins at this one's last corner."""
+    """Whether another part follows, which begins at the last corner of this one."""
 
     @property
     def end(self) -> float:
@@ -62,15 +63,15 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """The path of one object, or one part of it; said when it has ended."""
+    """The path of one object, or one part of it; emitted when the path or the part has ended."""
 
     id: str
     """The same for the same camera, epoch, run, track and part."""
     track: int
     class_id: int
-    """Settled over the object's life, up to the end of this part."""
+    """By the object's life up to the end of this part."""
     score: float
-    """Mean over its life."""
+    """Mean over the object's life."""
     stitched: bool
     picture_wh: tuple[int, int]
-    path: Path
+    path: ObjectPath
