@@ -12,7 +12,7 @@ from tests.fixtures.counting.paths import GATE, ROOM, spec, tracked
 from countline_counting import Crossing, Direction, Event, FrameResult, Identity, Visit, rules
 from countline_counting.handover import shared_places
 from countline_pipelines.planes.interface import CountedFrame, RunStarted
-from countline_pipelines.planes.software.change.takeover import CHANGE_PATIENCE_S, STALE_S, TakeOver
+from countline_pipelines.planes.software.change.router import CHANGE_PATIENCE_S, STALE_S, BranchRouter
 
 FPS = 10
 OLD, NEW = Identity("cam", 1, "old"), Identity("cam", 1, "new")
@@ -52,23 +52,24 @@ class Teller:
 
 
 class Change:
-    """A takeover with both its branches."""
+    """A router with both its branches."""
 
     def __init__(self, *, waits: bool = False, old_run: Identity | None = OLD) -> None:
         self.told = Teller()
         self.said: list[str] = []
         counting = spec(zones=[ROOM])
         shared = shared_places(counting, counting)
-        self.takeover = TakeOver(
-            self.told,
-            lambda: shared,
-            old_run,
-            waits=waits,
-            on_warm_at=lambda t: self.said.append(f"warm at {t:g}"),
-            on_taken=lambda: self.said.append("taken"),
-            on_old_done=lambda: self.said.append("old done"),
-        )
-        self._runs: dict[int, Identity] = {id(self.takeover.old): OLD}
+        self.router = BranchRouter(self.told, lambda: shared, old_run, self, waits=waits)
+        self._runs: dict[int, Identity] = {id(self.router.old): OLD}
+
+    def warm_at(self, t: float) -> None:
+        self.said.append(f"warm at {t:g}")
+
+    def taken_over(self) -> None:
+        self.said.append("taken")
+
+    def old_done(self) -> None:
+        self.said.append("old done")
 
     def frame(self, inlet, identity: Identity, t: float, *events: Event) -> None:
         if self._runs.get(id(inlet)) != identity:
@@ -78,10 +79,10 @@ class Change:
         inlet.frame_counted(identity, CountedFrame(FrameResult(seen, tuple(events)), 0, None))
 
     def old(self, t: float, *events: Event, run: Identity = OLD) -> None:
-        self.frame(self.takeover.old, run, t, *events)
+        self.frame(self.router.old, run, t, *events)
 
     def new(self, t: float, *events: Event, run: Identity = NEW) -> None:
-        self.frame(self.takeover.new, run, t, *events)
+        self.frame(self.router.new, run, t, *events)
 
     def both(self, start: float, end: float, lag_s: float = 0.0) -> None:
         """Frames of both; those of the new one come so much later, or earlier."""
@@ -131,7 +132,7 @@ def test_of_a_file_the_same_is_told_whoever_triton_answers_first(seed: int) -> N
         for index, who in steps:
             run, say = (OLD, change.old) if who == "old" else (NEW, change.new)
             say(index / FPS, *([crossing(run, index / FPS - 0.5)] if index % 7 == 0 and index > 5 else []))
-        change.takeover.drain()
+        change.router.drain()
         found.append((change.told.frames, change.told.events, change.told.calls))
     assert found[0] == found[1]
     assert len(found[0][1]) == len([index for index in range(20 * FPS) if index % 7 == 0 and index > 5])
@@ -167,8 +168,8 @@ def test_when_the_old_run_ends_the_next_frame_is_the_new_ones(old_first: bool) -
     """The picture changes its size, or the stream comes back after a long break."""
     change = Change()
     change.both(0, 2)
-    change.takeover.old.run_ended(OLD, [crossing(OLD, 1.9)])
-    change.takeover.new.run_ended(NEW, [crossing(NEW, 1.9)])
+    change.router.old.run_ended(OLD, [crossing(OLD, 1.9)])
+    change.router.new.run_ended(NEW, [crossing(NEW, 1.9)])
     later_old, later_new = Identity("cam", 1, "old 2"), Identity("cam", 1, "new 2")
     for index in range(20 * FPS, 30 * FPS):
         steps = [lambda t: change.old(t, run=later_old), lambda t: change.new(t, run=later_new)]
@@ -184,10 +185,10 @@ def test_when_the_old_run_ends_the_next_frame_is_the_new_ones(old_first: bool) -
 def test_a_source_that_ends_while_the_new_one_warms_up_was_the_old_ones() -> None:
     change = Change(waits=True)
     change.both(0, 3)
-    change.takeover.source_is_over = True
-    change.takeover.old.run_ended(OLD, [crossing(OLD, 2.8)])
-    change.takeover.new.run_ended(NEW, [crossing(NEW, 2.7)])
-    change.takeover.drain()
+    change.router.is_source_over = True
+    change.router.old.run_ended(OLD, [crossing(OLD, 2.8)])
+    change.router.new.run_ended(NEW, [crossing(NEW, 2.7)])
+    change.router.drain()
     assert change.told.times == times(0, 3)
     assert change.told.calls == ["old ended"]
     assert [event.id for event in change.told.events] == ["old 2.8"]
@@ -197,14 +198,14 @@ def test_a_source_that_ends_while_the_new_one_warms_up_was_the_old_ones() -> Non
 def test_a_source_that_ends_after_the_change_is_told_by_both_and_nothing_twice(old_first: bool) -> None:
     change = Change(waits=True)
     change.both(0, 6)
-    change.takeover.source_is_over = True
+    change.router.is_source_over = True
     ends = [
-        lambda: change.takeover.old.run_ended(OLD, [crossing(OLD, 5.2), crossing(OLD, 5.95)]),
-        lambda: change.takeover.new.run_ended(NEW, [crossing(NEW, 5.25), crossing(NEW, 5.9)]),
+        lambda: change.router.old.run_ended(OLD, [crossing(OLD, 5.2), crossing(OLD, 5.95)]),
+        lambda: change.router.new.run_ended(NEW, [crossing(NEW, 5.25), crossing(NEW, 5.9)]),
     ]
     for end in ends if old_first else reversed(ends):
         end()
-    change.takeover.drain()
+    change.router.drain()
     assert change.told.times == times(0, 6)
     assert sorted(change.told.calls) == ["new ended", "new started", "old ended"]
     assert len(change.told.events) == 2
@@ -222,14 +223,14 @@ def test_who_stays_when_both_are_stopped_is_told_once_and_from_where_the_old_one
     for index in range(75, 80):
         change.old(index / FPS) if index / FPS < old_until else None
         change.new(index / FPS) if index / FPS < new_until else None
-    change.takeover.source_is_over = True
+    change.router.is_source_over = True
     ends = [
-        lambda: change.takeover.old.run_ended(OLD, [stay(OLD, 0.2, old_until)]),
-        lambda: change.takeover.new.run_ended(NEW, [stay(NEW, 0.4, new_until)]),
+        lambda: change.router.old.run_ended(OLD, [stay(OLD, 0.2, old_until)]),
+        lambda: change.router.new.run_ended(NEW, [stay(NEW, 0.4, new_until)]),
     ]
     for end in ends if old_first else reversed(ends):
         end()
-    change.takeover.drain()
+    change.router.drain()
     assert [event.entered_at for event in change.told.events] == [0.2]
     assert change.told.times == times(0, new_until)
     assert change.told.calls == ["new started", "old ended", "new ended"]
@@ -251,7 +252,7 @@ def test_a_change_that_is_given_up_leaves_everything_to_the_old_one() -> None:
     change.both(0, 3)
     change.old(3.0)
     change.old(3.1)
-    change.takeover.abandon()
+    change.router.abandon()
     change.new(9.0)
     assert change.said == ["warm at 5"]
     assert change.told.times == times(0, 3.2)
@@ -264,9 +265,9 @@ def test_what_is_held_back_while_no_frames_come_is_told_after_a_while_by_the_clo
     change.old(4.9)
     change.old(5.0)
     assert change.told.times == times(0, 5.0)
-    change.takeover.tick(time.monotonic() + STALE_S / 2)
+    change.router.tick(time.monotonic() + STALE_S / 2)
     assert change.told.times == times(0, 5.0)
-    change.takeover.tick(time.monotonic() + STALE_S + 1)
+    change.router.tick(time.monotonic() + STALE_S + 1)
     assert change.told.times == times(0, 5.1)
 
 
@@ -284,11 +285,11 @@ def test_a_change_is_over_when_the_old_one_is_gone_and_the_new_one_is_beyond_dou
     change = Change()
     change.both(0, 9.6)
     assert change.said[-1] == "old done"
-    assert not change.takeover.is_over
-    change.takeover.old.run_ended(OLD, ())
-    change.takeover.old_gone()
+    assert not change.router.is_over
+    change.router.old.run_ended(OLD, ())
+    change.router.old_gone()
     assert change.told.calls[-1] == "old ended"
     for index in range(96, 120):
         change.new(index / FPS)
-    assert change.takeover.is_over
+    assert change.router.is_over
     assert 5 + rules.HAND_OVER_S + rules.SAME_CROSSING_S + rules.LATEST_S < 12
