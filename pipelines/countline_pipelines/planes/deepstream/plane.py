@@ -148,9 +148,8 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
     def _begin(self, camera: DeepStreamCamera) -> None:
         self._pipeline_of[camera.camera_id].add(camera)
 
-    async def _change(self, held: HeldCamera[DeepStreamCamera], camera: DeepStreamCamera, plan: CameraPlan) -> None:
+    async def _change(self, _: HeldCamera[DeepStreamCamera], camera: DeepStreamCamera, plan: CameraPlan) -> None:
         camera.reconfigure(plan.counting)
-        await self._pipeline_of[held.camera_id].tell_analytics()
 
     async def _end(self, camera: DeepStreamCamera) -> None:
         await self._pipeline_of.pop(camera.camera_id).remove(camera.camera_id)

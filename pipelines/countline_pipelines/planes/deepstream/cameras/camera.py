@@ -17,11 +17,10 @@ from countline_counting import CameraCounter, Crossing, Event
 from countline_counting.frames import TrackedFrame
 from countline_counting.rules import OBJECT_UNSEEN_S
 from countline_pipelines import metrics
-from countline_pipelines.planes.deepstream.cameras.coordinates import MuxSpace
+from countline_pipelines.planes.deepstream.cameras.coordinates import clipped
 from countline_pipelines.planes.deepstream.cameras.metadata import FrameTable
 from countline_pipelines.planes.deepstream.cameras.passage import Entry
 from countline_pipelines.planes.deepstream.gst.sources import Gate
-from countline_pipelines.planes.deepstream.metrics import LINE_TOTALS
 from countline_pipelines.planes.interface import (
     CameraCondition,
     CameraPlan,
@@ -48,7 +47,6 @@ class _Opened:
     """One opening of the source."""
 
     gate: Gate
-    space: MuxSpace
     era: int = 0
     next_ordinal: int = 0
 
@@ -133,9 +131,9 @@ class DeepStreamCamera:
 
     # The source's life -----------------------------------------------------------------------------------------------
 
-    def opened(self, gate: Gate, space: MuxSpace) -> None:
+    def opened(self, gate: Gate) -> None:
         """The source is being opened, on a pad that is new: what the tracker says from now on is a new run."""
-        self._opened = _Opened(gate, space)
+        self._opened = _Opened(gate)
         if self._paused is not None:
             gate.pause()
         if self.state is not CameraState.RECONNECTING:
@@ -208,15 +206,13 @@ class DeepStreamCamera:
             t=entry.t,
             size_wh=table.source_wh,
             ids=table.ids,
-            xyxy_px=opened.space.to_source(table.xyxy_px, table.source_wh),
+            xyxy_px=clipped(table.xyxy_px, table.source_wh),
             scores=self._scores.completed(table.ids, table.scores, entry.t),
             classes=table.classes,
         )
         result = self._counter.update_tracked(frame)
         self._note_counted(entry, began, opened.gate)
         self._note_crossings(result.events)
-        for label, total in table.line_totals:
-            LINE_TOTALS.labels(self.camera_id, label).set(total)
         dropped, self._dropped_before = self._dropped_before, 0
         picture = self._picture(opened.gate, table.pts_ns)
         self._sink.frame_counted(run.identity, CountedFrame(result, dropped, picture))

@@ -17,8 +17,8 @@ from typing import Final, Protocol
 
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Backoff
 from countline_pipelines import metrics
-from countline_pipelines.backoff import Backoff
 from countline_pipelines.sources import (
     ClockSteppedError,
     Decoder,
