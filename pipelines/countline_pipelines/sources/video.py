@@ -134,7 +134,7 @@ class VideoReader:
     def _pick(self) -> Any:
         streams = self._container.streams.video
         if not streams or self._container.format.name in _NOT_VIDEO_FORMATS:
-            raise SourceError(SourceFailure.NOT_VIDEO, self._spec.label, "no video stream")
+            raise SourceError(SourceFailure.NOT_VIDEO, self._spec.label, "no readable video stream")
         stream = streams[0]
         if stream.codec_context is None:
             raise SourceError(SourceFailure.CODEC_MISSING, self._spec.label, "no decoder for this video here")

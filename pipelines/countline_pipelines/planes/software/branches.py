@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from countline_common.errors import CountlineError, InvalidInputError
+from countline_common.errors import InvalidInputError
 from countline_counting import CountingSpec
 from countline_counting.explain.explainer import Journal
 from countline_pipelines.planes.health import CameraHealth
@@ -64,7 +64,7 @@ class CameraBranches:
         self._health = health
         self._listener = listener
         self._sink = sink
-        self._failures = ModelFailures()
+        self.failures = ModelFailures()
         self._retired = RetiredBranches(tee, on_retired)
         spec = counting_spec(plan.counting, lane.info.labels)
         first = Branch(plan, lane, spec, feed, listener, Outlet(measured), journal=journal)
@@ -130,10 +130,6 @@ class CameraBranches:
         is_finished = self._health.state is CameraState.FINISHED
         return not (self._health.is_crashed or is_finished or self.change.state is ChangeState.OVERLAP)
 
-    def failure_of(self, lane: ModelLane) -> CountlineError | None:
-        """Why a version must not be tried again yet; None if it may be tried."""
-        return self._failures.recent(lane.name)
-
     def begin_change(self, plan: CameraPlan, lane: ModelLane) -> None:
         """Let another version take over, and end the trial; not while one takes over.
 
@@ -183,7 +179,7 @@ class CameraBranches:
 
     def give_up(self, branch: Branch, error: Exception) -> bool:
         """Do without a branch that failed. Return False if it is the one that counts."""
-        self._failures.record(branch.lane.name, error)
+        self.failures.record(branch.lane.name, error)
         if self.trial is None or branch is not self.trial.follower:
             return self.change.give_up(branch)
         self.unfollow()

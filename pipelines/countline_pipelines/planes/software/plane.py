@@ -236,7 +236,7 @@ def _change(branches: CameraBranches, plan: CameraPlan, lane: ModelLane) -> bool
         branches.change.abandon()
     if lane is branches.counting.lane:
         return False
-    if (error := branches.failure_of(lane)) is not None:
+    if (error := branches.failures.recent(lane.name)) is not None:
         raise error
     branches.begin_change(plan, lane)
     return True
@@ -248,7 +248,7 @@ def _follow(branches: CameraBranches, plan: FollowerPlan, lane: ModelLane) -> bo
     Raises:
         CountlineError: the version failed on this camera a moment ago, or cannot count the lines.
     """
-    if (error := branches.failure_of(lane)) is not None:
+    if (error := branches.failures.recent(lane.name)) is not None:
         raise error
     branches.follow(plan, lane)
     return True

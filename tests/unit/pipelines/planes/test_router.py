@@ -1,4 +1,4 @@
-"""Two branches told as one: in order, each moment by one of them, whatever comes first and whoever falls silent."""
+"""Two branches reported as one: in order, each moment by one branch, whichever answers first or falls silent."""
 
 import time
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ OLD, NEW = Identity("cam", 1, "old"), Identity("cam", 1, "new")
 
 
 @dataclass
-class Teller:
-    """Keeps what is told."""
+class Report:
+    """Keeps what the router reports."""
 
     frames: list[tuple[str, float]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -55,11 +55,11 @@ class Change:
     """A router with both its branches."""
 
     def __init__(self, *, waits: bool = False, old_run: Identity | None = OLD) -> None:
-        self.told = Teller()
+        self.report = Report()
         self.said: list[str] = []
         counting = spec(zones=[ROOM])
         shared = shared_places(counting, counting)
-        self.router = BranchRouter(self.told, lambda: shared, old_run, self, waits=waits)
+        self.router = BranchRouter(self.report, lambda: shared, old_run, self, waits=waits)
         self._runs: dict[int, Identity] = {id(self.router.old): OLD}
 
     def warm_at(self, t: float) -> None:
@@ -98,7 +98,7 @@ def crossing(run: Identity, t: float) -> Crossing:
 
 
 def stay(run: Identity, entered_at: float, until: float) -> Visit:
-    """Somebody who is in the room when counting ends."""
+    """A visit that goes on when counting ends."""
     dwell_s = until - entered_at
     return Visit(run.run, ROOM.id, 1, 1, 0, entered_at, None, dwell_s, 0, until, True, True, stitched=False)
 
@@ -108,19 +108,19 @@ def times(start: float, end: float) -> list[float]:
 
 
 @pytest.mark.parametrize("lag_s", [0.0, 0.3, -0.3, 0.9, 2.0, 4.0])
-def test_each_frame_is_told_once_whoever_is_behind(lag_s: float) -> None:
+def test_each_frame_is_reported_once_whichever_branch_is_behind(lag_s: float) -> None:
     change = Change()
     change.both(0, 30, lag_s)
     assert change.said == ["warm at 5", "taken", "old done"]
-    assert change.told.times == times(0, 30)
-    assert change.told.of("old") == times(0, 5)
-    (start,) = change.told.starts
+    assert change.report.times == times(0, 30)
+    assert change.report.of("old") == times(0, 5)
+    (start,) = change.report.starts
     assert start.since == pytest.approx(4.9)
 
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=40)
-def test_of_a_file_the_same_is_told_whoever_triton_answers_first(seed: int) -> None:
+def test_the_report_of_a_file_does_not_depend_on_whom_triton_answers_first(seed: int) -> None:
     rng = np.random.default_rng(seed)
     found = []
     for shuffled in (False, True):
@@ -133,7 +133,7 @@ def test_of_a_file_the_same_is_told_whoever_triton_answers_first(seed: int) -> N
             run, say = (OLD, change.old) if who == "old" else (NEW, change.new)
             say(index / FPS, *([crossing(run, index / FPS - 0.5)] if index % 7 == 0 and index > 5 else []))
         change.router.drain()
-        found.append((change.told.frames, change.told.events, change.told.calls))
+        found.append((change.report.frames, change.report.events, change.report.calls))
     assert found[0] == found[1]
     assert len(found[0][1]) == len([index for index in range(20 * FPS) if index % 7 == 0 and index > 5])
 
@@ -147,11 +147,11 @@ def test_a_new_branch_that_stays_silent_holds_nothing_up() -> None:
     change.new(0.0)
     for index in range(30 * FPS):
         change.old(index / FPS)
-        assert index / FPS - max(change.told.times, default=0.0) <= CHANGE_PATIENCE_S + 0.2
+        assert index / FPS - max(change.report.times, default=0.0) <= CHANGE_PATIENCE_S + 0.2
     assert change.said == ["warm at 5"]
     change.both(30, 40)
     assert change.said == ["warm at 5", "taken", "old done"]
-    assert change.told.times == times(0, 40)
+    assert change.report.times == times(0, 40)
 
 
 def test_an_old_branch_that_stays_silent_is_not_waited_for_long() -> None:
@@ -160,7 +160,7 @@ def test_an_old_branch_that_stays_silent_is_not_waited_for_long() -> None:
     for index in range(4 * FPS, 30 * FPS):
         change.new(index / FPS)
     assert change.said[-1] == "taken"
-    assert max(change.told.times) > 28
+    assert max(change.report.times) > 28
 
 
 @pytest.mark.parametrize("old_first", [True, False])
@@ -175,10 +175,10 @@ def test_when_the_old_run_ends_the_next_frame_is_the_new_ones(old_first: bool) -
         steps = [lambda t: change.old(t, run=later_old), lambda t: change.new(t, run=later_new)]
         for step in steps if old_first else reversed(steps):
             step(index / FPS)
-    assert change.told.of("old") == times(0, 2)
-    assert change.told.of("new 2") == times(20, 30)
-    assert change.told.calls == ["old ended", "new 2 started"]
-    assert [event.id for event in change.told.events] == ["old 1.9"]
+    assert change.report.of("old") == times(0, 2)
+    assert change.report.of("new 2") == times(20, 30)
+    assert change.report.calls == ["old ended", "new 2 started"]
+    assert [event.id for event in change.report.events] == ["old 1.9"]
     assert change.said[-2:] == ["taken", "old done"]
 
 
@@ -189,13 +189,13 @@ def test_a_source_that_ends_while_the_new_one_warms_up_was_the_old_ones() -> Non
     change.router.old.run_ended(OLD, [crossing(OLD, 2.8)])
     change.router.new.run_ended(NEW, [crossing(NEW, 2.7)])
     change.router.drain()
-    assert change.told.times == times(0, 3)
-    assert change.told.calls == ["old ended"]
-    assert [event.id for event in change.told.events] == ["old 2.8"]
+    assert change.report.times == times(0, 3)
+    assert change.report.calls == ["old ended"]
+    assert [event.id for event in change.report.events] == ["old 2.8"]
 
 
 @pytest.mark.parametrize("old_first", [True, False])
-def test_a_source_that_ends_after_the_change_is_told_by_both_and_nothing_twice(old_first: bool) -> None:
+def test_a_source_that_ends_after_the_change_is_reported_by_both_branches_and_nothing_twice(old_first: bool) -> None:
     change = Change(waits=True)
     change.both(0, 6)
     change.router.is_source_over = True
@@ -206,18 +206,18 @@ def test_a_source_that_ends_after_the_change_is_told_by_both_and_nothing_twice(o
     for end in ends if old_first else reversed(ends):
         end()
     change.router.drain()
-    assert change.told.times == times(0, 6)
-    assert sorted(change.told.calls) == ["new ended", "new started", "old ended"]
-    assert len(change.told.events) == 2
+    assert change.report.times == times(0, 6)
+    assert sorted(change.report.calls) == ["new ended", "new started", "old ended"]
+    assert len(change.report.events) == 2
 
 
 @pytest.mark.parametrize("waits", [True, False])
 @pytest.mark.parametrize(("old_until", "new_until"), [(8.0, 8.0), (7.5, 8.0), (8.0, 7.5)])
 @pytest.mark.parametrize("old_first", [True, False])
-def test_who_stays_when_both_are_stopped_is_told_once_and_from_where_the_old_one_saw_him_come(
+def test_a_visit_that_goes_on_when_both_are_stopped_is_reported_once_from_where_the_old_one_saw_it_begin(
     old_until: float, new_until: float, *, waits: bool, old_first: bool
 ) -> None:
-    """Where the new one's end came first, what the old one had seen of him was lost."""
+    """If the new branch's end came first, the part of the visit that the old one had seen was lost."""
     change = Change(waits=waits)
     change.both(0, 7.5)
     for index in range(75, 80):
@@ -231,20 +231,20 @@ def test_who_stays_when_both_are_stopped_is_told_once_and_from_where_the_old_one
     for end in ends if old_first else reversed(ends):
         end()
     change.router.drain()
-    assert [event.entered_at for event in change.told.events] == [0.2]
-    assert change.told.times == times(0, new_until)
-    assert change.told.calls == ["new started", "old ended", "new ended"]
+    assert [event.entered_at for event in change.report.events] == [0.2]
+    assert change.report.times == times(0, new_until)
+    assert change.report.calls == ["new started", "old ended", "new ended"]
 
 
-def test_what_the_old_one_decides_late_is_told_under_its_own_run() -> None:
+def test_what_the_old_one_decides_late_is_reported_under_its_own_run() -> None:
     change = Change()
     change.both(0, 5.5)
     change.old(5.5, crossing(OLD, 5.0))
     change.new(5.5)
     change.old(5.6)
     change.new(5.6, crossing(NEW, 5.1))
-    assert change.told.calls == ["new started", "old late"]
-    assert [event.id for event in change.told.events] == ["old 5.0"]
+    assert change.report.calls == ["new started", "old late"]
+    assert [event.id for event in change.report.events] == ["old 5.0"]
 
 
 def test_a_change_that_is_given_up_leaves_everything_to_the_old_one() -> None:
@@ -255,20 +255,31 @@ def test_a_change_that_is_given_up_leaves_everything_to_the_old_one() -> None:
     change.router.abandon()
     change.new(9.0)
     assert change.said == ["warm at 5"]
-    assert change.told.times == times(0, 3.2)
-    assert {name for name, _ in change.told.frames} == {"old"}
+    assert change.report.times == times(0, 3.2)
+    assert {name for name, _ in change.report.frames} == {"old"}
 
 
-def test_what_is_held_back_while_no_frames_come_is_told_after_a_while_by_the_clock() -> None:
+def test_a_change_that_is_given_up_before_the_new_one_counted_ends_no_paths() -> None:
+    """The first frame of the new branch came after the change was abandoned, and ended the paths of the old branch."""
+    change = Change()
+    change.old(0.0)
+    change.router.abandon()
+    change.new(0.1)
+    change.old(0.1)
+    assert change.said == []
+    assert change.report.times == times(0, 0.2)
+
+
+def test_what_is_held_back_while_no_frames_come_is_reported_after_a_while_by_the_clock() -> None:
     change = Change()
     change.both(0, 4.9)
     change.old(4.9)
     change.old(5.0)
-    assert change.told.times == times(0, 5.0)
+    assert change.report.times == times(0, 5.0)
     change.router.tick(time.monotonic() + STALE_S / 2)
-    assert change.told.times == times(0, 5.0)
+    assert change.report.times == times(0, 5.0)
     change.router.tick(time.monotonic() + STALE_S + 1)
-    assert change.told.times == times(0, 5.1)
+    assert change.report.times == times(0, 5.1)
 
 
 def test_a_camera_without_a_run_is_the_new_ones_from_its_first_frame_on() -> None:
@@ -277,8 +288,8 @@ def test_a_camera_without_a_run_is_the_new_ones_from_its_first_frame_on() -> Non
     for index in range(20):
         change.old(index / FPS, run=later)
         change.new(index / FPS)
-    assert change.told.of("new") == times(0, 2)
-    assert change.told.starts[0].since is None
+    assert change.report.of("new") == times(0, 2)
+    assert change.report.starts[0].since is None
 
 
 def test_a_change_is_over_when_the_old_one_is_gone_and_the_new_one_is_beyond_doubt() -> None:
@@ -288,7 +299,7 @@ def test_a_change_is_over_when_the_old_one_is_gone_and_the_new_one_is_beyond_dou
     assert not change.router.is_over
     change.router.old.run_ended(OLD, ())
     change.router.old_gone()
-    assert change.told.calls[-1] == "old ended"
+    assert change.report.calls[-1] == "old ended"
     for index in range(96, 120):
         change.new(index / FPS)
     assert change.router.is_over

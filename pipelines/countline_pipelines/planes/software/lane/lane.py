@@ -223,5 +223,5 @@ class Block:
 
 def _blocks_of(ring: SlotRing, block_size: int) -> list[Block]:
     """Acquire all slots of a new ring, in blocks of neighbours."""
-    slots = [slot for _ in range(ring.count) if (slot := ring.acquire("lane")) is not None]
+    slots = [slot for _ in range(ring.count) if (slot := ring.acquire()) is not None]
     return [Block(slots[first : first + block_size]) for first in range(0, len(slots), block_size)]
