@@ -229,7 +229,7 @@ class DeepStreamCamera:
     def _note_counted(self, entry: Entry, began: float, gate: Gate) -> None:
         now = time.monotonic()
         latency_s = now - entry.entered_at if self.is_finite else time.time() - entry.t
-        self._latency_meter.note(now, latency_s)
+        self._latency_meter.record(now, latency_s)
         self._processed_meter.tick(now)
         self._processed += 1
         self._last_counted_at, self._last_t = now, entry.t
