@@ -155,7 +155,7 @@ def report(error: CountlineError) -> None:
         if (line := f"{problem.field}: {problem.message}") != error.message:
             typer.echo(f"  {line}", err=True)
     if error.hint:
-        typer.secho("  hint: ", fg="green", nl=False, err=True)
+        typer.secho("hint: ", fg="green", nl=False, err=True)
         typer.echo(error.hint, err=True)
 
 
