@@ -9,7 +9,7 @@ from rich.console import Console
 
 from countline_common.settings import DataFolder
 from countline_local.cli.display import parts_table
-from countline_local.up import read_status
+from countline_local.up.state import read_status
 
 NOT_RUNNING: Final = 3
 """Exit code where nothing runs, as that of service managers."""

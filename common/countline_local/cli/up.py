@@ -14,13 +14,14 @@ import typer
 from countline_common.errors import DeadlineExceededError, UnavailableError
 from countline_common.logs import configure
 from countline_common.settings import DataFolder
-from countline_local.camera_events import tell_camera_events
 from countline_local.cli.display import JsonDisplay, TerminalDisplay
 from countline_local.demo.site import set_up_demo
+from countline_local.parts.services import countline_command
 from countline_local.supervision.log_files import size_bytes, tail
 from countline_local.supervision.ports import parse_wishes
-from countline_local.system import countline_command
-from countline_local.up import Background, Up, UpOptions, first_password, make_folders, read_status
+from countline_local.up.camera_events import show_camera_events
+from countline_local.up.run import Background, Up, UpOptions
+from countline_local.up.state import first_password, make_folders, read_status
 
 DETACHED_TIMEOUT_S: Final = 300.0
 DETACHED_TAIL_LINES: Final = 40
@@ -59,7 +60,7 @@ def log_to(folder: DataFolder) -> Iterator[None]:
 
 def background_work(*, demo: bool) -> list[Background]:
     """What goes on beside the parts."""
-    return [tell_camera_events, set_up_demo] if demo else [tell_camera_events]
+    return [show_camera_events, set_up_demo] if demo else [show_camera_events]
 
 
 def _start_again(log: Path) -> subprocess.Popen[bytes]:

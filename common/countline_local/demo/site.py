@@ -21,11 +21,12 @@ from countline_common.grpc.discovery import discover
 from countline_common.grpc.errors import translated
 from countline_common.resilience.retry import retrying
 from countline_local.parts.part import PartEvent
+from countline_local.parts.services import countline_command
+from countline_local.parts.system import System
 from countline_local.supervision.guard_client import Launch
 from countline_local.supervision.log_files import size_bytes, tail
 from countline_local.supervision.supervisor import Supervisor
-from countline_local.system import System, countline_command
-from countline_local.up import Display
+from countline_local.up.display import Display
 
 SITE: Final = "demo"
 SITE_TITLE: Final = "Demo"
@@ -45,7 +46,7 @@ NICE: Final = ("nice", "-n", "5")
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class DemoClip:
     """A rendered clip, from the line of JSON that its rendering printed."""
 
     name: str
@@ -61,7 +62,7 @@ class Clip:
     """`line`, `t` (seconds since the clip's start), `direction`, `class`."""
 
     @classmethod
-    def parse(cls, line: str) -> "Clip":
+    def parse(cls, line: str) -> "DemoClip":
         """Read a line of JSON."""
         found = json.loads(line)
         return cls(
@@ -119,11 +120,11 @@ class Remembered:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def has(self, clip: Clip) -> bool:
+    def has(self, clip: DemoClip) -> bool:
         """Whether this version was set up."""
         return self._load().get(clip.name) == clip.version
 
-    def add(self, clip: Clip) -> None:
+    def add(self, clip: DemoClip) -> None:
         """Note that it is set up now."""
         partial = self._path.with_suffix(".partial")
         partial.write_text(json.dumps({**self._load(), clip.name: clip.version}) + "\n")
@@ -157,7 +158,7 @@ async def set_up_demo(system: System, supervisor: Supervisor, display: Display) 
                 remembered.add(clip)
 
 
-async def render(system: System, supervisor: Supervisor) -> AsyncGenerator[Clip, None]:
+async def render(system: System, supervisor: Supervisor) -> AsyncGenerator[DemoClip, None]:
     """Run the renderer; gives each clip when it is there, those of earlier runs first.
 
     Raises:
@@ -166,9 +167,7 @@ async def render(system: System, supervisor: Supervisor) -> AsyncGenerator[Clip,
     log = system.data.logs / "demo.log"
     position = size_bytes(log)
     argv = (*NICE, *countline_command(), "models", "render-demo")
-    launch = Launch(
-        "demo", (*argv, "--out", str(system.data.demo), "--json"), system.plain_environment(), Path("/"), log
-    )
+    launch = Launch("demo", (*argv, "--out", str(system.data.demo), "--json"), system.environment(), Path("/"), log)
     rendering = asyncio.create_task(supervisor.run_once(launch), name="render-demo")
     try:
         while True:
@@ -176,7 +175,7 @@ async def render(system: System, supervisor: Supervisor) -> AsyncGenerator[Clip,
             lines, position = await asyncio.to_thread(_read_lines, log, position)
             for line in lines:
                 if line.startswith("{"):
-                    yield Clip.parse(line)
+                    yield DemoClip.parse(line)
             if finished:
                 break
             await asyncio.sleep(POLL_S)
@@ -199,7 +198,7 @@ def _read_lines(path: Path, position: int) -> tuple[list[str], int]:
     return (whole.decode().splitlines(), position + len(whole) + 1) if whole else ([], position)
 
 
-async def _register(system: System, clip: Clip) -> None:
+async def _register(system: System, clip: DemoClip) -> None:
     """Create site, camera and truth where they are missing; tries each again while a service is away."""
     async with connect(discover(server=None, data=system.data.root)) as client:
         for step in (_create_site, _create_or_update_camera, _replace_truth):
@@ -208,13 +207,13 @@ async def _register(system: System, clip: Clip) -> None:
                     await step(client, clip)
 
 
-async def _create_site(client: Client, clip: Clip) -> None:
+async def _create_site(client: Client, clip: DemoClip) -> None:
     site = cameras_pb2.Site(site_id=SITE, title=SITE_TITLE, time_zone=clip.time_zone)
     with contextlib.suppress(AlreadyExistsError), translated():
         await client.cameras.CreateSite(cameras_pb2.CreateSiteRequest(site=site))
 
 
-async def _create_or_update_camera(client: Client, clip: Clip) -> None:
+async def _create_or_update_camera(client: Client, clip: DemoClip) -> None:
     camera = clip.camera()
     try:
         with translated():
@@ -225,7 +224,7 @@ async def _create_or_update_camera(client: Client, clip: Clip) -> None:
         await client.cameras.UpdateCamera(request)
 
 
-async def _replace_truth(client: Client, clip: Clip) -> None:
+async def _replace_truth(client: Client, clip: DemoClip) -> None:
     url = f"{client.rest_base_url}/api/v1/cameras/{clip.name}/truth"
     timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_S)
     async with aiohttp.ClientSession(headers=await client.authorization(), timeout=timeout) as session:

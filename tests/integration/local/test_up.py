@@ -157,7 +157,7 @@ def test_ctrl_c_stops_everything_in_order(up: Running) -> None:
     assert up.process.wait(10) == 0
     assert not any(alive(pid) for pid in pids)
     assert "database system is shut down" in (up.data / "logs" / "postgres.log").read_text()
-    assert "stopped in" in up.said
+    assert "Stopped in" in up.said
 
 
 def test_a_second_start_goes_on_with_the_same_data_ports_and_credentials(data: Path) -> None:
@@ -256,7 +256,9 @@ def test_a_data_folder_that_cannot_be_made_is_an_error_with_a_hint(tmp_path: Pat
     (tmp_path / "file").write_text("")
     failed = countline("up", "--data", str(tmp_path / "file" / "data"))
     assert failed.returncode == 1
-    assert "cannot be used: Not a directory" in failed.stderr
+    assert f"cannot use the data folder {tmp_path / 'file' / 'data'}: Not a directory" in " ".join(
+        failed.stderr.split()
+    )
     assert "--data" in failed.stderr
 
 
