@@ -18,12 +18,15 @@ from countline_common.grpc.logins import Profiles
 
 def login(
     server: ServerOption = None,
-    username: Annotated[str | None, typer.Option("--username", "-u", help="Asked for where it is not given.")] = None,
+    username: Annotated[str | None, typer.Option("--username", "-u", help="User name; asked for if missing.")] = None,
     password_stdin: Annotated[bool, typer.Option(help="Read the password from standard input.")] = False,
     json: JsonOption = False,
     data: DataOption = None,
 ) -> None:
-    """Log in to a server and stay logged in; later commands ask that server."""
+    """Log in to a server. Later commands use this server.
+
+    Example: countline login --server counts.example.com --username vera
+    """
     target = _login_target(server, data)
     name = username or _prompt("User name")
     password = sys.stdin.readline().rstrip("\n") if password_stdin else _prompt("Password", hide=True)
@@ -36,7 +39,7 @@ def login(
 
 
 def _login_target(server: str | None, data: Path | None) -> ServerProfile:
-    """Where to log in; a Countline on this machine is named by its endpoints, as any other server."""
+    """Return where to log in. A Countline on this machine is named by its endpoints, as a remote server is."""
     profiles = Profiles()
     found = discover(server, data, profiles)
     if found.server:
@@ -50,7 +53,7 @@ def _login_target(server: str | None, data: Path | None) -> ServerProfile:
 def _prompt(what: str, *, hide: bool = False) -> str:
     if not sys.stdin.isatty():
         raise InvalidInputError(
-            f"there is nobody to ask for the {what.lower()}", hint="give --username and --password-stdin"
+            f"the {what.lower()} is missing: no terminal to ask for it", hint="give --username and --password-stdin"
         )
     answer: str = typer.prompt(what, hide_input=hide, err=True)
     return answer
@@ -62,17 +65,20 @@ async def _log_in(target: ServerProfile, username: str, password: str) -> User:
 
 
 def logout(server: ServerOption = None) -> None:
-    """End the login; the next command asks for a new one."""
+    """Log out of a server.
+
+    Example: countline logout
+    """
     profiles = Profiles()
     named = server or profiles.current
     if not named:
-        note("Nobody was logged in.")
+        note("Not logged in.")
         return
     target = ServerProfile(Endpoints.parse(named), profiles.login_file(named), named)
     try:
         asyncio.run(_log_out(target))
     finally:
-        # Also where the server is away: what is kept here must not stay.
+        # Even if the server is away: the stored login must go.
         target.login_file.delete()
         if profiles.current == named:
             profiles.set_current("")
@@ -85,7 +91,10 @@ async def _log_out(target: ServerProfile) -> None:
 
 
 def whoami(server: ServerOption = None, data: DataOption = None, json: JsonOption = False) -> None:
-    """Show who is logged in, where, and what that permits."""
+    """Show the current login and its permissions.
+
+    Example: countline whoami
+    """
 
     async def question(client: Client) -> tuple[GetCurrentUserResponse, str]:
         return await client.auth.GetCurrentUser(GetCurrentUserRequest()), client.endpoints.auth
@@ -94,5 +103,7 @@ def whoami(server: ServerOption = None, data: DataOption = None, json: JsonOptio
     if json:
         print_message(answer)
         return
-    permitted = "everything" if "*" in answer.permissions else ", ".join(answer.permissions)
-    note(f"{answer.user.username} at {address}, as {', '.join(answer.user.roles)}: may {permitted}.")
+    permissions = "all permissions" if "*" in answer.permissions else ", ".join(answer.permissions)
+    roles = "role" if len(answer.user.roles) == 1 else "roles"
+    held = f"{roles} {', '.join(answer.user.roles)}: {permissions}"
+    note(f"Logged in to {address} as {answer.user.username} ({held}).")

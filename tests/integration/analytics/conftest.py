@@ -15,11 +15,11 @@ from tests.fixtures.analytics.stack import ADMIN_PASSWORD, Stack, ingesting
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
 
-from countline_analytics.api.process import Parts, serving
+from countline_analytics.api.process import ApiParts, serving
 from countline_analytics.settings import ApiSettings
 from countline_common.data.database import create_engine, migrate
 from countline_common.grpc.tokens import TokenSigner, generate_key_pair
-from countline_control.serve.process import SERVICES, ControlPlane
+from countline_control.serve.plane import SERVICES, ControlPlane
 from countline_control.settings import ControlSettings
 
 TIMESCALE_VARIABLE = "COUNTLINE_TEST_TIMESCALE_DSN"
@@ -133,7 +133,7 @@ async def stack(
             **{f"{name}_address": address for name, address in plane.addresses.items()},
             **{f"{name}_address": "127.0.0.1:0" for name in ("gateway", "analytics", "websocket")},
         )
-        parts = await cleanup.enter_async_context(Parts.of(settings))
+        parts = await cleanup.enter_async_context(ApiParts.of(settings))
         addresses = await cleanup.enter_async_context(serving(settings, parts, asyncio.Event()))
         await cleanup.enter_async_context(ingesting(nats_server.url, engine))
         session = await cleanup.enter_async_context(aiohttp.ClientSession())

@@ -1,4 +1,4 @@
-"""What is written on a command line, and what it changes."""
+"""The texts of a command line, and the changes that they ask for."""
 
 import pytest
 from hypothesis import given
@@ -77,7 +77,7 @@ def test_a_line_that_is_not_there_cannot_be_removed() -> None:
 def test_a_time_needs_a_zone() -> None:
     spec, paths = changed_spec(CameraSpec(), Changes(recorded_at="2026-03-01T13:00:00+01:00"))
     assert (spec.recorded_at.ToJsonString(), paths) == ("2026-03-01T12:00:00Z", ["spec.recorded_at"])
-    with pytest.raises(InvalidInputError, match="is no time"):
+    with pytest.raises(InvalidInputError, match="is not a time"):
         changed_spec(CameraSpec(), Changes(recorded_at="yesterday"))
 
 

@@ -8,7 +8,7 @@ from tests.fixtures.repository import REPOSITORY
 from tritonclient.grpc import model_config_pb2
 
 from countline_models.contract import check_contract
-from countline_models.repository.writer import config_text
+from countline_models.repository.config import config_text
 
 REPOSITORY = REPOSITORY / "triton-repo"
 SHIPPED = sorted(path.parent for path in REPOSITORY.glob("*/config.pbtxt"))
