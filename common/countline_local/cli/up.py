@@ -1,4 +1,4 @@
-"""`countline up`: everything on one machine, until it is told to stop."""
+"""`countline up`: starts all parts on one machine and stops them at the end."""
 
 import asyncio
 import subprocess
@@ -28,16 +28,18 @@ DETACHED_TAIL_LINES: Final = 40
 
 
 def up(
-    data: Annotated[Path | None, typer.Option(help="Folder for everything that is kept.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder; created if it does not exist.")] = None,
     port: Annotated[
         list[str] | None, typer.Option(metavar="[NAME=]PORT", help="Port of the gateway, or of the listener NAME.")
     ] = None,
     any_ports: Annotated[bool, typer.Option(help="Take any free ports instead of the usual ones.")] = False,
-    demo: Annotated[bool, typer.Option(help="Set up the demo site, the first time.")] = True,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is ready.")] = False,
+    demo: Annotated[bool, typer.Option(help="Set up the demo site at the first start.")] = True,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return when all parts are ready; they go on in the background.")
+    ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print the status as JSON when ready.")] = False,
 ) -> None:
-    """Start PostgreSQL, NATS, Triton, control-plane, analytics and a worker, and stay until Ctrl-C."""
+    """Start PostgreSQL, NATS, Triton, control-plane, analytics and a worker; run until Ctrl-C."""
     folder = DataFolder.resolve(data)
     wishes = parse_wishes(port or [])
     if detach:
@@ -51,7 +53,7 @@ def up(
 
 @contextmanager
 def log_to(folder: DataFolder) -> Iterator[None]:
-    """Keep what libraries say out of the way of the display: in a log like those of the parts."""
+    """Write log events to `supervisor.log`, so that they do not disturb the display."""
     make_folders(folder)
     with (folder.logs / "supervisor.log").open("a") as stream:
         configure("up", stream)
@@ -59,7 +61,7 @@ def log_to(folder: DataFolder) -> Iterator[None]:
 
 
 def background_work(*, demo: bool) -> list[Background]:
-    """What goes on beside the parts."""
+    """The work that runs beside the parts."""
     return [show_camera_events, set_up_demo] if demo else [show_camera_events]
 
 

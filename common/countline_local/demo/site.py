@@ -47,7 +47,7 @@ NICE: Final = ("nice", "-n", "5")
 
 @dataclass(frozen=True, slots=True)
 class DemoClip:
-    """A rendered clip, from the line of JSON that its rendering printed."""
+    """A rendered clip, parsed from the renderer's line of JSON."""
 
     name: str
     title: str
@@ -87,7 +87,7 @@ class DemoClip:
         return cameras_pb2.Camera(camera_id=self.name, site_id=SITE, title=self.title, spec=spec)
 
     def truth_sets(self) -> list[dict[str, Any]]:
-        """One for each line, those that nobody crosses included, as REST wants them."""
+        """One truth set per line in the form of REST, also for lines without crossings."""
         return [
             {
                 "camera_id": self.name,
@@ -115,7 +115,7 @@ def _true_crossing(item: dict[str, Any]) -> dict[str, Any]:
 
 
 class Remembered:
-    """Which version of which clip was set up, in a file."""
+    """The file of the clips that were set up, with their versions."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -125,7 +125,7 @@ class Remembered:
         return self._load().get(clip.name) == clip.version
 
     def add(self, clip: DemoClip) -> None:
-        """Note that it is set up now."""
+        """Record that this version is set up."""
         partial = self._path.with_suffix(".partial")
         partial.write_text(json.dumps({**self._load(), clip.name: clip.version}) + "\n")
         partial.replace(self._path)
@@ -139,7 +139,7 @@ class Remembered:
 
 
 async def set_up_demo(system: System, supervisor: Supervisor, display: Display) -> None:
-    """Render what is missing and set up what is new; a camera that cannot be set up is told of and left out.
+    """Render missing clips and set up new cameras. A camera that cannot be set up is reported and skipped.
 
     Raises:
         InternalError: the clips cannot be rendered.
@@ -159,10 +159,10 @@ async def set_up_demo(system: System, supervisor: Supervisor, display: Display) 
 
 
 async def render(system: System, supervisor: Supervisor) -> AsyncGenerator[DemoClip, None]:
-    """Run the renderer; gives each clip when it is there, those of earlier runs first.
+    """Run the renderer and yield each clip when it is ready, those of earlier runs first.
 
     Raises:
-        InternalError: rendering failed; the clips that were finished have been given.
+        InternalError: rendering failed; finished clips were yielded before.
     """
     log = system.data.logs / "demo.log"
     position = size_bytes(log)
@@ -199,7 +199,7 @@ def _read_lines(path: Path, position: int) -> tuple[list[str], int]:
 
 
 async def _register(system: System, clip: DemoClip) -> None:
-    """Create site, camera and truth where they are missing; tries each again while a service is away."""
+    """Create missing site, camera and truth; retry each step while a service is away."""
     async with connect(discover(server=None, data=system.data.root)) as client:
         for step in (_create_site, _create_or_update_camera, _replace_truth):
             async for attempt in retrying(UnavailableError, timeout_s=REGISTER_TIMEOUT_S, longest_s=3.0):

@@ -129,7 +129,7 @@ def test_a_second_up_on_the_same_folder_is_refused_and_harms_nothing(up: Running
         [sys.executable, str(PROGRAM), str(up.data)], capture_output=True, text=True, timeout=30, check=False
     )
     assert second.returncode == 1
-    assert f"countline runs already on {up.data} (process {up.process.pid})" in second.stderr
+    assert f"Countline is already running on {up.data} (process {up.process.pid})" in second.stderr
     assert "hint:" in second.stderr
     assert status(up.data) == before
 
@@ -248,7 +248,7 @@ def test_down_and_status_where_nothing_runs(tmp_path: Path) -> None:
     assert json.loads(shown.stdout) == {"ready": False, "data": str(tmp_path / "none"), "url": None, "parts": []}
     stopped = countline("down", "--data", str(tmp_path / "none"))
     assert stopped.returncode == 0
-    assert "nothing runs" in stopped.stderr
+    assert "Countline is not running on" in stopped.stderr
     assert not (tmp_path / "none").exists()
 
 
