@@ -1,4 +1,4 @@
-"""What happens to cameras, told as it happens to whoever looks at `countline up`."""
+"""Shows created, updated and deleted cameras in the output of `countline up`."""
 
 import asyncio
 from typing import Final
@@ -8,24 +8,25 @@ from nats.aio.msg import Msg
 
 from countline.v1 import cameras_pb2
 from countline_common.data.bus import connect, domain_subject
+from countline_local.parts.nats import nats_server
 from countline_local.parts.part import PartEvent
+from countline_local.parts.system import System
 from countline_local.supervision.supervisor import Supervisor
-from countline_local.system import System
-from countline_local.up import Display
+from countline_local.up.display import Display
 
 TYPE_HEADER: Final = "Countline-Type"
 KINDS: Final = ("created", "updated", "deleted")
 
 
-async def tell_camera_events(system: System, supervisor: Supervisor, display: Display) -> None:
-    """Tell of cameras that are created, updated and deleted, until cancelled."""
+async def show_camera_events(system: System, supervisor: Supervisor, display: Display) -> None:
+    """Show events of cameras until cancelled."""
 
     async def on_message(message: Msg) -> None:
         if text := describe(message.subject, message.headers or {}, message.data):
             display.event(PartEvent("cameras", text, good=True))
 
     await supervisor.wait_ready()
-    client = await connect(system.nats().url, "countline-up")
+    client = await connect(nats_server(system).url, "countline-up")
     try:
         for kind in KINDS:
             await client.subscribe(domain_subject("camera", kind), cb=on_message)
@@ -35,7 +36,7 @@ async def tell_camera_events(system: System, supervisor: Supervisor, display: Di
 
 
 def describe(subject: str, headers: dict[str, str], payload: bytes) -> str:
-    """A domain event in words; empty where it is of no camera."""
+    """A camera event in words; empty for any other event."""
     if headers.get(TYPE_HEADER) != cameras_pb2.Camera.DESCRIPTOR.full_name:
         return ""
     try:

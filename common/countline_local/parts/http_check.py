@@ -1,6 +1,5 @@
-"""Ways to ask a part whether it is ready: each returns when it is and raises UnavailableError when it is not."""
+"""The check of a part that answers over HTTP."""
 
-import asyncio
 from typing import Final
 
 import aiohttp
@@ -12,7 +11,11 @@ REASON_CHARACTERS: Final = 300
 
 
 async def http_ok(url: str) -> None:
-    """Ask for a page and be content with status 200."""
+    """Return if a page answers with status 200.
+
+    Raises:
+        UnavailableError: it does not, with the reason.
+    """
     timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
     try:
         async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session, session.get(url) as answer:
@@ -21,14 +24,3 @@ async def http_ok(url: str) -> None:
                 raise UnavailableError(f"it answers with status {answer.status}: {said}")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise UnavailableError(f"{url} does not answer: {error or type(error).__name__}") from error
-
-
-async def port_open(host: str, port: int) -> None:
-    """Connect over TCP."""
-    try:
-        async with asyncio.timeout(PROBE_TIMEOUT_S):
-            _, writer = await asyncio.open_connection(host, port)
-    except (TimeoutError, OSError) as error:
-        raise UnavailableError(f"{host}:{port} does not answer") from error
-    writer.close()
-    await writer.wait_closed()
