@@ -27,7 +27,7 @@ class Passwords:
     @cached_property
     def _decoy(self) -> str:
         """A hash to check when the user does not exist, so that the answer takes as long as for a wrong password."""
-        return self._hasher.hash("nobody has this password")
+        return self._hasher.hash("not a password of a user")
 
     async def hash(self, password: str) -> str:
         """Return the hash to store."""

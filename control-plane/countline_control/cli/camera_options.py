@@ -74,29 +74,25 @@ class CountingOptions:
     """What is counted."""
 
     model: Annotated[
-        str | None, typer.Option("--model", help="Model NAME or NAME@VERSION.", show_default="default model")
+        str | None, typer.Option("--model", help="Model NAME or NAME@VERSION; empty for the default model.")
     ] = None
-    rate: Annotated[
-        float | None, typer.Option("--rate", help="Frames per second to process; 0 for all.", show_default="0")
-    ] = None
+    rate: Annotated[float | None, typer.Option("--rate", help="Frames per second to process; 0 for all.")] = None
     min_score: Annotated[
-        float | None, typer.Option("--min-score", help="Lowest score of a detection.", show_default="the model's")
+        float | None, typer.Option("--min-score", help="Lowest score of a detection; 0 for the model's own threshold.")
     ] = None
     anchor: Annotated[
         str | None,
         typer.Option(
-            "--anchor", help="Point X,Y of the box that is tested, in fractions of the box.", show_default="0.5,1"
+            "--anchor", help="Point X,Y of the box that is tested, in fractions of the box; for new cameras 0.5,1."
         ),
     ] = None
     min_track_age: Annotated[
         float | None,
-        typer.Option(
-            "--min-track-age", help="Seconds that an object must be visible to count, at most 2.5.", show_default="0"
-        ),
+        typer.Option("--min-track-age", help="Seconds that an object must be visible to count, at most 2.5."),
     ] = None
     min_track_score: Annotated[
         float | None,
-        typer.Option("--min-track-score", help="Lowest mean score of an object to count.", show_default="0"),
+        typer.Option("--min-track-score", help="Lowest mean score of an object to count."),
     ] = None
 
 
@@ -106,14 +102,14 @@ class SourceOptions:
 
     playback: Annotated[
         PlaybackOption | None,
-        typer.Option("--playback", help="Playback mode.", show_default="live for streams, realtime for files"),
+        typer.Option("--playback", help="Playback mode; for new streams live, for new files realtime."),
     ] = None
     transport: Annotated[
-        TransportOption | None, typer.Option("--transport", help="RTSP transport.", show_default="tcp")
+        TransportOption | None, typer.Option("--transport", help="RTSP transport; for new cameras tcp.")
     ] = None
     recorded_at: Annotated[
         str | None,
-        typer.Option("--recorded-at", help="Capture time of a file's first frame, RFC 3339.", show_default="now"),
+        typer.Option("--recorded-at", help="Capture time of a file's first frame, RFC 3339; for new cameras now."),
     ] = None
 
 

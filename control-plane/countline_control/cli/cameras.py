@@ -79,7 +79,7 @@ def add(
 
 @app.command("list")
 def list_(
-    site: Annotated[str, typer.Option(help="Site whose cameras to list.", show_default="all sites")] = "",
+    site: Annotated[str, typer.Option(help="Site whose cameras to list.")] = "",
     json: JsonOption = False,
     server: ServerOption = None,
     data: DataOption = None,

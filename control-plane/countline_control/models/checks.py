@@ -5,7 +5,14 @@ from typing import Final
 
 from countline_common.errors import ConflictError, FieldProblem, InvalidInputError, UnavailableError
 from countline_common.triton import ModelRef
-from countline_control.models.domain import ModelRouting, StoredModel, StoredVersion, VersionState
+from countline_control.models.domain import (
+    ModelRouting,
+    StoredModel,
+    StoredTrial,
+    StoredVersion,
+    TrialOutcome,
+    VersionState,
+)
 from countline_control.models.routing import base_of
 from countline_models.deploy import ModelBackend, Tuning
 from countline_models.repository.names import check_name
@@ -61,6 +68,26 @@ def check_promotable(version: StoredVersion) -> None:
     """
     if version.state is VersionState.REGISTERED:
         raise ConflictError(f"{version.ref} is still being validated", hint="wait for its deployment to end")
+
+
+def check_better(model: StoredModel, version: StoredVersion, trials: Sequence[StoredTrial]) -> None:
+    """Check that the last trial of a version against the live one accepted it.
+
+    Args:
+        model: the model.
+        version: the version to promote.
+        trials: trials of the model, the newest first.
+
+    Raises:
+        ConflictError: there was no such trial, or it did not accept the version.
+    """
+    ours = [t for t in trials if (t.challenger, t.incumbent) == (version.version, model.live_version)]
+    if not ours or ours[0].state is not TrialOutcome.ACCEPTED:
+        found = f"its last trial: {ours[0].state.value}: {ours[0].verdict}" if ours else "it was never on trial"
+        raise ConflictError(
+            f"{version.ref} is not known to count as well as {ModelRef(model.name, model.live_version)}; {found}",
+            hint=f"put it on trial: countline models canary {version.ref} --cameras ID,…",
+        )
 
 
 def check_idle(model: StoredModel, version: StoredVersion, routing: ModelRouting, users: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from countline_common.triton import ModelRef
 from countline_control.database import Database
 from countline_control.models import checks, messages, store
 from countline_control.models.artifacts import ArtifactStore
-from countline_control.models.domain import ModelRouting, StoredModel, StoredVersion, TrialOutcome, VersionState
+from countline_control.models.domain import ModelRouting, StoredModel, StoredVersion, VersionState
 from countline_control.models.repository import Repository
 from countline_control.models.trials import store as trial_store
 from countline_control.models.trials.runner import Trials
@@ -84,7 +84,8 @@ class Lifecycle:
             version = _wanted(model, number)
             checks.check_promotable(version)
             if if_better:
-                await self._check_better(model, version)
+                trials = await self._database.read(lambda found: trial_store.list_trials(found, name, "", 1000))
+                checks.check_better(model, version, trials)
             await self._load_retired(model, version)
             async with self._database.begin() as connection:
                 model = await store.existing_model(connection, name, lock=True)
@@ -113,17 +114,6 @@ class Lifecycle:
         await store.set_live(connection, model.name, version, model.live_version, actor, now)
         _log.info("model.promoted", model=str(ModelRef(model.name, version)), before=model.live_version, actor=actor)
         await self._record(connection, "promoted", await store.existing_model(connection, model.name), actor)
-
-    async def _check_better(self, model: StoredModel, version: StoredVersion) -> None:
-        """Raise unless the last trial of a version against the live one accepted it."""
-        trials = await self._database.read(lambda connection: trial_store.list_trials(connection, model.name, "", 1000))
-        ours = [t for t in trials if (t.challenger, t.incumbent) == (version.version, model.live_version)]
-        if not ours or ours[0].state is not TrialOutcome.ACCEPTED:
-            found = f"its last trial: {ours[0].state.value}: {ours[0].verdict}" if ours else "it was never on trial"
-            raise ConflictError(
-                f"{version.ref} is not known to count as well as {ModelRef(model.name, model.live_version)}; {found}",
-                hint=f"put it on trial: countline models canary {version.ref} --cameras ID,…",
-            )
 
     async def _load_retired(self, model: StoredModel, version: StoredVersion) -> None:
         if version.state is not VersionState.RETIRED:

@@ -38,11 +38,6 @@ class Repository:
         self.changing = asyncio.Lock()
         """Held during each change of the served versions."""
 
-    async def check(self) -> None:
-        """Raise `UnavailableError` if Triton does not answer."""
-        async with ServingTriton(self.triton_address) as serving:
-            await serving.check()
-
     @asynccontextmanager
     async def staged(
         self, candidate: ExaminedModel, target: ModelTarget

@@ -9,7 +9,7 @@ from countline_control.database import translate
 from countline_control.models.domain import ModelRouting
 from countline_control.models.usage import ModelUsage
 from countline_control.workers.domain import AssignableCamera
-from countline_control.workers.inputs import CameraSource
+from countline_control.workers.inputs import CameraInventory
 from countline_control.workers.messages import assignable
 from countline_control.workers.schedule import Schedule
 
@@ -79,7 +79,7 @@ class NamedModels:
         statuses: reads their statuses.
     """
 
-    def __init__(self, cameras: CameraSource, statuses: StatusSource) -> None:
+    def __init__(self, cameras: CameraInventory, statuses: StatusSource) -> None:
         self._cameras = cameras
         self._statuses = statuses
 

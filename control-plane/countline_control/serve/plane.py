@@ -34,7 +34,7 @@ from countline_control.serve.local import LocalCameras, LocalRouting, LocalStatu
 from countline_control.serve.remote import RemoteCameras, RemoteRouting, RemoteStatuses, service_metadata
 from countline_control.settings import ControlSettings, missing
 from countline_control.workers.fleet import Fleet
-from countline_control.workers.inputs import CameraSource, NoRouting, RoutingSource
+from countline_control.workers.inputs import CameraInventory, NoRouting, RoutingSource
 from countline_control.workers.schedule import Schedule
 from countline_control.workers.service import WorkerService
 from countline_models.deploy import Limits
@@ -167,7 +167,7 @@ class ControlPlane:
         channel = await self._host.channel(self._settings.workers_address)
         return RemoteStatuses(channel, service_metadata(self._settings.service_token_file))
 
-    async def _camera_source(self) -> CameraSource:
+    async def _camera_source(self) -> CameraInventory:
         if self._cameras is not None:
             return LocalCameras(self._cameras)
         channel = await self._host.channel(self._settings.cameras_address)

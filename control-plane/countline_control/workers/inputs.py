@@ -10,7 +10,7 @@ from countline_control.workers.domain import AssignableCamera
 _Read = TypeVar("_Read")
 
 
-class CameraSource(Protocol):
+class CameraInventory(Protocol):
     """Lists the cameras; implemented by the service of cameras, in this process or elsewhere."""
 
     poll_period_s: float

@@ -21,7 +21,7 @@ from countline_control.database import Database, is_away
 from countline_control.workers import store
 from countline_control.workers.domain import AssignmentPlan, Holder
 from countline_control.workers.fleet import Fleet
-from countline_control.workers.inputs import CameraSource, NoRouting, Poll, RoutingSource
+from countline_control.workers.inputs import CameraInventory, NoRouting, Poll, RoutingSource
 from countline_control.workers.streams import WorkerStream, WorkerStreams
 
 LEASE_S: Final = 10.0
@@ -46,7 +46,7 @@ class Schedule:
     """
 
     def __init__(
-        self, database: Database, fleet: Fleet, cameras: CameraSource, models: RoutingSource | None = None
+        self, database: Database, fleet: Fleet, cameras: CameraInventory, models: RoutingSource | None = None
     ) -> None:
         models = models or NoRouting()
         self._database = database

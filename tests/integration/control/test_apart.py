@@ -1,4 +1,4 @@
-"""Services as processes of their own: `countline serve auth`, `… cameras`, `… models`, `… workers`."""
+"""Services in separate processes: `countline serve auth`, `… cameras`, `… models`, `… workers`."""
 
 import asyncio
 import json
@@ -107,7 +107,7 @@ async def apart(control_dsn: str, keys: tuple[Path, Path], tmp_path: Path) -> As
 
 @pytest.fixture
 async def distant(apart: Apart) -> AsyncIterator[Control]:
-    """What the other tests call a control-plane, spread over four processes."""
+    """A `Control` as in the other tests, in four processes."""
     async with AsyncExitStack() as stack:
         control = Control(plane=None, signer=apart.signer, settings=ControlSettings())
         for name, address in apart.addresses.items():

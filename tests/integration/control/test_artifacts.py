@@ -1,4 +1,4 @@
-"""Where the files of models are kept: the NATS object store, S3 by its API, a folder; one suite for all of them."""
+"""The stores of model files: the NATS object store, S3, a folder; one suite for all of them."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 @pytest.fixture
 def s3_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket on a server of ours that speaks S3."""
+    """A bucket on a local S3 server."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()

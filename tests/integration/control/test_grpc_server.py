@@ -1,4 +1,4 @@
-"""The server around every service: what is closed, what leaks, what takes too long."""
+"""The server around every service: closed methods, leaks, and calls that take too long."""
 
 import asyncio
 from collections.abc import AsyncIterator

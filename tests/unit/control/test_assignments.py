@@ -1,4 +1,4 @@
-"""Who gets which camera: over any fleet the plan keeps what can stay, fills what is free and never overfills."""
+"""The assignment of cameras: for any fleet the plan keeps what can stay, fills free room and never overfills."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ held = st.dictionaries(st.sampled_from([f"c{i}" for i in range(10)]), holders, m
 
 
 def _after(once: dict, before: dict, fleet: dict, result) -> dict[str, Holder]:
-    """Who holds what once the plan is carried out, as the database would say it."""
+    """The holders after the plan has been applied, as the database would store them."""
     state = {camera: holder for camera, holder in before.items() if camera not in result.released}
     for camera, worker in result.given.items():
         state[camera] = Holder(worker, fleet[worker].instance, 0 if once[camera] else 7)

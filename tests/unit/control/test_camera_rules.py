@@ -1,4 +1,4 @@
-"""What can be stored of a camera, and which versions its lines get."""
+"""Which cameras can be stored, and which versions their lines get."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What is written on a command line, and what it changes."""
+"""The texts of a command line, and the changes that they ask for."""
 
 import pytest
 from hypothesis import given

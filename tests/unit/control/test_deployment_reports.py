@@ -1,4 +1,4 @@
-"""What is told of a deployment while it goes on."""
+"""The reports of a running deployment."""
 
 import asyncio
 from contextlib import aclosing
@@ -24,7 +24,7 @@ async def test_every_report_comes_in_order_and_the_version_last() -> None:
 
 
 async def test_a_listener_that_is_cancelled_leaves_nothing_behind_that_waits() -> None:
-    """Whoever waited for the next report waited for ever, once for each client that left."""
+    """Each client that disconnected left a task that waited for the next report for ever."""
     begun, stopped = asyncio.Event(), asyncio.Event()
 
     async def work(progress: Progress) -> StoredVersion:

@@ -55,7 +55,7 @@ def request(
 
 
 def carry_out(fleet: Fleet, epoch: int = 1) -> dict[str, Holder]:
-    """What the database would write down."""
+    """Apply the plan as the database would store it."""
     plan = fleet.plan()
     given = {
         camera_id: Holder(
@@ -158,7 +158,7 @@ def test_a_file_has_ended_when_its_worker_says_so_after_playing_it(fleet: Fleet)
 def test_an_end_that_may_be_that_of_the_spec_before_a_change_is_not_believed_at_once(
     fleet: Fleet, clock: Clock
 ) -> None:
-    """The report was under way while the new lines went out; believing it would leave them uncounted for ever."""
+    """The report was on its way when the lines changed. Trusting it would leave the new lines uncounted for ever."""
     fleet.set_cameras([camera(url="file:///a.mp4")])
     fleet.registry.introduce(request())
     carry_out(fleet)

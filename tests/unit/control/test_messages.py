@@ -1,4 +1,4 @@
-"""What goes through the messages of the contract comes back as it was."""
+"""Domain objects survive the way through the messages of the contract."""
 
 from countline.v1 import cameras_pb2, models_pb2
 from countline_control.cameras import messages as camera_messages
@@ -102,5 +102,5 @@ def test_a_validation_comes_back_as_it_was() -> None:
 
 
 def test_the_fingerprint_of_a_file_stays_what_it_was() -> None:
-    """It lies in the database: another value would have every finished file played again."""
+    """The database stores it: another value would replay every finished file."""
     assert worker_messages.fingerprint(SPEC) == GOLDEN_FINGERPRINT

@@ -48,7 +48,7 @@ def trial(mode: TrialMode, *camera_ids: str, challenger: int = 2, incumbent: int
         ("net@2", {}, "net@2"),
         ("", {"demo": 1}, "demo@1"),  # the default model
         ("", {}, ""),
-        ("net", {}, ""),  # nothing of it is live: the worker takes what the camera names
+        ("net", {}, ""),  # no live version: the worker uses the model that the camera names
         ("../net", {"net": 1}, ""),  # stored before names were checked
     ],
 )
@@ -69,9 +69,9 @@ def test_a_shadow_follows_and_a_canary_counts() -> None:
     ("camera_id", "named", "live"),
     [
         ("yard", "net", 1),  # another camera
-        ("door", "net@3", 1),  # it names a version of its own meanwhile
+        ("door", "net@3", 1),  # the camera names another version now
         ("door", "other", 1),
-        ("door", "net", 3),  # the incumbent is not live any more
+        ("door", "net", 3),  # the incumbent is no longer live
     ],
 )
 def test_a_trial_concerns_only_its_cameras_while_they_are_counted_with_its_incumbent(
@@ -198,7 +198,7 @@ def test_a_new_number_is_above_every_one_that_was_ever_given(numbers: set[int]) 
         ({}, {1: "a"}, ()),
         ({1: "a"}, {1: "a", 2: "b"}, ()),
         ({1: "a"}, {1: "b", 2: "b"}, (1,)),
-        ({1: ""}, {1: "a"}, (1,)),  # nobody remembers what it was: not this, as far as anybody knows
+        ({1: ""}, {1: "a"}, (1,)),  # its content was not recorded: treat it as different
     ],
 )
 def test_a_number_stands_for_one_content(
