@@ -72,7 +72,7 @@ def deploy(
     truth: Annotated[
         Path | None,
         typer.Option(
-            help='JSON file: {"lines": {NAME: {"points": [[x, y], …], "in": n, "out": n}}, "tolerance": share}.'
+            help='JSON file: {"lines": {NAME: {"points": \\[\\[x, y], …], "in": n, "out": n}}, "tolerance": share}.'
         ),
     ] = None,
     comment: Annotated[str, typer.Option(help="Comment on this version.")] = "",

@@ -81,7 +81,7 @@ async def test_a_candidate_is_staged_held_to_its_file_measured_and_taken_away(
 ) -> None:
     good = await candidate(tmp_path, 0.9)
     await serving.check()
-    staged = folder.stage(good)
+    staged = folder.stage(good.file, good.contract)
     await serving.load(folder, staged)
     ref = ModelRef(staged, 1)
     await serving.verify(ref, good)
@@ -101,7 +101,7 @@ async def test_a_model_that_triton_serves_otherwise_than_it_was_examined_is_caug
     serving: ServingTriton, folder: ModelFolder, tmp_path: Path
 ) -> None:
     good, other = await candidate(tmp_path, 0.9), await candidate(tmp_path, 0.7)
-    staged = folder.stage(good)
+    staged = folder.stage(good.file, good.contract)
     await serving.load(folder, staged)
     ref = ModelRef(staged, 1)
     with pytest.raises(

@@ -82,7 +82,8 @@ async def test_a_model_that_sees_nothing_is_told_by_the_clip(
     """It obeys the contract in every way, and is useless."""
     (clip, truth), folder = golden, ModelFolder(server.repository)
     (tmp_path / "marker.onnx").write_bytes(marker_model(96, 160).SerializeToString())
-    staged = folder.stage(await examine(tmp_path / "marker.onnx", None, Limits()))
+    blind = await examine(tmp_path / "marker.onnx", None, Limits())
+    staged = folder.stage(blind.file, blind.contract)
     await serving.load(folder, staged)
     lines = await count_golden(server.grpc, ModelRef(staged, 1), clip, truth, lambda _: None)
     problem = golden_problem(lines, truth)

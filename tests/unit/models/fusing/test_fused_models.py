@@ -245,7 +245,7 @@ def no_family() -> onnx.ModelProto:
 
 REFUSED: list[tuple[Callable[[], onnx.ModelProto], dict[str, object], str, str]] = [
     # network, what is asked, what is said, part of the hint
-    (finished, {"head": "yolo99"}, "no head 'yolo99'", "end2end, nanodet"),
+    (finished, {"head": "yolo99"}, "unknown head 'yolo99'", "end2end, nanodet"),
     (finished, {"labels": ("person",)}, "1 labels are given and the model answers class 2", "every class"),
     (finished, {"labels": None}, "number of classes is not in the graph", "--labels"),
     (finished, {"head": "yolov8"}, "a run does not show", "--boxes"),

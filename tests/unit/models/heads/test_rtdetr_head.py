@@ -97,7 +97,7 @@ def test_rows_that_may_be_corners_or_centre_and_size_are_ambiguous() -> None:
 
 
 def test_picked_queries_are_refused_as_corners() -> None:
-    with pytest.raises(InvalidInputError, match="these are no corners") as caught:
+    with pytest.raises(InvalidInputError, match="these are not corners") as caught:
         fuse(nets.answering({"output0": picked(8, 1)}, (96, 160)), head_named("end2end"), NAMES)
     assert "--head rtdetr" in caught.value.hint
 
