@@ -18,7 +18,8 @@ from countline_pipelines.planes.deepstream.checks import require_runtime
 from countline_pipelines.planes.deepstream.config import facts
 from countline_pipelines.planes.deepstream.config.facts import Release
 from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
-from countline_pipelines.planes.deepstream.plane import DeepStreamOptions, DeepStreamPlane
+from countline_pipelines.planes.deepstream.options import DeepStreamOptions
+from countline_pipelines.planes.deepstream.plane import DeepStreamPlane
 from countline_pipelines.planes.interface import (
     CameraCondition,
     CameraPlan,

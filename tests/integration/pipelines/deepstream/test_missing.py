@@ -8,7 +8,7 @@ from tests.doubles.deepstream import Installed
 from tests.integration.pipelines.deepstream.bench import install_root
 
 from countline_pipelines.planes.deepstream import checks
-from countline_pipelines.planes.deepstream.checks import DeepStreamMissingError, Finding
+from countline_pipelines.planes.deepstream.checks import CheckFinding, DeepStreamMissingError
 from countline_pipelines.planes.deepstream.config import facts
 from countline_pipelines.planes.deepstream.config.facts import Release
 from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
@@ -23,7 +23,7 @@ def options(deepstream_double: Installed, tmp_path: Path) -> PipelineOptions:
     return complete
 
 
-def only_finding(options: PipelineOptions) -> Finding:
+def only_finding(options: PipelineOptions) -> CheckFinding:
     with pytest.raises(DeepStreamMissingError) as caught:
         checks.require_runtime(options)
     (finding,) = caught.value.findings

@@ -19,8 +19,8 @@ from countline_counting.rules import OBJECT_UNSEEN_S
 from countline_pipelines import metrics
 from countline_pipelines.planes.deepstream.cameras.coordinates import clipped
 from countline_pipelines.planes.deepstream.cameras.metadata import FrameTable
-from countline_pipelines.planes.deepstream.cameras.passage import Entry
-from countline_pipelines.planes.deepstream.gst.sources import Gate
+from countline_pipelines.planes.deepstream.cameras.transit import TransitFrame
+from countline_pipelines.planes.deepstream.cameras.valve import SourceValve
 from countline_pipelines.planes.interface import (
     CameraCondition,
     CameraPlan,
@@ -46,7 +46,7 @@ _log = get_logger(__name__)
 class _Opened:
     """One opening of the source."""
 
-    gate: Gate
+    valve: SourceValve
     era: int = 0
     next_ordinal: int = 0
 
@@ -125,17 +125,17 @@ class DeepStreamCamera:
         return self.plan.source.playback.is_finite
 
     @property
-    def gate(self) -> Gate | None:
+    def valve(self) -> SourceValve | None:
         """Of the source as it is open now."""
-        return self._opened.gate if self._opened is not None else None
+        return self._opened.valve if self._opened is not None else None
 
     # The source's life -----------------------------------------------------------------------------------------------
 
-    def opened(self, gate: Gate) -> None:
+    def opened(self, valve: SourceValve) -> None:
         """The source is being opened, on a pad that is new: what the tracker says from now on is a new run."""
-        self._opened = _Opened(gate)
+        self._opened = _Opened(valve)
         if self._paused is not None:
-            gate.pause()
+            valve.pause()
         if self.state is not CameraState.RECONNECTING:
             self.state = CameraState.STARTING
 
@@ -180,66 +180,66 @@ class DeepStreamCamera:
             self.lost(CameraState.FAILED, fault_of(error))
 
     def _take(self, table: FrameTable, opened: _Opened) -> None:
-        left = opened.gate.passage.leave(table.pts_ns, table.ntp_ns)
+        left = opened.valve.transit.leave(table.pts_ns, table.ntp_ns)
         if left is None:
             return
-        entry, lost = left
+        frame_in, lost = left
         self._drop(lost)
-        if entry.era != opened.era:  # the wall clock was set back
-            opened.era = entry.era
+        if frame_in.era != opened.era:  # the wall clock was set back
+            opened.era = frame_in.era
             self._runs.abandon()
-        skipped, opened.next_ordinal = entry.ordinal - opened.next_ordinal, entry.ordinal + 1
-        picture = Picture(None, entry.t, table.source_wh, entry.ordinal, max(0, skipped))
+        skipped, opened.next_ordinal = frame_in.ordinal - opened.next_ordinal, frame_in.ordinal + 1
+        picture = Picture(None, frame_in.t, table.source_wh, frame_in.ordinal, max(0, skipped))
         numbered = self._runs.number(picture)
         if numbered is not None:
             run, index = numbered
-            self._count(table, entry, run, index, opened)
+            self._count(table, frame_in, run, index, opened)
 
-    def _count(self, table: FrameTable, entry: Entry, run: Run, index: int, opened: _Opened) -> None:
+    def _count(self, table: FrameTable, frame_in: TransitFrame, run: Run, index: int, opened: _Opened) -> None:
         began = time.monotonic()
         if run is not self._run:
-            self._switch_run(run, opened.gate)
+            self._switch_run(run, opened.valve)
         assert self._counter is not None
         frame = TrackedFrame(
             camera_id=self.camera_id,
             index=index,
-            t=entry.t,
+            t=frame_in.t,
             size_wh=table.source_wh,
             ids=table.ids,
             xyxy_px=clipped(table.xyxy_px, table.source_wh),
-            scores=self._scores.completed(table.ids, table.scores, entry.t),
+            scores=self._scores.completed(table.ids, table.scores, frame_in.t),
             classes=table.classes,
         )
         result = self._counter.update_tracked(frame)
-        self._note_counted(entry, began, opened.gate)
+        self._note_counted(frame_in, began, opened.valve)
         self._note_crossings(result.events)
         dropped, self._dropped_before = self._dropped_before, 0
-        picture = self._picture(opened.gate, table.pts_ns)
+        picture = self._picture(opened.valve, table.pts_ns)
         self._sink.frame_counted(run.identity, CountedFrame(result, dropped, picture))
 
-    def _picture(self, gate: Gate, pts_ns: int) -> Any | None:
-        return gate.preview.take(pts_ns) if gate.preview is not None else None
+    def _picture(self, valve: SourceValve, pts_ns: int) -> Any | None:
+        return valve.preview.take(pts_ns) if valve.preview is not None else None
 
     def _note_crossings(self, events: tuple[Event, ...]) -> None:
         crossings = sum(isinstance(event, Crossing) for event in events)
         if crossings:
             self._metrics.crossings.inc(crossings)
 
-    def _note_counted(self, entry: Entry, began: float, gate: Gate) -> None:
+    def _note_counted(self, frame_in: TransitFrame, began: float, valve: SourceValve) -> None:
         now = time.monotonic()
-        latency_s = now - entry.entered_at if self.is_finite else time.time() - entry.t
+        latency_s = now - frame_in.entered_at if self.is_finite else time.time() - frame_in.t
         self._latency_meter.note(now, latency_s)
         self._processed_meter.tick(now)
         self._processed += 1
-        self._last_counted_at, self._last_t = now, entry.t
+        self._last_counted_at, self._last_t = now, frame_in.t
         self.state, self.fault = CameraState.RUNNING, None
-        if gate.duration_s > 0:
-            self._progress = min(1.0, entry.position_s / gate.duration_s)
+        if valve.duration_s > 0:
+            self._progress = min(1.0, frame_in.position_s / valve.duration_s)
         self._metrics.frames.inc()
         self._metrics.latency_s.observe(max(0.0, latency_s))
         self._metrics.counting_s.observe(now - began)
 
-    def _switch_run(self, run: Run, gate: Gate) -> None:
+    def _switch_run(self, run: Run, valve: SourceValve) -> None:
         self._end_run(decide=not (self._run is not None and self._run.abandoned))
         self._run, self._size_wh = run, run.size_wh
         self._counter = CameraCounter(run.identity, self.spec, tracked=True, trajectories=True)
@@ -248,7 +248,7 @@ class DeepStreamCamera:
         metrics.RUNS.labels(self.camera_id).inc()
         width, height = run.size_wh
         _log.info("run.started", camera=self.camera_id, run=run.identity.run, size=f"{width}x{height}")
-        period_s = self._period_s(gate.passage.fps)
+        period_s = self._period_s(valve.transit.fps)
         self._sink.run_started(RunStarted(run.identity, run.size_wh, self.info.labels, period_s, self.is_finite))
 
     def _period_s(self, fps: float) -> float:
@@ -291,10 +291,10 @@ class DeepStreamCamera:
     def set_paused(self, fault: Fault | None) -> None:
         """Take no more frames, and say why; None: go on."""
         self._paused = fault
-        if self.gate is not None and fault is None:
-            self.gate.resume()
-        elif self.gate is not None:
-            self.gate.pause()
+        if self.valve is not None and fault is None:
+            self.valve.resume()
+        elif self.valve is not None:
+            self.valve.pause()
 
     def condition(self) -> CameraCondition:
         """The camera at this moment."""
@@ -319,7 +319,7 @@ class DeepStreamCamera:
         """Rates and latency; worked out anew every `MEASURE_EVERY_S`, since states are asked for more often."""
         if now - self._measured_at > MEASURE_EVERY_S:
             self._measured_at = now
-            source_fps = self._opened.gate.meter.rate(now) if self._opened is not None else 0.0
+            source_fps = self._opened.valve.meter.rate(now) if self._opened is not None else 0.0
             self._measures = (source_fps, self._processed_meter.rate(now), self._latency_meter.p95_s(now))
         return self._measures
 

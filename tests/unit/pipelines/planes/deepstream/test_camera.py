@@ -13,8 +13,8 @@ from countline_counting import Crossing, Event, Identity
 from countline_counting.rules import OBJECT_UNSEEN_S
 from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamera, ScoreMemory
 from countline_pipelines.planes.deepstream.cameras.metadata import FrameTable
+from countline_pipelines.planes.deepstream.cameras.valve import SourceValve
 from countline_pipelines.planes.deepstream.config.facts import TRACKER_ONLY
-from countline_pipelines.planes.deepstream.gst.sources import Gate
 from countline_pipelines.planes.interface import (
     CameraPlan,
     CameraState,
@@ -59,15 +59,15 @@ class Fed:
         self.open()
 
     def open(self) -> None:
-        self.gate = Gate(self.camera.plan.source)
-        self.camera.opened(self.gate)
+        self.valve = SourceValve(self.camera.plan.source)
+        self.camera.opened(self.valve)
 
     def feed(
         self, index: int, *boxes: tuple[float, ...], score: float = 0.9, size_wh: tuple[int, int] = (640, 480)
     ) -> None:
         """A frame with boxes as (id, x1, y1, x2, y2)."""
         pts_ns = index * PERIOD_NS
-        self.gate.passage.enter(pts_ns, 0.0, 0.0)
+        self.valve.transit.enter(pts_ns, 0.0, 0.0)
         rows = np.array(boxes, np.float64).reshape(-1, 5)
         table = FrameTable(
             0, pts_ns, 0, size_wh, rows[:, 0].astype(np.int64), rows[:, 1:],
@@ -146,7 +146,7 @@ def test_frames_that_the_pipeline_lost_are_told_as_dropped_and_leave_a_gap_in_th
     fed = Fed()
     fed.feed(0)
     for index in (1, 2):
-        fed.gate.passage.enter(index * PERIOD_NS, 0.0, 0.0)
+        fed.valve.transit.enter(index * PERIOD_NS, 0.0, 0.0)
     fed.feed(3)
     assert [counted.dropped for counted in fed.sink.frames] == [0, 2]
     assert [counted.result.tracked.index for counted in fed.sink.frames] == [0, 3]
