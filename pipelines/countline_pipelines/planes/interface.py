@@ -187,27 +187,36 @@ class CountedFrame:
     """av.VideoFrame where somebody wants to see it."""
 
 
-class PlaneSink(Protocol):
-    """Whom a plane tells; called from the plane's own thread, for each camera in order, and must not block."""
+class FrameSink(Protocol):
+    """Takes what runs of a camera count, in order: a run's start, its frames, its end. Methods must not block."""
 
     def run_started(self, run: RunStarted) -> None:
-        """Before the run's first frame."""
+        """A run starts; called before its first frame."""
         ...
 
     def frame_counted(self, identity: Identity, counted: CountedFrame) -> None:
-        """After each frame."""
+        """A frame was counted."""
         ...
 
     def events_decided(self, identity: Identity, t: float, events: Sequence[Event]) -> None:
-        """What a run decides at capture time `t` of earlier frames, after another has taken its frames over."""
+        """A run decided these events of earlier frames at capture time `t`, after another run took its frames over."""
         ...
 
     def run_ended(self, identity: Identity, events: Sequence[Event] | None) -> None:
-        """After the run's last frame, with what was decided at its end; None: broken off, to be counted anew."""
+        """A run ended; called after its last frame.
+
+        Args:
+            identity: of the run.
+            events: what was decided at the end; None if the run was broken off and will be counted anew.
+        """
         ...
 
+
+class PlaneSink(FrameSink, Protocol):
+    """Takes what a plane counts. The plane calls it from its own thread, in order for each camera."""
+
     def span_compared(self, camera_id: str, span: TrialSpan) -> None:
-        """What two versions made of the same span of a camera's frames."""
+        """Two versions of a model were compared over a span of a camera's frames."""
         ...
 
 

@@ -68,7 +68,7 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class DecoderChoice:
     """What a stream is opened with."""
 
     accel: HWAccel | None = None
@@ -93,18 +93,18 @@ class Decoding:
         self._resting: dict[str, tuple[float, str]] = {}
         self._lock = threading.Lock()
 
-    def choose(self, source: str) -> Choice:
+    def choose(self, source: str) -> DecoderChoice:
         """What to open a source with, now."""
         if self._accel is None:
-            return Choice()
+            return DecoderChoice()
         if refusal := self._refusal_of(source):
-            return Choice(refusal=refusal)
+            return DecoderChoice(refusal=refusal)
         try:
             # Of no other use: it tells a GPU that is gone from a source that cannot be opened.
             self._accel.create(Codec(_PROBED_CODEC, "r"))
         except (av.error.FFmpegError, OSError) as error:
-            return Choice(refusal=f"the GPU cannot be used any more: {error.strerror}")
-        return Choice(self._accel)
+            return DecoderChoice(refusal=f"the GPU cannot be used any more: {error.strerror}")
+        return DecoderChoice(self._accel)
 
     def rest(self, source: str, why: str) -> None:
         """Keep a source off the GPU for a while: it failed there."""

@@ -61,6 +61,10 @@ class SourceSpec:
         """Whether it comes over a network."""
         return "://" in self.url
 
+    def period_s(self, stated_fps: float) -> float:
+        """Expected seconds between two frames that are looked at, of a source that states this frame rate."""
+        return 1.0 / (min(self.rate, stated_fps) if self.rate > 0 else stated_fps)
+
     @property
     def is_rtsp(self) -> bool:
         """Whether it is an RTSP stream."""

@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 import av
 import av.error
 
-from countline_pipelines.sources.decoding import Choice, DecodeMode, Decoder, Decoding, is_on_gpu
+from countline_pipelines.sources.decoding import DecodeMode, Decoder, DecoderChoice, Decoding, is_on_gpu
 from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
 from countline_pipelines.sources.spec import Playback, SourceSpec
 
@@ -114,7 +114,7 @@ class VideoReader:
             raise SourceError(failure, self._spec.label, refusal, hint=_ONLY_GPU_HINT)
         self.decoder, self.refusal = Decoder.CPU, refusal
 
-    def _open(self, choice: Choice) -> Any:
+    def _open(self, choice: DecoderChoice) -> Any:
         began = time.monotonic()
         try:
             limits = (self._spec.open_timeout_s, self._spec.read_timeout_s)

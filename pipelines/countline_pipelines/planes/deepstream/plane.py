@@ -18,8 +18,9 @@ from countline_pipelines.planes.deepstream.gst.library import Runtime
 from countline_pipelines.planes.deepstream.gst.loop import MainLoop
 from countline_pipelines.planes.deepstream.keeper import PipelineKeeper
 from countline_pipelines.planes.deepstream.options import DeepStreamOptions
+from countline_pipelines.planes.held import HeldCamera
 from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState, OnEnd, PlaneSink
-from countline_pipelines.planes.keeping import Connect, Held, KeepingPlane
+from countline_pipelines.planes.keeping import Connect, KeepingPlane
 
 _log = get_logger(__name__)
 
@@ -104,7 +105,7 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
             return same and present.counting == wanted.counting
         return same and present.model == wanted.model
 
-    async def _bring(self, held: Held[DeepStreamCamera], wanted: CameraPlan | None) -> None:
+    async def _bring(self, held: HeldCamera[DeepStreamCamera], wanted: CameraPlan | None) -> None:
         try:
             await super()._bring(held, wanted)
         finally:
@@ -112,7 +113,7 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
                 self._admitted.discard(held.camera_id)
             await self._close_idle()
 
-    async def _make(self, held: Held[DeepStreamCamera], plan: CameraPlan) -> DeepStreamCamera:
+    async def _make(self, held: HeldCamera[DeepStreamCamera], plan: CameraPlan) -> DeepStreamCamera:
         self._admit(plan)
         pipeline = await self._pipeline_for(plan)
         camera = DeepStreamCamera(plan, pipeline.info, self._sink)
@@ -122,14 +123,14 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
     def _begin(self, camera: DeepStreamCamera) -> None:
         self._pipeline_of[camera.camera_id].add(camera)
 
-    async def _change(self, _: Held[DeepStreamCamera], camera: DeepStreamCamera, plan: CameraPlan) -> None:
+    async def _change(self, _: HeldCamera[DeepStreamCamera], camera: DeepStreamCamera, plan: CameraPlan) -> None:
         camera.reconfigure(plan.counting)
 
     async def _end(self, camera: DeepStreamCamera) -> None:
         await self._pipeline_of.pop(camera.camera_id).remove(camera.camera_id)
         self._admitted.discard(camera.camera_id)
 
-    def _condition(self, held: Held[DeepStreamCamera]) -> CameraCondition:
+    def _condition(self, held: HeldCamera[DeepStreamCamera]) -> CameraCondition:
         condition, pipeline = super()._condition(held), self._pipeline_of.get(held.camera_id)
         fault = pipeline.fault if pipeline is not None else None
         if fault is None or condition.state is CameraState.FINISHED:

@@ -58,7 +58,7 @@ class SourceKeeper:
         """
         camera = self._camera
         try:
-            while camera.state is not CameraState.FINISHED:
+            while not camera.is_finished:
                 try:
                     await asyncio.sleep(await self._play())
                 except CountlineError as error:  # a plugin hangs
@@ -85,7 +85,7 @@ class SourceKeeper:
         await to_its_end(self._sources.close(opening, drain=False))
         if ending is SourceEnding.ENDED and camera.is_finite:
             camera.finished()
-            self._on_end(camera.plan, camera.state)
+            self._on_end(camera.plan, CameraState.FINISHED)
             return 0.0
         camera.closed(decide=not camera.is_finite)
         return self._lost(opening, ending)
@@ -110,5 +110,5 @@ class SourceKeeper:
         try:
             await self._sources.close_all(camera, drain=True)
         finally:
-            if camera.state is not CameraState.FINISHED:
+            if not camera.is_finished:
                 camera.closed(decide=not camera.is_finite)

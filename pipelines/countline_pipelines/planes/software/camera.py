@@ -21,6 +21,7 @@ from countline_common.logs import get_logger
 from countline_counting.explain.explainer import Journal
 from countline_counting.handover import shared_places
 from countline_pipelines import metrics
+from countline_pipelines.planes.health import CameraHealth
 from countline_pipelines.planes.interface import (
     CameraCondition,
     CameraPlan,
@@ -33,19 +34,17 @@ from countline_pipelines.planes.interface import (
     counting_spec,
     fault_of,
 )
+from countline_pipelines.planes.previews import PreviewWatch
+from countline_pipelines.planes.sinks import MeasuredSink, NullSink
 from countline_pipelines.planes.software.change.branch import Branch
-from countline_pipelines.planes.software.change.outlet import Measured, Nowhere, Outlet
+from countline_pipelines.planes.software.change.outlet import Outlet
 from countline_pipelines.planes.software.change.takeover import TakeOver
-from countline_pipelines.planes.software.lane.lane import ModelLane, Ticket
+from countline_pipelines.planes.software.lane.lane import ModelLane
 from countline_pipelines.planes.software.source.reader import ReadState, SourceReader
 from countline_pipelines.planes.software.source.tee import Tee
 from countline_pipelines.planes.software.trial.following import Trial
-from countline_pipelines.sources import Decoding, Playback
+from countline_pipelines.sources import Decoding
 
-PREVIEW_EVERY_S: Final = 0.2
-MEASURE_EVERY_S: Final = 0.8
-SILENT_S: Final = 5.0
-"""A live camera without a frame for so long is not running, whatever its reader believes."""
 RETRY_FAILED_S: Final = 10.0
 """How long a model that failed on this camera is not tried again."""
 USUAL_FPS: Final = 25.0
@@ -99,7 +98,7 @@ class SoftwareCamera:
         self._keep_pictures = keep_pictures
         self._loop = asyncio.get_running_loop()
         self._metrics = metrics.CameraMetrics(plan.camera_id)
-        self._told = Measured(sink, plan.camera_id, self._metrics)
+        self._told = MeasuredSink(sink, plan.camera_id, self._metrics)
         self._tee = Tee(plan.source.rate, self._read_state_changed)
         self._reader = SourceReader(plan.camera_id, plan.source, self._tee, once=once, decoding=decoding)
         spec = counting_spec(plan.counting, lane.info.labels)
@@ -118,22 +117,20 @@ class SoftwareCamera:
         self._retired: list[Branch] = []
         self._failures: dict[str, tuple[float, CountlineError]] = {}
         """By model: when Triton or we failed on this camera's frames, and why."""
-        self._state = CameraState.STARTING
-        self._fault: Fault | None = None
-        self.crashed_at: float | None = None
-        """Monotonic time at which counting failed by a fault of ours; the camera must be made anew."""
+        self._health = CameraHealth(plan.camera_id, plan.source)
         self._finishing = False
-        self._paused: Fault | None = None
         self._read_state = ReadState.OPENING
-        self._watched_until = 0.0
-        self._picture_at = 0.0
-        self._measured_at = 0.0
-        self._measures = (0.0, 0.0, 0.0)
+        self._watch = PreviewWatch()
 
     @property
     def camera_id(self) -> str:
         """The camera's id."""
         return self.plan.camera_id
+
+    @property
+    def crashed_at(self) -> float | None:
+        """Monotonic time at which counting failed by a fault of ours; the camera must be made anew."""
+        return self._health.crashed_at
 
     @property
     def lane(self) -> ModelLane:
@@ -143,7 +140,7 @@ class SoftwareCamera:
     @property
     def is_finished(self) -> bool:
         """Whether its source is over: there is nothing left to count with another model."""
-        return self._state is CameraState.FINISHED
+        return self._health.state is CameraState.FINISHED
 
     def start(self) -> None:
         """Begin to read."""
@@ -155,13 +152,7 @@ class SoftwareCamera:
         """See `Host`."""
         if branch is not self._primary:
             return False
-        if self._keep_pictures:
-            return True
-        now = time.monotonic()
-        if now > self._watched_until or now - self._picture_at < PREVIEW_EVERY_S:
-            return False
-        self._picture_at = now
-        return True
+        return self._keep_pictures or self._watch.is_due(time.monotonic())
 
     def yields(self, branch: Branch) -> bool:
         """A follower does without frames as long as the branch that counts is behind."""
@@ -189,14 +180,16 @@ class SoftwareCamera:
         self._read_state = state
         if state is ReadState.PLAYING:
             return  # nothing is counted yet: see `counted`
-        self._fault = None if error is None else fault_of(error)
-        if self._fault is not None:
-            metrics.SOURCE_FAILURES.labels(self.camera_id, self._fault.code).inc()
-        if state is ReadState.FINISHED or (state is ReadState.FAILED and self._reader.gave_up):
+        fault = None if error is None else fault_of(error)
+        over = state is ReadState.FINISHED or (state is ReadState.FAILED and self._reader.gave_up)
+        shown = self._health.state if over else _STATES[state]
+        if fault is None:
+            self._health.set(shown)
+        else:
+            self._health.lose_source(shown, fault)
+        if over:
             self._finishing = True
             self._safely(self._finish_when_idle)
-        else:
-            self._state = _STATES[state]
 
     def _finish_when_idle(self) -> None:
         """The source is over; its last frames may still be on their way."""
@@ -208,11 +201,11 @@ class SoftwareCamera:
         if not all(branch.end_run(decide=decide) for branch in self._branches()):
             return
         self._finishing = False
-        self._state = _STATES[self._read_state]
-        if self._fault is not None and self._read_state is ReadState.FINISHED:
-            self._state = CameraState.FAILED
+        # A file that is shorter than its header states is counted to its end, and has failed all the same.
+        whole = self._read_state is ReadState.FINISHED and self._health.fault is None
+        self._health.state = CameraState.FINISHED if whole else CameraState.FAILED
         self._end_beside()
-        self._on_end(self.plan, self._state)
+        self._on_end(self.plan, self._health.state)
 
     def _end_beside(self) -> None:
         """There are no more frames: what ran beside the branch that counts has nothing more to do."""
@@ -222,21 +215,19 @@ class SoftwareCamera:
             self._retire(self._other)
         self.unfollow()
 
-    def counted(self, branch: Branch, ticket: Ticket, counting_s: float) -> None:
+    def counted(self, branch: Branch, latency_s: float, counting_s: float) -> None:
         """See `Host`."""
         if branch is not self._primary:
             return
-        if self._state is not CameraState.RUNNING and self._is_well_again():
-            self._state, self._fault = CameraState.RUNNING, None
-        finite = self.plan.source.playback.is_finite
-        latency_s = time.monotonic() - ticket.taken_at if finite else time.time() - ticket.t
+        if self._health.state is not CameraState.RUNNING and self._is_well_again():
+            self._health.set(CameraState.RUNNING)
         self._metrics.latency_s.observe(max(0.0, latency_s))
         self._metrics.counting_s.observe(counting_s)
 
     def _is_well_again(self) -> bool:
         """Whether a frame that is counted shows so; one that was on its way when the source broke does not."""
         if self._read_state is ReadState.FINISHED:
-            return self._fault is not None and self._fault.code == MODEL_FAULT
+            return self._health.fault is not None and self._health.fault.code == MODEL_FAULT
         return self._read_state is ReadState.PLAYING and self.crashed_at is None
 
     def skipped(self, branch: Branch, t: float) -> None:
@@ -271,7 +262,7 @@ class SoftwareCamera:
         elif crashed:
             self._crash(error)
         else:
-            self._fault, self._state = fault_of(error, MODEL_FAULT), CameraState.FAILED
+            self._health.set(CameraState.FAILED, fault_of(error, MODEL_FAULT))
 
     def failure_of(self, lane: ModelLane) -> CountlineError | None:
         """Why a model is not to be tried again yet."""
@@ -287,12 +278,11 @@ class SoftwareCamera:
             self._crash(error)
 
     def _crash(self, error: Exception) -> None:
-        self.crashed_at = time.monotonic()
-        self._fault, self._state = fault_of(error), CameraState.FAILED
+        self._health.crash(error)
         self._reader.stop()
         for branch in self._branches():
             branch.halt()
-        self._on_end(self.plan, self._state)
+        self._on_end(self.plan, self._health.state)
 
     # Another version takes over --------------------------------------------------------------------------------------
 
@@ -331,7 +321,7 @@ class SoftwareCamera:
             self._retire(old)
             return
         self.unfollow()
-        new = Branch(plan, lane, spec, self, Outlet(Nowhere()), after=old.runs.name, warms_up=True)
+        new = Branch(plan, lane, spec, self, Outlet(NullSink()), after=old.runs.name, warms_up=True)
         out = Outlet(self._told)
         takeover = TakeOver(
             out,
@@ -417,7 +407,7 @@ class SoftwareCamera:
         """
         spec = counting_spec(self.plan.counting, lane.info.labels)
         self._trial = Trial(self.camera_id, plan, self._primary.lane.name, lane.name, self._sink)
-        self._follower = Branch(self.plan, lane, spec, self, Outlet(Nowhere()))
+        self._follower = Branch(self.plan, lane, spec, self, Outlet(NullSink()))
         self._follower.sink.ear, self._primary.sink.ear = self._trial.following, self._trial.counting
         self._tee.attach(self._follower.feeder)
         _log.info("trial.following", camera=self.camera_id, trial=plan.trial_id, model=lane.name)
@@ -429,7 +419,7 @@ class SoftwareCamera:
         if follower is None or trial is None:
             return
         trial.finish()
-        self._primary.sink.ear, follower.sink.ear = Nowhere(), Nowhere()
+        self._primary.sink.ear, follower.sink.ear = NullSink(), NullSink()
         self._retire(follower)
         _log.info("trial.left", camera=self.camera_id, trial=trial.plan.trial_id)
 
@@ -467,11 +457,11 @@ class SoftwareCamera:
 
     def watch(self, until: float) -> None:
         """Hand pictures to the sink until this monotonic time."""
-        self._watched_until = until
+        self._watch.watch(until)
 
     def set_paused(self, fault: Fault | None) -> None:
         """Take no more frames, and say why; None: go on."""
-        self._paused = fault
+        self._health.paused = fault
         if fault is None:
             self._reader.resume()
         else:
@@ -501,49 +491,17 @@ class SoftwareCamera:
 
     def condition(self) -> CameraCondition:
         """The camera at this moment."""
-        now = time.monotonic()
-        state, fault = self._shown_state(now)
-        branch, info = self._primary, self._tee.info
-        size = branch.size_wh or ((info.width, info.height) if info else (0, 0))
-        duration = float(info.duration_s) if info and info.duration_s else 0.0
-        finite = self.plan.source.playback.is_finite
-        progress = min(1.0, self._tee.position_s / duration) if finite and duration else 0.0
-        source_fps, processed_fps, latency_s = self._measured(now)
-        return CameraCondition(
-            state=state,
-            fault=fault,
-            size_wh=size,
-            source_fps=source_fps,
-            processed_fps=processed_fps,
-            latency_s=latency_s,
-            frames_processed=branch.processed,
-            frames_dropped=branch.dropped,
-            last_frame_at=branch.last_t,
-            progress=1.0 if state is CameraState.FINISHED else progress,
+        branch, info, follower = self._primary, self._tee.info, self._follower
+        duration_s = float(info.duration_s) if info and info.duration_s else 0.0
+        return self._health.condition(
+            branch.throughput,
+            self._tee.meter,
+            size_wh=branch.size_wh or ((info.width, info.height) if info else (0, 0)),
+            progress=min(1.0, self._tee.position_s / duration_s) if duration_s else 0.0,
             model=branch.lane.name,
-            follower_model=self._follower.lane.name if self._follower is not None else "",
+            follower_model=follower.lane.name if follower is not None else "",
+            trouble=branch.lane.trouble,
         )
-
-    def _measured(self, now: float) -> tuple[float, float, float]:
-        """Rates and latency; worked out anew every `MEASURE_EVERY_S`, since states are asked for more often."""
-        if now - self._measured_at > MEASURE_EVERY_S:
-            self._measured_at = now
-            branch = self._primary
-            rates = (self._tee.meter.rate(now), branch.processed_meter.rate(now))
-            self._measures = (*rates, branch.latency_meter.p95_s(now))
-        return self._measures
-
-    def _shown_state(self, now: float) -> tuple[CameraState, Fault | None]:
-        if self._paused is not None and self._state is not CameraState.FINISHED:
-            return CameraState.FAILED, self._paused
-        silent_s = now - self._primary.last_counted_at
-        if self._state is CameraState.RUNNING and silent_s > SILENT_S:
-            if self.lane.trouble is not None:
-                return CameraState.RECONNECTING, fault_of(self.lane.trouble)
-            if self.plan.source.playback is Playback.LIVE:
-                silence = f"{self.plan.source.label}: no picture for {silent_s:.0f} s"
-                return CameraState.RECONNECTING, Fault("timed_out", silence, "see that the camera sends pictures")
-        return self._state, self._fault
 
 
 def _explained(error: Exception) -> CountlineError:

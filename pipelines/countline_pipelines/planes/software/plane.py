@@ -8,8 +8,9 @@ from typing import Final
 from countline_common.errors import CountlineError
 from countline_counting.explain.explainer import Journal
 from countline_pipelines import metrics
+from countline_pipelines.planes.held import HeldCamera
 from countline_pipelines.planes.interface import CameraPlan, FollowerPlan, OnEnd, PlaneSink
-from countline_pipelines.planes.keeping import Connect, Held, KeepingPlane
+from countline_pipelines.planes.keeping import Connect, KeepingPlane
 from countline_pipelines.planes.software.camera import SoftwareCamera
 from countline_pipelines.planes.software.lane.lane import LaneOptions, ModelLane
 from countline_pipelines.sources import Decoding
@@ -67,12 +68,12 @@ class SoftwarePlane(KeepingPlane[SoftwareCamera]):
     def _goes_on(self, present: CameraPlan, wanted: CameraPlan) -> bool:
         return present.goes_over_to(wanted)
 
-    async def _bring(self, held: Held[SoftwareCamera], wanted: CameraPlan | None) -> None:
+    async def _bring(self, held: HeldCamera[SoftwareCamera], wanted: CameraPlan | None) -> None:
         await super()._bring(held, wanted)
         if held.camera is not None and wanted is not None:
             await self._bring_follower(held.camera, wanted)
 
-    async def _make(self, held: Held[SoftwareCamera], plan: CameraPlan) -> SoftwareCamera:
+    async def _make(self, held: HeldCamera[SoftwareCamera], plan: CameraPlan) -> SoftwareCamera:
         lane = await self._enter_lane(plan.model, plan)
         try:
             return SoftwareCamera(
@@ -93,7 +94,7 @@ class SoftwarePlane(KeepingPlane[SoftwareCamera]):
     def _begin(self, camera: SoftwareCamera) -> None:
         camera.start()
 
-    async def _change(self, held: Held[SoftwareCamera], camera: SoftwareCamera, plan: CameraPlan) -> None:
+    async def _change(self, held: HeldCamera[SoftwareCamera], camera: SoftwareCamera, plan: CameraPlan) -> None:
         """Change a camera whose source stays open: lines at once, then the model."""
         assert held.plan is not None
         unfit = _reconfigured(camera, held.plan, plan)

@@ -20,8 +20,8 @@ from countline_pipelines.planes.deepstream.config import facts, properties
 from countline_pipelines.planes.deepstream.config.properties import PipelineOptions
 from countline_pipelines.planes.deepstream.gst.elements import add_chain, make
 from countline_pipelines.planes.deepstream.gst.library import Runtime
+from countline_pipelines.planes.previews import Throttle
 
-EVERY_S: Final = 0.2
 MOST_PICTURES: Final = 4
 """Pictures that were converted and not taken; older ones are dropped."""
 _LEAK_DOWNSTREAM: Final = 2
@@ -44,7 +44,7 @@ class Preview:
         self._name = name
         self._source: Any = None
         self._pipeline: Any = None
-        self._offered_at = float("-inf")
+        self._throttle = Throttle()
         self._lock = threading.Lock()
         self._pictures: OrderedDict[int, Any] = OrderedDict()
         self._pad: Any = None
@@ -77,10 +77,8 @@ class Preview:
 
     def offer(self, buffer: Any, pts_ns: int | None, now: float) -> None:
         """Take an admitted frame from its streaming thread; never waits. `now` is monotonic."""
-        if pts_ns is None or self._source is None or now - self._offered_at < EVERY_S:
-            return
-        self._offered_at = now
-        self._source.emit("push-buffer", buffer)
+        if pts_ns is not None and self._source is not None and self._throttle.passes(now):
+            self._source.emit("push-buffer", buffer)
 
     def _converted(self, pad: Any, info: Any) -> Any:
         buffer = info.get_buffer()

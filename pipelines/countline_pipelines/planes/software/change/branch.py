@@ -21,9 +21,10 @@ from countline_counting.explain.explainer import Journal
 from countline_counting.frames import DetectionFrame
 from countline_counting.rules import WARM_UP_S
 from countline_counting.tracking import TrackerSettings
-from countline_pipelines.planes.interface import CameraPlan, CountedFrame, RunStarted
-from countline_pipelines.planes.meters import LatencyMeter, RateMeter
-from countline_pipelines.planes.runs import BREAK_KEEPS_RUN_S, Run, RunKeeper
+from countline_pipelines.planes.interface import CameraPlan, CountedFrame
+from countline_pipelines.planes.meters import Throughput
+from countline_pipelines.planes.run_counter import RunCounter
+from countline_pipelines.planes.runs import Run, RunKeeper
 from countline_pipelines.planes.software.change.outlet import Outlet
 from countline_pipelines.planes.software.lane.lane import ModelLane, Ticket
 from countline_pipelines.planes.software.source.feeder import Feeder
@@ -51,7 +52,7 @@ class Host(Protocol):
         """What the source states, or is taken to have."""
         ...
 
-    def counted(self, branch: "Branch", ticket: Ticket, counting_s: float) -> None:
+    def counted(self, branch: "Branch", latency_s: float, counting_s: float) -> None:
         """A frame was counted."""
         ...
 
@@ -117,8 +118,17 @@ class Branch:
         self._sequence = 0
         self._expected = 0
         self._early: dict[int, tuple[Ticket, NDArray[np.float32] | None]] = {}
-        self._run: Run | None = None
-        self._counter: CameraCounter | None = None
+        self.throughput = Throughput(self.feeder.drops, finite=self._waits)
+        self._runs = RunCounter(
+            self.runs,
+            sink,
+            self.throughput,
+            self._new_counter,
+            lambda: plan.source.period_s(host.fps()),
+            labels=lane.info.labels,
+            model=lane.name,
+            finite=self._waits,
+        )
         self._paths_from: float | None = None
         self._paths_until = float("inf")
         self._warms_up = warms_up
@@ -127,28 +137,21 @@ class Branch:
         self.crashed = False
         self.is_retired = False
         """It gets no frames any more, and will be stopped."""
-        self.size_wh: tuple[int, int] | None = None
-        self.processed_meter = RateMeter()
-        self.latency_meter = LatencyMeter()
-        self.processed = 0
-        self._dropped_before_run = 0
-        self.last_counted_at = time.monotonic()
-        self.last_t: float | None = None
 
     @property
     def identity(self) -> Identity | None:
         """Of the run that goes on."""
-        return self._run.identity if self._run is not None else None
+        return self._runs.run.identity if self._runs.run is not None else None
 
     @property
-    def dropped(self) -> int:
-        """Frames that were left out in this run."""
-        return self.feeder.dropped - self._dropped_before_run
+    def size_wh(self) -> tuple[int, int] | None:
+        """Of the pictures of the last run; None before the first."""
+        return self._runs.size_wh
 
     @property
     def is_silent(self) -> bool:
         """Whether it has neither a run nor a frame on its way."""
-        return self._run is None and self.runs.is_idle()
+        return self._runs.run is None and self.runs.is_idle()
 
     def end_paths_at(self, t: float) -> None:
         """From the frame captured at `t` on, say no more where objects are: another branch does."""
@@ -158,15 +161,16 @@ class Branch:
     def keep_paths(self) -> None:
         """Undo `end_paths_at`."""
         self._paths_until = float("inf")
-        if self._counter is not None:
-            self._counter.begin_paths()
+        if self._runs.counter is not None:
+            self._runs.counter.begin_paths()
 
     def own(self) -> None:
         """What follows is not another branch's business any more: the next run warms up for nobody."""
         self._warms_up = False
-        if self._paths_from is not None and self._counter is not None:  # it counts before it is warm: nobody else does
+        counter = self._runs.counter
+        if self._paths_from is not None and counter is not None:  # it counts before it is warm: nobody else does
             self._paths_from = None
-            self._counter.begin_paths()
+            counter.begin_paths()
 
     def next_sequence(self) -> int:
         """See `Traveller`."""
@@ -212,16 +216,14 @@ class Branch:
             self.runs.leave(ticket.run)
 
     def _count(self, ticket: Ticket, detections: NDArray[np.float32]) -> None:
-        if ticket.run is not self._run:
-            self._switch_run(ticket)
-        assert self._counter is not None
-        self._mind_paths(self._counter, ticket.t)
+        counter = self._runs.counter_for(ticket.run, ticket.t)
+        self._mind_paths(counter, ticket.t)
         rows = ticket.box.to_source(detections[detections[:, 4] > 0])
         frame = DetectionFrame(self.plan.camera_id, ticket.index, ticket.t, ticket.run.size_wh, rows)
         began = time.monotonic()
-        result = self._counter.update(frame)
+        result = counter.update(frame)
         self._note_counted(ticket, time.monotonic() - began)
-        self.sink.frame_counted(ticket.run.identity, CountedFrame(result, ticket.dropped, ticket.picture))
+        self._runs.report(ticket.run, CountedFrame(result, ticket.dropped, ticket.picture))
 
     def _mind_paths(self, counter: CameraCounter, t: float) -> None:
         """Each moment is on the paths of one branch."""
@@ -233,61 +235,26 @@ class Branch:
             counter.end_paths()
 
     def _note_counted(self, ticket: Ticket, counting_s: float) -> None:
-        now = time.monotonic()
-        self.latency_meter.note(now, now - ticket.taken_at if self._waits else time.time() - ticket.t)
-        self.processed_meter.tick(now)
-        self.processed += 1
-        self.last_counted_at, self.last_t = now, ticket.t
-        self._host.counted(self, ticket, counting_s)
+        latency_s = self.throughput.record(ticket.t, ticket.taken_at)
+        self._host.counted(self, latency_s, counting_s)
 
-    def _switch_run(self, ticket: Ticket) -> None:
-        if self._run is not None:
-            # Frames are counted in the order they were sent, so none of the old run is on its way any more.
-            self._close_counter(decide=not self._run.abandoned)
-        run = ticket.run
-        self._run, self.size_wh = run, run.size_wh
+    def _new_counter(self, run: Run, t: float) -> CameraCounter:
         tracking = TrackerSettings(high_score=self.lane.info.score_threshold)
-        self._paths_from = ticket.t + WARM_UP_S if self._warms_up else None
-        self._counter = CameraCounter(
-            run.identity, self.spec, tracking, journal=self._journal, trajectories=not self._warms_up
-        )
-        self.processed, self._dropped_before_run = 0, self.feeder.dropped
-        size = f"{run.size_wh[0]}x{run.size_wh[1]}"
-        _log.info("run.started", camera=self.plan.camera_id, run=run.identity.run, size=size, model=self.lane.name)
-        self.sink.run_started(
-            RunStarted(run.identity, run.size_wh, self.lane.info.labels, self._period_s(), finite=self._waits)
-        )
-
-    def _period_s(self) -> float:
-        fps, rate = self._host.fps(), self.plan.source.rate
-        return 1.0 / (min(rate, fps) if rate > 0 else fps)
+        self._paths_from = t + WARM_UP_S if self._warms_up else None
+        return CameraCounter(run.identity, self.spec, tracking, journal=self._journal, trajectories=not self._warms_up)
 
     def end_run(self, *, decide: bool) -> bool:
         """End the present run; false while it has frames on their way."""
-        if self._run is None:
-            return self.runs.is_idle()
-        if not self.runs.try_end(self._run):
-            return False
-        self._close_counter(decide=decide and not self._run.abandoned)
-        return True
-
-    def _close_counter(self, *, decide: bool) -> None:
-        assert self._run is not None
-        assert self._counter is not None
-        run, counter = self._run, self._counter
-        self._run = self._counter = None
-        self.sink.run_ended(run.identity, counter.flush() if decide else None)
+        return self._runs.end(decide=decide)
 
     def tick(self, now: float) -> None:
         """Once a second: end the run of a live camera that has been silent for too long."""
-        if now - self.last_counted_at > BREAK_KEEPS_RUN_S and not self._waits:
-            self.end_run(decide=True)
+        self._runs.end_if_silent(now)
 
     def reconfigure(self, spec: CountingSpec) -> None:
         """Count other lines and zones from the next frame on; the tracks go on."""
         self.spec = spec
-        if self._counter is not None:
-            self._counter.reconfigure(spec)
+        self._runs.reconfigure(spec)
 
     def halt(self) -> None:
         """Send no frame any more."""
@@ -304,14 +271,12 @@ class Branch:
         self._closed = True
         if self.crashed:
             self._break_off(decide=decide)
-        elif self._run is not None:
-            self._close_counter(decide=decide)
+        else:
+            self._runs.end_at_once(decide=decide)
 
     def _break_off(self, *, decide: bool) -> None:
         """End the run of a branch that crashed, with what it has said so far."""
-        run, self._run, self._counter = self._run, None, None
         try:
-            if run is not None:
-                self.sink.run_ended(run.identity, () if decide and not run.abandoned else None)
+            self._runs.break_off(decide=decide)
         except Exception:  # noqa: BLE001  (it may be what the crash came from, and the branch must end)
             _log.exception("camera.crashed_at_end", camera=self.plan.camera_id, model=self.lane.name)

@@ -20,8 +20,7 @@ from typing import Final
 from countline_counting import Event, FrameResult, Identity
 from countline_counting.handover import HandOver, Place
 from countline_counting.rules import HAND_OVER_S, LATEST_S, WARM_UP_S
-from countline_pipelines.planes.interface import CountedFrame, RunStarted
-from countline_pipelines.planes.software.change.outlet import FrameSink
+from countline_pipelines.planes.interface import CountedFrame, FrameSink, RunStarted
 
 PATIENCE_S: Final = 1.0
 """Of capture time by which a live branch may be behind the other one before that goes on without it."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from countline_common.triton.letterbox import Letterbox
+from countline_pipelines.planes.meters import DropCounter
 from countline_pipelines.planes.runs import Run, RunKeeper
 from countline_pipelines.planes.software.lane.lane import ModelLane, Ticket, Traveller
 from countline_pipelines.planes.software.source.scaling import SharedScaler
@@ -59,13 +60,12 @@ class Feeder:
         self._waits = waits
         self._quota = threading.Semaphore(FILE_FRAMES)
         self._input_wh = (lane.info.width, lane.info.height)
-        self._dropped_before = 0
-        self.dropped = 0
+        self.drops = DropCounter()
 
     def restart(self) -> None:
         """Begin a new run with the next picture."""
         self._runs.abandon()
-        self._dropped_before = 0
+        self.drops.forget_pending()
 
     def take(self, picture: Picture, scaler: SharedScaler, *, looked_at: bool) -> None:
         """Number a picture, and send it on its way if it is looked at."""
@@ -81,7 +81,7 @@ class Feeder:
         box = Letterbox(picture.size_wh, self._input_wh)
         scaled = scaler.scale(picture, box)
         kept = picture.frame if self._wants_picture() else None
-        dropped, self._dropped_before = self._dropped_before, 0
+        dropped = self.drops.take_pending()
         if self._runs.enter(run):
             self._lane.submit(Ticket(self._camera, run, scaled, box, index, picture.t, dropped, now, kept))
         else:  # the run was ended between numbering and here, after a long pause; the next frame begins another
@@ -108,7 +108,7 @@ class Feeder:
                 return
             self._runs.leave(oldest.run)
             self._count_dropped(1)
-            self._dropped_before += oldest.dropped
+            self.drops.carry(oldest.dropped)
 
     @property
     def is_behind(self) -> bool:
@@ -117,8 +117,7 @@ class Feeder:
 
     def _count_dropped(self, frames: int) -> None:
         if frames:
-            self.dropped += frames
-            self._dropped_before += frames
+            self.drops.add(frames)
             self._on_dropped(frames)
 
     def landed(self) -> None:

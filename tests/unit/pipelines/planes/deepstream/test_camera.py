@@ -11,8 +11,9 @@ from tests.fixtures.clips import MIDDLE
 from countline_common.triton import ModelInfo
 from countline_counting import Crossing, Event, Identity
 from countline_counting.rules import OBJECT_UNSEEN_S
-from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamera, ScoreMemory
+from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamera
 from countline_pipelines.planes.deepstream.cameras.metadata import FrameTable
+from countline_pipelines.planes.deepstream.cameras.scores import ScoreMemory
 from countline_pipelines.planes.deepstream.cameras.valve import SourceValve
 from countline_pipelines.planes.deepstream.config.facts import TRACKER_ONLY
 from countline_pipelines.planes.interface import (
@@ -156,7 +157,7 @@ def test_frames_that_the_pipeline_lost_are_told_as_dropped_and_leave_a_gap_in_th
 def test_a_crash_of_counting_ends_this_camera_alone_and_says_so() -> None:
     fed = Fed()
     fed.feed(0)
-    fed.camera._counter.update_tracked = None  # type: ignore[union-attr,method-assign,assignment]
+    fed.camera._counter.counter.update_tracked = None  # type: ignore[union-attr,method-assign,assignment]
     fed.feed(1)
     assert fed.camera.crashed_at is not None
     condition = fed.camera.condition()
