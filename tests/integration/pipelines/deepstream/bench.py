@@ -46,7 +46,7 @@ def install_root(folder: Path, release: str) -> Path:
 
 @dataclass
 class Recorder:
-    """A sink that keeps what it is told, and fails the test where the order is wrong."""
+    """A sink that records runs and frames, and notes calls in the wrong order as problems."""
 
     runs: list[RunStarted] = field(default_factory=list)
     frames: dict[str, list[CountedFrame]] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class Recorder:
 
 @dataclass
 class Bench:
-    """A plane and what it told."""
+    """A plane and the record of its sink."""
 
     plane: DeepStreamPlane
     recorder: Recorder
@@ -120,7 +120,7 @@ def deepstream_plane(
     options: dict[str, object] | None = None,
     **pipeline: object,
 ) -> Iterator[Bench]:
-    """A plane that plays; what it found wrong with the order of things fails the test."""
+    """A running plane; problems of the recorder fail the test."""
     root = install_root(folder / "deepstream", release.value)
     pipeline_options = PipelineOptions(release, boxes, root=root, parser=parser, frame_rate=20, **pipeline)
     recorder = Recorder()

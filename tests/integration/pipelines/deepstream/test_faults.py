@@ -186,7 +186,7 @@ def test_a_triton_that_hangs_is_noticed_and_outlived(
         server.stop()
 
 
-def test_a_camera_that_dies_is_told_and_the_others_go_on(
+def test_a_camera_that_dies_is_reported_and_the_others_go_on(
     deepstream_double: Installed,
     blob_triton: TritonServer,
     rtsp: Callable[..., RtspServer],
@@ -287,7 +287,7 @@ def test_a_hundred_sources_come_and_go_in_random_order_and_one_plays_through(
                 bench.plane.remove_camera(leaving)
                 bench.wait_for(lambda name=leaving: name not in bench.plane.conditions(), 40)
         goes_on(bench, "stays")
-    assert len(bench.recorder.names("stays")) == 1, "nobody's coming or going ended its run"
+    assert len(bench.recorder.names("stays")) == 1, "cameras that come and go do not end its run"
     times = [each.result.tracked.t for each in bench.recorder.frames["stays"]]
     assert max(b - a for a, b in pairwise(times)) < 3
 
@@ -397,7 +397,7 @@ def test_a_camera_that_is_taken_out_while_its_broken_source_is_closed_leaves_not
 
 
 def kept_by_us() -> int:
-    """Sources and valves that somebody holds: a probe or a handler that was left would."""
+    """Sources and valves that are still referenced, for example by a probe or a handler that was not removed."""
     gc.collect()
     return sum(isinstance(each, CameraSource | SourceValve) for each in gc.get_objects())
 

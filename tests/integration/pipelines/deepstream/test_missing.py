@@ -1,4 +1,4 @@
-"""DeepStream but for one thing: the worker does not start, and says what is missing and which image has it."""
+"""One part of DeepStream is missing: the worker does not start, and reports the part and the image that has it."""
 
 import sys
 from pathlib import Path

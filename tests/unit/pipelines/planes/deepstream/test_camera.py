@@ -77,7 +77,7 @@ class Fed:
         self.camera.take(table)
 
     def walk(self, track: int, frames: Sequence[int], **more: object) -> None:
-        """Somebody who walks over the line to the right: out."""
+        """An object that crosses the line to the right: out."""
         for step, index in enumerate(frames):
             x = 640 * (step + 0.5) / len(frames)
             self.feed(index, (track, x - 30, 150, x + 30, 350), **more)
@@ -119,7 +119,7 @@ def test_a_file_that_is_broken_off_decides_nothing_and_is_counted_anew_under_its
 
 
 def test_a_source_that_is_opened_anew_has_a_new_tracker_and_so_a_new_run() -> None:
-    """Ids begin anew on a new pad: 7 is somebody else."""
+    """Ids start again on a new pad: 7 is another object."""
     fed = Fed(Playback.LOOP, run="")
     fed.feed(0, (7, 100, 150, 160, 350))
     fed.camera.closed(decide=True)
@@ -143,7 +143,7 @@ def test_boxes_are_clipped_to_the_picture() -> None:
     assert fed.sink.frames[-1].result.tracked.xyxy_px.tolist() == [[0.0, 50.0, 200.0, 480.0]]
 
 
-def test_frames_that_the_pipeline_lost_are_told_as_dropped_and_leave_a_gap_in_the_numbers() -> None:
+def test_frames_that_the_pipeline_lost_are_reported_as_dropped_and_leave_a_gap_in_the_numbers() -> None:
     fed = Fed()
     fed.feed(0)
     for index in (1, 2):
@@ -173,6 +173,6 @@ def test_the_memory_of_scores_is_bounded_by_who_was_seen_lately(sights: list[tup
     memory = ScoreMemory()
     for step, (track, seen) in enumerate(sights):
         score = 0.5 if seen else TRACKER_ONLY
-        told = memory.completed(np.array([step * 10 + track]), np.array([score]), step * 0.5)
-        assert told[0] == (0.5 if seen else 0.0)
+        filled = memory.completed(np.array([step * 10 + track]), np.array([score]), step * 0.5)
+        assert filled[0] == (0.5 if seen else 0.0)
         assert len(memory) <= 2 * OBJECT_UNSEEN_S / 0.5 + 2

@@ -1,4 +1,4 @@
-"""What a machine lacks, and what it is told to do about it. This one has no DeepStream."""
+"""Findings about what a machine lacks, with hints. The test machine has no DeepStream."""
 
 import sys
 import types
@@ -34,7 +34,7 @@ def test_the_release_is_read_from_the_version_file(text: str, release: Release |
     assert (checks.check_version(tmp_path).verdict is CheckVerdict.OK) is (release is not None)
 
 
-def test_without_deepstream_everything_that_is_missing_is_told_at_once_with_the_image(tmp_path: Path) -> None:
+def test_without_deepstream_everything_that_is_missing_is_reported_at_once_with_the_image(tmp_path: Path) -> None:
     options = PipelineOptions(Release.V7_1, root=tmp_path, parser=tmp_path / "missing.so")
     with pytest.raises(DeepStreamMissingError) as caught:
         checks.require_runtime(options)
@@ -45,7 +45,7 @@ def test_without_deepstream_everything_that_is_missing_is_told_at_once_with_the_
     assert all(finding.hint for finding in caught.value.findings)
 
 
-def test_the_pyds_of_pypi_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pyds_of_pypi_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyds", types.ModuleType("pyds"))
     finding = checks.check_pyds()
     assert finding.verdict is CheckVerdict.MISSING
@@ -105,7 +105,7 @@ def without_gpu(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("release", Release)
-def test_a_driver_that_is_missing_is_told_with_its_number_and_the_image(
+def test_a_driver_that_is_missing_is_reported_with_its_number_and_the_image(
     monkeypatch: pytest.MonkeyPatch, release: Release, tmp_path: Path
 ) -> None:
     without_gpu(monkeypatch, tmp_path)
@@ -118,7 +118,7 @@ def test_a_driver_that_is_missing_is_told_with_its_number_and_the_image(
 
 
 @pytest.mark.parametrize(("release", "old"), [(Release.V7_1, "535.104.12"), (Release.V8_0, "570.86.15")])
-def test_a_driver_older_than_the_release_asks_for_is_told_and_not_refused(
+def test_a_driver_older_than_the_release_asks_for_is_reported_and_not_refused(
     monkeypatch: pytest.MonkeyPatch, release: Release, old: str
 ) -> None:
     nvml = nvml_module()
@@ -131,7 +131,7 @@ def test_a_driver_older_than_the_release_asks_for_is_told_and_not_refused(
     assert release.driver in finding.hint
 
 
-def test_without_the_management_library_the_kernel_or_cuda_tells_of_the_driver(
+def test_without_the_management_library_the_kernel_or_cuda_reports_the_driver(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     without_gpu(monkeypatch, tmp_path)
@@ -142,7 +142,7 @@ def test_without_the_management_library_the_kernel_or_cuda_tells_of_the_driver(
     assert "570.133.20 (pip install" in checks.check_gpu(Release.V8_0).detail
 
 
-def test_a_module_of_bindings_that_is_missing_is_told_with_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_of_bindings_that_is_missing_is_reported_with_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyds", None)  # type: ignore[arg-type]
     finding = checks.check_pyds()
     assert finding.verdict is CheckVerdict.MISSING

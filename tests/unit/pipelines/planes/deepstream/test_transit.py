@@ -1,4 +1,4 @@
-"""A source's frames while they are inside: the same capture times, numbers and choice as in the software plane."""
+"""Frames inside the pipeline have the same capture times, numbers and processing rate as on the software plane."""
 
 import time
 

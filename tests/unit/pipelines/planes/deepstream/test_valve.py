@@ -56,7 +56,7 @@ def test_a_paused_file_waits_and_goes_on_with_the_very_frame() -> None:
     assert held.transit.inside == 1
 
 
-def test_a_paused_camera_leaves_frames_out_and_holds_up_nobody() -> None:
+def test_a_paused_camera_skips_frames_and_blocks_no_thread() -> None:
     live = SourceValve(SourceSpec("rtsp://camera/live", Playback.LIVE))
     live.pause()
     assert not live.admit(0, None)
@@ -64,7 +64,7 @@ def test_a_paused_camera_leaves_frames_out_and_holds_up_nobody() -> None:
     assert live.admit(PERIOD_NS, None)
 
 
-def test_whoever_waits_at_a_gate_is_let_go_when_it_stops() -> None:
+def test_a_thread_that_waits_is_released_when_the_valve_stops() -> None:
     """Else the source's thread, and with it the main loop that ends it, would wait for ever."""
     for waiting, pts in ((valve(Playback.FAST), 0), (valve(Playback.REALTIME), 50_000_000_000)):
         assert waiting.admit(0, None)
