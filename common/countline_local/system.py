@@ -21,7 +21,8 @@ from countline_local.parts.probes import http_ok
 from countline_local.parts.shipped_models import copy_shipped, find_shipped
 from countline_local.supervision.credentials import WORKER, Credentials
 from countline_local.supervision.ports import HOST
-from countline_local.triton import TritonPorts, TritonSettings, prepare_backends, triton_command
+from countline_local.triton.assembly import prepare_backends
+from countline_local.triton.command import TritonPorts, TritonSettings, triton_command
 
 INFRASTRUCTURE_GRACE_S: Final = 2.5
 SERVICE_GRACE_S: Final = 2.0

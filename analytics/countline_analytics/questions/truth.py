@@ -17,7 +17,7 @@ from countline_analytics.instants import EPOCH, from_proto, from_unix, to_dateti
 from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.counts import read_coverage
 from countline_analytics.questions.coverage import Interval, decided, intersection, length_us, union
-from countline_analytics.questions.matching import MARGIN_US, TOLERANCE_US, Agreement, compare, occurrences
+from countline_analytics.questions.matching import MARGIN_US, TOLERANCE_US, MatchResult, compare, occurrences
 from countline_analytics.store.spans import Span
 from countline_analytics.store.sql import query
 from countline_common.errors import AlreadyExistsError, FieldProblem, InvalidInputError, NotFoundError
@@ -241,7 +241,7 @@ def _too_much(amount: int) -> InvalidInputError:
     )
 
 
-def _direction(result: Agreement) -> counts_pb2.VerifiedDirection:
+def _direction(result: MatchResult) -> counts_pb2.VerifiedDirection:
     return counts_pb2.VerifiedDirection(
         counted_count=result.counted,
         true_count=result.true,

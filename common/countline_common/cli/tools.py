@@ -12,7 +12,8 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
 
-from countline_common.grpc.client import Client, connect, discover
+from countline_common.grpc.client import Client, connect
+from countline_common.grpc.discovery import discover
 from countline_common.http.rest_json import to_json
 
 _Result = TypeVar("_Result")

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
-import stamina
 
 from countline.v1 import cameras_pb2
 from countline_common.errors import AlreadyExistsError, CountlineError, InternalError, UnavailableError
-from countline_common.grpc.client import Client, connect, discover
+from countline_common.grpc.client import Client, connect
+from countline_common.grpc.discovery import discover
 from countline_common.grpc.errors import translated
+from countline_common.resilience.retry import retrying
 from countline_local.parts.part import PartEvent
 from countline_local.supervision.guard_client import Launch
 from countline_local.supervision.log_files import size_bytes, tail
@@ -202,8 +203,7 @@ async def _register(system: System, clip: Clip) -> None:
     """Create site, camera and truth where they are missing; tries each again while a service is away."""
     async with connect(discover(server=None, data=system.data.root)) as client:
         for step in (_create_site, _create_or_update_camera, _replace_truth):
-            attempts = stamina.retry_context(UnavailableError, attempts=None, timeout=REGISTER_TIMEOUT_S, wait_max=3.0)
-            async for attempt in attempts:
+            async for attempt in retrying(UnavailableError, timeout_s=REGISTER_TIMEOUT_S, longest_s=3.0):
                 with attempt, translated():
                     await step(client, clip)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from countline_common.errors import CountlineError, InternalError, UnavailableError
+from countline_common.resilience.retry import Backoff
 from countline_local.parts.part import Part, PartEvent, PartState, PartStatus, stages
-from countline_local.supervision.backoff import Backoff
 from countline_local.supervision.guard_client import GuardClient, Launch, Running
 from countline_local.supervision.log_files import bound_all, size_bytes, tail
 
@@ -25,6 +25,10 @@ WATCH_FAILURES: Final = 2
 """Checks in a row that must fail before a part that runs is said not to be ready."""
 FIRST_TRIES: Final = 3
 """How often a part may fail in a row before it was ever ready, until starting is given up."""
+FIRST_RESTART_S: Final = 0.5
+LONGEST_RESTART_S: Final = 30.0
+HEALTHY_AFTER_S: Final = 60.0
+"""A part that lived so long is restarted after the shortest pause again."""
 LOG_INTERVAL_S: Final = 10.0
 TAIL_LINES: Final = 15
 
@@ -64,7 +68,8 @@ class Supervisor:
         logs: folder of the log files.
         guard: makes a guard that is not open yet; called again should one be killed.
         on_event: told of deaths, restarts and the like.
-        backoff: how long to wait between restarts; one for each part.
+        first_restart_s: how long to wait before the first restart of a part that died; each further wait is twice as
+            long, `LONGEST_RESTART_S` at most.
     """
 
     def __init__(
@@ -73,12 +78,16 @@ class Supervisor:
         logs: Path,
         guard: Callable[[], GuardClient],
         on_event: Callable[[PartEvent], None] = lambda _: None,
-        backoff: Callable[[], Backoff] = Backoff,
+        first_restart_s: float = FIRST_RESTART_S,
     ) -> None:
         order = stages(parts)
         self._watched = {
             part.name: _Watched(
-                part, PartStatus(part.name, part.address), order[part.name], logs / f"{part.name}.log", backoff()
+                part,
+                PartStatus(part.name, part.address),
+                order[part.name],
+                logs / f"{part.name}.log",
+                Backoff(first_restart_s, LONGEST_RESTART_S, jitter=0.0),
             )
             for part in parts
         }
@@ -193,7 +202,9 @@ class Supervisor:
             watched.status.pid = None
             self._set(watched, PartState.FAILED, reason)
             self._give_up_if_hopeless(watched, reason)
-            wait_s = watched.backoff.next_s(lived_s)
+            if lived_s >= HEALTHY_AFTER_S:
+                watched.backoff.reset()
+            wait_s = watched.backoff.next_s()
             self._on_event(PartEvent(watched.part.name, f"{reason}; it is started again in {wait_s:.1f} s"))
             await asyncio.sleep(wait_s)
             watched.status.restarts += 1

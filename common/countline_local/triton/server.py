@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -37,6 +37,10 @@ GUARD_PREFIX: Final = "countline-triton-"
 READY_TIMEOUT_S: Final = 90.0
 POLL_S: Final = 0.05
 STOP_GRACE_S: Final = 1.0
+ABORT_WORDS: Final = "Signal ("
+"""How Triton's handler of SIGABRT and SIGSEGV begins its stack trace."""
+ABORT_GRACE_S: Final = 2.0
+"""The stack trace takes less. The handler allocates memory, so after a broken heap it can hang: then it is killed."""
 PORT_ATTEMPTS: Final = 3
 """A port that was free when it was chosen can be taken when Triton binds it."""
 LOG_TAIL_LINES: Final = 80
@@ -53,6 +57,8 @@ class TritonStartError(UnavailableError):
 
 class EmbeddedTriton:
     """One embedded Triton server, from `start` to `stop`; also an asynchronous context manager.
+
+    After `stop` it can be started again, on the same ports: clients that reconnect find it.
 
     Args:
         settings: repositories, models to load at start, ports (0: a free one).
@@ -109,6 +115,7 @@ class EmbeddedTriton:
                 await self.stop()
                 raise
             else:
+                self._settings = replace(self._settings, ports=self._ports)
                 return
 
     async def _start_once(self, backends: Path, timeout_s: float) -> None:
@@ -161,6 +168,8 @@ class EmbeddedTriton:
             line = raw.decode(errors="replace").rstrip()
             self._tail.append(line)
             self._log(line)
+            if line.startswith(ABORT_WORDS):
+                asyncio.get_running_loop().call_later(ABORT_GRACE_S, _kill, process)
 
     async def wait(self) -> int:
         """Wait until the server ends by itself; returns its exit status."""
@@ -214,6 +223,11 @@ def remove_stale_triton() -> list[str]:
 
 def _die_with_parent() -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
 
 
 async def _ends_within(process: asyncio.subprocess.Process, timeout_s: float) -> None:

@@ -23,7 +23,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from countline_common import logs
 from countline_common.errors import CountlineError, InvalidInputError, NotFoundError, UnavailableError
 from countline_common.scratch import scratch_folder
-from countline_common.triton.private import PrivateTriton, find_model, prepare_model, private_triton
+from countline_common.triton.private import find_model, prepare_model, private_triton
+from countline_common.triton.provider import PrivateTriton
 from countline_counting import CountingSpec, Event, Identity
 from countline_counting.explain.explainer import Journal
 from countline_counting.trials import TrialSpan

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from countline.v1 import events_pb2
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_common.grpc.client import discover
+from countline_common.grpc.discovery import discover
 from countline_common.times import from_timestamp
 from countline_counting import Direction, Line
 from countline_counting.geometry.exact import Point

@@ -1,7 +1,7 @@
-"""What a data plane does, whatever it runs on: holds cameras, turns their sources into counted frames.
+"""What a data plane does on every backend: it holds cameras, and turns their sources into counted frames.
 
-The software plane (`countline_pipelines.planes.software`) decodes with FFmpeg and infers through Triton; a plane on
-DeepStream does both inside GStreamer. Both take the same plans, end in the same `CameraCounter`, and report to the same
+The software plane (`countline_pipelines.planes.software`) decodes with FFmpeg and infers through Triton. The DeepStream
+plane does both inside GStreamer. Both take the same plans, count with the same `CameraCounter`, and report to the same
 sink.
 
     worker or `countline count`  --plans-->  Plane  --runs, counted frames-->  PlaneSink
@@ -82,17 +82,17 @@ class CountingPlan:
 
 @dataclass(frozen=True, slots=True)
 class FollowerPlan:
-    """A second version on a camera's frames: what it counts is compared with what counts, and thrown away."""
+    """A second version of the model on a camera's frames; its counts are compared and thrown away."""
 
     trial_id: str
     model: str
     is_challenger: bool
-    """It is the new version (of a shadow); else the old one (of a canary)."""
+    """True if it is the new version (in a shadow trial); False if it is the old one (in a canary trial)."""
 
 
 @dataclass(frozen=True, slots=True)
 class CameraPlan:
-    """Everything a plane must know of one camera."""
+    """What a plane has to know of one camera."""
 
     camera_id: str
     source: SourceSpec
@@ -100,24 +100,24 @@ class CameraPlan:
     counting: CountingPlan
     epoch: int = 0
     run: str = ""
-    """Of a finite file: a name of its own, computed from content and plan. Empty: a new one at every start."""
+    """Of a finite file: the name of its run, computed from content and plan. Empty: a new name at every start."""
     content: str = ""
-    """Of a finite file: names what it holds."""
+    """Of a finite file: a hash of its content."""
     follower: FollowerPlan | None = None
 
     def goes_over_to(self, other: "CameraPlan") -> bool:
-        """Whether `other` differs at most in what may change while the source stays open: model, follower, counting.
+        """Whether `other` differs only in what may change while the source stays open: model, follower, counting.
 
-        The lines of a finite file do not change under way: it is counted anew from its first frame, so that a new line
-        counts the whole of it; under the same name, so that the crossings of the other lines are not counted again. Its
-        model does, for to count it anew with another one, under another name, would count everything again.
+        A finite file is counted anew from its first frame when its lines change, so that a new line counts the whole
+        file; under the same name, so that the crossings of the other lines do not count twice. Its model changes while
+        it is read: counting it anew with another model, under another name, would count everything twice.
         """
         changed = replace(self, model=other.model, run=other.run, follower=other.follower)
         return (changed if self.source.playback.is_finite else replace(changed, counting=other.counting)) == other
 
 
 class CameraState(StrEnum):
-    """Where a camera's processing stands."""
+    """The state of a camera's processing."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -128,7 +128,7 @@ class CameraState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault that a person can act on."""
+    """A fault on which a person can act."""
 
     code: str
     message: str
@@ -145,26 +145,26 @@ class CameraCondition:
     source_fps: float = 0.0
     processed_fps: float = 0.0
     latency_s: float = 0.0
-    """From capture (files: from decoding) to the finished count, 95th percentile of the last seconds."""
+    """From capture (of files: from decoding) to the finished count; 95th percentile of the last seconds."""
     frames_processed: int = 0
     frames_dropped: int = 0
     last_frame_at: float | None = None
     progress: float = 0.0
-    """0..1, for finite files."""
+    """0..1 of a finite file; else 0."""
     model: str = ""
-    """What counts now, as NAME@VERSION; while a version takes over from another, the old one before the change."""
+    """The version that counts now, as NAME@VERSION. During a change, the old version until the new one takes over."""
     follower_model: str = ""
-    """What runs beside it on trial."""
+    """The version that follows on trial, as NAME@VERSION; empty for none."""
 
 
 OnEnd = Callable[[CameraPlan, CameraState], None]
-"""Told from the plane's thread of a camera whose source is over, or that gives up: by which plan it was counted, which
-may not be what is wanted by now, and how it stands."""
+"""Called from the plane's thread when a camera's source is over, or the camera gives up. Gets the plan by which the
+camera was counted, which may not be the wanted one any more, and the camera's state."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A camera's tracker begins."""
+    """A run of a camera starts."""
 
     identity: Identity
     size_wh: tuple[int, int]
@@ -173,18 +173,18 @@ class RunStarted:
     """Expected time between processed frames."""
     finite: bool
     since: float | None = None
-    """Capture time of the last frame of the run from which this one takes over; None where it follows none at once."""
+    """Capture time of the last frame of the run from which this run takes over; None if it takes over from none."""
 
 
 @dataclass(frozen=True, slots=True)
 class CountedFrame:
-    """A frame at the end of its way."""
+    """A frame that was counted."""
 
     result: FrameResult
     dropped: int
     """Frames that were left out just before it."""
     picture: Any | None
-    """av.VideoFrame where somebody wants to see it."""
+    """av.VideoFrame, if somebody watches; else None."""
 
 
 class FrameSink(Protocol):
@@ -224,15 +224,15 @@ class Plane(Protocol):
     """A data plane. Methods may be called from any thread and do not block."""
 
     def add_camera(self, plan: CameraPlan) -> None:
-        """Begin with a camera."""
+        """Start a camera."""
         ...
 
     def update_camera(self, plan: CameraPlan) -> None:
-        """Change a camera: its lines, its model and its follower while it runs, anything else by a new camera."""
+        """Change a camera: lines, model and follower while it runs, anything else by making it anew."""
         ...
 
     def remove_camera(self, camera_id: str) -> None:
-        """Stop a camera; what it had open is decided, except of finite files, which would be counted anew."""
+        """Stop a camera, and decide what it has open, except of a finite file, which would be counted anew."""
         ...
 
     def conditions(self) -> dict[str, CameraCondition]:
@@ -244,7 +244,7 @@ class Plane(Protocol):
         ...
 
     def pause(self, fault: Fault) -> None:
-        """Take no more frames: files wait, live cameras stop (their coverage shows it) and say why."""
+        """Take no more frames: files wait, live cameras stop (their coverage shows it). Conditions show the reason."""
         ...
 
     def resume(self) -> None:
@@ -257,10 +257,10 @@ class Plane(Protocol):
 
 
 def fault_of(error: Exception, code: str = "") -> Fault:
-    """An error as a camera's status tells it; `code` where the error itself has no word that fits."""
+    """An error as a camera's status shows it; `code` overrides the code of the error."""
     if isinstance(error, CountlineError):
         return Fault(code or str(getattr(error, "failure", error.code.lower())), error.message, error.hint)
-    return Fault("internal", f"{type(error).__name__}: {error}", "this is a fault of ours; see the worker's log")
+    return Fault("internal", f"{type(error).__name__}: {error}", "this is a bug in Countline; see the worker's log")
 
 
 def counting_spec(plan: CountingPlan, labels: Sequence[str]) -> CountingSpec:

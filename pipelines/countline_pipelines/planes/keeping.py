@@ -20,8 +20,8 @@ from typing import Final, Generic
 
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Backoff
 from countline_common.waiting import happens
-from countline_pipelines.backoff import Backoff
 from countline_pipelines.planes.held import AnyCamera, HeldCamera, KeepingStep, next_step
 from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState, Fault, OnEnd, fault_of
 from countline_pipelines.triton import InferenceClient

@@ -25,9 +25,14 @@ class Throttle:
 
 
 class PreviewWatch:
-    """How long somebody watches a camera, and which frames are due meanwhile."""
+    """How long somebody watches a camera, and which frames are kept meanwhile.
 
-    def __init__(self) -> None:
+    Args:
+        keep_all: keep every frame, whether somebody watches or not.
+    """
+
+    def __init__(self, *, keep_all: bool = False) -> None:
+        self._keep_all = keep_all
         self._until = 0.0
         self._throttle = Throttle()
 
@@ -41,4 +46,4 @@ class PreviewWatch:
 
     def is_due(self, now: float) -> bool:
         """Whether the frame at monotonic time `now` is kept; called once for each frame, from one thread."""
-        return self.is_watched(now) and self._throttle.passes(now)
+        return self._keep_all or (self.is_watched(now) and self._throttle.passes(now))

@@ -1,4 +1,4 @@
-"""What a file holds, as a name: so that ids do not depend on where it lies."""
+"""A hash of a file's content, so that ids do not depend on where the file lies."""
 
 import hashlib
 from pathlib import Path
@@ -10,10 +10,10 @@ _CHUNK_BYTES: Final = 4 * 1024 * 1024
 
 
 def content_hash(*files: Path) -> str:
-    """16 hexadecimal digits of what files hold, in the order given.
+    """16 hexadecimal digits: a hash of the content of files, in the order given.
 
     Raises:
-        NotFoundError: one cannot be read.
+        NotFoundError: a file cannot be read.
     """
     digest = hashlib.blake2b(digest_size=8)
     for file in files:

@@ -16,7 +16,6 @@ this process 0.55 to 0.8 ms of processor time, one of eight 0.13 ms a frame; fra
 
 import asyncio
 import os
-import random
 import secrets
 import time
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ import structlog
 from numpy.typing import NDArray
 
 from countline_common.errors import ConflictError, CountlineError, DeadlineExceededError, InvalidInputError
+from countline_common.resilience.retry import Backoff, Cooldowns
 from countline_common.triton import InferenceLostError, ModelInfo, ModelOverrides, ModelRef, ModelRefusedError
 from countline_common.triton.connection import BackendDeadError, Connection, bytes_input, shared_input
 from countline_common.triton.model_config import (
@@ -39,7 +39,6 @@ from countline_common.triton.model_config import (
     usual_overrides,
 )
 from countline_common.triton.shared_memory import SharedSegment
-from countline_pipelines.backoff import Backoff
 from countline_pipelines.triton.api import Transport
 from countline_pipelines.triton.slots import SEGMENT_PREFIX, Slot, SlotRing, contiguous_runs
 
@@ -63,30 +62,6 @@ class _Loaded:
     overrides: ModelOverrides | None
     refusal: ModelRefusedError | None = None
     """Why Triton does not serve it any more."""
-
-
-class _Missing:
-    """A version that Triton did not serve after its model had been loaded for it."""
-
-    def __init__(self, error: ModelRefusedError) -> None:
-        self.error = error
-        self._backoff = Backoff(LOOK_AGAIN_S, LOOK_AGAIN_LONGEST_S)
-        self._look_at_s = 0.0
-
-    @property
-    def may_be_looked_for(self) -> bool:
-        """Whether the model may be loaded once more for it."""
-        return time.monotonic() >= self._look_at_s
-
-    @property
-    def is_wanted_no_more(self) -> bool:
-        """Whether nobody has asked for it for long."""
-        return time.monotonic() > self._look_at_s + LOOK_AGAIN_LONGEST_S
-
-    def looked_for(self, error: ModelRefusedError) -> None:
-        """It was, in vain."""
-        self.error = error
-        self._look_at_s = time.monotonic() + self._backoff.next_s()
 
 
 class TritonClient:
@@ -117,7 +92,8 @@ class TritonClient:
         self._rings: dict[str, SlotRing] = {}
         self._models: dict[str, _Loaded] = {}
         self._broken: set[str] = set()
-        self._missing: dict[str, _Missing] = {}
+        self._missing: dict[str, ModelRefusedError] = {}
+        self._looked_for = Cooldowns[str](LOOK_AGAIN_S, LOOK_AGAIN_LONGEST_S)
         self._ready = asyncio.Event()
         self._ready.set()
         self._recovery: asyncio.Task[None] | None = None
@@ -194,6 +170,7 @@ class TritonClient:
         if not version:
             raise self._noted_missing(wanted, await self._version_missing(wanted))
         self._missing.pop(str(wanted), None)
+        self._looked_for.record_success(str(wanted))
         bare = model_info(suited, version, ())
         labels = await self._connection.labels(bare.ref, (bare.height, bare.width, 3), bare.max_detections * 6)
         return model_info(suited, version, labels)
@@ -201,16 +178,17 @@ class TritonClient:
     async def _look_for(self, wanted: ModelRef, *, others_count: bool) -> None:
         """Load a model of which a version is not served; not again and again where its other versions pay for it."""
         missing = self._missing.get(str(wanted))
-        if others_count and missing is not None and not missing.may_be_looked_for:
-            raise missing.error.with_traceback(None)
+        if others_count and missing is not None and not self._looked_for.may_try(str(wanted)):
+            raise missing.with_traceback(None)
         try:
             await self._connection.load(wanted.name)
         except ModelRefusedError as error:
             raise self._noted_missing(wanted, error) from None
 
     def _noted_missing(self, wanted: ModelRef, error: ModelRefusedError) -> ModelRefusedError:
-        self._missing.setdefault(str(wanted), _Missing(error)).looked_for(error)
-        self._missing = {model: each for model, each in self._missing.items() if not each.is_wanted_no_more}
+        self._looked_for.record_failure(str(wanted))
+        self._missing[str(wanted)] = error
+        self._missing = {model: each for model, each in self._missing.items() if model in self._looked_for}
         return error
 
     async def _chosen_version(self, wanted: ModelRef) -> int:
@@ -364,7 +342,7 @@ class TritonClient:
             await self._restore_model(model, loaded)
 
     async def _recover_until_ready(self) -> None:
-        began_s, pause_s = time.monotonic(), FIRST_PAUSE_S
+        began_s, backoff = time.monotonic(), Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         while True:
             try:
                 await self._restore()
@@ -374,8 +352,7 @@ class TritonClient:
                 self._ready.set()
                 log.info("triton is back", address=self._connection.address, after_s=time.monotonic() - began_s)
                 return
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  (spreads workers, guards nothing)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            await asyncio.sleep(backoff.next_s())
 
     async def _restore(self) -> None:
         """What a Triton that has restarted must be told again."""

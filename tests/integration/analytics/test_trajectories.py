@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from google.protobuf import json_format
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.fixtures.analytics.factory import NOON, crossing, record, trajectory
+from tests.fixtures.analytics.stack import ADMIN_PASSWORD, Stack, ingesting, publish, until
 from tests.fixtures.nats import NatsServer
-from tests.integration.analytics.conftest import ADMIN_PASSWORD, Stack, ingesting, publish, until
-from tests.integration.analytics.factory import NOON, crossing, record, trajectory
 
 from countline.v1 import events_pb2
 from countline_analytics.store.rollups import find_rollups

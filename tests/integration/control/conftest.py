@@ -13,7 +13,7 @@ from countline.v1 import auth_pb2_grpc, cameras_pb2_grpc, models_pb2_grpc, worke
 from countline_common.data.database import migrate
 from countline_common.grpc import tokens
 from countline_control.auth.domain import permissions_of
-from countline_control.serve.process import SERVICES, ControlPlane
+from countline_control.serve.plane import SERVICES, ControlPlane
 from countline_control.settings import ControlSettings
 
 ADMIN_PASSWORD = "correct horse battery"

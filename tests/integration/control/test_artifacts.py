@@ -12,7 +12,7 @@ from tests.fixtures.nats import NatsServer
 from countline_common.data import bus
 from countline_common.errors import InvalidInputError, NotFoundError, UnavailableError
 from countline_control.models.artifacts import ArtifactStore, NatsArtifacts, open_store
-from countline_models.deploy.examination import file_digest
+from countline_models.digests import file_digest
 
 CONTENT = os.urandom(700_000)  # several chunks of NATS
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

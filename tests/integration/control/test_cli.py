@@ -141,8 +141,8 @@ async def test_an_error_names_each_field_and_the_hint_and_leaves_with_1(shell: S
         "cameras", "add", "Door!", "ftp://x/y", "--line", "gate:0.5,0.5,0.5,0.5", "--line", "far:0,0,640,480"
     )
     assert (code, out) == (1, "")
-    assert "camera_id: 'Door!' is no id; give 1 to 63 lower-case letters" in err
-    assert "spec.source_url: begins with no scheme that is known; write rtsp://" in err
+    assert "camera_id: 'Door!' is not an id; give 1 to 63 lower-case letters" in err
+    assert "spec.source_url: has an unknown scheme; write rtsp://" in err
     assert "spec.lines[0].points: has both ends at the same point" in err
     assert "spec.lines[1].points[1]: (640, 480) lies outside" in err
     code, _, err = await shell.run("cameras", "add", "door", "rtsp://x/y", "--line", "gate")

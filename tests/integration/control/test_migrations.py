@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, text
 
 from countline_common.data.database import migrate, url
-from countline_control.serve.process import SERVICES
+from countline_control.serve.plane import SERVICES
 
 
 @pytest.mark.parametrize("service", SERVICES)

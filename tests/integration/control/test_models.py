@@ -28,10 +28,11 @@ from countline_common.triton import ModelRef
 from countline_common.triton.connection import Connection
 from countline_common.triton.model_config import named_versions
 from countline_control.models import store
-from countline_control.models.deployment import Progress
+from countline_control.models.deployment.domain import DeployRequest
+from countline_control.models.deployment.progress import Progress
 from countline_control.models.domain import MOST_DEPLOYMENTS, StoredModel, StoredVersion
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import Backend, ModelFolder, Target, Tuning
+from countline_models.deploy import ModelBackend, ModelFolder, ModelTarget, Tuning
 
 from .conftest import Control
 from .test_workers import create_camera, eventually, working
@@ -216,13 +217,13 @@ async def _serves(service: Service, name: str, versions: tuple[int, ...]) -> boo
 REFUSED = {
     "is not an ONNX model": (b"not a model at all", {}),
     "arrived with the digest": (variant("x"), {"digest": "0" * 64}),
-    "is the most": (variant("x"), {"size_bytes": 2**40}),
+    "is the limit": (variant("x"), {"size_bytes": 2**40}),
     "the upload ended after": (variant("x"), {"size_bytes": len(variant("x")) + 5}),
     "1 labels are given": (variant("x"), {"labels": ["only-one"]}),
     "cannot be a version of 'blob'": (marker_model().SerializeToString(), {}),
     "a frame takes": (variant("x"), {"max_latency_ms": 1e-6}),
-    "is no target": (variant("x"), {"target": "tpu"}),
-    "this very file is blob@2 already": (variant("two"), {}),
+    "is not a target": (variant("x"), {"target": "tpu"}),
+    "already deployed as blob@2": (variant("two"), {}),
 }
 """Reason → what was sent, and what was said of it. That a broken model is refused is tested where it is examined."""
 
@@ -308,7 +309,7 @@ async def test_a_version_that_was_deployed_is_told_of_whether_or_not_its_client_
 
 async def _deploy_within(service: Service, name: str, data: bytes) -> StoredVersion:
     """Deploy without a call."""
-    header = DeployHeader(name=name, size_bytes=len(data), digest=hashlib.sha256(data).hexdigest())
+    header = DeployRequest(name, len(data), hashlib.sha256(data).hexdigest())
 
     async def chunks() -> AsyncIterator[bytes]:
         yield data
@@ -336,7 +337,7 @@ async def test_a_deployment_that_is_cancelled_twice_takes_back_what_it_did_befor
 ) -> None:
     """The second cancellation let go of the lock, while what the first had begun to take back was half done."""
     await service.deploy("net", variant("one"), promote=True)
-    before, repository = service.files(), service.control.plane._models._repository
+    before, repository = service.files(), service.control.plane._models._lifecycle._repository
     warm_up, take_back = _Held(repository.warm_up), _Held(repository.take_back)
     monkeypatch.setattr(repository, "warm_up", warm_up)
     monkeypatch.setattr(repository, "take_back", take_back)
@@ -360,9 +361,9 @@ async def test_a_client_that_leaves_while_its_version_is_written_down_changes_no
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was written down and told of, and then taken back."""
-    deployer = service.control.plane._models._deployer
-    finish = _Held(deployer._finish)
-    monkeypatch.setattr(deployer, "_finish", finish)
+    installer = service.control.plane._models._deployer._installer
+    finish = _Held(installer._finish)
+    monkeypatch.setattr(installer, "_finish", finish)
     task = asyncio.create_task(_deploy_within(service, "net", variant("one")))
     await asyncio.wait_for(finish.called.wait(), WAIT_S)
     task.cancel()
@@ -377,8 +378,8 @@ async def test_a_client_that_leaves_while_its_version_is_registered_has_it_forgo
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was taken back only from the load on: the model stayed, with a version that was never loaded."""
-    models = service.control.plane._models
-    register, is_registered, may_end = models._deployer._register, asyncio.Event(), asyncio.Event()
+    installer = service.control.plane._models._deployer._installer
+    register, is_registered, may_end = installer._register, asyncio.Event(), asyncio.Event()
 
     async def registers_and_waits(*arguments: object) -> object:
         registered = await register(*arguments)
@@ -386,7 +387,7 @@ async def test_a_client_that_leaves_while_its_version_is_registered_has_it_forgo
         await asyncio.wait_for(may_end.wait(), WAIT_S)
         return registered
 
-    monkeypatch.setattr(models._deployer, "_register", registers_and_waits)
+    monkeypatch.setattr(installer, "_register", registers_and_waits)
     task = asyncio.create_task(_deploy_within(service, "net", variant("one")))
     await asyncio.wait_for(is_registered.wait(), WAIT_S)
     task.cancel()
@@ -395,14 +396,14 @@ async def test_a_client_that_leaves_while_its_version_is_registered_has_it_forgo
     assert task.cancelled()
     listed = await service.models.ListModels(models_pb2.ListModelsRequest())
     assert [model.name for model in listed.models] == ["blob"]
-    assert not await models._artifacts.has(hashlib.sha256(variant("one")).hexdigest())
+    assert not await installer._artifacts.has(hashlib.sha256(variant("one")).hexdigest())
 
 
 async def test_a_deployment_that_fails_leaves_another_of_the_same_file_what_it_needs(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It deleted the file from the object store: the other one, which needs it too, was not registered yet."""
-    models = service.control.plane._models
+    models = service.control.plane._models._lifecycle
     warm_up, put = models._repository.warm_up, models._artifacts.put
     is_first_loading, is_second_stored = asyncio.Event(), asyncio.Event()
 
@@ -694,7 +695,7 @@ async def test_a_model_that_cannot_be_put_right_keeps_no_other_from_it(
         for name, config in before.items():
             await connection.load(name, config)
         await eventually(lambda: _serves(service, "net", (1, 2)))
-    said = [line for line in capsys.readouterr().out.splitlines() if "model.not_corrected" in line]
+    said = [line for line in capsys.readouterr().out.splitlines() if "model.correction_failed" in line]
     assert any("no file of first@2" in line for line in said)
 
 
@@ -709,7 +710,7 @@ async def test_a_version_that_triton_refused_is_tried_again_later(
         await service.deploy("net", variant("two"))
         await asyncio.to_thread(file.write_bytes, b"half a mod")
         await connection.load("net", before)
-        await eventually(lambda: _says("model.not_corrected", capsys))
+        await eventually(lambda: _says("model.correction_failed", capsys))
         await asyncio.to_thread(file.write_bytes, variant("two"))
         await eventually(lambda: _serves(service, "net", (1, 2)))
 
@@ -806,7 +807,7 @@ async def test_a_file_that_is_overwritten_is_not_taken_for_what_had_its_number(
     again = Service(await start_control(control_dsn, model_repository=repository), None, repository)
     another = hashlib.sha256(variant("another")).hexdigest()
     assert await _digests(again) == {"blob": before["blob"], "demo_detector": another}
-    (said,) = (line for line in capsys.readouterr().out.splitlines() if "model.number_given_before" in line)
+    (said,) = (line for line in capsys.readouterr().out.splitlines() if "model.number_reused" in line)
     assert "countline models deploy FILE --name blob" in said
 
 
@@ -836,7 +837,7 @@ async def test_a_model_that_is_taken_in_keeps_its_tuning_its_target_and_its_back
     plans = shutil.copytree(repository / "blob", repository / "plans") / "1"
     await asyncio.to_thread((plans / "model.onnx").rename, plans / "model.plan")
     contract = folder.find("blob").contract
-    folder.serve("plans", [1], contract, Tuning(4, 500, 2), Target.GPU, Backend.TENSORRT)
+    folder.serve("plans", [1], contract, Tuning(4, 500, 2), ModelTarget.GPU, ModelBackend.TENSORRT)
     control = await start_control(control_dsn, model_repository=repository)
     found = Service(control, None, repository)
     tuning = models_pb2.ModelTuning(max_batch_size=4, max_queue_delay_us=500, instances=2)
@@ -844,7 +845,7 @@ async def test_a_model_that_is_taken_in_keeps_its_tuning_its_target_and_its_back
     with pytest.raises(CountlineError, match="run by tensorrt"):
         await found.deploy("plans", variant("two"))
     before = await asyncio.to_thread((repository / "plans" / "config.pbtxt").read_text)
-    models = control.plane._models
+    models = control.plane._models._lifecycle
     stored = await models._database.read(lambda connection: store.get_model(connection, "plans"))
     await models._repository.write_config(stored)
     assert await asyncio.to_thread((repository / "plans" / "config.pbtxt").read_text) == before
@@ -885,7 +886,7 @@ async def test_a_tuning_whose_client_hangs_up_is_taken_back_in_triton_too(
     service: Service, tuned_in_vain: models_pb2.TuneModelRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its configuration was written back, and Triton went on with the tuned one."""
-    repository = service.control.plane._models._repository
+    repository = service.control.plane._models._lifecycle._repository
     refresh, is_loaded = repository.refresh, asyncio.Event()
 
     async def loads_and_waits(model: StoredModel) -> None:

@@ -16,9 +16,9 @@ from tests.doubles.deepstream.facts import tables
 from tests.doubles.deepstream.parser_library import compile_library
 from tests.doubles.deepstream.structs import UseAfterReleaseError
 from tests.fixtures.clips import BLOB_SIZE_WH, FPS, HEIGHT, WIDTH, Pass, render
-from tests.integration.doubles.rig import LIBRARY, frames, main_loop, on_batches, rig, tensor_config, tracker_config
+from tests.fixtures.doubles.rig import LIBRARY, frames, main_loop, on_batches, rig, tensor_config, tracker_config
+from tests.fixtures.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 MUX = {"batch_size": 4}
 PARSER = """
 #include "nvdsinfer_custom_impl.h"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.fixtures.clips import Pass, render
-from tests.integration.doubles.rig import LIBRARY, rig, tensor_config, tracker_config
+from tests.fixtures.doubles.rig import LIBRARY, rig, tensor_config, tracker_config
 
 UNREACHABLE = "127.0.0.1:1"
 

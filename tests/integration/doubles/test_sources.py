@@ -9,7 +9,7 @@ import pytest
 from tests.doubles.deepstream import native
 from tests.doubles.deepstream.facts import tables
 from tests.fixtures.clips import Pass, render
-from tests.integration.doubles.rig import frames, main_loop, on_batches, rig
+from tests.fixtures.doubles.rig import frames, main_loop, on_batches, rig
 
 MUX = {"batch_size": 1}
 LIVE = MUX | {"batched_push_timeout": 40_000}

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.integration.local.processes import alive, descendants, segments_of, wait_until
+from tests.fixtures.local.processes import alive, descendants, segments_of, wait_until
+from tests.fixtures.repository import REPOSITORY
 
 COUNTLINE = Path(sys.executable).with_name("countline")
-PROGRAM = Path(__file__).with_name("small_system.py")
+PROGRAM = REPOSITORY / "tests" / "fixtures" / "local" / "small_system.py"
 START_TIMEOUT_S = 60.0
 
 

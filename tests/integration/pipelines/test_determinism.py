@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.fixtures.clips import MIDDLE, Pass, render, write_blob_repository
+from tests.fixtures.repository import REPOSITORY
 from tests.fixtures.triton import TritonServer, start_triton
 
 from countline_counting import Crossing, Event, Identity
@@ -35,7 +36,7 @@ from countline_pipelines.sources import Playback, SourceSpec
 from countline_pipelines.triton.client import TritonClient
 from countline_pipelines.triton.slots import Slot
 
-REPOSITORY = Path(__file__).resolve().parents[3] / "triton-repo"
+REPOSITORY = REPOSITORY / "triton-repo"
 STREET_FRAMES = range(145, 205)
 """Six seconds in which four objects cross a line."""
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import CameraSpec, Line, Point
 from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.grpc.paging import next_token, page
 from countline_control.cli.changes import Changes, changed_spec
 from countline_control.cli.geometry import parse_anchor, parse_line, parse_zone, write_ground, write_points
-from countline_control.paging import next_token, page
 
 
 def test_a_line_has_a_name_points_and_perhaps_classes() -> None:
@@ -77,7 +77,7 @@ def test_a_line_that_is_not_there_cannot_be_removed() -> None:
 def test_a_time_needs_a_zone() -> None:
     spec, paths = changed_spec(CameraSpec(), Changes(recorded_at="2026-03-01T13:00:00+01:00"))
     assert (spec.recorded_at.ToJsonString(), paths) == ("2026-03-01T12:00:00Z", ["spec.recorded_at"])
-    with pytest.raises(InvalidInputError, match="is no time"):
+    with pytest.raises(InvalidInputError, match="is not a time"):
         changed_spec(CameraSpec(), Changes(recorded_at="yesterday"))
 
 

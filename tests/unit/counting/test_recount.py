@@ -209,7 +209,7 @@ def demo() -> Iterator[tuple[list[Event], tuple[Line, ...]]]:
         yield run(true_tracks(clip), lines, clip.scene.camera.size_wh, as_tracks=True), lines
 
 
-def true_tracks(clip: clips.Clip) -> Iterator[RecordedFrame]:
+def true_tracks(clip: clips.DemoClip) -> Iterator[RecordedFrame]:
     renderer = Renderer(clip.scene)
     for index in range(clip.scene.frames):
         boxes = renderer.boxes(index)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fixtures.counting.crowd import crowd
 from tests.fixtures.counting.paths import GATE, HEIGHT, IDENTITY, ROOM, SIZE, ramp, spec, tracked
-from tests.unit.counting.test_camera_counter import crowd
 
 from countline_counting import CameraCounter, Crossing
 from countline_counting.frames import DetectionFrame

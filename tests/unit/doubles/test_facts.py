@@ -1,13 +1,13 @@
 """The double's tables against the facts that were gathered about DeepStream, where a checkout has these."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from tests.doubles.deepstream.facts import RELEASES, Facts, tables
+from tests.fixtures.repository import REPOSITORY
 
-GATHERED = Path(__file__).resolve().parents[3].parent / "shared" / "deepstream" / "contract.yaml"
+GATHERED = REPOSITORY.parent / "shared" / "deepstream" / "contract.yaml"
 WRITABLE = {"NULL/READY": "ready", "any": "playing", "never": "never", "undeclared": "undeclared"}
 
 

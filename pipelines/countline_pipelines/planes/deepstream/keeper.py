@@ -12,8 +12,8 @@ from typing import Final
 
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Backoff
 from countline_common.triton import ModelInfo
-from countline_pipelines.backoff import Backoff
 from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamera
 from countline_pipelines.planes.deepstream.config.files import write_files
 from countline_pipelines.planes.deepstream.gst.library import Runtime

@@ -13,8 +13,8 @@ from typing import Final
 
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Backoff
 from countline_common.tasks import to_its_end
-from countline_pipelines.backoff import Backoff
 from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamera
 from countline_pipelines.planes.deepstream.gst.listener import SourceTrouble
 from countline_pipelines.planes.deepstream.open_sources import Opening, OpenSources, SourceEnding

@@ -6,9 +6,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from tests.doubles.deepstream import Installed
+from tests.fixtures.pipelines.deepstream_bench import Bench, deepstream_plane, plan
 from tests.fixtures.rtsp import RtspServer
 from tests.fixtures.triton import TritonServer
-from tests.integration.pipelines.deepstream.bench import Bench, deepstream_plane, plan
 
 from countline_pipelines.sources import Playback
 

@@ -17,9 +17,9 @@ import tritonclient.grpc as triton_grpc
 from tests.doubles.deepstream import Installed
 from tests.doubles.deepstream.ledger import Alive
 from tests.fixtures.clips import Pass, render, write_blob_repository
+from tests.fixtures.pipelines.deepstream_bench import Bench, deepstream_plane, plan
 from tests.fixtures.rtsp import RtspServer
 from tests.fixtures.triton import TritonServer, start_triton
-from tests.integration.pipelines.deepstream.bench import Bench, deepstream_plane, plan
 
 from countline_pipelines.planes.deepstream import keeper
 from countline_pipelines.planes.deepstream.cameras.valve import SourceValve

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.doubles.deepstream import Installed
+from tests.fixtures.pipelines.deepstream_bench import Recorder, by_software, deepstream_plane, plan
 from tests.fixtures.triton import TritonServer, start_triton
-from tests.integration.pipelines.deepstream.bench import Recorder, deepstream_plane, plan
-from tests.integration.pipelines.deepstream.test_plane import by_software
 
 from countline_counting.events import Direction
 from countline_pipelines.planes.interface import CountingPlan, LinePlan

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from tests.doubles.deepstream import Installed
+from tests.fixtures.pipelines.deepstream_bench import install_root
 from tests.fixtures.triton import TritonServer
-from tests.integration.pipelines.deepstream.bench import install_root
 
 from countline_pipelines.planes.deepstream.config.description import launch_line
 from countline_pipelines.planes.deepstream.config.facts import Release

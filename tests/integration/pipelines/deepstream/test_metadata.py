@@ -11,8 +11,8 @@ from tests.doubles.deepstream import Installed, installed
 from tests.doubles.deepstream.infer_config import load
 from tests.doubles.deepstream.parser_library import BboxParser
 from tests.fixtures.clips import BLOB_LABELS
+from tests.fixtures.pipelines.deepstream_bench import deepstream_plane, plan
 from tests.fixtures.triton import TritonServer
-from tests.integration.pipelines.deepstream.bench import deepstream_plane, plan
 
 from countline_common.triton import ModelInfo
 from countline_pipelines.planes.deepstream.cameras.coordinates import from_network

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.doubles.deepstream import Installed
-from tests.integration.pipelines.deepstream.bench import install_root
+from tests.fixtures.pipelines.deepstream_bench import install_root
 
 from countline_pipelines.planes.deepstream import checks
 from countline_pipelines.planes.deepstream.checks import CheckFinding, DeepStreamMissingError

@@ -1,7 +1,6 @@
 """The DeepStream plane, end to end, on the double of DeepStream; what is inferred comes from a real Triton."""
 
 import asyncio
-import threading
 import time
 from pathlib import Path
 
@@ -9,42 +8,25 @@ import numpy as np
 import pytest
 from tests.doubles.deepstream import Installed
 from tests.fixtures.clips import MIDDLE, Pass, render
-from tests.fixtures.triton import TritonServer
-from tests.integration.pipelines.deepstream.bench import (
+from tests.fixtures.pipelines.deepstream_bench import (
     COUNTING,
     Bench,
     Recorder,
+    by_software,
     deepstream_plane,
     plan,
     render_crowd,
 )
+from tests.fixtures.triton import TritonServer
 
 from countline_pipelines.planes.deepstream.config.facts import Release
 from countline_pipelines.planes.deepstream.config.properties import BoxPath
 from countline_pipelines.planes.deepstream.config.tracker import TrackerKind
 from countline_pipelines.planes.interface import CameraPlan, CameraState, CountingPlan, Fault, LinePlan
-from countline_pipelines.planes.software.plane import PlaneOptions, SoftwarePlane
 from countline_pipelines.sources import Playback
-from countline_pipelines.triton import Transport
-from countline_pipelines.triton.client import TritonClient
 
 MOST_APART_S = 0.1
 """Between the same crossing of two planes: the trackers smooth boxes otherwise, by a frame or two at 20 a second."""
-
-
-def by_software(triton: str, of: CameraPlan) -> Recorder:
-    """The same plan on the software plane."""
-    recorder, over = Recorder(), threading.Event()
-
-    async def connect() -> TritonClient:
-        return await TritonClient.connect(triton, Transport.GRPC, timeout_s=5)
-
-    plane = SoftwarePlane(connect, recorder, PlaneOptions(), lambda *_: over.set())
-    plane.start()
-    plane.add_camera(of)
-    assert over.wait(300)
-    plane.close(10)
-    return recorder
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,13 @@ from tests.doubles.deepstream import Installed
 from tests.fixtures.clips import write_blob_repository
 from tests.fixtures.control_double import ControlDouble
 from tests.fixtures.nats import NatsServer
+from tests.fixtures.pipelines.deepstream_bench import install_root
+from tests.fixtures.pipelines.workers import COUNTLINE, WorkerProcess, assignment, wait_until, worker_process
+from tests.fixtures.repository import REPOSITORY
 from tests.fixtures.triton import TritonServer, start_triton
-from tests.integration.pipelines.deepstream.bench import install_root
-from tests.integration.pipelines.workers import COUNTLINE, WorkerProcess, assignment, wait_until, worker_process
 
 from countline.v1 import cameras_pb2
 
-REPOSITORY = Path(__file__).parents[4]
 CONFIG = REPOSITORY / "triton-repo" / "demo_detector" / "config.pbtxt"
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from PIL import Image
-from tests.unit.pipelines.offline.test_evaluation import boxes, truth, walk
+from tests.fixtures.counting.mot import boxes, truth, walk
 from typer.testing import CliRunner
 
 from countline_common.cli.app import app

@@ -16,7 +16,7 @@ from tests.fixtures.planes import COUNTING, HEIGHT, WIDTH, Bench, FakeTriton, pl
 
 from countline_counting import Crossing, OccupancySample, Trajectory, Visit, rules
 from countline_pipelines.planes.interface import CameraState, CountingPlan, FollowerPlan, LinePlan, ZonePlan
-from countline_pipelines.planes.software.change import branch, takeover
+from countline_pipelines.planes.software.change import paths, router
 from countline_pipelines.sources import Playback
 from countline_pipelines.triton import ModelRefusedError
 
@@ -57,7 +57,7 @@ def long_film(films: Callable[[int], Path]) -> Path:
 @pytest.fixture
 def soon_warm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Versions warm up for half a second: live, capture time passes no faster than the clock."""
-    for module in (branch, takeover):
+    for module in (paths, router):
         monkeypatch.setattr(module, "WARM_UP_S", 0.5)
 
 
@@ -269,16 +269,18 @@ def test_what_a_retired_version_is_refused_late_does_not_stop_the_next_change(be
     bench.plane.add_camera(plan("cam", long_film, model="fake@1"))
     counted(bench, 20)
     camera = bench.plane._held["cam"].camera
-    retired = camera._primary
+    retired = camera.branches.change.counting
     bench.plane.update_camera(plan("cam", long_film, model="fake@2"))
-    bench.wait_for(lambda: bench.condition("cam").model == "fake@2" and not camera.is_changing)
+    bench.wait_for(lambda: bench.condition("cam").model == "fake@2" and not camera.branches.change.is_changing)
     bench.plane.update_camera(plan("cam", long_film, model="fake@3"))
-    bench.wait_for(lambda: camera.is_changing)
-    coming, told = camera._other, threading.Event()
-    bench.plane._loop.call_soon_threadsafe(lambda: camera.failed(retired, ModelRefusedError("late"), crashed=False))
+    bench.wait_for(lambda: camera.branches.change.is_changing)
+    coming, told = camera.branches.change.new, threading.Event()
+    bench.plane._loop.call_soon_threadsafe(
+        lambda: camera.branch_failed(retired, ModelRefusedError("late"), crashed=False)
+    )
     bench.plane._loop.call_soon_threadsafe(told.set)
     assert told.wait(5)
-    assert coming in {camera._other, camera._primary}
+    assert coming in {camera.branches.change.new, camera.branches.change.counting}
     bench.wait_ended("cam")
     check_whole(bench, LONG)
     assert bench.condition("cam").model == "fake@3"
@@ -335,7 +337,7 @@ def test_lines_that_are_taken_back_with_a_version_that_is_missing_are_counted_no
     camera = bench.plane._held["cam"].camera
 
     def version() -> int:
-        return camera._primary.spec.lines[0].version
+        return camera.branches.change.counting.spec.lines[0].version
 
     bench.plane.update_camera(replace(first, model="missing", counting=drawn))
     bench.wait_for(lambda: bench.condition("cam").fault is not None)
@@ -358,7 +360,7 @@ def test_lines_that_are_drawn_while_a_version_warms_up_are_the_camera_s_after_th
     camera = bench.plane._held["cam"].camera
     second = replace(first, model="fake@2")
     bench.plane.update_camera(second)
-    bench.wait_for(lambda: camera.is_changing)
+    bench.wait_for(lambda: camera.branches.change.is_changing)
     bench.plane.update_camera(replace(second, counting=drawn))
     bench.wait_for(lambda: bench.condition("cam").model == "fake@2")
     assert camera.plan.counting == drawn

@@ -319,7 +319,7 @@ def test_a_camera_whose_tick_crashes_leaves_the_plane_alive(
     for camera in ("bad", "good"):
         bench.plane.add_camera(plan(camera, film, Playback.LOOP))
         bench.wait_for(lambda camera=camera: len(bench.recorder.frames.get(camera, [])) > 3)
-    monkeypatch.setattr(bench.plane._held["bad"].camera, "_settle", lambda: 1 / 0)
+    monkeypatch.setattr(bench.plane._held["bad"].camera.branches.change, "tick", lambda _: 1 / 0)
     bench.wait_ended("bad")
     assert bench.condition("bad").state is CameraState.FAILED
     seen = len(bench.recorder.frames["good"])

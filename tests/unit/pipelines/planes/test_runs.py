@@ -8,7 +8,6 @@ import pytest
 from countline.v1 import cameras_pb2, workers_pb2
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_common.times import to_timestamp
-from countline_pipelines.backoff import Backoff
 from countline_pipelines.planes.interface import (
     CameraCondition,
     CameraState,
@@ -78,16 +77,6 @@ def test_names_of_runs_sort_by_time_and_differ() -> None:
     made = [new_run_name() for _ in range(50)]
     assert len(set(made)) == 50
     assert [name[:11] for name in made] == sorted(name[:11] for name in made)
-
-
-def test_pauses_grow_are_bounded_and_begin_anew() -> None:
-    backoff = Backoff(first_s=0.1, longest_s=2.0)
-    pauses = [backoff.next_s() for _ in range(20)]
-    assert 0.05 <= pauses[0] <= 0.1
-    assert max(pauses) <= 2.0
-    assert len(set(pauses[10:])) > 5, "jitter"
-    backoff.reset()
-    assert backoff.next_s() <= 0.1
 
 
 LABELS = ("person", "vehicle")

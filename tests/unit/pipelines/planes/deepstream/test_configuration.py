@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from google.protobuf import json_format
+from tests.fixtures.repository import REPOSITORY
 
 from countline_common.errors import InvalidInputError
 from countline_common.triton import ModelInfo, ModelRefusedError
@@ -139,7 +140,7 @@ def test_a_model_is_known_by_its_config_pbtxt(shipped_config: str) -> None:
 
 @pytest.fixture
 def shipped_config() -> str:
-    return (Path(__file__).parents[5] / "triton-repo" / "demo_detector" / "config.pbtxt").read_text()
+    return (REPOSITORY / "triton-repo" / "demo_detector" / "config.pbtxt").read_text()
 
 
 @pytest.mark.parametrize("kind", TrackerKind)
