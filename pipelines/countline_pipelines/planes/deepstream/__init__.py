@@ -10,7 +10,8 @@ Written from documented facts and tested on a double of them (tests/doubles/deep
 Imports go downwards:
 
 plane            cameras, and the pipelines in which they play
-keeper           keeps one pipeline playing; source_keeper the source of one camera; open_sources what is open now
+keeper           keeps one pipeline playing; source_keeper the source of one camera; open_sources and opening, what
+                 is open now
 gst/             GStreamer: library, main loop, elements, sources, probes, messages, preview, one pipeline
 cameras/         one camera: its frames inside the pipeline, its metadata (pyds), its counts
 config/          properties of elements and their configuration files; pure

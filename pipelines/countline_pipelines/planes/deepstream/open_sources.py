@@ -9,8 +9,6 @@ Everything here runs on the plane's event loop; changes of GStreamer run in the 
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from countline_common.errors import CountlineError
@@ -24,6 +22,7 @@ from countline_pipelines.planes.deepstream.gst.library import PipelineError
 from countline_pipelines.planes.deepstream.gst.listener import LoopListener, PipelineListener, SourceTrouble
 from countline_pipelines.planes.deepstream.gst.loop import MainLoop
 from countline_pipelines.planes.deepstream.gst.pipeline import Pipeline
+from countline_pipelines.planes.deepstream.opening import Opening, SourceEnding
 from countline_pipelines.planes.interface import CameraState, fault_of
 from countline_pipelines.sources import SourceError, SourceFailure
 
@@ -32,36 +31,6 @@ DRAIN_S: Final = 0.5
 BUS_S: Final = 1.0
 """Wait for the bus message that names the cause, when a source does not start."""
 _log = get_logger(__name__)
-
-
-class SourceEnding(StrEnum):
-    """Why an opening of a source is over."""
-
-    ENDED = "ended"
-    FAILED = "failed"
-    PIPELINE = "pipeline"
-    """Its pipeline failed or was closed."""
-
-
-@dataclass(slots=True)
-class Opening:
-    """One opening of a camera's source."""
-
-    camera: DeepStreamCamera
-    pipeline: Pipeline
-    index: int
-    """Of the pad in that pipeline."""
-    valve: SourceValve
-    over: "asyncio.Future[SourceEnding]"
-    trouble: SourceTrouble | None = None
-    drained: asyncio.Event | None = None
-    """Set when the last frame inside has left the pipeline; None unless `OpenSources.close` waits for that."""
-
-    def conclude(self, ending: SourceEnding, trouble: SourceTrouble | None = None) -> None:
-        """Record the end of the opening; the first call counts."""
-        if not self.over.done():
-            self.trouble = trouble
-            self.over.set_result(ending)
 
 
 class OpenSources:
@@ -190,7 +159,7 @@ class OpenSources:
             async with self._changing:
                 if self._pipeline is opening.pipeline:
                     await self._main.run(lambda: opening.pipeline.remove_source(opening.index))
-            await self._end_preview(opening.valve)
+            await opening.end_preview(self._main)
         finally:
             if self._open.get(opening.index) is opening:
                 del self._open[opening.index]
@@ -256,19 +225,10 @@ class OpenSources:
             DeadlineExceededError: a plugin hangs.
         """
         for opening in list(self._open.values()):
-            watched, valve = opening.camera.is_watched(now), opening.valve
-            if watched and valve.preview is None and self._pipeline is not None:
-                await self._start_preview(opening, self._pipeline)
-            elif not watched and valve.preview is not None:
-                await self._end_preview(valve)
-
-    async def _start_preview(self, opening: Opening, pipeline: Pipeline) -> None:
-        name = opening.camera.camera_id
-        opening.valve.preview = await self._main.run(lambda: pipeline.start_preview(opening.index, name))
-        if self._open.get(opening.index) is not opening:  # it was closed in the meantime
-            await self._end_preview(opening.valve)
-
-    async def _end_preview(self, valve: SourceValve) -> None:
-        preview, valve.preview = valve.preview, None
-        if preview is not None:
-            await self._main.run(preview.close)
+            watched, preview = opening.camera.is_watched(now), opening.valve.preview
+            if watched and preview is None and self._pipeline is not None:
+                await opening.start_preview(self._main, self._pipeline)
+                if self._open.get(opening.index) is not opening:  # it was closed in the meantime
+                    await opening.end_preview(self._main)
+            elif not watched and preview is not None:
+                await opening.end_preview(self._main)

@@ -17,7 +17,8 @@ from countline_common.resilience.retry import Backoff
 from countline_common.tasks import to_its_end
 from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamera
 from countline_pipelines.planes.deepstream.gst.listener import SourceTrouble
-from countline_pipelines.planes.deepstream.open_sources import Opening, OpenSources, SourceEnding
+from countline_pipelines.planes.deepstream.open_sources import OpenSources
+from countline_pipelines.planes.deepstream.opening import Opening, SourceEnding
 from countline_pipelines.planes.interface import CameraState, Fault, OnEnd, fault_of
 from countline_pipelines.sources import SourceError, SourceFailure
 from countline_pipelines.sources.errors import CURABLE_BY_WAITING
