@@ -6,7 +6,7 @@ The counter never withdraws an event, and the same input gives the same events, 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from countline_counting.trajectories.paths import Trajectory
+from countline_counting.paths import Trajectory
 
 
 class Direction(StrEnum):

@@ -21,9 +21,11 @@ from countline_counting.events import Direction
 from countline_counting.geometry.segments import Floats, Point
 from countline_counting.identity import Identity, event_id
 from countline_counting.objects.boxes import cut_edges
-from countline_counting.rule.lines import LineCounter, Pass, Sights
+from countline_counting.objects.sights import Sights
+from countline_counting.paths import ObjectPath
+from countline_counting.rule.lines import LineCounter
+from countline_counting.rule.passes import Pass
 from countline_counting.spec import DEFAULT_ANCHOR, Line
-from countline_counting.trajectories.paths import Path
 from countline_counting.trajectories.sampling import TOGETHER_S, Samples, TrackedObject, moments, sampled
 
 SAME_S: Final = 1.0
@@ -92,7 +94,7 @@ class PartJoiner:
         return rest
 
 
-def _joins(before: Path, after: Path) -> bool:
+def _joins(before: ObjectPath, after: ObjectPath) -> bool:
     return after.part == before.part + 1 and abs(after.start - before.end) < TOGETHER_S
 
 
@@ -168,12 +170,12 @@ class _Recount:
         unseen_s = samples.known_at[which] - samples.known_at[before]
         is_gap = (before >= 0) & (unseen_s > _GAP_PERIODS * samples.period_s[which])
         for i, last in zip(which[is_gap].tolist(), before[is_gap].tolist(), strict=True):
-            first_slot, period_s = int(samples.rows[i]) * _WAYS, float(samples.period_s[i])
-            slots = range(first_slot, first_slot + _WAYS)
+            first_copy, period_s = int(samples.rows[i]) * _WAYS, float(samples.period_s[i])
+            copies = range(first_copy, first_copy + _WAYS)
             first_t, end_t = samples.known_at[last] + period_s, samples.known_at[i] - period_s / 2
             for frame_t in np.arange(first_t, end_t, period_s).tolist():
                 for number, counter in enumerate(self._counters):
-                    self._note(number, counter.decide(frame_t, slots), frame_t)
+                    self._note(number, counter.decide(frame_t, copies), frame_t)
 
     def _sights(self, samples: Samples, which: NDArray[np.intp]) -> Sights:
         """Return the samples, each as often as there are ways to move it."""
@@ -184,7 +186,7 @@ class _Recount:
         was_px = samples.value[before, :2] + 0.0
         was_px[before < 0] = np.nan
         return Sights(
-            slots=(samples.rows[which, None] * _WAYS + np.arange(_WAYS)).ravel(),
+            rows=(samples.rows[which, None] * _WAYS + np.arange(_WAYS)).ravel(),
             t=np.repeat(samples.t[which], _WAYS),
             frame=np.repeat(which, _WAYS),
             xy_px=xy_px,
@@ -204,14 +206,14 @@ class _Recount:
 
     def _end(self, row: int, now: float) -> None:
         for number, counter in enumerate(self._counters):
-            for slot in range(row * _WAYS, (row + 1) * _WAYS):
-                last = counter.end(slot)
+            for copy in range(row * _WAYS, (row + 1) * _WAYS):
+                last = counter.end(copy)
                 if last is not None:
-                    self._note(number, [(slot, last)], now)
+                    self._note(number, [(copy, last)], now)
 
     def _note(self, number: int, passes: Iterable[tuple[int, Pass]], now: float) -> None:
-        for slot, made in passes:
-            row, way = divmod(slot, _WAYS)
+        for copy, made in passes:
+            row, way = divmod(copy, _WAYS)
             found = self._passes.setdefault((number, row), [[] for _ in _MOVES])
             found[way].append((made, now))
 

@@ -15,7 +15,7 @@ from countline_counting import rules
 from countline_counting.geometry.segments import Floats
 from countline_counting.identity import Identity
 from countline_counting.objects.healing import SETTLE_S
-from countline_counting.trajectories.paths import LEAST_ERROR_PX, Path
+from countline_counting.paths import LEAST_ERROR_PX, ObjectPath
 from countline_counting.trajectories.simplification import SIZE_ERROR_HEIGHTS
 
 TOGETHER_S: Final = 0.005
@@ -33,7 +33,7 @@ class TrackedObject:
     score: float
     stitched: bool
     picture_wh: tuple[int, int]
-    parts: tuple[Path, ...]
+    parts: tuple[ObjectPath, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _samples_of(item: TrackedObject) -> _ObjectSamples:
     return _ObjectSamples(t, np.maximum.accumulate(known_at), value, reach, period_s)
 
 
-def _times(path: Path) -> tuple[Floats, Floats, float]:
+def _times(path: ObjectPath) -> tuple[Floats, Floats, float]:
     """Return the times of the samples of a path, when each was known to be of its object, and the time per frame.
 
     Samples lie at the corners, and between them as often as the object was seen. The sights of a fragment that

@@ -10,7 +10,7 @@ import typer
 
 from countline_common.errors import NotFoundError
 from countline_counting.counter import CameraCounter
-from countline_counting.explain.explainer import Journal
+from countline_counting.explain import Explainer, Journal
 from countline_counting.frames import TrackedFrame
 from countline_counting.identity import Identity, recording_run_name
 from countline_counting.spec import CountingSpec
@@ -113,7 +113,8 @@ def count_recording(
         paths: gets the trajectories.
     """
     identity, kept = Identity(CAMERA_ID, 0, run), paths or TrajectoryFile(None)
-    counter = CameraCounter(identity, spec, tracked=tracked, journal=journal, trajectories=kept.is_wanted)
+    listener = Explainer(journal) if journal is not None else None
+    counter = CameraCounter(identity, spec, tracked=tracked, listener=listener, trajectories=kept.is_wanted)
     summary = Summary(spec)
     times: list[float] = []
     for frame in frames:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from countline_common.triton.provider import PrivateTriton
-
 from countline_common.errors import CountlineError, NotFoundError, UnavailableError
+from countline_common.triton.provider import PrivateTriton
 from countline_counting.events import Event
-from countline_counting.explain.explainer import Journal
+from countline_counting.explain import Journal
 from countline_counting.identity import FiniteFile, Identity, file_run_name
 from countline_counting.spec import CountingSpec
 from countline_counting.trials import TrialSpan

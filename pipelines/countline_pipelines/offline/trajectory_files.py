@@ -12,7 +12,7 @@ from countline.v1 import events_pb2
 from countline_common.errors import InvalidInputError
 from countline_counting.events import Event
 from countline_counting.identity import Identity
-from countline_counting.trajectories.paths import Trajectory
+from countline_counting.paths import Trajectory
 from countline_pipelines.publishing.trajectories import to_message
 
 

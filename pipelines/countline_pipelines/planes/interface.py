@@ -1,7 +1,7 @@
-"""What a data plane does, whatever it runs on: holds cameras, turns their sources into counted frames.
+"""What a data plane does on every backend: it holds cameras, and turns their sources into counted frames.
 
-The software plane (`countline_pipelines.planes.software`) decodes with FFmpeg and infers through Triton; a plane on
-DeepStream does both inside GStreamer. Both take the same plans, end in the same `CameraCounter`, and report to the same
+The software plane (`countline_pipelines.planes.software`) decodes with FFmpeg and infers through Triton. The DeepStream
+plane does both inside GStreamer. Both take the same plans, count with the same `CameraCounter`, and report to the same
 sink.
 
     worker or `countline count`  --plans-->  Plane  --runs, counted frames-->  PlaneSink
@@ -62,7 +62,7 @@ class CameraPlan:
 
 
 class CameraState(StrEnum):
-    """Where a camera's processing stands."""
+    """The state of a camera's processing."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -73,7 +73,7 @@ class CameraState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault that a person can act on."""
+    """A fault on which a person can act."""
 
     code: str
     message: str
@@ -90,26 +90,26 @@ class CameraCondition:
     source_fps: float = 0.0
     processed_fps: float = 0.0
     latency_s: float = 0.0
-    """From capture (files: from decoding) to the finished count, 95th percentile of the last seconds."""
+    """From capture (of files: from decoding) to the finished count; 95th percentile of the last seconds."""
     frames_processed: int = 0
     frames_dropped: int = 0
     last_frame_at: float | None = None
     progress: float = 0.0
-    """0..1, for finite files."""
+    """0..1 of a finite file; else 0."""
     model: str = ""
-    """What counts now, as NAME@VERSION; while a version takes over from another, the old one before the change."""
+    """The version that counts now, as NAME@VERSION. During a change, the old version until the new one takes over."""
     follower_model: str = ""
-    """What runs beside it on trial."""
+    """The version that follows on trial, as NAME@VERSION; empty for none."""
 
 
 OnEnd = Callable[[CameraPlan, CameraState], None]
-"""Told from the plane's thread of a camera whose source is over, or that gives up: by which plan it was counted, which
-may not be what is wanted by now, and how it stands."""
+"""Called from the plane's thread when a camera's source is over, or the camera gives up. Gets the plan by which the
+camera was counted, which may not be the wanted one any more, and the camera's state."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A camera's tracker begins."""
+    """A run of a camera starts."""
 
     identity: Identity
     size_wh: tuple[int, int]
@@ -118,41 +118,50 @@ class RunStarted:
     """Expected time between processed frames."""
     finite: bool
     since: float | None = None
-    """Capture time of the last frame of the run from which this one takes over; None where it follows none at once."""
+    """Capture time of the last frame of the run from which this run takes over; None if it takes over from none."""
 
 
 @dataclass(frozen=True, slots=True)
 class CountedFrame:
-    """A frame at the end of its way."""
+    """A frame that was counted."""
 
     result: FrameResult
     dropped: int
     """Frames that were left out just before it."""
     picture: Any | None
-    """av.VideoFrame where somebody wants to see it."""
+    """av.VideoFrame, if somebody watches; else None."""
 
 
-class PlaneSink(Protocol):
-    """Whom a plane tells; called from the plane's own thread, for each camera in order, and must not block."""
+class FrameSink(Protocol):
+    """Takes what runs of a camera count, in order: a run's start, its frames, its end. Methods must not block."""
 
     def run_started(self, run: RunStarted) -> None:
-        """Before the run's first frame."""
+        """A run starts; called before its first frame."""
         ...
 
     def frame_counted(self, identity: Identity, counted: CountedFrame) -> None:
-        """After each frame."""
+        """A frame was counted."""
         ...
 
     def events_decided(self, identity: Identity, t: float, events: Sequence[Event]) -> None:
-        """What a run decides at capture time `t` of earlier frames, after another has taken its frames over."""
+        """A run decided these events of earlier frames at capture time `t`, after another run took its frames over."""
         ...
 
     def run_ended(self, identity: Identity, events: Sequence[Event] | None) -> None:
-        """After the run's last frame, with what was decided at its end; None: broken off, to be counted anew."""
+        """A run ended; called after its last frame.
+
+        Args:
+            identity: of the run.
+            events: what was decided at the end; None if the run was broken off and will be counted anew.
+        """
         ...
 
+
+class PlaneSink(FrameSink, Protocol):
+    """Takes what a plane counts. The plane calls it from its own thread, in order for each camera."""
+
     def span_compared(self, camera_id: str, span: TrialSpan) -> None:
-        """What two versions made of the same span of a camera's frames."""
+        """Two versions of a model were compared over a span of a camera's frames."""
         ...
 
 
@@ -160,15 +169,15 @@ class Plane(Protocol):
     """A data plane. Methods may be called from any thread and do not block."""
 
     def add_camera(self, plan: CameraPlan) -> None:
-        """Begin with a camera."""
+        """Start a camera."""
         ...
 
     def update_camera(self, plan: CameraPlan) -> None:
-        """Change a camera: its lines, its model and its follower while it runs, anything else by a new camera."""
+        """Change a camera: lines, model and follower while it runs, anything else by making it anew."""
         ...
 
     def remove_camera(self, camera_id: str) -> None:
-        """Stop a camera; what it had open is decided, except of finite files, which would be counted anew."""
+        """Stop a camera, and decide what it has open, except of a finite file, which would be counted anew."""
         ...
 
     def conditions(self) -> dict[str, CameraCondition]:
@@ -180,7 +189,7 @@ class Plane(Protocol):
         ...
 
     def pause(self, fault: Fault) -> None:
-        """Take no more frames: files wait, live cameras stop (their coverage shows it) and say why."""
+        """Take no more frames: files wait, live cameras stop (their coverage shows it). Conditions show the reason."""
         ...
 
     def resume(self) -> None:
@@ -193,10 +202,10 @@ class Plane(Protocol):
 
 
 def fault_of(error: Exception, code: str = "") -> Fault:
-    """An error as a camera's status tells it; `code` where the error itself has no word that fits."""
+    """An error as a camera's status shows it; `code` overrides the code of the error."""
     if isinstance(error, CountlineError):
         return Fault(code or str(getattr(error, "failure", error.code.lower())), error.message, error.hint)
-    return Fault("internal", f"{type(error).__name__}: {error}", "this is a fault of ours; see the worker's log")
+    return Fault("internal", f"{type(error).__name__}: {error}", "this is a bug in Countline; see the worker's log")
 
 
 def counting_spec(spec: CountingSpec, labels: Sequence[str]) -> CountingSpec:

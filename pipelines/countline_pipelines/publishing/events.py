@@ -15,7 +15,7 @@ from countline.v1 import events_pb2
 from countline_common.times import to_timestamp
 from countline_counting.coverage import CoverageSpan, CoverageTracker
 from countline_counting.events import Crossing, Direction, Event, OccupancySample, Visit
-from countline_counting.trajectories.paths import Trajectory
+from countline_counting.paths import Trajectory
 from countline_pipelines.publishing.trajectories import class_name, to_message
 
 COVERAGE_S: Final = 1.0

@@ -25,7 +25,7 @@ def count(pictures, counting=None):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_detections_with_misses_noise_and_false_ones_give_the_true_count(seed):
-    """At the two ends of the recording a crossing may be under way; each is off by at most that one."""
+    """At each end of the recording a crossing may be in progress, so each total is off by at most one."""
     pictures, truth = crowd(seed)
     directions = [event.direction.value for event in count(pictures)]
     assert abs(directions.count("in") - truth[0]) <= 1
@@ -55,7 +55,7 @@ def test_events_are_decided_in_time_and_have_ids_of_their_own():
 
 
 def test_state_is_freed_when_objects_end():
-    """Two hundred people one after the other leave nothing behind."""
+    """After 200 people in succession, the counter holds no state of theirs."""
     counter = CameraCounter(IDENTITY, spec(), tracked=True)
     sizes = []
     for person in range(200):

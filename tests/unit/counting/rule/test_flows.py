@@ -1,4 +1,4 @@
-"""From which line or zone objects came, and to which they went."""
+"""The line or zone from which objects came, and the one to which they went."""
 
 import json
 
@@ -90,7 +90,7 @@ EAST = Line("east", norm((1000, 100), (1000, 650)))
 
 
 def junction(ways, fps=10.0):
-    """Frames of vehicles that drive over a junction one after the other: each along its corners, 10 s apart."""
+    """Frames of vehicles that drive over a junction in succession: each along its corners, 10 s apart."""
     frames = []
     for index in range(int(len(ways) * 10 * fps)):
         t = index / fps

@@ -45,7 +45,7 @@ def test_one_who_goes_in_and_another_who_goes_out_are_no_u_turn():
 
 
 def test_tracks_of_another_run_are_other_objects():
-    """Their numbers begin at 1 again."""
+    """Track numbers begin at 1 again."""
     summary = Summary(spec())
     summary.end_run(crossings(heights(DOWN)), 2.0)
     summary.end_run(crossings(heights(UP)), 4.0)

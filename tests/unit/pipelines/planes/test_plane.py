@@ -99,8 +99,8 @@ def test_a_frame_that_triton_refuses_fails_its_camera_with_a_reason(benches, fil
     assert condition.fault.code == "model"
 
 
-def test_a_camera_whose_frames_are_taken_again_is_well_again(benches, film: Path) -> None:
-    """It was said to have failed for as long as it ran, for one frame that Triton had refused."""
+def test_a_camera_whose_frames_are_accepted_again_runs_again(benches, film: Path) -> None:
+    """Its state stayed FAILED because Triton had refused one frame."""
     bench = benches()
     bench.client.refuse.add("fake@1")
     bench.plane.add_camera(plan("cam", film, Playback.LOOP))
@@ -110,10 +110,10 @@ def test_a_camera_whose_frames_are_taken_again_is_well_again(benches, film: Path
     assert bench.condition("cam").fault is None
 
 
-def test_a_source_that_somebody_has_cured_is_well_again(
+def test_a_source_that_was_mended_runs_again(
     benches, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was counted, and said to have failed."""
+    """The camera was counted, and its state stayed FAILED."""
     monkeypatch.setattr(reader_module, "RETRY_FAILED_S", 0.1)
     bench = benches()
     source = tmp_path / "source.mp4"
@@ -137,7 +137,7 @@ def test_a_model_that_is_missing_fails_the_camera_until_another_is_named(benches
 
 
 def test_a_lane_that_cannot_be_opened_leaves_nothing_behind(benches, film: Path, monkeypatch) -> None:
-    """Each attempt left a ring in shared memory, and models that Triton was told of anew at every restart."""
+    """Each attempt left a ring in shared memory, and a model that the client loaded again after each restart."""
     monkeypatch.setattr(keeping, "RETRY_REFUSED_S", 0.1)
     bench = benches()
     bench.client.deaf = True
@@ -209,7 +209,7 @@ def test_removing_a_live_camera_decides_what_is_open_and_breaking_off_a_file_doe
 
 
 def test_a_camera_that_is_wanted_again_while_it_is_being_stopped_is_not_forgotten(benches, film: Path) -> None:
-    """It was: what had been added meanwhile went with the entry that was deleted."""
+    """It was forgotten: its entry was deleted after the new plan had been added to it."""
     bench = benches(FakeTriton(delay_s=0.3))  # so that stopping has frames to wait for
     bench.plane.add_camera(plan("door", film, Playback.LOOP))
     bench.wait_for(lambda: bench.condition("door").state is CameraState.RUNNING)
@@ -320,15 +320,15 @@ def test_a_camera_whose_tick_crashes_leaves_the_plane_alive(
     for camera in ("bad", "good"):
         bench.plane.add_camera(plan(camera, film, Playback.LOOP))
         bench.wait_for(lambda camera=camera: len(bench.recorder.frames.get(camera, [])) > 3)
-    monkeypatch.setattr(bench.plane._held["bad"].camera, "_settle", lambda: 1 / 0)
+    monkeypatch.setattr(bench.plane._held["bad"].camera.branches.change, "tick", lambda _: 1 / 0)
     bench.wait_ended("bad")
     assert bench.condition("bad").state is CameraState.FAILED
     seen = len(bench.recorder.frames["good"])
     bench.wait_for(lambda: len(bench.recorder.frames["good"]) > seen + 5)
 
 
-def test_a_request_that_fails_as_nobody_foresaw_is_told_and_not_waited_for(benches, film: Path) -> None:
-    """Its frames never came back, so the file waited for them without a word."""
+def test_a_request_that_crashes_is_reported_and_not_waited_for(benches, film: Path) -> None:
+    """Its frames never came back, and the file waited for them without a fault."""
     bench = benches()
     bench.client.crashing.add("fake@1")
     bench.plane.add_camera(plan("cam", film))
