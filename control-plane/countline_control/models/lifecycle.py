@@ -84,7 +84,9 @@ class Lifecycle:
             version = _wanted(model, number)
             checks.check_promotable(version)
             if if_better:
-                trials = await self._database.read(lambda found: trial_store.list_trials(found, name, "", 1000))
+                trials = await self._database.read(
+                    lambda connection: trial_store.list_trials(connection, name, "", 1000)
+                )
                 checks.check_better(model, version, trials)
             await self._load_retired(model, version)
             async with self._database.begin() as connection:

@@ -173,16 +173,16 @@ def plan_assignments(
     """
     result = AssignmentPlan(released={camera_id for camera_id in held if camera_id not in once})
     load: Counter[str] = Counter()
-    homeless: list[str] = []
+    unplaced: list[str] = []
     for camera_id in sorted(once):
         holder = held.get(camera_id)
         if holder is not None and _may_keep(holder, once=once[camera_id], workers=workers, load=load):
             load[holder.worker_id] += 1
         else:
-            homeless.append(camera_id)
+            unplaced.append(camera_id)
     # Cameras whose worker is alive again as a new process return to it before other cameras take its room.
-    homeless.sort(key=lambda camera_id: (not _has_home(held.get(camera_id), workers), camera_id))
-    for camera_id in homeless:
+    unplaced.sort(key=lambda camera_id: (not _worker_lives(held.get(camera_id), workers), camera_id))
+    for camera_id in unplaced:
         worker_id = _choose(held.get(camera_id), workers, load)
         if worker_id is None:
             result.waiting.add(camera_id)
@@ -199,7 +199,7 @@ def _may_keep(holder: Holder, *, once: bool, workers: Mapping[str, AssignableWor
     return once == (holder.epoch == 0) and load[holder.worker_id] < worker.capacity
 
 
-def _has_home(holder: Holder | None, workers: Mapping[str, AssignableWorker]) -> bool:
+def _worker_lives(holder: Holder | None, workers: Mapping[str, AssignableWorker]) -> bool:
     worker = workers.get(holder.worker_id) if holder else None
     return worker is not None and worker.alive
 

@@ -253,4 +253,4 @@ async def test_a_port_that_is_taken_is_said(control_dsn: str, keys: tuple[Path, 
         await apart.start("auth")
         assert await asyncio.wait_for(apart.processes["auth"].wait(), 30) == 1
     assert "cannot listen on" in apart.log("auth")
-    assert "hint: another process has the port" in apart.log("auth")
+    assert "hint: another process uses the port" in apart.log("auth")
