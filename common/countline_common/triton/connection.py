@@ -1,8 +1,8 @@
-"""The one place that talks to tritonclient, which has no types: typed calls out, our errors back.
+"""The one module that calls tritonclient, which has no types: typed calls, and our errors.
 
-The asynchronous client is used. Measured on two cores against the synchronous one in threads, a request costs the same
-processor time (0.55 to 0.8 ms with shared memory); so what decides is that a coroutine can be cancelled and needs no
-pool.
+It uses the asynchronous client. On two cores a request costs the same processor time with the synchronous client in
+threads (0.55 to 0.8 ms with shared memory). The asynchronous one was chosen because a coroutine can be cancelled and
+needs no pool.
 """
 
 import json
@@ -25,18 +25,18 @@ LOAD_TIMEOUT_S: Final = 120.0
 CHANNEL_OPTIONS: Final = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # gRPC's own back-off grows to two minutes; a restarted Triton is back within seconds.
+    # gRPC's own pause grows to two minutes; a restarted Triton is ready within seconds.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    # Also how long one attempt to connect may take: on a busy machine a tenth of a second is not enough.
+    # This also limits one attempt to connect: on a busy machine a tenth of a second is not enough.
     ("grpc.min_reconnect_backoff_ms", 2000),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
 LOST_STATUS: Final = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "NOT_FOUND"}
-"""NOT_FOUND: a Triton that has restarted does not know our models yet."""
+"""NOT_FOUND: a restarted Triton has not loaded our models yet."""
 LOST_WORDS: Final = ("Unable to find shared memory region", "RST_STREAM")
-"""How a Triton that has restarted says that it does not know our frames; how a connection breaks with INTERNAL."""
+"""Messages of a restarted Triton that does not know our frames, and of a connection that broke with INTERNAL."""
 DEAD_BACKEND_WORDS: Final = ("Stub process", "is not healthy")
-"""How Triton says that a backend's process died. It starts no other until the model is loaded anew."""
+"""Messages for a dead backend process. Triton starts another one only when the model is loaded again."""
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class BackendDeadError(InferenceLostError):
 
 
 class Connection:
-    """Typed calls to one Triton over gRPC; must be made and used in one event loop."""
+    """Typed calls to one Triton over gRPC. Create and use it in one event loop."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -68,7 +68,7 @@ class Connection:
         return str(metadata.name)
 
     async def model_config(self, model: str) -> Config | None:
-        """A loaded model's configuration, defaults filled in by Triton; None when it is not loaded."""
+        """A loaded model's configuration, with the defaults that Triton filled in; None if it is not loaded."""
         try:
             answer = await self._client.get_model_config(model, as_json=True, client_timeout=CALL_TIMEOUT_S)
         except InferenceServerException as error:
@@ -81,7 +81,7 @@ class Connection:
         return config
 
     async def ready_versions(self, model: str) -> tuple[int, ...]:
-        """The versions of a model that Triton serves now, ascending; none where it is not loaded."""
+        """The versions of a model that Triton serves now, ascending; empty if it is not loaded."""
         index = await self._call(self._client.get_model_repository_index(client_timeout=CALL_TIMEOUT_S))
         ready = (entry for entry in index.models if entry.name == model and entry.state == "READY")
         return tuple(sorted(int(entry.version) for entry in ready))
@@ -92,7 +92,7 @@ class Connection:
         return {str(entry.name) for entry in index.models if entry.state == "READY"}
 
     async def load(self, model: str, config: Config | None = None) -> None:
-        """Have a model loaded, with a configuration in place of its own; raises `ModelRefusedError` with the cause."""
+        """Load a model, with a configuration in place of its own; raises `ModelRefusedError` with the cause."""
         text = json.dumps(config) if config is not None else None
         try:
             await self._client.load_model(model, config=text, client_timeout=LOAD_TIMEOUT_S)
@@ -104,18 +104,18 @@ class Connection:
             raise self._lost(error) from error
 
     async def unload(self, model: str) -> None:
-        """Let a model go; nothing happens when it is not loaded."""
+        """Unload a model; does nothing if it is not loaded."""
         await self._call(self._client.unload_model(model, client_timeout=LOAD_TIMEOUT_S))
 
     async def register(self, name: str, size_bytes: int) -> None:
-        """Have the server open one of our shared-memory segments, anew if it holds one of that name."""
+        """Let the server open one of our shared-memory segments; it closes an older one of that name first."""
         await self.unregister(name)
         await self._call(
             self._client.register_system_shared_memory(name, f"/{name}", size_bytes, client_timeout=CALL_TIMEOUT_S)
         )
 
     async def unregister(self, name: str) -> None:
-        """Have the server close a segment; nothing happens when it has none of that name."""
+        """Let the server close a segment; does nothing if it has none of that name."""
         await self._call(self._client.unregister_system_shared_memory(name, client_timeout=CALL_TIMEOUT_S))
 
     async def regions(self) -> set[str]:
@@ -164,7 +164,7 @@ class Connection:
         silent = _status(error) in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
         return InferenceLostError(
             f"Triton at {self.address} {'does not answer' if silent else 'fails'}: {_words(error)}",
-            hint="is it running? `countline status` shows the parts of this machine",
+            hint="check that it runs: countline status",
         )
 
     def _inference_error(self, model: str, error: Exception) -> CountlineError:

@@ -1,11 +1,10 @@
-"""A source picture into a slot, and boxes back: scaled to fit, at the top left, the rest 114 (detection contract).
+"""Scales a picture into a slot and maps boxes back: the picture at the top left, the rest 114 (detection contract).
 
-swscale converts to RGB and scales in one pass without the interpreter's lock, in the camera's thread. The rows are
-copied into a slot when a batch is made up, so that the frames of a batch lie side by side and travel as one request.
+swscale converts to RGB and scales in one pass, in the camera's thread and without the interpreter's lock. The rows are
+copied into a slot when a batch is formed, so that the frames of a batch are contiguous and form one request.
 
-The picture is scaled by one factor in both directions, so a box maps back by a division. The scaled size is rounded to
-whole pixels, so the true factors differ from the common one by up to half a pixel over the whole picture; mapping back
-uses the true ones.
+One factor scales both directions. The scaled size is rounded to whole pixels, so the true factors differ from it by up
+to half a pixel over the whole picture; `to_source` uses the true ones.
 """
 
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ PAD_VALUE: Final = 114
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """How pictures of one size lie in a model's input."""
+    """The place of pictures of one size in a model's input."""
 
     source_wh: tuple[int, int]
     input_wh: tuple[int, int]
@@ -54,23 +53,23 @@ class Letterbox:
 
 
 class Scaler:
-    """Scales decoded frames; one per camera, since swscale's tables are made for one size and kept."""
+    """Scales decoded frames. Use one per camera: swscale keeps its tables for one size."""
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
     def scale(self, frame: Any, box: Letterbox) -> Any:
-        """A frame in the size that it has within the input.
+        """Scale a frame to its size within the input.
 
         Args:
             frame: av.VideoFrame of size `box.source_wh`, any pixel format.
-            box: where it goes.
+            box: its place in the input.
 
         Returns:
             av.VideoFrame of size `box.scaled_wh`, rgb24.
         """
         width, height = box.scaled_wh
-        # One thread: cameras work side by side already, and helpers of swscale's own would only wake and wait.
+        # One thread: cameras already run in parallel, and swscale's helper threads would only wait.
         return self._reformatter.reformat(
             frame, width=width, height=height, format="rgb24", interpolation=Interpolation.BILINEAR, threads=1
         )
@@ -82,7 +81,7 @@ def paste(scaled: Any, target_hwc: NDArray[np.uint8], *, padded: bool) -> None:
     Args:
         scaled: what `Scaler.scale` made.
         target_hwc: (height, width, 3) uint8.
-        padded: whether what lies beside a picture of this size is `PAD_VALUE` already.
+        padded: whether the area beside a picture of this size is `PAD_VALUE` already.
     """
     width, height = scaled.width, scaled.height
     plane = scaled.planes[0]

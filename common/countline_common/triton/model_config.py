@@ -1,7 +1,7 @@
-"""Between Triton's model configuration and ours; pure.
+"""Converts between Triton's model configuration and ours; pure.
 
-A configuration is the JSON of Triton's `ModelConfig` message with the names of the proto, as `get_model_config` gives
-it and as the repository API takes it back as an override. Fields at their default are left out of it.
+A configuration is the JSON of Triton's `ModelConfig` message with the names of the proto. `get_model_config` returns
+it, and the repository API accepts it as an override. Fields at their default are absent.
 """
 
 import copy
@@ -14,7 +14,7 @@ INPUT_NAME: Final = "frames"
 OUTPUT_NAME: Final = "detections"
 DEFAULT_SCORE_THRESHOLD: Final = 0.3
 EMBEDDED_SERVER_ID: Final = "countline-embedded"
-"""What the embedded Triton answers to "who are you": clients see by it that models run on this machine's cores."""
+"""The server id of the embedded Triton. It shows clients that models run on this machine's cores."""
 TUNED_KEY: Final = "tuned"
 """Parameter of a model whose configuration fixes the number of instances; it is then not overridden."""
 
@@ -22,7 +22,7 @@ Config = dict[str, Any]
 
 
 def model_info(config: Config, version: int, labels: tuple[str, ...]) -> ModelInfo:
-    """What the data plane needs to know of a loaded model.
+    """The properties of a loaded model, from its configuration.
 
     Raises:
         ModelRefusedError: the configuration breaks the detection contract.
@@ -68,7 +68,7 @@ def _batch_size(config: Config, name: str) -> int:
 
 
 def _score_threshold(config: Config, name: str, version: int) -> float:
-    """That of the version, where it has one of its own: versions share a configuration, not a threshold."""
+    """The threshold of a version. Versions share a configuration, but each may have its own threshold."""
     parameters = config.get("parameters", {})
     found = parameters.get(f"score_threshold.{version}") or parameters.get("score_threshold", {})
     text = found.get("string_value", str(DEFAULT_SCORE_THRESHOLD))
@@ -98,7 +98,7 @@ def usual_overrides(config: Config, cores: int) -> ModelOverrides:
 
 
 def overridden(config: Config, overrides: ModelOverrides) -> Config:
-    """The configuration with one machine's changes; equal to `config` where there is nothing to change."""
+    """The configuration with one machine's changes; equal to `config` if there are none."""
     changed = copy.deepcopy(config)
     if overrides.instances is not None and overrides.instances != instance_count(config):
         kind = next((group["kind"] for group in config.get("instance_group", ()) if "kind" in group), "KIND_AUTO")
@@ -108,7 +108,7 @@ def overridden(config: Config, overrides: ModelOverrides) -> Config:
         parameters["intra_op_thread_count"] = {"string_value": str(overrides.intra_op_threads)}
     if overrides.max_batch_size is not None:
         changed["max_batch_size"] = overrides.max_batch_size
-        # Triton has filled it in for the old size, which may be more than the new one allows.
+        # Triton filled it in for the old size, which may exceed the new one.
         changed.get("dynamic_batching", {}).pop("preferred_batch_size", None)
     if overrides.max_queue_delay_us is not None:
         batching = changed.setdefault("dynamic_batching", {})
@@ -117,7 +117,7 @@ def overridden(config: Config, overrides: ModelOverrides) -> Config:
 
 
 def named_versions(config: Config) -> frozenset[int] | None:
-    """The versions that a configuration has served; None where it leaves that to Triton.
+    """The versions that a configuration lists as served; None if it lists none.
 
     >>> sorted(named_versions({"version_policy": {"specific": {"versions": ["2", "1"]}}}) or ())
     [1, 2]
@@ -127,9 +127,9 @@ def named_versions(config: Config) -> frozenset[int] | None:
 
 
 def labels_of(classification: Sequence[str | bytes]) -> tuple[str, ...]:
-    """Class names out of Triton's classification extension, "value:index:label" per element and in any order.
+    """Class names from Triton's classification extension: "value:index:label" per element, in any order.
 
-    It is asked for all elements of an output, so it names every label that the model's label file has.
+    The request covers all elements of an output, so the result has every label of the model's label file.
 
     >>> labels_of(["0.9:1:vehicle", "0.1:0:person", "0.0:2"])
     ('person', 'vehicle')

@@ -1,4 +1,4 @@
-"""What every room means by a model that Triton serves, and how asking for one fails."""
+"""Names, properties and errors of the models that Triton serves."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ NAME_HINT: Final = "use letters, digits, dashes, dots and underscores, at most 6
 
 @dataclass(frozen=True, slots=True, order=True)
 class ModelRef:
-    """A model as people and cameras name it: `NAME`, or `NAME@VERSION` for one version of it.
+    """The name of a model: `NAME`, or `NAME@VERSION` for one version.
 
     >>> ModelRef.parse("yolox_nano@2")
     ModelRef(name='yolox_nano', version=2)
@@ -22,14 +22,14 @@ class ModelRef:
 
     name: str
     version: int = 0
-    """From 1; 0 for whichever is live."""
+    """1 or higher; 0 for the live version."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read it.
+        """Parse `NAME` or `NAME@VERSION`.
 
         Raises:
-            InvalidInputError: it is none.
+            InvalidInputError: the text has neither form.
         """
         name, at, version = text.partition("@")
         if not NAME_PATTERN.fullmatch(name):
@@ -44,33 +44,33 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model that is loaded and obeys the detection contract."""
+    """Properties of a loaded model that meets the detection contract."""
 
     name: str
     version: int
-    """The one that answers, also where none was asked for by number."""
+    """The version that answers, also if the request named none."""
     height: int
-    """Of the input, in pixels."""
+    """Height of the input, pixels."""
     width: int
     max_detections: int
     labels: tuple[str, ...]
-    """Class names by index; empty where the model names none."""
+    """Class names by index; empty if the model has none."""
     score_threshold: float
-    """Below it a detection is not worth believing; shipped with the model."""
+    """Detections with a lower score are not trusted; the value comes with the model."""
     max_batch_size: int
-    """Frames that one request may hold; at least 1."""
+    """Maximum number of frames of one request; at least 1."""
     instances: int
-    """Copies that run at the same time: the number of requests in flight that pay."""
+    """Copies that run at the same time. More requests in flight than this bring nothing."""
 
     @property
     def ref(self) -> ModelRef:
-        """Names this version."""
+        """The name of this version."""
         return ModelRef(self.name, self.version)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelOverrides:
-    """What one machine changes in a model's configuration when it loads it; None leaves what is shipped."""
+    """Changes of one machine to a model's configuration when it loads the model; None changes nothing."""
 
     instances: int | None = None
     """Copies of the model that run at the same time."""
@@ -78,12 +78,12 @@ class ModelOverrides:
     """Threads within one copy."""
     max_batch_size: int | None = None
     max_queue_delay_us: int | None = None
-    """How long Triton holds a request back to join it with others."""
+    """How long Triton delays a request to batch it with others."""
 
 
 class InferenceLostError(UnavailableError):
-    """Triton went away, or answered too late, while frames were with it; the same slots may be sent again."""
+    """Triton ended or answered too late while frames were in flight; the same slots may be sent again."""
 
 
 class ModelRefusedError(InvalidInputError):
-    """Triton does not know the model, cannot load it, or it breaks the detection contract."""
+    """Triton does not know the model or cannot load it, or the model breaks the detection contract."""

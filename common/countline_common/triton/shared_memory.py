@@ -4,8 +4,8 @@ A segment is a file in /dev/shm (Linux). Its maker holds an flock on it as long 
 with the process, however it dies. So a segment whose lock can be taken has no owner and may be removed. The
 lock, not the process id in the name, is the proof of life: containers that share /dev/shm do not share process ids.
 
-`multiprocessing.shared_memory` is not used: it starts a tracker process of its own and reserves no pages, so that a
-full /dev/shm would end the process with SIGBUS in the middle of a frame instead of an error at the start.
+`multiprocessing.shared_memory` is not used: it starts a tracker process and reserves no pages. A full /dev/shm would
+then end the process with SIGBUS in the middle of a frame, instead of an error at the start.
 """
 
 import errno
@@ -22,11 +22,11 @@ SHARED_MEMORY_DIRECTORY: Final = Path("/dev/shm")  # noqa: S108  (where Linux ke
 
 
 class SharedSegment:
-    """A segment of shared memory, made here and owned by this process until `close`.
+    """A segment of shared memory that this process makes and owns until `close`.
 
     Args:
         name: without a slash; other processes open it as `/name`.
-        size_bytes: reserved at once; 0 makes a mere proof of life (see `remove_stale`).
+        size_bytes: reserved at once; 0 makes a proof of life only (`remove_stale` uses it).
 
     Raises:
         AlreadyExistsError: the name is taken.
@@ -42,7 +42,7 @@ class SharedSegment:
 
     @property
     def buffer(self) -> memoryview:
-        """The whole segment, writable; every view of it must be gone before `close`."""
+        """The whole segment, writable; release every view of it before `close`."""
         return memoryview(self._map) if self._map is not None else memoryview(b"")
 
     @property
@@ -51,15 +51,15 @@ class SharedSegment:
         return self._fd
 
     def close(self) -> None:
-        """Take the segment out of the system; safe to call twice.
+        """Remove the segment; safe to call twice.
 
-        Views that are still held keep their memory, which no other process can find any more.
+        Views that are still held keep their memory, but no other process can open it.
         """
         if self._fd < 0:
             return
         self._path.unlink(missing_ok=True)
         if self._map is not None:
-            with suppress(BufferError):  # a view is still held: its memory goes when the view goes
+            with suppress(BufferError):  # a view is still held and keeps the memory
                 self._map.close()
         os.close(self._fd)
         self._fd = -1
@@ -105,10 +105,10 @@ def _too_small(size_bytes: int) -> ResourceExhaustedError:
 
 
 def remove_stale(prefix: str) -> list[str]:
-    """Remove the segments below a prefix that no living process holds; returns their names.
+    """Remove the segments with a prefix that no living process holds; returns their names.
 
-    A proof of life (a segment of 0 bytes) stands for every name that begins with its own name and a dash: they go when
-    it goes and stay while it is held. That covers segments made by programs that take no lock.
+    A proof of life (a segment of 0 bytes) protects every segment whose name begins with its own name and a dash: they
+    are removed together with it. That covers segments of programs that take no lock.
     """
     found = sorted(SHARED_MEMORY_DIRECTORY.glob(f"{prefix}*"))
     guards = [path for path in found if _size(path) == 0]
@@ -131,7 +131,7 @@ def _size(path: Path) -> int:
 def _remove_if_unheld(path: Path) -> bool:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except (FileNotFoundError, PermissionError):  # gone meanwhile, or another user's
+    except (FileNotFoundError, PermissionError):  # removed meanwhile, or another user's
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -91,5 +91,10 @@ def _detach(folder: DataFolder, *, json_output: bool) -> None:
         time.sleep(0.2)
     said = "\n".join(tail(log, DETACHED_TAIL_LINES, start))
     if process.poll() is not None:
-        raise UnavailableError(f"countline did not start; it said:\n{said}", hint=f"see {log}")
-    raise DeadlineExceededError(f"countline is not ready after {DETACHED_TIMEOUT_S:g} s:\n{said}", hint=f"see {log}")
+        raise UnavailableError(
+            f"Countline did not start; the end of its log:\n{said}", hint=f"the whole log is in {log}"
+        )
+    raise DeadlineExceededError(
+        f"Countline is not ready after {DETACHED_TIMEOUT_S:g} s; the end of its log:\n{said}",
+        hint=f"the whole log is in {log}",
+    )

@@ -1,8 +1,8 @@
 """Assembles the backend folder of the embedded Triton.
 
-The wheel carries the server and the Python backend, but not as one folder: the backend's process ("stub") exists once
-for each version of Python, elsewhere. Triton refuses links that lead out of a backend's folder, so the files are
-copied; three megabytes in all.
+The wheel contains the server and the Python backend, but not in one folder: the backend's process ("stub") lies
+elsewhere, once per version of Python. Triton refuses links out of a backend's folder, so the files are copied (three
+megabytes).
 
     backends/python/       libtriton_python.so, triton_python_backend_utils.py, the stub of the running Python
     backends/onnxruntime/  model.py, ours
@@ -24,14 +24,14 @@ OWN_BACKENDS: Final = Path(__file__).parent / "backends"
 
 
 class TritonMissingError(CountlineError):
-    """The embedded Triton, or what it needs of this Python, is not installed."""
+    """The embedded Triton is not installed, or does not fit this Python."""
 
     code = "FAILED_PRECONDITION"
 
 
 @dataclass(frozen=True, slots=True)
 class TritonWheel:
-    """What the wheel nvidia-pytriton brought, and the Python that the backends run in."""
+    """The files of the wheel nvidia-pytriton, and the libraries of this Python."""
 
     server: Path
     """The executable `tritonserver`."""
@@ -39,7 +39,7 @@ class TritonWheel:
     stub: Path
     """The Python backend's executable for the running Python."""
     libraries: tuple[Path, ...]
-    """Folders of shared libraries for LD_LIBRARY_PATH: the wheel's own, and that of libpython."""
+    """Folders for LD_LIBRARY_PATH: the wheel's shared libraries, and libpython."""
 
 
 def find_wheel() -> TritonWheel:
@@ -64,7 +64,7 @@ def find_wheel() -> TritonWheel:
 
 
 def _package_root() -> Path:
-    spec = importlib.util.find_spec("pytriton")  # found, not imported: it would start threads of its own
+    spec = importlib.util.find_spec("pytriton")  # found, not imported: the import starts threads
     if spec is None or not spec.submodule_search_locations:
         raise TritonMissingError("the embedded Triton is not installed", hint="pip install 'countline[local]'")
     return Path(next(iter(spec.submodule_search_locations))) / "tritonserver"
@@ -87,11 +87,11 @@ def _libpython_folder() -> Path:
 
 
 def prepare_backends(folder: Path) -> Path:
-    """Put the backends together below `folder`, anew where a file differs; safe while another server runs from it.
+    """Copy missing or different backend files below `folder`; safe while another server runs from it.
 
     Returns:
-        `folder`/backends, for `--backend-directory`. It must not lie in a model repository, where every folder is
-        taken for a model.
+        `folder`/backends, for `--backend-directory`. It must not lie in a model repository, where Triton treats every
+        folder as a model.
 
     Raises:
         TritonMissingError: the wheel is not installed or does not fit this Python.
@@ -112,4 +112,4 @@ def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.copy2(source, fresh)
-    fresh.replace(target)  # at once: a server that starts meanwhile sees the old file or the new one
+    fresh.replace(target)  # atomic: a server that starts meanwhile reads the old file or the new one

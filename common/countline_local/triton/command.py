@@ -1,4 +1,4 @@
-"""How the embedded Triton is called: arguments and environment, nothing started."""
+"""The command line and environment of the embedded Triton; starts nothing."""
 
 import os
 import socket
@@ -17,19 +17,19 @@ EXIT_TIMEOUT_S: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class TritonPorts:
-    """Ports to listen on. Triton's own defaults collide with ours (design: gRPC cameras 8000, analytics 8001, ...)."""
+    """Ports to listen on. Triton's own defaults collide with ours (cameras 8000, analytics 8001, …)."""
 
     http: int = 9000
     grpc: int = 9001
     metrics: int = 9002
 
     def filled(self, host: str) -> "TritonPorts":
-        """The same with a free port in place of every 0."""
+        """These ports with a free one in place of every 0."""
         return TritonPorts(*(port or _free_port(host) for port in (self.http, self.grpc, self.metrics)))
 
     @property
     def all_fixed(self) -> bool:
-        """Whether none of them is to be chosen."""
+        """Whether no port is 0."""
         return all((self.http, self.grpc, self.metrics))
 
 
@@ -42,7 +42,9 @@ def _free_port(host: str) -> int:
 def is_free(host: str, port: int) -> bool:
     """Whether a server could listen on a port now."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: closed connections linger
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as servers do: ports with connections in TIME_WAIT are free
         try:
             probe.bind((host, port))
         except OSError:
@@ -52,7 +54,7 @@ def is_free(host: str, port: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TritonAddresses:
-    """Where a running server listens, each as host:port."""
+    """Addresses of a running server, each as host:port."""
 
     http: str
     grpc: str
@@ -61,12 +63,12 @@ class TritonAddresses:
 
 @dataclass(frozen=True, slots=True)
 class TritonSettings:
-    """What may be chosen about an embedded server."""
+    """Settings of an embedded server."""
 
     repositories: tuple[Path, ...]
     """Model repositories; a model's name must be unique over all of them."""
     models: tuple[str, ...] = ()
-    """Models to load at start; the server does not start when one fails. More can be loaded at any time."""
+    """Models to load at start; the server does not start if one fails. Clients can load more at any time."""
     host: str = "127.0.0.1"
     ports: TritonPorts = field(default_factory=TritonPorts)
     verbose: bool = False
@@ -74,20 +76,20 @@ class TritonSettings:
 
 @dataclass(frozen=True, slots=True)
 class TritonCommand:
-    """A call of `tritonserver`: pass both to whatever starts processes."""
+    """A command line of `tritonserver` with its environment."""
 
     argv: tuple[str, ...]
     env: dict[str, str]
 
 
 def triton_command(settings: TritonSettings, backends: Path, ports: TritonPorts, shm_prefix: str) -> TritonCommand:
-    """Say how to start the server.
+    """The command that starts the server.
 
     Args:
-        settings: what was chosen; its ports are replaced by `ports`.
-        backends: what `prepare_backends` returned.
-        ports: every one fixed.
-        shm_prefix: how the names of Triton's own shared-memory segments begin.
+        settings: of the server; `ports` replaces their ports.
+        backends: the result of `prepare_backends`.
+        ports: none of them 0.
+        shm_prefix: of the names of Triton's own shared-memory segments.
 
     Raises:
         TritonMissingError: the wheel is not installed or does not fit this Python.
@@ -104,7 +106,7 @@ def triton_command(settings: TritonSettings, backends: Path, ports: TritonPorts,
         *_listening(settings.host, ports),
         f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
         "--allow-gpu-metrics=false",
-        "--pinned-memory-pool-byte-size=0",  # pinned memory serves GPUs; without one it is only a warning in the log
+        "--pinned-memory-pool-byte-size=0",  # pinned memory is for GPUs; without a GPU it only logs a warning
         f"--log-verbose={int(settings.verbose)}",
         "--log-format=ISO8601",
     ]
@@ -127,12 +129,12 @@ def _listening(host: str, ports: TritonPorts) -> list[str]:
 
 
 def _environment(libraries: tuple[Path, ...]) -> dict[str, str]:
-    """The server's whole environment: little is passed on, so that it behaves the same from any shell.
+    """The server's whole environment. It inherits little, so that the server behaves the same from any shell.
 
-    The backend's process is an isolated Python that ignores PYTHONPATH; it finds this environment's packages because
+    The backend's process is an isolated Python that ignores PYTHONPATH. It finds this environment's packages because
     our `python3` comes first in PATH.
     """
-    # Not resolved: an environment's python3 is a link, and what it leads to knows nothing of the environment.
+    # Not resolved: an environment's python3 is a link, and its target does not know the environment.
     interpreters = Path(sys.executable).parent
     return {
         "PATH": f"{interpreters}:/usr/local/bin:/usr/bin:/bin",

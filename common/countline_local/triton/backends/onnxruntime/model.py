@@ -1,24 +1,24 @@
 """The backend `onnxruntime` of the embedded Triton: ONNX models on the CPU, run by ONNX Runtime.
 
-Triton loads this file by its path, once for each instance of a model, into a process of its own ("stub"); it is no part
-of any import. It stands in for NVIDIA's backend of the same name, which the embedded server does not carry, and reads
-the same settings, so one config.pbtxt serves both:
+Triton loads this file by its path, once per instance of a model, into a process of its own ("stub"); no module imports
+it. It replaces NVIDIA's backend of the same name, which the embedded server does not have, and reads the same settings,
+so one config.pbtxt works with both:
 
 - parameters: `intra_op_thread_count`, `inter_op_thread_count`, `execution_mode` ("0" sequential, "1" parallel)
 - optimization: `graph.level` (-1 basic, 1 all, 2 none)
-- what Triton itself does: max_batch_size, dynamic_batching, instance_group, model_warmup
+- handled by Triton itself: max_batch_size, dynamic_batching, instance_group, model_warmup
 
-Without `intra_op_thread_count` an instance has one thread, where NVIDIA's would take every core: on a machine that does
-other things too, an instance a core is faster than threads that wait for each other. Threads never spin: with two of
-them, waiting that way cost as much processor time as the work itself.
+Without `intra_op_thread_count` an instance has one thread, while NVIDIA's takes every core: on a machine with other
+work, one instance per core is faster than threads that wait for each other. Threads never spin: with two threads,
+spinning cost as much processor time as the work itself.
 
-One parameter is of our own and unknown to NVIDIA's: `run_batch_size`, the frames that go through the graph at once. On
-a CPU a larger batch is no faster and often slower, since activations fall out of the caches (measured in
-tests/benchmarks/pipelines/bench_triton.py). So it is 1 unless said otherwise, whatever Triton's dynamic batcher has
+NVIDIA's backend does not know one parameter: `run_batch_size`, the number of frames that go through the graph at once.
+On a CPU a larger batch is no faster and often slower, since activations fall out of the caches (measured in
+tests/benchmarks/pipelines/bench_triton.py). So the default is 1, also for requests that Triton's dynamic batcher
 joined; joining then saves only hand-overs between processes.
 
-Requests of one `execute` share a run where `run_batch_size` allows it. If that run fails, each request is run alone, so
-that only the one at fault is answered with an error.
+Requests of one `execute` share a run if `run_batch_size` permits it. If that run fails, each request runs alone, so
+that only the faulty one gets an error.
 """
 
 import json
@@ -33,7 +33,7 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 Config = dict[str, Any]
-"""A model configuration as Triton hands it over: the protobuf as JSON, names in snake_case."""
+"""A model configuration from Triton: the protobuf as JSON, names in snake_case."""
 Arrays = dict[str, NDArray[Any]]
 """Tensors by name."""
 
@@ -50,7 +50,7 @@ TRITON_TYPES = {
     "tensor(double)": "TYPE_FP64",
     "tensor(string)": "TYPE_STRING",
 }
-"""ONNX Runtime's names of element types in Triton's words."""
+"""Triton's names of ONNX Runtime's element types."""
 
 GRAPH_LEVELS = {
     "-1": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -60,11 +60,11 @@ GRAPH_LEVELS = {
 
 
 class TritonPythonModel:
-    """One instance of a model; Triton makes it and calls it from one thread."""
+    """One instance of a model; Triton creates it and calls it from one thread."""
 
     @staticmethod
     def auto_complete_config(auto_complete_model_config: Any) -> Any:
-        """Fill in the inputs and outputs that config.pbtxt leaves out, as the graph says."""
+        """Add the inputs and outputs that config.pbtxt omits, from the graph."""
         config: Config = auto_complete_model_config.as_dict()
         if config["input"] and config["output"]:
             return auto_complete_model_config
@@ -80,7 +80,7 @@ class TritonPythonModel:
         return auto_complete_model_config
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Open the model, check it against its configuration and run it once, so that a broken one is never ready."""
+        """Open the model, check it against its configuration and run it once, so that a broken model is never ready."""
         config: Config = json.loads(args["model_config"])
         folder = Path(args["model_repository"]) / args["model_version"]
         self.session = _open(folder / _file_name(config), config)
@@ -90,7 +90,7 @@ class TritonPythonModel:
         self._warm_up()
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Answer each request with its outputs or with the error that it alone has caused."""
+        """Answer each request with its outputs, or with the error that this request caused."""
         inputs = [_inputs_of(request) for request in requests]
         answers: list[Arrays | Exception] = []
         for group in _groups([self._size(each) for each in inputs], self.run_batch_size):
@@ -224,7 +224,7 @@ def _inputs_of(request: Any) -> Arrays:
 
 def _response(request: Any, answer: Arrays | Exception) -> Any:
     if isinstance(answer, Exception):
-        # Not INTERNAL: the server is well, these frames are what the graph cannot take.
+        # Not INTERNAL: the server is healthy; the graph cannot process these frames.
         error = pb_utils.TritonError(f"{type(answer).__name__}: {answer}", pb_utils.TritonError.INVALID_ARG)
         return pb_utils.InferenceResponse([], error=error)
     wanted = request.requested_output_names()
