@@ -20,7 +20,7 @@ from countline_analytics.ingest import copy_format as encode
 from countline_analytics.ingest.records import CrossingRow, Record, VisitRow
 from countline_analytics.ingest.trajectories import trajectory_arrays
 from countline_analytics.instants import to_datetime, to_us
-from countline_analytics.store.spans import Span, cut_at_midnight, merge
+from countline_analytics.store.spans import CoveredSpan, cut_at_midnight, merge
 from countline_analytics.store.sql import query
 
 MINUTE_US: Final = 60_000_000
@@ -275,7 +275,7 @@ class _Transaction:
 
     async def _insert_coverage(self) -> None:
         """Merge the new spans with spans of the same run that they touch."""
-        new: dict[Run, list[Span]] = {}
+        new: dict[Run, list[CoveredSpan]] = {}
         for record in self._records:
             if record.coverage:
                 new.setdefault((record.camera_id, record.epoch, record.run), []).extend(record.coverage)
@@ -295,11 +295,11 @@ class _Transaction:
             await self._execute("drop_coverage", **_starts(swallowed))
         await self._execute("put_coverage", **_spans(united), ends=_times(united, 1))
 
-    async def _touching(self, new: Mapping[Run, list[Span]]) -> dict[Run, list[Span]]:
+    async def _touching(self, new: Mapping[Run, list[CoveredSpan]]) -> dict[Run, list[CoveredSpan]]:
         rows = await self._execute("touching_coverage", **_spans(new))
-        known: dict[Run, list[Span]] = {}
+        known: dict[Run, list[CoveredSpan]] = {}
         for row in rows:
-            span = Span(to_us(row.start_t), to_us(row.end_t), to_us(row.covered_until))
+            span = CoveredSpan(to_us(row.start_t), to_us(row.end_t), to_us(row.covered_until))
             known.setdefault((row.camera_id, row.epoch, row.run), []).append(span)
         return known
 
@@ -375,7 +375,7 @@ def _hand_over_arrays(hand_overs: Sequence[tuple[str, int, int]]) -> dict[str, l
     }
 
 
-def _runs(spans: Mapping[Run, list[Span]]) -> dict[str, list[Any]]:
+def _runs(spans: Mapping[Run, list[CoveredSpan]]) -> dict[str, list[Any]]:
     repeated = [run for run, of_run in spans.items() for _ in of_run]
     return {
         "camera_ids": [camera_id for camera_id, _, _ in repeated],
@@ -384,13 +384,13 @@ def _runs(spans: Mapping[Run, list[Span]]) -> dict[str, list[Any]]:
     }
 
 
-def _times(spans: Mapping[Run, list[Span]], field: int) -> list[datetime]:
+def _times(spans: Mapping[Run, list[CoveredSpan]], field: int) -> list[datetime]:
     return [to_datetime(span[field]) for of_run in spans.values() for span in of_run]
 
 
-def _starts(spans: Mapping[Run, list[Span]]) -> dict[str, list[Any]]:
+def _starts(spans: Mapping[Run, list[CoveredSpan]]) -> dict[str, list[Any]]:
     return {**_runs(spans), "starts": _times(spans, 0)}
 
 
-def _spans(spans: Mapping[Run, list[Span]]) -> dict[str, list[Any]]:
+def _spans(spans: Mapping[Run, list[CoveredSpan]]) -> dict[str, list[Any]]:
     return {**_starts(spans), "covered_untils": _times(spans, 2)}

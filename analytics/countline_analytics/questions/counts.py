@@ -20,7 +20,7 @@ from countline_analytics.questions.buckets import check_length, check_size, edge
 from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.coverage import Interval, StoredSpan, covered, merged, shares
 from countline_analytics.questions.paging import read_page
-from countline_analytics.store.spans import Span
+from countline_analytics.store.spans import CoveredSpan
 from countline_analytics.store.sql import query
 from countline_common.errors import FieldProblem, InvalidInputError
 
@@ -223,13 +223,13 @@ class _Answer:
 
 async def read_coverage(
     connection: AsyncConnection, camera_ids: Sequence[str], start: datetime, end: datetime
-) -> dict[str, list[Span]]:
+) -> dict[str, list[CoveredSpan]]:
     """Read when each camera was processed: merged spans, which may reach beyond `start` and `end`."""
     stored: dict[str, list[StoredSpan]] = {camera_id: [] for camera_id in camera_ids}
     hand_overs: dict[str, dict[int, int]] = {camera_id: {} for camera_id in camera_ids}
     parameters = {"camera_ids": list(camera_ids), "start": start, "end": end}
     for row in await connection.execute(query("counts", "coverage"), parameters):
-        span = Span(to_us(row.start_t), to_us(row.end_t), to_us(row.covered_until))
+        span = CoveredSpan(to_us(row.start_t), to_us(row.end_t), to_us(row.covered_until))
         stored[row.camera_id].append(StoredSpan(row.epoch, span))
     for row in await connection.execute(query("counts", "hand_overs"), {"camera_ids": list(camera_ids)}):
         hand_overs[row.camera_id][row.epoch] = to_us(row.hand_over_at)

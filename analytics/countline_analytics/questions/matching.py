@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from countline_analytics.questions.coverage import Interval
+from countline_counting.rules import LATEST_S
 
 TOLERANCE_US: Final = 1_000_000
 """Largest time difference between a counted crossing and its true crossing."""
-MARGIN_US: Final = 3_000_000
+MARGIN_US: Final = round(LATEST_S * 1e6)
 """Time within which every crossing is decided; this much is left out at both ends of a covered span."""
 
 

@@ -20,7 +20,7 @@ def authorize(verifier: TokenVerifier, authorization: str, method: str, policy: 
     """
     principal = verifier.verify(bearer_token(authorization))
     if not policy.permission:
-        raise PermissionDeniedError(f"{method} states no permission, so nobody may call it")
+        raise PermissionDeniedError(f"{method} names no permission, so no caller is permitted")
     if not principal.may(policy.permission):
         raise PermissionDeniedError(
             f"{principal.name} may not call {method}: the permission {policy.permission!r} is missing",

@@ -1,8 +1,8 @@
-"""Runs an embedded Triton as a child process: started, watched until ready, stopped, and nothing left behind.
+"""Runs an embedded Triton as a child process that leaves nothing behind.
 
-The server dies with this process, however this process ends (PR_SET_PDEATHSIG); its backends' processes notice that by
-themselves within a second. Segments of shared memory that killed servers left are removed at the next start: each
-server's segments carry a prefix whose proof of life the server holds open.
+The server dies with this process, however this process ends (PR_SET_PDEATHSIG). Its backend processes notice that
+within a second. Each server's shared-memory segments share a prefix, and the server holds a locked segment of that
+prefix open. So the next start can recognise and remove the segments of killed servers.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class EmbeddedTriton:
     Args:
         settings: repositories, models to load at start, ports (0: a free one).
         work: a folder for the assembled backends; outside every model repository.
-        log: gets every line that the server writes; standard error without one.
+        log: receives every line that the server writes; None for standard error.
     """
 
     def __init__(self, settings: TritonSettings, work: Path, log: Callable[[str], None] | None = None) -> None:
@@ -97,10 +97,10 @@ class EmbeddedTriton:
         """Start the server and wait until it and the models named in the settings are ready.
 
         Raises:
-            TritonStartError: it ended instead, with its own words.
-            DeadlineExceededError: it was not ready in time.
-            PortTakenError: a port that was asked for is taken.
-            TritonMissingError: it is not installed.
+            TritonStartError: the server ended; the message has the end of its log.
+            DeadlineExceededError: the server was not ready in time.
+            PortTakenError: a requested port is taken.
+            TritonMissingError: Triton is not installed.
         """
         remove_stale_triton()
         backends = await asyncio.to_thread(prepare_backends, self._work)
@@ -122,7 +122,7 @@ class EmbeddedTriton:
         self._tail.clear()
         self._ports = self._settings.ports.filled(self._settings.host)
         if not all(is_free(self._settings.host, port) for port in astuple(self._ports)):
-            raise PortTakenError(self._ports)  # else whoever listens there would seem to be our server, and ready
+            raise PortTakenError(self._ports)  # else another server on that port would look like ours, and ready
         self._guard = SharedSegment(f"{GUARD_PREFIX}{os.getpid()}-{next(_serial)}", 0)
         command = triton_command(self._settings, backends, self._ports, f"{self._guard.name}-")
         self._process = await asyncio.create_subprocess_exec(
@@ -132,7 +132,7 @@ class EmbeddedTriton:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             limit=LOG_LINE_LIMIT_BYTES,
-            start_new_session=True,  # Ctrl-C in the terminal is for us: we stop the server in order
+            start_new_session=True,  # Ctrl-C in the terminal goes to this process, which stops the server
             pass_fds=(self._guard.fd,),
             preexec_fn=_die_with_parent,
         )
@@ -153,7 +153,7 @@ class EmbeddedTriton:
 
     async def _why_it_ended(self) -> Exception:
         if self._pump is not None:
-            await self._pump  # so that its last words are in the tail
+            await self._pump  # so that the tail has its last lines
         words = "\n".join(self._tail)
         if "Address already in use" in words or "failed to start" in words.lower():
             return PortTakenError(self._ports)
@@ -176,10 +176,10 @@ class EmbeddedTriton:
         return await self._running.wait()
 
     async def stop(self) -> None:
-        """Stop the server and remove what it left; safe to call twice.
+        """Stop the server and remove its shared memory; safe to call twice.
 
-        Requests in flight get a moment to end. Triton would then spend a second on each instance of each model to say
-        goodbye to it; there is nothing that an instance could lose, so the rest is done by force.
+        Requests in flight get `STOP_GRACE_S` to end. Triton would then spend a second on the shutdown of each instance.
+        An instance has no state to lose, so everything that still runs is killed.
         """
         if self._process is not None:
             if self._process.returncode is None:
@@ -217,7 +217,7 @@ class PortTakenError(ConflictError):
 
 
 def remove_stale_triton() -> list[str]:
-    """Remove the shared memory that killed servers left behind; returns the names."""
+    """Remove the shared memory of killed servers; returns the names."""
     return remove_stale(GUARD_PREFIX)
 
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from countline_common.errors import FieldProblem, InvalidInputError
 from countline_common.triton import ModelRef
 from countline_control import names
-from countline_control.cameras import geometry, sources
+from countline_control.cameras import sources
 from countline_control.cameras.domain import (
     SPEC_FIELDS,
     Camera,
@@ -27,19 +27,22 @@ from countline_control.cameras.domain import (
     is_file,
     plays_once,
 )
+from countline_counting.geometry.ground import horizon_is_between, three_on_a_line
+from countline_counting.geometry.polygons import polygon_crosses_itself
+from countline_counting.limits import (
+    GROUND_POINTS,
+    MAX_CLASS_NAME,
+    MAX_CLASSES,
+    MAX_GROUND_M,
+    MAX_LINES,
+    MAX_MASKS,
+    MAX_POINTS,
+    MAX_RATE,
+    MAX_TRACK_AGE_S,
+    MAX_ZONES,
+)
 
 MAX_TITLE: Final = 200
-MAX_LINES: Final = 64
-MAX_ZONES: Final = 64
-MAX_MASKS: Final = 64
-MAX_TRACK_AGE_S: Final = 2.5
-"""A crossing is decided within 3 s; the data plane holds the same limit."""
-MAX_POINTS: Final = 100
-GROUND_POINTS: Final = 4
-MAX_METRES: Final = 1e6
-MAX_CLASSES: Final = 1000
-MAX_RATE: Final = 240.0
-MAX_NAME: Final = 128
 DAY_S: Final = 86_400.0
 
 IMMUTABLE: Final = ("camera_id", "site_id")
@@ -156,9 +159,9 @@ def _title_problems(title: str) -> Problems:
 
 
 def _name_problems(field: str, name: str) -> Problems:
-    if 0 < len(name.strip()) == len(name) <= MAX_NAME and name.isprintable():
+    if 0 < len(name.strip()) == len(name) <= MAX_CLASS_NAME and name.isprintable():
         return []
-    return [FieldProblem(field, f"{name[:40]!r} is not a name; give 1 to {MAX_NAME} printable characters")]
+    return [FieldProblem(field, f"{name[:40]!r} is not a name; give 1 to {MAX_CLASS_NAME} printable characters")]
 
 
 def _model_problems(field: str, model: str) -> Problems:
@@ -228,16 +231,16 @@ def _ground_problems(points: Sequence[GroundPoint] | None) -> Problems:
     found = [
         bad for i, p in enumerate(points) for bad in _point_problems(f"{field}[{i}].image", p.image, "the picture")
     ]
-    if not all(abs(metres) <= MAX_METRES for p in points for metres in (p.x_m, p.y_m)):  # also refuses NaN
-        found.append(FieldProblem(field, f"has a place that is not within {MAX_METRES:g} m; choose another origin"))
+    if not all(abs(metres) <= MAX_GROUND_M for p in points for metres in (p.x_m, p.y_m)):  # also refuses NaN
+        found.append(FieldProblem(field, f"has a place that is not within {MAX_GROUND_M:g} m; choose another origin"))
     if found:
         return found
     image, ground = [p.image for p in points], [(p.x_m, p.y_m) for p in points]
     for where, given in (("in the picture", image), ("on the ground", ground)):
-        if geometry.has_three_on_a_line(given):
+        if three_on_a_line(given):
             message = f"has three points on one line {where}; give four corners of an area, as large as can be"
             return [FieldProblem(field, message)]
-    if geometry.horizon_is_between(image, ground):
+    if horizon_is_between(image, ground):
         message = "has the horizon between the points; see that each stands beside its own place on the ground"
         return [FieldProblem(field, message)]
     return []
@@ -278,7 +281,7 @@ def _masks_problems(masks: Sequence[MaskSpec]) -> Problems:
 
 def _outline_problems(field: str, polygon: Sequence[Point]) -> Problems:
     bad = _points_problems(field, polygon, at_least=3)
-    if not bad and geometry.crosses_itself(list(polygon)):
+    if not bad and polygon_crosses_itself(tuple(polygon)):
         message = "crosses or touches itself; list the corners in the order of the outline"
         return [FieldProblem(field, message)]
     return bad

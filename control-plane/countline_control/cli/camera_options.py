@@ -83,7 +83,7 @@ class CountingOptions:
     anchor: Annotated[
         str | None,
         typer.Option(
-            "--anchor", help="Point X,Y of the box that is tested, in fractions of the box; for new cameras 0.5,1."
+            "--anchor", help="Tested point of a box: bottom, centre, or X,Y in fractions; for new cameras bottom."
         ),
     ] = None
     min_track_age: Annotated[

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from countline_common.cli.child_commands import COMMAND, told
+from countline_common.cli.child_commands import COMMAND, printed_error
 from countline_common.errors import CountlineError, DeadlineExceededError, InternalError, InvalidInputError
 from countline_common.triton import ModelRef
 from countline_models.deploy.child import child
@@ -117,7 +117,7 @@ def _progress(line: str) -> float | None:
 
 def relayed(stderr: Sequence[str], fallback: str) -> CountlineError:
     """The error that the child printed, as an error of this process."""
-    message, hint = told(stderr)
+    message, hint = printed_error(stderr)
     if message:
         return InvalidInputError(f"{fallback}: {message}", hint=hint)
     words = " ".join(" ".join(stderr[-5:]).split())

@@ -348,8 +348,11 @@ class CoverageSpan(_message.Message):
     END_FIELD_NUMBER: _builtins.int
     FRAMES_FIELD_NUMBER: _builtins.int
     FRAMES_DROPPED_FIELD_NUMBER: _builtins.int
+    PERIOD_S_FIELD_NUMBER: _builtins.int
     frames: _builtins.int
     frames_dropped: _builtins.int
+    period_s: _builtins.float
+    """Usual time between processed frames, in seconds: a gap after the span counts as processed up to max(2 periods, 1 s)."""
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -361,10 +364,11 @@ class CoverageSpan(_message.Message):
         end: _timestamp_pb2.Timestamp | None = ...,
         frames: _builtins.int = ...,
         frames_dropped: _builtins.int = ...,
+        period_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "frames", b"frames", "frames_dropped", b"frames_dropped", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "frames", b"frames", "frames_dropped", b"frames_dropped", "period_s", b"period_s", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -215,8 +215,11 @@ async def test_a_worker_finds_a_model_as_it_was_tuned_and_loads_nothing_anew(
     folder.write_version("gate-3", 1, good.file)
     for tuning, instances in ((Tuning(instances=3, max_batch_size=4), 3), (Tuning(), len(os.sched_getaffinity(0)))):
         folder.serve("gate-3", [1], good.contract, tuning)
+        before = server.log.count("successfully loaded 'gate-3'")
         await serving.load(folder, "gate-3")
-        loaded = server.log.count("successfully loaded 'gate-3'")
+        async with asyncio.timeout(WAIT_S):  # Triton may log a load after it has answered it
+            while (loaded := server.log.count("successfully loaded 'gate-3'")) == before:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
         async with await TritonClient.connect(server.grpc) as client:
             info = await client.load("gate-3@1")
         assert (info.instances, info.max_batch_size) == (instances, tuning.max_batch_size or 8)

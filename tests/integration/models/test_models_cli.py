@@ -92,7 +92,7 @@ async def test_a_step_that_is_refused_gets_a_cross_a_reason_and_a_hint(
     code, out, err = await shell.models("deploy", network, "--name", "gates", "--json")
     assert (code, out) == (1, "")
     assert f"✗ {label}: refused" in err
-    assert err.endswith("error: it has two outputs\n  hint: fuse it: countline models fuse\n")
+    assert err.endswith("error: it has two outputs\nhint: fuse it: countline models fuse\n")
     assert "is ready" not in err
 
 
@@ -244,7 +244,7 @@ async def test_a_service_that_refuses_is_quoted(shell: ModelsShell) -> None:
     shell.double.refusals["StartTrial"] = ConflictError("door is on another trial", hint="stop it first")
     code, _, err = await shell.models("canary", "gates@2", "--cameras", "door")
     assert code == 1
-    assert err == "error: door is on another trial\n  hint: stop it first\n"
+    assert err == "error: door is on another trial\nhint: stop it first\n"
 
 
 async def test_tuning_changes_what_is_named_and_nothing_else(shell: ModelsShell) -> None:

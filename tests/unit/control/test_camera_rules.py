@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import Camera, CameraSpec, Line, Mask, MaskKind, Point, Zone
 from countline_common.errors import InvalidInputError
-from countline_control.cameras import checks, domain, geometry, messages, sources
-from countline_counting import GeometryError, GroundPlane
+from countline_control.cameras import checks, domain, messages, sources
+from countline_counting.errors import GeometryError
+from countline_counting.geometry.ground import GroundPlane
 
 NOW = 1_800_000_000.0
 fractions = st.floats(0.0, 1.0, allow_nan=False)
@@ -142,34 +143,6 @@ def test_an_error_for_several_fields_says_the_first_and_how_many_more() -> None:
     assert "spec.source_url" in caught.value.message
     assert "(and 1 more)" in caught.value.message
     assert len(caught.value.fields) == 2
-
-
-@given(st.lists(points, min_size=3, max_size=8, unique=True))
-def test_a_polygon_and_its_reflections_rotations_and_reversal_are_judged_alike(corners: list) -> None:
-    judged = geometry.crosses_itself(corners)
-    assert geometry.crosses_itself(corners[::-1]) == judged
-    assert geometry.crosses_itself([*corners[1:], corners[0]]) == judged
-    assert geometry.crosses_itself([(y, x) for x, y in corners]) == judged
-
-
-@given(st.integers(3, 12), st.floats(0.05, 0.45))
-def test_a_regular_polygon_does_not_cross_itself_and_a_star_does(corners: int, radius: float) -> None:
-    circle = [
-        (0.5 + radius * math.cos(2 * math.pi * i / corners), 0.5 + radius * math.sin(2 * math.pi * i / corners))
-        for i in range(corners)
-    ]
-    assert not geometry.crosses_itself(circle)
-    if corners >= 5 and corners % 2:
-        assert geometry.crosses_itself([circle[(2 * i) % corners] for i in range(corners)])
-
-
-@given(st.lists(points, min_size=3, max_size=3, unique=True))
-def test_three_corners_make_a_zone_unless_they_lie_on_one_line(corners: list) -> None:
-    from fractions import Fraction
-
-    (ax, ay), (bx, by), (cx, cy) = ((Fraction(x), Fraction(y)) for x, y in corners)
-    area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-    assert geometry.crosses_itself(corners) == (area == 0)
 
 
 lines = st.lists(

@@ -32,11 +32,11 @@ def test_what_is_no_line_is_refused_with_the_form(text: str) -> None:
 
 
 def test_a_zone_needs_three_points_and_an_anchor_two_numbers() -> None:
-    with pytest.raises(InvalidInputError, match="no zone"):
+    with pytest.raises(InvalidInputError, match="--zone hall: 4 numbers"):
         parse_zone("hall:0,0,1,1")
-    assert parse_anchor("0.5,1") == Point(x=0.5, y=1)
+    assert parse_anchor("0.5,1") == parse_anchor("bottom") == Point(x=0.5, y=1)
     for text in ("0.5", "a,b", "1,2,3"):
-        with pytest.raises(InvalidInputError, match="no anchor"):
+        with pytest.raises(InvalidInputError, match="not a point of the box"):
             parse_anchor(text)
 
 
@@ -122,7 +122,7 @@ def test_masks_are_added_replaced_and_removed_by_name() -> None:
     assert [(mask.mask_id, mask.kind) for mask in spec.masks] == [("tree", cameras_pb2.MASK_KIND_INCLUDE)]
     with pytest.raises(NotFoundError, match="no mask"):
         changed_spec(STORED, Changes(removed_masks=frozenset({"tree"})))
-    with pytest.raises(InvalidInputError, match="no mask") as refused:
+    with pytest.raises(InvalidInputError, match="a mask cannot have classes") as refused:
         changed_spec(STORED, Changes(ignore_masks=(f"tree:{corners}:person",)))
     assert "every class" in refused.value.hint
 
@@ -146,5 +146,5 @@ def test_the_ground_is_given_whole_and_taken_away() -> None:
     assert paths == ["spec.ground_plane"]
     assert not without.HasField("ground_plane")
     for text in ("0.3,0.3", "0.3=1,2", "0.1,0.2=3", "a,b=c,d"):
-        with pytest.raises(InvalidInputError, match="no reference point"):
+        with pytest.raises(InvalidInputError, match="not a point of the picture and its place"):
             changed_spec(STORED, Changes(ground=(text,)))

@@ -5,9 +5,12 @@ import pytest
 from tests.fixtures.counting.crowd import crowd
 from tests.fixtures.counting.paths import GATE, IDENTITY, SIZE, norm, spec, tracked
 
-from countline_counting import CameraCounter, Crossing, GeometryError, Line, event_id
-from countline_counting.counter import PictureSizeError
+from countline_counting.counter import CameraCounter, PictureSizeError
+from countline_counting.errors import GeometryError
+from countline_counting.events import Crossing
 from countline_counting.frames import DetectionFrame
+from countline_counting.identity import event_id
+from countline_counting.spec import Line
 
 
 def everything(pictures, counting=None):
@@ -22,7 +25,7 @@ def count(pictures, counting=None):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_detections_with_misses_noise_and_false_ones_give_the_true_count(seed):
-    """At the two ends of the recording a crossing may be under way; each is off by at most that one."""
+    """At each end of the recording a crossing may be in progress, so each total is off by at most one."""
     pictures, truth = crowd(seed)
     directions = [event.direction.value for event in count(pictures)]
     assert abs(directions.count("in") - truth[0]) <= 1
@@ -52,7 +55,7 @@ def test_events_are_decided_in_time_and_have_ids_of_their_own():
 
 
 def test_state_is_freed_when_objects_end():
-    """Two hundred people one after the other leave nothing behind."""
+    """After 200 people in succession, the counter holds no state of theirs."""
     counter = CameraCounter(IDENTITY, spec(), tracked=True)
     sizes = []
     for person in range(200):

@@ -12,7 +12,7 @@ from tests.fixtures.pipelines.deepstream_bench import Recorder, by_software, dee
 from tests.fixtures.triton import TritonServer, start_triton
 
 from countline_counting.events import Direction
-from countline_pipelines.planes.interface import CountingPlan, LinePlan
+from countline_counting.spec import CountingSpec, Line
 
 MOST_APART_S = 0.5
 """Between the same crossing of two planes: two trackers, and two ways to scale a picture, on boxes that flicker."""
@@ -27,12 +27,12 @@ class Footage:
     """From A to B, in pixels of 768 x 432."""
     counts: dict[str, tuple[int, int]]
     """In and out, as a person counted."""
-    classes: tuple[str, ...] = ()
+    classes: frozenset[str] = frozenset()
 
-    def counting(self) -> CountingPlan:
-        return CountingPlan(
+    def counting(self) -> CountingSpec:
+        return CountingSpec(
             lines=tuple(
-                LinePlan(name, ((x1 / 768, y1 / 432), (x2 / 768, y2 / 432)), classes=self.classes)
+                Line(name, ((x1 / 768, y1 / 432), (x2 / 768, y2 / 432)), classes=self.classes)
                 for name, (x1, y1, x2, y2) in self.lines_px.items()
             )
         )

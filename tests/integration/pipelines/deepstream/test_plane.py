@@ -19,10 +19,11 @@ from tests.fixtures.pipelines.deepstream_bench import (
 )
 from tests.fixtures.triton import TritonServer
 
+from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.planes.deepstream.config.facts import Release
 from countline_pipelines.planes.deepstream.config.properties import BoxPath
 from countline_pipelines.planes.deepstream.config.tracker import TrackerKind
-from countline_pipelines.planes.interface import CameraPlan, CameraState, CountingPlan, Fault, LinePlan
+from countline_pipelines.planes.interface import CameraPlan, CameraState, Fault
 from countline_pipelines.sources import Playback
 
 MOST_APART_S = 0.1
@@ -184,7 +185,7 @@ def test_a_loop_runs_for_ever_with_capture_times_of_the_clock(
 def test_lines_change_while_a_camera_runs_and_its_run_goes_on(
     deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
 ) -> None:
-    other = CountingPlan(lines=(LinePlan("middle", MIDDLE), LinePlan("late", ((0.3, 0.0), (0.3, 1.0)))))
+    other = CountingSpec(lines=(Line("middle", MIDDLE), Line("late", ((0.3, 0.0), (0.3, 1.0)))))
     with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
         bench.plane.add_camera(looping("cam", clip))
         bench.wait_for(lambda: bench.recorder.crossings("cam"), 40)
@@ -223,7 +224,7 @@ def test_a_file_whose_model_changes_is_counted_to_its_end_with_the_old_one(
 def test_a_file_with_another_line_is_counted_anew_under_its_name(
     deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
 ) -> None:
-    other = CountingPlan(lines=(LinePlan("middle", MIDDLE), LinePlan("late", ((0.3, 0.0), (0.3, 1.0)))))
+    other = CountingSpec(lines=(Line("middle", MIDDLE), Line("late", ((0.3, 0.0), (0.3, 1.0)))))
     with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
         bench.plane.add_camera(plan("cam", clip, playback=Playback.REALTIME))
         bench.wait_for(lambda: len(bench.recorder.crossings("cam")) == 1)
@@ -297,7 +298,7 @@ def test_a_model_that_triton_does_not_have_fails_its_camera_and_no_other(
         assert bench.condition("wrong").state is CameraState.FAILED
 
 
-def test_pictures_come_while_somebody_watches_and_no_longer(
+def test_pictures_come_only_while_the_camera_is_watched(
     deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
 ) -> None:
     def pictures() -> list[object]:

@@ -1,11 +1,11 @@
-"""The numbers and reasons that the room's README publishes are those that count."""
+"""The README of the room publishes the numbers and reasons that counting uses."""
 
 import re
 
 from tests.fixtures.repository import REPOSITORY
 
 from countline_counting import rules
-from countline_counting.rule.reasons import REASONS
+from countline_counting.reasons import REASONS
 
 README = REPOSITORY / "pipelines" / "README.md"
 

@@ -132,7 +132,7 @@ def test_the_count_is_asked_for_without_its_answer() -> None:
 
 
 def test_the_words_of_the_count_are_handed_on() -> None:
-    error = relayed(["note: slow", "error: no such file", "  hint: check the path"], "x.mp4 cannot be counted")
+    error = relayed(["note: slow", "error: no such file", "hint: check the path"], "x.mp4 cannot be counted")
     assert (str(error), error.hint) == ("x.mp4 cannot be counted: no such file", "check the path")
     assert isinstance(error, InvalidInputError)
     assert isinstance(relayed(["Segmentation fault"], "x"), InternalError)
