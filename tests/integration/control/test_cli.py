@@ -81,6 +81,8 @@ async def site(shell: Shell) -> str:
 async def test_on_this_machine_nobody_has_to_log_in(shell: Shell, site: str) -> None:
     assert (await shell.json("sites", "list"))["sites"][0]["time_zone"] == "Europe/Berlin"
     assert (await shell.json("whoami"))["permissions"] == ["*"]
+    address = shell.endpoints["auth"]
+    assert await shell.ok("whoami") == f"Logged in to {address} as admin (role admin: all permissions).\n"
     kept = shell.data / "run" / "cli-login.json"
     assert kept.stat().st_mode & 0o777 == 0o600
 
