@@ -32,7 +32,7 @@ _DEFAULT_FPS: Final = Fraction(25)
 _FASTEST_FPS: Final = 1000
 _MOST_BROKEN_PACKETS: Final = 300
 """After this many packets in a row without a picture, none is expected."""
-_REFUSED: Final = "the GPU cannot decode this kind of picture, or all its decoders are in use"
+_REFUSED: Final = "the GPU does not take this kind of picture, or no decoder of it is free"
 _ONLY_GPU_HINT: Final = "use --decode auto, so that the CPU decodes what the GPU refuses"
 
 
