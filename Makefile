@@ -61,7 +61,7 @@ test-deps: $(STAMPS)/dev $(STATIC) ## Install what tests need; Debian packages t
 .PHONY: test
 test: test-deps ## Run all tests that can run here
 	$(NPM) run --silent test
-	$(if $(ARGS),,$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/unit tests/integration)
+	$(if $(ARGS),,$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/integration tests/unit)
 	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),tests/e2e)
 
 .PHONY: acceptance

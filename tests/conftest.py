@@ -23,7 +23,9 @@ FUZZ = "COUNTLINE_TEST_FUZZ"
 """Set by `make fuzz`: property tests get their full budget, and new examples at each run."""
 
 # No deadline: how long an example takes says how busy the machine is, nothing else; benchmarks measure time.
-settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile(
+    "usual", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, max_examples=50
+)
 settings.register_profile("fuzz", settings.get_profile("usual"), derandomize=False, max_examples=1000)
 settings.load_profile("fuzz" if os.environ.get(FUZZ) else "usual")
 

@@ -7,10 +7,11 @@ from io import StringIO
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from tests.fixtures.counting.paths import GATE, HEIGHT, IDENTITY, SIZE, heights, norm, ramp, spec, tracked
+from tests.fixtures.examples import examples
 
 from countline_counting.counter import CameraCounter
 from countline_counting.events import Crossing, Direction
@@ -201,7 +202,7 @@ LINES = {
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(LINES)), st.sampled_from([3.0, 10.0, 25.0]))
-@settings(max_examples=60)
+@examples(30)
 def test_candidates_are_crossings_and_reasons_and_as_many_as_exact_geometry_finds(seed, name, fps):
     """Random walks, with jitter and jumps: every meeting of the path with the line has one outcome."""
     rng = np.random.default_rng(seed)
@@ -244,7 +245,7 @@ def test_the_table_for_people_gives_each_gate_its_value_and_limit():
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=25)
+@examples(12)
 def test_totals_reconcile_for_a_crowd_with_lost_ids_masks_false_boxes_and_lines_that_change(seed):
     """Several people walk about and are detected with misses; half-way, a line is drawn anew."""
     rng = np.random.default_rng(seed)

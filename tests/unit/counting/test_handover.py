@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tests.fixtures.counting.paths import GATE, HEIGHT, ROOM, SIZE, spec, tracked
+from tests.fixtures.examples import examples
 
 from countline_counting import rules
 from countline_counting.counter import CameraCounter
@@ -95,7 +96,7 @@ def crossings(kept: Sequence[tuple[Identity, Event]]) -> list[Crossing]:
 
 
 @given(SEEDS, st.integers(0, 120), st.floats(0, rules.SAME_CROSSING_S), st.floats(0, 40))
-@settings(max_examples=60, deadline=None)
+@examples(30)
 def test_objects_that_both_see_count_once_wherever_the_change_falls(seed, people, jitter_s, at):
     """Up to 120 people in 20 seconds: so many cross within a second that times alone cannot tell them apart."""
     old, new, frames = crowd(np.random.default_rng(seed), people, 30.0, jitter_s)
@@ -103,7 +104,7 @@ def test_objects_that_both_see_count_once_wherever_the_change_falls(seed, people
 
 
 @given(SEEDS, st.floats(4, 26))
-@settings(max_examples=30, deadline=None)
+@examples(15)
 def test_without_overlapping_boxes_crossings_match_by_time(seed, at):
     """The boxes of two models may differ so much that no track of one pairs with a track of the other."""
     rng = np.random.default_rng(seed)
@@ -118,7 +119,7 @@ def test_without_overlapping_boxes_crossings_match_by_time(seed, at):
 
 
 @given(SEEDS, st.floats(4, 26))
-@settings(max_examples=30, deadline=None)
+@examples(15)
 def test_what_only_one_of_the_two_sees_counts_where_that_one_counts(seed, at):
     """Well before T, all crossings of the old run count and none of the new run; well after T, the reverse."""
     rng = np.random.default_rng(seed)
@@ -240,7 +241,7 @@ def undisturbed(frames: list[DetectionFrame]) -> Change:
 
 
 @given(SEEDS, st.integers(1, 12), st.floats(8, 26), st.sampled_from([0.0, 1.0]))
-@settings(max_examples=15, deadline=None)
+@examples(7)
 def test_two_counters_over_one_crowd_count_what_one_of_them_counts_alone(seed, people, at, noise):
     frames, others = walkers(seed, people, 30.0), walkers(seed, people, 30.0, noise)
     alone = undisturbed(frames)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.fixtures.counting.paths import GATE, IDENTITY, SIZE, heights, norm, ramp, spec, tracked
+from tests.fixtures.examples import examples
 from typer.testing import CliRunner
 
 from countline_common.errors import InvalidInputError
@@ -112,7 +113,7 @@ LINES = (
 )
 
 
-@settings(max_examples=12)
+@examples(6)
 @given(st.integers(0, 10_000), st.sampled_from([5.0, 10.0, 25.0]))
 @example(5986, 5.0)  # a person comes back between two frames, just before the pass would have become certain
 def test_what_is_certain_is_what_live_counting_said(seed, fps):

@@ -5,9 +5,10 @@ length of a stay is known to one sample, so at a single rate half a second and o
 """
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.fixtures.counting.paths import HEIGHT, totals
+from tests.fixtures.examples import examples
 
 SEEDS = st.integers(0, 2**32 - 1)
 RATES = st.floats(2, 60)
@@ -40,21 +41,21 @@ def sampled(points, fps: float, phase: float):
 
 
 @given(SEEDS, st.lists(st.tuples(RATES, st.floats(0, 1)), min_size=2, max_size=4))
-@settings(max_examples=60)
+@examples(30)
 def test_one_walk_at_several_rates_gives_the_true_count_at_each(seed, rates):
     points, truth = walk(np.random.default_rng(seed), least_stay_s=2 / 2)
     assert [totals(sampled(points, fps, phase)) for fps, phase in rates] == [truth] * len(rates)
 
 
 @given(SEEDS, RATES, st.floats(0, 1))
-@settings(max_examples=100)
+@examples(50)
 def test_at_any_rate_two_samples_and_half_a_second_are_enough(seed, fps, phase):
     points, truth = walk(np.random.default_rng(seed), least_stay_s=max(2 / fps, 0.5 + 1 / fps))
     assert totals(sampled(points, fps, phase)) == truth
 
 
 @given(SEEDS, st.floats(20, 60))
-@settings(max_examples=30)
+@examples(15)
 def test_frames_that_are_dropped_at_random_change_nothing(seed, fps):
     """No more than a tenth of a second of them at a time."""
     rng = np.random.default_rng(seed)

@@ -6,10 +6,11 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.fixtures.counting.crowd import crowd
 from tests.fixtures.counting.paths import GATE, HEIGHT, IDENTITY, ROOM, SIZE, ramp, spec, tracked
+from tests.fixtures.examples import examples
 
 from countline_counting.counter import CameraCounter
 from countline_counting.events import Crossing
@@ -44,7 +45,7 @@ late = st.lists(
 
 
 @given(st.integers(0, 3), late)
-@settings(max_examples=15)
+@examples(7)
 def test_frames_that_come_late_or_twice_change_nothing(seed, arrivals):
     """A frame that is no newer than the one before was counted already, or must not be counted any more."""
     pictures = list(people(seed))
@@ -54,7 +55,7 @@ def test_frames_that_come_late_or_twice_change_nothing(seed, arrivals):
 
 
 @given(st.integers(0, 3), st.permutations(range(5)))
-@settings(max_examples=12)
+@examples(6)
 def test_frames_out_of_order_are_as_if_those_that_were_overtaken_had_been_lost(seed, order):
     """Five frames around a crossing come in another order; their time stamps decide what is counted."""
     pictures, first = people(seed), 40
@@ -68,7 +69,7 @@ def test_frames_out_of_order_are_as_if_those_that_were_overtaken_had_been_lost(s
 
 
 @given(st.integers(0, 3), st.floats(-1e9, 2e9))
-@settings(max_examples=6)
+@examples(6)
 def test_the_time_of_day_changes_nothing(seed, start):
     """Times are compared with each other only; at Unix times they are good to less than a microsecond."""
     start = round(start)
@@ -89,7 +90,7 @@ def walk_over_the_gate():
 
 
 @given(st.integers(2, 38), st.floats(0.3, 30.0))
-@settings(max_examples=30)
+@examples(15)
 def test_a_stall_of_the_stream_ends_nothing_and_counts_once(at, stall_s):
     """Pictures stop for a while, wherever the person is. Nothing moves meanwhile (the camera hung, not the scene), and
     an object seen before is the same object afterwards."""

@@ -4,9 +4,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.fixtures.counting.paths import IDENTITY, SIZE, heights, ramp, spec, tracked
+from tests.fixtures.examples import examples
 
 from countline.v1 import events_pb2
 from countline_common.errors import InvalidInputError
@@ -82,7 +83,7 @@ walks = st.builds(
 )
 
 
-@settings(max_examples=150)
+@examples(75)
 @given(walks)
 def test_every_sight_lies_within_the_bound_at_its_time(rows):
     parts = parts_of(rows, 1 / 25)
@@ -92,7 +93,7 @@ def test_every_sight_lies_within_the_bound_at_its_time(rows):
     assert sum(part.sights for part in parts) - len(parts) + 1 == len(rows)
 
 
-@settings(max_examples=100)
+@examples(50)
 @given(walks)
 def test_a_path_comes_back_from_a_message_as_it_went(rows):
     for path in parts_of(rows):
@@ -102,7 +103,7 @@ def test_a_path_comes_back_from_a_message_as_it_went(rows):
         assert (back.class_name, back.camera_id, back.run) == ("vehicle", "camera", "run")
 
 
-@settings(max_examples=50)
+@examples(25)
 @given(walks, st.integers(0, 10_000))
 def test_other_objects_in_the_picture_change_nothing(rows, seed):
     """Objects are taken together, and a batch ends whenever an object leaves."""

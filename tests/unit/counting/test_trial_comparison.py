@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.fixtures.examples import examples
 
 from countline_counting import rules
 from countline_counting.events import Crossing, Direction
@@ -75,13 +76,13 @@ def on_gate(times: Iterable[float]) -> Seen:
 
 
 @given(TIMES, st.integers(-30, 30))
-@settings(max_examples=60, deadline=None)
+@examples(30)
 def test_equal_streams_agree_in_everything_whoever_is_ahead(times, lead):
     assert sums(compared(on_gate(times), on_gate(times), lead=lead)) == (len(times), 0, 0)
 
 
 @given(SEEDS, TIMES, st.floats(0.5, rules.LATEST_S), st.floats(0.5, rules.LATEST_S))
-@settings(max_examples=60, deadline=None)
+@examples(30)
 def test_neither_jitter_within_the_tolerance_nor_the_time_of_decision_matters(seed, times, one_s, other_s):
     """Also if the jitter is far longer than the time between two objects."""
     rng = np.random.default_rng(seed)
@@ -91,7 +92,7 @@ def test_neither_jitter_within_the_tolerance_nor_the_time_of_decision_matters(se
 
 
 @given(SEEDS, TIMES, st.integers(-30, 30))
-@settings(max_examples=60, deadline=None)
+@examples(30)
 def test_of_a_challenger_that_misses_a_fifth_the_rest_agrees(seed, times, lead):
     rng = np.random.default_rng(seed)
     thinned = [t for t in times if rng.random() > 0.2]
@@ -100,7 +101,7 @@ def test_of_a_challenger_that_misses_a_fifth_the_rest_agrees(seed, times, lead):
 
 
 @given(SEEDS, TIMES, TIMES)
-@settings(max_examples=60, deadline=None)
+@examples(30)
 def test_the_sums_are_what_each_of_them_counted_by_line_and_direction(seed, times, others):
     rng = np.random.default_rng(seed)
 
@@ -118,7 +119,7 @@ def test_the_sums_are_what_each_of_them_counted_by_line_and_direction(seed, time
 
 
 @given(TIMES, st.integers(0, 40))
-@settings(max_examples=30, deadline=None)
+@examples(15)
 def test_spans_follow_each_other_about_every_ten_seconds_and_do_not_overlap(times, lead):
     spans = compared(on_gate(times), on_gate(times), lead=lead)
     assert spans[0].start == pytest.approx(rules.WARM_UP_S)

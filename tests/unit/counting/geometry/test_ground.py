@@ -5,9 +5,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.fixtures.counting.paths import GATE, IDENTITY, SIZE, crossings, tracked
+from tests.fixtures.examples import examples
 from typer.testing import CliRunner
 
 from countline.v1 import cameras_pb2
@@ -86,7 +87,7 @@ def drawn(moved, scale):
     return [((x + dx) * scale, (y + dy) * scale) for (x, y), (dx, dy) in zip(SQUARE, moved, strict=True)]
 
 
-@settings(max_examples=200)
+@examples(100)
 @given(MOVED, MOVED, st.lists(st.floats(0.01, 1), min_size=4, max_size=4))
 def test_what_is_accepted_has_its_whole_quadrilateral_before_the_horizon(image_moved, ground_moved, shares):
     image, places = drawn(image_moved, 1.0), drawn(ground_moved, 30.0)
@@ -118,7 +119,7 @@ def through(line_at_m: float) -> CountingSpec:
     return CountingSpec(lines=(Line("gate", ends),), ground=PLANE)
 
 
-@settings(max_examples=25)
+@examples(12)
 @given(st.floats(0.5, 1.9), st.sampled_from([70.0, 90.0, 110.0, 270.0]), st.sampled_from([2, 5, 12.5, 25, 30, 60]))
 def test_an_even_speed_is_recovered_at_any_frame_rate(speed, angle_deg, fps):
     found = crossings(walk(speed, angle_deg, fps), through(6.0))

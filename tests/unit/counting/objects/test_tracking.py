@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.fixtures.examples import examples
 
 from countline_counting.tracking import Tracker, TrackerSettings
 from countline_counting.tracking.association import _touching, _touching_by_sweep, cheapest_pairs, overlaps
@@ -23,7 +24,7 @@ def overlap_of_two(a, b):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 90), st.integers(0, 90))
-@settings(max_examples=40)
+@examples(20)
 def test_overlaps_are_those_of_every_pair_looked_at_alone(seed, few, many):
     rng = np.random.default_rng(seed)
     first, second = boxes(rng, few), boxes(rng, many)
@@ -35,7 +36,7 @@ def test_overlaps_are_those_of_every_pair_looked_at_alone(seed, few, many):
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=40)
+@examples(20)
 def test_sweeping_finds_the_pairs_that_comparing_all_finds(seed):
     rng = np.random.default_rng(seed)
     first, second = boxes(rng, 60), boxes(rng, 70)

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.fixtures.counting.paths import HEIGHT, IDENTITY, SIZE, crossings, heights, ramp, spec
+from tests.fixtures.examples import examples
 
 from countline_counting import rules
 from countline_counting.counter import CameraCounter
@@ -29,7 +30,7 @@ def late(events, fps: float) -> list[Crossing]:
 
 
 @given(SEEDS, RATES)
-@settings(max_examples=50)
+@examples(25)
 def test_no_crossing_is_decided_later_than_three_seconds_after_it_happened(seed, fps):
     """Objects are hidden for a while and change ids now and then; frames go on after the last sight."""
     rng = np.random.default_rng(seed)
@@ -45,7 +46,7 @@ def test_no_crossing_is_decided_later_than_three_seconds_after_it_happened(seed,
 
 
 @given(SEEDS, RATES)
-@settings(max_examples=30)
+@examples(15)
 def test_nor_is_one_of_tracked_detections_with_misses(seed, fps):
     rng = np.random.default_rng(seed)
     counter = CameraCounter(IDENTITY, spec())
@@ -58,7 +59,7 @@ def test_nor_is_one_of_tracked_detections_with_misses(seed, fps):
 
 
 @given(SEEDS, RATES)
-@settings(max_examples=20)
+@examples(10)
 def test_a_crossing_that_was_told_is_never_withdrawn_whatever_comes_after(seed, fps):
     """Cut the walk anywhere: every event until then is the same in the whole walk."""
     times, ys = walk(seed, fps)

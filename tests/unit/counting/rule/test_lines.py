@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.fixtures.counting.paths import (
     GATE,
@@ -19,6 +19,7 @@ from tests.fixtures.counting.paths import (
     totals,
     tracked,
 )
+from tests.fixtures.examples import examples
 
 from countline_counting.counter import CameraCounter
 from countline_counting.geometry.polygons import inside
@@ -135,7 +136,7 @@ def test_a_poly_line_counts_once_at_its_corner():
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=40)
+@examples(20)
 def test_in_less_out_of_a_closed_line_is_the_true_change(seed):
     """Random walks that begin and end clear of the line: crossings that are left out in between go in pairs."""
     rng = np.random.default_rng(seed)
@@ -151,7 +152,7 @@ def test_in_less_out_of_a_closed_line_is_the_true_change(seed):
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=25)
+@examples(12)
 def test_scale_mirror_and_clock_do_not_matter(seed):
     rng = np.random.default_rng(seed)
     ys = 360 + np.cumsum(rng.normal(0, 30, 60))

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.fixtures.counting.paths import GATE, crossings, heights, norm, ramp, spec
+from tests.fixtures.examples import examples
 
 from countline_counting.events import Direction
 from countline_counting.geometry.polygons import inside
@@ -59,7 +60,7 @@ PLACES = [(150.0, 200.0), (650.0, 400.0), (1100.0, 620.0)]
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=40)
+@examples(20)
 def test_net_of_a_closed_line_is_the_true_change_of_what_is_inside(seed):
     """A random walk that begins and ends clear of the line."""
     rng = np.random.default_rng(seed)

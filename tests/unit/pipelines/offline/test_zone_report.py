@@ -5,9 +5,10 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.fixtures.counting.paths import IDENTITY, ROOM, SIZE, norm, spec, tracked
+from tests.fixtures.examples import examples
 from typer.testing import CliRunner
 
 from countline.v1 import cameras_pb2
@@ -97,7 +98,7 @@ WALKS = st.lists(
 """Objects that go back and forth about the room: (x, y of the start, from when on, for how long)."""
 
 
-@settings(max_examples=30)
+@examples(15)
 @given(WALKS, st.integers(0, 2**32 - 1))
 def test_who_came_in_is_who_went_out_and_who_is_still_inside(walks, seed):
     """Whenever counting is ended, exactly those who were said to be inside are told of as stays that end there."""
@@ -140,7 +141,7 @@ def star(spokes) -> tuple[tuple[float, float], ...] | None:
     return corners if len(corners) >= 3 and not polygon_crosses_itself(corners) else None
 
 
-@settings(max_examples=200)
+@examples(100)
 @given(STAR, st.lists(st.tuples(st.floats(0, 1280), st.floats(0, 720)), min_size=1, max_size=8))
 def test_in_concave_zones_the_depth_is_positive_inside_as_rational_arithmetic_says(spokes, points):
     corners = star(spokes)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.fixtures.examples import examples
 
 from countline_common.errors import NotFoundError, UnavailableError
 from countline_counting.spec import CountingSpec
@@ -362,7 +363,7 @@ WISHES = st.lists(
 
 
 @given(WISHES)
-@settings(max_examples=60)
+@examples(30)
 def test_whatever_happens_in_between_the_last_wishes_come_true(wishes: list[tuple]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("TICK_S", "RETRY_REFUSED_S", "RETRY_CRASHED_S"):

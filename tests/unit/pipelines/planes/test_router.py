@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.fixtures.counting.paths import GATE, ROOM, spec, tracked
+from tests.fixtures.examples import examples
 
 from countline_counting import rules
 from countline_counting.counter import FrameResult
@@ -122,7 +123,7 @@ def test_each_frame_is_reported_once_whichever_branch_is_behind(lag_s: float) ->
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=40)
+@examples(20)
 def test_the_report_of_a_file_does_not_depend_on_whom_triton_answers_first(seed: int) -> None:
     rng = np.random.default_rng(seed)
     found = []

@@ -1,0 +1,96 @@
+"""Rules of the house that no linter knows: folders, lengths, names, circles, and what tests may import."""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+from tests.fixtures.repository import REPOSITORY
+
+ROOMS = ("pipelines", "models", "control-plane", "analytics", "common")
+MOST_MODULES = 15
+MOST_LINES = 60
+SHARED_NAMES: dict[str, str] = {}
+"""Public class names that may stand for two things, each with the reason."""
+
+
+def is_ours(path: Path) -> bool:
+    return not {"node_modules", "__pycache__", "versions"} & set(path.parts)
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of the product by its import name."""
+    found = {}
+    for room in ROOMS:
+        for path in sorted((REPOSITORY / room).rglob("*.py")):
+            if is_ours(path):
+                parts = path.relative_to(REPOSITORY / room).with_suffix("").parts
+                found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def imports(name: str) -> Iterator[str]:
+    """Modules of the product that a module imports when it is loaded."""
+    for node in ast.walk(tree(modules()[name])):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in modules() else node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def test_no_folder_holds_more_modules_than_a_reader_can_survey() -> None:
+    folders = [path for room in (*ROOMS, "tests") for path in (REPOSITORY / room).rglob("*/") if is_ours(path)]
+    counts = {f: sum(path.stem != "__init__" for path in f.glob("*.py")) for f in folders}
+    assert {str(f.relative_to(REPOSITORY)): n for f, n in counts.items() if n > MOST_MODULES} == {}
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    long = [
+        f"{path.relative_to(REPOSITORY)}:{node.lineno} {node.name}"
+        for path in modules().values()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= MOST_LINES
+    ]
+    assert long == []
+
+
+def test_a_public_class_name_means_one_thing() -> None:
+    places = defaultdict(list)
+    for name, path in modules().items():
+        for node in tree(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(name)
+    twice = {name: found for name, found in places.items() if len(found) > 1}
+    assert set(twice) == set(SHARED_NAMES), twice
+
+
+def test_no_module_imports_itself_over_others() -> None:
+    graph = {name: {other for other in imports(name) if other in modules() and other != name} for name in modules()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_tests_import_no_tests() -> None:
+    wrong = [
+        f"{path.relative_to(REPOSITORY)}:{node.lineno}"
+        for path in sorted((REPOSITORY / "tests").rglob("*.py"))
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").startswith("tests.")
+        and not (node.module or "").startswith(("tests.fixtures", "tests.doubles", "tests.benchmarks"))
+    ]
+    assert wrong == []
