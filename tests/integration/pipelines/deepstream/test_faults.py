@@ -25,7 +25,7 @@ from countline_pipelines.planes.deepstream import keeper
 from countline_pipelines.planes.deepstream.cameras.valve import SourceValve
 from countline_pipelines.planes.deepstream.gst.library import PipelineError
 from countline_pipelines.planes.deepstream.gst.pipeline import Pipeline
-from countline_pipelines.planes.deepstream.gst.sources import CameraSource
+from countline_pipelines.planes.deepstream.gst.sources import PipelineSource
 from countline_pipelines.planes.interface import CameraPlan, CameraState
 from countline_pipelines.sources import Playback, SourceSpec
 
@@ -399,7 +399,7 @@ def test_a_camera_that_is_taken_out_while_its_broken_source_is_closed_leaves_not
 def kept_by_us() -> int:
     """Sources and valves that are still referenced, for example by a probe or a handler that was not removed."""
     gc.collect()
-    return sum(isinstance(each, CameraSource | SourceValve) for each in gc.get_objects())
+    return sum(isinstance(each, PipelineSource | SourceValve) for each in gc.get_objects())
 
 
 @pytest.mark.slow

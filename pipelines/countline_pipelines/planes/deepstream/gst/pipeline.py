@@ -19,7 +19,7 @@ from countline_pipelines.planes.deepstream.gst.listener import PipelineListener
 from countline_pipelines.planes.deepstream.gst.messages import BusMessages
 from countline_pipelines.planes.deepstream.gst.preview import Preview
 from countline_pipelines.planes.deepstream.gst.probes import PipelineProbes
-from countline_pipelines.planes.deepstream.gst.sources import CameraSource
+from countline_pipelines.planes.deepstream.gst.sources import PipelineSource
 from countline_pipelines.sources import SourceSpec
 
 _log = get_logger(__name__)
@@ -50,7 +50,7 @@ class Pipeline:
         self._runtime, self._gst = runtime, runtime.gst
         self._options = options
         self._listener = listener
-        self._sources: dict[int, CameraSource] = {}
+        self._sources: dict[int, PipelineSource] = {}
         self._closed = False
         self._pipeline = self._gst.Pipeline.new(f"countline-{files.folder.name}")
         self._mux = make(self._gst, "nvstreammux", "mux", properties.mux_properties(options, files.mux))
@@ -88,7 +88,7 @@ class Pipeline:
         Raises:
             PipelineError: the source does not start.
         """
-        source = CameraSource(self._runtime, self._options, self._pipeline, self._mux, index, spec, valve)
+        source = PipelineSource(self._runtime, self._options, self._pipeline, self._mux, index, spec, valve)
         self._sources[index] = source
         source.start()
 

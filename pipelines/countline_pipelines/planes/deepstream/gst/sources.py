@@ -24,7 +24,7 @@ STOP_NS: Final = 5_000_000_000
 _log = get_logger(__name__)
 
 
-class CameraSource:
+class PipelineSource:
     """A source on one pad of the muxer.
 
     Args:
