@@ -149,7 +149,7 @@ def _no_camera(camera_id: str) -> NotFoundError:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class TruthComparison:
     """The data of one comparison."""
 
     truths: Sequence[TruthSet]
@@ -204,7 +204,7 @@ class Comparison:
 
 async def _load(
     connection: AsyncConnection, truths: Sequence[TruthSet], start: datetime | None, end: datetime
-) -> Comparison:
+) -> TruthComparison:
     claims = {truth.truth_set_id: claim for truth in truths if (claim := truth.claims(start, end)) is not None}
     _check_amount(truths, claims)
     camera_ids = sorted({truth.camera_id for truth in truths})
@@ -223,7 +223,7 @@ async def _load(
     for camera_id, line_id, direction, t in rows:
         counted[camera_id, line_id, direction].append(to_us(t))
     coverage = await read_coverage(connection, camera_ids, to_datetime(first), to_datetime(last))
-    return Comparison(truths, claims, coverage, counted)
+    return TruthComparison(truths, claims, coverage, counted)
 
 
 def _check_amount(truths: Sequence[TruthSet], claims: Mapping[uuid.UUID, Interval]) -> None:

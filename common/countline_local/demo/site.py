@@ -46,7 +46,7 @@ NICE: Final = ("nice", "-n", "5")
 
 
 @dataclass(frozen=True, slots=True)
-class DemoClip:
+class SiteClip:
     """A rendered clip, parsed from the renderer's line of JSON."""
 
     name: str
@@ -62,7 +62,7 @@ class DemoClip:
     """`line`, `t` (seconds since the clip's start), `direction`, `class`."""
 
     @classmethod
-    def parse(cls, line: str) -> "DemoClip":
+    def parse(cls, line: str) -> "SiteClip":
         """Read a line of JSON."""
         found = json.loads(line)
         return cls(
@@ -120,11 +120,11 @@ class Remembered:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def has(self, clip: DemoClip) -> bool:
+    def has(self, clip: SiteClip) -> bool:
         """Whether this version was set up."""
         return self._load().get(clip.name) == clip.version
 
-    def add(self, clip: DemoClip) -> None:
+    def add(self, clip: SiteClip) -> None:
         """Record that this version is set up."""
         partial = self._path.with_suffix(".partial")
         partial.write_text(json.dumps({**self._load(), clip.name: clip.version}) + "\n")
@@ -158,7 +158,7 @@ async def set_up_demo(system: System, supervisor: Supervisor, display: Display) 
                 remembered.add(clip)
 
 
-async def render(system: System, supervisor: Supervisor) -> AsyncGenerator[DemoClip, None]:
+async def render(system: System, supervisor: Supervisor) -> AsyncGenerator[SiteClip, None]:
     """Run the renderer and yield each clip when it is ready, those of earlier runs first.
 
     Raises:
@@ -175,7 +175,7 @@ async def render(system: System, supervisor: Supervisor) -> AsyncGenerator[DemoC
             lines, position = await asyncio.to_thread(_read_lines, log, position)
             for line in lines:
                 if line.startswith("{"):
-                    yield DemoClip.parse(line)
+                    yield SiteClip.parse(line)
             if finished:
                 break
             await asyncio.sleep(POLL_S)
@@ -198,7 +198,7 @@ def _read_lines(path: Path, position: int) -> tuple[list[str], int]:
     return (whole.decode().splitlines(), position + len(whole) + 1) if whole else ([], position)
 
 
-async def _register(system: System, clip: DemoClip) -> None:
+async def _register(system: System, clip: SiteClip) -> None:
     """Create missing site, camera and truth; retry each step while a service is away."""
     async with connect(discover(server=None, data=system.data.root)) as client:
         for step in (_create_site, _create_or_update_camera, _replace_truth):
@@ -207,13 +207,13 @@ async def _register(system: System, clip: DemoClip) -> None:
                     await step(client, clip)
 
 
-async def _create_site(client: Client, clip: DemoClip) -> None:
+async def _create_site(client: Client, clip: SiteClip) -> None:
     site = cameras_pb2.Site(site_id=SITE, title=SITE_TITLE, time_zone=clip.time_zone)
     with contextlib.suppress(AlreadyExistsError), translated():
         await client.cameras.CreateSite(cameras_pb2.CreateSiteRequest(site=site))
 
 
-async def _create_or_update_camera(client: Client, clip: DemoClip) -> None:
+async def _create_or_update_camera(client: Client, clip: SiteClip) -> None:
     camera = clip.camera()
     try:
         with translated():
@@ -224,7 +224,7 @@ async def _create_or_update_camera(client: Client, clip: DemoClip) -> None:
         await client.cameras.UpdateCamera(request)
 
 
-async def _replace_truth(client: Client, clip: DemoClip) -> None:
+async def _replace_truth(client: Client, clip: SiteClip) -> None:
     url = f"{client.rest_base_url}/api/v1/cameras/{clip.name}/truth"
     timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_S)
     async with aiohttp.ClientSession(headers=await client.authorization(), timeout=timeout) as session:

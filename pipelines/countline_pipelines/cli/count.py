@@ -6,8 +6,8 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -17,6 +17,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, Time
 from rich.progress import Progress as ProgressBar
 
 from countline_common import logs
+from countline_common.cli.options import grouped
 from countline_common.scratch import scratch_folder
 from countline_common.triton.private import find_model, prepare_model, private_triton
 from countline_pipelines.cli import options
@@ -46,58 +47,66 @@ _MODEL: Final = "Model"
 _SOURCE: Final = "Source"
 
 
-def count(
-    source: Annotated[str, typer.Argument(help="Video file, or rtsp://, http:// or https:// address.")],
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """The model that detects objects, and the Triton that serves it."""
+
     model: Annotated[
         str, typer.Option(help="Model of the repository, NAME or NAME@VERSION, or ONNX file.", rich_help_panel=_MODEL)
-    ] = DEFAULT_MODEL,
+    ] = DEFAULT_MODEL
     triton: Annotated[
         str | None, typer.Option(help="host:port (gRPC) of a Triton that runs already.", rich_help_panel=_MODEL)
-    ] = None,
+    ] = None
     triton_transport: Annotated[
         Transport, typer.Option(help="How frames reach that Triton.", rich_help_panel=_MODEL)
-    ] = Transport.AUTO,
+    ] = Transport.AUTO
     head: Annotated[
         str | None, typer.Option(help="Kind of the output of an ONNX file, e.g. yolox.", rich_help_panel=_MODEL)
-    ] = None,
+    ] = None
     labels: Annotated[
         Path | None, typer.Option(help="Class names of an ONNX file, one a line.", rich_help_panel=_MODEL)
-    ] = None,
-    line: options.LineOption = None,
-    zone: options.ZoneOption = None,
-    queue: options.QueueOption = None,
-    classes: options.ClassesOption = None,
-    pixels: options.PixelsOption = False,
-    anchor: options.AnchorOption = "bottom",
-    min_score: options.MinScoreOption = 0.0,
-    min_track_age: options.MinTrackAgeOption = 0.0,
-    min_track_score: options.MinTrackScoreOption = 0.0,
-    mask_include: options.MaskIncludeOption = None,
-    mask_ignore: options.MaskIgnoreOption = None,
-    ground: options.GroundOption = None,
+    ] = None
+
+    def served(self) -> AbstractContextManager[ServedModel]:
+        """Return the served model: on a running Triton, or on a private one inside the block."""
+        if self.triton is not None:
+            return _elsewhere(self.triton, self.triton_transport, self.model)
+        return _served(self.model, self.head, self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingOptions:
+    """How the video is read."""
+
     rate: Annotated[
         float, typer.Option(help="Frames a second to look at; 0 for all.", min=0, rich_help_panel=_SOURCE)
-    ] = 0.0,
-    transport: Annotated[
-        RtspTransport, typer.Option(help="Transport of RTSP packets.", rich_help_panel=_SOURCE)
-    ] = RtspTransport.TCP,
+    ] = 0.0
+    transport: Annotated[RtspTransport, typer.Option(help="Transport of RTSP packets.", rich_help_panel=_SOURCE)] = (
+        RtspTransport.TCP
+    )
     decode: Annotated[
         DecodeMode,
         typer.Option(
             envvar="COUNTLINE_DECODE", help="Decoder; auto uses the GPU where possible.", rich_help_panel=_SOURCE
         ),
-    ] = DecodeMode.AUTO,
+    ] = DecodeMode.AUTO
     seconds: Annotated[
         float, typer.Option(help="Stop a stream after so many seconds; 0 for never.", min=0, rich_help_panel=_SOURCE)
-    ] = 0.0,
-    partial: Annotated[bool, typer.Option(help="Accept a file that is cut off.", rich_help_panel=_SOURCE)] = False,
+    ] = 0.0
+    partial: Annotated[bool, typer.Option(help="Accept a file that is cut off.", rich_help_panel=_SOURCE)] = False
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """What the command writes besides the summary."""
+
     annotate: Annotated[
         Path | None,
         typer.Option(help="File for the video with boxes, ids, lines and totals.", rich_help_panel=options.OUTPUT),
-    ] = None,
-    explain: options.ExplainOption = False,
-    trajectories: options.TrajectoriesOption = None,
-    json_: options.JsonOption = False,
+    ] = None
+    explain: options.ExplainOption = False
+    trajectories: options.TrajectoriesOption = None
+    json_: options.JsonOption = False
     progress_json: Annotated[
         bool,
         typer.Option(
@@ -105,26 +114,30 @@ def count(
             help="Write progress as JSON, a line a second on standard error.",
             rich_help_panel=options.OUTPUT,
         ),
-    ] = False,
+    ] = False
+
+
+@grouped
+def count(
+    source: Annotated[str, typer.Argument(help="Video file, or rtsp://, http:// or https:// address.")],
+    detector: ModelOptions,
+    counted: SpecOptions,
+    read: ReadingOptions,
+    output: OutputOptions,
+    classes: options.ClassesOption = None,
 ) -> None:
     """Count the objects that cross the lines of a video file or stream. Ctrl-C ends a stream and prints its counts."""
-    chosen = SpecOptions(
-        lines=line, zones=zone, queues=queue, classes=classes, pixels=pixels, anchor=anchor, min_score=min_score,
-        min_track_age_s=min_track_age, min_track_score=min_track_score, include=mask_include, ignore=mask_ignore,
-        ground=ground,
-    )  # fmt: skip
     os.environ.setdefault(logs.LEVEL_VARIABLE, "WARNING")
     logs.configure("count")
-    decoding = decoding_of(decode)  # first: a GPU that is asked for and is not there ends the count at once
-    video, info = _probe(source, transport, rate)
-    spec = chosen.spec((info.width, info.height), may_be_empty=trajectories is not None)
-    order = CountOrder(video, spec, decoding, seconds, partial, annotate, explain)
-    serving = _elsewhere(triton, triton_transport, model) if triton is not None else _served(model, head, labels)
-    with TrajectoryFile(trajectories) as paths, serving as served:
+    decoding = decoding_of(read.decode)  # first: a GPU that is asked for and is not there ends the count at once
+    video, info = _probe(source, read.transport, read.rate)
+    spec = counted.spec((info.width, info.height), classes, may_be_empty=output.trajectories is not None)
+    order = CountOrder(video, spec, decoding, read.seconds, read.partial, output.annotate, output.explain)
+    with TrajectoryFile(output.trajectories) as paths, detector.served() as served:
         job = CountJob(order, served, paths)
-        with _progress_lines() if progress_json else _progress(info) as update:
+        with _progress_lines() if output.progress_json else _progress(info) as update:
             result = job.run(update)
-    print(json.dumps(result)) if json_ else show(result)
+    print(json.dumps(result)) if output.json_ else show(result)
 
 
 def _probe(source: str, transport: RtspTransport, rate: float) -> tuple[SourceSpec, VideoInfo]:

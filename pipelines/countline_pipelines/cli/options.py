@@ -1,6 +1,5 @@
 """Options that the commands which count share: their declarations, and what they say as one value."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -122,43 +121,43 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as J
 
 @dataclass(frozen=True, slots=True)
 class SpecOptions:
-    """What a command counts, as its options say."""
+    """What a command counts."""
 
-    lines: Sequence[str] | None = None
-    zones: Sequence[str] | None = None
-    queues: Sequence[str] | None = None
-    classes: str | None = None
-    pixels: bool = False
-    anchor: str = "bottom"
-    min_score: float = 0.0
-    min_track_age_s: float = 0.0
-    min_track_score: float = 0.0
-    include: Sequence[str] | None = None
-    ignore: Sequence[str] | None = None
-    ground: Sequence[str] | None = None
+    line: LineOption = None
+    zone: ZoneOption = None
+    queue: QueueOption = None
+    pixels: PixelsOption = False
+    anchor: AnchorOption = "bottom"
+    min_score: MinScoreOption = 0.0
+    min_track_age: MinTrackAgeOption = 0.0
+    min_track_score: MinTrackScoreOption = 0.0
+    mask_include: MaskIncludeOption = None
+    mask_ignore: MaskIgnoreOption = None
+    ground: GroundOption = None
 
-    def spec(self, size_wh: tuple[int, int], *, may_be_empty: bool = False) -> CountingSpec:
+    def spec(self, size_wh: tuple[int, int], classes: str | None = None, *, may_be_empty: bool = False) -> CountingSpec:
         """Return the spec for a picture of a size in pixels.
 
         Args:
             size_wh: of the picture.
+            classes: value of `--classes`: classes that count on lines and zones without classes of their own.
             may_be_empty: whether there is something to do without lines and zones.
 
         Raises:
             InvalidInputError: an option cannot be read or counted with, or there is nothing to count.
         """
         spec = parse_spec(
-            self.lines or (),
-            self.zones or (),
-            queues=self.queues or (),
+            self.line or (),
+            self.zone or (),
+            queues=self.queue or (),
             anchor=self.anchor,
             pixels_of=size_wh if self.pixels else None,
-            classes=read_names(self.classes),
+            classes=read_names(classes),
             min_score=self.min_score,
-            min_track_age_s=self.min_track_age_s,
+            min_track_age_s=self.min_track_age,
             min_track_score=self.min_track_score,
-            include=self.include or (),
-            ignore=self.ignore or (),
+            include=self.mask_include or (),
+            ignore=self.mask_ignore or (),
             ground=self.ground or (),
         )
         if not spec.lines and not spec.zones and not may_be_empty:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from countline_common.cli.options import grouped
 from countline_common.errors import NotFoundError
 from countline_counting.counter import CameraCounter
 from countline_counting.explain import Explainer, Journal
@@ -36,25 +37,16 @@ class Format(StrEnum):
     MOT = "mot"
 
 
+@grouped
 def replay(
     file: Annotated[Path, typer.Argument(help="Recorded detections or tracks.")],
     size: Annotated[str, typer.Option(help="Size of the picture in pixels, for example 1280x720.")],
+    chosen: SpecOptions,
     format_: Annotated[Format, typer.Option("--format", help="Form of the file.")] = Format.JSONL,
     fps: Annotated[float, typer.Option(help="Frames per second of a MOT file.", min=0.01, max=1000)] = 25.0,
     tracked: Annotated[
         bool, typer.Option(help="Use the ids of the file (they are healed) instead of the tracker.")
     ] = False,
-    line: options.LineOption = None,
-    zone: options.ZoneOption = None,
-    queue: options.QueueOption = None,
-    pixels: options.PixelsOption = False,
-    anchor: options.AnchorOption = "bottom",
-    min_score: options.MinScoreOption = 0.0,
-    min_track_age: options.MinTrackAgeOption = 0.0,
-    min_track_score: options.MinTrackScoreOption = 0.0,
-    mask_include: options.MaskIncludeOption = None,
-    mask_ignore: options.MaskIgnoreOption = None,
-    ground: options.GroundOption = None,
     explain: options.ExplainOption = False,
     tracks_out: Annotated[
         Path | None, typer.Option(help="File for the tracks, as MOT text.", rich_help_panel=options.OUTPUT)
@@ -63,11 +55,6 @@ def replay(
     json_: options.JsonOption = False,
 ) -> None:
     """Count a recording of boxes: one frame a line as JSON, or the text of MOTChallenge."""
-    chosen = SpecOptions(
-        lines=line, zones=zone, queues=queue, pixels=pixels, anchor=anchor, min_score=min_score,
-        min_track_age_s=min_track_age, min_track_score=min_track_score, include=mask_include, ignore=mask_ignore,
-        ground=ground,
-    )  # fmt: skip
     size_wh = parse_size(size)
     spec = chosen.spec(size_wh, may_be_empty=trajectories is not None)
     if not file.is_file():

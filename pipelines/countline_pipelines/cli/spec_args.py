@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from countline_counting import text
@@ -68,35 +69,47 @@ def parse_spec(
     Raises:
         InvalidInputError: an option cannot be read or cannot be counted with; names the option, and what to do.
     """
-
-    def zone(written: str, option: str) -> Zone:
-        drawing = text.read_zone(written, option, pixels_of)
-        own = frozenset(drawing.classes)
-        return Zone(drawing.name, drawing.points, classes=own or classes, queue=option == "--queue")
-
-    def line(written: str) -> Line:
-        drawing = text.read_line(written, pixels_of=pixels_of)
-        return Line(drawing.name, drawing.points, classes=frozenset(drawing.classes) or classes)
-
-    def mask(written: str, kind: MaskKind) -> Mask:
-        drawing = text.read_mask(written, f"--mask-{kind}", pixels_of)
-        return Mask(drawing.name, drawing.points, kind)
-
+    reader = _Reader(pixels_of, classes)
     return _checked(
         lambda: CountingSpec(
-            lines=tuple(map(line, lines)),
-            zones=(*(zone(each, "--zone") for each in zones), *(zone(each, "--queue") for each in queues)),
+            lines=tuple(map(reader.line, lines)),
+            zones=(
+                *map(reader.zone, zones),
+                *(reader.zone(each, "--queue") for each in queues),
+            ),
             anchor=text.read_anchor(anchor),
             min_score=min_score,
             min_track_age_s=min_track_age_s,
             min_track_score=min_track_score,
             masks=(
-                *(mask(each, MaskKind.INCLUDE) for each in include),
-                *(mask(each, MaskKind.IGNORE) for each in ignore),
+                *(reader.mask(each, MaskKind.INCLUDE) for each in include),
+                *(reader.mask(each, MaskKind.IGNORE) for each in ignore),
             ),
             ground=_ground(ground, pixels_of),
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads lines, zones and masks of one command."""
+
+    pixels_of: tuple[int, int] | None
+    classes: frozenset[str]
+    """For lines and zones without classes of their own."""
+
+    def line(self, written: str) -> Line:
+        drawing = text.read_line(written, pixels_of=self.pixels_of)
+        return Line(drawing.name, drawing.points, classes=frozenset(drawing.classes) or self.classes)
+
+    def zone(self, written: str, option: str = "--zone") -> Zone:
+        drawing = text.read_zone(written, option, self.pixels_of)
+        classes = frozenset(drawing.classes) or self.classes
+        return Zone(drawing.name, drawing.points, classes=classes, queue=option == "--queue")
+
+    def mask(self, written: str, kind: MaskKind) -> Mask:
+        drawing = text.read_mask(written, f"--mask-{kind}", self.pixels_of)
+        return Mask(drawing.name, drawing.points, kind)
 
 
 def _ground(points: Sequence[str], pixels_of: tuple[int, int] | None) -> GroundPlane | None:

@@ -10,11 +10,11 @@ from typing import Any
 
 from tests.doubles.deepstream import native
 from tests.doubles.deepstream.batches import Batches
-from tests.doubles.deepstream.debian_gi import load_gstreamer
 from tests.doubles.deepstream.facts import Facts, tables
 from tests.doubles.deepstream.ledger import Alive, Ledger
-from tests.doubles.deepstream.nvml_module import nvml_module
-from tests.doubles.deepstream.pyds_module import Pyds
+from tests.doubles.deepstream.modules.debian_gi import load_gstreamer
+from tests.doubles.deepstream.modules.nvml_module import nvml_module
+from tests.doubles.deepstream.modules.pyds_module import Pyds
 
 _MUX = "nvstreammux"
 _NEW_MUX = "USE_NEW_NVSTREAMMUX"

@@ -4,7 +4,7 @@ import importlib.util
 import sys
 
 import pytest
-from tests.doubles.deepstream import debian_gi
+from tests.doubles.deepstream.modules import debian_gi
 
 
 def test_a_python_without_gi_learns_what_to_install(monkeypatch, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from tests.doubles.deepstream.batches import Batch, Batches, Picture, list_of
 from tests.doubles.deepstream.facts import Facts
 from tests.doubles.deepstream.ledger import Ledger
-from tests.doubles.deepstream.pyds_module import NotInDoubleError, Pyds
+from tests.doubles.deepstream.modules.pyds_module import NotInDoubleError, Pyds
 from tests.doubles.deepstream.structs import PyCapsule, UseAfterReleaseError, WrongCastError
 
 ADDRESS = 4096

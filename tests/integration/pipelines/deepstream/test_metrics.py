@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 from tests.doubles.deepstream import Installed
-from tests.doubles.deepstream.nvml_module import USED_BYTES
+from tests.doubles.deepstream.modules.nvml_module import USED_BYTES
 from tests.fixtures.pipelines.deepstream_bench import by_software, deepstream_plane, plan
 from tests.fixtures.triton import TritonServer
 

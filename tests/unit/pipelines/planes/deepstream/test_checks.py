@@ -5,7 +5,7 @@ import types
 from pathlib import Path
 
 import pytest
-from tests.doubles.deepstream.nvml_module import DRIVER, USED_BYTES, UUID, nvml_module
+from tests.doubles.deepstream.modules.nvml_module import DRIVER, USED_BYTES, UUID, nvml_module
 
 from countline_common.errors import InvalidInputError
 from countline_pipelines.planes.deepstream import checks, metrics

@@ -1,0 +1,1 @@
+"""Stand-ins for Python modules of NVIDIA and of Debian."""
