@@ -23,7 +23,7 @@ from countline_pipelines.publishing.spool import Spool, SpooledRecord
 IN_FLIGHT: Final = 128
 READ_AHEAD: Final = 128
 ACK_TIMEOUT_S: Final = 5.0
-CHECKPOINT_S: Final = 2.0
+DELETE_EVERY_S: Final = 2.0
 MESSAGE_ID: Final = "Nats-Msg-Id"
 _log = get_logger(__name__)
 
@@ -65,8 +65,8 @@ class Publisher:
 
     async def run(self) -> None:
         """Publish until cancelled."""
-        number = self._spool.first_waiting
-        checkpoint = asyncio.create_task(self._checkpoint(), name="spool-checkpoint")
+        number = 0
+        deletion = asyncio.create_task(self._delete_acked(), name="spool-deletion")
         try:
             while True:
                 self._wake.clear()
@@ -78,10 +78,10 @@ class Publisher:
                 if not records:
                     await self._wake.wait()
         finally:
-            checkpoint.cancel()
+            deletion.cancel()
             for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(checkpoint, *self._tasks, return_exceptions=True)
+            await asyncio.gather(deletion, *self._tasks, return_exceptions=True)
 
     async def drained(self, timeout_s: float) -> bool:
         """Wait until everything is acknowledged; false when it is not in time."""
@@ -129,10 +129,7 @@ class Publisher:
             with suppress(nats.errors.Error, OSError, TimeoutError):
                 await self._ensure_streams()
 
-    async def _checkpoint(self) -> None:
-        noted = -1
+    async def _delete_acked(self) -> None:
         while True:
-            await asyncio.sleep(CHECKPOINT_S)
-            if self._spool.first_waiting != noted:
-                noted = self._spool.first_waiting
-                await asyncio.to_thread(self._spool.checkpoint)
+            await asyncio.sleep(DELETE_EVERY_S)
+            await asyncio.to_thread(self._spool.delete_acked)
