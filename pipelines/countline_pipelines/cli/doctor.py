@@ -15,14 +15,14 @@ from countline_pipelines.planes.deepstream.checks import Finding, Verdict
 from countline_pipelines.planes.deepstream.gst.library import choose_mux
 from countline_pipelines.planes.deepstream.settings import DeepStreamSettings
 from countline_pipelines.triton import Transport
-from countline_pipelines.worker.settings import Backend
+from countline_pipelines.worker.settings import PlaneBackend
 
 TRITON_TIMEOUT_S: Final = 3.0
 _COLOURS: Final = {Verdict.OK: "green", Verdict.MISSING: "red", Verdict.ABSENT: "dim"}
 
 
 def doctor(
-    backend: Annotated[Backend | None, typer.Option(help="Leave with 1 if this backend cannot run here.")] = None,
+    backend: Annotated[PlaneBackend | None, typer.Option(help="Leave with 1 if this backend cannot run here.")] = None,
     triton: Annotated[
         str, typer.Option(envvar="COUNTLINE_TRITON_ADDRESS", help="HOST:PORT of Triton's gRPC service.")
     ] = "127.0.0.1:9001",
@@ -36,8 +36,8 @@ def doctor(
     options = DeepStreamSettings().checked(triton).pipeline_options(1)
     choose_mux(options.mux)
     of_backend = {
-        Backend.SOFTWARE: [check_triton(triton, model), checks.check_nvdec()],
-        Backend.DEEPSTREAM: [check_triton(triton, model), *checks.local_findings(options)],
+        PlaneBackend.SOFTWARE: [check_triton(triton, model), checks.check_nvdec()],
+        PlaneBackend.DEEPSTREAM: [check_triton(triton, model), *checks.local_findings(options)],
     }
     if json_:
         print_json({name.value: [_as_dict(finding) for finding in found] for name, found in of_backend.items()})
@@ -78,7 +78,7 @@ def _as_dict(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _show(name: Backend, found: Sequence[Finding]) -> None:
+def _show(name: PlaneBackend, found: Sequence[Finding]) -> None:
     verdict = "[green]can run here[/]" if _can_run(found) else "[red]cannot run here[/]"
     Console().print(f"\n[bold]backend {name.value}[/] {verdict}")
     rows = [

@@ -16,10 +16,10 @@ from countline_pipelines.cli.spec_args import parse_size, parse_spec
 from countline_pipelines.evaluation.comparison import Comparison, compare, sequence_length
 from countline_pipelines.evaluation.counts import CountErrors, count_errors
 from countline_pipelines.evaluation.metrics import Metrics, measure
-from countline_pipelines.evaluation.mot import Boxes, Truth, read_detections, read_result, read_truth, write_result
-from countline_pipelines.evaluation.run import Run, Sequence, count_truth, run_detections, run_result
+from countline_pipelines.evaluation.mot import Boxes, MotTruth, read_detections, read_result, read_truth, write_result
+from countline_pipelines.evaluation.run import EvaluatedRun, SequenceInfo, count_truth, run_detections, run_result
 from countline_pipelines.evaluation.seqinfo import find_seqinfo, read_seqinfo
-from countline_pipelines.evaluation.worst import Case, Ledger, in_turn, ledger, worst_cases
+from countline_pipelines.evaluation.worst import Ledger, WorstCase, in_turn, ledger, worst_cases
 
 SHOWN = 12
 """So many cases are listed on a terminal."""
@@ -29,15 +29,15 @@ SHOWN = 12
 class Evaluation:
     """Everything that was found out."""
 
-    truth: Truth
-    sequence: Sequence
-    run: Run
+    truth: MotTruth
+    sequence: SequenceInfo
+    run: EvaluatedRun
     comparison: Comparison
     book: Ledger
     metrics: Metrics
     true_crossings: dict[int, tuple[Crossing, ...]]
     errors: CountErrors | None
-    cases: list[Case]
+    cases: list[WorstCase]
 
 
 def evaluate(
@@ -79,8 +79,8 @@ def evaluate(
 
 
 def _sequence(
-    path: Path, truth: Truth, given: Boxes, size: str | None, fps: float | None, frames: int | None
-) -> Sequence:
+    path: Path, truth: MotTruth, given: Boxes, size: str | None, fps: float | None, frames: int | None
+) -> SequenceInfo:
     """Put together what is known of the sequence; options win over seqinfo.ini."""
     seqinfo = find_seqinfo(path)
     known = read_seqinfo(seqinfo) if seqinfo is not None and None in {size, fps, frames} else None
@@ -90,14 +90,14 @@ def _sequence(
             f"{' and '.join(missing)} must be given: there is no seqinfo.ini beside {path}",
             hint="--size 1920x1080 --fps 25, as the sequence is",
         )
-    return Sequence(
+    return SequenceInfo(
         parse_size(size) if size is not None else (known.size_wh if known else (0, 0)),
         fps if fps is not None else (known.fps if known else 0.0),
         sequence_length(truth, given, frames or (known.frames if known else None)),
     )
 
 
-def _evaluate(truth: Truth, given: Boxes, sequence: Sequence, spec: CountingSpec, *, track: bool) -> Evaluation:
+def _evaluate(truth: MotTruth, given: Boxes, sequence: SequenceInfo, spec: CountingSpec, *, track: bool) -> Evaluation:
     notes = Console(stderr=True)
     with Progress(console=notes, transient=True, disable=not notes.is_terminal) as progress:
         if track:
@@ -114,7 +114,7 @@ def _evaluate(truth: Truth, given: Boxes, sequence: Sequence, spec: CountingSpec
         return Evaluation(truth, sequence, run, comparison, book, measure(comparison), true_crossings, errors, cases)
 
 
-def _errors(spec: CountingSpec, true: dict[int, tuple[Crossing, ...]], run: Run) -> CountErrors | None:
+def _errors(spec: CountingSpec, true: dict[int, tuple[Crossing, ...]], run: EvaluatedRun) -> CountErrors | None:
     if not spec.lines:
         return None
     everyone = [crossing for crossings in true.values() for crossing in crossings]

@@ -9,7 +9,7 @@ from rich.progress import track
 from rich.table import Table
 
 from countline_pipelines.selftest.cases import all_cases
-from countline_pipelines.selftest.run import FORMS, Counts, Outcome, run_cases
+from countline_pipelines.selftest.run import FORMS, CaseOutcome, Counts, run_cases
 
 
 def selftest(
@@ -31,7 +31,7 @@ def selftest(
         raise typer.Exit(1)
 
 
-def _as_dict(outcomes: list[Outcome]) -> dict[str, Any]:
+def _as_dict(outcomes: list[CaseOutcome]) -> dict[str, Any]:
     return {
         "passed": sum(outcome.passed for outcome in outcomes),
         "failed": sum(not outcome.passed for outcome in outcomes),
@@ -50,7 +50,7 @@ def _as_dict(outcomes: list[Outcome]) -> dict[str, Any]:
     }
 
 
-def _show(outcomes: list[Outcome], forms: int) -> None:
+def _show(outcomes: list[CaseOutcome], forms: int) -> None:
     table = Table("case", "remark", "true", "counted", "")
     for outcome in outcomes:
         verdict = "[green]ok[/]" if outcome.passed else f"[red]wrong: {', '.join(outcome.failed_forms)}[/]"

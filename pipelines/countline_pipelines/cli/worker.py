@@ -12,13 +12,13 @@ from countline_common import logs
 from countline_common.errors import FieldProblem, InvalidInputError
 from countline_pipelines.sources import DecodeMode
 from countline_pipelines.worker.main import run_worker
-from countline_pipelines.worker.settings import Backend, WorkerSettings
+from countline_pipelines.worker.settings import PlaneBackend, WorkerSettings
 
 
 def worker(
     decode: Annotated[DecodeMode | None, typer.Option(help="What decodes; else COUNTLINE_DECODE, else auto.")] = None,
     backend: Annotated[
-        Backend | None, typer.Option(help="Which data plane; else COUNTLINE_BACKEND, else software.")
+        PlaneBackend | None, typer.Option(help="Which data plane; else COUNTLINE_BACKEND, else software.")
     ] = None,
     print_pipeline: Annotated[
         bool, typer.Option("--print-pipeline", help="Print DeepStream's pipeline and its files, and leave.")

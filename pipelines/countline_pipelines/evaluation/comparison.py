@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from countline_common.errors import InvalidInputError
-from countline_pipelines.evaluation.mot import Boxes, Floats, Truth
+from countline_pipelines.evaluation.mot import Boxes, Floats, MotTruth
 
 Rows = NDArray[np.intp]
 
@@ -20,7 +20,7 @@ EPSILON = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class ComparedFrame:
     """One frame of both."""
 
     truth: Rows
@@ -35,7 +35,7 @@ class Frame:
 class Comparison:
     """All frames, and whose the numbers are."""
 
-    frames: tuple[Frame, ...]
+    frames: tuple[ComparedFrame, ...]
     truth_ids: NDArray[np.int64]
     """(T,) ids in the file of ground truth."""
     tracked_ids: NDArray[np.int64]
@@ -52,7 +52,7 @@ class Comparison:
         return _count([frame.tracked for frame in self.frames], len(self.tracked_ids))
 
 
-def compare(truth: Truth, tracked: Boxes, frames: int | None = None) -> Comparison:
+def compare(truth: MotTruth, tracked: Boxes, frames: int | None = None) -> Comparison:
     """Lay tracks beside the truth.
 
     Args:
@@ -70,7 +70,9 @@ def compare(truth: Truth, tracked: Boxes, frames: int | None = None) -> Comparis
     pairs = zip(truth.objects.rows_of_frames(length), tracked.rows_of_frames(length), strict=True)
     return Comparison(
         tuple(
-            Frame(truth_index[a], tracked_index[b], intersection_over_union(truth.objects.xyxy[a], tracked.xyxy[b]))
+            ComparedFrame(
+                truth_index[a], tracked_index[b], intersection_over_union(truth.objects.xyxy[a], tracked.xyxy[b])
+            )
             for a, b in pairs
         ),
         truth_ids,
@@ -99,7 +101,7 @@ def _count(numbers: list[Rows], length: int) -> NDArray[np.int64]:
     return np.bincount(together, minlength=length)
 
 
-def sequence_length(truth: Truth, tracked: Boxes, frames: int | None) -> int:
+def sequence_length(truth: MotTruth, tracked: Boxes, frames: int | None) -> int:
     """Return how many frames there are.
 
     Raises:
@@ -123,7 +125,7 @@ def sequence_length(truth: Truth, tracked: Boxes, frames: int | None) -> int:
     return max(last, truth.frames)
 
 
-def _without_indifferent(truth: Truth, tracked: Boxes, frames: int) -> Boxes:
+def _without_indifferent(truth: MotTruth, tracked: Boxes, frames: int) -> Boxes:
     """Drop boxes that lie on an object whose finding is neither right nor wrong."""
     if not len(truth.indifferent):
         return tracked

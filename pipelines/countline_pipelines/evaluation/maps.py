@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from countline_counting import Crossing, Line
-from countline_pipelines.evaluation import run
 from countline_pipelines.evaluation.comparison import Comparison
-from countline_pipelines.evaluation.mot import Boxes, Floats, Truth
-from countline_pipelines.evaluation.worst import Case, Ledger
+from countline_pipelines.evaluation.mot import Boxes, Floats, MotTruth
+from countline_pipelines.evaluation.run import SequenceInfo
+from countline_pipelines.evaluation.worst import Ledger, WorstCase
 
 BEFORE_AND_AFTER_S: Final = 2.0
 """How much of the paths is drawn around a case."""
@@ -32,14 +32,14 @@ class Evaluated:
     """What a picture of a run shows."""
 
     title: str
-    sequence: run.Sequence
-    truth: Truth
+    sequence: SequenceInfo
+    truth: MotTruth
     comparison: Comparison
     book: Ledger
     lines: tuple[Line, ...]
     true_crossings: dict[int, tuple[Crossing, ...]]
     """By object."""
-    cases: Sequence[Case]
+    cases: Sequence[WorstCase]
     """The worst first."""
 
 
@@ -48,7 +48,7 @@ def colour_of(track: int) -> str:
     return TRACKS[track % len(TRACKS)]
 
 
-def draw_map(shown: Evaluated, case: Case, size_wh: tuple[int, int]) -> Image.Image:
+def draw_map(shown: Evaluated, case: WorstCase, size_wh: tuple[int, int]) -> Image.Image:
     """Draw one case: the true path broad and grey, the tracks narrow and in their colours, a ring round the place."""
     around = round(BEFORE_AND_AFTER_S * shown.sequence.fps)
     window = (case.first - around, case.last + around)
@@ -66,13 +66,13 @@ def draw_map(shown: Evaluated, case: Case, size_wh: tuple[int, int]) -> Image.Im
     return image
 
 
-def _true_path(shown: Evaluated, case: Case, window: tuple[int, int]) -> Boxes:
+def _true_path(shown: Evaluated, case: WorstCase, window: tuple[int, int]) -> Boxes:
     objects = shown.truth.objects
     chosen = objects.ids == case.truth_id if case.truth_id is not None else np.zeros(len(objects), dtype=np.bool_)
     return _within(objects.where(chosen), window)
 
 
-def _track_paths(shown: Evaluated, case: Case, window: tuple[int, int]) -> dict[int, Boxes]:
+def _track_paths(shown: Evaluated, case: WorstCase, window: tuple[int, int]) -> dict[int, Boxes]:
     """Return the tracks that were on the case's object, or the case's own track, by number."""
     comparison, tracked = shown.comparison, shown.comparison.tracked
     if case.truth_id is None:
@@ -92,7 +92,7 @@ def _feet(xyxy: Floats) -> Floats:
     return np.stack([(xyxy[:, 0] + xyxy[:, 2]) / 2, xyxy[:, 3]], axis=1)
 
 
-def _place(boxes: Boxes, case: Case) -> Place | None:
+def _place(boxes: Boxes, case: WorstCase) -> Place | None:
     """Return where the case was, in pixels of the picture: the path in the middle of its time."""
     if not len(boxes):
         return None

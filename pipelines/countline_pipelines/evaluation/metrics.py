@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from countline_pipelines.evaluation.comparison import EPSILON, LEAST_OVERLAP, Comparison, Frame, Rows, best_matches
+from countline_pipelines.evaluation.comparison import (
+    EPSILON,
+    LEAST_OVERLAP,
+    ComparedFrame,
+    Comparison,
+    Rows,
+    best_matches,
+)
 from countline_pipelines.evaluation.mot import Floats
 
 ALPHAS: Final = np.arange(0.05, 0.99, 0.05)
@@ -42,7 +49,7 @@ class Clear:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class IdentityScores:
     """Counts of identity: boxes that one lasting pairing of objects and tracks explains, and those it does not."""
 
     true_positives: int
@@ -92,7 +99,7 @@ class Metrics:
     """All three families."""
 
     clear: Clear
-    identity: Identity
+    identity: IdentityScores
     hota: Hota
 
     def as_dict(self) -> dict[str, float | int]:
@@ -118,7 +125,7 @@ def combined(parts: Sequence[Metrics]) -> Metrics:
     """Return the metrics of several sequences together: counts are added, sequences weigh by their length."""
     return Metrics(
         Clear(*_added([(c.true_positives, c.false_positives, c.misses, c.switches) for c in (p.clear for p in parts)])),
-        Identity(*_added([(i.true_positives, i.false_positives, i.misses) for i in (p.identity for p in parts)])),
+        IdentityScores(*_added([(i.true_positives, i.false_positives, i.misses) for i in (p.identity for p in parts)])),
         Hota(
             *np.sum(
                 [(h.true_positives, h.false_positives, h.misses, h.association) for h in (part.hota for part in parts)],
@@ -162,7 +169,7 @@ def clear_matches(comparison: Comparison) -> list[tuple[Rows, Rows]]:
     return found
 
 
-def identity(comparison: Comparison) -> Identity:
+def identity(comparison: Comparison) -> IdentityScores:
     """Return the counts of identity: objects and tracks are paired once for the whole sequence, as well as can be."""
     there, found = comparison.truth_counts(), comparison.tracked_counts()
     together = np.zeros((len(there), len(found)))
@@ -172,7 +179,7 @@ def identity(comparison: Comparison) -> Identity:
     # Pairing two gains the frames that they share; being left alone gains nothing.
     rows, columns = linear_sum_assignment(together, maximize=True)
     right = int(together[rows, columns].sum())
-    return Identity(right, int(found.sum()) - right, int(there.sum()) - right)
+    return IdentityScores(right, int(found.sum()) - right, int(there.sum()) - right)
 
 
 def hota(comparison: Comparison) -> Hota:
@@ -198,7 +205,7 @@ def _alignment(comparison: Comparison, there: NDArray[np.int64], found: NDArray[
     return np.asarray(shared / (there[:, None] + found[None, :] - shared))
 
 
-def _mutual(frame: Frame) -> Floats:
+def _mutual(frame: ComparedFrame) -> Floats:
     """Return overlaps as shares of all overlaps of the two boxes, (N, M)."""
     total = frame.overlap.sum(axis=1, keepdims=True) + frame.overlap.sum(axis=0, keepdims=True) - frame.overlap
     return np.divide(frame.overlap, total, out=np.zeros_like(frame.overlap), where=total > EPSILON)

@@ -57,7 +57,7 @@ class Boxes:
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class MotTruth:
     """What is really there."""
 
     objects: Boxes
@@ -72,7 +72,7 @@ class Truth:
         return int(max(self.objects.frame.max(initial=0), self.indifferent.frame.max(initial=0)))
 
 
-def read_truth(path: Path) -> Truth:
+def read_truth(path: Path) -> MotTruth:
     """Read ground truth; see the module for what counts.
 
     Raises:
@@ -95,7 +95,7 @@ def read_truth(path: Path) -> Truth:
             f"{path}: no row is an object that is to be found ({convention})",
             hint="is it the ground truth? Its seventh column is 1 for such objects; detections and results have scores",
         )
-    return Truth(boxes.where(considered), boxes.where(indifferent & ~considered), convention)
+    return MotTruth(boxes.where(considered), boxes.where(indifferent & ~considered), convention)
 
 
 def read_result(path: Path) -> Boxes:

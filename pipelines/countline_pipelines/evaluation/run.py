@@ -13,7 +13,7 @@ CAMERA_ID = "evaluate"
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
+class SequenceInfo:
     """What must be known of a sequence besides its boxes."""
 
     size_wh: tuple[int, int]
@@ -28,7 +28,7 @@ class Sequence:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class EvaluatedRun:
     """What was tracked, as it was told frame by frame, and what was counted."""
 
     tracked: Boxes
@@ -36,8 +36,8 @@ class Run:
 
 
 def run_detections(
-    detections: Boxes, sequence: Sequence, spec: CountingSpec, each: Callable[[], object] = lambda: None
-) -> Run:
+    detections: Boxes, sequence: SequenceInfo, spec: CountingSpec, each: Callable[[], object] = lambda: None
+) -> EvaluatedRun:
     """Track and count detections with the code that counts live; `each` is called after every frame."""
     counter = CameraCounter(Identity(CAMERA_ID, 0, "run"), spec)
     told, crossings = list[TrackedFrame](), list[Crossing]()
@@ -48,15 +48,15 @@ def run_detections(
         told.append(result.tracked)
         crossings += _crossings(result.events)
         each()
-    return Run(boxes_of(told), (*crossings, *_crossings(counter.flush())))
+    return EvaluatedRun(boxes_of(told), (*crossings, *_crossings(counter.flush())))
 
 
-def run_result(tracked: Boxes, sequence: Sequence, spec: CountingSpec) -> Run:
+def run_result(tracked: Boxes, sequence: SequenceInfo, spec: CountingSpec) -> EvaluatedRun:
     """Count over given tracks, healed as all tracks are; the tracks are measured as they are."""
-    return Run(tracked, count_tracks(tracked, sequence, spec))
+    return EvaluatedRun(tracked, count_tracks(tracked, sequence, spec))
 
 
-def count_truth(objects: Boxes, sequence: Sequence, spec: CountingSpec) -> dict[int, tuple[Crossing, ...]]:
+def count_truth(objects: Boxes, sequence: SequenceInfo, spec: CountingSpec) -> dict[int, tuple[Crossing, ...]]:
     """Return the true crossings by object: each is counted alone, so that nothing can be joined or mixed up."""
     spec_without_score = CountingSpec(lines=spec.lines, anchor=spec.anchor)
     return {
@@ -65,7 +65,7 @@ def count_truth(objects: Boxes, sequence: Sequence, spec: CountingSpec) -> dict[
     }
 
 
-def count_tracks(tracked: Boxes, sequence: Sequence, spec: CountingSpec) -> tuple[Crossing, ...]:
+def count_tracks(tracked: Boxes, sequence: SequenceInfo, spec: CountingSpec) -> tuple[Crossing, ...]:
     """Count over boxes with ids, from the first frame that has one to the last; crossings name these ids."""
     if not len(tracked) or not spec.lines:
         return ()
@@ -80,7 +80,7 @@ def count_tracks(tracked: Boxes, sequence: Sequence, spec: CountingSpec) -> tupl
     return tuple(replace(crossing, track=given_id.get(crossing.track, crossing.track)) for crossing in crossings)
 
 
-def _frames(tracked: Boxes, sequence: Sequence) -> Iterator[TrackedFrame]:
+def _frames(tracked: Boxes, sequence: SequenceInfo) -> Iterator[TrackedFrame]:
     first, last = int(tracked.frame[0]), int(tracked.frame[-1])
     for frame, rows in enumerate(tracked.rows_of_frames(last)[first - 1 :], first):
         scores = np.clip(tracked.score[rows], 0, 1)

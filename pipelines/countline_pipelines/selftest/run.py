@@ -37,7 +37,7 @@ FORMS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CaseOutcome:
     """What became of one case."""
 
     case: Case
@@ -50,17 +50,17 @@ class Outcome:
         return not self.failed_forms
 
 
-def run_cases(cases: Iterable[Case], forms: tuple[Form, ...] = FORMS) -> list[Outcome]:
+def run_cases(cases: Iterable[Case], forms: tuple[Form, ...] = FORMS) -> list[CaseOutcome]:
     """Count every case in every form."""
     return [_run(case, forms) for case in cases]
 
 
-def _run(case: Case, forms: tuple[Form, ...]) -> Outcome:
+def _run(case: Case, forms: tuple[Form, ...]) -> CaseOutcome:
     forms = tuple(form for form in forms if not (case.upright and form.overturns))
     counted = {form.name: count(case, form) for form in forms}
     wanted = {form.name: _expected(case, form) for form in forms}
     failed = tuple(name for name in counted if counted[name] != wanted[name])
-    return Outcome(case, counted[forms[0].name], failed)
+    return CaseOutcome(case, counted[forms[0].name], failed)
 
 
 def _expected(case: Case, form: Form) -> Counts:

@@ -1,6 +1,6 @@
 """Trajectories written down in a line or two, and the frames that they make.
 
-An actor follows waypoints (second, x, y) of where it stands, at even speed between them; it can jitter, be hidden,
+An mover follows waypoints (second, x, y) of where it stands, at even speed between them; it can jitter, be hidden,
 jump for single frames, and get new ids. Everything is computed from the case alone, so a case is the same on every
 machine.
 """
@@ -22,7 +22,7 @@ Waypoint = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Actor:
+class Mover:
     """One object."""
 
     path: Sequence[Waypoint]
@@ -59,7 +59,7 @@ class Case:
     name: str
     remark: str
     """What it is about, and who gets it wrong."""
-    actors: Sequence[Actor]
+    movers: Sequence[Mover]
     expect: Mapping[str, tuple[int, int]]
     """True (in, out) by line; for a zone (entries, exits)."""
     lines: Mapping[str, Sequence[Spot]] = field(default_factory=lambda: {"gate": GATE})
@@ -77,16 +77,16 @@ class Case:
     fps: float = 10.0
     start_t: float = 0.0
     stalls: Sequence[tuple[float, float]] = ()
-    """(second, length): no frame comes for so long, and time goes on; the actors wait."""
+    """(second, length): no frame comes for so long, and time goes on; the movers wait."""
     disorder: str = ""
     """`late`, `doubled` or `swapped` frames."""
 
 
 @dataclass(slots=True)
 class _Cast:
-    """An actor on the stage: its random numbers and the id that it has now."""
+    """An mover on the stage: its random numbers and the id that it has now."""
 
-    actor: Actor
+    mover: Mover
     noise: random.Random
     first_id: int
     frames: int = 0
@@ -94,57 +94,57 @@ class _Cast:
 
     def box(self, second: float) -> tuple[float, float, float, float] | None:
         """Return the box at that second; None when it cannot be seen."""
-        actor = self.actor
-        x, y = (self._along(second, axis) + self.noise.uniform(-1, 1) * actor.jitter_px for axis in (1, 2))
-        for number, (at, dx, dy) in enumerate(actor.jumps):
+        mover = self.mover
+        x, y = (self._along(second, axis) + self.noise.uniform(-1, 1) * mover.jitter_px for axis in (1, 2))
+        for number, (at, dx, dy) in enumerate(mover.jumps):
             if second >= at - 1e-9 and number not in self.jumped:
                 self.jumped.add(number)
                 x, y = x + dx, y + dy
-        absent = not actor.path[0][0] - 1e-9 <= second <= actor.path[-1][0] + 1e-9
-        if absent or any(begin <= second < end for begin, end in actor.hidden) or self._skipped(second):
+        absent = not mover.path[0][0] - 1e-9 <= second <= mover.path[-1][0] + 1e-9
+        if absent or any(begin <= second < end for begin, end in mover.hidden) or self._skipped(second):
             return None
-        width, height = actor.size_wh
-        if actor.cut:
+        width, height = mover.size_wh
+        if mover.cut:
             return max(0, x - width / 2), max(0, y - height), min(SIZE_WH[0], x + width / 2), min(SIZE_WH[1], y)
         return x - width / 2, y - height, x + width / 2, y
 
     def second_box(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
         """Return the other box on the object."""
         x1, y1, x2, y2 = box
-        share = self.actor.doubled_share
+        share = self.mover.doubled_share
         if share == 1.0:
             return x1 + 1, y1 + 1, x2 + 1, y2 + 1
         return x1, y1, x2, y1 + share * (y2 - y1)
 
     def _along(self, second: float, axis: int) -> float:
-        path = self.actor.path
+        path = self.mover.path
         return float(np.interp(second, [point[0] for point in path], [point[axis] for point in path]))
 
     def _skipped(self, second: float) -> bool:
-        fps = self.actor.fps
+        fps = self.mover.fps
         return bool(fps) and abs(second * fps - round(second * fps)) > 1e-6
 
     def id_at(self, second: float) -> int:
         """Return the id at that second."""
-        actor = self.actor
-        changes = sum(second >= at - 1e-9 for at in actor.new_id_at)
-        if actor.new_id_every_s:
-            changes += int((second - actor.path[0][0]) / actor.new_id_every_s + 1e-9)
+        mover = self.mover
+        changes = sum(second >= at - 1e-9 for at in mover.new_id_at)
+        if mover.new_id_every_s:
+            changes += int((second - mover.path[0][0]) / mover.new_id_every_s + 1e-9)
         return self.first_id + changes
 
     def class_id(self) -> int:
         """Return the class of the next box."""
         self.frames += 1
-        return self.actor.class_ids[(self.frames - 1) % len(self.actor.class_ids)]
+        return self.mover.class_ids[(self.frames - 1) % len(self.mover.class_ids)]
 
 
 def frames_of(case: Case) -> Iterator[TrackedFrame]:
     """Play a case: yield its frames in the order in which they arrive."""
     cast = [
-        _Cast(actor, random.Random(f"{case.name}/{i}"), 1 + 1000 * i)  # noqa: S311  (a scene, not a secret)
-        for i, actor in enumerate(case.actors)
+        _Cast(mover, random.Random(f"{case.name}/{i}"), 1 + 1000 * i)  # noqa: S311  (a scene, not a secret)
+        for i, mover in enumerate(case.movers)
     ]
-    seconds = max(actor.path[-1][0] for actor in case.actors)
+    seconds = max(mover.path[-1][0] for mover in case.movers)
     frames = [_frame(case, cast, i) for i in range(round(seconds * case.fps) + 1)]
     yield from _disordered(frames, case.disorder)
 
@@ -157,11 +157,11 @@ def _frame(case: Case, cast: Sequence[_Cast], index: int) -> TrackedFrame:
         if box is None:
             continue
         class_id = one.class_id()
-        rows.append((one.id_at(second), *box, one.actor.score, class_id))
-        if one.actor.doubled:
-            other = one.actor.doubled_class
+        rows.append((one.id_at(second), *box, one.mover.score, class_id))
+        if one.mover.doubled:
+            other = one.mover.doubled_class
             rows.append(
-                (one.id_at(second) + 500, *one.second_box(box), one.actor.score, class_id if other is None else other)
+                (one.id_at(second) + 500, *one.second_box(box), one.mover.score, class_id if other is None else other)
             )
     table = np.array(rows, dtype=np.float64).reshape(-1, 7)
     waited_s = sum(length for at, length in case.stalls if second >= at)

@@ -4,7 +4,7 @@ from typing import Final, Protocol
 
 from countline_pipelines.planes.interface import OnEnd, Plane, PlaneSink
 from countline_pipelines.triton import InferenceClient, Transport
-from countline_pipelines.worker.settings import Backend, WorkerSettings
+from countline_pipelines.worker.settings import PlaneBackend, WorkerSettings
 
 TRITON_TIMEOUT_S: Final = 10.0
 
@@ -29,7 +29,7 @@ def make_plane(settings: WorkerSettings, sink: PlaneSink, on_end: OnEnd) -> Star
         DeepStreamMissingError: DeepStream is asked for, and something of it is not here.
         InvalidInputError: its settings cannot be used.
     """
-    if settings.backend is Backend.DEEPSTREAM:
+    if settings.backend is PlaneBackend.DEEPSTREAM:
         return _deepstream(settings, sink, on_end)
     return _software(settings, sink, on_end)
 

@@ -13,7 +13,7 @@ from countline_pipelines.triton import Transport
 MIB = 1024 * 1024
 
 
-class Backend(StrEnum):
+class PlaneBackend(StrEnum):
     """Which data plane a worker has."""
 
     SOFTWARE = "software"
@@ -32,7 +32,7 @@ class WorkerSettings(ProcessSettings):
     """Holds the token that the worker shows to the control-plane."""
     worker_name: str = socket.gethostname()
     """Stable over restarts."""
-    backend: Backend = Backend.SOFTWARE
+    backend: PlaneBackend = PlaneBackend.SOFTWARE
     """Which data plane; see deepstream/settings.py for what the other one is told."""
     triton_address: str = "127.0.0.1:9001"
     triton_transport: Transport = Transport.AUTO

@@ -14,10 +14,10 @@ from countline_counting import CountingSpec, Line
 from countline_pipelines.evaluation.comparison import compare
 from countline_pipelines.evaluation.counts import count_errors
 from countline_pipelines.evaluation.mot import Boxes
-from countline_pipelines.evaluation.run import Sequence, count_tracks, count_truth
+from countline_pipelines.evaluation.run import SequenceInfo, count_tracks, count_truth
 from countline_pipelines.evaluation.worst import Kind, in_turn, ledger, worst_cases
 
-SEQUENCE = Sequence((640, 480), 10.0, 60)
+SEQUENCE = SequenceInfo((640, 480), 10.0, 60)
 MIDDLE = Line("middle", ((0.5, 0.1), (0.5, 0.9)))
 """From the top to the bottom: who walks to the left comes in."""
 SPEC = CountingSpec(lines=(MIDDLE,))
