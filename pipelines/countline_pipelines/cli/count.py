@@ -38,6 +38,7 @@ from countline_pipelines.cli.replay import (
     show,
 )
 from countline_pipelines.cli.spec_args import parse_spec
+from countline_pipelines.messages import class_name
 from countline_pipelines.offline.annotate import Annotator
 from countline_pipelines.offline.reports.explained import explained
 from countline_pipelines.offline.reports.summary import Summary
@@ -54,7 +55,6 @@ from countline_pipelines.planes.interface import (
     counting_spec,
 )
 from countline_pipelines.planes.software.plane import PlaneOptions, SoftwarePlane
-from countline_pipelines.publishing.trajectories import class_name
 from countline_pipelines.sources import (
     DecodeMode,
     Decoding,

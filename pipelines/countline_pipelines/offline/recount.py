@@ -27,7 +27,7 @@ from countline_counting.rule.lines import LineCounter, Pass, Sights
 from countline_counting.spec import DEFAULT_ANCHOR
 from countline_counting.trajectories.paths import LEAST_ERROR_PX
 from countline_counting.trajectories.simplification import SIZE_ERROR_HEIGHTS
-from countline_pipelines.publishing.trajectories import path_of
+from countline_pipelines.messages import path_of
 
 SAME_S: Final = 1.0
 """Two crossings of one object over one line, the same way, are one event when they are no farther apart than this."""

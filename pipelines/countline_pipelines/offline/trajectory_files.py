@@ -11,7 +11,7 @@ from google.protobuf import json_format
 from countline.v1 import events_pb2
 from countline_common.errors import InvalidInputError
 from countline_counting import Event, Identity, Trajectory
-from countline_pipelines.publishing.trajectories import to_message
+from countline_pipelines.messages import to_message
 
 
 class TrajectoryFile:

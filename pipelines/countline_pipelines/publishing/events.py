@@ -14,8 +14,8 @@ from typing import Final
 from countline.v1 import events_pb2
 from countline_common.times import to_timestamp
 from countline_counting import Crossing, Direction, Event, OccupancySample, Trajectory, Visit
+from countline_pipelines.messages import class_name, to_message
 from countline_pipelines.publishing.coverage import CoverageTracker, Span
-from countline_pipelines.publishing.trajectories import class_name, to_message
 
 COVERAGE_S: Final = 1.0
 FINITE_COVERAGE_S: Final = 10.0

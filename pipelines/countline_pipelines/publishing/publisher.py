@@ -1,8 +1,8 @@
-"""Spool to JetStream: each record again and again, byte for byte, until JetStream has acknowledged it.
+"""From the spool to JetStream. Each record is sent again, byte for byte, until JetStream has acknowledged it.
 
-Records set out in order, a bounded number at a time. The message id is the hash of the record, so what JetStream
-already has counts once. A full stream (it discards *new*) and an absent server look the same from here: records stay in
-the spool, and the attempts go on for ever.
+Records are sent in order, a bounded number at a time. The message id is the hash of the record, so JetStream stores a
+repeated record once. A full stream (it discards *new*) and an absent server have the same effect here: records stay in
+the spool and the publisher retries for ever.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ class Publisher:
     """Owns the tasks that publish.
 
     Args:
-        spool: what to publish.
-        jetstream: gives the context to publish with; waits until there is a connection.
-        ensure_streams: makes the streams; called when JetStream says that there is none.
+        spool: holds the records to publish.
+        jetstream: returns the context to publish with; waits until there is a connection.
+        ensure_streams: creates the streams; called when JetStream reports that a stream is missing.
     """
 
     def __init__(
@@ -54,14 +54,9 @@ class Publisher:
         self._failing = False
 
     def notify(self) -> None:
-        """There is something new in the spool; from any thread."""
+        """Report that the spool has new records; from any thread."""
         with suppress(RuntimeError):  # the loop is closed: the worker has ended
             self._loop.call_soon_threadsafe(self._wake.set)
-
-    @property
-    def is_failing(self) -> bool:
-        """Whether the last attempt failed."""
-        return self._failing
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -84,7 +79,7 @@ class Publisher:
             await asyncio.gather(deletion, *self._tasks, return_exceptions=True)
 
     async def drained(self, timeout_s: float) -> bool:
-        """Wait until everything is acknowledged; false when it is not in time."""
+        """Wait until all records are acknowledged; return False if `timeout_s` passes first."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self._spool.waiting:

@@ -1,22 +1,21 @@
 """The ring of slots: places for frames in shared memory that a decoder writes and Triton reads.
 
 One ring serves one size of model input. A slot holds one letterboxed RGB frame, (height, width, 3) uint8, at a fixed
-offset of one segment that is registered with Triton as a whole, so that a frame is named by an offset and never copied
-on its way there.
+offset of a shared-memory segment. The whole segment is registered with Triton, so a request names a frame by its offset
+and copies nothing.
 
-The life of a slot:
+The states of a slot:
 
     FREE --acquire--> HELD --(infer begins)--> IN_FLIGHT --(infer ends)--> HELD --release--> FREE
 
-The lowest free slot is given first, so that slots taken together tend to lie side by side and can travel as one batch.
-Decoders are threads and the rest is an event loop: every method may be called from any thread.
+`acquire` returns the lowest free slot, so that slots taken together tend to lie side by side and travel as one batch.
+Decoders are threads and the rest is an event loop: any thread may call any method.
 """
 
 import heapq
 import itertools
 import os
 import threading
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Final, Self
@@ -29,13 +28,13 @@ from countline_common.triton.shared_memory import SharedSegment, remove_stale
 
 SEGMENT_PREFIX: Final = "countline-slots-"
 PAD_VALUE: Final = 114
-"""What lies in a frame beside the picture (detection contract)."""
+"""Value of a frame's bytes beside the picture (detection contract)."""
 
 _serial = itertools.count()
 
 
 class SlotState(Enum):
-    """Where a slot is in its life."""
+    """The state of a slot."""
 
     FREE = "free"
     HELD = "held"
@@ -43,7 +42,7 @@ class SlotState(Enum):
 
 
 class SlotStateError(InternalError):
-    """A slot was used out of turn: written while Triton reads it, or given back twice."""
+    """A slot was used in the wrong state, for example released while Triton reads it, or released twice."""
 
     def __init__(self, index: int, wanted: str, state: SlotState) -> None:
         super().__init__(f"slot {index} cannot be {wanted} while it is {state.value}")
@@ -55,7 +54,7 @@ class Slot:
     Attributes:
         index: its number in the ring.
         frame_hwc: (height, width, 3) uint8 view into the shared memory; write it only while the slot is HELD.
-        owner: who holds it (a camera's id), empty while FREE.
+        owner: the holder (a camera's id), empty while FREE.
     """
 
     __slots__ = ("frame_hwc", "index", "owner", "ring", "state")
@@ -69,11 +68,11 @@ class Slot:
 
     @property
     def offset_bytes(self) -> int:
-        """Where the frame begins in the ring's segment."""
+        """Offset of the frame in the ring's segment."""
         return self.index * self.ring.slot_bytes
 
     def release(self) -> None:
-        """Give the slot back.
+        """Return the slot to the ring.
 
         Raises:
             SlotStateError: it is FREE already, or IN_FLIGHT.
@@ -85,14 +84,14 @@ class SlotRing:
     """A bounded set of slots in one shared-memory segment, named `countline-slots-<pid>-<n>`.
 
     Args:
-        count: slots; the bound of frames between decoder and tracker.
+        count: number of slots; the bound of frames between decoder and tracker.
         height, width: of the model's input in pixels.
 
     Attributes:
         frames_nhwc: (count, height, width, 3) uint8, the whole ring as one array.
 
     Raises:
-        ResourceExhaustedError: /dev/shm has no room for it.
+        ResourceExhaustedError: /dev/shm is too small for it.
     """
 
     def __init__(self, count: int, height: int, width: int) -> None:
@@ -111,7 +110,7 @@ class SlotRing:
 
     @property
     def name(self) -> str:
-        """The segment's name: its key is `/` + name, and it is registered with Triton under it."""
+        """Name of the segment, under which it is registered with Triton; its key is `/` + name."""
         return self._segment.name
 
     @property
@@ -119,26 +118,15 @@ class SlotRing:
         """Size of the whole segment."""
         return self._segment.size_bytes
 
-    @property
-    def free_count(self) -> int:
-        """Slots that can be acquired now."""
-        return len(self._free)
-
-    @property
-    def held_by(self) -> dict[str, int]:
-        """Slots per owner, those in flight included."""
-        with self._changed:
-            return dict(Counter(slot.owner for slot in self.slots if slot.state is not SlotState.FREE))
-
     def acquire(self, owner: str, timeout_s: float | None = 0.0) -> Slot | None:
         """Take the lowest free slot.
 
         Args:
             owner: the camera's id.
-            timeout_s: how long to wait for one (0: not at all, None: until one is free or the ring is closed).
+            timeout_s: how long to wait for a free slot (0: not at all, None: until one is free or the ring is closed).
 
         Returns:
-            The slot, HELD; None when none became free in time or the ring is closed.
+            The slot, HELD; None if no slot became free in time or the ring is closed.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._free or self._closed, timeout_s)
@@ -149,7 +137,7 @@ class SlotRing:
             return slot
 
     def release(self, slot: Slot) -> None:
-        """Give a HELD slot back (see `Slot.release`)."""
+        """Take a HELD slot back; raises what `Slot.release` raises."""
         with self._changed:
             if slot.state is not SlotState.HELD:
                 raise SlotStateError(slot.index, "released", slot.state)
@@ -173,7 +161,7 @@ class SlotRing:
                 slot.state = after
 
     def close(self) -> None:
-        """Remove the segment and wake whoever waits for a slot; safe to call twice."""
+        """Remove the segment and wake all waiting callers of `acquire`; may be called twice."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -187,7 +175,7 @@ class SlotRing:
 
 
 def contiguous_runs(slots: Sequence[Slot], longest: int) -> list[tuple[Slot, ...]]:
-    """Cut slots of one ring into runs that lie side by side, each at most `longest` slots, in order of memory.
+    """Split slots of one ring into runs that lie side by side, of at most `longest` slots each, in order of memory.
 
     Raises:
         ValueError: a slot is named twice.

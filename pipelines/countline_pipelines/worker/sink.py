@@ -16,9 +16,9 @@ from countline_common.times import to_timestamp
 from countline_counting import Event, Identity
 from countline_counting.frames import TrackedFrame
 from countline_counting.trials import TrialSpan
+from countline_pipelines.messages import class_name
 from countline_pipelines.planes.interface import CountedFrame, RunStarted
 from countline_pipelines.publishing.events import RecordBuilder, RecordIdentity
-from countline_pipelines.publishing.trajectories import class_name
 from countline_pipelines.publishing.trials import trial_record
 from countline_pipelines.worker.assignments import Ownership
 from countline_pipelines.worker.pictures import PictureEncoder

@@ -65,7 +65,7 @@ async def test_a_full_stream_keeps_records_in_the_spool_until_there_is_room(
             waiting, held = spool.waiting, await stored(jetstream)
             assert 0 < held < 40
             assert waiting == 40 - held
-            assert publisher.is_failing
+            assert publisher._failing
             for _ in range(10):
                 await jetstream.purge_stream(bus.COUNTS)
                 if await publisher.drained(2.0):

@@ -20,7 +20,7 @@ from countline_counting.trajectories.simplification import (
     SIZE_ERROR_HEIGHTS,
     Paths,
 )
-from countline_pipelines.publishing.trajectories import path_of, to_message
+from countline_pipelines.messages import path_of, to_message
 
 UNIX = 1_780_000_000.0
 

@@ -93,7 +93,7 @@ async def test_a_file_is_not_marked_while_its_records_wait_for_the_disk(
     assert not marks(worker)
     worker._spool.ack(worker._spool.read(0, 1)[0].number)
     await wait_for(lambda: marks(worker))
-    assert worker._writer.queued == 0
+    assert not worker._writer._queue
     assert marks(worker) == {counting_key(plan)}
 
 
