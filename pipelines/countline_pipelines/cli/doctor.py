@@ -1,4 +1,4 @@
-"""`countline doctor`: can this machine run the data plane, on which backend, and what is missing?"""
+"""`countline doctor`: checks whether this machine can run the data plane, for each backend."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,16 +22,21 @@ _COLOURS: Final = {Verdict.OK: "green", Verdict.MISSING: "red", Verdict.ABSENT: 
 
 
 def doctor(
-    backend: Annotated[PlaneBackend | None, typer.Option(help="Leave with 1 if this backend cannot run here.")] = None,
+    backend: Annotated[
+        PlaneBackend | None, typer.Option(help="Exit with status 1 if this backend cannot run here.")
+    ] = None,
     triton: Annotated[
         str, typer.Option(envvar="COUNTLINE_TRITON_ADDRESS", help="HOST:PORT of Triton's gRPC service.")
     ] = "127.0.0.1:9001",
     model: Annotated[
-        str, typer.Option(envvar="COUNTLINE_DEFAULT_MODEL", help="A model that Triton shall serve.")
+        str, typer.Option(envvar="COUNTLINE_DEFAULT_MODEL", help="Model that Triton must serve.")
     ] = "demo_detector",
     json_: JsonOption = False,
 ) -> None:
-    """Look at what the data plane needs of this machine, and say what to do about what is missing."""
+    """Check whether this machine can run the data plane, and print what to do about what is missing.
+
+    Example: countline doctor --backend software
+    """
     logs.configure("doctor")
     options = DeepStreamSettings().checked(triton).pipeline_options(1)
     choose_mux(options.mux)
@@ -49,7 +54,7 @@ def doctor(
 
 
 def check_triton(address: str, model: str) -> Finding:
-    """Triton, and the model in it."""
+    """Check that Triton answers and serves the model."""
     try:
         return asyncio.run(_ask_triton(address, model))
     except CountlineError as error:
@@ -85,4 +90,4 @@ def _show(name: PlaneBackend, found: Sequence[Finding]) -> None:
         (finding.name, f"[{_COLOURS[finding.verdict]}]{finding.verdict.value}[/]", finding.detail, finding.hint)
         for finding in found
     ]
-    print_table(("what", "", "found", "what to do"), rows, "nothing to look at")
+    print_table(("check", "", "found", "hint"), rows, "no checks")
