@@ -1,4 +1,4 @@
-"""`countline evaluate`: how good are tracks and counts, against the ground truth of MOTChallenge?"""
+"""`countline evaluate`: measures tracks and counts against ground truth in MOTChallenge's format."""
 
 import json
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ from countline_pipelines.evaluation.seqinfo import find_seqinfo, read_seqinfo
 from countline_pipelines.evaluation.worst import Ledger, WorstCase, in_turn, ledger, worst_cases
 
 SHOWN = 12
-"""So many cases are listed on a terminal."""
+"""Number of cases that a terminal lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Everything that was found out."""
+    """All results of an evaluation."""
 
     truth: MotTruth
     sequence: SequenceInfo
@@ -44,28 +44,30 @@ def evaluate(
     truth: Annotated[Path, typer.Option(help="Ground truth as MOT text (gt.txt).")],
     result: Annotated[Path | None, typer.Argument(help="Tracks to evaluate, as MOT text.")] = None,
     detections: Annotated[
-        Path | None, typer.Option(help="Detections as MOT text, to be tracked and counted, instead of tracks.")
+        Path | None, typer.Option(help="Detections as MOT text, to be tracked and counted, in place of tracks.")
     ] = None,
-    size: Annotated[str | None, typer.Option(help="Size of the picture in pixels, e.g. 1280x720.")] = None,
+    size: Annotated[str | None, typer.Option(help="Size of the picture in pixels, for example 1280x720.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second.", min=0.01, max=1000)] = None,
-    frames: Annotated[int | None, typer.Option(help="How many frames the sequence has.", min=1)] = None,
-    line: Annotated[list[str] | None, typer.Option(help="NAME:x1,y1,x2,y2[,x3,y3...]; may be repeated.")] = None,
-    pixels: Annotated[bool, typer.Option(help="Coordinates of lines are pixels, not 0..1.")] = False,
-    anchor: Annotated[str, typer.Option(help="bottom, centre, or two fractions of the box.")] = "bottom",
-    min_score: Annotated[float, typer.Option(help="Boxes below it are not used.", min=0, max=1)] = 0.0,
+    frames: Annotated[int | None, typer.Option(help="Number of frames of the sequence.", min=1)] = None,
+    line: Annotated[list[str] | None, typer.Option(help="NAME:x1,y1,x2,y2[,x3,y3...]; can be repeated.")] = None,
+    pixels: Annotated[bool, typer.Option(help="Read coordinates of lines as pixels, not 0..1.")] = False,
+    anchor: Annotated[
+        str, typer.Option(help="Anchor of a box: bottom, centre, or two fractions of the box.")
+    ] = "bottom",
+    min_score: Annotated[float, typer.Option(help="Lowest score of a box that is used.", min=0, max=1)] = 0.0,
     picture: Annotated[Path | None, typer.Option(help="Write a picture of the worst cases (PNG).")] = None,
     tracks_out: Annotated[Path | None, typer.Option(help="Write the tracks as MOT text.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
-    """Evaluate tracks and counts: HOTA, IDF1, MOTA, and the error of the counts over lines.
+    """Measure tracks and counts against ground truth: HOTA, IDF1, MOTA, and the error of the counts.
 
-    Size, rate and length are taken from seqinfo.ini beside the truth where they are not given. A true crossing is what
-    the product's own rule counts for each true object alone.
+    Size, rate and length default to those in seqinfo.ini beside the truth. A true crossing is what the product's own
+    rule counts for each true object alone.
+
+    Example: countline evaluate --truth gt.txt --detections det.txt --line gate:0.1,0.6,0.9,0.6
     """
     if (result is None) == (detections is None):
-        raise InvalidInputError(
-            "there must be tracks or detections, and not both", hint="give RESULT.txt, or --detections det.txt"
-        )
+        raise InvalidInputError("give either tracks or detections", hint="give RESULT.txt or --detections det.txt")
     there = read_truth(truth)
     given = read_result(result) if result is not None else read_detections(detections or truth)
     sequence = _sequence(truth, there, given, size, fps, frames)
@@ -81,14 +83,14 @@ def evaluate(
 def _sequence(
     path: Path, truth: MotTruth, given: Boxes, size: str | None, fps: float | None, frames: int | None
 ) -> SequenceInfo:
-    """Put together what is known of the sequence; options win over seqinfo.ini."""
+    """Return size, rate and length of the sequence; options override seqinfo.ini."""
     seqinfo = find_seqinfo(path)
     known = read_seqinfo(seqinfo) if seqinfo is not None and None in {size, fps, frames} else None
     missing = [name for name, value in (("--size", size), ("--fps", fps)) if value is None and known is None]
     if missing:
         raise InvalidInputError(
-            f"{' and '.join(missing)} must be given: there is no seqinfo.ini beside {path}",
-            hint="--size 1920x1080 --fps 25, as the sequence is",
+            f"missing {' and '.join(missing)}: there is no seqinfo.ini beside {path}",
+            hint="give them as the sequence has them, for example --size 1920x1080 --fps 25",
         )
     return SequenceInfo(
         parse_size(size) if size is not None else (known.size_wh if known else (0, 0)),
@@ -138,7 +140,7 @@ def _draw(path: Path, found: Evaluation, spec: CountingSpec, name: str) -> None:
             found.cases,
         ),
     )
-    Console(stderr=True).print(f"the worst cases are drawn in {path}", highlight=False)
+    Console(stderr=True).print(f"wrote a picture of the worst cases to {path}", highlight=False)
 
 
 def _in_words(found: Evaluation) -> str:
@@ -151,7 +153,7 @@ def _in_words(found: Evaluation) -> str:
 
 
 def as_dict(found: Evaluation) -> dict[str, Any]:
-    """Return what was found out, ready for JSON."""
+    """Return the results, ready for JSON."""
     answer: dict[str, Any] = {
         "frames": found.sequence.frames,
         "convention": found.truth.convention,
@@ -213,11 +215,11 @@ def show(found: Evaluation) -> None:
 
 
 def _show_counts(console: Console, errors: CountErrors) -> None:
-    table = Table("line", "direction", "true", "counted", "of these right")
+    table = Table("line", "direction", "true", "counted", "matched")
     for line in errors.lines:
         table.add_row(line.line_id, line.direction.value, str(line.true), str(line.counted), str(line.matched))
     console.print(table)
     if errors.error is None or errors.f1 is None:
-        console.print("no object crosses a line, so there is no count error")
+        console.print("no object crosses a line; there is no count error")
     else:
         console.print(f"count error {100 * errors.error:.1f} %, F1 of the crossings {errors.f1:.3f}", highlight=False)

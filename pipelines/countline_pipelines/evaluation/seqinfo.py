@@ -1,4 +1,4 @@
-"""`seqinfo.ini`, with which MOTChallenge says how large, how fast and how long a sequence is."""
+"""`seqinfo.ini`: MOTChallenge's file with size, rate and length of a sequence."""
 
 import configparser
 from pathlib import Path

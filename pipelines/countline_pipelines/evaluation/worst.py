@@ -1,4 +1,4 @@
-"""The worst of a run: crossings miscounted, identities that changed, tracks of nothing, objects that went unseen."""
+"""The worst cases of a run: miscounted crossings, changes of identity, false tracks, missed objects."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from countline_pipelines.evaluation.counts import CountErrors
 from countline_pipelines.evaluation.metrics import clear_matches
 
 WORST = 12
-"""So many cases of each kind are kept."""
+"""Number of cases kept of each kind."""
 
 
 class Kind(StrEnum):
-    """What went wrong."""
+    """The kind of an error."""
 
     MISCOUNT = "miscount"
     SWITCH = "switch"
@@ -26,22 +26,22 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorstCase:
-    """One thing that went wrong."""
+    """One error of a run."""
 
     kind: Kind
     first: int
     last: int
-    """Frames from and to which, numbered from 1."""
+    """First and last frame, numbered from 1."""
     truth_id: int | None
     track_id: int | None
     words: str
     weight: float
-    """How bad it is, in frames; a miscounted crossing and a change of identity outweigh boxes."""
+    """How bad the case is, in frames; a miscounted crossing and a change of identity outweigh boxes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Which track was on which object, by frame; -1 for none."""
+    """The track on each object, by frame; -1 for none."""
 
     on_object: np.ndarray[tuple[int, int], np.dtype[np.int64]]
     """(objects, frames) the number of the track."""
@@ -54,7 +54,7 @@ class Ledger:
 
 
 def ledger(comparison: Comparison) -> Ledger:
-    """Write down who was on whom, by the matches of CLEAR MOT."""
+    """Build the ledger from the matches of CLEAR MOT."""
     objects, tracks, frames = len(comparison.truth_ids), len(comparison.tracked_ids), len(comparison.frames)
     on_object = np.full((objects, frames), -1, dtype=np.int64)
     there = np.zeros((objects, frames), dtype=np.bool_)
@@ -69,7 +69,7 @@ def ledger(comparison: Comparison) -> Ledger:
 
 
 def worst_cases(comparison: Comparison, book: Ledger, errors: CountErrors | None, fps: float) -> list[WorstCase]:
-    """Return what went wrong, the worst of each kind, the worst first."""
+    """Return the worst cases of each kind, the worst first."""
     kinds = [_switches(comparison, book, fps), _missed(comparison, book, fps), _false_tracks(comparison, book, fps)]
     if errors is not None:
         kinds.append(_miscounts(errors, fps))
@@ -77,7 +77,7 @@ def worst_cases(comparison: Comparison, book: Ledger, errors: CountErrors | None
 
 
 def in_turn(cases: Sequence[WorstCase], most: int) -> list[WorstCase]:
-    """Return the worst of each kind in turn, so that no kind crowds out the others; sorted by kind."""
+    """Return the worst of each kind in turn, so that all kinds are present; sorted by kind."""
     by_kind = [[case for case in cases if case.kind is kind] for kind in Kind]
     chosen = [of_kind[i] for i in range(most) for of_kind in by_kind if i < len(of_kind)][:most]
     return sorted(chosen, key=lambda case: list(Kind).index(case.kind))

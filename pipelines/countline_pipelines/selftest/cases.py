@@ -1,7 +1,7 @@
 """The cases: one scene each, with its true counts and a remark.
 
-The first group are the situations in which the counting engines that people can choose today differ; the others are
-what their users report: double counts, flicker, queues, lost ids, vertical lines, slow streams.
+In the first group are situations in which today's counting engines differ. The other groups hold what users of these
+engines report: double counts, flicker, queues, lost ids, vertical lines, slow streams.
 """
 
 from collections.abc import Iterator

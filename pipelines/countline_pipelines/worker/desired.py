@@ -91,7 +91,7 @@ class DesiredCameras:
                 await self._hold(workers_pb2.Assignment.FromString(entry.assignment))
 
     def mark_finished(self, plan: CameraPlan) -> None:
-        """Mark a finite file as counted to its end by this plan, even if it is not assigned any more; blocks on the disk."""
+        """Mark a finite file as counted to its end by this plan, assigned or not; blocks on the disk."""
         self._marks.mkdir(parents=True, exist_ok=True)
         (self._marks / counting_key(plan)).write_text(plan.source.label)
 
