@@ -93,7 +93,7 @@ def read_truth(path: Path) -> MotTruth:
     if not considered.any():
         raise InvalidInputError(
             f"{path}: no row is an object to find ({convention})",
-            hint="check that it is ground truth: its seventh column is 1 for such objects; other files have scores there",
+            hint="check that it is ground truth: its seventh column is 1 for such objects; other files have scores",
         )
     return MotTruth(boxes.where(considered), boxes.where(indifferent & ~considered), convention)
 

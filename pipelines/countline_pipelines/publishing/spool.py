@@ -100,7 +100,7 @@ class Spool:
     def waiting(self) -> int:
         """Number of records that are not acknowledged."""
         with self._guard:
-            return self._stored - len(self._acked)
+            return max(0, self._stored - len(self._acked))
 
     @property
     def waiting_bytes(self) -> int:
@@ -178,7 +178,7 @@ class Spool:
         return [SpooledRecord(*row) for row in rows]
 
     def ack(self, number: int) -> None:
-        """Mark a record that JetStream has acknowledged; never waits for the disk."""
+        """Mark a record that JetStream has acknowledged, a second time without effect; never waits for the disk."""
         with self._guard:
             self._acked.add(number)
 
@@ -196,15 +196,24 @@ class Spool:
 
     def _replace_if_empty(self) -> None:
         with self._disk:
+            if self.waiting > 0 or not self._is_all_acked():
+                return
             with self._guard:
-                if self._stored > len(self._acked):
-                    return
                 self._acked.clear()
                 self._stored = self._stored_bytes = 0
             self._close()
             remove_database(self._folder)
             with suppress(SpoolFullError, SpoolBrokenError):  # the next `append` tries again and raises
                 self._used_bytes, self._file_bytes = sizes(self._opened())
+
+    def _is_all_acked(self) -> bool:
+        """Whether every stored record is acknowledged. The counters do not tell: an `ack` may be repeated."""
+        try:
+            numbers = self._opened().execute("SELECT number FROM records").fetchall()
+        except sqlite3.Error:
+            return False
+        with self._guard:
+            return all(number in self._acked for (number,) in numbers)
 
     def _close(self) -> None:
         if self._database is not None:

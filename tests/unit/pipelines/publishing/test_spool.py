@@ -339,6 +339,19 @@ def test_a_full_disk_gives_room_again_once_everything_is_acknowledged(tmp_path: 
         assert said(spool) == [("a", b"after")]
 
 
+def test_a_repeated_acknowledgement_deletes_no_other_record(tmp_path: Path) -> None:
+    with Spool(tmp_path / "s") as spool:
+        numbers = [spool.append([("a", b"x" * 100_000)]) for _ in range(60)]
+        for number in numbers:
+            spool.ack(number)
+        spool.append([("a", b"waits")])
+        for number in numbers:
+            spool.ack(number)
+        spool.delete_acked()
+        assert said(spool) == [("a", b"waits")]
+        assert spool.waiting == 1
+
+
 def test_two_workers_cannot_share_a_spool(tmp_path: Path) -> None:
     with Spool(tmp_path / "s"), pytest.raises(AlreadyExistsError):
         Spool(tmp_path / "s")
