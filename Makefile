@@ -72,6 +72,10 @@ acceptance: test-deps ## Hold the whole, live, to the truth: needs this machine 
 unit: $(STAMPS)/dev ## Run the unit tests alone: seconds
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(STAMPS)/dev ## Run the property tests with their full budget and new examples each time: half an hour and more
+	COUNTLINE_TEST_FUZZ=1 $(BIN)/python -m pytest --numprocesses 2 --timeout=3600 -m hypothesis tests/unit $(ARGS)
+
 .PHONY: check
 check: lint types imports proto-lint dashboard-lint compose-check ## Everything that needs no running part: lint, types, import contracts
 
@@ -141,6 +145,9 @@ $(STAMPS)/buf: proto/package.json $(STAMPS)/setup
 .PHONY: bench
 bench: $(STAMPS)/dev ## Measure: ratios against a limit or a peer in the same run
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+.PHONY: peers
+peers: $(STAMPS)/peers ## Install what users would write instead, in an environment of its own
 
 .PHONY: bench-peers
 bench-peers: $(STAMPS)/peers ## The same, with the programs that users would write instead

@@ -14,7 +14,7 @@ for file in auth.dump cameras.dump analytics.dump volumes.tar; do
 done
 if ! compose run --rm -T --entrypoint sh init -c '[ -z "$(ls -A /volumes/postgres)" ]' </dev/null; then
     echo "error: there is a database already, and this would write over it" >&2
-    echo "  hint: restore into another project (COMPOSE_PROJECT_NAME), or remove this one: compose down --volumes" >&2
+    echo "hint: restore into another project (COMPOSE_PROJECT_NAME), or remove this one: compose down --volumes" >&2
     exit 1
 fi
 compose run --rm -T --entrypoint tar init -C /volumes -x <"$folder/volumes.tar"

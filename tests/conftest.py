@@ -1,32 +1,52 @@
 """What every test may use: servers of its own (`tests/fixtures/`) and the shared data where the checkout has it."""
 
+import os
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 # Tests are imported by path (import-mode=importlib); what they share is found by the root on the path.
-if str(REPOSITORY) not in sys.path:
-    sys.path.append(str(REPOSITORY))
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))
 
 pytest_plugins = [
     f"tests.fixtures.{path.stem}"
-    for path in sorted((REPOSITORY / "tests" / "fixtures").glob("*.py"))
+    for path in sorted((ROOT / "tests" / "fixtures").glob("*.py"))
     if path.stem != "__init__"
 ]
 
+FUZZ = "COUNTLINE_TEST_FUZZ"
+"""Set by `make fuzz`: property tests get their full budget, and new examples at each run."""
 
-# How long an example takes says how busy the machine is, nothing else; benchmarks measure time.
-settings.register_profile("countline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("countline")
+# No deadline: how long an example takes says how busy the machine is, nothing else; benchmarks measure time.
+settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("fuzz", settings.get_profile("usual"), derandomize=False, max_examples=1000)
+settings.load_profile("fuzz" if os.environ.get(FUZZ) else "usual")
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of shared clips, models and conformance cases; skips where this checkout has none."""
-    folder = REPOSITORY.parent / "shared" / "data"
+    folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(f"shared data not found at {folder}")
     return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List why tests were skipped, most frequent reason first."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[reason.removeprefix("Skipped: ")].append(report.nodeid)
+    if not reasons:
+        return
+    terminalreporter.section("skipped, by reason")
+    for reason, tests in sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0])):
+        files = sorted({test.partition("::")[0] for test in tests})
+        more = f" and {len(files) - 1} more files" if len(files) > 1 else ""
+        terminalreporter.write_line(f"{len(tests):5d}  {reason}  ({files[0]}{more})")

@@ -1,4 +1,4 @@
-"""The commands that this room adds to `countline`; imports nothing heavy, so that `--help` stays quick."""
+"""The commands that this room adds to `countline`. Imports nothing heavy, so that `--help` stays fast."""
 
 from countline_common.cli.app import LazyCommand
 
@@ -11,25 +11,25 @@ COMMANDS: list[LazyCommand] = [
     ),
     LazyCommand(
         name="counts",
-        help="Show what crossed the lines of the server's cameras.",
+        help="Show crossings by line and time bucket.",
         target="countline_analytics.cli.counts:counts",
         extra="analytics",
     ),
     LazyCommand(
         name="occupancy",
-        help="Show how full zones were, who came and went, and for how long.",
+        help="Show occupancy, entries, exits and dwell times of zones.",
         target="countline_analytics.cli.counts:occupancy",
         extra="analytics",
     ),
     LazyCommand(
         name="flows",
-        help="Show from which line or zone objects came to which.",
+        help="Show flows from line or zone to line or zone.",
         target="countline_analytics.cli.counts:flows",
         extra="analytics",
     ),
     LazyCommand(
         name="verify",
-        help="Hold what was counted against the truth.",
+        help="Compare counted crossings with true crossings.",
         target="countline_analytics.cli.verify:verify",
         extra="analytics",
     ),

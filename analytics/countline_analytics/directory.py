@@ -1,6 +1,6 @@
-"""Which cameras and lines there are: asked of the camera service, and known from what was counted where that is away.
+"""Looks up cameras and lines: from the camera service, or from stored counts while the camera service is away.
 
-Every caller asks with their own token, so nobody sees more here than the camera service shows them.
+Analytics asks with the caller's own token, so a caller sees no more cameras here than the camera service shows.
 """
 
 import time
@@ -19,39 +19,39 @@ from countline_common.logs import get_logger
 
 CALL_TIMEOUT_S: Final = 2.0
 KEPT_S: Final = 5.0
-"""How long an answer of the camera service, or its absence, is used."""
+"""How long an answer, or a failure, of the camera service is used."""
 ASKED_ANEW_S: Final = 0.5
-"""How old an answer may be that does not have what is asked for."""
+"""If an answer older than this lacks the requested camera, the camera service is asked again."""
 PAGE_SIZE: Final = 1000
 MAX_KEPT: Final = 256
-"""Callers whose answers are kept at a time."""
+"""Most callers whose answers are kept."""
 
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownCamera:
-    """A camera as far as counts are concerned."""
+    """A camera with the lines and zones that counts can belong to."""
 
     camera_id: str
     zone: ZoneInfo
     lines: tuple[str, ...]
-    """Lines that it has now: these give zeros where nothing crossed."""
+    """Current lines: an answer holds zeros for them."""
     past_lines: frozenset[str] = frozenset()
-    """Lines that it had: they may be asked for by name."""
+    """Former lines: a request may name them."""
     current: bool = True
-    """Whether it exists now; what a deleted camera counted may still be asked for by name."""
+    """False for a deleted camera; a request may still name it."""
     zones: tuple[str, ...] = ()
-    """Zones that it has now."""
+    """Current zones."""
     past_zones: frozenset[str] = frozenset()
-    """Zones that it had."""
+    """Former zones."""
 
     def has(self, line_id: str) -> bool:
-        """Whether a line of this name is, or was, on the camera."""
+        """Whether the camera has or had this line."""
         return line_id in self.lines or line_id in self.past_lines
 
     def has_zone(self, zone_id: str) -> bool:
-        """Whether a zone of this name is, or was, on the camera."""
+        """Whether the camera has or had this zone."""
         return zone_id in self.zones or zone_id in self.past_zones
 
 
@@ -59,18 +59,18 @@ Cameras = Mapping[str, KnownCamera]
 
 
 class CameraDirectory:
-    """Looks cameras up.
+    """Looks up cameras.
 
     Args:
-        engine: of the analytics database.
-        stub: of the camera service.
+        engine: connects to the analytics database.
+        stub: calls the camera service.
         clock: monotonic seconds.
     """
 
     def __init__(
         self,
         engine: AsyncEngine,
-        stub: "cameras_pb2_grpc.CameraServiceAsyncStub",  # a name of the stubs alone
+        stub: "cameras_pb2_grpc.CameraServiceAsyncStub",  # exists in the type stubs only
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
@@ -79,12 +79,12 @@ class CameraDirectory:
         self._kept: dict[str, tuple[float, Cameras | None]] = {}
 
     async def cameras(self, authorization: str, wanted: str = "") -> Cameras:
-        """Every camera that the caller may see, by id.
+        """Return every camera that the caller may see, by id.
 
         Args:
-            authorization: the caller's header, handed on to the camera service.
-            wanted: a camera that is asked for: where it is not known, the camera service is asked anew, since it may
-                have been created a moment ago.
+            authorization: the caller's header, sent on to the camera service.
+            wanted: a requested camera. If it is unknown, the camera service is asked again, because the camera may be
+                new.
         """
         stored = await self._stored()
         served = await self._served(authorization, KEPT_S)
@@ -105,7 +105,7 @@ class CameraDirectory:
             }
 
     async def _served(self, authorization: str, kept_s: float) -> Cameras | None:
-        """What the camera service says; None while it does not answer, or does not answer this caller."""
+        """Return the cameras of the camera service; None if it does not answer this caller."""
         asked_at, answer = self._kept.get(authorization, (float("-inf"), None))
         if self._clock() - asked_at < kept_s:
             return answer
@@ -147,7 +147,7 @@ def _served_camera(camera: cameras_pb2.Camera, zones: Mapping[str, str]) -> Know
 
 
 def _past(camera: KnownCamera) -> KnownCamera:
-    """A camera that the camera service does not have any more."""
+    """Return a camera as deleted: all its lines and zones are former ones."""
     return replace(
         camera,
         lines=(),

@@ -1,4 +1,4 @@
-"""Times as whole microseconds since the Unix epoch, as datetimes for the database driver, and as protobuf; exact."""
+"""Converts times between whole microseconds since the Unix epoch, datetimes and protobuf timestamps, exactly."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -9,42 +9,42 @@ from countline_common.errors import InvalidInputError
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST: Final = datetime(1, 1, 2, tzinfo=UTC)
-"""Before everything that was ever counted, with room to reckon."""
+"""Earlier than any count, with room for arithmetic."""
 LAST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def to_datetime(t_us: int) -> datetime:
-    """The moment as an aware datetime in UTC."""
+    """Return microseconds as an aware datetime in UTC."""
     return EPOCH + timedelta(microseconds=t_us)
 
 
 def from_unix(t: float) -> datetime:
-    """Unix seconds as an aware datetime in UTC."""
+    """Return Unix seconds as an aware datetime in UTC."""
     return to_datetime(round(t * 1e6))
 
 
 def to_us(moment: datetime) -> int:
-    """The moment as microseconds."""
+    """Return a datetime as microseconds."""
     return (moment - EPOCH) // _MICROSECOND
 
 
 def to_proto(moment: datetime) -> Timestamp:
-    """The moment as a protobuf timestamp."""
+    """Return a datetime as a protobuf timestamp."""
     seconds, us = divmod(to_us(moment), 1_000_000)
     return Timestamp(seconds=seconds, nanos=us * 1000)
 
 
 def from_proto(timestamp: Timestamp) -> datetime:
-    """A protobuf timestamp from a caller as a datetime.
+    """Return a caller's protobuf timestamp as a datetime.
 
     Raises:
-        InvalidInputError: it lies outside of what can be reckoned with.
+        InvalidInputError: the time is out of range.
     """
     try:
         moment = to_datetime(timestamp.seconds * 1_000_000 + timestamp.nanos // 1000)
     except OverflowError:
         moment = LAST
     if not FIRST <= moment < LAST:
-        raise InvalidInputError("a time lies outside of the years 1 to 9998", hint="give a time that can be meant")
+        raise InvalidInputError("the time lies outside the years 1 to 9998", hint="check the year")
     return moment

@@ -1,4 +1,4 @@
-"""What the processes of analytics have in common: they wait for the parts they need, and end when they are told to."""
+"""Shared by the processes of analytics: waiting for other parts, and stopping on a signal."""
 
 import asyncio
 import contextlib
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline_common.errors import UnavailableError
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Backoff
 from countline_common.waiting import happens
 
 FIRST_PAUSE_S: Final = 0.2
@@ -22,12 +23,12 @@ _T = TypeVar("_T")
 
 
 class StoppedError(Exception):
-    """The process was told to stop while it waited for something; `stop_signals` takes it for a good end."""
+    """A stop signal arrived while the process waited; `stop_signals` treats this as a normal end."""
 
 
 @contextmanager
 def stop_signals() -> Iterator[asyncio.Event]:
-    """An event that SIGTERM and SIGINT set."""
+    """Yield an event that SIGTERM and SIGINT set."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -46,18 +47,17 @@ async def until_available(what: str, attempt: Callable[[], Coroutine[Any, Any, _
     Raises:
         StoppedError: the process was told to stop before that.
     """
-    pause_s = FIRST_PAUSE_S
+    backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
     while True:
         try:
             return await _unless_stopped(attempt(), stopping)
         except UnavailableError as error:
             _log.warning("waiting", part=what, error=error.message)
-        await happens(stopping, pause_s)
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        await happens(stopping, backoff.next_s())
 
 
 async def _unless_stopped(work: Coroutine[Any, Any, _T], stopping: asyncio.Event) -> _T:
-    """The result of some work; it is cancelled where the process is told to stop meanwhile."""
+    """Return the result of `work`; cancel it if the process is stopped first."""
     task, stop = asyncio.create_task(work), asyncio.create_task(stopping.wait())
     try:
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -71,6 +71,6 @@ async def _unless_stopped(work: Coroutine[Any, Any, _T], stopping: asyncio.Event
 
 
 async def check_database(engine: AsyncEngine) -> None:
-    """Health check: raises where the database does not answer."""
+    """Health check: raise if the database does not answer."""
     async with engine.connect() as connection:
         await connection.execute(text("SELECT 1"))

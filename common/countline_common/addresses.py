@@ -1,7 +1,7 @@
-"""From where somebody calls, through proxies of ours that say for whom they ask.
+"""The address of a client, also behind our own proxies.
 
-What `X-Forwarded-For` says is believed only from networks that were named as those of our own proxies, and of it only
-the last address: that one was written by our proxy, the ones before it by whoever called.
+`X-Forwarded-For` is trusted only if the peer is in a configured proxy network, and then only its last address: our
+proxy wrote that one, and the client can forge the others.
 """
 
 from collections.abc import Collection
@@ -14,14 +14,14 @@ Network = IPv4Network | IPv6Network
 
 
 def networks(text: str, variable: str) -> tuple[Network, ...]:
-    """Networks that stand in a setting, separated by commas.
+    """Parse the networks of a setting, separated by commas.
 
     Args:
         text: such as `10.0.0.0/8,::1/128`.
-        variable: that it comes from.
+        variable: the name of the setting, for messages.
 
     Raises:
-        InvalidInputError: one of them is no network.
+        InvalidInputError: one of them is not a network.
     """
     try:
         return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
@@ -32,7 +32,7 @@ def networks(text: str, variable: str) -> tuple[Network, ...]:
 
 
 def address(text: str) -> Address | None:
-    """An address; None for what is none. IPv4 that came over an IPv6 socket is IPv4."""
+    """Parse an address; None if the text is not one. IPv4 mapped to IPv6 becomes IPv4."""
     try:
         found = ip_address(text.strip())
     except ValueError:
@@ -41,12 +41,12 @@ def address(text: str) -> Address | None:
 
 
 def calling(peer: Address | None, forwarded_for: str, trusted: Collection[Network]) -> Address | None:
-    """From where somebody calls; None where that cannot be told, since a proxy that we trust did not say for whom.
+    """The client's address; None if a trusted proxy did not name it.
 
     Args:
-        peer: who has connected.
-        forwarded_for: what came along as `X-Forwarded-For`.
-        trusted: the networks of our own proxies.
+        peer: address of the connection's other end.
+        forwarded_for: the `X-Forwarded-For` header.
+        trusted: networks of our own proxies.
     """
     if peer is None or not any(peer in network for network in trusted):
         return peer

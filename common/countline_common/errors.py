@@ -1,19 +1,18 @@
 """The errors of the product: one tree, each with a hint.
 
     CountlineError
-    ├── InvalidInputError       what the caller gave cannot be used        INVALID_ARGUMENT     400
-    ├── UnauthenticatedError    who is asking is not known                 UNAUTHENTICATED      401
-    ├── PermissionDeniedError   who is asking may not do this              PERMISSION_DENIED    403
-    ├── NotFoundError           there is no such thing                     NOT_FOUND            404
+    ├── InvalidInputError       the input cannot be used                   INVALID_ARGUMENT     400
+    ├── UnauthenticatedError    the caller is unknown                      UNAUTHENTICATED      401
+    ├── PermissionDeniedError   the caller lacks a permission              PERMISSION_DENIED    403
+    ├── NotFoundError           the resource does not exist                NOT_FOUND            404
     ├── AlreadyExistsError      the name is taken                          ALREADY_EXISTS       409
-    ├── ConflictError           the state of things forbids it now         FAILED_PRECONDITION  409
+    ├── ConflictError           the current state does not allow it        FAILED_PRECONDITION  409
     ├── ResourceExhaustedError  a bound is reached (disk, queue, quota)    RESOURCE_EXHAUSTED   429
-    ├── UnavailableError        a part that is needed does not answer      UNAVAILABLE          503
-    ├── DeadlineExceededError   it did not answer in time                  DEADLINE_EXCEEDED    504
-    └── InternalError           a fault of ours                            INTERNAL             500
+    ├── UnavailableError        a required part does not answer            UNAVAILABLE          503
+    ├── DeadlineExceededError   a required part did not answer in time     DEADLINE_EXCEEDED    504
+    └── InternalError           a bug                                      INTERNAL             500
 
-The mapping to gRPC status is in `countline_common.grpc.errors`, to HTTP in `countline_common.http.errors`, and
-nowhere else.
+`countline_common.grpc.errors` maps them to gRPC status, `countline_common.http.errors` to HTTP status.
 """
 
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """One field of the input that cannot be used."""
+    """One field of the input that is wrong."""
 
     field: str
     """Path of the field in the caller's own terms, e.g. `lines[0].points`."""
@@ -32,13 +31,13 @@ class CountlineError(Exception):
     """Root of every error that Countline raises on purpose.
 
     Args:
-        message: what was wrong and where, one sentence without a full stop.
-        hint: what the reader can do about it; empty where there is nothing.
-        fields: the parts of the input that were wrong, for forms and gRPC `BadRequest` details.
+        message: what failed and why, one sentence without a full stop.
+        hint: what the reader can do; empty if there is nothing to do.
+        fields: the wrong parts of the input, for forms and gRPC `BadRequest` details.
     """
 
     code: str = "INTERNAL"
-    """Stable word for machines: the name of the gRPC status code."""
+    """Stable code for programs: the name of the gRPC status code."""
 
     def __init__(self, message: str, *, hint: str = "", fields: tuple[FieldProblem, ...] = ()) -> None:
         super().__init__(message)
@@ -51,25 +50,25 @@ class CountlineError(Exception):
 
 
 class InvalidInputError(CountlineError):
-    """What the caller gave cannot be used."""
+    """The input cannot be used."""
 
     code = "INVALID_ARGUMENT"
 
 
 class UnauthenticatedError(CountlineError):
-    """Who is asking is not known."""
+    """The caller is unknown."""
 
     code = "UNAUTHENTICATED"
 
 
 class PermissionDeniedError(CountlineError):
-    """Who is asking may not do this."""
+    """The caller lacks a permission."""
 
     code = "PERMISSION_DENIED"
 
 
 class NotFoundError(CountlineError):
-    """There is no such thing."""
+    """The resource does not exist."""
 
     code = "NOT_FOUND"
 
@@ -81,7 +80,7 @@ class AlreadyExistsError(CountlineError):
 
 
 class ConflictError(CountlineError):
-    """The state of things forbids it now."""
+    """The current state does not allow the request."""
 
     code = "FAILED_PRECONDITION"
 
@@ -93,18 +92,18 @@ class ResourceExhaustedError(CountlineError):
 
 
 class UnavailableError(CountlineError):
-    """A part that is needed does not answer."""
+    """A required part does not answer."""
 
     code = "UNAVAILABLE"
 
 
 class DeadlineExceededError(CountlineError):
-    """A part did not answer in time."""
+    """A required part did not answer in time."""
 
     code = "DEADLINE_EXCEEDED"
 
 
 class InternalError(CountlineError):
-    """A fault of ours."""
+    """A bug in Countline."""
 
     code = "INTERNAL"

@@ -1,7 +1,7 @@
-"""Logs: structured, to standard error, JSON where no person reads along, and never with a password in them.
+"""Structured logs on standard error: coloured on a terminal, JSON elsewhere, and never with a password.
 
-Camera addresses carry credentials, and they reach logs through exception texts of libraries; so every string of every
-event passes `redact`, in this one place.
+Camera addresses contain credentials, and exception texts of libraries contain camera addresses. So every string of
+every event passes `redact`.
 """
 
 import logging
@@ -17,7 +17,7 @@ FORMAT_VARIABLE: Final = "COUNTLINE_LOG_FORMAT"
 LEVEL_VARIABLE: Final = "COUNTLINE_LOG_LEVEL"
 MASK: Final = "***"
 
-# Greedy up to the last @ before the path: passwords of cameras often hold an @ or a : that nobody escaped.
+# Greedy up to the last @ before the path: passwords of cameras often contain an unescaped @ or :.
 _USER_INFO: Final = re.compile(
     r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?P<user>[^\s/:@\"']*):(?P<password>[^\s/\"']*)@"
 )

@@ -1,7 +1,7 @@
-"""Temporary folders that a killed process does not leave behind for ever.
+"""Temporary folders that are removed even if their process was killed.
 
-The maker holds an flock on a file in the folder for as long as it lives; the kernel drops it with the process, however
-it dies. Whoever makes the next folder of the same purpose first removes those whose lock can be taken.
+A process holds an flock on a file in its folder as long as it lives. The kernel drops the lock with the process,
+however the process dies. `scratch_folder` first removes folders of the same purpose whose lock can be taken.
 """
 
 import fcntl
@@ -16,12 +16,12 @@ from typing import Final
 
 LOCK: Final = ".lock"
 UNLOCKED_S: Final = 60.0
-"""A folder without a lock is taken for one that is just being made until it is as old as this."""
+"""A younger folder without a lock file counts as one that is just being made."""
 
 
 @contextmanager
 def scratch_folder(purpose: str) -> Iterator[Path]:
-    """A folder in the system's place for temporary files, named `countline-<purpose>-…`, as long as the block lasts."""
+    """A temporary folder named `countline-<purpose>-…`; it exists as long as the block lasts."""
     _remove_abandoned(purpose)
     with tempfile.TemporaryDirectory(prefix=f"countline-{purpose}-", ignore_cleanup_errors=True) as name:
         fd = os.open(Path(name, LOCK), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -38,7 +38,7 @@ def _remove_abandoned(purpose: str) -> None:
             if folder.stat().st_uid == os.getuid() and _is_abandoned(folder):
                 shutil.rmtree(folder, ignore_errors=True)
         except OSError:
-            continue  # it went away meanwhile
+            continue  # another process removed it meanwhile
 
 
 def _is_abandoned(folder: Path) -> bool:

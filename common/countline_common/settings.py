@@ -1,7 +1,7 @@
-"""Settings, read once at the edge of a process into a frozen object, and the folder of one machine's state.
+"""Settings of a process, read once into a frozen object, and the data folder of one machine.
 
-Every setting is an environment variable that begins with `COUNTLINE_`; a process subclasses `ProcessSettings` with
-the ones it needs.
+Every setting is an environment variable that begins with `COUNTLINE_`. Each process subclasses `ProcessSettings` with
+its own settings.
 """
 
 import os
@@ -18,16 +18,16 @@ DATA_VARIABLE: Final = "COUNTLINE_DATA"
 
 
 class ProcessSettings(BaseSettings):
-    """Base of each process's settings: immutable, from `COUNTLINE_…` variables."""
+    """Base class of each process's settings: immutable, read from `COUNTLINE_…` variables."""
 
     model_config = SettingsConfigDict(env_prefix="COUNTLINE_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
 def host_port(address: str) -> tuple[str, int]:
-    """Split `host:port`; an IPv6 host stands in brackets.
+    """Split `host:port`; an IPv6 host is in brackets.
 
     Raises:
-        InvalidInputError: the address has no port, or one that is no number in 0..65535.
+        InvalidInputError: the address has no port, or one outside 0..65535.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
@@ -37,7 +37,7 @@ def host_port(address: str) -> tuple[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class DataFolder:
-    """Where one machine keeps everything: databases, models, spool, logs, credentials."""
+    """The state of one machine: databases, models, spool, logs, credentials."""
 
     root: Path
 
@@ -74,12 +74,12 @@ class DataFolder:
 
     @property
     def model_work(self) -> Path:
-        """Uploads of models that are being deployed, and the clips that they are held to."""
+        """Uploads of models that are being deployed, and the clips that test them."""
         return self.root / "models-work"
 
     @property
     def spool(self) -> Path:
-        """Records that JetStream has not acknowledged yet."""
+        """Records that JetStream has not acknowledged."""
         return self.root / "spool"
 
     @property
@@ -89,12 +89,12 @@ class DataFolder:
 
     @property
     def logs(self) -> Path:
-        """One log a part."""
+        """One log file per part."""
         return self.root / "logs"
 
     @property
     def run(self) -> Path:
-        """Locks, sockets and the state of what runs now."""
+        """Locks, sockets and the state of the current run."""
         return self.root / "run"
 
     @property

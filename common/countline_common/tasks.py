@@ -1,4 +1,4 @@
-"""Work that has to be done to its end once it has begun, whoever stops waiting for it."""
+"""Work that must finish once it has begun, even if its caller is cancelled."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,13 +8,13 @@ _Result = TypeVar("_Result")
 
 
 async def to_its_end(work: Coroutine[Any, Any, _Result]) -> _Result:
-    """Await work to its end, however often whoever awaits it is cancelled meanwhile; the cancellation is raised then.
+    """Await work to its end, even if the caller is cancelled meanwhile; the cancellation is raised afterwards.
 
-    `asyncio.shield` alone lets go of the work at the first cancellation: it goes on, and nobody awaits it, sees how it
-    ended, or keeps for it the lock that it needs. The work has deadlines of its own.
+    `asyncio.shield` alone abandons the work at the first cancellation: the work goes on, but its result is lost and a
+    lock that it needs may be released. The work must have deadlines of its own.
 
     Raises:
-        asyncio.CancelledError: whoever awaits was cancelled; the work has ended, and what it raised is its cause.
+        asyncio.CancelledError: the caller was cancelled. The work has ended; its exception, if any, is the cause.
     """
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None

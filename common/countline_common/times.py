@@ -1,8 +1,8 @@
 """Event time at the border: float seconds inside, `google.protobuf.Timestamp` and RFC 3339 outside.
 
 Inside the product a capture time is a float of Unix seconds. A double holds those to a quarter of a microsecond until
-the year 2100, and every way out rounds to whole microseconds, which is what PostgreSQL keeps: so a time survives the
-way to the database and back.
+the year 2100. Every conversion rounds to whole microseconds, the resolution of PostgreSQL, so a time is unchanged after
+a round trip to the database.
 """
 
 from datetime import UTC, datetime

@@ -1,14 +1,14 @@
-"""Waiting that ends."""
+"""Waiting for an event with a time limit."""
 
 import asyncio
 from contextlib import suppress
 
 
 async def happens(event: asyncio.Event, within_s: float | None) -> bool:
-    """Wait until an event is set, and for `within_s` at most (None: as long as it takes); returns whether it is set.
+    """Wait until an event is set, `within_s` seconds at most (None: without a limit); returns whether it is set.
 
-    `asyncio.wait_for` is not used here, nor elsewhere: before Python 3.12 it passes over a cancellation that comes
-    together with the result, and whoever was cancelled goes on.
+    Do not use `asyncio.wait_for`, here or elsewhere: before Python 3.12 it swallows a cancellation that arrives
+    together with the result, and the cancelled task goes on.
     """
     with suppress(TimeoutError):
         async with asyncio.timeout(within_s):

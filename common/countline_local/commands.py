@@ -5,19 +5,19 @@ from countline_common.cli.app import LazyCommand
 COMMANDS: list[LazyCommand] = [
     LazyCommand(
         name="up",
-        help="Start everything on this machine, and stay until Ctrl-C.",
+        help="Start all parts on this machine and run until Ctrl-C.",
         target="countline_local.cli.up:up",
         extra="local",
     ),
     LazyCommand(
         name="down",
-        help="Stop what `up` started.",
+        help="Stop all parts that `up` started.",
         target="countline_local.cli.down:down",
         extra="local",
     ),
     LazyCommand(
         name="status",
-        help="Show what runs on this machine, and how it is.",
+        help="Show the parts on this machine and their state.",
         target="countline_local.cli.status:status",
         extra="local",
     ),

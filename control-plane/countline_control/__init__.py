@@ -1,1 +1,1 @@
-"""The gRPC services that hold cameras, users and workers, and the CLI of the ops team."""
+"""The gRPC services of users, cameras, models and workers, and their commands."""

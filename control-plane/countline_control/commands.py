@@ -1,4 +1,4 @@
-"""The commands that this room adds to `countline`; imports nothing heavy, so that `--help` stays quick."""
+"""The commands that this room adds to `countline`. Imports nothing heavy, so that `--help` stays fast."""
 
 from typing import Final
 
@@ -12,13 +12,13 @@ def _command(name: str, target: str, text: str) -> LazyCommand:
 
 
 COMMANDS: list[LazyCommand] = [
-    _command("serve", "serve:serve", "Serve the control-plane: auth, cameras, models, workers."),
+    _command("serve", "serve:serve", "Run the services of the control-plane."),
     _command("login", "login:login", "Log in to a server."),
-    _command("logout", "login:logout", "End the login."),
-    _command("whoami", "login:whoami", "Show who is logged in, and where."),
-    _command("sites", "sites:app", "The places where cameras are."),
-    _command("cameras", "cameras:app", "What is watched and counted."),
-    _command("workers", "workers:app", "The processes of the data plane."),
-    _command("users", "users:app", "Who may log in."),
-    _command("tokens", "tokens:app", "Tokens for workers and services that run elsewhere."),
+    _command("logout", "login:logout", "Log out of a server."),
+    _command("whoami", "login:whoami", "Show the current login and its permissions."),
+    _command("sites", "sites:app", "Manage sites: places with a time zone."),
+    _command("cameras", "cameras:app", "Manage cameras."),
+    _command("workers", "workers:app", "Inspect workers: the processes that count."),
+    _command("users", "users:app", "Manage users."),
+    _command("tokens", "tokens:app", "Make tokens for workers and services on other machines."),
 ]

@@ -1,7 +1,7 @@
-"""The database as services use it: transactions, reads that are tried again, and errors in our own words.
+"""The database of a service: transactions, reads with retries, and errors in the product's terms.
 
-PostgreSQL may be away for some seconds at any time. A read is then tried again within the patience of a caller; a write
-is not, since nobody knows whether it was committed: the caller gets UNAVAILABLE and decides.
+PostgreSQL may be away for some seconds at any time. A read is then retried for as long as callers wait. A write is not
+retried, because it may have been committed: the caller gets UNAVAILABLE and decides.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 import psycopg.errors
-import stamina
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -17,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.data.database import create_engine
 from countline_common.errors import CountlineError, DeadlineExceededError, UnavailableError
+from countline_common.resilience.retry import retrying
 
 READ_PATIENCE_S: Final = 5.0
 """Longer than PostgreSQL takes to recover from a crash, shorter than callers wait."""
@@ -25,7 +25,7 @@ _Result = TypeVar("_Result")
 
 
 def is_away(error: Exception) -> bool:
-    """Whether an exception means that the database cannot be reached now, not that a statement was wrong."""
+    """Whether an exception means that the database cannot be reached now, not that a statement failed."""
     if isinstance(error, PoolTimeoutError | InterfaceError):
         return True
     if not isinstance(error, DBAPIError):
@@ -34,7 +34,7 @@ def is_away(error: Exception) -> bool:
 
 
 def _is_answer(error: DBAPIError) -> bool:
-    """Whether the database is there and says no: it took too long, met a deadlock, or has no room."""
+    """Whether the database answered with a refusal: a timeout, a deadlock, or a full disk."""
     answers = (psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected, psycopg.errors.DiskFull)
     return isinstance(error.orig, answers)
 
@@ -44,7 +44,7 @@ def _was_cancelled(error: DBAPIError) -> bool:
 
 
 def translate(error: Exception) -> CountlineError | None:
-    """What an exception of the database stands for; None where it is a fault of ours."""
+    """Translate an exception of the database; None if it is a fault of ours."""
     if is_away(error):
         return UnavailableError("the database does not answer", hint="try again in some seconds")
     if isinstance(error, DBAPIError) and _was_cancelled(error):
@@ -53,7 +53,7 @@ def translate(error: Exception) -> CountlineError | None:
 
 
 class Database:
-    """One service's database.
+    """The database of one service.
 
     Args:
         dsn: `postgresql://user:password@host:port/database`.
@@ -64,22 +64,20 @@ class Database:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction: committed at the end, rolled back when something is raised."""
+        """Open a transaction: committed at the end of the block, rolled back after an exception."""
         async with self._engine.begin() as connection:
             yield connection
 
     async def read(self, query: Callable[[AsyncConnection], Awaitable[_Result]]) -> _Result:
-        """The result of a query that changes nothing, tried again while the database is away, for five seconds."""
-        async for attempt in stamina.retry_context(
-            on=is_away, attempts=None, timeout=READ_PATIENCE_S, wait_initial=0.1, wait_max=0.5
-        ):
+        """Run a query that changes nothing; retry it for five seconds while the database is away."""
+        async for attempt in retrying(is_away, timeout_s=READ_PATIENCE_S, longest_s=0.5):
             with attempt:
                 async with self._engine.connect() as connection:
                     return await query(connection)
         raise AssertionError("retrying ends with a result or an exception")
 
     async def check(self) -> None:
-        """Raise where the database does not answer."""
+        """Raise if the database does not answer."""
         async with self._engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
 

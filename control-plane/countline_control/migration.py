@@ -1,4 +1,4 @@
-"""What each service's Alembic `env.py` runs: its migrations, in its own schema.
+"""Runs a service's migrations in its own schema; called by the `env.py` of each service.
 
 The connection comes from `countline_common.data.database.migrate`, which holds a lock meanwhile.
 """
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, MetaData
 
 
 def run(metadata: MetaData) -> None:
-    """Run the migrations of the schema that `metadata` describes."""
+    """Run the migrations of the schema of `metadata`."""
     attributes = context.config.attributes
     connection: Connection = attributes["connection"]
     context.configure(

@@ -1,4 +1,4 @@
-"""Ids that people give: for sites, cameras, lines, zones, workers. They become parts of URLs and of NATS subjects."""
+"""The form of ids of sites, cameras, lines, zones and workers. Ids become parts of URLs and of NATS subjects."""
 
 import re
 from typing import Final
@@ -7,9 +7,9 @@ _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _GEOMETRY: Final = re.compile(r"[a-z0-9_-]{1,63}")
 _WORKER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
-LABEL_HINT: Final = "give 1 to 63 lower-case letters, digits and hyphens, a letter or digit first and last"
+LABEL_HINT: Final = "give 1 to 63 lower-case letters, digits and hyphens, with a letter or digit first and last"
 GEOMETRY_HINT: Final = "give 1 to 63 lower-case letters, digits, hyphens and underscores"
-WORKER_HINT: Final = "give 1 to 63 letters, digits, hyphens and underscores, a letter or digit first"
+WORKER_HINT: Final = "give 1 to 63 letters, digits, hyphens and underscores, with a letter or digit first"
 
 
 def is_label(text: str) -> bool:

@@ -1,7 +1,7 @@
-"""Transactional outbox: events are written with the change that they tell of, and published afterwards.
+"""Transactional outbox: a transaction stores events with the change that they describe; a relay publishes them later.
 
-So an event is published if and only if its change was committed, at least once and in order; JetStream drops the
-repeats by message id. The relay is one task a service; two of them on one database share the work by row locks.
+So an event is published if and only if its change was committed, at least once and in order. JetStream drops repeats by
+message id. Each service has one relay; relays of two processes on one database share the work by row locks.
 """
 
 import asyncio
@@ -47,21 +47,21 @@ TYPE_HEADER: Final = "Countline-Type"
 ACTOR_HEADER: Final = "Countline-Actor"
 MESSAGE_ID_HEADER: Final = "Nats-Msg-Id"
 
-PUBLISHED: Final = Counter("countline_outbox_published_total", "Domain events that JetStream has taken")
+PUBLISHED: Final = Counter("countline_outbox_published_total", "Domain events that JetStream acknowledged")
 FAILED: Final = Counter("countline_outbox_failures_total", "Attempts to publish domain events that failed")
 
 _log = get_logger(__name__)
 
 
 class Bus(Protocol):
-    """Where events go; None while NATS is away."""
+    """The connection to NATS; `jetstream` is None while NATS is away."""
 
     @property
     def jetstream(self) -> JetStreamContext | None: ...
 
 
 def outbox_table(metadata: MetaData) -> Table:
-    """The outbox of a service, in its own schema."""
+    """Define the outbox of a service, in its own schema."""
     return Table(
         "outbox",
         metadata,
@@ -77,11 +77,10 @@ def outbox_table(metadata: MetaData) -> Table:
 
 
 class Outbox:
-    """Writes events inside the caller's transaction and wakes the relay after it.
+    """Adds events inside the caller's transaction and wakes the relay.
 
     Args:
         table: made by `outbox_table`.
-        aggregate: second word of the subject, such as `camera`.
     """
 
     def __init__(self, table: Table) -> None:
@@ -89,7 +88,15 @@ class Outbox:
         self.written = asyncio.Event()
 
     async def add(self, connection: AsyncConnection, aggregate: str, event: str, actor: str, message: Message) -> None:
-        """Note that something happened to an aggregate, such as `camera` and `created`; `message` is its state now."""
+        """Add an event.
+
+        Args:
+            connection: of the caller's transaction.
+            aggregate: what changed, such as `camera`; second word of the subject.
+            event: what happened, such as `created`.
+            actor: who did it.
+            message: the new state.
+        """
         headers = {
             EVENT_HEADER: f"{aggregate}.{event}",
             TYPE_HEADER: message.DESCRIPTOR.full_name,
@@ -108,7 +115,7 @@ class Outbox:
 
 
 class OutboxRelay:
-    """Publishes what lies in an outbox, until it is stopped."""
+    """Publishes the events of an outbox."""
 
     def __init__(self, database: Database, outbox: Outbox, bus: Bus) -> None:
         self._database = database
@@ -117,17 +124,17 @@ class OutboxRelay:
         self._stopping = False
 
     def stop(self) -> None:
-        """Let `run` end after the batch that is under way."""
+        """Let `run` end after the current batch."""
         self._stopping = True
         self._outbox.written.set()
 
     async def run(self) -> None:
-        """Publish as events come, and try again each second while the database or NATS is away."""
+        """Publish events as they come; retry each second while the database or NATS is away."""
         while not self._stopping:
             try:
                 while await self._publish_batch() == BATCH:
                     pass
-            except Exception as error:  # noqa: BLE001  (the relay outlives whatever is away; anything else is told)
+            except Exception as error:  # noqa: BLE001  (the relay survives every error; an absent database is not logged)
                 FAILED.inc()
                 if not is_away(error):
                     _log.warning("outbox.publish_failed", error=redact(str(error)) or type(error).__name__)
@@ -174,4 +181,4 @@ async def _publish(jetstream: JetStreamContext, row: Mapping[str, Any]) -> None:
     try:
         await jetstream.publish(row["subject"], row["payload"], headers=headers, timeout=PUBLISH_TIMEOUT_S)
     except (nats.errors.Error, APIError) as error:
-        raise ConnectionError(f"JetStream did not take {row['subject']}: {error}") from error
+        raise ConnectionError(f"JetStream did not acknowledge {row['subject']}: {error}") from error

@@ -12,78 +12,78 @@ from countline_control.workers.schedule import LEASE_S
 
 
 class ControlSettings(ProcessSettings):
-    """What the services of the control-plane need to know; each needs only its part."""
+    """Settings of all services; each service reads only its part."""
 
     auth_address: str = "127.0.0.1:3001"
-    """Where auth listens; other services do not need it."""
+    """Address on which auth listens; other services do not use it."""
     cameras_address: str = "127.0.0.1:8000"
-    """Where cameras listens, or where workers asks for cameras."""
+    """Address on which cameras listens, or at which other services call it."""
     workers_address: str = "127.0.0.1:8003"
-    """Where workers listens, or where cameras asks for statuses."""
+    """Address on which workers listens, or at which other services call it."""
     models_address: str = "127.0.0.1:8005"
-    """Where models listens, or where workers asks what is live; empty for workers: nobody knows of versions."""
+    """Address on which models listens, or at which workers calls it; empty: workers runs without versions of models."""
     health_address: str = ""
     """`host:port` of /healthz, /readyz and /metrics; empty for none."""
 
     auth_dsn: SecretStr = SecretStr("")
     cameras_dsn: SecretStr = SecretStr("")
     workers_dsn: SecretStr = SecretStr("")
-    """Empty: the database of cameras, in a schema of its own."""
+    """Empty: the database of cameras, in its own schema."""
     models_dsn: SecretStr = SecretStr("")
-    """Empty: the database of cameras, in a schema of its own."""
+    """Empty: the database of cameras, in its own schema."""
     nats_url: SecretStr = SecretStr("")
     """Empty: domain events stay in the outbox."""
 
     token_private_key_file: Path | None = None
-    """Auth only."""
+    """Only for auth."""
     token_public_key_file: Path | None = None
     admin_password_file: Path | None = None
-    """The password of the first user, `admin`; read only where there is no user yet."""
+    """Password of the first user, `admin`; read only if there is no user yet."""
     trusted_proxies: str = "127.0.0.0/8,::1/128"
-    """Networks from which our own API calls auth: its word for the address of whoever logs in is believed."""
+    """Networks of our own proxies: auth uses their header for the address of a caller who logs in."""
     service_token_file: Path | None = None
-    """A token with `cameras.read`, `cameras.secrets`, `models.read` and `workers.read`, for services that run apart."""
+    """Token for services in separate processes: `cameras.read`, `cameras.secrets`, `models.read`, `workers.read`."""
 
     model_repository: Path | None = None
-    """The folder that Triton serves models from; that of the data folder where it is not given."""
+    """Folder from which Triton serves models; by default that of the data folder."""
     model_store: str = "nats"
-    """Where the files of deployed models are kept besides, by digest: `nats`, `repository` (nowhere else), or an
-    address that fsspec knows, such as s3://bucket/models."""
+    """Second place of model files: `nats`, `repository` (none), or an address that fsspec knows, such as
+    s3://bucket/models."""
     model_work: Path | None = None
-    """For uploads and rendered clips; a folder of the data folder where it is not given."""
+    """Folder for uploads and rendered clips; by default in the data folder."""
     model_max_bytes: int = Field(default=1 << 30, gt=0)
     model_most_deployments: int = Field(default=MOST_DEPLOYMENTS, ge=1, le=64)
-    """How many deployments may be under way at once; one more is refused before anything of it is received."""
+    """Limit of concurrent deployments; one more is refused before its upload."""
     model_check_timeout_s: float = Field(default=120.0, gt=0)
-    """How long a model may take to be examined."""
+    """Longest time to examine a model."""
     triton_address: str = "127.0.0.1:9001"
     """gRPC address of the Triton that serves the repository."""
     default_model: str = "demo_detector"
-    """Of cameras that name none; as the workers' COUNTLINE_DEFAULT_MODEL."""
+    """Model of cameras that name none; the same as COUNTLINE_DEFAULT_MODEL of the workers."""
 
     lease_s: float = Field(default=LEASE_S, gt=1.0, le=600.0)
     """How long a worker may be silent before its cameras move."""
 
     def proxy_networks(self) -> tuple[Network, ...]:
-        """`trusted_proxies`, parsed.
+        """Parse `trusted_proxies`.
 
         Raises:
-            InvalidInputError: one of them is no network.
+            InvalidInputError: one of them is not a network.
         """
         return networks(self.trusted_proxies, "COUNTLINE_TRUSTED_PROXIES")
 
     @property
     def repository_folder(self) -> Path:
-        """Triton's model repository."""
+        """Folder of Triton's model repository."""
         return self.model_repository or DataFolder.resolve().models
 
     @property
     def work_folder(self) -> Path:
-        """Where uploads and rendered clips lie."""
+        """Folder for uploads and rendered clips."""
         return self.model_work or DataFolder.resolve().model_work
 
     def dsn_of(self, service: str) -> str:
-        """The database of a service.
+        """Return the DSN of a service's database.
 
         Raises:
             InvalidInputError: it is not set.
@@ -101,7 +101,6 @@ class ControlSettings(ProcessSettings):
 
 
 def missing(variable: str, example: str) -> InvalidInputError:
-    """The error for a setting that is needed and not there."""
-    return InvalidInputError(
-        f"{variable} is not set", hint=f"set it, e.g. to {example}; `countline up` does all of this for one machine"
-    )
+    """Build the error for a missing setting."""
+    hint = f"set it, for example to {example}; on one machine `countline up` does all of this"
+    return InvalidInputError(f"{variable} is not set", hint=hint)

@@ -8,7 +8,7 @@ for name in AUTH_DSN CAMERAS_DSN WORKERS_DSN MODELS_DSN ANALYTICS_DSN NATS_URL; 
     if [ -n "$file" ]; then
         if [ ! -r "$file" ]; then
             echo "error: COUNTLINE_${name}_FILE names $file, which cannot be read" >&2
-            echo "  hint: let the service \`init\` make it, or mount it readable for user $(id -u)" >&2
+            echo "hint: let the service \`init\` make it, or mount it readable for user $(id -u)" >&2
             exit 1
         fi
         value=$(cat "$file")

@@ -6,7 +6,7 @@ COMMANDS: list[LazyCommand] = [
     LazyCommand(
         name="models",
         help="Make, check and deploy detectors; render scenes.",
-        target="countline_models.cli.app:app",
+        target="countline_demo.cli.app:app",  # the models' commands and the demo's
         extra="models",
     ),
 ]

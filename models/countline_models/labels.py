@@ -1,4 +1,4 @@
-"""Class names: read from a file, or those of COCO for models that were trained on it."""
+"""Class names: from a file, or those of COCO for models that were trained on it."""
 
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ COCO_LABELS: Final[tuple[str, ...]] = (
     "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
 )
 # fmt: on
-"""The 80 classes of COCO in the order of detectors trained on it."""
+"""The 80 classes of COCO, in the order that detectors use."""
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
@@ -25,10 +25,10 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: it names nothing, or a name twice.
+        InvalidInputError: the file is empty, or has a name twice.
     """
     if not path.is_file():
-        raise NotFoundError(f"there is no file {path}", hint="give --labels a file with one class name a line")
+        raise NotFoundError(f"there is no file {path}", hint="name a file with one class name a line: --labels FILE")
     labels = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     if not labels:
         raise InvalidInputError(f"{path} names no class", hint="write one class name a line")
@@ -38,10 +38,10 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 
 def labels_for(classes: int, given: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Class names for a model with that many classes: those given, else COCO's for 80, else none that anybody knows.
+    """Class names for that number of classes: those given, else COCO's for 80, else class_0, class_1 and so on.
 
     Raises:
-        InvalidInputError: the number of names given is not the number of classes.
+        InvalidInputError: the number of given names is not the number of classes.
     """
     if given is None:
         return COCO_LABELS if classes == len(COCO_LABELS) else tuple(f"class_{index}" for index in range(classes))
@@ -54,14 +54,14 @@ def labels_for(classes: int, given: tuple[str, ...] | None) -> tuple[str, ...]:
 
 
 def chosen_classes(names: tuple[str, ...], wanted: tuple[str, ...] | None) -> tuple[int, ...]:
-    """Indices of the classes to keep, in the order wanted; all where nothing is wanted.
+    """Indices of the classes to keep, in the wanted order; all classes for None.
 
     Args:
-        names: of all classes of the model.
+        names: names of all classes of the model.
         wanted: names, or indices in digits.
 
     Raises:
-        InvalidInputError: one is not a class of the model, or is wanted twice.
+        InvalidInputError: the model lacks one of them, or one is wanted twice.
     """
     if wanted is None:
         return tuple(range(len(names)))

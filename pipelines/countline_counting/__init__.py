@@ -1,62 +1,41 @@
-"""The pure core: tracked objects and geometry in, crossings and visits out. No IO, no clock, no logging.
+"""The pure core: tracked objects and geometry in, crossings and visits out. No IO, no wall clock, no logging.
 
-What is a crossing? Distances are in heights of the object's own box, times in seconds of capture time, so that neither
-resolution nor frame rate matters. A line seen from its end, and an object that walks to the right:
+Import from the module that defines a name (`countline_counting.spec`, `countline_counting.counter`). This file imports
+nothing, so a room that needs the coverage rule alone loads neither NumPy nor SciPy.
+
+What is a crossing? Distances are in heights of the object's own box and times in seconds of capture time, so that
+neither resolution nor frame rate matters. A line seen from its end, and an object that walks to the right:
 
         comes from here                 the line                  goes to here
     ───────────────────────┬───────────────┼───────────────────┬──────────────────────
        clear of the line   │   near the line: changes nothing  │   clear of the line
                          -0.15             0                 +0.22
 
-1. It has a side once it was clear of the line (or stayed near it, on one side, for half a second).
+1. An object has a side once it was clear of the line, or stayed near the line on one side for half a second.
 2. It has passed when it is seen clear on the other side and its path met the line on the way. A path is a chain of
-   segments, tested exactly; who walks round the end changes side and has crossed nothing.
-3. The pass is held back for half a second. If the path meets the line again within that time, or after a single sight
-   beyond it, both crossings are dropped; since they go in pairs, in - out stays the true change.
-4. Then it is certain, is told once, and is never taken back. A pass whose object vanished at once is decided after two
-   and a half seconds. Who takes longer than two seconds from the line to clear of it crossed two seconds before that.
-5. It counts if its object is of the line's class, was seen for long enough and is sure enough, where that is asked.
+   segments, tested exactly. An object that walks round the end of a line changes sides and crosses nothing.
+3. A pass is held back for half a second. If the path meets the line again within that time, or after a single sight
+   beyond the line, both crossings are dropped. Dropped crossings go in pairs, so in - out stays the true change.
+4. Then the pass is certain. It is emitted once and never withdrawn. If its object vanished at once, the pass is decided
+   after two and a half seconds. If an object takes longer than two seconds from the line to clear of it, its crossing
+   is dated two seconds before it was clear.
+5. A pass counts if its object is of the line's class, and was seen for long enough and with a sufficient score, if the
+   spec asks for that.
 
-A U-turn is an object that crosses and crosses back (`series`).
+An object that crosses and crosses back makes a U-turn (`series`).
 
-So jitter, flicker and a foot over the line count nothing, a fast object needs one sight on either side, a slow one
-counts once, and U-turns and loops count as what they are. The numbers are in `rules`.
+So jitter, flicker and a foot over the line count nothing; a fast object needs one sight on either side; a slow one
+counts once; and U-turns and loops count as such. The numbers are in `rules`.
 
-The way of a frame through the package, one module each:
+The way of a frame through the package, each arrow from one module to the next:
 
-    clock ─ intake ─ (tracking) ─ sightings ─┬─ lines ─┬─ camera ─ events
-    frames  masks,                healing,   └─ zones ─┘  one camera's
-    in order  scores              objects, boxes          whole
+    objects/clock → objects/intake → tracking/ → objects/sightings ─┬→ rule/lines → rule/crossings ─┬→ events
+    frames in       masks, scores,   boxes get   ids healed,        ├→ rule/zones → rule/visits ────┤
+    order           duplicates       ids         cut boxes          └→ trajectories/ ───────────────┘
 
-Where one version of a model takes over from another, two counters run for some seconds, and `handover` says which of
-their events count.
+`counter` puts them together for one camera. When one version of a model takes over from another, two counters run for
+some seconds, and `handover` selects which of their events count. `trials` compares two versions on the same frames.
 
-Everything that came near a line and did not cross it has one of the `reasons`; `explain` writes them down, with what
-was measured, for whoever gives the counter a `Journal`.
+Everything that comes near a line and does not cross it has one of the `reasons`. A counter with a listener emits facts
+about it, and `explain` turns these facts into a journal.
 """
-
-from countline_counting.counter import CameraCounter, FrameResult
-from countline_counting.errors import GeometryError
-from countline_counting.events import Crossing, Direction, Event, Identity, OccupancySample, Visit, event_id
-from countline_counting.geometry.ground import GroundPlane
-from countline_counting.spec import CountingSpec, Line, Zone
-from countline_counting.trajectories.paths import Path, Trajectory
-
-__all__ = [
-    "CameraCounter",
-    "CountingSpec",
-    "Crossing",
-    "Direction",
-    "Event",
-    "FrameResult",
-    "GeometryError",
-    "GroundPlane",
-    "Identity",
-    "Line",
-    "OccupancySample",
-    "Path",
-    "Trajectory",
-    "Visit",
-    "Zone",
-    "event_id",
-]

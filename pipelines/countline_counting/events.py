@@ -1,14 +1,16 @@
-"""What counting says: crossings, visits, occupancy. Never withdrawn, and the same for the same input, byte for byte."""
+"""Events of counting: crossings, visits, occupancy samples.
 
-import hashlib
+The counter never withdraws an event, and the same input gives the same events, byte for byte.
+"""
+
 from dataclasses import dataclass
 from enum import StrEnum
 
-from countline_counting.trajectories.paths import Trajectory
+from countline_counting.paths import Trajectory
 
 
 class Direction(StrEnum):
-    """The way over a line: `in` is to the right-hand side of someone who looks from its first point to the next."""
+    """Direction over a line: `in` is to the right-hand side of a person who looks from its first point to the next."""
 
     IN = "in"
     OUT = "out"
@@ -16,18 +18,6 @@ class Direction(StrEnum):
     @property
     def opposite(self) -> "Direction":
         return Direction.OUT if self is Direction.IN else Direction.IN
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Whose tracks these are: track ids are unique within it."""
-
-    camera_id: str
-    epoch: int
-    """Grows each time the camera is assigned to a worker; 0 for a finite file or a job."""
-    run: str
-    """New at each start of the camera's tracker; a name of its own for a finite file, so that counting again gives
-    the same ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +32,26 @@ class Crossing:
     sequence: int
     """Number of this crossing among those of this track over this line, from 0."""
     t: float
-    """Capture time at which the path met the line, between two frames."""
+    """Capture time at which the path met the line, between two frames; seconds."""
     decided_at: float
-    """Capture time of the frame at which it was decided."""
+    """Capture time of the frame that decided it."""
     frame: int
-    """Index of the first frame at or after `t` that saw the object."""
+    """Index of the first frame at or after `t` in which the object was seen."""
     direction: Direction
     class_id: int
     score: float
-    """Mean score of the track until then."""
+    """Mean score of the track until the decision."""
     stitched: bool
     """Whether the track was healed from fragments before it crossed."""
     speed_m_per_s: float | None = None
-    """Along the ground when it crossed; None without a ground plane, or where too little was seen."""
+    """Speed along the ground at the crossing; None without a ground plane, or with too few sights."""
     heading_deg: float | None = None
-    """Direction of travel in the picture, clockwise from straight up; None where it is not known."""
+    """Direction of travel in the picture, clockwise from straight up; None if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One track's stay in one zone; written when the stay has ended."""
+    """One stay of a track in one zone; emitted when the stay has ended."""
 
     id: str
     zone_id: str
@@ -70,14 +60,14 @@ class Visit:
     sequence: int
     entered_at: float
     left_at: float | None
-    """None where the stay was still going on when counting ended."""
+    """None if the stay had not ended when counting ended."""
     dwell_s: float
     class_id: int
     decided_at: float
     born_inside: bool
-    """Whether the track was first seen inside, so that it has no entry."""
+    """Whether the track was first seen inside, so that the visit has no entry."""
     lost_inside: bool
-    """Whether the track was last seen inside, so that it has no exit."""
+    """Whether the track was last seen inside, so that the visit has no exit."""
     stitched: bool
     queue: bool = False
     """Whether the zone is a queue, so that the dwell time is a waiting time."""
@@ -85,7 +75,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class OccupancySample:
-    """How many objects a zone holds from `t` on."""
+    """Number of objects in a zone from `t` on."""
 
     zone_id: str
     zone_version: int
@@ -94,11 +84,3 @@ class OccupancySample:
 
 
 Event = Crossing | Visit | OccupancySample | Trajectory
-
-
-def event_id(identity: Identity, kind: str, name: str, version: int, track: int, sequence: int) -> str:
-    """Return 128 bits as 32 hex digits: the same event has the same id, however often it is counted."""
-    parts = (identity.camera_id, str(identity.epoch), identity.run, kind, name, str(version), str(track), str(sequence))
-    # Lengths keep ("a", "bc") and ("ab", "c") apart whatever characters names hold.
-    text = "".join(f"{len(part)}:{part}" for part in parts)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,8 +1,7 @@
-"""What the parts of the data plane hand to each other: one frame's detections, one frame's tracked objects.
+"""The detections of one frame, and the tracked objects of one frame: the input of a counter.
 
 Boxes are in pixels of the source picture, not normalised: a distance in normalised coordinates would be longer one
-way than the other. Times are capture times in seconds; nothing here reads a clock. Arrays belong to the frame and are
-never written to again.
+way than the other. Times are capture times in seconds. Arrays belong to the frame and are never written to again.
 """
 
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class DetectionFrame:
-    """What inference answered for one frame."""
+    """Detections of one frame, as inference returned them."""
 
     camera_id: str
     index: int

@@ -10,7 +10,8 @@ from typing import Final
 from countline.v1 import events_pb2
 from countline_common.errors import InvalidInputError
 from countline_common.times import to_timestamp
-from countline_counting import Identity, Path, Trajectory
+from countline_counting.identity import Identity
+from countline_counting.paths import ObjectPath, Trajectory
 
 MOST_CORNERS: Final = 10_000
 """A message with more corners does not come from this product."""
@@ -58,7 +59,7 @@ def to_message(
     return message
 
 
-def path_of(message: events_pb2.Trajectory) -> Path:
+def path_of(message: events_pb2.Trajectory) -> ObjectPath:
     """Return the path in a message.
 
     Raises:
@@ -70,7 +71,7 @@ def path_of(message: events_pb2.Trajectory) -> Path:
     if not 0 < length <= MOST_CORNERS or not is_consistent or max([*unseen, *message.joined], default=0) >= length:
         raise InvalidInputError(f"trajectory {message.trajectory_id!r}: its lists of corners do not belong together")
     t_ms, x, y, width, height = (tuple(accumulate(each)) for each in lists)
-    return Path(
+    return ObjectPath(
         start=(message.start.seconds * 1_000_000 + message.start.nanos // 1000) / 1e6,
         t_ms=t_ms,
         x=x,

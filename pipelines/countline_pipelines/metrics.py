@@ -1,4 +1,4 @@
-"""Prometheus metrics of the data plane, with names and units by its conventions."""
+"""Prometheus metrics of the data plane, with names and units as Prometheus recommends."""
 
 from typing import Final
 
@@ -6,13 +6,13 @@ from prometheus_client import Counter, Gauge, Histogram
 
 _STAGE_BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
-FRAMES: Final = Counter("countline_frames_processed", "Frames counted.", ["camera"])
-DROPPED: Final = Counter("countline_frames_dropped", "Frames dropped because the worker was behind.", ["camera"])
+FRAMES: Final = Counter("countline_frames_processed", "Frames that were counted.", ["camera"])
+DROPPED: Final = Counter("countline_frames_dropped", "Frames left out because the worker was behind.", ["camera"])
 LATENCY_SECONDS: Final = Histogram(
     "countline_frame_latency_seconds", "Time from capture to the finished count.", ["camera"], buckets=_STAGE_BUCKETS
 )
 STAGE_SECONDS: Final = Histogram(
-    "countline_stage_seconds", "Time a frame spends in a stage.", ["stage"], buckets=_STAGE_BUCKETS
+    "countline_stage_seconds", "Time that a frame spends in a stage.", ["stage"], buckets=_STAGE_BUCKETS
 )
 INFERENCE_SECONDS: Final = Histogram(
     "countline_inference_seconds", "Time from sending a batch to its answer.", ["model"], buckets=_STAGE_BUCKETS
@@ -21,16 +21,16 @@ BATCH_FRAMES: Final = Histogram(
     "countline_inference_batch_frames", "Frames in a batch.", ["model"], buckets=(1, 2, 4, 8, 16, 32, 64)
 )
 QUEUED_FRAMES: Final = Gauge("countline_queued_frames", "Frames waiting for inference.", ["model"])
-RUNS: Final = Counter("countline_runs_started", "Tracker starts.", ["camera"])
-CROSSINGS: Final = Counter("countline_crossings", "Crossings counted.", ["camera"])
-SOURCE_FAILURES: Final = Counter("countline_source_failures", "Source failures.", ["camera", "failure"])
+RUNS: Final = Counter("countline_runs_started", "Starts of a tracker.", ["camera"])
+CROSSINGS: Final = Counter("countline_crossings", "Decided crossings.", ["camera"])
+SOURCE_FAILURES: Final = Counter("countline_source_failures", "Failures of sources.", ["camera", "failure"])
 DECODER: Final = Gauge("countline_decoder_info", "1 for the decoder that a camera uses, else 0.", ["camera", "decoder"])
 DECODER_REFUSALS: Final = Counter(
-    "countline_decoder_refusals", "Times that a camera was decoded on the CPU although there is a GPU.", ["camera"]
+    "countline_decoder_refusals", "Times that the CPU decoded a camera though there is a GPU.", ["camera"]
 )
-SPOOL_BYTES: Final = Gauge("countline_spool_bytes", "Bytes of the spool that hold records.")
-SPOOL_RECORDS: Final = Gauge("countline_spool_records", "Records not acknowledged by JetStream.")
-PUBLISHED: Final = Counter("countline_records_published", "Records acknowledged by JetStream.")
+SPOOL_BYTES: Final = Gauge("countline_spool_bytes", "Bytes of the spool on disk.")
+SPOOL_RECORDS: Final = Gauge("countline_spool_records", "Records that JetStream has not acknowledged yet.")
+PUBLISHED: Final = Counter("countline_records_published", "Records that JetStream has acknowledged.")
 PUBLISH_FAILURES: Final = Counter("countline_publish_failures", "Failed attempts to publish a record.")
 FSYNC_SECONDS: Final = Histogram(
     "countline_spool_commit_seconds", "Time to commit a group of records to disk.", buckets=_STAGE_BUCKETS
@@ -38,7 +38,7 @@ FSYNC_SECONDS: Final = Histogram(
 
 
 class CameraMetrics:
-    """The metrics of one camera. They are looked up once: a look-up by label costs more than counting a frame."""
+    """The metrics of one camera, looked up once: a lookup by label costs more than the counting."""
 
     def __init__(self, camera_id: str) -> None:
         self.frames = FRAMES.labels(camera_id)

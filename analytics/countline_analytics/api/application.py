@@ -1,4 +1,4 @@
-"""What every HTTP answer of ours has: a request id, security headers, compression, and errors in one shape."""
+"""Adds to every HTTP response: request id, security headers, compression, and errors in one shape."""
 
 import json
 import secrets
@@ -20,7 +20,7 @@ MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 COMPRESSED_ABOVE_BYTES: Final = 1000
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 SECURITY_HEADERS: Final = {
-    # Pictures of cameras are shown from memory (blob:).
+    # The page shows camera pictures from memory (blob:).
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; font-src 'self'; "
         "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -33,20 +33,20 @@ SECURITY_HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-REQUESTS: Final = Histogram("countline_http_server_seconds", "Time that requests took", ["method", "route", "status"])
+REQUESTS: Final = Histogram("countline_http_server_seconds", "Duration of requests", ["method", "route", "status"])
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log = get_logger(__name__)
 
 
 def make_application() -> web.Application:
-    """An application with nothing on it yet."""
+    """Return an application without routes."""
     return web.Application(middlewares=[_identified, _finished, _mapped], client_max_size=MAX_BODY_BYTES)
 
 
 @web.middleware
 async def _identified(request: web.Request, handler: Next) -> web.StreamResponse:
-    """Give the request an id, the caller's own where there is one, and measure it."""
+    """Give the request an id (the caller's own, if sent) and measure its duration."""
     given = request.headers.get(REQUEST_ID_HEADER, "")
     request[REQUEST_ID] = given[:64] if given.isascii() and given.isprintable() and given else secrets.token_hex(8)
     started = time.perf_counter()
@@ -61,9 +61,9 @@ async def _identified(request: web.Request, handler: Next) -> web.StreamResponse
 
 @web.middleware
 async def _finished(request: web.Request, handler: Next) -> web.StreamResponse:
-    """Add what every answer has."""
+    """Add headers and compression to the response."""
     response = await handler(request)
-    if response.prepared:  # a WebSocket that is over
+    if response.prepared:  # a WebSocket that has ended
         return response
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
@@ -77,7 +77,7 @@ async def _finished(request: web.Request, handler: Next) -> web.StreamResponse:
 
 @web.middleware
 async def _mapped(request: web.Request, handler: Next) -> web.StreamResponse:
-    """Turn exceptions into answers."""
+    """Turn exceptions into error responses."""
     try:
         return await handler(request)
     except web.HTTPException as error:
@@ -88,20 +88,19 @@ async def _mapped(request: web.Request, handler: Next) -> web.StreamResponse:
         return failure(error, request[REQUEST_ID])
     except (TimeoutError, PoolTimeoutError) as error:
         _log.warning("http.timeout", path=request.path, request_id=request[REQUEST_ID], error=str(error))
-        return failure(DeadlineExceededError("this took too long", hint="ask for less"), request[REQUEST_ID])
+        slow = DeadlineExceededError("the request took too long", hint="ask for a shorter time span")
+        return failure(slow, request[REQUEST_ID])
     except DBAPIError as error:
         _log.error("http.database", path=request.path, request_id=request[REQUEST_ID], error=str(error.orig))
-        return failure(
-            UnavailableError("the database does not answer", hint="try again in a while"), request[REQUEST_ID]
-        )
-    except Exception as error:  # noqa: BLE001  (the caller gets the one shape whatever happens; the log gets the rest)
+        return failure(UnavailableError("the database does not answer", hint="try again later"), request[REQUEST_ID])
+    except Exception as error:  # noqa: BLE001  (the caller gets the one error shape; the log gets the details)
         _log.error("http.fault", path=request.path, request_id=request[REQUEST_ID], exc_info=error)
-        hint = f"look for request {request[REQUEST_ID]} in the log"
-        return failure(InternalError("something went wrong on our side", hint=hint), request[REQUEST_ID])
+        hint = f"search the log for request {request[REQUEST_ID]}"
+        return failure(InternalError("internal error", hint=hint), request[REQUEST_ID])
 
 
 class _HttpError(CountlineError):
-    """What aiohttp refuses by itself."""
+    """An error that aiohttp raises itself."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -110,13 +109,13 @@ class _HttpError(CountlineError):
 
 def _of_aiohttp(error: web.HTTPException) -> CountlineError:
     codes = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "PAYLOAD_TOO_LARGE"}
-    texts = {404: "there is nothing here", 405: "this cannot be done here", 413: "the body is too large"}
+    texts = {404: "no such path", 405: "this path does not support the method", 413: "the body is too large"}
     code = codes.get(error.status, "INVALID_ARGUMENT" if error.status < 500 else "INTERNAL")
     return _HttpError(code, texts.get(error.status, error.reason))
 
 
 def failure(error: CountlineError, request_id: str, headers: dict[str, str] | None = None) -> web.Response:
-    """An error as an answer."""
+    """Return an error as a response."""
     response = web.Response(
         text=json.dumps(problem(error, request_id), ensure_ascii=False),
         status=http_status(error),

@@ -1,7 +1,7 @@
 """The gateway: REST for every service of the contract, derived from its annotations.
 
-Control-plane services are called by gRPC with the caller's own token, and decide themselves what the caller may do;
-the services of analytics are answered in this process, which decides by the same option of the contract.
+The gateway calls the control-plane's services by gRPC with the caller's own token; each service checks the caller's
+permission. This process answers the service of analytics itself and checks the same option of the contract.
 """
 
 import asyncio
@@ -20,48 +20,49 @@ from countline_analytics.api.transcoding import Route, build_request
 from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.service import Handler
 from countline_common.addresses import Network, address, calling
-from countline_common.errors import InvalidInputError, PermissionDeniedError, UnauthenticatedError
+from countline_common.errors import InvalidInputError, UnauthenticatedError
+from countline_common.grpc.authorization import authorize
 from countline_common.grpc.errors import translated
 from countline_common.grpc.tokens import TokenVerifier
 from countline_common.http.rest_json import to_json
 
 CALL_TIMEOUT_S: Final = 15.0
 MODEL_CHANGE_TIMEOUT_S: Final = 250.0
-"""Of calls that change models: Triton loads, and may build an engine first. The service itself gives up before."""
+"""Timeout of calls that change models: Triton may build an engine before it loads. The service times out earlier."""
 LARGE_BYTES: Final = 20_000
-"""Answers above this are rendered in a thread, so that the event loop turns meanwhile."""
+"""Larger answers are rendered in a thread, so that the event loop keeps running."""
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """What goes along with a request."""
+    """Headers and addresses that accompany a request."""
 
     authorization: str
-    """The header as it came; empty where there was none."""
+    """The header as received; empty if there was none."""
     request_id: str
     client_address: str = ""
-    """Of whoever calls; empty where it says nothing about them, see `client_address`."""
+    """Address of the caller; empty if unknown (`client_address`)."""
 
 
-class Backend(Protocol):
-    """Where the methods of a service are answered."""
+class Upstream(Protocol):
+    """Answers the methods of a service."""
 
     async def call(self, method: Method, request: Message, context: CallContext) -> Message:
         """Answer a request.
 
         Raises:
-            CountlineError: what the service says is wrong.
+            CountlineError: the service refuses or fails.
         """
         ...
 
 
-class RemoteBackend:
+class RemoteUpstream:
     """A service behind gRPC.
 
     Args:
-        channel: to it.
-        change_timeout_s: how long a call may take that changes something; None for as long as any other.
+        channel: connects to the service.
+        change_timeout_s: timeout of calls that change data; None for `CALL_TIMEOUT_S`.
     """
 
     def __init__(self, channel: grpc.aio.Channel, change_timeout_s: float | None = None) -> None:
@@ -69,7 +70,6 @@ class RemoteBackend:
         self._change_timeout_s = change_timeout_s
 
     async def call(self, method: Method, request: Message, context: CallContext) -> Message:
-        """See `Backend`."""
         response_class = message_factory.GetMessageClass(method.descriptor.output_type)
         call = self._channel.unary_unary(
             method.path, request_serializer=_serialized, response_deserializer=response_class.FromString
@@ -88,11 +88,11 @@ class RemoteBackend:
 
 
 def _serialized(message: Message) -> bytes:
-    # Each class has a serializer of its own; that of the base class raises, and gRPC would send an empty message.
+    # Call the serializer of the concrete class: that of the base class raises, and gRPC would send an empty message.
     return message.SerializeToString()
 
 
-class LocalBackend:
+class LocalUpstream:
     """A service in this process."""
 
     def __init__(self, handlers: Mapping[str, Handler], verifier: TokenVerifier) -> None:
@@ -100,70 +100,51 @@ class LocalBackend:
         self._verifier = verifier
 
     async def call(self, method: Method, request: Message, context: CallContext) -> Message:
-        """See `Backend`."""
         caller = self._caller(method, context)
         async with asyncio.timeout(CALL_TIMEOUT_S):
             response: Message = await self._handlers[method.descriptor.name](request, caller)
         return response
 
     def _caller(self, method: Method, context: CallContext) -> Caller:
-        principal = self._verifier.verify(bearer_token(context.authorization))
-        permission = method.policy.permission
-        if not permission or not principal.may(permission):
-            raise PermissionDeniedError(
-                f"{principal.name} may not call {method.descriptor.name}: the permission {permission!r} is missing",
-                hint="ask an administrator for a role that has it",
-            )
+        principal = authorize(self._verifier, context.authorization, method.path, method.policy)
         return Caller(principal, context.authorization)
 
 
-def bearer_token(authorization: str) -> str:
-    """The token of an `Authorization: Bearer …` header.
-
-    Raises:
-        UnauthenticatedError: there is none.
-    """
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise UnauthenticatedError("no access token was sent", hint="log in and send it as Authorization: Bearer …")
-    return token.strip()
-
-
 class UnroutedServiceError(InvalidInputError):
-    """The contract opens a service to HTTP, and nobody said where it is answered."""
+    """The contract opens a service to HTTP, but no upstream answers it."""
 
 
 def add_routes(
     app: web.Application,
     methods: Iterable[Method],
-    backends: Mapping[str, Backend],
+    upstreams: Mapping[str, Upstream],
     proxies: Collection[Network] = (),
 ) -> None:
     """Add a route for each annotation.
 
     Args:
-        app: what the routes are added to.
-        methods: of the contract.
-        backends: by full name of the service.
-        proxies: networks of the proxies in front, whose word for a client's address is taken.
+        app: gets the routes.
+        methods: methods of the contract.
+        upstreams: by full name of the service.
+        proxies: networks of trusted proxies (`client_address`).
 
     Raises:
-        UnroutedServiceError: a service has no backend.
+        UnroutedServiceError: a service has no upstream.
     """
     for method in methods:
-        backend = backends.get(method.service)
-        if backend is None:
-            raise UnroutedServiceError(f"{method.service} has HTTP routes and no backend")
+        upstream = upstreams.get(method.service)
+        if upstream is None:
+            raise UnroutedServiceError(f"{method.service} has HTTP routes but no upstream")
         for route in method.routes:
-            app.router.add_route(route.method, route.aiohttp_path, _handler(method, route, backend, proxies))
+            app.router.add_route(route.method, route.aiohttp_path, _handler(method, route, upstream, proxies))
 
 
-def _handler(method: Method, route: Route, backend: Backend, proxies: Collection[Network]) -> Any:
+def _handler(method: Method, route: Route, upstream: Upstream, proxies: Collection[Network]) -> Any:
     async def handle(request: web.Request) -> web.StreamResponse:
         values = [request.match_info[f"v{i}"] for i in range(len(route.variables))]
         body = await _json_body(request)
         message = build_request(method.descriptor.input_type, route, values, request.query.items(), body)
-        response = await backend.call(method, message, _context(request, proxies))
+        response = await upstream.call(method, message, _context(request, proxies))
         return await success(response)
 
     return handle
@@ -172,22 +153,22 @@ def _handler(method: Method, route: Route, backend: Backend, proxies: Collection
 def _context(request: web.Request, proxies: Collection[Network]) -> CallContext:
     authorization = request.headers.get("Authorization", "")
     if not authorization.isascii() or not authorization.isprintable():
-        raise UnauthenticatedError("the Authorization header holds what no token has", hint="log in again")
-    # Each proxy may add a header of its own instead of adding to the one that came.
+        raise UnauthenticatedError("the Authorization header has characters that no token has", hint="log in again")
+    # A proxy may add its own header instead of extending the received one.
     forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", ()))
     return CallContext(authorization, request[REQUEST_ID], client_address(request.remote or "", forwarded_for, proxies))
 
 
 def client_address(peer: str, forwarded_for: str, proxies: Collection[Network]) -> str:
-    """The address of whoever calls; empty where it says nothing about them.
+    """Return the address of the caller; empty if it is unknown.
 
-    That is so behind a proxy that does not say for whom it asks, and on the loopback of this machine, where a proxy may
-    stand that nobody told us of: to count wrong passwords by its address would let one person lock out all the others.
+    It is unknown behind a proxy that does not send the client's address, and on loopback, where an unconfigured proxy
+    may run: if auth counted wrong passwords by the address of a proxy, one person could lock out all others.
 
     Args:
-        peer: who has connected.
-        forwarded_for: what came along.
-        proxies: networks of the proxies whose word is taken.
+        peer: address of the connection.
+        forwarded_for: the X-Forwarded-For headers, joined by commas.
+        proxies: networks of trusted proxies.
     """
     connected = address(peer)
     found = calling(connected, forwarded_for, proxies)
@@ -197,22 +178,22 @@ def client_address(peer: str, forwarded_for: str, proxies: Collection[Network]) 
 
 
 async def _json_body(request: web.Request) -> Any:
-    """The body, parsed; None where there is none."""
+    """Return the parsed body; None if there is none."""
     data = await request.read()
     if not data.strip():
         return None
     try:
         return json.loads(data, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise InvalidInputError(f"the body is no JSON: {error}", hint="send a JSON object") from error
+        raise InvalidInputError(f"the body is not JSON: {error}", hint="send a JSON object") from error
 
 
 def _no_constant(word: str) -> float:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")
 
 
 async def success(message: Message) -> web.Response:
-    """A message as a successful answer."""
+    """Return a message as a success response."""
     if message.ByteSize() > LARGE_BYTES:
         text = await asyncio.to_thread(_render, message)
     else:

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the REST interface, made from the descriptors of the contract."""
+"""Builds the OpenAPI document of the REST interface from the descriptors of the contract."""
 
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
@@ -48,7 +48,7 @@ _ERROR: Final[dict[str, Any]] = {
 
 
 def document(methods: Iterable[Method]) -> dict[str, Any]:
-    """The document for a set of methods."""
+    """Return the OpenAPI document of some methods."""
     paths: dict[str, dict[str, Any]] = {}
     messages: dict[str, Descriptor] = {}
     for method in methods:
@@ -75,8 +75,8 @@ def _operation(method: Method, route: Route) -> dict[str, Any]:
         "tags": [service.removesuffix("Service")],
         "parameters": [*_path_parameters(method, route), *_query_parameters(method, route)],
         "responses": {
-            "200": {"description": "It was done.", **_content(_success(method.descriptor.output_type))},
-            "default": {"description": "It was not.", **_content({"$ref": "#/components/schemas/Error"})},
+            "200": {"description": "Success.", **_content(_success(method.descriptor.output_type))},
+            "default": {"description": "Error.", **_content({"$ref": "#/components/schemas/Error"})},
         },
         "security": [] if method.policy.public else [{"token": []}],
     }
@@ -148,7 +148,7 @@ def _schema(message: Descriptor) -> dict[str, Any]:
 
 
 def _remark(declared: Any, name: str = "") -> str:
-    """What the .proto says of a message or service, or of what is in it."""
+    """Return the remark in the .proto file on a message or service, or on a member of it."""
     key = f"{declared.name}.{name}" if name else str(declared.name)
     return remarks(declared.file.name).get(key, "")
 

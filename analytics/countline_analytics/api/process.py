@@ -1,7 +1,7 @@
-"""The API process: builds everything, serves until it is told to stop.
+"""The API process: builds its parts and serves until a stop signal.
 
-Three addresses, one process: the gateway that browsers talk to (REST of every service, `/ws`, the dashboard), REST of
-analytics alone, and `/ws` alone, so that a balancer in front may send each its own way.
+One process serves three addresses: the gateway for browsers (REST of every service, `/ws`, the dashboard), REST of
+analytics only, and `/ws` only, so that a load balancer can route each of them.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline.v1 import cameras_pb2_grpc
 from countline_analytics.api.application import make_application
-from countline_analytics.api.gateway import MODEL_CHANGE_TIMEOUT_S, Backend, LocalBackend, RemoteBackend, add_routes
+from countline_analytics.api.gateway import MODEL_CHANGE_TIMEOUT_S, LocalUpstream, RemoteUpstream, Upstream, add_routes
 from countline_analytics.api.openapi import document
 from countline_analytics.api.services import Method, http_methods
 from countline_analytics.api.static import add_dashboard
@@ -41,7 +41,7 @@ SHUTDOWN_S: Final = 3.0
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 CHANNEL_OPTIONS: Final = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    # A service that was restarted is found again within a second or two, not after gRPC's two minutes.
+    # Reconnects to a restarted service within a second or two instead of gRPC's two minutes.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2000),
 ]
@@ -51,15 +51,15 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """Everything that is served."""
+    """The applications of the three addresses."""
 
     methods: tuple[Method, ...]
-    backends: Mapping[str, Backend]
+    upstreams: Mapping[str, Upstream]
     hub: LiveHub
     proxies: tuple[Network, ...]
 
     def gateway(self) -> web.Application:
-        """What a browser talks to."""
+        """Return the application for browsers."""
         app = make_application()
         self._add_rest(app, self.methods)
         app.router.add_get("/ws", self.hub.handle)
@@ -67,20 +67,20 @@ class Api:
         return app
 
     def analytics(self) -> web.Application:
-        """REST of analytics alone."""
+        """Return the application with REST of analytics only."""
         app = make_application()
         self._add_rest(app, [method for method in self.methods if method.service == COUNT_SERVICE])
         return app
 
     def websocket(self) -> web.Application:
-        """`/ws` alone."""
+        """Return the application with `/ws` only."""
         app = make_application()
         app.router.add_get("/ws", self.hub.handle)
         return app
 
     def _add_rest(self, app: web.Application, methods: Iterable[Method]) -> None:
         chosen = list(methods)
-        add_routes(app, chosen, self.backends, self.proxies)
+        add_routes(app, chosen, self.upstreams, self.proxies)
         description = document(chosen)
 
         async def openapi(_: web.Request) -> web.Response:
@@ -93,7 +93,7 @@ async def run(settings: ApiSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
     configure("api")
     with stop_signals() as stopping:
-        async with Parts.of(settings) as parts, HealthServer(settings.health_address, parts.checks()):
+        async with ApiParts.of(settings) as parts, HealthServer(settings.health_address, parts.checks()):
             await until_available("database", lambda: _migrate(settings), stopping)
             async with serving(settings, parts, stopping) as addresses:
                 _log.info("serving", **addresses)
@@ -101,8 +101,8 @@ async def run(settings: ApiSettings) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What the process holds on to."""
+class ApiParts:
+    """Long-lived parts of the process."""
 
     verifier: TokenVerifier
     engine: AsyncEngine
@@ -111,8 +111,8 @@ class Parts:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def of(cls, settings: ApiSettings) -> "AsyncIterator[Parts]":
-        """Make them; nothing is connected yet."""
+    async def of(cls, settings: ApiSettings) -> "AsyncIterator[ApiParts]":
+        """Build the parts without connecting them."""
         verifier = TokenVerifier.from_file(settings.token_public_key_file)
         engine = database.create_engine(settings.analytics_dsn)
         try:
@@ -121,7 +121,7 @@ class Parts:
             await engine.dispose()
 
     def checks(self) -> dict[str, Check]:
-        """What has to be well for the process to be ready."""
+        """Return the health checks of the process."""
 
         async def database_answers() -> None:
             await check_database(self.engine)
@@ -134,10 +134,10 @@ async def _migrate(settings: ApiSettings) -> None:
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: ApiSettings, parts: Parts, stopping: asyncio.Event) -> AsyncIterator[dict[str, str]]:
-    """Serve on the three addresses; gives them by name as they are, ports of 0 replaced.
+async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Event) -> AsyncIterator[dict[str, str]]:
+    """Serve on the three addresses; yield them by name, with real ports instead of 0.
 
-    A fault in what runs beside the servers sets `stopping` and is raised at the end.
+    An exception in a background task sets `stopping` and is raised at the end.
     """
     statuses = StatusBoard(parts.bus)
     hub = LiveHub(parts.feed, parts.bus, statuses, parts.verifier)
@@ -151,7 +151,7 @@ async def serving(settings: ApiSettings, parts: Parts, stopping: asyncio.Event) 
                 settings.models_address,
             }
         }
-        api = Api(tuple(http_methods()), _backends(settings, parts, channels), hub, settings.proxy_networks())
+        api = Api(tuple(http_methods()), _upstreams(settings, parts, channels), hub, settings.proxy_networks())
         await stack.enter_async_context(_tasks(parts.bus.run(), parts.feed.run(), statuses.run(), stopping=stopping))
         addresses = {
             "gateway": await _listen(stack, api.gateway(), settings.gateway_address),
@@ -162,17 +162,17 @@ async def serving(settings: ApiSettings, parts: Parts, stopping: asyncio.Event) 
         yield addresses
 
 
-def _backends(settings: ApiSettings, parts: Parts, channels: Mapping[str, grpc.aio.Channel]) -> dict[str, Backend]:
-    """By full name of the service, where it is answered."""
+def _upstreams(settings: ApiSettings, parts: ApiParts, channels: Mapping[str, grpc.aio.Channel]) -> dict[str, Upstream]:
+    """Return the upstream of each service, by full service name."""
     cameras = cameras_pb2_grpc.CameraServiceStub(channels[settings.cameras_address])
     directory = CameraDirectory(parts.engine, cameras)
     counts = make_handlers(parts.engine, directory)
     return {
-        "countline.v1.AuthService": RemoteBackend(channels[settings.auth_address]),
-        "countline.v1.CameraService": RemoteBackend(channels[settings.cameras_address]),
-        "countline.v1.WorkerService": RemoteBackend(channels[settings.workers_address]),
-        "countline.v1.ModelService": RemoteBackend(channels[settings.models_address], MODEL_CHANGE_TIMEOUT_S),
-        COUNT_SERVICE: LocalBackend(counts, parts.verifier),
+        "countline.v1.AuthService": RemoteUpstream(channels[settings.auth_address]),
+        "countline.v1.CameraService": RemoteUpstream(channels[settings.cameras_address]),
+        "countline.v1.WorkerService": RemoteUpstream(channels[settings.workers_address]),
+        "countline.v1.ModelService": RemoteUpstream(channels[settings.models_address], MODEL_CHANGE_TIMEOUT_S),
+        COUNT_SERVICE: LocalUpstream(counts, parts.verifier),
     }
 
 
@@ -187,16 +187,16 @@ async def _listen(stack: contextlib.AsyncExitStack, app: web.Application, addres
         if error.errno != errno.EADDRINUSE:
             raise
         raise UnavailableError(
-            f"{address} is taken by another process", hint="stop that one, or set another address"
+            f"{address} is taken by another process", hint="stop the other process, or set another address"
         ) from error
     return f"{host}:{runner.addresses[0][1]}"
 
 
 @contextlib.asynccontextmanager
 async def _tasks(*work: Coroutine[Any, Any, None], stopping: asyncio.Event) -> AsyncIterator[None]:
-    """Run what runs for ever beside the servers.
+    """Run background tasks beside the servers.
 
-    A fault in one of them stops the process, for its supervisor to start it again.
+    An exception in a task stops the process, so that its supervisor restarts it.
     """
     tasks = [asyncio.create_task(each) for each in work]
 

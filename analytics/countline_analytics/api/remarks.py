@@ -1,7 +1,6 @@
-"""The remarks of the .proto files, for people who read the OpenAPI document.
+"""Reads the remarks of the .proto files for the OpenAPI document.
 
-Descriptors that protoc writes into Python modules carry no remarks; the files lie beside them, so they are read from
-there.
+The descriptors in generated Python modules carry no remarks. The .proto files lie beside these modules.
 """
 
 import re
@@ -17,16 +16,16 @@ _FIELD: Final = re.compile(r"^(?:repeated |optional )?[\w.]+ (?P<name>\w+) = \d+
 
 @cache
 def remarks(file: str) -> dict[str, str]:
-    """Remarks by name: `Camera`, `Camera.camera_id`, `CameraService.GetCamera`.
+    """Return remarks by name, such as `Camera`, `Camera.camera_id`, `CameraService.GetCamera`.
 
     Args:
-        file: name of a file of the contract, such as `countline/v1/cameras.proto`.
+        file: a file of the contract, such as `countline/v1/cameras.proto`.
     """
     return parse((files("countline.v1") / file.rpartition("/")[2]).read_text())
 
 
 def parse(text: str) -> dict[str, str]:
-    """Remarks of a file that is laid out as `buf format` does: one thing a line, its remark above it."""
+    """Return the remarks of a file in the layout of `buf format`: one declaration a line, its remark above."""
     found: dict[str, str] = {}
     block, depth = "", 0
     lines: list[str] = []
@@ -46,7 +45,7 @@ def parse(text: str) -> dict[str, str]:
 
 
 def _name(line: str, block: str, depth: int) -> str:
-    """What a line declares; empty where it declares nothing."""
+    """Return the name that a line declares; empty if it declares none."""
     if depth == 0:
         match = _BLOCK.match(line)
         return match["name"] if match else ""

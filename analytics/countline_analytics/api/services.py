@@ -1,4 +1,4 @@
-"""The methods of the contract that can be called over HTTP, and what they ask of a caller, from its descriptors."""
+"""Lists the methods of the contract that HTTP can call, with the permission that each needs."""
 
 import importlib
 import pkgutil
@@ -15,7 +15,7 @@ from countline_common.grpc.permissions import MethodPolicy, method_policy
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A unary method that an annotation opens to HTTP."""
+    """A unary method with an HTTP annotation."""
 
     descriptor: MethodDescriptor
     routes: tuple[Route, ...]
@@ -23,22 +23,22 @@ class Method:
 
     @property
     def service(self) -> str:
-        """Full name of its service."""
+        """Full name of the service."""
         return str(self.descriptor.containing_service.full_name)
 
     @property
     def only_reads(self) -> bool:
-        """Whether it changes nothing, as HTTP tells: all its routes are GET."""
+        """Whether all routes are GET, so that the method changes nothing."""
         return all(route.method == "GET" for route in self.routes)
 
     @property
     def path(self) -> str:
-        """As gRPC names it: `/countline.v1.CameraService/GetCamera`."""
+        """Path in gRPC, such as `/countline.v1.CameraService/GetCamera`."""
         return f"/{self.service}/{self.descriptor.name}"
 
 
 def contract_files() -> list[FileDescriptor]:
-    """Every .proto file of `countline.v1`, by name."""
+    """Return every .proto file of `countline.v1`, sorted by name."""
     modules = (
         importlib.import_module(f"countline.v1.{info.name}")
         for info in pkgutil.iter_modules(countline.v1.__path__)
@@ -48,7 +48,7 @@ def contract_files() -> list[FileDescriptor]:
 
 
 def http_methods() -> Iterator[Method]:
-    """The methods that can be called over HTTP; streams cannot."""
+    """Yield the methods that HTTP can call; streams cannot be called."""
     for file in contract_files():
         for service in file.services_by_name.values():
             for descriptor in service.methods:

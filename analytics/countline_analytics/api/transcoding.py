@@ -1,8 +1,8 @@
-"""From an HTTP request to the request message of a gRPC method, as `google.api.http` annotations say.
+"""Builds the request message of a gRPC method from an HTTP request, by its `google.api.http` annotation.
 
-Pure. Follows google/api/http.proto: variables of the path may name nested fields, the body is the whole message or
-one field of it, and what is left comes from the query. A PATCH that gives no update mask changes the fields that its
-body names. JSON is read in the shape that REST writes (`countline_common.http.rest_json`): names as in the .proto,
+Pure. Follows google/api/http.proto: path variables may name nested fields, the body is the whole message or one field,
+and the query holds the remaining fields. A PATCH without an update mask changes the fields that its body names. JSON
+has the shape that REST writes (`countline_common.http.rest_json`): names as in the .proto,
 enums as lower-case words, times as RFC 3339.
 """
 
@@ -28,7 +28,7 @@ from countline_common.http.rest_json import enum_prefix, json_name
 
 UPDATE_MASK: Final = "update_mask"
 MASK_DEPTH: Final = 2
-"""How deep a mask that is made from a body reaches: what lies deeper is a value and is replaced as a whole."""
+"""Depth of a mask that is built from a body; deeper values are replaced as a whole."""
 
 _VARIABLE: Final = re.compile(r"\{(?P<path>[\w.]+)(?:=(?P<pattern>[^}]*))?\}")
 _INTEGERS: Final = {
@@ -41,23 +41,23 @@ _INTEGERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One way to call a method over HTTP."""
+    """An HTTP method and path that call a gRPC method."""
 
     method: str
     """`GET`, `POST`, …"""
     template: str
-    """As annotated, such as `/api/v1/cameras/{camera.camera_id}`."""
+    """The annotated path, such as `/api/v1/cameras/{camera.camera_id}`."""
     body: str
-    """The field that the body is, `*` for the whole message, empty for none."""
+    """The field that the body holds; `*` for the whole message, empty for no body."""
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """Paths of the fields in the template."""
+        """Field paths in the template."""
         return tuple(match["path"] for match in _VARIABLE.finditer(self.template))
 
     @property
     def aiohttp_path(self) -> str:
-        """The path as aiohttp's router wants it, with the variables named `v0`, `v1`, ...: theirs may have dots."""
+        """The path for aiohttp's router, with variables named `v0`, `v1`, ..., because field paths may hold dots."""
         parts = _VARIABLE.split(self.template)
         path = parts[0]
         for i, (pattern, literal) in enumerate(zip(parts[2::3], parts[3::3], strict=True)):
@@ -66,14 +66,14 @@ class Route:
 
 
 def _segments(pattern: str | None) -> str:
-    """A variable's own pattern as a regular expression: `*` is one segment, `**` any number."""
+    """Return a variable's pattern as a regular expression: `*` is one segment, `**` any number."""
     if pattern is None:
         return "[^{}/]+"
     return re.escape(pattern).replace(r"\*\*", ".+").replace(r"\*", "[^{}/]+")
 
 
 def routes(rule: HttpRule) -> Iterator[Route]:
-    """The ways that an annotation opens."""
+    """Yield the routes of an annotation."""
     verb = rule.WhichOneof("pattern")
     if verb == "custom":
         yield Route(rule.custom.kind.upper(), rule.custom.path, rule.body)
@@ -84,12 +84,12 @@ def routes(rule: HttpRule) -> Iterator[Route]:
 
 
 class _WrongValueError(Exception):
-    """A value does not fit its field; the text says what it should be."""
+    """A value does not fit its field; the text states the expected form."""
 
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads values into a message and collects what is wrong with them."""
+    """Reads values into a message and collects the problems."""
 
     problems: list[FieldProblem] = field(default_factory=list)
 
@@ -105,7 +105,7 @@ class _Reader:
         for name, item in value.items():
             here = f"{path}.{name}" if path else str(name)
             if name not in names:
-                self.refuse(here, "is not known")
+                self.refuse(here, "is unknown")
             elif item is not None:
                 self.field(target, names[name], item, here)
 
@@ -156,7 +156,7 @@ def read_json(target: Message, value: Any) -> None:
     """Read a JSON object into a message.
 
     Raises:
-        InvalidInputError: with each field that is wrong, in the terms of the object.
+        InvalidInputError: lists each wrong field.
     """
     reader = _Reader()
     reader.message(target, value, "")
@@ -165,7 +165,7 @@ def read_json(target: Message, value: Any) -> None:
 
 def _raise(problems: Sequence[FieldProblem]) -> None:
     if problems:
-        raise InvalidInputError("the request cannot be understood", fields=tuple(problems))
+        raise InvalidInputError("the request is invalid", fields=tuple(problems))
 
 
 def build_request(
@@ -175,26 +175,26 @@ def build_request(
     query: Iterable[tuple[str, str]],
     body: Any,
 ) -> Message:
-    """The request message of a method.
+    """Return the request message of a method.
 
     Args:
-        descriptor: of the message.
-        route: the way by which the request came.
-        path_values: of the route's variables, unquoted.
+        descriptor: of the request message.
+        route: the matched route.
+        path_values: values of the route's variables, unquoted.
         query: names and values, in order.
-        body: the parsed JSON of the body; None where there was none.
+        body: the parsed JSON body; None if there is none.
 
     Raises:
-        InvalidInputError: with each field that cannot be used.
+        InvalidInputError: lists each wrong field.
     """
     request = message_factory.GetMessageClass(descriptor)()
     reader = _Reader()
     if route.body:
         _read_body(reader, request, route, body)
     elif body is not None:
-        reader.refuse("", "this takes no body")
+        reader.refuse("", "this request takes no body")
     for name, text in query:
-        _read_text(reader, request, name, text, "this comes with the body" if route.body == "*" else "")
+        _read_text(reader, request, name, text, "belongs in the body" if route.body == "*" else "")
     if _wants_mask(route, descriptor) and not getattr(request, UPDATE_MASK).paths and isinstance(body, dict):
         names = field_names(getattr(request, route.body).DESCRIPTOR)
         getattr(request, UPDATE_MASK).paths.extend(_mask(body, names, set(_below(route))))
@@ -206,7 +206,7 @@ def build_request(
 
 def _read_body(reader: _Reader, request: Message, route: Route, body: Any) -> None:
     if body is None:
-        reader.refuse("", "a JSON object must come with this")
+        reader.refuse("", "needs a JSON object as body")
     elif route.body == "*":
         reader.message(request, body, "")
     else:
@@ -220,7 +220,7 @@ def _wants_mask(route: Route, descriptor: Descriptor) -> bool:
 
 
 def _below(route: Route) -> Iterator[str]:
-    """Fields of the body that the path names: these say which thing is meant, and are not changed."""
+    """Yield the body fields that the path names: they identify the resource and do not change."""
     for path in route.variables:
         parent, _, name = path.partition(".")
         if parent == route.body:
@@ -228,7 +228,7 @@ def _below(route: Route) -> Iterator[str]:
 
 
 def _mask(body: Mapping[str, Any], names: Mapping[str, FieldDescriptor], left_out: set[str]) -> Iterator[str]:
-    """Paths of the fields that a body names, null ones (which are thereby cleared) included."""
+    """Yield the paths of the fields that a body names. A null field is included, and so gets cleared."""
     for name, value in body.items():
         descriptor = names.get(name)
         if descriptor is None or descriptor.name in left_out:
@@ -249,7 +249,7 @@ def _paths(descriptor: FieldDescriptor, value: Any, depth: int) -> Iterator[str]
 
 
 def _read_text(reader: _Reader, request: Message, name: str, text: str, refusal: str) -> None:
-    """Read a value from the path or the query into a field, which may be a nested one."""
+    """Read a value from the path or the query into a field, which may be nested."""
     if refusal:
         reader.refuse(name, refusal)
         return
@@ -258,12 +258,12 @@ def _read_text(reader: _Reader, request: Message, name: str, text: str, refusal:
     for parent in parents:
         descriptor = field_names(target.DESCRIPTOR).get(parent)
         if descriptor is None or descriptor.message_type is None or descriptor.is_repeated:
-            reader.refuse(name, "is not known")
+            reader.refuse(name, "is unknown")
             return
         target = getattr(target, descriptor.name)
     descriptor = field_names(target.DESCRIPTOR).get(last)
     if descriptor is None:
-        reader.refuse(name, "is not known")
+        reader.refuse(name, "is unknown")
     elif descriptor.is_repeated:
         items = getattr(target, descriptor.name)
         parsed = reader._scalar(descriptor, _from_text(descriptor, text), name)  # noqa: SLF001  (one module, one reader)
@@ -274,7 +274,7 @@ def _read_text(reader: _Reader, request: Message, name: str, text: str, refusal:
 
 
 def _from_text(descriptor: FieldDescriptor, text: str) -> Any:
-    """A word of a query as JSON would have it; what does not fit is left for the reader to refuse."""
+    """Return a query value as its JSON value; the reader refuses a value that does not fit."""
     if descriptor.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return {"true": True, "false": False}.get(text.lower(), text)
     if descriptor.cpp_type in _INTEGERS:
@@ -288,17 +288,17 @@ def _from_text(descriptor: FieldDescriptor, text: str) -> Any:
 
 
 def field_names(descriptor: Any) -> dict[str, FieldDescriptor]:
-    """Fields by the names that REST knows them by: that of the .proto, and that which answers carry."""
+    """Return fields by their names in REST: the .proto name and the JSON name."""
     names = dict(descriptor.fields_by_name)
     names.update((json_name(each), each) for each in descriptor.fields)
     return names
 
 
 def _scalar(descriptor: FieldDescriptor, value: Any) -> Any:
-    """A JSON value as a field takes it.
+    """Return a JSON value as a field takes it.
 
     Raises:
-        _WrongValueError: it is of another kind; the text says what it should be.
+        _WrongValueError: the value is of another kind.
     """
     if descriptor.enum_type is not None:
         return _enum(descriptor.enum_type, value)
@@ -324,7 +324,7 @@ def _text(value: Any) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise _WrongValueError("must be text that UTF-8 can hold") from error
+        raise _WrongValueError("must be valid UTF-8 text") from error
     return text
 
 
@@ -371,7 +371,7 @@ def _timestamp(target: Message, value: Any) -> str:
     except (_WrongValueError, ValueError):
         moment = None
     if moment is None or moment.tzinfo is None:
-        return "must be a time with its offset, such as 2026-03-01T12:00:00Z"
+        return "must be a time with an offset, such as 2026-03-01T12:00:00Z"
     target.FromDatetime(moment)
     target.SetInParent()
     return ""
@@ -402,4 +402,4 @@ _WELL_KNOWN: Final[Mapping[str, Callable[[Message, Any], str]]] = {
     Duration.DESCRIPTOR.full_name: _duration,
     FieldMask.DESCRIPTOR.full_name: _field_mask,
 }
-"""How messages that stand for one value are read; each returns what is wrong, or nothing."""
+"""Readers of messages that stand for one value; each returns a problem, or an empty text."""

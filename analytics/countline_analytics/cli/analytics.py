@@ -1,4 +1,4 @@
-"""`countline analytics`: the processes of analytics. Their settings are `COUNTLINE_…` variables."""
+"""`countline analytics`: runs the processes of analytics. Their settings are `COUNTLINE_…` variables."""
 
 import asyncio
 from typing import Any, TypeVar
@@ -11,12 +11,15 @@ from countline_common.errors import FieldProblem, InvalidInputError
 
 _Settings = TypeVar("_Settings", IngestSettings, ApiSettings)
 
-app = typer.Typer(no_args_is_help=True, help="The processes of analytics: what counts flow into, and what serves them.")
+app = typer.Typer(no_args_is_help=True, help="Run the processes of analytics.")
 
 
 @app.command()
 def ingest() -> None:
-    """Take counts from NATS into the database until told to stop."""
+    """Write counts from NATS into the database.
+
+    Settings come from COUNTLINE_ variables. SIGTERM or Ctrl-C stops the process.
+    """
     from countline_analytics.ingest.process import run
 
     asyncio.run(run(_settings(IngestSettings)))
@@ -24,7 +27,10 @@ def ingest() -> None:
 
 @app.command()
 def api() -> None:
-    """Serve counts, REST of every service, live numbers and the dashboard until told to stop."""
+    """Serve REST of every service, live counts and the dashboard.
+
+    Settings come from COUNTLINE_ variables. SIGTERM or Ctrl-C stops the process.
+    """
     from countline_analytics.api.process import run
 
     asyncio.run(run(_settings(ApiSettings)))
@@ -40,5 +46,5 @@ def _settings(kind: type[_Settings]) -> _Settings:
             for problem in error.errors()
         )
         raise InvalidInputError(
-            "the settings of this process are not complete", hint="set these variables", fields=problems
+            "settings are missing or invalid", hint="set these variables", fields=problems
         ) from error

@@ -1,4 +1,4 @@
-"""`countline counts`, `countline occupancy` and `countline flows`: what was counted, as the server tells it."""
+"""`countline counts`, `countline occupancy` and `countline flows`: show counts of a server."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -29,16 +29,19 @@ FLOWS: Final = "/api/v1/analytics/flows"
 
 def counts(
     camera: CameraOption = None,
-    line: Annotated[str | None, typer.Option(help="Only this line.")] = None,
+    line: Annotated[str | None, typer.Option(help="Line to show; all lines by default.")] = None,
     start: StartOption = None,
     end: EndOption = None,
     bucket: BucketOption = "1h",
-    by: Annotated[str, typer.Option(help="Any of line, direction and class, by commas.")] = "line",
+    by: Annotated[str, typer.Option(help="Grouping: any of line, direction, class, separated by commas.")] = "line",
     as_json: JsonOption = False,
     server: ServerOption = None,
     data: DataOption = None,
 ) -> None:
-    """Show what crossed the lines, by bucket of time, with the share of it that was really looked at."""
+    """Show crossings by line and time bucket, with coverage.
+
+    Example: countline counts --camera door --bucket 1d --by line,direction
+    """
     asked = {"camera_id": camera, "line_id": line, "start": moment(start, "start"), "end": moment(end, "end")}
     answer = ask(COUNTS, {**asked, "bucket": bucket, "group_by": by}, server, data)
     if as_json:
@@ -62,7 +65,7 @@ def counts(
 
 def occupancy(
     camera: CameraOption = None,
-    zone: Annotated[str | None, typer.Option(help="Only this zone.")] = None,
+    zone: Annotated[str | None, typer.Option(help="Zone to show; all zones by default.")] = None,
     start: StartOption = None,
     end: EndOption = None,
     bucket: BucketOption = "1h",
@@ -70,7 +73,10 @@ def occupancy(
     server: ServerOption = None,
     data: DataOption = None,
 ) -> None:
-    """Show how full the zones were, by bucket of time, with who came and went and how long they stayed."""
+    """Show occupancy, entries, exits and dwell times of zones by time bucket, with coverage.
+
+    Example: countline occupancy --camera door --zone till --bucket 15m
+    """
     asked = {"camera_id": camera, "zone_id": zone, "start": moment(start, "start"), "end": moment(end, "end")}
     answer = ask(OCCUPANCY, {**asked, "bucket": bucket}, server, data)
     if as_json:
@@ -94,14 +100,17 @@ def occupancy(
 
 
 def flows(
-    camera: Annotated[str, typer.Option(help="The camera.")],
+    camera: Annotated[str, typer.Option(help="Camera to show.")],
     start: StartOption = None,
     end: EndOption = None,
     as_json: JsonOption = False,
     server: ServerOption = None,
     data: DataOption = None,
 ) -> None:
-    """Show from which line or zone objects came to which: turning movements."""
+    """Show flows from line or zone to line or zone (turning movements).
+
+    Example: countline flows --camera plaza
+    """
     asked = {"camera_id": camera, "start": moment(start, "start"), "end": moment(end, "end")}
     answer = ask(FLOWS, asked, server, data)
     if as_json:
@@ -112,7 +121,7 @@ def flows(
         for f in answer.get("flows", [])
     )
     _print(("from", "to", "class", "count", "mean s"), rows, words=3)
-    Console(stderr=True).print(f"{answer.get('coverage', 0.0):.0%} of the time was looked at")
+    Console(stderr=True).print(f"coverage: {answer.get('coverage', 0.0):.0%}")
 
 
 def _share(bucket: dict[str, Any]) -> tuple[str]:
@@ -124,22 +133,22 @@ def _sum(over_the_outline: int, inside: int) -> str:
 
 
 def _number(value: float | None) -> str:
-    """A number, or a dash where nothing was seen."""
+    """Return a number as text; a dash for an unknown number."""
     return "-" if value is None else f"{value:.1f}" if isinstance(value, float) and value % 1 else f"{value:g}"
 
 
 def _print(titles: Sequence[str], rows: Iterable[Sequence[Any]], *, words: int) -> None:
-    """Print a table; the first columns are words, the others numbers. A word that all rows share goes into the title.
+    """Print a table: the first `words` columns hold words, the others numbers. A word of all rows goes to the title.
 
-    It is as wide as it has to be, also in a narrow window: a number that is cut off is another number.
+    The table may be wider than the window: a truncated number would be another number.
     """
     cells = [tuple(map(str, row)) for row in rows]
     if not cells:
-        Console(stderr=True).print("There is nothing to show.")
+        Console(stderr=True).print("No data found.")
         return
     shared = [i for i in range(1, words) if len({row[i] for row in cells}) == 1]
-    said = ", ".join(f"{titles[i]} {cells[0][i]}" for i in shared if cells[0][i])
-    table = Table(title=said or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    title = ", ".join(f"{titles[i]} {cells[0][i]}" for i in shared if cells[0][i])
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     kept = [i for i in range(len(titles)) if i not in shared]
     for i in kept:
         table.add_column(titles[i], justify="left" if i < words else "right", no_wrap=True)

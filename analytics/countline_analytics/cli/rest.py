@@ -1,4 +1,4 @@
-"""What the commands that ask analytics have in common: the questions over REST, times, and options."""
+"""Shared by the commands that query analytics: REST calls, times, options."""
 
 import asyncio
 from datetime import datetime
@@ -8,54 +8,58 @@ from typing import Annotated, Any, Final
 import aiohttp
 import typer
 
-from countline_common.errors import FieldProblem, InternalError, InvalidInputError, UnavailableError
-from countline_common.grpc.client import connect, discover
+from countline_common.errors import InvalidInputError
+from countline_common.grpc.client import connect
+from countline_common.grpc.discovery import discover
+from countline_common.http.rest_client import get
 
 TIMEOUT_S: Final = 30.0
 
-CameraOption = Annotated[str | None, typer.Option("--camera", help="Only this camera.")]
+CameraOption = Annotated[str | None, typer.Option("--camera", help="Camera to show; all cameras by default.")]
 StartOption = Annotated[
-    str | None, typer.Option("--start", help="From when on, such as 2026-03-01T12:00:00Z; else the last hour.")
+    str | None,
+    typer.Option("--start", help="Start of the time span, such as 2026-03-01T12:00:00Z; the last hour by default."),
 ]
-EndOption = Annotated[str | None, typer.Option("--end", help="Until when; else now.")]
-BucketOption = Annotated[str, typer.Option("--bucket", help="1m, 15m, 1h, 1d or 1mo.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
+EndOption = Annotated[str | None, typer.Option("--end", help="End of the time span; now by default.")]
+BucketOption = Annotated[str, typer.Option("--bucket", help="Bucket size: 1m, 15m, 1h, 1d or 1mo.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ServerOption = Annotated[
-    str | None, typer.Option("--server", help="Which server to ask; else the one that you logged in to.")
+    str | None, typer.Option("--server", help="Server address; the server that you logged in to by default.")
 ]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder of `countline up` on this machine.")]
 
 
 def moment(text: str | None, option: str) -> str | None:
-    """A time as the server reads it; one without an offset is in this machine's zone.
+    """Return a time for the server; a time without offset is in this machine's time zone.
 
     Raises:
-        InvalidInputError: it is none.
+        InvalidInputError: the text is not a time.
     """
     if text is None:
         return None
     try:
         return datetime.fromisoformat(text).astimezone().isoformat()
     except ValueError as error:
-        raise InvalidInputError(f"--{option} {text!r} is no time", hint="write it as 2026-03-01T12:00:00Z") from error
+        hint = "write a time such as 2026-03-01T12:00:00Z"
+        raise InvalidInputError(f"--{option}: {text!r} is not a time", hint=hint) from error
 
 
 def clock(text: str) -> str:
-    """A time of an answer in this machine's zone, for people."""
+    """Return a time of an answer as local time of this machine."""
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def ask(path: str, asked: dict[str, str | None], server: str | None, data: Path | None) -> dict[str, Any]:
-    """The data of a GET.
+    """Return the data of a GET.
 
     Args:
         path: such as `/api/v1/analytics/counts`.
-        asked: parameters; those that are None are left out.
-        server: which server, or None.
-        data: the data folder of a local one, or None.
+        asked: query parameters; None values are left out.
+        server: address of a server, or None.
+        data: data folder of a local server, or None.
 
     Raises:
-        CountlineError: nobody answers, or the server says what was wrong.
+        CountlineError: the server does not answer, or reports an error.
     """
     parameters = {name: value for name, value in asked.items() if value}
     return asyncio.run(_ask(path, parameters, server, data))
@@ -65,30 +69,6 @@ async def _ask(path: str, parameters: dict[str, str], server: str | None, data: 
     async with connect(discover(server, data)) as client:
         url = client.rest_base_url + path
         headers = await client.authorization()
-        try:
-            timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.get(url, params=parameters, headers=headers) as response,
-            ):
-                return _data(await response.json(), url)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise UnavailableError(
-                f"{url} does not answer: {str(error) or type(error).__name__}", hint="see: countline status"
-            ) from error
-
-
-def _data(body: Any, url: str) -> dict[str, Any]:
-    """What a successful answer holds.
-
-    Raises:
-        CountlineError: the server says what was wrong.
-    """
-    if isinstance(body, dict) and body.get("success") is True:
-        found: dict[str, Any] = body["data"]
-        return found
-    errors = body.get("errors") if isinstance(body, dict) else None
-    if not errors:
-        raise InternalError(f"{url} gave an answer that is none of ours")
-    fields = tuple(FieldProblem(each["field"], each["message"]) for each in errors if each["field"])
-    raise InvalidInputError(errors[0]["message"] if not fields else "the request was refused", fields=fields)
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            return await get(session, url, parameters, headers)

@@ -1,4 +1,4 @@
-"""`countline verify`: holds what was counted against the truth, as the server knows both."""
+"""`countline verify`: compares counted crossings with true crossings that the server stores."""
 
 import json
 from typing import Annotated, Any, Final
@@ -16,20 +16,23 @@ DIRECTIONS: Final = ("in", "out")
 def verify(
     camera: CameraOption = None,
     start: Annotated[
-        str | None, typer.Option(help="From when on, such as 2026-03-01T12:00:00Z; else since the truth was recorded.")
+        str | None,
+        typer.Option(help="Start of the time span, such as 2026-03-01T12:00:00Z; the start of the truth by default."),
     ] = None,
     end: Annotated[
-        str | None, typer.Option(help="Until when; else until 3 s ago: a decision may take that long.")
+        str | None, typer.Option(help="End of the time span; 3 s ago by default, because a decision takes up to 3 s.")
     ] = None,
     as_json: JsonOption = False,
     server: ServerOption = None,
     data: DataOption = None,
 ) -> None:
-    """Hold what was counted against the truth, crossing by crossing.
+    """Compare counted crossings with true crossings.
 
-    Compared is the time that was covered, without the first and last 3 s of each span. A counted and a true crossing
-    match within 1 s. Exit code 0: everything agrees; 1: something was missed or counted falsely, or the server could
-    not be asked.
+    The comparison uses the covered time without the first and last 3 s of each span. A counted and a true crossing
+    match if they are at most 1 s apart. Exit code 0: all crossings match. Exit code 1: a crossing was missed or counted
+    falsely, or the server did not answer.
+
+    Example: countline verify --camera plaza
     """
     asked = {"camera_id": camera, "start": moment(start, "start"), "end": moment(end, "end")}
     answer = ask(PATH, asked, server, data)
@@ -56,7 +59,7 @@ def _agrees(result: dict[str, int]) -> bool:
 
 def _print(cameras: dict[str, dict[str, Any]]) -> None:
     if not cameras:
-        Console(stderr=True).print("No camera has a truth to hold counts against.")
+        Console(stderr=True).print("No camera has a truth set.")
         return
     table = Table("camera", "line", "direction", *(("counted", "true", "missed", "false")), "compared")
     for column in table.columns[3:]:

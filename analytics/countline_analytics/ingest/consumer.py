@@ -1,8 +1,7 @@
-"""From the stream COUNTS into the database: at least once on the way, exactly once in the tables.
+"""Moves records from the stream COUNTS into the database: at least once on the way, exactly once in the tables.
 
-A message is acknowledged after the database has committed what it says, or after it was moved to the dead letters
-with the reason. While the database is away nothing is acknowledged and nothing is lost: the batch is held and tried
-again.
+Ingest acknowledges a message after the database has committed its record, or after the message was moved to the dead
+letter stream with the reason. While the database is away, ingest acknowledges nothing, holds the batch and retries.
 """
 
 import asyncio
@@ -28,6 +27,7 @@ from countline_analytics.ingest.writer import CountWriter
 from countline_common.data.bus import COUNTS, DLQ, dlq_subject, ensure_streams
 from countline_common.errors import CountlineError, UnavailableError
 from countline_common.logs import get_logger, redact
+from countline_common.resilience.retry import Backoff
 from countline_common.waiting import happens
 
 DURABLE: Final = "ingest"
@@ -39,31 +39,31 @@ DLQ_TIMEOUT_S: Final = 5.0
 MAX_REASON: Final = 500
 HEADERS_ROOM: Final = 2048
 FULL_ENOUGH: Final = 0.5
-"""Share of the stream's size limit above which messages that are in the database are taken out of it."""
+"""Share of the stream's size limit above which ingest purges messages that the database holds."""
 
-RECORDS: Final = Counter("countline_ingest_records_total", "Records that were written or refused", ["outcome"])
-CROSSINGS: Final = Counter("countline_ingest_crossings_total", "Crossings by what became of them", ["outcome"])
-RETRIES: Final = Counter("countline_ingest_retries_total", "Batches that had to be tried again", ["error"])
+RECORDS: Final = Counter("countline_ingest_records_total", "Records, by outcome", ["outcome"])
+CROSSINGS: Final = Counter("countline_ingest_crossings_total", "Crossings, by outcome", ["outcome"])
+RETRIES: Final = Counter("countline_ingest_retries_total", "Retried batches", ["error"])
 BATCH_SECONDS: Final = Histogram("countline_ingest_batch_seconds", "Time from reading a batch to its acknowledgement")
-LAST_WRITE: Final = Gauge("countline_ingest_last_write_timestamp_seconds", "When the last batch was committed")
+LAST_WRITE: Final = Gauge("countline_ingest_last_write_timestamp_seconds", "Time of the last commit")
 
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A message and what it says."""
+    """A message and its decoded record."""
 
     message: Msg
     record: Record
 
 
 class PoisonError(Exception):
-    """The database refuses a record for what it holds; trying again cannot help."""
+    """The database refuses the content of a record; a retry cannot succeed."""
 
 
 async def ensure_consumer(js: JetStreamContext, batch: int) -> None:
-    """Create the durable consumer, or bring it to these settings."""
+    """Create the durable consumer, or update its settings."""
     await js.add_consumer(
         COUNTS,
         ConsumerConfig(
@@ -83,9 +83,9 @@ class Ingest:
     Args:
         client: connected to NATS.
         writer: writes a batch in one transaction.
-        batch: messages in one transaction at most.
-        oldest: Unix seconds; crossings before it would go where the raw rows are deleted already, and spoil their
-        counts.
+        batch: most messages in one transaction.
+        oldest: Unix seconds; ingest refuses older crossings, because their neighbours are deleted and counts would be
+            wrong.
     """
 
     def __init__(
@@ -97,10 +97,10 @@ class Ingest:
         self._batch = batch
         self._oldest = oldest
         self.problem = "not started"
-        """Why nothing is being written now; empty where all is well."""
+        """Why ingest writes nothing now; empty if all is well."""
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Consume until `stopping` is set; a batch under way is finished first, unless the database is away."""
+        """Consume until `stopping` is set. Finish the current batch first, unless the database is away."""
         while not stopping.is_set():
             try:
                 await ensure_streams(self._js)
@@ -109,14 +109,14 @@ class Ingest:
                     self.problem = ""
                     await self._consume(reader, stopping)
             except (CountlineError, nats.errors.Error, OSError, TimeoutError) as error:
-                self._note_retry("nats", error)
+                self._record_retry("nats", error)
                 await happens(stopping, FIRST_PAUSE_S * 5)
 
     async def make_room(self) -> None:
-        """Take out of the stream what is in the database, once it fills up.
+        """Purge messages that the database holds, once the stream fills up.
 
-        The stream refuses new messages when it is full, and does not take out old ones by itself: else it could lose
-        what nobody has read. Only ingest knows what was read.
+        The full stream refuses new messages instead of discarding old ones, so that it loses no unread message. Only
+        ingest knows which messages it has read.
         """
         stream = await self._js.stream_info(COUNTS)
         limit = stream.config.max_bytes or -1
@@ -149,11 +149,11 @@ class Ingest:
         record = decode(message.data, message.subject)
         oldest_us = self._oldest() * 1e6
         if record.crossings and min(row.t_us for row in record.crossings) < oldest_us:
-            raise MalformedRecordError("it holds crossings that are older than COUNTLINE_CROSSINGS_RETENTION_DAYS")
+            raise MalformedRecordError("it holds crossings older than COUNTLINE_CROSSINGS_RETENTION_DAYS")
         return record
 
     async def _write(self, delivered: Sequence[Delivered], stopping: asyncio.Event) -> None:
-        """Write and acknowledge; where the database refuses what one record holds, find out which."""
+        """Write and acknowledge a batch. If the database refuses a record, find that record by halving the batch."""
         try:
             written = await self._until_possible(delivered, stopping)
         except PoisonError as error:
@@ -168,12 +168,12 @@ class Ingest:
             await self._acknowledge(delivered)
 
     async def _until_possible(self, delivered: Sequence[Delivered], stopping: asyncio.Event) -> bool:
-        """Write, again and again while the database is away; False where the process was told to stop meanwhile.
+        """Write a batch; retry while the database is away. Return False if the process stops before it succeeds.
 
         Raises:
-            PoisonError: the database is there and refuses the data.
+            PoisonError: the database refuses the data.
         """
-        pause_s = FIRST_PAUSE_S
+        backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         while True:
             try:
                 written = await self._writer.write([each.record for each in delivered])
@@ -181,7 +181,7 @@ class Ingest:
                 cause = _cause(error)
                 if isinstance(cause, psycopg.DataError | psycopg.IntegrityError):
                     raise PoisonError(f"{type(cause).__name__}: {redact(str(cause))}") from error
-                self._note_retry("database", error)
+                self._record_retry("database", error)
             else:
                 self.problem = ""
                 LAST_WRITE.set(time.time())
@@ -193,22 +193,21 @@ class Ingest:
             if stopping.is_set():
                 return False
             await self._hold(delivered)
-            await happens(stopping, pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            await happens(stopping, backoff.next_s())
 
     async def _hold(self, delivered: Sequence[Delivered]) -> None:
-        """Tell JetStream that these are still being worked on, so that it does not send them again meanwhile."""
+        """Extend the acknowledgement deadline in JetStream, so that it does not redeliver these messages."""
         with contextlib.suppress(nats.errors.Error, OSError):
             for each in delivered:
                 await each.message.in_progress()
 
     async def _acknowledge(self, delivered: Sequence[Delivered]) -> None:
-        # An acknowledgement that gets lost brings the message again, and then it is a duplicate that changes nothing.
+        # If an acknowledgement is lost, JetStream redelivers the message, and its record is a duplicate without effect.
         for each in delivered:
             await each.message.ack()
 
     async def _refuse(self, message: Msg, reason: str) -> None:
-        """Move a message to the dead letters; only when they have it is it acknowledged."""
+        """Move a message to the dead letter stream, then acknowledge it."""
         sequence = message.metadata.sequence.stream
         _log.error("ingest.refused", subject=message.subject, stream_sequence=sequence, reason=reason)
         headers = {
@@ -218,14 +217,14 @@ class Ingest:
             "Countline-Stream-Sequence": str(sequence),
             "Nats-Msg-Id": f"{COUNTS}-{sequence}",
         }
-        # A message as large as the server allows has no room for the headers: the letter then only says where it lies.
+        # A message of the server's maximum size leaves no room for headers: then the dead letter only states its place.
         fits = len(message.data) + HEADERS_ROOM <= self._client.max_payload
         data = message.data if fits else b""
         await self._js.publish(dlq_subject(COUNTS), data, timeout=DLQ_TIMEOUT_S, stream=DLQ, headers=headers)
         await message.ack()
         RECORDS.labels("refused").inc()
 
-    def _note_retry(self, part: str, error: BaseException) -> None:
+    def _record_retry(self, part: str, error: BaseException) -> None:
         self.problem = f"{part}: {redact(str(_cause(error))) or type(error).__name__}"
         RETRIES.labels(part).inc()
         _log.warning("ingest.retry", part=part, error=self.problem)
@@ -236,6 +235,6 @@ def _cause(error: BaseException) -> BaseException:
 
 
 async def check(ingest: Ingest) -> None:
-    """Health check: raises with the reason while nothing can be written."""
+    """Health check: raise the reason while ingest cannot write."""
     if ingest.problem:
         raise UnavailableError(ingest.problem)

@@ -1,8 +1,7 @@
-"""Rows in PostgreSQL's binary COPY format (PostgreSQL manual, "COPY", section "Binary Format").
+"""Encodes rows in PostgreSQL's binary COPY format (PostgreSQL manual, "COPY", section "Binary Format").
 
-Encoding here costs a third of what the driver needs for a row of Python objects, and on the way of every crossing
-that is the largest part; `tests/benchmarks/analytics/bench_ingest.py` shows it. Times are microseconds since the Unix
-epoch.
+This encoding costs a third of the driver's encoding of Python objects, which is the largest cost of a crossing
+(`tests/benchmarks/analytics/bench_ingest.py`). Times are microseconds since the Unix epoch.
 """
 
 import struct
@@ -14,7 +13,7 @@ HEADER: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 TRAILER: Final = b"\xff\xff"
 NULL: Final = b"\xff\xff\xff\xff"
 POSTGRES_EPOCH_US: Final = 946_684_800_000_000
-"""2000-01-01, from which PostgreSQL counts."""
+"""2000-01-01, the epoch of PostgreSQL."""
 
 _INT4: Final = struct.Struct("!ii").pack
 _INT8: Final = struct.Struct("!iq").pack
@@ -27,49 +26,49 @@ _UUID_LENGTH: Final = b"\x00\x00\x00\x10"
 
 
 def int4(value: int) -> bytes:
-    """An `integer`."""
+    """Encode an `integer`."""
     return _INT4(4, value)
 
 
 def int8(value: int) -> bytes:
-    """A `bigint`."""
+    """Encode a `bigint`."""
     return _INT8(8, value)
 
 
 def float4(value: float) -> bytes:
-    """A `real`."""
+    """Encode a `real`."""
     return _FLOAT4(4, value)
 
 
 def float8(value: float) -> bytes:
-    """A `double precision`."""
+    """Encode a `double precision`."""
     return _FLOAT8(8, value)
 
 
 def boolean(value: bool) -> bytes:
-    """A `boolean`."""
+    """Encode a `boolean`."""
     return TRUE if value else FALSE
 
 
 def uuid(value: bytes) -> bytes:
-    """A `uuid`, from its 16 bytes."""
+    """Encode a `uuid` from its 16 bytes."""
     return _UUID_LENGTH + value
 
 
 def timestamptz(t_us: int) -> bytes:
-    """A `timestamptz`."""
+    """Encode a `timestamptz`."""
     return _INT8(8, t_us - POSTGRES_EPOCH_US)
 
 
 @lru_cache(maxsize=4096)
 def text(value: str) -> bytes:
-    """A `text` or an enum. Cached: names of cameras, lines and classes come again and again."""
+    """Encode a `text` or an enum. Cached, because names of cameras, lines and classes repeat."""
     data = value.encode()
     return struct.pack("!i", len(data)) + data
 
 
 def stream(rows: Iterable[tuple[bytes, ...]], columns: int) -> bytes:
-    """Encoded rows as one stream for `COPY … (FORMAT binary)`."""
+    """Join encoded rows into one stream for `COPY … (FORMAT binary)`."""
     count = _FIELDS(columns)
     parts = [HEADER]
     for row in rows:

@@ -1,6 +1,6 @@
-"""The ingest process: builds everything, runs until it is told to stop.
+"""The ingest process: builds its parts and runs until a stop signal.
 
-One such process is enough; more than one is safe, since writers take turns, and of no use for speed.
+One ingest process is enough. Several are safe, because writers take turns, but not faster.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ async def run(settings: IngestSettings) -> None:
 
 
 async def _connect(settings: IngestSettings, stopping: asyncio.Event) -> Client:
-    """Wait for the database and bring it up to date, then wait for NATS."""
+    """Wait for the database and migrate it, then wait for NATS."""
 
     async def migrate() -> None:
         await database.migrate(settings.analytics_dsn, "countline_analytics.store", "analytics")
@@ -65,7 +65,7 @@ async def _connect(settings: IngestSettings, stopping: asyncio.Event) -> Client:
 
 
 async def _close(client: Client) -> None:
-    """Send the last acknowledgements, if there is somebody to take them, and leave."""
+    """Send the last acknowledgements while NATS is connected, then disconnect."""
     with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
         if client.is_connected:
             await client.flush(FLUSH_S)
@@ -80,11 +80,11 @@ def _build(settings: IngestSettings, engine: AsyncEngine, client: Client) -> Ing
 
 
 async def _serve(ingest: Ingest, rollups: Rollups, settings: IngestSettings, stopping: asyncio.Event) -> None:
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every run otherwise
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)  # at INFO it logs every run
     scheduler = AsyncIOScheduler(timezone="UTC", job_defaults={"max_instances": 1, "coalesce": True})
     scheduler.add_job(rollups.refresh, "interval", seconds=settings.rollup_interval_s, id="refresh rollups")
     scheduler.add_job(ingest.make_room, "interval", seconds=MAKE_ROOM_EVERY_S, id="make room in the stream")
-    scheduler.add_job(_forget, "interval", args=(rollups, settings), hours=6, id="forget what is old")
+    scheduler.add_job(_delete_old, "interval", args=(rollups, settings), hours=6, id="delete old rows")
     scheduler.start()
     try:
         await ingest.run(stopping)
@@ -92,7 +92,7 @@ async def _serve(ingest: Ingest, rollups: Rollups, settings: IngestSettings, sto
         scheduler.shutdown(wait=False)
 
 
-async def _forget(rollups: Rollups, settings: IngestSettings) -> None:
+async def _delete_old(rollups: Rollups, settings: IngestSettings) -> None:
     kept = {
         "crossings": settings.crossings_retention_days,
         "visits": settings.crossings_retention_days,

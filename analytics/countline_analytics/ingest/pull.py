@@ -1,8 +1,8 @@
-"""Pulls messages from a durable JetStream consumer: as soon as there is one, and as many as there are.
+"""Pulls messages from a durable JetStream consumer, without waiting for a full batch.
 
-`nats-py` waits either for a full batch or for its time to be over; counts must be on the page within a second and
-still be written in large batches when many come. So one request for a batch is kept open, and a read takes what has
-arrived. The next batch is asked for when the last one is taken, so that it arrives while that one is being written.
+`nats-py` waits for a full batch or for its timeout. Counts must reach the page within a second, and large batches must
+form under load. So the reader keeps one request for a batch open, and a read returns the messages that have arrived. It
+requests the next batch when a read takes the last message, so the next batch arrives while ingest writes this one.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from countline_common.waiting import happens
 
 REQUEST_EXPIRES_S: Final = 2.0
 REQUEST_LOST_AFTER_S: Final = 3.0
-"""A request that was neither filled nor ended by the server by now is lost: the connection was."""
+"""If the server neither fills nor ends a request within this time, the connection lost the request."""
 STATUS_HEADER: Final = "Status"
 CONSUMER_GONE: Final = "409"
 NO_RESPONDERS: Final = "503"
@@ -31,10 +31,10 @@ class PullReader:
     """Reads from a durable consumer that exists, as an async context manager.
 
     Args:
-        client: connected to NATS; it may lose its connection and find it again.
+        client: connected to NATS; it may reconnect.
         stream: name of the stream.
         durable: name of the consumer.
-        batch: messages that are requested at a time; no more than this many wait here.
+        batch: messages in a request; no more than these wait here.
     """
 
     def __init__(self, client: Client, stream: str, durable: str, batch: int) -> None:
@@ -63,10 +63,10 @@ class PullReader:
             await self._subscription.unsubscribe()
 
     async def read(self, wait_s: float) -> list[Msg]:
-        """What has arrived, at least one message if one comes within `wait_s`, at most a batch; empty where none came.
+        """Return arrived messages, at most a batch. Wait up to `wait_s` for the first; empty if none arrives.
 
         Raises:
-            UnavailableError: the server says that the consumer or the stream is not there.
+            UnavailableError: the consumer or the stream does not exist.
         """
         await self._request_if_needed()
         if not self._arrived:
@@ -93,9 +93,9 @@ class PullReader:
             messages.append(message)
             self._outstanding = max(0, self._outstanding - 1)
             return
-        self._outstanding = 0  # 404, 408: the request has run its time
+        self._outstanding = 0  # 404, 408: the request timed out
         if status in {CONSUMER_GONE, NO_RESPONDERS}:
             description = (message.headers or {}).get("Description", "no such consumer")
             raise UnavailableError(
-                f"JetStream will not deliver: {description}", hint="see that NATS runs with JetStream"
+                f"JetStream does not deliver: {description}", hint="check that NATS runs with JetStream"
             )

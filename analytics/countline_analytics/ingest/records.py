@@ -14,8 +14,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from countline.v1 import events_pb2
 from countline_analytics.ingest.trajectories import TrajectoryRow, trajectory_row
-from countline_analytics.store.spans import Span
+from countline_analytics.store.spans import CoveredSpan
 from countline_common.errors import InvalidInputError
+from countline_counting.coverage import longest_gap_s
 
 MAX_NAME_LENGTH: Final = 200
 MIN_SECONDS: Final = -62_135_596_800
@@ -25,9 +26,6 @@ MAX_SECONDS: Final = 253_370_764_800
 MAX_SPAN_US: Final = 31 * 86_400_000_000
 MAX_DWELL_S: Final = 366 * 86_400.0
 INT32: Final = 2**31
-GAP_AT_LEAST_US: Final = 1_000_000
-GAP_PERIODS: Final = 2
-"""A gap counts as processed up to max(2 periods, 1 s)."""
 
 _DIRECTIONS: Final = {events_pb2.DIRECTION_IN: "in", events_pb2.DIRECTION_OUT: "out"}
 
@@ -96,7 +94,7 @@ class Record(NamedTuple):
     crossings: list[CrossingRow]
     visits: list[VisitRow]
     occupancy: list[OccupancyRow]
-    coverage: list[Span]
+    coverage: list[CoveredSpan]
     trajectories: list[TrajectoryRow]
 
 
@@ -199,12 +197,13 @@ def _trajectory(trajectory: events_pb2.Trajectory) -> TrajectoryRow:
         raise MalformedRecordError(f"trajectory {trajectory.trajectory_id}: {error}") from error
 
 
-def _span(span: events_pb2.CoverageSpan) -> Span:
+def _span(span: events_pb2.CoverageSpan) -> CoveredSpan:
     start_us, end_us = _us(span.start, "coverage.start"), _us(span.end, "coverage.end")
     if not start_us <= end_us <= start_us + MAX_SPAN_US:
         raise MalformedRecordError("a span of coverage ends before it starts, or is longer than 31 days")
-    period_us = (end_us - start_us) / (span.frames - 1) if span.frames > 1 else 0.0
-    return Span(start_us, end_us, end_us + max(round(GAP_PERIODS * period_us), GAP_AT_LEAST_US))
+    if not 0 <= span.period_s <= MAX_SPAN_US / 1e6:  # also refuses NaN
+        raise MalformedRecordError(f"coverage.period_s is {span.period_s}")
+    return CoveredSpan(start_us, end_us, end_us + round(longest_gap_s(span.period_s) * 1e6))
 
 
 def _event_id(text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""From a trajectory's message to its row. Pure; times are whole microseconds since the Unix epoch."""
+"""Converts a trajectory message to its row. Pure; times are whole microseconds since the Unix epoch."""
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
@@ -13,7 +13,7 @@ MOST_US: Final = 31 * 86_400_000_000
 
 
 class TrajectoryRow(NamedTuple):
-    """Where an object was, with what lets it be found without reading the whole."""
+    """A stored path of an object, with columns to find it without decoding the payload."""
 
     event_id: bytes
     """16 bytes."""
@@ -23,22 +23,22 @@ class TrajectoryRow(NamedTuple):
     part: int
     class_name: str
     bounds: tuple[float, float, float, float]
-    """Least x and y, largest x and y of the anchor, as shares of the picture."""
+    """Smallest x and y, then largest x and y of the anchor, as shares of the picture."""
     payload: bytes
 
 
 def trajectory_row(message: events_pb2.Trajectory, event_id: bytes, start_us: int, class_name: str) -> TrajectoryRow:
-    """Make the row of a message whose id, start and class have been checked.
+    """Return the row of a message whose id, start and class are checked.
 
     Raises:
-        ValueError: it holds what is no trajectory.
+        ValueError: the message is not a valid trajectory.
     """
     lists = (message.steps_ms, message.x, message.y, message.box_width, message.box_height)
     corners = len(message.steps_ms)
     if not 0 < corners <= MOST_CORNERS or any(len(each) != corners for each in lists):
-        raise ValueError("its lists of corners do not belong together")
+        raise ValueError("its lists of corners differ in length")
     if max([*message.unseen, *message.joined], default=0) >= corners or len(message.unseen) % 2:
-        raise ValueError("it names corners that it does not have")
+        raise ValueError("it refers to corners that it does not have")
     if message.picture_width <= 0 or message.picture_height <= 0:
         raise ValueError("it has no picture size")
     lasts_us = 1000 * sum(message.steps_ms)
@@ -59,7 +59,7 @@ def trajectory_row(message: events_pb2.Trajectory, event_id: bytes, start_us: in
 
 
 def trajectory_arrays(rows: Sequence[tuple[Any, TrajectoryRow]]) -> dict[str, list[Any]]:
-    """Parameters of `add_trajectories` for rows, each with the record that it came in."""
+    """Return the parameters of `add_trajectories` for rows, each with its record."""
 
     def bound(index: int) -> list[float]:
         return [row.bounds[index] for _, row in rows]

@@ -1,8 +1,8 @@
-"""Writes records into the database, each batch in one transaction: each event counts once, however often it comes.
+"""Writes records into the database, each batch in one transaction. Each event counts once, however often it arrives.
 
-Crossings are copied straight into their table. That fails as a whole where one of them is there already; only then
-the database is asked which ones are, and the others are copied. Nobody can slip in between: whoever writes holds the
-row of `ingest_state`, which also makes sequence numbers appear in order and without gaps.
+The writer copies crossings straight into their table. The copy fails as a whole if one of them exists; then the writer
+queries which ones exist and copies the others. No other writer can interfere: a writer holds the row of `ingest_state`,
+which also makes sequence numbers appear in order and without gaps.
 """
 
 import json
@@ -20,7 +20,7 @@ from countline_analytics.ingest import copy_format as encode
 from countline_analytics.ingest.records import CrossingRow, Record, VisitRow
 from countline_analytics.ingest.trajectories import trajectory_arrays
 from countline_analytics.instants import to_datetime, to_us
-from countline_analytics.store.spans import Span, cut_at_midnight, merge
+from countline_analytics.store.spans import CoveredSpan, cut_at_midnight, merge
 from countline_analytics.store.sql import query
 
 MINUTE_US: Final = 60_000_000
@@ -42,7 +42,7 @@ COPY analytics.visits (
 """
 VISIT_COLUMNS: Final = 18
 
-# Neighbouring columns of fixed size at once, the length before each: a call a column costs ingest a tenth of its speed.
+# Packs neighbouring fixed-size columns together, each with its length: a call a column costs a tenth of the speed.
 _ID_AND_TIMES: Final = struct.Struct("!i16siqiq").pack
 _SCORE_AND_EPOCH: Final = struct.Struct("!ifii").pack
 _TRACK_SEQUENCE_FRAME: Final = struct.Struct("!iqiiiq").pack
@@ -53,19 +53,19 @@ Run = tuple[str, int, str]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a batch changed."""
+    """Changes of a batch."""
 
     crossings: int
-    """Rows inserted, fenced ones included."""
+    """Inserted rows, fenced ones included."""
     fenced: int
-    """Of those, and of earlier ones, how many are fenced since this batch."""
+    """Crossings that this batch fenced, new and earlier ones."""
     duplicates: int
-    """Crossings that were there already."""
+    """Crossings that existed already."""
     last_sequence: int
 
 
 class Fences:
-    """From which time on events of an epoch are fenced. Files (epoch 0) neither fence nor are fenced."""
+    """The time from which events of an epoch are fenced. Files (epoch 0) neither fence nor are fenced."""
 
     def __init__(self, hand_overs: Iterable[tuple[str, int, int]]) -> None:
         """Take (camera, epoch, time in microseconds) of each hand-over."""
@@ -74,13 +74,13 @@ class Fences:
             self._by_camera.setdefault(camera_id, []).append((epoch, t_us))
 
     def limit_us(self, camera_id: str, epoch: int) -> int:
-        """Events of this epoch that are later than this are fenced."""
+        """Return the time after which events of this epoch are fenced."""
         later = [t_us for other, t_us in self._by_camera.get(camera_id, ()) if other > epoch > 0]
         return min(later, default=NO_FENCE_US)
 
 
 class _Crossing(NamedTuple):
-    """A crossing on its way into its table; a tuple, since a frozen dataclass takes three times as long to make."""
+    """A crossing before insertion. A tuple, because a frozen dataclass takes three times as long to create."""
 
     record: Record
     row: CrossingRow
@@ -95,8 +95,8 @@ class CountWriter:
     """Writes batches of records.
 
     Args:
-        engine: of the analytics database.
-        clock: Unix seconds, for the time of change of rows.
+        engine: connects to the analytics database.
+        clock: Unix seconds, for the change time of rows.
     """
 
     def __init__(self, engine: AsyncEngine, clock: Callable[[], float]) -> None:
@@ -107,7 +107,7 @@ class CountWriter:
         """Write a batch and commit it.
 
         Raises:
-            psycopg.Error, sqlalchemy.exc.DBAPIError: nothing of the batch was written.
+            psycopg.Error, sqlalchemy.exc.DBAPIError: the database holds nothing of the batch.
         """
         async with self._engine.begin() as connection:
             return await _Transaction(connection, records, round(self._clock() * 1e6)).run()
@@ -148,7 +148,7 @@ class _Transaction:
         return await self._connection.execute(query("ingest", name), parameters)
 
     async def _remember(self) -> None:
-        """Note the cameras, lines and zones that the records name."""
+        """Store the cameras, lines and zones that the records name."""
         cameras = {record.camera_id: (record.site_id, record.time_zone) for record in self._records}
         await self._execute(
             "remember_cameras",
@@ -167,7 +167,7 @@ class _Transaction:
             await self._execute("remember_zones", camera_ids=list(camera_ids), zone_ids=list(zone_ids))
 
     async def _fence_earlier(self) -> int:
-        """Note new hand-overs and fence what older epochs counted after them; returns how many crossings that were."""
+        """Store new hand-overs and fence later events of older epochs; return the number of fenced crossings."""
         given = [(r.camera_id, r.epoch, r.hand_over_at_us) for r in self._records if r.hand_over_at_us is not None]
         if not given:
             return 0
@@ -180,8 +180,7 @@ class _Transaction:
         await self._execute("fence_occupancy", **arrays)
         self._changed.update((row.camera_id, row.bucket) for row in fenced)
         if fenced:
-            # A number without a row: whoever follows the crossings sees that totals changed backwards and reads them
-            # anew.
+            # A sequence number without a row: followers of the crossings see that totals decreased and read them again.
             self._last_sequence += 1
         return len(fenced)
 
@@ -191,7 +190,7 @@ class _Transaction:
         return Fences((row.camera_id, row.epoch, to_us(row.hand_over_at)) for row in rows)
 
     def _crossings(self, fences: Fences) -> list[_Crossing]:
-        """What the records hold, each crossing once."""
+        """Return the crossings of the records, each once."""
         found: dict[tuple[bytes, int], _Crossing] = {}
         for record in self._records:
             limit_us = fences.limit_us(record.camera_id, record.epoch)
@@ -223,7 +222,7 @@ class _Transaction:
         return encode.stream(rows, CROSSING_COLUMNS)
 
     async def _copy(self, statement: LiteralString, data: bytes, *, must: bool = False) -> bool:
-        """Copy rows into their table; False, with nothing copied, where one of them is there already."""
+        """Copy rows into their table. Return False, with nothing copied, if one of them exists."""
         raw = (await self._connection.get_raw_connection()).driver_connection
         assert isinstance(raw, AsyncConnection)
         try:
@@ -275,8 +274,8 @@ class _Transaction:
             await self._execute("add_trajectories", **trajectory_arrays(rows))
 
     async def _insert_coverage(self) -> None:
-        """Unite the new spans with those of the same run that they touch."""
-        new: dict[Run, list[Span]] = {}
+        """Merge the new spans with spans of the same run that they touch."""
+        new: dict[Run, list[CoveredSpan]] = {}
         for record in self._records:
             if record.coverage:
                 new.setdefault((record.camera_id, record.epoch, record.run), []).extend(record.coverage)
@@ -296,11 +295,11 @@ class _Transaction:
             await self._execute("drop_coverage", **_starts(swallowed))
         await self._execute("put_coverage", **_spans(united), ends=_times(united, 1))
 
-    async def _touching(self, new: Mapping[Run, list[Span]]) -> dict[Run, list[Span]]:
+    async def _touching(self, new: Mapping[Run, list[CoveredSpan]]) -> dict[Run, list[CoveredSpan]]:
         rows = await self._execute("touching_coverage", **_spans(new))
-        known: dict[Run, list[Span]] = {}
+        known: dict[Run, list[CoveredSpan]] = {}
         for row in rows:
-            span = Span(to_us(row.start_t), to_us(row.end_t), to_us(row.covered_until))
+            span = CoveredSpan(to_us(row.start_t), to_us(row.end_t), to_us(row.covered_until))
             known.setdefault((row.camera_id, row.epoch, row.run), []).append(span)
         return known
 
@@ -376,7 +375,7 @@ def _hand_over_arrays(hand_overs: Sequence[tuple[str, int, int]]) -> dict[str, l
     }
 
 
-def _runs(spans: Mapping[Run, list[Span]]) -> dict[str, list[Any]]:
+def _runs(spans: Mapping[Run, list[CoveredSpan]]) -> dict[str, list[Any]]:
     repeated = [run for run, of_run in spans.items() for _ in of_run]
     return {
         "camera_ids": [camera_id for camera_id, _, _ in repeated],
@@ -385,13 +384,13 @@ def _runs(spans: Mapping[Run, list[Span]]) -> dict[str, list[Any]]:
     }
 
 
-def _times(spans: Mapping[Run, list[Span]], field: int) -> list[datetime]:
+def _times(spans: Mapping[Run, list[CoveredSpan]], field: int) -> list[datetime]:
     return [to_datetime(span[field]) for of_run in spans.values() for span in of_run]
 
 
-def _starts(spans: Mapping[Run, list[Span]]) -> dict[str, list[Any]]:
+def _starts(spans: Mapping[Run, list[CoveredSpan]]) -> dict[str, list[Any]]:
     return {**_runs(spans), "starts": _times(spans, 0)}
 
 
-def _spans(spans: Mapping[Run, list[Span]]) -> dict[str, list[Any]]:
+def _spans(spans: Mapping[Run, list[CoveredSpan]]) -> dict[str, list[Any]]:
     return {**_starts(spans), "covered_untils": _times(spans, 2)}

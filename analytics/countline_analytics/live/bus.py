@@ -1,7 +1,7 @@
-"""What the API process hears on NATS: boxes and pictures while somebody watches, and where cameras stand.
+"""The API process on NATS: boxes and pictures while a client watches, and the status of cameras.
 
-Lossy by nature: what a lost connection would have brought is gone, and the next frame comes soon. The connection is
-made in the background and made again for ever; REST and counts need none of it.
+This path is lossy: messages published while the connection is down are gone, and the next frame follows soon. The
+process connects in the background and reconnects for ever. REST and counts do not use this connection.
 """
 
 import asyncio
@@ -33,13 +33,13 @@ CHECK_S: Final = 1.0
 _HEADER_LENGTH: Final = struct.Struct("!I")
 
 Take = Callable[[str | bytes], None]
-"""Takes a message for WebSocket clients; does not wait."""
+"""Takes a message for WebSocket clients. Must not block."""
 
 _log = get_logger(__name__)
 
 
 class LiveBus:
-    """The connection to NATS, there as soon as NATS is."""
+    """The connection to NATS, made as soon as NATS answers."""
 
     def __init__(self, url: str, name: str = "api") -> None:
         self._url = url
@@ -60,17 +60,17 @@ class LiveBus:
             await self._client.result().close()
 
     async def client(self) -> Client:
-        """The client, once it has been connected."""
+        """Wait for the connection and return the client."""
         return await asyncio.shield(self._client)
 
     async def check(self) -> None:
-        """Health check: raises while NATS is away."""
+        """Health check: raise while NATS is not connected."""
         if not self._client.done() or not self._client.result().is_connected:
             raise UnavailableError("NATS is not connected")
 
 
 class Relay:
-    """Hands what is published of one camera to those who watch, and keeps telling the worker that somebody does."""
+    """Forwards the live messages of one camera to its watchers, and keeps the worker informed that it is watched."""
 
     def __init__(
         self, live_bus: LiveBus, subject: str, watch_subject: str, translate: Callable[[bytes], str | bytes]
@@ -83,13 +83,13 @@ class Relay:
         self._task: asyncio.Task[None] | None = None
 
     def add(self, take: Take) -> None:
-        """Hand everything to one more; the first one starts it."""
+        """Add a watcher. The first watcher starts the relay."""
         self._takers.add(take)
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"relay of {self._subject}")
 
     async def remove(self, take: Take) -> None:
-        """Hand nothing to one any more; the last one ends it."""
+        """Remove a watcher. Removing the last watcher ends the relay."""
         self._takers.discard(take)
         if self._takers or self._task is None:
             return
@@ -100,7 +100,7 @@ class Relay:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody watches."""
+        """Whether the relay has no watcher."""
         return not self._takers
 
     async def _run(self) -> None:
@@ -108,7 +108,7 @@ class Relay:
         subscription = await client.subscribe(self._subject, cb=self._received)
         try:
             while True:
-                # While the connection is away there is nobody to be told.
+                # While NATS is not connected, no worker can receive this.
                 if client.is_connected:
                     with contextlib.suppress(nats.errors.Error, OSError):
                         await client.publish(self._watch_subject, b"")
@@ -129,7 +129,7 @@ class Relay:
 
 
 def live_message(data: bytes) -> str:
-    """A `LiveFrame` as WebSocket clients get it."""
+    """Return a `LiveFrame` in the form that WebSocket clients receive."""
     frame = events_pb2.LiveFrame.FromString(data)
     return json.dumps(
         {
@@ -144,7 +144,7 @@ def live_message(data: bytes) -> str:
 
 
 def preview_message(data: bytes) -> bytes:
-    """A `PreviewFrame` as WebSocket clients get it: length of the header, the header as JSON, the JPEG."""
+    """Return a `PreviewFrame` in the form that WebSocket clients receive: header length, JSON header, JPEG."""
     frame = events_pb2.PreviewFrame.FromString(data)
     header = json.dumps(
         {
@@ -173,7 +173,7 @@ def _boxes(boxes: Iterable[events_pb2.LiveBox]) -> list[dict[str, Any]]:
 
 
 class StatusBoard:
-    """The last status of each camera, and word of each new one."""
+    """Holds the last status of each camera and publishes each change."""
 
     def __init__(self, live_bus: LiveBus) -> None:
         self._bus = live_bus
@@ -181,22 +181,22 @@ class StatusBoard:
         self._listeners: set[Callable[[str], None]] = set()
 
     def subscribe(self, put: Callable[[str], None]) -> None:
-        """Hand over what is known and everything new."""
+        """Send the last status of every camera, and then each change."""
         self._listeners.add(put)
         for message in self._last.values():
             put(message)
 
     def unsubscribe(self, put: Callable[[str], None]) -> None:
-        """Hand over nothing any more."""
+        """Stop sending changes."""
         self._listeners.discard(put)
 
     async def run(self) -> None:
-        """Follow until the connection is closed. After each (re)connection the last of each camera is read anew."""
+        """Follow statuses until the connection closes. Each (re)connection reads the last status of every camera."""
         client = await self._bus.client()
         await client.subscribe(STATUS_SUBJECT, cb=self._received)
         read_at = -1
-        # nats-py turns a cancellation into an error of its own when the connection is closed meanwhile; the loop ends
-        # by that.
+        # nats-py raises an error of its own instead of a cancellation if the connection closes at that moment; then
+        # `is_closed` ends the loop.
         while not client.is_closed:
             reconnects = client.stats["reconnects"]
             if client.is_connected and reconnects != read_at:
@@ -219,9 +219,9 @@ class StatusBoard:
                 for message in await subscription.fetch(READ_AT_ONCE, timeout=READ_WAIT_S):
                     self._take(message)
         except nats.errors.TimeoutError:
-            pass  # that was all
+            pass  # the stream has no more messages
         finally:
-            # An error here would take the place of a cancellation that is under way.
+            # An error raised here would hide a pending cancellation.
             with contextlib.suppress(nats.errors.Error):
                 await subscription.unsubscribe()
 

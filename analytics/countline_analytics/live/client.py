@@ -1,7 +1,8 @@
-"""One WebSocket client's outgoing messages.
+"""Outgoing messages of one WebSocket client.
 
-What must not be lost waits in a bounded queue: a client that cannot keep up with it is cut off, so that it comes
-back and resumes. Pictures and boxes wait in slots that newer ones overwrite: the client just gets fewer of them.
+Reliable messages wait in a bounded queue. When that queue is full, the server closes the socket, and the client
+reconnects and resumes. Pictures and boxes wait in short queues in which newer ones replace older ones: a slow client
+gets fewer of them.
 """
 
 import asyncio
@@ -11,19 +12,19 @@ from typing import Final
 from aiohttp import web
 
 RELIABLE_LIMIT: Final = 2000
-"""Messages that wait for a client at most."""
+"""Most reliable messages that wait for a client."""
 LOSSY_LIMIT: Final = 2
-"""Pictures, or boxes, of one camera that wait at most."""
+"""Most pictures, or most sets of boxes, of one camera that wait for a client."""
 SEND_TIMEOUT_S: Final = 10.0
 CLOSE_TOO_SLOW: Final = 4408
 
 
 class SlowClientError(Exception):
-    """The client does not take what it has subscribed to."""
+    """The client reads more slowly than its subscriptions deliver."""
 
 
-class Outbox:
-    """What waits to be sent to one client."""
+class ClientQueue:
+    """Messages that wait for one client."""
 
     def __init__(self, reliable_limit: int = RELIABLE_LIMIT) -> None:
         self._limit = reliable_limit
@@ -31,12 +32,12 @@ class Outbox:
         self._lossy: dict[str, deque[str | bytes]] = {}
         self._ready = asyncio.Event()
         self.overflowed = False
-        """Whether something that must not be lost had no room: the client is to be cut off."""
+        """Whether a reliable message found the queue full; the server then closes the socket."""
         self.dropped = 0
-        """Pictures and boxes that newer ones have overwritten."""
+        """Pictures and boxes that newer ones replaced."""
 
     def put(self, message: str) -> None:
-        """Queue a message that must not be lost."""
+        """Queue a reliable message."""
         if len(self._reliable) >= self._limit:
             self.overflowed = True
         else:
@@ -44,21 +45,21 @@ class Outbox:
         self._ready.set()
 
     def put_lossy(self, channel: str, message: str | bytes) -> None:
-        """Queue a message that a newer one of its channel may overwrite."""
+        """Queue a message that a newer one of its channel may replace."""
         waiting = self._lossy.setdefault(channel, deque(maxlen=LOSSY_LIMIT))
         self.dropped += len(waiting) == LOSSY_LIMIT
         waiting.append(message)
         self._ready.set()
 
     def forget(self, channel: str) -> None:
-        """Drop what waits of a lossy channel."""
+        """Drop the waiting messages of a lossy channel."""
         self._lossy.pop(channel, None)
 
     async def get(self) -> str | bytes:
-        """The next message: first what must not be lost, then channel by channel.
+        """Return the next message: reliable ones first, then lossy channels in turn.
 
         Raises:
-            SlowClientError: the client has fallen too far behind.
+            SlowClientError: the reliable queue overflowed.
         """
         while True:
             if self.overflowed:
@@ -67,21 +68,21 @@ class Outbox:
                 return self._reliable.popleft()
             for channel, waiting in list(self._lossy.items()):
                 if waiting:
-                    del self._lossy[channel]  # to the end of the row, so that every channel gets its turn
+                    del self._lossy[channel]  # moves it to the end, so that every channel gets a turn
                     self._lossy[channel] = waiting
                     return waiting.popleft()
             self._ready.clear()
             await self._ready.wait()
 
 
-async def send_all(outbox: Outbox, socket: web.WebSocketResponse) -> None:
-    """Send what waits, for ever.
+async def send_all(queue: ClientQueue, socket: web.WebSocketResponse) -> None:
+    """Send waiting messages for ever.
 
     Raises:
-        SlowClientError: the client has fallen too far behind, or takes nothing any more.
+        SlowClientError: the reliable queue overflowed, or a send took longer than `SEND_TIMEOUT_S`.
     """
     while True:
-        message = await outbox.get()
+        message = await queue.get()
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 if isinstance(message, bytes):

@@ -1,7 +1,8 @@
-"""Follows the crossings that ingest really inserted, in order and without gaps, and hands them to whoever listens.
+"""Publishes the crossings that ingest inserted, in order and without gaps.
 
-The database tells of new ones by NOTIFY; what a lost notification would have told is found within a second. A number
-without its crossing means that totals went back (an epoch was fenced): then everybody gets a new snapshot.
+The database announces new crossings by NOTIFY. If a notification is lost, the feed finds the crossings within a second.
+A sequence number without a crossing means that ingest fenced an epoch and totals decreased: then every listener gets a
+new snapshot.
 """
 
 import asyncio
@@ -31,22 +32,22 @@ RETRY_S: Final = 0.5
 CONNECT_TIMEOUT_S: Final = 5
 CAMERAS_EVERY_S: Final = 20.0
 SINCE_MARGIN: Final = timedelta(days=1)
-"""How much further back than told is looked: word of a later batch may still be on its way."""
+"""The feed looks this much further back than announced: the notification of a later batch may still be on its way."""
 KEPT: Final = 10_000
-"""Crossings that a client can resume over; one that missed more gets a snapshot."""
+"""Crossings that are kept for clients that resume; a client that missed more gets a snapshot."""
 AT_ONCE: Final = 5_000
-"""Crossings that are told one by one; when more came at once, a snapshot is shorter."""
+"""Most crossings that are published one by one; for more at once, a snapshot is shorter."""
 
-SEQUENCE: Final = Gauge("countline_live_sequence", "Number of the last crossing that was handed out")
+SEQUENCE: Final = Gauge("countline_live_sequence", "Sequence number of the last published crossing")
 
 _log = get_logger(__name__)
 
 
-class Listener(Protocol):
-    """Takes what the feed has to tell."""
+class FeedListener(Protocol):
+    """Receives the messages of the feed."""
 
     def put(self, message: str) -> None:
-        """Take a message that must not be lost; does not wait."""
+        """Take a reliable message. Must not block."""
         ...
 
 
@@ -54,8 +55,8 @@ class CrossingFeed:
     """The feed of one process.
 
     Args:
-        engine: of the analytics database.
-        dsn: of the same, for a connection that listens.
+        engine: connects to the analytics database.
+        dsn: of the same database, for the connection that listens.
         clock: Unix seconds.
     """
 
@@ -66,18 +67,18 @@ class CrossingFeed:
         self._totals: Totals | None = None
         self._cameras_read_at = float("-inf")
         self._kept: deque[tuple[int, str]] = deque(maxlen=KEPT)
-        self._listeners: set[Listener] = set()
+        self._listeners: set[FeedListener] = set()
 
-    def subscribe(self, listener: Listener, after: int | None = None) -> None:
-        """Hand everything to a listener from now on, and first what it misses.
+    def subscribe(self, listener: FeedListener, after: int | None = None) -> None:
+        """Add a listener.
 
         Args:
-            listener: gets a snapshot, or the crossings that follow `after` where they are still kept.
-            after: number of the last crossing that the listener knows.
+            listener: gets the crossings that follow `after` if they are still kept, otherwise a snapshot.
+            after: sequence number of the last crossing that the listener has.
         """
         self._listeners.add(listener)
         if self._totals is None:
-            return  # it gets the first snapshot with everybody else
+            return  # the first snapshot goes to every listener
         missed = self._after(after)
         if missed is None:
             listener.put(self._snapshot())
@@ -85,17 +86,17 @@ class CrossingFeed:
             for message in missed:
                 listener.put(message)
 
-    def unsubscribe(self, listener: Listener) -> None:
-        """Hand nothing to a listener any more."""
+    def unsubscribe(self, listener: FeedListener) -> None:
+        """Remove a listener."""
         self._listeners.discard(listener)
 
     async def check(self) -> None:
-        """Health check: raises while totals are not known."""
+        """Health check: raise until totals are read."""
         if self._totals is None:
             raise UnavailableError("live totals are not read yet")
 
     async def run(self) -> None:
-        """Follow for ever; through outages of the database."""
+        """Follow crossings for ever, through outages of the database."""
         while True:
             try:
                 await self._follow()
@@ -109,14 +110,14 @@ class CrossingFeed:
         )
         async with connection:
             await connection.execute(f"LISTEN {CHANNEL}".encode())
-            # What was told before now was not heard: look for it wherever in time it lies.
+            # Crossings announced before LISTEN may lie at any time.
             await self._catch_up(FIRST)
             while True:
-                since = await _heard(connection)
+                since = await _next_notification(connection)
                 await self._catch_up(since if since is not None else FIRST)
 
     async def _catch_up(self, since: datetime) -> None:
-        """Read what is new; `since` is a time before which none of it lies."""
+        """Read new crossings, none of which lies before `since`."""
         now = from_unix(self._clock())
         totals = self._totals
         async with self._engine.connect() as connection:
@@ -126,17 +127,17 @@ class CrossingFeed:
             if totals is None or not totals.is_current(now) or not 0 <= last - totals.sequence <= AT_ONCE:
                 await self._start_anew(connection, now)
             elif last > totals.sequence:
-                await self._tell(connection, totals, last, since)
+                await self._publish(connection, totals, last, since)
 
     async def _cameras_changed(self, connection: AsyncConnection, totals: Totals) -> bool:
-        """Whether there are others now, or one lies in another time zone; looked up now and then."""
+        """Whether the set of cameras or a time zone changed; read every `CAMERAS_EVERY_S`."""
         if time.monotonic() - self._cameras_read_at < CAMERAS_EVERY_S:
             return False
         self._cameras_read_at = time.monotonic()
         rows = await connection.execute(query("live", "cameras"))
         return {row.camera_id: row.time_zone for row in rows} != totals.time_zones()
 
-    async def _tell(self, connection: AsyncConnection, totals: Totals, last: int, since: datetime) -> None:
+    async def _publish(self, connection: AsyncConnection, totals: Totals, last: int, since: datetime) -> None:
         rows = await _read_rows(connection, totals.sequence, last, since)
         if len(rows) < last - totals.sequence or not all(totals.knows(row["camera_id"]) for row in rows):
             await self._start_anew(connection, from_unix(self._clock()))
@@ -145,7 +146,7 @@ class CrossingFeed:
             crossing = _crossing(row)
             message = json.dumps(totals.add(crossing), separators=(",", ":"))
             self._kept.append((crossing.sequence, message))
-            self._hand_out(message)
+            self._send(message)
         SEQUENCE.set(totals.sequence)
 
     async def _start_anew(self, connection: AsyncConnection, now: datetime) -> None:
@@ -153,9 +154,9 @@ class CrossingFeed:
         self._totals = await read_totals(connection, now)
         self._kept.clear()
         SEQUENCE.set(self._totals.sequence)
-        self._hand_out(self._snapshot())
+        self._send(self._snapshot())
 
-    def _hand_out(self, message: str) -> None:
+    def _send(self, message: str) -> None:
         for listener in self._listeners:
             listener.put(message)
 
@@ -164,15 +165,15 @@ class CrossingFeed:
         return json.dumps(self._totals.snapshot(), separators=(",", ":"))
 
     def _after(self, after: int | None) -> list[str] | None:
-        """The messages that follow a number; None where they are not all kept."""
+        """Return the messages after a sequence number; None if not all of them are kept."""
         assert self._totals is not None
         if after is None or not self._kept or not self._kept[0][0] <= after <= self._totals.sequence:
             return None
         return [message for sequence, message in self._kept if sequence > after]
 
 
-async def _heard(connection: psycopg.AsyncConnection[Any]) -> datetime | None:
-    """Wait for word of new crossings: a time before which none of them lies; None where nothing was said."""
+async def _next_notification(connection: psycopg.AsyncConnection[Any]) -> datetime | None:
+    """Wait for an announcement; return a time before which no new crossing lies, or None without announcement."""
     earliest: int | None = None
     async for notification in connection.notifies(timeout=POLL_S, stop_after=1):
         with contextlib.suppress(ValueError, LookupError):
@@ -182,7 +183,7 @@ async def _heard(connection: psycopg.AsyncConnection[Any]) -> datetime | None:
 
 
 async def _read_rows(connection: AsyncConnection, after: int, last: int, since: datetime) -> Sequence[Any]:
-    """The rows of the numbers after one and up to another; fewer where a number has none."""
+    """Read the rows with sequence numbers in (after, last]; fewer if a number has no row."""
     for earliest in (max(since - SINCE_MARGIN, FIRST), FIRST):
         parameters = {"after": after, "last": last, "since": earliest, "limit": AT_ONCE}
         rows = (await connection.execute(query("live", "crossings_after"), parameters)).mappings().all()
@@ -192,7 +193,7 @@ async def _read_rows(connection: AsyncConnection, after: int, last: int, since: 
 
 
 async def read_totals(connection: AsyncConnection, now: datetime) -> Totals:
-    """Totals of the current days, with the number up to which they go, all of one moment."""
+    """Read the totals of the current days and their sequence number, in one database snapshot."""
     await connection.execution_options(isolation_level="REPEATABLE READ")
     async with connection.begin():
         last = int((await connection.execute(query("live", "last_sequence"))).scalar_one())

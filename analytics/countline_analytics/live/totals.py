@@ -1,6 +1,6 @@
-"""Totals of the current day, kept up crossing by crossing.
+"""Totals of the current day, updated with each crossing.
 
-Pure. Days are those of each camera's site.
+Pure. A day is that of the camera's site.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from countline_analytics.questions.buckets import day_of, start_of_day
 
 @dataclass(frozen=True, slots=True)
 class LiveCamera:
-    """A camera whose crossings are counted, and its current day."""
+    """A camera and its current day."""
 
     camera_id: str
     zone: ZoneInfo
@@ -25,7 +25,7 @@ class LiveCamera:
 
     @classmethod
     def at(cls, camera_id: str, time_zone: str, line_ids: Iterable[str], now: datetime) -> "LiveCamera":
-        """The camera on the day that it is now."""
+        """Return the camera with the day that contains `now`."""
         zone = ZoneInfo(time_zone)
         day = day_of(now, zone)
         start, end = start_of_day(day, zone), start_of_day(day + timedelta(days=1), zone)
@@ -34,7 +34,7 @@ class LiveCamera:
 
 @dataclass(frozen=True, slots=True)
 class LiveCrossing:
-    """A crossing as it was counted."""
+    """A counted crossing."""
 
     sequence: int
     crossing_id: str
@@ -47,12 +47,12 @@ class LiveCrossing:
 
 
 class Totals:
-    """Totals by camera and line, of all crossings up to `sequence`.
+    """Totals by camera and line of all crossings up to `sequence`.
 
     Args:
-        sequence: number of the last crossing that is in them.
-        cameras: those that are known.
-        counted: (camera, line, direction, count) of the current days up to there.
+        sequence: sequence number of the last included crossing.
+        cameras: known cameras.
+        counted: (camera, line, direction, count) of the current days up to `sequence`.
     """
 
     def __init__(
@@ -68,21 +68,24 @@ class Totals:
             self._line(camera_id, line_id)[direction] = count
 
     def is_current(self, now: datetime) -> bool:
-        """Whether it is still the day that these totals are of, everywhere."""
+        """Whether `now` lies in the current day of every camera."""
         return all(camera.start <= now < camera.end for camera in self._cameras.values())
 
     def time_zones(self) -> dict[str, str]:
-        """Names of the cameras' time zones."""
+        """Return the time zone names of the cameras."""
         return {camera.camera_id: camera.zone.key or "" for camera in self._cameras.values()}
 
     def knows(self, camera_id: str) -> bool:
-        """Whether the day of a camera is known."""
+        """Whether the camera is known."""
         return camera_id in self._cameras
 
     def add(self, crossing: LiveCrossing) -> dict[str, Any]:
-        """Count a crossing, the next in order; returns the message that tells of it.
+        """Count the next crossing; return the message for clients.
 
-        One of another day, late or early, has its place in the order and changes no total of today.
+        A crossing of another day takes its place in the order and changes no total of the current day.
+
+        Raises:
+            ValueError: the crossing is not the next in order.
         """
         if crossing.sequence != self.sequence + 1:
             raise ValueError(f"crossing {crossing.sequence} does not follow {self.sequence}")
@@ -106,7 +109,7 @@ class Totals:
         }
 
     def snapshot(self) -> Mapping[str, Any]:
-        """The message that tells of everything."""
+        """Return the message with all totals."""
         return {
             "type": "snapshot",
             "channel": "counts",

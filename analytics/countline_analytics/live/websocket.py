@@ -1,8 +1,8 @@
-"""`/ws`: live numbers, boxes and pictures for pages that have logged in.
+"""`/ws`: live counts, boxes and pictures for logged-in clients.
 
-The first message is the access token; after that the client subscribes to channels: `counts`, `status`,
-`live:<camera>`, `preview:<camera>`. When the token expires the client sends a new one, or the socket is closed with
-4401.
+The first message of a client is its access token. Then the client subscribes to channels: `counts`, `status`,
+`live:<camera>`, `preview:<camera>`. Before the token expires the client sends a new one; otherwise the server closes
+the socket with code 4401.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from aiohttp import WSMsgType, web
 from prometheus_client import Counter, Gauge
 
 from countline_analytics.live.bus import LiveBus, Relay, StatusBoard, Take, live_message, preview_message
-from countline_analytics.live.client import CLOSE_TOO_SLOW, Outbox, SlowClientError, send_all
+from countline_analytics.live.client import CLOSE_TOO_SLOW, ClientQueue, SlowClientError, send_all
 from countline_analytics.live.feed import CrossingFeed
 from countline_common.data import bus
 from countline_common.errors import (
@@ -37,9 +37,9 @@ CLOSE_UNAUTHENTICATED: Final = 4401
 CLOSE_TRY_LATER: Final = 1013
 GOING_AWAY: Final = 1001
 
-CLIENTS: Final = Gauge("countline_websocket_clients", "WebSocket clients that are connected")
-DROPPED: Final = Counter("countline_websocket_dropped_total", "Pictures and boxes that a newer one has overwritten")
-SLOW: Final = Counter("countline_websocket_slow_total", "Clients that were cut off because they could not keep up")
+CLIENTS: Final = Gauge("countline_websocket_clients", "Connected WebSocket clients")
+DROPPED: Final = Counter("countline_websocket_dropped_total", "Pictures and boxes that newer ones replaced")
+SLOW: Final = Counter("countline_websocket_slow_total", "Clients disconnected because they read too slowly")
 
 PERMISSIONS: Final = {
     "counts": "counts.read",
@@ -50,14 +50,14 @@ PERMISSIONS: Final = {
 
 
 class LiveHub:
-    """Everything that is live, for the clients of one process.
+    """Serves the live channels to the clients of one process.
 
     Args:
-        feed: of crossings.
+        feed: publishes crossings.
         live_bus: the connection to NATS.
-        statuses: of cameras.
+        statuses: publishes the status of cameras.
         verifier: checks access tokens.
-        clock: Unix seconds, for the end of tokens.
+        clock: Unix seconds, for the expiry of tokens.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class LiveHub:
         self._sockets: set[web.WebSocketResponse] = set()
 
     def relay(self, channel: str) -> Relay:
-        """The relay of a `live:` or `preview:` channel."""
+        """Return the relay of a `live:` or `preview:` channel."""
         if channel not in self._relays:
             kind, _, camera_id = channel.partition(":")
             subject = bus.live_subject(camera_id) if kind == "live" else bus.preview_subject(camera_id)
@@ -86,13 +86,13 @@ class LiveHub:
         return self._relays[channel]
 
     async def leave(self, channel: str, relay: Relay, take: Take) -> None:
-        """End a subscription to a relay; one that nobody watches is forgotten."""
+        """End a subscription to a relay, and drop a relay without watchers."""
         await relay.remove(take)
         if relay.is_idle and self._relays.get(channel) is relay:
             del self._relays[channel]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One client, from its first message to its last."""
+        """Serve one client until it disconnects."""
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES, compress=False)
         await socket.prepare(request)
         if len(self._sockets) >= MAX_CLIENTS:
@@ -108,7 +108,7 @@ class LiveHub:
         return socket
 
     async def close(self) -> None:
-        """Send everybody away: the process ends."""
+        """Close every socket, because the process stops."""
         await asyncio.gather(
             *(socket.close(code=GOING_AWAY, message=b"the server stops") for socket in list(self._sockets)),
             return_exceptions=True,
@@ -121,16 +121,16 @@ class _Connection:
     def __init__(self, hub: LiveHub, socket: web.WebSocketResponse) -> None:
         self._hub = hub
         self._socket = socket
-        self._outbox = Outbox()
+        self._queue = ClientQueue()
         self._principal: Principal | None = None
         self._leave: dict[str, Callable[[], Awaitable[None]]] = {}
-        """By channel, what ends its subscription."""
+        """By channel, the function that ends its subscription."""
 
     async def run(self) -> None:
-        """Read, send, and watch the token, until one of them ends."""
+        """Read, send and watch the token until one of these tasks ends."""
         tasks = [
             asyncio.create_task(self._read(), name="websocket read"),
-            asyncio.create_task(send_all(self._outbox, self._socket), name="websocket send"),
+            asyncio.create_task(send_all(self._queue, self._socket), name="websocket send"),
             asyncio.create_task(self._watch_token(), name="websocket token"),
         ]
         try:
@@ -142,10 +142,10 @@ class _Connection:
             await asyncio.gather(*tasks, return_exceptions=True)
             for leave in self._leave.values():
                 await leave()
-            DROPPED.inc(self._outbox.dropped)
+            DROPPED.inc(self._queue.dropped)
 
     async def _end(self, task: asyncio.Task[None]) -> None:
-        """Close the socket with the code that the end of a task stands for."""
+        """Close the socket with the code that fits how a task ended."""
         try:
             task.result()
         except SlowClientError:
@@ -160,13 +160,13 @@ class _Connection:
             await self._close(GOING_AWAY, "")
 
     async def _close(self, code: int, reason: str) -> None:
-        # A client that takes nothing does not take the goodbye either; aiohttp then drops the connection.
+        # A client that does not read does not read the close frame either; aiohttp then drops the connection.
         with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(2):
                 await self._socket.close(code=code, message=reason.encode()[:120], drain=False)
 
     async def _watch_token(self) -> None:
-        """Raise when nobody has logged in in time, and when the login runs out."""
+        """Raise if no token arrives in time, and when the token expires."""
         await asyncio.sleep(AUTH_WITHIN_S)
         while self._principal is not None:
             left_s = self._principal.expires_at - self._hub.clock()
@@ -184,34 +184,34 @@ class _Connection:
             except UnauthenticatedError:
                 raise
             except CountlineError as error:
-                self._outbox.put(_error(error))
+                self._queue.put(_error(error))
 
     async def _take(self, message: dict[str, Any]) -> None:
         kind = message.get("type")
         if kind == "auth":
             self._principal = self._hub.verifier.verify(str(message.get("token", "")))
-            self._outbox.put('{"type":"ready"}')
+            self._queue.put('{"type":"ready"}')
         elif kind == "ping":
-            self._outbox.put('{"type":"pong"}')
+            self._queue.put('{"type":"pong"}')
         elif kind == "subscribe":
             await self._subscribe(str(message.get("channel", "")), message.get("after"))
         elif kind == "unsubscribe":
             await self._unsubscribe(str(message.get("channel", "")))
         else:
-            raise InvalidInputError(f"{kind!r} is no type of message")
+            raise InvalidInputError(f"unknown message type {kind!r}")
 
     async def _subscribe(self, channel: str, after: Any) -> None:
         kind, _, camera_id = channel.partition(":")
         self._check(kind, channel, camera_id)
         if after is not None and (isinstance(after, bool) or not isinstance(after, int)):
-            raise InvalidInputError("`after` must be the number of a crossing")
+            raise InvalidInputError("`after` must be the sequence number of a crossing")
         await self._unsubscribe(channel)
         if kind == "counts":
-            self._leave[channel] = _later(self._hub.feed.unsubscribe, self._outbox)
-            self._hub.feed.subscribe(self._outbox, after)
+            self._leave[channel] = _later(self._hub.feed.unsubscribe, self._queue)
+            self._hub.feed.subscribe(self._queue, after)
         elif kind == "status":
-            self._leave[channel] = _later(self._hub.statuses.unsubscribe, self._outbox.put)
-            self._hub.statuses.subscribe(self._outbox.put)
+            self._leave[channel] = _later(self._hub.statuses.unsubscribe, self._queue.put)
+            self._hub.statuses.subscribe(self._queue.put)
         else:
             self._watch(channel)
 
@@ -219,11 +219,11 @@ class _Connection:
         relay = self._hub.relay(channel)
 
         def take(message: str | bytes) -> None:
-            self._outbox.put_lossy(channel, message)
+            self._queue.put_lossy(channel, message)
 
         async def leave() -> None:
             await self._hub.leave(channel, relay, take)
-            self._outbox.forget(channel)
+            self._queue.forget(channel)
 
         self._leave[channel] = leave
         relay.add(take)
@@ -231,7 +231,7 @@ class _Connection:
     def _check(self, kind: str, channel: str, camera_id: str) -> None:
         if kind not in PERMISSIONS or bool(camera_id) != (kind in {"live", "preview"}):
             raise InvalidInputError(
-                f"{channel!r} is no channel", hint="counts, status, live:<camera> and preview:<camera> are"
+                f"unknown channel {channel!r}", hint="use counts, status, live:<camera> or preview:<camera>"
             )
         if self._principal is None:
             raise UnauthenticatedError("the first message must be the access token")
@@ -257,9 +257,9 @@ def _parse(text: str) -> dict[str, Any]:
     try:
         message = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidInputError("the message is no JSON") from error
+        raise InvalidInputError("the message is not JSON") from error
     if not isinstance(message, dict):
-        raise InvalidInputError("the message is no JSON object")
+        raise InvalidInputError("the message is not a JSON object")
     return message
 
 

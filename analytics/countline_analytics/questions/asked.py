@@ -1,4 +1,4 @@
-"""What a request asks about: which cameras, and which span of time."""
+"""Resolves what a request asks for: cameras and a time span."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -16,14 +16,16 @@ LAST_US: Final = 253_370_764_800_000_000
 async def asked_cameras(
     directory: CameraDirectory, caller: Caller, camera_id: str, *, line_id: str = "", zone_id: str = ""
 ) -> list[KnownCamera]:
-    """The camera that is named, or all that the caller has and had; those with the line or zone, where one is named.
+    """Return the named camera, or all current and former cameras of the caller.
+
+    If the request names a line or zone, only cameras that have or had it are returned.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: no camera matches.
     """
     known = await directory.cameras(caller.authorization, camera_id)
     if camera_id and camera_id not in known:
-        raise NotFoundError(f"there is no camera {camera_id!r}", hint="list them: countline cameras list")
+        raise NotFoundError(f"camera {camera_id!r} does not exist", hint="list cameras: countline cameras list")
     found = [known[camera_id]] if camera_id else [camera for _, camera in sorted(known.items())]
     if line_id:
         found = [camera for camera in found if camera.has(line_id)]
@@ -37,20 +39,20 @@ async def asked_cameras(
 
 
 def asked_span(request: Any, now: datetime) -> tuple[datetime, datetime]:
-    """Start and end of a request whose `start` and `end` are optional: by default the last hour.
+    """Return start and end of a request; by default the last hour.
 
     Raises:
-        InvalidInputError: the span is empty, or lies outside of what can be reckoned with.
+        InvalidInputError: the span is empty, or a time is out of range.
     """
     end = from_proto(request.end) if request.HasField("end") else now
     start = from_proto(request.start) if request.HasField("start") else end - DEFAULT_SPAN
     if start >= end:
-        raise InvalidInputError("the span of time is empty", fields=(FieldProblem("start", "must lie before the end"),))
+        raise InvalidInputError("the time span is empty", fields=(FieldProblem("start", "must lie before the end"),))
     return start, end
 
 
 def asked_limits(request: Any) -> dict[str, datetime]:
-    """`start` and `end` of a request that lists, as parameters of its query; unset ones bound nothing."""
+    """Return `start` and `end` of a list request as query parameters; an unset one sets no limit."""
     return {
         "start": from_proto(request.start) if request.HasField("start") else to_datetime(FIRST_US),
         "end": from_proto(request.end) if request.HasField("end") else to_datetime(LAST_US),

@@ -1,7 +1,7 @@
-"""Cuts time into buckets, by the wall clock of a site where they are hours, days or months.
+"""Cuts time into buckets. Hours, days and months follow the wall clock of the site.
 
-Pure. Minutes and quarters of an hour are those of UTC; every zone's offset is a multiple of a quarter of an hour, so
-hours and longer are sums of quarters. A day may have 23 or 25 hours, and an hour that clocks were changed in may be
+Pure. Minutes and quarters of an hour are in UTC. The offset of every time zone is a multiple of a quarter of an hour,
+so longer buckets are sums of quarters. A day can have 23 or 25 hours. An hour in which the clocks change can be
 shorter.
 """
 
@@ -17,37 +17,47 @@ QUARTER: Final = timedelta(minutes=15)
 DAY: Final = timedelta(days=1)
 
 SIZES: Final = {"1m": MINUTE, "15m": QUARTER, "1h": timedelta(hours=1), "1d": DAY, "1mo": 30 * DAY}
-"""The sizes that can be asked for, with how long they are, roughly."""
+"""Bucket sizes of a request, each with its approximate length."""
 MAX_BUCKETS: Final = 20_000
 
 
 class TooManyBucketsError(InvalidInputError):
-    """The answer would be larger than anybody could look at."""
+    """The answer would hold more buckets than the limit."""
 
     def __init__(self, size: str, count: int, limit: int) -> None:
         super().__init__(
-            f"this asks for {count} buckets of {size}, and {limit} is the limit",
-            hint="ask for larger buckets or a shorter span",
+            f"the request asks for {count} buckets of {size}; the limit is {limit}",
+            hint="use larger buckets or a shorter time span",
             fields=(FieldProblem("bucket", f"{count} buckets of {size} are more than {limit}"),),
         )
 
 
 def check_size(size: str) -> str:
-    """The size, if it is one.
+    """Return the size.
 
     Raises:
-        InvalidInputError: it is not.
+        InvalidInputError: the size is unknown.
     """
     if size not in SIZES:
         known = ", ".join(SIZES)
         raise InvalidInputError(
-            f"{size!r} is no size of buckets", fields=(FieldProblem("bucket", f"must be one of {known}"),)
+            f"unknown bucket size {size!r}", fields=(FieldProblem("bucket", f"must be one of {known}"),)
         )
     return size
 
 
+def check_length(size: str, rows: int) -> None:
+    """Check the length of an answer.
+
+    Raises:
+        TooManyBucketsError: it is longer than `MAX_BUCKETS`.
+    """
+    if rows > MAX_BUCKETS:
+        raise TooManyBucketsError(size, rows, MAX_BUCKETS)
+
+
 def edges(size: str, start: datetime, end: datetime, zone: ZoneInfo) -> list[datetime]:
-    """Where the buckets that hold any part of [start, end) begin, in order, and where the last one ends; in UTC.
+    """Return the edges in UTC of the buckets that overlap [start, end): each start in order, then the last end.
 
     Raises:
         TooManyBucketsError: there are more than `MAX_BUCKETS`.
@@ -64,7 +74,7 @@ def edges(size: str, start: datetime, end: datetime, zone: ZoneInfo) -> list[dat
 
 
 def _edges_from(size: str, start: datetime, zone: ZoneInfo) -> Iterator[datetime]:
-    """Edges of buckets without end, the last one at or before `start` first."""
+    """Yield edges without end, beginning with the last one at or before `start`."""
     if size in {"1m", "15m"}:
         return _regular(start, SIZES[size])
     if size == "1h":
@@ -80,7 +90,7 @@ def _regular(start: datetime, step: timedelta) -> Iterator[datetime]:
 
 
 def _hours(start: datetime, zone: ZoneInfo) -> Iterator[datetime]:
-    """Moments at which the clock on the wall comes to another hour, or is set."""
+    """Yield the moments at which the wall clock enters another hour or changes its offset."""
     quarter = next(_regular(start, QUARTER))
     while _hour_of(quarter - QUARTER, zone) == _hour_of(quarter, zone):
         quarter -= QUARTER
@@ -114,10 +124,10 @@ def _months(first: date, zone: ZoneInfo) -> Iterator[datetime]:
 
 
 def start_of_day(day: date, zone: ZoneInfo) -> datetime:
-    """The first moment of a day of a zone, in UTC; where midnight is skipped, the moment at which clocks are set."""
+    """Return the first moment of a day in a time zone, in UTC. If the zone skips midnight, that is the clock change."""
     return datetime.combine(day, time(), tzinfo=zone).astimezone(UTC)
 
 
 def day_of(moment: datetime, zone: ZoneInfo) -> date:
-    """The day of a zone that a moment lies in."""
+    """Return the calendar day of a moment in a time zone."""
     return moment.astimezone(zone).date()

@@ -1,4 +1,4 @@
-"""Who asks."""
+"""The caller of a request."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from countline_common.grpc.tokens import Principal
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, and the header with which other services are asked in their name."""
+    """The caller, and the header with which analytics calls other services on the caller's behalf."""
 
     principal: Principal
     authorization: str

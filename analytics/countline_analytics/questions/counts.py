@@ -1,4 +1,4 @@
-"""QueryCounts and ListCrossings: what crossed, in buckets or one by one."""
+"""QueryCounts and ListCrossings: crossings in buckets, and one by one."""
 
 import asyncio
 import time
@@ -14,20 +14,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from countline.v1 import counts_pb2
 from countline_analytics.directory import CameraDirectory, KnownCamera
 from countline_analytics.instants import to_datetime, to_proto, to_us
+from countline_analytics.questions.answers import answer_by_time_zone
 from countline_analytics.questions.asked import asked_cameras, asked_limits, asked_span
-from countline_analytics.questions.buckets import MAX_BUCKETS, TooManyBucketsError, check_size, edges
+from countline_analytics.questions.buckets import check_length, check_size, edges
 from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.coverage import Interval, StoredSpan, covered, merged, shares
 from countline_analytics.questions.paging import read_page
-from countline_analytics.store.spans import Span
+from countline_analytics.store.spans import CoveredSpan
 from countline_analytics.store.sql import query
 from countline_common.errors import FieldProblem, InvalidInputError
 
 GROUPS: Final = ("line", "direction", "class")
 FINAL_AFTER: Final = timedelta(seconds=30)
-"""How long after its end a bucket is provisional: a decision takes up to 3 s, and the way to the database some more."""
+"""A bucket stays provisional this long after its end: a decision takes up to 3 s, then the record travels."""
 LONG: Final = 1000
-"""Buckets that are made in a thread."""
+"""An answer with at least this many buckets is built in a thread, so that the event loop keeps running."""
 
 
 class Group(NamedTuple):
@@ -40,8 +41,8 @@ class Group(NamedTuple):
 
 
 @dataclass(slots=True)
-class Cell:
-    """What one group has in one bucket."""
+class CountCell:
+    """Counts of one group in one bucket."""
 
     in_count: int = 0
     out_count: int = 0
@@ -56,8 +57,8 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A request, checked."""
+class CountQuestion:
+    """A validated request."""
 
     line_id: str
     start: datetime
@@ -66,15 +67,15 @@ class Question:
     groups: frozenset[str]
     now: datetime
     by_name: bool
-    """Whether a camera was named: then zeros are shown even if that camera does not exist any more."""
+    """Whether the request names a camera. Then the answer holds zeros even if the camera was deleted."""
 
 
 class CountQueries:
     """Answers questions about counts.
 
     Args:
-        engine: of the analytics database.
-        directory: knows cameras and lines.
+        engine: connects to the analytics database.
+        directory: looks up cameras and lines.
         clock: Unix seconds.
     """
 
@@ -86,26 +87,23 @@ class CountQueries:
     async def query_counts(
         self, request: counts_pb2.QueryCountsRequest, caller: Caller
     ) -> counts_pb2.QueryCountsResponse:
-        """See `CountService.QueryCounts`."""
+        """Return crossings in buckets, zeros included, each bucket with its coverage and state."""
         cameras = await asked_cameras(self._directory, caller, request.camera_id, line_id=request.line_id)
         question = _question(request, to_datetime(round(self._clock() * 1e6)))
-        by_zone: dict[ZoneInfo, list[KnownCamera]] = defaultdict(list)
-        for camera in cameras:
-            by_zone[camera.zone].append(camera)
-        buckets: list[counts_pb2.CountBucket] = []
-        async with self._engine.connect() as connection:
-            for zone, of_zone in by_zone.items():
-                buckets += await _Answer(connection, question, zone, of_zone).buckets()
-                _check_length(question, len(buckets))
-        buckets.sort(key=lambda bucket: bucket.camera_id)  # stable: within a camera, series by series as they are
-        # Where cameras lie in several zones, each is cut in its own, and there is no one name to give.
-        zone_name = next(iter(by_zone)).key if len(by_zone) == 1 else ""
-        return counts_pb2.QueryCountsResponse(buckets=buckets, bucket=question.size, time_zone=zone_name or "")
+
+        async def answer(
+            connection: AsyncConnection, zone: ZoneInfo, of_zone: Sequence[KnownCamera]
+        ) -> list[counts_pb2.CountBucket]:
+            return await _Answer(connection, question, zone, of_zone).buckets()
+
+        buckets, zone_name = await answer_by_time_zone(self._engine, question.size, cameras, answer)
+        buckets.sort(key=lambda bucket: bucket.camera_id)  # stable: the series of a camera keep their order
+        return counts_pb2.QueryCountsResponse(buckets=buckets, bucket=question.size, time_zone=zone_name)
 
     async def list_crossings(
         self, request: counts_pb2.ListCrossingsRequest, caller: Caller
     ) -> counts_pb2.ListCrossingsResponse:
-        """See `CountService.ListCrossings`."""
+        """Return a page of crossings, newest first."""
         cameras = await asked_cameras(self._directory, caller, request.camera_id, line_id=request.line_id)
         rows, token = await read_page(
             self._engine,
@@ -119,10 +117,10 @@ class CountQueries:
 
 
 class _Answer:
-    """The buckets of cameras that lie in one time zone."""
+    """Builds the buckets of the cameras of one time zone."""
 
     def __init__(
-        self, connection: AsyncConnection, question: Question, zone: ZoneInfo, cameras: Sequence[KnownCamera]
+        self, connection: AsyncConnection, question: CountQuestion, zone: ZoneInfo, cameras: Sequence[KnownCamera]
     ) -> None:
         self._connection = connection
         self._question = question
@@ -134,26 +132,26 @@ class _Answer:
         cells = await self._cells()
         groups = self._groups(cells)
         length = len(groups) * (len(self._edges) - 1)
-        _check_length(self._question, length)
+        check_length(self._question.size, length)
         coverage = await self._coverage()
         if length < LONG:
             return self._built(groups, cells, coverage)
-        return await asyncio.to_thread(self._built, groups, cells, coverage)  # the event loop should turn meanwhile
+        return await asyncio.to_thread(self._built, groups, cells, coverage)
 
     def _built(
         self,
         groups: Sequence[Group],
-        cells: Mapping[Group, Mapping[int, Cell]],
+        cells: Mapping[Group, Mapping[int, CountCell]],
         coverage: Mapping[str, Sequence[float]],
     ) -> list[counts_pb2.CountBucket]:
         return [
-            self._bucket(group, n, cells.get(group, {}).get(n, Cell()), coverage[group.camera_id][n])
+            self._bucket(group, n, cells.get(group, {}).get(n, CountCell()), coverage[group.camera_id][n])
             for group in groups
             for n in range(len(self._edges) - 1)
         ]
 
-    async def _cells(self) -> dict[Group, dict[int, Cell]]:
-        """What was counted, by group and number of the bucket."""
+    async def _cells(self) -> dict[Group, dict[int, CountCell]]:
+        """Read counts by group and bucket number."""
         name = "counts_1m" if self._question.size == "1m" else "counts_15m"
         parameters = {
             "camera_ids": self._camera_ids,
@@ -162,7 +160,7 @@ class _Answer:
             "start": self._edges[0],
             "end": self._edges[-1],
         }
-        cells: dict[Group, dict[int, Cell]] = defaultdict(lambda: defaultdict(Cell))
+        cells: dict[Group, dict[int, CountCell]] = defaultdict(lambda: defaultdict(CountCell))
         for row in await self._connection.execute(query("counts", name), parameters):
             group = self._group(row.camera_id, row.line_id, row.class_name, row.direction)
             cells[group][row.n - 1].add(row.direction, row.crossings, row.changed_at)
@@ -178,7 +176,7 @@ class _Answer:
         )
 
     def _groups(self, cells: Iterable[Group]) -> list[Group]:
-        """The series of the answer: what was counted, and zeros for every line (and direction) that there is."""
+        """Return the series of the answer: those with crossings, and every line and direction that exists."""
         groups = set(cells)
         for camera in self._cameras:
             classes = {group.class_name for group in groups if group.camera_id == camera.camera_id} or {""}
@@ -191,7 +189,7 @@ class _Answer:
         return sorted(groups)
 
     def _lines(self, camera: KnownCamera) -> Iterable[str]:
-        """The lines (or the one group of all lines) that are shown even where nothing crossed."""
+        """Return the lines, or the one group of all lines, that the answer holds even without crossings."""
         if not camera.current and not self._question.by_name:
             return ()
         if "line" not in self._question.groups:
@@ -201,13 +199,13 @@ class _Answer:
         return camera.lines if camera.current else camera.past_lines
 
     async def _coverage(self) -> dict[str, list[float]]:
-        """By camera, the share of each bucket that was processed."""
+        """Read the coverage of each bucket, by camera."""
         now_us = to_us(self._question.now)
         buckets = [Interval(to_us(a), to_us(b)) for a, b in zip(self._edges, self._edges[1:], strict=False)]
         spans = await read_coverage(self._connection, self._camera_ids, self._edges[0], self._edges[-1])
         return {camera_id: shares(covered(spans[camera_id]), buckets, now_us) for camera_id in self._camera_ids}
 
-    def _bucket(self, group: Group, n: int, cell: Cell, coverage: float) -> counts_pb2.CountBucket:
+    def _bucket(self, group: Group, n: int, cell: CountCell, coverage: float) -> counts_pb2.CountBucket:
         start, end = self._edges[n], self._edges[n + 1]
         return counts_pb2.CountBucket(
             start=to_proto(start),
@@ -225,22 +223,22 @@ class _Answer:
 
 async def read_coverage(
     connection: AsyncConnection, camera_ids: Sequence[str], start: datetime, end: datetime
-) -> dict[str, list[Span]]:
-    """By camera, when it was processed: merged spans, which may reach beyond `start` and `end`."""
+) -> dict[str, list[CoveredSpan]]:
+    """Read when each camera was processed: merged spans, which may reach beyond `start` and `end`."""
     stored: dict[str, list[StoredSpan]] = {camera_id: [] for camera_id in camera_ids}
     hand_overs: dict[str, dict[int, int]] = {camera_id: {} for camera_id in camera_ids}
     parameters = {"camera_ids": list(camera_ids), "start": start, "end": end}
     for row in await connection.execute(query("counts", "coverage"), parameters):
-        span = Span(to_us(row.start_t), to_us(row.end_t), to_us(row.covered_until))
+        span = CoveredSpan(to_us(row.start_t), to_us(row.end_t), to_us(row.covered_until))
         stored[row.camera_id].append(StoredSpan(row.epoch, span))
     for row in await connection.execute(query("counts", "hand_overs"), {"camera_ids": list(camera_ids)}):
         hand_overs[row.camera_id][row.epoch] = to_us(row.hand_over_at)
     return {camera_id: merged(stored[camera_id], hand_overs[camera_id]) for camera_id in camera_ids}
 
 
-def _question(request: counts_pb2.QueryCountsRequest, now: datetime) -> Question:
+def _question(request: counts_pb2.QueryCountsRequest, now: datetime) -> CountQuestion:
     start, end = asked_span(request, now)
-    return Question(
+    return CountQuestion(
         line_id=request.line_id,
         start=start,
         end=end,
@@ -262,11 +260,6 @@ def _groups_of(text: str) -> frozenset[str]:
     return groups
 
 
-def _check_length(question: Question, rows: int) -> None:
-    if rows > MAX_BUCKETS:
-        raise TooManyBucketsError(question.size, rows, MAX_BUCKETS)
-
-
 def _state(end: datetime, changed_at: datetime | None, now: datetime) -> counts_pb2.BucketState.ValueType:
     if now < end + FINAL_AFTER:
         return counts_pb2.BUCKET_STATE_PROVISIONAL
@@ -276,7 +269,7 @@ def _state(end: datetime, changed_at: datetime | None, now: datetime) -> counts_
 
 
 def _rounded(value: float | None) -> float | None:
-    """A number of single precision without the digits that double precision gives it."""
+    """Remove the digits that double precision adds to a single-precision number."""
     return None if value is None else round(value, 3)
 
 

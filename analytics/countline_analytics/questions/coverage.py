@@ -1,20 +1,20 @@
 """When a camera was really being processed: unions of spans, and the share of a bucket that they cover.
 
-Pure; times are microseconds since the Unix epoch. A span of an epoch ends, for this purpose, at the hand-over to a
-later one: what a stale worker saw after that was not counted.
+Pure; times are microseconds since the Unix epoch. Here a span of an epoch ends at the hand-over to a later epoch,
+because the events of a stale worker after that do not count.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from countline_analytics.store.spans import Span, merge
+from countline_analytics.store.spans import CoveredSpan, merge
 
 
 class StoredSpan(NamedTuple):
     """A span of one run."""
 
     epoch: int
-    span: Span
+    span: CoveredSpan
 
 
 class Interval(NamedTuple):
@@ -24,8 +24,8 @@ class Interval(NamedTuple):
     end_us: int
 
 
-def merged(spans: Iterable[StoredSpan], hand_overs: Mapping[int, int]) -> list[Span]:
-    """The union of a camera's spans over all its runs, in order and without overlap.
+def merged(spans: Iterable[StoredSpan], hand_overs: Mapping[int, int]) -> list[CoveredSpan]:
+    """Return the union of the spans of a camera over all its runs, in order and without overlap.
 
     Args:
         spans: of all its runs.
@@ -35,30 +35,29 @@ def merged(spans: Iterable[StoredSpan], hand_overs: Mapping[int, int]) -> list[S
     for epoch, span in spans:
         fence_us = min((t_us for other, t_us in hand_overs.items() if other > epoch > 0), default=2**62)
         if span.start_us < fence_us:
-            clipped.append(Span(span.start_us, min(span.end_us, fence_us), min(span.covered_until_us, fence_us)))
+            clipped.append(CoveredSpan(span.start_us, min(span.end_us, fence_us), min(span.covered_until_us, fence_us)))
     return merge(clipped)
 
 
-def covered(spans: Iterable[Span]) -> list[Interval]:
-    """What counts as processed: the gap after the last frame included, as far as it counts."""
+def covered(spans: Iterable[CoveredSpan]) -> list[Interval]:
+    """Return the times that count as processed, the covered gaps after last frames included."""
     return [Interval(span.start_us, span.covered_until_us) for span in spans]
 
 
-def decided(spans: Iterable[Span], within_us: int) -> list[Interval]:
-    """When every crossing was seen from its beginning and is decided by now.
+def decided(spans: Iterable[CoveredSpan], within_us: int) -> list[Interval]:
+    """Return the times in which every crossing was seen from its beginning and is decided.
 
     Args:
         spans: of a camera, merged.
-        within_us: the time that a decision takes at worst; left out before the last frame, and after the first one,
-        since
-            what was under way when processing began cannot be known.
+        within_us: longest time to a decision. It is left out at the end of a span, and at its beginning too, because a
+            crossing that was in progress when processing began is not known.
     """
     inner = (Interval(span.start_us + within_us, span.end_us - within_us) for span in spans)
     return [interval for interval in inner if interval.start_us < interval.end_us]
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """The same moments as intervals that neither overlap nor touch, in order."""
+    """Return the same times as intervals that neither overlap nor touch, in order."""
     joined: list[Interval] = []
     for interval in sorted(intervals):
         if joined and interval.start_us <= joined[-1].end_us:
@@ -69,7 +68,7 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def intersection(left: Sequence[Interval], right: Sequence[Interval]) -> list[Interval]:
-    """The moments that two unions share."""
+    """Return the times that two unions share."""
     shared = []
     i = j = 0
     while i < len(left) and j < len(right):
@@ -84,12 +83,12 @@ def intersection(left: Sequence[Interval], right: Sequence[Interval]) -> list[In
 
 
 def shares(intervals: Sequence[Interval], buckets: Sequence[Interval], now_us: int) -> list[float]:
-    """For each bucket, the share of its time up to now that is covered, 0..1; 0 for one that lies ahead.
+    """Return for each bucket the share of its time up to now that is covered, 0..1; 0 for a future bucket.
 
     Args:
         intervals: a union, as `union` makes it.
         buckets: in order, without overlap.
-        now_us: until when time counts.
+        now_us: the end of the time that counts.
     """
     result = []
     first = 0
@@ -107,5 +106,5 @@ def shares(intervals: Sequence[Interval], buckets: Sequence[Interval], now_us: i
 
 
 def length_us(intervals: Iterable[Interval]) -> int:
-    """The length of a union."""
+    """Return the length of a union, microseconds."""
     return sum(interval.end_us - interval.start_us for interval in intervals)

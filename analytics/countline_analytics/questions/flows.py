@@ -1,7 +1,7 @@
 """QueryFlows: how many objects went from one line or zone to another.
 
-The same rule as that of the data plane: the origin of an object is the first line or zone that it met, its destination
-the last one. An object belongs to the span of time in which it met its destination, so that spans add up.
+The rule is that of the data plane: the origin of an object is the first line or zone that it met, its destination the
+last one. An object counts in the time span in which it met its destination, so adjacent spans add up.
 """
 
 import time
@@ -22,7 +22,7 @@ from countline_analytics.store.sql import query
 from countline_common.errors import FieldProblem, InvalidInputError
 
 FOLLOWED: Final = timedelta(hours=1)
-"""How far beyond the ends of the span the other meetings of an object are looked for."""
+"""How far beyond the span the query looks for other lines and zones that an object met."""
 MAX_FLOWS: Final = 10_000
 
 
@@ -30,8 +30,8 @@ class FlowQueries:
     """Answers questions about flows.
 
     Args:
-        engine: of the analytics database.
-        directory: knows cameras.
+        engine: connects to the analytics database.
+        directory: looks up cameras.
         clock: Unix seconds.
     """
 
@@ -41,11 +41,9 @@ class FlowQueries:
         self._clock = clock
 
     async def query_flows(self, request: counts_pb2.QueryFlowsRequest, caller: Caller) -> counts_pb2.QueryFlowsResponse:
-        """See `CountService.QueryFlows`."""
+        """Return the flows of one camera, and the coverage of the time span."""
         if not request.camera_id:
-            raise InvalidInputError(
-                "flows are those of one camera", fields=(FieldProblem("camera_id", "must name a camera"),)
-            )
+            raise InvalidInputError("flows need a camera", fields=(FieldProblem("camera_id", "must name a camera"),))
         (camera,) = await asked_cameras(self._directory, caller, request.camera_id)
         now = to_datetime(round(self._clock() * 1e6))
         start, end = asked_span(request, now)

@@ -1,8 +1,8 @@
-"""Holds counted crossings against true ones.
+"""Matches counted crossings with true crossings.
 
-Pure. Crossings of one line and direction are matched one to one by time; what lies near the ends of a covered span is
-left out on both sides, since a crossing that was under way when processing began, or not decided when it stopped, is
-neither right nor wrong.
+Pure. Crossings of one line and direction are matched one to one by time. Crossings near the ends of a covered span are
+left out on both sides: a crossing that was in progress when processing began, or undecided when it stopped, is neither
+right nor wrong.
 """
 
 from bisect import bisect_left, bisect_right
@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from countline_analytics.questions.coverage import Interval
+from countline_counting.rules import LATEST_S
 
 TOLERANCE_US: Final = 1_000_000
-"""How far the times of a counted and a true crossing may lie apart."""
-MARGIN_US: Final = 3_000_000
-"""The time in which a crossing is decided at the latest; left out at both ends of what was covered."""
+"""Largest time difference between a counted crossing and its true crossing."""
+MARGIN_US: Final = round(LATEST_S * 1e6)
+"""Time within which every crossing is decided; this much is left out at both ends of a covered span."""
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
-    """How counts and truth compare; counted = true - missed + false."""
+class MatchResult:
+    """Counted and true crossings compared; counted = true - missed + false."""
 
     counted: int
     true: int
@@ -29,16 +30,16 @@ class Agreement:
 
     @property
     def agrees(self) -> bool:
-        """Whether every crossing has its counterpart."""
+        """Whether every crossing has a counterpart."""
         return self.missed == 0 and self.false == 0
 
 
 def pairs(counted_us: Sequence[int], true_us: Sequence[int], tolerance_us: int) -> list[tuple[int, int]]:
-    """Of all largest sets of pairs whose times differ by at most the tolerance, one whose differences sum to the least.
+    """Return the largest set of pairs whose times differ by at most the tolerance, with the least sum of differences.
 
     Both sequences are sorted, so such a set without crossed pairs exists, and dynamic programming over prefixes finds
-    it. Of each row only the part is kept in which a pair is possible: time and memory grow with how many true
-    crossings lie within the tolerance of a counted one.
+    it. Each row keeps only the part in which a pair is possible: time and memory grow with the number of true crossings
+    within the tolerance of a counted one.
 
     Returns:
         Pairs (index into counted, index into true), sorted.
@@ -47,7 +48,7 @@ def pairs(counted_us: Sequence[int], true_us: Sequence[int], tolerance_us: int) 
     [(0, 0), (1, 1)]
     """
     rows = [_Row(0, [0], [])]
-    # A pair weighs more than all differences together: first as many as possible, then as close as possible.
+    # A pair weighs more than the sum of all differences: first as many pairs as possible, then as close as possible.
     weight = (tolerance_us + 1) * (min(len(counted_us), len(true_us)) + 1)
     for t_us in counted_us:
         rows.append(_next_row(rows[-1], t_us, true_us, tolerance_us, weight))
@@ -56,12 +57,12 @@ def pairs(counted_us: Sequence[int], true_us: Sequence[int], tolerance_us: int) 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Best values with the counted crossings up to one, for the first `base`, `base` + 1, ... true ones."""
+    """Best values with the counted crossings so far, for the first `base`, `base` + 1, ... true crossings."""
 
     base: int
     values: list[int]
     choices: list[int]
-    """How each value but the first came about."""
+    """The choice that led to each value but the first."""
 
     def value(self, j: int) -> int:
         return self.values[min(j - self.base, len(self.values) - 1)]
@@ -82,7 +83,7 @@ def _next_row(previous: _Row, t_us: int, true_us: Sequence[int], tolerance_us: i
 
 
 def _trace(rows: Sequence[_Row]) -> list[tuple[int, int]]:
-    """Follow the choices back from the last row."""
+    """Follow the choices back from the last row; return the pairs."""
     found = []
     i, j = len(rows) - 1, rows[-1].base + len(rows[-1].values) - 1
     while i > 0:
@@ -96,16 +97,16 @@ def _trace(rows: Sequence[_Row]) -> list[tuple[int, int]]:
     return found[::-1]
 
 
-def compare(counted_us: Sequence[int], true_us: Sequence[int], windows: Sequence[Interval]) -> Agreement:
-    """Compare the crossings of one line and direction inside of `windows`.
+def compare(counted_us: Sequence[int], true_us: Sequence[int], windows: Sequence[Interval]) -> MatchResult:
+    """Compare the crossings of one line and direction inside `windows`.
 
-    Crossings just outside take part in the matching, so that a pair that lies across an edge is torn by neither side: a
-    pair belongs where its true crossing is.
+    Crossings just outside take part in the matching, so that the edge of a window splits no pair: a pair belongs to the
+    window of its true crossing.
 
     Args:
-        counted_us: sorted; everything from a tolerance before the first window until a tolerance after the last one.
-        true_us: sorted, likewise.
-        windows: a union of intervals, in order.
+        counted_us: sorted; from one tolerance before the first window to one tolerance after the last.
+        true_us: sorted, over the same time.
+        windows: disjoint intervals, in order.
     """
     matched = pairs(counted_us, true_us, TOLERANCE_US)
     matched_counted = {i for i, _ in matched}
@@ -113,11 +114,11 @@ def compare(counted_us: Sequence[int], true_us: Sequence[int], windows: Sequence
     true = sum(inside(windows, t) for t in true_us)
     missed = sum(inside(windows, t) for j, t in enumerate(true_us) if j not in matched_true)
     false = sum(inside(windows, t) for i, t in enumerate(counted_us) if i not in matched_counted)
-    return Agreement(counted=true - missed + false, true=true, missed=missed, false=false)
+    return MatchResult(counted=true - missed + false, true=true, missed=missed, false=false)
 
 
 def inside(windows: Sequence[Interval], t_us: int) -> bool:
-    """Whether a time lies in one of the windows."""
+    """Whether a time lies in a window."""
     i = bisect_right(windows, t_us, key=lambda window: window.start_us) - 1
     return i >= 0 and t_us < windows[i].end_us
 
@@ -125,21 +126,21 @@ def inside(windows: Sequence[Interval], t_us: int) -> bool:
 def occurrences(
     start_s: float, duration_s: float, repeats: bool, times_s: Sequence[float], span: Interval
 ) -> Iterator[int]:
-    """When the crossings of a truth set happen within a span, in microseconds.
+    """Yield the times of a truth set's crossings within a span, in microseconds.
 
-    The period is kept as the double that it is: a clip in a loop is in phase with the clock since 1970, and a period
-    rounded to microseconds would be seconds off by now.
+    The period stays a double: a looping clip is in phase with the clock since 1970, and a period rounded to
+    microseconds would be seconds off by now.
 
     Args:
         start_s: Unix seconds at which the set begins.
-        duration_s: its length, and its period where it repeats.
-        repeats: whether it does, in both directions.
+        duration_s: its length, and its period if it repeats.
+        repeats: whether it repeats, before the start too.
         times_s: sorted seconds after the start, below `duration_s`.
-        span: what to look at.
+        span: the time span.
     """
     first = int((span.start_us / 1e6 - start_s) // duration_s) if repeats else 0
     last = int((span.end_us / 1e6 - start_s) // duration_s) if repeats else 0
-    # A period more at either end: what lies at a period's very end is rounded into the next one.
+    # One more period at either end: a time at the very end of a period is rounded into the next one.
     for k in range(first - repeats, last + repeats + 1):
         base_s = start_s + k * duration_s
         low = bisect_left(times_s, span.start_us / 1e6 - base_s - 1e-6)

@@ -1,8 +1,8 @@
-"""QueryOccupancy: how full zones were, bucket by bucket.
+"""QueryOccupancy: occupancy of zones in buckets.
 
-A sample of occupancy holds from its time on, until the next sample or until coverage ends: of a camera that was down
-nobody knows how many were there. Entries and exits come from visits, which are written when a stay has ended, so an
-object that is still inside shows in `now` and not yet among the entries.
+An occupancy sample holds from its time until the next sample or until coverage ends: while a camera is down, its
+occupancy is unknown. Entries and exits come from visits. A worker writes a visit when the visit has ended, so an object
+that is still inside shows in `now` and not yet among the entries.
 """
 
 import asyncio
@@ -19,18 +19,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from countline.v1 import counts_pb2
 from countline_analytics.directory import CameraDirectory, KnownCamera
 from countline_analytics.instants import to_datetime, to_proto, to_us
+from countline_analytics.questions.answers import answer_by_time_zone
 from countline_analytics.questions.asked import asked_cameras, asked_span
-from countline_analytics.questions.buckets import MAX_BUCKETS, TooManyBucketsError, check_size, edges
+from countline_analytics.questions.buckets import check_length, check_size, edges
 from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.counts import LONG, read_coverage
 from countline_analytics.questions.coverage import Interval, covered, shares
 from countline_analytics.store.sql import query
 
 KNOWN_NOW_WITHIN: Final = timedelta(seconds=10)
-"""A number is that of now if the camera was processed this recently: records need a second or two."""
+"""`now` is known if the camera was processed this recently; a record takes a second or two to arrive."""
 
 
-class Place(NamedTuple):
+class CameraZone(NamedTuple):
     """One zone of one camera."""
 
     camera_id: str
@@ -38,8 +39,8 @@ class Place(NamedTuple):
 
 
 @dataclass(slots=True)
-class Cell:
-    """What one zone has in one bucket; rows of the queries, None where nothing was seen."""
+class OccupancyCell:
+    """Query rows of one zone in one bucket; None where there is no row."""
 
     level: Any = None
     entry: Any = None
@@ -47,8 +48,8 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A request, checked."""
+class OccupancyQuestion:
+    """A validated request."""
 
     zone_id: str
     start: datetime
@@ -56,15 +57,15 @@ class Question:
     size: str
     now: datetime
     by_name: bool
-    """Whether a camera was named: then its zones are shown even if it does not exist any more."""
+    """Whether the request names a camera. Then the answer holds its zones even if the camera was deleted."""
 
 
 class OccupancyQueries:
     """Answers questions about zones.
 
     Args:
-        engine: of the analytics database.
-        directory: knows cameras and zones.
+        engine: connects to the analytics database.
+        directory: looks up cameras and zones.
         clock: Unix seconds.
     """
 
@@ -76,64 +77,62 @@ class OccupancyQueries:
     async def query_occupancy(
         self, request: counts_pb2.QueryOccupancyRequest, caller: Caller
     ) -> counts_pb2.QueryOccupancyResponse:
-        """See `CountService.QueryOccupancy`."""
+        """Return occupancy, entries, exits and dwell times in buckets, each bucket with its coverage."""
         cameras = await asked_cameras(self._directory, caller, request.camera_id, zone_id=request.zone_id)
         question = _question(request, to_datetime(round(self._clock() * 1e6)))
-        by_zone: dict[ZoneInfo, list[KnownCamera]] = defaultdict(list)
-        for camera in cameras:
-            by_zone[camera.zone].append(camera)
-        buckets: list[counts_pb2.OccupancyBucket] = []
-        async with self._engine.connect() as connection:
-            for zone, of_zone in by_zone.items():
-                buckets += await _Answer(connection, question, zone, of_zone).buckets()
-                _check_length(question, len(buckets))
+
+        async def answer(
+            connection: AsyncConnection, time_zone: ZoneInfo, of_zone: Sequence[KnownCamera]
+        ) -> list[counts_pb2.OccupancyBucket]:
+            return await _Answer(connection, question, time_zone, of_zone).buckets()
+
+        buckets, zone_name = await answer_by_time_zone(self._engine, question.size, cameras, answer)
         buckets.sort(key=lambda bucket: (bucket.camera_id, bucket.zone_id))
-        zone_name = next(iter(by_zone)).key if len(by_zone) == 1 else ""
-        return counts_pb2.QueryOccupancyResponse(buckets=buckets, bucket=question.size, time_zone=zone_name or "")
+        return counts_pb2.QueryOccupancyResponse(buckets=buckets, bucket=question.size, time_zone=zone_name)
 
 
 class _Answer:
-    """The buckets of cameras that lie in one time zone."""
+    """Builds the buckets of the cameras of one time zone."""
 
     def __init__(
-        self, connection: AsyncConnection, question: Question, zone: ZoneInfo, cameras: Sequence[KnownCamera]
+        self, connection: AsyncConnection, question: OccupancyQuestion, zone: ZoneInfo, cameras: Sequence[KnownCamera]
     ) -> None:
         self._connection = connection
         self._question = question
         self._cameras = cameras
         self._edges = edges(question.size, question.start, question.end, zone)
         self._camera_ids = [camera.camera_id for camera in cameras]
-        self._cells: dict[Place, dict[int, Cell]] = defaultdict(lambda: defaultdict(Cell))
+        self._cells: dict[CameraZone, dict[int, OccupancyCell]] = defaultdict(lambda: defaultdict(OccupancyCell))
 
     async def buckets(self) -> list[counts_pb2.OccupancyBucket]:
-        places = [Place(c.camera_id, zone_id) for c in self._cameras for zone_id in self._zones(c, c.past_zones)]
-        _check_length(self._question, len(places) * (len(self._edges) - 1))
+        places = [CameraZone(c.camera_id, zone_id) for c in self._cameras for zone_id in self._zones(c, c.past_zones)]
+        check_length(self._question.size, len(places) * (len(self._edges) - 1))
         coverage = await self._coverage()
         await self._read_levels(places, coverage)
         await self._read_visits()
         shown = self._shown()
         if len(shown) * len(self._edges) < LONG:
             return self._built(shown, coverage)
-        return await asyncio.to_thread(self._built, shown, coverage)  # the event loop should turn meanwhile
+        return await asyncio.to_thread(self._built, shown, coverage)
 
     def _zones(self, camera: KnownCamera, past: Iterable[str]) -> list[str]:
         asked = self._question.zone_id
         return sorted(zone_id for zone_id in {*camera.zones, *past} if not asked or zone_id == asked)
 
-    def _shown(self) -> list[Place]:
-        """Zones that are there now, or were asked for by the camera's name, and those of which something was seen."""
+    def _shown(self) -> list[CameraZone]:
+        """Return the zones of the answer: current ones, ones that the request names, and ones with data."""
         places = {place for place, cells in self._cells.items() if any(map(_has_people, cells.values()))}
         for camera in self._cameras:
             gone = self._question.by_name and (self._question.zone_id or not camera.current)
             past = camera.past_zones if gone else ()
-            places |= {Place(camera.camera_id, zone_id) for zone_id in self._zones(camera, past)}
+            places |= {CameraZone(camera.camera_id, zone_id) for zone_id in self._zones(camera, past)}
         return sorted(places)
 
     async def _coverage(self) -> dict[str, list[Interval]]:
         spans = await read_coverage(self._connection, self._camera_ids, self._edges[0], self._edges[-1])
         return {camera_id: covered(spans[camera_id]) for camera_id in self._camera_ids}
 
-    async def _read_levels(self, places: Sequence[Place], coverage: Mapping[str, Sequence[Interval]]) -> None:
+    async def _read_levels(self, places: Sequence[CameraZone], coverage: Mapping[str, Sequence[Interval]]) -> None:
         start, until = self._edges[0], min(self._edges[-1], self._question.now)
         spans = [
             (camera_id, max(span.start_us, to_us(start)), min(span.end_us, to_us(until)))
@@ -153,7 +152,7 @@ class _Answer:
         }
         if places and spans:
             for row in await self._connection.execute(query("zones", "occupancy"), parameters):
-                self._cells[Place(row.camera_id, row.zone_id)][row.n - 1].level = row
+                self._cells[CameraZone(row.camera_id, row.zone_id)][row.n - 1].level = row
 
     async def _read_visits(self) -> None:
         parameters = {
@@ -164,12 +163,12 @@ class _Answer:
             "edges": self._edges[:-1],
         }
         for row in await self._connection.execute(query("zones", "visits_by_entry"), parameters):
-            self._cells[Place(row.camera_id, row.zone_id)][row.n - 1].entry = row
+            self._cells[CameraZone(row.camera_id, row.zone_id)][row.n - 1].entry = row
         for row in await self._connection.execute(query("zones", "visits_by_end"), parameters):
-            self._cells[Place(row.camera_id, row.zone_id)][row.n - 1].end = row
+            self._cells[CameraZone(row.camera_id, row.zone_id)][row.n - 1].end = row
 
     def _built(
-        self, places: Sequence[Place], coverage: Mapping[str, Sequence[Interval]]
+        self, places: Sequence[CameraZone], coverage: Mapping[str, Sequence[Interval]]
     ) -> list[counts_pb2.OccupancyBucket]:
         now_us = to_us(self._question.now)
         spans = [Interval(to_us(a), to_us(b)) for a, b in zip(self._edges, self._edges[1:], strict=False)]
@@ -184,9 +183,9 @@ class _Answer:
             for n in range(len(spans))
         ]
 
-    def _bucket(self, place: Place, n: int, coverage: float, *, watched: bool) -> counts_pb2.OccupancyBucket:
+    def _bucket(self, place: CameraZone, n: int, coverage: float, *, watched: bool) -> counts_pb2.OccupancyBucket:
         start, end = self._edges[n], self._edges[n + 1]
-        cell = self._cells.get(place, {}).get(n) or Cell()
+        cell = self._cells.get(place, {}).get(n) or OccupancyCell()
         bucket = counts_pb2.OccupancyBucket(
             start=to_proto(start),
             end=to_proto(end),
@@ -207,17 +206,12 @@ class _Answer:
         return bucket
 
 
-def _has_people(cell: Cell) -> bool:
-    """Whether anybody was there; a zone that was taken away is empty from then on."""
+def _has_people(cell: OccupancyCell) -> bool:
+    """Whether the zone held an object. A removed zone is empty from its removal on."""
     return cell.entry is not None or cell.end is not None or (cell.level is not None and cell.level.most > 0)
 
 
-def _question(request: counts_pb2.QueryOccupancyRequest, now: datetime) -> Question:
+def _question(request: counts_pb2.QueryOccupancyRequest, now: datetime) -> OccupancyQuestion:
     start, end = asked_span(request, now)
     size = check_size(request.bucket or "1h")
-    return Question(request.zone_id, start, end, size, now, by_name=bool(request.camera_id))
-
-
-def _check_length(question: Question, rows: int) -> None:
-    if rows > MAX_BUCKETS:
-        raise TooManyBucketsError(question.size, rows, MAX_BUCKETS)
+    return OccupancyQuestion(request.zone_id, start, end, size, now, by_name=bool(request.camera_id))

@@ -15,15 +15,15 @@ from countline_analytics.questions.truth import Truths
 from countline_analytics.questions.visits import VisitQueries
 
 Handler = Callable[[Any, Caller], Awaitable[Any]]
-"""Takes a method's request message and who asks, and gives its response message."""
+"""Takes the request message of a method and the caller; returns the response message."""
 
 
 def make_handlers(engine: AsyncEngine, directory: CameraDirectory) -> Mapping[str, Handler]:
-    """The methods of the service by name.
+    """Return the methods of the service by name.
 
     Args:
-        engine: of the analytics database.
-        directory: knows cameras, lines and zones.
+        engine: connects to the analytics database.
+        directory: looks up cameras, lines and zones.
     """
     queries, truths = CountQueries(engine, directory), Truths(engine, directory)
     return {

@@ -1,4 +1,4 @@
-"""ListTrajectories: where objects were, one by one, oldest first."""
+"""ListTrajectories: stored paths of objects, oldest first."""
 
 import time
 from collections.abc import Callable
@@ -19,8 +19,8 @@ class TrajectoryQueries:
     """Lists trajectories.
 
     Args:
-        engine: of the analytics database.
-        directory: knows cameras.
+        engine: connects to the analytics database.
+        directory: looks up cameras.
         clock: Unix seconds.
     """
 
@@ -32,7 +32,7 @@ class TrajectoryQueries:
     async def list_trajectories(
         self, request: counts_pb2.ListTrajectoriesRequest, caller: Caller
     ) -> counts_pb2.ListTrajectoriesResponse:
-        """See `CountService.ListTrajectories`. What a stale worker saw after the hand-over is left out."""
+        """Return a page of trajectories. The part that a stale worker saw after the hand-over is cut off."""
         cameras = await asked_cameras(self._directory, caller, request.camera_id)
         start, end = asked_span(request, to_datetime(round(self._clock() * 1e6)))
         camera_ids = [camera.camera_id for camera in cameras]
@@ -53,7 +53,7 @@ def _trajectory(row: Any) -> events_pb2.Trajectory:
 
 
 def cut(message: events_pb2.Trajectory, lasts_ms: int) -> None:
-    """Leave out the corners that are later than this after the start; the first stays."""
+    """Drop the corners later than `lasts_ms` after the start; the first corner stays."""
     kept = max(1, sum(t_ms <= lasts_ms for t_ms in accumulate(message.steps_ms)))
     seen = message.sights * kept // len(message.steps_ms)
     for name in ("steps_ms", "x", "y", "box_width", "box_height"):

@@ -1,4 +1,4 @@
-"""True crossings of cameras: recorded, listed, deleted, and held against what was counted."""
+"""True crossings of cameras: stores, lists and deletes truth sets, and compares counts with them."""
 
 import asyncio
 import time
@@ -17,21 +17,20 @@ from countline_analytics.instants import EPOCH, from_proto, from_unix, to_dateti
 from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.counts import read_coverage
 from countline_analytics.questions.coverage import Interval, decided, intersection, length_us, union
-from countline_analytics.questions.matching import MARGIN_US, TOLERANCE_US, Agreement, compare, occurrences
-from countline_analytics.store.spans import Span
+from countline_analytics.questions.matching import MARGIN_US, TOLERANCE_US, MatchResult, compare, occurrences
+from countline_analytics.store.spans import CoveredSpan
 from countline_analytics.store.sql import query
 from countline_common.errors import AlreadyExistsError, FieldProblem, InvalidInputError, NotFoundError
+from countline_counting.rules import LATEST_S
 
-UNDECIDED_S: Final = 3.0
-"""How long a decision takes at worst: the truth is compared as of so long ago."""
 MAX_CROSSINGS: Final = 200_000
-"""In one truth set, and in one comparison."""
+"""Of one truth set, and of one comparison."""
 DIRECTIONS: Final = ("in", "out")
 
 
 @dataclass(frozen=True, slots=True)
 class TruthSet:
-    """True crossings of one line; see `countline.v1.TruthSet`."""
+    """True crossings of one line, as `countline.v1.TruthSet`."""
 
     truth_set_id: uuid.UUID
     camera_id: str
@@ -45,10 +44,10 @@ class TruthSet:
     """Seconds after the start, direction, class; sorted."""
 
     def claims(self, start: datetime | None, end: datetime) -> Interval | None:
-        """The time for which this set knows every crossing, within what is asked; None where there is none.
+        """Return the time for which this set has every crossing, within the time that is asked; None for no time.
 
-        A set that repeats counts from when it was recorded unless a start is given: what the camera showed before that
-        it cannot know.
+        A set that repeats begins when it was created, unless a start is given: it cannot know what the camera showed
+        before.
         """
         first, last = to_us(self.start), to_us(self.start) + round(self.duration_s * 1e6)
         if self.repeats:
@@ -57,19 +56,19 @@ class TruthSet:
         return Interval(first, last) if first < last else None
 
     def times_us(self, direction: str, span: Interval) -> list[int]:
-        """When crossings of a direction happen within a span."""
+        """Return the times of the crossings in a direction within a span, microseconds."""
         times_s = [t_s for t_s, of, _ in self.crossings if of == direction]
         start_s = (self.start - EPOCH).total_seconds()
         return list(occurrences(start_s, self.duration_s, self.repeats, times_s, span))
 
 
 class Truths:
-    """Keeps truth sets and compares counts with them.
+    """Stores truth sets and compares counts with them.
 
     Args:
         engine: of the analytics database.
-        directory: knows cameras.
-        clock: Unix seconds.
+        directory: of the cameras.
+        clock: returns Unix seconds.
     """
 
     def __init__(self, engine: AsyncEngine, directory: CameraDirectory, clock: Callable[[], float] = time.time) -> None:
@@ -80,7 +79,11 @@ class Truths:
     async def create_truth_set(
         self, request: counts_pb2.CreateTruthSetRequest, caller: Caller
     ) -> counts_pb2.CreateTruthSetResponse:
-        """See `CountService.CreateTruthSet`. Two sets of a line must not claim the same time: which would be true?"""
+        """Store a truth set (`CountService.CreateTruthSet`).
+
+        Raises:
+            AlreadyExistsError: the line has a truth set for a part of the same time; two would contradict each other.
+        """
         truth = _checked(request.truth_set, from_unix(self._clock()))
         await self._require_camera(truth.camera_id, caller)
         async with self._engine.begin() as connection:
@@ -98,7 +101,7 @@ class Truths:
     async def list_truth_sets(
         self, request: counts_pb2.ListTruthSetsRequest, caller: Caller
     ) -> counts_pb2.ListTruthSetsResponse:
-        """See `CountService.ListTruthSets`."""
+        """List the truth sets of a camera (`CountService.ListTruthSets`)."""
         await self._require_camera(request.camera_id, caller)
         async with self._engine.connect() as connection:
             truths = await _read(connection, request.camera_id)
@@ -107,7 +110,7 @@ class Truths:
     async def delete_truth_set(
         self, request: counts_pb2.DeleteTruthSetRequest, _: Caller
     ) -> counts_pb2.DeleteTruthSetResponse:
-        """See `CountService.DeleteTruthSet`."""
+        """Delete a truth set (`CountService.DeleteTruthSet`)."""
         missing = NotFoundError(f"camera {request.camera_id!r} has no truth set {request.truth_set_id!r}")
         try:
             truth_set_id = uuid.UUID(request.truth_set_id)
@@ -125,14 +128,14 @@ class Truths:
     ) -> counts_pb2.VerifyCountsResponse:
         """See `CountService.VerifyCounts`."""
         start = from_proto(request.start) if request.HasField("start") else None
-        end = from_proto(request.end) if request.HasField("end") else from_unix(self._clock() - UNDECIDED_S)
+        end = from_proto(request.end) if request.HasField("end") else from_unix(self._clock() - LATEST_S)
         known = await self._directory.cameras(caller.authorization, request.camera_id)
         if request.camera_id and request.camera_id not in known:
             raise _no_camera(request.camera_id)
         async with self._engine.connect() as connection:
             truths = [truth for truth in await _read(connection, request.camera_id) if truth.camera_id in known]
             comparison = await _load(connection, truths, start, end)
-        # Hundreds of thousands of crossings take a moment, in which the event loop should turn.
+        # Hundreds of thousands of crossings take a moment, which must not block the event loop.
         cameras = await asyncio.to_thread(comparison.cameras)
         return counts_pb2.VerifyCountsResponse(cameras=cameras, end=to_proto(end))
 
@@ -147,18 +150,18 @@ def _no_camera(camera_id: str) -> NotFoundError:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Everything that a comparison needs."""
+    """The data of one comparison."""
 
     truths: Sequence[TruthSet]
     claims: Mapping[uuid.UUID, Interval]
-    """By truth set, the time that it knows about, within what was asked."""
-    coverage: Mapping[str, Sequence[Span]]
+    """By truth set, the time for which it has every crossing, within the time that is asked."""
+    coverage: Mapping[str, Sequence[CoveredSpan]]
     """By camera, when it was processed."""
     counted_us: Mapping[tuple[str, str, str], Sequence[int]]
     """By camera, line and direction, sorted."""
 
     def cameras(self) -> list[counts_pb2.VerifiedCamera]:
-        """The answer, camera by camera and line by line, in order."""
+        """Return the results by camera and line, sorted."""
         by_camera: dict[str, dict[str, list[TruthSet]]] = defaultdict(lambda: defaultdict(list))
         for truth in self.truths:
             by_camera[truth.camera_id][truth.line_id].append(truth)
@@ -173,7 +176,7 @@ class Comparison:
         )
 
     def _windows(self, camera_id: str, truths: Iterable[TruthSet]) -> list[Interval]:
-        """When both sides can know of a line: what the truth claims of what was covered well inside."""
+        """Return the times that can be compared: claimed by the truth, and well inside the covered spans."""
         claims = union(self.claims[truth.truth_set_id] for truth in truths if truth.truth_set_id in self.claims)
         return intersection(decided(self.coverage[camera_id], MARGIN_US), claims)
 
@@ -241,7 +244,7 @@ def _too_much(amount: int) -> InvalidInputError:
     )
 
 
-def _direction(result: Agreement) -> counts_pb2.VerifiedDirection:
+def _direction(result: MatchResult) -> counts_pb2.VerifiedDirection:
     return counts_pb2.VerifiedDirection(
         counted_count=result.counted,
         true_count=result.true,
@@ -251,10 +254,10 @@ def _direction(result: Agreement) -> counts_pb2.VerifiedDirection:
 
 
 def _checked(message: counts_pb2.TruthSet, now: datetime) -> TruthSet:
-    """A truth set as a caller gave it, in order and complete.
+    """Return the truth set of a request, with its crossings sorted.
 
     Raises:
-        InvalidInputError: with each field that cannot be used.
+        InvalidInputError: lists each field that cannot be used.
     """
     problems = [*_problems(message)]
     if problems:

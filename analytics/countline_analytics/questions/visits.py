@@ -1,4 +1,4 @@
-"""ListVisits: stays in zones, one by one."""
+"""ListVisits: stays of objects in zones."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ class VisitQueries:
     """Lists visits.
 
     Args:
-        engine: of the analytics database.
-        directory: knows cameras and zones.
+        engine: connects to the analytics database.
+        directory: looks up cameras and zones.
     """
 
     def __init__(self, engine: AsyncEngine, directory: CameraDirectory) -> None:
@@ -25,7 +25,7 @@ class VisitQueries:
         self._directory = directory
 
     async def list_visits(self, request: counts_pb2.ListVisitsRequest, caller: Caller) -> counts_pb2.ListVisitsResponse:
-        """See `CountService.ListVisits`; the time of a visit, for order and limits, is its end."""
+        """Return a page of visits, newest end first. The end of a visit decides its order and the time limits."""
         cameras = await asked_cameras(self._directory, caller, request.camera_id, zone_id=request.zone_id)
         rows, token = await read_page(
             self._engine,

@@ -1,7 +1,7 @@
-"""Keeps the rollups of counts up to date from the list of changed minutes, and lets go of what is older than its time.
+"""Refreshes the rollups of counts from the list of changed minutes, and deletes rows past their retention.
 
-Readers never wait for this: the views count changed minutes from the crossings themselves. The two kinds of rollup,
-tables and continuous aggregates of TimescaleDB, differ here and nowhere else.
+Readers never wait for a refresh: the views count changed minutes from the crossings themselves. The two kinds of
+rollup, tables and TimescaleDB's continuous aggregates, differ only in this module.
 """
 
 import time
@@ -15,28 +15,28 @@ from countline_analytics.instants import to_datetime
 from countline_analytics.store.sql import query
 
 AT_ONCE: Final = 2000
-"""Changed minutes in one transaction."""
+"""Most changed minutes in one transaction."""
 QUARTER: Final = timedelta(minutes=15)
 SETTLED_AFTER_S: Final = 65.0
-"""A minute is rolled up once it has ended; until then it would be done again with every batch."""
+"""A minute is rolled up after it has ended; earlier, every batch would repeat the work."""
 RETENTION_MARGIN: Final = timedelta(days=2)
-"""Between what ingest refuses as too old and what is deleted, so that nothing is added where rows are gone."""
+"""Time between the newest deleted crossing and the oldest that ingest accepts, so that none arrives too late."""
 
 
 class Rollups(Protocol):
-    """One kind of rollup."""
+    """A kind of rollup."""
 
     async def refresh(self) -> int:
-        """Roll up what has changed; returns how many changes were taken off the list."""
+        """Refresh changed buckets; return how many changes were taken off the list."""
         ...
 
     async def forget(self, table: str, before: datetime) -> None:
-        """Delete rows of `crossings`, `visits`, `occupancy` or `trajectories` that are older."""
+        """Delete rows of `crossings`, `visits`, `occupancy` or `trajectories` older than `before`."""
         ...
 
 
 async def find_rollups(engine: AsyncEngine) -> Rollups:
-    """The kind that the migrations of this database chose."""
+    """Return the kind that the migrations of this database chose."""
     async with engine.connect() as connection:
         kind = (await connection.execute(query("rollups", "kind_of_rollup"))).scalar_one()
     return TableRollups(engine) if kind == "r" else ContinuousAggregates(engine)
@@ -49,7 +49,6 @@ class TableRollups:
         self._engine = engine
 
     async def refresh(self) -> int:
-        """See `Rollups`."""
         done = 0
         while taken := await self._refresh_some():
             done += taken
@@ -68,10 +67,9 @@ class TableRollups:
             return len(changed)
 
     async def forget(self, table: str, before: datetime) -> None:
-        """See `Rollups`."""
         async with self._engine.connect() as connection:
             cameras = (await connection.execute(query("rollups", "list_cameras"))).scalars().all()
-        for camera_id in cameras:  # one at a time: none of them takes long
+        for camera_id in cameras:  # one at a time keeps each transaction short
             async with self._engine.begin() as connection:
                 await connection.execute(
                     query("rollups", f"forget_{table}"), {"camera_id": camera_id, "before": before}
@@ -85,7 +83,6 @@ class ContinuousAggregates:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # a refresh makes its own transactions
 
     async def refresh(self) -> int:
-        """See `Rollups`."""
         done = 0
         while taken := await self._refresh_some():
             done += taken
@@ -106,13 +103,13 @@ class ContinuousAggregates:
             return len(changes)
 
     async def forget(self, table: str, before: datetime) -> None:
-        """See `Rollups`; whole chunks go, so rows may stay for a week more."""
+        """Drop chunks older than `before`. TimescaleDB drops whole chunks, so rows may stay up to a week longer."""
         async with self._engine.connect() as connection:
             await connection.execute(query("rollups", f"forget_chunks_of_{table}"), {"before": before})
 
 
 def windows(buckets: Iterable[datetime]) -> Sequence[tuple[datetime, datetime]]:
-    """The quarters of an hour that minutes lie in, adjoining ones joined, as (start, end)."""
+    """Return the quarters of an hour that hold the minutes as (start, end), adjoining quarters joined."""
     found: list[tuple[datetime, datetime]] = []
     for start in sorted({quarter(bucket) for bucket in buckets}):
         if found and found[-1][1] == start:
@@ -123,7 +120,7 @@ def windows(buckets: Iterable[datetime]) -> Sequence[tuple[datetime, datetime]]:
 
 
 def quarter(moment: datetime) -> datetime:
-    """The start of the quarter of an hour that a moment of UTC lies in."""
+    """Return the start of the quarter of an hour that holds a moment in UTC."""
     return moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
 
 

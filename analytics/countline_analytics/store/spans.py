@@ -1,6 +1,7 @@
-"""Spans of coverage of one run: merged as they come in, kept in pieces of a day.
+"""Covered spans of one run: merged as they come in, stored in pieces of a day.
 
-Pure. A span reaches from the first frame to the last one, and the gap after that counts as processed for a while.
+Pure. A span reaches from its first frame to its last one. The gap after it counts as processed up to a limit
+(`countline_counting.coverage`).
 """
 
 from collections.abc import Iterable
@@ -9,24 +10,27 @@ from typing import Final, NamedTuple
 DAY_US: Final = 86_400_000_000
 
 
-class Span(NamedTuple):
-    """Microseconds since the Unix epoch; the gap after `end_us` counts as processed up to `covered_until_us`."""
+class CoveredSpan(NamedTuple):
+    """A span of coverage as ingest stores it, microseconds since the Unix epoch.
+
+    The gap after `end_us` counts as processed up to `covered_until_us`.
+    """
 
     start_us: int
     end_us: int
     covered_until_us: int
 
 
-def merge(spans: Iterable[Span]) -> list[Span]:
-    """The union of spans, in order: those that touch or overlap, their covered gaps included, become one.
+def merge(spans: Iterable[CoveredSpan]) -> list[CoveredSpan]:
+    """Return the union of spans, in order. Spans that touch or overlap, covered gaps included, become one.
 
     Merging again, or in another order, changes nothing.
     """
-    merged: list[Span] = []
+    merged: list[CoveredSpan] = []
     for span in sorted(spans):
         if merged and span.start_us <= merged[-1].covered_until_us:
             last = merged[-1]
-            merged[-1] = Span(
+            merged[-1] = CoveredSpan(
                 last.start_us, max(last.end_us, span.end_us), max(last.covered_until_us, span.covered_until_us)
             )
         else:
@@ -34,13 +38,13 @@ def merge(spans: Iterable[Span]) -> list[Span]:
     return merged
 
 
-def cut_at_midnight(span: Span) -> list[Span]:
-    """The span in pieces that each lie within one day of UTC."""
+def cut_at_midnight(span: CoveredSpan) -> list[CoveredSpan]:
+    """Return the span in pieces that each lie within one day of UTC."""
     pieces = []
     start_us = span.start_us
     while start_us // DAY_US < (span.covered_until_us - 1) // DAY_US:
         midnight_us = (start_us // DAY_US + 1) * DAY_US
-        pieces.append(Span(start_us, max(start_us, min(span.end_us, midnight_us)), midnight_us))
+        pieces.append(CoveredSpan(start_us, max(start_us, min(span.end_us, midnight_us)), midnight_us))
         start_us = midnight_us
-    pieces.append(Span(start_us, max(start_us, span.end_us), span.covered_until_us))
+    pieces.append(CoveredSpan(start_us, max(start_us, span.end_us), span.covered_until_us))
     return pieces

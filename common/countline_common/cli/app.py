@@ -1,8 +1,8 @@
 """The root of the `countline` command.
 
-Sub-commands come from the rooms through the entry-point group `countline.commands`; each room names its commands in a
-module that imports nothing heavy, and the code behind a command is imported when the command is called. So `countline
---help` is quick, and a room whose dependencies are not installed is listed all the same and says what to install.
+Sub-commands come from the rooms through the entry-point group `countline.commands`. Each room lists its commands in a
+module that imports nothing heavy; the code of a command is imported when it is called. So `countline --help` is quick,
+and a command whose dependencies are missing is listed and says what to install.
 """
 
 import importlib
@@ -28,7 +28,7 @@ class LazyCommand:
 
     name: str
     help: str
-    """One line for the list in `countline --help`."""
+    """One line for `countline --help`."""
     target: str
     """`module:attribute`; a `typer.Typer` (a group of commands) or a function (one command)."""
     extra: str
@@ -48,7 +48,7 @@ class MissingExtraError(CountlineError):
 
 
 def load(command: LazyCommand) -> Command:
-    """Import what stands behind a command.
+    """Import the code of a command.
 
     Raises:
         MissingExtraError: a package outside this distribution is not installed.
@@ -90,7 +90,7 @@ class LazyGroup(TyperGroup):
     """
 
     _lists = False
-    """Whether help for the whole group is being written, for which no room need be imported."""
+    """True while the help of the whole group is written, which needs no imports from the rooms."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help of the group."""
@@ -105,7 +105,7 @@ class LazyGroup(TyperGroup):
         return sorted({*super().list_commands(ctx), *discover()})
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that is called; imported also while a shell completes what comes after its name."""
+        """The called command. It is imported for shell completion of its arguments too."""
         command = discover().get(args[0]) if args else None
         if command is None:
             return super().resolve_command(ctx, args)
@@ -117,7 +117,7 @@ class LazyGroup(TyperGroup):
             return command.name, TyperCommand(command.name, help=command.help), args[1:]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Command | None:
-        """The command, imported; only its outline while help for the whole group is written."""
+        """The imported command; only its outline while the help of the whole group is written."""
         command = discover().get(cmd_name)
         if command is None:
             return cast("Command | None", super().get_command(ctx, cmd_name))
@@ -138,7 +138,7 @@ app = typer.Typer(
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True),
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
 ) -> None:
     if version:
         from importlib.metadata import version as distribution_version
@@ -148,14 +148,14 @@ def _root(
 
 
 def report(error: CountlineError) -> None:
-    """Print an error for a person: what was wrong, which fields, what to do."""
+    """Print an error: the message, each wrong field, the hint."""
     typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
     typer.echo(error.message, err=True)
     for problem in error.fields:
         if (line := f"{problem.field}: {problem.message}") != error.message:
             typer.echo(f"  {line}", err=True)
     if error.hint:
-        typer.secho("  hint: ", fg="green", nl=False, err=True)
+        typer.secho("hint: ", fg="green", nl=False, err=True)
         typer.echo(error.hint, err=True)
 
 

@@ -1,6 +1,18 @@
-"""Commands of Countline as child processes: how the rooms know each other where they may not import each other.
+r"""Commands of Countline as child processes: the declared interface between rooms that may not import each other.
 
-text = call("count", "clip.mp4", "--line", "door:0.1,0.5,0.9,0.5", "--json", timeout_s=600, trouble="...")
+    text = call("count", "clip.mp4", "--line", "door:0.1,0.5,0.9,0.5", "--json", timeout_s=600, trouble="...")
+
+A room may call only the commands in `INTERFACE`. Their options, their JSON on standard output and the form of their
+errors on standard error (`error: …`, then `hint: …`) are an interface: a change needs a look at every caller.
+
+| command | room | what a caller gets | called by |
+| --- | --- | --- | --- |
+| `count CLIP --json` | pipelines | the counts of a clip | models: quantize/counting, deploy/golden |
+| `models prepare FILE --json` | models | a contract model from an ONNX file | common: triton/private, for `count` |
+| `models render-demo --json` | models | the demo's clips with their truth | models: deploy/golden; local: demo/site |
+| `serve all` | control-plane | the control-plane as a process | local: parts/services |
+| `analytics ingest`, `analytics api` | analytics | ingest and gateway as processes | local: parts/services |
+| `worker` | pipelines | a worker as a process | local: parts/services |
 """
 
 import subprocess
@@ -11,22 +23,32 @@ from typing import Final
 from countline_common.errors import DeadlineExceededError, InvalidInputError
 
 COMMAND: Final = (sys.executable, "-c", "from countline_common.cli.app import main; main()")
-"""`countline`, in this Python and this checkout, whatever PATH says."""
+"""`countline` in this Python and this checkout, whatever PATH says."""
+INTERFACE: Final = (
+    ("analytics", "api"),
+    ("analytics", "ingest"),
+    ("count",),
+    ("models", "prepare"),
+    ("models", "render-demo"),
+    ("serve", "all"),
+    ("worker",),
+)
+"""The commands that other rooms may call, without their options."""
 
 
 def call(*arguments: str, timeout_s: float, trouble: str) -> str:
-    """Run a command to its end; it is killed where it takes too long, and with Ctrl-C it ends as this process does.
+    """Run a command to its end. Ctrl-C ends it together with this process.
 
     Args:
         arguments: what follows `countline`.
-        timeout_s: it may take so long.
-        trouble: what to say where it fails and says nothing itself.
+        timeout_s: the command is killed after this time.
+        trouble: the message of the error if the command fails and prints none.
 
     Returns:
         Its standard output.
 
     Raises:
-        InvalidInputError: it failed; the message and the hint are those that it printed.
+        InvalidInputError: the command failed; message and hint are those that it printed.
         DeadlineExceededError: it took too long.
     """
     try:
@@ -39,21 +61,21 @@ def call(*arguments: str, timeout_s: float, trouble: str) -> str:
 
 
 def relayed(stderr: str, trouble: str) -> InvalidInputError:
-    r"""The error that another command printed, as an error of this one.
+    r"""The error that a command printed, as an error of this process.
 
-    >>> relayed("error: there is no file x.mp4\n  hint: check the path\n", "it failed").hint
+    >>> relayed("error: there is no file x.mp4\nhint: check the path\n", "it failed").hint
     'check the path'
     """
-    message, hint = told(stderr.splitlines())
+    message, hint = printed_error(stderr.splitlines())
     return InvalidInputError(message or trouble, hint=hint)
 
 
-def told(stderr: Iterable[str]) -> tuple[str, str]:
-    """The error that a command printed, and its hint; empty for what it did not say."""
+def printed_error(stderr: Iterable[str]) -> tuple[str, str]:
+    """Message and hint of the last error that a command printed; empty strings for what it did not print."""
     message = hint = ""
     for line in stderr:
         if line.startswith("error: "):
-            message = line.removeprefix("error: ")
-        elif line.strip().startswith("hint: "):
-            hint = line.strip().removeprefix("hint: ")
+            message, hint = line.removeprefix("error: "), ""
+        elif line.startswith("hint: "):
+            hint = line.removeprefix("hint: ")
     return message, hint

@@ -1,4 +1,4 @@
-"""What the shell offers on Tab; asks the services briefly, and offers nothing where they do not answer."""
+"""Shell completion. It asks the services with a short limit and offers nothing if they do not answer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -11,7 +11,7 @@ PATIENCE_S: Final = 1.5
 
 
 def offered(question: Callable[[Client], Awaitable[Iterable[str]]], incomplete: str) -> list[str]:
-    """Those of the answers to a question that begin so."""
+    """The answers that begin with the incomplete word."""
 
     async def asked() -> Iterable[str]:
         async with asyncio.timeout(PATIENCE_S), connect() as client:
@@ -19,12 +19,12 @@ def offered(question: Callable[[Client], Awaitable[Iterable[str]]], incomplete: 
 
     try:
         return [answer for answer in asyncio.run(asked()) if answer.startswith(incomplete)]
-    except Exception:  # noqa: BLE001  (a shell that waits for completion can show no error)
+    except Exception:  # noqa: BLE001  (the shell cannot show an error during completion)
         return []
 
 
 def complete_camera(incomplete: str) -> list[str]:
-    """Ids of cameras that begin so."""
+    """Camera ids that begin with the incomplete word."""
     return offered(_camera_ids, incomplete)
 
 

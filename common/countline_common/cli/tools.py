@@ -1,4 +1,4 @@
-"""What commands of several rooms share: whom they ask, how they print, how they run."""
+"""What commands of several rooms share: options, calls to the services, output."""
 
 import asyncio
 import json
@@ -12,7 +12,8 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
 
-from countline_common.grpc.client import Client, connect, discover
+from countline_common.grpc.client import Client, connect
+from countline_common.grpc.discovery import discover
 from countline_common.http.rest_json import to_json
 
 _Result = TypeVar("_Result")
@@ -28,7 +29,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def ask(server: str | None, data: Path | None, question: Callable[[Client], Awaitable[_Result]]) -> _Result:
-    """Connect, put a question to the services, and return the answer."""
+    """Connect to the services, run `question`, and return its result."""
 
     async def run() -> _Result:
         async with connect(discover(server, data)) as client:
@@ -38,7 +39,7 @@ def ask(server: str | None, data: Path | None, question: Callable[[Client], Awai
 
 
 async def every_page(call: Callable[[str], Awaitable[Any]], items: Callable[[Any], Iterable[_Result]]) -> list[_Result]:
-    """Everything that a list method gives, page after page; `call` takes a page token."""
+    """All items of a list method, over all pages; `call` takes a page token."""
     found: list[_Result] = []
     token = ""
     while True:
@@ -50,18 +51,18 @@ async def every_page(call: Callable[[str], Awaitable[Any]], items: Callable[[Any
 
 
 def print_json(value: Any) -> None:
-    """JSON alone on standard output."""
+    """Print JSON to standard output."""
     json.dump(value, sys.stdout, indent=2)
     sys.stdout.write("\n")
 
 
 def print_message(message: Message) -> None:
-    """A message of the contract as JSON."""
+    """Print a message of the contract as JSON."""
     print_json(to_json(message))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], nothing: str) -> None:
-    """A table for people; a sentence where there is no row."""
+    """Print a table; if there are no rows, print `nothing` to standard error."""
     rows = list(rows)
     if not rows:
         Console(stderr=True).print(nothing)
@@ -71,16 +72,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], nothing: 
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    # Where no person reads along, each row stays one line, for grep.
+    # Outside a terminal each row stays one line, for grep.
     Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
 
 
 def note(text: str) -> None:
-    """A sentence for people, on standard error."""
+    """Print a sentence to standard error."""
     Console(stderr=True, highlight=False).print(text)
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask before something that cannot be undone; leaves where the answer is no."""
+    """Ask before an action that cannot be undone; ends the command if the answer is no."""
     if not yes:
         typer.confirm(question, abort=True, err=True)

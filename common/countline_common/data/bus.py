@@ -1,6 +1,6 @@
-"""The bus: one way to connect to NATS, the subjects, and the JetStream streams that must exist.
+"""NATS: the connection, the subjects, and the JetStream streams of the product.
 
-Every process calls `ensure_streams` when it connects, so the order of starting does not matter.
+Every process calls `ensure_streams` when it connects, so the start order does not matter.
 """
 
 import asyncio
@@ -27,29 +27,29 @@ DLQ: Final = "DLQ"
 GIB: Final = 1024**3
 CONNECT_TIMEOUT_S: Final = 5.0
 FIRST_CONNECTION_S: Final = 6.0
-"""How long the first connection is tried, over all servers."""
+"""Time limit of the first connection, over all servers."""
 RECONNECT_WAIT_S: Final = 0.5
 DUPLICATE_WINDOW_S: Final = 600.0
-"""How long JetStream remembers message ids. A repeat after that is caught by the database's key all the same."""
+"""How long JetStream remembers message ids. The database's key catches later repeats."""
 
 _TOKEN: Final = re.compile(r"[^\s.*>]+")
 _log = get_logger(__name__)
 
 
 def _token(value: str) -> str:
-    # An id with a dot or a wildcard in it would publish to, or listen on, somebody else's subject.
+    # An id with a dot or a wildcard would reach the subject of another camera.
     if not _TOKEN.fullmatch(value):
         raise InvalidInputError(f"{value!r} cannot be part of a NATS subject", hint="use letters, digits and hyphens")
     return value
 
 
 def counts_subject(site_id: str, camera_id: str) -> str:
-    """Where a camera's `CountRecord`s go."""
+    """Subject of a camera's `CountRecord`s."""
     return f"countline.counts.{_token(site_id)}.{_token(camera_id)}"
 
 
 def status_subject(camera_id: str) -> str:
-    """Where the last `CameraReport` of a camera is kept."""
+    """Subject of a camera's `CameraReport`s; the last one is kept."""
     return f"countline.status.{_token(camera_id)}"
 
 
@@ -59,27 +59,27 @@ def live_subject(camera_id: str) -> str:
 
 
 def preview_subject(camera_id: str) -> str:
-    """Pictures (`PreviewFrame`); core NATS, only while somebody watches."""
+    """Pictures (`PreviewFrame`); core NATS, only while a viewer watches."""
     return f"countline.preview.{_token(camera_id)}"
 
 
 def watch_subject(camera_id: str) -> str:
-    """Sent every two seconds by whoever watches a camera; it lapses after five."""
+    """Subject on which each viewer of a camera publishes every two seconds; a request expires after five."""
     return f"countline.watch.{_token(camera_id)}"
 
 
 def trial_subject(trial_id: str, camera_id: str) -> str:
-    """Where the `TrialRecord`s of a trial on a camera go."""
+    """Subject of the `TrialRecord`s of a trial on a camera."""
     return f"countline.trials.{_token(trial_id)}.{_token(camera_id)}"
 
 
 def domain_subject(aggregate: str, event: str) -> str:
-    """Where a domain event goes, such as `countline.domain.camera.created`."""
+    """Subject of a domain event, such as `countline.domain.camera.created`."""
     return f"countline.domain.{_token(aggregate)}.{_token(event)}"
 
 
 def dlq_subject(stream: str) -> str:
-    """Where messages of a stream go that cannot be handled."""
+    """Subject of a stream's messages that cannot be handled."""
     return f"countline.dlq.{_token(stream)}"
 
 
@@ -130,7 +130,7 @@ def stream_configs(*, replicas: int = 1, counts_max_bytes: int = 10 * GIB) -> li
 
 
 async def ensure_streams(js: JetStreamContext, *, replicas: int = 1, counts_max_bytes: int = 10 * GIB) -> None:
-    """Create the streams that are missing; those that exist are left as their operator set them."""
+    """Create missing streams. Existing streams keep the settings of their operator."""
     for config in stream_configs(replicas=replicas, counts_max_bytes=counts_max_bytes):
         try:
             await js.stream_info(str(config.name))
@@ -142,16 +142,16 @@ async def _create(js: JetStreamContext, config: StreamConfig) -> None:
     try:
         await js.add_stream(config)
     except BadRequestError as error:
-        # Two processes that start together both find it missing; the later one is told that it is there.
+        # Two processes that start together both find the stream missing; the later one gets this error.
         if "already in use" not in (error.description or ""):
             raise
 
 
 async def connect(url: str, name: str) -> Client:
-    """Connect to NATS; once connected, the client reconnects for ever.
+    """Connect to NATS; the connected client then reconnects without limit.
 
     Args:
-        url: `nats://user:password@host:port`, several by commas.
+        url: `nats://user:password@host:port`, several separated by commas.
         name: shown in the server's list of connections.
 
     Raises:
@@ -169,12 +169,12 @@ async def connect(url: str, name: str) -> Client:
 
     client = Client()
     try:
-        # A client that is to reconnect for ever would also go on for ever with the first connection.
+        # A client that reconnects without limit also tries the first connection without limit.
         async with asyncio.timeout(FIRST_CONNECTION_S):
             await client.connect(
                 url.split(","),
                 name=name,
-                connect_timeout=CONNECT_TIMEOUT_S,  # type: ignore[arg-type]  # fractions are fine, whatever nats-py says
+                connect_timeout=CONNECT_TIMEOUT_S,  # type: ignore[arg-type]  # nats-py accepts fractions, against its annotation
                 reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # as above
                 max_reconnect_attempts=-1,
                 allow_reconnect=True,
@@ -186,6 +186,6 @@ async def connect(url: str, name: str) -> Client:
         await client.close()
         raise UnavailableError(
             f"NATS at {redact(url)} does not answer: {redact(str(error)) or type(error).__name__}",
-            hint="start it, or set COUNTLINE_NATS_URL to where it is",
+            hint="start it, or set COUNTLINE_NATS_URL to its address",
         ) from error
     return client

@@ -1,6 +1,6 @@
-"""PostgreSQL: one way to make an engine, and migrations that several processes may start at once.
+"""PostgreSQL: engines, and migrations that several processes may start at once.
 
-Needs SQLAlchemy and Alembic, which come with the extras `control` and `analytics`.
+This module needs SQLAlchemy and Alembic, which come with the extras `control` and `analytics`.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ STATEMENT_TIMEOUT_MS: Final = 30_000
 
 
 def url(dsn: str) -> URL:
-    """A `postgresql://` address as SQLAlchemy wants it, with psycopg 3 as the driver."""
+    """A `postgresql://` address in SQLAlchemy's form, with psycopg 3 as the driver."""
     return make_url(dsn).set(drivername="postgresql+psycopg")
 
 
 def create_engine(dsn: str, *, pool_size: int = POOL_SIZE) -> AsyncEngine:
-    """An engine with a bounded pool, checked connections and a limit on how long one statement may take."""
+    """An engine with a bounded pool, checked connections and a statement timeout."""
     return create_async_engine(
         url(dsn),
         pool_size=pool_size,
@@ -61,15 +61,15 @@ def _migrate(dsn: str, package: str, schema: str) -> None:
             _upgrade(connection, package, schema)
     except SQLAlchemyError as error:
         raise UnavailableError(
-            f"the database of {schema} could not be brought up to date: {error.__class__.__name__}: {error}",
-            hint="see that PostgreSQL runs and that its user may create schemas",
+            f"cannot migrate the database of {schema}: {error.__class__.__name__}: {error}",
+            hint="check that PostgreSQL runs and that its user may create schemas",
         ) from error
     finally:
         engine.dispose()
 
 
 def _upgrade(connection: Connection, package: str, schema: str) -> None:
-    # One at a time: two processes that start together would otherwise both create the first table.
+    # One process at a time: without the lock, two that start together would both create the first table.
     key = zlib.crc32(f"countline migrate {schema}".encode())
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
     try:

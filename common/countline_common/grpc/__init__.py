@@ -1,1 +1,1 @@
-"""gRPC as every service and client uses it: server, client, errors, permissions, tokens."""
+"""gRPC for every service and client: server, client, errors, permissions, tokens, pages."""

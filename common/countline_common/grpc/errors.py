@@ -1,7 +1,7 @@
-"""Errors across gRPC: a `CountlineError` becomes a status with details, and on the other side an error again.
+"""Errors across gRPC: the server maps a `CountlineError` to a status with details, and the client maps it back.
 
-The status carries a `google.rpc.ErrorInfo` (reason, domain, the hint), a `BadRequest` with each field that was wrong,
-and a `RequestInfo` with the number under which the server logged the call.
+The status contains a `google.rpc.ErrorInfo` (reason, domain, the hint), a `BadRequest` with each wrong field,
+and a `RequestInfo` with the id under which the server logged the call.
 """
 
 from collections.abc import Iterator
@@ -73,9 +73,9 @@ def _pack(detail: Message) -> any_pb2.Any:
 
 
 def from_rpc_error(error: grpc.RpcError) -> CountlineError:
-    """The error that a failed call stands for, as the server raised it if it is ours.
+    """The error of a failed call; the one that the server raised if the server is ours.
 
-    A server that cannot be reached gives an `UnavailableError`, an elapsed deadline a `DeadlineExceededError`.
+    An unreachable server gives an `UnavailableError`, an elapsed deadline a `DeadlineExceededError`.
     """
     status = _details_of(error)
     code = _code_of(error)
@@ -93,7 +93,7 @@ def from_rpc_error(error: grpc.RpcError) -> CountlineError:
 
 
 def request_id_of(error: grpc.RpcError) -> str:
-    """The number under which the server logged the call; empty where it gave none."""
+    """The id under which the server logged the call; empty if the status has none."""
     info = _first(_details_of(error), error_details_pb2.RequestInfo)
     return info.request_id if info is not None else ""
 
@@ -128,7 +128,7 @@ def _default_hint(code: str, *, ours: bool) -> str:
 def _details_of(error: Any) -> status_pb2.Status | None:
     try:
         status: status_pb2.Status | None = rpc_status.from_call(error)
-    except (ValueError, AttributeError, DecodeError):  # details of something that is not ours, or none at all
+    except (ValueError, AttributeError, DecodeError):  # no details, or details of another program
         return None
     return status
 

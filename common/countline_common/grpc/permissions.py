@@ -1,7 +1,4 @@
-"""What a gRPC method asks of its caller, read from the options in the .proto files.
-
-The gRPC server decides by it, and so does whoever shows people what they may do.
-"""
+"""What a method requires of its caller, read from the options in the .proto files."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -14,12 +11,12 @@ from countline.v1 import options_pb2
 OPEN_SERVICES: Final = frozenset(
     {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection"}
 )
-"""Services of gRPC itself; they tell no more than that we are alive and what this repository publishes."""
+"""Services of gRPC itself; they show only health and the published contract."""
 
 
 @dataclass(frozen=True, slots=True)
 class MethodPolicy:
-    """What a method asks: nothing (`public`), a permission, or, with neither, more than anybody has."""
+    """The requirement of a method: none (`public`) or a permission. With neither, the method is closed."""
 
     public: bool = False
     permission: str = ""
@@ -29,7 +26,7 @@ class MethodPolicy:
 def method_policy(method: str) -> MethodPolicy:
     """The policy of a method, named as gRPC names it: `/countline.v1.CameraService/GetCamera`.
 
-    A method that no loaded .proto file knows, or that says nothing, is closed to everybody.
+    An unknown method, or one without these options, is closed to all callers.
     """
     service, _, name = method.strip("/").partition("/")
     if service in OPEN_SERVICES:

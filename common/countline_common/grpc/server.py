@@ -1,93 +1,50 @@
-"""A gRPC server as every service of ours runs it.
+"""The gRPC server of every service.
 
-Who may call is decided, errors are mapped, calls are logged and measured, health and reflection are there, and it
-stops without cutting off what is under way. A method is open to whoever holds the permission that its .proto names;
-one that names none is closed to everybody. Who calls is found by `current_principal()` from inside a method.
-Reflection and health are open: they tell what this repository publishes anyhow.
+It authorises, limits and logs each call, maps errors, serves health and reflection, and lets running calls finish when
+it stops. A method is open to callers that hold the permission named in its .proto; a method that names none is closed
+to all callers. Health and reflection are open: they show only what this repository publishes anyway.
 """
 
 import asyncio
-import contextlib
-import secrets
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from grpc_status import rpc_status
-from prometheus_client import Counter, Gauge, Histogram
 
-from countline_common.errors import (
-    CountlineError,
-    DeadlineExceededError,
-    InternalError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-    UnavailableError,
-)
-from countline_common.grpc.errors import to_status
-from countline_common.grpc.permissions import OPEN_SERVICES, method_policy
-from countline_common.grpc.tokens import Principal, TokenVerifier
+from countline_common.errors import UnavailableError
+from countline_common.grpc.calls import CallInterceptor, Translate
+from countline_common.grpc.permissions import OPEN_SERVICES
+from countline_common.grpc.tokens import TokenVerifier
 from countline_common.logs import get_logger
 from countline_common.settings import host_port
 from countline_common.waiting import happens
 
 CALL_LIMIT_S: Final = 30.0
-"""How long one call may take where its server says nothing else, whatever deadline the caller set; streams are not
-limited."""
+"""Default limit of one call, whatever deadline the caller set. Streams are not limited."""
 CHECK_PERIOD_S: Final = 1.0
 CHECK_TIMEOUT_S: Final = 3.0
 STOP_GRACE_S: Final = 5.0
 MESSAGE_LIMIT: Final = 16 * 1024 * 1024
 OPTIONS: Final = [
-    ("grpc.so_reuseport", 0),  # a second process on the same port is an error, not a partner
+    ("grpc.so_reuseport", 0),  # a second process on the same port is an error
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
-    # A peer that vanished without a word is noticed after at most 15 s, instead of when TCP gives up.
+    # A peer that vanished silently is noticed within 15 s; TCP alone takes much longer.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
 ]
-REQUEST_ID_KEY: Final = "x-request-id"
 
-CALLS: Final = Histogram("countline_grpc_server_seconds", "Time that calls took", ["method", "code"])
-OPEN_CALLS: Final = Gauge("countline_grpc_server_open_calls", "Calls and streams under way", ["method"])
-REFUSED: Final = Counter("countline_grpc_server_refused_total", "Calls without the right to make them", ["method"])
-
-Context = grpc.aio.ServicerContext[Any, Any]
-"""What gRPC hands to each method beside the request."""
-Translate = Callable[[Exception], CountlineError | None]
-"""What an exception of a library stands for; None where it is a fault of ours."""
 Check = Callable[[], Awaitable[None]]
-"""Returns when a service can work and raises, with a reason, when it cannot."""
+"""Returns if a service can work; raises with the reason if it cannot."""
 
 _log = get_logger(__name__)
-_principal: ContextVar[Principal | None] = ContextVar("principal", default=None)
-_request_id: ContextVar[str] = ContextVar("request_id", default="")
-
-
-def current_principal() -> Principal:
-    """Who makes the call that is being answered.
-
-    Raises:
-        UnauthenticatedError: nobody that is known; can only happen in a public method.
-    """
-    principal = _principal.get()
-    if principal is None:
-        raise UnauthenticatedError("nobody is logged in", hint="log in: countline login")
-    return principal
-
-
-def current_request_id() -> str:
-    """The number of the call that is being answered, as it stands in the log and in the error that the caller gets."""
-    return _request_id.get()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,156 +55,7 @@ class Service:
     """Full name, such as `countline.v1.AuthService`."""
     register: Callable[[grpc.aio.Server], None]
     check: Check
-    """Whether it can work; gRPC's health service and load balancers go by it."""
-
-
-class _Call:
-    """One call on its way through: authorised, measured, its errors mapped."""
-
-    def __init__(self, method: str, context: Any, verifier: TokenVerifier, translate: Translate) -> None:
-        self._method = method
-        self._context = context
-        self._verifier = verifier
-        self._translate = translate
-        self._metadata = dict(context.invocation_metadata() or ())
-        self._started = time.perf_counter()
-        self._id = str(self._metadata.get(REQUEST_ID_KEY) or secrets.token_hex(8))[:64]
-
-    def __enter__(self) -> Self:
-        _request_id.set(self._id)
-        _principal.set(None)
-        OPEN_CALLS.labels(self._method).inc()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        OPEN_CALLS.labels(self._method).dec()
-
-    def authorize(self) -> None:
-        """Let the caller pass or raise."""
-        policy = method_policy(self._method)
-        if policy.public:
-            return
-        try:
-            _principal.set(self._permitted(policy.permission))
-        except CountlineError:
-            REFUSED.labels(self._method).inc()
-            raise
-
-    def _permitted(self, permission: str) -> Principal:
-        principal = self._verifier.verify(self._token())
-        if not permission:
-            raise PermissionDeniedError(f"{self._method} states no permission, so nobody may call it")
-        if not principal.may(permission):
-            raise PermissionDeniedError(
-                f"{principal.name} may not call {self._method}: the permission {permission!r} is missing",
-                hint="ask an administrator for a role that has it",
-            )
-        return principal
-
-    def _token(self) -> str:
-        scheme, _, token = str(self._metadata.get("authorization", "")).partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise UnauthenticatedError("no access token was sent", hint="log in: countline login")
-        return token.strip()
-
-    def succeeded(self) -> None:
-        """Note the end of a call that went well."""
-        self._note("OK")
-
-    async def fail(self, error: BaseException) -> None:
-        """End the call with the status that an exception stands for; always raises."""
-        if isinstance(error, asyncio.CancelledError) or self._context.done():
-            self._note("CANCELLED")
-            raise error
-        if isinstance(error, grpc.aio.AbortError):
-            raise error
-        stands_for = self._stands_for(error)
-        self._note(stands_for.code, stands_for.message)
-        status = rpc_status.to_status(to_status(stands_for, self._id))
-        await self._context.abort(status.code, status.details, status.trailing_metadata)
-
-    def _stands_for(self, error: BaseException) -> CountlineError:
-        if isinstance(error, CountlineError):
-            return error
-        if isinstance(error, TimeoutError):
-            return DeadlineExceededError(f"{self._method} took too long", hint="try again later")
-        translated = self._translate(error) if isinstance(error, Exception) else None
-        if translated is not None:
-            return translated
-        _log.error("grpc.fault", method=self._method, request_id=self._id, exc_info=error)
-        return InternalError("something went wrong on our side", hint=f"look for request {self._id} in the log")
-
-    def _note(self, code: str, problem: str = "") -> None:
-        seconds = time.perf_counter() - self._started
-        CALLS.labels(self._method, code).observe(seconds)
-        if self._method.strip("/").partition("/")[0] in OPEN_SERVICES:
-            return  # probes would drown everything else
-        principal = _principal.get()
-        _log.info(
-            "grpc.call",
-            method=self._method,
-            code=code,
-            ms=round(seconds * 1e3, 1),
-            request_id=self._id,
-            user=principal.name if principal else None,
-            **({"problem": problem} if problem else {}),
-        )
-
-
-class _Gatekeeper(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
-    """Wraps the handler of every method in a `_Call`."""
-
-    def __init__(self, verifier: TokenVerifier, translate: Translate, call_limit_s: float) -> None:
-        self._verifier = verifier
-        self._translate = translate
-        self._call_limit_s = call_limit_s
-
-    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
-        method = handler_call_details.method
-        codec = (handler.request_deserializer, handler.response_serializer)
-        if handler.request_streaming and handler.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), *codec)
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), *codec)
-        if handler.request_streaming:
-            return grpc.stream_unary_rpc_method_handler(self._unary(method, handler.stream_unary), *codec)
-        return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), *codec)
-
-    def _unary(self, method: str, behaviour: Any) -> Any:
-        async def call(request: Any, context: Any) -> Any:
-            with _Call(method, context, self._verifier, self._translate) as call:
-                try:
-                    call.authorize()
-                    async with asyncio.timeout(self._call_limit_s):
-                        response = await behaviour(request, context)
-                except BaseException as error:  # noqa: BLE001  (mapped to a status, or raised again)
-                    return await call.fail(error)
-                call.succeeded()
-                return response
-
-        return call
-
-    def _stream(self, method: str, behaviour: Any) -> Any:
-        async def call(request: Any, context: Any) -> AsyncIterator[Any]:
-            with _Call(method, context, self._verifier, self._translate) as call:
-                try:
-                    call.authorize()
-                    answered = behaviour(request, context)
-                    if hasattr(answered, "__aiter__"):
-                        async with contextlib.aclosing(answered) as responses:
-                            async for response in responses:
-                                yield response
-                    else:  # health and reflection write by themselves
-                        await answered
-                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (as above)
-                    await call.fail(error)
-                    return
-                call.succeeded()
-
-        return call
+    """Whether the service can work. gRPC's health service reports it to load balancers."""
 
 
 class GrpcServer:
@@ -255,11 +63,11 @@ class GrpcServer:
 
     Args:
         address: `host:port`; port 0 picks a free one, see `address` afterwards.
-        services: what is served.
+        services: the services to serve.
         verifier: checks access tokens.
-        translate: maps exceptions of libraries, such as those of a database that is away.
-        before_stop: called first when stopping, to end streams that would otherwise last for ever.
-        call_limit_s: how long one call may take.
+        translate: maps exceptions of libraries, such as those of an unreachable database.
+        before_stop: called first when stopping, to end streams that have no end of their own.
+        call_limit_s: seconds that one call may take; streams are not limited.
     """
 
     def __init__(
@@ -275,14 +83,14 @@ class GrpcServer:
         host_port(address)
         self._wanted_address = address
         self._services = services
-        self._interceptor = _Gatekeeper(verifier, translate, call_limit_s)
+        self._interceptor = CallInterceptor(verifier, translate, call_limit_s)
         self._before_stop = before_stop
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._server: grpc.aio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self.address = address
-        """Where it listens, once started."""
+        """Address it listens on, final once started."""
 
     async def __aenter__(self) -> Self:
         server = grpc.aio.server(interceptors=(self._interceptor,), options=OPTIONS)
@@ -315,7 +123,7 @@ class GrpcServer:
             port = server.add_insecure_port(self._wanted_address)
         except RuntimeError as error:
             raise UnavailableError(
-                f"{self._wanted_address} cannot be listened on", hint="another process has the port: choose another one"
+                f"cannot listen on {self._wanted_address}", hint="another process uses the port: choose another one"
             ) from error
         return f"{host}:{port}"
 
@@ -336,7 +144,7 @@ async def _passes(check: Check) -> bool:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             await check()
-    except Exception as error:  # noqa: BLE001  (whatever a check raises means: not now)
+    except Exception as error:  # noqa: BLE001  (any error of a check means that the service cannot work now)
         _log.debug("grpc.check_failed", error=str(error))
         return False
     return True

@@ -1,7 +1,7 @@
-"""Access tokens: Ed25519-signed JWTs that auth issues and everybody else can check with the public key alone.
+"""Access tokens: Ed25519-signed JWTs that auth issues and every service can check with the public key.
 
-A token says who it is (`sub`, `name`), in which roles, what that permits, and until when. Nothing is looked up to check
-it, so it cannot be called back: it is short-lived instead. Times are Unix seconds.
+A token names its subject (`sub`, `name`), roles, permissions and expiry. A check needs no lookup, so a token cannot be
+revoked: it is short-lived instead. Times are Unix seconds.
 """
 
 import hashlib
@@ -21,22 +21,22 @@ from countline_common.errors import InvalidInputError, UnauthenticatedError
 ALGORITHM: Final = "Ed25519"
 ISSUER: Final = "countline"
 EVERYTHING: Final = "*"
-"""The permission that stands for all others, save those in `NEVER_IMPLIED`."""
+"""The permission that implies all others except those in `NEVER_IMPLIED`."""
 CAMERA_SECRETS: Final = "cameras.secrets"
-"""Reading the passwords of cameras; services of ours hold it, no person does."""
+"""Permission to read the passwords of cameras. Our services hold it; users never do."""
 NEVER_IMPLIED: Final = frozenset({CAMERA_SECRETS})
 CLOCK_LEEWAY_S: Final = 5
-"""How far the clocks of two machines may lie apart."""
+"""Permitted difference between the clocks of two machines."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is asking: a user, a worker or a service."""
+    """A caller: a user, a worker or a service."""
 
     subject: str
     """Stable id."""
     name: str
-    """For people: in logs and audit."""
+    """Readable name, for logs and audit."""
     roles: tuple[str, ...] = ()
     permissions: frozenset[str] = frozenset()
     expires_at: float = 0.0
@@ -55,7 +55,7 @@ def generate_key_pair() -> tuple[bytes, bytes]:
 
 
 class TokenSigner:
-    """Signs tokens; only auth, and whoever sets up a machine, has the private key."""
+    """Signs tokens. Only auth and the set-up of a machine have the private key."""
 
     def __init__(self, private_pem: bytes, clock: Callable[[], float] = time.time) -> None:
         self._key = _load(private_pem, "private key")
@@ -72,7 +72,7 @@ class TokenSigner:
     def sign(
         self, subject: str, name: str, *, roles: tuple[str, ...], permissions: frozenset[str], lifetime_s: float
     ) -> str:
-        """A token for a principal, good from now on for `lifetime_s` seconds."""
+        """A token for a principal, valid for `lifetime_s` seconds from now."""
         now = self._clock()
         claims: dict[str, Any] = {
             "iss": ISSUER,
@@ -99,10 +99,10 @@ class TokenVerifier:
         return cls(_read(path))
 
     def verify(self, token: str) -> Principal:
-        """Who a token speaks for.
+        """The principal of a token.
 
         Raises:
-            UnauthenticatedError: it is no token of ours, was tampered with, or has expired.
+            UnauthenticatedError: the token was not signed by our key, was changed, or has expired.
         """
         try:
             claims = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims

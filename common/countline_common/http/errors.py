@@ -1,9 +1,8 @@
-"""Errors over HTTP: a `CountlineError` as the one shape in which REST says that something went wrong.
+"""Errors over HTTP: the one shape in which REST reports a `CountlineError`.
 
     {"success": false, "request_id": "…", "errors": [{"code": "NOT_FOUND", "field": "", "message": "…"}]}
 
-There is one entry for each field that was wrong, or one for the whole where no field was to blame; the hint follows
-the message.
+There is one entry for each wrong field, or a single entry without a field. The hint follows the message.
 """
 
 from typing import Any, Final
@@ -27,12 +26,12 @@ STATUS: Final[dict[str, int]] = {
 
 
 def http_status(error: CountlineError) -> int:
-    """The status that an error stands for."""
+    """The HTTP status of an error."""
     return STATUS.get(error.code, 500)
 
 
 def problem(error: CountlineError, request_id: str) -> dict[str, Any]:
-    """The body that goes with the status."""
+    """The body of the response."""
     if error.fields:
         errors = [{"code": error.code, "field": each.field, "message": each.message} for each in error.fields]
     else:
@@ -41,5 +40,5 @@ def problem(error: CountlineError, request_id: str) -> dict[str, Any]:
 
 
 def message_with_hint(error: CountlineError) -> str:
-    """What was wrong and what to do, in one line."""
+    """Message and hint in one line."""
     return f"{error.message}; {error.hint}" if error.hint else error.message

@@ -1,7 +1,7 @@
 """Health and metrics of a process over HTTP: `/healthz`, `/readyz`, `/metrics`.
 
-`/healthz` answers as long as the event loop turns. `/readyz` runs the process's own checks, each within a second, and
-names those that fail. `/metrics` is what Prometheus reads.
+`/healthz` answers as long as the event loop runs. `/readyz` runs the process's checks, each with a limit of one second,
+and names those that fail. `/metrics` is for Prometheus.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from countline_common.settings import host_port
 CHECK_TIMEOUT_S: Final = 1.0
 
 Check = Callable[[], Awaitable[None]]
-"""Returns when all is well and raises, with a reason, when it is not."""
+"""Returns if the check passes; raises with the reason if it fails."""
 
 
 class HealthServer:
@@ -26,7 +26,7 @@ class HealthServer:
 
     Args:
         address: `host:port` to listen on; port 0 picks a free one, see `port`.
-        checks: by name, what has to be well for the process to be ready.
+        checks: by name; all must pass for the process to be ready.
         registry: the metrics to show.
     """
 
@@ -56,7 +56,7 @@ class HealthServer:
 
     @property
     def port(self) -> int:
-        """The port that is listened on, once started."""
+        """The port it listens on, final once started."""
         if self._runner is None or not self._runner.addresses:
             return self._port
         return int(self._runner.addresses[0][1])
@@ -75,7 +75,7 @@ class HealthServer:
                 await check()
         except TimeoutError:
             return f"no answer within {CHECK_TIMEOUT_S:g} s"
-        except Exception as error:  # noqa: BLE001  (whatever a check raises is the reason why it is not ready)
+        except Exception as error:  # noqa: BLE001  (any error of a check is a reason not to be ready)
             return redact(str(error)) or type(error).__name__
         return None
 

@@ -1,7 +1,7 @@
-"""Messages of the contract as JSON for people and browsers: the shape that REST and every `--json` have in common.
+"""Messages of the contract as JSON: the shape that REST and every `--json` option share.
 
 Fields have their names in the .proto (snake_case) or the `json_name` that is written there; enums are lower-case words
-without their prefix; times are RFC 3339; numbers are numbers. A scalar is always there, a message only where it is set.
+without their prefix; times are RFC 3339; numbers are numbers. A scalar is always present, a message only if it is set.
 """
 
 from collections.abc import Callable

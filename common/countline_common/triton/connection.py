@@ -53,7 +53,7 @@ class Connection:
         self._client = InferenceServerClient(address, channel_args=CHANNEL_OPTIONS)
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the channel."""
         await self._client.close()
 
     async def __aenter__(self) -> Self:
@@ -63,7 +63,7 @@ class Connection:
         await self.close()
 
     async def server_id(self) -> str:
-        """What the server calls itself; raises `InferenceLostError` when it does not answer."""
+        """The server's id; raises `InferenceLostError` if it does not answer."""
         metadata = await self._call(self._client.get_server_metadata(client_timeout=CALL_TIMEOUT_S))
         return str(metadata.name)
 
@@ -136,7 +136,7 @@ class Connection:
         return detections
 
     async def labels(self, model: ModelRef, shape: tuple[int, int, int], elements: int) -> tuple[str, ...]:
-        """The names in the label file of a model's output, which no other call tells.
+        """The names in the label file of a model's output, which no other call returns.
 
         Args:
             model: a loaded model.

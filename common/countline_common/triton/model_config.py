@@ -16,7 +16,7 @@ DEFAULT_SCORE_THRESHOLD: Final = 0.3
 EMBEDDED_SERVER_ID: Final = "countline-embedded"
 """What the embedded Triton answers to "who are you": clients see by it that models run on this machine's cores."""
 TUNED_KEY: Final = "tuned"
-"""Parameter of a model whose configuration says how many instances it shall have: nobody overrides them."""
+"""Parameter of a model whose configuration fixes the number of instances; it is then not overridden."""
 
 Config = dict[str, Any]
 
@@ -92,7 +92,7 @@ def instance_count(config: Config) -> int:
 
 
 def usual_overrides(config: Config, cores: int) -> ModelOverrides:
-    """What the embedded server is told about a model: an instance for each core, so that each does whole frames."""
+    """A model's configuration for the embedded server: one instance per core, so that each one runs whole frames."""
     tuned = TUNED_KEY in config.get("parameters", {})
     return ModelOverrides() if tuned else ModelOverrides(instances=cores)
 

@@ -1,7 +1,7 @@
-"""POSIX shared-memory segments that cannot be forgotten.
+"""POSIX shared-memory segments that can be cleaned up after any crash.
 
-A segment is a file in /dev/shm (Linux). Its maker holds an flock on it for as long as it lives; the kernel drops the
-lock with the process, however it dies. So a segment whose lock can be taken belongs to nobody and may be removed. The
+A segment is a file in /dev/shm (Linux). Its maker holds an flock on it as long as it lives; the kernel drops the lock
+with the process, however it dies. So a segment whose lock can be taken has no owner and may be removed. The
 lock, not the process id in the name, is the proof of life: containers that share /dev/shm do not share process ids.
 
 `multiprocessing.shared_memory` is not used: it starts a tracker process of its own and reserves no pages, so that a
@@ -77,7 +77,7 @@ def _create_locked(path: Path, size_bytes: int) -> int:
         fcntl.flock(fd, fcntl.LOCK_EX)
         if os.fstat(fd).st_nlink:
             break
-        os.close(fd)  # somebody who cleaned up had the lock first, and took the file for a dead process's
+        os.close(fd)  # a process that cleans up had the lock first and removed the file
     try:
         if size_bytes:
             os.posix_fallocate(fd, 0, size_bytes)

@@ -1,7 +1,7 @@
-"""What `countline up` shows: progress of each part, then a table, then what is worth knowing.
+"""The output of `countline up`: progress of each part, then a table, the URL and the first password.
 
-Progress and remarks go to standard error, the result to standard output. On a terminal a line a part is redrawn in
-place; elsewhere each change is a line of its own.
+Progress and remarks go to standard error, the result to standard output. On a terminal one line per part is redrawn in
+place; elsewhere each change is one line.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ Statuses = Callable[[], list[PartStatus]]
 
 
 class TerminalDisplay:
-    """For people, on a terminal or in a log."""
+    """Output for people, on a terminal or in a log."""
 
     def __init__(self) -> None:
         self._errors = Console(stderr=True, highlight=False)
@@ -66,10 +66,10 @@ class TerminalDisplay:
         self._output.print(Text.assemble("Dashboard  ", (status["url"], "bold cyan")))
         if first_password is not None:
             self._output.print(Text.assemble("User       ", ("admin", "bold")))
-            remark = "  (shown once; kept in the data folder)"
+            remark = "  (shown once; stored in the data folder)"
             self._output.print(Text.assemble("Password   ", (first_password, "bold"), remark))
         self._output.print(Text(f"Data       {status['data']}"))
-        self.note("Ctrl-C stops everything.")
+        self.note("Press Ctrl-C to stop.")
 
     async def _redraw(self, statuses: Statuses) -> None:
         spinners: dict[str, Spinner] = {}
@@ -98,7 +98,7 @@ class TerminalDisplay:
                 self._say(Text(f"{status.name}: {text}"))
 
     def _say(self, text: Text) -> None:
-        self._errors.print(text, soft_wrap=True)  # a line stays a line where it is read by a program or from a log
+        self._errors.print(text, soft_wrap=True)  # no wrapping: programs and logs need one line per event
 
 
 class JsonDisplay(TerminalDisplay):
@@ -111,7 +111,7 @@ class JsonDisplay(TerminalDisplay):
 
 
 def describe(status: PartStatus) -> str:
-    """Where a part stands, in words."""
+    """The state of a part, in words."""
     if status.state is PartState.READY:
         took = f" after {status.ready_after_s:.1f} s" if status.ready_after_s is not None else ""
         return f"ready{took} at {status.address}"
@@ -119,7 +119,7 @@ def describe(status: PartStatus) -> str:
 
 
 def progress_table(statuses: Sequence[PartStatus], spinners: dict[str, Spinner]) -> Table:
-    """A line a part: a turning sign while it starts, its name, what it waits for and for how long."""
+    """One line per part: a spinner while it starts, its name, what it waits for and for how long."""
     table = Table.grid(padding=(0, 1))
     for status in statuses:
         style = STYLES[status.state]

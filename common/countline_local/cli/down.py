@@ -1,4 +1,4 @@
-"""`countline down`: stop what `countline up` started, from another shell."""
+"""`countline down`: stops a running `countline up`."""
 
 import time
 from pathlib import Path
@@ -13,11 +13,11 @@ from countline_local.supervision.folder_lock import FolderLock, has_ended
 
 STOP_TIMEOUT_S: Final = 20.0
 EXIT_TIMEOUT_S: Final = 5.0
-"""Between giving back the lock and being gone lies only the interpreter's own end."""
+"""After the lock is released only the interpreter's own exit remains."""
 
 
-def down(data: Annotated[Path | None, typer.Option(help="The data folder that it runs on.")] = None) -> None:
-    """Stop everything that runs on a data folder, and wait until it has stopped."""
+def down(data: Annotated[Path | None, typer.Option(help="Data folder of the running Countline.")] = None) -> None:
+    """Stop the Countline of a data folder and wait until it has stopped."""
     folder = DataFolder.resolve(data)
     lock = FolderLock(folder.run / "lock", folder.root)
     supervisor = lock.holder()
@@ -26,11 +26,11 @@ def down(data: Annotated[Path | None, typer.Option(help="The data folder that it
         control_socket.ask(folder.run, "stop")
     except (NotFoundError, FileNotFoundError):
         if not folder.run.is_dir() or lock.wait_released(0):
-            typer.echo(f"nothing runs on {folder.root}", err=True)
+            typer.echo(f"Countline is not running on {folder.root}.", err=True)
             return
     if not (lock.wait_released(STOP_TIMEOUT_S) and has_ended(supervisor, EXIT_TIMEOUT_S)):
         raise DeadlineExceededError(
-            f"countline on {folder.root} did not stop within {STOP_TIMEOUT_S:g} s",
-            hint=f"end it with `kill -9 {supervisor}`; what it runs ends with it",
+            f"Countline on {folder.root} did not stop within {STOP_TIMEOUT_S:g} s",
+            hint=f"end it: kill -9 {supervisor}; its parts end with it",
         )
-    typer.echo(f"stopped in {time.monotonic() - started:.1f} s", err=True)
+    typer.echo(f"Stopped in {time.monotonic() - started:.1f} s.", err=True)

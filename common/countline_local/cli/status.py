@@ -1,4 +1,4 @@
-"""`countline status`: what runs, and how it is."""
+"""`countline status`: shows the parts and their state."""
 
 import json
 from pathlib import Path
@@ -9,17 +9,17 @@ from rich.console import Console
 
 from countline_common.settings import DataFolder
 from countline_local.cli.display import parts_table
-from countline_local.up import read_status
+from countline_local.up.state import read_status
 
 NOT_RUNNING: Final = 3
-"""Exit code where nothing runs, as that of service managers."""
+"""Exit code if Countline is not running, as in service managers."""
 
 
 def status(
-    data: Annotated[Path | None, typer.Option(help="The data folder that it runs on.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder of the Countline to show.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the parts with their states. Exit code 0 where it runs, 3 where it does not."""
+    """Show the parts and their state. The exit code is 0 if Countline runs, else 3."""
     folder = DataFolder.resolve(data)
     found, runs = read_status(folder)
     if json_output:
@@ -33,7 +33,7 @@ def status(
 def _show(found: dict[str, object], *, runs: bool) -> None:
     console = Console(highlight=False)
     if not runs:
-        console.print(f"countline does not run on {found['data']}; start it: countline up")
+        console.print(f"Countline is not running on {found['data']}. Start it: countline up")
         return
     parts = found["parts"]
     console.print(parts_table(parts if isinstance(parts, list) else []))

@@ -1,7 +1,7 @@
-"""`countline triton`: an embedded Triton in the foreground, for whoever needs a server of their own.
+"""`countline triton`: runs an embedded Triton in the foreground.
 
-It ends when it is told to (SIGINT, SIGTERM), when Triton ends, and with `--until-eof` when its standard input closes:
-so a program which starts it by a pipe can die in any way and leaves nothing running.
+It ends on SIGINT or SIGTERM, when Triton has ended more often than `--restarts`, and with `--until-eof` when its
+standard input closes. So a program that starts it with a pipe leaves nothing running, however that program dies.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from countline_common.errors import InvalidInputError, UnavailableError
 from countline_common.scratch import scratch_folder
 from countline_common.triton.shared_memory import remove_stale
 from countline_local.triton.command import TritonPorts, TritonSettings
-from countline_local.triton.server import EmbeddedTriton
+from countline_local.triton.server import EmbeddedTriton, TritonStartError
 
 OUR_SEGMENTS: Final = "countline-"
 
@@ -35,6 +35,9 @@ def triton(
         int, typer.Option(help="Port of the metrics; 0 takes a free one.", min=0, max=65535)
     ] = 9002,
     work: Annotated[Path | None, typer.Option(help="Folder for the assembled backends; else a temporary one.")] = None,
+    restarts: Annotated[
+        int, typer.Option(help="How often to restart Triton on the same ports when it ends by itself.", min=0)
+    ] = 0,
     until_eof: Annotated[bool, typer.Option("--until-eof", help="End when standard input closes.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Have Triton log every request.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON when ready.")] = False,
@@ -53,7 +56,8 @@ def triton(
         verbose=verbose,
     )
     with _work_folder(work) as folder:
-        asyncio.run(_serve(EmbeddedTriton(settings, folder), until_eof=until_eof, as_json=as_json))
+        server = EmbeddedTriton(settings, folder)
+        asyncio.run(_serve(server, restarts=restarts, until_eof=until_eof, as_json=as_json))
 
 
 @contextlib.contextmanager
@@ -65,31 +69,53 @@ def _work_folder(given: Path | None) -> Iterator[Path]:
         yield folder
 
 
-async def _serve(server: EmbeddedTriton, *, until_eof: bool, as_json: bool) -> None:
-    told = asyncio.Event()
+async def _serve(server: EmbeddedTriton, *, restarts: int, until_eof: bool, as_json: bool) -> None:
+    stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, stopping.set)
     if until_eof:
-        await _watch_stdin(told)
-    if not await _start(server, told):
-        return
-    _announce(server, as_json=as_json)
-    ended, stop = asyncio.create_task(server.wait()), asyncio.create_task(told.wait())
+        await _watch_stdin(stopping)
+    restarted = 0
     try:
-        await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if not told.is_set():
-            raise UnavailableError(f"Triton ended by itself with status {ended.result()}", hint="see its log above")
+        while ended := await _live(server, stopping, restarted, as_json=as_json):
+            if restarted == restarts:
+                raise ended
+            restarted += 1
+            typer.echo(f"{ended.message}; restarting it ({restarted} of {restarts})", err=True)
+            await server.stop()
     finally:
-        ended.cancel()
-        stop.cancel()
         await server.stop()
-        remove_stale(OUR_SEGMENTS)  # whoever started us may have been killed, and its frames lie there still
+        # The program that started this command may have been killed, and its segments are still there.
+        remove_stale(OUR_SEGMENTS)
 
 
-async def _start(server: EmbeddedTriton, told: asyncio.Event) -> bool:
-    """Start the server; False when told to stop meanwhile."""
-    starting, stop = asyncio.create_task(server.start()), asyncio.create_task(told.wait())
+async def _live(
+    server: EmbeddedTriton, stopping: asyncio.Event, restarted: int, *, as_json: bool
+) -> UnavailableError | None:
+    """One life of the server; returns why it ended by itself, None if `stopping` is set.
+
+    Raises:
+        CountlineError: the server did not start, and did not start before either.
+    """
+    try:
+        if not await _start(server, stopping):
+            return None
+    except TritonStartError as error:
+        if restarted == 0:
+            raise  # a fault of the models or of the installation: another attempt would end in the same way
+        return error
+    _announce(server, restarted, as_json=as_json)
+    status = await _end(server, stopping)
+    if status is None:
+        return None
+    after = f" after {restarted} restarts" if restarted else ""
+    return UnavailableError(f"Triton ended by itself with status {status}{after}", hint="see its log")
+
+
+async def _start(server: EmbeddedTriton, stopping: asyncio.Event) -> bool:
+    """Start the server; False if `stopping` is set meanwhile."""
+    starting, stop = asyncio.create_task(server.start()), asyncio.create_task(stopping.wait())
     await asyncio.wait({starting, stop}, return_when=asyncio.FIRST_COMPLETED)
     stop.cancel()
     if starting.done():
@@ -100,21 +126,33 @@ async def _start(server: EmbeddedTriton, told: asyncio.Event) -> bool:
     return False
 
 
-async def _watch_stdin(told: asyncio.Event) -> None:
-    """Set `told` when standard input ends; what is written to it is read and forgotten."""
+async def _end(server: EmbeddedTriton, stopping: asyncio.Event) -> int | None:
+    """Wait until the server ends by itself and return its exit status; None if `stopping` is set first."""
+    ended, stop = asyncio.create_task(server.wait()), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
+        return None if stopping.is_set() else ended.result()
+    finally:
+        ended.cancel()
+        stop.cancel()
+
+
+async def _watch_stdin(stopping: asyncio.Event) -> None:
+    """Set `stopping` when standard input closes; its content is ignored."""
     loop = asyncio.get_running_loop()
 
     class _UntilEof(asyncio.Protocol):
         def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-            told.set()
+            stopping.set()
 
     await loop.connect_read_pipe(_UntilEof, sys.stdin)
 
 
-def _announce(server: EmbeddedTriton, *, as_json: bool) -> None:
+def _announce(server: EmbeddedTriton, restarted: int, *, as_json: bool) -> None:
+    """Print the addresses; once more after each restart, for a program that counts them."""
     addresses = asdict(server.addresses)
     if as_json:
-        typer.echo(json.dumps({"ready": True, "pid": server.pid, **addresses}))
+        typer.echo(json.dumps({"ready": True, "pid": server.pid, "restarts": restarted, **addresses}))
         sys.stdout.flush()
         return
     for name, address in addresses.items():

@@ -1,4 +1,4 @@
-"""`countline up`: everything on one machine, until it is told to stop."""
+"""`countline up`: starts all parts on one machine and stops them at the end."""
 
 import asyncio
 import subprocess
@@ -14,29 +14,32 @@ import typer
 from countline_common.errors import DeadlineExceededError, UnavailableError
 from countline_common.logs import configure
 from countline_common.settings import DataFolder
-from countline_local.camera_events import tell_camera_events
 from countline_local.cli.display import JsonDisplay, TerminalDisplay
 from countline_local.demo.site import set_up_demo
+from countline_local.parts.services import countline_command
 from countline_local.supervision.log_files import size_bytes, tail
 from countline_local.supervision.ports import parse_wishes
-from countline_local.system import countline_command
-from countline_local.up import Background, Up, UpOptions, first_password, make_folders, read_status
+from countline_local.up.camera_events import show_camera_events
+from countline_local.up.run import Background, Up, UpOptions
+from countline_local.up.state import first_password, make_folders, read_status
 
 DETACHED_TIMEOUT_S: Final = 300.0
 DETACHED_TAIL_LINES: Final = 40
 
 
 def up(
-    data: Annotated[Path | None, typer.Option(help="Folder for everything that is kept.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder; created if it does not exist.")] = None,
     port: Annotated[
         list[str] | None, typer.Option(metavar="[NAME=]PORT", help="Port of the gateway, or of the listener NAME.")
     ] = None,
     any_ports: Annotated[bool, typer.Option(help="Take any free ports instead of the usual ones.")] = False,
-    demo: Annotated[bool, typer.Option(help="Set up the demo site, the first time.")] = True,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is ready.")] = False,
+    demo: Annotated[bool, typer.Option(help="Set up the demo site at the first start.")] = True,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return when all parts are ready; they go on in the background.")
+    ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print the status as JSON when ready.")] = False,
 ) -> None:
-    """Start PostgreSQL, NATS, Triton, control-plane, analytics and a worker, and stay until Ctrl-C."""
+    """Start PostgreSQL, NATS, Triton, control-plane, analytics and a worker; run until Ctrl-C."""
     folder = DataFolder.resolve(data)
     wishes = parse_wishes(port or [])
     if detach:
@@ -50,7 +53,7 @@ def up(
 
 @contextmanager
 def log_to(folder: DataFolder) -> Iterator[None]:
-    """Keep what libraries say out of the way of the display: in a log like those of the parts."""
+    """Write log events to `supervisor.log`, so that they do not disturb the display."""
     make_folders(folder)
     with (folder.logs / "supervisor.log").open("a") as stream:
         configure("up", stream)
@@ -58,8 +61,8 @@ def log_to(folder: DataFolder) -> Iterator[None]:
 
 
 def background_work(*, demo: bool) -> list[Background]:
-    """What goes on beside the parts."""
-    return [tell_camera_events, set_up_demo] if demo else [tell_camera_events]
+    """The work that runs beside the parts."""
+    return [show_camera_events, set_up_demo] if demo else [show_camera_events]
 
 
 def _start_again(log: Path) -> subprocess.Popen[bytes]:

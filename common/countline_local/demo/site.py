@@ -13,18 +13,20 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
-import stamina
 
 from countline.v1 import cameras_pb2
 from countline_common.errors import AlreadyExistsError, CountlineError, InternalError, UnavailableError
-from countline_common.grpc.client import Client, connect, discover
+from countline_common.grpc.client import Client, connect
+from countline_common.grpc.discovery import discover
 from countline_common.grpc.errors import translated
+from countline_common.resilience.retry import retrying
 from countline_local.parts.part import PartEvent
+from countline_local.parts.services import countline_command
+from countline_local.parts.system import System
 from countline_local.supervision.guard_client import Launch
 from countline_local.supervision.log_files import size_bytes, tail
 from countline_local.supervision.supervisor import Supervisor
-from countline_local.system import System, countline_command
-from countline_local.up import Display
+from countline_local.up.display import Display
 
 SITE: Final = "demo"
 SITE_TITLE: Final = "Demo"
@@ -44,8 +46,8 @@ NICE: Final = ("nice", "-n", "5")
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
-    """A rendered clip, from the line of JSON that its rendering printed."""
+class DemoClip:
+    """A rendered clip, parsed from the renderer's line of JSON."""
 
     name: str
     title: str
@@ -60,7 +62,7 @@ class Clip:
     """`line`, `t` (seconds since the clip's start), `direction`, `class`."""
 
     @classmethod
-    def parse(cls, line: str) -> "Clip":
+    def parse(cls, line: str) -> "DemoClip":
         """Read a line of JSON."""
         found = json.loads(line)
         return cls(
@@ -85,7 +87,7 @@ class Clip:
         return cameras_pb2.Camera(camera_id=self.name, site_id=SITE, title=self.title, spec=spec)
 
     def truth_sets(self) -> list[dict[str, Any]]:
-        """One for each line, those that nobody crosses included, as REST wants them."""
+        """One truth set per line in the form of REST, also for lines without crossings."""
         return [
             {
                 "camera_id": self.name,
@@ -113,17 +115,17 @@ def _true_crossing(item: dict[str, Any]) -> dict[str, Any]:
 
 
 class Remembered:
-    """Which version of which clip was set up, in a file."""
+    """The file of the clips that were set up, with their versions."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def has(self, clip: Clip) -> bool:
+    def has(self, clip: DemoClip) -> bool:
         """Whether this version was set up."""
         return self._load().get(clip.name) == clip.version
 
-    def add(self, clip: Clip) -> None:
-        """Note that it is set up now."""
+    def add(self, clip: DemoClip) -> None:
+        """Record that this version is set up."""
         partial = self._path.with_suffix(".partial")
         partial.write_text(json.dumps({**self._load(), clip.name: clip.version}) + "\n")
         partial.replace(self._path)
@@ -137,7 +139,7 @@ class Remembered:
 
 
 async def set_up_demo(system: System, supervisor: Supervisor, display: Display) -> None:
-    """Render what is missing and set up what is new; a camera that cannot be set up is told of and left out.
+    """Render missing clips and set up new cameras. A camera that cannot be set up is reported and skipped.
 
     Raises:
         InternalError: the clips cannot be rendered.
@@ -156,18 +158,16 @@ async def set_up_demo(system: System, supervisor: Supervisor, display: Display) 
                 remembered.add(clip)
 
 
-async def render(system: System, supervisor: Supervisor) -> AsyncGenerator[Clip, None]:
-    """Run the renderer; gives each clip when it is there, those of earlier runs first.
+async def render(system: System, supervisor: Supervisor) -> AsyncGenerator[DemoClip, None]:
+    """Run the renderer and yield each clip when it is ready, those of earlier runs first.
 
     Raises:
-        InternalError: rendering failed; the clips that were finished have been given.
+        InternalError: rendering failed; finished clips were yielded before.
     """
     log = system.data.logs / "demo.log"
     position = size_bytes(log)
     argv = (*NICE, *countline_command(), "models", "render-demo")
-    launch = Launch(
-        "demo", (*argv, "--out", str(system.data.demo), "--json"), system.plain_environment(), Path("/"), log
-    )
+    launch = Launch("demo", (*argv, "--out", str(system.data.demo), "--json"), system.environment(), Path("/"), log)
     rendering = asyncio.create_task(supervisor.run_once(launch), name="render-demo")
     try:
         while True:
@@ -175,7 +175,7 @@ async def render(system: System, supervisor: Supervisor) -> AsyncGenerator[Clip,
             lines, position = await asyncio.to_thread(_read_lines, log, position)
             for line in lines:
                 if line.startswith("{"):
-                    yield Clip.parse(line)
+                    yield DemoClip.parse(line)
             if finished:
                 break
             await asyncio.sleep(POLL_S)
@@ -198,23 +198,22 @@ def _read_lines(path: Path, position: int) -> tuple[list[str], int]:
     return (whole.decode().splitlines(), position + len(whole) + 1) if whole else ([], position)
 
 
-async def _register(system: System, clip: Clip) -> None:
-    """Create site, camera and truth where they are missing; tries each again while a service is away."""
+async def _register(system: System, clip: DemoClip) -> None:
+    """Create missing site, camera and truth; retry each step while a service is away."""
     async with connect(discover(server=None, data=system.data.root)) as client:
         for step in (_create_site, _create_or_update_camera, _replace_truth):
-            attempts = stamina.retry_context(UnavailableError, attempts=None, timeout=REGISTER_TIMEOUT_S, wait_max=3.0)
-            async for attempt in attempts:
+            async for attempt in retrying(UnavailableError, timeout_s=REGISTER_TIMEOUT_S, longest_s=3.0):
                 with attempt, translated():
                     await step(client, clip)
 
 
-async def _create_site(client: Client, clip: Clip) -> None:
+async def _create_site(client: Client, clip: DemoClip) -> None:
     site = cameras_pb2.Site(site_id=SITE, title=SITE_TITLE, time_zone=clip.time_zone)
     with contextlib.suppress(AlreadyExistsError), translated():
         await client.cameras.CreateSite(cameras_pb2.CreateSiteRequest(site=site))
 
 
-async def _create_or_update_camera(client: Client, clip: Clip) -> None:
+async def _create_or_update_camera(client: Client, clip: DemoClip) -> None:
     camera = clip.camera()
     try:
         with translated():
@@ -225,7 +224,7 @@ async def _create_or_update_camera(client: Client, clip: Clip) -> None:
         await client.cameras.UpdateCamera(request)
 
 
-async def _replace_truth(client: Client, clip: Clip) -> None:
+async def _replace_truth(client: Client, clip: DemoClip) -> None:
     url = f"{client.rest_base_url}/api/v1/cameras/{clip.name}/truth"
     timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_S)
     async with aiohttp.ClientSession(headers=await client.authorization(), timeout=timeout) as session:

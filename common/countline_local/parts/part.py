@@ -1,4 +1,4 @@
-"""What a part is, and in which states it can be."""
+"""A part of the system: its description, its state, its events."""
 
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -9,10 +9,10 @@ from countline_common.errors import InvalidInputError
 
 
 class PartState(StrEnum):
-    """Where a part stands.
+    """State of a part.
 
-    stopped → starting → ready, and back to starting when it stops answering; failed when it died or did not become
-    ready, until its next try; stopped when it was told to.
+    stopped → starting → ready, and back to starting if it stops answering. A part that died or did not become ready is
+    failed until its next start. A part is stopped after a stop request.
     """
 
     STARTING = "starting"
@@ -23,33 +23,33 @@ class PartState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One process of the system: how it is started, when it counts as ready, how it is stopped."""
+    """One process of the system: how to start it, how to check it, how to stop it."""
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str]
     """The whole environment."""
     address: str
-    """Where it listens, for people: `127.0.0.1:8080`."""
+    """The address it listens on, for display: `127.0.0.1:8080`."""
     check: Callable[[], Awaitable[None]]
-    """Returns when the part is ready, raises CountlineError when it is not."""
+    """Returns if the part is ready; raises CountlineError if it is not."""
     waits_for: str
     """What the check waits for, in words that fit behind "waits for"."""
     needs: tuple[str, ...] = ()
-    """Parts that must be ready before it is started the first time."""
+    """Parts that must be ready before its first start."""
     prepare: Callable[[], None] | None = None
     """Called in a thread before each start."""
     start_timeout_s: float = 60.0
     stop_signal: int = signal.SIGTERM
     stop_grace_s: float = 2.5
-    """After that, SIGKILL. Stages add up: the sum over the longest chain of needs must stay below 10 s."""
+    """SIGKILL follows after this time. The sum over the longest chain of needs must stay below 10 s."""
 
 
 def stages(parts: Iterable[Part]) -> dict[str, int]:
-    """The place of each part in the order of starting: 0 without needs, else one more than the highest of its needs.
+    """The start stage of each part: 0 without needs, else one more than the highest stage of its needs.
 
     Raises:
-        InvalidInputError: a need that no part meets, or parts that need each other.
+        InvalidInputError: a need names no part, or parts need each other.
     """
     by_name = {part.name: part for part in parts}
     found: dict[str, int] = {}
@@ -70,7 +70,7 @@ def stages(parts: Iterable[Part]) -> dict[str, int]:
 
 @dataclass(slots=True)
 class PartStatus:
-    """What is known of a part now."""
+    """The current status of a part."""
 
     name: str
     address: str
@@ -78,14 +78,14 @@ class PartStatus:
     pid: int | None = None
     restarts: int = 0
     detail: str = ""
-    """What it waits for or why it failed, for people."""
+    """What the part waits for, or why it failed."""
     since: float = 0.0
     """Monotonic time of the last change of state, seconds."""
     ready_after_s: float | None = None
-    """How long the last start took."""
+    """Duration of the last start, seconds."""
 
     def as_json(self) -> dict[str, object]:
-        """As `countline status --json` prints it."""
+        """The form of `countline status --json`."""
         return {
             "name": self.name,
             "state": self.state.value,
@@ -97,7 +97,7 @@ class PartStatus:
 
 @dataclass(frozen=True, slots=True)
 class PartEvent:
-    """Something about a part that a person wants to know of."""
+    """An event of a part, for display."""
 
     name: str
     text: str

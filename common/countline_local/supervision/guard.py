@@ -1,20 +1,19 @@
-"""The guard: a small process that starts the parts and outlives whoever told it to, by just long enough to end them.
+"""The guard: a small process that starts the parts, and ends them if the supervisor dies.
 
-It runs by path, on the standard library alone (`python -I -S guard.py FD [PATTERN...]`), so that it is up in some
-hundredths of a second and has nothing that can break. Every part is its child, in a session of its own. It is a
-*subreaper*: descendants that lose their parent become its children, so none can slip away. When all have ended it
-removes the files that match the patterns (sockets, segments in /dev/shm). It takes orders, one JSON object a line, over
-the socket FD:
+It runs by path with the standard library only (`python -I -S guard.py FD [PATTERN...]`), so it starts in some
+hundredths of a second and depends on nothing that can break. Every part is its child, in a session of its own. The
+guard is a *subreaper*: descendants that lose their parent become its children. When all have ended, it removes the
+files that match the patterns (sockets, segments in /dev/shm). It reads orders from the socket FD, one JSON object per
+line:
 
     {"do": "start", "name", "argv", "env", "cwd", "log", "stop_signal", "stop_grace_s", "stage"}
     {"do": "stop", "name"}       the part's stop signal; SIGKILL when its grace is over
-    {"do": "kill", "name"}       SIGKILL to the part and everything in its session
-    {"do": "end"}                stop all parts, the highest stage first, then leave
+    {"do": "end"}                stop all parts, the highest stage first, then exit
     {"do": "end_now"}            the same with SIGKILL
 
-and answers with events: `started` (name, pid), `refused` (name, error) and `exited` (name, pid, code; negative for a
-signal). When the socket closes, because the supervisor died, that is an order to end. When the guard itself dies, the
-kernel kills the parts (parent-death signal), and the supervisor, a subreaper as well, what they leave.
+and writes events: `started` (name, pid), `refused` (name, error) and `exited` (name, pid, code; negative for a
+signal). The socket closes when the supervisor dies; then the guard ends too. When the guard itself dies, the
+kernel kills the parts (parent-death signal), and the supervisor, also a subreaper, kills their descendants.
 """
 
 import contextlib
@@ -37,7 +36,7 @@ PR_SET_CHILD_SUBREAPER: Final = 36
 TICK_S: Final = 1.0
 BUSY_TICK_S: Final = 0.05
 ORPHAN_GRACE_S: Final = 1.0
-"""How long a process whose parent died may tidy up: what unlinks shared memory does it then."""
+"""Time that a process whose parent died gets to clean up, such as to unlink shared memory."""
 RECEIVE_BYTES: Final = 1 << 16
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -50,7 +49,7 @@ def become_subreaper() -> None:
 
 
 def children_of_this_process() -> set[int]:
-    """Process ids of the direct children, those included that were inherited."""
+    """Process ids of the direct children, including adopted ones."""
     found: set[int] = set()
     try:
         for task in Path("/proc/self/task").iterdir():
@@ -64,7 +63,7 @@ def _children_by_search() -> set[int]:
     found: set[int] = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            # The name, in brackets, may hold blanks and brackets itself; the parent is the second field after it.
+            # The name, in brackets, may itself contain blanks and brackets; the parent is the second field after it.
             parent = int(stat.read_text().rpartition(")")[2].split()[1])
         except (FileNotFoundError, ProcessLookupError):
             continue
@@ -88,11 +87,11 @@ class Child:
     stage: int
     """Parts of a higher stage are stopped before those of a lower one."""
     kill_at: float | None = None
-    """Monotonic time at which patience ends; None while the part may run."""
+    """Monotonic time of the SIGKILL; None while the part may run."""
 
 
 class Guard:
-    """The loop: orders in, events out, children and orphans looked after."""
+    """The loop: reads orders, writes events, reaps children and orphans."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
@@ -105,7 +104,7 @@ class Guard:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self) -> None:
-        """Serve until told to end and nothing is left."""
+        """Serve until there is an order to end and all processes have ended."""
         become_subreaper()
         self._listen_to_signals()
         with selectors.DefaultSelector() as selector:
@@ -155,8 +154,6 @@ class Guard:
                 self._start(order)
             case "stop" if child := self._children.get(order["name"]):
                 self._stop(child)
-            case "kill" if child := self._children.get(order["name"]):
-                _signal_session(child.pid, signal.SIGKILL)
             case "end":
                 self._ending = True
             case "end_now":
@@ -170,7 +167,7 @@ class Guard:
             self._say(event="refused", name=name, error="it runs already" if name in self._children else "ending")
             return
         try:
-            with open(order["log"], "ab") as log:  # noqa: PTH123  (as plain as can be)
+            with open(order["log"], "ab") as log:  # noqa: PTH123  (no imports beyond need)
                 process = subprocess.Popen(
                     order["argv"], env=order["env"], cwd=order["cwd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                     start_new_session=True, preexec_fn=_die_with_parent,  # noqa: PLW1509  (this process has one thread)
@@ -198,7 +195,7 @@ class Guard:
         for child in self._children.values():
             if child.kill_at is not None and time.monotonic() > child.kill_at:
                 _signal_session(child.pid, signal.SIGKILL)
-        # A part counts as gone when what it left behind is gone too: its successor then finds ports and memory free.
+        # An exit is reported only when the part's orphans are gone too: its successor then finds ports and memory free.
         if not self._orphans:
             for event in self._exits:
                 self._say(**event)
@@ -231,7 +228,7 @@ class Guard:
             return
         try:
             self._channel.sendall(json.dumps(event).encode() + b"\n")
-        except OSError:  # the supervisor died: the next read says so and ends everything
+        except OSError:  # the supervisor died: the next read returns EOF, and the guard ends
             self._connected = False
 
 

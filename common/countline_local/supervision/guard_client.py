@@ -1,4 +1,4 @@
-"""The supervisor's end of the guard: orders as coroutines, deaths as futures."""
+"""The supervisor's side of the guard: orders as coroutines, exits as futures."""
 
 import asyncio
 import contextlib
@@ -21,14 +21,14 @@ from countline_local.supervision import guard
 START_TIMEOUT_S: Final = 10.0
 END_TIMEOUT_S: Final = 15.0
 MARK: Final = "COUNTLINE_GUARD"
-"""Set in the environment of every process that is started, by which its descendants are known."""
+"""Environment variable of every started process, by which its descendants are recognised."""
 GUARD_DIED: Final = -signal.SIGKILL
-"""Exit code given to parts whose guard died: the kernel kills them with it."""
+"""Exit code of parts whose guard died: the kernel kills them too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What the guard has to know to start a process."""
+    """What the guard needs to start a process."""
 
     name: str
     argv: Sequence[str]
@@ -39,7 +39,7 @@ class Launch:
     stop_signal: int = signal.SIGTERM
     stop_grace_s: float = 3.0
     stage: int = 0
-    """When everything ends: a higher stage is stopped before a lower one."""
+    """At the end, a higher stage is stopped before a lower one."""
 
 
 class Running:
@@ -51,12 +51,12 @@ class Running:
         self._exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def wait(self) -> int:
-        """The exit code, negative for a signal, when the process and what it left are gone."""
-        # Shielded: a caller who is cancelled must not take the news from the others.
+        """Wait until the process and its orphans have ended; returns the exit code, negative for a signal."""
+        # Shielded: a cancelled caller must not cancel the future of the others.
         return await asyncio.shield(self._exited)
 
     def on_exit(self, code: int) -> None:
-        """Told by the reader of the guard's events."""
+        """Record the exit; called by the reader of the guard's events."""
         if not self._exited.done():
             self._exited.set_result(code)
 
@@ -65,9 +65,9 @@ class GuardClient:
     """One guard process and the channel to it.
 
     Args:
-        log: where the guard's own complaints go.
+        log: file of the guard's own errors.
         keep_open: descriptors that the guard inherits and holds as long as it lives, such as a lock.
-        remove: files, as patterns, that the guard removes when everything has ended.
+        remove: patterns of files that the guard removes when all processes have ended.
     """
 
     def __init__(self, log: Path, keep_open: Sequence[int] = (), remove: Sequence[str] = ()) -> None:
@@ -83,7 +83,7 @@ class GuardClient:
 
     async def open(self) -> Self:
         """Start the guard."""
-        guard.become_subreaper()  # for what is left should the guard itself be killed
+        guard.become_subreaper()  # to adopt the descendants if the guard itself is killed
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = self._spawn(theirs.fileno())
@@ -92,7 +92,7 @@ class GuardClient:
         return self
 
     def _spawn(self, channel: int) -> subprocess.Popen[bytes]:
-        # Not asyncio's: it would start a thread, or wait for children, in ways that differ between loops and versions.
+        # asyncio's subprocesses use threads or child watchers, which differ between loops and versions.
         with self._log.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-I", "-S", str(Path(guard.__file__)), str(channel), *self._remove],
@@ -106,7 +106,7 @@ class GuardClient:
         return self._reader_task is not None and not self._reader_task.done()
 
     async def died(self) -> None:
-        """Return when the guard is gone, told to or not."""
+        """Return when the guard has ended, for any reason."""
         if self._reader_task is not None:
             await asyncio.wait([self._reader_task])
 
@@ -132,20 +132,16 @@ class GuardClient:
             self._starting.pop(launch.name, None)
 
     async def stop(self, name: str) -> None:
-        """Ask a process to stop; its `wait` tells when it has."""
+        """Ask a process to stop; its `wait` returns when it has."""
         await self._order(do="stop", name=name)
 
-    async def kill(self, name: str) -> None:
-        """End a process and its whole session at once."""
-        await self._order(do="kill", name=name)
-
     async def end(self, *, now: bool = False) -> None:
-        """End every process, those of the highest stage first, and the guard itself; `now` without asking them.
+        """End every process, the highest stage first, and then the guard; `now` kills them without a stop signal.
 
         Raises:
             InternalError: the guard does not end in time.
         """
-        with contextlib.suppress(UnavailableError):  # gone already: then nothing runs
+        with contextlib.suppress(UnavailableError):  # the guard has ended already, so nothing runs
             await self._order(do="end_now" if now else "end")
         try:
             async with asyncio.timeout(END_TIMEOUT_S):
@@ -156,7 +152,7 @@ class GuardClient:
             ) from error
 
     async def close(self) -> None:
-        """Give up the channel, which ends the guard and everything that it runs, and wait for the guard."""
+        """Close the channel and wait for the guard, which ends all its processes first."""
         if self._writer is not None:
             self._writer.close()
         if self._reader_task is not None:
@@ -180,7 +176,7 @@ class GuardClient:
         except ConnectionError:
             pass
         finally:
-            await self._bury()
+            await self._on_guard_end()
 
     def _on_event(self, event: dict[str, Any]) -> None:
         name = event["name"]
@@ -201,8 +197,8 @@ class GuardClient:
         else:
             future.set_exception(answer)
 
-    async def _bury(self) -> None:
-        """The guard is gone: so are its parts, and what they left is ended here."""
+    async def _on_guard_end(self) -> None:
+        """End the orphans of a guard that has ended, and report the exit of its parts."""
         if self._process is not None:
             await asyncio.to_thread(self._process.wait)
         await asyncio.to_thread(end_orphans, f"{MARK}={self._mark}", END_TIMEOUT_S)
@@ -214,9 +210,9 @@ class GuardClient:
 
 
 def end_orphans(mark: str, timeout_s: float) -> None:
-    """Kill the children of this process that bear a mark in their environment, and what those leave, to the last.
+    """Kill the children of this process that have a mark in their environment, and their descendants.
 
-    Only what was inherited bears it: this process starts nothing with it itself.
+    Only adopted processes have it: this process starts none with it.
     """
     deadline = time.monotonic() + timeout_s
     killed: set[int] = set()

@@ -13,14 +13,14 @@ def tail(path: Path, lines: int, start: int = 0) -> list[str]:
     """The last lines of a file.
 
     Args:
-        path: may be missing: then there are none.
-        lines: at most so many.
-        start: nothing before this offset, in bytes.
+        path: of a file that may be missing; then the list is empty.
+        lines: maximum number of lines.
+        start: lines before this offset (bytes) are ignored.
     """
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            # A file that was truncated meanwhile is read from its beginning.
+            # A file that was truncated meanwhile is read from the beginning.
             file.seek(max(start if start <= size else 0, size - TAIL_BYTES))
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
@@ -43,10 +43,10 @@ def bound_all(folder: Path) -> None:
 
 
 def bound(path: Path, most_bytes: int = MAX_LOG_BYTES) -> bool:
-    """Keep a log that grew too large as `.1` and begin it anew; tells whether it did.
+    """Copy a log that grew too large to `.1` and truncate it; returns whether it did.
 
-    The part holds the file open, so it is copied and truncated, not moved. A line written between the two is lost,
-    which a log can bear and a pipe through this process, on which every part would hang, is not worth.
+    The part holds the file open, so the file cannot be moved. A line written between copy and truncation is lost. The
+    alternative, a pipe through this process, could block every part.
     """
     if size_bytes(path) <= most_bytes:
         return False

@@ -1,4 +1,4 @@
-"""Which port each part listens on: the usual one, the one it had last time, or a free one, and what to say about it."""
+"""The port of each listener: the usual one, the one of the last time, or a free one."""
 
 import json
 import random
@@ -30,10 +30,10 @@ USUAL_PORTS: Final[Mapping[str, int]] = {
     "api-health": 9012,
     "worker-health": 9013,
 }
-"""By name, what is asked for first; the numbers are those of design and documentation."""
+"""The preferred port of each listener, as documented."""
 
 SEARCH_ABOVE: Final = 100
-"""Ports that are tried above a taken one, so that the replacement is easy to remember, before any free one is taken."""
+"""So many ports above a taken one are tried first, because a near port is easy to remember."""
 ANY_FROM: Final = 10_240
 ANY_TRIES: Final = 200
 EPHEMERAL_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -41,19 +41,19 @@ EPHEMERAL_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 @dataclass(frozen=True, slots=True)
 class PortChoice:
-    """A port and where it stands to the usual one."""
+    """The chosen port of one listener."""
 
     name: str
     port: int
     replaces: int | None
-    """The port that was wanted and is taken; None where it was not."""
+    """The usual port, if another one was chosen; else None."""
 
 
 def parse_wishes(options: Iterable[str]) -> dict[str, int]:
-    """Ports that the caller asks for: `NAME=PORT`, or a bare number for the gateway.
+    """Parse requested ports: `NAME=PORT`, or a bare number for the gateway.
 
     Raises:
-        InvalidInputError: an unknown name, or no port.
+        InvalidInputError: the name is unknown, or the number is no port.
     """
     wishes: dict[str, int] = {}
     for option in options:
@@ -70,12 +70,12 @@ def parse_wishes(options: Iterable[str]) -> dict[str, int]:
 def choose_ports(
     remembered: Mapping[str, int], wishes: Mapping[str, int] | None = None, *, any_free: bool = False
 ) -> dict[str, PortChoice]:
-    """A port for each name: as wished, else as last time, else the usual one, else a free one near it.
+    """A port for each name: the requested one, else that of the last time, else the usual one, else a free one near it.
 
-    Each port is held until all are chosen, so no two names get the same.
+    Each port is held until all are chosen, so no two names get the same port.
 
     Raises:
-        ConflictError: a port that was wished for is taken.
+        ConflictError: a requested port is taken.
     """
     held: list[socket.socket] = []
     try:
@@ -104,19 +104,19 @@ def _choose(
 
 
 def any_ports() -> list[int]:
-    """Ports to try where any will do, in random order.
+    """Ports to try if any port will do, in random order.
 
-    None that the system gives to outgoing connections: while a part is away, its clients' own attempts to reach it
-    could come to sit on its port, or even reach themselves.
+    The range of outgoing connections is left out: while a part is away, a client that tries to reconnect could get the
+    part's port as its own, or even connect to itself.
     """
     end = int(EPHEMERAL_RANGE.read_text().split()[0]) if EPHEMERAL_RANGE.exists() else 32_768
     return random.sample(range(ANY_FROM, max(end, ANY_FROM + ANY_TRIES)), ANY_TRIES)
 
 
 def _hold(port: int, held: list[socket.socket]) -> int | None:
-    """Bind a port; None where it is taken."""
+    """Bind a port; None if it is taken."""
     holder = socket.socket()
-    # As servers do: a port whose last connections are still fading away counts as free.
+    # As servers do: a port with connections in TIME_WAIT counts as free.
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         holder.bind((HOST, port))
@@ -129,7 +129,7 @@ def _hold(port: int, held: list[socket.socket]) -> int | None:
 
 
 def read_remembered(path: Path) -> dict[str, int]:
-    """Ports of the last time; none where the file is missing or unreadable, since it is only a preference."""
+    """Ports of the last time; empty if the file is missing or unreadable, since they are only a preference."""
     try:
         found = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
@@ -138,5 +138,5 @@ def read_remembered(path: Path) -> dict[str, int]:
 
 
 def remember(path: Path, choices: Mapping[str, PortChoice]) -> None:
-    """Keep the ports for the next time."""
+    """Store the ports for the next time."""
     path.write_text(json.dumps({name: choice.port for name, choice in choices.items()}, indent=2) + "\n")

@@ -1,8 +1,7 @@
-"""Starts parts in the order of their needs, watches them, starts those again that die, and stops all in reverse order.
+"""Starts parts in the order of their needs, watches them, restarts parts that die, and stops all in reverse order.
 
-One task a part: start, wait until ready, watch, and after a death wait longer each time. The processes themselves
-belong to the guard, which ends them should this process be killed. Everything here runs on one event loop; the states
-are read from the same loop.
+Each part has one task: start, wait until ready, watch, and after a death pause longer each time. The processes belong
+to the guard, which ends them if this process is killed. Everything here runs on one event loop; read the states there.
 """
 
 import asyncio
@@ -14,17 +13,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from countline_common.errors import CountlineError, InternalError, UnavailableError
+from countline_common.resilience.retry import Backoff
 from countline_local.parts.part import Part, PartEvent, PartState, PartStatus, stages
-from countline_local.supervision.backoff import Backoff
 from countline_local.supervision.guard_client import GuardClient, Launch, Running
 from countline_local.supervision.log_files import bound_all, size_bytes, tail
 
 POLL_S: Final = 0.1
 WATCH_INTERVAL_S: Final = 5.0
 WATCH_FAILURES: Final = 2
-"""Checks in a row that must fail before a part that runs is said not to be ready."""
+"""So many checks in a row must fail before a running part counts as not ready."""
 FIRST_TRIES: Final = 3
-"""How often a part may fail in a row before it was ever ready, until starting is given up."""
+"""A part that fails so often before it was ever ready is not started again."""
+FIRST_RESTART_S: Final = 0.5
+LONGEST_RESTART_S: Final = 30.0
+HEALTHY_AFTER_S: Final = 60.0
+"""A part that lived so long is restarted after the shortest pause again."""
 LOG_INTERVAL_S: Final = 10.0
 TAIL_LINES: Final = 15
 
@@ -36,13 +39,13 @@ class PartFailedError(UnavailableError):
         said = "".join(f"\n    {line}" for line in last_lines)
         super().__init__(
             f"{part} cannot be started: {reason}" + (f"; the end of its log:{said}" if said else ""),
-            hint=f"the whole log is {log}; put right what it complains of and start again",
+            hint=f"the whole log is in {log}",
         )
 
 
 @dataclass(slots=True)
 class _Watched:
-    """A part with what the supervisor keeps of it."""
+    """A part with the supervisor's own state of it."""
 
     part: Part
     status: PartStatus
@@ -53,18 +56,19 @@ class _Watched:
     was_ready: bool = False
     failures: int = 0
     log_start: int = 0
-    """Size of the log when the part was last started, bytes."""
+    """Size of the log at the part's last start, bytes."""
 
 
 class Supervisor:
-    """Runs parts until told to stop.
+    """Runs parts until `stop`.
 
     Args:
-        parts: in any order; their needs say what comes first.
+        parts: in any order; their needs define the start order.
         logs: folder of the log files.
-        guard: makes a guard that is not open yet; called again should one be killed.
-        on_event: told of deaths, restarts and the like.
-        backoff: how long to wait between restarts; one for each part.
+        guard: makes a guard that is not open yet; called again if one is killed.
+        on_event: called with deaths, restarts and the like.
+        first_restart_s: how long to wait before the first restart of a part that died; each further wait is twice as
+            long, `LONGEST_RESTART_S` at most.
     """
 
     def __init__(
@@ -73,12 +77,16 @@ class Supervisor:
         logs: Path,
         guard: Callable[[], GuardClient],
         on_event: Callable[[PartEvent], None] = lambda _: None,
-        backoff: Callable[[], Backoff] = Backoff,
+        first_restart_s: float = FIRST_RESTART_S,
     ) -> None:
         order = stages(parts)
         self._watched = {
             part.name: _Watched(
-                part, PartStatus(part.name, part.address), order[part.name], logs / f"{part.name}.log", backoff()
+                part,
+                PartStatus(part.name, part.address),
+                order[part.name],
+                logs / f"{part.name}.log",
+                Backoff(first_restart_s, LONGEST_RESTART_S, jitter=0.0),
             )
             for part in parts
         }
@@ -102,7 +110,7 @@ class Supervisor:
         return all(status.state is PartState.READY for status in self.statuses)
 
     async def start(self) -> None:
-        """Begin to start everything; returns at once, see `wait_ready`."""
+        """Begin to start all parts; returns at once. `wait_ready` waits for them."""
         await asyncio.to_thread(self._logs.mkdir, parents=True, exist_ok=True)
         self._spawn("guard", self._keep_guard())
         self._spawn("logs", self._bound_logs())
@@ -113,7 +121,7 @@ class Supervisor:
         """Return when every part has been ready once.
 
         Raises:
-            PartFailedError: one cannot be started.
+            PartFailedError: a part cannot be started.
         """
         everything = asyncio.gather(*(watched.ready.wait() for watched in self._watched.values()))
         try:
@@ -125,16 +133,16 @@ class Supervisor:
             raise self._failed.result()
 
     async def wait_failed(self) -> CountlineError:
-        """Return when going on makes no sense, with the reason."""
+        """Wait for a fault that ends the run, and return it."""
         return await asyncio.shield(self._failed)
 
     async def run_once(self, launch: Launch) -> int:
-        """Run a process that is no part to its end; returns its exit code, negative for a signal."""
+        """Run a process that is not a part to its end; returns its exit code, negative for a signal."""
         await self._guard_ready.wait()
         return await (await self._guard.start(launch)).wait()
 
     async def stop(self, *, now: bool = False) -> None:
-        """Stop every part, those that others need last, and leave nothing behind; `now` without asking them."""
+        """Stop every part in reverse start order; `now` kills them without a stop signal."""
         self._stopping = True
         for task in self._tasks:
             task.cancel()
@@ -148,7 +156,7 @@ class Supervisor:
             self._set(watched, PartState.STOPPED)
 
     async def hurry(self) -> None:
-        """While stopping: do not wait for parts any longer, kill them."""
+        """Kill the parts that `stop` still waits for."""
         with contextlib.suppress(UnavailableError):  # the guard has ended meanwhile: nothing is left to kill
             await self._guard.end(now=True)
 
@@ -158,7 +166,7 @@ class Supervisor:
         self._tasks.append(task)
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        # None of these tasks ends by itself: one that does is a fault of ours, and nothing would be watched any more.
+        # None of these tasks ends by itself. One that does is a bug, and its part would no longer be watched.
         if self._stopping or task.cancelled() or self._failed.done():
             return
         error = task.exception()
@@ -175,7 +183,7 @@ class Supervisor:
             self._guard_ready.set()
             await self._guard.died()
             self._guard_ready.clear()
-            self._on_event(PartEvent("guard", "the guard process died, and the parts with it; it is started again"))
+            self._on_event(PartEvent("guard", "the guard process died, and the parts with it; restarting it"))
             await self._guard.close()
             self._guard = self._make_guard()
 
@@ -193,7 +201,9 @@ class Supervisor:
             watched.status.pid = None
             self._set(watched, PartState.FAILED, reason)
             self._give_up_if_hopeless(watched, reason)
-            wait_s = watched.backoff.next_s(lived_s)
+            if lived_s >= HEALTHY_AFTER_S:
+                watched.backoff.reset()
+            wait_s = watched.backoff.next_s()
             self._on_event(PartEvent(watched.part.name, f"{reason}; it is started again in {wait_s:.1f} s"))
             await asyncio.sleep(wait_s)
             watched.status.restarts += 1
@@ -204,7 +214,7 @@ class Supervisor:
             await self._watched[need].ready.wait()
 
     async def _live(self, watched: _Watched) -> str:
-        """One life of a part, from start to death; returns what ended it."""
+        """Run a part once, from its start to its end; returns what ended it."""
         part = watched.part
         self._set(watched, PartState.STARTING, "is being prepared")
         watched.log_start = size_bytes(watched.log)
@@ -233,7 +243,7 @@ class Supervisor:
         )
 
     async def _watch(self, watched: _Watched) -> None:
-        """See a part become ready and stay so; returns only when it did not become ready in time."""
+        """Watch the readiness of a part; returns only if it does not become ready in time."""
         started_at = time.monotonic()
         if not await self._becomes_ready(watched, started_at + watched.part.start_timeout_s):
             return
@@ -268,7 +278,7 @@ class Supervisor:
         watched.ready.set()
 
     async def _end_unready(self, watched: _Watched, running: Running, watching: "asyncio.Task[None]") -> str:
-        watching.result()  # a fault in the check is ours, not the part's
+        watching.result()  # an exception of the check is a bug, not the part's failure
         reason = f"it was not ready within {watched.part.start_timeout_s:g} s: {watched.status.detail}"
         with contextlib.suppress(UnavailableError):
             await self._guard.stop(watched.part.name)
@@ -303,7 +313,7 @@ async def cancelled(*tasks: "asyncio.Task[Any]") -> None:
 
 
 async def problem_with(part: Part) -> str:
-    """Why a part is not ready; empty where it is."""
+    """Why a part is not ready; empty if it is ready."""
     try:
         await part.check()
     except CountlineError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from countline_common.triton.model_config import EMBEDDED_SERVER_ID
+from countline_local.supervision.ports import any_ports
 from countline_local.triton.assembly import find_wheel
 
 EXIT_TIMEOUT_S: Final = 4
@@ -33,9 +34,9 @@ class TritonPorts:
 
 
 def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    # Not one of those that the kernel gives to outgoing connections: while Triton restarts, a client's own attempts to
+    # reconnect could occupy its port.
+    return next(port for port in any_ports() if is_free(host, port))
 
 
 def is_free(host: str, port: int) -> bool:

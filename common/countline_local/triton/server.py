@@ -1,8 +1,8 @@
-"""Runs an embedded Triton as a child process: started, watched until ready, stopped, and nothing left behind.
+"""Runs an embedded Triton as a child process that leaves nothing behind.
 
-The server dies with this process, however this process ends (PR_SET_PDEATHSIG); its backends' processes notice that by
-themselves within a second. Segments of shared memory that killed servers left are removed at the next start: each
-server's segments carry a prefix whose proof of life the server holds open.
+The server dies with this process, however this process ends (PR_SET_PDEATHSIG). Its backend processes notice that
+within a second. Each server's shared-memory segments share a prefix, and the server holds a locked segment of that
+prefix open. So the next start can recognise and remove the segments of killed servers.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -37,6 +37,10 @@ GUARD_PREFIX: Final = "countline-triton-"
 READY_TIMEOUT_S: Final = 90.0
 POLL_S: Final = 0.05
 STOP_GRACE_S: Final = 1.0
+ABORT_WORDS: Final = "Signal ("
+"""How Triton's handler of SIGABRT and SIGSEGV begins its stack trace."""
+ABORT_GRACE_S: Final = 2.0
+"""The stack trace takes less. The handler allocates memory, so after a broken heap it can hang: then it is killed."""
 PORT_ATTEMPTS: Final = 3
 """A port that was free when it was chosen can be taken when Triton binds it."""
 LOG_TAIL_LINES: Final = 80
@@ -54,10 +58,12 @@ class TritonStartError(UnavailableError):
 class EmbeddedTriton:
     """One embedded Triton server, from `start` to `stop`; also an asynchronous context manager.
 
+    After `stop` it can be started again, on the same ports: clients that reconnect find it.
+
     Args:
         settings: repositories, models to load at start, ports (0: a free one).
         work: a folder for the assembled backends; outside every model repository.
-        log: gets every line that the server writes; standard error without one.
+        log: receives every line that the server writes; None for standard error.
     """
 
     def __init__(self, settings: TritonSettings, work: Path, log: Callable[[str], None] | None = None) -> None:
@@ -91,10 +97,10 @@ class EmbeddedTriton:
         """Start the server and wait until it and the models named in the settings are ready.
 
         Raises:
-            TritonStartError: it ended instead, with its own words.
-            DeadlineExceededError: it was not ready in time.
-            PortTakenError: a port that was asked for is taken.
-            TritonMissingError: it is not installed.
+            TritonStartError: the server ended; the message has the end of its log.
+            DeadlineExceededError: the server was not ready in time.
+            PortTakenError: a requested port is taken.
+            TritonMissingError: Triton is not installed.
         """
         remove_stale_triton()
         backends = await asyncio.to_thread(prepare_backends, self._work)
@@ -109,13 +115,14 @@ class EmbeddedTriton:
                 await self.stop()
                 raise
             else:
+                self._settings = replace(self._settings, ports=self._ports)
                 return
 
     async def _start_once(self, backends: Path, timeout_s: float) -> None:
         self._tail.clear()
         self._ports = self._settings.ports.filled(self._settings.host)
         if not all(is_free(self._settings.host, port) for port in astuple(self._ports)):
-            raise PortTakenError(self._ports)  # else whoever listens there would seem to be our server, and ready
+            raise PortTakenError(self._ports)  # else another server on that port would look like ours, and ready
         self._guard = SharedSegment(f"{GUARD_PREFIX}{os.getpid()}-{next(_serial)}", 0)
         command = triton_command(self._settings, backends, self._ports, f"{self._guard.name}-")
         self._process = await asyncio.create_subprocess_exec(
@@ -125,7 +132,7 @@ class EmbeddedTriton:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             limit=LOG_LINE_LIMIT_BYTES,
-            start_new_session=True,  # Ctrl-C in the terminal is for us: we stop the server in order
+            start_new_session=True,  # Ctrl-C in the terminal goes to this process, which stops the server
             pass_fds=(self._guard.fd,),
             preexec_fn=_die_with_parent,
         )
@@ -146,7 +153,7 @@ class EmbeddedTriton:
 
     async def _why_it_ended(self) -> Exception:
         if self._pump is not None:
-            await self._pump  # so that its last words are in the tail
+            await self._pump  # so that the tail has its last lines
         words = "\n".join(self._tail)
         if "Address already in use" in words or "failed to start" in words.lower():
             return PortTakenError(self._ports)
@@ -161,16 +168,18 @@ class EmbeddedTriton:
             line = raw.decode(errors="replace").rstrip()
             self._tail.append(line)
             self._log(line)
+            if line.startswith(ABORT_WORDS):
+                asyncio.get_running_loop().call_later(ABORT_GRACE_S, _kill, process)
 
     async def wait(self) -> int:
         """Wait until the server ends by itself; returns its exit status."""
         return await self._running.wait()
 
     async def stop(self) -> None:
-        """Stop the server and remove what it left; safe to call twice.
+        """Stop the server and remove its shared memory; safe to call twice.
 
-        Requests in flight get a moment to end. Triton would then spend a second on each instance of each model to say
-        goodbye to it; there is nothing that an instance could lose, so the rest is done by force.
+        Requests in flight get `STOP_GRACE_S` to end. Triton would then spend a second on the shutdown of each instance.
+        An instance has no state to lose, so everything that still runs is killed.
         """
         if self._process is not None:
             if self._process.returncode is None:
@@ -208,12 +217,17 @@ class PortTakenError(ConflictError):
 
 
 def remove_stale_triton() -> list[str]:
-    """Remove the shared memory that killed servers left behind; returns the names."""
+    """Remove the shared memory of killed servers; returns the names."""
     return remove_stale(GUARD_PREFIX)
 
 
 def _die_with_parent() -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
 
 
 async def _ends_within(process: asyncio.subprocess.Process, timeout_s: float) -> None:

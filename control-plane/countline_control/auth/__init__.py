@@ -1,1 +1,1 @@
-"""Who may come in: users, passwords, sessions and the tokens that everybody else checks."""
+"""The service of auth: users, passwords, sessions, and the tokens that every service checks."""

@@ -1,14 +1,14 @@
-"""The gRPC service of auth: logging in, refreshing, leaving, and the users themselves.
+"""The gRPC service of auth: login, refresh, logout, and users.
 
-Refresh tokens are used up by refreshing. One that comes a second time, later than the grace for lost answers, has been
-stolen from somebody: its whole session ends.
+A refresh token can be used once. If it is used again after the grace period for lost answers, it was stolen: its whole
+session ends.
 """
 # ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
 
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
@@ -18,17 +18,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from countline.v1 import auth_pb2, auth_pb2_grpc
 from countline_common.addresses import Network
 from countline_common.errors import ConflictError, NotFoundError, UnauthenticatedError
-from countline_common.grpc.server import Context, Service, current_principal, current_request_id
+from countline_common.grpc.calls import Context, current_principal, current_request_id
+from countline_common.grpc.paging import next_token, page
+from countline_common.grpc.server import Service
 from countline_common.grpc.tokens import TokenSigner
 from countline_common.logs import get_logger
-from countline_common.times import to_datetime, to_timestamp
+from countline_common.times import to_datetime
 from countline_control.auth import domain, store
+from countline_control.auth.domain import IssuedTokens, StoredUser
+from countline_control.auth.limiter import LoginLimiter
+from countline_control.auth.messages import tokens_message, user_message
 from countline_control.auth.passwords import Passwords
-from countline_control.auth.store import StoredUser
 from countline_control.auth.tables import outbox as outbox_rows
 from countline_control.database import Database
 from countline_control.outbox import Outbox
-from countline_control.paging import next_token, page
 
 NAME: Final = "countline.v1.AuthService"
 ACCESS_LIFETIME_S: Final = 15 * 60
@@ -41,11 +44,11 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
     """Answers `countline.v1.AuthService`.
 
     Args:
-        database: with the schema `auth`.
-        signer: holds the private key.
-        passwords: how they are hashed.
-        clock: Unix seconds now.
-        trusted_proxies: whose word for a caller's address is taken.
+        database: holds the schema `auth`.
+        signer: signs access tokens.
+        passwords: hashes passwords.
+        clock: returns Unix seconds.
+        trusted_proxies: proxies whose header for a caller's address is used.
     """
 
     def __init__(
@@ -61,10 +64,11 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         self._signer = signer
         self._passwords = passwords or Passwords()
         self._clock = clock
+        self._limiter = LoginLimiter(database, clock)
         self.outbox = Outbox(outbox_rows)
 
     def as_service(self) -> Service:
-        """How a server serves it."""
+        """Describe this service to a gRPC server."""
         return Service(
             NAME,
             lambda server: auth_pb2_grpc.add_AuthServiceServicer_to_server(self, server),
@@ -72,11 +76,11 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         )
 
     async def has_users(self) -> bool:
-        """Whether there is anybody who can log in."""
+        """Whether there is a user who can log in."""
         return await self._database.read(store.has_users)
 
     async def create_first_admin(self, password: str) -> bool:
-        """Create the user `admin` where there is nobody yet; returns whether it did."""
+        """Create the user `admin` if there is no user yet; return whether it was created."""
         hashed = await self._passwords.hash(password)
         async with self._database.begin() as connection:
             await store.lock_users(connection)
@@ -84,29 +88,24 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
                 return False
             user = self._new_user("admin", hashed, (domain.ADMIN,))
             await store.insert_user(connection, user)
-            await self._told(connection, "created", user, actor="system")
+            await self._record(connection, "created", user, actor="system")
         return True
 
     async def Login(self, request: auth_pb2.LoginRequest, context: Context) -> auth_pb2.LoginResponse:
         address = domain.caller_address(context.peer(), _forwarded_for(context), self._trusted_proxies)
-        keys = [(f"user:{domain.username_key(request.username)}", domain.FREE_FAILURES)]
-        # Everybody behind a proxy that does not say for whom it asks would else be locked out by one of them.
-        keys += [(f"address:{address}", domain.FREE_ADDRESS_FAILURES)] if address else []
-        await self._count_attempt(keys)
+        await self._limiter.count(request.username, address)
         user = await self._database.read(lambda connection: store.find_user(connection, request.username))
         if not await self._passwords.matches(user.password_hash if user else None, request.password) or user is None:
             await self._audit_failed_login(request.username, address)
-            raise UnauthenticatedError("the user name or the password is wrong", hint="type them again")
+            raise UnauthenticatedError("the user name or the password is wrong", hint="try again")
         async with self._database.begin() as connection:
-            forgotten_before = self._now() - timedelta(seconds=domain.FORGIVEN_AFTER_S)
-            for key, _ in keys:
-                await store.clear_attempts(connection, key, forgotten_before)
+            await self._limiter.clear(connection, request.username, address)
             session_id = uuid4().hex
             await store.forget_sessions(connection, self._now())
             await store.insert_session(connection, session_id, user.user_id, self._now())
             tokens = await self._issue(connection, session_id, user)
             await self._audit(connection, user.username, "login", user.username)
-        return auth_pb2.LoginResponse(tokens=tokens, user=_message(user))
+        return auth_pb2.LoginResponse(tokens=tokens_message(tokens), user=user_message(user))
 
     async def RefreshToken(
         self, request: auth_pb2.RefreshTokenRequest, context: Context
@@ -127,7 +126,7 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         if tokens is None:
             problem = "was used before, so its session was ended" if stolen else "is not valid any more"
             raise UnauthenticatedError(f"the refresh token {problem}", hint="log in again: countline login")
-        return auth_pb2.RefreshTokenResponse(tokens=tokens)
+        return auth_pb2.RefreshTokenResponse(tokens=tokens_message(tokens))
 
     async def Logout(self, request: auth_pb2.LogoutRequest, context: Context) -> auth_pb2.LogoutResponse:
         async with self._database.begin() as connection:
@@ -143,9 +142,9 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         principal = current_principal()
         user = await self._database.read(lambda connection: store.get_user(connection, principal.subject))
         if user is None:
-            raise UnauthenticatedError(f"there is no user {principal.name!r} any more", hint="log in as somebody else")
+            raise UnauthenticatedError(f"user {principal.name!r} no longer exists", hint="log in as another user")
         permissions = sorted(domain.permissions_of(user.roles))
-        return auth_pb2.GetCurrentUserResponse(user=_message(user), permissions=permissions)
+        return auth_pb2.GetCurrentUserResponse(user=user_message(user), permissions=permissions)
 
     async def CreateUser(self, request: auth_pb2.CreateUserRequest, context: Context) -> auth_pb2.CreateUserResponse:
         roles = tuple(dict.fromkeys(request.roles))
@@ -153,8 +152,8 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         user = self._new_user(request.username, await self._passwords.hash(request.password), roles)
         async with self._database.begin() as connection:
             await store.insert_user(connection, user)
-            await self._told(connection, "created", user, actor=current_principal().name)
-        return auth_pb2.CreateUserResponse(user=_message(user))
+            await self._record(connection, "created", user, actor=current_principal().name)
+        return auth_pb2.CreateUserResponse(user=user_message(user))
 
     async def ListUsers(self, request: auth_pb2.ListUsersRequest, context: Context) -> auth_pb2.ListUsersResponse:
         wanted = page(request.page_size, request.page_token)
@@ -163,20 +162,22 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         )
         shown = found[: wanted.size]
         token = next_token(domain.username_key(shown[-1].username)) if len(found) > wanted.size else ""
-        return auth_pb2.ListUsersResponse(users=[_message(user) for user in shown], next_page_token=token)
+        return auth_pb2.ListUsersResponse(users=[user_message(user) for user in shown], next_page_token=token)
 
     async def DeleteUser(self, request: auth_pb2.DeleteUserRequest, context: Context) -> auth_pb2.DeleteUserResponse:
         async with self._database.begin() as connection:
             await store.lock_users(connection)
             user = await store.get_user(connection, request.user_id)
             if user is None:
-                raise NotFoundError(f"there is no user with the id {request.user_id!r}", hint="countline users list")
+                raise NotFoundError(
+                    f"there is no user with the id {request.user_id!r}", hint="list the users: countline users list"
+                )
             if domain.ADMIN in user.roles and not await store.count_other_admins(connection, user.user_id):
                 raise ConflictError(
-                    f"{user.username!r} is the last admin and cannot be deleted", hint="make somebody else admin first"
+                    f"{user.username!r} is the last admin and cannot be deleted", hint="create another admin first"
                 )
             await store.delete_user(connection, user.user_id)
-            await self._told(connection, "deleted", user, actor=current_principal().name)
+            await self._record(connection, "deleted", user, actor=current_principal().name)
         return auth_pb2.DeleteUserResponse()
 
     def _now(self) -> datetime:
@@ -185,18 +186,7 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
     def _new_user(self, username: str, password_hash: str, roles: tuple[str, ...]) -> StoredUser:
         return StoredUser(uuid4().hex, username, password_hash, roles, self._now())
 
-    async def _count_attempt(self, keys: Sequence[tuple[str, int]]) -> None:
-        """Count an attempt as failed before it is looked at, so that many at once do not slip through together."""
-        async with self._database.begin() as connection:
-            for key, free in keys:
-                attempts = await store.lock_attempts(connection, key)
-                wait = domain.wait_s(attempts, free, self._clock())
-                if wait > 0:
-                    raise domain.refuse_for(wait)
-                failures = domain.failures_after(attempts, self._clock())
-                await store.set_attempts(connection, key, failures, self._now())
-
-    async def _issue(self, connection: AsyncConnection, session_id: str, user: StoredUser) -> auth_pb2.Tokens:
+    async def _issue(self, connection: AsyncConnection, session_id: str, user: StoredUser) -> IssuedTokens:
         refresh = secrets.token_urlsafe(32)
         now = self._clock()
         refresh_until = now + REFRESH_LIFETIME_S
@@ -208,18 +198,14 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
             permissions=domain.permissions_of(user.roles),
             lifetime_s=ACCESS_LIFETIME_S,
         )
-        return auth_pb2.Tokens(
-            access_token=access,
-            refresh_token=refresh,
-            access_expires_at=to_timestamp(now + ACCESS_LIFETIME_S),
-            refresh_expires_at=to_timestamp(refresh_until),
-        )
+        return IssuedTokens(access, refresh, now + ACCESS_LIFETIME_S, refresh_until)
 
     def _is_reused(self, used_at: datetime | None) -> bool:
         return used_at is not None and self._now() - used_at > timedelta(seconds=domain.REUSE_GRACE_S)
 
-    async def _told(self, connection: AsyncConnection, event: str, user: StoredUser, actor: str) -> None:
-        await self.outbox.add(connection, "user", event, actor, _message(user))
+    async def _record(self, connection: AsyncConnection, event: str, user: StoredUser, actor: str) -> None:
+        """Add a change of a user to the outbox and to the audit."""
+        await self.outbox.add(connection, "user", event, actor, user_message(user))
         await self._audit(connection, actor, f"user.{event}", user.username, roles=list(user.roles))
 
     async def _audit(self, connection: AsyncConnection, actor: str, action: str, subject: str, **detail: Any) -> None:
@@ -236,7 +222,7 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
 
     async def _audit_failed_login(self, username: str, address: str) -> None:
         async with self._database.begin() as connection:
-            # People type their password into the wrong field: only what can be a user name is written down.
+            # People type passwords into the wrong field: store only names of users that exist.
             shown = username[:64] if await store.find_user(connection, username) else "(unknown)"
             await self._audit(connection, shown, "login_failed", shown, address=address)
 
@@ -248,12 +234,3 @@ def _hash(token: str) -> bytes:
 def _forwarded_for(context: Context) -> str:
     metadata = dict(context.invocation_metadata() or ())
     return str(metadata.get("x-forwarded-for", ""))
-
-
-def _message(user: StoredUser) -> auth_pb2.User:
-    return auth_pb2.User(
-        user_id=user.user_id,
-        username=user.username,
-        roles=user.roles,
-        created_at=to_timestamp(user.created_at.timestamp()),
-    )

@@ -1,7 +1,6 @@
 """SQL of auth. Each function works inside the caller's transaction; moments are aware datetimes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,30 +9,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.errors import AlreadyExistsError
-from countline_control.auth.domain import ADMIN, Attempts, username_key
+from countline_control.auth.domain import ADMIN, Attempts, StoredToken, StoredUser, username_key
 from countline_control.auth.tables import audit, login_attempts, refresh_tokens, sessions, users
-
-
-@dataclass(frozen=True, slots=True)
-class StoredUser:
-    """A row of `users`."""
-
-    user_id: str
-    username: str
-    password_hash: str
-    roles: tuple[str, ...]
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class StoredToken:
-    """A refresh token with its session and user."""
-
-    session_id: str
-    expires_at: datetime
-    used_at: datetime | None
-    revoked_at: datetime | None
-    user: StoredUser
 
 
 def _user(row: Mapping[str, Any]) -> StoredUser:
@@ -41,26 +18,26 @@ def _user(row: Mapping[str, Any]) -> StoredUser:
 
 
 async def find_user(connection: AsyncConnection, username: str) -> StoredUser | None:
-    """The user with a name, whatever its case."""
+    """Return the user with a name, in any case."""
     query = select(users).where(users.c.username_key == username_key(username))
     row = (await connection.execute(query)).mappings().one_or_none()
     return _user(dict(row)) if row is not None else None
 
 
 async def get_user(connection: AsyncConnection, user_id: str) -> StoredUser | None:
-    """The user with an id."""
+    """Return the user with an id."""
     row = (await connection.execute(select(users).where(users.c.user_id == user_id))).mappings().one_or_none()
     return _user(dict(row)) if row is not None else None
 
 
 async def list_users(connection: AsyncConnection, after: str, limit: int) -> list[StoredUser]:
-    """Users by name, those after a key."""
+    """Return users by name, beginning after the key `after`."""
     query = select(users).where(users.c.username_key > after).order_by(users.c.username_key).limit(limit)
     return [_user(dict(row)) for row in (await connection.execute(query)).mappings()]
 
 
 async def has_users(connection: AsyncConnection) -> bool:
-    """Whether there is anybody at all."""
+    """Whether there is any user."""
     return bool(await connection.scalar(select(select(users.c.user_id).exists())))
 
 
@@ -68,7 +45,7 @@ async def insert_user(connection: AsyncConnection, user: StoredUser) -> None:
     """Add a user.
 
     Raises:
-        AlreadyExistsError: somebody has the name.
+        AlreadyExistsError: the name is taken.
     """
     values = {
         "user_id": user.user_id,
@@ -80,27 +57,27 @@ async def insert_user(connection: AsyncConnection, user: StoredUser) -> None:
     }
     statement = upsert(users).values(values).on_conflict_do_nothing(index_elements=["username_key"])
     if await connection.scalar(statement.returning(users.c.user_id)) is None:
-        raise AlreadyExistsError(f"there is a user {user.username!r} already", hint="choose another name")
+        raise AlreadyExistsError(f"user {user.username!r} already exists", hint="choose another name")
 
 
 async def lock_users(connection: AsyncConnection) -> None:
-    """Let nobody else change users until the transaction ends, so that counting admins means something."""
+    """Lock users against changes until the transaction ends, so that the number of admins stays true."""
     await connection.execute(text("LOCK TABLE auth.users IN SHARE ROW EXCLUSIVE MODE"))
 
 
 async def count_other_admins(connection: AsyncConnection, user_id: str) -> int:
-    """How many admins there are besides one user."""
+    """Return the number of admins besides one user."""
     query = select(func.count()).where(users.c.user_id != user_id, users.c.roles.contains([ADMIN]))
     return int(await connection.scalar(query) or 0)
 
 
 async def delete_user(connection: AsyncConnection, user_id: str) -> None:
-    """Delete a user, with all sessions."""
+    """Delete a user with all sessions."""
     await connection.execute(delete(users).where(users.c.user_id == user_id))
 
 
 async def insert_session(connection: AsyncConnection, session_id: str, user_id: str, now: datetime) -> None:
-    """Begin a session."""
+    """Add a session."""
     await connection.execute(insert(sessions).values(session_id=session_id, user_id=user_id, created_at=now))
 
 
@@ -113,7 +90,7 @@ async def insert_token(
 
 
 async def forget_sessions(connection: AsyncConnection, now: datetime) -> None:
-    """Delete refresh tokens that have expired, and the sessions that are left with none."""
+    """Delete expired refresh tokens, and sessions that have none left."""
     expired = delete(refresh_tokens).where(refresh_tokens.c.expires_at < now).returning(refresh_tokens.c.session_id)
     touched = set((await connection.execute(expired)).scalars())
     has_token = select(refresh_tokens.c.session_id).where(refresh_tokens.c.session_id == sessions.c.session_id).exists()
@@ -121,7 +98,7 @@ async def forget_sessions(connection: AsyncConnection, now: datetime) -> None:
 
 
 async def lock_token(connection: AsyncConnection, token_hash: bytes) -> StoredToken | None:
-    """A refresh token with its session and user, locked until the transaction ends."""
+    """Return a refresh token with its session and user, locked until the transaction ends."""
     query = (
         select(users, refresh_tokens.c.session_id, refresh_tokens.c.expires_at, refresh_tokens.c.used_at)
         .add_columns(sessions.c.revoked_at)
@@ -137,7 +114,7 @@ async def lock_token(connection: AsyncConnection, token_hash: bytes) -> StoredTo
 
 
 async def use_token(connection: AsyncConnection, token_hash: bytes, now: datetime) -> None:
-    """Mark a refresh token as used up."""
+    """Mark a refresh token as used."""
     table = refresh_tokens
     await connection.execute(
         update(table).where(table.c.token_hash == token_hash, table.c.used_at.is_(None)).values(used_at=now)
@@ -145,30 +122,30 @@ async def use_token(connection: AsyncConnection, token_hash: bytes, now: datetim
 
 
 async def revoke_session(connection: AsyncConnection, session_id: str, now: datetime) -> None:
-    """End a session."""
+    """Revoke a session."""
     await connection.execute(update(sessions).where(sessions.c.session_id == session_id).values(revoked_at=now))
 
 
 async def lock_attempts(connection: AsyncConnection, key: str) -> Attempts | None:
-    """Failures under a key, locked until the transaction ends, also where there are none yet."""
+    """Return the failures under a key. The key is locked until the transaction ends, even if it has none yet."""
     await connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(key))))
     row = (await connection.execute(select(login_attempts).where(login_attempts.c.key == key))).one_or_none()
     return Attempts(row.failures, row.last_at.timestamp()) if row is not None else None
 
 
 async def set_attempts(connection: AsyncConnection, key: str, failures: int, now: datetime) -> None:
-    """Write down failures under a key."""
+    """Store the failures under a key."""
     values = {"failures": failures, "last_at": now}
     statement = upsert(login_attempts).values(key=key, **values)
     await connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=values))
 
 
 async def clear_attempts(connection: AsyncConnection, key: str, before: datetime) -> None:
-    """Forget the failures under a key, and everybody's that are long past."""
+    """Delete the failures under a key, and all failures before a moment."""
     table = login_attempts
     await connection.execute(delete(table).where((table.c.key == key) | (table.c.last_at < before)))
 
 
 async def write_audit(connection: AsyncConnection, **values: Any) -> None:
-    """Add a line to the audit: at, actor, action, subject, request_id, detail."""
+    """Add a row to the audit: at, actor, action, subject, request_id, detail."""
     await connection.execute(insert(audit).values(**values))

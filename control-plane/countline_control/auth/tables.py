@@ -45,7 +45,7 @@ sessions = Table(
 refresh_tokens = Table(
     "refresh_tokens",
     metadata,
-    # SHA-256: the tokens are random, so a fast hash is enough, and a stolen database lets nobody in.
+    # SHA-256: the tokens are random, so a fast hash is enough; a stolen database does not reveal them.
     Column("token_hash", LargeBinary, primary_key=True),
     Column("session_id", ForeignKey(sessions.c.session_id, ondelete="CASCADE"), nullable=False, index=True),
     Column("created_at", _moment, nullable=False),
@@ -56,7 +56,7 @@ refresh_tokens = Table(
 login_attempts = Table(
     "login_attempts",
     metadata,
-    # `user:<name>` or `address:<address>`; gone after a login that went well.
+    # `user:<name>` or `address:<address>`; deleted after a successful login.
     Column("key", String, primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("last_at", _moment, nullable=False),

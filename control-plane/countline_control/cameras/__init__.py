@@ -1,1 +1,1 @@
-"""Sites and cameras: what is watched, what is counted on it, and who was told."""
+"""The service of sites and cameras."""

@@ -1,375 +1,252 @@
-"""The rules of sites and cameras, without IO: what can be stored, what a change changes, and which versions lines get.
+"""Sites and cameras as this service knows them: their data, what a change changes, and the versions of lines and zones.
 
-They work on the messages of the contract, which are plain data. Every problem names the field, as a path below the
-message that was sent, says what is wrong with it and what to write instead.
+Pure: no IO and no protobuf. `messages` translates from and to the contract, `checks` refuses what cannot be stored.
+Points are (x, y) in fractions of the picture, 0..1, origin at the top left. Times are Unix seconds.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from google.protobuf.field_mask_pb2 import FieldMask
+from countline_control.cameras import sources
+from countline_counting.spec import MaskKind
 
-from countline.v1 import cameras_pb2
-from countline.v1.cameras_pb2 import Camera, CameraSpec, Line, Mask, Playback, Point, RtspTransport, Site, Zone
-from countline_common.errors import FieldProblem, InvalidInputError
-from countline_common.times import from_timestamp, to_timestamp
-from countline_common.triton import ModelRef
-from countline_control import names
-from countline_control.cameras import geometry, sources
-
-MAX_TITLE: Final = 200
-MAX_LINES: Final = 64
-MAX_ZONES: Final = 64
-MAX_MASKS: Final = 64
-MAX_TRACK_AGE_S: Final = 2.5
-"""A crossing is decided within 3 s; the data plane holds the same limit."""
-MAX_POINTS: Final = 100
-GROUND_POINTS: Final = 4
-MAX_METRES: Final = 1e6
-MAX_CLASSES: Final = 1000
-MAX_RATE: Final = 240.0
-MAX_NAME: Final = 128
-DAY_S: Final = 86_400.0
-
-ONCE: Final = (cameras_pb2.PLAYBACK_REALTIME, cameras_pb2.PLAYBACK_FAST)
-"""Files that are played once."""
-IMMUTABLE: Final = ("camera_id", "site_id")
-OUTPUT_ONLY: Final = ("status", "revision", "created_at", "updated_at")
-SPEC_FIELDS: Final = tuple(field.name for field in CameraSpec.DESCRIPTOR.fields)
-
-Problems = list[FieldProblem]
+Point = tuple[float, float]
 
 
-def refuse(what: str, problems: Sequence[FieldProblem]) -> None:
-    """Raise where there are problems.
+class PlaybackMode(StrEnum):
+    """How a source is played."""
 
-    Raises:
-        InvalidInputError: with each of them.
-    """
-    if problems:
-        first = problems[0]
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise InvalidInputError(f"{what}: {first.field} {first.message}{more}", fields=tuple(problems))
-
-
-def site_problems(site: Site) -> Problems:
-    """What keeps a site from being stored."""
-    found = _label_problems("site_id", site.site_id) + _title_problems(site.title)
-    if not _is_time_zone(site.time_zone):
-        message = f"{site.time_zone!r} is no time zone; give an IANA name such as Europe/Berlin"
-        found.append(FieldProblem("time_zone", message))
-    return found
+    UNSPECIFIED = ""
+    """The address decides: a stream is live, a file is played once in real time."""
+    LIVE = "live"
+    REALTIME = "realtime"
+    FAST = "fast"
+    LOOP = "loop"
+    UNKNOWN = "unknown"
+    """A number that the contract does not define; never stored."""
 
 
-def _is_time_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder, such as `Europe`
-        return False
-    return bool(name)
+class TransportMode(StrEnum):
+    """The transport of an RTSP stream."""
+
+    UNSPECIFIED = ""
+    TCP = "tcp"
+    UDP = "udp"
+    UNKNOWN = "unknown"
+    """A number that the contract does not define; never stored."""
 
 
-def camera_problems(camera: Camera, now: float) -> Problems:
-    """What keeps a camera from being stored; `now` in Unix seconds. Whether the site exists is not looked at."""
-    return [
-        *_label_problems("camera_id", camera.camera_id),
-        *_label_problems("site_id", camera.site_id),
-        *_title_problems(camera.title),
-        *spec_problems(camera.spec, now),
-    ]
+ONCE: Final = (PlaybackMode.REALTIME, PlaybackMode.FAST)
+"""Files with these modes are played once."""
 
 
-def spec_problems(spec: CameraSpec, now: float) -> Problems:
-    """What keeps a spec from being used."""
-    return [
-        *sources.problems(spec.source_url),
-        *_model_problems("spec.model", spec.model),
-        *_lines_problems(spec.lines),
-        *_zones_problems(spec.zones),
-        *_range_problems("spec.processing_rate", spec.processing_rate, MAX_RATE, "frames a second, 0 for every frame"),
-        *_range_problems("spec.min_score", spec.min_score, 1.0, "0 for the model's own threshold"),
-        *_masks_problems(spec.masks),
-        *_range_problems("spec.min_track_age_s", spec.min_track_age_s, MAX_TRACK_AGE_S, "seconds, 0 for none"),
-        *_range_problems("spec.min_track_score", spec.min_track_score, 1.0, "0 for none"),
-        *_anchor_problems(spec),
-        *_ground_problems(spec),
-        *_playback_problems(spec),
-        *_recorded_problems(spec, now),
-        *_transport_problems(spec),
-    ]
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place with a time zone that holds cameras."""
+
+    site_id: str
+    title: str
+    time_zone: str
+    """IANA name, such as `Europe/Berlin`."""
+    created_at: float = 0.0
 
 
-def _label_problems(field: str, value: str) -> Problems:
-    return [] if names.is_label(value) else [FieldProblem(field, f"{value!r} is no id; {names.LABEL_HINT}")]
+@dataclass(frozen=True, slots=True)
+class LineSpec:
+    """A count line; unchecked."""
+
+    line_id: str
+    points: tuple[Point, ...]
+    classes: tuple[str, ...] = ()
+    """Names of the classes that count; empty for every class."""
+    version: int = 0
 
 
-def _title_problems(title: str) -> Problems:
-    if len(title) > MAX_TITLE:
-        return [FieldProblem("title", f"has {len(title)} characters; {MAX_TITLE} is the most")]
-    if not title.isprintable():
-        return [FieldProblem("title", "contains a control character; leave it out")]
-    return []
+@dataclass(frozen=True, slots=True)
+class ZoneSpec:
+    """A zone; unchecked."""
+
+    zone_id: str
+    polygon: tuple[Point, ...]
+    classes: tuple[str, ...] = ()
+    version: int = 0
+    queue: bool = False
+    """Objects in it wait: its dwell times are waiting times."""
 
 
-def _name_problems(field: str, name: str) -> Problems:
-    if 0 < len(name.strip()) == len(name) <= MAX_NAME and name.isprintable():
-        return []
-    return [FieldProblem(field, f"{name[:40]!r} is no name; give 1 to {MAX_NAME} printable characters")]
+@dataclass(frozen=True, slots=True)
+class MaskSpec:
+    """A mask; unchecked."""
+
+    mask_id: str
+    polygon: tuple[Point, ...]
+    kind: MaskKind | None
+    """None where the caller gave none, or one that the contract does not define."""
 
 
-def _model_problems(field: str, model: str) -> Problems:
-    """Whether there is such a model is not looked at: it may be deployed later, and the worker says so until then."""
-    try:
-        if model:
-            ModelRef.parse(model)
-    except InvalidInputError as error:
-        return [FieldProblem(field, f"{model[:40]!r} names no model; {error.hint}")]
-    return []
+@dataclass(frozen=True, slots=True)
+class GroundPoint:
+    """A point of the picture and its place on the ground in metres."""
+
+    image: Point
+    x_m: float
+    y_m: float
 
 
-def _range_problems(field: str, value: float, most: float, meaning: str) -> Problems:
-    if 0.0 <= value <= most:  # also refuses NaN
-        return []
-    return [FieldProblem(field, f"{value:g} is not in 0..{most:g}; {meaning}")]
+@dataclass(frozen=True, slots=True)
+class CameraSpec:
+    """What a camera processes and counts. The fields have the names that update masks use."""
+
+    source_url: str = ""
+    """With its credentials."""
+    model: str = ""
+    """`NAME` or `NAME@VERSION`; empty for the default model."""
+    lines: tuple[LineSpec, ...] = ()
+    zones: tuple[ZoneSpec, ...] = ()
+    processing_rate: float = 0.0
+    """Frames a second; 0 for every frame."""
+    min_score: float = 0.0
+    anchor: Point | None = None
+    """Fractions of the box's width and height; None for the bottom centre."""
+    playback: PlaybackMode = PlaybackMode.UNSPECIFIED
+    recorded_at: float | None = None
+    """Capture time of a file's first frame."""
+    rtsp_transport: TransportMode = TransportMode.UNSPECIFIED
+    disabled: bool = False
+    min_track_age_s: float = 0.0
+    min_track_score: float = 0.0
+    masks: tuple[MaskSpec, ...] = ()
+    ground_plane: tuple[GroundPoint, ...] | None = None
 
 
-def _anchor_problems(spec: CameraSpec) -> Problems:
-    return _point_problems("spec.anchor", spec.anchor, "the box") if spec.HasField("anchor") else []
+SPEC_FIELDS: Final = tuple(each.name for each in fields(CameraSpec))
 
 
-def _point_problems(field: str, point: Point, of: str) -> Problems:
-    if 0.0 <= point.x <= 1.0 and 0.0 <= point.y <= 1.0:
-        return []
-    message = f"({point.x:g}, {point.y:g}) lies outside; give fractions 0..1 of the width and height of {of}"
-    return [FieldProblem(field, message)]
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A camera with its spec, credentials included."""
+
+    camera_id: str
+    site_id: str = ""
+    title: str = ""
+    spec: CameraSpec = field(default_factory=CameraSpec)
+    revision: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
 
 
-def _ground_problems(spec: CameraSpec) -> Problems:
-    field, points = "spec.ground_plane.points", spec.ground_plane.points
-    if not spec.HasField("ground_plane"):
-        return []
-    if len(points) != GROUND_POINTS:
-        return [FieldProblem(field, f"has {len(points)} entries; give {GROUND_POINTS}, or no ground plane")]
-    found = [
-        bad for i, p in enumerate(points) for bad in _point_problems(f"{field}[{i}].image", p.image, "the picture")
-    ]
-    if not all(abs(metres) <= MAX_METRES for p in points for metres in (p.x_m, p.y_m)):  # also refuses NaN
-        found.append(FieldProblem(field, f"has a place that is not within {MAX_METRES:g} m; choose another origin"))
-    if found:
-        return found
-    image, ground = [(p.image.x, p.image.y) for p in points], [(p.x_m, p.y_m) for p in points]
-    for where, given in (("in the picture", image), ("on the ground", ground)):
-        if geometry.has_three_on_a_line(given):
-            message = f"has three points on one line {where}; give four corners of an area, as large as can be"
-            return [FieldProblem(field, message)]
-    if geometry.horizon_is_between(image, ground):
-        message = "has the horizon between the points; see that each stands beside its own place on the ground"
-        return [FieldProblem(field, message)]
-    return []
+class ObservedState(StrEnum):
+    """The state of a camera's processing."""
+
+    UNSPECIFIED = ""
+    WAITING = "waiting"
+    STARTING = "starting"
+    RUNNING = "running"
+    RECONNECTING = "reconnecting"
+    FAILED = "failed"
+    FINISHED = "finished"
+    DISABLED = "disabled"
 
 
-def _lines_problems(lines: Sequence[Line]) -> Problems:
-    found = _too_many("spec.lines", len(lines), MAX_LINES)
-    found += _id_problems("spec.lines", "line_id", [line.line_id for line in lines])
-    for i, line in enumerate(lines):
-        field = f"spec.lines[{i}]"
-        found += _points_problems(f"{field}.points", line.points, at_least=2)
-        if len(line.points) > 1 and len(set(_pairs(line.points))) < 2:
-            message = "has both ends at the same point; give two points that lie apart"
-            found.append(FieldProblem(f"{field}.points", message))
-        found += _classes_problems(f"{field}.classes", line.classes)
-    return found
+@dataclass(frozen=True, slots=True)
+class CameraFault:
+    """A fault that a person can act on."""
+
+    code: str
+    """A stable word for programs, such as `unreachable`."""
+    message: str
+    hint: str = ""
 
 
-def _zones_problems(zones: Sequence[Zone]) -> Problems:
-    found = _too_many("spec.zones", len(zones), MAX_ZONES)
-    found += _id_problems("spec.zones", "zone_id", [zone.zone_id for zone in zones])
-    for i, zone in enumerate(zones):
-        field = f"spec.zones[{i}]"
-        found += _outline_problems(f"{field}.polygon", zone.polygon)
-        found += _classes_problems(f"{field}.classes", zone.classes)
-    return found
+@dataclass(frozen=True, slots=True)
+class CameraStatus:
+    """The last report on a camera's processing; the contract describes each field."""
+
+    state: ObservedState
+    worker_id: str = ""
+    epoch: int = 0
+    width: int = 0
+    height: int = 0
+    source_fps: float = 0.0
+    processed_fps: float = 0.0
+    latency_s: float = 0.0
+    frames_processed: int = 0
+    frames_dropped: int = 0
+    fault: CameraFault | None = None
+    last_frame_at: float | None = None
+    reported_at: float | None = None
+    progress: float = 0.0
+    model: str = ""
+    follower_model: str = ""
 
 
-def _masks_problems(masks: Sequence[Mask]) -> Problems:
-    found = _too_many("spec.masks", len(masks), MAX_MASKS)
-    found += _id_problems("spec.masks", "mask_id", [mask.mask_id for mask in masks])
-    for i, mask in enumerate(masks):
-        found += _outline_problems(f"spec.masks[{i}].polygon", mask.polygon)
-        if mask.kind not in (cameras_pb2.MASK_KIND_INCLUDE, cameras_pb2.MASK_KIND_IGNORE):
-            found.append(FieldProblem(f"spec.masks[{i}].kind", "is not given; give INCLUDE or IGNORE"))
-    return found
+# Sources -------------------------------------------------------------------------------------------------------------
 
 
-def _outline_problems(field: str, polygon: Sequence[Point]) -> Problems:
-    bad = _points_problems(field, polygon, at_least=3)
-    if not bad and geometry.crosses_itself(_pairs(polygon)):
-        message = "crosses or touches itself; list the corners in the order of the outline"
-        return [FieldProblem(field, message)]
-    return bad
-
-
-def _too_many(field: str, number: int, most: int) -> Problems:
-    return [FieldProblem(field, f"has {number} entries; {most} is the most")] if number > most else []
-
-
-def _id_problems(field: str, name: str, ids: Sequence[str]) -> Problems:
-    found = []
-    for i, value in enumerate(ids):
-        if not names.is_geometry_id(value):
-            found.append(FieldProblem(f"{field}[{i}].{name}", f"{value!r} is no id; {names.GEOMETRY_HINT}"))
-        elif value in ids[:i]:
-            found.append(FieldProblem(f"{field}[{i}].{name}", f"{value!r} is there twice; give each an id of its own"))
-    return found
-
-
-def _points_problems(field: str, points: Sequence[Point], at_least: int) -> Problems:
-    if not at_least <= len(points) <= MAX_POINTS:
-        return [FieldProblem(field, f"has {len(points)} points; give {at_least} to {MAX_POINTS}")]
-    found: Problems = []
-    for i, point in enumerate(points):
-        found += _point_problems(f"{field}[{i}]", point, "the picture")
-    return found
-
-
-def _classes_problems(field: str, classes: Sequence[str]) -> Problems:
-    found = _too_many(field, len(classes), MAX_CLASSES)
-    for i, name in enumerate(classes):
-        found += _name_problems(f"{field}[{i}]", name)
-    return found
-
-
-def _playback_problems(spec: CameraSpec) -> Problems:
-    if spec.playback not in Playback.values():
-        return [FieldProblem("spec.playback", f"{spec.playback} is no playback; see countline.v1.Playback")]
-    is_file = _is_file(spec)
-    if is_file and spec.playback == cameras_pb2.PLAYBACK_LIVE:
-        return [FieldProblem("spec.playback", "a file is not live; give REALTIME, FAST or LOOP")]
-    if not is_file and spec.playback not in (cameras_pb2.PLAYBACK_UNSPECIFIED, cameras_pb2.PLAYBACK_LIVE):
-        return [FieldProblem("spec.playback", "only files can be played so; a stream is LIVE")]
-    return []
-
-
-def _recorded_problems(spec: CameraSpec, now: float) -> Problems:
-    if not spec.HasField("recorded_at"):
-        return []
-    if not plays_once(spec):
-        return [FieldProblem("spec.recorded_at", "is only for files that are played once; leave it out")]
-    if not 0.0 <= from_timestamp(spec.recorded_at) <= now + DAY_S:
-        return [FieldProblem("spec.recorded_at", "lies before 1970 or in the future; give when the recording began")]
-    return []
-
-
-def _transport_problems(spec: CameraSpec) -> Problems:
-    if spec.rtsp_transport not in RtspTransport.values():
-        return [FieldProblem("spec.rtsp_transport", f"{spec.rtsp_transport} is no transport; give TCP or UDP")]
-    if spec.rtsp_transport and not sources.scheme(spec.source_url).startswith("rtsp"):
-        return [FieldProblem("spec.rtsp_transport", "is only for rtsp:// and rtsps://; leave it out")]
-    return []
-
-
-def _pairs(points: Iterable[Point]) -> list[tuple[float, float]]:
-    return [(point.x, point.y) for point in points]
+def is_file(spec: CameraSpec) -> bool:
+    """Whether the source is a file."""
+    return sources.scheme(spec.source_url) == sources.FILE_SCHEME
 
 
 def plays_once(spec: CameraSpec) -> bool:
-    """Whether a source comes to an end: a file that is not looped."""
-    if spec.playback == cameras_pb2.PLAYBACK_UNSPECIFIED:
-        return _is_file(spec)
+    """Whether the source ends: a file that is not looped."""
+    if spec.playback is PlaybackMode.UNSPECIFIED:
+        return is_file(spec)
     return spec.playback in ONCE
 
 
 def with_defaults(spec: CameraSpec, created_at: float) -> CameraSpec:
-    """The spec with what its source implies filled in, so that no reader has to guess."""
-    filled = CameraSpec()
-    filled.CopyFrom(spec)
-    if filled.playback == cameras_pb2.PLAYBACK_UNSPECIFIED:
-        filled.playback = cameras_pb2.PLAYBACK_REALTIME if _is_file(filled) else cameras_pb2.PLAYBACK_LIVE
-    if plays_once(filled) and not filled.HasField("recorded_at"):
-        filled.recorded_at.CopyFrom(to_timestamp(created_at))
-    return filled
+    """Fill in what the source implies, so that no reader has to guess."""
+    if spec.playback is PlaybackMode.UNSPECIFIED:
+        spec = replace(spec, playback=PlaybackMode.REALTIME if is_file(spec) else PlaybackMode.LIVE)
+    if plays_once(spec) and spec.recorded_at is None:
+        spec = replace(spec, recorded_at=created_at)
+    return spec
 
 
 def for_readers(camera: Camera) -> Camera:
-    """The camera with the passwords in its address hidden."""
-    shown = Camera()
-    shown.CopyFrom(camera)
-    shown.spec.source_url = sources.masked(camera.spec.source_url)
-    return shown
+    """Mask the passwords in the camera's address."""
+    return replace(camera, spec=replace(camera.spec, source_url=sources.masked(camera.spec.source_url)))
 
 
-def mask_problems(paths: Sequence[str]) -> Problems:
-    """What keeps an update mask from being followed."""
-    return [FieldProblem("update_mask", problem) for path in paths if (problem := _path_problem(path))]
-
-
-def _path_problem(path: str) -> str:
-    head, _, field = path.partition(".")
-    if path in ("*", "title", "spec") or (head == "spec" and field in SPEC_FIELDS):
-        return ""
-    if path in IMMUTABLE:
-        return f"{path} cannot be changed; delete the camera and create it again"
-    if path in OUTPUT_ONLY:
-        return f"{path} is set by the service; leave it out"
-    if head == "spec" and field.partition(".")[0] in SPEC_FIELDS:
-        return f"{path} lies too deep; name spec.{field.partition('.')[0]} and send it whole"
-    return f"{path!r} is no field of a camera"
-
-
-def paths_of(camera: Camera) -> list[str]:
-    """The mask that stands for an empty one: every field that the message sets."""
-    paths = ["title"] if camera.title else []
-    return paths + [f"spec.{field.name}" for field, _ in camera.spec.ListFields()]
+# Changes -------------------------------------------------------------------------------------------------------------
 
 
 def changed(stored: Camera, update: Camera, paths: Sequence[str]) -> Camera:
-    """The stored camera with the fields that `paths` name taken from `update`; the paths have been checked."""
-    result = Camera()
-    result.CopyFrom(stored)
-    every = ("title", "spec")
-    mask = FieldMask(paths=every if "*" in paths else paths)
-    given = Camera()
-    given.CopyFrom(update)
-    given.spec.SetInParent()  # else what the mask names below it would be left as it is, not cleared
-    mask.MergeMessage(given, result, replace_message_field=True, replace_repeated_field=True)
-    _forget_what_fits_no_more(result.spec, stored.spec, mask.paths)
-    return result
+    """Take the fields that `paths` name from `update`.
 
-
-def _forget_what_fits_no_more(spec: CameraSpec, stored: CameraSpec, paths: Sequence[str]) -> None:
-    """Where a stream becomes a file or the other way, how the old one was played means nothing."""
-    if _is_file(spec) == _is_file(stored):
-        return
-    for name in ("playback", "recorded_at", "rtsp_transport"):
-        if f"spec.{name}" not in paths and "spec" not in paths:
-            FieldMask(paths=[name]).MergeMessage(CameraSpec(), spec, replace_message_field=True)
-
-
-def _is_file(spec: CameraSpec) -> bool:
-    return sources.scheme(spec.source_url) == sources.FILE_SCHEME
-
-
-def url_with_secrets(new: str, stored: str) -> str:
-    """The address to store when a reader's address with `***` may have come back.
-
-    Raises:
-        InvalidInputError: there is no password to keep, or it is not for this host and user.
+    Args:
+        stored: the camera before the change.
+        update: holds the new values.
+        paths: paths of an update mask that `checks.mask_problems` accepts; `*` names every field.
     """
-    if not sources.has_mask(new):
-        return new
-    kept = sources.with_stored_secrets(new, stored) if stored else None
-    if kept is None:
-        message = "has *** for a password, but none is stored for this host and user; write the password itself"
-        refuse("the camera cannot be stored", [FieldProblem(sources.FIELD, message)])
-    return kept or ""
+    everything = "*" in paths
+    title = update.title if everything or "title" in paths else stored.title
+    if everything or "spec" in paths:
+        return replace(stored, title=title, spec=update.spec)
+    named = {name: getattr(update.spec, name) for name in SPEC_FIELDS if f"spec.{name}" in paths}
+    spec = replace(stored.spec, **named)
+    if is_file(spec) != is_file(stored.spec):
+        spec = _without_old_playback(spec, named.keys())
+    return replace(stored, title=title, spec=spec)
+
+
+def _without_old_playback(spec: CameraSpec, named: Iterable[str]) -> CameraSpec:
+    """Clear how the old source was played: it means nothing where a stream becomes a file, or a file a stream."""
+    empty = CameraSpec()
+    names = {"playback", "recorded_at", "rtsp_transport"} - set(named)
+    return replace(spec, **{name: getattr(empty, name) for name in names})
+
+
+# Versions ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class GeometryVersion:
-    """The last version of a line or zone, kept for ever: a series of counts belongs to one version."""
+    """The last version of a line or zone. It is kept for ever: a series of counts belongs to one version."""
 
     version: int
     fingerprint: str
@@ -380,21 +257,26 @@ Versions = dict[tuple[str, str], GeometryVersion]
 
 
 def versioned(spec: CameraSpec, known: Versions) -> tuple[CameraSpec, Versions]:
-    """The spec with the version of each line and zone set, and the versions that are new.
+    """Set the version of each line and zone.
 
     Args:
-        spec: its own versions are ignored.
-        known: also of those that were removed: who draws one again goes on with its version where it is the same, and
-            with the next one where it is not.
+        spec: the versions that it carries are ignored.
+        known: versions of all lines and zones that the camera ever had. A line that is removed and drawn again keeps
+            its version if its geometry is the same, and gets the next one if it is not.
+
+    Returns:
+        The spec with versions, and the versions that are new.
     """
-    result = CameraSpec()
-    result.CopyFrom(spec)
     new: Versions = {}
-    for line in result.lines:
-        line.version = _version("line", line.line_id, _fingerprint(line.points, line.classes), known, new)
-    for zone in result.zones:
-        zone.version = _version("zone", zone.zone_id, _zone_fingerprint(zone), known, new)
-    return result, new
+    lines = tuple(
+        replace(line, version=_version("line", line.line_id, _fingerprint(line.points, line.classes), known, new))
+        for line in spec.lines
+    )
+    zones = tuple(
+        replace(zone, version=_version("zone", zone.zone_id, _zone_fingerprint(zone), known, new))
+        for zone in spec.zones
+    )
+    return replace(spec, lines=lines, zones=zones), new
 
 
 def _version(kind: str, key: str, fingerprint: str, known: Versions, new: Versions) -> int:
@@ -404,13 +286,13 @@ def _version(kind: str, key: str, fingerprint: str, known: Versions, new: Versio
     return last.version
 
 
-def _zone_fingerprint(zone: Zone) -> str:
-    # A zone that becomes a queue tells of waiting times from then on: another series. Other zones keep their versions.
+def _zone_fingerprint(zone: ZoneSpec) -> str:
+    # A zone that becomes a queue reports waiting times: another series. Other zones keep their versions.
     fingerprint = _fingerprint(zone.polygon, zone.classes)
     return hashlib.sha256(f"queue {fingerprint}".encode()).hexdigest()[:32] if zone.queue else fingerprint
 
 
 def _fingerprint(points: Iterable[Point], classes: Iterable[str]) -> str:
-    # Adding 0.0 makes one zero of the two that floats have.
-    text = repr(([(x + 0.0, y + 0.0) for x, y in _pairs(points)], sorted(set(classes))))
+    # Adding 0.0 turns -0.0 into 0.0: both are the same place.
+    text = repr(([(x + 0.0, y + 0.0) for x, y in points], sorted(set(classes))))
     return hashlib.sha256(text.encode()).hexdigest()[:32]

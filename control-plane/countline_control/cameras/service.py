@@ -1,30 +1,30 @@
 """The gRPC service of sites and cameras.
 
-Whoever watches cameras, such as the service that gives them to workers, is told of each change at once by `changes`,
-and may read them with `assignable`; where that service runs elsewhere it asks over gRPC. Passwords in addresses are
-shown only to callers that hold `cameras.secrets`.
+After each committed change the service calls `on_change`: the schedule of workers, when it runs in this process, then
+reads the cameras with `assignable`. A schedule in another process reads them over gRPC. Only callers that hold
+`cameras.secrets` see the passwords in addresses.
 """
 # ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
 
 import time
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import cameras_pb2, cameras_pb2_grpc
-from countline.v1.cameras_pb2 import Camera, CameraStatus, Site
 from countline_common.errors import ConflictError, CountlineError, FieldProblem, NotFoundError
-from countline_common.grpc.server import Context, Service, current_principal
+from countline_common.grpc.calls import Context, current_principal
+from countline_common.grpc.paging import next_token, page
+from countline_common.grpc.server import Service
 from countline_common.grpc.tokens import CAMERA_SECRETS
 from countline_common.logs import get_logger
-from countline_common.times import from_timestamp, to_datetime, to_timestamp
-from countline_control.cameras import domain, store
+from countline_control.cameras import checks, domain, messages, store
+from countline_control.cameras.domain import Camera, CameraStatus, ObservedState, Site
 from countline_control.cameras.tables import outbox as outbox_rows
 from countline_control.database import Database
 from countline_control.outbox import Outbox
-from countline_control.paging import next_token, page
 
 NAME: Final = "countline.v1.CameraService"
 
@@ -32,10 +32,10 @@ _log = get_logger(__name__)
 
 
 class StatusSource(Protocol):
-    """Knows where the processing of cameras stands; the service of workers does."""
+    """Reports the processing of cameras; the service of workers implements it."""
 
-    async def statuses(self, camera_ids: Sequence[str]) -> dict[str, CameraStatus]:
-        """The statuses of those that are known. Raises `CountlineError` while it cannot say."""
+    async def statuses(self, camera_ids: Sequence[str]) -> Mapping[str, CameraStatus]:
+        """Return the statuses that are known, by camera. Raises `CountlineError` while it cannot answer."""
         ...
 
 
@@ -43,10 +43,10 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     """Answers `countline.v1.CameraService`.
 
     Args:
-        database: with the schema `cameras`.
-        statuses: where statuses come from; cameras are shown without, while it is away.
+        database: holds the schema `cameras`.
+        statuses: source of statuses; while it does not answer, cameras are shown without.
         on_change: called after each committed change.
-        clock: Unix seconds now.
+        clock: returns Unix seconds.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         self.outbox = Outbox(outbox_rows)
 
     def as_service(self) -> Service:
-        """How a server serves it."""
+        """Describe this service to a gRPC server."""
         return Service(
             NAME,
             lambda server: cameras_pb2_grpc.add_CameraServiceServicer_to_server(self, server),
@@ -73,14 +73,13 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     async def CreateSite(
         self, request: cameras_pb2.CreateSiteRequest, context: Context
     ) -> cameras_pb2.CreateSiteResponse:
-        site = Site(site_id=request.site.site_id, title=request.site.title, time_zone=request.site.time_zone)
-        domain.refuse("the site cannot be created", domain.site_problems(site))
-        now = self._now()
-        site.created_at.CopyFrom(to_timestamp(now.timestamp()))
+        site = Site(request.site.site_id, request.site.title, request.site.time_zone, self._clock())
+        checks.refuse("the site cannot be created", checks.site_problems(site))
+        message = messages.site_message(site)
         async with self._database.begin() as connection:
-            await store.insert_site(connection, site, now)
-            await self.outbox.add(connection, "site", "created", current_principal().name, site)
-        return cameras_pb2.CreateSiteResponse(site=site)
+            await store.insert_site(connection, site)
+            await self.outbox.add(connection, "site", "created", current_principal().name, message)
+        return cameras_pb2.CreateSiteResponse(site=message)
 
     async def ListSites(self, request: cameras_pb2.ListSitesRequest, context: Context) -> cameras_pb2.ListSitesResponse:
         wanted = page(request.page_size, request.page_token)
@@ -88,27 +87,25 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             lambda connection: store.list_sites(connection, wanted.after, wanted.size + 1)
         )
         token = next_token(found[wanted.size - 1].site_id) if len(found) > wanted.size else ""
-        return cameras_pb2.ListSitesResponse(sites=found[: wanted.size], next_page_token=token)
+        shown = [messages.site_message(site) for site in found[: wanted.size]]
+        return cameras_pb2.ListSitesResponse(sites=shown, next_page_token=token)
 
     async def CreateCamera(
         self, request: cameras_pb2.CreateCameraRequest, context: Context
     ) -> cameras_pb2.CreateCameraResponse:
-        wanted, now = request.camera, self._now()
-        domain.refuse("the camera cannot be created", domain.camera_problems(wanted, now.timestamp()))
-        domain.url_with_secrets(wanted.spec.source_url, stored="")
-        camera = Camera(camera_id=wanted.camera_id, site_id=wanted.site_id, title=wanted.title, revision=1)
-        camera.created_at.CopyFrom(to_timestamp(now.timestamp()))
-        camera.updated_at.CopyFrom(camera.created_at)
+        wanted, now = messages.camera_of(request.camera), self._clock()
+        checks.refuse("the camera cannot be created", checks.camera_problems(wanted, now))
+        checks.url_with_secrets(wanted.spec.source_url, stored="")
         async with self._database.begin() as connection:
-            if await store.get_site(connection, camera.site_id) is None:
-                problem = f"there is no site {camera.site_id!r}; create it first: countline sites add"
-                domain.refuse("the camera cannot be created", [FieldProblem("site_id", problem)])
-            known = await store.geometry_versions_of(connection, camera.camera_id)
-            spec, new = domain.versioned(domain.with_defaults(wanted.spec, now.timestamp()), known)
-            camera.spec.CopyFrom(spec)
-            await store.insert_camera(connection, camera, now)
+            if await store.get_site(connection, wanted.site_id) is None:
+                problem = f"there is no site {wanted.site_id!r}; create it first: countline sites add"
+                checks.refuse("the camera cannot be created", [FieldProblem("site_id", problem)])
+            known = await store.geometry_versions_of(connection, wanted.camera_id)
+            spec, new = domain.versioned(domain.with_defaults(wanted.spec, now), known)
+            camera = replace(wanted, spec=spec, revision=1, created_at=now, updated_at=now)
+            await store.insert_camera(connection, camera)
             await store.save_geometry_versions(connection, camera.camera_id, new)
-            await self._tell(connection, "created", camera)
+            await self._record(connection, "created", camera)
         self._on_change()
         return cameras_pb2.CreateCameraResponse(camera=await self._shown(camera))
 
@@ -132,25 +129,24 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     async def UpdateCamera(
         self, request: cameras_pb2.UpdateCameraRequest, context: Context
     ) -> cameras_pb2.UpdateCameraResponse:
-        paths = list(request.update_mask.paths) or domain.paths_of(request.camera)
-        domain.refuse("the camera cannot be changed", domain.mask_problems(paths))
-        now = self._now()
+        paths = list(request.update_mask.paths) or messages.set_paths(request.camera)
+        checks.refuse("the camera cannot be changed", checks.mask_problems(paths))
+        now = self._clock()
         async with self._database.begin() as connection:
             stored = await store.get_camera(connection, request.camera.camera_id, lock=True)
             if stored is None:
                 raise _not_found(request.camera.camera_id)
             _check_revision(stored, request.camera.revision)
-            camera = domain.changed(stored, request.camera, paths)
-            camera.spec.source_url = domain.url_with_secrets(camera.spec.source_url, stored.spec.source_url)
-            domain.refuse("the camera cannot be changed", domain.camera_problems(camera, now.timestamp()))
-            known = await store.geometry_versions_of(connection, camera.camera_id)
-            spec, new = domain.versioned(domain.with_defaults(camera.spec, from_timestamp(stored.created_at)), known)
-            camera.spec.CopyFrom(spec)
-            camera.revision = stored.revision + 1
-            camera.updated_at.CopyFrom(to_timestamp(now.timestamp()))
-            await store.update_camera(connection, camera, now)
+            wanted = domain.changed(stored, messages.camera_of(request.camera), paths)
+            url = checks.url_with_secrets(wanted.spec.source_url, stored.spec.source_url)
+            wanted = replace(wanted, spec=replace(wanted.spec, source_url=url))
+            checks.refuse("the camera cannot be changed", checks.camera_problems(wanted, now))
+            known = await store.geometry_versions_of(connection, wanted.camera_id)
+            spec, new = domain.versioned(domain.with_defaults(wanted.spec, stored.created_at), known)
+            camera = replace(wanted, spec=spec, revision=stored.revision + 1, updated_at=now)
+            await store.update_camera(connection, camera)
             await store.save_geometry_versions(connection, camera.camera_id, new)
-            await self._tell(connection, "updated", camera)
+            await self._record(connection, "updated", camera)
         self._on_change()
         return cameras_pb2.UpdateCameraResponse(camera=await self._shown(camera))
 
@@ -162,57 +158,54 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             if camera is None:
                 raise _not_found(request.camera_id)
             await store.delete_camera(connection, request.camera_id)
-            await self._tell(connection, "deleted", camera)
+            await self._record(connection, "deleted", camera)
         self._on_change()
         return cameras_pb2.DeleteCameraResponse()
 
     async def assignable(self) -> list[tuple[Camera, str]]:
-        """Every camera with its credentials and the time zone of its site; for services of this process only."""
+        """Return every camera with its credentials and its site's time zone, for services of this process only."""
         return await self._database.read(store.all_assignable)
 
-    def _now(self) -> datetime:
-        return to_datetime(self._clock())
-
-    async def _tell(self, connection: AsyncConnection, event: str, camera: Camera) -> None:
+    async def _record(self, connection: AsyncConnection, event: str, camera: Camera) -> None:
+        """Log a change and add its event to the outbox."""
         actor = current_principal().name
         _log.info(f"camera.{event}", camera_id=camera.camera_id, actor=actor, revision=camera.revision)
-        await self.outbox.add(connection, "camera", event, actor, domain.for_readers(camera))
+        message = messages.camera_message(domain.for_readers(camera))
+        await self.outbox.add(connection, "camera", event, actor, message)
 
-    async def _shown(self, camera: Camera) -> Camera:
+    async def _shown(self, camera: Camera) -> cameras_pb2.Camera:
         (shown,) = await self._all_shown([camera])
         return shown
 
-    async def _all_shown(self, cameras: Sequence[Camera]) -> list[Camera]:
-        """The cameras as the caller may see them, with their statuses."""
+    async def _all_shown(self, cameras: Sequence[Camera]) -> list[cameras_pb2.Camera]:
+        """Return the cameras with their statuses, as far as the caller may see them."""
         statuses = await self._known_statuses([camera.camera_id for camera in cameras])
         secrets = current_principal().may(CAMERA_SECRETS)
         shown = [camera if secrets else domain.for_readers(camera) for camera in cameras]
-        for camera in shown:
-            camera.status.CopyFrom(_status(camera, statuses.get(camera.camera_id)))
-        return shown
+        return [messages.camera_message(camera, _status(camera, statuses.get(camera.camera_id))) for camera in shown]
 
-    async def _known_statuses(self, camera_ids: Sequence[str]) -> dict[str, CameraStatus]:
+    async def _known_statuses(self, camera_ids: Sequence[str]) -> Mapping[str, CameraStatus]:
         try:
             return await self._statuses.statuses(camera_ids) if camera_ids else {}
         except CountlineError as error:
-            # A camera can be looked at and changed while nobody knows how it does.
+            # Cameras can be read and changed while their statuses are unknown.
             _log.warning("camera.status_unknown", error=error.message)
             return {}
 
 
 def _status(camera: Camera, known: CameraStatus | None) -> CameraStatus:
     if camera.spec.disabled:
-        return CameraStatus(state=cameras_pb2.CAMERA_STATE_DISABLED)
-    return known or CameraStatus(state=cameras_pb2.CAMERA_STATE_WAITING)
+        return CameraStatus(ObservedState.DISABLED)
+    return known or CameraStatus(ObservedState.WAITING)
 
 
 def _check_revision(stored: Camera, given: int) -> None:
     if given and given != stored.revision:
         raise ConflictError(
-            f"the camera {stored.camera_id!r} was changed meanwhile: it has revision {stored.revision}, not {given}",
+            f"camera {stored.camera_id!r} was changed meanwhile: it has revision {stored.revision}, not {given}",
             hint="read it again and repeat the change",
         )
 
 
 def _not_found(camera_id: str) -> NotFoundError:
-    return NotFoundError(f"there is no camera {camera_id!r}", hint="list those that there are: countline cameras list")
+    return NotFoundError(f"there is no camera {camera_id!r}", hint="list the cameras: countline cameras list")

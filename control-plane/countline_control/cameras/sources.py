@@ -1,6 +1,6 @@
-"""Addresses of sources: which can be used, and how the passwords in them are hidden and kept.
+"""Addresses of sources: which ones can be used, and how their passwords are masked and kept.
 
-Nothing here ever puts an address into an error: a password that was typed wrong is still a password.
+No error contains an address: a mistyped password is still a password.
 """
 
 from typing import Final
@@ -18,12 +18,12 @@ _KNOWN: Final = "rtsp://, rtsps://, http://, https:// or file://"
 
 
 def scheme(url: str) -> str:
-    """The lower-case scheme; empty where there is none."""
+    """Return the scheme in lower case; empty if there is none."""
     return url.partition(":")[0].lower() if "://" in url else ""
 
 
 def problems(url: str) -> list[FieldProblem]:
-    """What keeps an address from being opened at all, before anybody tries."""
+    """Check an address without opening it."""
     found = _text_problem(url) or (_file_problem(url) if scheme(url) == FILE_SCHEME else _stream_problem(url))
     return [FieldProblem(FIELD, found)] if found else []
 
@@ -32,18 +32,18 @@ def _text_problem(url: str) -> str:
     if not url:
         return f"is empty; give an address that begins with {_KNOWN}"
     if len(url) > MAX_LENGTH:
-        return f"has {len(url)} characters; {MAX_LENGTH} are the most"
+        return f"has {len(url)} characters; {MAX_LENGTH} is the limit"
     if any(character.isspace() or not character.isprintable() for character in url):
         return "contains a blank or a control character; write it as %20 and the like"
     if scheme(url) not in (*STREAM_SCHEMES, FILE_SCHEME):
-        return f"begins with no scheme that is known; write {_KNOWN}"
+        return f"has an unknown scheme; write {_KNOWN}"
     return ""
 
 
 def _file_problem(url: str) -> str:
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost"):
-        return "names a host; a file lies on the worker's own machine: file:///absolute/path.mp4"
+        return "names a host; the file must be on the worker's own machine: file:///absolute/path.mp4"
     if not parts.path.strip("/") or parts.path.endswith("/"):
         return "names no file; write file:///absolute/path.mp4"
     if ".." in unquote(parts.path).split("/"):
@@ -54,27 +54,27 @@ def _file_problem(url: str) -> str:
 def _stream_problem(url: str) -> str:
     parts = _split(url)
     if parts is None or not parts.hostname:
-        return "has no host, or a port that is none; write %2F, %3F, %23, %40 for / ? # @ in a password"
+        return "has no host or an invalid port; write %2F, %3F, %23, %40 for / ? # @ in a password"
     return ""
 
 
 def _split(url: str) -> SplitResult | None:
-    """The parts of an address; None where its host or port cannot be told."""
+    """Split an address; None if its host or port is invalid."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises when it is no number of a port
+        _ = parts.port  # raises if it is not a port number
     except ValueError:
         return None
     return parts
 
 
 def masked(url: str) -> str:
-    """The address for readers: passwords and secret parameters are `***`."""
+    """Replace passwords and secret parameters by `***`, for readers."""
     return redact(url)
 
 
 def has_mask(url: str) -> bool:
-    """Whether a reader's address came back, with `***` in the place of a password."""
+    """Whether `***` stands in the place of a password: a reader sent the masked address back."""
     parts = _split(url)
     if parts is None:
         return False
@@ -82,9 +82,9 @@ def has_mask(url: str) -> bool:
 
 
 def with_stored_secrets(url: str, stored: str) -> str | None:
-    """The address with each `***` replaced by what is stored there; None where nothing is, or host or user differ.
+    """Replace each `***` by the stored secret; None if none is stored, or if host or user differ.
 
-    Only for the same host and user: else a password could be sent to any server by whoever may edit a camera.
+    Host and user must be the same: otherwise anyone who may edit a camera could send its password to any server.
     """
     if url == masked(stored):
         return stored
@@ -118,5 +118,5 @@ def _query(new: str, old: str) -> str | None:
 
 
 def file_url(path: str) -> str:
-    """The address of a file on the worker's machine."""
+    """Return the address of a file on the worker's machine."""
     return f"file://{quote(path)}"

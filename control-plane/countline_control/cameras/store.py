@@ -1,28 +1,21 @@
 """SQL of sites and cameras. Each function works inside the caller's transaction."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict, ParseDict
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from countline.v1.cameras_pb2 import Camera, CameraSpec, Site
 from countline_common.errors import AlreadyExistsError
-from countline_common.times import to_timestamp
-from countline_control.cameras.domain import GeometryVersion, Versions
+from countline_common.times import to_datetime
+from countline_control.cameras import messages
+from countline_control.cameras.domain import Camera, GeometryVersion, Site, Versions
 from countline_control.cameras.tables import cameras, geometry_versions, sites
 
 
 def _site(row: Mapping[str, Any]) -> Site:
-    return Site(
-        site_id=row["site_id"],
-        title=row["title"],
-        time_zone=row["time_zone"],
-        created_at=to_timestamp(row["created_at"].timestamp()),
-    )
+    return Site(row["site_id"], row["title"], row["time_zone"], row["created_at"].timestamp())
 
 
 def _camera(row: Mapping[str, Any]) -> Camera:
@@ -30,44 +23,44 @@ def _camera(row: Mapping[str, Any]) -> Camera:
         camera_id=row["camera_id"],
         site_id=row["site_id"],
         title=row["title"],
-        # A field that a newer release wrote must not keep an older one from reading the rest.
-        spec=ParseDict(row["spec"], CameraSpec(), ignore_unknown_fields=True),
+        spec=messages.spec_from_json(row["spec"]),
         revision=row["revision"],
-        created_at=to_timestamp(row["created_at"].timestamp()),
-        updated_at=to_timestamp(row["updated_at"].timestamp()),
+        created_at=row["created_at"].timestamp(),
+        updated_at=row["updated_at"].timestamp(),
     )
 
 
-def _stored_spec(spec: CameraSpec) -> dict[str, Any]:
-    return MessageToDict(spec, preserving_proto_field_name=True)
-
-
-async def insert_site(connection: AsyncConnection, site: Site, now: datetime) -> None:
+async def insert_site(connection: AsyncConnection, site: Site) -> None:
     """Add a site.
 
     Raises:
         AlreadyExistsError: the id is taken.
     """
-    values = {"site_id": site.site_id, "title": site.title, "time_zone": site.time_zone, "created_at": now}
+    values = {
+        "site_id": site.site_id,
+        "title": site.title,
+        "time_zone": site.time_zone,
+        "created_at": to_datetime(site.created_at),
+    }
     statement = upsert(sites).values(values).on_conflict_do_nothing(index_elements=["site_id"])
     if await connection.scalar(statement.returning(sites.c.site_id)) is None:
-        raise AlreadyExistsError(f"there is a site {site.site_id!r} already", hint="choose another id")
+        raise AlreadyExistsError(f"site {site.site_id!r} already exists", hint="choose another id")
 
 
 async def get_site(connection: AsyncConnection, site_id: str) -> Site | None:
-    """One site."""
+    """Return one site."""
     row = (await connection.execute(select(sites).where(sites.c.site_id == site_id))).mappings().one_or_none()
     return _site(dict(row)) if row is not None else None
 
 
 async def list_sites(connection: AsyncConnection, after: str, limit: int) -> list[Site]:
-    """Sites by id, those after one."""
+    """Return sites by id, beginning after `after`."""
     query = select(sites).where(sites.c.site_id > after).order_by(sites.c.site_id).limit(limit)
     return [_site(dict(row)) for row in (await connection.execute(query)).mappings()]
 
 
-async def insert_camera(connection: AsyncConnection, camera: Camera, now: datetime) -> None:
-    """Add a camera, with the spec as it is given.
+async def insert_camera(connection: AsyncConnection, camera: Camera) -> None:
+    """Add a camera.
 
     Raises:
         AlreadyExistsError: the id is taken.
@@ -76,43 +69,43 @@ async def insert_camera(connection: AsyncConnection, camera: Camera, now: dateti
         "camera_id": camera.camera_id,
         "site_id": camera.site_id,
         "title": camera.title,
-        "spec": _stored_spec(camera.spec),
-        "revision": 1,
-        "created_at": now,
-        "updated_at": now,
+        "spec": messages.spec_json(camera.spec),
+        "revision": camera.revision,
+        "created_at": to_datetime(camera.created_at),
+        "updated_at": to_datetime(camera.updated_at),
     }
     statement = upsert(cameras).values(values).on_conflict_do_nothing(index_elements=["camera_id"])
     if await connection.scalar(statement.returning(cameras.c.camera_id)) is None:
         raise AlreadyExistsError(
-            f"there is a camera {camera.camera_id!r} already", hint="choose another id, or change that one"
+            f"camera {camera.camera_id!r} already exists", hint="choose another id, or change the existing camera"
         )
 
 
-async def update_camera(connection: AsyncConnection, camera: Camera, now: datetime) -> None:
-    """Store title, spec and revision of a camera that is there."""
+async def update_camera(connection: AsyncConnection, camera: Camera) -> None:
+    """Store title, spec, revision and time of change of an existing camera."""
     values = {
         "title": camera.title,
-        "spec": _stored_spec(camera.spec),
+        "spec": messages.spec_json(camera.spec),
         "revision": camera.revision,
-        "updated_at": now,
+        "updated_at": to_datetime(camera.updated_at),
     }
     await connection.execute(update(cameras).where(cameras.c.camera_id == camera.camera_id).values(values))
 
 
 async def delete_camera(connection: AsyncConnection, camera_id: str) -> None:
-    """Delete a camera; the versions of its lines stay."""
+    """Delete a camera; the versions of its lines and zones stay."""
     await connection.execute(delete(cameras).where(cameras.c.camera_id == camera_id))
 
 
 async def get_camera(connection: AsyncConnection, camera_id: str, *, lock: bool = False) -> Camera | None:
-    """One camera, credentials included; locked until the transaction ends, if wished."""
+    """Return one camera, credentials included; with `lock`, its row stays locked until the transaction ends."""
     query = select(cameras).where(cameras.c.camera_id == camera_id)
     row = (await connection.execute(query.with_for_update() if lock else query)).mappings().one_or_none()
     return _camera(dict(row)) if row is not None else None
 
 
 async def list_cameras(connection: AsyncConnection, after: str, limit: int, site_id: str = "") -> list[Camera]:
-    """Cameras by id, those after one; of one site, if named. Credentials included."""
+    """Return cameras by id, beginning after `after`, credentials included; an empty `site_id` means every site."""
     query = select(cameras).where(cameras.c.camera_id > after).order_by(cameras.c.camera_id).limit(limit)
     if site_id:
         query = query.where(cameras.c.site_id == site_id)
@@ -120,21 +113,21 @@ async def list_cameras(connection: AsyncConnection, after: str, limit: int, site
 
 
 async def all_assignable(connection: AsyncConnection) -> list[tuple[Camera, str]]:
-    """Every camera, credentials included, with the time zone of its site."""
+    """Return every camera, credentials included, with the time zone of its site."""
     query = select(cameras, sites.c.time_zone).join(sites, sites.c.site_id == cameras.c.site_id)
     rows = (await connection.execute(query.order_by(cameras.c.camera_id))).mappings()
     return [(_camera(dict(row)), row["time_zone"]) for row in rows]
 
 
 async def geometry_versions_of(connection: AsyncConnection, camera_id: str) -> Versions:
-    """The last version of every line and zone that a camera, or one of its name, ever had."""
+    """Return the last version of every line and zone under this camera id, deleted ones included."""
     query = select(geometry_versions).where(geometry_versions.c.camera_id == camera_id)
     rows = (await connection.execute(query)).mappings()
     return {(row["kind"], row["geometry_id"]): GeometryVersion(row["version"], row["fingerprint"]) for row in rows}
 
 
 async def save_geometry_versions(connection: AsyncConnection, camera_id: str, versions: Versions) -> None:
-    """Write down versions that are new."""
+    """Store new versions."""
     for (kind, geometry_id), last in versions.items():
         statement = upsert(geometry_versions).values(
             camera_id=camera_id,

@@ -24,14 +24,14 @@ cameras = Table(
     Column("camera_id", String, primary_key=True),
     Column("site_id", ForeignKey(sites.c.site_id), nullable=False, index=True),
     Column("title", String, nullable=False),
-    # A CameraSpec as protobuf's JSON, with the credentials in its address.
+    # A CameraSpec as protobuf's JSON; its address holds the credentials.
     Column("spec", JSONB, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("created_at", _moment, nullable=False),
     Column("updated_at", _moment, nullable=False),
 )
 
-# Outlives lines, zones and cameras, so that no version is ever given to two geometries.
+# Rows outlive lines, zones and cameras, so that two geometries never get the same version.
 geometry_versions = Table(
     "geometry_versions",
     metadata,

@@ -1,1 +1,1 @@
-"""Commands of the ops team and of `countline serve`."""
+"""The commands of this room."""

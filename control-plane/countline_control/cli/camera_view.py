@@ -1,4 +1,4 @@
-"""How a camera looks on a terminal."""
+"""Formats a camera for the terminal."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ _COLOURS: Final = {
 
 
 def row(camera: Camera) -> tuple[str, ...]:
-    """One line of `cameras list`."""
+    """Return the row of a camera in `cameras list`."""
     status = camera.status
     fps = f"{status.processed_fps:.1f}" if status.state == cameras_pb2.CAMERA_STATE_RUNNING else ""
     names = [line.line_id for line in camera.spec.lines] + [f"({zone.zone_id})" for zone in camera.spec.zones]
@@ -47,7 +47,7 @@ def _state(status: CameraStatus) -> str:
 
 
 def print_camera(camera: Camera) -> None:
-    """Everything that is known of a camera."""
+    """Print the configuration and the status of a camera."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
     grid.add_column(overflow="fold")
@@ -96,12 +96,12 @@ def _geometry(name: str, points: Sequence[Point], classes: Iterable[str], versio
 def _status_facts(status: CameraStatus) -> list[tuple[str, str]]:
     facts = [("state", _state(status)), ("hint", escape(status.error.hint)), ("worker", status.worker_id)]
     if status.model:
-        beside = f", with {status.follower_model} beside it on trial" if status.follower_model else ""
-        facts.append(("counted with", f"{status.model}{beside}"))
+        trial = f", on trial with {status.follower_model}" if status.follower_model else ""
+        facts.append(("counted with", f"{status.model}{trial}"))
     if status.width:
         facts.append(("picture", f"{status.width} x {status.height}, {status.source_fps:.1f} frames/s"))
     if status.frames_processed:
-        facts.append(("processed", f"{status.frames_processed} frames, {status.processed_fps:.1f} a second"))
+        facts.append(("processed", f"{status.frames_processed} frames, {status.processed_fps:.1f} frames/s"))
         facts.append(("dropped", f"{status.frames_dropped} frames"))
         facts.append(("latency", f"{status.latency_s * 1e3:.0f} ms (p95)"))
     if status.progress:

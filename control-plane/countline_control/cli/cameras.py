@@ -1,9 +1,5 @@
-"""`countline cameras`: what is watched and counted."""
+"""`countline cameras`."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,11 +12,10 @@ from countline.v1.cameras_pb2 import (
     DeleteCameraRequest,
     GetCameraRequest,
     ListCamerasRequest,
-    Playback,
-    RtspTransport,
     UpdateCameraRequest,
 )
 from countline_common.cli.completion import complete_camera
+from countline_common.cli.options import grouped
 from countline_common.cli.tools import (
     DataOption,
     JsonOption,
@@ -37,117 +32,62 @@ from countline_common.cli.tools import (
 from countline_common.errors import InvalidInputError
 from countline_common.grpc.client import Client
 from countline_common.http.rest_json import to_json
-from countline_control.cameras.sources import file_url
+from countline_control.cli.camera_options import (
+    CountingOptions,
+    GeometryOptions,
+    RemovalOptions,
+    SourceOptions,
+    changes_of,
+)
 from countline_control.cli.camera_view import print_camera, row
-from countline_control.cli.changes import Changes, changed_spec
+from countline_control.cli.changes import changed_spec
 from countline_control.cli.sites import all_sites
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="What is watched and counted.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Manage cameras.")
 
-
-class PlaybackOption(StrEnum):
-    """How a source is played."""
-
-    LIVE = "live"
-    REALTIME = "realtime"
-    FAST = "fast"
-    LOOP = "loop"
-
-
-class TransportOption(StrEnum):
-    """How RTSP travels."""
-
-    TCP = "tcp"
-    UDP = "udp"
-
-
-CameraArgument = Annotated[str, typer.Argument(metavar="ID", help="The camera.", autocompletion=complete_camera)]
-LineOption = Annotated[
-    list[str] | None,
-    typer.Option("--line", help="NAME:x1,y1,x2,y2[,…][:CLASS,…], fractions of the picture; may be repeated."),
-]
-ZoneOption = Annotated[
-    list[str] | None, typer.Option("--zone", help="NAME:x1,y1,x2,y2,x3,y3[,…][:CLASS,…]; may be repeated.")
-]
-QueueOption = Annotated[list[str] | None, typer.Option("--queue", help="A zone in which objects wait; as --zone.")]
-IncludeOption = Annotated[
-    list[str] | None,
-    typer.Option("--mask-include", help="NAME:x1,y1,x2,y2,x3,y3[,…]; only boxes that stand in one are seen."),
-]
-IgnoreOption = Annotated[
-    list[str] | None, typer.Option("--mask-ignore", help="NAME:x1,y1,x2,y2,x3,y3[,…]; boxes in it are not seen.")
-]
-GroundOption = Annotated[
-    list[str] | None, typer.Option("--ground", help="x,y=X,Y: where a point lies on the ground in metres; four times.")
-]
-AgeOption = Annotated[
-    float | None, typer.Option("--min-track-age", help="Objects seen for fewer seconds cross nothing; at most 2.5.")
-]
-TrackScoreOption = Annotated[
-    float | None, typer.Option("--min-track-score", help="Objects of a lower mean score cross nothing.")
-]
-ModelOption = Annotated[str | None, typer.Option("--model", help="Name in the model repository; else the default.")]
-RateOption = Annotated[float | None, typer.Option("--rate", help="Frames a second to look at; 0 for all.")]
-ScoreOption = Annotated[float | None, typer.Option("--min-score", help="Else the model's own threshold.")]
-AnchorOption = Annotated[str | None, typer.Option("--anchor", help="X,Y in the box; else 0.5,1, the bottom centre.")]
-TitleOption = Annotated[str | None, typer.Option("--title", help="For people.")]
-PlaybackChoice = Annotated[
-    PlaybackOption | None, typer.Option("--playback", help="Else streams are live and files realtime.")
-]
-TransportChoice = Annotated[TransportOption | None, typer.Option("--transport", help="Of RTSP; else tcp.")]
-RecordedOption = Annotated[
-    str | None, typer.Option("--recorded-at", help="When a file's first frame was taken, RFC 3339; else now.")
-]
+CameraArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the camera.", autocompletion=complete_camera)]
 
 
 @app.command("add")
+@grouped
 def add(
     camera_id: Annotated[str, typer.Argument(metavar="ID", help="Lower-case letters, digits and hyphens.")],
-    url: Annotated[str, typer.Argument(help="rtsp://, http://, file:// …, or the path of a file.")],
-    site: Annotated[str | None, typer.Option(help="Needed where there is more than one.")] = None,
-    line: LineOption = None,
-    zone: ZoneOption = None,
-    queue: QueueOption = None,
-    model: ModelOption = None,
-    rate: RateOption = None,
-    min_score: ScoreOption = None,
-    anchor: AnchorOption = None,
-    mask_include: IncludeOption = None,
-    mask_ignore: IgnoreOption = None,
-    min_track_age: AgeOption = None,
-    min_track_score: TrackScoreOption = None,
-    ground: GroundOption = None,
-    title: TitleOption = None,
-    playback: PlaybackChoice = None,
-    transport: TransportChoice = None,
-    recorded_at: RecordedOption = None,
+    url: Annotated[str, typer.Argument(help="Address (rtsp://, http://, file://, …), or path of a file.")],
+    site: Annotated[str | None, typer.Option(help="Site of the camera; needed if there are several.")] = None,
+    title: Annotated[str | None, typer.Option("--title", help="Title for people.")] = None,
+    *,
+    geometry: GeometryOptions,
+    counting: CountingOptions,
+    source: SourceOptions,
     json: JsonOption = False,
     server: ServerOption = None,
     data: DataOption = None,
 ) -> None:
-    """Create a camera; a worker takes it up within seconds."""
-    changes = _changes(
-        line, zone, model, rate, min_score, anchor, playback, transport, recorded_at, url=url, queue=queue
-    )
-    changes = _with_limits(changes, mask_include, mask_ignore, min_track_age, min_track_score)
-    spec, _ = changed_spec(CameraSpec(), _with_ground(changes, ground))
+    """Create a camera. A worker starts to process it within seconds.
+
+    Example: countline cameras add door rtsp://user:password@10.0.0.7/live --line gate:0.1,0.5,0.9,0.5
+    """
+    spec, _ = changed_spec(CameraSpec(), changes_of(geometry, counting, source, url=url))
 
     async def question(client: Client) -> Camera:
         site_id = site or await _only_site(client)
         camera = Camera(camera_id=camera_id, site_id=site_id, title=title or "", spec=spec)
         return (await client.cameras.CreateCamera(CreateCameraRequest(camera=camera))).camera
 
-    _tell(ask(server, data, question), "Created", as_json=json)
+    _print_change(ask(server, data, question), "Created", as_json=json)
 
 
 @app.command("list")
 def list_(
-    site: Annotated[str, typer.Option(help="Only those of one site.")] = "",
+    site: Annotated[str, typer.Option(help="Site whose cameras to list.")] = "",
     json: JsonOption = False,
     server: ServerOption = None,
     data: DataOption = None,
 ) -> None:
-    """List cameras with how they do."""
+    """List cameras and their status.
+
+    Example: countline cameras list --site lab
+    """
 
     async def question(client: Client) -> list[Camera]:
         return await all_cameras(client, site)
@@ -157,7 +97,7 @@ def list_(
         print_json({"cameras": [to_json(camera) for camera in cameras]})
         return
     columns = ("CAMERA", "SITE", "STATE", "FPS", "LINES", "SOURCE")
-    nothing = "There is no camera yet: countline cameras add ID URL --line NAME:x1,y1,x2,y2"
+    nothing = "No cameras found. Add one: countline cameras add ID URL --line NAME:x1,y1,x2,y2"
     print_table(columns, [row(camera) for camera in cameras], nothing)
 
 
@@ -165,7 +105,10 @@ def list_(
 def show(
     camera_id: CameraArgument, json: JsonOption = False, server: ServerOption = None, data: DataOption = None
 ) -> None:
-    """Show a camera with everything that is known of it."""
+    """Show the configuration and the status of a camera.
+
+    Example: countline cameras show door
+    """
 
     async def question(client: Client) -> Camera:
         return (await client.cameras.GetCamera(GetCameraRequest(camera_id=camera_id))).camera
@@ -178,41 +121,26 @@ def show(
 
 
 @app.command("set")
+@grouped
 def set_(
     camera_id: CameraArgument,
-    url: Annotated[str | None, typer.Option(help="A new source; *** keeps the password that is stored.")] = None,
-    line: LineOption = None,
-    rm_line: Annotated[list[str] | None, typer.Option(help="Name of a line; may be repeated.")] = None,
-    zone: ZoneOption = None,
-    queue: QueueOption = None,
-    rm_zone: Annotated[list[str] | None, typer.Option(help="Name of a zone or queue; may be repeated.")] = None,
-    model: ModelOption = None,
-    rate: RateOption = None,
-    min_score: ScoreOption = None,
-    anchor: AnchorOption = None,
-    mask_include: IncludeOption = None,
-    mask_ignore: IgnoreOption = None,
-    min_track_age: AgeOption = None,
-    min_track_score: TrackScoreOption = None,
-    title: TitleOption = None,
-    playback: PlaybackChoice = None,
-    transport: TransportChoice = None,
-    recorded_at: RecordedOption = None,
-    rm_mask: Annotated[list[str] | None, typer.Option(help="Name of a mask; may be repeated.")] = None,
-    ground: GroundOption = None,
-    rm_ground: Annotated[bool, typer.Option("--rm-ground", help="Tell no speeds any more.")] = False,
-    enable: Annotated[bool | None, typer.Option("--enable/--disable", help="Switch it on or off.")] = None,
+    url: Annotated[str | None, typer.Option(help="New source; *** keeps the stored password.")] = None,
+    title: Annotated[str | None, typer.Option("--title", help="Title for people.")] = None,
+    *,
+    geometry: GeometryOptions,
+    counting: CountingOptions,
+    source: SourceOptions,
+    removal: RemovalOptions,
+    enable: Annotated[bool | None, typer.Option("--enable/--disable", help="Process the camera or not.")] = None,
     json: JsonOption = False,
     server: ServerOption = None,
     data: DataOption = None,
 ) -> None:
-    """Change a camera; lines and zones are added, or replaced by name."""
-    changes = _changes(
-        line, zone, model, rate, min_score, anchor, playback, transport, recorded_at,
-        url=url, queue=queue, rm_line=rm_line, rm_zone=rm_zone, enable=enable,
-    )  # fmt: skip
-    changes = _with_limits(changes, mask_include, mask_ignore, min_track_age, min_track_score, rm_mask)
-    changes = _with_ground(changes, ground, removed=rm_ground)
+    """Change a camera. Lines, zones and masks are added, or replaced by name.
+
+    Example: countline cameras set door --line gate:0.1,0.6,0.9,0.6:person --rate 12
+    """
+    changes = changes_of(geometry, counting, source, removal, url=url, enable=enable)
 
     async def question(client: Client) -> Camera:
         stored = (await client.cameras.GetCamera(GetCameraRequest(camera_id=camera_id))).camera
@@ -220,31 +148,34 @@ def set_(
         if title is not None:
             paths.append("title")
         if not paths:
-            raise InvalidInputError("nothing to change was given", hint="see countline cameras set --help")
-        # Lines were read, changed and are sent back whole: somebody else's change in between must not be lost.
+            raise InvalidInputError("no change was given", hint="see countline cameras set --help")
+        # All lines are sent back; the revision prevents that another user's change in between is lost.
         camera = Camera(camera_id=camera_id, title=title or "", spec=spec, revision=stored.revision)
         request = UpdateCameraRequest(camera=camera, update_mask=FieldMask(paths=paths))
         return (await client.cameras.UpdateCamera(request)).camera
 
-    _tell(ask(server, data, question), "Changed", as_json=json)
+    _print_change(ask(server, data, question), "Changed", as_json=json)
 
 
 @app.command("rm")
 def remove(
     camera_id: CameraArgument, yes: YesOption = False, server: ServerOption = None, data: DataOption = None
 ) -> None:
-    """Delete a camera; what it counted stays."""
-    confirm(f"Delete the camera {camera_id}? What it counted stays.", yes=yes)
+    """Delete a camera. Its counts are kept.
+
+    Example: countline cameras rm door --yes
+    """
+    confirm(f"Delete camera {camera_id}? Its counts are kept.", yes=yes)
 
     async def question(client: Client) -> None:
         await client.cameras.DeleteCamera(DeleteCameraRequest(camera_id=camera_id))
 
     ask(server, data, question)
-    note(f"Deleted the camera {camera_id}.")
+    note(f"Deleted camera {camera_id}.")
 
 
 async def all_cameras(client: Client, site_id: str = "") -> list[Camera]:
-    """Every camera, or those of a site."""
+    """Return every camera, or those of a site."""
     return await every_page(
         lambda token: client.cameras.ListCameras(ListCamerasRequest(page_token=token, site_id=site_id)),
         lambda answer: answer.cameras,
@@ -256,83 +187,13 @@ async def _only_site(client: Client) -> str:
     if len(sites) == 1:
         return sites[0].site_id
     if not sites:
-        raise InvalidInputError("there is no site yet", hint="countline sites add ID --time-zone ZONE")
+        raise InvalidInputError("there is no site yet", hint="create one: countline sites add ID --time-zone ZONE")
     known = ", ".join(site.site_id for site in sites)
-    raise InvalidInputError(f"there are {len(sites)} sites: {known}", hint="say which with --site")
+    raise InvalidInputError(f"there are {len(sites)} sites: {known}", hint="choose one with --site")
 
 
-def _changes(
-    line: Sequence[str] | None,
-    zone: Sequence[str] | None,
-    model: str | None,
-    rate: float | None,
-    min_score: float | None,
-    anchor: str | None,
-    playback: PlaybackOption | None,
-    transport: TransportOption | None,
-    recorded_at: str | None,
-    *,
-    url: str | None,
-    queue: Sequence[str] | None = None,
-    rm_line: Sequence[str] | None = None,
-    rm_zone: Sequence[str] | None = None,
-    enable: bool | None = None,
-) -> Changes:
-    return Changes(
-        source_url=_source_url(url) if url is not None else None,
-        lines=tuple(line or ()),
-        removed_lines=frozenset(rm_line or ()),
-        zones=tuple(zone or ()),
-        queues=tuple(queue or ()),
-        removed_zones=frozenset(rm_zone or ()),
-        model=model,
-        processing_rate=rate,
-        min_score=min_score,
-        anchor=anchor,
-        playback=Playback.Value(f"PLAYBACK_{playback.name}") if playback else None,
-        rtsp_transport=RtspTransport.Value(f"RTSP_TRANSPORT_{transport.name}") if transport else None,
-        recorded_at=recorded_at,
-        disabled=None if enable is None else not enable,
-    )
-
-
-def _with_ground(changes: Changes, ground: Sequence[str] | None, *, removed: bool = False) -> Changes:
-    if removed and ground:
-        raise InvalidInputError("--rm-ground and --ground exclude each other", hint="give one of them")
-    return replace(changes, ground=tuple(ground or ())) if removed or ground else changes
-
-
-def _with_limits(
-    changes: Changes,
-    include: Sequence[str] | None,
-    ignore: Sequence[str] | None,
-    min_track_age_s: float | None,
-    min_track_score: float | None,
-    rm_mask: Sequence[str] | None = None,
-) -> Changes:
-    """Add what keeps boxes and objects from being counted."""
-    return replace(
-        changes,
-        include_masks=tuple(include or ()),
-        ignore_masks=tuple(ignore or ()),
-        removed_masks=frozenset(rm_mask or ()),
-        min_track_age_s=min_track_age_s,
-        min_track_score=min_track_score,
-    )
-
-
-def _source_url(text: str) -> str:
-    """The address; the path of a file that is there becomes its address."""
-    if "://" in text:
-        return text
-    path = Path(text).expanduser().absolute()
-    if not path.is_file():
-        raise InvalidInputError(f"there is no file {path}", hint="give an address, or the path of a file that is there")
-    return file_url(str(path.resolve()))
-
-
-def _tell(camera: Camera, what: str, *, as_json: bool) -> None:
+def _print_change(camera: Camera, what: str, *, as_json: bool) -> None:
     if as_json:
         print_message(camera)
     else:
-        note(f"{what} the camera {camera.camera_id} (revision {camera.revision}).")
+        note(f"{what} camera {camera.camera_id} (revision {camera.revision}).")

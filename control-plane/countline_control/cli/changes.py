@@ -1,4 +1,4 @@
-"""What `cameras add` and `cameras set` change in a spec, and the mask that says so."""
+"""Applies the changes of `cameras add` and `cameras set` to a spec."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _SCALARS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What was given on the command line; None and empty: left as it is."""
+    """The changes that a command line asks for; None and empty mean no change."""
 
     source_url: str | None = None
     lines: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Changes:
     removed_lines: frozenset[str] = frozenset()
     zones: tuple[str, ...] = ()
     queues: tuple[str, ...] = ()
-    """Zones in which objects wait."""
+    """Zones in which objects wait, to add or to replace by name."""
     removed_zones: frozenset[str] = frozenset()
     include_masks: tuple[str, ...] = ()
     ignore_masks: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class Changes:
     min_track_score: float | None = None
     anchor: str | None = None
     ground: tuple[str, ...] | None = None
-    """Four reference points; none of them: there is no ground any more."""
+    """Four reference points; an empty tuple removes the ground plane."""
     playback: Playback.ValueType | None = None
     rtsp_transport: RtspTransport.ValueType | None = None
     recorded_at: str | None = None
@@ -56,11 +56,11 @@ class Changes:
 
 
 def changed_spec(stored: CameraSpec, changes: Changes) -> tuple[CameraSpec, list[str]]:
-    """The spec with the changes, and the paths below Camera that they touch.
+    """Return the spec with the changes, and the paths below Camera that they touch.
 
     Raises:
-        InvalidInputError: a line, zone, mask, anchor or time cannot be understood.
-        NotFoundError: a line, zone or mask to remove is not there.
+        InvalidInputError: the text of a line, zone, mask, anchor, reference point or time is wrong.
+        NotFoundError: a line, zone or mask to remove does not exist.
     """
     spec = CameraSpec()
     spec.CopyFrom(stored)
@@ -133,6 +133,6 @@ def _parse_time(text: str) -> Timestamp:
         time.FromJsonString(text)
     except ValueError as error:
         raise InvalidInputError(
-            f"{text!r} is no time", hint="write RFC 3339 with a zone, such as 2026-03-01T12:00:00+01:00"
+            f"{text!r} is not a time", hint="write RFC 3339 with a zone, such as 2026-03-01T12:00:00+01:00"
         ) from error
     return time

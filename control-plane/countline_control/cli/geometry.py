@@ -1,98 +1,77 @@
-"""Lines, zones and masks as they are written on a command line: `NAME:x1,y1,x2,y2[,…][:CLASS,…]`."""
+"""Lines, zones, masks, anchor and ground of the command line as messages of the contract, and back.
 
-from collections.abc import Sequence
+`countline_counting.text` describes the form of each option. The service checks where points lie.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from countline.v1.cameras_pb2 import GroundPlane, GroundPoint, Line, Mask, MaskKind, Point, Zone
 from countline_common.errors import InvalidInputError
+from countline_counting import text as grammar
+from countline_counting.errors import GrammarError
+
+_Read = TypeVar("_Read")
 
 
 def parse_line(text: str) -> Line:
-    """A count line; the service checks where its points lie.
+    """Return the count line that a text stands for.
 
     Raises:
-        InvalidInputError: the text is not NAME:x1,y1,x2,y2 with more pairs at will.
+        InvalidInputError: the text cannot be read.
     """
-    name, points, classes = _parse(text, "line", at_least=2)
-    return Line(line_id=name, points=points, classes=classes)
+    drawing = _read(lambda: grammar.read_line(text))
+    return Line(line_id=drawing.name, points=_points(drawing.points), classes=drawing.classes)
 
 
-def parse_zone(text: str) -> Zone:
-    """A zone; as `parse_line`, with three points or more."""
-    name, points, classes = _parse(text, "zone", at_least=3)
-    return Zone(zone_id=name, polygon=points, classes=classes)
+def parse_zone(text: str, option: str = "--zone") -> Zone:
+    """Return the zone that a text stands for; errors as for `parse_line`."""
+    drawing = _read(lambda: grammar.read_zone(text, option))
+    return Zone(zone_id=drawing.name, polygon=_points(drawing.points), classes=drawing.classes)
 
 
 def parse_queue(text: str) -> Zone:
-    """A zone in which objects wait, written as any other."""
-    zone = parse_zone(text)
+    """Return the zone in which objects wait that a text stands for; errors as for `parse_line`."""
+    zone = parse_zone(text, "--queue")
     zone.queue = True
     return zone
 
 
 def parse_mask(text: str, kind: MaskKind.ValueType) -> Mask:
-    """A mask; as `parse_zone`, but it has no classes."""
-    name, points, classes = _parse(text, "mask", at_least=3)
-    if classes:
-        raise _refuse("mask", text, "NAME:x1,y1,x2,y2,x3,y3: masks hide objects of every class")
-    return Mask(mask_id=name, polygon=points, kind=kind)
+    """Return the mask that a text stands for; errors as for `parse_line`."""
+    option = "--mask-include" if kind == MaskKind.MASK_KIND_INCLUDE else "--mask-ignore"
+    drawing = _read(lambda: grammar.read_mask(text, option))
+    return Mask(mask_id=drawing.name, polygon=_points(drawing.points), kind=kind)
 
 
 def parse_anchor(text: str) -> Point:
-    """An anchor, `x,y`.
-
-    Raises:
-        InvalidInputError: the text is not two numbers.
-    """
-    numbers = _numbers(text.split(","))
-    if numbers is None or len(numbers) != 2:
-        raise _refuse("anchor", text, "X,Y, such as 0.5,1 for the bottom centre")
-    return Point(x=numbers[0], y=numbers[1])
+    """Return the anchor that a text stands for; errors as for `parse_line`."""
+    x, y = _read(lambda: grammar.read_anchor(text))
+    return Point(x=x, y=y)
 
 
 def parse_ground(texts: Sequence[str]) -> GroundPlane:
-    """The ground from reference points, `x,y=X,Y` each; the service checks whether they fix one.
-
-    Raises:
-        InvalidInputError: a text is not two pairs of numbers.
-    """
-    return GroundPlane(points=[_ground_point(text) for text in texts])
-
-
-def _ground_point(text: str) -> GroundPoint:
-    image, _, place = text.partition("=")
-    at, on = _numbers(image.split(",")), _numbers(place.split(","))
-    if at is None or on is None or len(at) != 2 or len(on) != 2:
-        raise _refuse("reference point", text, "x,y=X,Y: a point of the picture, 0..1, and its place in metres")
-    return GroundPoint(image=Point(x=at[0], y=at[1]), x_m=on[0], y_m=on[1])
+    """Return the ground plane from the texts of its reference points; errors as for `parse_line`."""
+    pairs = _read(lambda: [grammar.read_ground_point(text) for text in texts])
+    return GroundPlane(points=[GroundPoint(image=Point(x=x, y=y), x_m=x_m, y_m=y_m) for (x, y), (x_m, y_m) in pairs])
 
 
 def write_ground(plane: GroundPlane) -> str:
-    """Reference points as they are written on a command line."""
-    return " ".join(f"{write_points([point.image])}={point.x_m:g},{point.y_m:g}" for point in plane.points)
+    """Return the reference points of a ground plane as text of a command line."""
+    return " ".join(grammar.write_ground_point((p.image.x, p.image.y), (p.x_m, p.y_m)) for p in plane.points)
 
 
 def write_points(points: Sequence[Point]) -> str:
-    """Points as they are written on a command line."""
-    return ",".join(f"{point.x:g},{point.y:g}" for point in points)
+    """Return points as text of a command line."""
+    return grammar.write_points((point.x, point.y) for point in points)
 
 
-def _parse(text: str, what: str, at_least: int) -> tuple[str, list[Point], list[str]]:
-    name, _, rest = text.partition(":")
-    coordinates, _, classes = rest.partition(":")
-    numbers = _numbers(coordinates.split(","))
-    if not name or numbers is None or len(numbers) % 2 or len(numbers) < 2 * at_least:
-        example = ",".join(f"x{i},y{i}" for i in range(1, at_least + 1))
-        raise _refuse(what, text, f"NAME:{example}, as fractions of the picture, such as gate:0.1,0.5,0.9,0.5")
-    points = [Point(x=x, y=y) for x, y in zip(numbers[::2], numbers[1::2], strict=True)]
-    return name, points, [name.strip() for name in classes.split(",") if name.strip()]
+def _points(points: Sequence[tuple[float, float]]) -> list[Point]:
+    return [Point(x=x, y=y) for x, y in points]
 
 
-def _numbers(parts: Sequence[str]) -> list[float] | None:
+def _read(read: Callable[[], _Read]) -> _Read:
     try:
-        return [float(part) for part in parts]
-    except ValueError:
-        return None
-
-
-def _refuse(what: str, text: str, form: str) -> InvalidInputError:
-    return InvalidInputError(f"{text!r} is no {what}", hint=f"write {form}")
+        return read()
+    except GrammarError as error:
+        raise InvalidInputError(str(error), hint=error.hint) from error

@@ -10,17 +10,23 @@ import typer
 from countline.v1.auth_pb2 import GetCurrentUserRequest, GetCurrentUserResponse, User
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_message
 from countline_common.errors import InvalidInputError
-from countline_common.grpc.client import Client, Endpoints, Profiles, Target, connect, discover
+from countline_common.grpc.client import Client, connect
+from countline_common.grpc.discovery import ServerProfile, discover
+from countline_common.grpc.endpoints import Endpoints
+from countline_common.grpc.logins import Profiles
 
 
 def login(
     server: ServerOption = None,
-    username: Annotated[str | None, typer.Option("--username", "-u", help="Asked for where it is not given.")] = None,
+    username: Annotated[str | None, typer.Option("--username", "-u", help="User name; asked for if missing.")] = None,
     password_stdin: Annotated[bool, typer.Option(help="Read the password from standard input.")] = False,
     json: JsonOption = False,
     data: DataOption = None,
 ) -> None:
-    """Log in to a server and stay logged in; later commands ask that server."""
+    """Log in to a server. Later commands use this server.
+
+    Example: countline login --server counts.example.com --username vera
+    """
     target = _login_target(server, data)
     name = username or _prompt("User name")
     password = sys.stdin.readline().rstrip("\n") if password_stdin else _prompt("Password", hide=True)
@@ -32,8 +38,8 @@ def login(
         note(f"Logged in to {target.server} as {user.username} ({', '.join(user.roles)}).")
 
 
-def _login_target(server: str | None, data: Path | None) -> Target:
-    """Where to log in; a Countline on this machine is named by its endpoints, as any other server."""
+def _login_target(server: str | None, data: Path | None) -> ServerProfile:
+    """Return where to log in. A Countline on this machine is named by its endpoints, as a remote server is."""
     profiles = Profiles()
     found = discover(server, data, profiles)
     if found.server:
@@ -41,48 +47,54 @@ def _login_target(server: str | None, data: Path | None) -> Target:
     endpoints = found.endpoints
     named = f"auth={endpoints.auth},cameras={endpoints.cameras},workers={endpoints.workers},gateway={endpoints.gateway}"
     named += f",models={endpoints.models}" if endpoints.models else ""
-    return Target(Endpoints.parse(named), profiles.login_file(named), named)
+    return ServerProfile(Endpoints.parse(named), profiles.login_file(named), named)
 
 
 def _prompt(what: str, *, hide: bool = False) -> str:
     if not sys.stdin.isatty():
         raise InvalidInputError(
-            f"there is nobody to ask for the {what.lower()}", hint="give --username and --password-stdin"
+            f"the {what.lower()} is missing: no terminal to ask for it", hint="give --username and --password-stdin"
         )
     answer: str = typer.prompt(what, hide_input=hide, err=True)
     return answer
 
 
-async def _log_in(target: Target, username: str, password: str) -> User:
+async def _log_in(target: ServerProfile, username: str, password: str) -> User:
     async with connect(target) as client:
         return await client.session.log_in(username, password)
 
 
 def logout(server: ServerOption = None) -> None:
-    """End the login; the next command asks for a new one."""
+    """Log out of a server.
+
+    Example: countline logout
+    """
     profiles = Profiles()
     named = server or profiles.current
     if not named:
-        note("Nobody was logged in.")
+        note("Not logged in.")
         return
-    target = Target(Endpoints.parse(named), profiles.login_file(named), named)
+    target = ServerProfile(Endpoints.parse(named), profiles.login_file(named), named)
     try:
         asyncio.run(_log_out(target))
     finally:
-        # Also where the server is away: what is kept here must not stay.
+        # Even if the server is away: the stored login must go.
         target.login_file.delete()
         if profiles.current == named:
             profiles.set_current("")
     note(f"Logged out of {named}.")
 
 
-async def _log_out(target: Target) -> None:
+async def _log_out(target: ServerProfile) -> None:
     async with connect(target) as client:
         await client.session.log_out()
 
 
 def whoami(server: ServerOption = None, data: DataOption = None, json: JsonOption = False) -> None:
-    """Show who is logged in, where, and what that permits."""
+    """Show the current login and its permissions.
+
+    Example: countline whoami
+    """
 
     async def question(client: Client) -> tuple[GetCurrentUserResponse, str]:
         return await client.auth.GetCurrentUser(GetCurrentUserRequest()), client.endpoints.auth
@@ -91,5 +103,7 @@ def whoami(server: ServerOption = None, data: DataOption = None, json: JsonOptio
     if json:
         print_message(answer)
         return
-    permitted = "everything" if "*" in answer.permissions else ", ".join(answer.permissions)
-    note(f"{answer.user.username} at {address}, as {', '.join(answer.user.roles)}: may {permitted}.")
+    permissions = "all permissions" if "*" in answer.permissions else ", ".join(answer.permissions)
+    roles = "role" if len(answer.user.roles) == 1 else "roles"
+    held = f"{roles} {', '.join(answer.user.roles)}: {permissions}"
+    note(f"Logged in to {address} as {answer.user.username} ({held}).")

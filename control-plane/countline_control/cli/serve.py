@@ -1,4 +1,4 @@
-"""`countline serve`: the services of the control-plane, one or all, in this process."""
+"""`countline serve`."""
 
 import asyncio
 from enum import StrEnum
@@ -9,13 +9,13 @@ from pydantic import ValidationError
 
 from countline_common import logs
 from countline_common.errors import FieldProblem, InvalidInputError
-from countline_control.serve.process import SERVICES
+from countline_control.serve.plane import SERVICES
 from countline_control.serve.process import serve as serve_services
 from countline_control.settings import ControlSettings
 
 
 class Which(StrEnum):
-    """What to serve."""
+    """Which services to run."""
 
     ALL = "all"
     AUTH = "auth"
@@ -25,9 +25,12 @@ class Which(StrEnum):
 
 
 def serve(
-    which: Annotated[Which, typer.Argument(help="One service, or all of them in one process.")] = Which.ALL,
+    which: Annotated[Which, typer.Argument(help="Service to run, or `all` in one process.")] = Which.ALL,
 ) -> None:
-    """Serve the control-plane over gRPC; settings come from COUNTLINE_… variables."""
+    """Run the services of the control-plane. Settings come from COUNTLINE_… variables.
+
+    Example: countline serve cameras
+    """
     logs.configure("control" if which is Which.ALL else which.value)
     wanted = SERVICES if which is Which.ALL else (which.value,)
     asyncio.run(serve_services(_settings(), wanted))

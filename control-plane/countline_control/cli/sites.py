@@ -1,4 +1,4 @@
-"""`countline sites`: the places where cameras are."""
+"""`countline sites`."""
 
 from typing import Annotated
 
@@ -19,19 +19,22 @@ from countline_common.cli.tools import (
 from countline_common.grpc.client import Client
 from countline_common.http.rest_json import to_json
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="The places where cameras are.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Manage sites: places with a time zone.")
 
 
 @app.command("add")
 def add(
     site_id: Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")],
-    time_zone: Annotated[str, typer.Option(help="IANA name; days of counts are those of this zone.")] = "UTC",
-    title: Annotated[str, typer.Option(help="For people.")] = "",
+    time_zone: Annotated[str, typer.Option(help="IANA time zone in which the days of counts are cut.")] = "UTC",
+    title: Annotated[str, typer.Option(help="Title for people.")] = "",
     json: JsonOption = False,
     server: ServerOption = None,
     data: DataOption = None,
 ) -> None:
-    """Create a site."""
+    """Create a site.
+
+    Example: countline sites add lab --time-zone Europe/Berlin
+    """
 
     async def question(client: Client) -> Site:
         site = Site(site_id=site_id, title=title, time_zone=time_zone)
@@ -41,11 +44,11 @@ def add(
     if json:
         print_message(site)
     else:
-        note(f"Created the site {site.site_id} ({site.time_zone}).")
+        note(f"Created site {site.site_id} ({site.time_zone}).")
 
 
 async def all_sites(client: Client) -> list[Site]:
-    """Every site."""
+    """Return every site."""
     return await every_page(
         lambda token: client.cameras.ListSites(ListSitesRequest(page_token=token)), lambda answer: answer.sites
     )
@@ -53,10 +56,14 @@ async def all_sites(client: Client) -> list[Site]:
 
 @app.command("list")
 def list_(json: JsonOption = False, server: ServerOption = None, data: DataOption = None) -> None:
-    """List sites."""
+    """List sites.
+
+    Example: countline sites list
+    """
     sites = ask(server, data, all_sites)
     if json:
         print_json({"sites": [to_json(site) for site in sites]})
         return
     rows = [(site.site_id, site.time_zone, site.title) for site in sites]
-    print_table(("SITE", "TIME ZONE", "TITLE"), rows, "There is no site yet: countline sites add ID --time-zone ZONE")
+    nothing = "No sites found. Add one: countline sites add ID --time-zone ZONE"
+    print_table(("SITE", "TIME ZONE", "TITLE"), rows, nothing)

@@ -1,4 +1,4 @@
-"""`countline tokens`: tokens for processes that are started elsewhere than by `countline up`."""
+"""`countline tokens`."""
 
 from pathlib import Path
 from typing import Annotated, Final
@@ -14,32 +14,40 @@ from countline_control import names
 DAY_S: Final = 86_400.0
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Tokens for workers and services that run elsewhere."
+    add_completion=False, no_args_is_help=True, help="Make tokens for workers and services on other machines."
 )
 
 KeyOption = Annotated[
     Path | None,
-    typer.Option(envvar="COUNTLINE_TOKEN_PRIVATE_KEY_FILE", help="The private key; else that of the data folder."),
+    typer.Option(
+        envvar="COUNTLINE_TOKEN_PRIVATE_KEY_FILE", help="Private key file; by default that of the data folder."
+    ),
 ]
-DaysOption = Annotated[float, typer.Option(min=0.01, help="How long it is good for.")]
+DaysOption = Annotated[float, typer.Option(min=0.01, help="Days until the token expires.")]
 
 
 @app.command("worker")
 def worker(
-    name: Annotated[str, typer.Argument(help="The worker's name, such as worker-2.")],
+    name: Annotated[str, typer.Argument(help="Name of the worker, such as worker-2.")],
     days: DaysOption = 365.0,
     key: KeyOption = None,
     data: DataOption = None,
 ) -> None:
-    """Print a token by which a worker reports (COUNTLINE_WORKER_TOKEN_FILE)."""
+    """Print a token with which a worker can report (for COUNTLINE_WORKER_TOKEN_FILE).
+
+    Example: countline tokens worker worker-2 > worker-token
+    """
     if not names.is_worker_id(name):
-        raise InvalidInputError(f"{name!r} is no name of a worker", hint=names.WORKER_HINT)
+        raise InvalidInputError(f"{name!r} is not a worker name", hint=names.WORKER_HINT)
     _print(name, "worker", frozenset({"workers.report"}), days, key, data)
 
 
 @app.command("service")
 def service(days: DaysOption = 365.0, key: KeyOption = None, data: DataOption = None) -> None:
-    """Print a token by which services that run apart ask each other (COUNTLINE_SERVICE_TOKEN_FILE)."""
+    """Print a token for calls between services in separate processes (for COUNTLINE_SERVICE_TOKEN_FILE).
+
+    Example: countline tokens service > service-token
+    """
     permissions = frozenset({"cameras.read", "models.read", "workers.read", CAMERA_SECRETS})
     _print("service", "service", permissions, days, key, data)
 

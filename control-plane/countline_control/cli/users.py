@@ -1,4 +1,4 @@
-"""`countline users`: who may log in."""
+"""`countline users`."""
 
 import sys
 from enum import StrEnum
@@ -25,11 +25,11 @@ from countline_common.grpc.client import Client
 from countline_common.http.rest_json import to_json
 from countline_common.times import from_timestamp, to_datetime
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Who may log in.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Manage users.")
 
 
 class Role(StrEnum):
-    """What somebody may do."""
+    """The role of a user."""
 
     ADMIN = "admin"
     VIEWER = "viewer"
@@ -37,14 +37,17 @@ class Role(StrEnum):
 
 @app.command("add")
 def add(
-    username: Annotated[str, typer.Argument(help="The name to log in with.")],
-    role: Annotated[list[Role] | None, typer.Option(help="May be repeated.", show_default="viewer")] = None,
+    username: Annotated[str, typer.Argument(help="Name to log in with.")],
+    role: Annotated[list[Role] | None, typer.Option(help="Role. Repeatable.", show_default="viewer")] = None,
     password_stdin: Annotated[bool, typer.Option(help="Read the password from standard input.")] = False,
     json: JsonOption = False,
     server: ServerOption = None,
     data: DataOption = None,
 ) -> None:
-    """Create a user; asks for the password."""
+    """Create a user. Asks for the password.
+
+    Example: countline users add vera --role viewer
+    """
     password = sys.stdin.readline().rstrip("\n") if password_stdin else _new_password()
     roles = [item.value for item in role or [Role.VIEWER]]
 
@@ -56,12 +59,12 @@ def add(
     if json:
         print_message(user)
     else:
-        note(f"Created the user {user.username} ({', '.join(user.roles)}).")
+        note(f"Created user {user.username} ({', '.join(user.roles)}).")
 
 
 def _new_password() -> str:
     if not sys.stdin.isatty():
-        raise InvalidInputError("there is nobody to ask for the password", hint="give --password-stdin")
+        raise InvalidInputError("the password is missing: no terminal to ask for it", hint="give --password-stdin")
     password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return password
 
@@ -74,7 +77,10 @@ async def _all_users(client: Client) -> list[User]:
 
 @app.command("list")
 def list_(json: JsonOption = False, server: ServerOption = None, data: DataOption = None) -> None:
-    """List users."""
+    """List users.
+
+    Example: countline users list
+    """
     users = ask(server, data, _all_users)
     if json:
         print_json({"users": [to_json(user) for user in users]})
@@ -83,25 +89,28 @@ def list_(json: JsonOption = False, server: ServerOption = None, data: DataOptio
         (user.username, ", ".join(user.roles), f"{to_datetime(from_timestamp(user.created_at)):%Y-%m-%d}", user.user_id)
         for user in users
     ]
-    print_table(("USER", "ROLES", "SINCE", "ID"), rows, "There is no user.")
+    print_table(("USER", "ROLES", "SINCE", "ID"), rows, "No users found.")
 
 
 @app.command("rm")
 def remove(
-    username: Annotated[str, typer.Argument(help="Name or id.")],
+    username: Annotated[str, typer.Argument(help="Name or id of the user.")],
     yes: YesOption = False,
     server: ServerOption = None,
     data: DataOption = None,
 ) -> None:
-    """Delete a user and end their sessions."""
-    confirm(f"Delete the user {username}?", yes=yes)
+    """Delete a user and end all sessions of this user.
+
+    Example: countline users rm vera --yes
+    """
+    confirm(f"Delete user {username}?", yes=yes)
 
     async def question(client: Client) -> None:
         users = await _all_users(client)
         found = [user for user in users if username in (user.user_id, user.username)]
         if not found:
-            raise NotFoundError(f"there is no user {username!r}", hint="countline users list")
+            raise NotFoundError(f"there is no user {username!r}", hint="list the users: countline users list")
         await client.auth.DeleteUser(DeleteUserRequest(user_id=found[0].user_id))
 
     ask(server, data, question)
-    note(f"Deleted the user {username}.")
+    note(f"Deleted user {username}.")

@@ -1,4 +1,4 @@
-"""`countline workers`: the processes of the data plane."""
+"""`countline workers`."""
 
 import time
 
@@ -23,12 +23,15 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 @app.callback()
 def _group() -> None:
-    """The processes of the data plane."""  # a group even while it has only one command
+    """Inspect workers: the processes that count."""  # a group even while it has only one command
 
 
 @app.command("list")
 def list_(json: JsonOption = False, server: ServerOption = None, data: DataOption = None) -> None:
-    """List workers with what they hold."""
+    """List workers and their cameras.
+
+    Example: countline workers list
+    """
 
     async def question(client: Client) -> list[Worker]:
         return await every_page(
@@ -41,7 +44,7 @@ def list_(json: JsonOption = False, server: ServerOption = None, data: DataOptio
         print_json({"workers": [to_json(worker) for worker in workers]})
         return
     columns = ("WORKER", "STATE", "CAMERAS", "BACKEND", "VERSION", "REPORTED", "SPOOL")
-    print_table(columns, [_row(worker) for worker in workers], "No worker has reported yet: countline worker")
+    print_table(columns, [_row(worker) for worker in workers], "No workers found. Start one: countline worker")
 
 
 def _row(worker: Worker) -> tuple[str, ...]:

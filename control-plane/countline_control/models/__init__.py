@@ -1,0 +1,1 @@
+"""The service of models: deployments, live versions, trials."""

@@ -1,8 +1,8 @@
-"""Where the files of deployed models are kept besides Triton's repository, by their digest.
+"""The second place of model files beside Triton's repository: a store that keeps files by their digest.
 
-A repository that was lost or is new, such as that of another Triton, is filled from here. What is kept is never
-changed: a digest names one content. Three places: the NATS object store (the default), anything that fsspec knows
-(`s3://bucket/models`, `gs://…`, `file:///…`), or none but the repository itself.
+A repository that is new or was lost is filled from this store. Files in it never change: a digest names one content.
+There are three kinds: the NATS object store (the default), any address that fsspec knows (`s3://bucket/models`,
+`gs://…`, `file:///…`), or none.
 """
 
 import asyncio
@@ -32,39 +32,37 @@ class ArtifactStore(Protocol):
     """Keeps files by digest (SHA-256, 64 hexadecimal digits)."""
 
     async def has(self, digest: str) -> bool:
-        """Whether it keeps it."""
+        """Whether the store has a file."""
         ...
 
     async def put(self, digest: str, file: Path) -> None:
-        """Keep a file; nothing happens where it is kept already."""
+        """Store a file; does nothing if the store has it already."""
         ...
 
     async def get(self, digest: str, file: Path) -> None:
-        """Write what is kept into a file.
+        """Write the stored content into `file`.
 
         Raises:
-            NotFoundError: it is not kept.
+            NotFoundError: the store does not have it.
         """
         ...
 
     async def delete(self, digest: str) -> None:
-        """Forget it; nothing happens where it is not kept."""
+        """Delete a file; does nothing if the store does not have it."""
         ...
 
 
 class NatsArtifacts:
-    """The object store of NATS.
+    """Keeps files in the object store of NATS.
 
     Args:
-        jetstream: the context to use; None while NATS is away.
+        jetstream: returns the context to use, or None while NATS is away.
     """
 
     def __init__(self, jetstream: Callable[[], JetStreamContext | None]) -> None:
         self._jetstream = jetstream
 
     async def has(self, digest: str) -> bool:
-        """See `ArtifactStore`."""
-
         async def look(store: ObjectStore) -> bool:
             await store.get_info(digest)
             return True
@@ -75,7 +73,6 @@ class NatsArtifacts:
             return False
 
     async def put(self, digest: str, file: Path) -> None:
-        """See `ArtifactStore`."""
         if await self.has(digest):
             return
 
@@ -86,8 +83,6 @@ class NatsArtifacts:
         await self._with_bucket(write)
 
     async def get(self, digest: str, file: Path) -> None:
-        """See `ArtifactStore`."""
-
         async def read(store: ObjectStore) -> None:
             with await asyncio.to_thread(file.open, "wb") as data:
                 await store.get(digest, writeinto=cast("Any", data))
@@ -95,22 +90,22 @@ class NatsArtifacts:
         await self._with_bucket(read)
 
     async def delete(self, digest: str) -> None:
-        """See `ArtifactStore`."""
         if await self.has(digest):
             await self._with_bucket(lambda store: store.delete(digest))
 
     async def _with_bucket(self, work: Callable[[ObjectStore], Awaitable[_Result]]) -> _Result:
         jetstream = self._jetstream()
         if jetstream is None:
-            raise UnavailableError("NATS is away, and models are kept there", hint="try again when it is back")
+            raise UnavailableError("NATS is away, which stores the models", hint="try again when it is back")
         try:
             async with asyncio.timeout(TRANSFER_TIMEOUT_S):
                 return await work(await _bucket(jetstream))
         except nats.js.errors.ObjectNotFoundError as error:
-            raise NotFoundError("the NATS object store does not keep this model") from error
+            raise NotFoundError("the NATS object store does not have this model") from error
         except (nats.errors.Error, TimeoutError) as error:
             raise UnavailableError(
-                f"the NATS object store fails: {str(error) or type(error).__name__}", hint="see NATS's log and its disk"
+                f"the NATS object store fails: {str(error) or type(error).__name__}",
+                hint="check NATS's log and disk",
             ) from error
 
 
@@ -123,21 +118,21 @@ async def _bucket(jetstream: JetStreamContext) -> ObjectStore:
 
 
 class FsspecArtifacts:
-    """A folder behind an address that fsspec knows; S3 by its API.
+    """Keeps files in a folder behind an address that fsspec knows, such as an S3 bucket.
 
     Args:
-        url: such as `s3://bucket/models`; credentials and the endpoint come from the environment, as the library of
-            that kind of address documents it (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, …).
+        url: such as `s3://bucket/models`. Credentials and endpoint come from the environment, in the variables of the
+            library for this kind of address (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, …).
 
     Raises:
-        InvalidInputError: the kind of address is not known, or its library is not installed.
+        InvalidInputError: the kind of address is unknown, or its library is not installed.
     """
 
     def __init__(self, url: str) -> None:
         import fsspec
 
         try:
-            # Without fsspec's own caches: another process may keep or delete models there too.
+            # Without fsspec's caches: another process may add or delete models.
             self._system, self._root = fsspec.core.url_to_fs(url, skip_instance_cache=True, use_listings_cache=False)
         except (ValueError, ImportError) as error:
             raise InvalidInputError(
@@ -146,20 +141,16 @@ class FsspecArtifacts:
             ) from error
 
     async def has(self, digest: str) -> bool:
-        """See `ArtifactStore`."""
         return await self._in_thread(lambda: bool(self._system.exists(self._place(digest))))
 
     async def put(self, digest: str, file: Path) -> None:
-        """See `ArtifactStore`."""
         if not await self.has(digest):
             await self._in_thread(lambda: self._write(digest, file))
 
     async def get(self, digest: str, file: Path) -> None:
-        """See `ArtifactStore`."""
         await self._in_thread(lambda: self._read(digest, file))
 
     async def delete(self, digest: str) -> None:
-        """See `ArtifactStore`."""
         if await self.has(digest):
             await self._in_thread(lambda: self._system.rm(self._place(digest)))
 
@@ -167,7 +158,7 @@ class FsspecArtifacts:
         return f"{self._root.rstrip('/')}/{digest}.onnx"
 
     def _write(self, digest: str, file: Path) -> None:
-        # Beside its place first: a transfer that breaks off must not leave half a model under a whole one's name.
+        # First under another name: an interrupted transfer must not leave half a model under the digest.
         self._system.makedirs(self._root, exist_ok=True)
         partial = f"{self._place(digest)}.partial"
         with file.open("rb") as source, self._system.open(partial, "wb") as target:
@@ -183,21 +174,21 @@ class FsspecArtifacts:
             async with asyncio.timeout(TRANSFER_TIMEOUT_S):
                 return await asyncio.to_thread(work)
         except FileNotFoundError as error:
-            raise NotFoundError(f"{self._root} does not keep this model") from error
+            raise NotFoundError(f"{self._root} does not have this model") from error
         except CountlineError:
             raise
-        except Exception as error:  # each kind of address has errors of its own
+        except Exception as error:  # each kind of address has its own errors
             raise UnavailableError(
                 f"the model store {self._root} fails: {str(error) or type(error).__name__}",
-                hint="see that it can be reached",
+                hint="check that it can be reached",
             ) from error
 
 
 def open_store(where: str, jetstream: Callable[[], JetStreamContext | None]) -> ArtifactStore | None:
-    """The store that a setting names: `nats`, an address, or `repository` for None: files lie in Triton's alone.
+    """Open the store that a setting names: `nats`, an address, or `repository` for none (None).
 
     Raises:
-        InvalidInputError: it is none of them.
+        InvalidInputError: the setting names no store.
     """
     if where == REPOSITORY:
         return None

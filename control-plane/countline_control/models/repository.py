@@ -1,7 +1,6 @@
-"""Triton's repository and the Triton that serves it: the only place that changes either.
+"""Triton's repository and the Triton that serves it. No other module changes either.
 
-Changes of one model are made one after another (`changing`): what is written, then what is loaded, and where loading
-fails, what was there before.
+Changes are made one after another, under the lock `changing`: first write, then load; if the load fails, restore.
 """
 
 import asyncio
@@ -18,37 +17,34 @@ from countline_common.triton.connection import Connection
 from countline_common.triton.model_config import named_versions
 from countline_control.models.domain import StoredModel, StoredVersion
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import Candidate, ModelFolder, Serving, Target
-from countline_models.repository.folder import STAGING_PREFIX
+from countline_models.deploy import ExaminedModel, ModelFolder, ModelTarget, ServingTriton
+from countline_models.repository.names import STAGING_PREFIX
 
 STAGED_VERSION: Final = 1
 _log = get_logger(__name__)
 
 
 class Repository:
-    """The models that lie in a folder and are served from it.
+    """The models in a folder, and the Triton that serves them.
 
     Args:
-        root: of the repository.
-        triton_address: host:port of the Triton that serves it.
+        root: folder of the repository.
+        triton_address: host:port of Triton.
     """
 
     def __init__(self, root: Path, triton_address: str) -> None:
         self.folder = ModelFolder(root)
         self.triton_address = triton_address
         self.changing = asyncio.Lock()
-        """Held by whoever changes what is served."""
-
-    async def check(self) -> None:
-        """Raises `UnavailableError` while Triton does not answer."""
-        async with Serving(self.triton_address) as serving:
-            await serving.check()
+        """Held during each change of the served versions."""
 
     @asynccontextmanager
-    async def staged(self, candidate: Candidate, target: Target) -> AsyncIterator[tuple[Serving, ModelRef]]:
-        """Serve a candidate under a name of its own, as long as the block lasts."""
-        async with Serving(self.triton_address) as serving:
-            name = await asyncio.to_thread(self.folder.stage, candidate, target)
+    async def staged(
+        self, candidate: ExaminedModel, target: ModelTarget
+    ) -> AsyncIterator[tuple[ServingTriton, ModelRef]]:
+        """Serve a candidate under a staging name inside the block."""
+        async with ServingTriton(self.triton_address) as serving:
+            name = await asyncio.to_thread(self.folder.stage, candidate.file, candidate.contract, target)
             try:
                 await serving.load(self.folder, name)
                 yield serving, ModelRef(name, STAGED_VERSION)
@@ -56,7 +52,7 @@ class Repository:
                 await to_its_end(self._unstage(serving, name))
 
     async def unload_staged(self) -> None:
-        """Unload candidates of a service that was killed while it tried them; their folders are gone already.
+        """Unload candidates that a killed service left behind; their folders are gone already.
 
         Raises:
             UnavailableError: Triton does not answer.
@@ -66,22 +62,22 @@ class Repository:
                 if name.startswith(STAGING_PREFIX) and not (self.folder.root / name).is_dir():
                     await connection.unload(name)
 
-    async def _unstage(self, serving: Serving, name: str) -> None:
-        with suppress(CountlineError):  # Triton went away: it has forgotten the candidate anyway
+    async def _unstage(self, serving: ServingTriton, name: str) -> None:
+        with suppress(CountlineError):  # if Triton is away, it forgets the candidate anyway
             await serving.unload(name)
         await asyncio.to_thread(self.folder.unstage, name)
 
     async def add(self, model: StoredModel, version: StoredVersion, file: Path) -> None:
-        """Put a version beside those that are served, and wait until Triton serves it too.
+        """Write the files of a new version, and wait until Triton serves it beside the others.
 
         Raises:
-            ModelRefusedError: Triton does not load it; those before go on.
+            ModelRefusedError: Triton does not load it; the other versions stay loaded.
         """
         await asyncio.to_thread(self.folder.write_version, version.name, version.version, file)
         await self._serve(model, (*model.served, version.version), {version.version: version.score_threshold})
 
     async def serve_also(self, model: StoredModel, version: StoredVersion) -> None:
-        """Have Triton serve a version again whose files are still there; what it serves goes on where that fails.
+        """Load a retired version again. If that fails, Triton keeps serving the others.
 
         Raises:
             CountlineError: Triton does not answer, or does not load it.
@@ -94,26 +90,26 @@ class Repository:
             raise
 
     async def take_back(self, model: StoredModel | None, version: StoredVersion) -> None:
-        """Leave no trace of a version that could not be loaded; `model` is what is left, None for nothing."""
+        """Remove a version that could not be loaded; `model` has the remaining versions, None for none."""
         try:
             if model is None or not model.served:
                 await self._unload(version.name)
             else:
                 await self._serve(model, model.served, {})
         except CountlineError as error:
-            _log.error("model.not_taken_back", model=str(version.ref), error=error.message)
+            _log.error("model.undo_failed", model=str(version.ref), error=error.message)
         only = model is None or not model.versions
         await asyncio.to_thread(self.folder.remove, version.name, 0 if only else version.version)
 
     async def remove_files(self, model: StoredModel, version: int) -> None:
-        """Delete the files of a version that never came to be served; Triton hears of it with its next load."""
+        """Delete the files of a version that was never served; Triton notices at its next load."""
         left = [each for each in model.versions if each.version != version]
         if model.served:
             await self.write_config(model)
         await asyncio.to_thread(self.folder.remove, model.name, version if left else 0)
 
     async def refresh(self, model: StoredModel) -> None:
-        """Have Triton serve what the model says now, no more and no less.
+        """Make Triton serve exactly the versions that the model names.
 
         Raises:
             CountlineError: Triton does not answer, or does not load it.
@@ -124,7 +120,7 @@ class Repository:
             await self._unload(model.name)
 
     async def serves_others(self, model: StoredModel) -> bool:
-        """Whether Triton was told to serve other versions than the model says; not where it has not loaded the model.
+        """Whether Triton is configured for other versions than the model names; False if the model is not loaded.
 
         Raises:
             InferenceLostError: Triton does not answer.
@@ -135,11 +131,11 @@ class Repository:
         return named is not None and named != set(model.served)
 
     def has_all(self, model: StoredModel) -> bool:
-        """Whether the files of all versions that shall be served are there; looks at the disk."""
+        """Whether the files of all versions to serve are on the disk."""
         return set(model.served) <= set(self.folder.versions(model.name))
 
     async def write_config(self, model: StoredModel) -> None:
-        """Write what Triton shall serve of a model; it is loaded by whoever needs it next."""
+        """Write the configuration of a model; the next load uses it."""
         await self._write_config(model, model.served, model.thresholds)
 
     async def _write_config(self, model: StoredModel, served: tuple[int, ...], thresholds: dict[int, float]) -> None:
@@ -156,16 +152,16 @@ class Repository:
 
     async def _serve(self, model: StoredModel, served: tuple[int, ...], more: dict[int, float]) -> None:
         await self._write_config(model, served, {**model.thresholds, **more})
-        async with Serving(self.triton_address) as serving:
+        async with ServingTriton(self.triton_address) as serving:
             await serving.load(self.folder, model.name)
 
     async def _unload(self, name: str) -> None:
-        async with Serving(self.triton_address) as serving:
+        async with ServingTriton(self.triton_address) as serving:
             await serving.unload(name)
 
     async def warm_up(self, ref: ModelRef, contract: ContractModel) -> None:
-        """Send a version its first frames, so that no camera waits for them."""
-        async with Serving(self.triton_address) as serving:
+        """Send a version its first frames, so that no camera has to wait for them."""
+        async with ServingTriton(self.triton_address) as serving:
             await serving.warm_up(ref, contract)
 
     async def remove(self, name: str, version: int = 0) -> None:

@@ -25,12 +25,12 @@ models = Table(
     "models",
     metadata,
     Column("name", String, primary_key=True),
-    # What every version takes and gives: height, width, max_detections, labels.
+    # Properties shared by all versions: height, width, max_detections, labels.
     Column("contract", JSONB, nullable=False),
     Column("tuning", JSONB, nullable=False),
     # `cpu` or `gpu`: what config.pbtxt is written for.
     Column("target", String, nullable=False),
-    # `onnxruntime`, or `tensorrt` for plans that somebody built and laid into the repository.
+    # `onnxruntime`, or `tensorrt` for plans that were put into the repository by hand.
     Column("backend", String, nullable=False),
     # 0: none.
     Column("live_version", Integer, nullable=False),
@@ -59,14 +59,14 @@ versions = Table(
     Column("promoted_at", _moment),
 )
 
-# What each number was given to, by SHA-256. It outlives version and model: what was counted and tried refers to
-# NAME@VERSION for ever, so no number is given to two contents.
+# The content that each number was given to, by SHA-256. Rows outlive version and model: counts and trials refer to
+# NAME@VERSION for ever, so a number never stands for two contents.
 numbers = Table(
     "numbers",
     metadata,
     Column("name", String, primary_key=True),
     Column("version", Integer, primary_key=True),
-    # Empty for versions that were deleted before this was written down.
+    # Empty for versions that were deleted before this table existed.
     Column("digest", String, nullable=False),
 )
 
@@ -84,7 +84,7 @@ trials = Table(
     Column("camera_ids", JSONB, nullable=False),
     Column("margin", Float, nullable=False),
     Column("promote_if_better", Boolean, nullable=False),
-    # How many looks at the sums are spent: each may err, so there are few of them.
+    # The number of looks at the sums so far. Each look may err, so their number is limited.
     Column("looks", Integer, nullable=False),
     Column("verdict", String, nullable=False),
     Column("created_by", String, nullable=False),
@@ -93,7 +93,7 @@ trials = Table(
     Column("ended_at", _moment),
 )
 
-# What workers told of trials; a record that comes twice has the same id.
+# Reports of workers on trials; a repeated report has the same id.
 trial_records = Table(
     "trial_records",
     metadata,

@@ -1,1 +1,1 @@
-"""Which worker holds which camera: leases, epochs, and what workers say of their cameras."""
+"""The service of workers: leases, epochs, assignments, reports."""

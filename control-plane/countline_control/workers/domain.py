@@ -1,34 +1,143 @@
-"""The rules by which cameras are given to workers, without IO and without a clock.
+"""The rules by which workers get cameras, and what the service knows of both. Pure: no IO, no clock, no protobuf.
 
-A camera stays where it is as long as its worker lives: moving it costs a gap. It gets a new epoch each time it is
-given, except files that are played once, whose epoch is 0 so that playing one again gives the same ids. A camera whose
-worker is gone waits for it as long as nobody else has room, since a worker that lost only its connection still counts.
+A camera stays with its worker as long as the worker is alive: a move costs a gap in its counts. Each time a worker gets
+a camera, the camera gets a new epoch. Files that are played once are the exception: their epoch is 0, so that another
+run gives the same ids. If a camera's worker is gone and no other worker has room, the camera waits for its worker: a
+worker that lost only its connection still counts.
+
+Times are Unix seconds.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from countline.v1 import cameras_pb2
-from countline.v1.cameras_pb2 import CameraError, CameraSpec, CameraStatus
 from countline_common.errors import FieldProblem, InvalidInputError
 from countline_control import names
+from countline_control.cameras.domain import Camera, CameraFault, CameraStatus, ObservedState
+from countline_control.models.domain import Follower
+
+# Workers -------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A worker as far as giving it cameras goes."""
+class StoredWorker:
+    """A worker as the database keeps it."""
+
+    worker_id: str
+    instance: str
+    """New at each start of the process."""
+    backend: str
+    capacity: int
+    version: str
+    connected_at: float
+    reported_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker as callers see it."""
+
+    worker_id: str
+    online: bool
+    backend: str
+    capacity: int
+    camera_ids: tuple[str, ...]
+    version: str
+    connected_at: float
+    reported_at: float
+    spool_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class CameraReport:
+    """What a worker reports of one camera."""
+
+    camera_id: str
+    epoch: int
+    status: CameraStatus
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What a worker reports of itself and its cameras."""
+
+    worker_id: str
+    instance: str
+    backend: str
+    capacity: int
+    version: str
+    spool_bytes: float
+    cameras: tuple[CameraReport, ...]
+
+
+def check_introduction(report: WorkerReport) -> None:
+    """Check a worker's first report.
+
+    Raises:
+        InvalidInputError: names each field that cannot be used.
+    """
+    problems = []
+    if not names.is_worker_id(report.worker_id):
+        problems.append(FieldProblem("worker_id", f"{report.worker_id[:80]!r} is not an id; {names.WORKER_HINT}"))
+    if not 0 < len(report.instance) <= 128:
+        problems.append(FieldProblem("instance", "give 1 to 128 characters that are new at each start"))
+    if report.capacity < 0:
+        problems.append(FieldProblem("capacity", "is negative; give the number of cameras that the worker can hold"))
+    if problems:
+        raise InvalidInputError(f"worker {report.worker_id[:80]!r} cannot be registered", fields=tuple(problems))
+
+
+# Cameras -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AssignableCamera:
+    """A camera as a worker needs it."""
+
+    camera: Camera
+    """Credentials included."""
+    time_zone: str
+    """Of its site."""
+    fingerprint: str
+    """Changes if and only if the file would be counted differently; see `messages.fingerprint`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A camera that a worker holds."""
+
+    item: AssignableCamera
+    epoch: int
+    model: str
+    """`NAME@VERSION`; empty where no version is known."""
+    follower: Follower | None
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedFile:
+    """A file that was played to its end."""
+
+    fingerprint: str
+    status: CameraStatus
+
+
+# Who gets which camera -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AssignableWorker:
+    """What the plan needs to know of a worker."""
 
     instance: str
     capacity: int
     alive: bool
-    """Its lease has not run out."""
+    """Its lease holds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Who has a camera, and under which epoch (0 for files that are played once)."""
+class Holder:
+    """The worker process that holds a camera, and the epoch under which it does (0 for files that are played once)."""
 
     worker_id: str
     instance: str
@@ -36,42 +145,44 @@ class Held:
 
 
 @dataclass(slots=True)
-class Plan:
+class AssignmentPlan:
     """What has to change."""
 
     given: dict[str, str] = field(default_factory=dict)
     """camera → worker, each under a new epoch."""
     released: set[str] = field(default_factory=set)
-    """Cameras that nobody should hold any more."""
+    """Cameras that no worker should hold any more."""
     waiting: set[str] = field(default_factory=set)
-    """Cameras that nobody has room for; nothing changes for them."""
+    """Cameras that no worker has room for; nothing changes for them."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing has to be written down."""
+        """Whether there is nothing to store."""
         return not self.given and not self.released
 
 
-def plan(once: Mapping[str, bool], held: Mapping[str, Held], workers: Mapping[str, Candidate]) -> Plan:
-    """What has to change so that every camera is held by a living worker with room for it.
+def plan_assignments(
+    once: Mapping[str, bool], held: Mapping[str, Holder], workers: Mapping[str, AssignableWorker]
+) -> AssignmentPlan:
+    """Plan the changes after which a living worker with room holds every camera.
 
     Args:
         once: every camera that should be processed → whether it is a file that is played once.
-        held: camera → who holds it now.
-        workers: everybody who ever reported.
+        held: camera → its holder now.
+        workers: every known worker, alive or not.
     """
-    result = Plan(released={camera_id for camera_id in held if camera_id not in once})
+    result = AssignmentPlan(released={camera_id for camera_id in held if camera_id not in once})
     load: Counter[str] = Counter()
-    homeless: list[str] = []
+    unplaced: list[str] = []
     for camera_id in sorted(once):
         holder = held.get(camera_id)
         if holder is not None and _may_keep(holder, once=once[camera_id], workers=workers, load=load):
             load[holder.worker_id] += 1
         else:
-            homeless.append(camera_id)
-    # Those whose worker is still there, as a new process, go back to it before others take the room.
-    homeless.sort(key=lambda camera_id: (not _has_home(held.get(camera_id), workers), camera_id))
-    for camera_id in homeless:
+            unplaced.append(camera_id)
+    # Cameras whose worker is alive again as a new process return to it before other cameras take its room.
+    unplaced.sort(key=lambda camera_id: (not _worker_lives(held.get(camera_id), workers), camera_id))
+    for camera_id in unplaced:
         worker_id = _choose(held.get(camera_id), workers, load)
         if worker_id is None:
             result.waiting.add(camera_id)
@@ -81,80 +192,57 @@ def plan(once: Mapping[str, bool], held: Mapping[str, Held], workers: Mapping[st
     return result
 
 
-def _may_keep(holder: Held, *, once: bool, workers: Mapping[str, Candidate], load: Counter[str]) -> bool:
+def _may_keep(holder: Holder, *, once: bool, workers: Mapping[str, AssignableWorker], load: Counter[str]) -> bool:
     worker = workers.get(holder.worker_id)
     if worker is None or not worker.alive or worker.instance != holder.instance:
         return False
     return once == (holder.epoch == 0) and load[holder.worker_id] < worker.capacity
 
 
-def _has_home(holder: Held | None, workers: Mapping[str, Candidate]) -> bool:
+def _worker_lives(holder: Holder | None, workers: Mapping[str, AssignableWorker]) -> bool:
     worker = workers.get(holder.worker_id) if holder else None
     return worker is not None and worker.alive
 
 
-def _choose(holder: Held | None, workers: Mapping[str, Candidate], load: Counter[str]) -> str | None:
-    """The same worker again where it lives, else the one with the smallest share of its capacity in use."""
+def _choose(holder: Holder | None, workers: Mapping[str, AssignableWorker], load: Counter[str]) -> str | None:
+    """Choose the camera's former worker if it has room, else the worker with the smallest share of capacity in use."""
     free = [worker_id for worker_id, worker in workers.items() if worker.alive and load[worker_id] < worker.capacity]
     if holder is not None and holder.worker_id in free:
         return holder.worker_id
     return min(free, key=lambda worker_id: (load[worker_id] / workers[worker_id].capacity, worker_id), default=None)
 
 
-def fingerprint(spec: CameraSpec) -> str:
-    """A text that changes when what would be counted in a file changes; switching it off and on does not count.
-
-    Nor does another model: what it would find has been counted already, and would be counted twice.
-    """
-    relevant = CameraSpec()
-    relevant.CopyFrom(spec)
-    relevant.ClearField("disabled")
-    relevant.ClearField("model")
-    return hashlib.sha256(relevant.SerializeToString(deterministic=True)).hexdigest()[:32]
+# Statuses of cameras without a report --------------------------------------------------------------------------------
 
 
-def check_introduction(worker_id: str, instance: str, capacity: int) -> None:
-    """Raise where a worker's first report cannot be used.
-
-    Raises:
-        InvalidInputError: with each field that is wrong.
-    """
-    problems = []
-    if not names.is_worker_id(worker_id):
-        problems.append(FieldProblem("worker_id", f"{worker_id[:80]!r} is no id; {names.WORKER_HINT}"))
-    if not 0 < len(instance) <= 128:
-        problems.append(FieldProblem("instance", "give 1 to 128 characters that are new at each start"))
-    if capacity < 0:
-        problems.append(FieldProblem("capacity", "is negative; give how many cameras the worker can hold"))
-    if problems:
-        raise InvalidInputError(f"the worker {worker_id[:80]!r} cannot be taken in", fields=tuple(problems))
+def starting(holder: Holder) -> CameraStatus:
+    """Status of a camera whose worker has not reported it yet."""
+    return CameraStatus(ObservedState.STARTING, worker_id=holder.worker_id, epoch=holder.epoch)
 
 
-def starting(holder: Held) -> CameraStatus:
-    """The status of a camera that was given to a worker which has not spoken of it yet."""
-    return CameraStatus(state=cameras_pb2.CAMERA_STATE_STARTING, worker_id=holder.worker_id, epoch=holder.epoch)
-
-
-def worker_gone(holder: Held, silent_for_s: float) -> CameraStatus:
-    """The status of a camera whose worker does not report while nobody else has room."""
-    error = CameraError(
+def worker_gone(holder: Holder, silent_for_s: float) -> CameraStatus:
+    """Status of a camera whose worker is silent while no other worker has room."""
+    fault = CameraFault(
         code="worker_offline",
-        message=f"its worker {holder.worker_id} has not reported for {silent_for_s:.0f} s and no other has room",
-        hint="see `countline workers list`; start the worker again, or another one",
+        message=f"worker {holder.worker_id} has not reported for {silent_for_s:.0f} s and no other worker has room",
+        hint="see `countline workers list`; start this worker again, or another one",
     )
-    return CameraStatus(
-        state=cameras_pb2.CAMERA_STATE_WAITING, worker_id=holder.worker_id, epoch=holder.epoch, error=error
-    )
+    return CameraStatus(ObservedState.WAITING, worker_id=holder.worker_id, epoch=holder.epoch, fault=fault)
 
 
-def nobody_has_room(alive: int, capacity: int) -> CameraStatus:
-    """The status of a camera that no worker can take."""
+def no_room(alive: int, capacity: int) -> CameraStatus:
+    """Status of a camera that no worker can take.
+
+    Args:
+        alive: number of workers online.
+        capacity: cameras that they can hold together.
+    """
     if not alive:
-        error = CameraError(code="no_worker", message="no worker is online", hint="start one: countline worker")
+        fault = CameraFault(code="no_worker", message="no worker is online", hint="start one: countline worker")
     else:
-        error = CameraError(
+        fault = CameraFault(
             code="no_capacity",
             message=f"all workers are full: {alive} online, for {capacity} cameras together",
             hint="start another worker, raise a worker's capacity, or disable a camera",
         )
-    return CameraStatus(state=cameras_pb2.CAMERA_STATE_WAITING, error=error)
+    return CameraStatus(ObservedState.WAITING, fault=fault)

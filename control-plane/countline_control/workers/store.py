@@ -1,40 +1,17 @@
 """SQL of workers. Each function works inside the caller's transaction."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict, ParseDict
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from countline.v1.cameras_pb2 import CameraStatus
 from countline_common.times import to_datetime
-from countline_control.workers.domain import Held
+from countline_control.workers import messages
+from countline_control.workers.domain import FinishedFile, Holder, StoredWorker
 from countline_control.workers.tables import assignments, finished, workers
-
-
-@dataclass(frozen=True, slots=True)
-class StoredWorker:
-    """A row of `workers`; times in Unix seconds."""
-
-    worker_id: str
-    instance: str
-    backend: str
-    capacity: int
-    version: str
-    connected_at: float
-    reported_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A file that was played to its end."""
-
-    fingerprint: str
-    status: CameraStatus
 
 
 def _worker(row: Mapping[str, Any]) -> StoredWorker:
@@ -43,12 +20,12 @@ def _worker(row: Mapping[str, Any]) -> StoredWorker:
 
 
 async def all_workers(connection: AsyncConnection) -> list[StoredWorker]:
-    """Everybody who reported lately enough to be remembered."""
+    """Return every worker that is not forgotten."""
     return [_worker(dict(row)) for row in (await connection.execute(select(workers))).mappings()]
 
 
 async def save_worker(connection: AsyncConnection, worker: StoredWorker) -> None:
-    """Write down a worker."""
+    """Add or replace a worker."""
     values: dict[str, Any] = {
         "instance": worker.instance,
         "backend": worker.backend,
@@ -62,21 +39,21 @@ async def save_worker(connection: AsyncConnection, worker: StoredWorker) -> None
 
 
 async def forget_workers(connection: AsyncConnection, worker_ids: set[str]) -> None:
-    """Delete workers that are long gone."""
+    """Delete workers."""
     await connection.execute(delete(workers).where(workers.c.worker_id.in_(worker_ids)))
 
 
-async def all_held(connection: AsyncConnection) -> dict[str, Held]:
-    """Who holds which camera."""
+async def all_held(connection: AsyncConnection) -> dict[str, Holder]:
+    """Return the holder of each camera that has one."""
     query = select(assignments).where(assignments.c.worker_id.is_not(None))
     rows = (await connection.execute(query)).mappings()
-    return {row["camera_id"]: Held(row["worker_id"], row["instance"], row["epoch"]) for row in rows}
+    return {row["camera_id"]: Holder(row["worker_id"], row["instance"], row["epoch"]) for row in rows}
 
 
 async def give(
     connection: AsyncConnection, camera_id: str, worker_id: str, instance: str, *, once: bool, now: datetime
-) -> Held:
-    """Write down that a worker holds a camera from now on; the epoch is the next one, or 0 for a file played once."""
+) -> Holder:
+    """Store that a worker holds a camera from now on; the epoch is the next one, or 0 for a file played once."""
     step = 0 if once else 1
     statement = upsert(assignments).values(
         camera_id=camera_id, last_epoch=step, worker_id=worker_id, instance=instance, epoch=step, assigned_at=now
@@ -91,37 +68,30 @@ async def give(
     }
     statement = statement.on_conflict_do_update(index_elements=["camera_id"], set_=changes)
     epoch = await connection.scalar(statement.returning(assignments.c.epoch))
-    return Held(worker_id, instance, int(epoch or 0))
+    return Holder(worker_id, instance, int(epoch or 0))
 
 
 async def release(connection: AsyncConnection, camera_ids: set[str]) -> None:
-    """Write down that nobody holds the cameras; their epochs are kept."""
+    """Store that no worker holds the cameras; their epochs are kept."""
     changes = {"worker_id": None, "instance": None, "epoch": None}
     await connection.execute(update(assignments).where(assignments.c.camera_id.in_(camera_ids)).values(**changes))
 
 
-async def all_finished(connection: AsyncConnection) -> dict[str, Finished]:
-    """Files that were played to their end, by camera."""
+async def all_finished(connection: AsyncConnection) -> dict[str, FinishedFile]:
+    """Return the files that were played to their end, by camera."""
     rows = (await connection.execute(select(finished))).mappings()
     return {
-        row["camera_id"]: Finished(
-            row["fingerprint"], ParseDict(row["status"], CameraStatus(), ignore_unknown_fields=True)
-        )
-        for row in rows
+        row["camera_id"]: FinishedFile(row["fingerprint"], messages.status_from_json(row["status"])) for row in rows
     }
 
 
-async def save_finished(connection: AsyncConnection, camera_id: str, done: Finished, now: datetime) -> None:
-    """Write down that a file was played to its end."""
-    values = {
-        "fingerprint": done.fingerprint,
-        "status": MessageToDict(done.status, preserving_proto_field_name=True),
-        "finished_at": now,
-    }
+async def save_finished(connection: AsyncConnection, camera_id: str, done: FinishedFile, now: datetime) -> None:
+    """Store that a file was played to its end."""
+    values = {"fingerprint": done.fingerprint, "status": messages.status_json(done.status), "finished_at": now}
     statement = upsert(finished).values(camera_id=camera_id, **values)
     await connection.execute(statement.on_conflict_do_update(index_elements=["camera_id"], set_=values))
 
 
 async def forget_finished(connection: AsyncConnection, camera_ids: set[str]) -> None:
-    """Let files be played again: they changed, or their cameras are gone."""
+    """Allow files to be played again: they changed, or their cameras are gone."""
     await connection.execute(delete(finished).where(finished.c.camera_id.in_(camera_ids)))

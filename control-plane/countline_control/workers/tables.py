@@ -19,13 +19,13 @@ workers = Table(
     Column("reported_at", _moment, nullable=False),
 )
 
-# A row outlives its camera: an epoch is never given twice to one camera id.
+# Rows outlive their cameras: a camera id never gets the same epoch twice.
 assignments = Table(
     "assignments",
     metadata,
     Column("camera_id", String, primary_key=True),
     Column("last_epoch", Integer, nullable=False),
-    # All three NULL: nobody holds it. Epoch 0: a file that is played once.
+    # All three NULL: no worker holds the camera. Epoch 0: a file that is played once.
     Column("worker_id", String),
     Column("instance", String),
     Column("epoch", Integer),
@@ -33,7 +33,7 @@ assignments = Table(
     CheckConstraint("(worker_id IS NULL) = (epoch IS NULL) AND (worker_id IS NULL) = (instance IS NULL)", name="held"),
 )
 
-# Files that were played to their end, so that they are not played again unless what is counted in them changes.
+# Files that were played to their end. They are played again only if a change would change their counts.
 finished = Table(
     "finished",
     metadata,

@@ -1,10 +1,10 @@
-"""Procedural scenes: walking people and driving vehicles whose true boxes, tracks and crossings are known.
+"""Procedural scenes: walking people and driving vehicles with known boxes, tracks and crossings.
 
-For the demo cameras and for training the demo detector. A scene is a pure function of its description and of time:
-the same description gives the same pictures, and its motion, light and noise repeat after `period_s`, so a clip of
-that length has no seam. Nothing here reads a clock, a file or a global random state.
+They serve the demo cameras and the training of the demo detector. A scene is a pure function of its description and of
+time. The same description gives the same pictures. Motion, light and noise repeat after `period_s`, so a clip of that
+length has no seam. The code reads no clock and no global random state.
 
-Read in this order: `camera` (the world and how it is seen), `paths` (where things go), `people` and `vehicles`
-(what they look like), `backdrop` (what stands still), `scene` (one frame), `truth` (crossings), `views` (places),
-`clips` (the demo cameras).
+Read in this order: `camera` (the projection), `routes` (movement), `people` and `vehicles` (figures), `backdrop` and
+`textures` (what stands still), `scene` (one frame), `truth` (crossings), `places` and `traffic` (random scenes),
+`clips` (the demo cameras), `render` and `video` (files).
 """

@@ -1,8 +1,7 @@
-"""What stands still: ground, walls, and props that hide what walks behind them.
+"""The static part of a scene: ground, walls, and props that hide objects behind them.
 
-Ground and walls are found by casting a ray through every picture sample; props (trees, poles, planters, ...) are
-drawn like figures. The result is the empty place in full light and in shadow, and what hides moving things behind
-it.
+A ray through every picture sample finds ground and walls; props (trees, poles, planters, ...) are drawn like figures.
+The result is the empty place in full light and in shadow, and masks of what hides moving objects.
 """
 
 import math
@@ -20,7 +19,7 @@ from countline_demo.scenes.vehicles import convex_hull
 
 OVERSAMPLING: Final = 2
 IN_SHADOW: Final = (0.56, 0.6, 0.68)
-"""What of red, green and blue is left in a shadow: the sky still lights it."""
+"""Shares of red, green and blue that remain in a shadow, which the sky still lights."""
 FAR_M: Final = 400.0
 
 
@@ -47,7 +46,7 @@ class Wall:
     top_m: float
     texture: Texture
     hides: bool = False
-    """Whether it may stand between the camera and something that moves."""
+    """Whether it may hide a moving object."""
 
 
 PropKind = Literal["tree", "pole", "planter", "sign", "bollard", "bench", "kiosk", "lamp"]
@@ -55,60 +54,62 @@ PropKind = Literal["tree", "pole", "planter", "sign", "bollard", "bench", "kiosk
 
 @dataclass(frozen=True)
 class Prop:
-    """A thing that stands on the ground and hides what is behind it."""
+    """An object that stands on the ground and hides what is behind it."""
 
     kind: PropKind
     place: tuple[float, float]
     size: float
-    """Scale, 1 is usual."""
+    """Scale; 1 is the usual size."""
     colour: Colour
     seed: int = 0
 
 
 @dataclass(frozen=True)
-class Place:
-    """Everything that stands still."""
+class ScenePlace:
+    """The description of everything static."""
 
     ground: Texture
     patches: tuple[Patch, ...]
     walls: tuple[Wall, ...]
     props: tuple[Prop, ...]
     sky: tuple[Colour, Colour]
-    """At the top of the picture and at the horizon."""
+    """Colours of the sky at the top of the picture and at the horizon."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hider:
-    """Something that hides what is behind it."""
+    """The mask of an object that hides what is behind it."""
 
     left: int
     top: int
     coverage: NDArray[np.uint8]
     """(h, w), 0 to 255."""
     line: tuple[float, float, float, float]
-    """X, Y and outward X, Y: what is on the far side of that line on the ground is hidden."""
+    """X, Y and outward X, Y of a line on the ground; objects on its far side are hidden."""
 
     def hides(self, x: float, y: float) -> bool:
-        """Whether something at (x, y) is behind."""
+        """Whether a place (x, y) is behind it."""
         x0, y0, out_x, out_y = self.line
         return (x - x0) * out_x + (y - y0) * out_y > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Backdrop:
-    """A place as the camera sees it."""
+    """The rendered empty place."""
 
     lit: NDArray[np.uint8]
     """(H, W, 3)."""
     shaded: NDArray[np.uint8]
     """(H, W, 3): the same in shadow."""
     open_ground: NDArray[np.uint8]
-    """(H, W): 255 where ground is seen, where shadows of moving things fall."""
+    """(H, W): 255 for visible ground, on which shadows of moving objects fall."""
     hiders: tuple[Hider, ...]
 
 
-def build(place: Place, camera: GroundCamera, sun: tuple[float, float], tint: tuple[float, float, float]) -> Backdrop:
-    """Look at a place. `sun` is the shift in X, Y of a shadow per metre of height, `tint` the light's colour."""
+def build(
+    place: ScenePlace, camera: GroundCamera, sun: tuple[float, float], tint: tuple[float, float, float]
+) -> Backdrop:
+    """Render a place. `sun` is the shift in X, Y of a shadow per metre of height, `tint` the light's colour."""
     picture, ground, hiders = _cast(place, camera)
     picture *= np.array(tint, dtype=np.float32)
     lit = np.clip(picture, 0, 255).astype(np.uint8)
@@ -140,8 +141,8 @@ Region = tuple[slice, slice]
 """Rows and columns of the oversampled picture."""
 
 
-def _cast(place: Place, camera: GroundCamera) -> tuple[NDArray[np.float32], NDArray[np.uint8], list[Hider]]:
-    """Colour, ground coverage and hiding walls, by rays."""
+def _cast(place: ScenePlace, camera: GroundCamera) -> tuple[NDArray[np.float32], NDArray[np.uint8], list[Hider]]:
+    """Colour, ground coverage and hiding walls, by casting rays."""
     x, y, z = rays = camera.rays(OVERSAMPLING)
     reach = np.where(z < -1e-4, camera.height_m / np.maximum(-z, 1e-4), FAR_M).astype(np.float32)
     reach = np.minimum(reach, FAR_M)
@@ -170,7 +171,7 @@ def _part(rays: Rays, region: Region, seen: NDArray[np.bool_] | slice = slice(No
 
 
 def _region(wall: Wall, camera: GroundCamera) -> Region:
-    """Where a wall may be seen; everywhere if it reaches beside or behind the camera."""
+    """The part of the picture that a wall may cover; all of it if the wall reaches beside or behind the camera."""
     corners = np.array([(x, y, z) for x, y in (wall.start, wall.end) for z in (wall.bottom_m, wall.top_m)], dtype=float)
     if camera.depth_m(corners).min() < 1.0:
         return slice(None), slice(None)
@@ -181,13 +182,13 @@ def _region(wall: Wall, camera: GroundCamera) -> Region:
 
 
 def _down(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average OVERSAMPLING x OVERSAMPLING samples into a pixel."""
+    """Average OVERSAMPLING x OVERSAMPLING samples to one pixel."""
     height, width = samples.shape[0] // OVERSAMPLING, samples.shape[1] // OVERSAMPLING
     blocks = samples.reshape(height, OVERSAMPLING, width, OVERSAMPLING, *samples.shape[2:])
     return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))
 
 
-def _sky(place: Place, z: NDArray[np.float32]) -> NDArray[np.float32]:
+def _sky(place: ScenePlace, z: NDArray[np.float32]) -> NDArray[np.float32]:
     top, horizon = (np.array(colour, dtype=np.float32) for colour in place.sky)
     share = np.clip(z / max(float(z.max()), 1e-3), 0, 1)[..., None]
     return np.asarray(horizon + (top - horizon) * share, dtype=np.float32)
@@ -196,7 +197,7 @@ def _sky(place: Place, z: NDArray[np.float32]) -> NDArray[np.float32]:
 def _cast_wall(
     wall: Wall, number: int, camera: GroundCamera, rays: Rays, met: tuple[NDArray[np.float32], NDArray[np.int16]]
 ) -> None:
-    """Note in `met`, the reach of each ray and the number of the wall it met, which ones meet this wall first."""
+    """Record in `met`, the reach of each ray and the number of its wall, the rays that meet this wall first."""
     reach, hit_by = met
     distance, along, up = _meet(wall, camera, rays)
     length = math.hypot(wall.end[0] - wall.start[0], wall.end[1] - wall.start[1])
@@ -244,7 +245,7 @@ def _wall_hider(wall: Wall, coverage: NDArray[np.float32]) -> Hider:
 
 
 def _ground(
-    place: Place, x: NDArray[np.float32], y: NDArray[np.float32], sample_m: NDArray[np.float32]
+    place: ScenePlace, x: NDArray[np.float32], y: NDArray[np.float32], sample_m: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     colours = paint(place.ground, x, y, sample_m)
     for patch in place.patches:

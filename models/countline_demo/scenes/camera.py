@@ -1,4 +1,4 @@
-"""The world and the eye: a ground plane in metres, seen by a pinhole camera that looks along +Y and down.
+"""A ground plane in metres, seen by a pinhole camera that looks along +Y and down.
 
 World axes: X to the right, Y away from the camera, Z up; the camera stands at (0, 0, height_m). Pixels: u to the
 right, v down, origin at the outer corner of the top-left pixel.
@@ -17,7 +17,7 @@ Points2 = NDArray[np.float64]
 """(N, 2) pixels: u, v."""
 
 NEAREST_M = 0.2
-"""Nothing nearer to the lens than this is projected; keeps the division finite."""
+"""Least depth of projected points, which keeps the division finite."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class GroundCamera:
     size_wh: tuple[int, int]
     height_m: float
     pitch_deg: float
-    """How far the optical axis points below the horizon."""
+    """Angle of the optical axis below the horizon."""
     horizontal_view_deg: float
 
     @cached_property
@@ -55,7 +55,7 @@ class GroundCamera:
         return pixels, scale
 
     def ground_at(self, u: float, v: float) -> tuple[float, float]:
-        """World X, Y in metres of the ground seen at pixel (u, v), which must lie below the horizon."""
+        """World X, Y in metres of the ground at pixel (u, v), which must lie below the horizon."""
         cos, sin = self._pitch
         x = (u - self.size_wh[0] / 2) / self.focal_px
         y = (v - self.size_wh[1] / 2) / self.focal_px
@@ -63,7 +63,7 @@ class GroundCamera:
         return x * reach, (cos - y * sin) * reach
 
     def rays(self, oversampling: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Directions X, Y, Z (H, W) through the middles of pixels that are cut `oversampling` times each way."""
+        """Directions X, Y, Z (H, W) through the middles of pixels divided `oversampling` times in each direction."""
         width, height = (side * oversampling for side in self.size_wh)
         cos, sin = self._pitch
         across = ((np.arange(width) + 0.5) / oversampling - self.size_wh[0] / 2) / self.focal_px

@@ -1,8 +1,8 @@
-"""The demo cameras: four places with a time-table written by hand, so that what they count is known.
+"""The demo cameras: four places with a time-table written by hand, so that their counts are known.
 
-Everybody crosses the lines clearly: paths go on for metres on both sides, nobody lingers on a line, and those who
-walk together walk staggered, as people do. `VERSION` grows with every change that alters a picture or a crossing;
-clips rendered by another version are rendered anew.
+Every actor crosses the lines clearly: routes go on for metres on both sides, no actor stays on a line, and people who
+walk together walk staggered. Raise `VERSION` with every change that alters a picture or a crossing; clips of another
+version are rendered again.
 """
 
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from typing import Final
 
 import numpy as np
 
-from countline_demo.scenes.backdrop import Patch, Place, Prop
+from countline_demo.scenes.backdrop import Patch, Prop, ScenePlace
 from countline_demo.scenes.camera import GroundCamera
-from countline_demo.scenes.paths import Journey, Path, Stop
 from countline_demo.scenes.people import Person, random_person
 from countline_demo.scenes.places import EVERYWHERE, PAINT, SIZE_WH, Road, Spot, row_of_houses, shop_front
+from countline_demo.scenes.routes import GroundRoute, Journey, Stop
 from countline_demo.scenes.scene import Actor, Light, Scene
 from countline_demo.scenes.textures import Texture
 from countline_demo.scenes.traffic import shifted, trimmed
@@ -30,7 +30,7 @@ TIME_ZONE: Final = "Europe/Zurich"
 
 @dataclass(frozen=True)
 class TrueZone:
-    """A zone worth watching."""
+    """A zone of a demo camera."""
 
     id: str
     polygon: tuple[Spot, ...]
@@ -38,8 +38,8 @@ class TrueZone:
 
 
 @dataclass(frozen=True)
-class Clip:
-    """A demo camera."""
+class DemoClip:
+    """The clip of a demo camera."""
 
     name: str
     title: str
@@ -49,7 +49,7 @@ class Clip:
 
 
 class _Cast:
-    """Collects the actors of a clip; looks are drawn from a seed, times and ways are given."""
+    """Collects the actors of a clip; looks come from a seed, times and ways are given."""
 
     def __init__(self, camera: GroundCamera, seed: int) -> None:
         self._camera = camera
@@ -65,18 +65,18 @@ class _Cast:
         stop: Stop | None = None,
         child: bool = False,
     ) -> None:
-        """Somebody walks along way-points, which are cut off where they leave the picture."""
+        """Add a person who walks along way-points, which are cut off outside the picture."""
         self._add(random_person(self._rng, child=child), start_s, ways, speed, stop)
 
     def walk_together(self, start_s: float, ways: tuple[Spot, ...], *, speed: float = 1.25, gap: float = 0.85) -> None:
-        """Two walk side by side, the second a step behind."""
+        """Add two people who walk side by side, the second a step behind."""
         self.walk(start_s, ways, speed=speed)
         self.walk(start_s + 0.9 / speed, shifted(ways, gap), speed=speed)
 
     def drive(
         self, start_s: float, ways: tuple[Spot, ...], kind: Kind, *, speed: float = 7.0, stop: Stop | None = None
     ) -> None:
-        """A vehicle drives along way-points."""
+        """Add a vehicle that drives along way-points."""
         self._add(random_vehicle(self._rng, (kind,)), start_s, ways, speed, stop)
 
     def _add(
@@ -85,30 +85,30 @@ class _Cast:
         path = trimmed(self._camera, ways, look)
         assert path is not None, ways
         if stop is not None:  # given on the whole way; the part before the picture is cut off
-            lost = _distance_to(Path(ways), path.waypoints[0])
+            lost = _distance_to(GroundRoute(ways), path.waypoints[0])
             stop = Stop(stop.at_m - lost, stop.lasts_s, stop.ease_s)
         self.actors.append(Actor(len(self.actors) + 1, look, Journey(path, start_s, speed, (stop,) if stop else ())))
 
 
-def _distance_to(path: Path, spot: Spot) -> float:
-    """How far along a path it comes nearest to a spot."""
+def _distance_to(path: GroundRoute, spot: Spot) -> float:
+    """Distance along a route at which it comes nearest to a spot."""
     along = np.arange(0.0, path.length_m, 0.05)
     places = path.at(along)
     return float(along[np.argmin(np.hypot(places[:, 0] - spot[0], places[:, 1] - spot[1]))])
 
 
 def _on_screen(camera: GroundCamera, *spots: Spot) -> tuple[Spot, ...]:
-    """Places on the ground in normalised picture coordinates, to a thousandth, drawn back to the picture's border."""
+    """Places on the ground in normalised picture coordinates, to a thousandth, clamped to the picture."""
     pixels, _ = camera.project(np.array([(x, y, 0.0) for x, y in spots]))
     shares = np.clip(pixels / np.array(SIZE_WH), 0.0, 1.0)
     return tuple((round(float(x), 3), round(float(y), 3)) for x, y in shares)
 
 
-def _scene(name: str, camera: GroundCamera, place: Place, cast: _Cast, light: Light, seconds: int) -> Scene:
+def _scene(name: str, camera: GroundCamera, place: ScenePlace, cast: _Cast, light: Light, seconds: int) -> Scene:
     return Scene(name, camera, place, tuple(cast.actors), light, FPS, int(seconds * FPS), noise=1.8, seed=len(name))
 
 
-def plaza() -> Clip:
+def plaza() -> DemoClip:
     """A square with trees; people cross it from side to side."""
     camera = GroundCamera(SIZE_WH, height_m=5.6, pitch_deg=23.5, horizontal_view_deg=62)
     stone, pale, grey = (176, 166, 150), (196, 188, 172), (140, 136, 132)
@@ -130,7 +130,7 @@ def plaza() -> Clip:
     )
     walls = tuple(row_of_houses(np.random.default_rng(21), Road((0.0, 0.0), 0.0).at, 27.5, 42.0))
     sky = ((118, 160, 208), (200, 216, 226))
-    place = Place(Texture("paving", stone, (120, 112, 100), (0.8, 0.5), 10), patches, walls, props, sky)
+    place = ScenePlace(Texture("paving", stone, (120, 112, 100), (0.8, 0.5), 10), patches, walls, props, sky)
     cast = _Cast(camera, seed=404)
     cast.walk(0.5, ((-12, 10.4), (0, 10.8), (12, 10.0)), speed=1.35)
     cast.walk(3.0, ((14, 13.2), (1, 12.8), (-14, 13.6)), speed=1.3)
@@ -143,10 +143,10 @@ def plaza() -> Clip:
     line = TrueLine("square", _on_screen(camera, (-0.4, 6.9), (1.1, 17.6)))
     zone = TrueZone("middle", _on_screen(camera, (-4.0, 9.4), (3.0, 9.4), (4.2, 14.6), (-4.8, 14.6)))
     light = Light(sun=(-0.62, 0.34), tint=(1.02, 1.0, 0.97), drift=0.05, clouds=0.3)
-    return Clip("plaza", "Market square", _scene("plaza", camera, place, cast, light, 32), (line,), (zone,))
+    return DemoClip("plaza", "Market square", _scene("plaza", camera, place, cast, light, 32), (line,), (zone,))
 
 
-def entrance() -> Clip:
+def entrance() -> DemoClip:
     """A shop front; some go in, some come out, others pass or look at the window."""
     camera = GroundCamera(SIZE_WH, height_m=3.9, pitch_deg=17.5, horizontal_view_deg=64)
     y, door = 11.4, 2.5
@@ -165,7 +165,7 @@ def entrance() -> Clip:
     )
     walls = tuple(shop_front(np.random.default_rng(8), y, 0.0, door))
     sky = ((150, 170, 190), (205, 214, 220))
-    place = Place(Texture("paving", (172, 162, 150), (118, 110, 102), (0.9, 0.6), 40), patches, walls, props, sky)
+    place = ScenePlace(Texture("paving", (172, 162, 150), (118, 110, 102), (0.9, 0.6), 40), patches, walls, props, sky)
     cast = _Cast(camera, seed=77)
     left, right = ((-11, 8.2), (-4.0, 8.5), (-0.7, 9.6)), ((11, 8.8), (4.0, 8.9), (0.8, 9.7))
     inside_left, inside_right = (
@@ -181,11 +181,11 @@ def entrance() -> Clip:
     cast.walk(18.0, left + inside_left, speed=1.35)
     cast.walk(21.5, tuple(reversed(right + inside_right)), speed=1.25)
     window = ((-11, 8.0), (-7.0, 8.9), (-4.6, 9.5), (-1.5, 8.3), (3, 7.7), (11, 7.6))
-    cast.walk(23.0, window, speed=1.3, stop=Stop(_distance_to(Path(window), (-4.6, 9.5)), 4.0))
+    cast.walk(23.0, window, speed=1.3, stop=Stop(_distance_to(GroundRoute(window), (-4.6, 9.5)), 4.0))
     line = TrueLine("door", _on_screen(camera, (1.75, 10.5), (-1.75, 10.5)))
     zone = TrueZone("window", _on_screen(camera, (-6.6, 8.6), (-2.9, 8.6), (-2.9, 10.9), (-6.6, 10.9)))
     light = Light(sun=(0.5, 0.28), tint=(1.0, 0.99, 0.97), drift=0.04, clouds=0.25, shadow=0.9)
-    return Clip("entrance", "Shop entrance", _scene("entrance", camera, place, cast, light, 28), (line,), (zone,))
+    return DemoClip("entrance", "Shop entrance", _scene("entrance", camera, place, cast, light, 28), (line,), (zone,))
 
 
 _NEAR_LANE: Final[tuple[tuple[Kind, float, float], ...]] = (
@@ -202,7 +202,7 @@ _FAR_LANE: Final[tuple[tuple[Kind, float, float], ...]] = (
 """Vehicle, start in seconds, speed in metres per second."""
 
 
-def street() -> Clip:
+def street() -> DemoClip:
     """Two lanes seen from the side, with people on both pavements."""
     camera = GroundCamera(SIZE_WH, height_m=6.2, pitch_deg=24.5, horizontal_view_deg=66)
     lane, angle = 3.3, -5.0
@@ -227,7 +227,7 @@ def street() -> Clip:
     )
     walls = tuple(row_of_houses(np.random.default_rng(23), road.at, lane + 3.8, 34.0))
     sky = ((124, 160, 200), (204, 214, 222))
-    place = Place(Texture("paving", (150, 146, 140), (104, 100, 96), (0.7, 0.5), 60), patches, walls, props, sky)
+    place = ScenePlace(Texture("paving", (150, 146, 140), (104, 100, 96), (0.7, 0.5), 60), patches, walls, props, sky)
     cast = _Cast(camera, seed=15)
     near, far = (road.at(-60, -lane / 2), road.at(60, -lane / 2)), (road.at(60, lane / 2), road.at(-60, lane / 2))
     for kind, start, speed in _NEAR_LANE:
@@ -248,10 +248,10 @@ def street() -> Clip:
         "road", _on_screen(camera, road.at(-5, -lane), road.at(5, -lane), road.at(6, lane), road.at(-6, lane))
     )
     light = Light(sun=(0.45, -0.3), tint=(1.0, 1.0, 1.0), drift=0.05, clouds=0.35)
-    return Clip("street", "Station road", _scene("street", camera, place, cast, light, 24), lines, (zone,))
+    return DemoClip("street", "Station road", _scene("street", camera, place, cast, light, 24), lines, (zone,))
 
 
-def crossing() -> Clip:
+def crossing() -> DemoClip:
     """A road along the picture with a zebra crossing; drivers wait for people."""
     camera = GroundCamera(SIZE_WH, height_m=7.2, pitch_deg=29, horizontal_view_deg=62)
     lane, angle = 3.2, 76.0
@@ -275,7 +275,7 @@ def crossing() -> Clip:
         Prop("planter", road.at(-0.5, -lane - 4.6), 1.0, (120, 106, 94), 79),
         Prop("tree", road.at(9, -lane - 3.8), 1.0, (68, 100, 54), 80),
     )
-    place = Place(
+    place = ScenePlace(
         Texture("paving", (164, 156, 146), (112, 106, 100), (0.7, 0.45), 81), patches, (), props, ((0, 0, 0), (0, 0, 0))
     )
     cast = _Cast(camera, seed=29)
@@ -301,10 +301,10 @@ def crossing() -> Clip:
         _on_screen(camera, road.at(-1.8, -lane), road.at(-1.8, lane), road.at(2.0, lane), road.at(2.0, -lane)),
     )
     light = Light(sun=(-0.5, 0.22), tint=(1.02, 1.0, 0.96), drift=0.05, clouds=0.3)
-    return Clip("crossing", "Zebra crossing", _scene("crossing", camera, place, cast, light, 36), lines, (zone,))
+    return DemoClip("crossing", "Zebra crossing", _scene("crossing", camera, place, cast, light, 36), lines, (zone,))
 
 
-CLIPS: Final[dict[str, Callable[[], Clip]]] = {
+CLIPS: Final[dict[str, Callable[[], DemoClip]]] = {
     "plaza": plaza,
     "entrance": entrance,
     "street": street,

@@ -1,8 +1,7 @@
-"""Drawing figures: shapes in picture coordinates, cut out as small anti-aliased sprites.
+"""Draws figures: shapes in picture coordinates, cut out as small anti-aliased sprites.
 
-A figure is a list of polygons from back to front. They are drawn oversampled on a canvas as large as the figure and
-averaged down; the sprite is premultiplied (colour times coverage), so its edges mix cleanly with whatever is
-behind.
+A figure is a list of polygons from back to front. They are drawn oversampled on a canvas of the figure's size and then
+averaged. The sprite is premultiplied (colour times coverage), so its edges blend with the background.
 """
 
 import math
@@ -17,7 +16,7 @@ Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels."""
 
 LARGEST_CANVAS_PX = 400
-"""Above this many canvas pixels of height or width the oversampling goes down; big figures need less of it."""
+"""Above this height or width of the canvas, in pixels, oversampling is reduced; large figures need less."""
 ARC = 5
 """Points of the half circle at either end of a limb."""
 _HALF_TURN = np.linspace(-math.pi / 2, math.pi / 2, ARC)
@@ -35,7 +34,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Sprite:
-    """A figure cut out, at its place in the picture."""
+    """A cut-out figure and its place in the picture."""
 
     left: int
     top: int
@@ -99,14 +98,14 @@ def cut_out(shapes: list[Shape], box: Box) -> Sprite:
 
 
 def clip(left: int, top: int, size_hw: tuple[int, int], into_wh: tuple[int, int]) -> tuple[slice, slice, slice, slice]:
-    """Rows and columns of the picture, then of the sprite, where the sprite lies inside the picture."""
+    """Rows and columns of the picture, then of the sprite, of the part that lies inside the picture."""
     x1, y1 = max(left, 0), max(top, 0)
     x2, y2 = max(x1, min(left + size_hw[1], into_wh[0])), max(y1, min(top + size_hw[0], into_wh[1]))
     return slice(y1, y2), slice(x1, x2), slice(y1 - top, y2 - top), slice(x1 - left, x2 - left)
 
 
 def over(picture: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> None:
-    """Lay premultiplied pixels (h, w, 4) over a picture of the same height and width, in place."""
+    """Blend premultiplied pixels (h, w, 4) over a picture of the same height and width, in place."""
     behind = picture * (255 - pixels[:, :, 3:]).astype(np.uint16)
     behind += np.uint16(128)
     behind += behind >> np.uint16(8)  # with the shift below: division by 255, rounded, without dividing
@@ -120,6 +119,6 @@ def shade(colour: Colour, factor: float) -> Colour:
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
-    """`share` of b in a."""
+    """A mixture of two colours, with `share` of b."""
     red, green, blue = (round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
     return red, green, blue

@@ -77,11 +77,11 @@ STRIDE: Final = 0.92
 
 @dataclass(frozen=True)
 class Person:
-    """How somebody looks."""
+    """The looks of a person."""
 
     height_m: float
     build: float
-    """Girth, 1 is usual."""
+    """Girth; 1 is usual."""
     skin: Colour
     hair: Colour
     hair_style: Literal["short", "long", "hat", "bald"]
@@ -102,7 +102,7 @@ class Person:
 
 
 def random_person(rng: Generator, *, child: bool = False) -> Person:
-    """Somebody, drawn from `rng`."""
+    """A random person."""
     tops: tuple[Top, ...] = ("plain", "plain", "stripes", "jacket", "coat")
     bottoms: tuple[Bottom, ...] = ("trousers", "trousers", "trousers", "shorts", "skirt")
     carried: tuple[Carried, ...] = ("nothing", "nothing", "backpack", "handbag", "case")
@@ -124,7 +124,7 @@ def random_person(rng: Generator, *, child: bool = False) -> Person:
 
 
 def pick(rng: Generator, choices: tuple[T, ...]) -> T:
-    """One of them."""
+    """A random one of some values."""
     return choices[int(rng.integers(len(choices)))]
 
 
@@ -134,7 +134,7 @@ def _tone(rng: Generator, colour: Colour) -> Colour:
 
 @dataclass(frozen=True, slots=True)
 class Joints:
-    """Where the joints are, in metres: forward and up in the walker's own side view, (2,) [left, right] each."""
+    """Places of the joints in metres: forward and up in the walker's side view, (2,) [left, right] each."""
 
     hip_z: float
     knee: NDArray[np.float64]
@@ -144,7 +144,7 @@ class Joints:
     elbow: NDArray[np.float64]
     wrist: NDArray[np.float64]
     lean_m: float
-    """How far the shoulders are ahead of the hips."""
+    """Distance of the shoulders ahead of the hips."""
 
 
 def gait(person: Person, distance_m: float, pace: float) -> Joints:
@@ -220,7 +220,7 @@ def _beside(forward_up: NDArray[np.float64], left: NDArray[np.float64], above: f
 
 
 def to_world(body: Points3, place: tuple[float, float, float]) -> Points3:
-    """Points (N, 3) given as forward, left, up of a place (X, Y, heading), in world metres."""
+    """World points in metres from points (N, 3) forward, left and up of a place (X, Y, heading)."""
     x, y, heading = place
     cos, sin = math.cos(heading), math.sin(heading)
     return np.stack(
@@ -244,7 +244,7 @@ class Limb:
 
 
 def wardrobe(person: Person) -> list[Limb]:
-    """The limbs of a clothed body; depends on the looks alone, so it is made once."""
+    """The limbs of a clothed body; they depend on the looks only, so they are made once."""
     return [*_legs(person), *_trunk(person), *_arms(person), *_bags(person)]
 
 
@@ -301,7 +301,7 @@ def _bags(person: Person) -> list[Limb]:
 
 
 class Walker:
-    """Somebody who can be drawn anywhere."""
+    """A person that can be drawn at any place."""
 
     def __init__(self, person: Person) -> None:
         self.person = person
@@ -315,7 +315,6 @@ class Walker:
         ]
 
     def points(self, place: tuple[float, float, float], distance_m: float, pace: float) -> Points3:
-        """See `skeleton`."""
         return skeleton(self.person, place, distance_m, pace)
 
     def shapes(self, camera: GroundCamera, points: Points3, heading: float, light_from_left: float) -> list[Shape]:
@@ -380,7 +379,7 @@ class Walker:
         return found
 
     def _head(self, centre: NDArray[np.float64], metre: float, heading: float, points: Points3) -> list[Shape]:
-        """Skull with hair, and the face where it can be seen."""
+        """Skull with hair, and the face if it is visible."""
         person = self.person
         u, v = float(centre[0]), float(centre[1])
         width, height = 0.047 * metre, 0.066 * metre
@@ -410,7 +409,7 @@ class Walker:
         ]
 
     def _clothes(self, pixels: NDArray[np.float64], metre: float, heading: float) -> list[Shape]:
-        """What closes the trunk between its two sides, and its pattern."""
+        """The trunk between its two sides, and its pattern."""
         person = self.person
         corners = pixels[[SHOULDER_L, SHOULDER_R, HIP_R, HIP_L]]
         shapes = [Shape(corners, shade(person.top_colour, 0.92))]

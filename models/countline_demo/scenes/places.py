@@ -1,6 +1,6 @@
-"""Places to look at: a plaza, a shop's entrance, a street seen from its side, a crossing seen along the road.
+"""Random places: a plaza, a shop's entrance, a street from its side, a crossing along the road.
 
-Each builder draws a place from a random generator and says which ways lead through it; the demo cameras and the
+Each builder makes a place from a random generator, with the ways that lead through it. The demo cameras and the
 training pictures use the same builders.
 """
 
@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.random import Generator
 
-from countline_demo.scenes.backdrop import Patch, Place, Prop, PropKind, Wall
+from countline_demo.scenes.backdrop import Patch, Prop, PropKind, ScenePlace, Wall
 from countline_demo.scenes.camera import GroundCamera
 from countline_demo.scenes.drawing import Colour, shade
 from countline_demo.scenes.textures import Texture
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Way:
-    """Where one can go; way-points reach beyond the picture or to a hidden spot at both ends."""
+    """A way for actors; its way-points reach beyond the picture or to a hidden spot at both ends."""
 
     waypoints: tuple[Spot, ...]
     half_width_m: float
@@ -55,28 +55,28 @@ class Way:
 
 @dataclass(frozen=True)
 class Layout:
-    """A place, the eye on it and the ways through it."""
+    """A place, its camera and the ways through it."""
 
     camera: GroundCamera
-    place: Place
+    place: ScenePlace
     ways: tuple[Way, ...]
 
 
 @dataclass(frozen=True)
 class Road:
-    """A straight road; places on it are given along and across."""
+    """A straight road; positions on it are given along and across."""
 
     origin: Spot
     angle_deg: float
 
     def at(self, along_m: float, left_m: float) -> Spot:
-        """World X, Y of a place so far along the road from its origin, and so far to the left of its middle."""
+        """World X, Y of a position: metres along the road from its origin, and metres to the left of its middle."""
         cos, sin = math.cos(math.radians(self.angle_deg)), math.sin(math.radians(self.angle_deg))
         return self.origin[0] + along_m * cos - left_m * sin, self.origin[1] + along_m * sin + left_m * cos
 
 
 def pick(rng: Generator, choices: tuple[T, ...]) -> T:
-    """One of them."""
+    """A random one of some values."""
     return choices[int(rng.integers(len(choices)))]
 
 
@@ -203,12 +203,12 @@ def plaza(rng: Generator) -> Layout:
     walls = row_of_houses(rng, Road((0.0, 0.0), 0.0).at, far + _between(rng, 2, 5), _edge(camera, far) + 18)
     ways = [_through(rng, camera, nearest, far) for _ in range(12)]
     ways.append(Way(((-_edge(camera, middle) - 3, middle), (_edge(camera, middle) + 3, middle)), 2.0))
-    place = Place(stone, tuple(patches), tuple(walls), tuple(props), pick(rng, SKIES))
+    place = ScenePlace(stone, tuple(patches), tuple(walls), tuple(props), pick(rng, SKIES))
     return Layout(camera, place, tuple(ways))
 
 
 def _aside(rng: Generator, camera: GroundCamera, nearest: float, far: float) -> Spot:
-    """A spot for a prop: anywhere, but rather off the middle."""
+    """A random spot for a prop, preferably off the middle."""
     y = _between(rng, nearest + 1.5, far)
     return pick(rng, (-1.0, 1.0)) * _edge(camera, y) * _between(rng, 0.3, 0.95), y
 
@@ -238,7 +238,7 @@ def entrance(rng: Generator) -> Layout:
     nearest = camera.ground_at(320, 359)[1]
     y = nearest + _between(rng, 5.5, 8.5)
     door_x, door = _between(rng, -0.4, 0.4) * _edge(camera, y), _between(rng, 1.9, 2.6)
-    place = Place(
+    place = ScenePlace(
         _paving(rng),
         (
             Patch((door_x, y + 2.5), (30, 2.5), Texture("planks", (150, 118, 86), (96, 74, 52), (0.18, 1), _seed(rng))),
@@ -376,7 +376,7 @@ def street(rng: Generator) -> Layout:
     walls = row_of_houses(rng, at, far + 1.0, 45.0) if rng.random() < 0.8 else []
     ground = _paving(rng) if walls else Texture("grass", pick(rng, LEAVES), seed=_seed(rng))
     patches.insert(0, Patch((0, middle), (EVERYWHERE, far + 0.8), _paving(rng), angle))
-    return Layout(camera, Place(ground, tuple(patches), tuple(walls), tuple(props), pick(rng, SKIES)), tuple(ways))
+    return Layout(camera, ScenePlace(ground, tuple(patches), tuple(walls), tuple(props), pick(rng, SKIES)), tuple(ways))
 
 
 def crossing(rng: Generator) -> Layout:
@@ -413,7 +413,7 @@ def crossing(rng: Generator) -> Layout:
         for spot in spots
         if abs(spot[1] - origin[1]) > 2
     )
-    return Layout(camera, Place(_paving(rng), patches, (), props, pick(rng, SKIES)), tuple(ways))
+    return Layout(camera, ScenePlace(_paving(rng), patches, (), props, pick(rng, SKIES)), tuple(ways))
 
 
 PLACES: Final = {"plaza": plaza, "entrance": entrance, "street": street, "crossing": crossing}

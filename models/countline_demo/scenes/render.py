@@ -1,4 +1,4 @@
-"""From a scene to files: the demo clips with their truth, and single scenes to look at or to test with."""
+"""Writes scenes to files: demo clips with their truth, and single scenes."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from countline_demo.scenes.clips import CLIPS, TIME_ZONE, VERSION, Clip
-from countline_demo.scenes.scene import CLASSES, Frame, Renderer, Scene
+from countline_demo.scenes.clips import CLIPS, TIME_ZONE, VERSION, DemoClip
+from countline_demo.scenes.scene import CLASSES, Renderer, Scene, SceneFrame
 from countline_demo.scenes.truth import true_crossings
 from countline_demo.scenes.video import write_video
 
@@ -19,8 +19,8 @@ Progress = Callable[[int, int], None]
 """Called with the number of finished frames and of all frames."""
 
 
-def describe(clip: Clip) -> dict[str, Any]:
-    """What the JSON file beside a demo clip says."""
+def describe(clip: DemoClip) -> dict[str, Any]:
+    """The content of the JSON file beside a demo clip."""
     scene = clip.scene
     return {
         "version": VERSION,
@@ -43,7 +43,7 @@ def describe(clip: Clip) -> dict[str, Any]:
 
 
 def is_rendered(folder: Path, name: str) -> bool:
-    """Whether the folder has this version of a demo clip, whole."""
+    """Whether the folder has this version of a demo clip, complete."""
     try:
         found = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -52,7 +52,7 @@ def is_rendered(folder: Path, name: str) -> bool:
 
 
 def render_clip(folder: Path, name: str, progress: Progress) -> dict[str, Any]:
-    """Write `<name>.mp4` and then `<name>.json`; returns what the latter says."""
+    """Write `<name>.mp4` and then `<name>.json`; returns the content of the JSON file."""
     clip = CLIPS[name]()
     described = describe(clip)
     write_video(folder / f"{name}.mp4", _pictures(clip.scene, progress), clip.scene.camera.size_wh, clip.scene.fps)
@@ -70,7 +70,7 @@ def _pictures(scene: Scene, progress: Progress) -> Iterator[NDArray[np.uint8]]:
 
 
 def render_scene(scene: Scene, path: Path, *, boxes: bool, progress: Progress) -> None:
-    """Write a period of a scene as a film, or its middle picture (.png); with the true boxes on request."""
+    """Write one period of a scene as a video, or its middle picture (.png), with the true boxes on request."""
     renderer = Renderer(scene)
     if path.suffix == ".png":
         Image.fromarray(_shown(renderer.frame(scene.frames // 2), boxes=boxes)).save(path)
@@ -84,8 +84,8 @@ def render_scene(scene: Scene, path: Path, *, boxes: bool, progress: Progress) -
     write_video(path, pictures(), scene.camera.size_wh, scene.fps)
 
 
-def _shown(frame: Frame, *, boxes: bool) -> NDArray[np.uint8]:
-    """The picture, with boxes drawn where they are asked for: paler where less of the object is seen."""
+def _shown(frame: SceneFrame, *, boxes: bool) -> NDArray[np.uint8]:
+    """The picture, with boxes on request; the less of an object is visible, the darker its box."""
     if not boxes:
         return frame.pixels
     picture = Image.fromarray(frame.pixels)

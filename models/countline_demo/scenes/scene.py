@@ -1,10 +1,10 @@
 """A scene and its pictures.
 
-`Renderer(scene).frame(index)` is a pure function of the scene and the index: every moving thing, the light and the
-sensor's noise repeat after `scene.frames` frames.
+`Renderer(scene).frame(index)` is a pure function of the scene and the index. Movement, light and sensor noise repeat
+after `scene.frames` frames.
 
-Boxes are those of the whole figure (amodal: what a pole or another figure hides counts in), without its shadow, cut
-off at the border of the picture. `visible` tells how much of the figure can be seen.
+Boxes enclose the whole figure (amodal: parts that a pole or another figure hides are included), without its shadow, cut
+off at the border of the picture. `visible` is the visible share of the figure.
 """
 
 import math
@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from countline_demo.scenes.backdrop import Backdrop, Place, build
+from countline_demo.scenes.backdrop import Backdrop, ScenePlace, build
 from countline_demo.scenes.camera import GroundCamera
 from countline_demo.scenes.drawing import Shape, bounds, clip, cut_out, over
-from countline_demo.scenes.paths import Journey
 from countline_demo.scenes.people import Person, Walker
+from countline_demo.scenes.routes import Journey
 from countline_demo.scenes.vehicles import Driver, Vehicle
 
 CLASSES: Final = ("person", "vehicle")
@@ -29,16 +29,16 @@ CLASSES: Final = ("person", "vehicle")
 PERSON: Final = 0
 VEHICLE: Final = 1
 NOISE_MARGIN_PX: Final = 96
-"""How much larger than the picture the field of noise is; each frame shows another part of it."""
+"""The field of noise is larger than the picture by this; each frame uses another part of it."""
 SOFT_PX: Final = 3
-"""How far the soft edge of a shadow reaches."""
+"""Width of the soft edge of a shadow."""
 LARGEST_FIGURE_PX: Final = 2000
-"""A figure larger than this stands in front of the lens; it is left out."""
+"""A figure larger than this stands right in front of the lens and is left out."""
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Something that moves."""
+    """A moving object."""
 
     id: int
     look: Person | Vehicle
@@ -52,7 +52,7 @@ class Actor:
 
 @dataclass(frozen=True)
 class Light:
-    """Sun, sky and how they change; the changes repeat with the scene."""
+    """Sun, sky and their changes, which repeat with the scene."""
 
     sun: tuple[float, float]
     """Shift in X, Y of a shadow per metre of height."""
@@ -60,7 +60,7 @@ class Light:
     drift: float = 0.05
     """Amplitude of the slow change of brightness."""
     clouds: float = 0.25
-    """How much of a shadow's depth a passing cloud takes."""
+    """Share of a shadow's depth that a passing cloud removes."""
     shadow: float = 1.0
     """Depth of shadows, 0 (overcast) to 1 (clear)."""
 
@@ -75,11 +75,11 @@ class Light:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that can be seen, as numbers."""
+    """The description of everything visible."""
 
     name: str
     camera: GroundCamera
-    place: Place
+    place: ScenePlace
     actors: tuple[Actor, ...]
     light: Light
     fps: Fraction
@@ -88,11 +88,11 @@ class Scene:
     noise: float
     """Standard deviation of the sensor's noise, in grey levels."""
     seed: int
-    """Of the noise."""
+    """Seed of the noise."""
 
     @cached_property
     def period_s(self) -> float:
-        """After this time everything repeats."""
+        """Everything repeats after this time."""
         return float(self.frames / self.fps)
 
 
@@ -105,12 +105,12 @@ class TrueObject:
     box: tuple[float, float, float, float]
     """x1, y1, x2, y2 in pixels of the whole figure, cut off at the border of the picture."""
     visible: float
-    """Share of the whole figure's pixels that can be seen, 0 to 1."""
+    """Visible share of the whole figure's pixels, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """A picture and what is true in it."""
+class SceneFrame:
+    """A picture and its true objects."""
 
     pixels: NDArray[np.uint8]
     """(H, W, 3) RGB."""
@@ -136,8 +136,8 @@ class Renderer:
     def _grain(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
         return _grain(self.scene)
 
-    def frame(self, index: int) -> Frame:
-        """The picture at an index; indices count endlessly, pictures repeat after `scene.frames`."""
+    def frame(self, index: int) -> SceneFrame:
+        """The picture at an index; indices have no limit, and pictures repeat after `scene.frames`."""
         scene = self.scene
         index %= scene.frames
         t = float(index / scene.fps)
@@ -146,10 +146,10 @@ class Renderer:
         posed.sort(key=lambda pose: -pose.depth_m)
         pixels = self._ground(posed, scene.light.shadow_depth(phase))
         objects = self._draw(posed, pixels)
-        return Frame(self._sense(pixels, index, scene.light.gain(phase)), objects)
+        return SceneFrame(self._sense(pixels, index, scene.light.gain(phase)), objects)
 
     def boxes(self, index: int) -> dict[int, tuple[float, float, float, float]]:
-        """The boxes of one frame by actor, without drawing it; whatever hides them."""
+        """The boxes of one frame by actor, without drawing it; hidden objects are included."""
         t = float(index % self.scene.frames / self.scene.fps)
         posed = [pose for actor in self.scene.actors if (pose := self._pose(actor, t)) is not None]
         return {pose.actor.id: self._inside(pose.box) for pose in posed if pose.in_picture}
@@ -183,7 +183,7 @@ class Renderer:
         )
 
     def _ground(self, posed: list["_Posed"], depth: float) -> NDArray[np.uint8]:
-        """The empty place with the shadows of everything on it; where shadows overlap it is no darker."""
+        """The empty place with all shadows on it; overlapping shadows are no darker."""
         pixels = self._backdrop.lit.copy()
         shadow = np.zeros(pixels.shape[:2], dtype=np.uint8)
         regions = [region for pose in posed if (region := self._drop_shadow(pose.shadow, shadow)) is not None]
@@ -197,7 +197,7 @@ class Renderer:
     def _drop_shadow(
         self, outlines: list[NDArray[np.float64]], shadow: NDArray[np.uint8]
     ) -> tuple[slice, slice] | None:
-        """Add one figure's soft shadow to the map of shadows; returns where, or None outside the picture."""
+        """Add one figure's soft shadow to the map of shadows; returns its area, or None outside the picture."""
         corners = np.concatenate(outlines)
         x1, y1 = np.floor(np.maximum(corners.min(axis=0) - SOFT_PX, 0)).astype(int).tolist()
         x2, y2 = np.ceil(np.minimum(corners.max(axis=0) + SOFT_PX, self.scene.camera.size_wh)).astype(int).tolist()
@@ -213,7 +213,7 @@ class Renderer:
         return region
 
     def _draw(self, posed: list["_Posed"], pixels: NDArray[np.uint8]) -> tuple[TrueObject, ...]:
-        """Paint the figures from back to front and count what is seen of each, on a map of who covers which pixel."""
+        """Paint the figures from back to front and count their visible pixels, on a map of the figure of each pixel."""
         owner = np.zeros(pixels.shape[:2], dtype=np.uint8)
         drawn = [pose for pose in posed if pose.in_picture]
         laid = [self._lay(pose, number, pixels, owner) for number, pose in enumerate(drawn, start=1)]
@@ -230,7 +230,7 @@ class Renderer:
     def _lay(
         self, pose: "_Posed", number: int, pixels: NDArray[np.uint8], owner: NDArray[np.uint8]
     ) -> tuple[int, tuple[slice, slice]]:
-        """Paint one figure; returns how many pixels it has in all, and the part of the picture that it may cover."""
+        """Paint one figure; returns its number of pixels, and the part of the picture that it may cover."""
         sprite = cut_out(pose.shapes, pose.box)
         size_hw = (sprite.pixels.shape[0], sprite.pixels.shape[1])
         rows, columns, own_rows, own_columns = clip(sprite.left, sprite.top, size_hw, self.scene.camera.size_wh)
@@ -240,7 +240,7 @@ class Renderer:
         return int(np.count_nonzero(sprite.pixels[:, :, 3] > 127)), (rows, columns)
 
     def _uncovered(self, pose: "_Posed", part: NDArray[np.uint8], rows: slice, columns: slice) -> NDArray[np.uint8]:
-        """What of a sprite the things in front of it leave."""
+        """The part of a sprite that nothing in front of it hides."""
         for hider in self._backdrop.hiders:
             if not hider.hides(pose.place[0], pose.place[1]):
                 continue
@@ -260,7 +260,7 @@ class Renderer:
         return max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height))
 
     def _sense(self, pixels: NDArray[np.uint8], index: int, gain: float) -> NDArray[np.uint8]:
-        """Exposure and noise."""
+        """Apply exposure and noise."""
         levels = np.clip(np.arange(256) * gain + 0.5, 0, 255).astype(np.uint8)
         height, width = pixels.shape[:2]
         exposed = np.frombuffer(pixels.tobytes().translate(levels.tobytes()), dtype=np.uint8).reshape(pixels.shape)
@@ -287,7 +287,7 @@ class _Posed:
 
 
 def _grain(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-    """What the noise adds, the brightest value with room for it, and what it takes; (H + margin, W + margin, 3)."""
+    """Noise to add, the largest value that does not overflow, and noise to subtract; (H + margin, W + margin, 3)."""
     width, height = scene.camera.size_wh
     shape = (height + NOISE_MARGIN_PX, width + NOISE_MARGIN_PX)
     rng = np.random.default_rng(scene.seed)

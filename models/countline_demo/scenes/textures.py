@@ -1,8 +1,7 @@
-"""What surfaces are made of: colours as functions of a place on the surface, in metres.
+"""Textures: colours as functions of a place on a surface, in metres.
 
-Every texture takes the place on the surface (a, b) and the width of a picture sample there, which fades out detail
-that is too fine to be seen; so far-off paving turns smooth instead of into moiré. Colours are float32, 0 to 255,
-shape (N, 3).
+Every texture takes the place on the surface (a, b) and the width of a picture sample there. It fades out detail that is
+finer than the sample, so distant paving turns smooth and shows no moiré. Colours are float32, 0 to 255, shape (N, 3).
 """
 
 from collections.abc import Callable
@@ -21,7 +20,7 @@ Colours = NDArray[np.float32]
 
 Kind = Literal["paving", "asphalt", "grass", "paint", "plain", "brick", "plaster", "glass", "planks", "interior"]
 _LATTICE: Final = 64
-"""Noise repeats after so many bumps; a power of two."""
+"""Noise repeats after this many bumps; a power of two."""
 
 
 @dataclass(frozen=True)

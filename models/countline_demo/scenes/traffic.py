@@ -1,11 +1,11 @@
-"""Who goes where and when: random traffic on the ways of a place in which nobody walks through anybody.
+"""Random traffic on the ways of a place, without collisions.
 
-Used for training and test pictures; the demo cameras have a time-table written by hand (see `clips`).
+Training and test pictures use it; the demo cameras have a time-table written by hand (`clips`).
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
@@ -14,17 +14,17 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from countline_demo.scenes.camera import GroundCamera
-from countline_demo.scenes.paths import Journey, Path, Stop
 from countline_demo.scenes.people import Person, random_person
 from countline_demo.scenes.places import PLACES, Layout, Spot, Way
+from countline_demo.scenes.routes import GroundRoute, Journey, Stop
 from countline_demo.scenes.scene import Actor, Light, Scene
 from countline_demo.scenes.vehicles import Vehicle, random_vehicle
 
 WATCH_S: Final = 0.2
-"""How often the distance between two actors is looked at."""
+"""Time between two checks of the distance between actors."""
 PERSON_RADIUS_M: Final = 0.3
 APART_M: Final = 0.75
-"""How far from each other people walk who walk side by side; they also walk staggered, up to half a step."""
+"""Distance between people who walk side by side; they also walk staggered by up to half a step."""
 TRIES: Final = 12
 FPS: Final = Fraction(10)
 FRAMES: Final = 320
@@ -32,19 +32,19 @@ FRAMES: Final = 320
 
 @dataclass(frozen=True)
 class Crowd:
-    """How much is going on."""
+    """The amount of traffic."""
 
     people: int
     """Journeys on foot per period."""
     vehicles: int
     children: float = 0.1
-    """Share of the people who are children."""
+    """Share of children among the people."""
     together: tuple[int, ...] = (1, 1, 1, 2, 2, 3)
-    """How many people walk together; each number is as likely as the next."""
+    """Numbers of people who walk together; each entry is equally likely."""
 
 
 def random_scene(name: str, seed: int, crowd: Crowd | None = None) -> Scene:
-    """A place called `name`, its light and its traffic, all drawn from the seed."""
+    """The place called `name` with random light and traffic, all from the seed."""
     rng = np.random.default_rng([seed, sorted(PLACES).index(name)])
     layout = PLACES[name](rng)
     light = random_light(rng)
@@ -56,7 +56,7 @@ def random_scene(name: str, seed: int, crowd: Crowd | None = None) -> Scene:
 
 
 def random_light(rng: Generator) -> Light:
-    """Any daylight: clear, hazy, overcast, dusk."""
+    """Random daylight: clear, hazy, overcast or dusk."""
     bearing, length = rng.uniform(0, 2 * math.pi), rng.uniform(0.3, 1.5)
     bright, warm = rng.uniform(0.6, 1.15), rng.uniform(-0.08, 0.08)
     return Light(
@@ -69,7 +69,7 @@ def random_light(rng: Generator) -> Light:
 
 
 def populate(rng: Generator, layout: Layout, crowd: Crowd, period_s: float) -> Iterator[Actor]:
-    """Actors whose journeys do not collide; somewhat fewer than asked for where there is no room."""
+    """Actors whose journeys do not collide; fewer than requested if there is no room."""
     taken: list[NDArray[np.float64]] = []
     number = 0
     for vehicles, count in ((True, crowd.vehicles), (False, crowd.people)):
@@ -91,7 +91,7 @@ def _group(
     taken: list[NDArray[np.float64]],
     crowd: Crowd,
 ) -> list[tuple[Person | Vehicle, Journey]]:
-    """One vehicle, or some people together, at a time when their way is free; empty if none was found."""
+    """One vehicle, or a group of people, at a time when their way is free; empty if no such time is found."""
     way = ways[int(rng.integers(len(ways)))]
     size = 1 if way.vehicles else int(rng.choice(crowd.together))
     looks = [
@@ -120,7 +120,7 @@ def _group(
     return []
 
 
-def _journey(rng: Generator, path: Path, start_s: float, speed_ms: float, *, stop: bool) -> Journey:
+def _journey(rng: Generator, path: GroundRoute, start_s: float, speed_ms: float, *, stop: bool) -> Journey:
     if not stop:
         return Journey(path, start_s, speed_ms)
     return Journey(
@@ -129,7 +129,7 @@ def _journey(rng: Generator, path: Path, start_s: float, speed_ms: float, *, sto
 
 
 def shifted(waypoints: tuple[Spot, ...], offset_m: float, *, back: bool = False) -> tuple[Spot, ...]:
-    """Way-points moved to the left of their direction, and turned round on request."""
+    """Way-points moved to the left of their direction, and reversed on request."""
     points = np.array(waypoints, dtype=np.float64)
     along = np.gradient(points, axis=0)
     along /= np.hypot(along[:, 0], along[:, 1])[:, None]
@@ -137,9 +137,9 @@ def shifted(waypoints: tuple[Spot, ...], offset_m: float, *, back: bool = False)
     return tuple((float(x), float(y)) for x, y in (moved[::-1] if back else moved))
 
 
-def trimmed(camera: GroundCamera, waypoints: tuple[Spot, ...], look: Person | Vehicle) -> Path | None:
-    """The part of a way on which a figure may be seen and a bit more; None where it never is."""
-    path = Path(waypoints)
+def trimmed(camera: GroundCamera, waypoints: tuple[Spot, ...], look: Person | Vehicle) -> GroundRoute | None:
+    """The part of a way on which a figure is visible, and a little more; None if it never is."""
+    path = GroundRoute(waypoints)
     distances = np.arange(0.0, path.length_m, 0.5)
     places = path.at(distances)
     radius = 0.6 if isinstance(look, Person) else look.length_m / 2 + 0.3
@@ -149,11 +149,11 @@ def trimmed(camera: GroundCamera, waypoints: tuple[Spot, ...], look: Person | Ve
         return None
     first, last = max(seen[0] - 1, 0), min(seen[-1] + 1, len(distances) - 1)
     keep = np.linspace(distances[first], distances[last], max(4, int((distances[last] - distances[first]) / 1.2)))
-    return Path(tuple((float(x), float(y)) for x, y in path.at(keep)))
+    return GroundRoute(tuple((float(x), float(y)) for x, y in path.at(keep)))
 
 
 def _in_view(camera: GroundCamera, places: NDArray[np.float64], radius: float, height: float) -> NDArray[np.bool_]:
-    """Whether a round column of that size at each place (N, 2) can touch the picture."""
+    """Whether a cylinder of that size at each place (N, 2) can touch the picture."""
     rim = ((-radius, 0.0), (radius, 0.0), (0.0, -radius), (0.0, radius))
     columns = [np.column_stack([places + np.array(at), np.full(len(places), up)]) for up in (0.0, height) for at in rim]
     in_front = camera.depth_m(np.column_stack([places, np.full(len(places), height)])) > 1.0
@@ -164,7 +164,7 @@ def _in_view(camera: GroundCamera, places: NDArray[np.float64], radius: float, h
 
 
 def _occupied(look: Person | Vehicle, journey: Journey, period_s: float) -> NDArray[np.float64]:
-    """Where an actor is over a period, (times, discs, X Y radius); NaN while it is away."""
+    """Places of an actor over a period, (times, discs, X Y radius); NaN while it is absent."""
     times = np.arange(0.0, period_s, WATCH_S)
     elapsed = (times - journey.start_s) % period_s
     places = journey.path.at(journey.distance_m(elapsed))
@@ -184,8 +184,3 @@ def _collide(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:
     gap = a[:, :, None] - b[:, None, :]
     reach = a[:, :, None, 2] + b[:, None, :, 2]
     return bool(np.any(np.hypot(gap[..., 0], gap[..., 1]) < reach))  # NaN compares false
-
-
-def at_time(scene: Scene, *, fps: Fraction, frames: int) -> Scene:
-    """The same scene cut into frames otherwise; its period changes with it."""
-    return replace(scene, fps=fps, frames=frames)

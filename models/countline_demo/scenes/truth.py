@@ -1,10 +1,10 @@
-"""True crossings: which object crosses which line, when, and which way.
+"""True crossings: which object crosses which line, when, and in which direction.
 
-Computed from the ground path, not from pictures: the anchor (bottom-centre of the box, as in the product) of a
-figure's envelope is followed through time, and its crossings of the line's segments are found on that curve. The
-envelope is a vehicle's body with its wheels, or for a person a block as long as the feet reach in a mean step: so
-the anchor moves smoothly, while that of the drawn box swings a few pixels with every step. `in` is to the
-right-hand side of someone who stands at A and looks to B on the screen.
+They are computed from the route on the ground, not from pictures. The anchor (bottom-centre of the box, as in the
+product) of a figure's envelope is followed through time, and its crossings of the line's segments are found on that
+curve. The envelope of a vehicle is its body with wheels. The envelope of a person is a block of the length that the
+feet reach in a mean step, so the anchor moves smoothly, while that of the drawn box swings a few pixels with every
+step. `in` is to the right-hand side of a person who stands at A and looks to B on the screen.
 """
 
 from collections.abc import Callable
@@ -21,16 +21,16 @@ from countline_demo.scenes.scene import Actor, Scene
 from countline_demo.scenes.vehicles import Driver
 
 STEP_S: Final = 0.05
-"""Sampling of the anchor's curve; it is all but straight in between."""
+"""Sampling of the anchor's curve, which is nearly straight between samples."""
 FEET_REACH: Final = 0.17
-"""How far the feet reach ahead of and behind the middle in the mean over a step, as a share of body height."""
+"""Mean reach of the feet ahead of and behind the middle during a step, as a share of body height."""
 BODY_HALF: Final = 0.13
 """Half of a body's width, as a share of its height."""
 
 
 @dataclass(frozen=True)
 class TrueLine:
-    """A line to count at."""
+    """A count line of a demo camera."""
 
     id: str
     points: tuple[tuple[float, float], ...]
@@ -43,14 +43,14 @@ class TrueCrossing:
 
     line: str
     t: float
-    """Seconds since the period began."""
+    """Seconds since the start of the period."""
     direction: Literal["in", "out"]
     class_id: int
     object: int
 
 
 def anchor_curve(scene: Scene, actor: Actor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Seconds since the actor set out (N,), and its anchor then (N, 2) in pixels; NaN outside the picture."""
+    """Seconds since the actor's start (N,), and its anchors (N, 2) in pixels; NaN outside the picture."""
     times = np.append(np.arange(0.0, actor.journey.duration_s, STEP_S), actor.journey.duration_s)
     distances = actor.journey.distance_m(times)
     anchors = np.empty((len(times), 2))
@@ -62,7 +62,7 @@ def anchor_curve(scene: Scene, actor: Actor) -> tuple[NDArray[np.float64], NDArr
 
 
 def _person_envelope(person: Person) -> Callable[[tuple[float, float, float], float], Points3]:
-    """The corners (8, 3) in the world of a block around somebody at a place."""
+    """The corners (8, 3) in the world of a block around a person at a place."""
     ahead, aside, tall = FEET_REACH * person.height_m, BODY_HALF * person.height_m, person.height_m
     block = np.array([(x * ahead, y * aside, z) for x in (-1, 1) for y in (-1, 1) for z in (0.0, tall)])
     return lambda place, _distance: to_world(block, place)
@@ -91,10 +91,10 @@ def true_crossings(scene: Scene, lines: tuple[TrueLine, ...]) -> tuple[TrueCross
 def crossings_of(
     times: NDArray[np.float64], curve: NDArray[np.float64], line: NDArray[np.float64]
 ) -> list[tuple[float, bool]]:
-    """When a curve (N, 2) crosses a poly-line (M, 2), and whether to its right-hand side.
+    """Times at which a curve (N, 2) crosses a poly-line (M, 2), and whether to its right-hand side.
 
-    A point on the line counts to the right-hand side, so a curve that touches and turns back does not cross; a
-    curve is interrupted where it is NaN.
+    A point on the line belongs to the right-hand side, so a curve that touches the line and turns back does not cross.
+    NaN interrupts the curve.
     """
     found = []
     for a, b in pairwise(line):

@@ -69,27 +69,27 @@ ROOF_M: Final = 1.46
 
 @dataclass(frozen=True)
 class Vehicle:
-    """How a vehicle looks."""
+    """The looks of a vehicle."""
 
     kind: Kind
     paint: Colour
     second_paint: Colour
-    """Of a truck's box, or the stripe of a van or bus."""
+    """Colour of a truck's box, or of the stripe of a van or bus."""
     lettered: bool
     """Whether a van or truck carries a sign."""
     size: float
-    """Scale of all lengths, 1 is usual."""
+    """Scale of all lengths; 1 is usual."""
 
     @property
     def length_m(self) -> float:
-        """Bumper to bumper."""
+        """Length from bumper to bumper."""
         return LENGTHS_M[self.kind] * self.size
 
 
 def random_vehicle(
     rng: Generator, kinds: tuple[Kind, ...] = ("hatchback", "saloon", "estate", "van", "truck", "bus")
 ) -> Vehicle:
-    """Some vehicle, drawn from `rng`."""
+    """A random vehicle."""
     paint, second = (PAINTS[int(rng.integers(len(PAINTS)))] for _ in range(2))
     return Vehicle(
         kind=kinds[int(rng.integers(len(kinds)))],
@@ -107,7 +107,7 @@ class Face:
     corners: Points3
     colour: Colour
     glossy: float = 0.0
-    """Share of the sky that it mirrors when it looks up."""
+    """Share of the sky that it mirrors if it faces up."""
     shines: bool = False
     """A lamp: not shaded."""
 
@@ -346,7 +346,7 @@ _WHEEL_TURN = np.arange(WHEEL_CORNERS) * (2 * math.pi / WHEEL_CORNERS)
 
 
 class Driver:
-    """A vehicle that can be drawn anywhere."""
+    """A vehicle that can be drawn at any place."""
 
     def __init__(self, vehicle: Vehicle) -> None:
         self.vehicle = vehicle
@@ -399,7 +399,7 @@ class Driver:
         return self._with_wheels(shapes, rings)
 
     def _with_wheels(self, shapes: list[Shape], rings: NDArray[np.float64]) -> list[Shape]:
-        """The wheels on the side that the camera sees go over the body."""
+        """The wheels on the visible side, which are painted over the body."""
         for (_, y), (_, tyre, rim) in zip(self._axles, rings, strict=True):
             if math.copysign(1.0, _area(tyre)) == math.copysign(1.0, y):
                 spokes = [rim[[i, i + 1, (i + 6) % 12, (i + 7) % 12]] for i in (0, 2, 4)]
@@ -421,7 +421,7 @@ class Driver:
         ]
 
     def shadow(self, camera: GroundCamera, points: Points3, sun: tuple[float, float]) -> list[NDArray[np.float64]]:
-        """Polygons in pixels of the shadow on the ground, the dark under the body included."""
+        """Polygons in pixels of the shadow on the ground, including the dark area under the body."""
         fallen = points[: len(self._corners)].copy()
         under = fallen.copy()
         fallen[:, :2] += np.array(sun) * fallen[:, 2:]
@@ -438,7 +438,7 @@ def _normal(corners: Points3) -> NDArray[np.float64]:
 
 
 def _area(outline: NDArray[np.float64]) -> float:
-    """Twice the signed area on the screen, which is positive where the outline runs clockwise for the eye."""
+    """Twice the signed area on the screen; positive if the outline runs clockwise for the viewer."""
     after = np.roll(outline, -1, axis=0)
     return float((outline[:, 0] * after[:, 1] - after[:, 0] * outline[:, 1]).sum())
 

@@ -1,8 +1,8 @@
-"""Writing pictures as H.264 files that loop without a seam.
+"""Writes pictures as H.264 files that loop without a seam.
 
-Constant frame rate, the first picture a key frame, closed groups of pictures and no B-frames: so presentation order
-is decoding order, the first time stamp is 0, and a player that jumps back to the beginning needs nothing from the
-end. One thread, because x264's output depends on the number of threads.
+The file has a constant frame rate, a key frame first, closed groups of pictures and no B-frames. So presentation order
+is decoding order, the first time stamp is 0, and a player that jumps back to the beginning needs nothing from the end.
+One thread encodes, because x264's output depends on the number of threads.
 """
 
 from collections.abc import Iterable
@@ -20,9 +20,9 @@ QUALITY: Final = "23"
 
 
 def write_video(path: Path, pictures: Iterable[NDArray[np.uint8]], size_wh: tuple[int, int], fps: Fraction) -> int:
-    """Encode pictures (H, W, 3) RGB into an MP4 file; returns how many there were.
+    """Encode pictures (H, W, 3) RGB into an MP4 file; returns their number.
 
-    The file appears under its name when it is whole.
+    The file gets its name when it is complete.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")

@@ -1,6 +1,6 @@
-"""Pictures to learn from, rendered once and kept as JPEG.
+"""Training pictures, rendered once and kept as JPEG.
 
-Seeds from `TRAINING_SEED` on are for training; those below are kept back for evaluation and tests.
+Seeds from `TRAINING_SEED` on are for training; lower seeds are for evaluation and tests.
 """
 
 import io
@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from countline_demo.scenes.places import PLACES
-from countline_demo.scenes.scene import Frame, Renderer, Scene
+from countline_demo.scenes.scene import Renderer, Scene, SceneFrame
 from countline_demo.scenes.traffic import Crowd, random_scene
 
 TRAINING_SEED: Final = 1000
 FRAMES_PER_SCENE: Final = 20
 VERSION: Final = 5
-"""Grows when the renderer changes what it draws, so that an old cache is not used."""
+"""Raised when the renderer draws differently, so that an old cache is not used."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One picture and its true objects."""
+    """A picture and its true objects."""
 
     jpeg: bytes
     objects: NDArray[np.float32]
@@ -38,16 +38,16 @@ class Example:
         return np.asarray(Image.open(io.BytesIO(self.jpeg)))
 
 
-def objects_of(frame: Frame) -> NDArray[np.float32]:
+def objects_of(frame: SceneFrame) -> NDArray[np.float32]:
     """The true objects of a frame as rows x1, y1, x2, y2, visible share, class; (N, 6)."""
     rows = [(*found.box, found.visible, found.class_id) for found in frame.objects]
     return np.array(rows, dtype=np.float32).reshape(-1, 6)
 
 
 def render_scene(name: str, seed: int, count: int = FRAMES_PER_SCENE) -> list[Example]:
-    """Frames of one scene, the fuller ones of a random choice, as a camera of random quality would send them.
+    """Frames of one scene in random picture quality: the fullest ones of a random choice.
 
-    More children and more groups than on a usual day: what stands close together is what has to be learned.
+    The scene has more children and more groups than usual, because objects close together are the hard case.
     """
     rng = np.random.default_rng([seed, 77])
     crowd = Crowd(int(rng.integers(12, 44)), int(rng.integers(4, 14)), children=0.2, together=(1, 1, 2, 2, 3))
@@ -62,7 +62,7 @@ def _under_way(scene: Scene, index: int) -> int:
     return sum(actor.journey.elapsed_s(t, scene.period_s) is not None for actor in scene.actors)
 
 
-def _shot(frame: Frame, rng: np.random.Generator) -> Example:
+def _shot(frame: SceneFrame, rng: np.random.Generator) -> Example:
     picture = Image.fromarray(frame.pixels)
     if rng.random() < 0.3:
         picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 0.9))))
@@ -72,7 +72,7 @@ def _shot(frame: Frame, rng: np.random.Generator) -> Example:
 
 
 def load(folder: Path, scenes: int, processes: int) -> list[Example]:
-    """Training examples of `scenes` scenes, from the folder where they are there, rendered and kept otherwise."""
+    """Training examples of a number of scenes, read from the folder; missing ones are rendered and kept there."""
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [
         (names[number % len(names)], TRAINING_SEED + number) for number in range(scenes) for names in [sorted(PLACES)]

@@ -1,9 +1,9 @@
-"""How good the demo detector is, measured on scenes it has never seen.
+"""Measures the demo detector on unseen scenes.
 
-An object counts when at least half of it can be seen and its box is at least 16 pixels high. A detection is right when
-it overlaps such an object of its class with IoU 0.5 or more; the best score takes the best object, and each object is
-taken once. Finding an object that does not count is no mistake and missing it neither: as in KITTI, a detection is
-ignored when at least half of its area lies on such an object.
+An object counts if at least half of it is visible and its box is at least 16 pixels high. A detection is right if it
+overlaps such an object of its class with IoU 0.5 or more; the highest score takes the best object, and each object is
+taken once. Other objects may be found or missed: as in KITTI, a detection is ignored if at least half of its area lies
+on one of them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_demo.scenes.places import PLACES
-from countline_demo.scenes.scene import CLASSES, Frame, Renderer
+from countline_demo.scenes.scene import CLASSES, Renderer, SceneFrame
 from countline_demo.scenes.traffic import Crowd, random_scene
 from countline_demo.training.dataset import TRAINING_SEED, objects_of
 from countline_models.boxes import iou, share_on
@@ -31,9 +31,9 @@ CROWDS: Final = {
     "groups": Crowd(people=10, vehicles=5),
     "busy": Crowd(people=24, vehicles=9),
 }
-"""How much goes on, by name. `calm` has three objects in a frame, as many as the demo cameras have, and a third of the
-people walk in pairs; in `groups` two thirds walk in pairs or threes, half a step apart, and hide each other; `busy` has
-twice as many of them."""
+"""Amounts of traffic by name. `calm` has three objects in a frame, like the demo cameras, and a third of the people
+walk in pairs. In `groups` two thirds walk in pairs or threes, half a step apart, and hide each other. `busy` has twice
+as many objects."""
 PAD: Final = 114
 BATCH: Final = 4
 
@@ -41,14 +41,14 @@ assert max(UNSEEN_SEEDS) < TRAINING_SEED
 
 
 @dataclass
-class Tally:
-    """Counts of right and wrong."""
+class DetectionTally:
+    """Numbers of right and wrong detections."""
 
     right: int = 0
     false: int = 0
     missed: int = 0
     ignored: int = 0
-    """Detections on an object which does not count."""
+    """Detections on an object that does not count."""
 
     @property
     def precision(self) -> float:
@@ -60,8 +60,8 @@ class Tally:
         """Share of the objects that are found."""
         return self.right / max(1, self.right + self.missed)
 
-    def add(self, other: "Tally") -> None:
-        """Add another's counts to these."""
+    def add(self, other: "DetectionTally") -> None:
+        """Add the numbers of another tally."""
         self.right += other.right
         self.false += other.false
         self.missed += other.missed
@@ -74,7 +74,7 @@ class Tally:
 
 @dataclass
 class Report:
-    """The outcome, whole and in parts."""
+    """The result, in total and in parts."""
 
     threshold: float
     crowd: str
@@ -82,19 +82,19 @@ class Report:
     objects: int = 0
     """Objects that count, over all frames."""
     most_objects: int = 0
-    """In one frame, those that do not count included."""
-    total: Tally = field(default_factory=Tally)
-    parts: dict[str, Tally] = field(default_factory=dict)
+    """Most objects in one frame, including those that do not count."""
+    total: DetectionTally = field(default_factory=DetectionTally)
+    parts: dict[str, DetectionTally] = field(default_factory=dict)
     """By class, by view and by seed."""
 
-    def add(self, names: tuple[str, ...], tally: Tally) -> None:
-        """Add the counts of one class in one frame to the whole and to the parts called `names`."""
+    def add(self, names: tuple[str, ...], tally: DetectionTally) -> None:
+        """Add the numbers of one class in one frame to the total and to the parts called `names`."""
         self.total.add(tally)
         for name in names:
-            self.parts.setdefault(name, Tally()).add(tally)
+            self.parts.setdefault(name, DetectionTally()).add(tally)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, with the crowd stated."""
+        """All numbers, with the name of the crowd."""
         return {
             "threshold": self.threshold,
             "crowd": self.crowd,
@@ -119,11 +119,11 @@ def evaluate(
 
     Args:
         model: ONNX file.
-        threshold: score to count from.
-        crowd: one of `CROWDS`.
-        seeds: of scenes.
-        views: of `PLACES`.
-        frames: spread over each scene's period.
+        threshold: lowest score that counts.
+        crowd: a name in `CROWDS`.
+        seeds: seeds of the scenes.
+        views: names in `PLACES`.
+        frames: frames of each scene, spread over its period.
     """
     session = open_session(model.read_bytes())
     report = Report(threshold, crowd)
@@ -136,7 +136,7 @@ def evaluate(
     return report
 
 
-def _batches(renderer: Renderer, frames: int) -> Iterator[list[Frame]]:
+def _batches(renderer: Renderer, frames: int) -> Iterator[list[SceneFrame]]:
     indices = np.linspace(0, renderer.scene.frames, frames, endpoint=False).astype(int).tolist()
     for start in range(0, frames, BATCH):
         yield [renderer.frame(index) for index in indices[start : start + BATCH]]
@@ -150,7 +150,7 @@ def padded(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return frame
 
 
-def _judge(report: Report, frame: Frame, detections: NDArray[np.float32], names: tuple[str, ...]) -> None:
+def _judge(report: Report, frame: SceneFrame, detections: NDArray[np.float32], names: tuple[str, ...]) -> None:
     objects = objects_of(frame)
     report.frames += 1
     report.most_objects = max(report.most_objects, len(objects))
@@ -161,13 +161,13 @@ def _judge(report: Report, frame: Frame, detections: NDArray[np.float32], names:
 
 
 def counts(objects: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which objects (N, 6) are to be found."""
+    """Which objects (N, 6) count."""
     return np.asarray((objects[:, 4] >= LEAST_VISIBLE) & (objects[:, 3] - objects[:, 1] >= LEAST_HEIGHT_PX))
 
 
-def tally(detections: NDArray[np.float32], objects: NDArray[np.float32]) -> Tally:
+def tally(detections: NDArray[np.float32], objects: NDArray[np.float32]) -> DetectionTally:
     """Judge the detections (N, 6) of one class in one frame against its objects (M, 6)."""
-    found = Tally()
+    found = DetectionTally()
     wanted, others = objects[counts(objects)], objects[~counts(objects)]
     overlap = iou(detections[:, :4], wanted[:, :4])
     excused = share_on(detections[:, :4], others[:, :4]).max(axis=1, initial=0.0) >= EXCUSED_SHARE

@@ -1,9 +1,8 @@
-"""Write the trained network as one ONNX graph under the detection contract.
+"""Writes the trained network as one ONNX graph under the detection contract.
 
-Everything is inside: bytes in, boxes out. Peaks of the centre maps are found by max-pooling, the best ones decoded
-to boxes, and of two boxes of one class that nearly coincide the weaker is dropped (Bolya et al. 2019, Fast NMS: one
-matrix, no loop, so it also runs batched in TensorRT). The factor on the input is multiplied into the first
-convolution.
+The graph takes bytes and answers boxes. Max-pooling finds the peaks of the centre maps, and the best peaks are decoded
+to boxes. Of two boxes of one class that nearly coincide, the weaker is dropped (Bolya et al. 2019, Fast NMS: one matrix
+and no loop, so it also runs batched in TensorRT). The factor on the input is multiplied into the first convolution.
 """
 
 import copy
@@ -20,15 +19,15 @@ from torch.nn import functional
 from countline_demo.scenes.scene import CLASSES
 from countline_demo.training.network import INPUT_SCALE, STRIDE, DemoDetector
 from countline_models.contract import INPUT_NAME, OUTPUT_NAME, set_metadata
-from countline_models.repository.writer import place_model
+from countline_models.repository.adding import add_model
 
 MAX_DETECTIONS: Final = 100
 SAME_OBJECT_IOU: Final = (0.75, 0.5)
-"""Two boxes of one class that overlap more than this are one object found twice, by class. People who walk side by side
-overlap nearly as much; vehicles keep a distance, and a long one is found at both ends."""
+"""IoU by class above which two boxes are one object found twice. People who walk side by side overlap nearly as much;
+vehicles keep a distance, and a long one is found at both ends."""
 LEAST_SCORE: Final = 0.05
 SCORE_THRESHOLD: Final = 0.45
-"""Where precision and recall are about equal in calm scenes of other seeds than those of training and evaluation."""
+"""Precision and recall are about equal here, in calm scenes with seeds outside training and evaluation."""
 OPSET: Final = 17
 SMALL_TENSOR: Final = 1000
 """Tensors with fewer values stay as they are."""
@@ -36,7 +35,7 @@ SIZE_HW: Final = (384, 640)
 
 
 class ContractDetector(nn.Module):  # type: ignore[misc]  # PyTorch is absent where types are checked
-    """The network with what comes before and after it."""
+    """The network with pre-processing and decoding."""
 
     def __init__(self, network: DemoDetector) -> None:
         super().__init__()
@@ -100,11 +99,11 @@ def export(network: DemoDetector, repository: Path, name: str = "demo_detector")
     model = onnx.load_model_from_string(packed.getvalue())
     _halve(model)
     set_metadata(model, CLASSES, SCORE_THRESHOLD)
-    place_model(model.SerializeToString(), name, repository, replace=True)
+    add_model(model.SerializeToString(), name, repository, replace=True)
 
 
 def _halve(model: onnx.ModelProto) -> None:
-    """Keep the weights as float16 in the file, widened again by a Cast that every runtime folds away when it loads."""
+    """Store the weights as float16, with a Cast to float32 that every runtime folds when it loads the model."""
     for tensor in model.graph.initializer:
         values = onnx.numpy_helper.to_array(tensor)
         if values.dtype != np.float32 or values.size < SMALL_TENSOR:

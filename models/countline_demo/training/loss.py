@@ -1,4 +1,4 @@
-"""What the network is taught: a focal loss on the centres, a generalised-IoU loss on the boxes."""
+"""The losses: a focal loss on the centres, a generalised-IoU loss on the boxes."""
 
 from typing import Final
 
@@ -14,13 +14,13 @@ BOX_WEIGHT: Final = 6.0
 def centre_loss(logits: Tensor, centres: Tensor, counted: Tensor) -> Tensor:
     """Quality focal loss (Li et al. 2020, Generalized Focal Loss, eq. 5 with beta 2), summed.
 
-    The height of the whole bump is learned, not one cell: where exactly a walking figure's middle lies is uncertain by
-    a cell, and a network that must name one cell would be sure of none.
+    The network learns the height of the whole bump, not one cell: the middle of a walking figure is uncertain by a
+    cell, and a network that had to name one cell would be sure of none.
 
     Args:
         logits: (B, C, h, w).
         centres: (B, C, h, w), 1 at centres and falling off around them.
-        counted: (B, C, h, w), 0 where nothing is to be learned.
+        counted: (B, C, h, w), 0 in cells that are not learned.
     """
     off = (centres - torch.sigmoid(logits)) ** 2
     return (off * functional.binary_cross_entropy_with_logits(logits, centres, reduction="none") * counted).sum()
@@ -35,9 +35,9 @@ def box_loss(distances: Tensor, boxes: Tensor, weights: Tensor) -> Tensor:
         weights: (B, h, w).
     """
     batch, line, column = torch.nonzero(weights, as_tuple=True)
-    said, true = distances[batch, :, line, column], boxes[batch, :, line, column]
+    predicted, true = distances[batch, :, line, column], boxes[batch, :, line, column]
     middle = torch.stack([column, line], dim=1) * STRIDE + STRIDE / 2
-    low, high = middle - said[:, :2], middle + said[:, 2:]
+    low, high = middle - predicted[:, :2], middle + predicted[:, 2:]
     shared = (torch.minimum(high, true[:, 2:]) - torch.maximum(low, true[:, :2])).clamp(min=0).prod(dim=1)
     union = (high - low).prod(dim=1) + (true[:, 2:] - true[:, :2]).prod(dim=1) - shared
     hull = (torch.maximum(high, true[:, 2:]) - torch.minimum(low, true[:, :2])).prod(dim=1)
@@ -46,10 +46,10 @@ def box_loss(distances: Tensor, boxes: Tensor, weights: Tensor) -> Tensor:
 
 
 def total_loss(
-    said: tuple[Tensor, Tensor], true: tuple[Tensor, Tensor, Tensor, Tensor]
+    predicted: tuple[Tensor, Tensor], true: tuple[Tensor, Tensor, Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The loss of a batch and its two parts, each per object: (total, centres, boxes)."""
-    logits, distances = said
+    logits, distances = predicted
     centres, counted, boxes, weights = true
     found = (centres >= 0.9999).sum().clamp(min=1)  # one cell per object has exactly 1
     on_centres = centre_loss(logits, centres, counted) / found

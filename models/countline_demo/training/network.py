@@ -1,10 +1,9 @@
 """The demo detector's network: a narrow residual backbone, a feature pyramid, and one head.
 
-The head works at an eighth of the picture's size and says four times as much per place, which is then laid out at a
-quarter of the size (sub-pixel convolution): people far away stand close to each other, and a head of that
-resolution would cost four times as much. For their sake it also sees the stem's own features.
-Every output cell says, for each class, how likely an object's centre lies
-in it, and how far the sides of that object's box are.
+The head works at an eighth of the picture's size and answers four times as many values per cell. Sub-pixel convolution
+arranges them at a quarter of the size, because people far away stand close to each other, and a head at that resolution
+would cost four times as much. For the same reason it also gets the features of the stem. For each class, every output
+cell answers the probability that it holds an object's centre, and the distances to the sides of the object's box.
 """
 
 import math
@@ -15,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 STRIDE: Final = 4
-"""Pixels of the picture per cell of the output, either way."""
+"""Pixels of the picture per cell of the output, in both directions."""
 CLASSES: Final = 2
 PRIOR: Final = 0.01
-"""Share of cells that a fresh network takes for a centre; keeps the first steps of training calm."""
+"""Share of cells that an untrained network takes for a centre; it stabilises the first steps of training."""
 REACH_PX: Final = 16.0
 """Unit of the predicted distances from a cell to the sides of the box, on a logarithmic scale."""
 INPUT_SCALE: Final = 1 / 64
-"""Brings bytes to a handy range; the mean is left to the first batch normalisation."""
+"""Scales bytes to a useful range; the first batch normalisation removes the mean."""
 
 
 def _conv(
@@ -50,7 +49,7 @@ def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
 
 
 class DemoDetector(nn.Module):  # type: ignore[misc]  # PyTorch is absent where types are checked
-    """Takes pictures, gives maps of centres and distances."""
+    """Computes maps of centres and distances from pictures."""
 
     def __init__(self, widths: tuple[int, int, int, int] = (32, 48, 80, 128), neck: int = 64) -> None:
         super().__init__()
@@ -78,7 +77,7 @@ class DemoDetector(nn.Module):  # type: ignore[misc]  # PyTorch is absent where 
         return self.maps(pictures * INPUT_SCALE)
 
     def maps(self, scaled: Tensor) -> tuple[Tensor, Tensor]:
-        """As `forward`, for pictures already multiplied by `INPUT_SCALE`."""
+        """Like `forward`, for pictures already multiplied by `INPUT_SCALE`."""
         quarter = self.stem(scaled)
         eighth = self.stages[0](quarter)
         sixteenth = self.stages[1](eighth)

@@ -1,7 +1,7 @@
-"""What the network should have said about a picture; NumPy only.
+"""Makes the training targets of a picture; NumPy only.
 
-As in CenterNet (Zhou et al. 2019) each object is a bump on its class's map; and the box is learned at all cells near
-the centre, not at one (Liu et al. 2020, TTFNet).
+As in CenterNet (Zhou et al. 2019) each object is a bump on its class's map. The box is learned at all cells near the
+centre, not at one (Liu et al. 2020, TTFNet).
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 STRIDE: Final = 4
 SPREAD: Final = 0.06
-"""Standard deviation of a bump as a share of the side of a square of the box's area. Round, and not as tall as the box:
-the centres of two people who walk side by side, away from the camera, lie above each other."""
+"""Standard deviation of a bump, as a share of the side of a square with the box's area. The bump is round and not as
+tall as the box: the centres of two people who walk side by side, away from the camera, lie above each other."""
 LEAST_SPREAD: Final = 0.7
-"""The same in cells, at least."""
+"""Its least value, in cells."""
 BOX_FROM: Final = 0.35
-"""Cells where a bump is at least this high learn the box."""
+"""The box is learned in cells where the bump is at least this high."""
 LEARNED_VISIBLE: Final = 0.3
-"""Objects seen less than this, or lower than `LEARNED_HEIGHT_PX`, are neither right nor wrong to find."""
+"""Objects that are less visible, or lower than `LEARNED_HEIGHT_PX`, are neither right nor wrong to find."""
 LEARNED_HEIGHT_PX: Final = 11.0
 
 
@@ -30,13 +30,13 @@ class Targets:
     centres: NDArray[np.float32]
     """(classes, h, w), 1 at centres, falling off around them."""
     counted: NDArray[np.float32]
-    """(classes, h, w): 0 where nothing is to be learned about centres."""
+    """(classes, h, w): 0 in cells where no centre is learned."""
     boxes: NDArray[np.float32]
-    """(4, h, w): the box in pixels of the object whose cell it is."""
+    """(4, h, w): box in pixels of the object that owns the cell."""
     weights: NDArray[np.float32]
-    """(h, w): how much the box of a cell matters, 0 where there is none."""
+    """(h, w): weight of the box of a cell, 0 without a box."""
     objects: int
-    """How many objects are to be found."""
+    """Number of objects to find."""
 
 
 def make_targets(objects: NDArray[np.float32], size_hw: tuple[int, int], classes: int) -> Targets:
@@ -79,7 +79,7 @@ def _add(
             & (columns[None] * STRIDE >= x1 - 4)
             & (columns[None] * STRIDE <= x2)
         )
-        # What hides it may be a true centre here: that one stays to be learned.
+        # The object that hides it may have its centre here; that centre is still learned.
         made.counted[class_id][inside & (made.centres[class_id] < 0.05)] = 0.0
         return
     made.counted[class_id][bump > 0.05] = 1.0

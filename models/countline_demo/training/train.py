@@ -1,6 +1,6 @@
-"""Train the demo detector and write it to the model repository: `python -m countline_demo.training.train`.
+"""Trains the demo detector and writes it to the model repository: `python -m countline_demo.training.train`.
 
-Needs PyTorch, which lives in an environment of its own; runs on the CPU. The same seed, thread count and library
+Needs PyTorch, which is installed in an environment of its own; runs on the CPU. The same seed, thread count and library
 versions give the same network.
 """
 
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-# Read when PyTorch is loaded. Threads that spin while they wait for each other take six times the time where the
-# machine has other things to do as well.
+# PyTorch reads this when it is loaded. On a machine with other work, threads that spin while they wait for each other
+# take six times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
@@ -37,25 +37,25 @@ from countline_models.boxes import iou
 log = logging.getLogger("train")
 
 Batch = tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]
-"""Pictures (B, 3, H, W) and what `total_loss` wants to know about them."""
+"""Pictures (B, 3, H, W) and the targets for `total_loss`."""
 PAD: Final = 114
 FRAME_HW: Final = (384, 640)
 CROP: Final = 320
-"""Side of the square cut-outs to learn from; a frame has too much empty ground."""
+"""Side of the square cut-outs that are learned, in pixels; whole frames have too much empty ground."""
 ZOOM: Final = (0.87, 1.4)
-"""How much larger or smaller a cut-out may be shown; the smallest shows the whole height of a picture."""
+"""Range of scales of a cut-out; the smallest shows the whole height of a picture."""
 ZOOMED: Final = 0.6
 RECOLOURED: Final = 0.25
-"""Shares of the cut-outs that are shown at another size, or with their colours exchanged."""
+"""Shares of the cut-outs with another scale (`ZOOMED`), or with exchanged colours (`RECOLOURED`)."""
 CROWDED_IOU: Final = 0.2
-"""An object that another one overlaps by as much is three times as likely to be cut out."""
+"""Objects that another one overlaps by this IoU are cut out three times as often."""
 KEPT_SHARE: Final = 0.03
-"""An object of which a cut-out keeps less than this is left out of it."""
+"""An object is dropped if a cut-out keeps a smaller share of it."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what comes out."""
+    """All parameters that decide the result."""
 
     scenes: int = 800
     steps: int = 16000
@@ -64,10 +64,10 @@ class Recipe:
     weight_decay: float = 0.03
     warm_up_steps: int = 200
     average: float = 0.999
-    """Decay of the running average of the weights, which is what gets exported."""
+    """Decay of the running average of the weights, which is exported."""
     seed: int = 7
     threads: int = 1
-    """One: two would wait for each other wherever the machine has anything else to do, and gain little otherwise."""
+    """One, because two wait for each other on a busy machine and gain little on an idle one."""
 
 
 def main() -> None:
@@ -82,7 +82,7 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--scenes", type=int, default=Recipe.scenes)
-    parser.add_argument("--checkpoint", type=Path, help="file for the weights, written now and then while it learns")
+    parser.add_argument("--checkpoint", type=Path, help="file for the weights, written regularly during training")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     recipe = Recipe(steps=arguments.steps, scenes=arguments.scenes)
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def fit(examples: list[Example], recipe: Recipe, checkpoint: Path | None = None) -> DemoDetector:
-    """Train; returns the network with averaged weights, which also go to the checkpoint now and then."""
+    """Train and return the network with averaged weights, which are also written to the checkpoint regularly."""
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
     network = DemoDetector().to(memory_format=torch.channels_last)
@@ -108,8 +108,8 @@ def fit(examples: list[Example], recipe: Recipe, checkpoint: Path | None = None)
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * _pace(step, recipe)
         with torch.autocast("cpu", torch.bfloat16):
-            said = network(pictures)
-        losses = total_loss(said, true)
+            predicted = network(pictures)
+        losses = total_loss(predicted, true)
         optimizer.zero_grad(set_to_none=True)
         losses[0].backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
@@ -130,7 +130,7 @@ def fit(examples: list[Example], recipe: Recipe, checkpoint: Path | None = None)
 
 
 def _average(averaged: DemoDetector, network: DemoDetector, keep: float) -> None:
-    """Move the averaged weights and statistics a step towards the network's."""
+    """Move the averaged weights and statistics one step towards those of the network."""
     latest = network.state_dict()
     with torch.no_grad():
         for name, value in averaged.state_dict().items():
@@ -139,7 +139,7 @@ def _average(averaged: DemoDetector, network: DemoDetector, keep: float) -> None
 
 
 def _pace(step: int, recipe: Recipe) -> float:
-    """Share of the learning rate: up in a line, then down along a cosine."""
+    """Share of the learning rate: linear warm-up, then cosine decay."""
     if step < recipe.warm_up_steps:
         return (step + 1) / recipe.warm_up_steps
     gone = (step - recipe.warm_up_steps) / max(1, recipe.steps - recipe.warm_up_steps)
@@ -147,7 +147,7 @@ def _pace(step: int, recipe: Recipe) -> float:
 
 
 def _batches(examples: list[Example], recipe: Recipe) -> Iterator[Batch]:
-    """`recipe.steps` batches; every picture comes once before any comes again."""
+    """`recipe.steps` batches; every picture is used once before any is used again."""
     rng = np.random.default_rng(recipe.seed)
     order: list[int] = []
     for _ in range(recipe.steps):
@@ -159,7 +159,7 @@ def _batches(examples: list[Example], recipe: Recipe) -> Iterator[Batch]:
 
 
 def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches, the next one being made while the last one is learned from."""
+    """The same batches; the next one is made while the last one is learned."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, batches, None)
         while (batch := coming.result()) is not None:
@@ -177,7 +177,7 @@ def _stacked(targets: list[Targets]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _cut(example: Example, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Targets]:
-    """A random square of a picture, at another size, mirrored and in another light, with its targets."""
+    """A random square of a picture, randomly scaled, mirrored and relit, with its targets."""
     frame = np.full((*FRAME_HW, 3), PAD, dtype=np.uint8)
     pixels = example.pixels()
     frame[: pixels.shape[0], : pixels.shape[1]] = pixels
@@ -196,7 +196,7 @@ def _cut(example: Example, rng: np.random.Generator) -> tuple[NDArray[np.uint8],
 
 
 def _where(objects: NDArray[np.float32], side: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Corner of a cut-out: mostly around some object, rather one that another overlaps, else anywhere."""
+    """Corner of a cut-out: usually around an object, preferably an overlapped one, else anywhere."""
     room_x, room_y = FRAME_HW[1] - side, FRAME_HW[0] - side
     if not len(objects) or rng.random() < 0.15:
         return int(rng.integers(room_x + 1)), int(rng.integers(room_y + 1))
@@ -209,7 +209,7 @@ def _where(objects: NDArray[np.float32], side: int, rng: np.random.Generator) ->
 
 
 def _moved(objects: NDArray[np.float32], x: int, y: int, side: int) -> NDArray[np.float32]:
-    """Objects in the cut-out's coordinates, cut off at its border; what is cut off is not visible any more."""
+    """Objects in the cut-out's coordinates, clipped at its border; the clipped part counts as hidden."""
     moved = objects.copy()
     moved[:, [0, 2]] = np.clip(objects[:, [0, 2]] - x, 0, side)
     moved[:, [1, 3]] = np.clip(objects[:, [1, 3]] - y, 0, side)
@@ -220,7 +220,7 @@ def _moved(objects: NDArray[np.float32], x: int, y: int, side: int) -> NDArray[n
 
 
 def _relit(cut: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Another exposure, contrast and colour of light, by a table of 256 entries per channel."""
+    """Random exposure, contrast and colour of light, by a table of 256 entries per channel."""
     gamma, gain, shift = rng.uniform(0.8, 1.25), rng.uniform(0.75, 1.25), rng.uniform(-14, 14)
     colour = rng.uniform(0.93, 1.07, 3)
     levels = 255 * (np.arange(256)[:, None] / 255) ** gamma * gain * colour + shift

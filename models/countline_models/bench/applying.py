@@ -1,4 +1,4 @@
-"""Makes a recommended setting the one that a model runs with."""
+"""Applies a recommended setting to a model."""
 
 from pathlib import Path
 from typing import Final
@@ -7,19 +7,19 @@ from countline.v1.models_pb2 import ModelTuning, TuneModelRequest
 from countline_common.errors import InvalidInputError
 from countline_common.grpc.client import Client
 from countline_models.bench.points import Setting
-from countline_models.deploy import ModelFolder, Tuning
-from countline_models.repository.config import Backend
-from countline_models.repository.folder import CONFIG_FILE
+from countline_models.repository.folder import ModelFolder
+from countline_models.repository.names import CONFIG_FILE
+from countline_models.repository.settings import ModelBackend, Tuning
 
 LOAD_TIMEOUT_S: Final = 240.0
-"""The service has Triton load the model with its new setting."""
+"""For the service and for Triton, which loads the model with the new setting."""
 
 
 async def tune_system(client: Client, name: str, setting: Setting) -> None:
-    """Have the service of models run a model so.
+    """Apply a setting through the model service.
 
     Raises:
-        CountlineError: the service does not know the model, or refuses.
+        CountlineError: the service has no such model, or refuses.
     """
     tuning = ModelTuning(
         max_batch_size=setting.max_batch_size,
@@ -30,17 +30,17 @@ async def tune_system(client: Client, name: str, setting: Setting) -> None:
 
 
 def tune_repository(repository: Path, name: str, setting: Setting) -> Path:
-    """Write a setting into a model's config.pbtxt; it holds from the next load on. Returns the file.
+    """Write a setting into a model's config.pbtxt; it applies from the next load on. Returns the file.
 
     Raises:
         NotFoundError: the repository has no such model.
-        InvalidInputError: the model was not deployed by Countline, or what was measured cannot be written.
+        InvalidInputError: the model has another backend, or the setting is out of range.
     """
     folder = ModelFolder(repository)
     config = folder.config(name)
-    if config.backend != Backend.ONNXRUNTIME:
+    if config.backend != ModelBackend.ONNXRUNTIME:
         raise InvalidInputError(
-            f"{name!r} runs on the backend {config.backend!r}, and its config.pbtxt would be written for another",
+            f"{name!r} runs on the backend {config.backend!r}, and Countline writes config.pbtxt only for onnxruntime",
             hint="edit max_batch_size, instance_group and dynamic_batching in it by hand",
         )
     found = folder.find(name)

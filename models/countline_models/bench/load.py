@@ -1,7 +1,7 @@
-"""A constant load on one model: requests kept in flight, answers timed.
+"""A constant load on one model: keeps requests in flight and times the answers.
 
-Each lane sends its next request when it has the answer to its last, so as many requests are with Triton as there are
-lanes. The frames are noise, the same in every run.
+Each lane sends its next request when it has the answer to the last one, so the number of requests in flight is the
+number of lanes. The frames are noise, the same in every run.
 """
 
 import asyncio
@@ -25,30 +25,30 @@ from countline_models.bench.points import Window
 SEGMENT_PREFIX: Final = "countline-bench-"
 REQUEST_TIMEOUT_S: Final = 30.0
 WARM_UP_ANSWERS: Final = 2
-"""Answers that each lane must have had before time is taken: the first come from cold caches."""
+"""Answers of each lane before the measurement starts; the first ones come from cold caches."""
 WARM_UP_TIMEOUT_S: Final = 60.0
 POLL_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What the lanes send."""
+    """The requests of the lanes."""
 
     inputs: Sequence[Any]
-    """One InferInput for each lane."""
+    """One `InferInput` for each lane."""
     frames_each: int
     shared: bool
-    """Whether the frames lie in shared memory, or travel as bytes."""
+    """Whether the frames are in shared memory; otherwise they are sent as bytes."""
 
 
 @asynccontextmanager
 async def requests_of(
     connection: Connection, lanes: int, frames_each: int, size_hw: tuple[int, int]
 ) -> AsyncIterator[Requests]:
-    """Frames for so many lanes: in shared memory where the server can open ours, else in the requests themselves.
+    """Requests for a number of lanes: frames in shared memory if the server can open it, else in the requests.
 
     Raises:
-        ResourceExhaustedError: /dev/shm has no room for them.
+        ResourceExhaustedError: /dev/shm is too small.
     """
     shape = (frames_each, *size_hw, 3)
     noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
@@ -64,7 +64,7 @@ async def requests_of(
             inputs = [shared_input(segment.name, place, noise.nbytes, shape) for place in places]
             yield Requests(inputs, frames_each, shared=True)
         finally:
-            with suppress(InferenceLostError):  # a server that went away has forgotten it
+            with suppress(InferenceLostError):  # a server that went away no longer has it registered
                 await connection.unregister(segment.name)
 
 
@@ -73,12 +73,12 @@ def _fill(segment: SharedSegment, noise: NDArray[np.uint8], lanes: int) -> None:
 
 
 class Load:
-    """Keeps a request of each lane with Triton while it is measured.
+    """Keeps one request of each lane in flight and measures windows of time.
 
     Args:
-        connection: to the server.
-        model: what is asked.
-        requests: what each lane sends.
+        connection: connection to the server.
+        model: the model.
+        requests: the requests of the lanes.
     """
 
     def __init__(self, connection: Connection, model: ModelRef, requests: Requests) -> None:
@@ -87,16 +87,16 @@ class Load:
         self._requests = requests
         self._answers = [0] * len(requests.inputs)
         self._latencies_ms: list[float] = []
-        """Since the last window ended."""
+        """Latencies since the last window ended."""
         self._last_answer_s = 0.0
         self._stopped = False
 
     async def windows(self, window_s: float, enough: Callable[[Sequence[Window]], bool]) -> list[Window]:
-        """Measure windows of about `window_s` until there are enough; the warm-up before them is thrown away.
+        """Measure windows of about `window_s` until `enough` is true; the warm-up is discarded.
 
         Raises:
-            CountlineError: Triton went away, or refuses the frames.
-            DeadlineExceededError: the model does not get warm in time.
+            CountlineError: Triton does not answer, or refuses the frames.
+            DeadlineExceededError: the warm-up takes too long.
         """
         lanes = [asyncio.create_task(self._lane(index), name=f"bench-{index}") for index in range(len(self._answers))]
         found: list[Window] = []
@@ -105,7 +105,7 @@ class Load:
             while not enough(found):
                 found.append(await self._window(lanes, window_s))
         finally:
-            # Not cancelled: what is with Triton reads our memory until it is answered.
+            # Not cancelled, because Triton reads this memory until it has answered.
             self._stopped = True
             await asyncio.gather(*lanes, return_exceptions=True)
         return found
@@ -129,7 +129,7 @@ class Load:
             await _pause(lanes, POLL_S)
 
     async def _window(self, lanes: Sequence["asyncio.Task[None]"], window_s: float) -> Window:
-        """From the last answer before it to the last answer in it: else a window of few requests is one too long."""
+        """Measure from the last answer before the window to its own last one, so that few answers do not distort it."""
         began_s = self._last_answer_s
         self._latencies_ms.clear()
         await _pause(lanes, window_s)
@@ -139,7 +139,7 @@ class Load:
 
 
 async def _pause(lanes: Sequence["asyncio.Task[None]"], seconds: float) -> None:
-    """Let the lanes run; raises what ended one of them."""
+    """Let the lanes run; raise the error that ended one of them."""
     ended, _ = await asyncio.wait(lanes, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for lane in ended:
         lane.result()

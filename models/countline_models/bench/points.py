@@ -1,4 +1,4 @@
-"""What is tried and what is found: settings, windows of time, points; pure."""
+"""Settings, windows of time and measured points; pure."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ from typing import Final
 
 STABLE_WINDOWS: Final = 3
 STABLE_RATIO: Final = 1.1
-"""The best of the last windows is at most so many times the worst, in throughput and in latency."""
+"""Largest ratio of the best to the worst of the last windows, in throughput and in latency."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -21,22 +21,22 @@ class Setting:
 
     @property
     def frames_a_request(self) -> int:
-        """Frames that one request carries.
+        """Frames in one request.
 
-        A worker joins frames of its cameras itself and sends whole batches, which Triton need not wait for. A queue
-        delay is for many senders of little: it is tried with requests of one frame, so that there is something to join.
+        A worker joins the frames of its cameras and sends full batches, so Triton need not wait. A queue delay is for
+        many senders of small requests: it is measured with requests of one frame, which Triton can join.
         """
         return 1 if self.max_queue_delay_us else self.max_batch_size
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What ended within one span of time."""
+    """The requests that were answered within one span of time."""
 
     seconds: float
     frames: int
     latencies_ms: tuple[float, ...]
-    """Of the requests that were answered in it."""
+    """One latency for each request."""
 
     @property
     def frames_per_s(self) -> float:
@@ -45,33 +45,33 @@ class Window:
 
     @property
     def mean_latency_ms(self) -> float:
-        """Mean over its requests; infinite where none was answered."""
+        """Mean over its requests; infinite if there are none."""
         return sum(self.latencies_ms) / len(self.latencies_ms) if self.latencies_ms else math.inf
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """What was measured of one setting under one load."""
+class BenchPoint:
+    """The measurement of one setting under one load."""
 
     setting: Setting
     in_flight: int
-    """Batches that were with Triton at any time: being run, or waiting."""
+    """Batches at Triton at any time, running or queued."""
     frames_per_s: float
     latency_p50_ms: float
-    """Of a request, from its sending to its answer."""
+    """Latency of a request, from sending to answer."""
     latency_p95_ms: float
     latency_p99_ms: float
     spread: float
-    """How far apart the windows were: fastest less slowest, as a share of their mean throughput."""
+    """Throughput of the fastest window minus the slowest, as a share of the mean."""
     stable: bool
-    """Whether the windows agreed before time was up."""
+    """Whether the windows agreed before the time limit."""
     requests: int
 
 
 def settings_of(
     batch_sizes: Sequence[int], instances: Sequence[int], queue_delays_us: Sequence[int] = (0,)
 ) -> list[Setting]:
-    """Every combination that makes sense, each once: where a batch is one frame there is nothing to wait for.
+    """Every useful combination, each once; a queue delay is useless for batches of one frame.
 
     >>> settings_of([1, 4], [2], [0, 500])
     [Setting(max_batch_size=1, instances=2, max_queue_delay_us=0), Setting(max_batch_size=4, instances=2, \
@@ -82,10 +82,10 @@ max_queue_delay_us=0), Setting(max_batch_size=4, instances=2, max_queue_delay_us
 
 
 def loads_of(setting: Setting, given: Sequence[int] = ()) -> list[int]:
-    """Batches in flight to measure a setting with.
+    """Numbers of batches in flight with which a setting is measured.
 
-    Without any given: one, for the latency of an idle server, and one more than there are instances, as a worker keeps
-    them, so that each instance finds its next batch waiting.
+    The default is 1, for the latency of an idle server, and instances + 1, as a worker does, so that each instance
+    finds its next batch in the queue.
     """
     return sorted(set(given)) if given else sorted({1, setting.instances + 1})
 
@@ -100,13 +100,13 @@ def is_stable(windows: Sequence[Window]) -> bool:
     return max(rates) <= STABLE_RATIO * min(rates) and max(latencies) <= STABLE_RATIO * min(latencies)
 
 
-def point_of(setting: Setting, in_flight: int, windows: Sequence[Window]) -> Point:
-    """The last windows, added up; at least one request was answered in them."""
+def point_of(setting: Setting, in_flight: int, windows: Sequence[Window]) -> BenchPoint:
+    """The point of the last windows, which must contain at least one request."""
     last = windows[-STABLE_WINDOWS:]
     latencies_ms = sorted(latency for window in last for latency in window.latencies_ms)
     rates = [window.frames_per_s for window in last]
     frames_per_s = sum(window.frames for window in last) / sum(window.seconds for window in last)
-    return Point(
+    return BenchPoint(
         setting=setting,
         in_flight=in_flight,
         frames_per_s=frames_per_s,
@@ -120,7 +120,7 @@ def point_of(setting: Setting, in_flight: int, windows: Sequence[Window]) -> Poi
 
 
 def percentile(ascending: Sequence[float], percent: float) -> float:
-    """The smallest value that so many percent do not exceed (nearest rank); the sequence is not empty.
+    """The percentile by nearest rank; the sequence must not be empty.
 
     >>> percentile([1.0, 2.0, 3.0, 4.0], 50)
     2.0

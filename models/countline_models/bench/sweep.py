@@ -1,4 +1,4 @@
-"""Goes through the settings: loads the model with each, loads the server, measures, and leaves all as it was."""
+"""Measures all settings: loads the model with each, puts a load on the server, and restores the configuration."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,52 +9,52 @@ from countline_common.triton import ModelInfo, ModelOverrides, ModelRef, ModelRe
 from countline_common.triton.connection import Connection
 from countline_common.triton.model_config import Config, model_info, overridden
 from countline_models.bench.load import Load, requests_of
-from countline_models.bench.points import STABLE_WINDOWS, Point, Setting, Window, is_stable, loads_of, point_of
+from countline_models.bench.points import STABLE_WINDOWS, BenchPoint, Setting, Window, is_stable, loads_of, point_of
 
 PATIENCE: Final = 3
-"""A point that does not get stable is measured for at most so many times `seconds`."""
+"""A point that stays unstable is measured for at most this many times `seconds`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be measured."""
+class BenchPlan:
+    """What to measure."""
 
     model: ModelRef
     settings: Sequence[Setting]
     in_flight: Sequence[int] = ()
-    """Batches in flight; empty for those of `loads_of`."""
+    """Batches in flight; empty for the default of `loads_of`."""
     seconds: float = 3.0
-    """Of each point, warm-up not included."""
+    """Time of each point, without the warm-up."""
     alone: bool = True
-    """Whether the server is ours: only the version under test is loaded then, and nothing is put back."""
+    """Whether the server is private: then only the measured version is loaded, and nothing is restored."""
 
     @property
     def points(self) -> int:
-        """How many will be measured."""
+        """Number of points that will be measured."""
         return sum(len(loads_of(setting, self.in_flight)) for setting in self.settings)
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What was measured."""
+    """All measurements."""
 
     model: ModelRef
     """With its version."""
     info: ModelInfo
     server: str
     shared: bool
-    """Whether frames went through shared memory."""
-    points: Sequence[Point]
+    """Whether frames were in shared memory."""
+    points: Sequence[BenchPoint]
 
 
-async def sweep(address: str, plan: Plan, on_point: Callable[[Point], None]) -> Sweep:
+async def sweep(address: str, plan: BenchPlan, on_point: Callable[[BenchPoint], None]) -> Sweep:
     """Measure every setting under every load.
 
-    On a server that is not ours the model's own configuration is loaded again at the end, also after an error.
+    On a shared server the model's own configuration is loaded again at the end, also after an error.
 
     Raises:
         InferenceLostError: Triton does not answer.
-        ModelRefusedError: it does not have the model or the version, cannot run it so, or it breaks the contract.
+        ModelRefusedError: Triton lacks the model or the version or cannot run it so, or the model breaks the contract.
     """
     async with Connection(address) as connection:
         server = await connection.server_id()
@@ -66,31 +66,31 @@ async def sweep(address: str, plan: Plan, on_point: Callable[[Point], None]) -> 
             points, shared = await _measured(connection, plan, info, config, on_point)
         finally:
             if not plan.alone:
-                await _put_back(connection, plan.model.name, before)
+                await _restore(connection, plan.model.name, before)
     return Sweep(info.ref, info, server, shared, points)
 
 
-async def _found(connection: Connection, plan: Plan) -> tuple[ModelInfo, Config]:
-    """The model, and the configuration that the settings change."""
+async def _found(connection: Connection, plan: BenchPlan) -> tuple[ModelInfo, Config]:
+    """The model, and its configuration, which the settings change."""
     config = await connection.model_config(plan.model.name)
     if config is None:
         raise ModelRefusedError(f"Triton does not serve the model {plan.model.name!r}", hint="see Triton's log")
     ready = await connection.ready_versions(plan.model.name)
     version = plan.model.version or max(ready, default=0)
-    if plan.alone:  # also one that is not served usually; others would only take memory
+    if plan.alone:  # also a version that is usually not served; others would only use memory
         config["version_policy"] = {"specific": {"versions": [version]}}
     elif version not in ready:
         served = ", ".join(map(str, ready)) or "none"
         raise ModelRefusedError(
-            f"Triton does not serve {plan.model}", hint=f"versions of {plan.model.name!r} that it serves: {served}"
+            f"Triton does not serve {plan.model}", hint=f"it serves these versions of {plan.model.name!r}: {served}"
         )
     return model_info(config, version, ()), config
 
 
 async def _measured(
-    connection: Connection, plan: Plan, info: ModelInfo, config: Config, on_point: Callable[[Point], None]
-) -> tuple[list[Point], bool]:
-    points: list[Point] = []
+    connection: Connection, plan: BenchPlan, info: ModelInfo, config: Config, on_point: Callable[[BenchPoint], None]
+) -> tuple[list[BenchPoint], bool]:
+    points: list[BenchPoint] = []
     shared = True
     for setting in plan.settings:
         await connection.load(info.name, _configured(config, setting))
@@ -119,17 +119,17 @@ def _is_enough(windows: Sequence[Window]) -> bool:
     return is_stable(windows) or len(windows) >= PATIENCE * STABLE_WINDOWS
 
 
-def _point(info: ModelInfo, setting: Setting, in_flight: int, windows: Sequence[Window]) -> Point:
+def _point(info: ModelInfo, setting: Setting, in_flight: int, windows: Sequence[Window]) -> BenchPoint:
     if not any(window.frames for window in windows[-STABLE_WINDOWS:]):
         seconds = sum(window.seconds for window in windows)
         raise DeadlineExceededError(
             f"{info.ref} answered no batch of {setting.max_batch_size} within {seconds:.1f} s",
-            hint="give more --seconds",
+            hint="increase --seconds",
         )
     return point_of(setting, in_flight, windows)
 
 
-async def _put_back(connection: Connection, model: str, before: Config | None) -> None:
+async def _restore(connection: Connection, model: str, before: Config | None) -> None:
     if before is None:
         await connection.unload(model)
     else:

@@ -1,1 +1,1 @@
-"""The `countline models` group; every module here imports its heavy parts when a command runs."""
+"""The commands of `countline models`; every module imports its heavy parts when a command runs."""

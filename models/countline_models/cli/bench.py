@@ -1,4 +1,4 @@
-"""`countline models bench`: how fast Triton runs a model, with which settings it runs best, and those applied."""
+"""`countline models bench`: measures how fast Triton runs a model, recommends a setting and applies it."""
 
 import asyncio
 import os
@@ -20,62 +20,70 @@ from countline_common.triton import ModelRef
 from countline_common.triton.private import find_model, known_models, private_triton
 
 if TYPE_CHECKING:
-    from countline_models.bench.points import Point, Setting
+    from countline_models.bench.points import BenchPoint, Setting
     from countline_models.bench.recommend import Recommendation
-    from countline_models.bench.sweep import Plan, Sweep
+    from countline_models.bench.sweep import BenchPlan, Sweep
 
 DISTURBS = (
-    "note: cameras on this Triton are disturbed while it is measured: the model is loaded anew for each setting, and "
-    "their frames wait behind these. Afterwards the model runs with its own configuration again."
+    "note: the measurement slows down cameras on this Triton: it loads the model again for each setting, and frames of "
+    "cameras queue behind its own. It restores the model's configuration at the end."
 )
 
 BUSY_SHARE: Final = 0.25
-"""Load of the last minute for each core above which a measurement is disturbed."""
+"""A load per core above this, in the last minute, disturbs a measurement."""
 
 
 def _complete_model(incomplete: str) -> list[str]:
     return [name for name in known_models() if name.startswith(incomplete)]
 
 
+MeasuredArgument = Annotated[
+    str,
+    typer.Argument(
+        help="NAME or NAME@VERSION of a model in the repository, or a contract model file (.onnx).",
+        autocompletion=_complete_model,
+        show_default=False,
+    ),
+]
+
+
 def bench(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="NAME or NAME@VERSION of a model in the repository, or an ONNX file that obeys the contract.",
-            autocompletion=_complete_model,
-            show_default=False,
-        ),
-    ],
-    batch_sizes: Annotated[str, typer.Option(help="Frames in a batch, by commas.")] = "1,2,4,8",
-    instances: Annotated[str, typer.Option(help="Copies of the model that run at the same time, by commas.")] = "1,2",
+    model: MeasuredArgument,
+    batch_sizes: Annotated[str, typer.Option(help="Batch sizes in frames, separated by commas.")] = "1,2,4,8",
+    instances: Annotated[
+        str, typer.Option(help="Numbers of parallel copies of the model, separated by commas.")
+    ] = "1,2",
     queue_delays: Annotated[
         str,
-        typer.Option(help="Microseconds that Triton waits to join requests, by commas; above 0 with single frames."),
+        typer.Option(help="Queue delays in microseconds, separated by commas; above 0 each request has one frame."),
     ] = "0",
     in_flight: Annotated[
-        str | None, typer.Option(help="Batches with Triton at a time, by commas; else 1, and instances + 1.")
+        str | None, typer.Option(help="Batches in flight, separated by commas. Default: 1 and instances + 1.")
     ] = None,
     seconds: Annotated[
-        float, typer.Option(help="Of each point; up to three times as long if unsteady.", min=0.1)
+        float, typer.Option(help="Seconds per point; up to three times as many if it is unstable.", min=0.1)
     ] = 3.0,
     latency_limit_ms: Annotated[
-        float, typer.Option(help="What is recommended must answer 95 % of requests so fast; 0 for no limit.", min=0)
+        float, typer.Option(help="Limit for the 95th percentile of latency; 0 for no limit.", min=0)
     ] = 0.0,
     triton: Annotated[
-        str | None, typer.Option(help="HOST:PORT of a running Triton (gRPC), in place of one of our own.")
+        str | None, typer.Option(help="HOST:PORT of a running Triton (gRPC). Default: a private Triton.")
     ] = None,
     repository: Annotated[
-        Path | None, typer.Option(help="Model repository to take the model from, and with --apply to write into.")
+        Path | None, typer.Option(help="Model repository with the model; --apply writes into it.")
     ] = None,
     apply: Annotated[
-        bool, typer.Option("--apply", help="Run the model so from now on: in --repository, else in the running system.")
+        bool, typer.Option("--apply", help="Apply the recommended setting to --repository, else to the running system.")
     ] = False,
-    plot: Annotated[Path | None, typer.Option(help="Draw latency against throughput (.png or .svg).")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw latency against throughput into a .png or .svg file.")] = None,
     server: ServerOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure throughput and latency over batch sizes, instances and queue delays, and recommend a setting."""
+    """Measure throughput and latency of a model in Triton, and recommend a setting.
+
+    Example: countline models bench demo_detector --batch-sizes 1,2,4 --latency-limit-ms 100
+    """
     from countline_models.bench.recommend import recommend
 
     _check_options(model, triton, repository, plot, apply=apply)
@@ -83,9 +91,9 @@ def bench(
     levels = _numbers(in_flight, "--in-flight") if in_flight else []
     _note_if_busy()
     with _served(model, triton, repository) as (address, ref):
-        from countline_models.bench.sweep import Plan
+        from countline_models.bench.sweep import BenchPlan
 
-        measured = _measure(address, Plan(ref, settings, levels, seconds, alone=triton is None))
+        measured = _measure(address, BenchPlan(ref, settings, levels, seconds, alone=triton is None))
     chosen = recommend(measured.points, latency_limit_ms)
     if plot is not None:
         _plot(plot, measured, chosen, latency_limit_ms)
@@ -111,24 +119,24 @@ def _settings(batch_sizes: str, instances: str, queue_delays: str) -> "list[Sett
 
 
 def _check_options(model: str, triton: str | None, repository: Path | None, plot: Path | None, *, apply: bool) -> None:
-    """What can be known to go wrong is said before anything is measured."""
+    """Check options before anything is measured."""
     if _is_file(model) and (triton or apply or repository):
         raise InvalidInputError(
-            "a file is measured on a Triton of our own, and there is nothing to apply to",
-            hint="deploy it first, and give its name: countline models deploy FILE --name NAME",
+            "a model file is measured on a private Triton, without --triton, --repository and --apply",
+            hint="deploy it first and use its name: countline models deploy FILE --name NAME",
         )
     if triton and repository:
         raise InvalidInputError(
-            "a running Triton has a repository of its own", hint="leave out --triton or --repository"
+            "--triton and --repository exclude each other", hint="a running Triton has its own repository"
         )
     if plot is not None and (plot.suffix.lower() not in {".png", ".svg"} or not plot.absolute().parent.is_dir()):
-        raise InvalidInputError(f"{plot} cannot be drawn to", hint="name a .png or .svg in a folder that is there")
+        raise InvalidInputError(f"{plot} cannot be written", hint="use a .png or .svg file in an existing folder")
 
 
 def _note_if_busy() -> None:
     load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
     if load > BUSY_SHARE * cores:
-        note(f"note: this machine is busy (load {load:.1f} on {cores} cores), and figures will be lower for it")
+        note(f"note: this machine is busy (load {load:.1f} on {cores} cores), so figures will be lower")
 
 
 def _is_file(model: str) -> bool:
@@ -136,7 +144,7 @@ def _is_file(model: str) -> bool:
 
 
 def _numbers(text: str, option: str, least: int = 1) -> list[int]:
-    """Whole numbers by commas.
+    """Whole numbers separated by commas.
 
     >>> _numbers("1, 2,8", "--batch-sizes")
     [1, 2, 8]
@@ -144,15 +152,15 @@ def _numbers(text: str, option: str, least: int = 1) -> list[int]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isascii() and part.isdecimal() and int(part) >= least for part in parts):
         raise InvalidInputError(
-            f"{option} {text!r} is no list of whole numbers from {least}",
-            hint=f"write them with commas: {option} 1,2,4",
+            f"{option} {text!r} is not a list of whole numbers from {least}",
+            hint=f"separate them with commas: {option} 1,2,4",
         )
     return [int(part) for part in parts]
 
 
 @contextmanager
 def _served(model: str, triton: str | None, repository: Path | None) -> Iterator[tuple[str, ModelRef]]:
-    """Where a Triton listens that has the model, and the model's name there."""
+    """Address of a Triton that has the model, and the model's name there."""
     if triton is not None:
         note(DISTURBS)
         yield triton, ModelRef.parse(model)
@@ -166,17 +174,17 @@ def _served(model: str, triton: str | None, repository: Path | None) -> Iterator
 
 
 def _placed(file: Path, folder: Path) -> tuple[Path, ModelRef]:
-    """A repository made of one contract model."""
+    """A repository with one contract model."""
+    from countline_models.repository.adding import add_model
     from countline_models.repository.prepare import model_name
-    from countline_models.repository.writer import place_model
 
     name = model_name(file)
-    place_model(file, name, folder)
+    add_model(file, name, folder)
     return folder, ModelRef(name, 1)
 
 
 def _found(ref: ModelRef, repository: Path | None) -> tuple[Path, ModelRef]:
-    """The repository that a model is in."""
+    """The repository of a model."""
     place = find_model(ref.name).repository if repository is None else repository
     folder = place / ref.name
     if not (folder / "config.pbtxt").is_file():
@@ -184,18 +192,18 @@ def _found(ref: ModelRef, repository: Path | None) -> tuple[Path, ModelRef]:
     versions = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
     if ref.version and ref.version not in versions:
         there = ", ".join(map(str, versions)) or "none"
-        raise NotFoundError(f"there is no {ref}", hint=f"versions of {ref.name!r} that are there: {there}")
+        raise NotFoundError(f"there is no {ref}", hint=f"available versions of {ref.name!r}: {there}")
     return place, ref
 
 
-def _measure(address: str, plan: "Plan") -> "Sweep":
+def _measure(address: str, plan: "BenchPlan") -> "Sweep":
     from countline_models.bench.sweep import sweep
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"measuring {plan.model}", total=plan.points)
 
-        def on_point(point: "Point") -> None:
+        def on_point(point: "BenchPoint") -> None:
             bar.update(task, advance=1, description=f"measuring {plan.model}: {point.frames_per_s:.1f} frames/s")
 
         return asyncio.run(sweep(address, plan, on_point))
@@ -231,10 +239,11 @@ def _as_json(measured: "Sweep", chosen: "Recommendation", latency_limit_ms: floa
     }
 
 
-def _point_json(point: "Point") -> dict[str, Any]:
-    told = asdict(point)
-    setting: dict[str, Any] = told.pop("setting")
-    return {**setting, **{key: round(value, 3) if isinstance(value, float) else value for key, value in told.items()}}
+def _point_json(point: "BenchPoint") -> dict[str, Any]:
+    fields = asdict(point)
+    setting: dict[str, Any] = fields.pop("setting")
+    rounded = {key: round(value, 3) if isinstance(value, float) else value for key, value in fields.items()}
+    return {**setting, **rounded}
 
 
 def _show(measured: "Sweep", chosen: "Recommendation") -> None:
@@ -244,7 +253,7 @@ def _show(measured: "Sweep", chosen: "Recommendation") -> None:
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for point in measured.points:
         marked = point is chosen.point
-        remark = ("recommended" if chosen.holds else "nearest") if marked else "" if point.stable else "unsteady"
+        remark = ("recommended" if chosen.holds else "nearest") if marked else "" if point.stable else "unstable"
         table.add_row(*_cells(point), remark, style="bold green" if marked else None)
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(width=PIPE_WIDTH, highlight=False)
@@ -259,7 +268,7 @@ def _show(measured: "Sweep", chosen: "Recommendation") -> None:
         console.print(finding)
 
 
-def _cells(point: "Point") -> tuple[str, ...]:
+def _cells(point: "BenchPoint") -> tuple[str, ...]:
     setting = point.setting
     counts = (setting.max_batch_size, setting.instances, setting.max_queue_delay_us, point.in_flight)
     times = (point.latency_p50_ms, point.latency_p95_ms, point.latency_p99_ms)
@@ -267,13 +276,13 @@ def _cells(point: "Point") -> tuple[str, ...]:
     return *map(str, counts), f"{point.frames_per_s:.1f}", spread, *(f"{each:.1f}" for each in times)
 
 
-def _apply(name: str, chosen: "Recommendation", repository: Path | None, asked: Callable[[Any], None]) -> None:
+def _apply(name: str, chosen: "Recommendation", repository: Path | None, send: Callable[[Any], None]) -> None:
     from countline_models.bench.applying import tune_repository, tune_system
 
     if not chosen.holds:
-        raise ConflictError(f"nothing is applied: {chosen.reason}", hint="allow more: --latency-limit-ms")
+        raise ConflictError(f"no setting was applied: {chosen.reason}", hint="raise --latency-limit-ms")
     if repository is not None:
-        note(f"written: {tune_repository(repository, name, chosen.setting)}; it holds from the next load on")
+        note(f"Wrote {tune_repository(repository, name, chosen.setting)}; it applies from the next load on.")
         return
-    asked(lambda client: tune_system(client, name, chosen.setting))
-    note(f"{name} runs so from now on")
+    send(lambda client: tune_system(client, name, chosen.setting))
+    note(f"Applied the setting to {name}.")

@@ -1,4 +1,4 @@
-"""`countline models deploy`: a contract model goes to the service, and every step of it is shown."""
+"""`countline models deploy`: sends a contract model to the model service and shows every step."""
 
 import hashlib
 from collections.abc import Iterator
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES: Final = 1024 * 1024
 LIMIT_S: Final = 3600.0
-"""A deployment that takes longer has failed."""
+"""Limit for a whole deployment."""
 LABELS: Final = {
     "digest": "read the files",
-    "receive": "send them",
-    "contract": "hold it to the contract",
-    "triton": "try it in Triton",
+    "receive": "send the files",
+    "contract": "check the contract",
+    "triton": "verify it in Triton",
     "golden": "count a clip with known crossings",
-    "speed": "measure how fast it is",
+    "speed": "measure its speed",
     "store": "write the version",
     "load": "load it",
     "warm_up": "warm it up",
     "promote": "make it live",
     "ready": "ready",
 }
-"""The steps, as people read them; `digest` is ours, the others are the service's."""
+"""Names of the steps for people. The client reports `digest`, the service all others."""
 
 
 class TargetOption(StrEnum):
-    """Where a model will run."""
+    """The hardware that runs a model."""
 
     CPU = "cpu"
     GPU = "gpu"
@@ -55,7 +55,7 @@ class TargetOption(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file that is sent."""
+    """A file to send."""
 
     path: Path
     size_bytes: int
@@ -63,23 +63,34 @@ class Artifact:
 
 
 def deploy(
-    model: Annotated[Path, typer.Argument(metavar="FILE", help="A contract model (ONNX).", show_default=False)],
-    name: Annotated[str, typer.Option(help="What cameras will call it.", autocompletion=complete_model)],
-    labels: Annotated[Path | None, typer.Option(help="Class names, one a line, in place of the file's own.")] = None,
-    golden: Annotated[Path | None, typer.Option(help="A clip whose true crossings are known.")] = None,
+    model: Annotated[Path, typer.Argument(metavar="FILE", help="Contract model (ONNX).", show_default=False)],
+    name: Annotated[str, typer.Option(help="Name of the model for cameras.", autocompletion=complete_model)],
+    labels: Annotated[
+        Path | None, typer.Option(help="File with class names, one a line. Default: those in the model.")
+    ] = None,
+    golden: Annotated[Path | None, typer.Option(help="Clip with known crossings; needs --truth.")] = None,
     truth: Annotated[
         Path | None,
-        typer.Option(help='JSON: {"lines": {NAME: {"points": [[x, y], …], "in": n, "out": n}}, "tolerance": share}.'),
+        typer.Option(
+            help='JSON file: {"lines": {NAME: {"points": \\[\\[x, y], …], "in": n, "out": n}}, "tolerance": share}.'
+        ),
     ] = None,
-    comment: Annotated[str, typer.Option(help="For people.")] = "",
-    promote: Annotated[bool, typer.Option("--promote", help="Make it live at once.")] = False,
-    target: Annotated[TargetOption | None, typer.Option(help="Where it will run; else what Triton is on.")] = None,
-    max_latency_ms: Annotated[float, typer.Option(help="Refused where a frame takes longer; 0: as the server.")] = 0.0,
+    comment: Annotated[str, typer.Option(help="Comment on this version.")] = "",
+    promote: Annotated[bool, typer.Option("--promote", help="Make it live immediately.")] = False,
+    target: Annotated[TargetOption | None, typer.Option(help="Hardware that runs it. Default: that of Triton.")] = None,
+    max_latency_ms: Annotated[
+        float, typer.Option(help="Refuse it if a frame takes longer; 0: the service's limit.")
+    ] = 0.0,
     json: JsonOption = False,
     server: ServerOption = None,
     data: DataOption = None,
 ) -> None:
-    """Deploy a contract model as the next version of NAME: checked, counted, timed, loaded, and live if you say so."""
+    """Deploy a contract model as the next version of a model.
+
+    The service checks it, verifies it in Triton, counts a clip with it, measures its speed and loads it.
+
+    Example: countline models deploy gates.onnx --name gates --golden clip.mp4 --truth clip.json
+    """
     from countline_models.cli.steps import StepState, shown_steps
 
     clip_truth = _truth(golden, truth)
@@ -98,31 +109,31 @@ def deploy(
             target=target.value if target else "",
             max_latency_ms=max_latency_ms,
         )
-        version = send(ask(server, data, Service.of), header, files, steps)
+        version = send(ask(server, data, ModelServiceEndpoint.of), header, files, steps)
     if json:
         print_message(version)
     note(_next_step(version))
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """Where the service of models is, and the token that it wants."""
+class ModelServiceEndpoint:
+    """Address of the model service, and an access token."""
 
     address: str
     access_token: str
 
     @classmethod
-    async def of(cls, client: Client) -> "Service":
-        """The one that a client talks to."""
-        _ = client.models  # says so where the server has none
+    async def of(cls, client: Client) -> "ModelServiceEndpoint":
+        """The endpoint of a client."""
+        _ = client.models  # raises if the server has no model service
         return cls(client.endpoints.models, await client.session.access_token())
 
 
-def send(service: Service, header: DeployHeader, files: list[Artifact], steps: "Steps") -> ModelVersion:
-    """Stream header and files, and show what the service says, until it has the version.
+def send(service: ModelServiceEndpoint, header: DeployHeader, files: list[Artifact], steps: "Steps") -> ModelVersion:
+    """Stream header and files, show the steps that the service reports, and return the new version.
 
-    By gRPC's blocking interface: a service that refuses while files are still being sent has its reason lost by the
-    asynchronous one, which says "Internal error from Core" where the sending notices first.
+    Uses gRPC's blocking interface. If the service refuses while files are being sent, the asynchronous interface may
+    lose the reason and report "Internal error from Core".
     """
     version = None
     metadata = (("authorization", f"Bearer {service.access_token}"),)
@@ -132,7 +143,7 @@ def send(service: Service, header: DeployHeader, files: list[Artifact], steps: "
             _show(answer, steps)
             version = answer.version if answer.HasField("version") else version
     if version is None:
-        raise InternalError("the service said nothing of the version that it made", hint="see countline models list")
+        raise InternalError("the service did not report the new version", hint="see countline models list")
     return version
 
 
@@ -170,7 +181,7 @@ def artifact(path: Path) -> Artifact:
     """A file with its size and SHA-256.
 
     Raises:
-        NotFoundError: it is not there.
+        NotFoundError: there is no such file.
         InvalidInputError: it is empty or cannot be read.
     """
     try:
@@ -197,9 +208,9 @@ def _golden(clip: Artifact, truth: str) -> GoldenClip:
 
 
 def _truth(golden: Path | None, truth: Path | None) -> str:
-    """The truth of the clip, as its file says it; read here too, so that a slip is told before anything is sent."""
+    """The text of the truth file; it is parsed here too, so that a mistake is reported before anything is sent."""
     if (golden is None) != (truth is None):
-        raise InvalidInputError("--golden and --truth belong together", hint="give both, or neither")
+        raise InvalidInputError("--golden and --truth need each other", hint="give both, or neither")
     if truth is None:
         return ""
     from countline_models.deploy import parse_truth
@@ -220,11 +231,11 @@ def _truth(golden: Path | None, truth: Path | None) -> str:
 def _next_step(version: ModelVersion) -> str:
     ref = f"{version.name}@{version.version}"
     if version.state == models_pb2.MODEL_STATE_LIVE:
-        return f"{ref} is live. Back to the one before: countline models rollback {version.name}"
+        return f"{ref} is live. To go back to the previous version: countline models rollback {version.name}"
     return (
-        f"{ref} is ready and counts nothing yet. Next, one of:\n"
-        f"  countline models shadow {ref} --cameras ID      compare it with the live version, unseen\n"
+        f"{ref} is ready, but no camera uses it yet. Next, one of:\n"
+        f"  countline models shadow {ref} --cameras ID      compare it with the live version only\n"
         f"  countline models canary {ref} --cameras ID      let it count on some cameras\n"
         f"  countline models promote {ref}                  make it live\n"
-        f"  countline cameras set ID --model {ref}          for one camera alone"
+        f"  countline cameras set ID --model {ref}          use it for one camera only"
     )

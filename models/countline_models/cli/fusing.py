@@ -1,4 +1,4 @@
-"""`countline models fuse | heads | check | add | prepare`: from a network's ONNX file to a model that Triton serves."""
+"""`countline models fuse | heads | check | add | prepare`: makes, checks and adds contract models."""
 
 import json
 import sys
@@ -12,9 +12,10 @@ from countline_common.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from countline_models.contract import ContractModel
-    from countline_models.onnx.fuse import FuseOptions
+    from countline_models.fusing.options import FuseOptions
 
-# As in `countline_models.onnx.network` and `.fuse`, which are too heavy to import before a command is called.
+# As in `countline_models.onnx.network` and `countline_models.fusing.options`, which are too heavy to import before a
+# command is called.
 BoxUnit = Literal["pixels", "normalised"]
 ScoreKind = Literal["probabilities", "logits"]
 ChannelOrder = Literal["rgb", "bgr"]
@@ -23,10 +24,13 @@ ScaleOrder = Literal["scale-first", "mean-first"]
 ModelFile = Annotated[Path, typer.Argument(help="ONNX file.", show_default=False)]
 HeadName = Annotated[
     str | None,
-    typer.Option(help="Kind of network, see `countline models heads`; recognised from the graph without it."),
+    typer.Option(help="Head that decodes the network (`countline models heads`). Default: recognised from the graph."),
 ]
-LabelsFile = Annotated[Path | None, typer.Option(help="Class names, one a line; 80 classes are COCO's without it.")]
-Out = Annotated[Path, typer.Option("--output", "-o", help="Where to write the contract model.")]
+LabelsFile = Annotated[
+    Path | None,
+    typer.Option(help="File with class names, one a line. Default: those in the model, or COCO's for 80 classes."),
+]
+Out = Annotated[Path, typer.Option("--output", "-o", help="File to write the contract model to.")]
 
 
 def fuse(
@@ -34,29 +38,38 @@ def fuse(
     output: Out,
     head: HeadName = None,
     labels: LabelsFile = None,
-    size: Annotated[str | None, typer.Option(help="WxH of the input; as exported without it.")] = None,
+    size: Annotated[str | None, typer.Option(help="Input size WxH. Default: as exported.")] = None,
     classes: Annotated[
-        str | None, typer.Option(help="Classes to keep, by name or index, e.g. person,car; all without it.")
+        str | None, typer.Option(help="Classes to keep, by name or index, such as person,car. Default: all.")
     ] = None,
-    max_detections: Annotated[int, typer.Option(help="Rows of the answer for one frame.", min=1)] = 100,
+    max_detections: Annotated[int, typer.Option(help="Rows of the answer for each frame.", min=1)] = 100,
     nms_iou: Annotated[
         float | None,
-        typer.Option(help="Boxes of one class that overlap more are one object; the head's own without it."),
+        typer.Option(help="IoU above which boxes of one class are one object. Default: the head's."),
     ] = None,
-    score_threshold: Annotated[float, typer.Option(help="Detections below it start no track.")] = 0.3,
-    score_floor: Annotated[float, typer.Option(help="Detections below it are dropped inside the graph.")] = 0.05,
-    boxes: Annotated[BoxUnit | None, typer.Option(help="Unit of its boxes; found out without it.")] = None,
-    scores: Annotated[ScoreKind | None, typer.Option(help="What its scores are; found out without it.")] = None,
-    channel_order: Annotated[ChannelOrder | None, typer.Option(help="Order of channels it was trained on.")] = None,
-    scale: Annotated[float | None, typer.Option(help="Factor on bytes, e.g. 0.003921569 for 0..1.")] = None,
-    mean: Annotated[str | None, typer.Option(help="R,G,B taken away, in the network's order of channels.")] = None,
-    std: Annotated[str | None, typer.Option(help="R,G,B to divide by, in the network's order of channels.")] = None,
+    score_threshold: Annotated[float, typer.Option(help="Detections below this score start no track.")] = 0.3,
+    score_floor: Annotated[
+        float, typer.Option(help="Detections below this score are dropped inside the graph.")
+    ] = 0.05,
+    boxes: Annotated[BoxUnit | None, typer.Option(help="Unit of the network's boxes. Default: found in a run.")] = None,
+    scores: Annotated[
+        ScoreKind | None, typer.Option(help="Kind of the network's scores. Default: found in the graph or a run.")
+    ] = None,
+    channel_order: Annotated[
+        ChannelOrder | None, typer.Option(help="Channel order of its training. Default: the head's.")
+    ] = None,
+    scale: Annotated[float | None, typer.Option(help="Factor on bytes, such as 0.003921569 for 0..1.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Three values to subtract, in the network's channel order.")] = None,
+    std: Annotated[str | None, typer.Option(help="Three values to divide by, in the network's channel order.")] = None,
     scale_order: Annotated[
         ScaleOrder | None, typer.Option(help="(value * scale - mean) / std, or (value - mean) * scale / std.")
     ] = None,
 ) -> None:
-    """Make a contract model: bytes in, boxes out; pre-processing, decoding and, where needed, NMS inside the graph."""
-    from countline_models.onnx.fuse import FuseOptions
+    """Make a contract model of a network: put pre-processing, decoding and NMS into the graph.
+
+    Example: countline models fuse yolo11n.onnx --classes person,car -o gates.onnx
+    """
+    from countline_models.fusing.options import FuseOptions
 
     options = FuseOptions(
         size_hw=_size_hw(size),
@@ -78,8 +91,8 @@ def fuse(
 
 def _fuse(model: Path, output: Path, head: str | None, labels: tuple[str, ...] | None, options: "FuseOptions") -> None:
     from countline_models.contract import FUSED_KEY, check_contract
+    from countline_models.fusing.files import fuse_file
     from countline_models.heads import HEADS
-    from countline_models.repository.prepare import fuse_file
 
     fused, name = fuse_file(model, head, labels, options)
     data = fused.SerializeToString()
@@ -89,8 +102,8 @@ def _fuse(model: Path, output: Path, head: str | None, labels: tuple[str, ...] |
     typer.echo(f"{output}: head {'given' if head else 'recognised'}: {found}", err=True)
     if HEADS[name].resized == "stretched":
         typer.echo(
-            "note: its authors stretch pictures to the input; here they keep their shape and are padded. "
-            "Give --size in the shape of the cameras where the network allows it.",
+            "note: the authors stretch pictures to the input; Countline keeps their shape and pads them. "
+            "If the network allows it, give --size the shape of the cameras.",
             err=True,
         )
     _show(check_contract(data, run=False), as_json=False)
@@ -99,7 +112,10 @@ def _fuse(model: Path, output: Path, head: str | None, labels: tuple[str, ...] |
 def heads(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """List the heads: which architectures each decodes, and what it takes and gives."""
+    """List the heads, with the architectures that they decode.
+
+    Example: countline models heads
+    """
     from countline_models.heads import HEADS
 
     if as_json:
@@ -116,7 +132,10 @@ def heads(
 def check(
     model: ModelFile, as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False
 ) -> None:
-    """Hold a model to the detection contract: names, types, shapes, and a run with one frame and with three."""
+    """Check a model against the detection contract: names, types, shapes, and answers in a run.
+
+    Example: countline models check gates.onnx
+    """
     from countline_models.contract import check_contract
 
     _show(check_contract(model), as_json=as_json)
@@ -124,28 +143,34 @@ def check(
 
 def add(
     model: ModelFile,
-    name: Annotated[str, typer.Option(help="What Triton and cameras will call it.")],
-    repository: Annotated[Path, typer.Option(help="Triton model repository; made where it does not exist.")],
+    name: Annotated[str, typer.Option(help="Name of the model for Triton and cameras.")],
+    repository: Annotated[Path, typer.Option(help="Folder of the Triton model repository; made if it does not exist.")],
     labels: LabelsFile = None,
     version: Annotated[int, typer.Option(help="Number of the version.", min=1)] = 1,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a version that is there already.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing version.")] = False,
 ) -> None:
-    """Put a contract model into a Triton model repository."""
-    from countline_models.repository.writer import place_model
+    """Put a contract model into a Triton model repository.
 
-    contract = place_model(model, name, repository, labels=_labels(labels), version=version, replace=replace)
+    Example: countline models add gates.onnx --name gates --repository models
+    """
+    from countline_models.repository.adding import add_model
+
+    contract = add_model(model, name, repository, labels=_labels(labels), version=version, replace=replace)
     typer.echo(f"{repository / name}: version {version}", err=True)
     _show(contract, as_json=False)
 
 
 def prepare(
     model: ModelFile,
-    out: Annotated[Path, typer.Option(help="Folder that becomes the model repository.")],
+    out: Annotated[Path, typer.Option(help="Folder of the new model repository.")],
     head: HeadName = None,
     labels: LabelsFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Make a model repository of one ONNX file, fused where it is not a contract model yet."""
+    """Make a model repository of one ONNX file; a network that is not a contract model is fused first.
+
+    Example: countline models prepare yolo11n.onnx --out models
+    """
     from countline_models.repository.prepare import prepare as prepare_model
 
     prepared = prepare_model(model, out, head, _labels(labels))
@@ -169,7 +194,7 @@ def _size_hw(text: str | None) -> tuple[int, int] | None:
         return None
     width, _, height = text.lower().partition("x")
     if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise InvalidInputError(f"{text!r} is no size", hint="write it as WxH, such as 640x384")
+        raise InvalidInputError(f"{text!r} is not a size", hint="write it as WxH, such as 640x384")
     return int(height), int(width)
 
 
@@ -180,7 +205,7 @@ def _three(text: str | None, option: str) -> tuple[float, float, float] | None:
         first, second, third = (float(part) for part in text.split(","))
     except ValueError as error:
         raise InvalidInputError(
-            f"{option} {text!r} is not three numbers", hint=f"write them with commas: {option} 123.7,116.3,103.5"
+            f"{option} {text!r} is not three numbers", hint=f"separate them with commas: {option} 123.7,116.3,103.5"
         ) from error
     return first, second, third
 

@@ -1,4 +1,4 @@
-"""`countline models pull`: a network of known origin, checked, and made a contract model where it is asked for."""
+"""`countline models pull`: downloads and checks a network of known origin, and fuses it on request."""
 
 import asyncio
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from countline_common.cli.tools import JsonOption, note, print_json, print_table
 from countline_common.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from countline_models.pull.download import Moved
     from countline_models.pull.manifest import KnownModel, Manifest
+    from countline_models.pull.wanted import Moved
 
 
 def complete_network(incomplete: str) -> list[str]:
-    """Names of networks that begin so."""
+    """Names of networks with this beginning."""
     from countline_models.pull.manifest import shipped_manifest
 
     return [model.name for model in shipped_manifest().models if model.name.startswith(incomplete)]
@@ -25,21 +25,26 @@ def complete_network(incomplete: str) -> list[str]:
 
 NetworkArgument = Annotated[
     str | None,
-    typer.Argument(metavar="NAME", help="Which network; see --list.", autocompletion=complete_network),
+    typer.Argument(metavar="NAME", help="Name of the network; see --list.", autocompletion=complete_network),
 ]
 
 
 def pull(
     name: NetworkArgument = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File or folder; NAME.onnx here without it.")
+        Path | None, typer.Option("--output", "-o", help="File or folder. Default: NAME.onnx in this folder.")
     ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Say which networks are known.")] = False,
-    manifest: Annotated[Path | None, typer.Option(help="A list of networks of your own, in place of ours.")] = None,
-    fuse: Annotated[bool, typer.Option("--fuse", help="Make a contract model of it, NAME.fused.onnx.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the known networks.")] = False,
+    manifest: Annotated[Path | None, typer.Option(help="File with your own list of networks.")] = None,
+    fuse: Annotated[bool, typer.Option("--fuse", help="Also make a contract model, NAME.fused.onnx.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Download a network from its authors, resumed where it was cut off, held against its size and SHA-256."""
+    """Download a network from its authors and check its SHA-256.
+
+    A download that was cut off resumes.
+
+    Example: countline models pull yolox_nano --fuse
+    """
     from countline_models.pull.manifest import read_manifest, shipped_manifest
 
     known = read_manifest(manifest) if manifest is not None else shipped_manifest()
@@ -47,12 +52,14 @@ def pull(
         _list(known, as_json=json)
         return
     if name is None:
-        raise InvalidInputError("which network?", hint="name one of: countline models pull --list")
+        raise InvalidInputError("no network is named", hint="list the known ones: countline models pull --list")
     model = known.named(name)
     target = _target(model, output)
     note(f"{model.architecture}: licence {model.licence} ({model.licence_address or 'no address given'}).")
     downloaded = _download(model, target)
-    note(f"{target}: {model.size_bytes} bytes, SHA-256 as expected{'' if downloaded else '; it was here already'}.")
+    note(
+        f"{target}: {model.size_bytes} bytes, SHA-256 as expected{'' if downloaded else '; it was downloaded before'}."
+    )
     fused = _fuse(model, target) if fuse else None
     if json:
         print_json(_described(model, target, fused, downloaded=downloaded))
@@ -67,8 +74,8 @@ def _target(model: "KnownModel", output: Path | None) -> Path:
 
 
 def _download(model: "KnownModel", target: Path) -> bool:
-    from countline_models.pull.download import Wanted
     from countline_models.pull.download import pull as pull_file
+    from countline_models.pull.wanted import Wanted
 
     wanted = Wanted(tuple(str(address) for address in model.addresses), model.sha256, model.size_bytes)
     with _bar(model) as moved:
@@ -77,7 +84,7 @@ def _download(model: "KnownModel", target: Path) -> bool:
 
 @contextmanager
 def _bar(model: "KnownModel") -> "Iterator[Moved]":
-    """A bar on standard error, where a person looks at it."""
+    """A progress bar on standard error, if that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
@@ -89,7 +96,7 @@ def _bar(model: "KnownModel") -> "Iterator[Moved]":
 
 
 def _fuse(model: "KnownModel", network: Path) -> Path:
-    from countline_models.repository.prepare import fuse_file
+    from countline_models.fusing.files import fuse_file
 
     fused, _ = fuse_file(network, model.head, model.class_names)
     path = network.with_name(f"{network.stem}.fused.onnx")
@@ -99,8 +106,8 @@ def _fuse(model: "KnownModel", network: Path) -> Path:
 
 def _next_step(model: "KnownModel", target: Path, fused: Path | None) -> str:
     if fused is None:
-        return f"next: countline models fuse {target} --head {model.head} -o {target.with_suffix('')}.fused.onnx"
-    return f"{fused}: contract model.\nnext: countline models deploy {fused} --name {model.name}"
+        return f"hint: countline models fuse {target} --head {model.head} -o {target.with_suffix('')}.fused.onnx"
+    return f"{fused}: contract model.\nhint: countline models deploy {fused} --name {model.name}"
 
 
 def _described(model: "KnownModel", target: Path, fused: Path | None, *, downloaded: bool) -> dict[str, Any]:
@@ -128,4 +135,4 @@ def _list(known: "Manifest", *, as_json: bool) -> None:
         )
         for model in known.models
     ]
-    print_table(("NAME", "NETWORK", "INPUT", "SIZE", "HEAD", "LICENCE", "ABOUT"), rows, "No network is known.")
+    print_table(("NAME", "NETWORK", "INPUT", "SIZE", "HEAD", "LICENCE", "ABOUT"), rows, "The list has no networks.")

@@ -1,4 +1,4 @@
-"""`countline models quantize`: a contract model in eight bits, and what that brings and costs."""
+"""`countline models quantize`: makes a contract model in eight bits and measures the effect."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,41 +16,45 @@ from countline_common.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from countline_models.contract import ContractModel
-    from countline_models.quantize.effect import Agreement, Speed
+    from countline_models.quantize.effect import DetectionAgreement, SpeedGain
     from countline_models.quantize.frames import Frames
     from countline_models.quantize.int8 import Quantized
-    from countline_models.quantize.verdict import ClipCounts, Verdict
+    from countline_models.quantize.verdict import ClipCounts, QuantizeVerdict
 
 # As in `countline_models.quantize.int8`, which is too heavy to import before a command is called.
 Format = Literal["qdq", "qoperator"]
 Calibration = Literal["percentile", "minmax"]
-Step = Callable[[], None]
+PartDone = Callable[[], None]
 
 
 def quantize(
     model: Annotated[Path, typer.Argument(help="Contract model (ONNX).", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the model in eight bits.")],
-    clip: Annotated[list[Path], typer.Option(help="Video of what the model will see; may be repeated.")],
-    frames: Annotated[int, typer.Option(help="Frames to calibrate on, and as many others to test on.", min=2)] = 64,
-    format_: Annotated[Format, typer.Option("--format", help="How the graph says it; qdq is what most read.")] = "qdq",
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write the quantised model to.")],
+    clip: Annotated[list[Path], typer.Option(help="Video of the scenes that the model will count; repeatable.")],
+    frames: Annotated[int, typer.Option(help="Frames to calibrate on; as many others are used to test.", min=2)] = 64,
+    format_: Annotated[Format, typer.Option("--format", help="Form of the graph; most runtimes read qdq.")] = "qdq",
     per_channel: Annotated[
-        bool, typer.Option("--per-channel/--per-tensor", help="A scale for each channel of weights, or one for all.")
+        bool, typer.Option("--per-channel/--per-tensor", help="One scale for each channel of weights, or one for all.")
     ] = True,
     calibration: Annotated[
-        Calibration, typer.Option(help="Range of activations: all but the rarest, or the outermost.")
+        Calibration, typer.Option(help="Range of activations: without the rarest values, or with all values.")
     ] = "percentile",
     exclude: Annotated[
-        list[str] | None, typer.Option(help="Name or kind of nodes to leave in floating point, with * and ?.")
+        list[str] | None,
+        typer.Option(help="Name or kind of nodes to keep in floating point; * and ? are wildcards. Repeatable."),
     ] = None,
     line: Annotated[
-        list[str] | None, typer.Option(help="NAME:x1,y1,x2,y2[,...]: count the clips over it with both models.")
+        list[str] | None,
+        typer.Option(help="Line NAME:x1,y1,x2,y2[,...] over which both models count the clips; repeatable."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Quantise a contract model to INT8, calibrated on frames of clips, and measure its speed, boxes and counts.
+    """Quantise a contract model to INT8, and measure its speed, boxes and counts.
 
-    What lies before the first convolution and from the last ones on stays in floating point. Whether it pays is
-    measured, and said.
+    Frames of the clips calibrate the model. The nodes before the first convolution and after the last ones stay in
+    floating point. The command reports whether the quantised model pays.
+
+    Example: countline models quantize gates.onnx -o gates.int8.onnx --clip gate.mp4 --line gate:0.1,0.6,0.9,0.6
     """
     from countline_models.contract import check_contract
     from countline_models.quantize.int8 import Options
@@ -78,18 +82,18 @@ def quantize(
 
 @dataclass(frozen=True, slots=True)
 class _Effect:
-    """All that was found."""
+    """All measurements."""
 
     float_bytes: int
     made: "Quantized"
-    speed: "Speed"
-    agreement: "Agreement"
+    speed: "SpeedGain"
+    agreement: "DetectionAgreement"
     counts: tuple["ClipCounts", ...]
-    verdict: "Verdict"
+    verdict: "QuantizeVerdict"
     reason: str
 
     def to_json(self, output: Path) -> dict[str, Any]:
-        """Everything, ready for JSON."""
+        """The measurements in the form of JSON."""
         speed, agreement = self.speed, self.agreement
         return {
             "output": str(output),
@@ -106,12 +110,15 @@ class _Effect:
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[str, int], Step]]:
-    """A progress bar on standard error; yields what begins a step of so many parts, which gives what ends a part."""
+def _bar() -> Iterator[Callable[[str, int], PartDone]]:
+    """A progress bar on standard error.
+
+    Yields a function that begins a step with a number of parts; it returns a function to call after each part.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
 
-        def begin(description: str, total: int) -> Step:
+        def begin(description: str, total: int) -> PartDone:
             task = bar.add_task(description, total=total)
             return lambda: bar.advance(task)
 
@@ -119,9 +126,9 @@ def _bar() -> Iterator[Callable[[str, int], Step]]:
 
 
 def _frames_of(
-    clips: Sequence[Path], contract: "ContractModel", frames: int, steps: Callable[[str, int], Step]
+    clips: Sequence[Path], contract: "ContractModel", frames: int, steps: Callable[[str, int], PartDone]
 ) -> tuple["Frames", "Frames"]:
-    """Frames to calibrate on and frames to test on, from all clips alike."""
+    """Frames to calibrate on and frames to test on, equally many from each clip."""
     import numpy as np
 
     from countline_models.quantize.frames import chosen_frames, count_frames, read_frames
@@ -138,8 +145,8 @@ def _frames_of(
 
 
 def _measured(
-    source: bytes, quantized: bytes, held_out: "Frames", threshold: float, steps: Callable[[str, int], Step]
-) -> tuple["Speed", "Agreement"]:
+    source: bytes, quantized: bytes, held_out: "Frames", threshold: float, steps: Callable[[str, int], PartDone]
+) -> tuple["SpeedGain", "DetectionAgreement"]:
     from countline_models.quantize.effect import ROUNDS, compare, measure_speed
 
     agreement = compare(source, quantized, held_out, threshold, steps("comparing boxes", len(held_out)))
@@ -147,7 +154,7 @@ def _measured(
 
 
 def _counted(
-    clips: Sequence[Path], model: Path, output: Path, lines: Sequence[str], steps: Callable[[str, int], Step]
+    clips: Sequence[Path], model: Path, output: Path, lines: Sequence[str], steps: Callable[[str, int], PartDone]
 ) -> list["ClipCounts"]:
     from countline_models.quantize.counting import count_lines
     from countline_models.quantize.verdict import ClipCounts

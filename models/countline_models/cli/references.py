@@ -1,4 +1,4 @@
-"""Models, versions, trials and cameras as people name them: found at the service, and offered on Tab."""
+"""Models, versions, trials and cameras as users name them: look-up at the service, and shell completion."""
 
 from collections.abc import Iterable
 from typing import Annotated, Final
@@ -23,11 +23,11 @@ from countline_common.triton import ModelRef
 READY: Final = frozenset(
     {models_pb2.MODEL_STATE_VALIDATED, models_pb2.MODEL_STATE_SHADOW, models_pb2.MODEL_STATE_CANARY}
 )
-"""States of a version that is loaded and not live."""
+"""States of a version that is loaded but not live."""
 
 
 async def all_models(client: Client) -> list[Model]:
-    """Every model of the service."""
+    """All models of the service."""
     return await every_page(
         lambda token: client.models.ListModels(ListModelsRequest(page_token=token)), lambda answer: answer.models
     )
@@ -39,7 +39,7 @@ async def model_named(client: Client, name: str) -> Model:
 
 
 async def all_trials(client: Client, name: str) -> list[Trial]:
-    """Trials of a model, the newest first."""
+    """Trials of a model, newest first."""
     return await every_page(
         lambda token: client.models.ListTrials(ListTrialsRequest(name=name, page_token=token)),
         lambda answer: answer.trials,
@@ -47,10 +47,10 @@ async def all_trials(client: Client, name: str) -> list[Trial]:
 
 
 async def candidate(client: Client, text: str) -> ModelRef:
-    """A version that is named, or the newest one that is ready and not live.
+    """The named version, or the newest one that is ready but not live.
 
     Raises:
-        InvalidInputError: it names no model, or there is no such version.
+        InvalidInputError: the text does not name a model, or no such version exists.
     """
     ref = ModelRef.parse(text)
     if ref.version:
@@ -59,21 +59,23 @@ async def candidate(client: Client, text: str) -> ModelRef:
     ready = [version.version for version in model.versions if version.state in READY]
     if not ready:
         raise InvalidInputError(
-            f"no version of {ref.name} is ready beside the live one",
+            f"{ref.name} has no version that is ready but not live",
             hint=f"deploy one: countline models deploy FILE --name {ref.name}",
         )
     return ModelRef(ref.name, max(ready))
 
 
 def exact(text: str) -> ModelRef:
-    """A version by its number.
+    """A version with its number.
 
     Raises:
-        InvalidInputError: no number is given.
+        InvalidInputError: the text has no number.
     """
     ref = ModelRef.parse(text)
     if not ref.version:
-        raise InvalidInputError(f"{text!r} names no version", hint=f"write {text}@1, as `countline models show` says")
+        raise InvalidInputError(
+            f"{text!r} names no version", hint=f"write {text}@1; see `countline models show {text}`"
+        )
     return ref
 
 
@@ -88,39 +90,39 @@ async def trial_named(client: Client, text: str) -> Trial:
         trials = (await client.models.ListTrials(ListTrialsRequest(name=text, page_size=1))).trials
         if not trials:
             raise NotFoundError(
-                f"{text} was on no trial yet", hint=f"start one: countline models shadow {text}@N --cameras ID"
+                f"{text} has no trials", hint=f"start one: countline models shadow {text}@N --cameras ID"
             )
         return await refreshed(client, trials[0])
     for name in names:
         for trial in await all_trials(client, name):
             if trial.trial_id == text:
                 return await refreshed(client, trial)
-    raise NotFoundError(f"there is no trial and no model {text!r}", hint="see countline models list")
+    raise NotFoundError(f"there is no trial and no model {text!r}", hint="list the models: countline models list")
 
 
 async def refreshed(client: Client, trial: Trial) -> Trial:
-    """The same trial as it is now."""
+    """The present state of a trial."""
     request = GetTrialRequest(name=trial.name, trial_id=trial.trial_id)
     return (await client.models.GetTrial(request)).trial
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """Names of models that begin so."""
+    """Names of models with this beginning."""
     return offered(_names, incomplete)
 
 
 def complete_version(incomplete: str) -> list[str]:
-    """Names of models, and of their versions once a name is there, that begin so."""
+    """Names of models with this beginning, and their versions."""
     return offered(_versions if "@" in incomplete else _names_and_versions, incomplete)
 
 
 def complete_trial(incomplete: str) -> list[str]:
-    """Ids of trials, and names of models, that begin so."""
+    """Ids of trials and names of models with this beginning."""
     return offered(_names_and_trials, incomplete)
 
 
 def complete_cameras(incomplete: str) -> list[str]:
-    """Ids of cameras for the last of several, with commas between them."""
+    """Ids of cameras that complete the last one of a list separated by commas."""
     before, comma, last = incomplete.rpartition(",")
     return [f"{before}{comma}{camera_id}" for camera_id in complete_camera(last)]
 
@@ -142,12 +144,12 @@ async def _names_and_trials(client: Client) -> Iterable[str]:
     return [*names, *[trial.trial_id for name in names for trial in await all_trials(client, name)]]
 
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The model.", autocompletion=complete_model)]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model.", autocompletion=complete_model)]
 CandidateArgument = Annotated[
     str,
     typer.Argument(
         metavar="NAME[@VERSION]",
-        help="The version; without a number the newest one that is ready and not live.",
+        help="The version. Default: the newest one that is ready but not live.",
         autocompletion=complete_version,
     ),
 ]
@@ -156,8 +158,10 @@ VersionArgument = Annotated[
 ]
 TrialArgument = Annotated[
     str,
-    typer.Argument(metavar="ID|NAME", help="A trial, or a model for its newest one.", autocompletion=complete_trial),
+    typer.Argument(
+        metavar="ID|NAME", help="Id of a trial, or name of a model for its newest trial.", autocompletion=complete_trial
+    ),
 ]
 CamerasOption = Annotated[
-    str, typer.Option("--cameras", help="Ids with commas between them.", autocompletion=complete_cameras)
+    str, typer.Option("--cameras", help="Ids of cameras, separated by commas.", autocompletion=complete_cameras)
 ]

@@ -1,4 +1,4 @@
-"""`countline models list | show | promote | rollback | retire | delete | tune`: what is deployed, and what is live."""
+"""`countline models list | show | promote | rollback | retire | delete | tune`: manages deployed models."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -50,7 +50,7 @@ from countline_models.cli.references import (
 )
 
 CHANGE_TIMEOUT_S: Final = 240.0
-"""Triton may have a model to load, and another deployment may be under way."""
+"""Triton may have to load a model, and another deployment may be running."""
 COLOURS: Final = {
     models_pb2.MODEL_STATE_LIVE: "green",
     models_pb2.MODEL_STATE_CANARY: "yellow",
@@ -60,19 +60,26 @@ COLOURS: Final = {
 DeletedArgument = Annotated[
     str,
     typer.Argument(
-        metavar="NAME[@VERSION]", help="The version; without a number all.", autocompletion=complete_version
+        metavar="NAME[@VERSION]",
+        help="The version. Default: the model with all its versions.",
+        autocompletion=complete_version,
     ),
 ]
 
 
 def list_(json: JsonOption = False, server: ServerOption = None, data: DataOption = None) -> None:
-    """List models with their versions."""
+    """List models and their versions.
+
+    Example: countline models list
+    """
     models = ask(server, data, all_models)
     if json:
         print_json({"models": [to_json(model) for model in models]})
         return
     columns = ("NAME", "LIVE", "VERSIONS", "INPUT", "CLASSES", "CAMERAS", "CHANGED")
-    print_table(columns, [_row(model) for model in models], "No model is deployed: countline models deploy FILE")
+    print_table(
+        columns, [_row(model) for model in models], "No models. To deploy one: countline models deploy FILE --name NAME"
+    )
 
 
 def _row(model: Model) -> tuple[str, ...]:
@@ -89,19 +96,22 @@ def _row(model: Model) -> tuple[str, ...]:
 
 
 def show(name: NameArgument, json: JsonOption = False, server: ServerOption = None, data: DataOption = None) -> None:
-    """Show a model: its versions, what was found when each was deployed, and where each is used."""
+    """Show a model: its versions, their validation, and the cameras that use them.
+
+    Example: countline models show gates
+    """
     model = ask(server, data, lambda client: model_named(client, name))
     if json:
         print_message(model)
         return
     print_table(("MODEL", model.name), _facts(model), "")
     columns = ("VERSION", "STATE", "FRAMES/S", "P50", "P95", "CLIP", "CAMERAS", "DEPLOYED", "BY", "SHA-256", "COMMENT")
-    print_table(columns, [_version_row(version) for version in model.versions], "It has no version.")
+    print_table(columns, [_version_row(version) for version in model.versions], "No versions.")
 
 
 def _facts(model: Model) -> list[tuple[str, str]]:
     return [
-        ("live", f"@{model.live_version}" if model.live_version else "none yet"),
+        ("live", f"@{model.live_version}" if model.live_version else "none"),
         ("input", f"{model.width}x{model.height}"),
         ("detections", f"at most {model.max_detections} a frame"),
         ("classes", escape(", ".join(model.labels))),
@@ -146,34 +156,40 @@ def _golden(golden: GoldenResult) -> str:
 def promote(
     model: CandidateArgument,
     if_better: Annotated[
-        bool, typer.Option("--if-better", help="Only where its last finished trial against the live one was accepted.")
+        bool, typer.Option("--if-better", help="Only if its last finished trial against the live version was accepted.")
     ] = False,
     json: JsonOption = False,
     server: ServerOption = None,
     data: DataOption = None,
 ) -> None:
-    """Make a version live: cameras that name the model without a version go over to it, losing no frame."""
+    """Make a version live: cameras that name the model without a version change to it and lose no frame.
+
+    Example: countline models promote gates@2
+    """
 
     async def question(client: Client) -> Model:
         ref = await candidate(client, model)
         request = PromoteModelRequest(name=ref.name, version=ref.version, if_better=if_better)
         return (await client.models.PromoteModel(request, timeout=CHANGE_TIMEOUT_S)).model
 
-    _tell_live(ask(server, data, question), as_json=json)
+    _report_live(ask(server, data, question), as_json=json)
 
 
 def rollback(
     name: NameArgument, json: JsonOption = False, server: ServerOption = None, data: DataOption = None
 ) -> None:
-    """Make the version live that was live before."""
+    """Make the previously live version live again.
+
+    Example: countline models rollback gates
+    """
 
     async def question(client: Client) -> Model:
         return (await client.models.RollbackModel(RollbackModelRequest(name=name), timeout=CHANGE_TIMEOUT_S)).model
 
-    _tell_live(ask(server, data, question), as_json=json)
+    _report_live(ask(server, data, question), as_json=json)
 
 
-def _tell_live(model: Model, *, as_json: bool) -> None:
+def _report_live(model: Model, *, as_json: bool) -> None:
     if as_json:
         print_message(model)
     note(f"{model.name}@{model.live_version} is live.")
@@ -182,7 +198,10 @@ def _tell_live(model: Model, *, as_json: bool) -> None:
 def retire(
     model: VersionArgument, json: JsonOption = False, server: ServerOption = None, data: DataOption = None
 ) -> None:
-    """Unload a version that is not in use; its files stay."""
+    """Unload a version that is not in use; its files stay.
+
+    Example: countline models retire gates@1
+    """
     ref = exact(model)
 
     async def question(client: Client) -> Model:
@@ -205,10 +224,13 @@ def delete(
     server: ServerOption = None,
     data: DataOption = None,
 ) -> None:
-    """Delete a version that is not in use, or without a number the whole model; what it counted stays."""
+    """Delete a version that is not in use, or a whole model; its counts stay.
+
+    Example: countline models delete gates@1
+    """
     ref = ModelRef.parse(model)
     what = f"the version {ref}" if ref.version else f"the model {ref} with all its versions"
-    confirm(f"Delete {what}? What it counted stays.", yes=yes)
+    confirm(f"Delete {what}? Its counts stay.", yes=yes)
 
     async def question(client: Client) -> None:
         await client.models.DeleteModel(
@@ -223,14 +245,19 @@ def delete(
 
 def tune(
     name: NameArgument,
-    batch: Annotated[int | None, typer.Option(min=0, help="Frames in one batch at most; 0 for the default.")] = None,
-    delay_us: Annotated[int | None, typer.Option(min=0, help="Microseconds to wait for a fuller batch.")] = None,
-    instances: Annotated[int | None, typer.Option(min=0, help="Copies that run at the same time.")] = None,
+    batch: Annotated[int | None, typer.Option(min=0, help="Largest batch, in frames; 0 for the default.")] = None,
+    delay_us: Annotated[
+        int | None, typer.Option(min=0, help="Queue delay in microseconds, to join requests; 0 for the default.")
+    ] = None,
+    instances: Annotated[int | None, typer.Option(min=0, help="Number of parallel copies; 0 for the default.")] = None,
     json: JsonOption = False,
     server: ServerOption = None,
     data: DataOption = None,
 ) -> None:
-    """Set how Triton runs a model, as `countline models bench` found best; what is not named stays."""
+    """Set how Triton runs a model; options that are not given stay as they are.
+
+    Example: countline models tune gates --batch 4 --instances 2
+    """
     if batch is None and delay_us is None and instances is None:
         raise InvalidInputError("nothing to change", hint="give --batch, --delay-us or --instances")
 
@@ -252,23 +279,23 @@ def tune(
 
 
 def state_word(state: "ModelState.ValueType") -> str:
-    """A state in a word, such as `live`."""
+    """A state as a word, such as `live`."""
     return enum_word(ModelState.DESCRIPTOR, state)
 
 
 def coloured_state(state: "ModelState.ValueType") -> str:
-    """The same in its colour."""
+    """A state as a word in its colour."""
     word = state_word(state)
     return f"[{COLOURS[state]}]{word}[/]" if state in COLOURS else word
 
 
 def local_time(timestamp: Timestamp) -> str:
-    """A time as the clock on the wall has it; a dash where there is none."""
+    """A time in the local time zone; a dash if there is none."""
     seconds = from_timestamp(timestamp)
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M") if seconds else "-"
 
 
 def shortened(labels: Sequence[str], most: int = 3) -> str:
-    """The first names, and how many there are."""
+    """The first names, and their number if there are more."""
     names = ", ".join(labels[:most])
     return f"{names}, … ({len(labels)})" if len(labels) > most else names

@@ -1,6 +1,6 @@
-"""Steps of something long, as they begin, move and end: a table that is redrawn on a terminal, else a line for each.
+"""Shows the steps of a long command: a table that is redrawn on a terminal, else one line for each finished step.
 
-All of it goes to standard error; standard output is for what came of it.
+Steps go to standard error; standard output is for the result.
 """
 
 import time
@@ -21,7 +21,7 @@ BAR_WIDTH: Final = 20
 
 
 class StepState(StrEnum):
-    """How far a step is."""
+    """State of a step."""
 
     RUNNING = "running"
     DONE = "done"
@@ -38,32 +38,36 @@ SIGNS: Final = {
 
 
 @dataclass(slots=True)
-class Step:
-    """One step."""
+class DeployStep:
+    """One step of a deployment."""
 
     label: str
     state: StepState = StepState.RUNNING
     detail: str = ""
     progress: float = 0.0
-    """0..1; 0 where it cannot be told."""
+    """0..1; 0 if it is unknown."""
     began: float = field(default_factory=time.monotonic)
     took_s: float = 0.0
 
 
 class Steps:
-    """What is known of the steps, in the order in which they began."""
+    """The steps in the order in which they began.
+
+    Args:
+        labels: texts of the steps by name.
+    """
 
     def __init__(self, labels: Mapping[str, str]) -> None:
         self._labels = labels
-        self._steps: dict[str, Step] = {}
+        self._steps: dict[str, DeployStep] = {}
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Iterator[DeployStep]:
         """The steps so far."""
         return iter(list(self._steps.values()))
 
-    def show(self, name: str, state: StepState, detail: str = "", progress: float = 0.0) -> Step:
-        """Say how far a step is; it begins when it is first heard of, and one that has ended does not begin again."""
-        step = self._steps.setdefault(name, Step(self._labels.get(name, name.replace("_", " "))))
+    def show(self, name: str, state: StepState, detail: str = "", progress: float = 0.0) -> DeployStep:
+        """Update a step. The first update begins it; updates after its end are ignored."""
+        step = self._steps.setdefault(name, DeployStep(self._labels.get(name, name.replace("_", " "))))
         if step.state is not StepState.RUNNING:
             return step
         step.state, step.progress = state, progress
@@ -71,8 +75,8 @@ class Steps:
         step.took_s = time.monotonic() - step.began
         return step
 
-    def refused(self) -> list[Step]:
-        """What was under way has failed; why is in the error that follows."""
+    def refused(self) -> list[DeployStep]:
+        """Mark running steps as failed and return them; the error that follows says why."""
         running = [step for step in self if step.state is StepState.RUNNING]
         for step in running:
             step.state, step.detail = StepState.FAILED, "refused"
@@ -80,29 +84,29 @@ class Steps:
 
 
 class PlainSteps(Steps):
-    """A line for each step that ends."""
+    """Prints a line for each step that ends."""
 
     def __init__(self, labels: Mapping[str, str], console: Console) -> None:
         super().__init__(labels)
         self._console = console
-        self._said: set[str] = set()
+        self._printed: set[str] = set()
 
-    def show(self, name: str, state: StepState, detail: str = "", progress: float = 0.0) -> Step:
-        """Say how far a step is."""
+    def show(self, name: str, state: StepState, detail: str = "", progress: float = 0.0) -> DeployStep:
+        """Update a step, and print it when it ends."""
         step = super().show(name, state, detail, progress)
-        if step.state is not StepState.RUNNING and name not in self._said:
-            self._said.add(name)
+        if step.state is not StepState.RUNNING and name not in self._printed:
+            self._printed.add(name)
             self._print(step)
         return step
 
-    def refused(self) -> list[Step]:
-        """Say what has failed."""
+    def refused(self) -> list[DeployStep]:
+        """Mark running steps as failed and print them."""
         failed = super().refused()
         for step in failed:
             self._print(step)
         return failed
 
-    def _print(self, step: Step) -> None:
+    def _print(self, step: DeployStep) -> None:
         detail = f": {step.detail}" if step.detail else ""
         took = f" ({step.took_s:.1f} s)" if step.took_s >= 0.1 else ""
         self._console.print(f"{SIGNS[step.state][0]} {step.label}{detail}{took}", soft_wrap=True, markup=False)
@@ -110,7 +114,7 @@ class PlainSteps(Steps):
 
 @contextmanager
 def shown_steps(labels: Mapping[str, str]) -> Iterator[Steps]:
-    """Steps on standard error, as it can show them; where an error ends them, those under way get a cross."""
+    """Show steps on standard error; an error in the block marks running steps as failed."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         yield from _until_an_error(PlainSteps(labels, console))
@@ -129,7 +133,7 @@ def _until_an_error(steps: Steps) -> Iterator[Steps]:
 
 
 def table_of(steps: Steps, spinners: dict[str, Spinner]) -> Table:
-    """The steps as a table: sign, what is done, how far it is or what came of it."""
+    """The steps as a table: sign, text, progress or result."""
     table = Table.grid(padding=(0, 1))
     for step in steps:
         sign, style = SIGNS[step.state]
@@ -140,7 +144,7 @@ def table_of(steps: Steps, spinners: dict[str, Spinner]) -> Table:
     return table
 
 
-def _progress(step: Step) -> RenderableType:
+def _progress(step: DeployStep) -> RenderableType:
     if step.state is StepState.RUNNING and step.progress > 0:
         bar = Table.grid(padding=(0, 1))
         bar.add_row(ProgressBar(1.0, step.progress, width=BAR_WIDTH), f"{step.progress:.0%}", step.detail)

@@ -1,4 +1,4 @@
-"""`countline models shadow | canary | trials | trial`: a new version beside the live one, and how the two compare."""
+"""`countline models shadow | canary | trials | trial`: compares a new version with the live one."""
 
 import asyncio
 import time
@@ -51,9 +51,9 @@ if TYPE_CHECKING:
 
 POLL_S: Final = 1.0
 AWAY_S: Final = 60.0
-"""While it is waited for, the service may be away for so long."""
+"""A waiting command ends with an error if the service does not answer for this long."""
 REJECTED_CODE: Final = 1
-"""Of a command that waited and saw the challenger not accepted."""
+"""Exit code of a waiting command if the challenger was not accepted."""
 COLOURS: Final = {
     models_pb2.TRIAL_STATE_RUNNING: "cyan",
     models_pb2.TRIAL_STATE_ACCEPTED: "green",
@@ -62,11 +62,13 @@ COLOURS: Final = {
 COLUMNS: Final = ("CAMERA", "LINE", "BOTH", "ONLY LIVE", "ONLY NEW", "RATIO", "INTERVAL", "VIDEO", "FRAMES MISSED")
 
 MarginOption = Annotated[
-    float, typer.Option(min=0.001, max=0.999, help="By which share of the live version's counts they may differ.")
+    float, typer.Option(min=0.001, max=0.999, help="Allowed difference, as a share of the live version's counts.")
 ]
-MinutesOption = Annotated[float, typer.Option(min=0, help="Ends undecided after so many; 0 for never.")]
-BetterOption = Annotated[bool, typer.Option("--promote-if-better", help="Make it live when it is accepted.")]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Until it is decided; leaves with 1 unless it was accepted.")]
+MinutesOption = Annotated[
+    float, typer.Option(min=0, help="End the trial undecided after this many minutes; 0 for never.")
+]
+BetterOption = Annotated[bool, typer.Option("--promote-if-better", help="Make the version live when it is accepted.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for the end; the exit code is 1 unless it is accepted.")]
 
 
 def shadow(
@@ -80,7 +82,10 @@ def shadow(
     server: ServerOption = None,
     data: DataOption = None,
 ) -> None:
-    """Let a version count beside the live one, unseen, and compare what the two count."""
+    """Start a shadow trial: a version counts beside the live one, and its counts are only compared.
+
+    Example: countline models shadow gates@2 --cameras door,yard --wait
+    """
     request = _request(cameras, models_pb2.TRIAL_MODE_SHADOW, margin, minutes, better=promote_if_better)
     _start(model, request, server, data, wait=wait, as_json=json)
 
@@ -96,7 +101,10 @@ def canary(
     server: ServerOption = None,
     data: DataOption = None,
 ) -> None:
-    """Let a version count on some cameras, the live one beside it; it goes back by itself where it counts fewer."""
+    """Start a canary trial: a version counts for some cameras; they change back if it counts fewer.
+
+    Example: countline models canary gates@2 --cameras door --promote-if-better
+    """
     request = _request(cameras, models_pb2.TRIAL_MODE_CANARY, margin, minutes, better=promote_if_better)
     _start(model, request, server, data, wait=wait, as_json=json)
 
@@ -125,23 +133,26 @@ def _start(
         return (await client.models.StartTrial(request)).trial
 
     started = ask(server, data, question)
-    note(f"Started the trial {started.trial_id}: {_headline(started)}.")
+    note(f"Started trial {started.trial_id}: {_headline(started)}.")
     if wait:
         _wait_and_report(started, server, data, as_json=as_json, plot=None)
     elif as_json:
         print_message(started)
     else:
-        note(f"See how it goes: countline models trial {started.trial_id}")
+        note(f"To see its results: countline models trial {started.trial_id}")
 
 
 def trials(name: NameArgument, json: JsonOption = False, server: ServerOption = None, data: DataOption = None) -> None:
-    """List the trials of a model, the newest first."""
+    """List the trials of a model, newest first.
+
+    Example: countline models trials gates
+    """
     found = ask(server, data, lambda client: all_trials(client, name))
     if json:
         print_json({"trials": [to_json(trial) for trial in found]})
         return
     columns = ("TRIAL", "MODE", "NEW", "LIVE", "STATE", "CROSSINGS", "RATIO", "CAMERAS", "STARTED", "VERDICT")
-    print_table(columns, [_row(trial) for trial in found], f"{name} was on no trial yet.")
+    print_table(columns, [_row(trial) for trial in found], f"{name} has no trials.")
 
 
 def _row(trial: Trial) -> tuple[str, ...]:
@@ -162,14 +173,17 @@ def _row(trial: Trial) -> tuple[str, ...]:
 
 def trial(
     trial: TrialArgument,
-    plot: Annotated[Path | None, typer.Option(help="Draw it into a .png or .svg.")] = None,
-    stop: Annotated[bool, typer.Option("--stop", help="End it without a verdict.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw a chart into a .png or .svg file.")] = None,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the trial without a verdict.")] = False,
     wait: WaitOption = False,
     json: JsonOption = False,
     server: ServerOption = None,
     data: DataOption = None,
 ) -> None:
-    """Show how two versions compare: what both counted, line by line, and what was found."""
+    """Show a trial: the counts of both versions, line by line, and the verdict.
+
+    Example: countline models trial gates --plot gates.svg
+    """
     if stop and wait:
         raise InvalidInputError("--stop and --wait exclude each other", hint="give one of them")
 
@@ -187,25 +201,25 @@ def trial(
 
 
 def _wait_and_report(trial: Trial, server: str | None, data: Path | None, *, as_json: bool, plot: Path | None) -> None:
-    with _watched() as tell:
-        ended = ask(server, data, lambda client: _ended(client, trial, tell))
+    with _progress_display() as show:
+        ended = ask(server, data, lambda client: _ended(client, trial, show))
     _report(ended, as_json=as_json, plot=plot)
     if ended.state != models_pb2.TRIAL_STATE_ACCEPTED:
         raise typer.Exit(REJECTED_CODE)
 
 
-async def _ended(client: Client, trial: Trial, tell: Callable[[Trial], None]) -> Trial:
-    """The trial once it has ended."""
-    async for now in _looks(client, trial):
-        tell(now)
+async def _ended(client: Client, trial: Trial, show: Callable[[Trial], None]) -> Trial:
+    """Wait until a trial has ended and return it."""
+    async for now in _polled(client, trial):
+        show(now)
         trial = now
         if now.state != models_pb2.TRIAL_STATE_RUNNING:
             break
     return trial
 
 
-async def _looks(client: Client, trial: Trial) -> AsyncIterator[Trial]:
-    """The trial again and again; a service that is away for a while is waited for."""
+async def _polled(client: Client, trial: Trial) -> AsyncIterator[Trial]:
+    """The trial, once a second; a service that does not answer is asked again for `AWAY_S`."""
     until = time.monotonic() + AWAY_S
     while True:
         try:
@@ -221,8 +235,8 @@ async def _looks(client: Client, trial: Trial) -> AsyncIterator[Trial]:
 
 
 @contextmanager
-def _watched() -> "Iterator[Callable[[Trial], None]]":
-    """Say on standard error how a trial goes: on one line that changes on a terminal, else where its verdict does."""
+def _progress_display() -> "Iterator[Callable[[Trial], None]]":
+    """Show the progress of a trial on standard error: one changing line on a terminal, else a line for each verdict."""
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
@@ -230,19 +244,19 @@ def _watched() -> "Iterator[Callable[[Trial], None]]":
         with console.status("") as status:
             yield lambda trial: status.update(escape(_progress(trial)))
         return
-    said: list[str] = []
+    printed: list[str] = []
 
-    def tell(trial: Trial) -> None:
-        if said[-1:] != [trial.verdict]:
-            said.append(trial.verdict)
+    def show(trial: Trial) -> None:
+        if printed[-1:] != [trial.verdict]:
+            printed.append(trial.verdict)
             console.print(_progress(trial), markup=False, soft_wrap=True)
 
-    yield tell
+    yield show
 
 
 def _progress(trial: Trial) -> str:
     minutes = (time.time() - from_timestamp(trial.started_at)) / 60
-    return f"{minutes:.0f} min, {_crossings(trial.total)} crossings: {trial.verdict or 'nothing was counted yet'}"
+    return f"{minutes:.0f} min, {_crossings(trial.total)} crossings: {trial.verdict or 'no crossings yet'}"
 
 
 def _report(trial: Trial, *, as_json: bool, plot: Path | None) -> None:
@@ -250,12 +264,12 @@ def _report(trial: Trial, *, as_json: bool, plot: Path | None) -> None:
         from countline_models.trials.chart import save_chart
 
         save_chart(plot, trial)
-        note(f"Drawn: {plot}")
+        note(f"Wrote {plot}.")
     if as_json:
         print_message(trial)
         return
     note(f"{trial.trial_id}: {_headline(trial)}; {_state(trial)}, margin {trial.margin:.0%}")
-    note(escape(trial.verdict) or "Nothing was counted yet.")
+    note(escape(trial.verdict) or "No crossings yet.")
     rows = [_line(comparison) for comparison in trial.lines]
     print_table(COLUMNS, [*rows, _line(trial.total, total=True)], "")
 

@@ -1,31 +1,34 @@
-"""What a deployment is made of: examine a model, put it into Triton's repository, have it served, hold it to a clip.
+"""The parts of a deployment: examine a model, put it into Triton's repository, have it served, count a clip with it.
 
-Nothing here decides; the service of the control-plane (`countline_control.models`) calls it in order. Neither ONNX nor
-ONNX Runtime is loaded into the process that calls: what looks into a model does so in a child.
+The service of the control-plane (`countline_control.models`) decides and calls these parts in order. Neither ONNX nor
+ONNX Runtime is loaded into the calling process: a child process looks into the model.
 """
 
 from countline_models.contract_model import ContractModel
-from countline_models.deploy.examination import Candidate, Limits, check_interchangeable, examine
+from countline_models.deploy.compatibility import check_interchangeable
+from countline_models.deploy.examination import ExaminedModel, Limits, examine
 from countline_models.deploy.golden import count_golden, demo_golden
-from countline_models.deploy.serving import Serving, Speed, check_speed
-from countline_models.deploy.truth import CountedLine, TrueLine, Truth, golden_problem, parse_truth
-from countline_models.repository.config import Backend, Target, Tuning
-from countline_models.repository.folder import FoundModel, FoundVersion, ModelFolder
+from countline_models.deploy.serving import ServedSpeed, ServingTriton, check_speed
+from countline_models.deploy.truth import ClipLine, ClipTruth, CountedLine, golden_problem
+from countline_models.deploy.truth_files import parse_truth
+from countline_models.repository.folder import ModelFolder
+from countline_models.repository.reader import FoundModel, FoundVersion
+from countline_models.repository.settings import ModelBackend, ModelTarget, Tuning
 
 __all__ = [
-    "Backend",
-    "Candidate",
+    "ClipLine",
+    "ClipTruth",
     "ContractModel",
     "CountedLine",
+    "ExaminedModel",
     "FoundModel",
     "FoundVersion",
     "Limits",
+    "ModelBackend",
     "ModelFolder",
-    "Serving",
-    "Speed",
-    "Target",
-    "TrueLine",
-    "Truth",
+    "ModelTarget",
+    "ServedSpeed",
+    "ServingTriton",
     "Tuning",
     "check_interchangeable",
     "check_speed",

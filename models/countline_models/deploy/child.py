@@ -1,4 +1,4 @@
-"""Processes of our own that look at what might hang or crash: each has an end, and none outlives who waits for it."""
+"""Child processes for work that may hang or crash; a child never outlives the block that started it."""
 
 import asyncio
 import os
@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 LINE_BYTES: Final = 1 << 20
-"""Longest line that is read from a child."""
+"""Longest line that a child may write."""
 
 
 @asynccontextmanager
 async def child(command: Sequence[str]) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process that is killed, with all that it started, when the block ends before it does."""
+    """Run a process. If the block ends first, the process and all processes it started are killed."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.PIPE,
@@ -25,8 +25,9 @@ async def child(command: Sequence[str]) -> AsyncIterator[asyncio.subprocess.Proc
     try:
         yield process
     finally:
-        # Also after its end: what it started may be alive, and the group's id stays taken as long as that is so.
+        # Also after its end: processes that it started may be alive, and the id of the group is not reused before they
+        # end.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        # Shielded: a second cancel must not leave a zombie behind.
+        # Shielded, so that a second cancellation leaves no zombie.
         await asyncio.shield(process.wait())

@@ -1,11 +1,11 @@
-"""Everything that can be said of a model without Triton, found out in a process of its own.
+"""Examines a model without Triton, in a process of its own.
 
-A network is a program of strangers: it may hang, take all memory, or crash ONNX Runtime. So neither ONNX nor ONNX
-Runtime is loaded here; a child looks (`countline_models.deploy.probe`), and its end is understood.
+A network is a program of unknown origin: it may hang, use all memory, or crash ONNX Runtime. So neither ONNX nor ONNX
+Runtime is loaded here. A child process looks into the model (`countline_models.deploy.probe`), and the way it ends is
+turned into an error.
 """
 
 import asyncio
-import hashlib
 import json
 import signal
 import sys
@@ -24,37 +24,38 @@ from countline_common.errors import (
 from countline_models.contract_model import ContractModel
 from countline_models.deploy.child import child
 from countline_models.deploy.probe import MEMORY_HINT
+from countline_models.digests import file_digest
 
 if TYPE_CHECKING:
     from countline_models.contract import Detections
 
 PROBE: Final = (sys.executable, "-m", "countline_models.deploy.probe")
 START_UP_S: Final = 60.0
-"""What starting a process and importing ONNX Runtime may take; it is no fault of the model's."""
+"""Allowed for starting the process and importing ONNX Runtime; the model is not charged for it."""
 TAIL_CHARS: Final = 400
 LONGEST_LABEL: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a model may cost."""
+    """Resources that a model may use."""
 
     max_bytes: int = 1 << 30
-    """Of the file."""
+    """Size of the file."""
     check_timeout_s: float = 120.0
-    """For six frames on one core, and for reading the file."""
+    """For reading the file and running six frames on one core."""
     max_latency_ms: float = 0.0
-    """Of one frame through Triton; 0 for no limit."""
+    """For one frame through Triton; 0 means no limit."""
     max_memory_bytes: int = 8 << 30
-    """That the check may take."""
+    """Memory of the check."""
 
 
 USUAL_LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A model that was found good."""
+class ExaminedModel:
+    """A model that passed the examination."""
 
     file: Path
     digest: str
@@ -62,29 +63,29 @@ class Candidate:
     size_bytes: int
     contract: ContractModel
     fused: str
-    """How the network was read when it was fused, as the file says; empty where it says nothing."""
+    """How the network was read when it was fused, from the file; empty if the file does not say."""
 
 
-async def examine(file: Path, labels: tuple[str, ...] | None, limits: Limits) -> Candidate:
-    """Hold a model to the contract: format, names, types, shapes, labels, and what it answers when it is run.
+async def examine(file: Path, labels: tuple[str, ...] | None, limits: Limits) -> ExaminedModel:
+    """Check a model against the contract: format, names, types, shapes, labels, and its answers in a run.
 
     Args:
         file: the ONNX file.
-        labels: class names in place of those that the file carries.
-        limits: what it may cost.
+        labels: class names that replace those in the file.
+        limits: resources that it may use.
 
     Raises:
         NotFoundError: there is no such file.
-        ResourceExhaustedError: it is larger than allowed.
-        InvalidInputError: it is refused; says what was wrong, where, and what to do.
+        ResourceExhaustedError: the file is larger than allowed.
+        InvalidInputError: the model is refused; the error says what is wrong, where, and what to do.
     """
     size_bytes = _size(file, limits)
     digest = await asyncio.to_thread(file_digest, file)
     found = await _probe(file, labels, limits)
-    told: dict[str, Any] = found["contract"]
-    contract = ContractModel(**{**told, "labels": tuple(told["labels"])})
+    fields: dict[str, Any] = found["contract"]
+    contract = ContractModel(**{**fields, "labels": tuple(fields["labels"])})
     check_labels(file.name, contract.labels)
-    return Candidate(file, digest, size_bytes, contract, str(found["fused"]))
+    return ExaminedModel(file, digest, size_bytes, contract, str(found["fused"]))
 
 
 def _size(file: Path, limits: Limits) -> int:
@@ -96,26 +97,24 @@ def _size(file: Path, limits: Limits) -> int:
     if size_bytes > limits.max_bytes:
         raise ResourceExhaustedError(
             f"{file.name} has {size_bytes / 2**20:.1f} MiB, and {limits.max_bytes / 2**20:.1f} MiB are allowed",
-            hint="export it in half precision, or have the limit raised",
+            hint="export it in half precision, or raise the limit",
         )
     return size_bytes
 
 
-def file_digest(file: Path) -> str:
-    """SHA-256 of a file, 64 hexadecimal digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def check_labels(shown: str, labels: tuple[str, ...]) -> None:
-    """Hold class names to what labels.txt, one a line, and people can tell apart.
+    """Check that class names can be written one a line and that people can tell them apart.
+
+    Args:
+        shown: name of the model in errors.
+        labels: the class names.
 
     Raises:
         InvalidInputError: there are none, or one of them cannot be used.
     """
     hint = "give every class a name of its own, one a line: --labels FILE"
     if not labels:
-        raise InvalidInputError(f"{shown} names no class, and cameras choose what they count by name", hint=hint)
+        raise InvalidInputError(f"{shown} names no class, and cameras select classes by name", hint=hint)
     if bad := next((each for each in labels if not _is_name(each)), None):
         raise InvalidInputError(f"{shown}: {bad!r} cannot be the name of a class", hint=hint)
     if "" in labels:
@@ -129,10 +128,10 @@ def _is_name(label: str) -> bool:
 
 
 async def local_answers(file: Path, limits: Limits = USUAL_LIMITS) -> "Detections":
-    """What ONNX Runtime answers here to `noise_frames`, all in one batch: (3, max_detections, 6).
+    """The answers of ONNX Runtime on this machine to `noise_frames`, in one batch: (3, max_detections, 6).
 
     Raises:
-        InvalidInputError: it does not answer.
+        InvalidInputError: the model cannot be run.
     """
     import numpy as np
 
@@ -146,7 +145,7 @@ async def local_answers(file: Path, limits: Limits = USUAL_LIMITS) -> "Detection
 async def _probe(
     file: Path, labels: tuple[str, ...] | None, limits: Limits, answers: Path | None = None
 ) -> dict[str, Any]:
-    order = {
+    request = {
         "file": str(file),
         "labels": labels,
         "memory_bytes": limits.max_memory_bytes,
@@ -156,10 +155,10 @@ async def _probe(
     async with child(PROBE) as process:
         try:
             async with asyncio.timeout(limits.check_timeout_s + START_UP_S):
-                stdout, stderr = await process.communicate(json.dumps(order).encode())
+                stdout, stderr = await process.communicate(json.dumps(request).encode())
         except TimeoutError as error:
             raise DeadlineExceededError(
-                f"looking into {file.name} took longer than {limits.check_timeout_s + START_UP_S:g} s",
+                f"examining {file.name} took longer than {limits.check_timeout_s + START_UP_S:g} s",
                 hint="try again when this machine is less busy",
             ) from error
     if process.returncode != 0:
@@ -170,54 +169,25 @@ async def _probe(
     return found
 
 
-def _as_error(told: dict[str, str]) -> CountlineError:
+def _as_error(fields: dict[str, str]) -> CountlineError:
     kinds = {kind.code: kind for kind in (NotFoundError, InvalidInputError)}
-    return kinds.get(told["code"], CountlineError)(told["message"], hint=told["hint"])
+    return kinds.get(fields["code"], CountlineError)(fields["message"], hint=fields["hint"])
 
 
 def _ended(shown: str, status: int, stderr: str, limits: Limits) -> InvalidInputError:
-    """What it means that the child ended before it could tell anything."""
+    """The error for a child that ended without an answer."""
     if status == -signal.SIGALRM:
         return InvalidInputError(
-            f"{shown} was not done with six frames within {limits.check_timeout_s:g} s",
+            f"{shown} did not finish six frames within {limits.check_timeout_s:g} s",
             hint="export a smaller network, or look for a loop that does not end",
         )
     if status == -signal.SIGKILL:
         return InvalidInputError(
-            f"{shown} was ended by the system while it ran, most likely because it took all memory", hint=MEMORY_HINT
+            f"the system killed {shown} while it ran, most likely because it used all memory", hint=MEMORY_HINT
         )
     how = signal.Signals(-status).name if status < 0 else f"status {status}"
     words = " ".join(stderr.split())[-TAIL_CHARS:]
     return InvalidInputError(
         f"{shown} crashes ONNX Runtime ({how}){f': {words}' if words else ''}",
-        hint="export the network again with standard operators, with another opset if need be",
+        hint="export the network again with standard operators, or with another opset",
     )
-
-
-def check_interchangeable(name: str, new: ContractModel, old: ContractModel) -> None:
-    """Hold a new version to the one that its name stands for: cameras go from one to the other without being asked.
-
-    Raises:
-        InvalidInputError: they differ in what cameras rely on; says in what.
-    """
-    differences = _differences(new, old)
-    if differences:
-        raise InvalidInputError(
-            f"this model cannot be a version of {name!r}: {'; '.join(differences)}",
-            hint="deploy it under another --name, and give that to the cameras",
-        )
-
-
-def _differences(new: ContractModel, old: ContractModel) -> list[str]:
-    differences = []
-    if (new.width, new.height) != (old.width, old.height):
-        differences.append(f"its input is {new.width}x{new.height}, not {old.width}x{old.height}")
-    if new.max_detections != old.max_detections:
-        differences.append(f"it answers {new.max_detections} detections, not {old.max_detections}")
-    if new.labels != old.labels:
-        differences.append(f"its labels are {_shown(new.labels)}, not {_shown(old.labels)}")
-    return differences
-
-
-def _shown(labels: tuple[str, ...]) -> str:
-    return (", ".join(labels[:8]) or "none") + (f", ... ({len(labels)})" if len(labels) > 8 else "")

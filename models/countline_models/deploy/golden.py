@@ -1,7 +1,7 @@
-"""Counts a clip whose crossings are known, with the model under test, as `countline count` counts it.
+"""Counts a clip whose crossings are known, with the model under test.
 
-The rooms know each other by their commands: a child counts, with the Triton that serves the model, and is ended when
-nobody waits for it any more.
+This room does not import the one that counts: a child process runs `countline count` with the Triton that serves the
+model. The child is killed if its caller stops waiting.
 """
 
 import asyncio
@@ -13,24 +13,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from countline_common.cli.child_commands import COMMAND, told
+from countline_common.cli.child_commands import COMMAND, printed_error
 from countline_common.errors import CountlineError, DeadlineExceededError, InternalError, InvalidInputError
 from countline_common.triton import ModelRef
 from countline_models.deploy.child import child
-from countline_models.deploy.truth import CountedLine, TrueLine, Truth, parse_truth
+from countline_models.deploy.truth import ClipLine, ClipTruth, CountedLine
+from countline_models.deploy.truth_files import parse_truth
 
 GOLDEN_TIMEOUT_S: Final = 900.0
 RENDER_TIMEOUT_S: Final = 300.0
 TAIL_LINES: Final = 40
 DEMO_CLIP: Final = "street"
-"""Of the demo's clips, the one with a line for each class, crossed both ways: 7 vehicles, 3 people."""
+"""The demo clip with a line for each class, crossed in both directions: 7 vehicles, 3 people."""
 
 
 async def count_golden(
     triton_address: str,
     ref: ModelRef,
     clip: Path,
-    truth: Truth,
+    truth: ClipTruth,
     on_progress: Callable[[float], None],
     *,
     timeout_s: float = GOLDEN_TIMEOUT_S,
@@ -38,16 +39,16 @@ async def count_golden(
     """Count a clip with one version of a model.
 
     Args:
-        triton_address: host:port of the gRPC service that serves it.
-        ref: which version.
+        triton_address: host:port of the gRPC service that serves the model.
+        ref: the version.
         clip: the video file.
-        truth: its lines; none of its numbers reach the count.
-        on_progress: called with the share done, 0..1.
-        timeout_s: for the whole of it.
+        truth: the lines to count; its numbers are not given to the child.
+        on_progress: called with the finished share, 0..1.
+        timeout_s: limit for the whole count.
 
     Raises:
-        InvalidInputError: the clip or the lines cannot be used, in the words of `countline count`.
-        DeadlineExceededError: it takes too long.
+        InvalidInputError: the clip or the lines cannot be used; the message is that of `countline count`.
+        DeadlineExceededError: the count takes too long.
     """
     async with child(_command(triton_address, ref, clip, truth)) as process:
         assert process.stdin is not None
@@ -65,22 +66,22 @@ async def count_golden(
     return _counted(json.loads(stdout), truth)
 
 
-def _command(triton_address: str, ref: ModelRef, clip: Path, truth: Truth) -> list[str]:
+def _command(triton_address: str, ref: ModelRef, clip: Path, truth: ClipTruth) -> list[str]:
     command = [*COMMAND, "count", "--json", "--progress-json", "--triton", triton_address, "--model", str(ref)]
     command += [f"--line={_line(name, line)}" for name, line in truth.lines.items()]
     command += [f"--classes={','.join(truth.classes)}"] if truth.classes else []
     return [*command, "--", str(clip)]
 
 
-def _line(name: str, line: TrueLine) -> str:
-    """A line as `countline count --line` takes it."""
+def _line(name: str, line: ClipLine) -> str:
+    """A line in the form of `countline count --line`."""
     return f"{name}:{','.join(f'{value:.6g}' for point in line.points for value in point)}"
 
 
 async def _followed(
     process: asyncio.subprocess.Process, on_progress: Callable[[float], None]
 ) -> tuple[bytes, list[str]]:
-    """Standard output, and the last lines of standard error; both are read, or the child would wait for us."""
+    """Standard output, and the last lines of standard error. Both are read, or the child would block on a full pipe."""
     assert process.stdout is not None
     assert process.stderr is not None
     async with asyncio.TaskGroup() as group:
@@ -102,28 +103,28 @@ async def _watch(stderr: asyncio.StreamReader, on_progress: Callable[[float], No
 
 
 def _progress(line: str) -> float | None:
-    """The share done that a line of standard error tells; None for other lines.
+    """The finished share that a line of standard error reports; None for other lines.
 
     >>> _progress('{"share": 0.25, "frames": 60}'), _progress("error: no")
     (0.25, None)
     """
     try:
-        told: Any = json.loads(line)
-        return min(max(float(told["share"]), 0.0), 1.0)
+        report: Any = json.loads(line)
+        return min(max(float(report["share"]), 0.0), 1.0)
     except (ValueError, TypeError, KeyError):
         return None
 
 
 def relayed(stderr: Sequence[str], fallback: str) -> CountlineError:
-    """The error that another command printed, as an error of this one."""
-    message, hint = told(stderr)
+    """The error that the child printed, as an error of this process."""
+    message, hint = printed_error(stderr)
     if message:
         return InvalidInputError(f"{fallback}: {message}", hint=hint)
     words = " ".join(" ".join(stderr[-5:]).split())
-    return InternalError(f"{fallback}: {words or 'it ended without a word'}", hint="see the log of this service")
+    return InternalError(f"{fallback}: {words or 'it printed no reason'}", hint="see the log of this service")
 
 
-def _counted(summary: Any, truth: Truth) -> tuple[CountedLine, ...]:
+def _counted(summary: Any, truth: ClipTruth) -> tuple[CountedLine, ...]:
     counts = summary["lines"]
     return tuple(
         CountedLine(name, line.into, line.out, int(counts[name]["in"]), int(counts[name]["out"]))
@@ -131,17 +132,17 @@ def _counted(summary: Any, truth: Truth) -> tuple[CountedLine, ...]:
     )
 
 
-def demo_golden(labels: Sequence[str], folder: Path) -> tuple[Path, Truth] | None:
-    """A demo clip and its truth, for models that tell the demo's classes apart; None for others.
+def demo_golden(labels: Sequence[str], folder: Path) -> tuple[Path, ClipTruth] | None:
+    """A demo clip and its truth, for models whose classes are the demo's; None for others.
 
-    A model with other classes was trained on other pictures: the demo's drawn figures would say nothing about it.
+    A model with other classes was trained on other pictures, so the demo's drawn figures would prove nothing.
 
     Args:
-        labels: of the model.
-        folder: where the clip lies, or is rendered to: seconds, the first time.
+        labels: class names of the model.
+        folder: folder of the clip; a missing clip is rendered to it, which takes seconds.
 
     Raises:
-        CountlineError: it cannot be rendered.
+        CountlineError: the clip cannot be rendered.
     """
     from countline_demo.scenes.render import is_rendered
     from countline_demo.scenes.scene import CLASSES
@@ -155,7 +156,7 @@ def demo_golden(labels: Sequence[str], folder: Path) -> tuple[Path, Truth] | Non
 
 
 def _render(folder: Path) -> None:
-    """Render beside and move into place, the description last: it says that the clip is whole."""
+    """Render into a temporary folder and move the files into place. The JSON comes last: it shows a complete clip."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as fresh:
         command = [*COMMAND, "models", "render-demo", "--out", fresh, "--only", DEMO_CLIP, "--json"]

@@ -1,15 +1,14 @@
-"""Triton as a deployment sees it: load a model, hold it to what it answers here, warm it up, measure it.
+"""The Triton that a deployment uses: load a model, verify its answers, warm it up, measure it.
 
-A model is loaded anew whenever its configuration has changed. Triton then loads what is new beside what is served, and
-a version that fails leaves the others as they are. What a configuration no longer names is let go when the last request
-to it is answered.
+A model is loaded again whenever its configuration has changed. Triton loads new versions beside those that it serves;
+if one fails, the others stay. It unloads a version that the configuration no longer names after its last request.
 """
 
 import asyncio
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from countline_common.errors import InvalidInputError
 from countline_common.triton import ModelRef, ModelRefusedError
@@ -22,9 +21,10 @@ from countline_common.triton.model_config import (
     usual_overrides,
 )
 from countline_models.contract_model import ContractModel
-from countline_models.deploy.examination import Candidate, Limits, local_answers
-from countline_models.repository.config import as_overrides
-from countline_models.repository.folder import ModelFolder
+from countline_models.deploy.examination import ExaminedModel, Limits, local_answers
+from countline_models.deploy.likeness import difference
+from countline_models.repository.parsing import as_overrides
+from countline_models.repository.reader import ModelReader
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,33 +36,28 @@ if TYPE_CHECKING:
     Frames = NDArray[np.uint8]
 
 READY_TIMEOUT_S: Final = 60.0
-"""After a load was answered, for its versions to be listed as ready."""
+"""Allowed between the answer to a load and the versions being ready."""
 INFER_TIMEOUT_S: Final = 60.0
-"""Of one request: a GPU may build an engine first."""
+"""For one request; a GPU may build an engine first."""
 POLL_S: Final = 0.05
 LEAST_FRAMES: Final = 5
-"""Measured however long they take, within `INFER_TIMEOUT_S` each."""
-SAME: Final = 1e-2
-"""Largest difference, in pixels and in score, between ONNX Runtime within Triton and here, on processors."""
-SAME_OVERLAP: Final = 0.9
-SAME_SCORE: Final = 0.05
-"""On a GPU in half precision: overlap (IoU) and score of what is the same detection."""
+"""At least this many frames are measured, each within `INFER_TIMEOUT_S`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
-    """Of one version, frames sent one after another, in the requests themselves."""
+class ServedSpeed:
+    """Speed of one version, with frames sent one after another as bytes in the requests."""
 
     frames_per_s: float
     latency_p50_ms: float
     latency_p95_ms: float
 
 
-def check_speed(speed: Speed, max_latency_ms: float) -> None:
-    """Hold a measured speed to what is allowed; 0 for no limit.
+def check_speed(speed: ServedSpeed, max_latency_ms: float) -> None:
+    """Check a measured latency against a limit in milliseconds; 0 means no limit.
 
     Raises:
-        InvalidInputError: one frame in twenty takes longer.
+        InvalidInputError: the 95th percentile is above the limit.
     """
     if 0.0 < max_latency_ms < speed.latency_p95_ms:
         raise InvalidInputError(
@@ -71,8 +66,12 @@ def check_speed(speed: Speed, max_latency_ms: float) -> None:
         )
 
 
-class Serving:
-    """Triton; an async context manager that is made and used on one loop."""
+class ServingTriton:
+    """The Triton that serves models; an async context manager, made and used on one event loop.
+
+    Args:
+        address: host:port of its gRPC service.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -95,40 +94,41 @@ class Serving:
         return self._open
 
     async def check(self) -> None:
-        """Raises `UnavailableError` while Triton does not answer."""
+        """Raise `UnavailableError` if Triton does not answer."""
         await self._connection.server_id()
 
-    async def load(self, folder: ModelFolder, name: str) -> None:
-        """Have a model served as its configuration in the folder says; let go where that names no version.
+    async def load(self, folder: ModelReader, name: str) -> None:
+        """Load a model as its configuration in the repository says; unload it if that names no version.
 
         Args:
-            folder: Triton's repository, as this process sees it.
-            name: of a model, or of a staged candidate.
+            folder: Triton's repository.
+            name: name of a model, or of a staged model.
 
         Raises:
-            NotFoundError: the folder has no such model.
+            NotFoundError: the repository has no such model.
             InferenceLostError: Triton does not answer.
-            ModelRefusedError: Triton refuses a version, with its reason; those that were served still are.
+            ModelRefusedError: Triton refuses a version, with its reason; versions that it served stay.
         """
         config = await asyncio.to_thread(folder.config, name)
         wanted = set(config.version_policy.specific.versions)
         if config.version_policy.HasField("specific") and not wanted:
             await self.unload(name)
             return
-        told = await self._suited(as_overrides(config))
-        await self._connection.load(name, told)
-        await self._wait_ready(name, wanted, told)
+        overrides = await self._as_workers_load(as_overrides(config))
+        await self._connection.load(name, overrides)
+        await self._wait_ready(name, wanted, overrides)
 
-    async def _suited(self, config: Config) -> Config:
-        """As workers would load it, so that none of them changes it and has it loaded once more."""
+    async def _as_workers_load(self, config: Config) -> Config:
+        """The configuration that workers would load, so that no worker changes it and loads the model again."""
         if await self._connection.server_id() != EMBEDDED_SERVER_ID:
             return config
         return overridden(config, usual_overrides(config, len(os.sched_getaffinity(0))))
 
-    async def _wait_ready(self, name: str, wanted: set[int], told: Config) -> None:
-        """Wait for versions; for any where none is named.
+    async def _wait_ready(self, name: str, wanted: set[int], overrides: Config) -> None:
+        """Wait until the wanted versions are ready; any version if none is wanted.
 
-        A worker that finds Triton restarted loads what was served before, and may do so right after us: that is undone.
+        A worker that finds Triton restarted loads the former configuration, perhaps just after this load. Then the
+        model is loaded again.
         """
         ready: set[int] = set()
         deadline_s = time.monotonic() + READY_TIMEOUT_S
@@ -137,45 +137,45 @@ class Serving:
             if ready and wanted <= ready:
                 return
             if not wanted <= await self._named(name, wanted):
-                await self._connection.load(name, told)
+                await self._connection.load(name, overrides)
             await asyncio.sleep(POLL_S)
         missing = ", ".join(f"{name}@{version}" for version in sorted(wanted - ready)) or name
         raise ModelRefusedError(f"Triton does not serve {missing}", hint="see Triton's log for the reason")
 
     async def _named(self, name: str, wanted: set[int]) -> frozenset[int] | set[int]:
-        """The versions that the configuration which is in force names; those that are wanted where it names none."""
+        """The versions that the loaded configuration names; the wanted ones if it names none."""
         config = await self._connection.model_config(name)
         named = named_versions(config) if config is not None else None
         return wanted if named is None else named
 
     async def unload(self, name: str) -> None:
-        """Let a model go, with all its versions; nothing happens where it is not loaded."""
+        """Unload a model with all its versions; a model that is not loaded is no error."""
         await self._connection.unload(name)
 
-    async def verify(self, ref: ModelRef, candidate: Candidate) -> None:
-        """Hold what Triton answers to what ONNX Runtime answers here: three frames at once, and each alone.
+    async def verify(self, ref: ModelRef, examined: ExaminedModel) -> None:
+        """Compare Triton's answers with those of ONNX Runtime here, for three frames in a batch and for each alone.
 
         Args:
-            ref: a version that is loaded.
-            candidate: what it was made of.
+            ref: a loaded version.
+            examined: the model that it was made of.
 
         Raises:
             InferenceLostError: Triton does not answer.
-            InvalidInputError: its labels, sizes or answers are others; says which.
+            ModelRefusedError: labels, sizes or answers differ; the message says which.
         """
         config = await self._config(ref)
-        contract = candidate.contract
+        contract = examined.contract
         await self._check_info(ref, config, contract)
         frames = _frames(contract)
-        expected = await local_answers(candidate.file, Limits(check_timeout_s=INFER_TIMEOUT_S))
+        expected = await local_answers(examined.file, Limits(check_timeout_s=INFER_TIMEOUT_S))
         together = await self._infer(ref, frames)
         alone = [await self._infer(ref, frame[None]) for frame in frames]
         for index, one in enumerate(alone):
             for how, found in (("alone", one[0]), ("in a batch", together[index])):
-                if problem := _difference(expected[index], found, contract.score_threshold, exact=not _on_gpu(config)):
+                if problem := difference(expected[index], found, contract.score_threshold, exact=not _on_gpu(config)):
                     raise ModelRefusedError(
-                        f"Triton answers frame {index + 1} {how} otherwise than ONNX Runtime does here: {problem}",
-                        hint="see which versions of ONNX Runtime the two are; fuse the network again with opset 17",
+                        f"Triton and ONNX Runtime here answer frame {index + 1} {how} differently: {problem}",
+                        hint="compare their versions of ONNX Runtime; fuse the network again with opset 17",
                     )
 
     async def _config(self, ref: ModelRef) -> Config:
@@ -199,7 +199,7 @@ class Serving:
             raise ModelRefusedError(
                 f"Triton names the classes of {ref} {', '.join(labels) or 'not at all'}, "
                 f"not {', '.join(contract.labels)}",
-                hint="look at labels.txt in the model's folder, and whether Triton sees that folder",
+                hint="check labels.txt in the model's folder, and that Triton reads that folder",
             )
 
     async def _infer(self, ref: ModelRef, frames: "Frames") -> "Detections":
@@ -208,11 +208,11 @@ class Serving:
         return await self._connection.infer(ref, bytes_input(frames), INFER_TIMEOUT_S)
 
     async def warm_up(self, ref: ModelRef, contract: ContractModel) -> None:
-        """Send one frame, and as many as one request may hold, to every instance: the first ones are slow.
+        """Send one frame and a full batch to every instance, because the first requests are slow.
 
         Raises:
             InferenceLostError: Triton does not answer.
-            ModelRefusedError: it refuses the frames.
+            ModelRefusedError: Triton refuses the frames.
         """
         import numpy as np
 
@@ -221,8 +221,8 @@ class Serving:
             frames = np.resize(_frames(contract), (batch, contract.height, contract.width, 3))
             await asyncio.gather(*(self._infer(ref, frames) for _ in range(info.instances)))
 
-    async def measure(self, ref: ModelRef, contract: ContractModel, seconds: float = 2.0) -> Speed:
-        """How fast it answers, one frame after another, sent as bytes.
+    async def measure(self, ref: ModelRef, contract: ContractModel, seconds: float = 2.0) -> ServedSpeed:
+        """Measure the speed with one frame after another, sent as bytes.
 
         Raises:
             InferenceLostError: Triton does not answer.
@@ -236,7 +236,9 @@ class Serving:
                 break
         taken_ms.sort()
         count = len(taken_ms)
-        return Speed(1000.0 * count / sum(taken_ms), taken_ms[count // 2], taken_ms[min(count - 1, int(count * 0.95))])
+        return ServedSpeed(
+            1000.0 * count / sum(taken_ms), taken_ms[count // 2], taken_ms[min(count - 1, int(count * 0.95))]
+        )
 
     async def _timed(self, ref: ModelRef, frame: "Frames") -> float:
         began_s = time.perf_counter()
@@ -251,35 +253,6 @@ def _frames(contract: ContractModel) -> "Frames":
 
 
 def _on_gpu(config: Config) -> bool:
-    """Whether half precision may be at work."""
+    """Whether the model may run in half precision."""
     accelerators = config.get("optimization", {}).get("execution_accelerators", {})
     return bool(accelerators) or config.get("backend") == "tensorrt"
-
-
-def _difference(expected: "Detections", found: "Detections", score_threshold: float, *, exact: bool) -> str:
-    """What one frame's detections (max_detections, 6) have not in common; empty where they are the same.
-
-    Rows are compared one by one where the arithmetic is the same; else every detection that is surely believed must
-    have its like, since rows of nearly the same score change places.
-    """
-    import numpy as np
-
-    if expected.shape != found.shape:
-        return f"{list(found.shape)} numbers in place of {list(expected.shape)}"
-    if exact:
-        by = np.abs(expected - found)
-        return "" if np.all(by <= SAME) else f"numbers differ by up to {by.max():.4g}"
-    sure = expected[expected[:, 4] >= score_threshold + SAME_SCORE]
-    lost = [row for row in sure if not _has_like(row, found)]
-    return f"{len(lost)} of {len(sure)} detections have no like" if lost else ""
-
-
-def _has_like(row: Any, found: "Detections") -> bool:
-    """Whether one of the detections is as good as this one."""
-    import numpy as np
-
-    like = found[(found[:, 5] == row[5]) & (np.abs(found[:, 4] - row[4]) <= SAME_SCORE)]
-    sides = np.minimum(like[:, 2:4], row[2:4]) - np.maximum(like[:, :2], row[:2])
-    inner = np.prod(np.maximum(sides, 0.0), axis=1)
-    outer = np.prod(like[:, 2:4] - like[:, :2], axis=1) + np.prod(row[2:4] - row[:2]) - inner
-    return bool(np.any(inner >= SAME_OVERLAP * outer))

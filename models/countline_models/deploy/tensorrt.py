@@ -1,15 +1,15 @@
-"""A contract model as a TensorRT plan: built beforehand for one kind of GPU, served by Triton's backend `tensorrt`.
+"""A contract model as a TensorRT plan: built in advance for one kind of GPU, served by Triton's backend `tensorrt`.
 
-Not run by our tests, which have neither that container nor its GPU: the texts here are held to NVIDIA's own format, and
-that is all. What is deployed with `--target gpu` needs none of it (`countline_models.repository.config`): there
-TensorRT works inside ONNX Runtime, and what it cannot take runs on CUDA.
+The tests check the texts here against NVIDIA's formats; they do not run them, for lack of that container and its GPU. A
+model deployed with `--target gpu` needs no plan (`countline_models.repository.config`): there TensorRT works inside
+ONNX Runtime, and CUDA runs the operators that TensorRT does not support.
 
-A plan pays where engines must not be built when a model is loaded. It fits the TensorRT and the kind of GPU that built
-it, no others, so it is built with the container that serves it:
+A plan is useful if no engine may be built when a model is loaded. It fits only the version of TensorRT and the kind of
+GPU that built it, so it is built with the container that serves it:
 
     docker run --rm --gpus all -v "$PWD/NAME:/model" nvcr.io/nvidia/tensorrt:YY.MM-py3 COMMAND
 
-with the YY.MM of Triton's container, and COMMAND from `trtexec_command`. Then `plan_config_text` is its config.pbtxt:
+with the YY.MM of Triton's container, and COMMAND from `trtexec_command`. `plan_config_text` is its config.pbtxt:
 
     NAME/config.pbtxt
         /labels.txt
@@ -21,15 +21,16 @@ from typing import Final
 
 from countline_common.triton.model_config import INPUT_NAME
 from countline_models.contract_model import ContractModel
-from countline_models.repository.config import MAX_BATCH_SIZE, UNTUNED, Backend, Target, Tuning, config_text
+from countline_models.repository.config import config_text
+from countline_models.repository.settings import MAX_BATCH_SIZE, UNTUNED, ModelBackend, ModelTarget, Tuning
 
 USUAL_BATCH: Final = 4
-"""Frames that the plan is fastest with: what Triton joins when some cameras are busy."""
+"""The plan is fastest with this number of frames, which Triton joins when some cameras are busy."""
 WORKSPACE_MIB: Final = 1024
 
 
 def trtexec_command(contract: ContractModel, tuning: Tuning = UNTUNED, folder: str = "/model/1") -> str:
-    """The command that makes `model.plan` of `model.onnx`, in NVIDIA's container for TensorRT.
+    """The command that builds `model.plan` from `model.onnx`, in NVIDIA's container for TensorRT.
 
     >>> print(trtexec_command(ContractModel(384, 640, 100, ("person",), 0.4)))  # doctest: +NORMALIZE_WHITESPACE
     trtexec --onnx=/model/1/model.onnx --saveEngine=/model/1/model.plan --fp16 --memPoolSize=workspace:1024
@@ -45,5 +46,5 @@ def trtexec_command(contract: ContractModel, tuning: Tuning = UNTUNED, folder: s
 def plan_config_text(
     name: str, contract: ContractModel, versions: Sequence[int] | None = None, tuning: Tuning = UNTUNED
 ) -> str:
-    """The config.pbtxt of a plan; see `config_text`."""
-    return config_text(name, contract, versions, tuning, Target.GPU, Backend.TENSORRT)
+    """The config.pbtxt of a plan; the arguments are those of `config_text`."""
+    return config_text(name, contract, versions, tuning, ModelTarget.GPU, ModelBackend.TENSORRT)

@@ -1,9 +1,9 @@
-"""Detector heads: what is particular to each family of networks, one module each (`base.Head` is the contract)."""
+"""Detector heads: one module for each family of networks. `base.Head` is their interface."""
 
 from typing import Final
 
 from countline_common.errors import InvalidInputError
-from countline_models.heads.base import Candidates, Head, Plan, Preprocessing
+from countline_models.heads.base import Candidates, DecodePlan, Head, Preprocessing
 from countline_models.heads.centernet import CenterNetHead
 from countline_models.heads.detectnet import DetectNetHead
 from countline_models.heads.end2end import End2EndHead
@@ -26,11 +26,11 @@ _ALL: Final[tuple[Head, ...]] = (
     DetectNetHead(),
 )
 HEADS: Final[dict[str, Head]] = {head.name: head for head in _ALL}
-"""Every head by the name that `--head` gives it."""
+"""All heads by their name in `--head`."""
 
 
 def head_named(name: str) -> Head:
-    """The head of that name, or the one that decodes the architecture of that name.
+    """The head of a name, or the head that decodes an architecture of that name.
 
     Raises:
         InvalidInputError: there is none.
@@ -38,14 +38,14 @@ def head_named(name: str) -> Head:
     for head in HEADS.values():
         if name.lower() in {head.name, *head.aliases}:
             return head
-    raise InvalidInputError(f"there is no head {name!r}", hint=f"choose one of: {', '.join(sorted(HEADS))}")
+    raise InvalidInputError(f"unknown head {name!r}", hint=f"choose one of: {', '.join(sorted(HEADS))}")
 
 
 def recognise(network: Network) -> Head:
-    """The one head that a network looks like.
+    """The only head that fits a network.
 
     Raises:
-        InvalidInputError: none, or more than one; also where the network cannot be run to find out.
+        InvalidInputError: no head fits, or more than one; or the network cannot be run.
     """
     fitting = [head for head in HEADS.values() if head.recognises(network)]
     if len(fitting) == 1:
@@ -53,9 +53,9 @@ def recognise(network: Network) -> Head:
     among = [head.name for head in fitting] or sorted(HEADS)
     found = f"it could be {' or '.join(among)}" if fitting else "no known head fits"
     raise InvalidInputError(
-        f"what kind of network this is cannot be told from its graph ({network.signature}): {found}",
-        hint=f"say it: --head with one of: {', '.join(among)}{'; --labels may tell them apart too' if fitting else ''}",
+        f"the kind of this network cannot be recognised from its graph ({network.signature}): {found}",
+        hint=f"use --head with one of: {', '.join(among)}{'; or give --labels to tell them apart' if fitting else ''}",
     )
 
 
-__all__ = ["HEADS", "Candidates", "Head", "Plan", "Preprocessing", "head_named", "recognise"]
+__all__ = ["HEADS", "Candidates", "DecodePlan", "Head", "Preprocessing", "head_named", "recognise"]

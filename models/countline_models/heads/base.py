@@ -1,39 +1,39 @@
-"""What a detector head is to the fusing tool.
+"""The interface of a detector head.
 
-A head knows one family of networks: how pictures must be given to it, and how what it answers becomes boxes and
-scores. It adds nodes to the graph by a `GraphBuilder` and computes nothing itself; all the rest (uint8 in, NMS,
-packing, dynamic batch) is the same for all and lives in `countline_models.onnx.fuse`. A new head is one module and one
-entry in `HEADS`.
+A head knows one family of networks: the pictures that they expect, and how their outputs become boxes and scores. It
+adds nodes to the graph with a `GraphBuilder` and computes nothing itself. Everything else (bytes as input, NMS,
+packing, dynamic batch) is the same for all heads (`countline_models.fusing`). A new head is one module and one entry in
+`HEADS`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.builder import GraphBuilder
 from countline_models.onnx.network import Network
 
 Resized = Literal["letterboxed", "stretched"]
-"""How pictures of another shape are fitted into the input. Ours are letterboxed at the top left in any case."""
+"""How the authors fit pictures of another shape into the input. Countline always letterboxes at the top left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How a network wants pictures: (value * scale - mean) / std, per channel in the network's order of channels."""
+    """The pictures that a network expects: (value * scale - mean) / std, per channel in the network's channel order."""
 
     bgr: bool = False
-    """Channels in the order blue, green, red."""
+    """Whether the channel order is blue, green, red."""
     scale: float = 1.0
-    """1/255 for networks that were trained on 0..1."""
+    """1/255 for networks trained on 0..1."""
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     mean_first: bool = False
-    """(value - mean) * scale / std instead: the mean is one of bytes, though the scale is not 1."""
+    """Use (value - mean) * scale / std: the mean is in bytes although the scale is not 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Names of the tensors that a head computes: N boxes that are still to be chosen from."""
+    """Names of the tensors that a head computes: N boxes, before selection."""
 
     boxes: str
     """[batch, N, 4] float32: x1, y1, x2, y2 in pixels of the network's input."""
@@ -42,18 +42,18 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How one network will be decoded."""
+class DecodePlan:
+    """How one network is decoded."""
 
     classes: int
     found: str
-    """One line for a person: the layout, and what was told or found out about it."""
+    """One line for people: the layout, and what was stated or observed about it."""
     decode: Callable[[GraphBuilder, Sequence[str]], Candidates]
-    """Adds the nodes, given the names of the network's outputs in its order, each float32 or as it came."""
+    """Adds the nodes. It gets the names of the network's outputs in order; float16 outputs are cast to float32."""
     nms_iou: float | None = None
-    """Overlap above which two boxes of a class are one object; None where the architecture answers each object once."""
+    """IoU above which two boxes of a class are one object; None if the architecture answers each object once."""
     sizes_input: str = ""
-    """A second input [batch, 2] that wants width and height of the picture."""
+    """Name of a second input [batch, 2] for width and height of the picture; empty if there is none."""
 
 
 class Head(Protocol):
@@ -61,37 +61,37 @@ class Head(Protocol):
 
     @property
     def name(self) -> str:
-        """What `--head` calls it."""
+        """Its name in `--head`."""
         ...
 
     @property
     def aliases(self) -> tuple[str, ...]:
-        """Names of architectures that it decodes, which `--head` takes as well."""
+        """Names of architectures that it decodes; `--head` accepts them too."""
         ...
 
     @property
     def about(self) -> str:
-        """One line: what it is, input and output, and where its decoding comes from."""
+        """One line: architectures, input, output, and the source of the decoding."""
         ...
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How its authors' networks want pictures."""
+        """The pictures that networks of its authors expect."""
         ...
 
     @property
     def resized(self) -> Resized:
-        """How its authors fit pictures into the input."""
+        """How the authors fit pictures into the input."""
         ...
 
     def recognises(self, network: Network) -> bool:
-        """Whether a network looks like one of this family."""
+        """Whether a network belongs to this family, as far as its shapes and a run show."""
         ...
 
-    def plan(self, network: Network) -> Plan:
+    def plan(self, network: Network) -> DecodePlan:
         """Find out how to decode a network.
 
         Raises:
-            InvalidInputError: this head cannot; the message says why.
+            InvalidInputError: this head cannot decode it; the message says why.
         """
         ...

@@ -1,20 +1,20 @@
-"""CenterNet: a map of how likely each cell holds an object's centre; peaks are objects, so nothing is left to suppress.
+"""CenterNet: a map of scores for each cell to hold an object's centre; peaks are objects, without suppression.
 
 Source of the decoding: Zhou et al., "Objects as Points", arXiv 1904.07850, and github.com/xingyizhou/CenterNet. A
-cell is a peak where it is the greatest of its 3x3 neighbourhood in its class. With (i, j) its column and row, and s the
-stride (4 as a rule; it follows from the shapes), the network answers in cells
+cell is a peak if it is the greatest of its 3x3 neighbourhood in its class. With (i, j) its column and row, and s the
+stride (usually 4; it follows from the shapes), the network answers in cells
 
     heat   [batch, classes, H/s, W/s]    sigmoid of it is the score
     size   [batch, 2, H/s, W/s]          width, height
     offset [batch, 2, H/s, W/s]          of the centre within its cell: centre = ((i, j) + offset) * s
 
-size and offset are told apart by their names (hm, wh, reg in the authors' code); unless names say otherwise they come
-in that order. A second form is that of the demo detector: heat, and the distances in pixels from the middle of the
-cell to the sides of the box, left, top, right, bottom, [batch, 4, H/s, W/s]; it is never guessed, `--head centernet`
-must say so. Its duplicates overlap almost wholly, and those above IoU 0.75 are suppressed.
+Names distinguish size and offset (hm, wh, reg in the authors' code); without such names they come in that order. The
+demo detector has a second form: heat, and the distances in pixels from the middle of the cell to the sides of the box,
+left, top, right, bottom, [batch, 4, H/s, W/s]. It is never guessed: it needs `--head centernet`. Its duplicates overlap
+almost completely, and those above IoU 0.75 are suppressed.
 
-Whether heat has passed a sigmoid is seen in the graph, or told by `--scores`. The picture is BGR, 0..1, less the
-authors' mean and deviation; theirs is fitted in the middle, ours at the top left.
+The graph, or `--scores`, shows whether heat has passed a sigmoid. The picture is BGR, 0..1, normalised by the authors'
+mean and deviation; theirs is fitted in the middle, ours at the top left.
 """
 
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ from typing import Final
 import numpy as np
 
 from countline_common.errors import InvalidInputError
-from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
+from countline_models.heads.base import Candidates, DecodePlan, Preprocessing, Resized
 from countline_models.heads.grids import corners, grid, need
-from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.builder import GraphBuilder
 from countline_models.onnx.network import Network
 
 SAME_OBJECT_IOU: Final = 0.75
@@ -43,11 +43,11 @@ class _Maps:
     offset: str
     distances: str
     named: bool
-    """Whether names tell size from offset."""
+    """Whether names distinguish size and offset."""
 
 
 def stride_of(network: Network) -> int | None:
-    """Pixels per cell, where all outputs are maps of one size that divides the input's; else None."""
+    """Pixels per cell if all outputs are maps of one size that divides the input's size; else None."""
     shapes = list(network.outputs.values())
     if any(len(shape) != 4 or shape[2:] != shapes[0][2:] for shape in shapes):
         return None
@@ -90,13 +90,12 @@ class CenterNetHead:
     resized: Resized = "letterboxed"
 
     def recognises(self, network: Network) -> bool:
-        """Three maps of one size, two of which have two channels, and names that tell these apart."""
+        """Three maps of one size, two of them with two channels, and names that distinguish these two."""
         if stride_of(network) is None or (maps := _maps_of(network)) is None:
             return False
         return bool(maps.size) and maps.named
 
-    def plan(self, network: Network) -> Plan:
-        """See `Head.plan`."""
+    def plan(self, network: Network) -> DecodePlan:
         stride = stride_of(network)
         maps = _maps_of(network) if stride else None
         need(maps is not None, network, WANTED)
@@ -108,7 +107,9 @@ class CenterNetHead:
                 f"this network needs a height and width that are multiples of {stride}, not {width}x{height}",
                 hint="give another --size",
             )
-        kind = network.told.scores or ("probabilities" if network.made_by(maps.heat) == "Sigmoid" else "logits")
+        kind = network.options.scores or (
+            "probabilities" if network.activation_of(maps.heat) == "Sigmoid" else "logits"
+        )
 
         def decode(build: GraphBuilder, outputs: Sequence[str]) -> Candidates:
             by_name = dict(zip(network.outputs, outputs, strict=True))
@@ -118,11 +119,11 @@ class CenterNetHead:
         _, classes, rows, columns = network.outputs[maps.heat]
         rest = f"distances {maps.distances}" if maps.distances else f"size {maps.size}, offset {maps.offset}"
         found = f"heat {maps.heat} of {classes} classes ({kind}), {rest}, {rows}x{columns} cells of stride {stride}"
-        return Plan(classes, found, decode, SAME_OBJECT_IOU if maps.distances else None)
+        return DecodePlan(classes, found, decode, SAME_OBJECT_IOU if maps.distances else None)
 
 
 def _peaks(build: GraphBuilder, heat: str, logits: bool) -> str:
-    """Scores [batch, classes, cells], 0 where a neighbour is likelier."""
+    """Scores [batch, classes, cells]; 0 if a neighbour has a higher score."""
     likely = build.op("Sigmoid", heat) if logits else heat
     tops = build.op("MaxPool", likely, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1])
     lower = build.op("Less", likely, tops)

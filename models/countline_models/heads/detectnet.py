@@ -1,15 +1,15 @@
 """DetectNet_v2, as in NVIDIA's PeopleNet, TrafficCamNet and DashCamNet: coverage and boxes on one grid, per class.
 
 Source of the decoding: the box parser of DeepStream's nvinfer and the TAO Toolkit's documentation of DetectNet_v2. With
-(i, j) column and row of a cell, s the stride (16 as a rule; it follows from the shapes):
+(i, j) column and row of a cell, s the stride (usually 16; it follows from the shapes):
 
     coverage [batch, classes, H/s, W/s]        score (sigmoid applied)
     bbox     [batch, 4 * classes, H/s, W/s]    distances to left, top, right, bottom, in units of 35 pixels, per class
 
     centre = (i, j) * s + 0.5      box = centre - (left, top) * 35, centre + (right, bottom) * 35
 
-An object covers many cells. DeepStream joins them by clustering (DBSCAN) or by suppression; here they are suppressed,
-which is its `cluster-mode=2`. The picture is RGB, 0..1, stretched to the input (960x544 as a rule) by the authors.
+An object covers many cells. DeepStream joins them by clustering (DBSCAN) or by suppression; Countline suppresses them,
+like `cluster-mode=2`. The picture is RGB, 0..1; the authors stretch it to the input (usually 960x544).
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from typing import Final
 import numpy as np
 
 from countline_common.errors import InvalidInputError
-from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
+from countline_models.heads.base import Candidates, DecodePlan, Preprocessing, Resized
 from countline_models.heads.centernet import stride_of
 from countline_models.heads.grids import grid, likely, need
-from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.builder import GraphBuilder
 from countline_models.onnx.network import Network
 
 NMS_IOU: Final = 0.5
-"""Cells of one object agree far beyond it; it stands in for the clustering."""
+"""Replaces the clustering: boxes from cells of one object overlap much more than this."""
 SCALE_PX: Final = 35.0
 OFFSET_PX: Final = 0.5
 STRIDE: Final = 16
@@ -49,12 +49,11 @@ class DetectNetHead:
     resized: Resized = "stretched"
 
     def recognises(self, network: Network) -> bool:
-        """Two grids of stride 16, or with the names that the TAO Toolkit gives them."""
+        """Two grids of stride 16, or with names from the TAO Toolkit."""
         pair = _coverage_and_boxes(network)
         return pair is not None and (stride_of(network) == STRIDE or "cov" in pair[0].lower())
 
-    def plan(self, network: Network) -> Plan:
-        """See `Head.plan`."""
+    def plan(self, network: Network) -> DecodePlan:
         pair, stride = _coverage_and_boxes(network), stride_of(network)
         need(
             pair is not None,
@@ -78,7 +77,7 @@ class DetectNetHead:
             return Candidates(boxes, _own_scores(build, coverage, classes))
 
         found = f"coverage {pair[0]} of {classes} classes, boxes {pair[1]}, {rows}x{columns} cells of stride {stride}"
-        return Plan(classes, found, decode, NMS_IOU)
+        return DecodePlan(classes, found, decode, NMS_IOU)
 
 
 def _boxes(build: GraphBuilder, output: str, classes: int, stride: int, size_hw: tuple[int, int]) -> str:
@@ -92,7 +91,7 @@ def _boxes(build: GraphBuilder, output: str, classes: int, stride: int, size_hw:
 
 
 def _own_scores(build: GraphBuilder, coverage: str, classes: int) -> str:
-    """Scores [batch, classes, classes * cells]: every class has boxes of its own, and none in those of others."""
+    """Scores [batch, classes, classes * cells]: each class has its own boxes, and score 0 in the boxes of others."""
     flat = build.reshape(coverage, 0, 1, classes, -1)
     own = build.constant(np.eye(classes, dtype=np.float32).reshape(1, classes, classes, 1))
     return build.reshape(build.op("Mul", flat, own), 0, classes, -1)

@@ -1,4 +1,4 @@
-"""What heads share: the cells of their grids, boxes by centre and size, and the unit that boxes are in."""
+"""Shared by heads: cells of grids, boxes by centre and size, and the unit of boxes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_common.errors import InvalidInputError
-from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.builder import GraphBuilder
 from countline_models.onnx.network import BoxUnit, Network
 
 STRIDES: Final = (8, 16, 32)
 STRIDES_P6: Final = (8, 16, 32, 64)
 STRIDE_SETS: Final = (STRIDES, STRIDES_P6, (16, 32), (4, 8, 16, 32))
-"""As networks use them: the usual three, P6 variants, tiny variants, variants for small objects (P2)."""
+"""Strides of networks: the usual three, P6 variants, tiny variants, variants for small objects (P2)."""
 LIKENESS: Final = 0.8
-"""Correlation between decoded centres and the cells they stem from; undecoded offsets have none."""
+"""Least correlation between decoded centres and their cells; offsets that are not decoded have none."""
 EDGE: Final = 2.0
-"""A normalised coordinate is at most 1, but boxes reach out of the picture; in pixels they are far beyond."""
+"""Largest normalised coordinate: 1, or a little more for boxes that reach out of the picture. Pixels are far more."""
 
 
 def grid(size_hw: tuple[int, int], strides: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cells of every grid, finest first, row by row: column and row (N, 2), and stride (N, 1).
+    """Cells of all grids, finest first, row by row: column and row (N, 2), and stride (N, 1).
 
-    Where a stride does not divide the size, the last cells reach out of the picture.
+    If a stride does not divide the size, the last cells reach out of the picture.
 
     >>> cells, strides = grid((16, 16), (8, 16))
     >>> cells.tolist(), strides.ravel().tolist()
@@ -41,7 +41,7 @@ def grid(size_hw: tuple[int, int], strides: Sequence[int]) -> tuple[NDArray[np.f
 
 
 def cells_of(size_hw: tuple[int, int], strides: Sequence[int]) -> int:
-    """Number of cells of those grids."""
+    """Number of cells of all grids."""
     return sum(-(-size_hw[0] // stride) * -(-size_hw[1] // stride) for stride in strides)
 
 
@@ -54,20 +54,20 @@ class Rows:
     width: int
     channels_first: bool
     strides: tuple[int, ...]
-    """Empty where N is no number of cells."""
+    """Empty if N is not a number of cells."""
     per_cell: int
 
     @property
     def layout(self) -> str:
-        """For people: [batch, 84, 8400]."""
+        """The shape for people, such as [batch, 84, 8400]."""
         sides = (self.width, self.count) if self.channels_first else (self.count, self.width)
         return f"[batch, {sides[0]}, {sides[1]}]"
 
 
 def rows_of(network: Network) -> Rows | None:
-    """The rows of a network with one output of three axes; None where it has another form.
+    """The rows of a network with one output of three axes; None for other forms.
 
-    The axis whose size is a number of cells is that of the rows; where neither is, the longer one.
+    Rows are along the axis whose size is a number of cells; if neither is, along the longer axis.
     """
     if len(network.outputs) != 1:
         return None
@@ -94,15 +94,15 @@ def _countings(size_hw: tuple[int, int]) -> Iterator[tuple[tuple[int, ...], int,
 
 
 def unit_of_rows(network: Network, rows: Rows) -> BoxUnit | None:
-    """The unit of boxes in rows (centre, size, ...), as a run shows it; None where the centres are not decoded.
+    """The unit of boxes in rows (centre, size, ...), from a run; None if the centres are not decoded.
 
-    A decoded centre lies near its cell, so over all rows centres and cells are as good as proportional: by 1 in
-    pixels, by 1 / width where they are shares of the picture.
+    A decoded centre lies near its cell, so centres and cells are nearly proportional over all rows: by 1 in pixels, by
+    1 / width in shares of the picture.
     """
     if not rows.strides:
         return None
     height, width = network.exported_hw
-    seen = network.seen(rows.output).astype(np.float64)
+    seen = network.sample(rows.output).astype(np.float64)
     columns = seen[0] if rows.channels_first else seen[:, 0]
     cells = np.concatenate(
         [np.tile((grid((height, width), (stride,))[0][:, 0] + 0.5) * stride, rows.per_cell) for stride in rows.strides]
@@ -120,8 +120,8 @@ def unit_of_rows(network: Network, rows: Rows) -> BoxUnit | None:
 
 
 def unit_of_values(network: Network, output: str, columns: slice = slice(0, 4)) -> BoxUnit | None:
-    """The unit of boxes [n, 4 or more], as the size of their coordinates in a run shows it; None where all are 0."""
-    seen = np.abs(network.seen(output)[:, columns].astype(np.float64))
+    """The unit of boxes [n, 4 or more], from the size of their coordinates in a run; None if all are 0."""
+    seen = np.abs(network.sample(output)[:, columns].astype(np.float64))
     largest = float(seen.max(initial=0.0))
     if largest == 0.0 or not np.isfinite(largest):
         return None
@@ -129,7 +129,7 @@ def unit_of_values(network: Network, output: str, columns: slice = slice(0, 4)) 
 
 
 def to_pixels(build: GraphBuilder, boxes: str, unit: BoxUnit, size_hw: tuple[int, int]) -> str:
-    """Boxes [batch, N, 4] of either unit in pixels."""
+    """Boxes [batch, N, 4] in pixels, from either unit."""
     if unit == "pixels":
         return boxes
     height, width = size_hw
@@ -137,19 +137,17 @@ def to_pixels(build: GraphBuilder, boxes: str, unit: BoxUnit, size_hw: tuple[int
 
 
 def likely(build: GraphBuilder, scores: str, network: Network) -> str:
-    """Scores as probabilities: they are, unless the caller says that they are logits."""
-    return build.op("Sigmoid", scores) if network.told.scores == "logits" else scores
+    """Scores as probabilities; scores that the caller calls logits get a sigmoid."""
+    return build.op("Sigmoid", scores) if network.options.scores == "logits" else scores
 
 
 def corners(build: GraphBuilder, centre: str, size: str, axis: int) -> str:
-    """Boxes by their corners from centre and size, each two long on that axis."""
+    """Corners of boxes from centre and size, each with two values on that axis."""
     half = build.op("Mul", size, build.float(0.5))
     return build.op("Concat", build.op("Sub", centre, half), build.op("Add", centre, half), axis=axis)
 
 
 def need(condition: bool, network: Network, wanted: str) -> None:
-    """Raise `InvalidInputError` where a network has not the outputs that a head wants."""
+    """Raise `InvalidInputError` unless a network has the outputs that a head needs."""
     if not condition:
-        raise InvalidInputError(
-            f"{wanted}; this network: {network.signature}", hint="choose the --head that the network really has"
-        )
+        raise InvalidInputError(f"{wanted}; this network: {network.signature}", hint="choose another --head")

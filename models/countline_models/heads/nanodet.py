@@ -1,7 +1,7 @@
 """NanoDet and NanoDet-Plus: per cell, class probabilities and a distribution over each of four distances (GFL).
 
 Source of the decoding: Li et al., "Generalized Focal Loss", arXiv 2006.04388, and github.com/RangiLyu/nanodet. With
-m + 1 bins (8 as a rule), the distance to a side is the mean of the bins 0..m under their softmax, times the stride:
+m + 1 bins (usually 8), the distance to a side is the mean of the bins 0..m under their softmax, times the stride:
 
     Plus       [batch, N, classes + 4 * (m + 1)], all levels joined, strides 8, 16, 32, 64, cells at (i, j) * s
     first one  the same, or per level cls [batch, n, classes] and dis [batch, n, 4 * (m + 1)], strides 8, 16, 32,
@@ -9,8 +9,8 @@ m + 1 bins (8 as a rule), the distance to a side is the mean of the bins 0..m un
 
     box = cell - (left, top), cell + (right, bottom)         score = class probability (sigmoid applied)
 
-Which generation it is follows from the number of levels; a network exported per level with four is a Plus. The picture
-is BGR, less the authors' mean and deviation of bytes.
+The number of levels shows the generation; a network exported per level with four levels is a Plus. The picture is BGR,
+normalised by the authors' mean and deviation of bytes.
 """
 
 from collections.abc import Sequence
@@ -20,28 +20,28 @@ from typing import Final
 import numpy as np
 
 from countline_common.errors import InvalidInputError
-from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
+from countline_models.heads.base import Candidates, DecodePlan, Preprocessing, Resized
 from countline_models.heads.grids import STRIDES, STRIDES_P6, cells_of, grid, likely
-from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.builder import GraphBuilder
 from countline_models.onnx.network import Network
 
 NMS_IOU: Final = 0.6
-"""The authors' own."""
+"""The authors' value."""
 BINS: Final = 8
 BINS_KNOWN: Final = (8, 11)
-"""reg_max 7 of the m models, 10 of the g model."""
+"""From reg_max: 7 in the m models, 10 in the g model."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Levels:
-    """How the outputs are laid out: names of the tensors with classes and of those with distances, level by level."""
+    """Layout of the outputs: names of the tensors with classes and with distances, level by level."""
 
     classes: int
     bins: int
     strides: tuple[int, ...]
     scores: tuple[str, ...]
     distances: tuple[str, ...]
-    """Empty where both are joined in one output."""
+    """Empty if both are joined in one output."""
 
 
 def _joined(network: Network) -> _Levels | None:
@@ -56,7 +56,7 @@ def _joined(network: Network) -> _Levels | None:
 
 
 def _bins_of(network: Network, width: int) -> int:
-    """Number of bins of a joined output that wide: as the labels say, else the usual; 0 where none fits."""
+    """Number of bins of a joined output of that width: from the labels, else the usual one; 0 if none fits."""
     if network.labels:
         rest = width - len(network.labels)
         return rest // 4 if rest > 4 and rest % 4 == 0 else 0
@@ -64,7 +64,7 @@ def _bins_of(network: Network, width: int) -> int:
 
 
 def _per_level(network: Network) -> _Levels | None:
-    """Pairs of outputs by their number of rows; of two widths, that of distances is a known number of bins."""
+    """Pairs of outputs, found by their number of rows; the width of distances is a known number of bins."""
     if len(network.outputs) not in {6, 8} or any(len(shape) != 3 for shape in network.outputs.values()):
         return None
     strides = STRIDES if len(network.outputs) == 6 else STRIDES_P6
@@ -95,25 +95,24 @@ class NanoDetHead:
     resized: Resized = "letterboxed"
 
     def recognises(self, network: Network) -> bool:
-        """Per level by the shapes; joined where the classes are probabilities and what follows them is not."""
+        """Outputs per level fit by their shapes. A joined output fits if only its classes are probabilities."""
         if _per_level(network) is not None:
             return True
         levels = _joined(network)
         if levels is None:
             return False
-        seen = network.seen(levels.scores[0])
+        seen = network.sample(levels.scores[0])
         scores, bars = seen[:, : levels.classes], seen[:, levels.classes :]
         return bool(scores.min() >= 0.0 and scores.max() <= 1.0 and (bars.min() < 0.0 or bars.max() > 1.0))
 
-    def plan(self, network: Network) -> Plan:
-        """See `Head.plan`."""
+    def plan(self, network: Network) -> DecodePlan:
         levels = _per_level(network) or _joined(network)
         if levels is None:
             height, width = network.exported_hw
             raise InvalidInputError(
                 f"NanoDet has a row of classes + 4 * bins per cell of strides 8 to 32 or 64 at {width}x{height}, "
                 f"joined or per level; this network: {network.signature}",
-                hint="choose the --head that the network really has; --labels tell how many bins there are",
+                hint="choose another --head; --labels show the number of bins",
             )
 
         def decode(build: GraphBuilder, outputs: Sequence[str]) -> Candidates:
@@ -122,7 +121,7 @@ class NanoDetHead:
         form = "per level" if levels.distances else "joined"
         generation = "NanoDet-Plus" if levels.strides == STRIDES_P6 else "NanoDet"
         found = f"{generation}, {form}, {levels.classes} classes, {levels.bins} bins, strides {levels.strides}"
-        return Plan(levels.classes, found, decode, NMS_IOU)
+        return DecodePlan(levels.classes, found, decode, NMS_IOU)
 
 
 def _decode(build: GraphBuilder, by_name: dict[str, str], levels: _Levels, network: Network) -> Candidates:
@@ -133,7 +132,7 @@ def _decode(build: GraphBuilder, by_name: dict[str, str], levels: _Levels, netwo
         both = by_name[levels.scores[0]]
         scores = build.slice(both, 0, levels.classes, 2)
         bars = build.slice(both, levels.classes, levels.classes + 4 * levels.bins, 2)
-    # Softmax over the last axis: the one that all opsets mean alike.
+    # Softmax over the last axis, which has the same meaning in all opsets.
     shares = build.op("Softmax", build.reshape(bars, 0, -1, 4, levels.bins), axis=-1)
     steps = build.constant(np.arange(levels.bins, dtype=np.float32).reshape(levels.bins, 1))
     cells, strides = grid(network.size_hw, levels.strides)

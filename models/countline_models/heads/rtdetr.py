@@ -1,4 +1,4 @@
-"""RT-DETR, D-FINE and DEIM: a few hundred queries, each of which finds one object; nothing to suppress.
+"""RT-DETR, D-FINE and DEIM: a few hundred queries, each of which finds one object, without suppression.
 
 Source of the decoding: Zhao et al., "DETRs Beat YOLOs on Real-time Object Detection", arXiv 2304.08069 (RT-DETR), Peng
 et al., arXiv 2410.13842 (D-FINE), Huang et al., arXiv 2412.04234 (DEIM), and the postprocessors of
@@ -10,9 +10,9 @@ github.com/lyuwenyu/RT-DETR, github.com/Peterande/D-FINE and github.com/ShihuaHu
     joined     [batch, n, 4 + classes], probabilities                  (as Ultralytics exported it)
     picked     [batch, n, 6]: box, score, class                        (as Ultralytics exports it since)
 
-Boxes are centre and size in shares of the input, but for the deployed form. The deployed form is given the size of the
-padded input, so that its boxes come out in pixels of that. The number of classes is not in its shapes: names must be
-known. The picture is RGB, 0..1. The authors stretch it to the input, without regard to its shape.
+Boxes are centre and size in shares of the input, except in the deployed form. The deployed form gets the size of the
+padded input, so its boxes are in pixels of that. Its shapes do not contain the number of classes, so class names must
+be known. The picture is RGB, 0..1. The authors stretch it to the input, whatever its shape.
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
+from countline_models.heads.base import Candidates, DecodePlan, Preprocessing, Resized
 from countline_models.heads.end2end import by_class, finished_rows, known_labels
 from countline_models.heads.grids import corners, likely, need, rows_of, to_pixels
-from countline_models.onnx.graph import GraphBuilder, shape_of
+from countline_models.onnx.builder import GraphBuilder
+from countline_models.onnx.graph import shape_of
 from countline_models.onnx.network import Network
 
 WANTED: Final = "RT-DETR has logits and boxes, or labels, boxes and scores, or one output [batch, queries, 4 + classes]"
@@ -34,9 +35,9 @@ SUM_TOLERANCE: Final = 1e-3
 
 
 def pair_of(network: Network) -> tuple[str, str] | None:
-    """Names of two outputs, scores [batch, n, classes] and boxes [batch, n, 4]; None where there are no such two.
+    """Names of two outputs, scores [batch, n, classes] and boxes [batch, n, 4]; None without such outputs.
 
-    With four classes both have one shape, and the one whose name speaks of boxes is that of the boxes.
+    With four classes both have the same shape; then the name shows which one holds boxes.
     """
     if len(network.outputs) != 2 or any(len(shape) != 3 for shape in network.outputs.values()):
         return None
@@ -70,8 +71,8 @@ def _is_integer(model: onnx.ModelProto, output: str) -> bool:
 
 
 def sums_to_one(network: Network, output: str) -> bool:
-    """Whether the last axis holds the probabilities of classes that exclude each other, as a run shows it."""
-    seen = network.seen(output).astype(np.float64)
+    """Whether a run shows probabilities of mutually exclusive classes on the last axis."""
+    seen = network.sample(output).astype(np.float64)
     return bool(seen.min() >= 0.0 and np.allclose(seen.sum(axis=-1), 1.0, atol=SUM_TOLERANCE))
 
 
@@ -85,20 +86,19 @@ class RtDetrHead:
     resized: Resized = "stretched"
 
     def recognises(self, network: Network) -> bool:
-        """One of the forms; two outputs whose scores exclude each other are SSD's, rows near cells are YOLO's."""
+        """One of the four forms. Scores that sum to one belong to SSD, rows near cells to YOLO."""
         if triple_of(network) is not None:
             return _sizes_input(network) != ""
         if (pair := pair_of(network)) is not None:
-            return _shares(network.seen(pair[1])) and not sums_to_one(network, pair[0])
+            return _shares(network.sample(pair[1])) and not sums_to_one(network, pair[0])
         if (picked := finished_rows(network)) is not None:
             return _shares(picked[:, :4])
         rows = rows_of(network)
         if rows is None or rows.strides or rows.channels_first or rows.width <= 4:
             return False
-        return _shares(network.seen(rows.output))
+        return _shares(network.sample(rows.output))
 
-    def plan(self, network: Network) -> Plan:
-        """See `Head.plan`."""
+    def plan(self, network: Network) -> DecodePlan:
         if (triple := triple_of(network)) is not None:
             return _plan_deployed(network, triple)
         if (pair := pair_of(network)) is not None:
@@ -114,30 +114,30 @@ class RtDetrHead:
             scores = likely(build, build.transpose(build.slice(outputs[0], 4, width, 2), 0, 2, 1), network)
             return Candidates(_boxes(build, build.slice(outputs[0], 0, 4, 2), network), scores)
 
-        return Plan(width - 4, f"{rows.layout}: queries of 4 + {width - 4} classes, joined", decode)
+        return DecodePlan(width - 4, f"{rows.layout}: queries of 4 + {width - 4} classes, joined", decode)
 
 
 def _shares(boxes: NDArray[Any]) -> bool:
-    """Whether all numbers are shares: those of centres and sizes, and in the joined form those of classes too."""
+    """Whether all values are in 0..1: centres and sizes, and in the joined form also classes."""
     return bool(boxes.min() >= 0.0 and boxes.max() <= 1.0)
 
 
 def _sizes_input(network: Network) -> str:
-    """Name of the second input, if it takes two numbers a picture; else empty."""
+    """Name of the second input, if it takes two numbers per picture; else empty."""
     others = network.other_inputs
     return others[0].name if len(others) == 1 and shape_of(others[0])[1:] == [2] else ""
 
 
 def _boxes(build: GraphBuilder, shares: str, network: Network) -> str:
-    """Corners in pixels from centre and size [batch, n, 4] in shares; `--boxes pixels` says that they are pixels."""
+    """Corners in pixels from centre and size [batch, n, 4] in shares, or in pixels with `--boxes pixels`."""
     boxes = corners(build, build.slice(shares, 0, 2, 2), build.slice(shares, 2, 4, 2), 2)
-    return to_pixels(build, boxes, network.told.boxes or "normalised", network.size_hw)
+    return to_pixels(build, boxes, network.options.boxes or "normalised", network.size_hw)
 
 
-def _plan_queries(network: Network, pair: tuple[str, str]) -> Plan:
+def _plan_queries(network: Network, pair: tuple[str, str]) -> DecodePlan:
     names = list(network.outputs)
     _, count, classes = network.outputs[pair[0]]
-    kind = network.told.scores or ("probabilities" if network.made_by(pair[0]) == "Sigmoid" else "logits")
+    kind = network.options.scores or ("probabilities" if network.activation_of(pair[0]) == "Sigmoid" else "logits")
 
     def decode(build: GraphBuilder, outputs: Sequence[str]) -> Candidates:
         scores = build.transpose(outputs[names.index(pair[0])], 0, 2, 1)
@@ -145,10 +145,10 @@ def _plan_queries(network: Network, pair: tuple[str, str]) -> Plan:
             scores = build.op("Sigmoid", scores)
         return Candidates(_boxes(build, outputs[names.index(pair[1])], network), scores)
 
-    return Plan(classes, f"{count} queries of {classes} classes, scores are {kind}", decode)
+    return DecodePlan(classes, f"{count} queries of {classes} classes, scores are {kind}", decode)
 
 
-def _plan_picked(network: Network, seen: NDArray[Any]) -> Plan:
+def _plan_picked(network: Network, seen: NDArray[Any]) -> DecodePlan:
     classes = known_labels(network, seen[:, 5])
 
     def decode(build: GraphBuilder, outputs: Sequence[str]) -> Candidates:
@@ -156,20 +156,20 @@ def _plan_picked(network: Network, seen: NDArray[Any]) -> Plan:
         scores = by_class(build, build.slice(columns, 5, 6, 1), build.slice(columns, 4, 5, 1), classes)
         return Candidates(_boxes(build, build.slice(outputs[0], 0, 4, 2), network), scores)
 
-    return Plan(classes, f"{len(seen)} picked queries of {classes} classes", decode)
+    return DecodePlan(classes, f"{len(seen)} picked queries of {classes} classes", decode)
 
 
-def _plan_deployed(network: Network, triple: tuple[str, str, str]) -> Plan:
+def _plan_deployed(network: Network, triple: tuple[str, str, str]) -> DecodePlan:
     names = list(network.outputs)
     sizes_input = _sizes_input(network)
-    classes = known_labels(network, network.seen(triple[0]))
-    unit = network.told.boxes or "pixels"
+    classes = known_labels(network, network.sample(triple[0]))
+    unit = network.options.boxes or "pixels"
 
     def decode(build: GraphBuilder, outputs: Sequence[str]) -> Candidates:
         labels, boxes, scores = (outputs[names.index(name)] for name in triple)
         labels, scores = build.reshape(labels, 0, 1, -1), build.reshape(scores, 0, 1, -1)
         return Candidates(to_pixels(build, boxes, unit, network.size_hw), by_class(build, labels, scores, classes))
 
-    asked = f", {sizes_input} is given the input's size" if sizes_input else ""
+    asked = f", {sizes_input} gets the input's size" if sizes_input else ""
     found = f"labels, boxes and scores of {network.outputs[triple[0]][1]} queries{asked}, boxes in {unit}"
-    return Plan(classes, found, decode, sizes_input=sizes_input)
+    return DecodePlan(classes, found, decode, sizes_input=sizes_input)

@@ -1,4 +1,4 @@
-"""YOLOv5 to v12 as exported: one output, every prediction decoded to centre and size, nothing suppressed.
+"""YOLOv5 to v12 as exported: one output, all predictions decoded to centre and size, without suppression.
 
 Source of the layout: the exporters of github.com/ultralytics/yolov5, github.com/ultralytics/ultralytics,
 github.com/WongKinYiu/yolov7 and yolov9, github.com/meituan/YOLOv6. Two families:
@@ -8,10 +8,10 @@ github.com/WongKinYiu/yolov7 and yolov9, github.com/meituan/YOLOv6. Two families
     yolov5   [batch, N, 5 + classes]   cx, cy, w, h, objectness, class probabilities; N is three anchors per cell
              (YOLOv5, v7) or one (YOLOv6); score = objectness * class probability
 
-Either may come with its axes the other way round. Boxes are in pixels of the input, or shares of it where the exporter
-went through TensorFlow; which of both is seen in a run on a test picture (`grids.unit_of_rows`) or told by `--boxes`.
-The picture is RGB, 0..1; the authors letterbox it in the middle on 114, which for a convolutional network differs from
-the top left only by where the border lies.
+Both may have their axes swapped. Boxes are in pixels of the input, or in shares of it if the export went through
+TensorFlow; a run on a test picture (`grids.unit_of_rows`) or `--boxes` shows which. The picture is RGB, 0..1. The
+authors letterbox it in the middle on 114; for a convolutional network this differs from the top left only by the place
+of the border.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from countline_common.errors import InvalidInputError
-from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
+from countline_models.heads.base import Candidates, DecodePlan, Preprocessing, Resized
 from countline_models.heads.grids import Rows, corners, likely, need, rows_of, to_pixels, unit_of_rows
-from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.builder import GraphBuilder
 from countline_models.onnx.network import BoxUnit, Network
 
 NMS_IOU: Final = 0.45
@@ -29,7 +29,7 @@ NMS_IOU: Final = 0.45
 
 @dataclass(frozen=True)
 class YoloHead:
-    """Rows of centre, size, perhaps objectness, and class probabilities."""
+    """Rows of centre, size, objectness (in some), and class probabilities."""
 
     name: str
     aliases: tuple[str, ...]
@@ -43,7 +43,7 @@ class YoloHead:
         return 5 if self.objectness else 4
 
     def recognises(self, network: Network) -> bool:
-        """A row per cell, or three with objectness, whose centres lie near their cells."""
+        """One row per cell, or three with objectness, whose centres lie near their cells."""
         rows = rows_of(network)
         if rows is None or not rows.strides or rows.width <= self._before_classes:
             return False
@@ -52,15 +52,15 @@ class YoloHead:
         if network.labels:
             fits = len(network.labels) == rows.width - self._before_classes
         else:
-            # Nobody exports objectness with channels first and one prediction per cell; rows last, both are about.
+            # No exporter writes objectness with channels first and one prediction per cell; with rows first, both
+            # exist.
             fits = rows.per_cell == 3 or not rows.channels_first or not self.objectness
         return fits and self._unit(network, rows) is not None
 
     def _unit(self, network: Network, rows: Rows) -> BoxUnit | None:
-        return network.told.boxes or unit_of_rows(network, rows)
+        return network.options.boxes or unit_of_rows(network, rows)
 
-    def plan(self, network: Network) -> Plan:
-        """See `Head.plan`."""
+    def plan(self, network: Network) -> DecodePlan:
         _refuse_other_tasks(network)
         rows = rows_of(network)
         before = self._before_classes
@@ -72,16 +72,16 @@ class YoloHead:
             raise InvalidInputError(
                 f"a run does not show whether the boxes of this network are decoded, and in which unit: "
                 f"{network.signature}",
-                hint="say it: --boxes pixels or --boxes normalised; undecoded ones of YOLOX: --head yolox",
+                hint="use --boxes pixels or --boxes normalised; for undecoded boxes of YOLOX use --head yolox",
             )
 
         def decode(build: GraphBuilder, outputs: Sequence[str]) -> Candidates:
             return self._decode(build, outputs[0], rows, unit, network)
 
         classes = rows.width - before
-        how = "told" if network.told.boxes else "seen in a run"
+        how = "stated" if network.options.boxes else "observed"
         found = f"{rows.layout}: {before} + {classes} classes, boxes in {_words(unit)} ({how})"
-        return Plan(classes, found, decode, NMS_IOU)
+        return DecodePlan(classes, found, decode, NMS_IOU)
 
     def _decode(self, build: GraphBuilder, output: str, rows: Rows, unit: BoxUnit, network: Network) -> Candidates:
         raw = output if rows.channels_first else build.transpose(output, 0, 2, 1)
@@ -97,11 +97,11 @@ def _words(unit: BoxUnit) -> str:
 
 
 def _refuse_other_tasks(network: Network) -> None:
-    """Ultralytics writes what a network is for into its file; poses and masks have rows that look like classes."""
+    """Refuse networks for poses and masks, whose rows look like classes; Ultralytics writes the task into the file."""
     task = next((entry.value for entry in network.model.metadata_props if entry.key == "task"), "detect")
     if task != "detect":
         raise InvalidInputError(
-            f"the network is made for the task {task!r}, not to detect", hint="export a network for detection"
+            f"the network is made for the task {task!r}, not for detection", hint="export a network for detection"
         )
 
 

@@ -9,8 +9,8 @@ with the cells of the finest grid first, row by row. With (i, j) the column and 
 
     centre = (d + (i, j)) * s      size = exp(log) * s      score = objectness * class probability
 
-Exported with it, the first four are centre and size in pixels. Which it is, is seen in a run: decoded centres lie near
-their cells. The picture is BGR, 0..255, letterboxed at the top left on 114.
+Exported with it, the first four are centre and size in pixels. A run shows which: decoded centres lie near their cells.
+The picture is BGR, 0..255, letterboxed at the top left on 114.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from countline_common.errors import InvalidInputError
-from countline_models.heads.base import Candidates, Plan, Preprocessing, Resized
+from countline_models.heads.base import Candidates, DecodePlan, Preprocessing, Resized
 from countline_models.heads.grids import (
     STRIDES,
     STRIDES_P6,
@@ -31,14 +31,14 @@ from countline_models.heads.grids import (
     rows_of,
     unit_of_rows,
 )
-from countline_models.onnx.graph import GraphBuilder
+from countline_models.onnx.builder import GraphBuilder
 from countline_models.onnx.network import Network
 
 NMS_IOU: Final = 0.45
 
 
 def strides_for(cells: int, size_hw: tuple[int, int]) -> tuple[int, ...] | None:
-    """The strides whose grids have that many cells at that size."""
+    """The strides whose grids have that many cells at that size; None if there are none."""
     for strides in (STRIDES, STRIDES_P6):
         if all(side % strides[-1] == 0 for side in size_hw) and cells == cells_of(size_hw, strides):
             return strides
@@ -55,24 +55,23 @@ class YoloxHead:
     resized: Resized = "letterboxed"
 
     def recognises(self, network: Network) -> bool:
-        """A row per cell of the grids, whose fifth and later numbers are probabilities."""
+        """One row per cell of the grids, whose values from the fifth on are probabilities."""
         rows = rows_of(network)
         if rows is None or rows.channels_first or rows.width <= 5:
             return False
         if strides_for(rows.count, network.exported_hw) is None or len(network.labels) not in {0, rows.width - 5}:
             return False
-        scores = network.seen(rows.output)[:, 4:]
+        scores = network.sample(rows.output)[:, 4:]
         return bool(scores.min() >= 0.0 and scores.max() <= 1.0)
 
-    def plan(self, network: Network) -> Plan:
-        """See `Head.plan`."""
+    def plan(self, network: Network) -> DecodePlan:
         rows = self._rows(network)
         strides = strides_for(rows.count, network.exported_hw)
         if strides is None:
             height, width = network.exported_hw
             raise InvalidInputError(
                 f"{rows.count} rows do not fit the grids of YOLOX at {width}x{height}",
-                hint="choose the --head that the network really has",
+                hint="choose another --head",
             )
         decoded = unit_of_rows(network, rows) == "pixels"
 
@@ -80,14 +79,14 @@ class YoloxHead:
             return _decode(build, outputs[0], rows.width, () if decoded else strides, network)
 
         state = "decoded" if decoded else "not decoded"
-        return Plan(rows.width - 5, f"{rows.layout}: 5 + {rows.width - 5} classes, {state}", decode, NMS_IOU)
+        return DecodePlan(rows.width - 5, f"{rows.layout}: 5 + {rows.width - 5} classes, {state}", decode, NMS_IOU)
 
     def _rows(self, network: Network) -> Rows:
         shapes = list(network.outputs.values())
         if len(shapes) != 1 or len(shapes[0]) != 3:
             raise InvalidInputError(
                 f"a YOLOX network has one output [batch, cells, 5 + classes]; this one: {network.signature}",
-                hint="choose the --head that the network really has",
+                hint="choose another --head",
             )
         if any(side % STRIDES[-1] for side in network.size_hw):
             height, width = network.size_hw
@@ -99,15 +98,15 @@ class YoloxHead:
         if width <= 5:
             raise InvalidInputError(
                 f"the last axis of a YOLOX output is 5 + classes; this network: {network.signature}",
-                hint="choose the --head that the network really has",
+                hint="choose another --head",
             )
         strides = strides_for(count, network.exported_hw) or ()
         return Rows(next(iter(network.outputs)), count, width, channels_first=False, strides=strides, per_cell=1)
 
 
 def _decode(build: GraphBuilder, output: str, width: int, strides: Sequence[int], network: Network) -> Candidates:
-    """Candidates from the rows; no strides where they are decoded already."""
-    # Channels first: NMS wants the scores so, and the network had them so before its last transposition.
+    """Candidates from the rows; `strides` is empty if they are decoded already."""
+    # Channels first, as NMS needs the scores, and as the network had them before its last transposition.
     raw = build.transpose(output, 0, 2, 1)
     centre, size = build.slice(raw, 0, 2, 1), build.slice(raw, 2, 4, 1)
     if strides:

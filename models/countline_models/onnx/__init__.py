@@ -1,1 +1,1 @@
-"""ONNX graphs: reading them, building them, fusing pre- and post-processing into them."""
+"""ONNX graphs: what they declare, how a network answers, adding nodes, opening a frozen batch."""

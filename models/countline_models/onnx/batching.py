@@ -1,12 +1,12 @@
-"""Opens the batch of a network that was exported for one batch size.
+"""Makes the batch axis dynamic in a network that was exported for one batch size.
 
-Exporters freeze the batch size twice: in the sizes of inputs and outputs, and in the constant shapes of Reshape nodes,
-where attention folds it into other axes ([batch * heads, cells, width], [cells, batch, width]). So the batch is
-followed through the graph: sizes as measured in a run are compared with those that ONNX infers for a batch several
-times as long, which says which axis of a Reshape's input carries the batch, and arithmetic says where it ends up.
-Reshapes are opened in waves, each after those before it, since behind a frozen one nothing grows.
+Exporters freeze the batch size in two places: in the sizes of inputs and outputs, and in the constant shapes of Reshape
+nodes, where attention merges it with other axes ([batch * heads, cells, width], [cells, batch, width]). So the batch is
+followed through the graph. Sizes measured in a run are compared with the sizes that ONNX infers for a batch several
+times as long: the axis that grows carries the batch into a Reshape, and arithmetic says which axis carries it out.
+Reshapes are changed in waves, each after the Reshapes before it, because no size grows after a frozen Reshape.
 
-What cannot be followed is left as it is. That the result holds for any batch is seen afterwards by running it.
+A Reshape that cannot be followed stays as it is. The caller runs the result with several batch sizes to check it.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from countline_models.onnx.graph import PREFIX, constants_of, real_inputs, shape_of
+from countline_models.onnx.builder import PREFIX
+from countline_models.onnx.graph import constants_of, real_inputs, shape_of
 from countline_models.onnx.network import Network
 
 MANY: Final = 7
-"""Times the batch, when sizes are compared: an axis that grows by it carries the batch."""
+"""Sizes are compared with those of a batch this many times as long: the axis that grows as much carries the batch."""
 SMALL_TENSOR: Final = 64
-"""Values of constants that shape inference may need; larger ones are weights, of which it needs the shape only."""
+"""Shape inference may need the values of constants up to this size. Larger ones are weights: their shape is enough."""
 
 Sizes = dict[str, list[int | None]]
 
@@ -32,16 +33,16 @@ Sizes = dict[str, list[int | None]]
 @dataclass(frozen=True, slots=True)
 class _Reshape:
     index: int
-    """Of the node in the graph."""
+    """Place of the node in the graph."""
     wave: int
 
 
 def make_batch_dynamic(model: onnx.ModelProto, source: Network) -> None:
-    """Let a network that was exported for one batch size take any.
+    """Let a network that was exported for one batch size take any batch size.
 
     Args:
         model: changed in place.
-        source: the same network as it came, which is run once where its batch is frozen.
+        source: the same network unchanged; it is run once if its batch is frozen.
     """
     batch = shape_of(source.picture)[0]
     reshapes = _reshapes(model) if batch is not None else []
@@ -76,39 +77,39 @@ def _open_reshapes(model: onnx.ModelProto, reshapes: list[_Reshape], source: Net
 
 
 def _opened(sizes: list[int | None], before: list[int], batch: int) -> int | None:
-    """The axis that is `MANY` times as long for as many times the batch; None where nothing grows.
+    """The axis that grows `MANY` times with the batch; None if no axis grows.
 
-    Where ONNX cannot tell sizes (it does not follow every kind of pooling), the batch is taken to be where it came in.
+    If ONNX infers no sizes (it does not follow every kind of pooling), the batch is assumed to be in the first axis.
     """
     if len(sizes) != len(before):
         sizes = [None] * len(before)
     grown = [axis for axis, (size, old) in enumerate(zip(sizes, before, strict=True)) if size == old * MANY]
     if grown:
         return grown[0]
-    untold = [axis for axis, size in enumerate(sizes) if size is None]
-    if len(untold) == 1:
-        return untold[0]
-    return 0 if untold and untold[0] == 0 and before[0] == batch else None
+    unknown = [axis for axis, size in enumerate(sizes) if size is None]
+    if len(unknown) == 1:
+        return unknown[0]
+    return 0 if unknown and unknown[0] == 0 and before[0] == batch else None
 
 
 def _hand_on(model: onnx.ModelProto, inner: dict[str, int]) -> None:
-    """What lies before the batch within its axis stays so through every operator but Reshape."""
+    """Every operator except Reshape keeps the elements that lie before the batch within its axis."""
     for node in model.graph.node:
         if node.op_type != "Reshape":
             inner.update(dict.fromkeys(node.output, max((inner.get(name, 1) for name in node.input), default=1)))
 
 
 def carrying_axis(source: list[int], opened: int, target: list[int], inner: int = 1) -> tuple[int, int]:
-    """Which axis of a reshaped tensor carries the batch, and how much of that axis lies outside it.
+    """The axis of a reshaped tensor that carries the batch, and the number of its elements that lie outside the batch.
 
-    Elements keep their order, so it is the axis that begins where as many elements lie before it as before the batch.
-    Where none begins there, or only the last, which is that of the features, the batch was merged into the axis before.
+    Reshape keeps the order of elements. So the batch is in the axis that has as many elements before it as the batch
+    has. If no axis begins there, or only the last one (the features), the batch was merged into the axis before.
 
     Args:
-        source: sizes before, for a single frame.
-        opened: which of them carries the batch.
-        target: sizes after, for a single frame.
-        inner: elements of that axis that lie outside the batch: cells, where [cells, batch] became one axis.
+        source: sizes before the Reshape, for a single frame.
+        opened: axis of `source` that carries the batch.
+        target: sizes after the Reshape, for a single frame.
+        inner: elements of that axis that lie outside the batch, such as cells if [cells, batch] became one axis.
 
     >>> carrying_axis([1, 4, 8], 0, [1, 32])
     (0, 1)
@@ -131,7 +132,7 @@ def carrying_axis(source: list[int], opened: int, target: list[int], inner: int 
 def _kept(
     model: onnx.ModelProto, index: int, axes: tuple[int, int], shapes: tuple[list[int], list[int]], batch: int
 ) -> list[int]:
-    """The new shape. One that leaves another axis open keeps it so where it can: other sizes of picture need it."""
+    """The new shape. An axis that is open already stays open if possible, because other picture sizes need it."""
     (opened, axis), (before, after) = axes, shapes
     written = [int(size) for size in constants_of(model)[model.graph.node[index].input[1]]]
     if -1 not in written or written.index(-1) == axis:
@@ -142,13 +143,13 @@ def _kept(
 
 
 def _set_shape(model: onnx.ModelProto, index: int, shape: list[int]) -> None:
-    name = f"{PREFIX}.shape.{index}"  # a new constant: other nodes may use the old one for something else
+    name = f"{PREFIX}.shape.{index}"  # a new constant, because other nodes may read the old one
     model.graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), name))
     model.graph.node[index].input[1] = name
 
 
 def _reshapes(model: onnx.ModelProto) -> list[_Reshape]:
-    """Reshapes to a constant shape, each in a wave after those that it depends on."""
+    """Reshapes to a constant shape, each in a later wave than the Reshapes that it depends on."""
     constants: dict[str, NDArray[Any]] = constants_of(model)
     waves: dict[str, int] = {}
     found: list[_Reshape] = []
@@ -162,7 +163,7 @@ def _reshapes(model: onnx.ModelProto) -> list[_Reshape]:
 
 
 def _skeleton(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
-    """The same graph for another batch, without the values of its weights: fast to copy, and sizes need no more."""
+    """The same graph for another batch, without the values of weights: sizes do not need them, and copies are fast."""
     bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
     bare.graph.name = model.graph.name
     bare.graph.node.extend(model.graph.node)
@@ -180,8 +181,8 @@ def _skeleton(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
 
 
 def _inferred(skeleton: onnx.ModelProto) -> Sizes:
-    """Sizes of all tensors, as far as ONNX can tell; None where one is open."""
-    # What outputs say of themselves would be taken for true, though a frozen Reshape contradicts it.
+    """Sizes of all tensors that ONNX can infer; an open size is None."""
+    # ONNX would believe the declared shapes of outputs even if a frozen Reshape contradicts them.
     model = onnx.ModelProto()
     model.CopyFrom(skeleton)
     for value in model.graph.output:

@@ -1,36 +1,24 @@
-"""A detector as its authors exported it: what it takes and gives, and what a run on a test picture shows of it.
+"""A detector as its authors exported it: its inputs and outputs, and what it answers to a test picture.
 
 Exporters leave sizes open and do not write down units. So a network may be run once, on a picture of noise that is the
-same for everybody: sizes are then known, and whether boxes are pixels or shares of the picture can be seen.
+same in every run. The run shows all sizes, and whether boxes are in pixels or in shares of the picture.
 """
 
 import ast
 from collections import deque
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
-from onnx.external_data_helper import load_external_data_for_model
 
-from countline_common.errors import InvalidInputError, NotFoundError
-from countline_models.contract import open_session
-from countline_models.onnx.graph import (
-    MAX_OPSET,
-    MIN_OPSET,
-    external_files,
-    opset_of,
-    real_inputs,
-    shape_of,
-    sort_nodes,
-)
+from countline_common.errors import InvalidInputError
+from countline_models.onnx.graph import MAX_OPSET, MIN_OPSET, opset_of, real_inputs, shape_of
+from countline_models.onnx.session import first_line, open_session
 
-MAX_BYTES: Final = 2**31 - 2**20
-"""An ONNX file holds at most 2 GiB; a contract model is one file."""
 FLOATS: Final = {TensorProto.FLOAT, TensorProto.FLOAT16}
 
 BoxUnit = Literal["pixels", "normalised"]
@@ -41,12 +29,12 @@ CARRIERS: Final = {
     "Transpose", "Reshape", "Concat", "Slice", "Identity", "Clip", "Cast", "Flatten", "Squeeze", "Unsqueeze", "Gather",
     "Split", "Mul",
 }  # fmt: skip
-"""Operators that a score may pass on its way out and still be what it was (objectness times class: Mul)."""
+"""Operators through which a score passes to the output and stays a score (Mul: objectness times class)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a network takes and gives, as far as it says; sizes that are open are None."""
+    """Inputs and outputs of a network as it declares them; an open size is None."""
 
     inputs: tuple[tuple[str, Shape], ...]
     outputs: tuple[tuple[str, Shape], ...]
@@ -69,11 +57,11 @@ def _text(shape: Shape) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a caller says about a network; what is None is found out."""
+class NetworkOptions:
+    """What the caller states about a network; None means: find it out."""
 
     size_hw: tuple[int, int] | None = None
-    """Height and width that the contract model shall have; as exported without it."""
+    """Height and width of the contract model, in pixels; None keeps the exported size."""
     labels: tuple[str, ...] | None = None
     boxes: BoxUnit | None = None
     scores: ScoreKind | None = None
@@ -84,11 +72,11 @@ class Network:
     """A detector with one picture input [batch, 3, height, width].
 
     Raises:
-        InvalidInputError: it is none, or one whose operators are too old or too new.
+        InvalidInputError: the model has no such input, or its operators are too old or too new.
     """
 
     model: onnx.ModelProto
-    told: Told = field(default_factory=Told)
+    options: NetworkOptions = field(default_factory=NetworkOptions)
 
     def __post_init__(self) -> None:
         _check_opset(self.model)
@@ -96,7 +84,7 @@ class Network:
 
     @cached_property
     def signature(self) -> Signature:
-        """What it takes and gives, by its own words."""
+        """Inputs and outputs as the network declares them."""
         return Signature.of(self.model)
 
     @cached_property
@@ -106,31 +94,31 @@ class Network:
 
     @property
     def other_inputs(self) -> list[onnx.ValueInfoProto]:
-        """All inputs but that."""
+        """All inputs except `picture`."""
         return [value for value in real_inputs(self.model) if value.name != self.picture.name]
 
     @cached_property
     def exported_hw(self) -> tuple[int, int]:
-        """Height and width at which it answers what `outputs` says: as exported, or as told where it leaves it open."""
+        """Height and width for which `outputs` holds: the exported size, or the stated size if that is open."""
         height, width = shape_of(self.picture)[2:]
         if height is not None and width is not None:
             return height, width
-        if self.told.size_hw is None:
+        if self.options.size_hw is None:
             raise InvalidInputError(
-                f"the network leaves the size of its input open ({self.signature})", hint="say it: --size WxH"
+                f"the network leaves the size of its input open ({self.signature})", hint="give it: --size WxH"
             )
-        return self.told.size_hw
+        return self.options.size_hw
 
     @property
     def size_hw(self) -> tuple[int, int]:
-        """Height and width that the contract model will have."""
-        return self.told.size_hw or self.exported_hw
+        """Height and width that the contract model will have, in pixels."""
+        return self.options.size_hw or self.exported_hw
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Class names: as told, else as the file's metadata say (`names`, as Ultralytics writes them), else none."""
-        if self.told.labels is not None:
-            return self.told.labels
+        """Class names: those stated, else those in the metadata (`names`, written by Ultralytics), else none."""
+        if self.options.labels is not None:
+            return self.options.labels
         text = next((entry.value for entry in self.model.metadata_props if entry.key == "names"), "")
         try:
             names: Any = ast.literal_eval(text) if text else {}
@@ -140,19 +128,19 @@ class Network:
 
     @cached_property
     def outputs(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the outputs at `exported_hw`, batch first; what the network leaves open is taken from a run."""
+        """Shapes of the outputs at `exported_hw`, batch first; a run shows the sizes that the network leaves open."""
         named = dict(self.signature.outputs)
         if all(shape and None not in shape[1:] for shape in named.values()):
             return {name: (shape[0] or 1, *(size or 0 for size in shape[1:])) for name, shape in named.items()}
         return {name: (1, *array.shape[1:]) for name, array in self._run.items()}
 
-    def seen(self, output: str) -> NDArray[Any]:
-        """What an output holds for the test picture, without the batch."""
+    def sample(self, output: str) -> NDArray[Any]:
+        """The values of an output for the test picture, without the batch axis."""
         first: NDArray[Any] = self._run[output][0]
         return first
 
     def measure(self, tensors: set[str]) -> dict[str, list[int]]:
-        """Sizes of tensors within the graph, in a run on the test picture."""
+        """Shapes of tensors inside the graph, in a run on the test picture."""
         feed = self._feed()
         found = {tensor.name: list(tensor.dims) for tensor in self.model.graph.initializer}
         found |= {name: list(array.shape) for name, array in feed.items()}
@@ -176,7 +164,7 @@ class Network:
         except Exception as error:
             height, width = self.exported_hw
             raise InvalidInputError(
-                f"ONNX Runtime cannot run the network at {width}x{height}: {_first_line(error)}",
+                f"ONNX Runtime cannot run the network at {width}x{height}: {first_line(error)}",
                 hint="give the --size that it was made for, or export it again with standard operators only",
             ) from error
 
@@ -189,8 +177,8 @@ class Network:
             feed[value.name] = np.array([[width, height]] * batch).astype(_dtype(value))
         return feed
 
-    def made_by(self, output: str) -> str:
-        """The activation whose values leave by an output: "Sigmoid", "Softmax", or "" where neither is found."""
+    def activation_of(self, output: str) -> str:
+        """The activation that makes the values of an output: "Sigmoid", "Softmax", or "" if neither is found."""
         makers = {name: node for node in self.model.graph.node for name in node.output}
         queue, known = deque([output]), {output}
         while queue:
@@ -232,46 +220,3 @@ def _check_picture(model: onnx.ModelProto) -> None:
             f"{TensorProto.DataType.Name(kind).lower()}",
             hint="export it without quantised or preprocessing inputs",
         )
-
-
-def read_network(file: Path) -> onnx.ModelProto:
-    """Read an ONNX file, with the weights that it keeps in files beside it.
-
-    Raises:
-        NotFoundError: there is no such file.
-        InvalidInputError: it is no ONNX model, a broken one, too large, or weights are missing.
-    """
-    if not file.is_file():
-        raise NotFoundError(f"there is no file {file}", hint="check the path of the model")
-    try:
-        model = onnx.load(file, load_external_data=False)
-    except Exception as error:
-        raise InvalidInputError(
-            f"{file.name} is not an ONNX model: {_first_line(error)}", hint="export the network to ONNX again"
-        ) from error
-    _load_weights(model, file)
-    sort_nodes(model)
-    if model.ByteSize() > MAX_BYTES:
-        raise InvalidInputError(f"{file.name} is larger than 2 GiB", hint="export it in float16")
-    try:
-        onnx.checker.check_model(model)
-    except Exception as error:
-        raise InvalidInputError(
-            f"{file.name} is not an ONNX model: {_first_line(error)}", hint="export the network to ONNX again"
-        ) from error
-    return model
-
-
-def _load_weights(model: onnx.ModelProto, file: Path) -> None:
-    places = external_files(model)
-    try:
-        load_external_data_for_model(model, str(file.parent))
-    except Exception as error:
-        raise InvalidInputError(
-            f"{file.name} keeps weights in {', '.join(places)}, which cannot be read beside it: {_first_line(error)}",
-            hint=f"put {', '.join(places)} into the folder of {file.name}, or export it as one file",
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

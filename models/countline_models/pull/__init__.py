@@ -1,1 +1,1 @@
-"""Networks of known origin: a manifest that says where each is and what its bytes are, and a download that checks."""
+"""Networks of known origin: a manifest with their addresses and digests, and a download that checks them."""

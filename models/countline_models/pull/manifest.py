@@ -1,7 +1,7 @@
-"""Which networks `countline models pull` knows: where each lies at its authors', and which bytes it must have.
+"""The networks that `countline models pull` knows: their authors' addresses and the digests of their bytes.
 
-An address says where to ask; the digest says what counts as an answer. So each digest names where it was read, such as
-the Git LFS pointer in its authors' repository, and an entry without such a source is none.
+The digest decides whether downloaded bytes are accepted. So each entry must name the source of its digest, such as the
+Git LFS pointer in its authors' repository.
 """
 
 from importlib import resources
@@ -14,7 +14,7 @@ from countline_common.errors import FieldProblem, InvalidInputError, NotFoundErr
 from countline_models.labels import COCO_LABELS
 
 COCO: Final = "coco"
-"""Stands for the 80 class names of COCO, in place of a list."""
+"""Stands for the 80 class names of COCO instead of a list."""
 
 Address = Annotated[HttpUrl, Field(description="http:// or https://")]
 Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
@@ -25,7 +25,7 @@ class _Strict(BaseModel):
 
 
 class Source(_Strict):
-    """Where a digest was read."""
+    """The source of a digest."""
 
     repository: str
     path: str
@@ -40,11 +40,11 @@ class KnownModel(_Strict):
     architecture: str
     about: str = ""
     head: str
-    """The head that decodes it, as in `countline models heads`."""
+    """The head that decodes it, by its name in `countline models heads`."""
     licence: str
     licence_address: Address | None = None
     addresses: Annotated[tuple[Address, ...], Field(min_length=1)]
-    """Its authors' own first; the next is asked where one has it no more."""
+    """Addresses in order, the authors' own first; the next one is tried if one no longer offers the file."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     size_bytes: Annotated[int, Field(gt=0)]
     width: Annotated[int, Field(gt=0)]
@@ -68,26 +68,27 @@ class Manifest(_Strict):
         """The network of that name.
 
         Raises:
-            NotFoundError: it is not known.
+            NotFoundError: the manifest does not have it.
         """
         for model in self.models:
             if model.name == name:
                 return model
         known = ", ".join(model.name for model in self.models) or "none"
-        raise NotFoundError(f"no network {name!r} is known", hint=f"choose one of: {known}; or give a --manifest")
+        raise NotFoundError(f"unknown network {name!r}", hint=f"choose one of: {known}; or give a --manifest")
 
 
 def shipped_manifest() -> Manifest:
-    """The manifest that the package carries."""
-    return parse_manifest(resources.files(__package__).joinpath("manifest.json").read_text(encoding="utf-8"), "ours")
+    """The manifest in this package."""
+    name = "manifest.json"
+    return parse_manifest(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"), name)
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest of somebody's own.
+    """Read a manifest from a file.
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: it is none; the message names each field.
+        InvalidInputError: the file is not a manifest; the error names each field.
     """
     try:
         return parse_manifest(path.read_text(encoding="utf-8"), str(path))
@@ -107,5 +108,7 @@ def parse_manifest(text: str, source: str) -> Manifest:
             for problem in error.errors(include_url=False)
         )
         raise InvalidInputError(
-            f"{source} is no manifest of models", hint="write it like the one that is shipped", fields=problems
+            f"{source} is not a manifest of models",
+            hint="use the form of `countline models pull --list --json`",
+            fields=problems,
         ) from error

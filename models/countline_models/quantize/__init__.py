@@ -1,6 +1,6 @@
-"""Contract models in eight bits: calibrated on frames of real clips, and held to what they counted in floating point.
+"""Contract models in eight bits: calibrated on frames of real clips, and compared with the float model.
 
-`parts` says what is quantised and cuts it out of the graph, `frames` takes frames from clips, `int8` has ONNX Runtime
-quantise, `effect` measures what it brought and what it cost, `verdict` says whether it pays. Nothing here claims a
-gain: whether eight bits are faster depends on the processor, and whether boxes survive on the network.
+`parts` selects the part to quantise and cuts it out of the graph, `frames` reads frames of clips, `int8` quantises with
+ONNX Runtime, `effect` measures speed and accuracy, `verdict` says whether it pays. Nothing here promises a gain: the
+speed of eight bits depends on the processor, and the accuracy of boxes on the network.
 """

@@ -1,4 +1,4 @@
-"""Counts a clip with a model file by `countline count`, in a process of its own."""
+"""Counts a clip with a model file, by `countline count` in a child process."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ COUNT_TIMEOUT_S: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class LineCount:
-    """What crossed one line."""
+    """Crossings of one line."""
 
     line: str
     into: int
@@ -26,14 +26,14 @@ def count_lines(clip: Path, model: Path, lines: Sequence[str]) -> tuple[LineCoun
     Args:
         clip: a video file.
         model: a contract model.
-        lines: as `countline count --line` takes them, `NAME:x1,y1,x2,y2`.
+        lines: in the form of `countline count --line`, `NAME:x1,y1,x2,y2`.
 
     Raises:
-        InvalidInputError: it cannot be counted; the message is that of `countline count`.
-        DeadlineExceededError: it took longer than an hour.
+        InvalidInputError: the clip cannot be counted; the message is that of `countline count`.
+        DeadlineExceededError: the count takes longer than an hour.
     """
     drawn = [part for line in lines for part in ("--line", line)]
     arguments = ["count", str(clip), "--model", str(model.resolve()), *drawn, "--json"]
-    told = call(*arguments, timeout_s=COUNT_TIMEOUT_S, trouble=f"{clip} cannot be counted with {model.name}")
-    found = json.loads(told)["lines"]
+    output = call(*arguments, timeout_s=COUNT_TIMEOUT_S, trouble=f"{clip} cannot be counted with {model.name}")
+    found = json.loads(output)["lines"]
     return tuple(LineCount(name, int(counts["in"]), int(counts["out"])) for name, counts in found.items())

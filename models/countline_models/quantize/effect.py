@@ -1,4 +1,4 @@
-"""What quantising brought and what it cost: speed, and the same objects found or not."""
+"""The effect of quantising: speed, and agreement of detections."""
 
 import statistics
 import time
@@ -16,37 +16,37 @@ from countline_models.quantize.frames import Frames
 SAME_IOU: Final = 0.5
 ROUNDS: Final = 11
 ROUND_S: Final = 0.2
-"""A round runs each model for about so long."""
+"""Each model runs for about this long in a round."""
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
-    """Times of both models, taken in turns, frames one by one: processor time of the one thread that runs them.
+class SpeedGain:
+    """Times of both models, measured in turns, frame by frame: CPU time of the thread that runs them.
 
-    Not time on the clock: other programs would take their share of that, and never the same one twice.
+    Wall time would include a varying share of other programs.
     """
 
     float_ms: float
-    """Median over the rounds, for a frame."""
+    """Median over the rounds, for one frame."""
     int8_ms: float
     gains: tuple[float, ...]
-    """How many times faster eight bits were in each round, ascending."""
+    """Speed of eight bits divided by that of float in each round, ascending."""
     noise: tuple[float, ...]
-    """The same of the float model against itself, ascending: what this machine calls a difference without one."""
+    """The same for the float model against itself, ascending: the noise of this machine."""
 
     @property
     def gain(self) -> float:
-        """The median."""
+        """The median of `gains`."""
         return statistics.median(self.gains)
 
     @property
     def is_faster(self) -> bool:
-        """Whether three rounds in four show more than the noise ever did."""
+        """Whether three of four rounds gain more than the largest noise."""
         return self.gains[len(self.gains) // 4] > max(*self.noise, *(1 / ratio for ratio in self.noise))
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class DetectionAgreement:
     """Detections of both models on the same frames, at the model's own score threshold."""
 
     frames: int
@@ -57,18 +57,18 @@ class Agreement:
 
     @property
     def recall(self) -> float:
-        """Share of the float model's detections that are found in eight bits, too; of none, whether none is found."""
+        """Share of the float detections that eight bits find too; without any, 1 if eight bits find none either."""
         return self.matched / self.in_float if self.in_float else float(not self.in_int8)
 
     @property
     def precision(self) -> float:
-        """Share of the detections in eight bits that the float model has, too; of none, whether it has none."""
+        """Share of the detections in eight bits that the float model has too; without any, 1 if it has none either."""
         return self.matched / self.in_int8 if self.in_int8 else float(not self.in_float)
 
 
 def measure_speed(
     float_model: bytes, int8_model: bytes, frames: Frames, on_round: Callable[[], None], rounds: int = ROUNDS
-) -> Speed:
+) -> SpeedGain:
     """Time both models in turns: float, eight bits, float again, round after round."""
     first, second = open_session(float_model), open_session(int8_model)
     repeats = max(1, round(ROUND_S / max(_seconds(first, frames[:1], 2), 1e-6)))
@@ -79,7 +79,7 @@ def measure_speed(
             (_seconds(first, frames, repeats), _seconds(second, frames, repeats), _seconds(first, frames, repeats))
         )
         on_round()
-    return Speed(
+    return SpeedGain(
         float_ms=1000 * statistics.median((before + after) / 2 for before, _, after in times),
         int8_ms=1000 * statistics.median(middle for _, middle, _ in times),
         gains=tuple(sorted((before + after) / 2 / middle for before, middle, after in times)),
@@ -88,7 +88,7 @@ def measure_speed(
 
 
 def _seconds(session: ort.InferenceSession, frames: Frames, repeats: int) -> float:
-    """Seconds of this thread for a frame, the frames taken in turn; ONNX Runtime has no other thread here."""
+    """CPU seconds of this thread for one frame, with the frames in turn; ONNX Runtime uses no other thread here."""
     began_s = time.thread_time()
     for index in range(repeats):
         run_contract(session, frames[index % len(frames)][None])
@@ -97,8 +97,8 @@ def _seconds(session: ort.InferenceSession, frames: Frames, repeats: int) -> flo
 
 def compare(
     float_model: bytes, int8_model: bytes, frames: Frames, threshold: float, on_frame: Callable[[], None]
-) -> Agreement:
-    """Run both models on the same frames and match what they find."""
+) -> DetectionAgreement:
+    """Run both models on the same frames and match their detections."""
     first, second = open_session(float_model), open_session(int8_model)
     in_float = in_int8 = matched = 0
     for frame in frames:
@@ -106,7 +106,7 @@ def compare(
         in_float, in_int8 = in_float + len(wanted), in_int8 + len(found)
         matched += matches(wanted, found)
         on_frame()
-    return Agreement(len(frames), in_float, in_int8, matched)
+    return DetectionAgreement(len(frames), in_float, in_int8, matched)
 
 
 def _believed(detections: Detections, threshold: float) -> Detections:
@@ -114,7 +114,7 @@ def _believed(detections: Detections, threshold: float) -> Detections:
 
 
 def matches(wanted: Detections, found: Detections) -> int:
-    """How many detections (N, 6) have a partner of their class among others (M, 6); the best score chooses first."""
+    """Number of detections (N, 6) with a partner of their class among others (M, 6); higher scores choose first."""
     overlap = iou(found[:, :4], wanted[:, :4]) * (found[:, 5][:, None] == wanted[:, 5][None])
     free = np.ones(len(wanted), dtype=bool)
     for row in np.argsort(-found[:, 4], kind="stable").tolist():

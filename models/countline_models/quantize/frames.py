@@ -1,4 +1,4 @@
-"""Frames of clips, as the data plane would hand them to the model."""
+"""Frames of clips, prepared for a model as the data plane does."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,12 +16,12 @@ Frames = NDArray[np.uint8]
 
 
 def chosen_frames(total: int, calibrating: int, held_out: int) -> tuple[list[int], list[int]]:
-    """Numbers of frames to calibrate on and to test on: spread over the clip, none in both, each at least one.
+    """Numbers of the frames to calibrate on and to test on: spread over the clip, disjoint, at least one of each.
 
     Args:
-        total: frames of the clip; at least 2.
-        calibrating: how many to calibrate on; at most half of them are.
-        held_out: how many to test on.
+        total: frames of the clip, at least 2.
+        calibrating: frames to calibrate on; at most half of the clip is used.
+        held_out: frames to test on.
 
     >>> chosen_frames(10, 3, 2)
     ([0, 3, 6], [1, 5])
@@ -34,18 +34,18 @@ def chosen_frames(total: int, calibrating: int, held_out: int) -> tuple[list[int
 
 
 def count_frames(clip: Path) -> int:
-    """How many frames a clip really has, whatever its header says; at least 2.
+    """Number of frames of a clip, counted by decoding; at least 2. The header may be wrong.
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: it is no video, or has fewer than two frames.
+        InvalidInputError: the file is not a video, or has fewer than two frames.
     """
     with _opened(clip) as frames:
         total = sum(1 for _ in frames)
     if total < 2:
         raise InvalidInputError(
             f"{clip} has {'one frame' if total else 'no frames'}",
-            hint="give a clip with frames to calibrate and to test on",
+            hint="give a clip with at least two frames",
         )
     return total
 
@@ -55,9 +55,9 @@ def read_frames(clip: Path, size_wh: tuple[int, int], numbers: Sequence[int], on
 
     Args:
         clip: a video file.
-        size_wh: of the model's input.
-        numbers: of the frames, ascending, from 0.
-        on_frame: is called for each frame that is looked at.
+        size_wh: width and height of the model's input, in pixels.
+        numbers: numbers of the frames from 0, ascending.
+        on_frame: called for each decoded frame.
 
     Returns:
         (n, height, width, 3) uint8 RGB.
@@ -79,15 +79,15 @@ def read_frames(clip: Path, size_wh: tuple[int, int], numbers: Sequence[int], on
 
 @contextmanager
 def _opened(clip: Path) -> Iterator[Iterator[Any]]:
-    """The decoded frames of a clip's first video."""
+    """The decoded frames of a clip's first video stream."""
     if not clip.is_file():
         raise NotFoundError(f"there is no clip {clip}", hint="check the path given to --clip")
     try:
         with av.open(str(clip)) as container:
             if not container.streams.video:
-                raise InvalidInputError(f"{clip} has no frames: it has no video", hint="give a video file")
+                raise InvalidInputError(f"{clip} has no video stream", hint="give a video file")
             yield container.decode(container.streams.video[0])
     except (av.error.FFmpegError, OSError) as error:
         raise InvalidInputError(
-            f"{clip} cannot be read as a video: {error}", hint="see whether another player shows it"
+            f"{clip} cannot be read as a video: {error}", hint="check that another player can play it"
         ) from error

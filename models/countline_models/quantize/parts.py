@@ -1,12 +1,12 @@
-"""Which part of a contract model is quantised, and how that part is taken out and put back.
+"""Selects the part of a contract model that is quantised, cuts it out and puts it back.
 
     frames -> pre-processing -> | first convolution ... | -> last convolutions -> decoding, NMS -> detections
               float             | eight bits            |    float
 
-Quantised is what lies between convolutions. Before the first one pixels are only moved and scaled. After the last ones
-boxes are decoded and suppressed, where eight bits would be fatal: 256 steps over a picture of 640 pixels, and scores
-that tie. The last convolutions themselves stay in floating point too, for their outputs are the boxes and scores: they
-are narrow, so that this costs little (measured on YOLOX-Nano 5 %, on the demo detector 1 %).
+The nodes between convolutions are quantised. Nodes before the first convolution only move and scale pixels. Nodes after
+the last ones decode and suppress boxes, where eight bits are too coarse: 256 steps over a picture of 640 pixels, and
+scores that tie. The last convolutions also stay in floating point, because their outputs are the boxes and scores. They
+are narrow, so this costs little (measured: 5 % on YOLOX-Nano, 1 % on the demo detector).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,25 +22,25 @@ from countline_models.onnx.graph import drop_unused_constants
 
 CONVOLUTIONS: Final = frozenset({"Conv", "ConvTranspose"})
 MOVING: Final = frozenset({"Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
-"""Nodes that only move values to other places."""
+"""Nodes that only move values."""
 QUANTIZED: Final = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger"})
-"""Nodes by which a model that is quantised already is known."""
+"""Nodes that show that a model is quantised already."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """A model's nodes by what becomes of them; names in the graph's order."""
+class GraphParts:
+    """Names of a model's nodes by their treatment, in the graph's order."""
 
     eight_bit: tuple[str, ...]
-    """To be quantised, as far as ONNX Runtime knows how."""
+    """To be quantised, as far as ONNX Runtime supports it."""
     before: tuple[str, ...]
-    """Stay in floating point: what the first have to have."""
+    """Stay in floating point; `eight_bit` depends on them."""
     after: tuple[str, ...]
-    """Stay in floating point: all the rest."""
+    """Stay in floating point; all other nodes."""
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
-    """Give every node a name of its own, as quantising needs; those that have one keep it."""
+    """Give every node a unique name, as quantising needs; unique names stay."""
     taken: set[str] = set()
     for index, node in enumerate(model.graph.node):
         if not node.name or node.name in taken:
@@ -48,19 +48,20 @@ def name_nodes(model: onnx.ModelProto) -> None:
         taken.add(node.name)
 
 
-def find_parts(model: onnx.ModelProto, exclude: Sequence[str] = ()) -> Parts:
-    """Find what is to be quantised.
+def find_parts(model: onnx.ModelProto, exclude: Sequence[str] = ()) -> GraphParts:
+    """Find the nodes to quantise.
 
     Args:
-        model: with named nodes, in order.
-        exclude: patterns (`*`, `?`) of names or kinds of nodes that shall stay in floating point, too.
+        model: a model with named nodes, in order.
+        exclude: patterns (`*`, `?`) of names or kinds of nodes that stay in floating point too.
 
     Raises:
-        InvalidInputError: the model is quantised already, nothing is left to quantise, or a pattern fits nothing.
+        InvalidInputError: the model is quantised already, nothing is left to quantise, or a pattern fits no node.
     """
     if found := {node.op_type for node in model.graph.node} & QUANTIZED:
         raise InvalidInputError(
-            f"the model is quantised already: it has {', '.join(sorted(found))}", hint="give the model it was made of"
+            f"the model is quantised already: it has {', '.join(sorted(found))}",
+            hint="use the float model that it was made from",
         )
     left_out = _matching(model, exclude)
     inner = between_convolutions(model)
@@ -68,10 +69,10 @@ def find_parts(model: onnx.ModelProto, exclude: Sequence[str] = ()) -> Parts:
     if not chosen:
         raise InvalidInputError(
             "there is nothing to quantise: no two convolutions follow each other",
-            hint="leave it in floating point" if not left_out else "give fewer --exclude",
+            hint="keep it in floating point" if not left_out else "use fewer --exclude",
         )
     needed = _ancestors(model, set(chosen)) - set(chosen)
-    return Parts(
+    return GraphParts(
         tuple(chosen),
         tuple(node.name for node in model.graph.node if node.name in needed),
         tuple(node.name for node in model.graph.node if node.name not in needed and node.name not in set(chosen)),
@@ -79,14 +80,14 @@ def find_parts(model: onnx.ModelProto, exclude: Sequence[str] = ()) -> Parts:
 
 
 def between_convolutions(model: onnx.ModelProto) -> set[str]:
-    """Names of the nodes that a later convolution depends on and that are convolutions or depend on one."""
+    """Names of the nodes that are convolutions or depend on one, and on which a later convolution depends."""
     convolutions = learned_convolutions(model)
     upstream = _ancestors(model, convolutions)
     return upstream & (convolutions | _descendants(model, convolutions))
 
 
 def learned_convolutions(model: onnx.ModelProto) -> set[str]:
-    """Names of the convolutions, without those that take the mean of a distribution."""
+    """Names of the convolutions, except those that compute the mean of a distribution."""
     makers = {name: node for node in model.graph.node for name in node.output}
 
     def follows_softmax(node: onnx.NodeProto) -> bool:
@@ -99,7 +100,7 @@ def learned_convolutions(model: onnx.ModelProto) -> set[str]:
 
 
 def _ancestors(model: onnx.ModelProto, names: set[str]) -> set[str]:
-    """What the nodes of these names depend on, without the constants."""
+    """Names of the nodes on which these nodes depend."""
     wanted: set[str] = set()
     found: set[str] = set()
     for node in reversed(model.graph.node):
@@ -111,7 +112,7 @@ def _ancestors(model: onnx.ModelProto, names: set[str]) -> set[str]:
 
 
 def _descendants(model: onnx.ModelProto, names: set[str]) -> set[str]:
-    """What depends on the nodes of these names."""
+    """Names of the nodes that depend on these nodes."""
     made: set[str] = set()
     found: set[str] = set()
     for node in model.graph.node:
@@ -133,14 +134,14 @@ def _matching(model: onnx.ModelProto, patterns: Iterable[str]) -> set[str]:
         if not fits:
             kinds = ", ".join(sorted({node.op_type for node in model.graph.node}))
             raise InvalidInputError(
-                f"no node fits --exclude {pattern!r}", hint=f"give a node's name, or a kind: {kinds}"
+                f"no node matches --exclude {pattern!r}", hint=f"use a node's name, or a kind: {kinds}"
             )
         found |= fits
     return found
 
 
-def cut_out(model: onnx.ModelProto, parts: Parts) -> onnx.ModelProto:
-    """What is to be quantised and what it needs, as a model of its own, whose outputs are what the rest reads."""
+def cut_out(model: onnx.ModelProto, parts: GraphParts) -> onnx.ModelProto:
+    """The nodes to quantise and those that they need, as a model of its own; its outputs are what other nodes read."""
     inside = {*parts.eight_bit, *parts.before}
     nodes = [node for node in model.graph.node if node.name in inside]
     made = {name for node in nodes for name in node.output}
@@ -158,13 +159,13 @@ def cut_out(model: onnx.ModelProto, parts: Parts) -> onnx.ModelProto:
 
 
 def _read_by(node: onnx.NodeProto) -> list[str]:
-    """What a node reads; what its own graphs (If, Loop) read is among them, whether of the outer graph or not."""
+    """Names that a node and its own graphs (If, Loop) read, from the outer graph or from within."""
     inner = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
     return [*node.input, *(name for graph in inner for each in graph.node for name in _read_by(each))]
 
 
-def put_back(model: onnx.ModelProto, core: onnx.ModelProto, parts: Parts) -> onnx.ModelProto:
-    """The model with its core replaced by the quantised one."""
+def put_back(model: onnx.ModelProto, core: onnx.ModelProto, parts: GraphParts) -> onnx.ModelProto:
+    """The model with the quantised core in place of the float one."""
     rest, constants = _apart_from(core, model, set(parts.after))
     graph = helper.make_graph(
         [*core.graph.node, *rest],
@@ -176,18 +177,17 @@ def put_back(model: onnx.ModelProto, core: onnx.ModelProto, parts: Parts) -> onn
     domains = {node.domain for node in graph.node} | {""}
     opsets = {entry.domain: entry for entry in (*model.opset_import, *core.opset_import)}
     used = [opsets[domain] for domain in sorted(domains) if domain in opsets]
-    whole = helper.make_model(graph, opset_imports=used, ir_version=max(model.ir_version, core.ir_version))
-    drop_unused_constants(whole)
-    return whole
+    result = helper.make_model(graph, opset_imports=used, ir_version=max(model.ir_version, core.ir_version))
+    drop_unused_constants(result)
+    return result
 
 
 def _apart_from(
     core: onnx.ModelProto, model: onnx.ModelProto, names: set[str]
 ) -> tuple[list[onnx.NodeProto], list[TensorProto]]:
-    """Nodes of a model and the constants that they read, which get other names where the core has taken theirs.
+    """Nodes of a model and the constants that they read; a constant is renamed if the core uses its name.
 
-    The quantiser gives the eight-bit form of a constant its old name again; what stays in floating point must not read
-    that one.
+    The quantiser gives the eight-bit form of a constant the old name, and float nodes must not read that form.
     """
     taken = {name for node in core.graph.node for name in node.output}
     taken |= {tensor.name for tensor in core.graph.initializer}

@@ -1,1 +1,1 @@
-"""Triton model repositories: layout, configuration, writing."""
+"""Triton model repositories: configuration, files, and adding a model."""

@@ -1,1 +1,1 @@
-"""How a new version compares with the one that is live: the statistics behind shadow and canary trials."""
+"""Compares a new version with the live one: statistics and chart of shadow and canary trials."""

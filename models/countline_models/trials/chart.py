@@ -1,100 +1,43 @@
-"""A trial as a picture: what both versions counted over time, and the ratio of the two with its interval.
-
-What is drawn is decided first, as a list of shapes, and then written as SVG or painted as PNG.
-"""
+"""A trial as a chart: what both versions counted over time, and the ratio of the two with its interval."""
 
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
-from xml.sax.saxutils import escape
+from typing import Final
 
 from countline.v1 import models_pb2
 from countline.v1.models_pb2 import Trial
-from countline_common.errors import InvalidInputError
 from countline_common.times import from_timestamp
+from countline_models.charts import FAINT, INK, WIDTH, Area, Axis, Mark, Plot, Stroke, Words, save_picture, ticks
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-WIDTH: Final = 1000
-HEIGHT: Final = 640
 LEFT: Final = 72
 RIGHT: Final = 210
-"""Free at the sides: for the numbers of the axis, and for names and what was found."""
+"""Margins in pixels: the left one holds the numbers of the axes, the right one names and results."""
 COUNTS: Final = (124, 380)
+"""Top and bottom of the plot of counts, in pixels."""
 RATIOS: Final = (436, 580)
-"""Where the two charts begin and end, from the top."""
+"""Top and bottom of the plot of ratios, in pixels."""
 MINUTE_S: Final = 60.0
-SMOOTH: Final = 2
-"""A picture of pixels is painted so many times as large and then made smaller, since lines of Pillow have steps."""
-PAPER, INK, FAINT, RULE = "#ffffff", "#1b1f24", "#6b7280", "#e3e6ea"
 INCUMBENT, CHALLENGER, BAND = "#2f6fde", "#e08a00", "#eef6f0"
-
-Place = tuple[float, float]
-Anchor = Literal["start", "middle", "end"]
-
-
-@dataclass(frozen=True, slots=True)
-class Stroke:
-    """A line through places."""
-
-    places: tuple[Place, ...]
-    colour: str
-    width: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Area:
-    """A filled rectangle."""
-
-    corner: Place
-    opposite: Place
-    colour: str
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """A line of text; `at` is on its middle height."""
-
-    at: Place
-    text: str
-    size: int = 13
-    colour: str = INK
-    anchor: Anchor = "start"
-
-
-Shape = Stroke | Area | Words
 
 
 def save_chart(path: Path, trial: Trial) -> None:
-    """Draw and write the picture.
+    """Draw the chart into a file.
 
     Raises:
-        InvalidInputError: the file cannot be written, or is of another kind than .png and .svg.
+        InvalidInputError: the file cannot be written, or its ending is not .png or .svg.
     """
-    shapes = chart(trial)
-    try:
-        if path.suffix.lower() == ".svg":
-            path.write_text(as_svg(shapes), encoding="utf-8")
-        elif path.suffix.lower() == ".png":
-            painted(shapes).save(path)
-        else:
-            raise InvalidInputError(f"{path} names no kind of picture", hint="name a .png or a .svg")
-    except OSError as error:
-        raise InvalidInputError(
-            f"{path} cannot be written: {error.strerror or error}", hint="name a .png or .svg in a folder that is there"
-        ) from error
+    save_picture(path, chart(trial))
 
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """What was counted up to the end of each bucket."""
+    """Counts up to the end of each bucket."""
 
     ends_min: tuple[float, ...]
-    """Minutes from the first bucket's beginning; the first is 0, where nothing is counted."""
+    """Minutes since the start of the first bucket; the first is 0, where nothing is counted yet."""
     incumbent: tuple[int, ...]
     challenger: tuple[int, ...]
 
@@ -110,152 +53,77 @@ class _Series:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Axes:
-    """Where numbers lie in one of the two charts."""
-
-    top: float
-    bottom: float
-    low: float
-    high: float
-    minutes: float
-
-    def place(self, minute: float, value: float) -> Place:
-        x = LEFT + (WIDTH - LEFT - RIGHT) * minute / self.minutes
-        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
-        return x, self.bottom - (self.bottom - self.top) * share
-
-
-def chart(trial: Trial) -> list[Shape]:
-    """What is drawn, from back to front."""
+def chart(trial: Trial) -> list[Mark]:
+    """The marks of the chart, from back to front."""
     series = _Series.of(trial)
-    minutes = max(series.ends_min[-1], 1.0)
+    time = Axis(0.0, max(series.ends_min[-1], 1.0), LEFT, WIDTH - RIGHT)
     most = max(series.incumbent[-1], series.challenger[-1], 1)
-    counts = _Axes(*COUNTS, 0.0, float(most), minutes)
-    return [*_head(trial), *_counts(trial, series, counts), *_ratios(trial, series, minutes)]
+    counts = Plot(time, Axis(0.0, float(most), COUNTS[1], COUNTS[0]))
+    return [*_head(trial), *_counts(trial, series, counts), *_ratios(trial, series, time)]
 
 
-def _head(trial: Trial) -> Iterable[Shape]:
+def _head(trial: Trial) -> Iterable[Mark]:
     mode = "canary" if trial.mode == models_pb2.TRIAL_MODE_CANARY else "shadow"
     title = f"{trial.name}: version {trial.challenger} against version {trial.incumbent} ({mode})"
-    yield Words((LEFT, 34), title, 20)
-    for i, line in enumerate(textwrap.wrap(trial.verdict or "nothing was counted yet", 130)[:2]):
-        yield Words((LEFT, 64 + 18 * i), line, 13, FAINT)
+    yield Words((LEFT, 41), title, 20)
+    for i, line in enumerate(textwrap.wrap(trial.verdict or "no crossings yet", 130)[:2]):
+        yield Words((LEFT, 68 + 18 * i), line, 13, FAINT)
 
 
-def _counts(trial: Trial, series: _Series, axes: _Axes) -> Iterable[Shape]:
-    yield Words((LEFT, COUNTS[0] - 14), "Crossings", 13)
-    yield from _frame(axes, _ticks(axes.high, 1.0), lambda value: f"{value:g}")
+def _counts(trial: Trial, series: _Series, plot: Plot) -> Iterable[Mark]:
+    yield Words((LEFT, COUNTS[0] - 10), "Crossings", 13)
+    yield from plot.rules(ticks(plot.y.high, 1.0, 7), lambda value: f"{value:g}")
     ends = []
     for colour, counted, name in (
         (INCUMBENT, series.incumbent, f"live @{trial.incumbent}"),
         (CHALLENGER, series.challenger, f"new @{trial.challenger}"),
     ):
-        yield Stroke(tuple(map(axes.place, series.ends_min, counted)), colour, 2.5)
-        ends.append((axes.place(series.ends_min[-1], counted[-1])[1], f"{name}: {counted[-1]}", colour))
+        yield Stroke(tuple(map(plot.at, series.ends_min, counted)), colour, 2.5)
+        ends.append((plot.y.at(counted[-1]), f"{name}: {counted[-1]}", colour))
     yield from _names(sorted(ends))
 
 
-def _names(ends: Sequence[tuple[float, str, str]]) -> Iterable[Shape]:
-    """Names at the ends of the lines, apart where the lines end close together."""
+def _names(ends: Sequence[tuple[float, str, str]]) -> Iterable[Mark]:
+    """Names at the ends of the two lines, moved apart if the lines end close together."""
     (upper, *upper_words), (lower, *lower_words) = ends
     apart = max(0.0, 18 - (lower - upper)) / 2
     for y, (text, colour) in ((upper - apart, upper_words), (lower + apart, lower_words)):
-        yield Words((WIDTH - RIGHT + 12, y), text, 14, colour)
+        yield _result(y, text, 14, colour)
 
 
-def _ratios(trial: Trial, series: _Series, minutes: float) -> Iterable[Shape]:
-    total, margin = trial.total, trial.margin or 0.1
+def _result(level: float, text: str, size: int, colour: str = INK) -> Words:
+    """Text to the right of the plots, with its middle at a level."""
+    return Words((WIDTH - RIGHT + 12, level + round(size / 3)), text, size, colour)
+
+
+def _ratios(trial: Trial, series: _Series, time: Axis) -> Iterable[Mark]:
+    total, margin, minutes = trial.total, trial.margin or 0.1, time.high
     ratios = [
         (minute, challenger / incumbent)
         for minute, incumbent, challenger in zip(series.ends_min, series.incumbent, series.challenger, strict=True)
         if incumbent
     ]
     shown = [1 - 2 * margin, 1 + 2 * margin, *((total.ratio_low, total.ratio_high) if total.HasField("ratio") else ())]
-    axes = _Axes(*RATIOS, max(0.0, min(shown)), min(2.0, max(shown)), minutes)
-    yield Words((LEFT, RATIOS[0] - 14), "New divided by live", 13)
-    yield Area(axes.place(0, 1 + margin), axes.place(minutes, 1 - margin), BAND)
-    yield from _frame(axes, (1 - margin, 1.0, 1 + margin), lambda value: f"{value:.2f}")
-    yield Words((WIDTH - RIGHT + 12, axes.place(0, 1 + margin)[1]), f"margin {margin:.0%}", 12, FAINT)
+    plot = Plot(time, Axis(max(0.0, min(shown)), min(2.0, max(shown)), RATIOS[1], RATIOS[0]))
+    yield Words((LEFT, RATIOS[0] - 10), "New divided by live", 13)
+    yield Area(plot.at(0, 1 + margin), plot.at(minutes, 1 - margin), BAND)
+    yield from plot.rules((1 - margin, 1.0, 1 + margin), lambda value: f"{value:.2f}")
+    yield _result(plot.y.at(1 + margin), f"margin {margin:.0%}", 12, FAINT)
     if len(ratios) > 1:
-        yield Stroke(tuple(axes.place(*ratio) for ratio in ratios), CHALLENGER, 2.0)
+        yield Stroke(tuple(plot.at(*ratio) for ratio in ratios), CHALLENGER, 2.0)
     if total.HasField("ratio"):
-        yield from _interval(trial, axes)
-    for minute in _ticks(minutes, 0.5):
-        yield Words((axes.place(minute, 0)[0], RATIOS[1] + 16), f"{minute:g} min", 12, FAINT, "middle")
+        yield from _interval(trial, plot)
+    for minute in ticks(minutes, 0.5, 7):
+        yield Words((time.at(minute), RATIOS[1] + 20), f"{minute:g} min", 12, FAINT, "middle")
 
 
-def _interval(trial: Trial, axes: _Axes) -> Iterable[Shape]:
-    """The interval as it is now, at the right end."""
-    total = trial.total
-    (x, low), (_, high), (_, middle) = (
-        axes.place(axes.minutes, value) for value in (total.ratio_low, total.ratio_high, total.ratio)
-    )
+def _interval(trial: Trial, plot: Plot) -> Iterable[Mark]:
+    """The present ratio and its interval, at the right end."""
+    total, x = trial.total, plot.x.end_px
+    low, high, middle = (plot.y.at(value) for value in (total.ratio_low, total.ratio_high, total.ratio))
     yield Stroke(((x, low), (x, high)), INK, 2.0)
     yield Stroke(((x - 5, low), (x + 5, low)), INK, 2.0)
     yield Stroke(((x - 5, high), (x + 5, high)), INK, 2.0)
     yield Area((x - 4, middle - 4), (x + 4, middle + 4), CHALLENGER)
-    at = max(middle, axes.place(0, 1 + (trial.margin or 0.1))[1] + 18)
-    yield Words((WIDTH - RIGHT + 12, at), f"{total.ratio:.2f} ({total.ratio_low:.2f} to {total.ratio_high:.2f})", 14)
-
-
-def _frame(axes: _Axes, values: Iterable[float], written: Callable[[float], str]) -> Iterable[Shape]:
-    for value in values:
-        left, right = axes.place(0, value), axes.place(axes.minutes, value)
-        yield Stroke((left, right), RULE)
-        yield Words((LEFT - 8, left[1]), written(value), 12, FAINT, "end")
-
-
-def _ticks(high: float, least: float) -> list[float]:
-    """Round numbers from 0 to at most `high`, at most seven of them and `least` apart."""
-    steps = (factor * 10.0**power for power in range(-1, 10) for factor in (1, 2, 5))
-    step = next(step for step in steps if step >= least and high / step <= 6)
-    return [i * step for i in range(int(high / step) + 1)]
-
-
-def as_svg(shapes: Iterable[Shape]) -> str:
-    """The shapes as an SVG document."""
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="system-ui, sans-serif">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{PAPER}"/>',
-        *map(_svg_of, shapes),
-        "</svg>",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _svg_of(shape: Shape) -> str:
-    match shape:
-        case Stroke(places, colour, width):
-            points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-            return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{width}"/>'
-        case Area((x, y), (x2, y2), colour):
-            return f'<rect x="{x:.1f}" y="{y:.1f}" width="{x2 - x:.1f}" height="{y2 - y:.1f}" fill="{colour}"/>'
-        case Words((x, y), text, size, colour, anchor):
-            return (
-                f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" text-anchor="{anchor}" '
-                f'dominant-baseline="middle">{escape(text)}</text>'
-            )
-
-
-def painted(shapes: Iterable[Shape]) -> "Image":
-    """The shapes as a picture of pixels."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    image = Image.new("RGB", (WIDTH * SMOOTH, HEIGHT * SMOOTH), PAPER)
-    draw = ImageDraw.Draw(image)
-    anchors = {"start": "lm", "middle": "mm", "end": "rm"}
-    for shape in shapes:
-        match shape:
-            case Stroke(places, colour, width):
-                draw.line([_larger(place) for place in places], colour, round(width * SMOOTH), joint="curve")
-            case Area(corner, opposite, colour):
-                draw.rectangle((*_larger(corner), *_larger(opposite)), colour)
-            case Words(at, text, size, colour, anchor):
-                font = ImageFont.load_default(size * SMOOTH)
-                draw.text(_larger(at), text, fill=colour, font=font, anchor=anchors[anchor])
-    return image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
-
-
-def _larger(place: Place) -> Place:
-    return place[0] * SMOOTH, place[1] * SMOOTH
+    level = max(middle, plot.y.at(1 + (trial.margin or 0.1)) + 18)
+    yield _result(level, f"{total.ratio:.2f} ({total.ratio_low:.2f} to {total.ratio_high:.2f})", 14)

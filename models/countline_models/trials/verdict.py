@@ -1,19 +1,19 @@
-"""Whether a challenger counts as the incumbent does, from crossings that both saw on the same frames.
+"""Judges whether a challenger counts like the incumbent, from crossings on the same frames.
 
-Both versions look at the same frames, so their crossings are pairs: counted by both, by the incumbent alone, or by the
-challenger alone. What is estimated is the challenger's count divided by the incumbent's, with an interval
-made of the exact intervals of the two shares in which they differ: Clopper and Pearson (Biometrika 26 (1934), 404-413)
-for each, put together as by Zou and Donner (Statistics in Medicine 27 (2008), 1693-1702). It needs no count of what
-neither saw and has a width where the two never differed. The interval of Bonett and Price (Statistics in Medicine 25
-(2006), 3039-3047) is narrower, and errs up to seven times as often as it says where a challenger only misses and never
-adds, which is the case that matters here.
+Both versions process the same frames, so their crossings are paired: counted by both, by the incumbent alone, or by the
+challenger alone. The estimate is the challenger's count divided by the incumbent's. Its interval combines the exact
+intervals of the two shares in which they differ: Clopper and Pearson (Biometrika 26 (1934), 404-413) for each share,
+combined by Zou and Donner (Statistics in Medicine 27 (2008), 1693-1702). It does not need the crossings that both
+missed, and it has a width even if the two never differ. The interval of Bonett and Price (Statistics in Medicine 25
+(2006), 3039-3047) is narrower. But it errs up to seven times as often as stated if a challenger only misses crossings
+and adds none, the case that matters here.
 
-A trial is looked at again and again, and each look may err. So the looks are few, at 30, 60, 120, 240, … crossings, and
-they share one error: look k (from 0) has 0.05 / 2^(k+1), which makes 0.05 of all looks together, however long the trial
-lasts. Where there are several lines, half of a look's error is for the total and half for the lines, an equal part
-each, so that neither the number of looks nor the number of lines makes a wrong verdict likelier than 5 %.
+A trial is judged repeatedly, and each look may err. So looks are few, at 30, 60, 120, 240, … crossings, and they share
+one error: look k (from 0) has 0.05 / 2^(k+1). All looks together have 0.05, however long the trial lasts. With several
+lines, half of a look's error is for the total and half for the lines, in equal parts. So neither the number of looks
+nor the number of lines raises the chance of a wrong verdict above 5 %.
 
-Measured with 1000 simulated trials of each kind, margin 0.1 (tests/unit/models/test_verdict.py simulates them again):
+Measured with 1000 simulated trials of each kind, margin 0.1 (tests/unit/models/measure/test_verdict.py repeats them):
 
     challenger                                        found           crossings: median    90 % within
     the same model                                    EQUAL  100 %                   60             60
@@ -33,16 +33,16 @@ from math import exp, lgamma, log, log1p, sqrt
 from typing import Final
 
 ERROR: Final = 0.05
-"""Of all looks of a trial together: how often a verdict may be wrong."""
+"""Chance of a wrong verdict, over all looks of a trial."""
 FIRST_LOOK: Final = 30
-"""Crossings, counted by either version, before anything is decided; so many must a line have, too."""
+"""Crossings, counted by either version, before the first look; also the least for a single line."""
 HALVINGS: Final = 50
 NEGLIGIBLE: Final = 1e-17
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """Crossings on the same frames, by who counted them."""
+class PairedCounts:
+    """Crossings on the same frames, by the versions that counted them."""
 
     both: int
     only_incumbent: int
@@ -50,17 +50,17 @@ class Tally:
 
     @property
     def incumbent(self) -> int:
-        """What the incumbent counted."""
+        """Crossings that the incumbent counted."""
         return self.both + self.only_incumbent
 
     @property
     def challenger(self) -> int:
-        """What the challenger counted."""
+        """Crossings that the challenger counted."""
         return self.both + self.only_challenger
 
     @property
     def total(self) -> int:
-        """What either of them counted."""
+        """Crossings that at least one version counted."""
         return self.both + self.only_incumbent + self.only_challenger
 
 
@@ -73,29 +73,29 @@ class Ratio:
     high: float
 
 
-class Finding(StrEnum):
-    """What a trial says of its challenger."""
+class TrialFinding(StrEnum):
+    """How the challenger counts."""
 
     UNDECIDED = "undecided"
     EQUAL = "equal"
-    """It counts as the incumbent does, within the margin."""
+    """Like the incumbent, within the margin."""
     FEWER = "fewer"
     MORE = "more"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What is known of a challenger."""
+class TrialVerdict:
+    """The result of a look."""
 
-    finding: Finding
+    finding: TrialFinding
     sentence: str
     """For people."""
     looks: int
-    """Looks that are spent now; to be given to `judge` the next time."""
+    """Looks spent so far; pass it to the next `judge`."""
 
 
 def looks_due(crossings: int) -> int:
-    """How many looks have fallen due at so many crossings: 0 below 30, 1 from 30, 2 from 60, 3 from 120.
+    """Number of looks due at a number of crossings: 0 below 30, 1 from 30, 2 from 60, 3 from 120.
 
     >>> [looks_due(crossings) for crossings in (0, 29, 30, 59, 60, 119, 120)]
     [0, 0, 1, 1, 2, 2, 3]
@@ -104,17 +104,17 @@ def looks_due(crossings: int) -> int:
 
 
 def look_error(look: int) -> float:
-    """The error that look `look`, from 0, may make."""
+    """The error of a look; looks are numbered from 0."""
     return ERROR / 2.0 ** (look + 1)
 
 
-def ratio_interval(tally: Tally, error: float) -> Ratio | None:
+def ratio_interval(tally: PairedCounts, error: float) -> Ratio | None:
     """The challenger's count divided by the incumbent's, and its two-sided interval at confidence 1 - `error`.
 
-    None where the incumbent counted nothing: there is no ratio to nothing.
+    None if the incumbent counted nothing.
 
-    The challenger counted all but the share that only the incumbent did, and the other way round, so the ratio is
-    (1 - lost) / (1 - gained); the limits of the two shares are put together in logarithms as Zou and Donner do.
+    `lost` is the share that only the incumbent counted, `gained` the share that only the challenger counted. The ratio
+    is (1 - lost) / (1 - gained). The limits of the two shares are combined in logarithms, as Zou and Donner do.
     """
     if tally.incumbent == 0:
         return None
@@ -131,17 +131,17 @@ def ratio_interval(tally: Tally, error: float) -> Ratio | None:
 
 
 def _together(one: float, other: float, correlation: float) -> float:
-    """How far a difference may lie off where its two parts may lie so far off."""
+    """The margin of a difference, from the margins of its two parts."""
     return sqrt(one * one + other * other - 2 * correlation * one * other)
 
 
 def clopper_pearson(successes: int, trials: int, error: float) -> tuple[float, float]:
-    """The exact two-sided interval of a share at confidence 1 - `error`; each end errs in at most half of it."""
+    """The exact two-sided interval of a share at confidence 1 - `error`, with at most half of the error at each end."""
     return 1 - _upper_limit(trials - successes, trials, error / 2), _upper_limit(successes, trials, error / 2)
 
 
 def _upper_limit(successes: int, trials: int, error: float) -> float:
-    """The share for which so few successes have the chance `error`; found by halving."""
+    """The share at which this few successes have the probability `error`; found by bisection."""
     if successes == trials:
         return 1.0
     low, high = successes / trials, 1.0
@@ -152,7 +152,7 @@ def _upper_limit(successes: int, trials: int, error: float) -> float:
 
 
 def _chance_of_at_most(successes: int, trials: int, share: float) -> float:
-    """The binomial distribution below its mean, where its terms get smaller downwards and can soon be left out."""
+    """The binomial distribution below its mean; the terms shrink downwards, so the sum ends early."""
     coefficient = lgamma(trials + 1) - lgamma(successes + 1) - lgamma(trials - successes + 1)
     term = exp(coefficient + successes * log(share) + (trials - successes) * log1p(-share))
     total = 0.0
@@ -164,48 +164,54 @@ def _chance_of_at_most(successes: int, trials: int, share: float) -> float:
     return total
 
 
-def judge(total: Tally, lines: Mapping[tuple[str, str], Tally], margin: float, looks: int) -> Verdict:
-    """Look at a trial, if a look is due.
+def judge(
+    total: PairedCounts, lines: Mapping[tuple[str, str], PairedCounts], margin: float, looks: int
+) -> TrialVerdict:
+    """Judge a trial if a look is due.
 
     Args:
         total: crossings of all lines.
-        lines: the same by (camera, line).
-        margin: by how much the challenger may differ, as a share of what the incumbent counts.
-        looks: how many looks were spent before: `Verdict.looks` of the last call, or `looks_due` of the total that was
-            judged last. The first call at or after 30, 60, 120, … crossings looks; those between decide nothing, since
-            looking at each crossing would find in time whatever it looks for.
+        lines: crossings by (camera, line).
+        margin: how much the challenger may differ, as a share of the incumbent's count.
+        looks: looks spent before: `TrialVerdict.looks` of the last call, or `looks_due` of the total at that call. Only
+            the first call at or after 30, 60, 120, … crossings looks; calls in between decide nothing, because looking
+            at each crossing would in time find any result.
     """
     due = looks_due(total.total)
     if due <= looks:
-        return Verdict(Finding.UNDECIDED, _waiting(total, looks), looks)
+        return TrialVerdict(TrialFinding.UNDECIDED, _waiting(total, looks), looks)
     error = look_error(due - 1)
-    share = error if len(lines) < 2 else error / 2  # one line is the total: it is not tested twice
+    share = error if len(lines) < 2 else error / 2  # a single line is the total and is not tested twice
     ratio = ratio_interval(total, share)
     finding = _finding(ratio, margin)
     sentence = _sentence(total, ratio, finding)
-    if len(lines) > 1 and finding is not Finding.FEWER and (worst := _worst_line(lines, margin, error)) is not None:
-        finding, sentence = Finding.FEWER, _line_sentence(*worst, lines[worst[0]])
-    if finding is Finding.UNDECIDED:
+    if (
+        len(lines) > 1
+        and finding is not TrialFinding.FEWER
+        and (worst := _worst_line(lines, margin, error)) is not None
+    ):
+        finding, sentence = TrialFinding.FEWER, _line_sentence(*worst, lines[worst[0]])
+    if finding is TrialFinding.UNDECIDED:
         sentence += f"; the next look is at {_next_look(due)} crossings"
-    return Verdict(finding, sentence, due)
+    return TrialVerdict(finding, sentence, due)
 
 
-def _finding(ratio: Ratio | None, margin: float) -> Finding:
+def _finding(ratio: Ratio | None, margin: float) -> TrialFinding:
     if ratio is None:
-        return Finding.MORE  # as many as a look takes, and the incumbent has none of them
+        return TrialFinding.MORE  # a look needs 30 crossings, and the incumbent counted none
     if 1 - margin <= ratio.low and ratio.high <= 1 + margin:
-        return Finding.EQUAL
+        return TrialFinding.EQUAL
     if ratio.high < 1:
-        return Finding.FEWER
-    return Finding.MORE if ratio.low > 1 else Finding.UNDECIDED
+        return TrialFinding.FEWER
+    return TrialFinding.MORE if ratio.low > 1 else TrialFinding.UNDECIDED
 
 
 def _worst_line(
-    lines: Mapping[tuple[str, str], Tally], margin: float, error: float
+    lines: Mapping[tuple[str, str], PairedCounts], margin: float, error: float
 ) -> tuple[tuple[str, str], Ratio] | None:
-    """The line that surely counts fewer than the margin allows, the one with the fewest where there are several.
+    """The line that certainly counts fewer than the margin allows, with the lowest ratio; None if there is none.
 
-    Only one end of each interval is used, so that `error` for a line's two ends is half of it for the lines together.
+    Only one end of each interval is used, so the error of the lines together is half of `error`.
     """
     found = {
         key: ratio
@@ -217,31 +223,32 @@ def _worst_line(
     return min(found.items(), key=lambda entry: entry[1].value) if found else None
 
 
-def _sentence(tally: Tally, ratio: Ratio | None, finding: Finding) -> str:
+def _sentence(tally: PairedCounts, ratio: Ratio | None, finding: TrialFinding) -> str:
     words = {
-        Finding.EQUAL: "equal",
-        Finding.FEWER: "fewer",
-        Finding.MORE: "more",
-        Finding.UNDECIDED: "not decided",
+        TrialFinding.EQUAL: "equal",
+        TrialFinding.FEWER: "fewer",
+        TrialFinding.MORE: "more",
+        TrialFinding.UNDECIDED: "not decided",
     }[finding]
     if ratio is None:
         return f"the live version counted nothing, the challenger {_crossings(tally.challenger)}: {words}"
-    return f"the challenger counts {_numbers(ratio)} of what the live version counts: {words}; {_differences(tally)}"
+    return f"the challenger counts {_numbers(ratio)} times the live version: {words}; it {_differences(tally)}"
 
 
-def _line_sentence(key: tuple[str, str], ratio: Ratio, tally: Tally) -> str:
+def _line_sentence(key: tuple[str, str], ratio: Ratio, tally: PairedCounts) -> str:
     camera_id, line_id = key
     return (
         f"on line {line_id} of camera {camera_id} the challenger counts {_numbers(ratio)} "
-        f"of what the live version counts: fewer; {_differences(tally)}"
+        f"times the live version: fewer; it {_differences(tally)}"
     )
 
 
-def _waiting(total: Tally, looks: int) -> str:
+def _waiting(total: PairedCounts, looks: int) -> str:
     next_look = _next_look(looks)
     if looks == 0:
-        return f"{_crossings(total.total)} seen; the first look is at {next_look}"
-    return f"{_crossings(total.total)} seen, {_differences(total)}; not decided, the next look is at {next_look}"
+        return f"{_crossings(total.total)} so far; the first look is at {next_look}"
+    counted = f"{_crossings(total.total)} so far: not decided; the challenger {_differences(total)}"
+    return f"{counted}; the next look is at {next_look}"
 
 
 def _next_look(looks: int) -> int:
@@ -252,12 +259,8 @@ def _numbers(ratio: Ratio) -> str:
     return f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
-def _differences(tally: Tally) -> str:
-    are = "is" if tally.only_challenger == 1 else "are"
-    were = "was" if tally.only_incumbent == 1 else "were"
-    return (
-        f"{tally.only_incumbent} of its {_crossings(tally.incumbent)} {were} missed, {tally.only_challenger} {are} new"
-    )
+def _differences(tally: PairedCounts) -> str:
+    return f"missed {tally.only_incumbent} of {_crossings(tally.incumbent)} and added {tally.only_challenger}"
 
 
 def _crossings(count: int) -> str:

@@ -1,1 +1,1 @@
-"""From tracked boxes to sightings of objects."""
+"""From tracked boxes to sights of objects."""

@@ -7,24 +7,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_counting import rules
-from countline_counting.geometry.exact import Floats
+from countline_counting.geometry.segments import Floats
 from countline_counting.tracking.association import overlaps
 
 BORDER_SHARE: Final = 0.006
-"""A box whose edge is within this share of the picture's width or height of the border is cut off by it ..."""
+"""The border cuts off a box whose edge is this near to it, as a share of the picture's width or height ..."""
 BORDER_NOISE: Final = 0.03
-"""... or within this share of its own width or height, since a detected edge is no better than that."""
+"""... or as a share of the box's own width or height, because a detected edge is no more exact than that."""
 
 
 def without_duplicates(
     xyxy_px: Floats, classes: NDArray[np.int64], rank: Callable[[], Sequence[float]]
 ) -> NDArray[np.bool_]:
-    """Return which of (N, 4) boxes to keep: of two on one object, the one with the lower rank.
+    """Return (N,) which of (N, 4) boxes to keep: of two boxes on one object, the one with the lower rank.
 
     Args:
         xyxy_px: boxes.
         classes: (N,) their classes.
-        rank: gives (N,) ranks; asked only where two boxes lie on one object, which is rare.
+        rank: returns (N,) ranks. It is called only if two boxes lie on one object, which is rare.
     """
     keep = np.ones(len(xyxy_px), dtype=np.bool_)
     rows, columns, share = overlaps(xyxy_px, xyxy_px)
@@ -42,7 +42,7 @@ def without_duplicates(
 
 
 def _nested(xyxy_px: Floats, rows: NDArray[np.intp], columns: NDArray[np.intp], share: Floats) -> NDArray[np.bool_]:
-    """Return of which (K,) pairs one box is the other, cut short; `share` is their intersection over union."""
+    """Return (K,) in which pairs one box is the other one, cut short; `share` is their intersection over union."""
     nested = (share >= rules.NESTED_OVERLAP) & (rows < columns)
     if nested.any():
         area = (xyxy_px[:, 2] - xyxy_px[:, 0]) * (xyxy_px[:, 3] - xyxy_px[:, 1])
@@ -53,7 +53,7 @@ def _nested(xyxy_px: Floats, rows: NDArray[np.intp], columns: NDArray[np.intp], 
 
 
 def cut_edges(xyxy_px: Floats, picture_wh: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which edges the picture's border cuts off: (N, 2) left and top, (N, 2) right and bottom."""
+    """Return which edges of (N, 4) boxes the border cuts off: (N, 2) left and top, (N, 2) right and bottom."""
     picture = np.array(picture_wh, dtype=np.float64)
     first, last = xyxy_px[:, :2], xyxy_px[:, 2:]
     margin = np.maximum(BORDER_SHARE * picture, BORDER_NOISE * (last - first))
@@ -63,11 +63,11 @@ def cut_edges(xyxy_px: Floats, picture_wh: tuple[int, int]) -> tuple[NDArray[np.
 
 
 def completed(xyxy_px: Floats, size_wh_px: Floats, low: NDArray[np.bool_], high: NDArray[np.bool_]) -> Floats:
-    """Return (N, 4) boxes as they would be if the picture went on.
+    """Return (N, 4) boxes as they would be without the picture's border.
 
-    A box that the border cuts off on one side, and that is smaller than the object is known to be (`size_wh_px`, 0
-    where that is not known), is completed on that side: whoever walks out of the picture goes on, instead of sliding
-    along its border.
+    A box that the border cuts off on one side is completed on that side if it is smaller than the known size of its
+    object (`size_wh_px`, 0 if unknown). So an object that leaves the picture moves on and does not slide along the
+    border.
     """
     first, last = xyxy_px[:, :2], xyxy_px[:, 2:]
     short = (last - first < size_wh_px) & (low != high)

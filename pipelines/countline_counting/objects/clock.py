@@ -1,4 +1,4 @@
-"""Time as the frames tell it: which frames are in order, and how long the stream was really running."""
+"""Time by the frames: which frames are in order, and how long the stream was running."""
 
 from enum import Enum
 
@@ -9,17 +9,17 @@ _PERIOD_WEIGHT = 0.1
 
 
 class Arrival(Enum):
-    """How a frame's time stands to the one before."""
+    """How a frame's time relates to the frame before."""
 
     NEXT = "next"
     LATE = "late"
-    """Not newer than a frame that was already counted: late, doubled or out of order."""
+    """Not newer than a counted frame: late, doubled or out of order."""
     RESET = "reset"
-    """So much older that the camera's clock must have been set back."""
+    """So much older that the camera's clock was set back."""
 
 
 class RunningClock:
-    """Adds up the time in which frames came; a stall of the stream adds at most `STALL_S` or two frame periods."""
+    """Adds up the time in which frames came. A stall of the stream adds at most `STALL_S` or two frame periods."""
 
     def __init__(self) -> None:
         self.t = float("-inf")
@@ -28,11 +28,11 @@ class RunningClock:
 
     @property
     def period_s(self) -> float:
-        """Running mean of the time between two frames; 0 before the second."""
+        """Running mean of the time between two frames; 0 before the second frame."""
         return self._period_s
 
     def admit(self, t: float) -> Arrival:
-        """Take the time of the next frame; only a `NEXT` frame moves the clock."""
+        """Classify the next frame by its time. Only a `NEXT` frame moves the clock."""
         if self.t == float("-inf"):
             self.t = t
             return Arrival.NEXT
@@ -43,7 +43,7 @@ class RunningClock:
             return Arrival.LATE
         self.t = t
         ran_s = min(gap_s, max(STALL_S, 2 * self._period_s))
-        # A stall tells nothing of the frame rate, beyond that it may have become slower.
+        # A stall shows nothing about the frame rate, except that it may have become slower.
         self._period_s += (ran_s - self._period_s) * (_PERIOD_WEIGHT if self._period_s else 1.0)
         self.running_s += ran_s
         return Arrival.NEXT

@@ -1,13 +1,13 @@
-"""Putting fragments of one object together before anything is counted.
+"""Joins the fragments of one object before anything is counted.
 
-A tracker loses an object behind a pillar and finds it again under a new id; at a line, where people wait in a queue,
-it may do so many times. Each new id is therefore first a *fragment*. When an object that could be the same was lost
-shortly before, the fragment waits for a moment (in which the old id may come back, and its own motion shows), and
-then either continues that object or becomes one of its own. Nothing is counted for it meanwhile, and nothing is lost:
-what it did is counted afterwards.
+A tracker loses an object behind a pillar and finds it again under a new id. At a line where people queue, this may
+happen many times. So each new id is first a *fragment*. If an object that could be the same was lost shortly before,
+the fragment waits for a moment: the old id may come back, and the fragment's own motion becomes known. Then the
+fragment continues that object or becomes a new one. Counting ignores a fragment while it waits, and counts afterwards
+what the fragment did meanwhile.
 
-Two are the same when time, distance, size and class allow it: an object that vanishes here and one that appears there
-are two, if the first would have had to jump.
+A fragment continues an object if time, distance, size and class allow it. An object that would have had to jump is
+another object.
 """
 
 import math
@@ -21,17 +21,17 @@ from countline_counting.objects.boxes import BORDER_SHARE
 from countline_counting.objects.table import Motion, fit_motion
 
 SETTLE_S: Final = 0.3
-"""How long a fragment waits that may continue an object."""
+"""How long a fragment waits if it may continue an object."""
 REACH_HEIGHTS: Final = 0.5
-"""How far from where it is expected an object may appear again at once ..."""
+"""Largest distance from the expected place at which an object may appear again at once ..."""
 REACH_HEIGHTS_PER_S: Final = 0.6
-"""... and how much farther for each second that it was unseen."""
+"""... and how much larger this distance is for each second in which the object was unseen."""
 SIZE_RATIO: Final = 1.6
-"""How much larger or smaller it may be."""
+"""Largest ratio of heights, either way."""
 LEAVING_HEIGHTS_PER_S: Final = 0.1
-"""An object that is cut off by the picture's border and moves outwards at this speed has left: nobody continues it."""
+"""An object at the picture's border that moves outwards at this speed has left. No fragment continues it."""
 SURE_SCORE: Final = 0.6
-"""Two detections that do not touch are one fast object only from this score on; three are at any score."""
+"""Two detections that do not touch are one fast object only from this score on. Three detections are, at any score."""
 OTHER_CLASS_COST: Final = 0.5
 """Share of the reach that a change of class takes up."""
 
@@ -41,7 +41,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One observation, as the tracker gave it."""
+    """One observation of the tracker."""
 
     t: float
     running_s: float
@@ -53,14 +53,14 @@ class Observed:
 
 @dataclass(slots=True)
 class Fragment:
-    """A new id of which it is not settled yet whose it is."""
+    """A new id of the tracker whose object is not known yet."""
 
     raw_id: int
     number: int
     picture_wh: tuple[int, int]
     observed: list[Observed] = field(default_factory=list)
     waits: bool = False
-    """Whether there is an object that it may continue."""
+    """Whether there is an object that the fragment may continue."""
 
     def start(self) -> Motion:
         """Return where the fragment began and how it moved there."""
@@ -68,7 +68,7 @@ class Fragment:
 
     @property
     def confirmed(self) -> bool:
-        """Whether it is an object and no false detection."""
+        """Whether the fragment is an object and not a false detection."""
         if len(self.observed) != 2:
             return len(self.observed) > 2
         first, second = self.observed
@@ -79,7 +79,7 @@ class Fragment:
         return self.observed[0].t
 
     def history(self) -> list[tuple[float, float, float, float, float]]:
-        """Rows t, centre x, centre y, width, height."""
+        """Return rows of t, centre x, centre y, width, height."""
         return [
             (o.t, (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
             for o in self.observed
@@ -93,19 +93,20 @@ def _touch(box: Box, other: Box) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """An object that is not in sight, as the healer sees it."""
+    """An object that is out of sight."""
 
-    slot: int
+    row: int
+    """In the table of objects."""
     motion: Motion
     class_id: int
     unseen_s: float
     """Running time from its last sight to the fragment's first."""
     left: bool = False
-    """Whether it was walking out of the picture when it was last seen."""
+    """Whether the object was leaving the picture when it was last seen."""
 
 
 def join_cost(lost: Lost, start: Motion, class_id: int) -> float:
-    """Return how hard it is to believe that a fragment continues an object: 0 not at all, above 1 impossible."""
+    """Return how unlikely it is that a fragment continues an object: 0 is certain, above 1 is impossible."""
     if lost.left and lost.unseen_s > SETTLE_S:
         return math.inf
     ratio = math.exp(abs(math.log(start.size_wh_px[1] / lost.motion.size_wh_px[1])))
@@ -118,7 +119,7 @@ def join_cost(lost: Lost, start: Motion, class_id: int) -> float:
 
 
 def _miss_px(motion: Motion, xy_px: tuple[float, float], elapsed_s: float) -> float:
-    """Distance of a place from where the object may have come to: it went on as it moved, or stopped on the way."""
+    """Return the distance of a place from the object's expected way: it went on as it moved, or stopped on the way."""
     way_x, way_y = motion.velocity_px_s[0] * elapsed_s, motion.velocity_px_s[1] * elapsed_s
     off_x, off_y = xy_px[0] - motion.xy_px[0], xy_px[1] - motion.xy_px[1]
     length = way_x**2 + way_y**2
@@ -127,7 +128,7 @@ def _miss_px(motion: Motion, xy_px: tuple[float, float], elapsed_s: float) -> fl
 
 
 def walks_out(motion: Motion, picture_wh: tuple[int, int]) -> bool:
-    """Whether an object is at the picture's border and on its way out."""
+    """Return whether an object is at the picture's border and moves out of the picture."""
     for at, size, speed, end in zip(motion.xy_px, motion.size_wh_px, motion.velocity_px_s, picture_wh, strict=True):
         outward = LEAVING_HEIGHTS_PER_S * motion.size_wh_px[1]
         margin = BORDER_SHARE * end
@@ -137,7 +138,7 @@ def walks_out(motion: Motion, picture_wh: tuple[int, int]) -> bool:
 
 
 def best_joins(costs: list[list[float]]) -> list[tuple[int, int]]:
-    """Return pairs (row, column) of the cheapest matching; costs above 1 are no pairs."""
+    """Return the pairs (row, column) of the cheapest matching. A cost above 1 makes no pair."""
     if not costs or not costs[0]:
         return []
     table = np.minimum(np.array(costs), 1e6)

@@ -1,40 +1,40 @@
-"""Which boxes of a frame are looked at: sound ones, of enough score, where no mask hides them, one for each object."""
+"""Which boxes of a frame are used: valid ones with a sufficient score, not masked, one for each object."""
 
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_counting.explain.explainer import Explainer
 from countline_counting.frames import DetectionFrame, TrackedFrame
-from countline_counting.geometry.exact import Floats
+from countline_counting.geometry.segments import Floats
 from countline_counting.objects.boxes import without_duplicates
+from countline_counting.objects.facts import BoxesLeftOut, ObjectListener
 from countline_counting.objects.masks import MaskFilter, anchors
-from countline_counting.rule.reasons import Reason
+from countline_counting.reasons import Reason
 from countline_counting.spec import CountingSpec
 
 Ids = NDArray[np.int64]
 
 
 class Intake:
-    """Takes the boxes of one camera's frames.
+    """Selects the boxes of one camera's frames.
 
     Args:
-        spec: its least score, its masks and the anchor that they are held against.
+        spec: sets the least score, the masks and the anchor that masks are tested with.
         size_wh: size of the picture in pixels.
-        explainer: hears what is left out, and why.
+        listener: receives the boxes that are left out, with the reason.
     """
 
-    def __init__(self, spec: CountingSpec, size_wh: tuple[int, int], explainer: Explainer | None) -> None:
+    def __init__(self, spec: CountingSpec, size_wh: tuple[int, int], listener: ObjectListener | None) -> None:
         self._spec = spec
         self._masks = MaskFilter(spec.masks, size_wh) if spec.masks else None
-        self._explainer = explainer
+        self._listener = listener
 
     def detections(self, frame: DetectionFrame) -> Floats:
-        """Return the (M, 6) detections that are looked at."""
+        """Return the (M, 6) detections that are used."""
         table = frame.detections.astype(np.float64)
-        sound = (table[:, 2] > table[:, 0]) & (table[:, 3] > table[:, 1])  # refuses NaN too
-        table = table[sound & np.isfinite(table).all(axis=1)]
+        valid = (table[:, 2] > table[:, 0]) & (table[:, 3] > table[:, 1])  # refuses NaN too
+        table = table[valid & np.isfinite(table).all(axis=1)]
         keep = table[:, 4] >= self._spec.min_score
         table = self._kept(frame.t, table, keep, Reason.BOX_SCORE_TOO_LOW)
         if self._masks is not None:
@@ -44,7 +44,7 @@ class Intake:
         return self._kept(frame.t, table, keep, Reason.DUPLICATE_BOX)
 
     def tracks(self, frame: TrackedFrame) -> TrackedFrame:
-        """Return the frame with the boxes that are looked at; duplicates are found later, when ids are healed."""
+        """Return the frame with the boxes that are used. `Sightings` removes duplicates later, by the age of tracks."""
         low = frame.scores < self._spec.min_score
         if low.any():
             frame = self._without(frame, low, Reason.BOX_SCORE_TOO_LOW)
@@ -56,11 +56,11 @@ class Intake:
     def _kept(self, t: float, table: Floats, keep: NDArray[np.bool_], reason: Reason) -> Floats:
         if keep.all():
             return table
-        self._tell(t, table[~keep, :4], None, reason)
+        self._report(t, table[~keep, :4], None, reason)
         return table[keep]
 
     def _without(self, frame: TrackedFrame, out: NDArray[np.bool_], reason: Reason) -> TrackedFrame:
-        self._tell(frame.t, frame.xyxy_px[out], frame.ids[out], reason)
+        self._report(frame.t, frame.xyxy_px[out], frame.ids[out], reason)
         return replace(
             frame,
             ids=frame.ids[~out],
@@ -69,6 +69,6 @@ class Intake:
             classes=frame.classes[~out],
         )
 
-    def _tell(self, t: float, xyxy_px: Floats, ids: Ids | None, reason: Reason) -> None:
-        if self._explainer is not None and len(xyxy_px):
-            self._explainer.left_out(t, xyxy_px, anchors(xyxy_px, self._spec.anchor), ids, reason)
+    def _report(self, t: float, xyxy_px: Floats, ids: Ids | None, reason: Reason) -> None:
+        if self._listener is not None and len(xyxy_px):
+            self._listener(BoxesLeftOut(t, xyxy_px, anchors(xyxy_px, self._spec.anchor), ids, reason))

@@ -1,4 +1,4 @@
-"""Which tracks of two runs over the same frames are one object: told by their boxes, frame by frame."""
+"""Which tracks of two runs over the same frames are one object, by their boxes in each frame."""
 
 from collections import Counter, OrderedDict
 from typing import Final
@@ -10,13 +10,14 @@ from countline_counting.rules import SAME_TRACK_OVERLAP
 from countline_counting.tracking.association import overlaps
 
 MOST_WAITING: Final = 256
-"""Frames of one run that wait for the other's; the oldest is given up, since the other run has left it out."""
+"""Frames of one run that wait for the same frames of the other. Beyond that, the oldest is dropped, because the other
+run has left it out."""
 
 
 class Kinship:
     """Pairs of tracks of an old run and a new one.
 
-    A track may be of several others, since either run may lose an object and find it again under another id.
+    A track may pair with several tracks, because either run may lose an object and find it again under another id.
     """
 
     def __init__(self) -> None:
@@ -38,21 +39,21 @@ class Kinship:
             self._relate(other, frame)
 
     def votes(self, old: int, new: int) -> int:
-        """In how many frames the two were one object."""
+        """Return the number of frames in which the two were one object."""
         return self._votes[old, new]
 
     def are_strangers(self, old: int, new: int) -> bool:
-        """Whether each was some object's, and they were never one."""
+        """Return whether both tracks have pairs, but not with each other."""
         return old in self._olds and new in self._news and not self._votes[old, new]
 
     def kin_of(self, old: int) -> frozenset[int]:
-        """The new run's tracks that were one object with the old run's; none where it has not seen that object."""
+        """Return the new run's tracks that were one object with a track of the old run; empty if there are none."""
         if old not in self._olds:
             return frozenset()
         return frozenset(new for one, new in self._votes if one == old)
 
     def _meet(self, side: int, frame: TrackedFrame) -> TrackedFrame | None:
-        """The other run's frame of the same moment; where it is not here yet, this one waits for it."""
+        """Return the other run's frame of the same moment; if it has not come yet, keep this one for it."""
         other = self._waiting[1 - side].pop(frame.t, None)
         if other is None:
             self._waiting[side][frame.t] = frame

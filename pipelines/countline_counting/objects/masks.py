@@ -1,4 +1,4 @@
-"""Include and ignore masks: which boxes are seen at all, by where their anchors lie. Applied before tracking."""
+"""Include and ignore masks: which boxes are used, by the place of their anchors. Masks apply before tracking."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,13 +6,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_counting.geometry.exact import Floats, Points, inside
+from countline_counting.geometry.polygons import inside
+from countline_counting.geometry.segments import Floats, Points
 from countline_counting.spec import Mask, MaskKind
 
 Bools = NDArray[np.bool_]
 
 _UNSURE: Final = 1e-9
-"""Nearer to an edge than this share of the picture's area, exact arithmetic says on which side a point lies."""
+"""For a point nearer to an edge than this share of the picture's area, exact arithmetic decides its side."""
 
 
 class MaskFilter:
@@ -31,7 +32,7 @@ class MaskFilter:
         self._ignore = [outline for kind, outline in outlines if kind is MaskKind.IGNORE]
 
     def seen(self, xy_px: Floats) -> Bools:
-        """Return which of (N, 2) anchors are seen, (N,): in an include mask, if there are any, and in no ignore one."""
+        """Return (N,) which of (N, 2) anchors are seen: in an include mask, if there are any, and in no ignore mask."""
         seen = np.full(len(xy_px), not self._include)
         for outline in self._include:
             seen |= self._inside(outline, xy_px)
@@ -40,7 +41,7 @@ class MaskFilter:
         return seen
 
     def _inside(self, outline: Points, xy_px: Floats) -> Bools:
-        """The even-odd rule of `geometry.inside` for many points, which is asked where rounding could matter."""
+        """Apply the even-odd rule to many points, and `inside` to those for which rounding could matter."""
         x, y = xy_px[:, 0], xy_px[:, 1]
         odd, unsure = np.zeros(len(x), dtype=np.bool_), np.zeros(len(x), dtype=np.bool_)
         for (ax, ay), (bx, by) in zip(outline, (*outline[1:], outline[0]), strict=True):

@@ -1,4 +1,4 @@
-"""What is known of each object while it lives: where it was, how large it is, of which class, for how long."""
+"""The table of living objects: where each one was, its size, its class, and for how long it was seen."""
 
 import math
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_counting.geometry.exact import Floats
+from countline_counting.geometry.segments import Floats
 
 SIZE_MEMORY_S: Final = 0.5
 """Time constant of the running mean of an object's size."""
 HISTORY: Final = 12
-"""Past sights that are kept of an object, to know how it moves ..."""
+"""Past sights that are kept of each object, from which its motion is fitted ..."""
 HISTORY_SPACING_S: Final = 0.05
 """... at least this far apart."""
 MOTION_WINDOW_S: Final = 0.6
-"""How far back motion is measured."""
+"""Motion is fitted to the sights of this span."""
 
 _ROW: Final = np.dtype(
     [
@@ -29,8 +29,8 @@ _ROW: Final = np.dtype(
         ("last_running_s", np.float64),
         ("sights", np.int64),
         ("score_sum", np.float64),
-        ("size_wh_px", np.float64, 2),  # running mean, of sights that had the whole of it in the picture
-        ("anchor_px", np.float64, 2),  # the last one; NaN before the first
+        ("size_wh_px", np.float64, 2),  # running mean over the sights that had all of it in the picture
+        ("anchor_px", np.float64, 2),  # at the last sight; NaN before the first
         ("history", np.float64, (HISTORY, 5)),  # a ring of t, centre x, centre y, width, height
         ("history_head", np.int64),
     ]
@@ -38,12 +38,12 @@ _ROW: Final = np.dtype(
 
 
 class Objects:
-    """A table with one row (slot) for each living object; slots are used again after an object has ended."""
+    """A table with one row for each living object. A row is used again after its object has ended."""
 
     def __init__(self) -> None:
-        self.rows: NDArray[np.void] = _empty_rows(32)
+        self._table: NDArray[np.void] = _empty_rows(32)
         self.votes: Floats = np.zeros((32, 4))
-        """(S, C) sum of scores by class; `columns` says which class is where."""
+        """(R, C) sum of scores by row and class; `columns` maps classes to columns."""
         self._columns: dict[int, int] = {}
         self._free = list(range(31, -1, -1))
         self.next_number = 1
@@ -51,7 +51,7 @@ class Objects:
 
     def __getitem__(self, field: str) -> NDArray[Any]:
         """Return one column of the table, as a view."""
-        return self.rows[field]
+        return self._table[field]
 
     def take_number(self) -> int:
         """Return a number that no object had before."""
@@ -59,27 +59,32 @@ class Objects:
         return self.next_number - 1
 
     def birth(self, number: int, t: float, running_s: float) -> int:
-        """Make a slot for a new object."""
+        """Give a new object a row; return the row."""
         if not self._free:
-            size = len(self.rows)
-            self.rows = np.concatenate([self.rows, _empty_rows(size)])
+            size = len(self._table)
+            self._table = np.concatenate([self._table, _empty_rows(size)])
             self.votes = np.concatenate([self.votes, np.zeros_like(self.votes)])
             self._free = list(range(2 * size - 1, size - 1, -1))
-        slot = self._free.pop()
-        row = self.rows[slot]
-        row["number"], row["alive"] = number, True
-        row["first_t"] = row["last_t"] = t
-        row["last_running_s"] = running_s
-        return slot
+        row = self._free.pop()
+        record = self._table[row]
+        record["number"], record["alive"] = number, True
+        record["first_t"] = record["last_t"] = t
+        record["last_running_s"] = running_s
+        return row
 
-    def death(self, slot: int) -> None:
-        """Free the slot."""
-        self.rows[slot] = _empty_rows(1)[0]
-        self.votes[slot] = 0
-        self._free.append(slot)
+    def death(self, row: int) -> None:
+        """Free the row."""
+        self._table[row] = _empty_rows(1)[0]
+        self.votes[row] = 0
+        self._free.append(row)
+
+    def living(self) -> list[int]:
+        """Return the rows of all objects."""
+        rows: list[int] = np.nonzero(self._table["alive"])[0].tolist()
+        return rows
 
     def columns(self, classes: NDArray[np.int64]) -> NDArray[np.intp]:
-        """Return the columns of `votes` for (N,) classes, new classes included."""
+        """Return the columns of `votes` for (N,) classes; new classes get columns."""
         values = classes.tolist()
         for value in values:
             if value not in self._columns:
@@ -89,19 +94,23 @@ class Objects:
             self.votes = np.pad(self.votes, ((0, 0), (0, max(missing, 4))))
         return np.array([self._columns[value] for value in values], dtype=np.intp)
 
-    def class_of(self, slot: int) -> int:
-        """Return the class with most evidence over the object's life; the lower number where two have the same."""
-        row = self.votes[slot]
-        return min(self._columns, key=lambda value: (-row[self._columns[value]], value), default=0)
+    def class_of(self, row: int) -> int:
+        """Return the class with the largest sum of scores over the object's life; of equal ones the lower number."""
+        votes = self.votes[row]
+        return min(self._columns, key=lambda value: (-votes[self._columns[value]], value), default=0)
 
-    def score_of(self, slot: int) -> float:
+    def age_of(self, row: int) -> float:
+        """Return the seconds from the object's first sight to its last."""
+        return float(self["last_t"][row] - self["first_t"][row])
+
+    def score_of(self, row: int) -> float:
         """Return the mean score over the object's life."""
-        row = self.rows[slot]
-        return float(row["score_sum"] / max(1, row["sights"]))
+        record = self._table[row]
+        return float(record["score_sum"] / max(1, record["sights"]))
 
-    def motion(self, slot: int) -> "Motion":
+    def motion(self, row: int) -> "Motion":
         """Return where the object was last and how it moved there."""
-        return fit_motion(self.rows[slot]["history"])
+        return fit_motion(self._table[row]["history"])
 
 
 def _empty_rows(size: int) -> NDArray[np.void]:
@@ -112,7 +121,7 @@ def _empty_rows(size: int) -> NDArray[np.void]:
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """A place in time and the straight motion there."""
+    """A place at a time, and the straight motion there."""
 
     t: float
     xy_px: tuple[float, float]
@@ -122,7 +131,7 @@ class Motion:
 
 
 def fit_motion(history: Floats | Sequence[Sequence[float]], *, at_start: bool = False) -> Motion:
-    """Fit a straight motion to the newest (or at the start: the oldest) rows (M, 5) of `history`."""
+    """Fit a straight motion to the newest rows (M, 5) of `history`; with `at_start`, to the oldest."""
     table = np.asarray(history, dtype=np.float64)
     table = table[~np.isnan(table[:, 0])]
     table = table[np.argsort(table[:, 0], kind="stable")]

@@ -1,1 +1,1 @@
-"""The counting rule: lines, zones, flows, and the reasons why a near-crossing does not count."""
+"""The counting rule at lines and zones, and the series and flows that follow from its events."""

@@ -1,8 +1,9 @@
 """The series of a line: in, out, net and U-turns.
 
-*Net* is in less out; over a closed line it is the true change of what is inside. A *U-turn* is an object that crosses a
-line and crosses it back: of each object, the smaller of its crossings in and out. So in, out, in is one U-turn and one
-object that went in, and in + out - 2 * U-turns are the crossings that nobody took back.
+*Net* is in less out; over a closed line it is the true change of the number of objects inside. A *U-turn* is an object
+that crosses a line and crosses it back. Each object makes as many as the smaller number of its crossings in and out. So
+in, out, in is one U-turn and one object that went in, and in + out - 2 * U-turns are the crossings that no object took
+back.
 """
 
 from collections import Counter
@@ -11,7 +12,7 @@ from countline_counting.events import Crossing, Direction
 
 
 class Series:
-    """The totals of one line, over runs that follow each other."""
+    """The totals of one line over successive runs."""
 
     def __init__(self) -> None:
         self.counts = dict.fromkeys(Direction, 0)
@@ -24,7 +25,7 @@ class Series:
         self._by_track[crossing.direction][crossing.track] += 1
 
     def end_run(self) -> None:
-        """Forget the tracks: numbers begin anew in the next run, and mean other objects."""
+        """Forget the tracks, because track numbers of the next run name other objects."""
         self._ended = self.u_turns
         for tracks in self._by_track.values():
             tracks.clear()
@@ -36,5 +37,5 @@ class Series:
 
     @property
     def u_turns(self) -> int:
-        """How often an object crossed and crossed back."""
+        """Number of U-turns."""
         return self._ended + (self._by_track[Direction.IN] & self._by_track[Direction.OUT]).total()

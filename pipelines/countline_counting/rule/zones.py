@@ -1,8 +1,8 @@
-"""When is an object in a zone? Stays with hysteresis, and the counter of a zone over all objects.
+"""When an object is in a zone: the rule for one object, and one zone over all objects of a camera.
 
-An object has entered when it was inside for half a second without a break, at least a tenth of its height from the
-outline (or for two seconds, wherever). It has left on the same terms. What comes and goes at the outline faster than
-that changes nothing, and the times of a stay are those at which the path met the outline.
+An object has entered when it was inside for half a second without a break and once at least a tenth of its height from
+the outline. Without that distance, two seconds are needed. It leaves on the same terms, so that flicker at the outline
+changes nothing. A stay begins and ends when the path meets the outline.
 """
 
 from dataclasses import dataclass
@@ -11,17 +11,18 @@ from typing import Final
 import numpy as np
 
 from countline_counting import rules
-from countline_counting.geometry.exact import Floats, Point, PolyLine, inside, path_crossings
-from countline_counting.rule.lines import TIME_SLACK_S, Sights
+from countline_counting.geometry.polygons import inside
+from countline_counting.geometry.segments import Floats, Point, PolyLine, path_crossings
+from countline_counting.objects.sights import Sights
 from countline_counting.spec import Zone
 
 ON_OUTLINE_HEIGHTS: Final = 1e-9
-"""Nearer than this, exact arithmetic says on which side of the outline a point lies."""
+"""For a point nearer than this, exact arithmetic decides the side of the outline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """A stay in a zone that has ended."""
+    """One stay in a zone, after its end."""
 
     entered_at: float
     left_at: float
@@ -56,10 +57,10 @@ class Presence:
         self._stays = 0
 
     def see(self, met_at: float | None, t: float, depth_heights: float) -> Stay | None:
-        """Take the next sight; return a stay that has ended by it.
+        """Take the next sight; return the stay that it ends.
 
         Args:
-            met_at: when the path last met the outline since the sight before, None where it did not.
+            met_at: when the path last met the outline since the previous sight; None if it did not.
             t: time of the sight.
             depth_heights: distance from the outline, positive inside.
         """
@@ -77,7 +78,7 @@ class Presence:
         return self._change() if self._changed(t) else None
 
     def touch(self, t: float) -> None:
-        """Take a sight that changes nothing."""
+        """Take the time of a sight that changes nothing."""
         self._last_t = t
 
     def end(self) -> Stay | None:
@@ -89,12 +90,12 @@ class Presence:
 
     @property
     def settled(self) -> bool:
-        """Whether only a sight on the other side of the outline matters."""
+        """Whether only a sight on the other side of the outline can change the state."""
         return self._changing_since is None and self._last_t is not None
 
     def _changed(self, t: float) -> bool:
         assert self._changing_since is not None
-        elapsed_s = t - self._changing_since + TIME_SLACK_S
+        elapsed_s = t - self._changing_since + rules.TIME_SLACK_S
         if self._change_sights < rules.EXCURSION_SAMPLES or elapsed_s < rules.ZONE_CHANGE_S:
             return False
         return self._change_depth >= rules.ZONE_CLEAR_HEIGHTS or elapsed_s >= rules.ZONE_CHANGE_NEAR_S
@@ -114,7 +115,7 @@ class Presence:
 
 
 class ZoneCounter:
-    """One zone over all objects."""
+    """Applies the zone rule to every object at one zone."""
 
     def __init__(self, zone: Zone, size_wh: tuple[int, int]) -> None:
         self.zone = zone
@@ -123,61 +124,61 @@ class ZoneCounter:
         self._inward = _turning(corners)
         self._presences: dict[int, Presence] = {}
         self._settled = np.zeros(0, dtype=np.int8)
-        """By slot: 1 settled inside, -1 settled outside, 0 neither; who is settled and stays so costs nothing more."""
+        """By row: 1 settled inside, -1 settled outside, 0 neither. An object that stays settled needs no more work."""
         self._last_t = np.zeros(0)
-        """By slot."""
+        """By row."""
         self._inside: set[int] = set()
-        self.said: int | None = None
-        """The occupancy that was reported last."""
+        self.reported: int | None = None
+        """The last reported occupancy; None before the first."""
 
     def inside(self) -> list[int]:
-        """Return the slots of the objects that are inside now."""
+        """Return the rows of the objects that are inside now."""
         return sorted(self._inside)
 
     def see(self, sights: Sights) -> list[tuple[int, Stay]]:
-        """Take the sights of one moment; return (slot, stay) for the stays that ended."""
+        """Take the sights of one moment; return (row, stay) for each stay that ended."""
         depth = self._depth_heights(sights)
-        slots = sights.slots
-        self._make_room(int(slots.max(initial=-1)) + 1)
-        changing = self._settled[slots] != np.where(depth > 0, 1, -1)
-        self._last_t[slots] = sights.t
+        rows = sights.rows
+        self._reserve(int(rows.max(initial=-1)) + 1)
+        changing = self._settled[rows] != np.where(depth > 0, 1, -1)
+        self._last_t[rows] = sights.t
         ended = []
         for i in np.nonzero(changing)[0].tolist():
-            slot = int(slots[i])
-            stay = self._see_one(slot, self._met_at(sights, i), float(sights.t[i]), float(depth[i]))
+            row = int(rows[i])
+            stay = self._see_one(row, self._met_at(sights, i), float(sights.t[i]), float(depth[i]))
             if stay is not None:
-                ended.append((slot, stay))
+                ended.append((row, stay))
         return ended
 
-    def end(self, slot: int) -> Stay | None:
+    def end(self, row: int) -> Stay | None:
         """Forget an object; return its stay if it was inside."""
-        presence = self._presences.pop(slot, None)
+        presence = self._presences.pop(row, None)
         if presence is None:
             return None
-        self._inside.discard(slot)
-        self._settled[slot] = 0
-        presence.touch(float(self._last_t[slot]))
+        self._inside.discard(row)
+        self._settled[row] = 0
+        presence.touch(float(self._last_t[row]))
         return presence.end()
 
-    def _make_room(self, size: int) -> None:
+    def _reserve(self, size: int) -> None:
         if size > len(self._settled):
             more = max(size, 2 * len(self._settled)) - len(self._settled)
             self._settled = np.pad(self._settled, (0, more))
             self._last_t = np.pad(self._last_t, (0, more))
 
-    def _see_one(self, slot: int, met_at: float | None, t: float, depth_heights: float) -> Stay | None:
-        presence = self._presences.setdefault(slot, Presence())
+    def _see_one(self, row: int, met_at: float | None, t: float, depth_heights: float) -> Stay | None:
+        presence = self._presences.setdefault(row, Presence())
         stay = presence.see(met_at, t, depth_heights)
         if presence.inside:
-            self._inside.add(slot)
+            self._inside.add(row)
         else:
-            self._inside.discard(slot)
+            self._inside.discard(row)
         side = 1 if presence.inside else -1
-        self._settled[slot] = side if presence.settled else 0
+        self._settled[row] = side if presence.settled else 0
         return stay
 
     def _depth_heights(self, sights: Sights) -> Floats:
-        """Return (N,) distances from the outline, positive inside; a point on it is on the side where it belongs."""
+        """Return (N,) signed distances from the outline, positive inside; a point on the outline is never at 0."""
         depth = self._outline.signed_distance_px(sights.xy_px) * self._inward / sights.height_px
         for i in np.nonzero(np.abs(depth) < ON_OUTLINE_HEIGHTS)[0].tolist():
             x, y = sights.xy_px[i].tolist()
@@ -187,7 +188,7 @@ class ZoneCounter:
     def _met_at(self, sights: Sights, i: int) -> float | None:
         before_t = float(sights.before_t[i])
         was_x, was_y = sights.before_xy_px[i].tolist()
-        if was_x != was_x:  # noqa: PLR0124  (NaN: there is no sight before)
+        if was_x != was_x:  # noqa: PLR0124  (NaN: no previous sight)
             return None
         x, y = sights.xy_px[i].tolist()
         met = path_crossings(self._outline.points, (was_x, was_y), (x, y))
@@ -195,7 +196,7 @@ class ZoneCounter:
 
 
 def _turning(corners: tuple[Point, ...]) -> int:
-    """Return 1 where the inside lies to the right of the outline as it is listed, else -1."""
+    """Return 1 if the inside lies to the right of the outline in the order of its corners, else -1."""
     xy: Floats = np.array(corners) - np.array(corners[0])
     following = np.roll(xy, -1, axis=0)
     return 1 if float((xy[:, 0] * following[:, 1] - xy[:, 1] * following[:, 0]).sum()) > 0 else -1

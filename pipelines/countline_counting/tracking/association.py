@@ -1,7 +1,7 @@
 """Which detection belongs to which track.
 
-Of all pairs of a crowd only few overlap at all. So pairs are kept as lists, not as tables: what costs time grows with
-the number of objects and not with its square, and most matches are found without solving an assignment problem.
+In a crowd, only few of all pairs overlap. So pairs are kept as lists and not as tables: the time grows with the number
+of objects and not with its square, and most matches need no assignment problem.
 """
 
 from typing import NamedTuple, cast
@@ -15,13 +15,13 @@ Bools = NDArray[np.bool_]
 Rows = NDArray[np.intp]
 
 _IMPOSSIBLE = 1e4
-"""A cost that no number of possible pairs adds up to."""
+"""A cost above the sum of the costs of all possible pairs."""
 _FEW_PAIRS = 3000
-"""Up to so many pairs it is quicker to look at all of them than to sort; measured."""
+"""Up to this number of pairs, comparing all of them is faster than sorting (measured)."""
 
 
 class Overlaps(NamedTuple):
-    """The pairs of boxes that overlap, (K,) each."""
+    """K pairs of boxes that overlap, (K,) each."""
 
     rows: Rows
     columns: Rows
@@ -30,7 +30,7 @@ class Overlaps(NamedTuple):
 
 
 def overlaps(boxes: Floats, others: Floats) -> Overlaps:
-    """Return the pairs of (N, 4) and (M, 4) boxes x1, y1, x2, y2 that have an area in common."""
+    """Return the pairs of (N, 4) and (M, 4) boxes x1, y1, x2, y2 that share an area."""
     few = len(boxes) * len(others) <= _FEW_PAIRS
     rows, columns = _touching(boxes, others) if few else _touching_by_sweep(boxes, others)
     first, second = boxes[rows], others[columns]
@@ -47,7 +47,7 @@ def _touching(boxes: Floats, others: Floats) -> tuple[Rows, Rows]:
 
 
 def _touching_by_sweep(boxes: Floats, others: Floats) -> tuple[Rows, Rows]:
-    """The same for many: sorted by their left edges, only a run of the others can reach a box from either side."""
+    """Find the same pairs among many boxes: of the others, sorted by left edges, only one run can reach a box."""
     order = np.argsort(others[:, 0], kind="stable")
     left = others[order, 0]
     widest = (others[:, 2] - others[:, 0]).max(initial=0.0)
@@ -74,7 +74,7 @@ def largest_overlap(boxes: Floats, others: Floats) -> Floats:
 
 
 def cheapest_pairs(rows: Rows, columns: Rows, cost: Floats) -> tuple[Rows, Rows]:
-    """Return the rows and columns of the matching with most pairs, and of those the one with the least cost.
+    """Return the rows and columns of the matching with the most pairs; of several, the one with the least cost.
 
     Args:
         rows: (K,) first members of the possible pairs.
@@ -83,7 +83,7 @@ def cheapest_pairs(rows: Rows, columns: Rows, cost: Floats) -> tuple[Rows, Rows]
     """
     if not len(rows):
         return rows, columns
-    # Two that have only each other need no solver.
+    # A pair whose members are in no other pair needs no solver.
     settled = (np.bincount(rows)[rows] == 1) & (np.bincount(columns)[columns] == 1)
     contested = ~settled
     if not np.count_nonzero(contested):
@@ -101,7 +101,7 @@ def cheapest_pairs(rows: Rows, columns: Rows, cost: Floats) -> tuple[Rows, Rows]
 
 
 def _numbered(values: Rows) -> tuple[Rows, Rows]:
-    """Return the different values in order, and which of them each one is; quicker than `np.unique`."""
+    """Return the distinct values in order, and the index of each value among them; faster than `np.unique`."""
     different = np.nonzero(np.bincount(values))[0]
     number = np.zeros(int(different[-1]) + 1, dtype=np.intp)
     number[different] = np.arange(len(different))

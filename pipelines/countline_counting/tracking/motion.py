@@ -1,8 +1,8 @@
 """A Kalman filter for all tracks at once: constant velocity, measured time steps, noise in lengths of the object.
 
-Centre x and y, width and height are filtered each on its own: their noises are independent, so the joint filter with
-its 8 x 8 matrices falls apart into four of 2 x 2, written out below. Since every noise is proportional to the height
-of the box, variances are kept in squared lengths; x and y then share one covariance, and so do width and height.
+Centre x and y, width and height have independent noises, so the joint filter with 8 x 8 matrices splits into four
+filters with 2 x 2 matrices, written out below. Every noise is proportional to the length of the object, so variances
+are kept in squared lengths. Then x and y share one covariance, and so do width and height.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from countline_counting.tracking.settings import TrackerSettings
 Floats = NDArray[np.float64]
 
 MIN_SIZE_PX = 1.0
-"""No prediction makes a box smaller than this."""
+"""Predicted boxes are at least this wide and high."""
 
 
 @dataclass(slots=True)
 class Covariances:
     """Variances of value and velocity, and their covariance, in lengths and seconds.
 
-    (N, 2) each: first those of place (x and y alike), then those of size (width and height alike).
+    (N, 2) each: column 0 for x and y, column 1 for width and height.
     """
 
     value: Floats
@@ -31,7 +31,7 @@ class Covariances:
     velocity: Floats
 
     def predict(self, elapsed_s: float, wander: Floats) -> None:
-        """Let time pass; `wander` (2,) is the standard deviation that the velocity gains in a second."""
+        """Advance by a time; `wander` (2,) is the standard deviation that the velocity gains in a second."""
         noise = wander * wander
         grown = self.mixed + elapsed_s * self.velocity
         self.value = self.value + elapsed_s * (self.mixed + grown) + noise * elapsed_s**3 / 3
@@ -39,7 +39,7 @@ class Covariances:
         self.velocity = self.velocity + noise * elapsed_s
 
     def update(self, rows: NDArray[np.intp], variance: Floats) -> tuple[Floats, Floats]:
-        """Take measurements with (M, 2) variances into the rows; return gains of value and velocity, (M, 4) each."""
+        """Update (M,) rows by measurements with (M, 2) variances; return gains of value and velocity, (M, 4) each."""
         value, mixed = self.value[rows], self.mixed[rows]
         total = value + variance
         gain, velocity_gain = value / total, mixed / total
@@ -49,7 +49,7 @@ class Covariances:
         return gain.repeat(2, axis=1), velocity_gain.repeat(2, axis=1)
 
     def append(self, count: int, value: Floats, velocity: Floats) -> None:
-        """Add rows of tracks that were measured once; standard deviations (2,) are given."""
+        """Add rows for tracks that were measured once, with standard deviations (2,) of value and velocity."""
         self.value = np.concatenate([self.value, np.tile(value**2, (count, 1))])
         self.mixed = np.concatenate([self.mixed, np.zeros((count, 2))])
         self.velocity = np.concatenate([self.velocity, np.tile(velocity**2, (count, 1))])
@@ -60,7 +60,7 @@ class Covariances:
 
 
 class MotionModel:
-    """Where all tracks are and how they move."""
+    """Places and velocities of N tracks."""
 
     def __init__(self, settings: TrackerSettings) -> None:
         self._settings = settings
@@ -76,13 +76,13 @@ class MotionModel:
         return len(self.box)
 
     def predict(self, elapsed_s: float) -> None:
-        """Let time pass."""
+        """Advance all tracks by a time."""
         self.box = self.box + self.velocity * elapsed_s
         self.box[:, 2:] = np.maximum(self.box[:, 2:], MIN_SIZE_PX)
         self.covariances.predict(elapsed_s, self._wander)
 
     def update(self, rows: NDArray[np.intp], measured: Floats, doubt: Floats) -> None:
-        """Take (M, 4) measured boxes into the rows; `doubt` (M,) multiplies the variance of each."""
+        """Update (M,) rows by (M, 4) measured boxes; `doubt` (M,) multiplies the variance of each."""
         predicted = self.box[rows]
         off = measured - predicted
         gain, velocity_gain = self.covariances.update(rows, self._noise**2 * doubt[:, None])
@@ -90,7 +90,7 @@ class MotionModel:
         self.velocity[rows] += velocity_gain * off
 
     def leap(self, rows: NDArray[np.intp], measured: Floats, elapsed_s: Floats) -> None:
-        """Take the second measurement of objects that moved farther than predicted: two points give the velocity."""
+        """Take the second measurement of objects that moved farther than predicted: two places give the velocity."""
         start = self.box[rows, :2] - self.velocity[rows, :2] * elapsed_s[:, None]
         self.velocity[rows, :2] = (measured[:, :2] - start) / elapsed_s[:, None]
         self.box[rows] = measured
@@ -112,17 +112,17 @@ class MotionModel:
         self.covariances.keep(rows)
 
     def spread(self) -> Floats:
-        """Return how uncertain the place of the next measurement is: (N,) standard deviations in lengths."""
+        """Return (N,) standard deviations of the place of the next measurement, in lengths."""
         return cast("Floats", np.sqrt(self.covariances.value[:, 0] + self._settings.position_noise**2))
 
 
 def corners(box: Floats) -> Floats:
-    """Return (N, 4) x1, y1, x2, y2 of centres and sizes."""
+    """Convert (N, 4) centres and sizes to x1, y1, x2, y2."""
     half = box[:, 2:] / 2
     return np.concatenate([box[:, :2] - half, box[:, :2] + half], axis=1)
 
 
 def centred(xyxy: Floats) -> Floats:
-    """Return (N, 4) centres and sizes of x1, y1, x2, y2."""
+    """Convert (N, 4) x1, y1, x2, y2 to centres and sizes."""
     low, high = xyxy[:, :2], xyxy[:, 2:4]
     return np.concatenate([(low + high) / 2, high - low], axis=1)

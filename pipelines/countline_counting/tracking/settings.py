@@ -11,29 +11,30 @@ class TrackerSettings:
     """
 
     high_score: float = 0.4
-    """Detections from this score on choose their tracks first, and may begin a track anywhere."""
+    """Detections from this score on are matched first, and may begin a track anywhere."""
     lone_score: float = 0.25
-    """Detections from this score on may begin a track where no tracked object is."""
+    """Detections from this score on may begin a track where there is no tracked object."""
     low_score: float = 0.1
-    """Detections below this score are not used; those from it on may continue tracks."""
+    """Detections from this score on may continue tracks; those below it are not used."""
     lone_overlap: float = 0.1
-    """A detection is alone when it overlaps no tracked one more than this (intersection over union)."""
+    """A detection of low score may begin a track if it overlaps every tracked object less than this (intersection over
+    union)."""
     memory_s: float = 3.0
-    """How long a track that is not seen is looked for; as long as an id that is unseen is the same object."""
+    """How long an unseen track may be continued; as long as an unseen id is the same object."""
     first_memory_s: float = 0.5
     """The same for a track that was seen only once."""
     low_score_unseen_s: float = 0.3
-    """How long a track may be unseen to be continued by a detection of low score."""
+    """Longest time unseen after which a detection of low score may continue a track."""
     position_noise: float = 0.08
     """Standard deviation of a detected centre, at a score of `usual_score`."""
     size_noise: float = 0.08
     """The same for a detected width or height."""
     usual_score: float = 0.6
-    """A detection of lower score is trusted less: its variance grows with the square of how much lower."""
+    """The variance of a detection of lower score grows with the square of the ratio of this score to its own."""
     crowd_doubt: float = 3.0
-    """How much the variance grows where another track is expected in the same place, as a share for full overlap."""
+    """Growth of the variance, as a share, where another track is expected in exactly the same place."""
     acceleration: float = 0.35
-    """How much the velocity wanders within a second, in lengths per second."""
+    """Standard deviation that the velocity gains in a second, in lengths per second."""
     growth: float = 0.15
     """The same for the rate at which width and height change."""
     first_speed: float = 1.5
@@ -49,14 +50,14 @@ class TrackerSettings:
     size_gate: float = 0.5
     """Largest difference of heights, as a natural logarithm."""
     reach: float = 1.0
-    """How far from its prediction a track may be found again where it overlaps nothing."""
+    """Largest distance from its prediction at which a track is found again without an overlap, in lengths ..."""
     reach_gate: float = 3.0
-    """The same in standard deviations ..."""
+    """... and in standard deviations ..."""
     reach_growth: float = 0.2
-    """... and how much its height may differ then, as a natural logarithm."""
+    """... with at most this difference of heights, as a natural logarithm."""
     leap: float = 2.5
-    """How far an object may have moved between its first two frames, when there is no other that it could be."""
+    """Largest distance between the first two sights of an object, in lengths, if there is only one choice."""
     leap_size: float = 0.25
-    """How much its size may have changed meanwhile, as a natural logarithm."""
+    """Largest change of its size between them, as a natural logarithm."""
     smoothing: float = 0.5
     """Share of the filtered box, against the detected one, in the box of a track."""

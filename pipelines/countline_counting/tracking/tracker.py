@@ -1,10 +1,10 @@
 """The tracker: detections of one camera in, tracks out, frame by frame.
 
-In the manner of ByteTrack (Zhang et al. 2022): detections of high score choose first, by overlap and then by distance;
-those of low score may only continue tracks that were seen a moment ago. Motion is a Kalman filter with measured time
-steps, so that a dropped frame is only a longer step; it trusts a detection less the lower its score is and the more
-objects share the place, which is what keeps two people apart who pass each other. A track is told of from its first
-detection on; whether one that was seen only once or twice is an object, the counting decides.
+It works like ByteTrack (Zhang et al. 2022). Detections of high score are matched first, by overlap and then by
+distance. Detections of low score may only continue tracks that were seen a moment ago. Motion is a Kalman filter with
+measured time steps, so that a dropped frame is only a longer step. The filter trusts a detection less if its score is
+low or if other objects share the place; this keeps two people apart who pass each other. A track is returned from its
+first detection on. Counting decides whether a track that was seen only once or twice is an object.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ Tracks = tuple[NDArray[np.int64], Floats, Floats, NDArray[np.int64]]
 """ids (N,), boxes x1, y1, x2, y2 in pixels (N, 4), scores (N,), classes (N,)."""
 
 CROWD_SEEN_S = 1.0
-"""A track that was seen within this time may hide others."""
+"""A track that was seen within this time may hide other objects."""
 
 
 class _Seen(NamedTuple):
@@ -39,11 +39,11 @@ class _Pairs(NamedTuple):
     overlap: Floats
     cost: Floats
     near: Bools
-    """Whether the detection is within what the prediction allows."""
+    """Whether the detection is within the gates around the prediction."""
 
 
 class Tracker:
-    """Follows the objects of one camera; ids grow from 1 and are never given twice."""
+    """Follows the objects of one camera. Ids grow from 1 and are never reused."""
 
     def __init__(self, settings: TrackerSettings) -> None:
         self._settings = settings
@@ -55,7 +55,7 @@ class Tracker:
         self._t: float | None = None
 
     def __len__(self) -> int:
-        """Return how many tracks are followed, those out of sight included."""
+        """Return the number of tracks, those out of sight included."""
         return len(self._ids)
 
     def update(self, detections: Floats, t: float) -> Tracks:
@@ -66,7 +66,7 @@ class Tracker:
             t: capture time; must grow.
 
         Returns:
-            The tracks that were seen in this frame.
+            The tracks seen in this frame.
         """
         elapsed_s = 0.0 if self._t is None else t - self._t
         self._t = t
@@ -84,7 +84,7 @@ class Tracker:
         return tracks
 
     def _continue(self, seen: _Seen, t: float, elapsed_s: float) -> tuple[Rows, Rows]:
-        """Give detections to tracks; return which row of the tracks (K,) took which detection (K,)."""
+        """Match detections to tracks; return (K,) rows of tracks and (K,) indices of their detections."""
         pairs = self._compare(seen)
         rows, chosen = self._associate(pairs, seen, t, elapsed_s)
         doubt = self._doubt(pairs, seen, rows, chosen, t)
@@ -107,7 +107,7 @@ class Tracker:
         return _Pairs(rows, columns, overlap, (1 - overlap) + 0.2 * deviation + growth, near)
 
     def _associate(self, pairs: _Pairs, seen: _Seen, t: float, elapsed_s: float) -> tuple[Rows, Rows]:
-        """Match in stages: the good detections by overlap, what is left of them by distance, then the doubtful ones."""
+        """Match in stages: good detections by overlap, the remaining good ones by distance, then those of low score."""
         settings = self._settings
         high = seen.scores >= settings.high_score
         good = pairs.near & (pairs.overlap > settings.min_overlap) & high[pairs.columns]
@@ -124,9 +124,9 @@ class Tracker:
         return np.concatenate([rows, more_rows]), np.concatenate([chosen, more_chosen])
 
     def _farther(self, seen: _Seen, rows: Rows, chosen: Rows, high: Bools) -> tuple[Rows, Rows]:
-        """Match what is left of good detections by distance: at low frame rates, boxes of one object need not overlap.
+        """Match the remaining good detections by distance: at low frame rates, boxes of one object need not overlap.
 
-        Returns the matches, those that were there before included.
+        Returns the matches, with those that were there before.
         """
         settings = self._settings
         free = high.copy()
@@ -145,7 +145,7 @@ class Tracker:
         return np.concatenate([rows, i[more]]), np.concatenate([chosen, j[taken]])
 
     def _leaps(self, seen: _Seen, rows: Rows, chosen: Rows, t: float, elapsed_s: float) -> tuple[Rows, Rows]:
-        """Match what was first seen in the frame before with what is left over, where there is only one choice."""
+        """Match objects first seen in the frame before with remaining detections, if there is only one choice."""
         settings = self._settings
         fresh = (self._sights == 1) & (t - self._seen_t <= elapsed_s)
         fresh[rows] = False
@@ -162,7 +162,7 @@ class Tracker:
         return rows[i], columns[j]
 
     def _doubt(self, pairs: _Pairs, seen: _Seen, rows: Rows, chosen: Rows, t: float) -> Floats:
-        """Return by how much the variance of each match is to be multiplied, (M,) with 1 for what was not matched."""
+        """Return (K,) factors for the variance of each match."""
         settings = self._settings
         owner = np.full(len(seen.scores), -1)
         owner[chosen] = rows
@@ -174,7 +174,7 @@ class Tracker:
         return np.asarray(weakness**2 * (1 + settings.crowd_doubt * crowd))[chosen]
 
     def _births(self, seen: _Seen, chosen: Rows) -> Rows:
-        """Return which detections begin a track."""
+        """Return the indices of the detections that begin a track."""
         settings = self._settings
         born = seen.scores >= min(settings.lone_score, settings.high_score)
         born[chosen] = False
@@ -196,7 +196,7 @@ class Tracker:
         return np.arange(size, size + count)
 
     def _forget(self, t: float) -> None:
-        """Drop the tracks that were not seen for too long."""
+        """Drop the tracks that were unseen for too long."""
         settings = self._settings
         memory_s = np.where(self._sights > 1, settings.memory_s, settings.first_memory_s)
         keep = t - self._seen_t <= memory_s
@@ -206,7 +206,7 @@ class Tracker:
 
 
 def _apart(boxes: Floats, others: Floats) -> Floats:
-    """Return distances of centres in lengths of the objects; arrays of equal or fitting shape (..., 4)."""
+    """Return distances of centres in lengths of the objects, for arrays (..., 4) that broadcast."""
     off = boxes[..., :2] - others[..., :2]
     square = off[..., 0] ** 2 + off[..., 1] ** 2
     scale = np.maximum(boxes[..., 2], boxes[..., 3]) * np.maximum(others[..., 2], others[..., 3])

@@ -1,1 +1,1 @@
-"""Paths of objects as polylines with a stated error bound."""
+"""The paths of objects, simplified for storage."""

@@ -12,7 +12,7 @@ from countline_common.cli.tools import JsonOption, print_json, print_table
 from countline_common.errors import CountlineError
 from countline_pipelines.planes.deepstream import checks
 from countline_pipelines.planes.deepstream.checks import Finding, Verdict
-from countline_pipelines.planes.deepstream.gst.library import choose_mux
+from countline_pipelines.planes.deepstream.gst.library import select_new_mux
 from countline_pipelines.planes.deepstream.settings import DeepStreamSettings
 from countline_pipelines.triton import Transport
 from countline_pipelines.worker.settings import PlaneBackend
@@ -39,7 +39,7 @@ def doctor(
     """
     logs.configure("doctor")
     options = DeepStreamSettings().checked(triton).pipeline_options(1)
-    choose_mux(options.mux)
+    select_new_mux()
     of_backend = {
         PlaneBackend.SOFTWARE: [check_triton(triton, model), checks.check_nvdec()],
         PlaneBackend.DEEPSTREAM: [check_triton(triton, model), *checks.local_findings(options)],

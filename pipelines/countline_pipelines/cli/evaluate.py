@@ -11,7 +11,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from countline_common.errors import InvalidInputError
-from countline_counting import CountingSpec, Crossing
+from countline_counting.events import Crossing
+from countline_counting.spec import CountingSpec
 from countline_pipelines.cli.spec_args import parse_size, parse_spec
 from countline_pipelines.evaluation.comparison import Comparison, compare, sequence_length
 from countline_pipelines.evaluation.counts import CountErrors, count_errors

@@ -1,4 +1,4 @@
-"""`countline recount`: count a new line over what was seen before."""
+"""`countline recount`: count a new line over the paths that were stored."""
 
 import asyncio
 import json
@@ -16,71 +16,80 @@ from rich.table import Table
 
 from countline.v1 import events_pb2
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_common.grpc.client import discover
+from countline_common.grpc.discovery import discover
 from countline_common.times import from_timestamp
-from countline_counting import Direction, Line
-from countline_counting.geometry.exact import Point
+from countline_counting.events import Direction
+from countline_counting.geometry.segments import Point
+from countline_counting.spec import DEFAULT_ANCHOR, Line
+from countline_counting.text import read_names
+from countline_counting.trajectories.recount import RecountedCrossing, RecountResult
+from countline_counting.trajectories.recount import recount as count_again
+from countline_counting.trajectories.sampling import TrackedObject
+from countline_pipelines.cli import options
 from countline_pipelines.cli.spec_args import parse_size, parse_spec
-from countline_pipelines.offline.recount import Answer, Joiner, Recounted, TrackedObject
-from countline_pipelines.offline.recount import recount as count_again
+from countline_pipelines.offline.recount import objects_of
 from countline_pipelines.offline.recount_source import stored_trajectories
 from countline_pipelines.offline.trajectory_files import read_trajectories
 
 
 def recount(
-    camera: Annotated[str | None, typer.Argument(help="A camera of the running system.")] = None,
-    from_: Annotated[Path | None, typer.Option("--from", help="A file of trajectories, instead of a camera.")] = None,
-    line: Annotated[list[str] | None, typer.Option(help="NAME:x1,y1,x2,y2[,x3,y3...]; may be repeated.")] = None,
-    start: Annotated[str | None, typer.Option(help="From when on, e.g. 2026-03-01T12:00:00Z; else an hour.")] = None,
-    end: Annotated[str | None, typer.Option(help="Until when; else now.")] = None,
-    classes: Annotated[str | None, typer.Option(help="Names of the classes that count, by commas.")] = None,
-    anchor: Annotated[str, typer.Option(help="The anchor that the camera counted with.")] = "bottom",
-    pixels: Annotated[str | None, typer.Option(help="Coordinates are pixels of a picture of this size.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
-    server: Annotated[str | None, typer.Option(help="Which server to ask; else the one that you logged in to.")] = None,
+    camera: Annotated[str | None, typer.Argument(help="Camera of the running system.")] = None,
+    from_: Annotated[Path | None, typer.Option("--from", help="File of trajectories, instead of a camera.")] = None,
+    line: options.LineOption = None,
+    start: Annotated[
+        str | None, typer.Option(help="First moment, for example 2026-03-01T12:00:00Z; default: one hour ago.")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="End of the time; default: now.")] = None,
+    classes: options.ClassesOption = None,
+    anchor: options.AnchorOption = "bottom",
+    pixels: Annotated[
+        str | None,
+        typer.Option(help="Size of the picture, if coordinates are pixels.", rich_help_panel=options.WHAT_COUNTS),
+    ] = None,
+    json_: options.JsonOption = False,
+    server: Annotated[str | None, typer.Option(help="Server to ask; default: where you logged in.")] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder of `countline up` on this machine.")] = None,
 ) -> None:
     """Count lines over stored trajectories, by the rules that count live.
 
-    What lies within the error of the stored paths is marked as uncertain; what may have been, but is not counted, is
-    told as possible.
+    A crossing within the error of its path is marked as uncertain. A crossing that may have been, and does not count,
+    is reported as possible.
     """
     if (camera is None) == (from_ is None):
         raise InvalidInputError("name either a camera or a file", hint="countline recount CAMERA, or --from FILE")
     spec = parse_spec(line or [], anchor=anchor, pixels_of=parse_size(pixels, "--pixels") if pixels else None)
     if not spec.lines:
         raise InvalidInputError("there is nothing to count", hint="give --line")
-    wanted = frozenset(name.strip() for name in classes.split(",") if name.strip()) if classes else frozenset[str]()
-    span = _span(start, end, live=camera is not None)
+    asked = _time_range(start, end, live=camera is not None)
     if from_ is not None:
         if not from_.is_file():
             raise NotFoundError(f"there is no file {from_}", hint="check the path")
         found: Iterable[events_pb2.Trajectory] = read_trajectories(from_)
     else:
         assert camera is not None
-        found = asyncio.run(_ask(camera, span, server, data))
-    result = count(found, spec.lines, spec.anchor, wanted, span)
+        found = asyncio.run(_ask(camera, asked, server, data))
+    result = count(found, spec.lines, spec.anchor, read_names(classes), asked)
     print(json.dumps(result)) if json_ else _show(result)
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """What is asked for, Unix seconds; the end is not part of it."""
+class TimeRange:
+    """A span of time in Unix seconds; the end is not part of it."""
 
     start: float = -math.inf
     end: float = math.inf
 
     def holds(self, t: float) -> bool:
-        """Whether a moment lies in it."""
+        """Return whether a moment lies in it."""
         return self.start <= t < self.end
 
 
-def _span(start: str | None, end: str | None, *, live: bool) -> Span:
+def _time_range(start: str | None, end: str | None, *, live: bool) -> TimeRange:
     until = _moment(end, "--end") if end else (datetime.now(UTC).timestamp() if live else math.inf)
     since = _moment(start, "--start") if start else (until - timedelta(hours=1).total_seconds() if live else -math.inf)
     if since >= until:
         raise InvalidInputError("the span of time is empty", hint="--start must lie before --end")
-    return Span(since, until)
+    return TimeRange(since, until)
 
 
 def _moment(text: str, option: str) -> float:
@@ -90,22 +99,22 @@ def _moment(text: str, option: str) -> float:
         raise InvalidInputError(f"{option} {text!r} is no time", hint="write it as 2026-03-01T12:00:00Z") from error
 
 
-async def _ask(camera: str, span: Span, server: str | None, data: Path | None) -> list[events_pb2.Trajectory]:
-    start, end = (datetime.fromtimestamp(t).astimezone() for t in (span.start, span.end))
+async def _ask(camera: str, asked: TimeRange, server: str | None, data: Path | None) -> list[events_pb2.Trajectory]:
+    start, end = (datetime.fromtimestamp(t).astimezone() for t in (asked.start, asked.end))
     columns = (TextColumn("reading"), BarColumn(), TextColumn("{task.fields[paths]} trajectories"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("read", total=span.end - span.start, paths=0)
+        task = bar.add_task("read", total=asked.end - asked.start, paths=0)
         found = []
         async for message in stored_trajectories(discover(server, data), camera, start, end):
             found.append(message)
-            bar.update(task, completed=max(0.0, from_timestamp(message.start) - span.start), paths=len(found))
-        bar.update(task, completed=span.end - span.start)
+            bar.update(task, completed=max(0.0, from_timestamp(message.start) - asked.start), paths=len(found))
+        bar.update(task, completed=asked.end - asked.start)
     return found
 
 
 @dataclass(slots=True)
 class _Seen:
-    """How much was looked at."""
+    """Number and time of the objects that were looked at."""
 
     objects: int = 0
     start: float = math.inf
@@ -119,57 +128,56 @@ class _Seen:
 def count(
     messages: Iterable[events_pb2.Trajectory],
     lines: Sequence[Line],
-    anchor: Point = (0.5, 1.0),
+    anchor: Point = DEFAULT_ANCHOR,
     classes: frozenset[str] = frozenset(),
-    span: Span | None = None,
+    asked: TimeRange | None = None,
 ) -> dict[str, Any]:
     """Count lines over trajectories and return the summary, ready for JSON.
 
     Args:
         messages: trajectories, the parts of each track in their order.
-        lines: where to count.
+        lines: where to count, and the classes that each line counts.
         anchor: the point of a box that the camera counted.
-        classes: those that count; empty for all.
-        span: crossings outside of it do not count.
+        classes: classes that are looked at; empty for all.
+        asked: crossings outside of it do not count.
     """
-    span = span or Span()
+    asked = asked or TimeRange()
+    classes_of = {line.id: line.classes for line in lines}
     seen = _Seen()
 
-    def objects() -> Iterator[TrackedObject]:
-        joiner = Joiner()
-        for message in messages:
-            yield from joiner.add(message)
-        yield from joiner.rest()
-
     def chosen() -> Iterator[TrackedObject]:
-        for item in objects():
+        for item in objects_of(messages):
             if not classes or item.class_name in classes:
                 seen.add(item)
                 yield item
 
-    events: list[Recounted] = []
-    possible: list[Recounted] = []
-    for answer in count_again(chosen(), lines, anchor):
-        events += [event for event in answer.events if span.holds(event.t)]
-        possible += [event for event in answer.possible if span.holds(event.t)]
-    return _summary(Answer(_sorted(events), _sorted(possible)), lines, seen)
+    def counts(event: RecountedCrossing) -> bool:
+        wanted = classes_of[event.line_id]
+        return asked.holds(event.t) and (not wanted or event.class_name in wanted)
+
+    events: list[RecountedCrossing] = []
+    possible: list[RecountedCrossing] = []
+    for found in count_again(chosen(), lines, anchor):
+        events += filter(counts, found.events)
+        possible += filter(counts, found.possible)
+    return _summary(RecountResult(_sorted(events), _sorted(possible)), lines, seen)
 
 
-def _sorted(events: Iterable[Recounted]) -> tuple[Recounted, ...]:
+def _sorted(events: Iterable[RecountedCrossing]) -> tuple[RecountedCrossing, ...]:
     return tuple(sorted(events, key=lambda event: (event.t, event.line_id, event.track)))
 
 
-def _summary(answer: Answer, lines: Sequence[Line], seen: _Seen) -> dict[str, Any]:
+def _summary(found: RecountResult, lines: Sequence[Line], seen: _Seen) -> dict[str, Any]:
     return {
         "objects": seen.objects,
         "duration_s": round(max(0.0, seen.end - seen.start), 6) if seen.objects else 0.0,
-        "lines": {line.id: _totals([event for event in answer.events if event.line_id == line.id]) for line in lines},
-        "events": [_event(event) for event in answer.events],
-        "possible": [_event(event) for event in answer.possible],
+        "lines": {line.id: _totals([event for event in found.events if event.line_id == line.id]) for line in lines},
+        "events": [_event(event) for event in found.events],
+        "possible": [_event(event) for event in found.possible],
     }
 
 
-def _totals(events: Sequence[Recounted]) -> dict[str, Any]:
+def _totals(events: Sequence[RecountedCrossing]) -> dict[str, Any]:
     names = sorted({event.class_name for event in events})
     return {
         **_in_out(events),
@@ -178,12 +186,12 @@ def _totals(events: Sequence[Recounted]) -> dict[str, Any]:
     }
 
 
-def _in_out(events: Iterable[Recounted]) -> dict[str, int]:
+def _in_out(events: Iterable[RecountedCrossing]) -> dict[str, int]:
     directions = [event.direction for event in events]
     return {direction.value: directions.count(direction) for direction in Direction}
 
 
-def _event(event: Recounted) -> dict[str, Any]:
+def _event(event: RecountedCrossing) -> dict[str, Any]:
     return {
         "id": event.id,
         "t": event.t,

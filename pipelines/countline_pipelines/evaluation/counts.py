@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from countline_counting import Crossing, Direction
+from countline_counting.events import Crossing, Direction
 from countline_pipelines.evaluation.comparison import best_matches
 
 MATCH_S: Final = 1.0

@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from countline_counting import Crossing, Line
+from countline_counting.events import Crossing
+from countline_counting.spec import Line
 from countline_pipelines.evaluation.comparison import Comparison
 from countline_pipelines.evaluation.mot import Boxes, Floats, MotTruth
 from countline_pipelines.evaluation.run import SequenceInfo

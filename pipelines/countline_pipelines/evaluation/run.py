@@ -5,8 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from countline_counting import CameraCounter, CountingSpec, Crossing, Event, Identity
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing, Event
 from countline_counting.frames import DetectionFrame, TrackedFrame
+from countline_counting.identity import Identity
+from countline_counting.spec import CountingSpec
 from countline_pipelines.evaluation.mot import Boxes
 
 CAMERA_ID = "evaluate"

@@ -16,8 +16,9 @@ import av.error
 from PIL import Image, ImageDraw, ImageFont
 
 from countline_common.errors import InvalidInputError
-from countline_counting import CountingSpec, Crossing, Direction, Event
+from countline_counting.events import Crossing, Direction, Event
 from countline_counting.frames import TrackedFrame
+from countline_counting.spec import CountingSpec
 
 _QUEUE: Final = 16
 _TIME_BASE: Final = Fraction(1, 90000)

@@ -10,7 +10,9 @@ from google.protobuf import json_format
 
 from countline.v1 import events_pb2
 from countline_common.errors import InvalidInputError
-from countline_counting import Event, Identity, Trajectory
+from countline_counting.events import Event
+from countline_counting.identity import Identity
+from countline_counting.paths import Trajectory
 from countline_pipelines.messages import to_message
 
 

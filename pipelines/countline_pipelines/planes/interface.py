@@ -1,7 +1,7 @@
-"""What a data plane does, whatever it runs on: holds cameras, turns their sources into counted frames.
+"""What a data plane does on every backend: it holds cameras, and turns their sources into counted frames.
 
-The software plane (`countline_pipelines.planes.software`) decodes with FFmpeg and infers through Triton; a plane on
-DeepStream does both inside GStreamer. Both take the same plans, end in the same `CameraCounter`, and report to the same
+The software plane (`countline_pipelines.planes.software`) decodes with FFmpeg and infers through Triton. The DeepStream
+plane does both inside GStreamer. Both take the same plans, count with the same `CameraCounter`, and report to the same
 sink.
 
     worker or `countline count`  --plans-->  Plane  --runs, counted frames-->  PlaneSink
@@ -13,111 +13,56 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from countline_common.errors import CountlineError, FieldProblem, InvalidInputError
-from countline_counting import (
-    CountingSpec,
-    Event,
-    FrameResult,
-    GeometryError,
-    GroundPlane,
-    Identity,
-    Line,
-    Zone,
-)
-from countline_counting.spec import Mask, MaskKind
+from countline_counting.counter import FrameResult
+from countline_counting.errors import SpecError
+from countline_counting.events import Event
+from countline_counting.identity import Identity
+from countline_counting.spec import CountingSpec
 from countline_counting.trials import TrialSpan
 from countline_pipelines.sources import SourceSpec
-
-Points = tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LinePlan:
-    """A line as a person drew it: classes by name."""
-
-    id: str
-    points: Points
-    version: int = 1
-    classes: tuple[str, ...] = ()
-    """Empty for every class."""
-
-
-@dataclass(frozen=True, slots=True)
-class ZonePlan:
-    """A zone as a person drew it."""
-
-    id: str
-    polygon: Points
-    version: int = 1
-    classes: tuple[str, ...] = ()
-    queue: bool = False
-    """Whether objects in it wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class MaskPlan:
-    """A mask as a person drew it."""
-
-    id: str
-    polygon: Points
-    kind: MaskKind
-
-
-@dataclass(frozen=True, slots=True)
-class CountingPlan:
-    """What is counted; may change while the camera runs."""
-
-    lines: tuple[LinePlan, ...] = ()
-    zones: tuple[ZonePlan, ...] = ()
-    anchor: tuple[float, float] = (0.5, 1.0)
-    min_score: float = 0.0
-    """Detections below are not used. The threshold that a model ships with decides besides which may begin a track."""
-    min_track_age_s: float = 0.0
-    """An object that was seen for less time than this crosses nothing."""
-    min_track_score: float = 0.0
-    """Nor does one whose mean score is below this."""
-    masks: tuple[MaskPlan, ...] = ()
-    ground: tuple[tuple[tuple[float, float], tuple[float, float]], ...] = ()
-    """Four points of the picture, 0..1, each with its place on the ground in metres; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
 class FollowerPlan:
-    """A second version on a camera's frames: what it counts is compared with what counts, and thrown away."""
+    """A second model version on the frames of a camera. Its events are compared with the counts, then discarded."""
 
     trial_id: str
     model: str
     is_challenger: bool
-    """It is the new version (of a shadow); else the old one (of a canary)."""
+    """Whether it is the new version (of a shadow) and not the old one (of a canary)."""
 
 
 @dataclass(frozen=True, slots=True)
 class CameraPlan:
-    """Everything a plane must know of one camera."""
+    """Everything that a plane needs to count one camera."""
 
     camera_id: str
     source: SourceSpec
     model: str
-    counting: CountingPlan
+    counting: CountingSpec
     epoch: int = 0
     run: str = ""
-    """Of a finite file: a name of its own, computed from content and plan. Empty: a new one at every start."""
+    """Name of the run of a finite file (`identity.file_run_name`). Empty: the plane makes a new name at every start."""
     content: str = ""
-    """Of a finite file: names what it holds."""
+    """Of a finite file: the hash of its bytes, or its address on a network."""
     follower: FollowerPlan | None = None
 
     def goes_over_to(self, other: "CameraPlan") -> bool:
-        """Whether `other` differs at most in what may change while the source stays open: model, follower, counting.
+        """Return whether `other` differs at most in what may change while the source stays open.
 
-        The lines of a finite file do not change under way: it is counted anew from its first frame, so that a new line
-        counts the whole of it; under the same name, so that the crossings of the other lines are not counted again. Its
-        model does, for to count it anew with another one, under another name, would count everything again.
+        That is model, follower and counting.
+
+        The lines of a finite file do not change while it is counted. The file is counted again from its first frame, so
+        that a new line counts all of it, under the same run name, so that the other crossings keep their ids. The model
+        does change while it is counted: another model means another run name, so counting the file again would count
+        every crossing twice.
         """
         changed = replace(self, model=other.model, run=other.run, follower=other.follower)
         return (changed if self.source.playback.is_finite else replace(changed, counting=other.counting)) == other
 
 
 class CameraState(StrEnum):
-    """Where a camera's processing stands."""
+    """The state of a camera's processing."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -128,7 +73,7 @@ class CameraState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault that a person can act on."""
+    """A fault on which a person can act."""
 
     code: str
     message: str
@@ -145,26 +90,26 @@ class CameraCondition:
     source_fps: float = 0.0
     processed_fps: float = 0.0
     latency_s: float = 0.0
-    """From capture (files: from decoding) to the finished count, 95th percentile of the last seconds."""
+    """From capture (of files: from decoding) to the finished count; 95th percentile of the last seconds."""
     frames_processed: int = 0
     frames_dropped: int = 0
     last_frame_at: float | None = None
     progress: float = 0.0
-    """0..1, for finite files."""
+    """0..1 of a finite file; else 0."""
     model: str = ""
-    """What counts now, as NAME@VERSION; while a version takes over from another, the old one before the change."""
+    """The version that counts now, as NAME@VERSION. During a change, the old version until the new one takes over."""
     follower_model: str = ""
-    """What runs beside it on trial."""
+    """The version that follows on trial, as NAME@VERSION; empty for none."""
 
 
 OnEnd = Callable[[CameraPlan, CameraState], None]
-"""Told from the plane's thread of a camera whose source is over, or that gives up: by which plan it was counted, which
-may not be what is wanted by now, and how it stands."""
+"""Called from the plane's thread when a camera's source is over, or the camera gives up. Gets the plan by which the
+camera was counted, which may not be the wanted one any more, and the camera's state."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A camera's tracker begins."""
+    """A run of a camera starts."""
 
     identity: Identity
     size_wh: tuple[int, int]
@@ -173,41 +118,50 @@ class RunStarted:
     """Expected time between processed frames."""
     finite: bool
     since: float | None = None
-    """Capture time of the last frame of the run from which this one takes over; None where it follows none at once."""
+    """Capture time of the last frame of the run from which this run takes over; None if it takes over from none."""
 
 
 @dataclass(frozen=True, slots=True)
 class CountedFrame:
-    """A frame at the end of its way."""
+    """A frame that was counted."""
 
     result: FrameResult
     dropped: int
     """Frames that were left out just before it."""
     picture: Any | None
-    """av.VideoFrame where somebody wants to see it."""
+    """av.VideoFrame, if somebody watches; else None."""
 
 
-class PlaneSink(Protocol):
-    """Whom a plane tells; called from the plane's own thread, for each camera in order, and must not block."""
+class FrameSink(Protocol):
+    """Takes what runs of a camera count, in order: a run's start, its frames, its end. Methods must not block."""
 
     def run_started(self, run: RunStarted) -> None:
-        """Before the run's first frame."""
+        """A run starts; called before its first frame."""
         ...
 
     def frame_counted(self, identity: Identity, counted: CountedFrame) -> None:
-        """After each frame."""
+        """A frame was counted."""
         ...
 
     def events_decided(self, identity: Identity, t: float, events: Sequence[Event]) -> None:
-        """What a run decides at capture time `t` of earlier frames, after another has taken its frames over."""
+        """A run decided these events of earlier frames at capture time `t`, after another run took its frames over."""
         ...
 
     def run_ended(self, identity: Identity, events: Sequence[Event] | None) -> None:
-        """After the run's last frame, with what was decided at its end; None: broken off, to be counted anew."""
+        """A run ended; called after its last frame.
+
+        Args:
+            identity: of the run.
+            events: what was decided at the end; None if the run was broken off and will be counted anew.
+        """
         ...
 
+
+class PlaneSink(FrameSink, Protocol):
+    """Takes what a plane counts. The plane calls it from its own thread, in order for each camera."""
+
     def span_compared(self, camera_id: str, span: TrialSpan) -> None:
-        """What two versions made of the same span of a camera's frames."""
+        """Two versions of a model were compared over a span of a camera's frames."""
         ...
 
 
@@ -215,15 +169,15 @@ class Plane(Protocol):
     """A data plane. Methods may be called from any thread and do not block."""
 
     def add_camera(self, plan: CameraPlan) -> None:
-        """Begin with a camera."""
+        """Start a camera."""
         ...
 
     def update_camera(self, plan: CameraPlan) -> None:
-        """Change a camera: its lines, its model and its follower while it runs, anything else by a new camera."""
+        """Change a camera: lines, model and follower while it runs, anything else by making it anew."""
         ...
 
     def remove_camera(self, camera_id: str) -> None:
-        """Stop a camera; what it had open is decided, except of finite files, which would be counted anew."""
+        """Stop a camera, and decide what it has open, except of a finite file, which would be counted anew."""
         ...
 
     def conditions(self) -> dict[str, CameraCondition]:
@@ -235,7 +189,7 @@ class Plane(Protocol):
         ...
 
     def pause(self, fault: Fault) -> None:
-        """Take no more frames: files wait, live cameras stop (their coverage shows it) and say why."""
+        """Take no more frames: files wait, live cameras stop (their coverage shows it). Conditions show the reason."""
         ...
 
     def resume(self) -> None:
@@ -248,57 +202,25 @@ class Plane(Protocol):
 
 
 def fault_of(error: Exception, code: str = "") -> Fault:
-    """An error as a camera's status tells it; `code` where the error itself has no word that fits."""
+    """An error as a camera's status shows it; `code` overrides the code of the error."""
     if isinstance(error, CountlineError):
         return Fault(code or str(getattr(error, "failure", error.code.lower())), error.message, error.hint)
-    return Fault("internal", f"{type(error).__name__}: {error}", "this is a fault of ours; see the worker's log")
+    return Fault("internal", f"{type(error).__name__}: {error}", "this is a bug in Countline; see the worker's log")
 
 
-def counting_spec(plan: CountingPlan, labels: Sequence[str]) -> CountingSpec:
-    """A plan with class names resolved and geometry checked.
+def counting_spec(spec: CountingSpec, labels: Sequence[str]) -> CountingSpec:
+    """Return the spec of a camera once it is known that a model has all of its classes.
 
     Raises:
-        InvalidInputError: a class that the model does not have, or geometry that cannot be counted with.
+        InvalidInputError: a line or zone names a class that is not in the model's labels.
     """
     try:
-        return CountingSpec(
-            lines=tuple(Line(p.id, p.points, p.version, class_ids(p.classes, labels, p.id)) for p in plan.lines),
-            zones=tuple(
-                Zone(p.id, p.polygon, p.version, class_ids(p.classes, labels, p.id), p.queue) for p in plan.zones
-            ),
-            anchor=plan.anchor,
-            min_score=plan.min_score,
-            min_track_age_s=plan.min_track_age_s,
-            min_track_score=plan.min_track_score,
-            masks=tuple(Mask(p.id, p.polygon, p.kind) for p in plan.masks),
-            ground=GroundPlane(plan.ground) if plan.ground else None,
-        )
-    except GeometryError as error:
-        raise InvalidInputError(
-            str(error), hint=error.hint, fields=(FieldProblem(error.field, error.problem),)
-        ) from error
+        spec.resolve(labels)
+    except SpecError as error:
+        raise unusable_spec(error) from error
+    return spec
 
 
-def class_ids(names: Sequence[str], labels: Sequence[str], where: str) -> frozenset[int] | None:
-    """Class numbers of names (or of numbers as text); None, meaning every class, for no names.
-
-    Raises:
-        InvalidInputError: the model has no such class.
-    """
-    if not names:
-        return None
-    return frozenset(_class_id(name, labels, where) for name in names)
-
-
-def _class_id(name: str, labels: Sequence[str], where: str) -> int:
-    lowered = [label.lower() for label in labels]
-    if name.lower() in lowered:
-        return lowered.index(name.lower())
-    if name.isdigit() and (not labels or int(name) < len(labels)):
-        return int(name)
-    known = ", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
-    raise InvalidInputError(
-        f"{where}: the model has no class {name!r}",
-        hint=f"choose from: {known}" if labels else "give the number of the class; this model names none",
-        fields=(FieldProblem(f"{where}.classes", f"no class {name!r}"),),
-    )
+def unusable_spec(error: SpecError) -> InvalidInputError:
+    """Return a fault of a spec, or of the text of one, as an error that a command line and gRPC can report."""
+    return InvalidInputError(str(error), hint=error.hint, fields=(FieldProblem(error.field, error.problem),))

@@ -1,12 +1,12 @@
-"""Keeps cameras as they are wanted, on an event loop in a thread of its own: what every plane does in the same way.
+"""Reconciles running cameras with the desired ones, on an event loop in a thread of its own; the same on every plane.
 
-    add, update, remove --wishes--> held camera: what is wanted of it, and what there is
-                                       |
+    add, update, remove --wanted plan--> HeldCamera: what is wanted, and what there is
+                                            |
                         its task --next_step--> make | change | end, again and again until nothing is wanted
 
-The thread keeps the work of a plane from holding up the loop that talks to the control-plane and to NATS. Whatever is
-asked of a plane from another thread is posted to the loop and done there in the order in which it was asked, so nothing
-comes between two steps of one camera. What the steps are made of is the plane's own.
+The thread keeps a plane's work from holding up the loop that talks to the control-plane and to NATS. A call from
+another thread is posted to the loop and runs there in the order of the calls, so nothing comes between two steps of one
+camera. Each plane adds what a step does.
 """
 
 import asyncio
@@ -15,101 +15,35 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import Final, Generic, Protocol, TypeVar
+from dataclasses import replace
+from typing import Final, Generic
 
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Backoff
 from countline_common.waiting import happens
-from countline_pipelines.backoff import Backoff
+from countline_pipelines.planes.held import AnyCamera, HeldCamera, KeepingStep, next_step
 from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState, Fault, OnEnd, fault_of
 from countline_pipelines.triton import InferenceClient
 
 TICK_S: Final = 1.0
 RETRY_REFUSED_S: Final = 10.0
-"""Longest wait before a wish that was refused (a model that is missing) is tried again."""
+"""Longest wait before a plan that was refused (a missing model) is tried again."""
 RETRY_CRASHED_S: Final = 10.0
-"""After which what a fault of ours has ended is made anew; not at once, since it may happen again."""
+"""Wait before a camera that crashed is made anew; not at once, since it may crash again."""
 AWAY_CODES: Final = {"unavailable", "deadline_exceeded"}
-"""Of faults that say that Triton does not answer: it will be there some time."""
+"""Codes of faults that say that Triton does not answer; it is expected to come back."""
 _log = get_logger(__name__)
 
 Connect = Callable[[], Awaitable[InferenceClient]]
 
 
-class KeptCamera(Protocol):
-    """A camera of a plane; used on the plane's loop, but for `condition`."""
-
-    @property
-    def crashed_at(self) -> float | None:
-        """Monotonic time at which a fault of ours ended it, so that it must be made anew."""
-        ...
-
-    def tick(self, now: float) -> None:
-        """Once a second, with the monotonic time."""
-        ...
-
-    def watch(self, until: float) -> None:
-        """Hand pictures to the sink until this monotonic time."""
-        ...
-
-    def set_paused(self, fault: Fault | None) -> None:
-        """Take no more frames, and say why; None: go on."""
-        ...
-
-    def condition(self) -> CameraCondition:
-        """The camera at this moment."""
-        ...
-
-
-AnyCamera = TypeVar("AnyCamera", bound=KeptCamera)
-
-
-@dataclass(slots=True)
-class Held(Generic[AnyCamera]):
-    """A camera that a plane holds: what is wanted of it, and what there is."""
-
-    camera_id: str
-    wanted: CameraPlan | None
-    """None where it shall end."""
-    plan: CameraPlan | None = None
-    """What the camera was brought to; None where there is none, or it must be made anew."""
-    camera: AnyCamera | None = None
-    fault: Fault | None = None
-    """Why there is no camera though one is wanted, or why the last change could not be made."""
-    watched_until: float = 0.0
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[None] | None = None
-
-
-class Step(Enum):
-    """What brings a camera to what is wanted of it."""
-
-    MAKE = "make"
-    """A new one; the one that is there ends before."""
-    CHANGE = "change"
-    """The one that is there goes on."""
-    END = "end"
-
-
-GoesOn = Callable[[CameraPlan, CameraPlan], bool]
-"""Whether a camera of the first plan can be brought to the second one without being made anew."""
-
-
-def next_step(present: CameraPlan | None, wanted: CameraPlan | None, goes_on: GoesOn) -> Step:
-    """The step from the plan that a camera was brought to, None for none, to the one that is wanted, None for none."""
-    if wanted is None:
-        return Step.END
-    return Step.CHANGE if present is not None and goes_on(present, wanted) else Step.MAKE
-
-
 class KeepingPlane(ABC, Generic[AnyCamera]):
-    """See the module and `planes.interface.Plane`. Methods that a plane adds are called on its loop.
+    """The part of `planes.interface.Plane` that all planes share. Methods that a plane adds are called on its loop.
 
     Args:
-        connect: makes the client to Triton.
-        on_end: told of a camera whose source is over, or that gives up.
+        connect: connects to Triton.
+        on_end: called when a camera's source is over, or the camera gives up.
         once: give a camera up at its first fault, as a command on one file does.
     """
 
@@ -119,7 +53,7 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
         self._once = once
         self._connecting = asyncio.Lock()
         self._client: InferenceClient | None = None
-        self._held: dict[str, Held[AnyCamera]] = {}
+        self._held: dict[str, HeldCamera[AnyCamera]] = {}
         self._closing = False
         self._paused: Fault | None = None
         self._stopping = asyncio.Event()
@@ -130,29 +64,37 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
 
     @abstractmethod
     def _goes_on(self, present: CameraPlan, wanted: CameraPlan) -> bool:
-        """See `GoesOn`."""
+        """Whether a camera of the first plan can be brought to the second one without being made anew."""
 
     @abstractmethod
-    async def _make(self, held: Held[AnyCamera], plan: CameraPlan) -> AnyCamera:
-        """A camera that does nothing yet; raises a `CountlineError` where there can be none now."""
+    async def _make(self, held: HeldCamera[AnyCamera], plan: CameraPlan) -> AnyCamera:
+        """Make a camera that takes no frames yet.
+
+        Raises:
+            CountlineError: the camera cannot be made now.
+        """
 
     @abstractmethod
     def _begin(self, camera: AnyCamera) -> None:
-        """Have a new camera take frames."""
+        """Let a new camera take frames."""
 
     @abstractmethod
-    async def _change(self, held: Held[AnyCamera], camera: AnyCamera, plan: CameraPlan) -> None:
-        """Bring a camera that goes on to another plan; raises a `CountlineError` where that cannot be now."""
+    async def _change(self, held: HeldCamera[AnyCamera], camera: AnyCamera, plan: CameraPlan) -> None:
+        """Bring a camera that goes on to another plan.
+
+        Raises:
+            CountlineError: that is not possible now.
+        """
 
     @abstractmethod
     async def _end(self, camera: AnyCamera) -> None:
-        """Have a camera take no more frames, and let go of what it uses."""
+        """Stop a camera and release what it uses."""
 
     async def _tick(self, now: float) -> None:
-        """Once a second, after the cameras' own."""
+        """Do what is due; called once a second, after the cameras' own `tick`."""
 
     async def _close_rest(self) -> None:
-        """Let go of what is left when there is no camera any more."""
+        """Release what is left after the last camera has ended."""
 
     # From any thread -------------------------------------------------------------------------------------------------
 
@@ -161,35 +103,35 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
         self._thread.start()
 
     def add_camera(self, plan: CameraPlan) -> None:
-        """See `Plane`."""
+        """Start a camera."""
         self.update_camera(plan)
 
     def update_camera(self, plan: CameraPlan) -> None:
-        """See `Plane`."""
+        """Change a camera, or make it anew where it cannot change."""
         self._post(lambda: self._want(plan.camera_id, plan))
 
     def remove_camera(self, camera_id: str) -> None:
-        """See `Plane`."""
+        """Stop a camera."""
         self._post(lambda: self._want(camera_id, None))
 
     def watch(self, camera_id: str, until: float) -> None:
-        """See `Plane`."""
+        """Hand pictures to the sink until this monotonic time."""
         self._post(lambda: self._watch(camera_id, until))
 
     def pause(self, fault: Fault) -> None:
-        """See `Plane`."""
+        """Take no more frames, for this reason."""
         self._post(lambda: self._set_paused(fault))
 
     def resume(self) -> None:
-        """See `Plane`."""
+        """Undo `pause`."""
         self._post(lambda: self._set_paused(None))
 
     def conditions(self) -> dict[str, CameraCondition]:
-        """See `Plane`."""
+        """Every camera that the plane holds, by id."""
         return {camera_id: self._condition(held) for camera_id, held in list(self._held.items())}
 
     def close(self, timeout_s: float) -> None:
-        """See `Plane`."""
+        """Stop every camera and wait for it."""
         self._post(self._stopping.set)
         self._thread.join(timeout_s)
 
@@ -197,7 +139,7 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
         with suppress(RuntimeError):  # the loop is closed: the plane has ended
             self._loop.call_soon_threadsafe(work)
 
-    def _condition(self, held: Held[AnyCamera]) -> CameraCondition:
+    def _condition(self, held: HeldCamera[AnyCamera]) -> CameraCondition:
         camera, fault = held.camera, held.fault
         if camera is None:
             starts = fault is None or fault.code in AWAY_CODES
@@ -205,14 +147,14 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
         condition = camera.condition()
         return condition if fault is None else replace(condition, fault=fault)
 
-    # On the loop: wishes ---------------------------------------------------------------------------------------------
+    # On the loop: what is wanted ------------------------------------------------------------------------------------
 
     def _want(self, camera_id: str, plan: CameraPlan | None) -> None:
         held = self._held.get(camera_id)
         if self._closing or (held is None and plan is None):
             return
         if held is None:
-            held = self._held[camera_id] = Held(camera_id, plan)
+            held = self._held[camera_id] = HeldCamera(camera_id, plan)
             held.task = self._loop.create_task(self._keep(held), name=f"held-{camera_id}")
         held.wanted = plan
         held.changed.set()
@@ -232,42 +174,42 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
 
     # On the loop: the task of a camera -------------------------------------------------------------------------------
 
-    async def _keep(self, held: Held[AnyCamera]) -> None:
-        """Bring what there is to what is wanted, again and again, until nothing is wanted."""
+    async def _keep(self, held: HeldCamera[AnyCamera]) -> None:
+        """Bring a camera to the wanted plan, again and again, until nothing is wanted."""
         backoff = Backoff(longest_s=RETRY_REFUSED_S)
         while True:
             held.changed.clear()
             wanted = held.wanted
             retry_s = await self._attempt(held, wanted, backoff)
-            if wanted is None and held.wanted is None:  # else it was wanted again while it was being ended
+            if wanted is None and held.wanted is None:  # else it was wanted again while it ended
                 del self._held[held.camera_id]
                 return
             await happens(held.changed, retry_s)
 
-    async def _attempt(self, held: Held[AnyCamera], wanted: CameraPlan | None, backoff: Backoff) -> float | None:
-        """Bring a camera to a plan; returns after how long to try again, None where that is not needed."""
+    async def _attempt(self, held: HeldCamera[AnyCamera], wanted: CameraPlan | None, backoff: Backoff) -> float | None:
+        """Bring a camera to a plan. Return the seconds after which to try again; None if there is no need."""
         try:
             await self._bring(held, wanted)
         except CountlineError as error:
             self._note_refused(held, wanted, error)
             return backoff.next_s()
-        except Exception as error:  # noqa: BLE001  (the task's last resort: a camera must not be left without one)
+        except Exception as error:  # noqa: BLE001  (the task's last resort: a camera must not be left without its task)
             _log.exception("camera.keeper_failed", camera=held.camera_id)
             held.fault = fault_of(error)
             return RETRY_CRASHED_S
         backoff.reset()
         return None
 
-    def _note_refused(self, held: Held[AnyCamera], wanted: CameraPlan | None, error: CountlineError) -> None:
+    def _note_refused(self, held: HeldCamera[AnyCamera], wanted: CameraPlan | None, error: CountlineError) -> None:
         held.fault = fault_of(error)
         if self._once and wanted is not None:
-            self._on_end(wanted, CameraState.FAILED)  # who waits for the end tells the fault
+            self._on_end(wanted, CameraState.FAILED)  # the caller that waits for the end reports the fault
         else:
             _log.warning("camera.not_as_wanted", camera=held.camera_id, error=error.message, hint=error.hint)
 
-    async def _bring(self, held: Held[AnyCamera], wanted: CameraPlan | None) -> None:
+    async def _bring(self, held: HeldCamera[AnyCamera], wanted: CameraPlan | None) -> None:
         step = next_step(held.plan, wanted, self._goes_on)
-        if step is Step.CHANGE and held.camera is not None and wanted is not None:
+        if step is KeepingStep.CHANGE and held.camera is not None and wanted is not None:
             await self._change(held, held.camera, wanted)
             held.plan = wanted
         else:
@@ -276,14 +218,14 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
                 await self._make_present(held, wanted)
         held.fault = None
 
-    async def _make_present(self, held: Held[AnyCamera], plan: CameraPlan) -> None:
+    async def _make_present(self, held: HeldCamera[AnyCamera], plan: CameraPlan) -> None:
         camera = await self._make(held, plan)
         held.plan, held.camera = plan, camera
         camera.watch(held.watched_until)
         camera.set_paused(self._paused)
         self._begin(camera)
 
-    async def _end_present(self, held: Held[AnyCamera]) -> None:
+    async def _end_present(self, held: HeldCamera[AnyCamera]) -> None:
         camera, held.camera, held.plan = held.camera, None, None
         if camera is not None:
             await self._end(camera)
@@ -297,13 +239,13 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
     async def _work(self) -> None:
         while not self._stopping.is_set():
             try:
-                await self._look_after_all(time.monotonic())
+                await self._tick_all(time.monotonic())
             except Exception:  # noqa: BLE001  (the plane's last resort: every camera would end with its thread)
                 _log.exception("plane.tick_failed")
             await happens(self._stopping, TICK_S)
         await self._shut_down()
 
-    async def _look_after_all(self, now: float) -> None:
+    async def _tick_all(self, now: float) -> None:
         for held in list(self._held.values()):
             if held.camera is not None:
                 self._tick_safely(held.camera_id, held.camera, now)
@@ -316,11 +258,11 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
     def _tick_safely(self, camera_id: str, camera: AnyCamera, now: float) -> None:
         try:
             camera.tick(now)
-        except Exception:  # noqa: BLE001  (the other cameras are looked after all the same)
+        except Exception:  # noqa: BLE001  (the other cameras get their ticks all the same)
             _log.exception("camera.tick_failed", camera=camera_id)
 
     async def _connected(self) -> InferenceClient:
-        """The client to Triton, made at the first need."""
+        """The client to Triton; the first call connects it."""
         async with self._connecting:
             if self._client is None:
                 self._client = await self._connect()

@@ -1,22 +1,21 @@
-"""Runs of one camera: which frame begins a new one, and when one has ended.
+"""Runs of one camera: which frame begins a new run, and when a run has ended.
 
-A run is one life of a tracker. A new one begins when the picture's size changes, after a break of more than
-`BREAK_KEEPS_RUN_S`, and when the reader says so (a file that begins again, a clock that was set). Shared between the
-reader's thread and the event loop, so every step holds the lock.
+A run is one life of a tracker. A new run begins when the picture size changes, after a break of more than
+`BREAK_KEEPS_RUN_S`, and when the reader restarts (a file that begins again, a clock that was set). The reader's thread
+and the event loop share the runs, so every step holds the lock.
 """
 
-import hashlib
 import secrets
 import threading
 import time
 from dataclasses import dataclass
 from typing import Final
 
-from countline_counting import Identity
+from countline_counting.identity import Identity, live_run_name, part_run_name, rest_run_name
 from countline_pipelines.sources import Picture
 
 BREAK_KEEPS_RUN_S: Final = 10.0
-"""A stream that comes back within this time goes on with its tracks; a stall ends nothing."""
+"""A stream that comes back within this time goes on with its tracks. A stall of the stream ends nothing."""
 
 
 @dataclass(slots=True)
@@ -25,28 +24,30 @@ class Run:
 
     identity: Identity
     size_wh: tuple[int, int]
+    """Of its pictures, in pixels."""
     next_index: int = 0
     last_t: float = -1.0
+    """Capture time of its last frame."""
     outstanding: int = 0
-    """Frames on their way to it."""
+    """Frames on their way to its tracker."""
     abandoned: bool = False
-    """It will be counted anew under the same name, so nothing is decided at its end."""
+    """True if it will be counted anew under the same name, so that nothing is decided at its end."""
     ended: bool = False
 
 
 class RunKeeper:
-    """Gives each frame its run and its number in it.
+    """Gives each frame its run, and its number in the run.
 
     Args:
-        camera_id, epoch: of the identities.
-        name: of a finite file's run; empty for a new name at every start.
-        after: of a finite file, the run from which another version of the model takes over.
+        camera_id, epoch: parts of each run's identity.
+        name: name of a finite file's run; empty for a new name at every start.
+        after: of a finite file, the name of the run from which this version of the model takes over.
     """
 
     def __init__(self, camera_id: str, epoch: int, name: str, after: str = "") -> None:
         self._camera_id = camera_id
         self._epoch = epoch
-        self._whole = name
+        self._file_name = name
         self._name = name
         self._after = after
         self._parts = 0
@@ -55,7 +56,7 @@ class RunKeeper:
         self.lock = threading.Lock()
 
     def number(self, picture: Picture) -> tuple[Run, int] | None:
-        """The run and index of a decoded frame; None for one that is not later than its predecessor."""
+        """The run and index of a decoded frame; None if the frame is not later than its predecessor."""
         with self.lock:
             run = self._run
             if run is None or run.ended or run.abandoned or self._breaks(run, picture):
@@ -72,29 +73,29 @@ class RunKeeper:
 
     @property
     def name(self) -> str:
-        """Of the run that goes on; empty before the first."""
+        """Of the present run; empty before the first."""
         with self.lock:
             return self._run.identity.run if self._run is not None else ""
 
     def _begin(self, picture: Picture) -> Run:
         if self._name and self._after:
-            self._name, self._after = switched_name(self._name, self._after, picture.ordinal), ""
+            self._name, self._after = rest_run_name(self._name, self._after, picture.ordinal), ""
         part, self._parts = self._parts, self._parts + 1
-        name = f"{self._name}.{part}" if self._name and part else self._name or new_run_name()
+        name = part_run_name(self._name, part) if self._name else new_run_name()
         return Run(Identity(self._camera_id, self._epoch, name), picture.size_wh)
 
     def abandon(self) -> None:
-        """What follows does not continue the run; a finite file begins again, and its parts are numbered anew."""
+        """Begin a new run with the next frame. A finite file begins again, and its parts are numbered anew."""
         with self.lock:
             if self._run is not None and self._name:
                 self._run.abandoned = True
             elif self._run is not None:
                 self._run = None
             self._parts = 0 if self._name else self._parts
-            self._name, self._after = self._whole, ""
+            self._name, self._after = self._file_name, ""
 
     def enter(self, run: Run) -> bool:
-        """A frame sets out for its run; false when the run has ended meanwhile."""
+        """Record that a frame is on its way. Return False if the run has ended meanwhile."""
         with self.lock:
             if run.ended:
                 return False
@@ -103,7 +104,7 @@ class RunKeeper:
             return True
 
     def leave(self, run: Run) -> None:
-        """A frame was counted or dropped."""
+        """Record that a frame was counted or dropped."""
         with self.lock:
             run.outstanding -= 1
             self._outstanding -= 1
@@ -114,7 +115,7 @@ class RunKeeper:
             return self._outstanding == 0
 
     def try_end(self, run: Run) -> bool:
-        """End a run that has no frame on its way; false while it has."""
+        """End a run. Return False, and do nothing, while it has frames on their way."""
         with self.lock:
             if run.outstanding and not run.ended:
                 return False
@@ -122,17 +123,6 @@ class RunKeeper:
             return True
 
 
-def switched_name(name: str, after: str, ordinal: int) -> str:
-    """The name of the rest of a finite file that another version counts: the same for the same change there.
-
-    Args:
-        name: of the whole file, counted by this version.
-        after: of the run before it.
-        ordinal: number of the first decoded frame that this version saw.
-    """
-    return hashlib.blake2b(f"{name} after {after} from {ordinal}".encode(), digest_size=8).hexdigest()
-
-
 def new_run_name() -> str:
-    """A name that sorts by time and that no other process makes: milliseconds and 24 random bits, in hexadecimal."""
-    return f"{time.time_ns() // 1_000_000:011x}{secrets.token_hex(3)}"
+    """Return a name that sorts by time and that no other process makes."""
+    return live_run_name(time.time_ns() // 1_000_000, secrets.randbits(24))

@@ -13,9 +13,10 @@ from typing import Final
 
 from countline.v1 import events_pb2
 from countline_common.times import to_timestamp
-from countline_counting import Crossing, Direction, Event, OccupancySample, Trajectory, Visit
+from countline_counting.coverage import CoverageSpan, CoverageTracker
+from countline_counting.events import Crossing, Direction, Event, OccupancySample, Visit
+from countline_counting.paths import Trajectory
 from countline_pipelines.messages import class_name, to_message
-from countline_pipelines.publishing.coverage import CoverageTracker, Span
 
 COVERAGE_S: Final = 1.0
 FINITE_COVERAGE_S: Final = 10.0
@@ -229,10 +230,11 @@ def _sample(sample: OccupancySample) -> events_pb2.OccupancySample:
     )
 
 
-def _span(span: Span) -> events_pb2.CoverageSpan:
+def _span(span: CoverageSpan) -> events_pb2.CoverageSpan:
     return events_pb2.CoverageSpan(
         start=to_timestamp(span.start),
         end=to_timestamp(span.end),
         frames=span.frames,
         frames_dropped=span.frames_dropped,
+        period_s=span.period_s,
     )

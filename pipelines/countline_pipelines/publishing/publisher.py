@@ -16,8 +16,8 @@ import nats.js.errors
 from nats.js import JetStreamContext
 
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Backoff
 from countline_pipelines import metrics
-from countline_pipelines.backoff import Backoff
 from countline_pipelines.publishing.spool import Spool, SpooledRecord
 
 IN_FLIGHT: Final = 128

@@ -4,8 +4,8 @@ from typing import Final
 
 from countline.v1 import events_pb2
 from countline_common.times import to_timestamp
-from countline_counting import Direction
-from countline_counting.trials import Tally, TrialSpan
+from countline_counting.events import Direction
+from countline_counting.trials import TrialSpan, TrialTally
 
 _DIRECTIONS: Final = {Direction.IN: events_pb2.DIRECTION_IN, Direction.OUT: events_pb2.DIRECTION_OUT}
 
@@ -26,7 +26,7 @@ def trial_record(camera_id: str, worker_id: str, span: TrialSpan) -> events_pb2.
     )
 
 
-def _tally(tally: Tally) -> events_pb2.TrialTally:
+def _tally(tally: TrialTally) -> events_pb2.TrialTally:
     return events_pb2.TrialTally(
         line_id=tally.line_id,
         direction=_DIRECTIONS[tally.direction],

@@ -184,7 +184,7 @@ def _identity() -> Iterator[Case]:
         "one frame in four says vehicle",
         [Mover(down(), class_ids=(0, 0, 0, 2))],
         NONE,
-        classes=frozenset({2}),
+        classes=frozenset({"2"}),
     )
     yield Case("side by side", "half a box apart", [Mover(down()), Mover(down(x=625))], {"gate": (2, 0)})
     yield Case("meet on the line", "one in, one out", [Mover(down(x=590)), Mover(up(x=640))], BOTH)
@@ -332,8 +332,8 @@ def _boxes() -> Iterator[Case]:
     )
     yield Case("person and rider", "two classes on one", [Mover(down(), doubled=True, doubled_class=3)], IN)
     flips = Mover(down(seconds=6), class_ids=(7, 7, 2, 7, 2))
-    yield Case("truck by majority", "its class flips to car and back", [flips], IN, classes=frozenset({7}))
-    yield Case("not the car either", "the same truck for a line of cars", [flips], NONE, classes=frozenset({2}))
+    yield Case("truck by majority", "its class flips to car and back", [flips], IN, classes=frozenset({"7"}))
+    yield Case("not the car either", "the same truck for a line of cars", [flips], NONE, classes=frozenset({"2"}))
     door = {"gate": ((300.0, 705.0), (900.0, 705.0))}
     tall = (60.0, 180.0)
     leaves: Path = [(0, 600, 540), (3, 600, 860)]

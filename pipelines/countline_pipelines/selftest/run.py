@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from countline_counting import CameraCounter, CountingSpec, Crossing, Direction, Identity, Line, Visit, Zone
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing, Direction, Visit
 from countline_counting.frames import TrackedFrame
-from countline_counting.spec import Mask, MaskKind
+from countline_counting.identity import Identity
+from countline_counting.spec import CountingSpec, Line, Mask, MaskKind, Zone
 from countline_pipelines.selftest.scene import SIZE_WH, Case, Spot, frames_of
 
 Counts = Mapping[str, tuple[int, int]]

@@ -63,8 +63,8 @@ class Case:
     """True (in, out) by line; for a zone (entries, exits)."""
     lines: Mapping[str, Sequence[Spot]] = field(default_factory=lambda: {"gate": GATE})
     zones: Mapping[str, Sequence[Spot]] = field(default_factory=dict)
-    classes: frozenset[int] | None = None
-    """Classes that the lines count."""
+    classes: frozenset[str] = frozenset()
+    """Numbers of the classes that the lines count, as text; empty for every class."""
     anchor: tuple[float, float] = (0.5, 1.0)
     """The point of a box that is tested against lines, zones and masks."""
     masks: Mapping[str, Sequence[Spot]] = field(default_factory=dict)

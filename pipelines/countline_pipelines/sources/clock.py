@@ -1,4 +1,4 @@
-"""From presentation times to capture times, and which frames are due. Pure: every clock is an argument.
+"""Capture times from presentation times, and which frames are due. Pure: every clock is an argument.
 
 A camera's presentation times (PTS) are even but start anywhere and drift by up to some 100 ppm; arrival times are true
 but jitter with the network. A frame can arrive late and never early, so the smallest of `arrival - PTS` over the last
@@ -10,17 +10,17 @@ from collections import deque
 from typing import Final
 
 DISCONTINUITY_S: Final = 5.0
-"""PTS that jump further than this, against arrival, start a new time line."""
+"""PTS that jump further than this against arrival start a new time line."""
 WINDOW_S: Final = 60.0
 BUCKET_S: Final = 5.0
 SLEW: Final = 0.005
-"""The offset moves by at most this much a second: far more than a crystal drifts, far less than speeds suffer from."""
+"""Most seconds a second by which the offset moves: far more than a crystal drifts, too little to falsify speeds."""
 SETTLING_S: Final = 3.0
 SETTLING_SLEW: Final = 0.2
-"""In the first seconds it may move faster: the first frames of a stream often come in a burst."""
+"""In the first `SETTLING_S` the offset may move faster: the first frames of a stream often come in a burst."""
 STEP_S: Final = 1e-6
 NTP_PLAUSIBLE_S: Final = 5.0
-"""A camera whose clock is further off than this from ours is not synchronised; its clock is not used."""
+"""A camera's clock that differs from ours by more than this is not synchronised, and is not used."""
 
 
 class CaptureClock:
@@ -28,7 +28,7 @@ class CaptureClock:
 
     def __init__(self) -> None:
         self._offset: float | None = None
-        self._minima: deque[tuple[float, float]] = deque()  # (start of a bucket in arrival time, smallest offset in it)
+        self._minima: deque[tuple[float, float]] = deque()  # (arrival at the start of a bucket, smallest offset)
         self._started_at = 0.0
         self._last_pts = 0.0
         self._last_t = -math.inf
@@ -36,13 +36,13 @@ class CaptureClock:
 
     @property
     def uses_ntp(self) -> bool:
-        """Whether the camera's own clock is believed."""
+        """Whether capture times follow the camera's own clock."""
         return self._ntp_offset is not None
 
     def observe_ntp(self, pts_s: float, ntp_s: float, arrived_at: float) -> None:
-        """Take note of the wall-clock time that the camera gave (RTCP sender report) for a PTS."""
-        believed = -NTP_PLAUSIBLE_S <= arrived_at - ntp_s <= NTP_PLAUSIBLE_S
-        self._ntp_offset = ntp_s - pts_s if believed else None
+        """Use the Unix time that the camera states for a PTS (RTCP sender report), if it is plausible."""
+        is_plausible = -NTP_PLAUSIBLE_S <= arrived_at - ntp_s <= NTP_PLAUSIBLE_S
+        self._ntp_offset = ntp_s - pts_s if is_plausible else None
 
     def stamp(self, pts_s: float, arrived_at: float) -> float:
         """The capture time of a frame.
@@ -81,7 +81,7 @@ class CaptureClock:
 
 
 class FileClock:
-    """Seconds from the start of a file: those of its PTS, and even where those are missing or run backwards."""
+    """Seconds from the start of a file, by its PTS; at an even pace where PTS are missing or run backwards."""
 
     def __init__(self, frame_period_s: float) -> None:
         self._period_s = frame_period_s
@@ -89,7 +89,7 @@ class FileClock:
         self._last: float | None = None
 
     def position(self, pts_s: float | None) -> float:
-        """The position of the next frame, seconds from the first one; strictly growing."""
+        """The position of the next frame, in seconds from the first frame; strictly growing."""
         if self._last is None:
             self._origin, self._last = pts_s, 0.0
             return 0.0
@@ -98,21 +98,21 @@ class FileClock:
             self._last = expected
             return expected
         position = pts_s - self._origin
-        if position <= self._last:  # a recording that was joined from parts: its clock begins again
+        if position <= self._last:  # a recording that was joined from parts: its PTS begin again
             self._origin, position = pts_s - expected, expected
         self._last = position
         return position
 
 
 class RateGate:
-    """Which frames are looked at where fewer are wanted than come: chosen by time, so that uneven streams stay even.
+    """Chooses the frames that are looked at, by their time: an uneven stream is thinned out evenly.
 
     Args:
-        rate: frames a second; 0 lets everything pass.
+        rate: wanted frames a second; 0 lets every frame pass.
     """
 
     SLACK: Final = 0.45
-    """Share of a period by which a frame may be early: at equal rates, jitter costs no frame."""
+    """Share of a period by which a frame may be early, so that at equal rates jitter costs no frame."""
 
     def __init__(self, rate: float) -> None:
         self._period_s = 1.0 / rate if rate > 0 else 0.0

@@ -1,19 +1,20 @@
-"""What a file holds, as a name: so that ids do not depend on where it lies."""
+"""The content of a file as a hash, so that ids do not depend on the folder that the file lies in."""
 
 import hashlib
 from pathlib import Path
 from typing import Final
 
 from countline_common.errors import NotFoundError
+from countline_pipelines.sources.spec import SourceSpec
 
 _CHUNK_BYTES: Final = 4 * 1024 * 1024
 
 
 def content_hash(*files: Path) -> str:
-    """16 hexadecimal digits of what files hold, in the order given.
+    """Return a hash of the bytes of files, in the order given: 16 hexadecimal digits.
 
     Raises:
-        NotFoundError: one cannot be read.
+        NotFoundError: a file cannot be read.
     """
     digest = hashlib.blake2b(digest_size=8)
     for file in files:
@@ -24,3 +25,12 @@ def content_hash(*files: Path) -> str:
         except OSError as error:
             raise NotFoundError(f"{file} cannot be read: {error.strerror}", hint="correct the path") from error
     return digest.hexdigest()
+
+
+def content_of(source: SourceSpec) -> str:
+    """Return what names the content of a finite source: the hash of a file, or the address of a network source.
+
+    Raises:
+        NotFoundError: the file cannot be read.
+    """
+    return source.url if source.is_network else content_hash(Path(source.url))

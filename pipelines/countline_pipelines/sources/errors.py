@@ -1,7 +1,7 @@
-"""What can be wrong with a source, in words that a person can act on.
+"""Why a source fails, in words on which a person can act.
 
-FFmpeg answers with a hundred error numbers and puts the whole address, password included, into its texts. Here they
-become nine failures, each with its hint, and no address leaves this module without having been redacted.
+FFmpeg has a hundred error numbers, and puts the whole address with its password into its texts. This module turns them
+into nine failures, each with a hint, and redacts every address.
 """
 
 from enum import StrEnum
@@ -14,7 +14,7 @@ from countline_common.logs import redact
 
 
 class SourceFailure(StrEnum):
-    """Why a source gives no frames; the stable word of `CameraError.code`."""
+    """Why a source gives no frames; the stable word in `CameraError.code`."""
 
     UNREACHABLE = "unreachable"
     UNAUTHORIZED = "unauthorized"
@@ -40,15 +40,15 @@ _STATUS: Final = {
 }
 
 _HINTS: Final = {
-    SourceFailure.UNREACHABLE: "see that the camera is switched on and that host and port of the address are right",
+    SourceFailure.UNREACHABLE: "check that the camera is on and that host and port are right",
     SourceFailure.UNAUTHORIZED: "put the right user and password into the address: rtsp://USER:PASSWORD@HOST/PATH",
-    SourceFailure.NOT_FOUND: "correct the path; nothing is there",
-    SourceFailure.TIMED_OUT: "see that the camera sends pictures; another player shows whether it does",
-    SourceFailure.NOT_VIDEO: "name a video file or stream; `ffprobe` shows what this one holds",
-    SourceFailure.CODEC_MISSING: "encode it as H.264, H.265, VP9 or AV1, for which there are decoders here",
-    SourceFailure.TRUNCATED: "copy the file again from where it was recorded; it was cut off",
-    SourceFailure.BAD_PICTURE: "see the settings of the encoder: it sends pictures without a size",
-    SourceFailure.DECODER_LOST: "see what `nvidia-smi` and the kernel's log (Xid) say of the GPU",
+    SourceFailure.NOT_FOUND: "check the path",
+    SourceFailure.TIMED_OUT: "check in another player that the camera sends pictures",
+    SourceFailure.NOT_VIDEO: "give a video file or stream; `ffprobe` shows what this one contains",
+    SourceFailure.CODEC_MISSING: "encode the video as H.264, H.265, VP9 or AV1",
+    SourceFailure.TRUNCATED: "copy the file again from the recorder; it was cut off",
+    SourceFailure.BAD_PICTURE: "check the settings of the encoder",
+    SourceFailure.DECODER_LOST: "check the GPU with `nvidia-smi` and the kernel's log (Xid)",
 }
 
 CURABLE_BY_WAITING: Final = frozenset(
@@ -60,17 +60,18 @@ CURABLE_BY_WAITING: Final = frozenset(
         SourceFailure.DECODER_LOST,
     }
 )
-"""Failures of a live camera that may pass by themselves soon; the others are tried again at long intervals."""
+"""Failures of a live camera that may pass by themselves soon; the others are retried at long intervals."""
 
 
 class SourceError(CountlineError):
     """A source cannot be opened or read.
 
     Args:
-        failure: which of the failures it is.
-        label: the source as people know it, without credentials.
-        detail: what was seen.
-        after_pictures: the source was played to the end of what it holds.
+        failure: what kind of failure.
+        label: the source without its credentials.
+        detail: what happened.
+        hint: what to do; by default the hint of the failure.
+        after_pictures: True if the source was played to the end of its content.
     """
 
     def __init__(
@@ -89,12 +90,12 @@ class SourceError(CountlineError):
 
 
 def refused(label: str, error: Exception, *, waited_s: float, limit_s: float) -> SourceError:
-    """What FFmpeg's error on opening or reading means.
+    """The failure that an error of FFmpeg on opening or reading means.
 
     Args:
-        label: the source, redacted.
+        label: the source without its credentials.
         error: FFmpeg's.
-        waited_s: how long the call took: an interrupted call reports all kinds of errors.
+        waited_s: how long the call took. An interrupted call may raise any error, so time decides.
         limit_s: its deadline.
     """
     if waited_s >= limit_s or isinstance(error, av.error.ExitError | av.error.TimeoutError):
@@ -109,22 +110,22 @@ _MEANINGS: Final[tuple[tuple[tuple[type[Exception], ...], SourceFailure, str], .
     (
         (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError, av.error.PermissionError),
         SourceFailure.UNAUTHORIZED,
-        "user or password were refused",
+        "user or password refused",
     ),
     (
         (av.error.FileNotFoundError, av.error.HTTPNotFoundError),
         SourceFailure.NOT_FOUND,
-        "there is no such file or stream",
+        "no such file or stream",
     ),
     ((av.error.IsADirectoryError,), SourceFailure.NOT_VIDEO, "is a folder"),
-    ((av.error.ProtocolNotFoundError,), SourceFailure.NOT_VIDEO, "this kind of address is not known"),
-    ((av.error.ConnectionRefusedError,), SourceFailure.UNREACHABLE, "nothing listens there"),
+    ((av.error.ProtocolNotFoundError,), SourceFailure.NOT_VIDEO, "unknown kind of address"),
+    ((av.error.ConnectionRefusedError,), SourceFailure.UNREACHABLE, "connection refused"),
     ((av.error.EOFError,), SourceFailure.UNREACHABLE, "the stream ended"),
-    ((av.error.DecoderNotFoundError,), SourceFailure.CODEC_MISSING, "there is no decoder for it here"),
-    ((av.error.InvalidDataError,), SourceFailure.NOT_VIDEO, "holds no video that can be read"),
+    ((av.error.DecoderNotFoundError,), SourceFailure.CODEC_MISSING, "no decoder for this video here"),
+    ((av.error.InvalidDataError,), SourceFailure.NOT_VIDEO, "no readable video stream"),
 )
 
 
 def _plain(error: Exception) -> str:
-    """FFmpeg's words alone: `str` of its errors ends with the address."""
+    """FFmpeg's message without the address, with which `str` of its errors ends."""
     return str(getattr(error, "strerror", None) or type(error).__name__)

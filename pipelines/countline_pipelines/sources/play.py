@@ -1,8 +1,8 @@
-"""The four ways of playing a source; each yields pictures with their capture times until it ends or breaks.
+"""The four ways of playing a source. Each yields pictures with capture times until the source ends or breaks.
 
     FAST      t = recorded_at + position                      as fast as the consumer takes them
     REALTIME  t = recorded_at + position                      held back until their time
-    LOOP      t = the wall time at which the position is due  held back until then; left out when far behind
+    LOOP      t = the wall time at which the position is due  held back until then; left out if far behind
     LIVE      t from the stream's own clock (clock.py)        as they arrive; HTTP and HLS are held back to an even pace
 
 Every wait ends at once when `stop` is set.
@@ -22,10 +22,12 @@ from countline_pipelines.sources.spec import Playback, SourceSpec
 from countline_pipelines.sources.video import DecodedFrame, VideoReader
 
 BEHIND_S: Final = 2.0
-"""A loop that is further behind the clock jumps to where it should be; what it leaves out is counted as dropped."""
+"""A loop that is further behind the clock jumps to its due position; the frames between count as dropped."""
 CLOCK_STEP_S: Final = 1.0
+"""A wall clock that goes back by more than this was set."""
 TRUNCATION_SLACK_S: Final = 0.5
 TRUNCATION_SLACK_FRAMES: Final = 3
+"""A file is truncated if it ends earlier than its header states, by more than both of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,9 @@ class Picture:
     """Capture time, seconds."""
     size_wh: tuple[int, int]
     ordinal: int
-    """Number of the decoded frame since the source was opened, those that are not looked at included."""
+    """Number of the decoded frame since the source was opened, including frames that are not looked at."""
     skipped: int = 0
-    """Frames that were left out just before this one because the source was behind."""
+    """Frames left out just before this one because the source was behind."""
     position_s: float = 0.0
     """Seconds from the start of a file; 0 for streams."""
 
@@ -50,10 +52,10 @@ class ClockSteppedError(Exception):
 
 
 def play(spec: SourceSpec, reader: VideoReader, stop: threading.Event) -> Iterator[Picture]:
-    """The pictures of an open source, one connection of it.
+    """The pictures of an open source, until it ends or breaks.
 
     Raises:
-        SourceError: it broke; TRUNCATED after the last picture of a file that is shorter than its header states.
+        SourceError: the source broke; TRUNCATED after the last picture of a file shorter than its header states.
         ClockSteppedError: the wall clock was set back under a live source.
     """
     players: dict[Playback, Callable[[], Iterator[Picture]]] = {
@@ -66,7 +68,7 @@ def play(spec: SourceSpec, reader: VideoReader, stop: threading.Event) -> Iterat
 
 
 def play_file(spec: SourceSpec, reader: VideoReader, stop: threading.Event, *, real_time: bool) -> Iterator[Picture]:
-    """A file from its first frame to its last; none is left out."""
+    """All frames of a file."""
     clock = FileClock(1.0 / reader.info.fps)
     began = time.monotonic()
     position = 0.0
@@ -90,14 +92,14 @@ def _check_complete(spec: SourceSpec, reader: VideoReader, position_s: float) ->
 
 
 def play_loop(spec: SourceSpec, reader: VideoReader, stop: threading.Event) -> Iterator[Picture]:
-    """A clip for ever, in phase with the wall clock.
+    """A file again and again, in phase with the wall clock.
 
     Cycle k begins at Unix time k * duration; its frames are captured at k * duration + position. The arithmetic is in
-    fractions: after a year of cycles a float sum would be out of phase by frames.
+    fractions: after a year of cycles, a sum of floats would be out of phase by frames.
     """
     duration = reader.info.duration_s
     if not duration:
-        detail = "has no stated duration, so it cannot be looped"
+        detail = "cannot be looped: the file states no duration"
         raise SourceError(SourceFailure.NOT_VIDEO, spec.label, detail, hint="convert it to MP4")
     ordinal, last_t = 0, -math.inf
     while not stop.is_set():
@@ -113,13 +115,13 @@ def play_loop(spec: SourceSpec, reader: VideoReader, stop: threading.Event) -> I
 def _from_here(
     spec: SourceSpec, reader: VideoReader, stop: threading.Event, cycle: int, duration: Fraction
 ) -> Iterator[tuple[DecodedFrame, float]]:
-    """Frames from now on with their capture times, cycle after cycle; ends when stopped or far behind the clock."""
+    """Frames from now on with their capture times, cycle after cycle, until stopped or far behind the clock."""
     started_at = time.time()
     while True:
         for decoded in reader.frames():
             t = float(cycle * duration + Fraction(_position_s(spec, reader, decoded)))
             if t < started_at:
-                continue  # between the key frame before this moment and this moment
+                continue  # between the last key frame and this moment
             wait_s = t - time.time()
             if wait_s > CLOCK_STEP_S + 1.0 / reader.info.fps:
                 raise ClockSteppedError
@@ -132,13 +134,13 @@ def _from_here(
 
 def _position_s(spec: SourceSpec, reader: VideoReader, decoded: DecodedFrame) -> float:
     if decoded.pts_s is None:
-        detail = "its frames have no times, so it cannot be looped"
+        detail = "cannot be looped: its frames have no times"
         raise SourceError(SourceFailure.NOT_VIDEO, spec.label, detail, hint="convert it to MP4")
     return decoded.pts_s - reader.start_s
 
 
 def play_live(spec: SourceSpec, reader: VideoReader, stop: threading.Event) -> Iterator[Picture]:
-    """A stream as it arrives; ends with an error, since a stream has no end."""
+    """A stream as it arrives. It has no end, so the iteration ends with an error."""
     pace = _arrival if spec.is_rtsp else _even_pace(stop)
     clock = CaptureClock()
     last_arrival = -math.inf
@@ -162,12 +164,12 @@ def _arrival(_: float, arrived_at: float) -> float:
 
 
 def _even_pace(stop: threading.Event) -> Callable[[float, float], float]:
-    """Hold frames back to the pace of their PTS: HLS comes in bursts of a whole segment, seconds long."""
+    """Hold frames back to the pace of their PTS: HLS comes in bursts, segments of several seconds."""
     anchor: list[float] = []
 
     def hold(pts_s: float, arrived_at: float) -> float:
         due = pts_s + anchor[0] if anchor else arrived_at
-        # Starved (the buffer ran empty) or a new time line: what comes now counts as now.
+        # The buffer ran empty, or a new time line begins: this frame is due now.
         if not anchor or arrived_at > due or due - arrived_at > 60.0:
             anchor[:] = [arrived_at - pts_s]
             return arrived_at

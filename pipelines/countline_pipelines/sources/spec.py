@@ -1,4 +1,4 @@
-"""What is watched and how it is played; says nothing about counting."""
+"""One video source and how it is played."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,17 +13,17 @@ class Playback(StrEnum):
     """How time passes in a source."""
 
     LIVE = "live"
-    """A stream that never ends: behind means dropping, broken means connecting again."""
+    """A stream without an end: a slow consumer drops frames, a broken connection is opened again."""
     REALTIME = "realtime"
     """A file, once, at the speed it was recorded."""
     FAST = "fast"
     """A file, once, as fast as this machine can."""
     LOOP = "loop"
-    """A file for ever, in phase with the wall clock: position = Unix time modulo duration."""
+    """A file again and again, in phase with the wall clock: position = Unix time modulo duration."""
 
     @property
     def is_finite(self) -> bool:
-        """Whether it ends, every frame of it counts, and counting it again gives the same ids."""
+        """Whether the source ends, all its frames are counted, and counting it again gives the same ids."""
         return self in {Playback.REALTIME, Playback.FAST}
 
 
@@ -39,17 +39,17 @@ class SourceSpec:
     """One video source."""
 
     url: str
-    """rtsp(s)://, http(s):// or a path; may hold a password, see `label`."""
+    """rtsp(s)://, http(s):// or a path; may contain a password, see `label`."""
     playback: Playback
     transport: RtspTransport = RtspTransport.TCP
     recorded_at: float = 0.0
     """Capture time of a finite file's first frame, seconds."""
     rate: float = 0.0
-    """Frames a second that are looked at; 0 for every one."""
+    """Frames a second that are looked at; 0 for all."""
     open_timeout_s: float = 8.0
     read_timeout_s: float = 5.0
     decode_threads: int = 1
-    """Threads of the decoder; more than one delays a live picture by as many frames."""
+    """Threads of the decoder; each beyond the first delays a live picture by a frame."""
 
     @property
     def label(self) -> str:
@@ -58,12 +58,16 @@ class SourceSpec:
 
     @property
     def is_network(self) -> bool:
-        """Whether it comes over a network."""
+        """Whether the source comes over a network."""
         return "://" in self.url
+
+    def period_s(self, stated_fps: float) -> float:
+        """Expected seconds between two frames that are looked at, if the source states this frame rate."""
+        return 1.0 / (min(self.rate, stated_fps) if self.rate > 0 else stated_fps)
 
     @property
     def is_rtsp(self) -> bool:
-        """Whether it is an RTSP stream."""
+        """Whether the source is an RTSP stream."""
         return self.url.startswith(("rtsp://", "rtsps://"))
 
 
@@ -71,10 +75,10 @@ NETWORK_SCHEMES = frozenset({"rtsp", "rtsps", "http", "https"})
 
 
 def source_address(text: str) -> str:
-    """A source as given by a person: a stream's address as it is, a file as an absolute path.
+    """A source that a person named: a stream's address unchanged, a file as an absolute path.
 
     Raises:
-        InvalidInputError: the kind of address is not known.
+        InvalidInputError: the scheme of the address is unknown.
     """
     scheme = text.partition("://")[0].lower() if "://" in text else ""
     if scheme in NETWORK_SCHEMES:
@@ -83,12 +87,12 @@ def source_address(text: str) -> str:
         return str(Path(unquote(urlsplit(text).path)))
     if scheme:
         raise InvalidInputError(
-            f"{redact(text)}: sources of the kind {scheme}:// are not known",
-            hint="give an rtsp://, rtsps://, http://, https:// or file:// address, or a path",
+            f"{redact(text)}: unknown scheme {scheme}://",
+            hint="use rtsp://, rtsps://, http://, https://, file:// or a path",
         )
     return str(Path(text).expanduser().absolute())
 
 
 def default_playback(address: str) -> Playback:
-    """Streams are LIVE, files are REALTIME."""
+    """LIVE for a stream, REALTIME for a file."""
     return Playback.LIVE if "://" in address else Playback.REALTIME

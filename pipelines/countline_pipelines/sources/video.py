@@ -1,11 +1,11 @@
-"""One open video: FFmpeg through PyAV, with a deadline on every call and every error in our own words.
+"""One open video: FFmpeg through PyAV, with a deadline for every call, and `SourceError` for every error.
 
-Assumes to be used from one thread. FFmpeg works without the interpreter's lock, so a thread per camera is cheap. The
-deadlines are FFmpeg's interrupt callback (PyAV's `timeout`), which it asks while it waits for a network.
+Use a reader from one thread. FFmpeg releases the interpreter's lock, so a thread for each camera is cheap. FFmpeg asks
+its interrupt callback (PyAV's `timeout`) while it waits for a network; that enforces the deadlines.
 
-Where a GPU decodes (decoding.py), frames, times and their order are those of the CPU. A GPU that fails in the middle of
-a file costs no frame: the file is opened again for the CPU, which goes on after the last frame that was given. A live
-stream cannot be read twice, so it breaks and is connected again, as after any break.
+Frames, times and their order are the same on GPU and CPU (decoding.py). A GPU that fails in the middle of a file costs
+no frame: the file is opened again for the CPU, which goes on after the last yielded frame. A live stream cannot be read
+twice, so it breaks and is opened again, as after any break.
 """
 
 import struct
@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 import av
 import av.error
 
-from countline_pipelines.sources.decoding import Choice, DecodeMode, Decoder, Decoding, is_on_gpu
+from countline_pipelines.sources.decoding import DecodeMode, Decoder, DecoderChoice, Decoding, is_on_gpu
 from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
 from countline_pipelines.sources.spec import Playback, SourceSpec
 
@@ -31,9 +31,9 @@ _UDP_BUFFER_BYTES: Final = 4 * 1024 * 1024
 _DEFAULT_FPS: Final = Fraction(25)
 _FASTEST_FPS: Final = 1000
 _MOST_BROKEN_PACKETS: Final = 300
-"""So many packets in a row without a picture mean that none will come."""
-_REFUSED: Final = "the GPU does not take this kind of picture, or no decoder of it is free"
-_ONLY_GPU_HINT: Final = "take --decode auto, so that the CPU decodes what the GPU does not"
+"""After this many packets in a row without a picture, none is expected."""
+_REFUSED: Final = "the GPU cannot decode this kind of picture, or all its decoders are in use"
+_ONLY_GPU_HINT: Final = "use --decode auto, so that the CPU decodes what the GPU refuses"
 
 
 class _GpuFailedError(Exception):
@@ -42,16 +42,16 @@ class _GpuFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a container says of its video before the first frame."""
+    """What a container states about its video."""
 
     width: int
     height: int
     fps: float
-    """As stated; 25 where nothing is."""
+    """25 if the container states nothing."""
     duration_s: Fraction | None
-    """Of the video as stated by the container's header; None for streams."""
+    """Of the video; None for streams."""
     frames: int
-    """As stated; 0 where nothing is."""
+    """Number of frames; 0 if the container states nothing."""
     codec: str
 
 
@@ -60,10 +60,11 @@ class DecodedFrame:
     """One picture as FFmpeg decoded it."""
 
     picture: Any
-    """av.VideoFrame; belongs to nobody else."""
+    """av.VideoFrame; the receiver owns it."""
     pts_s: float | None
+    """Presentation time, seconds; None if the frame has none."""
     ntp_s: float | None
-    """Unix time that the camera's RTCP report gives to this frame."""
+    """Unix time of this frame by the camera's RTCP report; None without one."""
     arrived_at: float
     """Unix time at which its packet was read."""
 
@@ -73,10 +74,10 @@ class VideoReader:
 
     Args:
         spec: what to open.
-        decoding: what may decode; the CPU alone where it is not given.
+        decoding: what may decode; by default the CPU alone.
 
     Raises:
-        SourceError: it cannot be opened, or holds no video, or the GPU alone may decode it and does not.
+        SourceError: the source cannot be opened, has no video, or only the GPU may decode it and refuses.
     """
 
     def __init__(self, spec: SourceSpec, decoding: Decoding | None = None) -> None:
@@ -84,9 +85,9 @@ class VideoReader:
         self._decoding = decoding or Decoding()
         self.broken_packets = 0
         self.decoder: Decoder | None = None
-        """What decodes; None until the first picture has shown it."""
+        """What decodes; None until the first picture shows it."""
         self.refusal = ""
-        """Why it is the CPU though there is a GPU."""
+        """Why the CPU decodes though there is a GPU; empty otherwise."""
         self._ntp_s: float | None = None
         self._sought_s: float | None = None
         self._begin()
@@ -114,7 +115,7 @@ class VideoReader:
             raise SourceError(failure, self._spec.label, refusal, hint=_ONLY_GPU_HINT)
         self.decoder, self.refusal = Decoder.CPU, refusal
 
-    def _open(self, choice: Choice) -> Any:
+    def _open(self, choice: DecoderChoice) -> Any:
         began = time.monotonic()
         try:
             limits = (self._spec.open_timeout_s, self._spec.read_timeout_s)
@@ -133,12 +134,12 @@ class VideoReader:
     def _pick(self) -> Any:
         streams = self._container.streams.video
         if not streams or self._container.format.name in _NOT_VIDEO_FORMATS:
-            raise SourceError(SourceFailure.NOT_VIDEO, self._spec.label, "holds no video")
+            raise SourceError(SourceFailure.NOT_VIDEO, self._spec.label, "no readable video stream")
         stream = streams[0]
         if stream.codec_context is None:
-            raise SourceError(SourceFailure.CODEC_MISSING, self._spec.label, "there is no decoder for its video here")
+            raise SourceError(SourceFailure.CODEC_MISSING, self._spec.label, "no decoder for this video here")
         if stream.codec_context.width < 1 or stream.codec_context.height < 1:
-            raise SourceError(SourceFailure.BAD_PICTURE, self._spec.label, "its pictures have no size")
+            raise SourceError(SourceFailure.BAD_PICTURE, self._spec.label, "pictures have no size")
         stream.thread_type = "AUTO" if self._spec.decode_threads > 1 else "SLICE"
         stream.codec_context.thread_count = self._spec.decode_threads
         return stream
@@ -152,22 +153,21 @@ class VideoReader:
     def _duration_s(self) -> Fraction | None:
         if self._stream.duration and self._stream.time_base:
             return Fraction(self._stream.duration) * Fraction(self._stream.time_base)
-        if (
-            self._container.duration and len(self._container.streams) == 1
-        ):  # else it may be that of a longer sound track
+        # With several streams, the container's duration may be that of a longer sound track.
+        if self._container.duration and len(self._container.streams) == 1:
             return Fraction(self._container.duration, av.time_base)
         return None
 
     @property
     def start_s(self) -> float:
-        """Presentation time of the first frame, as the header states it."""
+        """Presentation time of the first frame, as the header states it, in seconds."""
         return float((self._stream.start_time or 0) * self._stream.time_base)
 
     def frames(self) -> Iterator[DecodedFrame]:
         """Every frame from here to the end, in order of presentation.
 
         Raises:
-            SourceError: the source broke, was silent for too long, or sends what cannot be decoded.
+            SourceError: the source broke, was silent for too long, or sends no decodable pictures.
         """
         given = 0
         while True:
@@ -179,10 +179,10 @@ class VideoReader:
                 detail = str(error)
             else:
                 return
-            self._go_on_without_gpu(detail)  # out here, where no traceback holds the decoder that failed
+            self._go_on_without_gpu(detail)  # outside `except`, where no traceback holds the decoder that failed
 
     def _go_on_without_gpu(self, detail: str) -> None:
-        """Be where `frames` began, with the CPU."""
+        """Go back to where `frames` began, with the CPU."""
         if self._decoding.mode is not DecodeMode.NVDEC:
             self._decoding.rest(self._spec.url, detail)
         if self._spec.playback is Playback.LIVE or self._decoding.mode is DecodeMode.NVDEC:
@@ -197,12 +197,12 @@ class VideoReader:
         since_picture = 0
         while (packet := self._next(packets)) is not None:
             arrived_at = time.time()
-            self._note_ntp(packet)
+            self._record_ntp(packet)
             pictures = self._decode(packet)
             since_picture = 0 if pictures else since_picture + 1
             if since_picture > _MOST_BROKEN_PACKETS:
                 self._blame_gpu("gives no pictures")
-                raise SourceError(SourceFailure.BAD_PICTURE, self._spec.label, "sends nothing that can be decoded")
+                raise SourceError(SourceFailure.BAD_PICTURE, self._spec.label, "no packet can be decoded")
             for picture in pictures:
                 yield self._decoded(picture, arrived_at)
 
@@ -221,24 +221,24 @@ class VideoReader:
         except av.error.FFmpegError as error:
             if not isinstance(error, av.error.InvalidDataError):
                 self._blame_gpu(f"stopped decoding: {error.strerror}")
-            self.broken_packets += 1  # one broken packet among good ones; what follows may be well
+            self.broken_packets += 1  # one broken packet among good ones; the next may be intact
             return []
         if pictures and self._hopes_for_gpu:
-            self._note_decoder()
+            self._record_decoder()
         return pictures
 
     def _blame_gpu(self, what: str) -> None:
         if self._hopes_for_gpu and is_on_gpu(self._stream.codec_context):
             raise _GpuFailedError(f"the GPU {what}")
 
-    def _note_decoder(self) -> None:
-        """See what FFmpeg decodes with; it decides anew wherever the stream's headers change."""
+    def _record_decoder(self) -> None:
+        """Record what FFmpeg decodes with; it decides anew each time the stream's headers change."""
         if is_on_gpu(self._stream.codec_context):
             self.decoder, self.refusal = Decoder.NVDEC, ""
         elif not self.refusal:
             self._do_without_gpu(_REFUSED)
 
-    def _note_ntp(self, packet: Any) -> None:
+    def _record_ntp(self, packet: Any) -> None:
         if not self._spec.is_rtsp or packet.pts is None or not packet.has_sidedata(_PRODUCER_REFERENCE_TIME):
             return
         wall_us, _ = struct.unpack_from("<qi", bytes(packet.get_sidedata(_PRODUCER_REFERENCE_TIME)))
@@ -246,7 +246,7 @@ class VideoReader:
 
     def _decoded(self, picture: Any, arrived_at: float) -> DecodedFrame:
         if picture.width < 1 or picture.height < 1:
-            raise SourceError(SourceFailure.BAD_PICTURE, self._spec.label, "sends pictures without a size")
+            raise SourceError(SourceFailure.BAD_PICTURE, self._spec.label, "pictures have no size")
         pts_s = None if picture.pts is None else float(picture.pts * picture.time_base)
         ntp_s = None if pts_s is None or self._ntp_s is None else pts_s + self._ntp_s
         return DecodedFrame(picture, pts_s, ntp_s, arrived_at)
@@ -264,7 +264,7 @@ class VideoReader:
     def close(self) -> None:
         """Close the source; safe to call twice."""
         self._container.close()
-        self._stream = None  # holds the decoder, of which a GPU has only so many
+        self._stream = None  # it holds the decoder, and a GPU has only a few decoders
 
     def __enter__(self) -> Self:
         return self
@@ -283,7 +283,7 @@ def _options(spec: SourceSpec) -> dict[str, str]:
 
 
 def _lacks_index(spec: SourceSpec) -> bool:
-    """Whether this is an MP4 or MOV file without its `moov` box: what a recorder leaves that lost power."""
+    """Whether this is an MP4 or MOV file without its `moov` box, as a recorder leaves it that lost power."""
     if spec.is_network:
         return False
     try:

@@ -4,7 +4,7 @@
     info = await client.load("demo_detector")
     ring = SlotRing(16, info.height, info.width)
     await client.attach(ring)
-    ...                                                              a decoder writes into ring.acquire("cam").frame_hwc
+    ...                                                              a decoder writes into ring.acquire().frame_hwc
     detections = await infer_surely(client, info.name, slots, patience_s=60)    (n, max_detections, 6)
 
 No frame is lost on the way: whatever happens to Triton, the caller keeps its slots until it has an answer.

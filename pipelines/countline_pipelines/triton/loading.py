@@ -1,13 +1,12 @@
 """Loads one version of a model: has Triton serve it, suits its configuration to the machine, reads its labels."""
 
 import os
-import time
 from typing import Final
 
+from countline_common.resilience.retry import Cooldowns
 from countline_common.triton import ModelInfo, ModelOverrides, ModelRef, ModelRefusedError
 from countline_common.triton.connection import Connection
 from countline_common.triton.model_config import Config, model_info, overridden, usual_overrides
-from countline_pipelines.backoff import Backoff
 
 LOOK_AGAIN_S: Final = 10.0
 LOOK_AGAIN_LONGEST_S: Final = 600.0
@@ -27,7 +26,8 @@ class ModelLoader:
     def __init__(self, connection: Connection, *, embedded: bool) -> None:
         self._connection = connection
         self._embedded = embedded
-        self._missing: dict[str, _MissingVersion] = {}
+        self._missing: dict[str, ModelRefusedError] = {}
+        self._cooldowns = Cooldowns[str](LOOK_AGAIN_S, LOOK_AGAIN_LONGEST_S)
 
     async def load(self, model: str, overrides: ModelOverrides | None) -> ModelInfo:
         """Load `NAME` or `NAME@VERSION`; without a version, the newest that Triton serves.
@@ -54,6 +54,7 @@ class ModelLoader:
         if not version:
             raise self._record_missing(wanted, await self._version_missing(wanted))
         self._missing.pop(str(wanted), None)
+        self._cooldowns.record_success(str(wanted))
         bare = model_info(suited, version, ())
         labels = await self._connection.labels(bare.ref, (bare.height, bare.width, 3), bare.max_detections * 6)
         return model_info(suited, version, labels)
@@ -61,16 +62,17 @@ class ModelLoader:
     async def _load_missing(self, wanted: ModelRef, *, other_versions_run: bool) -> None:
         """Load a model of which a version is not served, but seldom while its other versions run."""
         missing = self._missing.get(str(wanted))
-        if other_versions_run and missing is not None and not missing.may_be_loaded:
-            raise missing.error.with_traceback(None)
+        if other_versions_run and missing is not None and not self._cooldowns.may_try(str(wanted)):
+            raise missing.with_traceback(None)
         try:
             await self._connection.load(wanted.name)
         except ModelRefusedError as error:
             raise self._record_missing(wanted, error) from None
 
     def _record_missing(self, wanted: ModelRef, error: ModelRefusedError) -> ModelRefusedError:
-        self._missing.setdefault(str(wanted), _MissingVersion(error)).record_attempt(error)
-        self._missing = {model: each for model, each in self._missing.items() if not each.is_outdated}
+        self._cooldowns.record_failure(str(wanted))
+        self._missing[str(wanted)] = error
+        self._missing = {model: each for model, each in self._missing.items() if model in self._cooldowns}
         return error
 
     async def _chosen_version(self, wanted: ModelRef) -> int:
@@ -92,27 +94,3 @@ class ModelLoader:
         """Return a configuration as this machine runs it."""
         usual = usual_overrides(config, len(os.sched_getaffinity(0))) if self._embedded else ModelOverrides()
         return overridden(config, overrides or usual)
-
-
-class _MissingVersion:
-    """A version that Triton did not serve after its model had been loaded for it."""
-
-    def __init__(self, error: ModelRefusedError) -> None:
-        self.error = error
-        self._backoff = Backoff(LOOK_AGAIN_S, LOOK_AGAIN_LONGEST_S)
-        self._load_again_at_s = 0.0
-
-    @property
-    def may_be_loaded(self) -> bool:
-        """Whether the model may be loaded once more for it."""
-        return time.monotonic() >= self._load_again_at_s
-
-    @property
-    def is_outdated(self) -> bool:
-        """Whether no client has asked for it for `LOOK_AGAIN_LONGEST_S`."""
-        return time.monotonic() > self._load_again_at_s + LOOK_AGAIN_LONGEST_S
-
-    def record_attempt(self, error: ModelRefusedError) -> None:
-        """Record a load after which Triton did not serve it."""
-        self.error = error
-        self._load_again_at_s = time.monotonic() + self._backoff.next_s()

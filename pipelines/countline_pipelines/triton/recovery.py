@@ -7,7 +7,6 @@ Recovery tries for as long as it takes, with a growing pause.
 """
 
 import asyncio
-import random
 import time
 from contextlib import suppress
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 import structlog
 
 from countline_common.errors import ConflictError, CountlineError, DeadlineExceededError
+from countline_common.resilience.retry import Backoff
 from countline_common.triton import InferenceLostError
 from countline_common.triton.connection import Connection
 from countline_pipelines.triton.models import LoadedModels
@@ -77,7 +77,7 @@ class Recovery:
                 await self._models.restore_refused(refused)
 
     async def _recover_until_ready(self) -> None:
-        began_s, pause_s = time.monotonic(), FIRST_PAUSE_S
+        began_s, backoff = time.monotonic(), Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         while True:
             try:
                 await self._connection.server_id()
@@ -89,8 +89,7 @@ class Recovery:
                 self._ready.set()
                 log.info("triton is back", address=self._connection.address, after_s=time.monotonic() - began_s)
                 return
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  (spreads workers, guards nothing)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            await asyncio.sleep(backoff.next_s())
 
     async def wait_ready(self, timeout_s: float) -> None:
         """Wait until Triton answers and holds rings and models.

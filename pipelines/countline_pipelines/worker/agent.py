@@ -14,8 +14,8 @@ import grpc.aio
 from countline.v1 import workers_pb2, workers_pb2_grpc
 from countline_common.errors import ConflictError, UnavailableError
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Backoff
 from countline_common.waiting import happens
-from countline_pipelines.backoff import Backoff
 
 REPORT_EVERY_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 3.0

@@ -1,26 +1,23 @@
-"""From the control-plane's words to the plane's plans; pure, but that a finite file is read to name its run."""
+"""Turns assignments of the control-plane into plans of a data plane.
 
-import hashlib
+Pure, except that it reads a finite file to name its run.
+"""
+
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 from countline.v1 import cameras_pb2, workers_pb2
 from countline_common.errors import InvalidInputError
 from countline_common.times import from_timestamp
-from countline_counting.spec import MaskKind
-from countline_pipelines.planes.interface import (
-    CameraPlan,
-    CountingPlan,
-    FollowerPlan,
-    LinePlan,
-    MaskPlan,
-    Points,
-    ZonePlan,
-)
+from countline_counting.errors import SpecError
+from countline_counting.geometry.ground import GroundPlane
+from countline_counting.geometry.segments import Points
+from countline_counting.identity import FiniteFile, counted_file_key, file_run_name
+from countline_counting.spec import DEFAULT_ANCHOR, CountingSpec, Line, Mask, MaskKind, Zone
+from countline_pipelines.planes.interface import CameraPlan, FollowerPlan, unusable_spec
 from countline_pipelines.sources import Playback, RtspTransport, SourceSpec, default_playback, source_address
-from countline_pipelines.sources.content import content_hash
+from countline_pipelines.sources.content import content_of
 
 _PLAYBACKS: Final = {
     cameras_pb2.PLAYBACK_LIVE: Playback.LIVE,
@@ -37,23 +34,23 @@ _MASKS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """What records say of a camera besides its plan."""
+    """Site and time zone of a camera; every record of the camera carries them."""
 
     site_id: str
     time_zone: str
 
 
 def ownership_of(assignment: workers_pb2.Assignment) -> Ownership:
-    """Site and zone of an assignment."""
+    """Return the site and time zone of an assigned camera."""
     return Ownership(assignment.camera.site_id, assignment.time_zone)
 
 
 def plan_of(assignment: workers_pb2.Assignment, default_model: str) -> CameraPlan:
-    """The plan for an assigned camera.
+    """Return the plan for an assigned camera.
 
     Raises:
-        InvalidInputError: the kind of address, or of a mask, is not known.
-        NotFoundError: a finite file is not there.
+        InvalidInputError: this worker does not know the kind of address or mask, or cannot count with the geometry.
+        NotFoundError: a finite file does not exist.
     """
     spec = assignment.camera.spec
     source = source_of(assignment.camera)
@@ -71,15 +68,15 @@ def plan_of(assignment: workers_pb2.Assignment, default_model: str) -> CameraPla
 def _follower(assignment: workers_pb2.Assignment) -> FollowerPlan | None:
     if not assignment.HasField("follower"):
         return None
-    told = assignment.follower
-    return FollowerPlan(told.trial_id, told.model, told.is_challenger)
+    follower = assignment.follower
+    return FollowerPlan(follower.trial_id, follower.model, follower.is_challenger)
 
 
 def source_of(camera: cameras_pb2.Camera) -> SourceSpec:
-    """What is watched, and how.
+    """Return the source of a camera, and how it is played.
 
     Raises:
-        InvalidInputError: the kind of address is not known.
+        InvalidInputError: this worker does not know the kind of address.
     """
     spec = camera.spec
     url = source_address(spec.source_url)
@@ -94,31 +91,40 @@ def source_of(camera: cameras_pb2.Camera) -> SourceSpec:
     )
 
 
-def counting_of(spec: cameras_pb2.CameraSpec) -> CountingPlan:
-    """What is counted.
+def counting_of(spec: cameras_pb2.CameraSpec) -> CountingSpec:
+    """Return what a camera counts.
 
     Raises:
-        InvalidInputError: the kind of a mask is not known.
+        InvalidInputError: this worker does not know the kind of a mask, or the geometry cannot be counted with.
     """
-    return CountingPlan(
-        lines=tuple(LinePlan(p.line_id, _points(p.points), p.version, tuple(p.classes)) for p in spec.lines),
-        zones=tuple(ZonePlan(p.zone_id, _points(p.polygon), p.version, tuple(p.classes), p.queue) for p in spec.zones),
-        anchor=(spec.anchor.x, spec.anchor.y) if spec.HasField("anchor") else (0.5, 1.0),
-        min_score=spec.min_score,
-        min_track_age_s=spec.min_track_age_s,
-        min_track_score=spec.min_track_score,
-        masks=tuple(_mask(mask) for mask in spec.masks),
-        ground=tuple(((p.image.x, p.image.y), (p.x_m, p.y_m)) for p in spec.ground_plane.points),
-    )
+    try:
+        return CountingSpec(
+            lines=tuple(Line(p.line_id, _points(p.points), p.version, frozenset(p.classes)) for p in spec.lines),
+            zones=tuple(
+                Zone(p.zone_id, _points(p.polygon), p.version, frozenset(p.classes), p.queue) for p in spec.zones
+            ),
+            anchor=(spec.anchor.x, spec.anchor.y) if spec.HasField("anchor") else DEFAULT_ANCHOR,
+            min_score=spec.min_score,
+            min_track_age_s=spec.min_track_age_s,
+            min_track_score=spec.min_track_score,
+            masks=tuple(_mask(mask) for mask in spec.masks),
+            ground=_ground(spec.ground_plane) if spec.ground_plane.points else None,
+        )
+    except SpecError as error:
+        raise unusable_spec(error) from error
 
 
-def _mask(mask: cameras_pb2.Mask) -> MaskPlan:
+def _mask(mask: cameras_pb2.Mask) -> Mask:
     if mask.kind not in _MASKS:
         raise InvalidInputError(
             f"masks[{mask.mask_id}].kind: this worker does not know the kind {mask.kind}",
             hint="give INCLUDE or IGNORE, or update the worker",
         )
-    return MaskPlan(mask.mask_id, _points(mask.polygon), _MASKS[mask.kind])
+    return Mask(mask.mask_id, _points(mask.polygon), _MASKS[mask.kind])
+
+
+def _ground(plane: cameras_pb2.GroundPlane) -> GroundPlane:
+    return GroundPlane(tuple(((p.image.x, p.image.y), (p.x_m, p.y_m)) for p in plane.points))
 
 
 def _points(points: Iterable[cameras_pb2.Point]) -> Points:
@@ -126,40 +132,19 @@ def _points(points: Iterable[cameras_pb2.Point]) -> Points:
 
 
 def with_run(plan: CameraPlan) -> CameraPlan:
-    """The plan of a finite file with the name of its run.
-
-    The name is made of what decides the tracks: the file's content, the model, the rate, the scores, the masks, and
-    when it was recorded. Lines and zones are not in it: when one is added, the file is counted anew and the others'
-    crossings keep their ids. When another version of the model takes over under way, the rest of the file has a name
-    of its own, made of this one, that of the run before it, and the frame of the change.
+    """Return the plan of a finite file with the hash of its content and the name of its run (`file_run_name`).
 
     Raises:
-        NotFoundError: the file is not there.
+        NotFoundError: the file does not exist.
     """
-    content = plan.source.url if plan.source.is_network else content_hash(Path(plan.source.url))
-    plan = replace(plan, content=content)
-    return replace(plan, run=_digest(_decisive(plan, plan.model)))
+    plan = replace(plan, content=content_of(plan.source))
+    return replace(plan, run=file_run_name(_finite_file(plan), plan.model, plan.counting))
 
 
 def counting_key(plan: CameraPlan) -> str:
-    """Tells whether a finite file was counted in just this way: 16 hexadecimal digits of content, lines and zones.
-
-    The model is not in it: a file that was counted to its end is not counted again because a new version has become the
-    live one, since all of it would count twice.
-    """
-    return _digest((plan.camera_id, _decisive(plan), plan.counting))
+    """Return the key under which this worker remembers that it counted a finite file by this plan to its end."""
+    return counted_file_key(plan.camera_id, _finite_file(plan), plan.counting)
 
 
-def _decisive(plan: CameraPlan, *model: str) -> tuple[object, ...]:
-    """What decides the tracks of a finite file."""
-    source, counting = plan.source, plan.counting
-    parts: tuple[object, ...] = (
-        plan.content, *model, source.rate, source.recorded_at, counting.min_score, counting.anchor,
-    )  # fmt: skip
-    if counting.masks:  # not otherwise: what was counted before there were masks keeps its name
-        parts = (*parts, counting.masks)
-    return parts
-
-
-def _digest(parts: tuple[object, ...]) -> str:
-    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+def _finite_file(plan: CameraPlan) -> FiniteFile:
+    return FiniteFile(plan.content, plan.source.rate, plan.source.recorded_at)

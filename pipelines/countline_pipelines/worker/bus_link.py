@@ -17,7 +17,7 @@ from nats.js import JetStreamContext
 from countline_common.data import bus
 from countline_common.errors import CountlineError, UnavailableError
 from countline_common.logs import get_logger
-from countline_pipelines.backoff import Backoff
+from countline_common.resilience.retry import Backoff
 
 LOSSY_QUEUE: Final = 256
 CLOSE_TIMEOUT_S: Final = 1.0

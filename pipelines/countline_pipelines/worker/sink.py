@@ -13,8 +13,9 @@ from countline.v1 import events_pb2
 from countline_common.data.bus import counts_subject, trial_subject
 from countline_common.logs import get_logger
 from countline_common.times import to_timestamp
-from countline_counting import Event, Identity
+from countline_counting.events import Event
 from countline_counting.frames import TrackedFrame
+from countline_counting.identity import Identity
 from countline_counting.trials import TrialSpan
 from countline_pipelines.messages import class_name
 from countline_pipelines.planes.interface import CountedFrame, RunStarted

@@ -31,10 +31,10 @@ class User(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     username: _builtins.str
-    """Unique, compared without regard to case."""
+    """Unique; case is ignored."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """`admin` (everything) or `viewer` (reads cameras, workers, counts and truth)."""
+        """`admin` (all permissions) or `viewer` (reads cameras, workers, models, counts and truth)."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
@@ -56,7 +56,7 @@ Global___User: _TypeAlias = User  # noqa: Y015
 
 @_typing.final
 class Tokens(_message.Message):
-    """What a client keeps after logging in."""
+    """The tokens of a session."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -65,9 +65,9 @@ class Tokens(_message.Message):
     ACCESS_EXPIRES_AT_FIELD_NUMBER: _builtins.int
     REFRESH_EXPIRES_AT_FIELD_NUMBER: _builtins.int
     access_token: _builtins.str
-    """Signed, short-lived; goes into `authorization: Bearer …`."""
+    """Signed and short-lived; send it as `authorization: Bearer …`."""
     refresh_token: _builtins.str
-    """Opaque, long-lived, good for one refresh."""
+    """Opaque and long-lived; good for one refresh."""
     @_builtins.property
     def access_expires_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -232,7 +232,7 @@ class GetCurrentUserResponse(_message.Message):
     def user(self) -> Global___User: ...
     @_builtins.property
     def permissions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """`*` stands for every permission."""
+        """`*` stands for all permissions."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AuthServiceStub:
-    """Who may come in, and with which role.
+    """Logins, sessions and users.
     """
 
     def __init__(self, channel):
@@ -73,40 +73,41 @@ class AuthServiceStub:
 
 
 class AuthServiceServicer:
-    """Who may come in, and with which role.
+    """Logins, sessions and users.
     """
 
     def Login(self, request, context):
         """Exchanges a user name and a password for tokens.
-        UNAUTHENTICATED for a wrong name or password, without saying which; RESOURCE_EXHAUSTED after too many failures.
+        Errors: UNAUTHENTICATED if name or password is wrong (the answer does not say which); RESOURCE_EXHAUSTED after too
+        many failures.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RefreshToken(self, request, context):
-        """Exchanges a refresh token, which is used up by it, for new tokens.
+        """Exchanges a refresh token for new tokens. A refresh token can be used once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Logout(self, request, context):
-        """Ends the session that a refresh token belongs to.
+        """Ends the session of a refresh token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCurrentUser(self, request, context):
-        """The user whom the access token names.
+        """Returns the user of the access token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateUser(self, request, context):
-        """Creates a user. ALREADY_EXISTS where the name is taken.
+        """Creates a user. Errors: ALREADY_EXISTS if the name is taken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,7 +121,7 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteUser(self, request, context):
-        """Deletes a user and ends their sessions. FAILED_PRECONDITION for the last admin.
+        """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last admin.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,7 +174,7 @@ def add_AuthServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuthService:
-    """Who may come in, and with which role.
+    """Logins, sessions and users.
     """
 
     @staticmethod

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuthServiceStub:
-    """Who may come in, and with which role."""
+    """Logins, sessions and users."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -35,45 +35,47 @@ class AuthServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AuthServiceAsyncStub: ...
     Login: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.LoginResponse]
     """Exchanges a user name and a password for tokens.
-    UNAUTHENTICATED for a wrong name or password, without saying which; RESOURCE_EXHAUSTED after too many failures.
+    Errors: UNAUTHENTICATED if name or password is wrong (the answer does not say which); RESOURCE_EXHAUSTED after too
+    many failures.
     """
     RefreshToken: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RefreshTokenRequest, _auth_pb2.RefreshTokenResponse]
-    """Exchanges a refresh token, which is used up by it, for new tokens."""
+    """Exchanges a refresh token for new tokens. A refresh token can be used once."""
     Logout: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LogoutRequest, _auth_pb2.LogoutResponse]
-    """Ends the session that a refresh token belongs to."""
+    """Ends the session of a refresh token."""
     GetCurrentUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetCurrentUserRequest, _auth_pb2.GetCurrentUserResponse]
-    """The user whom the access token names."""
+    """Returns the user of the access token."""
     CreateUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateUserRequest, _auth_pb2.CreateUserResponse]
-    """Creates a user. ALREADY_EXISTS where the name is taken."""
+    """Creates a user. Errors: ALREADY_EXISTS if the name is taken."""
     ListUsers: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListUsersRequest, _auth_pb2.ListUsersResponse]
     """Lists users by name."""
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.DeleteUserRequest, _auth_pb2.DeleteUserResponse]
-    """Deletes a user and ends their sessions. FAILED_PRECONDITION for the last admin."""
+    """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last admin."""
 
 @_typing.type_check_only
 class AuthServiceAsyncStub(AuthServiceStub):
-    """Who may come in, and with which role."""
+    """Logins, sessions and users."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Login: _aio.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.LoginResponse]  # type: ignore[assignment]
     """Exchanges a user name and a password for tokens.
-    UNAUTHENTICATED for a wrong name or password, without saying which; RESOURCE_EXHAUSTED after too many failures.
+    Errors: UNAUTHENTICATED if name or password is wrong (the answer does not say which); RESOURCE_EXHAUSTED after too
+    many failures.
     """
     RefreshToken: _aio.UnaryUnaryMultiCallable[_auth_pb2.RefreshTokenRequest, _auth_pb2.RefreshTokenResponse]  # type: ignore[assignment]
-    """Exchanges a refresh token, which is used up by it, for new tokens."""
+    """Exchanges a refresh token for new tokens. A refresh token can be used once."""
     Logout: _aio.UnaryUnaryMultiCallable[_auth_pb2.LogoutRequest, _auth_pb2.LogoutResponse]  # type: ignore[assignment]
-    """Ends the session that a refresh token belongs to."""
+    """Ends the session of a refresh token."""
     GetCurrentUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetCurrentUserRequest, _auth_pb2.GetCurrentUserResponse]  # type: ignore[assignment]
-    """The user whom the access token names."""
+    """Returns the user of the access token."""
     CreateUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateUserRequest, _auth_pb2.CreateUserResponse]  # type: ignore[assignment]
-    """Creates a user. ALREADY_EXISTS where the name is taken."""
+    """Creates a user. Errors: ALREADY_EXISTS if the name is taken."""
     ListUsers: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListUsersRequest, _auth_pb2.ListUsersResponse]  # type: ignore[assignment]
     """Lists users by name."""
     DeleteUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.DeleteUserRequest, _auth_pb2.DeleteUserResponse]  # type: ignore[assignment]
-    """Deletes a user and ends their sessions. FAILED_PRECONDITION for the last admin."""
+    """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last admin."""
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Who may come in, and with which role."""
+    """Logins, sessions and users."""
 
     @_abc_1.abstractmethod
     def Login(
@@ -82,7 +84,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.LoginResponse, _abc.Awaitable[_auth_pb2.LoginResponse]]:
         """Exchanges a user name and a password for tokens.
-        UNAUTHENTICATED for a wrong name or password, without saying which; RESOURCE_EXHAUSTED after too many failures.
+        Errors: UNAUTHENTICATED if name or password is wrong (the answer does not say which); RESOURCE_EXHAUSTED after too
+        many failures.
         """
 
     @_abc_1.abstractmethod
@@ -91,7 +94,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.RefreshTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.RefreshTokenResponse, _abc.Awaitable[_auth_pb2.RefreshTokenResponse]]:
-        """Exchanges a refresh token, which is used up by it, for new tokens."""
+        """Exchanges a refresh token for new tokens. A refresh token can be used once."""
 
     @_abc_1.abstractmethod
     def Logout(
@@ -99,7 +102,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.LogoutRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.LogoutResponse, _abc.Awaitable[_auth_pb2.LogoutResponse]]:
-        """Ends the session that a refresh token belongs to."""
+        """Ends the session of a refresh token."""
 
     @_abc_1.abstractmethod
     def GetCurrentUser(
@@ -107,7 +110,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.GetCurrentUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.GetCurrentUserResponse, _abc.Awaitable[_auth_pb2.GetCurrentUserResponse]]:
-        """The user whom the access token names."""
+        """Returns the user of the access token."""
 
     @_abc_1.abstractmethod
     def CreateUser(
@@ -115,7 +118,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.CreateUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.CreateUserResponse, _abc.Awaitable[_auth_pb2.CreateUserResponse]]:
-        """Creates a user. ALREADY_EXISTS where the name is taken."""
+        """Creates a user. Errors: ALREADY_EXISTS if the name is taken."""
 
     @_abc_1.abstractmethod
     def ListUsers(
@@ -131,6 +134,6 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.DeleteUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.DeleteUserResponse, _abc.Awaitable[_auth_pb2.DeleteUserResponse]]:
-        """Deletes a user and ends their sessions. FAILED_PRECONDITION for the last admin."""
+        """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last admin."""
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

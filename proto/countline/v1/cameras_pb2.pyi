@@ -29,17 +29,17 @@ class _MaskKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MaskKind.Val
     DESCRIPTOR: _descriptor.EnumDescriptor
     MASK_KIND_UNSPECIFIED: _MaskKind.ValueType  # 0
     MASK_KIND_INCLUDE: _MaskKind.ValueType  # 1
-    """Detections whose anchor lies in none of the camera's include masks are not seen."""
+    """Detections whose anchor is outside of every include mask are ignored."""
     MASK_KIND_IGNORE: _MaskKind.ValueType  # 2
-    """Detections whose anchor lies in it are not seen."""
+    """Detections whose anchor is inside the mask are ignored."""
 
 class MaskKind(_MaskKind, metaclass=_MaskKindEnumTypeWrapper): ...
 
 MASK_KIND_UNSPECIFIED: MaskKind.ValueType  # 0
 MASK_KIND_INCLUDE: MaskKind.ValueType  # 1
-"""Detections whose anchor lies in none of the camera's include masks are not seen."""
+"""Detections whose anchor is outside of every include mask are ignored."""
 MASK_KIND_IGNORE: MaskKind.ValueType  # 2
-"""Detections whose anchor lies in it are not seen."""
+"""Detections whose anchor is inside the mask are ignored."""
 Global___MaskKind: _TypeAlias = MaskKind  # noqa: Y015
 
 class _Playback:
@@ -49,29 +49,29 @@ class _Playback:
 class _PlaybackEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Playback.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PLAYBACK_UNSPECIFIED: _Playback.ValueType  # 0
-    """By its address: streams are LIVE, files are REALTIME."""
+    """The address decides: streams are LIVE, files are REALTIME."""
     PLAYBACK_LIVE: _Playback.ValueType  # 1
-    """A stream that never ends; reconnected when it breaks."""
+    """A stream without an end; the worker reconnects after a break."""
     PLAYBACK_REALTIME: _Playback.ValueType  # 2
-    """A file, once, at the speed it was recorded."""
+    """A file, once, at the speed of its recording."""
     PLAYBACK_FAST: _Playback.ValueType  # 3
-    """A file, once, as fast as this machine can; no frame is dropped."""
+    """A file, once, as fast as the machine can; no frame is dropped."""
     PLAYBACK_LOOP: _Playback.ValueType  # 4
-    """A file, again and again without a gap, in phase with the wall clock: position = Unix time modulo the clip's duration."""
+    """A file, repeated without a gap, in phase with the wall clock: position = Unix time modulo the clip's duration."""
 
 class Playback(_Playback, metaclass=_PlaybackEnumTypeWrapper):
-    """How a source is played."""
+    """How a source is read."""
 
 PLAYBACK_UNSPECIFIED: Playback.ValueType  # 0
-"""By its address: streams are LIVE, files are REALTIME."""
+"""The address decides: streams are LIVE, files are REALTIME."""
 PLAYBACK_LIVE: Playback.ValueType  # 1
-"""A stream that never ends; reconnected when it breaks."""
+"""A stream without an end; the worker reconnects after a break."""
 PLAYBACK_REALTIME: Playback.ValueType  # 2
-"""A file, once, at the speed it was recorded."""
+"""A file, once, at the speed of its recording."""
 PLAYBACK_FAST: Playback.ValueType  # 3
-"""A file, once, as fast as this machine can; no frame is dropped."""
+"""A file, once, as fast as the machine can; no frame is dropped."""
 PLAYBACK_LOOP: Playback.ValueType  # 4
-"""A file, again and again without a gap, in phase with the wall clock: position = Unix time modulo the clip's duration."""
+"""A file, repeated without a gap, in phase with the wall clock: position = Unix time modulo the clip's duration."""
 Global___Playback: _TypeAlias = Playback  # noqa: Y015
 
 class _RtspTransport:
@@ -99,39 +99,43 @@ class _CameraStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CameraSta
     DESCRIPTOR: _descriptor.EnumDescriptor
     CAMERA_STATE_UNSPECIFIED: _CameraState.ValueType  # 0
     CAMERA_STATE_WAITING: _CameraState.ValueType  # 1
-    """No worker has it yet."""
+    """No worker holds the camera."""
     CAMERA_STATE_STARTING: _CameraState.ValueType  # 2
     """A worker is opening the source or loading the model."""
     CAMERA_STATE_RUNNING: _CameraState.ValueType  # 3
+    """The worker counts."""
     CAMERA_STATE_RECONNECTING: _CameraState.ValueType  # 4
-    """The source does not answer; the worker goes on trying."""
+    """The source does not answer; the worker retries."""
     CAMERA_STATE_FAILED: _CameraState.ValueType  # 5
-    """It cannot work until somebody changes something; `error` says what."""
+    """It cannot run until a person changes something; `error` says what."""
     CAMERA_STATE_FINISHED: _CameraState.ValueType  # 6
     """A file that was played to its end."""
     CAMERA_STATE_DISABLED: _CameraState.ValueType  # 7
+    """`spec.disabled` is set."""
 
 class CameraState(_CameraState, metaclass=_CameraStateEnumTypeWrapper):
-    """Where a camera's processing stands."""
+    """The state of a camera's processing."""
 
 CAMERA_STATE_UNSPECIFIED: CameraState.ValueType  # 0
 CAMERA_STATE_WAITING: CameraState.ValueType  # 1
-"""No worker has it yet."""
+"""No worker holds the camera."""
 CAMERA_STATE_STARTING: CameraState.ValueType  # 2
 """A worker is opening the source or loading the model."""
 CAMERA_STATE_RUNNING: CameraState.ValueType  # 3
+"""The worker counts."""
 CAMERA_STATE_RECONNECTING: CameraState.ValueType  # 4
-"""The source does not answer; the worker goes on trying."""
+"""The source does not answer; the worker retries."""
 CAMERA_STATE_FAILED: CameraState.ValueType  # 5
-"""It cannot work until somebody changes something; `error` says what."""
+"""It cannot run until a person changes something; `error` says what."""
 CAMERA_STATE_FINISHED: CameraState.ValueType  # 6
 """A file that was played to its end."""
 CAMERA_STATE_DISABLED: CameraState.ValueType  # 7
+"""`spec.disabled` is set."""
 Global___CameraState: _TypeAlias = CameraState  # noqa: Y015
 
 @_typing.final
 class Site(_message.Message):
-    """A place with a time zone, holding cameras."""
+    """A place with a time zone that holds cameras."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -143,7 +147,7 @@ class Site(_message.Message):
     """Lower-case letters, digits and hyphens, at most 63 characters."""
     title: _builtins.str
     time_zone: _builtins.str
-    """IANA name, such as `Europe/Berlin`; days and months of counts are those of this zone."""
+    """IANA name, such as `Europe/Berlin`. Days and months of counts are cut in this zone."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -164,7 +168,7 @@ Global___Site: _TypeAlias = Site  # noqa: Y015
 
 @_typing.final
 class Point(_message.Message):
-    """A corner, or an end of a line: normalised coordinates, 0..1, origin at the top left."""
+    """A point in normalised coordinates: 0..1, origin at the top left."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -188,8 +192,8 @@ Global___Point: _TypeAlias = Point  # noqa: Y015
 
 @_typing.final
 class Line(_message.Message):
-    """A count line through two or more points. *in* is a crossing to the right-hand side of someone who stands at the first
-    point and looks to the next one on the screen; *out* is the other way.
+    """A count line through two or more points. For someone who stands at the first point and looks at the next one on the
+    screen, *in* is a crossing to the right-hand side; *out* is the other direction.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -201,12 +205,12 @@ class Line(_message.Message):
     line_id: _builtins.str
     """Unique within the camera; lower-case letters, digits, hyphens and underscores."""
     version: _builtins.int
-    """Grows by one with each change of the points or classes; set by the service."""
+    """Set by the service; grows by one with each change of points or classes."""
     @_builtins.property
     def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]: ...
     @_builtins.property
     def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the classes that count; empty for every class."""
+        """Names of the classes that count; empty for all classes."""
 
     def __init__(
         self,
@@ -226,7 +230,7 @@ Global___Line: _TypeAlias = Line  # noqa: Y015
 
 @_typing.final
 class Zone(_message.Message):
-    """A polygon, concave ones included, without self-intersection."""
+    """A polygon, convex or concave, that does not cross itself."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -238,7 +242,7 @@ class Zone(_message.Message):
     zone_id: _builtins.str
     version: _builtins.int
     queue: _builtins.bool
-    """Objects in it wait: its length and waiting times are told."""
+    """Objects in this zone wait: its length and waiting times are reported."""
     @_builtins.property
     def polygon(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]: ...
     @_builtins.property
@@ -262,7 +266,7 @@ Global___Zone: _TypeAlias = Zone  # noqa: Y015
 
 @_typing.final
 class Mask(_message.Message):
-    """A part of the picture that is all there is, or that is not there."""
+    """A part of the picture in which detections are kept or ignored."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -291,14 +295,14 @@ Global___Mask: _TypeAlias = Mask  # noqa: Y015
 
 @_typing.final
 class GroundPlane(_message.Message):
-    """Where four points of the picture lie on the ground, so that speeds are in metres a second."""
+    """The places of four points of the picture on the ground, so that speeds are in metres per second."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     POINTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroundPoint]:
-        """Four, no three of them on one line."""
+        """Four points, no three of them on one line."""
 
     def __init__(
         self,
@@ -315,13 +319,15 @@ Global___GroundPlane: _TypeAlias = GroundPlane  # noqa: Y015
 
 @_typing.final
 class GroundPoint(_message.Message):
+    """A point of the picture and its place on the ground."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     IMAGE_FIELD_NUMBER: _builtins.int
     X_M_FIELD_NUMBER: _builtins.int
     Y_M_FIELD_NUMBER: _builtins.int
     x_m: _builtins.float
-    """On the ground, in metres; any origin, x and y at a right angle."""
+    """Place on the ground in metres; any origin, x and y at a right angle."""
     y_m: _builtins.float
     @_builtins.property
     def image(self) -> Global___Point: ...
@@ -342,7 +348,7 @@ Global___GroundPoint: _TypeAlias = GroundPoint  # noqa: Y015
 
 @_typing.final
 class CameraSpec(_message.Message):
-    """What is watched, and how."""
+    """What a camera processes and counts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -362,40 +368,43 @@ class CameraSpec(_message.Message):
     MASKS_FIELD_NUMBER: _builtins.int
     GROUND_PLANE_FIELD_NUMBER: _builtins.int
     source_url: _builtins.str
-    """rtsp://, rtsps://, http://, https:// (HLS or MPEG-TS) or file://. The password in it is shown as `***` to readers; an
-    update that sends `***` back keeps the password that is stored.
+    """rtsp://, rtsps://, http://, https:// (HLS or MPEG-TS) or file://. Readers see its password as `***`; an update that
+    sends `***` back keeps the stored password.
     """
     model: _builtins.str
-    """`NAME` of a model, for the version of it that is live, or `NAME@VERSION`; empty for the default model."""
+    """`NAME` of a model, for its live version, or `NAME@VERSION`; empty for the default model."""
     processing_rate: _builtins.float
-    """Frames a second that are looked at; 0 for every frame."""
+    """Frames per second to process; 0 for every frame."""
     min_score: _builtins.float
-    """Detections below it are not used; 0 for the threshold that the model ships with."""
+    """Lowest score of a detection; 0 for the model's own threshold."""
     playback: Global___Playback.ValueType
+    """How the source is read."""
     rtsp_transport: Global___RtspTransport.ValueType
-    """RTSP over TCP (the default) or UDP."""
+    """Transport of RTSP: TCP (the default) or UDP."""
     disabled: _builtins.bool
-    """Switches the camera off without deleting it."""
+    """True to stop processing without deleting the camera."""
     min_track_age_s: _builtins.float
-    """An object that was seen for less time than this crosses nothing; 0 for none."""
+    """Seconds that an object must be visible before its crossings count, at most 2.5; 0 for none."""
     min_track_score: _builtins.float
-    """The mean score that an object must have; 0 for none."""
+    """Lowest mean score of an object whose crossings count; 0 for none."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___Line]: ...
     @_builtins.property
     def zones(self) -> _containers.RepeatedCompositeFieldContainer[Global___Zone]: ...
     @_builtins.property
     def anchor(self) -> Global___Point:
-        """The point of a box that is tested, as fractions of its width and height; unset for the bottom centre (0.5, 1)."""
+        """The point of a box that is tested, in fractions of its width and height; unset for the bottom centre (0.5, 1)."""
 
     @_builtins.property
     def recorded_at(self) -> _timestamp_pb2.Timestamp:
-        """For files that are played once: the capture time of the first frame; unset for the time of creation."""
+        """Capture time of the first frame of a file that is played once; unset for the time of creation."""
 
     @_builtins.property
     def masks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Mask]: ...
     @_builtins.property
-    def ground_plane(self) -> Global___GroundPlane: ...
+    def ground_plane(self) -> Global___GroundPlane:
+        """Unset: no speeds."""
+
     def __init__(
         self,
         *,
@@ -433,11 +442,13 @@ class CameraError(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     HINT_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """A stable word: `unreachable`, `unauthorized`, `not_video`, `codec_missing`, `truncated`, `bad_picture`, `model`, `spool_full`, …"""
+    """A stable word for programs: `unreachable`, `unauthorized`, `not_video`, `codec_missing`, `truncated`, `bad_picture`,
+    `model`, `spool_full`, `no_worker`, `no_capacity`, `worker_offline`, …
+    """
     message: _builtins.str
-    """What was wrong and where; credentials are left out."""
+    """What failed and where, without credentials."""
     hint: _builtins.str
-    """What to do."""
+    """What to do about it."""
     def __init__(
         self,
         *,
@@ -455,7 +466,7 @@ Global___CameraError: _TypeAlias = CameraError  # noqa: Y015
 
 @_typing.final
 class CameraStatus(_message.Message):
-    """What the worker last said of a camera."""
+    """A worker's last report on a camera."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -479,24 +490,26 @@ class CameraStatus(_message.Message):
     worker_id: _builtins.str
     epoch: _builtins.int
     width: _builtins.int
-    """Of the source picture, pixels."""
+    """Size of the source picture in pixels."""
     height: _builtins.int
     source_fps: _builtins.float
-    """Frames a second over the last seconds: as the source sends them, and as they are processed."""
+    """Frames per second over the last seconds: sent by the source, and processed."""
     processed_fps: _builtins.float
     latency_s: _builtins.float
-    """Seconds from capture to the finished count, 95th percentile of the last seconds."""
+    """Seconds from capture to the finished count: 95th percentile over the last seconds."""
     frames_processed: _builtins.int
-    """Since the run began."""
+    """Since the start of the run."""
     frames_dropped: _builtins.int
     progress: _builtins.float
-    """0..1, for files that are played once."""
+    """Share of a file that has been played, 0..1; only for files that are played once."""
     model: _builtins.str
-    """What it is counted with now, as `NAME@VERSION`; the new one only when it has taken over."""
+    """The version that counts now, as `NAME@VERSION`. A new version appears here once it has taken over."""
     follower_model: _builtins.str
-    """What runs beside it on trial, likewise; empty for nothing."""
+    """The version that runs beside it on trial, as `NAME@VERSION`; empty for none."""
     @_builtins.property
-    def error(self) -> Global___CameraError: ...
+    def error(self) -> Global___CameraError:
+        """Unset while nothing is wrong."""
+
     @_builtins.property
     def last_frame_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -531,6 +544,8 @@ Global___CameraStatus: _TypeAlias = CameraStatus  # noqa: Y015
 
 @_typing.final
 class Camera(_message.Message):
+    """A video source that is counted."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CAMERA_ID_FIELD_NUMBER: _builtins.int
@@ -546,7 +561,7 @@ class Camera(_message.Message):
     site_id: _builtins.str
     title: _builtins.str
     revision: _builtins.int
-    """Grows by one with each change; set by the service."""
+    """Set by the service; grows by one with each change. An update that carries it is refused if it is stale."""
     @_builtins.property
     def spec(self) -> Global___CameraSpec: ...
     @_builtins.property
@@ -624,6 +639,7 @@ class ListSitesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
+    """At most 1000; 0 stands for 100."""
     page_token: _builtins.str
     def __init__(
         self,
@@ -752,7 +768,7 @@ class ListCamerasRequest(_message.Message):
     """At most 1000; 0 stands for 100."""
     page_token: _builtins.str
     site_id: _builtins.str
-    """Empty for every site."""
+    """Only cameras of this site; empty for all sites."""
     def __init__(
         self,
         *,
@@ -801,7 +817,7 @@ class UpdateCameraRequest(_message.Message):
     def camera(self) -> Global___Camera: ...
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Paths below Camera: `title`, `spec.lines`, `spec.processing_rate`, … Over REST: the fields that the body names."""
+        """Paths below Camera: `title`, `spec.lines`, `spec.processing_rate`, … Over REST: the fields of the body."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class CameraServiceStub:
-    """Sites and the cameras on them.
+    """Sites and their cameras.
     """
 
     def __init__(self, channel):
@@ -73,52 +73,56 @@ class CameraServiceStub:
 
 
 class CameraServiceServicer:
-    """Sites and the cameras on them.
+    """Sites and their cameras.
     """
 
     def CreateSite(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Creates a site. Errors: ALREADY_EXISTS if the id is taken.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSites(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Lists sites by id.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateCamera(self, request, context):
-        """Creates a camera; a worker takes it up within seconds.
-        INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS where the id is taken.
+        """Creates a camera. A worker starts to process it within seconds.
+        Errors: INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS if the id is
+        taken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCamera(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Returns a camera with its status.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCameras(self, request, context):
-        """Lists cameras by id.
+        """Lists cameras by id, with their statuses.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateCamera(self, request, context):
-        """Changes the fields that the mask names; a line or zone whose geometry changes gets the next version.
-        FAILED_PRECONDITION where `camera.revision` is given and is not the current one.
+        """Changes the fields that the mask names. A line or zone whose geometry changes gets the next version.
+        Errors: FAILED_PRECONDITION if `camera.revision` is given and is not the current one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCamera(self, request, context):
-        """Deletes a camera; what it counted stays.
+        """Deletes a camera. Its counts are kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,7 +175,7 @@ def add_CameraServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CameraService:
-    """Sites and the cameras on them.
+    """Sites and their cameras.
     """
 
     @staticmethod

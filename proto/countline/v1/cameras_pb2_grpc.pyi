@@ -27,65 +27,75 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CameraServiceStub:
-    """Sites and the cameras on them."""
+    """Sites and their cameras."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CameraServiceAsyncStub: ...
     CreateSite: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.CreateSiteRequest, _cameras_pb2.CreateSiteResponse]
+    """Creates a site. Errors: ALREADY_EXISTS if the id is taken."""
     ListSites: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.ListSitesRequest, _cameras_pb2.ListSitesResponse]
+    """Lists sites by id."""
     CreateCamera: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.CreateCameraRequest, _cameras_pb2.CreateCameraResponse]
-    """Creates a camera; a worker takes it up within seconds.
-    INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS where the id is taken.
+    """Creates a camera. A worker starts to process it within seconds.
+    Errors: INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS if the id is
+    taken.
     """
     GetCamera: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.GetCameraRequest, _cameras_pb2.GetCameraResponse]
+    """Returns a camera with its status."""
     ListCameras: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.ListCamerasRequest, _cameras_pb2.ListCamerasResponse]
-    """Lists cameras by id."""
+    """Lists cameras by id, with their statuses."""
     UpdateCamera: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.UpdateCameraRequest, _cameras_pb2.UpdateCameraResponse]
-    """Changes the fields that the mask names; a line or zone whose geometry changes gets the next version.
-    FAILED_PRECONDITION where `camera.revision` is given and is not the current one.
+    """Changes the fields that the mask names. A line or zone whose geometry changes gets the next version.
+    Errors: FAILED_PRECONDITION if `camera.revision` is given and is not the current one.
     """
     DeleteCamera: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.DeleteCameraRequest, _cameras_pb2.DeleteCameraResponse]
-    """Deletes a camera; what it counted stays."""
+    """Deletes a camera. Its counts are kept."""
 
 @_typing.type_check_only
 class CameraServiceAsyncStub(CameraServiceStub):
-    """Sites and the cameras on them."""
+    """Sites and their cameras."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSite: _aio.UnaryUnaryMultiCallable[_cameras_pb2.CreateSiteRequest, _cameras_pb2.CreateSiteResponse]  # type: ignore[assignment]
+    """Creates a site. Errors: ALREADY_EXISTS if the id is taken."""
     ListSites: _aio.UnaryUnaryMultiCallable[_cameras_pb2.ListSitesRequest, _cameras_pb2.ListSitesResponse]  # type: ignore[assignment]
+    """Lists sites by id."""
     CreateCamera: _aio.UnaryUnaryMultiCallable[_cameras_pb2.CreateCameraRequest, _cameras_pb2.CreateCameraResponse]  # type: ignore[assignment]
-    """Creates a camera; a worker takes it up within seconds.
-    INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS where the id is taken.
+    """Creates a camera. A worker starts to process it within seconds.
+    Errors: INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS if the id is
+    taken.
     """
     GetCamera: _aio.UnaryUnaryMultiCallable[_cameras_pb2.GetCameraRequest, _cameras_pb2.GetCameraResponse]  # type: ignore[assignment]
+    """Returns a camera with its status."""
     ListCameras: _aio.UnaryUnaryMultiCallable[_cameras_pb2.ListCamerasRequest, _cameras_pb2.ListCamerasResponse]  # type: ignore[assignment]
-    """Lists cameras by id."""
+    """Lists cameras by id, with their statuses."""
     UpdateCamera: _aio.UnaryUnaryMultiCallable[_cameras_pb2.UpdateCameraRequest, _cameras_pb2.UpdateCameraResponse]  # type: ignore[assignment]
-    """Changes the fields that the mask names; a line or zone whose geometry changes gets the next version.
-    FAILED_PRECONDITION where `camera.revision` is given and is not the current one.
+    """Changes the fields that the mask names. A line or zone whose geometry changes gets the next version.
+    Errors: FAILED_PRECONDITION if `camera.revision` is given and is not the current one.
     """
     DeleteCamera: _aio.UnaryUnaryMultiCallable[_cameras_pb2.DeleteCameraRequest, _cameras_pb2.DeleteCameraResponse]  # type: ignore[assignment]
-    """Deletes a camera; what it counted stays."""
+    """Deletes a camera. Its counts are kept."""
 
 class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Sites and the cameras on them."""
+    """Sites and their cameras."""
 
     @_abc_1.abstractmethod
     def CreateSite(
         self,
         request: _cameras_pb2.CreateSiteRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_cameras_pb2.CreateSiteResponse, _abc.Awaitable[_cameras_pb2.CreateSiteResponse]]: ...
+    ) -> _typing.Union[_cameras_pb2.CreateSiteResponse, _abc.Awaitable[_cameras_pb2.CreateSiteResponse]]:
+        """Creates a site. Errors: ALREADY_EXISTS if the id is taken."""
 
     @_abc_1.abstractmethod
     def ListSites(
         self,
         request: _cameras_pb2.ListSitesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_cameras_pb2.ListSitesResponse, _abc.Awaitable[_cameras_pb2.ListSitesResponse]]: ...
+    ) -> _typing.Union[_cameras_pb2.ListSitesResponse, _abc.Awaitable[_cameras_pb2.ListSitesResponse]]:
+        """Lists sites by id."""
 
     @_abc_1.abstractmethod
     def CreateCamera(
@@ -93,8 +103,9 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cameras_pb2.CreateCameraRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cameras_pb2.CreateCameraResponse, _abc.Awaitable[_cameras_pb2.CreateCameraResponse]]:
-        """Creates a camera; a worker takes it up within seconds.
-        INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS where the id is taken.
+        """Creates a camera. A worker starts to process it within seconds.
+        Errors: INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS if the id is
+        taken.
         """
 
     @_abc_1.abstractmethod
@@ -102,7 +113,8 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _cameras_pb2.GetCameraRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_cameras_pb2.GetCameraResponse, _abc.Awaitable[_cameras_pb2.GetCameraResponse]]: ...
+    ) -> _typing.Union[_cameras_pb2.GetCameraResponse, _abc.Awaitable[_cameras_pb2.GetCameraResponse]]:
+        """Returns a camera with its status."""
 
     @_abc_1.abstractmethod
     def ListCameras(
@@ -110,7 +122,7 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cameras_pb2.ListCamerasRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cameras_pb2.ListCamerasResponse, _abc.Awaitable[_cameras_pb2.ListCamerasResponse]]:
-        """Lists cameras by id."""
+        """Lists cameras by id, with their statuses."""
 
     @_abc_1.abstractmethod
     def UpdateCamera(
@@ -118,8 +130,8 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cameras_pb2.UpdateCameraRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cameras_pb2.UpdateCameraResponse, _abc.Awaitable[_cameras_pb2.UpdateCameraResponse]]:
-        """Changes the fields that the mask names; a line or zone whose geometry changes gets the next version.
-        FAILED_PRECONDITION where `camera.revision` is given and is not the current one.
+        """Changes the fields that the mask names. A line or zone whose geometry changes gets the next version.
+        Errors: FAILED_PRECONDITION if `camera.revision` is given and is not the current one.
         """
 
     @_abc_1.abstractmethod
@@ -128,6 +140,6 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cameras_pb2.DeleteCameraRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cameras_pb2.DeleteCameraResponse, _abc.Awaitable[_cameras_pb2.DeleteCameraResponse]]:
-        """Deletes a camera; what it counted stays."""
+        """Deletes a camera. Its counts are kept."""
 
 def add_CameraServiceServicer_to_server(servicer: CameraServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -29,20 +29,22 @@ class _BucketStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BucketSta
     DESCRIPTOR: _descriptor.EnumDescriptor
     BUCKET_STATE_UNSPECIFIED: _BucketState.ValueType  # 0
     BUCKET_STATE_PROVISIONAL: _BucketState.ValueType  # 1
-    """It is not over yet, or so recently that crossings may still be on their way."""
+    """The bucket is not over, or crossings may still be on their way."""
     BUCKET_STATE_FINAL: _BucketState.ValueType  # 2
+    """No more crossings are expected."""
     BUCKET_STATE_CORRECTED: _BucketState.ValueType  # 3
-    """It was final once, and late crossings came in after that."""
+    """Late crossings arrived after the bucket was final."""
 
 class BucketState(_BucketState, metaclass=_BucketStateEnumTypeWrapper):
     """Whether a bucket may still change."""
 
 BUCKET_STATE_UNSPECIFIED: BucketState.ValueType  # 0
 BUCKET_STATE_PROVISIONAL: BucketState.ValueType  # 1
-"""It is not over yet, or so recently that crossings may still be on their way."""
+"""The bucket is not over, or crossings may still be on their way."""
 BUCKET_STATE_FINAL: BucketState.ValueType  # 2
+"""No more crossings are expected."""
 BUCKET_STATE_CORRECTED: BucketState.ValueType  # 3
-"""It was final once, and late crossings came in after that."""
+"""Late crossings arrived after the bucket was final."""
 Global___BucketState: _TypeAlias = BucketState  # noqa: Y015
 
 @_typing.final
@@ -56,7 +58,7 @@ class QueryCountsRequest(_message.Message):
     BUCKET_FIELD_NUMBER: _builtins.int
     GROUP_BY_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
-    """Empty for every camera of the caller."""
+    """Empty for all cameras of the caller."""
     line_id: _builtins.str
     bucket: _builtins.str
     """`1m`, `15m`, `1h`, `1d` or `1mo`; hours, days and months are those of the site's time zone. Unset: `1h`."""
@@ -97,7 +99,7 @@ class QueryCountsResponse(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     bucket: _builtins.str
     time_zone: _builtins.str
-    """The zone that hours, days and months were cut in."""
+    """The time zone in which hours, days and months are cut."""
     @_builtins.property
     def buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___CountBucket]: ...
     def __init__(
@@ -117,7 +119,7 @@ Global___QueryCountsResponse: _TypeAlias = QueryCountsResponse  # noqa: Y015
 
 @_typing.final
 class CountBucket(_message.Message):
-    """What crossed in one span of time, in one group."""
+    """Crossings in one span of time, of one group."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -133,15 +135,15 @@ class CountBucket(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
     line_id: _builtins.str
-    """Empty where the query does not group by line."""
+    """Empty if the query does not group by line."""
     class_name: _builtins.str
-    """Empty where the query does not group by class."""
+    """Empty if the query does not group by class."""
     direction: _builtins.str
-    """`in`, `out`, or empty where the query does not group by direction."""
+    """`in` or `out`; empty if the query does not group by direction."""
     in_count: _builtins.int
     out_count: _builtins.int
     coverage: _builtins.float
-    """Share of the bucket's time up to now in which the camera was processed, 0..1."""
+    """Share of the bucket's time up to now during which the camera was processed, 0..1."""
     state: Global___BucketState.ValueType
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp: ...
@@ -231,7 +233,7 @@ Global___ListVisitsResponse: _TypeAlias = ListVisitsResponse  # noqa: Y015
 
 @_typing.final
 class CameraVisit(_message.Message):
-    """A visit as it lies in the database."""
+    """A stored visit."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -253,13 +255,16 @@ class CameraVisit(_message.Message):
     class_name: _builtins.str
     dwell_s: _builtins.float
     born_inside: _builtins.bool
+    """True if the object was first seen inside."""
     lost_inside: _builtins.bool
+    """True if the object was last seen inside."""
     queue: _builtins.bool
+    """True if the zone is a queue: the dwell time is then a waiting time."""
     @_builtins.property
     def entered_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def left_at(self) -> _timestamp_pb2.Timestamp:
-        """Unset where the stay was still going on when counting ended."""
+        """Unset if the visit had not ended when counting ended."""
 
     def __init__(
         self,
@@ -294,7 +299,7 @@ class QueryOccupancyRequest(_message.Message):
     END_FIELD_NUMBER: _builtins.int
     BUCKET_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
-    """Empty for every camera of the caller."""
+    """Empty for all cameras of the caller."""
     zone_id: _builtins.str
     bucket: _builtins.str
     """`1m`, `15m`, `1h`, `1d` or `1mo`. Unset: `1h`."""
@@ -351,7 +356,7 @@ Global___QueryOccupancyResponse: _TypeAlias = QueryOccupancyResponse  # noqa: Y0
 
 @_typing.final
 class OccupancyBucket(_message.Message):
-    """How full one zone was in one span of time. Numbers that nothing was seen for are unset."""
+    """Occupancy of one zone in one span of time. Numbers without a sample are unset."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -373,23 +378,23 @@ class OccupancyBucket(_message.Message):
     camera_id: _builtins.str
     zone_id: _builtins.str
     min_count: _builtins.int
-    """Objects at once."""
+    """Number of objects in the zone at the same time."""
     max_count: _builtins.int
     mean_count: _builtins.float
-    """Over time, not over samples."""
+    """Mean over time, not over samples."""
     now_count: _builtins.int
-    """The last known number, for a bucket that goes on now."""
+    """The last known number, if the bucket is not over."""
     entry_count: _builtins.int
-    """Objects that came in over the outline, and those that were first seen inside; told when their stay has ended."""
+    """Objects that entered across the outline, and objects that were first seen inside. Counted when their visit ends."""
     born_count: _builtins.int
     exit_count: _builtins.int
-    """Objects that went out over the outline, and those that were last seen inside."""
+    """Objects that left across the outline, and objects that were last seen inside."""
     lost_count: _builtins.int
     mean_dwell_s: _builtins.float
-    """Over visits that ended in the bucket; the waiting time where the zone is a queue."""
+    """Dwell time of visits that ended in the bucket; the waiting time if the zone is a queue."""
     max_dwell_s: _builtins.float
     coverage: _builtins.float
-    """Share of the bucket's time up to now in which the camera was processed, 0..1."""
+    """Share of the bucket's time up to now during which the camera was processed, 0..1."""
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -452,7 +457,7 @@ class QueryFlowsRequest(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
-    """Needed: objects are followed within one camera."""
+    """Required: objects are tracked within one camera."""
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp:
         """RFC 3339. Unset: one hour before the end."""
@@ -483,7 +488,7 @@ class QueryFlowsResponse(_message.Message):
     FLOWS_FIELD_NUMBER: _builtins.int
     COVERAGE_FIELD_NUMBER: _builtins.int
     coverage: _builtins.float
-    """Share of the span up to now in which the camera was processed, 0..1."""
+    """Share of the span up to now during which the camera was processed, 0..1."""
     @_builtins.property
     def flows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Flow]: ...
     def __init__(
@@ -502,7 +507,7 @@ Global___QueryFlowsResponse: _TypeAlias = QueryFlowsResponse  # noqa: Y015
 
 @_typing.final
 class Flow(_message.Message):
-    """Objects that went from an origin to a destination: the first and the last line or zone that each of them met."""
+    """Objects that went from an origin to a destination: the first and the last line or zone that each object met."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -512,12 +517,12 @@ class Flow(_message.Message):
     OBJECT_COUNT_FIELD_NUMBER: _builtins.int
     MEAN_S_FIELD_NUMBER: _builtins.int
     origin: _builtins.str
-    """`line:gate:in`, `zone:yard`; empty where an object met one thing alone, which is its destination then."""
+    """Such as `line:gate:in` or `zone:yard`. Empty if the object met only one line or zone, which is then its destination."""
     destination: _builtins.str
     class_name: _builtins.str
     object_count: _builtins.int
     mean_s: _builtins.float
-    """From leaving the origin to reaching the destination; unset where there is no origin."""
+    """Mean seconds from the origin to the destination; unset if there is no origin."""
     def __init__(
         self,
         *,
@@ -552,7 +557,7 @@ class ListTrajectoriesRequest(_message.Message):
     page_token: _builtins.str
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp:
-        """Those that were under way between start and end. RFC 3339. Unset: one hour before the end."""
+        """Trajectories that overlap the span from start to end. RFC 3339. Unset: one hour before the end."""
 
     @_builtins.property
     def end(self) -> _timestamp_pb2.Timestamp:
@@ -660,7 +665,7 @@ Global___ListCrossingsResponse: _TypeAlias = ListCrossingsResponse  # noqa: Y015
 
 @_typing.final
 class CameraCrossing(_message.Message):
-    """A crossing as it lies in the database."""
+    """A stored crossing."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -687,9 +692,9 @@ class CameraCrossing(_message.Message):
     score: _builtins.float
     stitched: _builtins.bool
     fenced: _builtins.bool
-    """Kept but not counted: it came from a stale worker."""
+    """True if the crossing came from a stale worker: stored, but not counted."""
     speed_m_per_s: _builtins.float
-    """Along the ground, where the camera has a ground plane."""
+    """Speed along the ground; unset if the camera has no ground plane."""
     heading_deg: _builtins.float
     """Direction of travel in the picture, in degrees clockwise from straight up, 0..360."""
     @_builtins.property
@@ -730,7 +735,7 @@ Global___CameraCrossing: _TypeAlias = CameraCrossing  # noqa: Y015
 
 @_typing.final
 class TrueCrossing(_message.Message):
-    """A true crossing, as rendered or as somebody saw it."""
+    """A true crossing, rendered or observed by a person."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -759,7 +764,7 @@ Global___TrueCrossing: _TypeAlias = TrueCrossing  # noqa: Y015
 
 @_typing.final
 class TruthSet(_message.Message):
-    """True crossings of one line over a span of time, once or repeating."""
+    """The true crossings of one line over a span of time, which may repeat."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -777,14 +782,14 @@ class TruthSet(_message.Message):
     camera_id: _builtins.str
     line_id: _builtins.str
     duration_s: _builtins.float
-    """Seconds for which the set claims to know every crossing."""
+    """Seconds for which the set holds every crossing."""
     repeats: _builtins.bool
-    """True where the span repeats for ever, in both directions, with `duration_s` as its period."""
+    """True if the span repeats for ever, in both directions, with `duration_s` as its period."""
     source: _builtins.str
-    """Where it comes from: `rendered`, or the name of who counted."""
+    """Origin: `rendered`, or the name of the person who counted."""
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp:
-        """Where `t` = 0 lies; for a repeating set: the Unix epoch, or any start of a period."""
+        """The moment of `t` = 0. For a repeating set: the Unix epoch, or the start of any period."""
 
     @_builtins.property
     def crossings(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrueCrossing]: ...
@@ -935,14 +940,14 @@ class VerifyCountsRequest(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
-    """Empty for every camera that has a truth."""
+    """Empty for all cameras that have true crossings."""
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp:
-        """Unset: since the truth was recorded."""
+        """Unset: since the true crossings were stored."""
 
     @_builtins.property
     def end(self) -> _timestamp_pb2.Timestamp:
-        """Unset: 3 s ago, since a decision may take that long."""
+        """Unset: 3 s ago, because a decision may take that long."""
 
     def __init__(
         self,
@@ -985,6 +990,8 @@ Global___VerifyCountsResponse: _TypeAlias = VerifyCountsResponse  # noqa: Y015
 
 @_typing.final
 class VerifiedCamera(_message.Message):
+    """The comparison for one camera."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CAMERA_ID_FIELD_NUMBER: _builtins.int
@@ -992,7 +999,7 @@ class VerifiedCamera(_message.Message):
     VERIFIED_S_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
     verified_s: _builtins.float
-    """Seconds that were covered and held against the truth."""
+    """Seconds that were covered and compared."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___VerifiedLine]: ...
     def __init__(
@@ -1012,6 +1019,8 @@ Global___VerifiedCamera: _TypeAlias = VerifiedCamera  # noqa: Y015
 
 @_typing.final
 class VerifiedLine(_message.Message):
+    """The comparison for one line."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     LINE_ID_FIELD_NUMBER: _builtins.int
@@ -1039,7 +1048,7 @@ Global___VerifiedLine: _TypeAlias = VerifiedLine  # noqa: Y015
 
 @_typing.final
 class VerifiedDirection(_message.Message):
-    """Counted = true - missed + false."""
+    """The comparison for one direction: counted = true - missed + false."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1050,9 +1059,9 @@ class VerifiedDirection(_message.Message):
     counted_count: _builtins.int
     true_count: _builtins.int
     missed_count: _builtins.int
-    """True crossings that no counted one matches within a second."""
+    """True crossings without a counted one within a second."""
     false_count: _builtins.int
-    """Counted crossings that no true one matches."""
+    """Counted crossings without a true one."""
     def __init__(
         self,
         *,

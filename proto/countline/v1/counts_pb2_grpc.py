@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class CountServiceStub:
-    """Counts with their coverage, and the truth they are held against.
+    """Counts with their coverage, and true counts to compare them with.
     """
 
     def __init__(self, channel):
@@ -88,72 +88,74 @@ class CountServiceStub:
 
 
 class CountServiceServicer:
-    """Counts with their coverage, and the truth they are held against.
+    """Counts with their coverage, and true counts to compare them with.
     """
 
     def QueryCounts(self, request, context):
-        """Crossings by line and bucket of time; buckets without a crossing are there with zeros.
+        """Returns crossings by line and bucket of time. Buckets without a crossing are included with zeros.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCrossings(self, request, context):
-        """Single crossings, newest first.
+        """Lists crossings, the newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListVisits(self, request, context):
-        """Stays in zones, newest first.
+        """Lists visits to zones, the newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def QueryOccupancy(self, request, context):
-        """How full zones were, by bucket of time, with entries, exits and dwell times.
+        """Returns the occupancy of zones by bucket of time, with entries, exits and dwell times.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def QueryFlows(self, request, context):
-        """How many objects went from one line or zone to the next one (turning movements).
+        """Returns how many objects went from one line or zone to another (turning movements).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTrajectories(self, request, context):
-        """Where objects were, oldest first, so that a line drawn today can be counted over last week.
+        """Lists trajectories of objects, the oldest first. A line that is drawn today can be counted over them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateTruthSet(self, request, context):
-        """Records true crossings of a camera: those of a clip that repeats, or those that somebody counted by eye.
+        """Stores true crossings of a camera: those of a repeating clip, or those that a person counted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTruthSets(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Lists the true crossings of a camera.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTruthSet(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Deletes true crossings.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def VerifyCounts(self, request, context):
-        """Holds what was counted against the truth, one crossing against one, over the time that was covered.
+        """Compares counted crossings with true ones, one to one, over the covered time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -221,7 +223,7 @@ def add_CountServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CountService:
-    """Counts with their coverage, and the truth they are held against.
+    """Counts with their coverage, and true counts to compare them with.
     """
 
     @staticmethod

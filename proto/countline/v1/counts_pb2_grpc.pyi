@@ -27,57 +27,61 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CountServiceStub:
-    """Counts with their coverage, and the truth they are held against."""
+    """Counts with their coverage, and true counts to compare them with."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CountServiceAsyncStub: ...
     QueryCounts: _grpc.UnaryUnaryMultiCallable[_counts_pb2.QueryCountsRequest, _counts_pb2.QueryCountsResponse]
-    """Crossings by line and bucket of time; buckets without a crossing are there with zeros."""
+    """Returns crossings by line and bucket of time. Buckets without a crossing are included with zeros."""
     ListCrossings: _grpc.UnaryUnaryMultiCallable[_counts_pb2.ListCrossingsRequest, _counts_pb2.ListCrossingsResponse]
-    """Single crossings, newest first."""
+    """Lists crossings, the newest first."""
     ListVisits: _grpc.UnaryUnaryMultiCallable[_counts_pb2.ListVisitsRequest, _counts_pb2.ListVisitsResponse]
-    """Stays in zones, newest first."""
+    """Lists visits to zones, the newest first."""
     QueryOccupancy: _grpc.UnaryUnaryMultiCallable[_counts_pb2.QueryOccupancyRequest, _counts_pb2.QueryOccupancyResponse]
-    """How full zones were, by bucket of time, with entries, exits and dwell times."""
+    """Returns the occupancy of zones by bucket of time, with entries, exits and dwell times."""
     QueryFlows: _grpc.UnaryUnaryMultiCallable[_counts_pb2.QueryFlowsRequest, _counts_pb2.QueryFlowsResponse]
-    """How many objects went from one line or zone to the next one (turning movements)."""
+    """Returns how many objects went from one line or zone to another (turning movements)."""
     ListTrajectories: _grpc.UnaryUnaryMultiCallable[_counts_pb2.ListTrajectoriesRequest, _counts_pb2.ListTrajectoriesResponse]
-    """Where objects were, oldest first, so that a line drawn today can be counted over last week."""
+    """Lists trajectories of objects, the oldest first. A line that is drawn today can be counted over them."""
     CreateTruthSet: _grpc.UnaryUnaryMultiCallable[_counts_pb2.CreateTruthSetRequest, _counts_pb2.CreateTruthSetResponse]
-    """Records true crossings of a camera: those of a clip that repeats, or those that somebody counted by eye."""
+    """Stores true crossings of a camera: those of a repeating clip, or those that a person counted."""
     ListTruthSets: _grpc.UnaryUnaryMultiCallable[_counts_pb2.ListTruthSetsRequest, _counts_pb2.ListTruthSetsResponse]
+    """Lists the true crossings of a camera."""
     DeleteTruthSet: _grpc.UnaryUnaryMultiCallable[_counts_pb2.DeleteTruthSetRequest, _counts_pb2.DeleteTruthSetResponse]
+    """Deletes true crossings."""
     VerifyCounts: _grpc.UnaryUnaryMultiCallable[_counts_pb2.VerifyCountsRequest, _counts_pb2.VerifyCountsResponse]
-    """Holds what was counted against the truth, one crossing against one, over the time that was covered."""
+    """Compares counted crossings with true ones, one to one, over the covered time."""
 
 @_typing.type_check_only
 class CountServiceAsyncStub(CountServiceStub):
-    """Counts with their coverage, and the truth they are held against."""
+    """Counts with their coverage, and true counts to compare them with."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     QueryCounts: _aio.UnaryUnaryMultiCallable[_counts_pb2.QueryCountsRequest, _counts_pb2.QueryCountsResponse]  # type: ignore[assignment]
-    """Crossings by line and bucket of time; buckets without a crossing are there with zeros."""
+    """Returns crossings by line and bucket of time. Buckets without a crossing are included with zeros."""
     ListCrossings: _aio.UnaryUnaryMultiCallable[_counts_pb2.ListCrossingsRequest, _counts_pb2.ListCrossingsResponse]  # type: ignore[assignment]
-    """Single crossings, newest first."""
+    """Lists crossings, the newest first."""
     ListVisits: _aio.UnaryUnaryMultiCallable[_counts_pb2.ListVisitsRequest, _counts_pb2.ListVisitsResponse]  # type: ignore[assignment]
-    """Stays in zones, newest first."""
+    """Lists visits to zones, the newest first."""
     QueryOccupancy: _aio.UnaryUnaryMultiCallable[_counts_pb2.QueryOccupancyRequest, _counts_pb2.QueryOccupancyResponse]  # type: ignore[assignment]
-    """How full zones were, by bucket of time, with entries, exits and dwell times."""
+    """Returns the occupancy of zones by bucket of time, with entries, exits and dwell times."""
     QueryFlows: _aio.UnaryUnaryMultiCallable[_counts_pb2.QueryFlowsRequest, _counts_pb2.QueryFlowsResponse]  # type: ignore[assignment]
-    """How many objects went from one line or zone to the next one (turning movements)."""
+    """Returns how many objects went from one line or zone to another (turning movements)."""
     ListTrajectories: _aio.UnaryUnaryMultiCallable[_counts_pb2.ListTrajectoriesRequest, _counts_pb2.ListTrajectoriesResponse]  # type: ignore[assignment]
-    """Where objects were, oldest first, so that a line drawn today can be counted over last week."""
+    """Lists trajectories of objects, the oldest first. A line that is drawn today can be counted over them."""
     CreateTruthSet: _aio.UnaryUnaryMultiCallable[_counts_pb2.CreateTruthSetRequest, _counts_pb2.CreateTruthSetResponse]  # type: ignore[assignment]
-    """Records true crossings of a camera: those of a clip that repeats, or those that somebody counted by eye."""
+    """Stores true crossings of a camera: those of a repeating clip, or those that a person counted."""
     ListTruthSets: _aio.UnaryUnaryMultiCallable[_counts_pb2.ListTruthSetsRequest, _counts_pb2.ListTruthSetsResponse]  # type: ignore[assignment]
+    """Lists the true crossings of a camera."""
     DeleteTruthSet: _aio.UnaryUnaryMultiCallable[_counts_pb2.DeleteTruthSetRequest, _counts_pb2.DeleteTruthSetResponse]  # type: ignore[assignment]
+    """Deletes true crossings."""
     VerifyCounts: _aio.UnaryUnaryMultiCallable[_counts_pb2.VerifyCountsRequest, _counts_pb2.VerifyCountsResponse]  # type: ignore[assignment]
-    """Holds what was counted against the truth, one crossing against one, over the time that was covered."""
+    """Compares counted crossings with true ones, one to one, over the covered time."""
 
 class CountServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Counts with their coverage, and the truth they are held against."""
+    """Counts with their coverage, and true counts to compare them with."""
 
     @_abc_1.abstractmethod
     def QueryCounts(
@@ -85,7 +89,7 @@ class CountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _counts_pb2.QueryCountsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_counts_pb2.QueryCountsResponse, _abc.Awaitable[_counts_pb2.QueryCountsResponse]]:
-        """Crossings by line and bucket of time; buckets without a crossing are there with zeros."""
+        """Returns crossings by line and bucket of time. Buckets without a crossing are included with zeros."""
 
     @_abc_1.abstractmethod
     def ListCrossings(
@@ -93,7 +97,7 @@ class CountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _counts_pb2.ListCrossingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_counts_pb2.ListCrossingsResponse, _abc.Awaitable[_counts_pb2.ListCrossingsResponse]]:
-        """Single crossings, newest first."""
+        """Lists crossings, the newest first."""
 
     @_abc_1.abstractmethod
     def ListVisits(
@@ -101,7 +105,7 @@ class CountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _counts_pb2.ListVisitsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_counts_pb2.ListVisitsResponse, _abc.Awaitable[_counts_pb2.ListVisitsResponse]]:
-        """Stays in zones, newest first."""
+        """Lists visits to zones, the newest first."""
 
     @_abc_1.abstractmethod
     def QueryOccupancy(
@@ -109,7 +113,7 @@ class CountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _counts_pb2.QueryOccupancyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_counts_pb2.QueryOccupancyResponse, _abc.Awaitable[_counts_pb2.QueryOccupancyResponse]]:
-        """How full zones were, by bucket of time, with entries, exits and dwell times."""
+        """Returns the occupancy of zones by bucket of time, with entries, exits and dwell times."""
 
     @_abc_1.abstractmethod
     def QueryFlows(
@@ -117,7 +121,7 @@ class CountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _counts_pb2.QueryFlowsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_counts_pb2.QueryFlowsResponse, _abc.Awaitable[_counts_pb2.QueryFlowsResponse]]:
-        """How many objects went from one line or zone to the next one (turning movements)."""
+        """Returns how many objects went from one line or zone to another (turning movements)."""
 
     @_abc_1.abstractmethod
     def ListTrajectories(
@@ -125,7 +129,7 @@ class CountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _counts_pb2.ListTrajectoriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_counts_pb2.ListTrajectoriesResponse, _abc.Awaitable[_counts_pb2.ListTrajectoriesResponse]]:
-        """Where objects were, oldest first, so that a line drawn today can be counted over last week."""
+        """Lists trajectories of objects, the oldest first. A line that is drawn today can be counted over them."""
 
     @_abc_1.abstractmethod
     def CreateTruthSet(
@@ -133,21 +137,23 @@ class CountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _counts_pb2.CreateTruthSetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_counts_pb2.CreateTruthSetResponse, _abc.Awaitable[_counts_pb2.CreateTruthSetResponse]]:
-        """Records true crossings of a camera: those of a clip that repeats, or those that somebody counted by eye."""
+        """Stores true crossings of a camera: those of a repeating clip, or those that a person counted."""
 
     @_abc_1.abstractmethod
     def ListTruthSets(
         self,
         request: _counts_pb2.ListTruthSetsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_counts_pb2.ListTruthSetsResponse, _abc.Awaitable[_counts_pb2.ListTruthSetsResponse]]: ...
+    ) -> _typing.Union[_counts_pb2.ListTruthSetsResponse, _abc.Awaitable[_counts_pb2.ListTruthSetsResponse]]:
+        """Lists the true crossings of a camera."""
 
     @_abc_1.abstractmethod
     def DeleteTruthSet(
         self,
         request: _counts_pb2.DeleteTruthSetRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_counts_pb2.DeleteTruthSetResponse, _abc.Awaitable[_counts_pb2.DeleteTruthSetResponse]]: ...
+    ) -> _typing.Union[_counts_pb2.DeleteTruthSetResponse, _abc.Awaitable[_counts_pb2.DeleteTruthSetResponse]]:
+        """Deletes true crossings."""
 
     @_abc_1.abstractmethod
     def VerifyCounts(
@@ -155,6 +161,6 @@ class CountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _counts_pb2.VerifyCountsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_counts_pb2.VerifyCountsResponse, _abc.Awaitable[_counts_pb2.VerifyCountsResponse]]:
-        """Holds what was counted against the truth, one crossing against one, over the time that was covered."""
+        """Compares counted crossings with true ones, one to one, over the covered time."""
 
 def add_CountServiceServicer_to_server(servicer: CountServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -30,6 +30,7 @@ class _DirectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Direction.V
     DIRECTION_IN: _Direction.ValueType  # 1
     """To the right-hand side of someone who looks along the line."""
     DIRECTION_OUT: _Direction.ValueType  # 2
+    """To the left-hand side."""
 
 class Direction(_Direction, metaclass=_DirectionEnumTypeWrapper):
     """The direction of a crossing."""
@@ -38,11 +39,12 @@ DIRECTION_UNSPECIFIED: Direction.ValueType  # 0
 DIRECTION_IN: Direction.ValueType  # 1
 """To the right-hand side of someone who looks along the line."""
 DIRECTION_OUT: Direction.ValueType  # 2
+"""To the left-hand side."""
 Global___Direction: _TypeAlias = Direction  # noqa: Y015
 
 @_typing.final
 class Crossing(_message.Message):
-    """One track that crossed one line once: the unit that is counted."""
+    """One track that crossed one line once. Crossings are what is counted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -66,17 +68,17 @@ class Crossing(_message.Message):
     line_version: _builtins.int
     track: _builtins.int
     sequence: _builtins.int
-    """Of this track over this line, from 0."""
+    """Number of this crossing among those of this track over this line, from 0."""
     direction: Global___Direction.ValueType
     class_name: _builtins.str
-    """Name of the class, settled over the track's life."""
+    """Name of the class, decided over the track's life."""
     score: _builtins.float
     stitched: _builtins.bool
-    """Joined from fragments of a track."""
+    """True if the track was joined from fragments."""
     frame: _builtins.int
     """Number of the frame within the run."""
     speed_m_per_s: _builtins.float
-    """Along the ground when it crossed, where the camera has a ground plane."""
+    """Speed along the ground when it crossed; unset if the camera has no ground plane."""
     heading_deg: _builtins.float
     """Direction of travel in the picture when it crossed, in degrees clockwise from straight up, 0..360."""
     @_builtins.property
@@ -85,7 +87,7 @@ class Crossing(_message.Message):
 
     @_builtins.property
     def decided_at(self) -> _timestamp_pb2.Timestamp:
-        """Capture time of the frame at which it was decided."""
+        """Capture time of the frame at which the crossing was decided."""
 
     def __init__(
         self,
@@ -122,7 +124,7 @@ Global___Crossing: _TypeAlias = Crossing  # noqa: Y015
 
 @_typing.final
 class Visit(_message.Message):
-    """One track's stay in one zone."""
+    """One track's visit to one zone."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -148,13 +150,13 @@ class Visit(_message.Message):
     class_name: _builtins.str
     dwell_s: _builtins.float
     born_inside: _builtins.bool
-    """It was first seen inside, so that it has no entry."""
+    """True if the object was first seen inside: the visit has no entry."""
     lost_inside: _builtins.bool
-    """It was last seen inside, so that it has no exit."""
+    """True if the object was last seen inside: the visit has no exit."""
     stitched: _builtins.bool
-    """Joined from fragments of a track."""
+    """True if the track was joined from fragments."""
     queue: _builtins.bool
-    """The zone is a queue, so that the dwell time is a waiting time."""
+    """True if the zone is a queue: the dwell time is a waiting time."""
     @_builtins.property
     def entered_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -189,8 +191,8 @@ Global___Visit: _TypeAlias = Visit  # noqa: Y015
 
 @_typing.final
 class Trajectory(_message.Message):
-    """Where one object was, from the first to the last time it was seen: a polyline whose corners have times and sizes.
-    Between two corners everything goes in a straight line, evenly. All lists have the same length.
+    """The path of one object from its first to its last detection: a polyline whose corners have times and sizes. Between
+    two corners position and size change linearly. All lists have the same length.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -222,23 +224,23 @@ class Trajectory(_message.Message):
     track: _builtins.int
     class_name: _builtins.str
     score: _builtins.float
-    """Mean over its life."""
+    """Mean over the track's life."""
     stitched: _builtins.bool
     picture_width: _builtins.int
-    """Of the picture, in pixels: what a unit of the coordinates is."""
+    """Size of the picture in pixels."""
     picture_height: _builtins.int
     error_heights: _builtins.float
-    """No sight of the object lies farther from the polyline at its time than this share of the box's height, or than a
-    seventh of a pixel where that is more. Rounding is included.
+    """Largest distance between a detection and the polyline at the same time, as a share of the box's height; a seventh of
+    a pixel if that is more. Rounding is included.
     """
     sights: _builtins.int
-    """How often the object was seen between the first and the last corner, both included."""
+    """Number of detections from the first to the last corner, both included."""
     part: _builtins.int
-    """Long tracks come in parts, numbered from 0; each begins at the last corner of the one before."""
+    """A long track comes in parts, numbered from 0. Each part begins at the last corner of the previous one."""
     continues: _builtins.bool
-    """Another part follows."""
+    """True if another part follows."""
     camera_id: _builtins.str
-    """Whose track it is; set where a trajectory stands alone, since a record says it for all that it holds."""
+    """The origin of the track. Set if the trajectory stands alone; within a record, the record names the origin."""
     epoch: _builtins.int
     run: _builtins.str
     @_builtins.property
@@ -247,28 +249,28 @@ class Trajectory(_message.Message):
 
     @_builtins.property
     def steps_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Milliseconds since the corner before; the first is 0."""
+        """Milliseconds since the previous corner; the first is 0."""
 
     @_builtins.property
     def x(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The anchor in tenths of a pixel, each as the difference from the corner before."""
+        """The anchor in tenths of a pixel, as the difference from the previous corner."""
 
     @_builtins.property
     def y(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
     def box_width(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Of the box in tenths of a pixel, likewise."""
+        """Size of the box in tenths of a pixel, as the difference from the previous corner."""
 
     @_builtins.property
     def box_height(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
     def unseen(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Spans in which the object was not seen: pairs of indices of corners, (from, to)."""
+        """Spans without a detection: pairs of indices of corners, (from, to)."""
 
     @_builtins.property
     def joined(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Corners at which the object was found again under another id. What it did in the moment after was known only when
-        that was settled, and counting decides by what it knows.
+        """Corners at which the object was found again under another id. The next moment became known only when that was
+        decided, and counting decides by what is known at the time.
         """
 
     def __init__(
@@ -307,7 +309,7 @@ Global___Trajectory: _TypeAlias = Trajectory  # noqa: Y015
 
 @_typing.final
 class OccupancySample(_message.Message):
-    """How many objects a zone held at a moment."""
+    """The number of objects in a zone at a moment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -338,7 +340,7 @@ Global___OccupancySample: _TypeAlias = OccupancySample  # noqa: Y015
 
 @_typing.final
 class CoverageSpan(_message.Message):
-    """A span of time in which the camera was really being processed, ends included. Spans of one run do not overlap."""
+    """A span of time during which the camera was processed, ends included. Spans of one run do not overlap."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -346,8 +348,11 @@ class CoverageSpan(_message.Message):
     END_FIELD_NUMBER: _builtins.int
     FRAMES_FIELD_NUMBER: _builtins.int
     FRAMES_DROPPED_FIELD_NUMBER: _builtins.int
+    PERIOD_S_FIELD_NUMBER: _builtins.int
     frames: _builtins.int
     frames_dropped: _builtins.int
+    period_s: _builtins.float
+    """Usual time between processed frames, in seconds: a gap after the span counts as processed up to max(2 periods, 1 s)."""
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -359,10 +364,11 @@ class CoverageSpan(_message.Message):
         end: _timestamp_pb2.Timestamp | None = ...,
         frames: _builtins.int = ...,
         frames_dropped: _builtins.int = ...,
+        period_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "frames", b"frames", "frames_dropped", b"frames_dropped", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "frames", b"frames", "frames_dropped", b"frames_dropped", "period_s", b"period_s", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -370,7 +376,7 @@ Global___CoverageSpan: _TypeAlias = CoverageSpan  # noqa: Y015
 
 @_typing.final
 class CountRecord(_message.Message):
-    """What a worker writes to its spool and then publishes, byte for byte: the message on `countline.counts.<site>.<camera>`.
+    """The message on `countline.counts.<site>.<camera>`. A worker writes it to its spool and then publishes the same bytes.
     Its SHA-256 is the NATS message id.
     """
 
@@ -393,16 +399,16 @@ class CountRecord(_message.Message):
     camera_id: _builtins.str
     worker_id: _builtins.str
     epoch: _builtins.int
-    """Fences off stale workers; 0 for files that are played once."""
+    """Fences stale workers; 0 for files that are played once."""
     run: _builtins.str
-    """New at every start of the camera's tracker."""
+    """New at each start of the camera's tracker."""
     sequence: _builtins.int
-    """Of this record within the run, from 0."""
+    """Number of this record within the run, from 0."""
     time_zone: _builtins.str
-    """The IANA zone of the site, so that ingest needs to ask nobody."""
+    """IANA time zone of the site, so that ingest needs no other service."""
     @_builtins.property
     def hand_over_at(self) -> _timestamp_pb2.Timestamp:
-        """Capture time of the first frame that this epoch processed; in the first record of an epoch and in no other."""
+        """Capture time of the first frame of this epoch. Only in the first record of an epoch."""
 
     @_builtins.property
     def crossings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Crossing]: ...
@@ -441,8 +447,8 @@ Global___CountRecord: _TypeAlias = CountRecord  # noqa: Y015
 
 @_typing.final
 class TrialRecord(_message.Message):
-    """What two versions of a model made of the same frames, on `countline.trials.<trial>.<camera>`. Sent through the spool
-    like counts; records of one trial and camera speak of spans that do not overlap.
+    """The counts of two versions of a model on the same frames: the message on `countline.trials.<trial>.<camera>`. It goes
+    through the spool like counts. Records of one trial and camera cover spans that do not overlap.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -461,14 +467,14 @@ class TrialRecord(_message.Message):
     camera_id: _builtins.str
     worker_id: _builtins.str
     incumbent: _builtins.str
-    """As `NAME@VERSION`."""
+    """`NAME@VERSION`."""
     challenger: _builtins.str
     frames: _builtins.int
-    """Frames that the version which counts has seen, and those of them that its follower did not get."""
+    """Frames that the counting version processed, and those of them that its follower did not get."""
     frames_missed: _builtins.int
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp:
-        """The span of capture time whose crossings are told here."""
+        """The span of capture time that this record covers."""
 
     @_builtins.property
     def end(self) -> _timestamp_pb2.Timestamp: ...
@@ -498,7 +504,7 @@ Global___TrialRecord: _TypeAlias = TrialRecord  # noqa: Y015
 
 @_typing.final
 class TrialTally(_message.Message):
-    """Crossings of one line in one direction, matched one to one in time."""
+    """Crossings of one line in one direction, matched one to one by time: counted by both versions, or by one of them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -531,7 +537,7 @@ Global___TrialTally: _TypeAlias = TrialTally  # noqa: Y015
 
 @_typing.final
 class LiveBox(_message.Message):
-    """One box on the live picture, source pixels."""
+    """One box on the live picture, in pixels of the source picture."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -570,7 +576,7 @@ Global___LiveBox: _TypeAlias = LiveBox  # noqa: Y015
 
 @_typing.final
 class LiveFrame(_message.Message):
-    """Boxes of one frame, on `countline.live.<camera>`; lossy, for overlays only."""
+    """The boxes of one frame: the message on `countline.live.<camera>`. Lossy; for overlays only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -605,7 +611,7 @@ Global___LiveFrame: _TypeAlias = LiveFrame  # noqa: Y015
 
 @_typing.final
 class PreviewFrame(_message.Message):
-    """A picture on `countline.preview.<camera>`, only while somebody watches."""
+    """A picture: the message on `countline.preview.<camera>`. Published only while a client watches."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -619,7 +625,7 @@ class PreviewFrame(_message.Message):
     SOURCE_HEIGHT_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
     width: _builtins.int
-    """Of the JPEG."""
+    """Size of the JPEG in pixels."""
     height: _builtins.int
     jpeg: _builtins.bytes
     source_width: _builtins.int
@@ -628,7 +634,7 @@ class PreviewFrame(_message.Message):
     def t(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def boxes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LiveBox]:
-        """The boxes of this very frame, in pixels of the source picture."""
+        """The boxes of this frame, in pixels of the source picture."""
 
     def __init__(
         self,

@@ -28,33 +28,34 @@ class _ModelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelState
     DESCRIPTOR: _descriptor.EnumDescriptor
     MODEL_STATE_UNSPECIFIED: _ModelState.ValueType  # 0
     MODEL_STATE_REGISTERED: _ModelState.ValueType  # 1
-    """Stored, and being validated."""
+    """Stored; its deployment is running."""
     MODEL_STATE_VALIDATED: _ModelState.ValueType  # 2
-    """Good, loaded and ready; a camera may name it by its version."""
+    """Loaded and ready; a camera can name it by its version."""
     MODEL_STATE_SHADOW: _ModelState.ValueType  # 3
-    """Runs beside the live version on some cameras; its counts are compared and thrown away."""
+    """On trial: runs beside the live version on some cameras; its counts are compared, then dropped."""
     MODEL_STATE_CANARY: _ModelState.ValueType  # 4
-    """Counts on some cameras; the live version runs beside it there."""
+    """On trial: counts some cameras; the live version runs beside it there."""
     MODEL_STATE_LIVE: _ModelState.ValueType  # 5
-    """What a camera gets that names the model without a version."""
+    """Counts the cameras that name the model without a version."""
     MODEL_STATE_RETIRED: _ModelState.ValueType  # 6
-    """Not loaded; its files are kept."""
+    """Unloaded; its files are kept."""
 
-class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper): ...
+class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper):
+    """The state of a version."""
 
 MODEL_STATE_UNSPECIFIED: ModelState.ValueType  # 0
 MODEL_STATE_REGISTERED: ModelState.ValueType  # 1
-"""Stored, and being validated."""
+"""Stored; its deployment is running."""
 MODEL_STATE_VALIDATED: ModelState.ValueType  # 2
-"""Good, loaded and ready; a camera may name it by its version."""
+"""Loaded and ready; a camera can name it by its version."""
 MODEL_STATE_SHADOW: ModelState.ValueType  # 3
-"""Runs beside the live version on some cameras; its counts are compared and thrown away."""
+"""On trial: runs beside the live version on some cameras; its counts are compared, then dropped."""
 MODEL_STATE_CANARY: ModelState.ValueType  # 4
-"""Counts on some cameras; the live version runs beside it there."""
+"""On trial: counts some cameras; the live version runs beside it there."""
 MODEL_STATE_LIVE: ModelState.ValueType  # 5
-"""What a camera gets that names the model without a version."""
+"""Counts the cameras that name the model without a version."""
 MODEL_STATE_RETIRED: ModelState.ValueType  # 6
-"""Not loaded; its files are kept."""
+"""Unloaded; its files are kept."""
 Global___ModelState: _TypeAlias = ModelState  # noqa: Y015
 
 class _GoldenState:
@@ -65,14 +66,15 @@ class _GoldenStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GoldenSta
     DESCRIPTOR: _descriptor.EnumDescriptor
     GOLDEN_STATE_UNSPECIFIED: _GoldenState.ValueType  # 0
     GOLDEN_STATE_UNCHECKED: _GoldenState.ValueType  # 1
-    """No clip was given and the labels do not fit those that are shipped, so counts are unchecked."""
+    """Counts are unchecked: no clip was given, and the labels do not fit the shipped clips."""
     GOLDEN_STATE_PASSED: _GoldenState.ValueType  # 2
 
-class GoldenState(_GoldenState, metaclass=_GoldenStateEnumTypeWrapper): ...
+class GoldenState(_GoldenState, metaclass=_GoldenStateEnumTypeWrapper):
+    """Whether the counts of a version were checked."""
 
 GOLDEN_STATE_UNSPECIFIED: GoldenState.ValueType  # 0
 GOLDEN_STATE_UNCHECKED: GoldenState.ValueType  # 1
-"""No clip was given and the labels do not fit those that are shipped, so counts are unchecked."""
+"""Counts are unchecked: no clip was given, and the labels do not fit the shipped clips."""
 GOLDEN_STATE_PASSED: GoldenState.ValueType  # 2
 Global___GoldenState: _TypeAlias = GoldenState  # noqa: Y015
 
@@ -86,15 +88,16 @@ class _StepStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepState.V
     STEP_STATE_RUNNING: _StepState.ValueType  # 1
     STEP_STATE_DONE: _StepState.ValueType  # 2
     STEP_STATE_SKIPPED: _StepState.ValueType  # 3
-    """Not done, and why in `detail`."""
+    """Skipped; `detail` says why."""
 
-class StepState(_StepState, metaclass=_StepStateEnumTypeWrapper): ...
+class StepState(_StepState, metaclass=_StepStateEnumTypeWrapper):
+    """The state of a step of a deployment."""
 
 STEP_STATE_UNSPECIFIED: StepState.ValueType  # 0
 STEP_STATE_RUNNING: StepState.ValueType  # 1
 STEP_STATE_DONE: StepState.ValueType  # 2
 STEP_STATE_SKIPPED: StepState.ValueType  # 3
-"""Not done, and why in `detail`."""
+"""Skipped; `detail` says why."""
 Global___StepState: _TypeAlias = StepState  # noqa: Y015
 
 class _TrialMode:
@@ -105,17 +108,18 @@ class _TrialModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrialMode.V
     DESCRIPTOR: _descriptor.EnumDescriptor
     TRIAL_MODE_UNSPECIFIED: _TrialMode.ValueType  # 0
     TRIAL_MODE_SHADOW: _TrialMode.ValueType  # 1
-    """The challenger's counts are thrown away."""
+    """The incumbent's counts; the challenger's counts are dropped."""
     TRIAL_MODE_CANARY: _TrialMode.ValueType  # 2
-    """The challenger's counts are the cameras' counts while the trial runs."""
+    """The challenger's counts, while the trial runs."""
 
-class TrialMode(_TrialMode, metaclass=_TrialModeEnumTypeWrapper): ...
+class TrialMode(_TrialMode, metaclass=_TrialModeEnumTypeWrapper):
+    """Whose counts are the cameras' counts during a trial."""
 
 TRIAL_MODE_UNSPECIFIED: TrialMode.ValueType  # 0
 TRIAL_MODE_SHADOW: TrialMode.ValueType  # 1
-"""The challenger's counts are thrown away."""
+"""The incumbent's counts; the challenger's counts are dropped."""
 TRIAL_MODE_CANARY: TrialMode.ValueType  # 2
-"""The challenger's counts are the cameras' counts while the trial runs."""
+"""The challenger's counts, while the trial runs."""
 Global___TrialMode: _TypeAlias = TrialMode  # noqa: Y015
 
 class _TrialState:
@@ -127,26 +131,29 @@ class _TrialStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrialState
     TRIAL_STATE_UNSPECIFIED: _TrialState.ValueType  # 0
     TRIAL_STATE_RUNNING: _TrialState.ValueType  # 1
     TRIAL_STATE_ACCEPTED: _TrialState.ValueType  # 2
-    """The challenger counts as the incumbent does, within the margin."""
+    """The challenger's counts equal the incumbent's within the margin."""
     TRIAL_STATE_REJECTED: _TrialState.ValueType  # 3
-    """It counts fewer or more than the margin allows; a canary was rolled back."""
+    """The challenger counts fewer or more than the margin allows. A canary was rolled back."""
     TRIAL_STATE_STOPPED: _TrialState.ValueType  # 4
-    """Ended by a person, or at its time limit, before enough was seen."""
+    """A person or the time limit ended the trial before a verdict."""
 
-class TrialState(_TrialState, metaclass=_TrialStateEnumTypeWrapper): ...
+class TrialState(_TrialState, metaclass=_TrialStateEnumTypeWrapper):
+    """The state of a trial."""
 
 TRIAL_STATE_UNSPECIFIED: TrialState.ValueType  # 0
 TRIAL_STATE_RUNNING: TrialState.ValueType  # 1
 TRIAL_STATE_ACCEPTED: TrialState.ValueType  # 2
-"""The challenger counts as the incumbent does, within the margin."""
+"""The challenger's counts equal the incumbent's within the margin."""
 TRIAL_STATE_REJECTED: TrialState.ValueType  # 3
-"""It counts fewer or more than the margin allows; a canary was rolled back."""
+"""The challenger counts fewer or more than the margin allows. A canary was rolled back."""
 TRIAL_STATE_STOPPED: TrialState.ValueType  # 4
-"""Ended by a person, or at its time limit, before enough was seen."""
+"""A person or the time limit ended the trial before a verdict."""
 Global___TrialState: _TypeAlias = TrialState  # noqa: Y015
 
 @_typing.final
 class Model(_message.Message):
+    """A detector with its versions."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -162,9 +169,9 @@ class Model(_message.Message):
     name: _builtins.str
     """Letters, digits, dashes, dots and underscores."""
     live_version: _builtins.int
-    """0 where none was promoted yet."""
+    """0 if no version is live."""
     width: _builtins.int
-    """Of the input, in pixels; the same for every version."""
+    """Size of the input in pixels; the same for every version."""
     height: _builtins.int
     max_detections: _builtins.int
     @_builtins.property
@@ -205,6 +212,8 @@ Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
 class ModelVersion(_message.Message):
+    """One deployment of a model."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -229,22 +238,22 @@ class ModelVersion(_message.Message):
     size_bytes: _builtins.float
     score_threshold: _builtins.float
     fused: _builtins.str
-    """How the network was read when it was fused, as the file says."""
+    """How the detector head was fused into the network, according to the file."""
     created_by: _builtins.str
-    """Who deployed it; empty for a model that was found in the repository."""
+    """The user who deployed it; empty for a version that was found in the repository."""
     promoted_by: _builtins.str
     comment: _builtins.str
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def promoted_at(self) -> _timestamp_pb2.Timestamp:
-        """When it became live last."""
+        """Time of its last promotion."""
 
     @_builtins.property
     def validation(self) -> Global___ModelValidation: ...
     @_builtins.property
     def camera_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Cameras that are counted with it now, or shall be."""
+        """Cameras that use it now, or should."""
 
     def __init__(
         self,
@@ -274,7 +283,7 @@ Global___ModelVersion: _TypeAlias = ModelVersion  # noqa: Y015
 
 @_typing.final
 class ModelValidation(_message.Message):
-    """What was found when it was deployed."""
+    """The measurements of a deployment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -283,9 +292,9 @@ class ModelValidation(_message.Message):
     LATENCY_P95_MS_FIELD_NUMBER: _builtins.int
     GOLDEN_FIELD_NUMBER: _builtins.int
     frames_per_s: _builtins.float
-    """Frames a second through Triton, frames sent one after another."""
+    """Frames per second through Triton, with frames sent one after another."""
     latency_p50_ms: _builtins.float
-    """Milliseconds for one frame."""
+    """Milliseconds per frame."""
     latency_p95_ms: _builtins.float
     @_builtins.property
     def golden(self) -> Global___GoldenResult: ...
@@ -307,7 +316,7 @@ Global___ModelValidation: _TypeAlias = ModelValidation  # noqa: Y015
 
 @_typing.final
 class GoldenResult(_message.Message):
-    """A clip with known crossings, counted."""
+    """The result of counting a clip with known crossings."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -318,7 +327,7 @@ class GoldenResult(_message.Message):
     state: Global___GoldenState.ValueType
     clip: _builtins.str
     detail: _builtins.str
-    """Why it is unchecked."""
+    """Why the counts are unchecked."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___GoldenLine]: ...
     def __init__(
@@ -339,6 +348,8 @@ Global___GoldenResult: _TypeAlias = GoldenResult  # noqa: Y015
 
 @_typing.final
 class GoldenLine(_message.Message):
+    """True and counted crossings of one line."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     LINE_ID_FIELD_NUMBER: _builtins.int
@@ -370,7 +381,7 @@ Global___GoldenLine: _TypeAlias = GoldenLine  # noqa: Y015
 
 @_typing.final
 class ModelTuning(_message.Message):
-    """How Triton runs a model on this machine; 0 for the default of the model or of Triton."""
+    """How Triton runs a model; 0 stands for the default of the model or of Triton."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -402,7 +413,7 @@ class DeployModelRequest(_message.Message):
     HEADER_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
-    """The next bytes of the artifact whose turn it is: the model, then the clip. At most 1 MiB."""
+    """The next bytes of the current file: first the model, then the clip. At most 1 MiB."""
     @_builtins.property
     def header(self) -> Global___DeployHeader: ...
     def __init__(
@@ -423,7 +434,7 @@ Global___DeployModelRequest: _TypeAlias = DeployModelRequest  # noqa: Y015
 
 @_typing.final
 class DeployHeader(_message.Message):
-    """What follows, and what shall be done with it."""
+    """The announced files, and what to do with them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -438,19 +449,19 @@ class DeployHeader(_message.Message):
     MAX_LATENCY_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     size_bytes: _builtins.float
-    """Of the ONNX file."""
+    """Size of the ONNX file."""
     digest: _builtins.str
-    """SHA-256 of it, 64 hexadecimal digits."""
+    """SHA-256 of the ONNX file, 64 hexadecimal digits."""
     comment: _builtins.str
     promote: _builtins.bool
-    """Make it live at once."""
+    """True to make the version live at once."""
     target: _builtins.str
-    """Where it will run: `cpu` or `gpu`; empty for `cpu`. The first deployment of a name decides for all its versions."""
+    """Where the model runs: `cpu` or `gpu`; empty for `cpu`. The first deployment of a name decides for all versions."""
     max_latency_ms: _builtins.float
-    """Refused where a frame takes longer than this; 0 for the server's own limit."""
+    """Longest time for a frame in milliseconds: a slower model is refused. 0 for the server's own limit."""
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Class names in place of those that the file carries."""
+        """Class names that replace those of the file."""
 
     @_builtins.property
     def golden(self) -> Global___GoldenClip: ...
@@ -477,7 +488,7 @@ Global___DeployHeader: _TypeAlias = DeployHeader  # noqa: Y015
 
 @_typing.final
 class GoldenClip(_message.Message):
-    """A clip and what is true of it."""
+    """A clip with its true counts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -488,11 +499,11 @@ class GoldenClip(_message.Message):
     clip: _builtins.str
     """Name for people."""
     size_bytes: _builtins.float
-    """Of the video file, which follows the model; 0 for a clip that the server has."""
+    """Size of the video file, which follows the model; 0 for a clip that the server has."""
     digest: _builtins.str
-    """SHA-256 of it."""
+    """SHA-256 of the video file."""
     truth: _builtins.str
-    """The truth as JSON: {"lines": {"NAME": {"points": [[x, y], …], "in": n, "out": n}}, "tolerance": share}; points
+    """True counts as JSON: {"lines": {"NAME": {"points": [[x, y], …], "in": n, "out": n}}, "tolerance": share}; points
     normalised, 0..1.
     """
     def __init__(
@@ -521,15 +532,15 @@ class DeployModelResponse(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     step: _builtins.str
-    """`receive`, `contract`, `triton`, `golden`, `speed`, `store`, `load`, `warm_up`, `promote`."""
+    """`receive`, `contract`, `triton`, `golden`, `speed`, `store`, `load`, `warm_up`, `promote` or `ready`."""
     state: Global___StepState.ValueType
     detail: _builtins.str
-    """For people: what was found."""
+    """The result of the step, for people."""
     progress: _builtins.float
-    """Of a step that runs, 0..1; 0 where it cannot be told."""
+    """Progress of a running step, 0..1; 0 if it is unknown."""
     @_builtins.property
     def version(self) -> Global___ModelVersion:
-        """In the last answer."""
+        """Set in the last answer."""
 
     def __init__(
         self,
@@ -643,7 +654,7 @@ class PromoteModelRequest(_message.Message):
     name: _builtins.str
     version: _builtins.int
     if_better: _builtins.bool
-    """Only where its last finished trial against the live version was accepted."""
+    """True to promote only if the last trial against the live version accepted this version."""
     def __init__(
         self,
         *,
@@ -768,7 +779,7 @@ class DeleteModelRequest(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     version: _builtins.int
-    """0 for all."""
+    """0 for the whole model."""
     def __init__(
         self,
         *,
@@ -843,7 +854,7 @@ Global___TuneModelResponse: _TypeAlias = TuneModelResponse  # noqa: Y015
 
 @_typing.final
 class Trial(_message.Message):
-    """Two versions on the same frames."""
+    """A comparison of two versions on the same frames."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -871,12 +882,12 @@ class Trial(_message.Message):
     mode: Global___TrialMode.ValueType
     state: Global___TrialState.ValueType
     margin: _builtins.float
-    """By how much the challenger's counts may differ, as a share of the incumbent's."""
+    """The difference that the challenger's counts may have, as a share of the incumbent's counts."""
     promote_if_better: _builtins.bool
-    """Promote the challenger when it is accepted."""
+    """True to promote the challenger when the trial accepts it."""
     created_by: _builtins.str
     verdict: _builtins.str
-    """The verdict in a sentence for people."""
+    """The verdict in one sentence, for people."""
     @_builtins.property
     def camera_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -889,11 +900,11 @@ class Trial(_message.Message):
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrialComparison]: ...
     @_builtins.property
     def ends_by(self) -> _timestamp_pb2.Timestamp:
-        """Ends undecided after this; unset for never."""
+        """Time limit; unset for none."""
 
     @_builtins.property
     def buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrialBucket]:
-        """Crossings per bucket of time, for a chart."""
+        """Crossings over time, for a chart."""
 
     def __init__(
         self,
@@ -926,7 +937,7 @@ Global___Trial: _TypeAlias = Trial  # noqa: Y015
 
 @_typing.final
 class TrialComparison(_message.Message):
-    """Crossings that both counted, and that only one of the two did."""
+    """Crossings that both versions counted, and crossings that only one of them counted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -946,13 +957,13 @@ class TrialComparison(_message.Message):
     only_incumbent: _builtins.int
     only_challenger: _builtins.int
     ratio: _builtins.float
-    """Challenger's count divided by the incumbent's, with its confidence interval; unset before anything was counted."""
+    """The challenger's count divided by the incumbent's, with its confidence interval; unset before the first crossing."""
     ratio_low: _builtins.float
     ratio_high: _builtins.float
     seconds: _builtins.float
-    """Seconds of video that both have seen."""
+    """Seconds of video that both versions processed."""
     frames_missed: _builtins.int
-    """Frames that the incumbent counted and the challenger did not get."""
+    """Frames that the counting version processed and the follower did not get."""
     def __init__(
         self,
         *,
@@ -988,6 +999,8 @@ Global___TrialComparison: _TypeAlias = TrialComparison  # noqa: Y015
 
 @_typing.final
 class TrialBucket(_message.Message):
+    """Crossings that each version counted in a bucket of time."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     START_FIELD_NUMBER: _builtins.int
@@ -1030,7 +1043,7 @@ class StartTrialRequest(_message.Message):
     """0 stands for 0.1."""
     promote_if_better: _builtins.bool
     time_limit_s: _builtins.float
-    """Seconds after which it ends undecided; 0 for never."""
+    """Time limit in seconds; 0 for none."""
     @_builtins.property
     def camera_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -1247,11 +1260,11 @@ class ListServingResponse(_message.Message):
     TRIALS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def live(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """Live versions, by name."""
+        """Model → live version."""
 
     @_builtins.property
     def trials(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trial]:
-        """Trials that run."""
+        """The running trials."""
 
     def __init__(
         self,

@@ -26,10 +26,11 @@ if _version_not_supported:
 
 
 class ModelServiceStub:
-    """Detectors: what is deployed, which version is live, and how a new one compares with the old one.
+    """Detectors: deployments, live versions, and trials of a new version against the old one.
 
-    A model has a name; each deployment of a name is a version, from 1. Versions of one name are interchangeable: the same
-    size of input, the same number of detections, the same labels. Anything else is another name.
+    A model has a name. Each deployment under a name is a version, numbered from 1. Versions of one model are
+    interchangeable: they have the same input size, number of detections and labels. A detector that differs in these needs
+    another name.
     """
 
     def __init__(self, channel):
@@ -106,17 +107,19 @@ class ModelServiceStub:
 
 
 class ModelServiceServicer:
-    """Detectors: what is deployed, which version is live, and how a new one compares with the old one.
+    """Detectors: deployments, live versions, and trials of a new version against the old one.
 
-    A model has a name; each deployment of a name is a version, from 1. Versions of one name are interchangeable: the same
-    size of input, the same number of detections, the same labels. Anything else is another name.
+    A model has a name. Each deployment under a name is a version, numbered from 1. Versions of one model are
+    interchangeable: they have the same input size, number of detections and labels. A detector that differs in these needs
+    another name.
     """
 
     def DeployModel(self, request_iterator, context):
-        """Uploads a contract model, validates it, writes the next version into Triton's repository, loads it and warms it up.
-        The first request is the header; the chunks of each artifact follow in order. The answers are the steps as they
-        begin, move and end; the last one holds the version. Whatever fails, what served before goes on untouched.
-        INVALID_ARGUMENT where the model is refused, with the reason; RESOURCE_EXHAUSTED over the limit of size.
+        """Uploads a contract model, validates it, writes it as the next version into Triton's repository, loads it and warms it
+        up. The first request is the header; the chunks of each file follow in order. The answers report each step as it
+        begins, progresses and ends; the last answer holds the version. If a step fails, Triton keeps serving as before.
+        Errors: INVALID_ARGUMENT with the reason if the model is refused; RESOURCE_EXHAUSTED if the model is too large or too
+        many deployments are running.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,77 +133,79 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Returns a model with its versions.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PromoteModel(self, request, context):
-        """Makes a version the live one: every camera that names the model without a version goes over to it, losing no frame.
-        FAILED_PRECONDITION where `if_better` is set and no finished trial says that it counts as well as the live one.
+        """Makes a version live: every camera that names the model without a version changes to it without losing a frame.
+        Errors: FAILED_PRECONDITION if `if_better` is set and the last trial against the live version did not accept it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RollbackModel(self, request, context):
-        """Makes the version live that was live before.
+        """Makes the version live that was live before. Errors: FAILED_PRECONDITION if there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetireModel(self, request, context):
-        """Unloads a version; its files stay. FAILED_PRECONDITION while it is live, on trial, or named by a camera.
+        """Unloads a version; its files are kept. Errors: FAILED_PRECONDITION while it is live, on trial, or named by a camera.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModel(self, request, context):
-        """Deletes a version that is not in use, or with version 0 the whole model; what was counted with it stays.
+        """Deletes a version that is not in use, or with version 0 the whole model. Counts are kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TuneModel(self, request, context):
-        """Sets how Triton runs a model, as `countline models bench` found best.
+        """Sets how Triton runs a model. `countline models bench` finds the best values.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartTrial(self, request, context):
-        """Lets a version count beside the live one on chosen cameras, and compares what the two count.
-        FAILED_PRECONDITION where one of the cameras is on another trial, or does not use the model.
+        """Runs a version beside the live one on some cameras, and compares their counts.
+        Errors: FAILED_PRECONDITION if a camera is on another trial or does not use the live version of the model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTrials(self, request, context):
-        """Trials of a model, the newest first.
+        """Lists trials of a model, the newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTrial(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Returns a trial with its results by line and over time.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StopTrial(self, request, context):
-        """Ends a trial without a verdict; cameras of a canary go back to the version that was live.
+        """Ends a trial without a verdict. Cameras of a canary return to the live version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListServing(self, request, context):
-        """What each camera shall be counted with now, for the service that directs workers.
+        """Returns the live versions and the running trials, for the service of workers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -283,10 +288,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService:
-    """Detectors: what is deployed, which version is live, and how a new one compares with the old one.
+    """Detectors: deployments, live versions, and trials of a new version against the old one.
 
-    A model has a name; each deployment of a name is a version, from 1. Versions of one name are interchangeable: the same
-    size of input, the same number of detections, the same labels. Anything else is another name.
+    A model has a name. Each deployment under a name is a version, numbered from 1. Versions of one model are
+    interchangeable: they have the same input size, number of detections and labels. A detector that differs in these needs
+    another name.
     """
 
     @staticmethod

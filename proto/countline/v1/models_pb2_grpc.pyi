@@ -27,10 +27,11 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModelServiceStub:
-    """Detectors: what is deployed, which version is live, and how a new one compares with the old one.
+    """Detectors: deployments, live versions, and trials of a new version against the old one.
 
-    A model has a name; each deployment of a name is a version, from 1. Versions of one name are interchangeable: the same
-    size of input, the same number of detections, the same labels. Anything else is another name.
+    A model has a name. Each deployment under a name is a version, numbered from 1. Versions of one model are
+    interchangeable: they have the same input size, number of detections and labels. A detector that differs in these needs
+    another name.
     """
 
     @_typing.overload
@@ -38,85 +39,93 @@ class ModelServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ModelServiceAsyncStub: ...
     DeployModel: _grpc.StreamStreamMultiCallable[_models_pb2.DeployModelRequest, _models_pb2.DeployModelResponse]
-    """Uploads a contract model, validates it, writes the next version into Triton's repository, loads it and warms it up.
-    The first request is the header; the chunks of each artifact follow in order. The answers are the steps as they
-    begin, move and end; the last one holds the version. Whatever fails, what served before goes on untouched.
-    INVALID_ARGUMENT where the model is refused, with the reason; RESOURCE_EXHAUSTED over the limit of size.
+    """Uploads a contract model, validates it, writes it as the next version into Triton's repository, loads it and warms it
+    up. The first request is the header; the chunks of each file follow in order. The answers report each step as it
+    begins, progresses and ends; the last answer holds the version. If a step fails, Triton keeps serving as before.
+    Errors: INVALID_ARGUMENT with the reason if the model is refused; RESOURCE_EXHAUSTED if the model is too large or too
+    many deployments are running.
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]
     """Lists models by name."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]
+    """Returns a model with its versions."""
     PromoteModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.PromoteModelRequest, _models_pb2.PromoteModelResponse]
-    """Makes a version the live one: every camera that names the model without a version goes over to it, losing no frame.
-    FAILED_PRECONDITION where `if_better` is set and no finished trial says that it counts as well as the live one.
+    """Makes a version live: every camera that names the model without a version changes to it without losing a frame.
+    Errors: FAILED_PRECONDITION if `if_better` is set and the last trial against the live version did not accept it.
     """
     RollbackModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.RollbackModelRequest, _models_pb2.RollbackModelResponse]
-    """Makes the version live that was live before."""
+    """Makes the version live that was live before. Errors: FAILED_PRECONDITION if there is none."""
     RetireModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.RetireModelRequest, _models_pb2.RetireModelResponse]
-    """Unloads a version; its files stay. FAILED_PRECONDITION while it is live, on trial, or named by a camera."""
+    """Unloads a version; its files are kept. Errors: FAILED_PRECONDITION while it is live, on trial, or named by a camera."""
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.DeleteModelRequest, _models_pb2.DeleteModelResponse]
-    """Deletes a version that is not in use, or with version 0 the whole model; what was counted with it stays."""
+    """Deletes a version that is not in use, or with version 0 the whole model. Counts are kept."""
     TuneModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.TuneModelRequest, _models_pb2.TuneModelResponse]
-    """Sets how Triton runs a model, as `countline models bench` found best."""
+    """Sets how Triton runs a model. `countline models bench` finds the best values."""
     StartTrial: _grpc.UnaryUnaryMultiCallable[_models_pb2.StartTrialRequest, _models_pb2.StartTrialResponse]
-    """Lets a version count beside the live one on chosen cameras, and compares what the two count.
-    FAILED_PRECONDITION where one of the cameras is on another trial, or does not use the model.
+    """Runs a version beside the live one on some cameras, and compares their counts.
+    Errors: FAILED_PRECONDITION if a camera is on another trial or does not use the live version of the model.
     """
     ListTrials: _grpc.UnaryUnaryMultiCallable[_models_pb2.ListTrialsRequest, _models_pb2.ListTrialsResponse]
-    """Trials of a model, the newest first."""
+    """Lists trials of a model, the newest first."""
     GetTrial: _grpc.UnaryUnaryMultiCallable[_models_pb2.GetTrialRequest, _models_pb2.GetTrialResponse]
+    """Returns a trial with its results by line and over time."""
     StopTrial: _grpc.UnaryUnaryMultiCallable[_models_pb2.StopTrialRequest, _models_pb2.StopTrialResponse]
-    """Ends a trial without a verdict; cameras of a canary go back to the version that was live."""
+    """Ends a trial without a verdict. Cameras of a canary return to the live version."""
     ListServing: _grpc.UnaryUnaryMultiCallable[_models_pb2.ListServingRequest, _models_pb2.ListServingResponse]
-    """What each camera shall be counted with now, for the service that directs workers."""
+    """Returns the live versions and the running trials, for the service of workers."""
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
-    """Detectors: what is deployed, which version is live, and how a new one compares with the old one.
+    """Detectors: deployments, live versions, and trials of a new version against the old one.
 
-    A model has a name; each deployment of a name is a version, from 1. Versions of one name are interchangeable: the same
-    size of input, the same number of detections, the same labels. Anything else is another name.
+    A model has a name. Each deployment under a name is a version, numbered from 1. Versions of one model are
+    interchangeable: they have the same input size, number of detections and labels. A detector that differs in these needs
+    another name.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     DeployModel: _aio.StreamStreamMultiCallable[_models_pb2.DeployModelRequest, _models_pb2.DeployModelResponse]  # type: ignore[assignment]
-    """Uploads a contract model, validates it, writes the next version into Triton's repository, loads it and warms it up.
-    The first request is the header; the chunks of each artifact follow in order. The answers are the steps as they
-    begin, move and end; the last one holds the version. Whatever fails, what served before goes on untouched.
-    INVALID_ARGUMENT where the model is refused, with the reason; RESOURCE_EXHAUSTED over the limit of size.
+    """Uploads a contract model, validates it, writes it as the next version into Triton's repository, loads it and warms it
+    up. The first request is the header; the chunks of each file follow in order. The answers report each step as it
+    begins, progresses and ends; the last answer holds the version. If a step fails, Triton keeps serving as before.
+    Errors: INVALID_ARGUMENT with the reason if the model is refused; RESOURCE_EXHAUSTED if the model is too large or too
+    many deployments are running.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists models by name."""
     GetModel: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]  # type: ignore[assignment]
+    """Returns a model with its versions."""
     PromoteModel: _aio.UnaryUnaryMultiCallable[_models_pb2.PromoteModelRequest, _models_pb2.PromoteModelResponse]  # type: ignore[assignment]
-    """Makes a version the live one: every camera that names the model without a version goes over to it, losing no frame.
-    FAILED_PRECONDITION where `if_better` is set and no finished trial says that it counts as well as the live one.
+    """Makes a version live: every camera that names the model without a version changes to it without losing a frame.
+    Errors: FAILED_PRECONDITION if `if_better` is set and the last trial against the live version did not accept it.
     """
     RollbackModel: _aio.UnaryUnaryMultiCallable[_models_pb2.RollbackModelRequest, _models_pb2.RollbackModelResponse]  # type: ignore[assignment]
-    """Makes the version live that was live before."""
+    """Makes the version live that was live before. Errors: FAILED_PRECONDITION if there is none."""
     RetireModel: _aio.UnaryUnaryMultiCallable[_models_pb2.RetireModelRequest, _models_pb2.RetireModelResponse]  # type: ignore[assignment]
-    """Unloads a version; its files stay. FAILED_PRECONDITION while it is live, on trial, or named by a camera."""
+    """Unloads a version; its files are kept. Errors: FAILED_PRECONDITION while it is live, on trial, or named by a camera."""
     DeleteModel: _aio.UnaryUnaryMultiCallable[_models_pb2.DeleteModelRequest, _models_pb2.DeleteModelResponse]  # type: ignore[assignment]
-    """Deletes a version that is not in use, or with version 0 the whole model; what was counted with it stays."""
+    """Deletes a version that is not in use, or with version 0 the whole model. Counts are kept."""
     TuneModel: _aio.UnaryUnaryMultiCallable[_models_pb2.TuneModelRequest, _models_pb2.TuneModelResponse]  # type: ignore[assignment]
-    """Sets how Triton runs a model, as `countline models bench` found best."""
+    """Sets how Triton runs a model. `countline models bench` finds the best values."""
     StartTrial: _aio.UnaryUnaryMultiCallable[_models_pb2.StartTrialRequest, _models_pb2.StartTrialResponse]  # type: ignore[assignment]
-    """Lets a version count beside the live one on chosen cameras, and compares what the two count.
-    FAILED_PRECONDITION where one of the cameras is on another trial, or does not use the model.
+    """Runs a version beside the live one on some cameras, and compares their counts.
+    Errors: FAILED_PRECONDITION if a camera is on another trial or does not use the live version of the model.
     """
     ListTrials: _aio.UnaryUnaryMultiCallable[_models_pb2.ListTrialsRequest, _models_pb2.ListTrialsResponse]  # type: ignore[assignment]
-    """Trials of a model, the newest first."""
+    """Lists trials of a model, the newest first."""
     GetTrial: _aio.UnaryUnaryMultiCallable[_models_pb2.GetTrialRequest, _models_pb2.GetTrialResponse]  # type: ignore[assignment]
+    """Returns a trial with its results by line and over time."""
     StopTrial: _aio.UnaryUnaryMultiCallable[_models_pb2.StopTrialRequest, _models_pb2.StopTrialResponse]  # type: ignore[assignment]
-    """Ends a trial without a verdict; cameras of a canary go back to the version that was live."""
+    """Ends a trial without a verdict. Cameras of a canary return to the live version."""
     ListServing: _aio.UnaryUnaryMultiCallable[_models_pb2.ListServingRequest, _models_pb2.ListServingResponse]  # type: ignore[assignment]
-    """What each camera shall be counted with now, for the service that directs workers."""
+    """Returns the live versions and the running trials, for the service of workers."""
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Detectors: what is deployed, which version is live, and how a new one compares with the old one.
+    """Detectors: deployments, live versions, and trials of a new version against the old one.
 
-    A model has a name; each deployment of a name is a version, from 1. Versions of one name are interchangeable: the same
-    size of input, the same number of detections, the same labels. Anything else is another name.
+    A model has a name. Each deployment under a name is a version, numbered from 1. Versions of one model are
+    interchangeable: they have the same input size, number of detections and labels. A detector that differs in these needs
+    another name.
     """
 
     @_abc_1.abstractmethod
@@ -125,10 +134,11 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_models_pb2.DeployModelRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_models_pb2.DeployModelResponse], _abc.AsyncIterator[_models_pb2.DeployModelResponse]]:
-        """Uploads a contract model, validates it, writes the next version into Triton's repository, loads it and warms it up.
-        The first request is the header; the chunks of each artifact follow in order. The answers are the steps as they
-        begin, move and end; the last one holds the version. Whatever fails, what served before goes on untouched.
-        INVALID_ARGUMENT where the model is refused, with the reason; RESOURCE_EXHAUSTED over the limit of size.
+        """Uploads a contract model, validates it, writes it as the next version into Triton's repository, loads it and warms it
+        up. The first request is the header; the chunks of each file follow in order. The answers report each step as it
+        begins, progresses and ends; the last answer holds the version. If a step fails, Triton keeps serving as before.
+        Errors: INVALID_ARGUMENT with the reason if the model is refused; RESOURCE_EXHAUSTED if the model is too large or too
+        many deployments are running.
         """
 
     @_abc_1.abstractmethod
@@ -144,7 +154,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _models_pb2.GetModelRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_models_pb2.GetModelResponse, _abc.Awaitable[_models_pb2.GetModelResponse]]: ...
+    ) -> _typing.Union[_models_pb2.GetModelResponse, _abc.Awaitable[_models_pb2.GetModelResponse]]:
+        """Returns a model with its versions."""
 
     @_abc_1.abstractmethod
     def PromoteModel(
@@ -152,8 +163,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.PromoteModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.PromoteModelResponse, _abc.Awaitable[_models_pb2.PromoteModelResponse]]:
-        """Makes a version the live one: every camera that names the model without a version goes over to it, losing no frame.
-        FAILED_PRECONDITION where `if_better` is set and no finished trial says that it counts as well as the live one.
+        """Makes a version live: every camera that names the model without a version changes to it without losing a frame.
+        Errors: FAILED_PRECONDITION if `if_better` is set and the last trial against the live version did not accept it.
         """
 
     @_abc_1.abstractmethod
@@ -162,7 +173,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.RollbackModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.RollbackModelResponse, _abc.Awaitable[_models_pb2.RollbackModelResponse]]:
-        """Makes the version live that was live before."""
+        """Makes the version live that was live before. Errors: FAILED_PRECONDITION if there is none."""
 
     @_abc_1.abstractmethod
     def RetireModel(
@@ -170,7 +181,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.RetireModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.RetireModelResponse, _abc.Awaitable[_models_pb2.RetireModelResponse]]:
-        """Unloads a version; its files stay. FAILED_PRECONDITION while it is live, on trial, or named by a camera."""
+        """Unloads a version; its files are kept. Errors: FAILED_PRECONDITION while it is live, on trial, or named by a camera."""
 
     @_abc_1.abstractmethod
     def DeleteModel(
@@ -178,7 +189,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.DeleteModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.DeleteModelResponse, _abc.Awaitable[_models_pb2.DeleteModelResponse]]:
-        """Deletes a version that is not in use, or with version 0 the whole model; what was counted with it stays."""
+        """Deletes a version that is not in use, or with version 0 the whole model. Counts are kept."""
 
     @_abc_1.abstractmethod
     def TuneModel(
@@ -186,7 +197,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.TuneModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.TuneModelResponse, _abc.Awaitable[_models_pb2.TuneModelResponse]]:
-        """Sets how Triton runs a model, as `countline models bench` found best."""
+        """Sets how Triton runs a model. `countline models bench` finds the best values."""
 
     @_abc_1.abstractmethod
     def StartTrial(
@@ -194,8 +205,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.StartTrialRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.StartTrialResponse, _abc.Awaitable[_models_pb2.StartTrialResponse]]:
-        """Lets a version count beside the live one on chosen cameras, and compares what the two count.
-        FAILED_PRECONDITION where one of the cameras is on another trial, or does not use the model.
+        """Runs a version beside the live one on some cameras, and compares their counts.
+        Errors: FAILED_PRECONDITION if a camera is on another trial or does not use the live version of the model.
         """
 
     @_abc_1.abstractmethod
@@ -204,14 +215,15 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.ListTrialsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.ListTrialsResponse, _abc.Awaitable[_models_pb2.ListTrialsResponse]]:
-        """Trials of a model, the newest first."""
+        """Lists trials of a model, the newest first."""
 
     @_abc_1.abstractmethod
     def GetTrial(
         self,
         request: _models_pb2.GetTrialRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_models_pb2.GetTrialResponse, _abc.Awaitable[_models_pb2.GetTrialResponse]]: ...
+    ) -> _typing.Union[_models_pb2.GetTrialResponse, _abc.Awaitable[_models_pb2.GetTrialResponse]]:
+        """Returns a trial with its results by line and over time."""
 
     @_abc_1.abstractmethod
     def StopTrial(
@@ -219,7 +231,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.StopTrialRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.StopTrialResponse, _abc.Awaitable[_models_pb2.StopTrialResponse]]:
-        """Ends a trial without a verdict; cameras of a canary go back to the version that was live."""
+        """Ends a trial without a verdict. Cameras of a canary return to the live version."""
 
     @_abc_1.abstractmethod
     def ListServing(
@@ -227,6 +239,6 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.ListServingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.ListServingResponse, _abc.Awaitable[_models_pb2.ListServingResponse]]:
-        """What each camera shall be counted with now, for the service that directs workers."""
+        """Returns the live versions and the running trials, for the service of workers."""
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

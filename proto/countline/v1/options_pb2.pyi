@@ -13,6 +13,6 @@ DESCRIPTOR: _descriptor.FileDescriptor
 PERMISSION_FIELD_NUMBER: _builtins.int
 PUBLIC_FIELD_NUMBER: _builtins.int
 permission: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.str]
-"""The permission that is needed, such as `cameras.write`. A method without it is refused to everybody."""
+"""The permission that a caller needs, such as `cameras.write`. Without this option the method is closed to all callers."""
 public: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.bool]
-"""True for the few methods that need no login at all (logging in, refreshing a session)."""
+"""True for methods that need no login (logging in, refreshing a session)."""

@@ -30,20 +30,22 @@ class _WorkerStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WorkerSta
     DESCRIPTOR: _descriptor.EnumDescriptor
     WORKER_STATE_UNSPECIFIED: _WorkerState.ValueType  # 0
     WORKER_STATE_ONLINE: _WorkerState.ValueType  # 1
+    """The lease holds."""
     WORKER_STATE_OFFLINE: _WorkerState.ValueType  # 2
-    """Its leases have run out."""
+    """The lease has expired."""
 
 class WorkerState(_WorkerState, metaclass=_WorkerStateEnumTypeWrapper): ...
 
 WORKER_STATE_UNSPECIFIED: WorkerState.ValueType  # 0
 WORKER_STATE_ONLINE: WorkerState.ValueType  # 1
+"""The lease holds."""
 WORKER_STATE_OFFLINE: WorkerState.ValueType  # 2
-"""Its leases have run out."""
+"""The lease has expired."""
 Global___WorkerState: _TypeAlias = WorkerState  # noqa: Y015
 
 @_typing.final
 class ConnectRequest(_message.Message):
-    """What a worker says of itself."""
+    """What a worker reports."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -55,18 +57,21 @@ class ConnectRequest(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     SPOOL_BYTES_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
-    """Stable over restarts, such as `worker-1`."""
+    """Name of the worker, the same after a restart, such as `worker-1`."""
     instance: _builtins.str
-    """New at every start of the process; a new one under an old `worker_id` means that the old process is dead."""
+    """New at each start of the process. A new instance of a known `worker_id` replaces the old process."""
     backend: _builtins.str
     """`software` or `deepstream`."""
     capacity: _builtins.int
-    """Cameras that it can hold."""
+    """Number of cameras that the worker can hold."""
     version: _builtins.str
+    """Version of the software."""
     spool_bytes: _builtins.float
-    """Bytes of records that wait in the spool for JetStream."""
+    """Bytes of records in the spool that JetStream has not acknowledged."""
     @_builtins.property
-    def cameras(self) -> _containers.RepeatedCompositeFieldContainer[Global___CameraReport]: ...
+    def cameras(self) -> _containers.RepeatedCompositeFieldContainer[Global___CameraReport]:
+        """The cameras that it holds."""
+
     def __init__(
         self,
         *,
@@ -88,7 +93,7 @@ Global___ConnectRequest: _TypeAlias = ConnectRequest  # noqa: Y015
 
 @_typing.final
 class CameraReport(_message.Message):
-    """One camera that a worker holds."""
+    """The report on one camera."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -97,7 +102,7 @@ class CameraReport(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
     epoch: _builtins.int
-    """As assigned."""
+    """The epoch of the assignment."""
     @_builtins.property
     def status(self) -> _cameras_pb2.CameraStatus: ...
     def __init__(
@@ -117,7 +122,7 @@ Global___CameraReport: _TypeAlias = CameraReport  # noqa: Y015
 
 @_typing.final
 class ConnectResponse(_message.Message):
-    """What a worker should do: hold exactly these cameras."""
+    """The cameras that a worker should hold: exactly these."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -127,7 +132,7 @@ class ConnectResponse(_message.Message):
     def assignments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Assignment]: ...
     @_builtins.property
     def lease(self) -> _duration_pb2.Duration:
-        """How long the leases hold after the report that this answers."""
+        """How long the lease holds after a report."""
 
     def __init__(
         self,
@@ -145,7 +150,7 @@ Global___ConnectResponse: _TypeAlias = ConnectResponse  # noqa: Y015
 
 @_typing.final
 class Assignment(_message.Message):
-    """A camera that is given to a worker."""
+    """A camera that a worker should hold."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -155,20 +160,20 @@ class Assignment(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     FOLLOWER_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
-    """Grows each time the camera is given to a worker; 0 for files that are played once."""
+    """Grows with each assignment of the camera; 0 for files that are played once."""
     time_zone: _builtins.str
-    """Of the camera's site."""
+    """IANA time zone of the camera's site."""
     model: _builtins.str
-    """The version of the model to count with, as `NAME@VERSION`; empty where nobody knows of versions: then what
-    `camera.spec.model` names, or the worker's default.
+    """The version to count with, as `NAME@VERSION`. Empty if no version is known: the worker then uses
+    `camera.spec.model`, or its default model.
     """
     @_builtins.property
     def camera(self) -> _cameras_pb2.Camera:
-        """With the spec as it is stored, credentials included; `status` is empty."""
+        """The stored camera, credentials included; `status` is unset."""
 
     @_builtins.property
     def follower(self) -> Global___Follower:
-        """Set while a second version runs beside it on the same frames."""
+        """Set during a trial: a second version on the same frames."""
 
     def __init__(
         self,
@@ -189,7 +194,7 @@ Global___Assignment: _TypeAlias = Assignment  # noqa: Y015
 
 @_typing.final
 class Follower(_message.Message):
-    """A second version of a model on the frames of a camera, whose counts are compared with the first one's and thrown away."""
+    """A second version of a model on the frames of a camera. Its counts are compared with those of the first, then dropped."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -198,9 +203,9 @@ class Follower(_message.Message):
     IS_CHALLENGER_FIELD_NUMBER: _builtins.int
     trial_id: _builtins.str
     model: _builtins.str
-    """As `NAME@VERSION`."""
+    """`NAME@VERSION`."""
     is_challenger: _builtins.bool
-    """The follower is the new version (a shadow); else it is the old one (of a canary)."""
+    """True if the follower is the new version (a shadow); false if it is the old one (of a canary)."""
     def __init__(
         self,
         *,
@@ -218,6 +223,8 @@ Global___Follower: _TypeAlias = Follower  # noqa: Y015
 
 @_typing.final
 class Worker(_message.Message):
+    """A process of the data plane."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKER_ID_FIELD_NUMBER: _builtins.int
@@ -232,11 +239,16 @@ class Worker(_message.Message):
     worker_id: _builtins.str
     state: Global___WorkerState.ValueType
     backend: _builtins.str
+    """`software` or `deepstream`."""
     capacity: _builtins.int
+    """Number of cameras that the worker can hold."""
     version: _builtins.str
     spool_bytes: _builtins.float
+    """Bytes of records in the spool that JetStream has not acknowledged."""
     @_builtins.property
-    def camera_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def camera_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The cameras that it holds."""
+
     @_builtins.property
     def connected_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -269,6 +281,7 @@ class ListWorkersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
+    """At most 1000; 0 stands for 100."""
     page_token: _builtins.str
     def __init__(
         self,
@@ -314,7 +327,7 @@ class ListCameraStatusesRequest(_message.Message):
     CAMERA_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def camera_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Empty for every camera."""
+        """Empty for all cameras."""
 
     def __init__(
         self,
@@ -336,7 +349,7 @@ class ListCameraStatusesResponse(_message.Message):
     CAMERAS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def cameras(self) -> _containers.RepeatedCompositeFieldContainer[Global___CameraReport]:
-        """Those that are known, by id."""
+        """The known statuses, by id."""
 
     def __init__(
         self,

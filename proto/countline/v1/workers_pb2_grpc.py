@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class WorkerServiceStub:
-    """The processes of the data plane and which cameras they hold.
+    """The processes of the data plane and the cameras that they hold.
     """
 
     def __init__(self, channel):
@@ -53,26 +53,27 @@ class WorkerServiceStub:
 
 
 class WorkerServiceServicer:
-    """The processes of the data plane and which cameras they hold.
+    """The processes of the data plane and the cameras that they hold.
     """
 
     def Connect(self, request_iterator, context):
-        """One stream a worker, as long as it lives. The worker reports every second or when something changes, and each report
-        renews its leases; the control-plane answers with the whole set of cameras that the worker should hold whenever that
-        changes. A worker that loses the stream goes on counting and connects again.
+        """Opens one stream for the lifetime of a worker. The worker reports every second and after each change; each report
+        renews its lease. The control-plane answers with the complete set of cameras that the worker should hold, at first
+        and after each change. A worker that loses the stream keeps counting and connects again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListWorkers(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Lists workers by id.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCameraStatuses(self, request, context):
-        """Where the processing of cameras stands, for the service that shows cameras. Over REST it is part of each camera.
+        """Returns the statuses of cameras, for the service of cameras. Over REST the status is part of each camera.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,7 +106,7 @@ def add_WorkerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WorkerService:
-    """The processes of the data plane and which cameras they hold.
+    """The processes of the data plane and the cameras that they hold.
     """
 
     @staticmethod

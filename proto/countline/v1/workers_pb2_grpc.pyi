@@ -27,37 +27,39 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class WorkerServiceStub:
-    """The processes of the data plane and which cameras they hold."""
+    """The processes of the data plane and the cameras that they hold."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> WorkerServiceAsyncStub: ...
     Connect: _grpc.StreamStreamMultiCallable[_workers_pb2.ConnectRequest, _workers_pb2.ConnectResponse]
-    """One stream a worker, as long as it lives. The worker reports every second or when something changes, and each report
-    renews its leases; the control-plane answers with the whole set of cameras that the worker should hold whenever that
-    changes. A worker that loses the stream goes on counting and connects again.
+    """Opens one stream for the lifetime of a worker. The worker reports every second and after each change; each report
+    renews its lease. The control-plane answers with the complete set of cameras that the worker should hold, at first
+    and after each change. A worker that loses the stream keeps counting and connects again.
     """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_workers_pb2.ListWorkersRequest, _workers_pb2.ListWorkersResponse]
+    """Lists workers by id."""
     ListCameraStatuses: _grpc.UnaryUnaryMultiCallable[_workers_pb2.ListCameraStatusesRequest, _workers_pb2.ListCameraStatusesResponse]
-    """Where the processing of cameras stands, for the service that shows cameras. Over REST it is part of each camera."""
+    """Returns the statuses of cameras, for the service of cameras. Over REST the status is part of each camera."""
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
-    """The processes of the data plane and which cameras they hold."""
+    """The processes of the data plane and the cameras that they hold."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Connect: _aio.StreamStreamMultiCallable[_workers_pb2.ConnectRequest, _workers_pb2.ConnectResponse]  # type: ignore[assignment]
-    """One stream a worker, as long as it lives. The worker reports every second or when something changes, and each report
-    renews its leases; the control-plane answers with the whole set of cameras that the worker should hold whenever that
-    changes. A worker that loses the stream goes on counting and connects again.
+    """Opens one stream for the lifetime of a worker. The worker reports every second and after each change; each report
+    renews its lease. The control-plane answers with the complete set of cameras that the worker should hold, at first
+    and after each change. A worker that loses the stream keeps counting and connects again.
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_workers_pb2.ListWorkersRequest, _workers_pb2.ListWorkersResponse]  # type: ignore[assignment]
+    """Lists workers by id."""
     ListCameraStatuses: _aio.UnaryUnaryMultiCallable[_workers_pb2.ListCameraStatusesRequest, _workers_pb2.ListCameraStatusesResponse]  # type: ignore[assignment]
-    """Where the processing of cameras stands, for the service that shows cameras. Over REST it is part of each camera."""
+    """Returns the statuses of cameras, for the service of cameras. Over REST the status is part of each camera."""
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The processes of the data plane and which cameras they hold."""
+    """The processes of the data plane and the cameras that they hold."""
 
     @_abc_1.abstractmethod
     def Connect(
@@ -65,9 +67,9 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_workers_pb2.ConnectRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_workers_pb2.ConnectResponse], _abc.AsyncIterator[_workers_pb2.ConnectResponse]]:
-        """One stream a worker, as long as it lives. The worker reports every second or when something changes, and each report
-        renews its leases; the control-plane answers with the whole set of cameras that the worker should hold whenever that
-        changes. A worker that loses the stream goes on counting and connects again.
+        """Opens one stream for the lifetime of a worker. The worker reports every second and after each change; each report
+        renews its lease. The control-plane answers with the complete set of cameras that the worker should hold, at first
+        and after each change. A worker that loses the stream keeps counting and connects again.
         """
 
     @_abc_1.abstractmethod
@@ -75,7 +77,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _workers_pb2.ListWorkersRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_workers_pb2.ListWorkersResponse, _abc.Awaitable[_workers_pb2.ListWorkersResponse]]: ...
+    ) -> _typing.Union[_workers_pb2.ListWorkersResponse, _abc.Awaitable[_workers_pb2.ListWorkersResponse]]:
+        """Lists workers by id."""
 
     @_abc_1.abstractmethod
     def ListCameraStatuses(
@@ -83,6 +86,6 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _workers_pb2.ListCameraStatusesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workers_pb2.ListCameraStatusesResponse, _abc.Awaitable[_workers_pb2.ListCameraStatusesResponse]]:
-        """Where the processing of cameras stands, for the service that shows cameras. Over REST it is part of each camera."""
+        """Returns the statuses of cameras, for the service of cameras. Over REST the status is part of each camera."""
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

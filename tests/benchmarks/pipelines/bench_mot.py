@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from countline_counting import CountingSpec
+from countline_counting.spec import CountingSpec
 from countline_pipelines.evaluation.comparison import compare
 from countline_pipelines.evaluation.metrics import Metrics, combined, measure
 from countline_pipelines.evaluation.mot import Boxes, MotTruth, read_detections, read_truth

@@ -32,8 +32,8 @@ sys.path.append(str(REPOSITORY))
 
 from tests.fixtures.control_double import ControlDouble  # noqa: E402
 from tests.fixtures.nats import NatsServer  # noqa: E402
+from tests.fixtures.pipelines.workers import assignment, worker_process  # noqa: E402
 from tests.fixtures.triton import start_triton  # noqa: E402
-from tests.integration.pipelines.workers import assignment, worker_process  # noqa: E402
 
 from countline_common.triton.letterbox import Letterbox, Scaler, paste  # noqa: E402
 from countline_models.contract import open_session, run_contract  # noqa: E402

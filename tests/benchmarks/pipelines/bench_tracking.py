@@ -25,8 +25,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from countline_counting import CameraCounter, CountingSpec, Crossing, Identity, Line
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing
 from countline_counting.frames import DetectionFrame
+from countline_counting.identity import Identity
+from countline_counting.spec import CountingSpec, Line
 
 ROOT = Path(__file__).resolve().parents[3]
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"

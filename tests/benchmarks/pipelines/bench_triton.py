@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from countline_local.triton import EmbeddedTriton, TritonPorts, TritonSettings
+from countline_local.triton.command import TritonPorts, TritonSettings
+from countline_local.triton.server import EmbeddedTriton
 from countline_models.contract import open_session, run_contract
-from countline_models.repository.prepare import PreparedModel, prepare
+from countline_models.repository.prepare import RepositoryModel, prepare
 from countline_pipelines.triton import ModelOverrides, Transport
 from countline_pipelines.triton.client import TritonClient
 from countline_pipelines.triton.slots import SlotRing
@@ -103,12 +104,12 @@ def fill(ring: SlotRing) -> np.ndarray:
     """Hold every slot, filled with the same noise in every run."""
     pictures = np.random.default_rng(0).integers(0, 256, ring.frames_nhwc.shape, np.uint8)
     for slot, picture in zip(ring.slots, pictures, strict=True):
-        ring.acquire("bench")
+        ring.acquire()
         slot.frame_hwc[:] = picture
     return pictures
 
 
-async def bench(prepared: PreparedModel, repository: Path, work: Path, frames: int, rounds: int) -> list[Series]:
+async def bench(prepared: RepositoryModel, repository: Path, work: Path, frames: int, rounds: int) -> list[Series]:
     contract, name = prepared.contract, prepared.name
     settings = TritonSettings((repository,), ports=TritonPorts(0, 0, 0))
     log = (work / "triton.log").open("w")
@@ -147,7 +148,7 @@ async def bench(prepared: PreparedModel, repository: Path, work: Path, frames: i
     return list(all_series.values())
 
 
-def show(prepared: PreparedModel, series: list[Series]) -> None:
+def show(prepared: RepositoryModel, series: list[Series]) -> None:
     contract = prepared.contract
     reference = statistics.median(next(each for each in series if "2 sessions" in each.name).frames_per_s)
     print(f"\n{prepared.name}, {contract.width}x{contract.height}; ratio is to two sessions in this process")

@@ -5,7 +5,7 @@ import gc
 import os
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.doubles.deepstream import native
@@ -16,7 +16,9 @@ from tests.doubles.deepstream.ledger import Alive, Ledger
 from tests.doubles.deepstream.nvml_module import nvml_module
 from tests.doubles.deepstream.pyds_module import Pyds
 
+_MUX = "nvstreammux"
 _NEW_MUX = "USE_NEW_NVSTREAMMUX"
+_TABLES = {_MUX: "nvstreammux_new"}
 _classes: dict[tuple[str, Facts], Any] = {}
 
 
@@ -48,32 +50,29 @@ class Installed:
 
 
 def element_class(factory: str, facts: Facts) -> Any:
-    """The class behind a factory name; `nvstreammux_new` is the new muxer. GTypes are for ever: each is made once."""
+    """The class behind a factory name. GTypes are for ever: each is made once."""
     key = (factory, facts)
     if key not in _classes:
         from tests.doubles.deepstream.elements.base import made_class
 
         name = "".join(part.capitalize() for part in factory.split("_")) + f"Double{len(_classes)}"
-        _classes[key] = made_class(name, _mixins()[factory], facts.properties(factory))
+        _classes[key] = made_class(name, _mixins()[factory], facts.properties(_TABLES.get(factory, factory)))
     return _classes[key]
 
 
 def _mixins() -> dict[str, Any]:
-    from tests.doubles.deepstream.elements.analytics import Analytics
     from tests.doubles.deepstream.elements.inferserver import InferServer
-    from tests.doubles.deepstream.elements.streammux import LegacyStreamMux, NewStreamMux
+    from tests.doubles.deepstream.elements.streammux import StreamMux
     from tests.doubles.deepstream.elements.tracker import Tracker
     from tests.doubles.deepstream.elements.urisrcbin import UriSrcBin
     from tests.doubles.deepstream.elements.videoconvert import VideoConvert
 
     return {
         "nvurisrcbin": UriSrcBin,
-        "nvstreammux": LegacyStreamMux,
-        "nvstreammux_new": NewStreamMux,
+        _MUX: StreamMux,
         "nvvideoconvert": VideoConvert,
         "nvinferserver": InferServer,
         "nvtracker": Tracker,
-        "nvdsanalytics": Analytics,
     }
 
 
@@ -97,7 +96,7 @@ def installed(release: str = "7.1", *, doubtful: bool = True, lists_stop: bool =
     log = native.CriticalLog(double.ledger.complain)
     base._installations.append(double)
     try:
-        with _modules(pyds=double.pyds.module, pynvml=nvml_module()), _factories(double.facts):
+        with _modules(pyds=double.pyds.module, pynvml=nvml_module()), _factories(double.facts, double.ledger.complain):
             yield double
     finally:
         base._installations.remove(double)
@@ -124,13 +123,13 @@ def _modules(**doubles: types.ModuleType) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _factories(facts: Facts) -> Iterator[None]:
+def _factories(facts: Facts, complain: Callable[[str], None]) -> Iterator[None]:
     from gi.repository import Gst
 
     for name in _mixins():
-        if not name.endswith("_new"):
+        if name != _MUX:
             Gst.Element.register(None, name, Gst.Rank.NONE, element_class(name, facts))
-    with _mux_chosen_late(facts):
+    with _mux_chosen_late(facts, complain):
         yield
     registry = Gst.Registry.get()
     for name in _mixins():
@@ -140,8 +139,11 @@ def _factories(facts: Facts) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _mux_chosen_late(facts: Facts) -> Iterator[None]:
-    """The environment is read when the plugin is loaded: at the first look for it, once and for all."""
+def _mux_chosen_late(facts: Facts, complain: Callable[[str], None]) -> Iterator[None]:
+    """The environment is read when the plugin is loaded: at the first look for it, once and for all.
+
+    Without the variable, DeepStream registers the legacy muxer under the name; the double has none.
+    """
     from gi.repository import Gst
 
     settled: list[bool] = []
@@ -149,23 +151,25 @@ def _mux_chosen_late(facts: Facts) -> Iterator[None]:
     def settle() -> None:
         if not settled:
             settled.append(os.environ.get(_NEW_MUX) == "yes")
-            factory = "nvstreammux_new" if settled[0] else "nvstreammux"
-            Gst.Element.register(None, "nvstreammux", Gst.Rank.NONE, element_class(factory, facts))
+            if settled[0]:
+                Gst.Element.register(None, _MUX, Gst.Rank.NONE, element_class(_MUX, facts))
+            else:
+                complain(f"{_MUX} without {_NEW_MUX}=yes is the legacy muxer, which the double does not play")
 
     original_make, original_find, original_launch = Gst.ElementFactory.make, Gst.ElementFactory.find, Gst.parse_launch
 
     def make(name: str, *arguments: Any) -> Any:
-        if name == "nvstreammux":
+        if name == _MUX:
             settle()
         return original_make(name, *arguments)
 
     def find(name: str) -> Any:
-        if name == "nvstreammux":
+        if name == _MUX:
             settle()
         return original_find(name)
 
     def launch(text: str) -> Any:
-        if "nvstreammux" in text:
+        if _MUX in text:
             settle()
         return original_launch(text)
 

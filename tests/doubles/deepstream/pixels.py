@@ -25,24 +25,6 @@ def _plane(data: bytes, offset: int, stride: int, rows: int, width: int) -> np.n
     return np.frombuffer(data, np.uint8, rows * stride, offset).reshape(rows, stride)[:, :width]
 
 
-def scaled(picture: Picture, width: int, height: int, *, padded: bool = False) -> Picture:
-    """A picture in another size; letterboxed in black, picture in the middle, where `padded`."""
-    if (picture.width, picture.height) == (width, height):
-        return picture
-    if not padded:
-        return Picture(_reformat(picture, width, height, "nv12"), "NV12", width, height)
-    inner_width, inner_height = fitted(picture.width, picture.height, width, height)
-    inner_width, inner_height = inner_width & ~1, inner_height & ~1
-    inner = _reformat(picture, inner_width, inner_height, "nv12")
-    planes = np.zeros((height * 3 // 2, width), np.uint8)
-    planes[height:] = 128
-    left, top = ((width - inner_width) // 2) & ~1, ((height - inner_height) // 2) & ~1
-    planes[top : top + inner_height, left : left + inner_width] = inner[:inner_height]
-    chroma_top = height + top // 2
-    planes[chroma_top : chroma_top + inner_height // 2, left : left + inner_width] = inner[inner_height:]
-    return Picture(planes, "NV12", width, height)
-
-
 def fitted(width: int, height: int, into_width: int, into_height: int) -> tuple[int, int]:
     """The largest size of the same shape that fits, fractions cut off as the plugins do it."""
     height_at_full_width = into_width * height / width

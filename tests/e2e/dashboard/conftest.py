@@ -1,18 +1,13 @@
 """A browser, the built page and a gateway that breaks on demand."""
 
-import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
-from tests.e2e.dashboard.fake_gateway import PASSWORD, STATIC, FakeGateway
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+from playwright.async_api import Browser, async_playwright
+from tests.fixtures.dashboard.fake_gateway import STATIC, FakeGateway
+from tests.fixtures.dashboard.visit import CHROMIUM, Visit, visit
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -27,69 +22,6 @@ async def browser() -> AsyncIterator[Browser]:
         started = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield started
         await started.close()
-
-
-@dataclass
-class Visit:
-    """One gateway and one page that looks at it."""
-
-    gateway: FakeGateway
-    page: Page
-    url: str
-
-    async def log_in(self) -> None:
-        await self.page.goto(self.url)
-        await self.page.fill("input[name=password]", PASSWORD)
-        await self.page.click("button[type=submit]")
-        await self.page.wait_for_selector("[data-connection=live]")
-        await self.page.wait_for_selector("[data-total-in]")
-
-    async def count(self, camera: str, line: str, direction: str) -> int:
-        cell = self.page.locator(f"[data-camera={camera}] [data-line={line}] [data-direction={direction}]")
-        return int(await cell.get_attribute("data-count") or -1)
-
-    async def until_counts_agree(self) -> None:
-        """Waits until the page shows, for each line, what the gateway has."""
-        wanted = {f"{camera}/{line}": dict(totals) for (camera, line), totals in self.gateway.totals.items()}
-        await self.page.wait_for_function(
-            """wanted => Object.entries(wanted).every(([name, totals]) => {
-                const [camera, line] = name.split("/");
-                const row = document.querySelector(`[data-camera="${camera}"] [data-line="${line}"]`);
-                const shown = way => row?.querySelector(`[data-direction=${way}]`)?.dataset.count;
-                return ["in", "out"].every(way => shown(way) === String(totals[way]));
-            })""",
-            arg=wanted,
-            timeout=15_000,
-        )
-
-
-@asynccontextmanager
-async def visit(
-    browser: Browser, gateway: FakeGateway, *, width: int = 1440, height: int = 900
-) -> AsyncIterator[Visit]:
-    """Serves the gateway on a free port and opens a page; fails on errors in the page that no test asked for."""
-    runner = web.AppRunner(gateway.app())
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    context = await browser.new_context(viewport={"width": width, "height": height})
-    page = await context.new_page()
-    wrong: list[str] = []
-
-    def heard(message: ConsoleMessage) -> None:
-        # Requests that fail on purpose are written there too; a breach of the security policy is never on purpose.
-        if "Content Security Policy" in message.text:
-            wrong.append(message.text)
-
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", heard)
-    try:
-        yield Visit(gateway, page, f"http://127.0.0.1:{port}/")
-    finally:
-        await context.close()
-        await runner.cleanup()
-    assert wrong == []
 
 
 @pytest_asyncio.fixture(loop_scope="module")

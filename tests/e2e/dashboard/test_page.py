@@ -6,8 +6,8 @@ import time
 
 import pytest
 from playwright.async_api import Browser, expect
-from tests.e2e.dashboard.conftest import Visit, visit
-from tests.e2e.dashboard.fake_gateway import FakeGateway, rfc3339
+from tests.fixtures.dashboard.fake_gateway import FakeGateway, rfc3339
+from tests.fixtures.dashboard.visit import Visit, visit
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
-from tests.e2e.dashboard.conftest import CHROMIUM
+from tests.fixtures.dashboard.visit import CHROMIUM
 
 pytestmark = [
     pytest.mark.acceptance,

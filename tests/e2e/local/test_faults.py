@@ -16,7 +16,7 @@ from typing import Any
 import av
 import pytest
 import pytest_asyncio
-from tests.e2e.local.system import COUNTLINE, System, wait_for
+from tests.fixtures.local.system import COUNTLINE, System, wait_for
 
 pytestmark = [
     pytest.mark.acceptance,

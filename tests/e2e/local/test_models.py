@@ -17,10 +17,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tests.e2e.local.system import COUNTLINE, System, wait_for
+from tests.fixtures.local.system import COUNTLINE, System, wait_for
 
 from countline_local.parts.shipped_models import find_shipped
-from countline_models.deploy import Truth, demo_golden, parse_truth
+from countline_models.deploy import ClipTruth, demo_golden, parse_truth
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.asyncio(loop_scope="module")]
 
@@ -85,12 +85,12 @@ def played_twice(clip: Path, out: Path) -> Path:
     return out
 
 
-def doubled(truth: Truth) -> Truth:
+def doubled(truth: ClipTruth) -> ClipTruth:
     lines = {name: replace(line, into=2 * line.into, out=2 * line.out) for name, line in truth.lines.items()}
     return replace(truth, lines=lines)
 
 
-def lines_of(truth: Truth) -> list[str]:
+def lines_of(truth: ClipTruth) -> list[str]:
     options = []
     for name, line in truth.lines.items():
         points = ",".join(f"{value:.6g}" for point in line.points for value in point)
@@ -125,7 +125,7 @@ async def crossings_of(system: System, camera_id: str) -> list[dict[str, Any]]:
     return list(found.get("crossings", []))
 
 
-async def assert_counted(system: System, camera_id: str, truth: Truth) -> None:
+async def assert_counted(system: System, camera_id: str, truth: ClipTruth) -> None:
     """Every true crossing is there once, and nothing else."""
     true = Counter(
         {

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.e2e.local.system import System, wait_for
-from tests.integration.local.processes import alive, descendants, segments_of, wait_until
+from tests.fixtures.local.processes import alive, descendants, segments_of, wait_until
+from tests.fixtures.local.system import System, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 

@@ -1,34 +1,27 @@
 """Databases with the schema of analytics, on a plain PostgreSQL and, where there is one, on TimescaleDB."""
 
 import asyncio
-import inspect
 import os
-import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
-import nats
 import psycopg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.fixtures.analytics.stack import ADMIN_PASSWORD, Stack, ingesting
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
-from tests.integration.analytics.factory import subject
 
-from countline_analytics.api.process import Parts, serving
-from countline_analytics.ingest.consumer import Ingest
-from countline_analytics.ingest.writer import CountWriter
+from countline_analytics.api.process import ApiParts, serving
 from countline_analytics.settings import ApiSettings
-from countline_common.data import bus
 from countline_common.data.database import create_engine, migrate
 from countline_common.grpc.tokens import TokenSigner, generate_key_pair
-from countline_control.serve.process import SERVICES, ControlPlane
+from countline_control.serve.plane import SERVICES, ControlPlane
 from countline_control.settings import ControlSettings
 
-ADMIN_PASSWORD = "correct horse battery"
 TIMESCALE_VARIABLE = "COUNTLINE_TEST_TIMESCALE_DSN"
 
 
@@ -106,85 +99,6 @@ def execute(analytics_dsn: str) -> Callable[..., None]:
     return run
 
 
-class Stack:
-    """Ingest and API in this process, on real servers, with a control-plane behind them."""
-
-    def __init__(self, nats_url: str, addresses: dict[str, str], signer: TokenSigner, session: aiohttp.ClientSession):
-        self.nats_url = nats_url
-        self.addresses = addresses
-        self.session = session
-        self._signer = signer
-
-    def token(self, *permissions: str, lifetime_s: float = 600) -> str:
-        """A token with these permissions; with none given, with all."""
-        held = frozenset(permissions or {"*"})
-        return self._signer.sign("u1", "tester", roles=(), permissions=held, lifetime_s=lifetime_s)
-
-    async def call(self, method: str, path: str, *, token: str | None = None, **request: object) -> tuple[int, dict]:
-        """A REST call; gives the status and the JSON of the answer."""
-        url = f"http://{self.addresses['gateway']}/api/v1/{path}"
-        headers = {"Authorization": f"Bearer {self.token() if token is None else token}"}
-        async with self.session.request(method, url, headers=headers, **request) as response:
-            return response.status, await response.json()
-
-    async def get(self, path: str, **params: object) -> dict:
-        """The data of a GET that must succeed."""
-        status, body = await self.call("GET", path, params={name: str(value) for name, value in params.items()})
-        assert status == 200, body
-        assert body["success"] is True
-        return body["data"]
-
-    async def post(self, path: str, body: object) -> dict:
-        """The data of a POST that must succeed."""
-        status, answer = await self.call("POST", path, json=body)
-        assert status == 200, answer
-        return answer["data"]
-
-    async def publish(self, *records: object) -> None:
-        """Put records into the stream, as a worker would."""
-        await publish(self.nats_url, *records)
-
-
-async def publish(nats_url: str, *records: object) -> None:
-    """Publish records, or bytes in their place; without message ids, so that the server lets doubles through."""
-    client = await nats.connect(nats_url)
-    js = client.jetstream()
-    await bus.ensure_streams(js)
-    for each in records:
-        if isinstance(each, bytes):
-            await js.publish("countline.counts.demo.cam-1", each)
-        else:
-            await js.publish(subject(each), each.SerializeToString())
-    await client.close()
-
-
-@asynccontextmanager
-async def ingesting(nats_url: str, engine: AsyncEngine, batch: int = 50) -> AsyncIterator[Ingest]:
-    """The consumer of counts, running in this process."""
-    client = await bus.connect(nats_url, "test")
-    ingest = Ingest(client, CountWriter(engine, time.time), batch)
-    stopping = asyncio.Event()
-    task = asyncio.create_task(ingest.run(stopping))
-    try:
-        yield ingest
-    finally:
-        stopping.set()
-        await task
-        await client.close()
-
-
-async def until(condition: Callable[[], object | Awaitable[object]], timeout_s: float = 30.0) -> None:
-    """Wait until a condition holds; it may be a coroutine function."""
-    async with asyncio.timeout(timeout_s):
-        while True:
-            holds = condition()
-            if inspect.isawaitable(holds):
-                holds = await holds
-            if holds:
-                return
-            await asyncio.sleep(0.02)
-
-
 async def _migrate_control(dsn: str) -> None:
     for service in SERVICES:
         await migrate(dsn, f"countline_control.{service}", service)
@@ -219,7 +133,7 @@ async def stack(
             **{f"{name}_address": address for name, address in plane.addresses.items()},
             **{f"{name}_address": "127.0.0.1:0" for name in ("gateway", "analytics", "websocket")},
         )
-        parts = await cleanup.enter_async_context(Parts.of(settings))
+        parts = await cleanup.enter_async_context(ApiParts.of(settings))
         addresses = await cleanup.enter_async_context(serving(settings, parts, asyncio.Event()))
         await cleanup.enter_async_context(ingesting(nats_server.url, engine))
         session = await cleanup.enter_async_context(aiohttp.ClientSession())

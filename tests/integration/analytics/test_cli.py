@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.integration.analytics.conftest import ADMIN_PASSWORD, Stack, until
-from tests.integration.analytics.factory import NOON, crossing, record, sample, span, visit
+from tests.fixtures.analytics.factory import NOON, crossing, record, sample, span, visit
+from tests.fixtures.analytics.stack import ADMIN_PASSWORD, Stack, until
 
 from countline_common.times import rfc3339
 

@@ -5,37 +5,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tests.integration.analytics.conftest import Stack, until
-from tests.integration.analytics.factory import NOON, crossing, record, span
+from tests.fixtures.analytics.cameras import TRUTH, add_camera
+from tests.fixtures.analytics.factory import NOON, crossing, record, span
+from tests.fixtures.analytics.stack import Stack, until
 
 from countline_analytics.store.rollups import find_rollups
 from countline_common.times import rfc3339
 
 Scalar = Callable[..., object]
 COUNTS = "analytics/counts"
-CAMERA = {
-    "camera_id": "cam-1",
-    "site_id": "demo",
-    "spec": {
-        "source_url": "rtsp://127.0.0.1/1",
-        "lines": [
-            {"line_id": "gate", "points": [{"x": 0.1, "y": 0.5}, {"x": 0.9, "y": 0.5}]},
-            {"line_id": "door", "points": [{"x": 0.1, "y": 0.2}, {"x": 0.9, "y": 0.2}]},
-        ],
-    },
-}
-
-TRUTH = {
-    "line_id": "gate",
-    "duration_s": 20,
-    "repeats": True,
-    "crossings": [{"t": 5, "direction": "in"}, {"t": 12.5, "direction": "out", "class_name": "person"}],
-}
-
-
-async def add_camera(stack: Stack) -> None:
-    await stack.post("sites", {"site": {"site_id": "demo", "title": "Demo", "time_zone": "Europe/Berlin"}})
-    await stack.post("cameras", CAMERA)
 
 
 async def until_counted(scalar: Scalar, crossings: int) -> None:

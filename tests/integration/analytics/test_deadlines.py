@@ -8,7 +8,7 @@ import pytest
 
 from countline.v1 import models_pb2, models_pb2_grpc
 from countline_analytics.api import gateway
-from countline_analytics.api.gateway import CallContext, RemoteBackend
+from countline_analytics.api.gateway import CallContext, RemoteUpstream
 from countline_analytics.api.services import Method, http_methods
 from countline_common.errors import DeadlineExceededError
 
@@ -52,7 +52,7 @@ async def test_a_change_of_a_model_may_take_longer_than_a_look_at_it(
     """After 15 s REST said that it had failed, while Triton was loading and the change went on."""
     monkeypatch.setattr(gateway, "CALL_TIMEOUT_S", 0.2)
     models, channel = slow
-    backend = RemoteBackend(channel, change_timeout_s=30.0)
+    backend = RemoteUpstream(channel, change_timeout_s=30.0)
     request = models_pb2.PromoteModelRequest(name="net", version=2)
     change = asyncio.create_task(backend.call(method("PromoteModel"), request, CONTEXT))
     with pytest.raises(DeadlineExceededError):

@@ -4,11 +4,11 @@ import random
 from collections.abc import Callable
 
 import pytest
-from tests.integration.analytics.conftest import Stack, until
-from tests.integration.analytics.factory import NOON, crossing, record, span, visit
+from tests.fixtures.analytics.factory import NOON, crossing, record, span, visit
+from tests.fixtures.analytics.stack import Stack, until
 
 from countline_common.times import rfc3339, to_timestamp
-from countline_counting import Crossing, Direction, Visit
+from countline_counting.events import Crossing, Direction, Visit
 from countline_counting.rule.flows import Flows
 
 Scalar = Callable[..., object]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.integration.analytics.conftest import ADMIN_PASSWORD, Stack, until
-from tests.integration.analytics.factory import NOON, crossing, record, span
-from tests.integration.analytics.test_counts import CAMERA, TRUTH, add_camera
+from tests.fixtures.analytics.cameras import CAMERA, TRUTH, add_camera
+from tests.fixtures.analytics.factory import NOON, crossing, record, span
+from tests.fixtures.analytics.stack import ADMIN_PASSWORD, Stack, until
 
 from countline_common.times import rfc3339, to_timestamp
 from countline_control.auth.domain import FREE_ADDRESS_FAILURES

@@ -10,9 +10,9 @@ import nats
 import nats.js.errors
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.fixtures.analytics.factory import NOON, crossing, record, span
+from tests.fixtures.analytics.stack import ingesting, publish, until
 from tests.fixtures.nats import NatsServer
-from tests.integration.analytics.conftest import ingesting, publish, until
-from tests.integration.analytics.factory import NOON, crossing, record, span
 
 from countline_analytics.ingest.consumer import Ingest
 from countline_analytics.ingest.writer import CountWriter

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.integration.analytics.conftest import Stack, until
-from tests.integration.analytics.factory import NOON, record, sample, span, visit
+from tests.fixtures.analytics.factory import NOON, record, sample, span, visit
+from tests.fixtures.analytics.stack import Stack, until
 
 from countline_common.times import rfc3339, to_timestamp
 

@@ -12,11 +12,11 @@ import nats
 import nats.errors
 import psycopg
 import pytest
+from tests.fixtures.analytics.factory import NOON, crossing, record, subject
+from tests.fixtures.analytics.page import Page, connected, now_records, receive
+from tests.fixtures.analytics.stack import Stack, until
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
-from tests.integration.analytics.conftest import Stack, until
-from tests.integration.analytics.factory import NOON, crossing, record, subject
-from tests.integration.analytics.test_websocket import Page, connected, now_records, receive
 
 from countline_common.data import bus
 from countline_common.data.database import migrate

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tests.integration.analytics.factory import NOON, crossing, record, subject
+from tests.fixtures.analytics.factory import NOON, crossing, record, subject
 
 from countline_analytics.ingest.records import decode
 from countline_analytics.ingest.writer import CountWriter

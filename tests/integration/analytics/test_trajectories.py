@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 from google.protobuf import json_format
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.fixtures.analytics.factory import NOON, crossing, record, trajectory
+from tests.fixtures.analytics.stack import ADMIN_PASSWORD, Stack, ingesting, publish, until
 from tests.fixtures.nats import NatsServer
-from tests.integration.analytics.conftest import ADMIN_PASSWORD, Stack, ingesting, publish, until
-from tests.integration.analytics.factory import NOON, crossing, record, trajectory
 
 from countline.v1 import events_pb2
 from countline_analytics.store.rollups import find_rollups
 from countline_common.times import rfc3339, to_timestamp
-from countline_counting import CameraCounter, CountingSpec, Crossing, Identity, Line
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing
 from countline_counting.frames import TrackedFrame
+from countline_counting.identity import Identity
+from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.publishing.events import RecordBuilder, RecordIdentity
 
 Scalar = Callable[..., object]

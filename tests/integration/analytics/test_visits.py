@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from tests.integration.analytics.conftest import Stack, until
-from tests.integration.analytics.factory import NOON, crossing, record, visit
+from tests.fixtures.analytics.factory import NOON, crossing, record, visit
+from tests.fixtures.analytics.stack import Stack, until
 
 from countline_common.times import rfc3339, to_timestamp
 

@@ -4,78 +4,19 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import nats
-from aiohttp import ClientWebSocketResponse, WSMsgType
-from tests.integration.analytics.conftest import Stack, until
-from tests.integration.analytics.factory import NOON, crossing, record
+from aiohttp import WSMsgType
+from tests.fixtures.analytics.factory import NOON, crossing, record
+from tests.fixtures.analytics.page import Page, connected, now_records, receive
+from tests.fixtures.analytics.stack import Stack, until
 
 from countline.v1 import cameras_pb2, events_pb2, workers_pb2
 from countline_common.data import bus
 from countline_common.times import rfc3339, to_timestamp
 
 Scalar = Callable[..., object]
-
-
-class Page:
-    """A client as the dashboard is one: a snapshot and every crossing after it, in order."""
-
-    def __init__(self) -> None:
-        self.sequence: int | None = None
-        self.totals: dict[tuple[str, str], tuple[int, int]] = {}
-        self.snapshots = 0
-
-    def take(self, message: dict) -> None:
-        if message["type"] == "snapshot":
-            self.snapshots += 1
-            self.sequence = message["sequence"]
-            self.totals = {
-                (camera, line): (totals["in"], totals["out"])
-                for camera, lines in message["cameras"].items()
-                for line, totals in lines.items()
-            }
-        elif message["type"] == "crossing":
-            assert message["sequence"] == self.sequence + 1, "a gap"
-            self.sequence = message["sequence"]
-            before = self.totals.get((message["camera_id"], message["line_id"]), (0, 0))
-            after = (message["in"], message["out"])
-            assert sum(after) - sum(before) == 1, "a total that does not follow"
-            self.totals[message["camera_id"], message["line_id"]] = after
-
-
-@asynccontextmanager
-async def connected(
-    stack: Stack, address: str = "gateway", token: str | None = None
-) -> AsyncIterator[ClientWebSocketResponse]:
-    async with stack.session.ws_connect(f"ws://{stack.addresses[address]}/ws") as socket:
-        await socket.send_json({"type": "auth", "token": token or stack.token()})
-        assert await receive(socket) == {"type": "ready"}
-        yield socket
-
-
-async def receive(socket: ClientWebSocketResponse, timeout_s: float = 20) -> dict:
-    message = await socket.receive(timeout=timeout_s)
-    assert message.type is WSMsgType.TEXT, message
-    return json.loads(message.data)
-
-
-def now_records(count: int, per_record: int = 4, start: int = 0):
-    """Records of crossings of this very moment, on two cameras and two lines."""
-    t = time.time()
-    ways = [(line, direction) for direction in ("in", "out") for line in ("gate", "door")]
-    return [
-        record(
-            *[
-                crossing(start + i * per_record + k, t, line=line, direction=direction)
-                for k, (line, direction) in enumerate(ways[:per_record])
-            ],
-            camera=f"cam-{i % 2}",
-            sequence=i,
-        )
-        for i in range(count)
-    ]
 
 
 async def test_a_page_that_is_cut_off_again_and_again_ends_with_the_totals_of_the_server(

@@ -3,11 +3,9 @@
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import pytest
-
-REPOSITORY = Path(__file__).resolve().parents[3]
+from tests.fixtures.repository import REPOSITORY
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The services of the control-plane on free ports, on a database of their own, with clients for each role."""
+"""The services of the control-plane on free ports and their own database, with clients for each role."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -13,7 +13,7 @@ from countline.v1 import auth_pb2_grpc, cameras_pb2_grpc, models_pb2_grpc, worke
 from countline_common.data.database import migrate
 from countline_common.grpc import tokens
 from countline_control.auth.domain import permissions_of
-from countline_control.serve.process import SERVICES, ControlPlane
+from countline_control.serve.plane import SERVICES, ControlPlane
 from countline_control.settings import ControlSettings
 
 ADMIN_PASSWORD = "correct horse battery"
@@ -58,7 +58,7 @@ class Control:
         return self.signer.sign(subject, name, roles=(), permissions=frozenset(permissions), lifetime_s=600)
 
     def caller(self, role: str | None = "admin") -> Caller:
-        """A caller with a role, as a token says it; None for nobody."""
+        """A caller whose token has the permissions of a role; None for a caller without a token."""
         return Caller(self.channels, self.token(*permissions_of((role,)), name=role) if role else None)
 
     def caller_with(self, *permissions: str) -> Caller:
@@ -91,7 +91,7 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 async def control_dsn(postgres: PostgresServer) -> AsyncIterator[str]:
-    """A database with the three schemas, empty."""
+    """An empty database with the schemas of all services."""
     dsn = await postgres.clone("control", _migrate_all)
     yield dsn
     postgres.drop_database(dsn)
@@ -99,7 +99,7 @@ async def control_dsn(postgres: PostgresServer) -> AsyncIterator[str]:
 
 @pytest.fixture
 def make_settings(keys: tuple[Path, Path], tmp_path: Path) -> Callable[..., ControlSettings]:
-    """Settings for free ports; callers come with tokens, so nobody has to be created, which takes its time."""
+    """Settings for free ports. Callers get tokens directly: creating users would take time."""
 
     def make(dsn: str, **changes: object) -> ControlSettings:
         values = {
@@ -123,7 +123,7 @@ def make_settings(keys: tuple[Path, Path], tmp_path: Path) -> Callable[..., Cont
 
 @pytest.fixture
 async def start_control(make_settings) -> AsyncIterator[Callable]:
-    """Starts control-planes, and stops them after the test."""
+    """Starts control-planes; stops them after the test."""
     async with AsyncExitStack() as stack:
 
         async def start(dsn: str, wanted: tuple[str, ...] = SERVICES, **changes: object) -> Control:

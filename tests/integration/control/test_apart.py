@@ -1,4 +1,4 @@
-"""Services as processes of their own: `countline serve auth`, `… cameras`, `… models`, `… workers`."""
+"""Services in separate processes: `countline serve auth`, `… cameras`, `… models`, `… workers`."""
 
 import asyncio
 import json
@@ -18,7 +18,10 @@ from tests.fixtures.postgres import PostgresServer
 from countline.v1 import auth_pb2, auth_pb2_grpc, cameras_pb2
 from countline.v1.cameras_pb2 import CameraStatus
 from countline_common.grpc import tokens
-from countline_common.grpc.client import Endpoints, LoginFile, Target, connect
+from countline_common.grpc.client import connect
+from countline_common.grpc.discovery import ServerProfile
+from countline_common.grpc.endpoints import Endpoints
+from countline_common.grpc.logins import LoginFile
 from countline_control.settings import ControlSettings
 
 from .conftest import ADMIN_PASSWORD, Control
@@ -104,7 +107,7 @@ async def apart(control_dsn: str, keys: tuple[Path, Path], tmp_path: Path) -> As
 
 @pytest.fixture
 async def distant(apart: Apart) -> AsyncIterator[Control]:
-    """What the other tests call a control-plane, spread over four processes."""
+    """A `Control` as in the other tests, in four processes."""
     async with AsyncExitStack() as stack:
         control = Control(plane=None, signer=apart.signer, settings=ControlSettings())
         for name, address in apart.addresses.items():
@@ -148,7 +151,7 @@ async def test_each_service_outlives_the_absence_of_the_others(distant: Control,
 async def test_the_client_finds_logs_in_and_calls_all_of_them(distant: Control, apart: Apart, tmp_path: Path) -> None:
     file = tmp_path / "endpoints.json"
     file.write_text(json.dumps({**apart.addresses, "gateway": "http://127.0.0.1:8080/"}))
-    target = Target(
+    target = ServerProfile(
         Endpoints.from_file(file), LoginFile(tmp_path / "l.json"), password_file=tmp_path / "admin-password"
     )
     async with connect(target) as client:
@@ -249,5 +252,5 @@ async def test_a_port_that_is_taken_is_said(control_dsn: str, keys: tuple[Path, 
         apart.environment["COUNTLINE_AUTH_ADDRESS"] = f"127.0.0.1:{taken.getsockname()[1]}"
         await apart.start("auth")
         assert await asyncio.wait_for(apart.processes["auth"].wait(), 30) == 1
-    assert "cannot be listened on" in apart.log("auth")
-    assert "hint: another process has the port" in apart.log("auth")
+    assert "cannot listen on" in apart.log("auth")
+    assert "hint: another process uses the port" in apart.log("auth")

@@ -1,4 +1,4 @@
-"""Where the files of models are kept: the NATS object store, S3 by its API, a folder; one suite for all of them."""
+"""The stores of model files: the NATS object store, S3, a folder; one suite for all of them."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from tests.fixtures.nats import NatsServer
 from countline_common.data import bus
 from countline_common.errors import InvalidInputError, NotFoundError, UnavailableError
 from countline_control.models.artifacts import ArtifactStore, NatsArtifacts, open_store
-from countline_models.deploy.examination import file_digest
+from countline_models.digests import file_digest
 
 CONTENT = os.urandom(700_000)  # several chunks of NATS
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -20,7 +20,7 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 @pytest.fixture
 def s3_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket on a server of ours that speaks S3."""
+    """A bucket on a local S3 server."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()

@@ -60,7 +60,7 @@ async def test_a_camera_is_given_back_with_what_the_service_sets(admin: _Stub) -
     assert camera.created_at == camera.updated_at
     found = await get(admin)
     for either in (found, camera):
-        either.ClearField("status")  # what is known of workers may have come in between
+        either.ClearField("status")  # the status may have changed in between
     assert found == camera
 
 

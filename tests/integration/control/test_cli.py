@@ -1,4 +1,4 @@
-"""The commands of the ops team as processes of their own, against running services."""
+"""The commands, as processes, against running services."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ LINE = "gate:0.5,0.1,0.5,0.9"
 
 
 class Shell:
-    """Runs `countline …` with a home and a data folder of its own."""
+    """Runs `countline …` with its own home and data folder."""
 
     def __init__(self, control: Control, folder: Path) -> None:
         self.folder = folder
@@ -30,7 +30,7 @@ class Shell:
 
     @property
     def server(self) -> str:
-        """The services as a server far away would be named."""
+        """The services in the form of `--server`."""
         return ",".join(f"{name}={address}" for name, address in self.endpoints.items())
 
     async def run(self, *arguments: str, stdin: str = "", environment: dict[str, str] | None = None) -> tuple:
@@ -48,13 +48,13 @@ class Shell:
         return process.returncode, out.decode(), err.decode()
 
     async def json(self, *arguments: str, **options: object) -> dict:
-        """What a command that succeeds prints with --json."""
+        """Run a command that must succeed; return what it prints with --json."""
         code, out, err = await self.run(*arguments, "--json", **options)
         assert code == 0, err
         return json.loads(out)
 
     async def ok(self, *arguments: str, **options: object) -> str:
-        """What a command that succeeds tells people."""
+        """Run a command that must succeed; return what it prints."""
         code, out, err = await self.run(*arguments, **options)
         assert code == 0, err
         return out + err
@@ -141,8 +141,8 @@ async def test_an_error_names_each_field_and_the_hint_and_leaves_with_1(shell: S
         "cameras", "add", "Door!", "ftp://x/y", "--line", "gate:0.5,0.5,0.5,0.5", "--line", "far:0,0,640,480"
     )
     assert (code, out) == (1, "")
-    assert "camera_id: 'Door!' is no id; give 1 to 63 lower-case letters" in err
-    assert "spec.source_url: begins with no scheme that is known; write rtsp://" in err
+    assert "camera_id: 'Door!' is not an id; give 1 to 63 lower-case letters" in err
+    assert "spec.source_url: has an unknown scheme; write rtsp://" in err
     assert "spec.lines[0].points: has both ends at the same point" in err
     assert "spec.lines[1].points[1]: (640, 480) lies outside" in err
     code, _, err = await shell.run("cameras", "add", "door", "rtsp://x/y", "--line", "gate")
@@ -198,7 +198,7 @@ async def test_a_server_that_is_away_is_an_error_with_a_hint(shell: Shell) -> No
     (shell.data / "run" / "endpoints.json").unlink()
     code, _, err = await shell.run("cameras", "list")
     assert code == 1
-    assert "hint: start it: countline up" in err
+    assert "hint: start one: countline up" in err
 
 
 async def test_the_last_admin_cannot_be_removed_by_mistake(shell: Shell) -> None:

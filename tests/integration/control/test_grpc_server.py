@@ -1,4 +1,4 @@
-"""The server around every service: what is closed, what leaks, what takes too long."""
+"""The server around every service: closed methods, leaks, and calls that take too long."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,8 +10,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from countline.v1 import cameras_pb2
 from countline_common.errors import UnavailableError
 from countline_common.grpc import server as grpc_server
+from countline_common.grpc.calls import current_principal
 from countline_common.grpc.errors import from_rpc_error, request_id_of
-from countline_common.grpc.server import GrpcServer, Service, current_principal
+from countline_common.grpc.server import GrpcServer, Service
 from countline_common.grpc.tokens import EVERYTHING, TokenSigner, TokenVerifier, generate_key_pair
 
 NAME = "countline.v1.CameraService"
@@ -166,5 +167,5 @@ async def test_what_is_under_way_when_the_server_stops_is_finished(answering: An
 
 async def test_a_second_server_on_the_same_port_is_refused(answering: Answering) -> None:
     second = GrpcServer(answering.address, (), TokenVerifier(answering.public))
-    with pytest.raises(UnavailableError, match="cannot be listened on"):
+    with pytest.raises(UnavailableError, match="cannot listen on"):
         await second.__aenter__()

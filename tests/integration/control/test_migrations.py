@@ -1,4 +1,4 @@
-"""What the migrations make is what the code expects."""
+"""The migrations make the schema that the code expects."""
 
 import asyncio
 from importlib import import_module
@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, text
 
 from countline_common.data.database import migrate, url
-from countline_control.serve.process import SERVICES
+from countline_control.serve.plane import SERVICES
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -46,7 +46,7 @@ async def test_services_that_start_together_migrate_one_after_the_other(database
 
 
 async def test_numbers_that_models_gave_before_they_were_written_down_are_not_given_again(database: str) -> None:
-    """Version 1 was deleted, 2 is there, 3 was the last that was given."""
+    """Version 1 was deleted, 2 exists, 3 was the last number that was given."""
     await migrate(database, "countline_control.models", "models")
     engine = create_engine(url(database))
     try:

@@ -28,10 +28,11 @@ from countline_common.triton import ModelRef
 from countline_common.triton.connection import Connection
 from countline_common.triton.model_config import named_versions
 from countline_control.models import store
-from countline_control.models.deployment import Progress
+from countline_control.models.deployment.domain import DeployRequest
+from countline_control.models.deployment.progress import Progress
 from countline_control.models.domain import MOST_DEPLOYMENTS, StoredModel, StoredVersion
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import Backend, ModelFolder, Target, Tuning
+from countline_models.deploy import ModelBackend, ModelFolder, ModelTarget, Tuning
 
 from .conftest import Control
 from .test_workers import create_camera, eventually, working
@@ -49,7 +50,7 @@ def variant(comment: str) -> bytes:
 
 @dataclass
 class Deployed:
-    """What came back from a deployment."""
+    """The answers to a deployment."""
 
     steps: list[tuple[str, int]] = field(default_factory=list)
     details: dict[str, str] = field(default_factory=dict)
@@ -58,7 +59,7 @@ class Deployed:
 
 @dataclass
 class Service:
-    """A control-plane with its Triton, as an ML engineer meets it."""
+    """A control-plane with its Triton."""
 
     control: Control
     triton: TritonServer
@@ -69,7 +70,7 @@ class Service:
         return self.control.caller("admin").models
 
     async def deploy(self, name: str, data: bytes, after: bytes = b"", **header: object) -> Deployed:
-        """Upload a model, and a clip after it; raises the error of ours that it is refused with."""
+        """Upload a model, then a clip. Raises the `CountlineError` of a refusal."""
         told = {"size_bytes": len(data), "digest": hashlib.sha256(data).hexdigest(), **header}
         first = DeployModelRequest(header=DeployHeader(name=name, **told))
 
@@ -102,7 +103,7 @@ class Service:
             return await connection.ready_versions(name)
 
     def files(self) -> dict[str, bytes]:
-        """Everything in the repository, to see that nothing changed."""
+        """Every file of the repository, to check that nothing changed."""
         return {str(p.relative_to(self.repository)): p.read_bytes() for p in self.repository.rglob("*") if p.is_file()}
 
 
@@ -117,7 +118,7 @@ def _note(found: Deployed, answer: DeployModelResponse) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository with the model `blob`, which nobody deployed."""
+    """A repository with the model `blob`, which was not deployed."""
     return write_blob_repository(tmp_path / "models", "blob")
 
 
@@ -216,15 +217,15 @@ async def _serves(service: Service, name: str, versions: tuple[int, ...]) -> boo
 REFUSED = {
     "is not an ONNX model": (b"not a model at all", {}),
     "arrived with the digest": (variant("x"), {"digest": "0" * 64}),
-    "is the most": (variant("x"), {"size_bytes": 2**40}),
+    "is the limit": (variant("x"), {"size_bytes": 2**40}),
     "the upload ended after": (variant("x"), {"size_bytes": len(variant("x")) + 5}),
     "1 labels are given": (variant("x"), {"labels": ["only-one"]}),
     "cannot be a version of 'blob'": (marker_model().SerializeToString(), {}),
     "a frame takes": (variant("x"), {"max_latency_ms": 1e-6}),
-    "is no target": (variant("x"), {"target": "tpu"}),
-    "this very file is blob@2 already": (variant("two"), {}),
+    "is not a target": (variant("x"), {"target": "tpu"}),
+    "already deployed as blob@2": (variant("two"), {}),
 }
-"""Reason → what was sent, and what was said of it. That a broken model is refused is tested where it is examined."""
+"""Reason → (file, header). The tests of the examination cover broken models."""
 
 
 async def test_a_refused_model_leaves_what_served_before_untouched(service: Service) -> None:
@@ -260,7 +261,7 @@ async def test_a_client_that_hangs_up_leaves_nothing_behind(service: Service, tm
 
 
 async def test_one_deployment_too_many_is_refused_at_once_and_let_in_when_another_has_ended(service: Service) -> None:
-    """Each takes room on the disk and Triton's time; nothing bounded how many."""
+    """Each deployment needs room on the disk and Triton's time; their number had no limit."""
     open_ones = [await _uploading(service, f"net-{i}") for i in range(MOST_DEPLOYMENTS)]
     with pytest.raises(ResourceExhaustedError, match=f"{MOST_DEPLOYMENTS} deployments") as caught:
         await service.deploy("net", variant("one"))
@@ -279,7 +280,7 @@ async def test_one_deployment_too_many_is_refused_at_once_and_let_in_when_anothe
 
 
 async def _uploading(service: Service, name: str) -> grpc.aio.StreamStreamCall:
-    """A deployment whose upload has begun and does not end."""
+    """Start a deployment whose upload never ends."""
     data = variant("one")
 
     async def requests() -> AsyncIterator[DeployModelRequest]:
@@ -296,7 +297,7 @@ async def _uploading(service: Service, name: str) -> grpc.aio.StreamStreamCall:
 async def test_a_version_that_was_deployed_is_told_of_whether_or_not_its_client_still_listens(
     service: Service, control_dsn: str
 ) -> None:
-    """It was told of after the last answer had been sent: a client that had left by then took the news along."""
+    """The event was added after the last answer: if the client had disconnected by then, there was no event."""
     await _deploy_within(service, "net", variant("one"))
     with psycopg.connect(control_dsn) as connection:
         rows = connection.execute("SELECT subject, headers, payload FROM models.outbox").fetchall()
@@ -307,8 +308,8 @@ async def test_a_version_that_was_deployed_is_told_of_whether_or_not_its_client_
 
 
 async def _deploy_within(service: Service, name: str, data: bytes) -> StoredVersion:
-    """Deploy without a call."""
-    header = DeployHeader(name=name, size_bytes=len(data), digest=hashlib.sha256(data).hexdigest())
+    """Deploy without gRPC."""
+    header = DeployRequest(name, len(data), hashlib.sha256(data).hexdigest())
 
     async def chunks() -> AsyncIterator[bytes]:
         yield data
@@ -319,7 +320,7 @@ async def _deploy_within(service: Service, name: str, data: bytes) -> StoredVers
 
 
 class _Held:
-    """Stands before a method: says when it is called, and lets it begin when it is told to."""
+    """Wraps a method: records the call, and starts the method when the test allows it."""
 
     def __init__(self, method: Callable[..., Awaitable[None]]) -> None:
         self._method = method
@@ -334,9 +335,9 @@ class _Held:
 async def test_a_deployment_that_is_cancelled_twice_takes_back_what_it_did_before_it_lets_go(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second cancellation let go of the lock, while what the first had begun to take back was half done."""
+    """The second cancellation released the lock while the undo of the first was half done."""
     await service.deploy("net", variant("one"), promote=True)
-    before, repository = service.files(), service.control.plane._models._repository
+    before, repository = service.files(), service.control.plane._models._lifecycle._repository
     warm_up, take_back = _Held(repository.warm_up), _Held(repository.take_back)
     monkeypatch.setattr(repository, "warm_up", warm_up)
     monkeypatch.setattr(repository, "take_back", take_back)
@@ -359,10 +360,10 @@ async def test_a_deployment_that_is_cancelled_twice_takes_back_what_it_did_befor
 async def test_a_client_that_leaves_while_its_version_is_written_down_changes_nothing(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was written down and told of, and then taken back."""
-    deployer = service.control.plane._models._deployer
-    finish = _Held(deployer._finish)
-    monkeypatch.setattr(deployer, "_finish", finish)
+    """The version was stored, its event was added, and then it was undone."""
+    installer = service.control.plane._models._deployer._installer
+    finish = _Held(installer._finish)
+    monkeypatch.setattr(installer, "_finish", finish)
     task = asyncio.create_task(_deploy_within(service, "net", variant("one")))
     await asyncio.wait_for(finish.called.wait(), WAIT_S)
     task.cancel()
@@ -376,9 +377,9 @@ async def test_a_client_that_leaves_while_its_version_is_written_down_changes_no
 async def test_a_client_that_leaves_while_its_version_is_registered_has_it_forgotten(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was taken back only from the load on: the model stayed, with a version that was never loaded."""
-    models = service.control.plane._models
-    register, is_registered, may_end = models._deployer._register, asyncio.Event(), asyncio.Event()
+    """Only the load was undone: the model stayed, with a version that was never loaded."""
+    installer = service.control.plane._models._deployer._installer
+    register, is_registered, may_end = installer._register, asyncio.Event(), asyncio.Event()
 
     async def registers_and_waits(*arguments: object) -> object:
         registered = await register(*arguments)
@@ -386,7 +387,7 @@ async def test_a_client_that_leaves_while_its_version_is_registered_has_it_forgo
         await asyncio.wait_for(may_end.wait(), WAIT_S)
         return registered
 
-    monkeypatch.setattr(models._deployer, "_register", registers_and_waits)
+    monkeypatch.setattr(installer, "_register", registers_and_waits)
     task = asyncio.create_task(_deploy_within(service, "net", variant("one")))
     await asyncio.wait_for(is_registered.wait(), WAIT_S)
     task.cancel()
@@ -395,14 +396,14 @@ async def test_a_client_that_leaves_while_its_version_is_registered_has_it_forgo
     assert task.cancelled()
     listed = await service.models.ListModels(models_pb2.ListModelsRequest())
     assert [model.name for model in listed.models] == ["blob"]
-    assert not await models._artifacts.has(hashlib.sha256(variant("one")).hexdigest())
+    assert not await installer._artifacts.has(hashlib.sha256(variant("one")).hexdigest())
 
 
 async def test_a_deployment_that_fails_leaves_another_of_the_same_file_what_it_needs(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It deleted the file from the object store: the other one, which needs it too, was not registered yet."""
-    models = service.control.plane._models
+    """It deleted the file from the object store, because the other deployment was not registered yet."""
+    models = service.control.plane._models._lifecycle
     warm_up, put = models._repository.warm_up, models._artifacts.put
     is_first_loading, is_second_stored = asyncio.Event(), asyncio.Event()
 
@@ -469,7 +470,7 @@ async def test_workers_are_told_the_live_version_and_each_change_of_it(service: 
 
 
 def _told(worker) -> dict[str, tuple[str, str]]:
-    """Camera → (what counts it, what follows)."""
+    """Camera → (counting version, follower)."""
     if not worker.told:
         return {}
     return {a.camera.camera_id: (a.model, a.follower.model) for a in worker.told[-1].assignments}
@@ -491,7 +492,7 @@ async def test_a_version_that_a_camera_names_cannot_be_retired(service: Service)
 async def test_what_a_worker_still_uses_is_not_retired_before_it_has_said_so_to_a_service_that_started(
     service: Service, start_control: Callable, control_dsn: str
 ) -> None:
-    """A camera was still counted with the version that had been live; the service, new, took it for unused."""
+    """A worker still counted with the former live version. The new service took that version for unused."""
     await create_camera(service.control, "door")
     async with working(service.control) as worker:
         await worker.until(lambda w: _told(w) == {"door": ("blob@1", "")})
@@ -555,7 +556,7 @@ async def tell(nats_url: str, trial_id: str, tallies: Sequence[tuple[int, int, i
             ],
         )
         data = record.SerializeToString(deterministic=True)
-        for _ in range(2):  # a worker sends again what was not acknowledged; it counts once
+        for _ in range(2):  # a worker repeats unacknowledged records; each counts once
             await stream.publish(bus.trial_subject(trial_id, "door"), data)
     await client.close()
 
@@ -665,7 +666,7 @@ async def test_a_trial_is_stopped_by_hand_by_time_and_by_a_promotion(service: Se
 
 
 async def test_a_version_that_somebody_has_triton_drop_is_served_again(service: Service) -> None:
-    """A load that named the versions from before a deployment dropped the new one, and no worker brought it back."""
+    """A load with the versions from before a deployment dropped the new one, and no worker restored it."""
     async with Connection(service.triton.grpc) as connection:
         await service.deploy("net", variant("one"), promote=True)
         before = await connection.model_config("net")
@@ -683,7 +684,7 @@ async def test_a_version_that_somebody_has_triton_drop_is_served_again(service: 
 async def test_a_model_that_cannot_be_put_right_keeps_no_other_from_it(
     service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It ended each look, and nothing was said: every model behind it in the alphabet was left as it was."""
+    """Its failure ended each check silently: models later in the alphabet were never corrected."""
     async with Connection(service.triton.grpc) as connection:
         before = {}
         for name in ("first", "net"):
@@ -694,14 +695,14 @@ async def test_a_model_that_cannot_be_put_right_keeps_no_other_from_it(
         for name, config in before.items():
             await connection.load(name, config)
         await eventually(lambda: _serves(service, "net", (1, 2)))
-    said = [line for line in capsys.readouterr().out.splitlines() if "model.not_corrected" in line]
+    said = [line for line in capsys.readouterr().out.splitlines() if "model.correction_failed" in line]
     assert any("no file of first@2" in line for line in said)
 
 
 async def test_a_version_that_triton_refused_is_tried_again_later(
     service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One refusal was for ever, until the service started anew."""
+    """After one refusal the service did not try again until its next start."""
     file = service.repository / "net" / "2" / "model.onnx"
     async with Connection(service.triton.grpc) as connection:
         await service.deploy("net", variant("one"), promote=True)
@@ -709,7 +710,7 @@ async def test_a_version_that_triton_refused_is_tried_again_later(
         await service.deploy("net", variant("two"))
         await asyncio.to_thread(file.write_bytes, b"half a mod")
         await connection.load("net", before)
-        await eventually(lambda: _says("model.not_corrected", capsys))
+        await eventually(lambda: _says("model.correction_failed", capsys))
         await asyncio.to_thread(file.write_bytes, variant("two"))
         await eventually(lambda: _serves(service, "net", (1, 2)))
 
@@ -748,7 +749,7 @@ async def test_a_repository_that_was_lost_is_filled_from_the_object_store(
 async def test_a_file_that_cannot_be_had_back_ends_no_service(
     service: Service, start_control: Callable, control_dsn: str
 ) -> None:
-    """It did: the task that looked for it died, and auth, cameras and workers with it."""
+    """The task that looked for the file died, and ended auth, cameras and workers."""
     await service.deploy("net", variant("one"), promote=True)
     await asyncio.to_thread((service.repository / "net" / "1" / "model.onnx").unlink)
     control = await start_control(
@@ -763,7 +764,7 @@ async def test_a_file_that_cannot_be_had_back_ends_no_service(
 async def test_what_is_no_model_of_ours_is_left_alone_in_the_repository(
     repository: Path, start_control: Callable, control_dsn: str
 ) -> None:
-    """One such folder kept every service from starting."""
+    """One such folder prevented the start of every service."""
     for name, config in (
         ("foreign", 'backend: "onnxruntime"'),
         ("empty", (repository / "blob" / "config.pbtxt").read_text()),
@@ -781,7 +782,7 @@ async def test_what_is_no_model_of_ours_is_left_alone_in_the_repository(
 async def test_a_folder_whose_number_meant_another_model_is_not_taken_in(
     service: Service, start_control: Callable, control_dsn: str
 ) -> None:
-    """What was counted with net@1 would else seem to be counted with something else."""
+    """Otherwise the counts of net@1 would seem to come from another model."""
     await service.deploy("net", variant("one"))
     lost = service.repository.parent / "lost"
     await asyncio.to_thread(shutil.copytree, service.repository / "net", lost)
@@ -797,7 +798,7 @@ async def test_a_folder_whose_number_meant_another_model_is_not_taken_in(
 async def test_a_file_that_is_overwritten_is_not_taken_for_what_had_its_number(
     repository: Path, start_control: Callable, control_dsn: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """blob@1 had another content from the next start on. A model that came with the release is the exception."""
+    """After the next start blob@1 had other content. Only a model that comes with a release may change."""
     await asyncio.to_thread(shutil.copytree, repository / "blob", repository / "demo_detector")
     started = Service(await start_control(control_dsn, model_repository=repository), None, repository)
     before = await _digests(started)
@@ -806,12 +807,12 @@ async def test_a_file_that_is_overwritten_is_not_taken_for_what_had_its_number(
     again = Service(await start_control(control_dsn, model_repository=repository), None, repository)
     another = hashlib.sha256(variant("another")).hexdigest()
     assert await _digests(again) == {"blob": before["blob"], "demo_detector": another}
-    (said,) = (line for line in capsys.readouterr().out.splitlines() if "model.number_given_before" in line)
+    (said,) = (line for line in capsys.readouterr().out.splitlines() if "model.number_reused" in line)
     assert "countline models deploy FILE --name blob" in said
 
 
 async def _digests(service: Service) -> dict[str, str]:
-    """By name, the digest of the one version of each model."""
+    """Model → digest of its only version."""
     listed = await service.models.ListModels(models_pb2.ListModelsRequest())
     return {model.name: model.versions[0].digest for model in listed.models}
 
@@ -831,12 +832,12 @@ async def test_the_default_model_is_not_deleted(service: Service) -> None:
 async def test_a_model_that_is_taken_in_keeps_its_tuning_its_target_and_its_backend(
     repository: Path, start_control: Callable, control_dsn: str
 ) -> None:
-    """The first change of it would else write it down as one for ONNX Runtime on processors, untuned."""
+    """Otherwise its first change would store it as an untuned model for ONNX Runtime on CPUs."""
     folder = ModelFolder(repository)
     plans = shutil.copytree(repository / "blob", repository / "plans") / "1"
     await asyncio.to_thread((plans / "model.onnx").rename, plans / "model.plan")
     contract = folder.find("blob").contract
-    folder.serve("plans", [1], contract, Tuning(4, 500, 2), Target.GPU, Backend.TENSORRT)
+    folder.serve("plans", [1], contract, Tuning(4, 500, 2), ModelTarget.GPU, ModelBackend.TENSORRT)
     control = await start_control(control_dsn, model_repository=repository)
     found = Service(control, None, repository)
     tuning = models_pb2.ModelTuning(max_batch_size=4, max_queue_delay_us=500, instances=2)
@@ -844,7 +845,7 @@ async def test_a_model_that_is_taken_in_keeps_its_tuning_its_target_and_its_back
     with pytest.raises(CountlineError, match="run by tensorrt"):
         await found.deploy("plans", variant("two"))
     before = await asyncio.to_thread((repository / "plans" / "config.pbtxt").read_text)
-    models = control.plane._models
+    models = control.plane._models._lifecycle
     stored = await models._database.read(lambda connection: store.get_model(connection, "plans"))
     await models._repository.write_config(stored)
     assert await asyncio.to_thread((repository / "plans" / "config.pbtxt").read_text) == before
@@ -865,7 +866,7 @@ async def test_tuning_is_written_and_loaded(service: Service) -> None:
 
 @pytest.fixture
 async def tuned_in_vain(service: Service) -> AsyncIterator[models_pb2.TuneModelRequest]:
-    """A tuning that something prevents: what Triton serves, and what is written down, is as before afterwards."""
+    """A tuning that fails: afterwards Triton, the repository and the database are as before."""
     config = service.repository / "blob" / "config.pbtxt"
     async with Connection(service.triton.grpc) as connection:
         await service.deploy("blob", variant("two"))
@@ -884,8 +885,8 @@ async def tuned_in_vain(service: Service) -> AsyncIterator[models_pb2.TuneModelR
 async def test_a_tuning_whose_client_hangs_up_is_taken_back_in_triton_too(
     service: Service, tuned_in_vain: models_pb2.TuneModelRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its configuration was written back, and Triton went on with the tuned one."""
-    repository = service.control.plane._models._repository
+    """The configuration file was restored, but Triton kept the tuned configuration."""
+    repository = service.control.plane._models._lifecycle._repository
     refresh, is_loaded = repository.refresh, asyncio.Event()
 
     async def loads_and_waits(model: StoredModel) -> None:
@@ -903,7 +904,7 @@ async def test_a_tuning_whose_client_hangs_up_is_taken_back_in_triton_too(
 async def test_a_tuning_that_cannot_be_written_down_is_taken_back(
     service: Service, tuned_in_vain: models_pb2.TuneModelRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It stayed in the repository and in Triton, and nobody knew of it."""
+    """The repository and Triton kept it although the database did not have it."""
 
     async def fails(*_: object) -> None:
         raise UnavailableError("the database does not answer")

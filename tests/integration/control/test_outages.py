@@ -1,4 +1,4 @@
-"""What happens while PostgreSQL is dead, and after it is back."""
+"""The services while PostgreSQL is dead, and after it has returned."""
 
 import asyncio
 import time
@@ -81,7 +81,7 @@ async def test_workers_keep_streams_cameras_and_epochs_through_a_restart(
     async with working(frail, "worker-1") as first, working(frail, "worker-2") as second:
         assert first.epochs == {"door": 1}
         own_postgres.kill()
-        # A worker's lease runs out meanwhile: what the database cannot write down does not happen.
+        # A worker's lease expires meanwhile. Without the database no camera moves.
         first.silent = True
         await asyncio.sleep(LEASE_S + 1)
         assert second.epochs == {}

@@ -10,7 +10,7 @@ from countline.v1.cameras_pb2 import Camera, CameraSpec, Site
 
 
 async def _events(server: NatsServer, number: int) -> list:
-    """The first events on the stream of domain events, waiting until there are so many."""
+    """Wait for the first `number` events on the stream of domain events."""
     client = await nats.connect(server.url)
     try:
         deadline = asyncio.get_running_loop().time() + 20

@@ -1,4 +1,4 @@
-"""Every method of every service, called by nobody, a viewer, an admin and a worker: the .proto says who gets in."""
+"""Every method of every service, called without a token and by a viewer, an admin and a worker."""
 
 import grpc
 import pytest
@@ -17,7 +17,7 @@ SERVICES = {
     "workers": workers_pb2.DESCRIPTOR.services_by_name["WorkerService"],
 }
 METHODS = [(name, method) for name, service in SERVICES.items() for method in service.methods]
-# Written down a second time on purpose: a permission that changes in a .proto must not pass unnoticed.
+# Repeated here on purpose: a changed permission in a .proto must not go unnoticed.
 VIEWER_MAY = {
     "GetCurrentUser", "ListSites", "GetCamera", "ListCameras", "ListWorkers", "ListCameraStatuses",
     "ListModels", "GetModel", "ListTrials", "GetTrial", "ListServing",
@@ -27,7 +27,7 @@ OUTSIDE = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 
 async def _code(control: Control, service: str, method, token: str | None) -> tuple[grpc.StatusCode, str]:
-    """What comes back to a call with an empty request."""
+    """Call a method with an empty request."""
     request = message_factory.GetMessageClass(method.input_type)()
     answer = message_factory.GetMessageClass(method.output_type)
     path = f"/{method.containing_service.full_name}/{method.name}"

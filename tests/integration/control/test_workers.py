@@ -1,4 +1,4 @@
-"""Workers on real streams: what they are given, when it moves, and under which epochs."""
+"""Workers on real streams: which cameras they get, when cameras move, and under which epochs."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ REPORT_PERIOD_S = 0.2
 
 
 class FakeWorker:
-    """A worker as the protocol sees it: reports by itself, notes what it is told, and says what the test wants."""
+    """A worker of the protocol: reports by itself, records its directions, and reports the states that a test sets."""
 
     def __init__(self, control: Control, worker_id: str, instance: str, capacity: int) -> None:
         self.worker_id, self.instance, self.capacity = worker_id, instance, capacity
@@ -36,11 +36,11 @@ class FakeWorker:
 
     @property
     def epochs(self) -> dict[str, int]:
-        """What it was last told to hold."""
+        """The cameras of the last directions, with their epochs."""
         return {item.camera.camera_id: item.epoch for item in self.told[-1].assignments} if self.told else {}
 
     async def until(self, condition: Callable[["FakeWorker"], bool]) -> None:
-        """Wait until something is so."""
+        """Wait until a condition holds."""
 
         async def wait() -> None:
             async with self._changed:
@@ -51,12 +51,12 @@ class FakeWorker:
             raise self.error
 
     async def leave(self) -> None:
-        """Close the own side and wait for the end."""
+        """Close this side of the stream and wait for its end."""
         self._leaving.set()
         await asyncio.wait_for(self._reader, WAIT_S)
 
     async def vanish(self) -> None:
-        """Cut the stream, as a process that is killed does."""
+        """Break the stream, as a killed process does."""
         self._call.cancel()
         await asyncio.wait_for(self._reader, WAIT_S)
 
@@ -104,7 +104,7 @@ class FakeWorker:
 async def working(
     control: Control, worker_id: str = "worker-1", instance: str = "a", capacity: int = 4
 ) -> AsyncIterator[FakeWorker]:
-    """A worker that has been told what to hold."""
+    """A worker that has received its first directions."""
     worker = FakeWorker(control, worker_id, instance, capacity)
     try:
         await worker.until(lambda w: bool(w.told))
@@ -201,7 +201,7 @@ async def test_a_worker_that_connects_again_in_time_keeps_its_cameras_and_epochs
         pass
     async with working(control) as again:
         assert again.epochs == {"door": 1}
-        await asyncio.sleep(LEASE_S)  # reports renew the lease: nothing may happen in more than one of them
+        await asyncio.sleep(LEASE_S)  # longer than one lease: reports must have renewed it
         assert again.epochs == {"door": 1}
 
 
@@ -246,7 +246,7 @@ async def test_cameras_of_a_worker_that_says_goodbye_move_at_once(control: Contr
 
 
 async def test_a_camera_waits_for_its_only_worker_and_goes_on_under_its_epoch(control: Control) -> None:
-    """Nobody else could have counted meanwhile, so there is nothing to fence."""
+    """No other worker could count meanwhile, so there is nothing to fence."""
     await create_camera(control, "door")
     async with working(control):
         pass

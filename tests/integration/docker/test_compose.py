@@ -1,7 +1,7 @@
 """The system that docker/compose.yaml starts, on a real engine: counts a clip as a user would have it counted.
 
-Runs where DOCKER_HOST names an engine. Images of others are stand-ins from Debian packages and wheels (stand_ins/)
-unless POSTGRES_IMAGE, NATS_IMAGE and NGINX_IMAGE name them.
+Runs where DOCKER_HOST names an engine. Images of others are stand-ins from Debian packages and wheels
+(tests/fixtures/docker/stand_ins/) unless POSTGRES_IMAGE, NATS_IMAGE and NGINX_IMAGE name them.
 """
 
 import http.client
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.docker.engine import DOCKER, System, make_certificate, why_no_engine
+from tests.fixtures.docker.engine import DOCKER, System, make_certificate, why_no_engine
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(2400)]
 

@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.integration.docker.engine import DOCKER, make_certificate
+from tests.fixtures.docker.engine import DOCKER, make_certificate
 
 from countline_analytics.api.gateway import MODEL_CHANGE_TIMEOUT_S
-from countline_control.serve.process import MODEL_CALL_LIMIT_S
+from countline_control.serve.plane import MODEL_CALL_LIMIT_S
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 GATEWAY = DOCKER / "gateway"

@@ -15,3 +15,9 @@ def blob_triton(tmp_path_factory):
         client.load_model("blob")
     yield server.grpc
     server.stop()
+
+
+@pytest.fixture(autouse=True)
+def new_muxer(deepstream_double, monkeypatch):
+    """These tests use the muxer that the double has; a program sets the variable for itself."""
+    monkeypatch.setenv("USE_NEW_NVSTREAMMUX", "yes")

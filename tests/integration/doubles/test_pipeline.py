@@ -16,10 +16,10 @@ from tests.doubles.deepstream.facts import tables
 from tests.doubles.deepstream.parser_library import compile_library
 from tests.doubles.deepstream.structs import UseAfterReleaseError
 from tests.fixtures.clips import BLOB_SIZE_WH, FPS, HEIGHT, WIDTH, Pass, render
-from tests.integration.doubles.rig import LIBRARY, frames, main_loop, on_batches, rig, tensor_config, tracker_config
+from tests.fixtures.doubles.rig import LIBRARY, frames, main_loop, on_batches, rig, tensor_config, tracker_config
+from tests.fixtures.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-MUX = {"batch_size": 4, "width": WIDTH, "height": HEIGHT}
+MUX = {"batch_size": 4}
 PARSER = """
 #include "nvdsinfer_custom_impl.h"
 extern "C" bool ParseBlobs(std::vector<NvDsInferLayerInfo> const &layers, NvDsInferNetworkInfo const &,
@@ -148,7 +148,7 @@ def test_a_parser_in_c_finds_the_boxes_in_the_muxers_space(deepstream_double, bl
     (tmp_path / "infer.txt").write_text(PARSED.format(url=blob_triton, symmetric=symmetric))
     with rig(deepstream_double) as made:
         infer = made.make("nvinferserver", config_file_path=str(tmp_path / "infer.txt"))
-        seen = Seen(made.chain(infer, batch_size=2, width=160, height=240))
+        seen = Seen(made.chain(infer, batch_size=2))
         made.source(0, tall.as_uri())
         made.run()
     assert len(seen.objects) == 2 * FPS
@@ -183,7 +183,7 @@ def test_an_interval_leaves_batches_out(deepstream_double, blob_triton, clip, tm
 
     with rig(deepstream_double) as made:
         infer = made.make("nvinferserver", config_file_path=str(tensor_config(tmp_path, blob_triton, interval=1)))
-        on_batches(made.chain(infer, batch_size=1, width=WIDTH, height=HEIGHT), count)
+        on_batches(made.chain(infer, batch_size=1), count)
         made.source(0, clip.as_uri())
         made.run()
     assert counted == {"with": 25, "without": 25}
@@ -200,7 +200,7 @@ def test_a_failed_inference_ends_the_pipeline(deepstream_double, own_triton, tmp
     with rig(deepstream_double) as made:
         config = tensor_config(tmp_path, server.grpc, model="marker")
         infer = made.make("nvinferserver", config_file_path=str(config))
-        made.chain(infer, batch_size=1, width=48, height=32)
+        made.chain(infer, batch_size=1)
         made.source(0, red.as_uri(), file_loop=False)
         on_batches(infer.get_static_pad("sink"), lambda _buffer: server.stop())
         made.play()
@@ -216,51 +216,6 @@ def test_metadata_that_was_kept_cannot_be_read_after_the_probe(deepstream_double
         made.run()
         with pytest.raises(UseAfterReleaseError):
             _ = kept[0].pad_index
-
-
-LINES = """[property]
-enable=1
-config-width=320
-config-height=240
-obj-cnt-win-in-ms=10
-[line-crossing-stream-0]
-enable=1
-line-crossing-Right=100;120;220;120;160;0;160;240
-class-id=-1
-mode=loose
-"""
-
-
-@pytest.mark.parametrize("deepstream_double", ["7.1", "8.0"], indirect=True)
-def test_lines_of_the_vendor_are_counted_and_found_by_the_releases_own_type(
-    deepstream_double, blob_triton, clip, tmp_path
-):
-    """The old way to find the metadata finds nothing in 8.0, and says nothing."""
-    import pyds
-
-    (tmp_path / "lines.txt").write_text(LINES)
-    old = pyds.nvds_get_user_meta_type("NVIDIA.DSANALYTICSFRAME.USER_META")
-    totals: dict[bool, int] = {}
-
-    def look(buffer: Any) -> None:
-        for frame in frames(buffer):
-            node = frame.frame_user_meta_list
-            while node is not None:
-                user = pyds.NvDsUserMeta.cast(node.data)
-                if user.base_meta.meta_type != pyds.NvDsMetaType.NVDSINFER_TENSOR_OUTPUT_META:
-                    found = pyds.NvDsAnalyticsFrameMeta.cast(user.user_meta_data)
-                    totals[user.base_meta.meta_type == old] = found.objLCCumCnt["Right"]
-                node = node.next
-
-    with rig(deepstream_double) as made:
-        infer = made.make("nvinferserver", config_file_path=str(tensor_config(tmp_path, blob_triton)))
-        tracker = made.make("nvtracker", ll_lib_file=LIBRARY, ll_config_file=str(tracker_config(tmp_path)))
-        analytics = made.make("nvdsanalytics", config_file=str(tmp_path / "lines.txt"))
-        on_batches(made.chain(infer, tracker, analytics, **MUX), look)
-        on_batches(infer.get_static_pad("src"), decode_in_probe)
-        made.source(0, clip.as_uri())
-        made.run()
-    assert totals == {deepstream_double.facts.release == "7.1": 1}
 
 
 def test_pictures_are_converted_out_of_gpu_memory(deepstream_double, clip):
@@ -310,27 +265,24 @@ def test_pictures_of_a_batch_can_be_looked_at_as_rgba(deepstream_double, clip):
 # --- the muxer
 
 
-def test_the_legacy_muxer_scales_and_tells_the_size_before(deepstream_double, clip):
+def test_the_muxer_leaves_pictures_of_every_size_as_they_are(deepstream_double, clip, tmp_path):
+    tall = render(tmp_path / "tall.mp4", [Pass(True, seconds=0.5)], size=(160, 240))
+    sizes: set[tuple[int, tuple[int, ...]]] = set()
+
+    def look(buffer: Any) -> None:
+        batch = deepstream_double.batches.find(hash(buffer))
+        for frame, picture in zip(frames(buffer), batch.pictures, strict=True):
+            sizes.add((frame.pad_index, (picture.width, picture.height)))
+
     with rig(deepstream_double) as made:
-        pad = made.chain(batch_size=1, width=96, height=64)
-        seen = Seen(pad)
-        made.source(0, clip.as_uri())
+        on_batches(made.chain(batch_size=2), look)
+        for number, source in enumerate((clip, tall)):
+            made.source(number, source.as_uri())
         made.run()
-        caps = pad.get_current_caps() or made.mux.get_static_pad("src").get_current_caps()
-    assert seen.sizes == {(WIDTH, HEIGHT)}
-    assert caps is None or caps.get_structure(0).get_value("width") == 96
+    assert sizes == {(0, (WIDTH, HEIGHT)), (1, (160, 240))}
 
 
-def test_a_batch_of_the_legacy_muxer_may_hold_several_frames_of_a_source(deepstream_double, clip):
-    with rig(deepstream_double) as made:
-        seen = Seen(made.chain(**MUX))
-        made.source(0, clip.as_uri())
-        made.run()
-    assert [0, 0, 0, 0] in seen.batches
-
-
-def test_a_batch_of_the_new_muxer_holds_one_frame_of_a_source(deepstream_double, clip, monkeypatch):
-    monkeypatch.setenv("USE_NEW_NVSTREAMMUX", "yes")
+def test_a_batch_holds_one_frame_of_a_source(deepstream_double, clip):
     with rig(deepstream_double) as made:
         seen = Seen(made.chain(batch_size=4))
         for number in (3, 7):
@@ -371,10 +323,15 @@ def test_the_last_end_is_kept_back_where_that_is_asked_for(deepstream_double, cl
         assert not made.wait_for(lambda: bool(made.heard("eos")), timeout_s=0.5)
 
 
-@pytest.mark.parametrize(("timeout_us", "comes"), [(-1, False), (40_000, True)])
-def test_a_silent_source_stalls_a_muxer_that_waits_for_ever(deepstream_double, clip, timeout_us, comes):
+@pytest.mark.parametrize(("timeout_us", "comes"), [(40_000, True), (1_800_000, False)])
+def test_a_silent_source_holds_a_batch_up_for_as_long_as_the_muxer_waits(
+    deepstream_double, clip, tmp_path, timeout_us, comes
+):
+    """The file allows two seconds between batches; the property, where the release has it, may be shorter."""
+    (tmp_path / "mux.txt").write_text("[property]\noverall-min-fps-n=1\noverall-min-fps-d=2\n")
     with rig(deepstream_double) as made:
-        seen = Seen(made.chain(batch_size=2, width=WIDTH, height=HEIGHT, batched_push_timeout=timeout_us))
+        config = {"config_file_path": str(tmp_path / "mux.txt"), "batched_push_timeout": timeout_us}
+        seen = Seen(made.chain(batch_size=2, **config))
         made.source(0, clip.as_uri())
         made.mux.request_pad_simple("sink_1")
         made.play()
@@ -384,7 +341,7 @@ def test_a_silent_source_stalls_a_muxer_that_waits_for_ever(deepstream_double, c
 def test_releasing_a_pad_frees_the_others_and_tells_the_elements_behind(deepstream_double, clip):
     events: list[int] = []
     with rig(deepstream_double) as made:
-        pad = made.chain(batch_size=2, width=WIDTH, height=HEIGHT)
+        pad = made.chain(batch_size=2)
         seen = Seen(pad)
         note = lambda _pad, info: events.append(native.event_type_of(info.get_event())) or made.gst.PadProbeReturn.OK  # noqa: E731
         pad.add_probe(made.gst.PadProbeType.EVENT_DOWNSTREAM, note)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.fixtures.clips import Pass, render
-from tests.integration.doubles.rig import LIBRARY, rig, tensor_config, tracker_config
+from tests.fixtures.doubles.rig import LIBRARY, rig, tensor_config, tracker_config
 
 UNREACHABLE = "127.0.0.1:1"
 
@@ -21,14 +21,12 @@ WRONG_PROPERTIES = [
     ("the address as bytes", "nvurisrcbin", "uri", b"file:///clip.mp4"),
     ("a number as text", "nvurisrcbin", "latency", "fast"),
     ("a list for a number", "nvstreammux", "batch-size", [4]),
-    ("a property of the new muxer", "nvstreammux", "config-file-path", "mux.txt"),
     ("the name that the wrapper bin has", "nvstreammux", "max-batch-size", 4),
     ("a field of the file as a property", "nvinferserver", "output-tensor-meta", True),
     ("another field of the file as a property", "nvinferserver", "gpu-id", 0),
     ("the configuration as a number", "nvinferserver", "config-file-path", 1),
     ("a key of older releases", "nvtracker", "enable-batch-process", True),
     ("the name that nvinferserver has", "nvtracker", "config-file", "tracker.yml"),
-    ("the name that everything else has", "nvdsanalytics", "config-file-path", "analytics.txt"),
     ("a property that is only read", "nvurisrcbin", "smart-rec-status", True),
 ]
 
@@ -45,31 +43,31 @@ def test_a_wrong_property_is_a_type_error(deepstream_double, element, name, valu
 
 
 @pytest.mark.parametrize("name", ["width", "height", "live-source", "enable-padding", "buffer-pool-size", "gpu-id"])
-def test_a_property_of_the_legacy_muxer_fails_on_the_new_one(deepstream_double, monkeypatch, name):
+def test_a_property_of_the_legacy_muxer_fails_on_the_new_one(deepstream_double, name):
     from gi.repository import Gst
 
-    monkeypatch.setenv("USE_NEW_NVSTREAMMUX", "yes")
     made = Gst.ElementFactory.make("nvstreammux", None)
     with pytest.raises(TypeError):
         made.set_property(name, 1)
 
 
-@pytest.mark.parametrize(("value", "has_width"), [("yes", False), ("YES", True), ("1", True), ("", True), (None, True)])
-def test_only_the_exact_word_chooses_the_new_muxer(deepstream_double, monkeypatch, value, has_width):
+@pytest.mark.parametrize("value", ["YES", "1", "", None])
+def test_without_the_exact_word_there_is_no_new_muxer(deepstream_double, monkeypatch, value):
     from gi.repository import Gst
 
-    monkeypatch.delenv("USE_NEW_NVSTREAMMUX", raising=False)
+    monkeypatch.delenv("USE_NEW_NVSTREAMMUX")
     if value is not None:
         monkeypatch.setenv("USE_NEW_NVSTREAMMUX", value)
-    assert (Gst.ElementFactory.make("nvstreammux", None).find_property("width") is not None) is has_width
+    assert Gst.ElementFactory.make("nvstreammux", None) is None
+    assert "legacy muxer" in deepstream_double.ledger.take_complaints()[0]
 
 
 OUT_OF_RANGE = [
     ("nvurisrcbin", "drop-frame-interval", 31),
     ("nvurisrcbin", "select-rtp-protocol", 7),
     ("nvstreammux", "batch-size", 1025),
-    ("nvstreammux", "batched-push-timeout", -2),
-    ("nvstreammux", "buffer-pool-size", 3),
+    ("nvstreammux", "batched-push-timeout", 0),
+    ("nvstreammux", "num-surfaces-per-frame", 9),
     ("nvinferserver", "process-mode", 3),
     ("nvtracker", "tracking-id-reset-mode", 4),
 ]
@@ -95,10 +93,9 @@ def test_the_protocols_of_8_0_are_taken_by_8_0(deepstream_double):
     assert int(made.get_property("select-rtp-protocol")) == 20
 
 
-def test_the_new_muxer_has_no_endless_wait(deepstream_double, monkeypatch):
+def test_the_muxer_has_no_endless_wait(deepstream_double):
     from gi.repository import Gst
 
-    monkeypatch.setenv("USE_NEW_NVSTREAMMUX", "yes")
     Gst.ElementFactory.make("nvstreammux", None).set_property("batched-push-timeout", -1)
     assert "out of range" in deepstream_double.ledger.take_complaints()[0]
 
@@ -113,31 +110,16 @@ def test_underscores_are_dashes(deepstream_double):
 
 def test_a_property_for_ready_that_is_set_while_playing_is_told(deepstream_double, clip):
     with rig(deepstream_double) as made:
-        made.chain(batch_size=1, width=320, height=240)
+        made.chain(batch_size=1)
         source = made.source(0, clip)
         made.run()
         source.set_property("drop-frame-interval", 2)
     assert "NULL or READY only" in deepstream_double.ledger.take_complaints()[0]
 
 
-@pytest.mark.parametrize(
-    ("mux", "reason"),
-    [
-        ({"batch_size": 1}, "width and height are mandatory"),
-        ({"batch_size": 1, "width": 320}, "width and height are mandatory"),
-        ({"width": 320, "height": 240}, "batch-size is not set"),
-    ],
-)
-def test_a_legacy_muxer_without_size_does_not_start(deepstream_double, mux, reason):
-    with rig(deepstream_double) as made:
-        made.chain(**mux)
-        assert made.play() == made.gst.StateChangeReturn.FAILURE
-        assert reason in made.first_error()
-
-
 def test_a_source_without_an_address_does_not_start(deepstream_double):
     with rig(deepstream_double) as made:
-        made.chain(batch_size=1, width=320, height=240)
+        made.chain(batch_size=1)
         made.make("nvurisrcbin")
         assert made.play() == made.gst.StateChangeReturn.FAILURE
         assert "uri is not set" in made.first_error()
@@ -155,15 +137,7 @@ def test_the_muxer_has_pads_of_one_form_of_name(deepstream_double, name):
         assert mux.request_pad_simple(name) is None
 
 
-def test_plain_video_does_not_link_to_the_legacy_muxer(deepstream_double):
-    with rig(deepstream_double) as made:
-        mux = made.make("nvstreammux")
-        plain = made.make("capsfilter", caps=made.gst.Caps.from_string("video/x-raw, format=NV12"))
-        link = plain.get_static_pad("src").link_full(mux.request_pad_simple("sink_0"), made.gst.PadLinkCheck.DEFAULT)
-        assert link == made.gst.PadLinkReturn.NOFORMAT
-
-
-@pytest.mark.parametrize("element", ["nvinferserver", "nvtracker", "nvdsanalytics"])
+@pytest.mark.parametrize("element", ["nvinferserver", "nvtracker"])
 def test_plain_video_does_not_link_to_what_needs_nvmm(deepstream_double, element):
     with rig(deepstream_double) as made:
         plain = made.make("capsfilter", caps=made.gst.Caps.from_string("video/x-raw, format=NV12"))
@@ -209,7 +183,7 @@ def tracker_files(tmp_path) -> dict[str, str]:
 def test_a_tracker_that_is_not_set_up_does_not_start(deepstream_double, tracker_files, properties, reason):
     values = {name: tracker_files.get(value, value) for name, value in properties.items()}
     with rig(deepstream_double) as made:
-        made.chain(made.make("nvtracker", **values), batch_size=1, width=320, height=240)
+        made.chain(made.make("nvtracker", **values), batch_size=1)
         assert made.play() == made.gst.StateChangeReturn.FAILURE
         assert reason in made.first_error()
 
@@ -227,7 +201,7 @@ def test_inference_that_cannot_work_does_not_start(deepstream_double, blob_trito
     config = tensor_config(tmp_path, **({"url": blob_triton} | changed))
     with rig(deepstream_double) as made:
         infer = made.make("nvinferserver", config_file_path=str(config))
-        made.chain(infer, batch_size=1, width=320, height=240)
+        made.chain(infer, batch_size=1)
         assert made.play() == made.gst.StateChangeReturn.FAILURE
         assert reason in made.first_error()
 
@@ -236,7 +210,7 @@ def test_inference_that_cannot_work_does_not_start(deepstream_double, blob_trito
 def test_inference_without_its_file_does_not_start(deepstream_double, path):
     with rig(deepstream_double) as made:
         infer = made.make("nvinferserver", config_file_path=path)
-        made.chain(infer, batch_size=1, width=320, height=240)
+        made.chain(infer, batch_size=1)
         assert made.play() == made.gst.StateChangeReturn.FAILURE
 
 
@@ -248,8 +222,7 @@ def test_inference_without_its_file_does_not_start(deepstream_double, path):
         ("batch-size=4\n", ""),
     ],
 )
-def test_the_new_muxer_refuses_a_bad_key_file(deepstream_double, monkeypatch, tmp_path: Path, text, reason):
-    monkeypatch.setenv("USE_NEW_NVSTREAMMUX", "yes")
+def test_the_muxer_refuses_a_bad_key_file(deepstream_double, tmp_path: Path, text, reason):
     path = tmp_path / "mux.txt"
     path.write_text(text)
     with rig(deepstream_double) as made:

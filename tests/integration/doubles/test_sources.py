@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from tests.doubles.deepstream import native
 from tests.doubles.deepstream.facts import tables
-from tests.fixtures.clips import HEIGHT, WIDTH, Pass, render
-from tests.integration.doubles.rig import frames, main_loop, on_batches, rig
+from tests.fixtures.clips import Pass, render
+from tests.fixtures.doubles.rig import frames, main_loop, on_batches, rig
 
-MUX = {"batch_size": 1, "width": WIDTH, "height": HEIGHT}
-LIVE = MUX | {"live_source": True, "batched_push_timeout": 40_000}
+MUX = {"batch_size": 1}
+LIVE = MUX | {"batched_push_timeout": 40_000}
 
 
 @pytest.fixture(scope="module")
@@ -227,8 +227,7 @@ def test_one_source_of_the_process_is_reset_in_three_seconds(deepstream_double, 
 
 @pytest.mark.parametrize("deepstream_double", ["7.1", "8.0"], indirect=True)
 @pytest.mark.slow
-def test_nothing_is_left_after_a_thousand_comings_and_goings(deepstream_double, clip, monkeypatch):
-    monkeypatch.setenv("USE_NEW_NVSTREAMMUX", "yes")
+def test_nothing_is_left_after_a_thousand_comings_and_goings(deepstream_double, clip):
     with rig(deepstream_double) as made:
         seen = note_frames(made.chain(batch_size=8, drop_pipeline_eos=True))
         made.play()

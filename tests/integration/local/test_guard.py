@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.integration.local.processes import alive, read_numbers, run_python, until
+from tests.fixtures.local.processes import alive, read_numbers, run_python, until
 
 from countline_common.errors import UnavailableError
 from countline_local.supervision.guard_client import GuardClient, Launch
@@ -111,7 +111,7 @@ SUPERVISOR = """
 import asyncio, os, sys
 from pathlib import Path
 from countline_local.supervision.guard_client import GuardClient, Launch
-from tests.integration.local.processes import alive, filled, read_numbers, run_python, until
+from tests.fixtures.local.processes import alive, filled, read_numbers, run_python, until
 async def main(folder):
     guard = await GuardClient(folder / "guard.log", remove=[f"{folder}/leftover-*"]).open()
     env = {"PATH": os.environ["PATH"]}

@@ -16,7 +16,8 @@ import psycopg
 import pytest
 
 from countline_common.errors import UnavailableError
-from countline_local.parts.postgres import DATABASES, PostgresServer, is_reachable
+from countline_local.parts.postgres import DATABASES, PostgresServer
+from countline_local.parts.postgres_user import is_reachable
 
 
 def free_port() -> int:

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.fixtures.repository import REPOSITORY
 
-SCRIPT = Path(__file__).resolve().parents[3] / "common" / "precheck.sh"
+SCRIPT = REPOSITORY / "common" / "precheck.sh"
 REAL_PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
 
 

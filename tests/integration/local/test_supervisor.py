@@ -9,11 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.integration.local.processes import alive, until
+from tests.fixtures.local.processes import alive, until
 
 from countline_common.errors import UnavailableError
 from countline_local.parts.part import Part, PartEvent, PartState
-from countline_local.supervision.backoff import Backoff
 from countline_local.supervision.guard_client import GuardClient, Launch
 from countline_local.supervision.supervisor import PartFailedError, Supervisor
 
@@ -59,7 +58,7 @@ class Bench:
             self.folder / "logs",
             lambda: GuardClient(self.folder / "guard.log"),
             self.events.append,
-            lambda: Backoff(first_s=0.1),
+            first_restart_s=0.1,
         )
         self._supervisors.append(supervisor)
         await supervisor.start()

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.integration.local.processes import alive, descendants, segments_of, wait_until
+from tests.fixtures.local.processes import alive, descendants, segments_of, wait_until
+from tests.fixtures.repository import REPOSITORY
 
 COUNTLINE = Path(sys.executable).with_name("countline")
-PROGRAM = Path(__file__).with_name("small_system.py")
+PROGRAM = REPOSITORY / "tests" / "fixtures" / "local" / "small_system.py"
 START_TIMEOUT_S = 60.0
 
 
@@ -128,7 +129,7 @@ def test_a_second_up_on_the_same_folder_is_refused_and_harms_nothing(up: Running
         [sys.executable, str(PROGRAM), str(up.data)], capture_output=True, text=True, timeout=30, check=False
     )
     assert second.returncode == 1
-    assert f"countline runs already on {up.data} (process {up.process.pid})" in second.stderr
+    assert f"Countline is already running on {up.data} (process {up.process.pid})" in second.stderr
     assert "hint:" in second.stderr
     assert status(up.data) == before
 
@@ -156,7 +157,7 @@ def test_ctrl_c_stops_everything_in_order(up: Running) -> None:
     assert up.process.wait(10) == 0
     assert not any(alive(pid) for pid in pids)
     assert "database system is shut down" in (up.data / "logs" / "postgres.log").read_text()
-    assert "stopped in" in up.said
+    assert "Stopped in" in up.said
 
 
 def test_a_second_start_goes_on_with_the_same_data_ports_and_credentials(data: Path) -> None:
@@ -247,7 +248,7 @@ def test_down_and_status_where_nothing_runs(tmp_path: Path) -> None:
     assert json.loads(shown.stdout) == {"ready": False, "data": str(tmp_path / "none"), "url": None, "parts": []}
     stopped = countline("down", "--data", str(tmp_path / "none"))
     assert stopped.returncode == 0
-    assert "nothing runs" in stopped.stderr
+    assert "Countline is not running on" in stopped.stderr
     assert not (tmp_path / "none").exists()
 
 
@@ -255,7 +256,9 @@ def test_a_data_folder_that_cannot_be_made_is_an_error_with_a_hint(tmp_path: Pat
     (tmp_path / "file").write_text("")
     failed = countline("up", "--data", str(tmp_path / "file" / "data"))
     assert failed.returncode == 1
-    assert "cannot be used: Not a directory" in failed.stderr
+    assert f"cannot use the data folder {tmp_path / 'file' / 'data'}: Not a directory" in " ".join(
+        failed.stderr.split()
+    )
     assert "--data" in failed.stderr
 
 

@@ -19,7 +19,7 @@ from countline_common.triton.model_config import instance_count
 from countline_common.triton.shared_memory import SHARED_MEMORY_DIRECTORY, SharedSegment
 from countline_models.bench import load as bench_load
 from countline_models.bench.points import Setting
-from countline_models.bench.sweep import Plan, sweep
+from countline_models.bench.sweep import BenchPlan, sweep
 from countline_models.cli.app import app
 from countline_models.contract import ContractError
 
@@ -73,7 +73,7 @@ def test_a_model_of_a_repository_is_tuned_in_it(tmp_path: Path) -> None:
 def test_nothing_is_applied_that_breaks_the_limit(tmp_path: Path) -> None:
     repository = write_marker_repository(tmp_path, "marker")
     before = (repository / "marker" / "config.pbtxt").read_text()
-    with pytest.raises(ConflictError, match="no setting holds"):
+    with pytest.raises(ConflictError, match="no setting stays within"):
         bench("marker", *QUICK, "--repository", repository, "--apply", "--latency-limit-ms", "0.001")
     assert (repository / "marker" / "config.pbtxt").read_text() == before
 
@@ -83,7 +83,7 @@ async def test_a_running_triton_has_its_model_back_as_it_was(own_triton: Callabl
     async with Connection(server.grpc) as connection:
         await connection.load("marker")
         before = await connection.model_config("marker")
-        plan = Plan(ModelRef("marker"), [Setting(3, 3)], [1], 0.3, alone=False)
+        plan = BenchPlan(ModelRef("marker"), [Setting(3, 3)], [1], 0.3, alone=False)
         found = await sweep(server.grpc, plan, lambda _: None)
         assert (found.model, found.shared, len(found.points)) == (ModelRef("marker", 1), True, 1)
         assert instance_count(before or {}) != 3
@@ -92,13 +92,13 @@ async def test_a_running_triton_has_its_model_back_as_it_was(own_triton: Callabl
 
 async def test_a_model_that_was_not_loaded_is_not_left_loaded(own_triton: Callable[..., TritonServer]) -> None:
     server = own_triton()
-    await sweep(server.grpc, Plan(ModelRef("marker"), [Setting(1, 1)], [1], 0.3, alone=False), lambda _: None)
+    await sweep(server.grpc, BenchPlan(ModelRef("marker"), [Setting(1, 1)], [1], 0.3, alone=False), lambda _: None)
     async with Connection(server.grpc) as connection:
         assert await connection.ready_versions("marker") == ()
 
 
 async def test_a_version_that_a_running_triton_does_not_serve_is_refused(triton: TritonServer) -> None:
-    plan = Plan(ModelRef("marker", 7), [Setting(1, 1)], [1], 0.3, alone=False)
+    plan = BenchPlan(ModelRef("marker", 7), [Setting(1, 1)], [1], 0.3, alone=False)
     with pytest.raises(ModelRefusedError, match="does not serve marker@7") as caught:
         await sweep(triton.grpc, plan, lambda _: None)
     assert "1" in caught.value.hint
@@ -109,7 +109,7 @@ async def test_frames_travel_as_bytes_to_a_triton_that_cannot_read_ours(
 ) -> None:
     """A server on another machine: segments that are made in another folder than its /dev/shm are none to it."""
     monkeypatch.setattr("countline_common.triton.shared_memory.SHARED_MEMORY_DIRECTORY", tmp_path)
-    found = await sweep(triton.grpc, Plan(ModelRef("marker"), [Setting(2, 1)], [1], 0.3), lambda _: None)
+    found = await sweep(triton.grpc, BenchPlan(ModelRef("marker"), [Setting(2, 1)], [1], 0.3), lambda _: None)
     assert found.shared is False
     assert found.points[0].requests > 5
 
@@ -120,7 +120,7 @@ async def test_a_model_that_refuses_the_frames_is_an_error_and_not_a_figure(
     server = own_triton()
     monkeypatch.setattr(bench_load, "_fill", poison)
     with pytest.raises(ModelRefusedError, match="refuses the model"):
-        await sweep(server.grpc, Plan(ModelRef("marker"), [Setting(1, 1)], [1], 0.3), lambda _: None)
+        await sweep(server.grpc, BenchPlan(ModelRef("marker"), [Setting(1, 1)], [1], 0.3), lambda _: None)
     assert our_segments() == []
 
 
@@ -131,13 +131,13 @@ async def test_a_model_that_refuses_the_frames_is_an_error_and_not_a_figure(
         (["bad name!"], "names no model"),
         (["missing.onnx"], "there is no file missing.onnx"),
         (["demo_detector@99"], "there is no demo_detector@99"),
-        (["demo_detector", "--batch-sizes", "1,x"], "--batch-sizes '1,x' is no list"),
-        (["demo_detector", "--instances", "0"], "--instances '0' is no list"),
+        (["demo_detector", "--batch-sizes", "1,x"], "--batch-sizes '1,x' is not a list"),
+        (["demo_detector", "--instances", "0"], "--instances '0' is not a list"),
         (["demo_detector", "--batch-sizes", "1", "--queue-delays", "500"], "nothing to measure"),
-        (["demo_detector", "--plot", "missing/x.png"], "cannot be drawn to"),
-        (["demo_detector", "--plot", "x.txt"], "cannot be drawn to"),
-        (["model.onnx", "--apply"], "nothing to apply to"),
-        (["demo_detector", "--triton", "127.0.0.1:1", "--repository", "here"], "a repository of its own"),
+        (["demo_detector", "--plot", "missing/x.png"], "cannot be written"),
+        (["demo_detector", "--plot", "x.txt"], "cannot be written"),
+        (["model.onnx", "--apply"], "measured on a private Triton"),
+        (["demo_detector", "--triton", "127.0.0.1:1", "--repository", "here"], "exclude each other"),
         (["demo_detector", "--triton", "127.0.0.1:1"], "does not answer"),
     ],
 )

@@ -7,13 +7,22 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.conftest import REPOSITORY
 from tests.fixtures.contract_models import marker_model
+from tests.fixtures.repository import REPOSITORY
 from tests.fixtures.triton import TritonServer, start_triton
 
 from countline_common.errors import DeadlineExceededError, InvalidInputError
 from countline_common.triton import ModelRef
-from countline_models.deploy import Limits, ModelFolder, Serving, TrueLine, Truth, demo_golden, examine, golden_problem
+from countline_models.deploy import (
+    ClipLine,
+    ClipTruth,
+    Limits,
+    ModelFolder,
+    ServingTriton,
+    demo_golden,
+    examine,
+    golden_problem,
+)
 from countline_models.deploy.golden import count_golden
 
 DETECTOR = ModelRef("demo_detector", 1)
@@ -32,20 +41,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
 
 
 @pytest.fixture(scope="module")
-def golden(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
+def golden(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ClipTruth]:
     found = demo_golden(LABELS, tmp_path_factory.mktemp("clips"))
     assert found is not None
     return found
 
 
 @pytest.fixture
-async def serving(server: TritonServer) -> AsyncIterator[Serving]:
-    async with Serving(server.grpc) as opened:
+async def serving(server: TritonServer) -> AsyncIterator[ServingTriton]:
+    async with ServingTriton(server.grpc) as opened:
         yield opened
 
 
 async def test_the_shipped_detector_counts_the_demo_clip_exactly(
-    server: TritonServer, serving: Serving, golden: tuple[Path, Truth]
+    server: TritonServer, serving: ServingTriton, golden: tuple[Path, ClipTruth]
 ) -> None:
     (clip, truth), shares = golden, list[float]()
     await serving.load(ModelFolder(server.repository), "demo_detector")
@@ -58,22 +67,23 @@ async def test_the_shipped_detector_counts_the_demo_clip_exactly(
 
 
 async def test_only_the_classes_of_the_truth_count(
-    server: TritonServer, serving: Serving, golden: tuple[Path, Truth]
+    server: TritonServer, serving: ServingTriton, golden: tuple[Path, ClipTruth]
 ) -> None:
     clip, truth = golden
     await serving.load(ModelFolder(server.repository), "demo_detector")
-    people = Truth(truth.lines, classes=("person",))
+    people = ClipTruth(truth.lines, classes=("person",))
     lines = await count_golden(server.grpc, DETECTOR, clip, people, lambda _: None)
     assert golden_problem(lines, people) == "line 'road' counted 0 in and 0 out instead of 4 in and 3 out"
 
 
 async def test_a_model_that_sees_nothing_is_told_by_the_clip(
-    server: TritonServer, serving: Serving, golden: tuple[Path, Truth], tmp_path: Path
+    server: TritonServer, serving: ServingTriton, golden: tuple[Path, ClipTruth], tmp_path: Path
 ) -> None:
     """It obeys the contract in every way, and is useless."""
     (clip, truth), folder = golden, ModelFolder(server.repository)
     (tmp_path / "marker.onnx").write_bytes(marker_model(96, 160).SerializeToString())
-    staged = folder.stage(await examine(tmp_path / "marker.onnx", None, Limits()))
+    blind = await examine(tmp_path / "marker.onnx", None, Limits())
+    staged = folder.stage(blind.file, blind.contract)
     await serving.load(folder, staged)
     lines = await count_golden(server.grpc, ModelRef(staged, 1), clip, truth, lambda _: None)
     problem = golden_problem(lines, truth)
@@ -85,7 +95,7 @@ async def test_a_model_that_sees_nothing_is_told_by_the_clip(
 
 
 async def test_a_count_that_nobody_waits_for_is_ended(
-    server: TritonServer, serving: Serving, golden: tuple[Path, Truth]
+    server: TritonServer, serving: ServingTriton, golden: tuple[Path, ClipTruth]
 ) -> None:
     (clip, truth), begun = golden, asyncio.Event()
     await serving.load(ModelFolder(server.repository), "demo_detector")
@@ -118,13 +128,13 @@ def command_of(process: psutil.Process) -> list[str]:
 
 
 async def test_what_the_count_refuses_is_refused_in_its_words(
-    server: TritonServer, golden: tuple[Path, Truth], tmp_path: Path
+    server: TritonServer, golden: tuple[Path, ClipTruth], tmp_path: Path
 ) -> None:
     clip, truth = golden
     (tmp_path / "holiday.mp4").write_bytes(b"no film")
     with pytest.raises(InvalidInputError, match=r"holiday\.mp4 cannot be counted with demo_detector@1: ") as caught:
         await count_golden(server.grpc, DETECTOR, tmp_path / "holiday.mp4", truth, lambda _: None)
     assert caught.value.hint
-    dot = Truth({"dot": TrueLine(((0.5, 0.5), (0.5, 0.5)), 0, 0)})
+    dot = ClipTruth({"dot": ClipLine(((0.5, 0.5), (0.5, 0.5)), 0, 0)})
     with pytest.raises(InvalidInputError, match="dot"):
         await count_golden(server.grpc, DETECTOR, clip, dot, lambda _: None)

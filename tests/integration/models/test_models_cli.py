@@ -17,7 +17,7 @@ from countline.v1 import models_pb2
 from countline.v1.models_pb2 import DeployHeader, Trial, TrialBucket, TrialComparison
 from countline_common.errors import ConflictError, InvalidInputError, UnavailableError
 from countline_common.times import to_timestamp
-from countline_models.cli.deploy import Service, artifact, send
+from countline_models.cli.deploy import ModelServiceEndpoint, artifact, send
 from countline_models.cli.steps import Steps
 
 LIVE, READY, RETIRED = models_pb2.MODEL_STATE_LIVE, models_pb2.MODEL_STATE_VALIDATED, models_pb2.MODEL_STATE_RETIRED
@@ -57,12 +57,12 @@ async def test_a_model_is_deployed_step_by_step(shell: ModelsShell, network: Pat
     signs = [line.split(" (")[0] for line in err.splitlines()]
     assert signs[0].startswith("✓ read the files: SHA-256 ")
     assert signs[1:5] == [
-        "✓ send them: receive was well",
-        "✓ hold it to the contract: contract was well",
-        "✓ try it in Triton: triton was well",
+        "✓ send the files: receive was well",
+        "✓ check the contract: contract was well",
+        "✓ verify it in Triton: triton was well",
         "– count a clip with known crossings: no clip was given",
     ]
-    assert "gates@1 is ready and counts nothing yet." in err
+    assert "gates@1 is ready, but no camera uses it yet." in err
     assert "countline models shadow gates@1 --cameras ID" in err
     assert "countline cameras set ID --model gates@1" in err
 
@@ -84,7 +84,7 @@ async def test_a_deployment_prints_the_version_alone_as_json(
     assert header.golden.digest == hashlib.sha256(shell.double.artifacts[1]).hexdigest()
 
 
-@pytest.mark.parametrize(("step", "label"), [("receive", "send them"), ("contract", "hold it to the contract")])
+@pytest.mark.parametrize(("step", "label"), [("receive", "send the files"), ("contract", "check the contract")])
 async def test_a_step_that_is_refused_gets_a_cross_a_reason_and_a_hint(
     shell: ModelsShell, network: Path, step: str, label: str
 ) -> None:
@@ -92,14 +92,14 @@ async def test_a_step_that_is_refused_gets_a_cross_a_reason_and_a_hint(
     code, out, err = await shell.models("deploy", network, "--name", "gates", "--json")
     assert (code, out) == (1, "")
     assert f"✗ {label}: refused" in err
-    assert err.endswith("error: it has two outputs\n  hint: fuse it: countline models fuse\n")
+    assert err.endswith("error: it has two outputs\nhint: fuse it: countline models fuse\n")
     assert "is ready" not in err
 
 
 async def test_a_reason_is_never_lost_to_the_files_that_are_still_being_sent(shell: ModelsShell, network: Path) -> None:
     """Seen with gRPC's asynchronous interface: 6 refusals of 100 read "Internal error from Core"."""
     shell.double.refusals["receive"] = InvalidInputError("it is too large")
-    service, file = Service(shell.address, shell.token("models.write")), artifact(network)
+    service, file = ModelServiceEndpoint(shell.address, shell.token("models.write")), artifact(network)
     header = DeployHeader(name="gates", size_bytes=file.size_bytes, digest=file.digest)
     for _ in range(50):
         with pytest.raises(InvalidInputError, match="it is too large"):
@@ -119,7 +119,7 @@ async def test_on_a_terminal_each_step_gets_its_sign(shell: ModelsShell, network
     screen = await asyncio.wait_for(shown, 10)
     assert json.loads(out)["version"] == 1
     last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen)
-    for line in ("✓ hold it to the contract", "– count a clip with known crossings", "✓ warm it up"):
+    for line in ("✓ check the contract", "– count a clip with known crossings", "✓ warm it up"):
         assert line in last
 
 
@@ -139,7 +139,7 @@ def read_all(descriptor: int) -> str:
     ("arguments", "said"),
     [
         (("nothing.onnx",), "there is no file nothing.onnx"),
-        (("out.onnx", "--golden", "gate.mp4"), "--golden and --truth belong together"),
+        (("out.onnx", "--golden", "gate.mp4"), "--golden and --truth need each other"),
         (("out.onnx", "--golden", "gate.mp4", "--truth", "none.json"), "there is no file none.json"),
         (("out.onnx", "--golden", "gate.mp4", "--truth", "gate.mp4"), "cannot be read"),
         (("out.onnx", "--golden", "gate.mp4", "--truth", "empty.json"), "lines: field required"),
@@ -220,12 +220,12 @@ async def test_nothing_is_deleted_without_a_yes(shell: ModelsShell) -> None:
     [
         (("retire", "gates"), "'gates' names no version", "write gates@1"),
         (("retire", "gates@0"), "names no version of a model", "write gates, or gates@1"),
-        (("promote", "gates"), "no version of gates is ready beside the live one", "countline models deploy"),
+        (("promote", "gates"), "gates has no version that is ready but not live", "countline models deploy"),
         (("promote", "gates@1", "--if-better"), "no finished trial says", "countline models shadow gates@1"),
         (("show", "none"), "there is no model 'none'", "countline models list"),
         (("tune", "gates"), "nothing to change", "--batch"),
         (("shadow", "gates@1", "--cameras", ","), "no camera is named", "--cameras"),
-        (("trial", "gates"), "gates was on no trial yet", "countline models shadow gates@N"),
+        (("trial", "gates"), "gates has no trials", "countline models shadow gates@N"),
         (("trial", "t9"), "there is no trial and no model 't9'", "countline models list"),
     ],
 )
@@ -244,7 +244,7 @@ async def test_a_service_that_refuses_is_quoted(shell: ModelsShell) -> None:
     shell.double.refusals["StartTrial"] = ConflictError("door is on another trial", hint="stop it first")
     code, _, err = await shell.models("canary", "gates@2", "--cameras", "door")
     assert code == 1
-    assert err == "error: door is on another trial\n  hint: stop it first\n"
+    assert err == "error: door is on another trial\nhint: stop it first\n"
 
 
 async def test_tuning_changes_what_is_named_and_nothing_else(shell: ModelsShell) -> None:
@@ -259,7 +259,7 @@ async def test_a_trial_is_started_listed_and_stopped(shell: ModelsShell) -> None
     shell.double.add("gates", LIVE, READY)
     options = ("--cameras", "door, yard", "--margin", "0.05", "--minutes", "90", "--promote-if-better")
     _, err = await shell.ok("shadow", "gates", *options)
-    assert "Started the trial t1: gates@2 against @1, shadow on door, yard." in err
+    assert "Started trial t1: gates@2 against @1, shadow on door, yard." in err
     assert "countline models trial t1" in err
     request = shell.double.requests[-1]
     assert (request.challenger, list(request.camera_ids), request.time_limit_s) == (2, ["door", "yard"], 5400)
@@ -296,7 +296,7 @@ def reported(trial: Trial) -> None:
         TrialBucket(start=to_timestamp(NOW + 60 * minute), incumbent=6, challenger=5 - minute % 2)
         for minute in range(20)
     )
-    trial.verdict = "the challenger counts 0.82 of what the live version counts: fewer"
+    trial.verdict = "the challenger counts 0.82 times the live version: fewer"
 
 
 async def test_a_trial_is_reported_line_by_line_and_drawn(shell: ModelsShell, tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ async def test_a_trial_is_reported_line_by_line_and_drawn(shell: ModelsShell, tm
     assert rows[1] == ["door", "gate", "60", "4", "3", "0.98", "0.91", "to", "1.05", "20.0", "min", "0"]
     assert rows[2][:6] == ["yard", "ramp", "34", "20", "0", "0.63"]
     assert rows[3][:5] == ["total", "94", "24", "3", "0.82"]
-    assert "the challenger counts 0.82 of what the live version counts: fewer" in err
+    assert "the challenger counts 0.82 times the live version: fewer" in err
     await shell.ok("trial", "gates", "--plot", pictures[1])
     words = " ".join(element.text or "" for element in ET.fromstring(pictures[0].read_text()).iter())
     assert "gates: version 2 against version 1 (shadow)" in words
@@ -320,7 +320,7 @@ async def test_a_trial_is_reported_line_by_line_and_drawn(shell: ModelsShell, tm
     assert {(0x2F, 0x6F, 0xDE), (0xE0, 0x8A, 0x00)} <= colours, "both lines are drawn"
     code, _, err = await shell.models("trial", "t1", "--plot", "trial.pdf")
     assert code == 1
-    assert "hint: name a .png or a .svg" in err
+    assert "hint: use a .png or .svg file" in err
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ async def test_who_waits_for_a_trial_gets_its_end_by_the_exit_code(shell: Models
     ended, out, err = await waiting
     assert ended == code
     assert json.loads(out)["total"]["both"] == 94
-    assert "0 crossings seen; the first look is at 30" in err
+    assert "0 crossings so far; the first look is at 30" in err
     assert err.count("fewer") == 1
 
 

@@ -21,7 +21,9 @@ from countline_common.errors import (
     UnavailableError,
 )
 from countline_models.contract import check_contract
-from countline_models.pull.download import Patience, Wanted, pull, sha256_of
+from countline_models.digests import file_digest
+from countline_models.pull.download import pull
+from countline_models.pull.wanted import Patience, Wanted
 
 CONTENT = np.random.default_rng(5).integers(0, 256, 3_000_000, np.uint8).tobytes()
 QUICK = Patience(without_progress_s=0.6, first_pause_s=0.02, longest_pause_s=0.1)
@@ -208,7 +210,7 @@ async def test_pieces_that_do_not_fit_together_are_thrown_away_once(shelf: Shelf
 
 async def test_wrong_bytes_in_pieces_are_brought_twice_and_refused(shelf: Shelf, target: Path) -> None:
     shelf.content, shelf.script = bytes(len(CONTENT)), [shelf.cut, shelf.whole, shelf.cut]
-    with pytest.raises(ConflictError, match="is not the file that is wanted"):
+    with pytest.raises(ConflictError, match="offers another file"):
         await pull(shelf.wanted(), target, QUICK)
     assert len(shelf.asked) == 4
     assert left(target) == []
@@ -216,7 +218,7 @@ async def test_wrong_bytes_in_pieces_are_brought_twice_and_refused(shelf: Shelf,
 
 async def test_other_bytes_than_those_expected_are_removed_and_said(shelf: Shelf, target: Path) -> None:
     shelf.content = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
-    with pytest.raises(ConflictError, match="is not the file that is wanted") as caught:
+    with pytest.raises(ConflictError, match="offers another file") as caught:
         await pull(shelf.wanted(), target, QUICK)
     assert hashlib.sha256(shelf.content).hexdigest() in str(caught.value)
     assert left(target) == []
@@ -295,7 +297,7 @@ async def test_another_file_of_that_name_is_left_alone(shelf: Shelf, target: Pat
     with_text(target, "mine")
     with pytest.raises(AlreadyExistsError, match="is another file"):
         await pull(shelf.wanted(), target, QUICK)
-    assert sha256_of(target) == hashlib.sha256(b"mine").hexdigest()
+    assert file_digest(target) == hashlib.sha256(b"mine").hexdigest()
     assert shelf.asked == []
 
 
@@ -371,8 +373,8 @@ async def test_the_command_pulls_and_fuses_from_a_manifest_of_ones_own(shelf: Sh
     contract = check_contract((tmp_path / "tiny.fused.onnx").read_bytes())
     assert (contract.width, contract.height, contract.labels[2]) == (64, 64, "car")
     again = await command("tiny", "--manifest", str(manifest), folder=tmp_path)
-    assert "it was here already" in again.stderr
-    assert "next: countline models fuse tiny.onnx --head yolox -o tiny.fused.onnx" in again.stderr
+    assert "it was downloaded before" in again.stderr
+    assert "hint: countline models fuse tiny.onnx --head yolox -o tiny.fused.onnx" in again.stderr
     unknown = await command("yolox_s", "--manifest", str(manifest), folder=tmp_path)
     assert unknown.returncode == 1
     assert "hint: choose one of: tiny" in unknown.stderr

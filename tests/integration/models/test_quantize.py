@@ -15,18 +15,19 @@ import pytest
 from tests.fixtures.clips import Pass, render
 from tests.fixtures.contract_models import marker_model
 from tests.fixtures.detector_networks import SmallNet
+from tests.fixtures.repository import REPOSITORY
 from typer.testing import CliRunner
 
 from countline_common.errors import CountlineError
 from countline_demo.scenes.render import render_clip
 from countline_models.cli.app import app
 from countline_models.contract import FUSED_KEY, check_contract, set_metadata
+from countline_models.fusing.fuse import fuse
+from countline_models.fusing.options import FuseOptions
 from countline_models.heads import head_named
-from countline_models.onnx.fuse import FuseOptions, fuse
 from countline_models.quantize.int8 import QUANTIZED_KEY
 
 RUNNER = CliRunner()
-REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def quantize(*arguments: object) -> Any:
@@ -164,7 +165,7 @@ def test_a_clip_that_cannot_be_used_is_refused_with_a_hint(model: Path, tmp_path
     for clip, message in (
         (tmp_path / "missing.mp4", "there is no clip"),
         (tmp_path / "text.mp4", "cannot be read as a video"),
-        (without_video(tmp_path / "sound.mp4"), "has no frames: it has no video"),
+        (without_video(tmp_path / "sound.mp4"), "has no video stream"),
         (one_frame(tmp_path / "one.mp4"), "has one frame"),
     ):
         with pytest.raises(CountlineError, match=message) as caught:
@@ -194,5 +195,5 @@ def test_a_model_that_cannot_be_quantised_is_refused_with_a_hint(model: Path, cl
         assert caught.value.hint
     with pytest.raises(CountlineError, match="is the model itself"):
         quantize(model, "-o", model, "--clip", clip)
-    with pytest.raises(CountlineError, match="no node fits"):
+    with pytest.raises(CountlineError, match="no node matches"):
         quantize(model, "-o", tmp_path / "int8.onnx", "--clip", clip, "--frames", 2, "--exclude", "Nothing*")

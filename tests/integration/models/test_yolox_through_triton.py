@@ -38,7 +38,7 @@ async def test_triton_answers_what_onnx_runtime_answers(
             assert info.labels == tuple(prepared["labels"])
             with SlotRing(6, info.height, info.width) as ring:
                 await client.attach(ring)
-                slots = [slot for slot in (ring.acquire("car") for _ in range(6)) if slot is not None]
+                slots = [slot for slot in (ring.acquire() for _ in range(6)) if slot is not None]
                 fill_with_cars(shared_data, ring)
                 answers = await client.infer("yolox_nano", slots)
                 session = open_session((repository / "yolox_nano" / "1" / "model.onnx").read_bytes())

@@ -123,12 +123,12 @@ def broken(clip: Path, folder: Path, kind: str) -> Path | str:
 @pytest.mark.parametrize(
     ("kind", "words", "hint"),
     [
-        ("words", "no video", "video file"),
+        ("words", "no readable video stream", "video file"),
         ("missing", "no such file", "path"),
         ("truncated", "header states", "copy the file again"),
         ("codec", "decoder", "H.264"),
-        ("unreachable", "nothing listens", "switched on"),
-        ("scheme", "not known", "rtsp://"),
+        ("unreachable", "connection refused", "camera is on"),
+        ("scheme", "unknown scheme", "rtsp://"),
     ],
 )
 def test_a_bad_source_is_named_with_its_hint(

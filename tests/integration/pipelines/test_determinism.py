@@ -14,28 +14,24 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.fixtures.clips import MIDDLE, Pass, render, write_blob_repository
+from tests.fixtures.repository import REPOSITORY
 from tests.fixtures.triton import TritonServer, start_triton
 
-from countline_counting import Crossing, Event, Identity
+from countline_counting.events import Crossing, Event
+from countline_counting.identity import Identity
+from countline_counting.spec import CountingSpec, Line
 from countline_counting.trials import TrialSpan
 from countline_demo.scenes.clips import street
 from countline_demo.scenes.scene import Renderer
 from countline_demo.scenes.video import write_video
-from countline_pipelines.planes.interface import (
-    CameraPlan,
-    CameraState,
-    CountedFrame,
-    CountingPlan,
-    LinePlan,
-    RunStarted,
-)
+from countline_pipelines.planes.interface import CameraPlan, CameraState, CountedFrame, RunStarted
 from countline_pipelines.planes.software.lane.lane import LaneOptions
 from countline_pipelines.planes.software.plane import PlaneOptions, SoftwarePlane
 from countline_pipelines.sources import Playback, SourceSpec
 from countline_pipelines.triton.client import TritonClient
 from countline_pipelines.triton.slots import Slot
 
-REPOSITORY = Path(__file__).resolve().parents[3] / "triton-repo"
+REPOSITORY = REPOSITORY / "triton-repo"
 STREET_FRAMES = range(145, 205)
 """Six seconds in which four objects cross a line."""
 
@@ -75,9 +71,9 @@ class Diary:
         self.crossings[camera_id] = self.crossings.get(camera_id, 0) + crossed
 
 
-def plan(camera_id: str, film: Path, lines: Sequence[LinePlan], model: str, rate: float = 0.0) -> CameraPlan:
+def plan(camera_id: str, film: Path, lines: Sequence[Line], model: str, rate: float = 0.0) -> CameraPlan:
     source = SourceSpec(str(film), Playback.FAST, recorded_at=1_700_000_000.0, rate=rate)
-    return CameraPlan(camera_id, source, model, CountingPlan(lines=tuple(lines)), run="film")
+    return CameraPlan(camera_id, source, model, CountingSpec(lines=tuple(lines)), run="film")
 
 
 class Worker:
@@ -149,7 +145,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_file_is_counted_alike_in_any_company(
     servers: TritonServer, film: Path, max_batch: int, others: int, workers: int
 ) -> None:
-    lines = [LinePlan("middle", MIDDLE), LinePlan("left", ((0.3, 0.0), (0.3, 1.0)))]
+    lines = [Line("middle", MIDDLE), Line("left", ((0.3, 0.0), (0.3, 1.0)))]
     alone = counted(servers, 4, [plan("cam", film, lines, "blob")])
     company = [
         plan(f"other-{i}", film, lines, "blob", rate=random.Random(i).choice([0.0, 5.0, 12.0])) for i in range(others)
@@ -168,7 +164,7 @@ def test_the_shipped_detector_sees_a_file_alike_alone_and_in_batches(servers: Tr
     pictures = (renderer.frame(index).pixels for index in STREET_FRAMES)
     path = tmp_path / "street.mp4"
     write_video(path, pictures, clip.scene.camera.size_wh, Fraction(10))
-    lines = [LinePlan(line.id, line.points) for line in clip.lines]
+    lines = [Line(line.id, line.points) for line in clip.lines]
     alone = counted(servers, 1, [plan("cam", path, lines, "demo_detector")])
     both = [plan("other", path, lines, "demo_detector"), plan("cam", path, lines, "demo_detector")]
     again = counted(servers, 8, both)

@@ -10,8 +10,10 @@ import pytest
 from tests.fixtures.clips import FPS, MIDDLE, Pass, render
 from tests.fixtures.planes import Bench, FakeTriton, plan
 
-from countline_counting import Crossing
-from countline_pipelines.planes.interface import CountingPlan, FollowerPlan, LinePlan
+from countline_counting.events import Crossing
+from countline_counting.spec import CountingSpec, Line
+from countline_pipelines.planes.interface import FollowerPlan
+from countline_pipelines.planes.software.change.change import ChangeState
 from countline_pipelines.sources import Playback
 
 SHADOW = FollowerPlan("trial", "fake@2", is_challenger=True)
@@ -39,11 +41,11 @@ def counted(bench: Bench, frames: int) -> None:
 
 def test_lines_of_another_version_change_with_it(bench: Bench, film: Path) -> None:
     """The old model does not know the class that the new line counts, so it goes on with the old line until then."""
-    bench.client.labels["fake@2"] = ("other",)
+    bench.client.labels["fake@2"] = frozenset({"other"})
     bench.plane.add_camera(plan("cam", film, Playback.LOOP, model="fake@1"))
     counted(bench, 3)
     wanted = plan("cam", film, Playback.LOOP, model="fake@2")
-    drawn = CountingPlan(lines=(LinePlan("middle", MIDDLE, 2, ("other",)),))
+    drawn = CountingSpec(lines=(Line("middle", MIDDLE, 2, frozenset({"other"})),))
     bench.plane.update_camera(type(wanted)("cam", wanted.source, "fake@2", drawn))
     bench.wait_for(lambda: bench.condition("cam").model == "fake@2")
     assert bench.condition("cam").fault is None
@@ -64,7 +66,7 @@ def test_a_live_camera_changes_without_a_gap_and_nothing_of_the_old_version_stay
     bench.plane.add_camera(plan("cam", film, Playback.LOOP, model="fake@1"))
     counted(bench, 3)
     old_lane = weakref.ref(bench.plane._lanes["fake@1"])
-    old_branch = weakref.ref(bench.plane._held["cam"].camera._primary)
+    old_branch = weakref.ref(bench.plane._held["cam"].camera.branches.change.counting)
     threads = threading.active_count()
     bench.plane.update_camera(plan("cam", film, Playback.LOOP, model="fake@2"))
     bench.wait_for(lambda: len(bench.recorder.open) == 2)
@@ -76,7 +78,7 @@ def test_a_live_camera_changes_without_a_gap_and_nothing_of_the_old_version_stay
     gaps = [later - earlier for earlier, later in pairwise(crossings)]
     assert len(gaps) >= 4
     assert all(gap == pytest.approx(1.5, abs=0.2) for gap in gaps)
-    bench.wait_for(lambda: bench.plane._held["cam"].camera._takeover is None)
+    bench.wait_for(lambda: bench.plane._held["cam"].camera.branches.change.state is ChangeState.STEADY)
     gc.collect()
     assert old_lane() is None
     assert old_branch() is None

@@ -12,8 +12,7 @@ import pytest
 from tests.fixtures.clips import FPS, Pass, render, write_blob_versions
 from tests.fixtures.control_double import ControlDouble
 from tests.fixtures.nats import NatsServer
-from tests.fixtures.triton import TritonServer, start_triton
-from tests.integration.pipelines.workers import (
+from tests.fixtures.pipelines.workers import (
     Totals,
     WorkerProcess,
     assignment,
@@ -24,6 +23,7 @@ from tests.integration.pipelines.workers import (
     wait_until,
     worker_process,
 )
+from tests.fixtures.triton import TritonServer, start_triton
 
 from countline.v1 import cameras_pb2, events_pb2, workers_pb2
 from countline_common.times import from_timestamp

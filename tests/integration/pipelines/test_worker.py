@@ -11,8 +11,7 @@ import pytest
 from tests.fixtures.clips import MIDDLE, Pass, cut_off, render, write_blob_repository
 from tests.fixtures.control_double import ControlDouble
 from tests.fixtures.nats import NatsServer
-from tests.fixtures.triton import TritonServer, start_triton
-from tests.integration.pipelines.workers import (
+from tests.fixtures.pipelines.workers import (
     Totals,
     WorkerProcess,
     assignment,
@@ -21,6 +20,7 @@ from tests.integration.pipelines.workers import (
     wait_until,
     worker_process,
 )
+from tests.fixtures.triton import TritonServer, start_triton
 
 from countline.v1 import cameras_pb2, events_pb2
 from countline_common.data import bus

@@ -10,9 +10,9 @@ import pytest
 from tests.fixtures.clips import Pass, render, write_blob_repository
 from tests.fixtures.control_double import ControlDouble
 from tests.fixtures.nats import NatsServer
+from tests.fixtures.pipelines.workers import WorkerProcess, assignment, wait_until, worker_process
 from tests.fixtures.rtsp import RtspServer
 from tests.fixtures.triton import TritonServer, start_triton
-from tests.integration.pipelines.workers import WorkerProcess, assignment, wait_until, worker_process
 
 from countline.v1 import cameras_pb2
 from countline_common.times import from_timestamp

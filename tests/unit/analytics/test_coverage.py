@@ -15,11 +15,11 @@ from countline_analytics.questions.coverage import (
     shares,
     union,
 )
-from countline_analytics.store.spans import DAY_US, Span, cut_at_midnight, merge
+from countline_analytics.store.spans import DAY_US, CoveredSpan, cut_at_midnight, merge
 
 S = 1_000_000
 spans = st.builds(
-    lambda start, length, gap: Span(start, start + length, start + length + gap),
+    lambda start, length, gap: CoveredSpan(start, start + length, start + length + gap),
     st.integers(0, 200 * S),
     st.integers(0, 30 * S),
     st.integers(S, 3 * S),
@@ -46,7 +46,7 @@ def test_merging_is_the_same_in_any_order_and_any_grouping(given_spans, random) 
 
 @given(st.integers(0, 5 * DAY_US), st.integers(0, 3 * DAY_US))
 def test_pieces_of_days_make_the_span_again(start, length) -> None:
-    span = Span(start, start + length, start + length + S)
+    span = CoveredSpan(start, start + length, start + length + S)
     pieces = cut_at_midnight(span)
     assert all(piece.start_us // DAY_US == (piece.covered_until_us - 1) // DAY_US for piece in pieces)
     (again,) = merge(pieces)
@@ -55,12 +55,12 @@ def test_pieces_of_days_make_the_span_again(start, length) -> None:
 
 
 def test_what_a_stale_worker_processed_after_the_hand_over_does_not_cover() -> None:
-    stale, fresh = StoredSpan(1, Span(0, 20 * S, 21 * S)), StoredSpan(2, Span(30 * S, 40 * S, 41 * S))
+    stale, fresh = StoredSpan(1, CoveredSpan(0, 20 * S, 21 * S)), StoredSpan(2, CoveredSpan(30 * S, 40 * S, 41 * S))
     assert covered(merged([stale, fresh], {1: 0, 2: 10 * S})) == [Interval(0, 10 * S), Interval(30 * S, 41 * S)]
 
 
 def test_files_played_once_cover_whatever_hand_overs_there_were() -> None:
-    assert covered(merged([StoredSpan(0, Span(0, 20 * S, 21 * S))], {3: 5 * S})) == [Interval(0, 21 * S)]
+    assert covered(merged([StoredSpan(0, CoveredSpan(0, 20 * S, 21 * S))], {3: 5 * S})) == [Interval(0, 21 * S)]
 
 
 def test_a_camera_that_was_down_for_twenty_minutes_covers_two_thirds_of_the_hour() -> None:
@@ -93,5 +93,5 @@ def test_intersection_holds_the_moments_of_both(left, right) -> None:
 
 
 def test_near_the_ends_of_a_span_nothing_is_decided() -> None:
-    long, short = Span(0, 20 * S, 21 * S), Span(30 * S, 35 * S, 36 * S)
+    long, short = CoveredSpan(0, 20 * S, 21 * S), CoveredSpan(30 * S, 35 * S, 36 * S)
     assert decided([long, short], 3 * S) == [Interval(3 * S, 17 * S)]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countline_analytics.live.client import Outbox, SlowClientError
+from countline_analytics.live.client import ClientQueue, SlowClientError
 from countline_analytics.live.totals import LiveCamera, LiveCrossing, Totals
 
 NOW = datetime(2026, 10, 25, 10, tzinfo=UTC)
@@ -58,33 +58,33 @@ def test_a_line_without_a_crossing_is_there_with_zeros() -> None:
 
 
 async def test_a_client_that_does_not_keep_up_with_counts_is_cut_off() -> None:
-    outbox = Outbox(reliable_limit=3)
+    queue = ClientQueue(reliable_limit=3)
     for number in range(4):
-        outbox.put(str(number))
+        queue.put(str(number))
     with pytest.raises(SlowClientError):
-        await outbox.get()
+        await queue.get()
 
 
 async def test_newer_pictures_overwrite_older_ones_and_counts_go_first() -> None:
-    outbox = Outbox()
+    queue = ClientQueue()
     for number in range(9):
-        outbox.put_lossy("preview:a", b"picture %d" % number)
-    outbox.put("count")
-    assert [await outbox.get() for _ in range(3)] == ["count", b"picture 7", b"picture 8"]
-    assert outbox.dropped == 7
+        queue.put_lossy("preview:a", b"picture %d" % number)
+    queue.put("count")
+    assert [await queue.get() for _ in range(3)] == ["count", b"picture 7", b"picture 8"]
+    assert queue.dropped == 7
 
 
 async def test_each_channel_gets_its_turn() -> None:
-    outbox = Outbox()
+    queue = ClientQueue()
     for number in range(2):
         for channel in ("a", "b", "c"):
-            outbox.put_lossy(channel, f"{channel}{number}")
-    assert [await outbox.get() for _ in range(6)] == ["a0", "b0", "c0", "a1", "b1", "c1"]
+            queue.put_lossy(channel, f"{channel}{number}")
+    assert [await queue.get() for _ in range(6)] == ["a0", "b0", "c0", "a1", "b1", "c1"]
 
 
 async def test_waiting_for_a_message_ends_when_one_comes() -> None:
-    outbox = Outbox()
-    waiting = asyncio.create_task(outbox.get())
+    queue = ClientQueue()
+    waiting = asyncio.create_task(queue.get())
     await asyncio.sleep(0)
-    outbox.put("late")
+    queue.put("late")
     assert await waiting == "late"

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from countline_analytics.questions.coverage import Interval
-from countline_analytics.questions.matching import TOLERANCE_US, Agreement, compare, occurrences, pairs
+from countline_analytics.questions.matching import TOLERANCE_US, MatchResult, compare, occurrences, pairs
 
 S = 1_000_000
 times = st.lists(st.integers(0, 6 * S), max_size=6).map(sorted)
@@ -56,24 +56,24 @@ def test_long_dense_sequences_are_matched_in_time() -> None:
 def test_a_crossing_that_was_under_way_when_processing_began_is_nobodys_fault() -> None:
     """Without closeness, the counted crossing would pair with the true one outside, and the one inside were missed."""
     window = [Interval(0, 10 * S)]
-    assert compare([250_000], [-600_000, 200_000], window) == Agreement(counted=1, true=1, missed=0, false=0)
+    assert compare([250_000], [-600_000, 200_000], window) == MatchResult(counted=1, true=1, missed=0, false=0)
 
 
 def test_a_pair_across_the_edge_belongs_where_its_true_crossing_is() -> None:
     window = [Interval(0, 10 * S)]
-    assert compare([100_000], [-100_000], window) == Agreement(0, 0, 0, 0)
-    assert compare([-100_000], [100_000], window) == Agreement(1, 1, 0, 0)
+    assert compare([100_000], [-100_000], window) == MatchResult(0, 0, 0, 0)
+    assert compare([-100_000], [100_000], window) == MatchResult(1, 1, 0, 0)
 
 
 def test_what_has_no_counterpart_is_missed_or_false() -> None:
     window = [Interval(0, 10 * S)]
-    assert compare([5 * S], [], window) == Agreement(counted=1, true=0, missed=0, false=1)
-    assert compare([], [5 * S], window) == Agreement(counted=0, true=1, missed=1, false=0)
-    assert compare([5 * S], [7 * S], window) == Agreement(counted=1, true=1, missed=1, false=1)
+    assert compare([5 * S], [], window) == MatchResult(counted=1, true=0, missed=0, false=1)
+    assert compare([], [5 * S], window) == MatchResult(counted=0, true=1, missed=1, false=0)
+    assert compare([5 * S], [7 * S], window) == MatchResult(counted=1, true=1, missed=1, false=1)
 
 
 def test_outside_of_the_windows_nothing_is_held_against_anybody() -> None:
-    assert compare([50 * S], [70 * S], [Interval(0, 10 * S)]) == Agreement(0, 0, 0, 0)
+    assert compare([50 * S], [70 * S], [Interval(0, 10 * S)]) == MatchResult(0, 0, 0, 0)
 
 
 def test_a_repeating_set_repeats_in_both_directions() -> None:

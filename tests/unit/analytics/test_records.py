@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from countline.v1 import events_pb2
 from countline_analytics.ingest.records import MalformedRecordError, decode
+from countline_analytics.store.spans import merge
 from countline_common.times import to_timestamp
+from countline_counting.coverage import CoverageTracker
 
 SUBJECT = "countline.counts.demo.cam-1"
 
@@ -78,10 +80,35 @@ def test_a_record_that_speaks_for_another_camera_is_refused() -> None:
 
 
 def test_the_gap_after_a_span_counts_for_a_second_or_two_periods() -> None:
-    fast = events_pb2.CoverageSpan(start=to_timestamp(0), end=to_timestamp(10), frames=251)
-    slow = events_pb2.CoverageSpan(start=to_timestamp(0), end=to_timestamp(10), frames=6)
+    fast = events_pb2.CoverageSpan(start=to_timestamp(0), end=to_timestamp(10), frames=251, period_s=0.04)
+    slow = events_pb2.CoverageSpan(start=to_timestamp(0), end=to_timestamp(10), frames=6, period_s=2.0)
     rows = decode(record(coverage=[fast, slow]).SerializeToString(), SUBJECT).coverage
     assert [row.covered_until_us for row in rows] == [11_000_000, 14_000_000]
+
+
+@pytest.mark.parametrize("period_s", [-1.0, float("nan"), float("inf"), 1e9])
+def test_a_period_that_cannot_be_is_refused(period_s: float) -> None:
+    bad = events_pb2.CoverageSpan(start=to_timestamp(0), end=to_timestamp(10), period_s=period_s)
+    assert "period_s" in refusal(record(coverage=[bad]))
+
+
+def test_ingest_bridges_the_gaps_that_the_worker_bridges_and_no_others() -> None:
+    """Two estimators of the period: a slow camera's last gap was covered for one second instead of two periods."""
+    tracker = CoverageTracker(period_s=0.04)
+    spans = []
+    for t in (*range(0, 100, 5), 115.0, 120.0):  # one frame every 5 s, and a gap of 20 s
+        tracker.add(float(t))
+        spans += tracker.cut()
+    messages = [
+        events_pb2.CoverageSpan(
+            start=to_timestamp(span.start), end=to_timestamp(span.end), frames=span.frames, period_s=span.period_s
+        )
+        for span in spans
+    ]
+    rows = merge(decode(record(coverage=messages).SerializeToString(), SUBJECT).coverage)
+    slow = [row for row in rows if row.end_us - row.start_us > 6_000_000]
+    assert [(row.end_us, row.covered_until_us) for row in slow] == [(95_000_000, 105_000_000)]
+    assert rows[-1] == (115_000_000, 120_000_000, 130_000_000)
 
 
 def test_a_span_that_ends_before_it_starts_is_refused() -> None:

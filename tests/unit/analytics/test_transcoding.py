@@ -77,7 +77,7 @@ def test_problems_deep_in_a_body_are_named_by_their_path() -> None:
     found = problems(lambda: patch(body))
     assert found["spec.lines[0].points[0].y"] == "must be a number"
     assert "loop" in found["spec.playback"]
-    assert found["spec.speed"] == "is not known"
+    assert found["spec.speed"] == "is unknown"
 
 
 def test_words_of_enums_are_those_that_answers_carry() -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_common.grpc.client import Endpoints, Login, LoginFile, Profiles, discover
+from countline_common.grpc.discovery import discover
+from countline_common.grpc.endpoints import Endpoints
+from countline_common.grpc.logins import Login, LoginFile, Profiles
 
 FULL = {"auth": "h:1", "cameras": "h:2", "workers": "h:3", "gateway": "http://h:4", "models": "h:5"}
 LOGIN = Login("anna", "a", 1000.0, "r", 9000.0)
@@ -74,7 +76,7 @@ def test_the_last_login_is_asked_before_this_machine_and_a_named_folder_before_i
 def test_where_nothing_runs_the_hint_is_to_start_it(tmp_path: Path, profiles: Profiles) -> None:
     with pytest.raises(NotFoundError) as caught:
         discover(data=tmp_path, profiles=profiles)
-    assert caught.value.hint == "start it: countline up"
+    assert caught.value.hint == "start one: countline up"
 
 
 def test_a_login_is_kept_where_only_its_owner_can_read_it(tmp_path: Path) -> None:

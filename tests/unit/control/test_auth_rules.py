@@ -1,4 +1,4 @@
-"""Roles, new users, and how long a guesser waits."""
+"""Roles, new users, and the wait after wrong passwords."""
 
 from ipaddress import ip_network
 

@@ -1,4 +1,4 @@
-"""What is written on a command line, and what it changes."""
+"""The texts of a command line, and the changes that they ask for."""
 
 import pytest
 from hypothesis import given
@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import CameraSpec, Line, Point
 from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.grpc.paging import next_token, page
 from countline_control.cli.changes import Changes, changed_spec
 from countline_control.cli.geometry import parse_anchor, parse_line, parse_zone, write_ground, write_points
-from countline_control.paging import next_token, page
 
 
 def test_a_line_has_a_name_points_and_perhaps_classes() -> None:
@@ -32,11 +32,11 @@ def test_what_is_no_line_is_refused_with_the_form(text: str) -> None:
 
 
 def test_a_zone_needs_three_points_and_an_anchor_two_numbers() -> None:
-    with pytest.raises(InvalidInputError, match="no zone"):
+    with pytest.raises(InvalidInputError, match="--zone hall: 4 numbers"):
         parse_zone("hall:0,0,1,1")
-    assert parse_anchor("0.5,1") == Point(x=0.5, y=1)
+    assert parse_anchor("0.5,1") == parse_anchor("bottom") == Point(x=0.5, y=1)
     for text in ("0.5", "a,b", "1,2,3"):
-        with pytest.raises(InvalidInputError, match="no anchor"):
+        with pytest.raises(InvalidInputError, match="not a point of the box"):
             parse_anchor(text)
 
 
@@ -77,7 +77,7 @@ def test_a_line_that_is_not_there_cannot_be_removed() -> None:
 def test_a_time_needs_a_zone() -> None:
     spec, paths = changed_spec(CameraSpec(), Changes(recorded_at="2026-03-01T13:00:00+01:00"))
     assert (spec.recorded_at.ToJsonString(), paths) == ("2026-03-01T12:00:00Z", ["spec.recorded_at"])
-    with pytest.raises(InvalidInputError, match="is no time"):
+    with pytest.raises(InvalidInputError, match="is not a time"):
         changed_spec(CameraSpec(), Changes(recorded_at="yesterday"))
 
 
@@ -122,7 +122,7 @@ def test_masks_are_added_replaced_and_removed_by_name() -> None:
     assert [(mask.mask_id, mask.kind) for mask in spec.masks] == [("tree", cameras_pb2.MASK_KIND_INCLUDE)]
     with pytest.raises(NotFoundError, match="no mask"):
         changed_spec(STORED, Changes(removed_masks=frozenset({"tree"})))
-    with pytest.raises(InvalidInputError, match="no mask") as refused:
+    with pytest.raises(InvalidInputError, match="a mask cannot have classes") as refused:
         changed_spec(STORED, Changes(ignore_masks=(f"tree:{corners}:person",)))
     assert "every class" in refused.value.hint
 
@@ -146,5 +146,5 @@ def test_the_ground_is_given_whole_and_taken_away() -> None:
     assert paths == ["spec.ground_plane"]
     assert not without.HasField("ground_plane")
     for text in ("0.3,0.3", "0.3=1,2", "0.1,0.2=3", "a,b=c,d"):
-        with pytest.raises(InvalidInputError, match="no reference point"):
+        with pytest.raises(InvalidInputError, match="not a point of the picture and its place"):
             changed_spec(STORED, Changes(ground=(text,)))

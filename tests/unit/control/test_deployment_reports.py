@@ -1,15 +1,15 @@
-"""What is told of a deployment while it goes on."""
+"""The reports of a running deployment."""
 
 import asyncio
 from contextlib import aclosing
 
 import pytest
 
-from countline.v1.models_pb2 import DeployModelResponse, ModelValidation
-from countline_control.models.deployment import Progress, reported
-from countline_control.models.domain import Stored, StoredVersion
+from countline_control.models.deployment.domain import StepReport
+from countline_control.models.deployment.progress import Progress, reported
+from countline_control.models.domain import StoredVersion, Validation, VersionState
 
-VERSION = StoredVersion("net", 1, Stored.VALIDATED, "0" * 64, 10, 0.4, "", "", ModelValidation(), "ann", 0.0)
+VERSION = StoredVersion("net", 1, VersionState.VALIDATED, "0" * 64, 10, 0.4, "", "", Validation(), "ann", 0.0)
 
 
 async def test_every_report_comes_in_order_and_the_version_last() -> None:
@@ -19,12 +19,12 @@ async def test_every_report_comes_in_order_and_the_version_last() -> None:
             await progress.done(step)
         return VERSION
 
-    found = [each.step if isinstance(each, DeployModelResponse) else each async for each in reported(work)]
+    found = [each.step if isinstance(each, StepReport) else each async for each in reported(work)]
     assert found == ["receive", "receive", "contract", "contract", VERSION]
 
 
 async def test_a_listener_that_is_cancelled_leaves_nothing_behind_that_waits() -> None:
-    """Whoever waited for the next report waited for ever, once for each client that left."""
+    """Each client that disconnected left a task that waited for the next report for ever."""
     begun, stopped = asyncio.Event(), asyncio.Event()
 
     async def work(progress: Progress) -> StoredVersion:

@@ -4,38 +4,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countline.v1 import cameras_pb2, models_pb2
-from countline.v1.cameras_pb2 import CameraStatus
-from countline.v1.models_pb2 import ModelTuning, ModelValidation
+from countline.v1 import models_pb2
+from countline.v1.models_pb2 import ModelTuning
 from countline_common.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
-from countline_common.times import to_timestamp
-from countline_control.models import domain
+from countline_control.cameras.domain import CameraStatus, ObservedState
+from countline_control.models import checks, domain, messages, routing
 from countline_control.models.domain import (
-    Choice,
-    Mode,
-    Outcome,
-    Serving,
-    Stored,
+    ModelChoice,
+    ModelRouting,
     StoredModel,
     StoredTrial,
     StoredVersion,
+    TrialMode,
+    TrialOutcome,
+    Validation,
+    VersionState,
 )
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import Target, Tuning
+from countline_models.deploy import ModelTarget, Tuning
 
 CONTRACT = ContractModel(64, 96, 10, ("person", "vehicle"), 0.4)
 
 
-def version(number: int, state: Stored = Stored.VALIDATED) -> StoredVersion:
-    return StoredVersion("net", number, state, f"{number:064x}", 10, 0.4, "", "", ModelValidation(), "ann", 0.0)
+def version(number: int, state: VersionState = VersionState.VALIDATED) -> StoredVersion:
+    return StoredVersion("net", number, state, f"{number:064x}", 10, 0.4, "", "", Validation(), "ann", 0.0)
 
 
 def model(*versions: StoredVersion, live: int = 1) -> StoredModel:
-    return StoredModel("net", CONTRACT, Tuning(), Target.CPU, live, 0, 0.0, 0.0, versions)
+    return StoredModel("net", CONTRACT, Tuning(), ModelTarget.CPU, live, 0, 0.0, 0.0, versions)
 
 
-def trial(mode: Mode, *camera_ids: str, challenger: int = 2, incumbent: int = 1) -> StoredTrial:
-    return StoredTrial("t1", "net", challenger, incumbent, mode, Outcome.RUNNING, camera_ids, 0.1, False, "ann", 0.0)
+def trial(mode: TrialMode, *camera_ids: str, challenger: int = 2, incumbent: int = 1) -> StoredTrial:
+    return StoredTrial(
+        "t1", "net", challenger, incumbent, mode, TrialOutcome.RUNNING, camera_ids, 0.1, False, "ann", 0.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,20 +48,20 @@ def trial(mode: Mode, *camera_ids: str, challenger: int = 2, incumbent: int = 1)
         ("net@2", {}, "net@2"),
         ("", {"demo": 1}, "demo@1"),  # the default model
         ("", {}, ""),
-        ("net", {}, ""),  # nothing of it is live: the worker takes what the camera names
+        ("net", {}, ""),  # no live version: the worker uses the model that the camera names
         ("../net", {"net": 1}, ""),  # stored before names were checked
     ],
 )
 def test_a_camera_is_counted_with_the_version_it_names_or_with_the_live_one(
     named: str, live: dict[str, int], expected: str
 ) -> None:
-    assert domain.choose("door", named, Serving(live, (), "demo")) == Choice(expected)
+    assert routing.choose("door", named, ModelRouting(live, (), "demo")) == ModelChoice(expected)
 
 
 def test_a_shadow_follows_and_a_canary_counts() -> None:
-    shadow = domain.choose("door", "net", Serving({"net": 1}, (trial(Mode.SHADOW, "door"),)))
+    shadow = routing.choose("door", "net", ModelRouting({"net": 1}, (trial(TrialMode.SHADOW, "door"),)))
     assert (shadow.model, shadow.follower.model, shadow.follower.is_challenger) == ("net@1", "net@2", True)
-    canary = domain.choose("door", "net", Serving({"net": 1}, (trial(Mode.CANARY, "door"),)))
+    canary = routing.choose("door", "net", ModelRouting({"net": 1}, (trial(TrialMode.CANARY, "door"),)))
     assert (canary.model, canary.follower.model, canary.follower.is_challenger) == ("net@2", "net@1", False)
 
 
@@ -67,77 +69,84 @@ def test_a_shadow_follows_and_a_canary_counts() -> None:
     ("camera_id", "named", "live"),
     [
         ("yard", "net", 1),  # another camera
-        ("door", "net@3", 1),  # it names a version of its own meanwhile
+        ("door", "net@3", 1),  # the camera names another version now
         ("door", "other", 1),
-        ("door", "net", 3),  # the incumbent is not live any more
+        ("door", "net", 3),  # the incumbent is no longer live
     ],
 )
 def test_a_trial_concerns_only_its_cameras_while_they_are_counted_with_its_incumbent(
     camera_id: str, named: str, live: int
 ) -> None:
-    serving = Serving({"net": live, "other": 1}, (trial(Mode.CANARY, "door"),))
-    assert domain.choose(camera_id, named, serving).follower is None
+    serving = ModelRouting({"net": live, "other": 1}, (trial(TrialMode.CANARY, "door"),))
+    assert routing.choose(camera_id, named, serving).follower is None
 
 
 def test_who_uses_a_version_counts_followers_too() -> None:
-    serving = Serving({"net": 1}, (trial(Mode.SHADOW, "door"),))
-    users = domain.users_of({"door": "net", "yard": "net", "gate": "net@3"}, serving)
+    serving = ModelRouting({"net": 1}, (trial(TrialMode.SHADOW, "door"),))
+    users = routing.users_of({"door": "net", "yard": "net", "gate": "net@3"}, serving)
     assert users == {"net@1": ("door", "yard"), "net@2": ("door",), "net@3": ("gate",)}
 
 
 @pytest.mark.parametrize(
     ("number", "users", "serving", "reason"),
     [
-        (1, (), Serving({"net": 1}), "is live"),
-        (2, (), Serving({"net": 1}, (trial(Mode.SHADOW, "door"),)), "is on the trial"),
-        (2, ("door", "gate", "yard", "hall"), Serving({"net": 1}), "is named by door, gate, yard and 1 more"),
-        (3, (), Serving({"net": 1}), "is still being validated"),
+        (1, (), ModelRouting({"net": 1}), "is live"),
+        (2, (), ModelRouting({"net": 1}, (trial(TrialMode.SHADOW, "door"),)), "is on the trial"),
+        (2, ("door", "gate", "yard", "hall"), ModelRouting({"net": 1}), "is named by door, gate, yard and 1 more"),
+        (3, (), ModelRouting({"net": 1}), "is still being validated"),
     ],
 )
 def test_a_version_in_use_is_neither_retired_nor_deleted(
-    number: int, users: tuple[str, ...], serving: Serving, reason: str
+    number: int, users: tuple[str, ...], serving: ModelRouting, reason: str
 ) -> None:
-    net = model(version(1), version(2), version(3, Stored.REGISTERED))
+    net = model(version(1), version(2), version(3, VersionState.REGISTERED))
     with pytest.raises(ConflictError, match=reason) as caught:
-        domain.check_idle(net, net.version(number), serving, users)
+        checks.check_idle(net, net.version(number), serving, users)
     assert caught.value.hint
 
 
 def test_an_idle_version_may_go() -> None:
     net = model(version(1), version(2))
-    domain.check_idle(net, net.version(2), Serving({"net": 1}), ())
+    checks.check_idle(net, net.version(2), ModelRouting({"net": 1}), ())
 
 
 @pytest.mark.parametrize(
     ("live", "challenger", "cameras", "serving", "error", "reason"),
     [
-        (0, 2, ["door"], Serving({}), ConflictError, "no version of net is live"),
-        (1, 1, ["door"], Serving({"net": 1}), ConflictError, "is live already"),
-        (1, 3, ["door"], Serving({"net": 1}), ConflictError, "net@3 is retired"),
-        (1, 2, [], Serving({"net": 1}), InvalidInputError, "no camera"),
-        (1, 2, ["nowhere"], Serving({"net": 1}), InvalidInputError, "no camera 'nowhere'"),
-        (1, 2, ["pinned"], Serving({"net": 1}), ConflictError, "names net@1"),
-        (1, 2, ["other"], Serving({"net": 1, "other": 1}), ConflictError, "names other"),
-        (1, 2, ["door"], Serving({"net": 1}, (trial(Mode.SHADOW, "door"),)), ConflictError, "is on the trial t1"),
+        (0, 2, ["door"], ModelRouting({}), ConflictError, "no version of net is live"),
+        (1, 1, ["door"], ModelRouting({"net": 1}), ConflictError, "is live already"),
+        (1, 3, ["door"], ModelRouting({"net": 1}), ConflictError, "net@3 is retired"),
+        (1, 2, [], ModelRouting({"net": 1}), InvalidInputError, "no camera"),
+        (1, 2, ["nowhere"], ModelRouting({"net": 1}), InvalidInputError, "no camera 'nowhere'"),
+        (1, 2, ["pinned"], ModelRouting({"net": 1}), ConflictError, "names net@1"),
+        (1, 2, ["other"], ModelRouting({"net": 1, "other": 1}), ConflictError, "names other"),
+        (
+            1,
+            2,
+            ["door"],
+            ModelRouting({"net": 1}, (trial(TrialMode.SHADOW, "door"),)),
+            ConflictError,
+            "is on the trial t1",
+        ),
     ],
 )
 def test_what_keeps_a_trial_from_starting(live, challenger, cameras, serving, error, reason) -> None:
-    net = model(version(1), version(2), version(3, Stored.RETIRED), live=live)
+    net = model(version(1), version(2), version(3, VersionState.RETIRED), live=live)
     known = {"door": "net", "pinned": "net@1", "other": "other"}
     with pytest.raises(error, match=reason):
-        domain.check_trial(net, net.version(challenger), cameras, known, serving)
+        checks.check_trial(net, net.version(challenger), cameras, known, serving)
 
 
 def test_a_trial_may_start_on_cameras_that_follow_what_is_live() -> None:
     net = model(version(1), version(2))
-    serving = Serving({"net": 1}, (), "net")
-    domain.check_trial(net, net.version(2), ["door", "default"], {"door": "net", "default": ""}, serving)
+    serving = ModelRouting({"net": 1}, (), "net")
+    checks.check_trial(net, net.version(2), ["door", "default"], {"door": "net", "default": ""}, serving)
 
 
 def test_states_follow_from_the_model_and_its_trials() -> None:
-    net = model(version(1), version(2), version(3), version(4, Stored.RETIRED))
-    serving = Serving({"net": 1}, (trial(Mode.CANARY, "door"), trial(Mode.SHADOW, "yard", challenger=3)))
-    shown = domain.model_message(net, serving, {"net@2": ("door",)})
+    net = model(version(1), version(2), version(3), version(4, VersionState.RETIRED))
+    serving = ModelRouting({"net": 1}, (trial(TrialMode.CANARY, "door"), trial(TrialMode.SHADOW, "yard", challenger=3)))
+    shown = messages.model_message(net, serving, {"net@2": ("door",)})
     names = [models_pb2.ModelState.Name(each.state).removeprefix("MODEL_STATE_") for each in shown.versions]
     assert names == ["RETIRED", "SHADOW", "CANARY", "LIVE"]
     assert [list(each.camera_ids) for each in shown.versions] == [[], [], ["door"], []]
@@ -153,29 +162,29 @@ def test_a_version_that_is_not_there_is_said_with_those_that_are() -> None:
 @pytest.mark.parametrize(("name", "comment"), [("net@2", ""), ("a/b", ""), ("", ""), ("net", "x" * 1001)])
 def test_names_and_comments_that_cannot_be_used_are_refused(name: str, comment: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        domain.check_deployable(name, comment)
+        checks.check_deployable(name, comment)
     assert caught.value.fields
 
 
 @pytest.mark.parametrize("margin", [-0.1, 0.6, float("nan")])
 def test_a_margin_out_of_bounds_is_refused(margin: float) -> None:
     with pytest.raises(InvalidInputError):
-        domain.checked_margin(margin)
-    assert domain.checked_margin(0.0) == domain.DEFAULT_MARGIN
+        checks.checked_margin(margin)
+    assert checks.checked_margin(0.0) == checks.DEFAULT_MARGIN
 
 
 def test_a_tuning_out_of_bounds_names_each_field() -> None:
     with pytest.raises(InvalidInputError) as caught:
-        domain.checked_tuning(ModelTuning(max_batch_size=-1, instances=1000))
+        checks.checked_tuning(messages.tuning_values(ModelTuning(max_batch_size=-1, instances=1000)))
     assert [problem.field for problem in caught.value.fields] == ["tuning.max_batch_size", "tuning.instances"]
-    assert domain.checked_tuning(ModelTuning(max_batch_size=4)) == Tuning(4, 0, 0)
+    assert checks.checked_tuning(messages.tuning_values(ModelTuning(max_batch_size=4))) == Tuning(4, 0, 0)
 
 
 def test_what_a_service_elsewhere_is_told_of_a_trial_is_enough_to_choose_by() -> None:
-    for mode in Mode:
-        told = domain.trial_of(domain.trial_message(trial(mode, "door")))
-        here = domain.choose("door", "net", Serving({"net": 1}, (trial(mode, "door"),)))
-        assert domain.choose("door", "net", Serving({"net": 1}, (told,))) == here
+    for mode in TrialMode:
+        told = messages.trial_of(messages.trial_message(trial(mode, "door")))
+        here = routing.choose("door", "net", ModelRouting({"net": 1}, (trial(mode, "door"),)))
+        assert routing.choose("door", "net", ModelRouting({"net": 1}, (told,))) == here
 
 
 @given(st.sets(st.integers(1, 1000)))
@@ -189,7 +198,7 @@ def test_a_new_number_is_above_every_one_that_was_ever_given(numbers: set[int]) 
         ({}, {1: "a"}, ()),
         ({1: "a"}, {1: "a", 2: "b"}, ()),
         ({1: "a"}, {1: "b", 2: "b"}, (1,)),
-        ({1: ""}, {1: "a"}, (1,)),  # nobody remembers what it was: not this, as far as anybody knows
+        ({1: ""}, {1: "a"}, (1,)),  # its content was not recorded: treat it as different
     ],
 )
 def test_a_number_stands_for_one_content(
@@ -199,13 +208,13 @@ def test_a_number_stands_for_one_content(
 
 
 def test_only_a_worker_that_holds_a_camera_is_waited_for() -> None:
-    starting, waiting = cameras_pb2.CAMERA_STATE_STARTING, cameras_pb2.CAMERA_STATE_WAITING
+    starting, waiting = ObservedState.STARTING, ObservedState.WAITING
     statuses = {
-        "held": CameraStatus(state=starting, worker_id="w"),
-        "opening": CameraStatus(state=starting, worker_id="w", reported_at=to_timestamp(1.0)),
-        "nobodys": CameraStatus(state=waiting),
+        "held": CameraStatus(starting, worker_id="w"),
+        "opening": CameraStatus(starting, worker_id="w", reported_at=1.0),
+        "nobodys": CameraStatus(waiting),
     }
-    assert domain.unheard(["opening", "nobodys", "new", "held"], statuses) == ("held", "new")
-    domain.check_heard(())
-    with pytest.raises(UnavailableError, match="what counts held, new"):
-        domain.check_heard(("held", "new"))
+    assert routing.unreported(["opening", "nobodys", "new", "held"], statuses) == ("held", "new")
+    checks.check_reported(())
+    with pytest.raises(UnavailableError, match="which version counts held, new"):
+        checks.check_reported(("held", "new"))

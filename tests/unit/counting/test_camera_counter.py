@@ -2,36 +2,15 @@
 
 import numpy as np
 import pytest
-from tests.fixtures.counting.paths import GATE, HEIGHT, IDENTITY, SIZE, norm, spec, tracked
+from tests.fixtures.counting.crowd import crowd
+from tests.fixtures.counting.paths import GATE, IDENTITY, SIZE, norm, spec, tracked
 
-from countline_counting import CameraCounter, Crossing, GeometryError, Line, event_id
-from countline_counting.counter import PictureSizeError
+from countline_counting.counter import CameraCounter, PictureSizeError
+from countline_counting.errors import GeometryError
+from countline_counting.events import Crossing
 from countline_counting.frames import DetectionFrame
-
-
-def crowd(seed: int, people: int = 6, frames: int = 300, fps: float = 10.0, misses: float = 0.1, noise: float = 2.0):
-    """People who walk up and down in lanes of their own: frames of detections, and the true totals over the gate."""
-    rng = np.random.default_rng(seed)
-    lanes = np.linspace(340, 860, people)
-    phases, periods = rng.uniform(0, 8, people), rng.uniform(7, 11, people)
-
-    def feet(t):
-        return 360 + 120 * np.sin(2 * np.pi * (t + phases) / periods)
-
-    pictures = []
-    for i in range(frames):
-        ys = feet(i / fps) + rng.normal(0, noise, people)
-        rows = [[x - 20, y - HEIGHT, x + 20, y, rng.uniform(0.6, 0.95), 0] for x, y in zip(lanes, ys, strict=True)]
-        keep = rng.random(people) >= misses
-        rows = [row for row, kept in zip(rows, keep, strict=True) if kept]
-        if rng.random() < 0.2:
-            x, y = rng.uniform(100, 1100), rng.uniform(150, 650)
-            rows.append([x, y - 60, x + 30, y, 0.3, 0])
-        table = np.array(rows, dtype=np.float32).reshape(-1, 6)
-        pictures.append(DetectionFrame("camera", i, i / fps, SIZE, table))
-    sides = np.array([feet(i / fps) > 360 for i in range(frames)]).astype(int)
-    steps = np.diff(sides, axis=0)
-    return pictures, (int((steps > 0).sum()), int((steps < 0).sum()))
+from countline_counting.identity import event_id
+from countline_counting.spec import Line
 
 
 def everything(pictures, counting=None):
@@ -46,7 +25,7 @@ def count(pictures, counting=None):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_detections_with_misses_noise_and_false_ones_give_the_true_count(seed):
-    """At the two ends of the recording a crossing may be under way; each is off by at most that one."""
+    """At each end of the recording a crossing may be in progress, so each total is off by at most one."""
     pictures, truth = crowd(seed)
     directions = [event.direction.value for event in count(pictures)]
     assert abs(directions.count("in") - truth[0]) <= 1
@@ -76,7 +55,7 @@ def test_events_are_decided_in_time_and_have_ids_of_their_own():
 
 
 def test_state_is_freed_when_objects_end():
-    """Two hundred people one after the other leave nothing behind."""
+    """After 200 people in succession, the counter holds no state of theirs."""
     counter = CameraCounter(IDENTITY, spec(), tracked=True)
     sizes = []
     for person in range(200):

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 from tests.fixtures.counting.paths import GATE, HEIGHT, IDENTITY, SIZE, heights, norm, ramp, spec, tracked
 
-from countline_counting import CameraCounter, CountingSpec, Crossing, Direction, Line
-from countline_counting.explain.explainer import Journal
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing, Direction
+from countline_counting.explain import Explainer, Journal
 from countline_counting.frames import DetectionFrame
-from countline_counting.geometry.exact import path_crossings
-from countline_counting.rule.reasons import REASONS, Reason
-from countline_counting.spec import Mask, MaskKind
+from countline_counting.geometry.segments import path_crossings
+from countline_counting.reasons import REASONS, Reason
+from countline_counting.spec import CountingSpec, Line, Mask, MaskKind
 from countline_pipelines.offline.reports.explained import explained, show_explained
 from countline_pipelines.selftest.cases import all_cases
 from countline_pipelines.selftest.scene import SIZE_WH, frames_of
@@ -28,7 +29,7 @@ ABOVE = [330.0] * 10
 
 def explain(frames, counting: CountingSpec | None = None, scores=None):
     journal = Journal()
-    counter = CameraCounter(IDENTITY, counting or spec(), tracked=True, journal=journal)
+    counter = CameraCounter(IDENTITY, counting or spec(), tracked=True, listener=Explainer(journal))
     events = []
     for index, (t, spots) in enumerate(frames):
         frame = tracked(index, t, spots)
@@ -52,8 +53,8 @@ def reconciles(journal: Journal, crossings: list[Crossing], lines) -> None:
             settled = sum(n for (name, d, _), n in journal.settled.items() if (name, d) == (line.id, way))
             assert journal.appeared[line.id, way] == settled
             assert journal.settled[line.id, way, None] == counted[line.id, way]
-    told = [one for one in journal.candidates if one.reason is None]
-    assert sorted(one.event_id for one in told) == sorted(event.id for event in crossings)
+    counted_ones = [one for one in journal.candidates if one.reason is None]
+    assert sorted(one.event_id for one in counted_ones) == sorted(event.id for event in crossings)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_the_way_round_the_end_is_near_only_close_by():
     assert outcomes(explain(round_at(1000.0))[0]) == []
 
 
-def test_a_second_meeting_in_the_direction_of_an_undecided_pass_is_told():
+def test_a_second_meeting_in_the_direction_of_an_undecided_pass_has_a_reason():
     """Round the end of a line shorter than a box, and through it again, within 0.4 s."""
     line = Line("gate", norm((590, 360), (610, 360)))
     spots = [*[(600, 330)] * 8, (600, 385), (640, 370), (630, 345), (602, 350), (602, 390), *[(602, 400)] * 8]
@@ -111,7 +112,7 @@ def test_a_second_meeting_in_the_direction_of_an_undecided_pass_is_told():
 
 def test_what_an_object_is_can_be_the_reason():
     path = heights(ramp(200, 520, 31))
-    cars = spec(lines=[Line("gate", GATE.points, classes=frozenset({1}))])
+    cars = spec(lines=[Line("gate", GATE.points, classes=frozenset({"1"}))])
     assert outcomes(explain(path, cars)[0]) == [("in", "class_not_counted")]
     unsure = CountingSpec((GATE,), min_track_score=0.95)
     assert outcomes(explain(path, unsure)[0]) == [("in", "score_too_low")]
@@ -142,7 +143,7 @@ def test_detections_that_are_left_out_are_followed_to_see_what_they_would_have_c
     rows = [[580, y - HEIGHT, 620, y, 0.9, 0] for y in ramp(200, 520, 31)]
     journal = Journal()
     mask = Mask("tree", norm((500, 100), (700, 100), (700, 600), (500, 600)), MaskKind.IGNORE)
-    counter = CameraCounter(IDENTITY, CountingSpec((GATE,), masks=(mask,)), journal=journal)
+    counter = CameraCounter(IDENTITY, CountingSpec((GATE,), masks=(mask,)), listener=Explainer(journal))
     for i, row in enumerate(rows):
         counter.update(DetectionFrame("camera", i, i / 10, SIZE, np.array([row], dtype=np.float32)))
     counter.flush()
@@ -152,7 +153,7 @@ def test_detections_that_are_left_out_are_followed_to_see_what_they_would_have_c
 def test_two_doubtful_boxes_apart_are_unconfirmed():
     boxes = [[580, 200, 620, 280, 0.5, 0], [580, 330, 620, 410, 0.5, 0]]
     journal = Journal()
-    counter = CameraCounter(IDENTITY, spec(), journal=journal)
+    counter = CameraCounter(IDENTITY, spec(), listener=Explainer(journal))
     for i in range(40):
         rows = np.array(boxes[i : i + 1], dtype=np.float32).reshape(-1, 6)
         counter.update(DetectionFrame("camera", i, i / 10, SIZE, rows))
@@ -184,7 +185,7 @@ def test_counting_is_the_same_with_a_journal_and_without():
         )
         counting, journal = CountingSpec(lines), Journal()
         plain = CameraCounter(IDENTITY, counting, tracked=True)
-        watched = CameraCounter(IDENTITY, counting, tracked=True, journal=journal)
+        watched = CameraCounter(IDENTITY, counting, tracked=True, listener=Explainer(journal))
         frames = list(frames_of(case))
         events = [event for frame in frames for event in watched.update_tracked(frame).events] + [*watched.flush()]
         assert events == [e for frame in frames for e in plain.update_tracked(frame).events] + [*plain.flush()]
@@ -245,14 +246,14 @@ def test_the_table_for_people_gives_each_gate_its_value_and_limit():
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=25)
 def test_totals_reconcile_for_a_crowd_with_lost_ids_masks_false_boxes_and_lines_that_change(seed):
-    """Several walk about and are detected with misses; on the way a line is drawn anew."""
+    """Several people walk about and are detected with misses; half-way, a line is drawn anew."""
     rng = np.random.default_rng(seed)
     tree = Mask("tree", norm((550, 300), (650, 300), (650, 420), (550, 420)), MaskKind.IGNORE)
     counting = CountingSpec(
         (GATE, LINES["room"]), min_score=0.3, min_track_age_s=0.8, min_track_score=0.5, masks=(tree,)
     )
     journal, events = Journal(), []
-    counter = CameraCounter(IDENTITY, counting, journal=journal)
+    counter = CameraCounter(IDENTITY, counting, listener=Explainer(journal))
     paths = np.cumsum(rng.normal(0, 14, (90, 5, 2)), axis=0) + rng.uniform((400, 250), (800, 500), (5, 2))
     for i, spots in enumerate(paths):
         rows = [[x - 20, y - 80, x + 20, y, rng.uniform(0.2, 0.9), 0] for x, y in spots if rng.random() < 0.85]

@@ -1,4 +1,4 @@
-"""One version of a model takes over from another: nothing is lost and nothing told twice, wherever the change falls."""
+"""One version of a model takes over from another: no event is lost or counted twice, at whatever time the change is."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,22 +9,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.fixtures.counting.paths import GATE, HEIGHT, ROOM, SIZE, spec, tracked
 
-from countline_counting import (
-    CameraCounter,
-    Crossing,
-    Direction,
-    Event,
-    Identity,
-    Line,
-    OccupancySample,
-    Trajectory,
-    Visit,
-    event_id,
-    rules,
-)
+from countline_counting import rules
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing, Direction, Event, OccupancySample, Visit
 from countline_counting.frames import DetectionFrame, TrackedFrame
 from countline_counting.handover import HandOver, shared_places
+from countline_counting.identity import Identity, event_id
 from countline_counting.objects.kinship import Kinship
+from countline_counting.paths import Trajectory
+from countline_counting.spec import Line
 
 FPS = 10
 OLD, NEW = Identity("camera", 1, "old"), Identity("camera", 1, "new")
@@ -39,19 +32,19 @@ def crossing(run: Identity, track: int, t: float, decided_at: float, direction=D
 
 @dataclass
 class Saying:
-    """What a run says, by the number of the frame."""
+    """The events of a run, by the number of the frame."""
 
     run: Identity
     events: dict[int, list[Event]] = field(default_factory=dict)
 
-    def says(self, event: Event, decided_at: float) -> None:
+    def decides(self, event: Event, decided_at: float) -> None:
         self.events.setdefault(int(np.ceil(decided_at * FPS - 1e-6)), []).append(event)
 
 
-def told(
+def counted(
     old: Saying, new: Saying, frames: Iterable[tuple[TrackedFrame, TrackedFrame]], at: float, shared=SHARED
 ) -> list[tuple[Identity, Event]]:
-    """Lead both through a hand-over at `at`, and the new one to the end."""
+    """Run both through a hand-over at `at` and the new one to its end; return what counts."""
     hand_over, kept = HandOver(shared), list[tuple[Identity, Event]]()
     ended = False
     for seen_by_old, seen_by_new in frames:
@@ -86,7 +79,7 @@ def crowd(
         for saying, track in ((old, who), (new, int(numbers[who]))):
             seen_t = t + rng.uniform(-jitter_s, jitter_s) / 2
             decided_at = seen_t + rng.choice([0.5, 0.6, 1.0, rules.LATEST_S])
-            saying.says(crossing(saying.run, track, seen_t, decided_at, direction), decided_at)
+            saying.decides(crossing(saying.run, track, seen_t, decided_at, direction), decided_at)
     frames = []
     for index in range(int(seconds * FPS)):
         t = index / FPS
@@ -103,40 +96,40 @@ def crossings(kept: Sequence[tuple[Identity, Event]]) -> list[Crossing]:
 
 @given(SEEDS, st.integers(0, 120), st.floats(0, rules.SAME_CROSSING_S), st.floats(0, 40))
 @settings(max_examples=60, deadline=None)
-def test_whoever_both_see_is_told_once_wherever_the_change_falls(seed, people, jitter_s, at):
-    """Up to a hundred and twenty in twenty seconds: far more cross within a second than it takes to confuse times."""
+def test_objects_that_both_see_count_once_wherever_the_change_falls(seed, people, jitter_s, at):
+    """Up to 120 people in 20 seconds: so many cross within a second that times alone cannot tell them apart."""
     old, new, frames = crowd(np.random.default_rng(seed), people, 30.0, jitter_s)
-    assert len(crossings(told(old, new, frames, at))) == people
+    assert len(crossings(counted(old, new, frames, at))) == people
 
 
 @given(SEEDS, st.floats(4, 26))
 @settings(max_examples=30, deadline=None)
-def test_without_boxes_that_fit_the_nearest_in_time_is_taken_for_the_same(seed, at):
-    """Two models may see so different boxes that no track of one is a track of the other."""
+def test_without_overlapping_boxes_crossings_match_by_time(seed, at):
+    """The boxes of two models may differ so much that no track of one pairs with a track of the other."""
     rng = np.random.default_rng(seed)
     old, new = Saying(OLD), Saying(NEW)
     times = np.arange(5, 25, 0.8) + rng.uniform(-0.05, 0.05, 25)
     for who, t in enumerate(times.tolist()):
         for saying in (old, new):
             seen_t = t + rng.uniform(-0.15, 0.15)
-            saying.says(crossing(saying.run, who, seen_t, seen_t + 0.5), seen_t + 0.5)
+            saying.decides(crossing(saying.run, who, seen_t, seen_t + 0.5), seen_t + 0.5)
     frames = [(tracked(i, i / FPS, ()), tracked(i, i / FPS, ())) for i in range(300)]
-    assert len(crossings(told(old, new, frames, at))) == len(times)
+    assert len(crossings(counted(old, new, frames, at))) == len(times)
 
 
 @given(SEEDS, st.floats(4, 26))
 @settings(max_examples=30, deadline=None)
 def test_what_only_one_of_the_two_sees_counts_where_that_one_counts(seed, at):
-    """Well before T all of the old one's and none of the new one's, well after it the other way round."""
+    """Well before T, all crossings of the old run count and none of the new run; well after T, the reverse."""
     rng = np.random.default_rng(seed)
     old, new, frames = crowd(rng, 60, 30.0, 0.2)
     for saying in (old, new):
         for events in saying.events.values():
             events[:] = [event for event in events if rng.random() > 0.3]
     by_old, by_new = _times(old), _times(new)
-    kept = {event.t for event in crossings(told(old, new, frames, at))}
+    kept = {event.t for event in crossings(counted(old, new, frames, at))}
     change = next(frame.t for frame, _ in frames if frame.t >= at)
-    doubtful_s = rules.HAND_OVER_S + rules.SAME_CROSSING_S  # or the counterpart was told, dated by the other one
+    doubtful_s = rules.HAND_OVER_S + rules.SAME_CROSSING_S  # or the counterpart counts, dated by the other run
     for t in by_old:
         assert (t in kept) == (t < change) or abs(t - change) <= doubtful_s
     for t in by_new:
@@ -147,35 +140,35 @@ def _times(saying: Saying) -> set[float]:
     return {event.t for events in saying.events.values() for event in events if isinstance(event, Crossing)}
 
 
-def test_two_who_cross_at_once_in_one_direction_are_told_apart_by_their_boxes():
-    """The old one misses B, the new one misses A: by their times alone the two were one."""
+def test_two_objects_that_cross_at_once_in_one_direction_are_told_apart_by_their_boxes():
+    """The old run misses B and the new run misses A. By their times alone, the two would be one crossing."""
     old, new = Saying(OLD), Saying(NEW)
-    old.says(crossing(OLD, 1, 10.0, 10.5), 10.5)
-    new.says(crossing(NEW, 2, 10.1, 10.6), 10.6)
+    old.decides(crossing(OLD, 1, 10.0, 10.5), 10.5)
+    new.decides(crossing(NEW, 2, 10.1, 10.6), 10.6)
     spots = [(1, 300, 300), (2, 600, 300)]
     frames = [(tracked(i, i / FPS, spots), tracked(i, i / FPS, spots)) for i in range(200)]
-    assert len(crossings(told(old, new, frames, 10.05))) == 2
+    assert len(crossings(counted(old, new, frames, 10.05))) == 2
 
 
 def test_the_two_directions_and_two_lines_are_not_taken_for_each_other():
     other = Line("other", GATE.points)
     shared = shared_places(spec(lines=[GATE, other]), spec(lines=[GATE, other]))
     old, new = Saying(OLD), Saying(NEW)
-    old.says(crossing(OLD, 1, 10.0, 10.5), 10.5)
-    new.says(crossing(NEW, 1, 10.0, 10.5, Direction.OUT), 10.5)
-    new.says(crossing(NEW, 1, 10.1, 10.6, line=other), 10.6)
+    old.decides(crossing(OLD, 1, 10.0, 10.5), 10.5)
+    new.decides(crossing(NEW, 1, 10.0, 10.5, Direction.OUT), 10.5)
+    new.decides(crossing(NEW, 1, 10.1, 10.6, line=other), 10.6)
     frames = [(tracked(i, i / FPS, ()), tracked(i, i / FPS, ())) for i in range(200)]
-    assert len(crossings(told(old, new, frames, 10.0, shared))) == 3
+    assert len(crossings(counted(old, new, frames, 10.0, shared))) == 3
 
 
 @pytest.mark.parametrize(("t", "by_old", "by_new"), [(9.9, True, False), (10.1, False, True)])
 def test_a_line_that_only_one_of_them_counts_changes_hands_at_the_moment_itself(t, by_old, by_new):
     drawn_anew = Line("gate", GATE.points, version=2)
     old, new = Saying(OLD), Saying(NEW)
-    old.says(crossing(OLD, 1, t, t + 0.5), t + 0.5)
-    new.says(crossing(NEW, 1, t, t + 0.5, line=drawn_anew), t + 0.5)
+    old.decides(crossing(OLD, 1, t, t + 0.5), t + 0.5)
+    new.decides(crossing(NEW, 1, t, t + 0.5, line=drawn_anew), t + 0.5)
     frames = [(tracked(i, i / FPS, ()), tracked(i, i / FPS, ())) for i in range(200)]
-    kept = told(old, new, frames, 10.0, shared_places(spec(), spec(lines=[drawn_anew])))
+    kept = counted(old, new, frames, 10.0, shared_places(spec(), spec(lines=[drawn_anew])))
     assert [run.run for run, event in kept if isinstance(event, Crossing)] == ["old"] * by_old + ["new"] * by_new
 
 
@@ -197,12 +190,12 @@ def walkers(seed: int, people: int, seconds: float, noise: float = 0.0) -> list[
 
 @dataclass
 class Change:
-    """What was told over a change of version, and by whom."""
+    """The events over a change of version, and the run of each."""
 
     old: list[Event] = field(default_factory=list)
     new: list[Event] = field(default_factory=list)
     over_at: float | None = None
-    """From when on all that the new one says counts as it is."""
+    """Time from which on every event of the new run counts."""
 
     @property
     def events(self) -> list[Event]:
@@ -248,10 +241,10 @@ def undisturbed(frames: list[DetectionFrame]) -> Change:
 
 @given(SEEDS, st.integers(1, 12), st.floats(8, 26), st.sampled_from([0.0, 1.0]))
 @settings(max_examples=15, deadline=None)
-def test_two_counters_over_one_crowd_tell_what_one_of_them_tells_alone(seed, people, at, noise):
+def test_two_counters_over_one_crowd_count_what_one_of_them_counts_alone(seed, people, at, noise):
     frames, others = walkers(seed, people, 30.0), walkers(seed, people, 30.0, noise)
     alone = undisturbed(frames)
-    assume(_agree(alone, undisturbed(others)))  # noise may make one a crossing more, and then nobody is right
+    assume(_agree(alone, undisturbed(others)))  # noise may give one run another crossing; then neither is right
     kept = change(frames, others, int((at - rules.WARM_UP_S) * FPS), at)
     assert len(kept.of(Crossing)) == len(alone.of(Crossing))
     assert len({event.id for event in kept.of(Crossing)}) == len(kept.of(Crossing))
@@ -270,8 +263,8 @@ def _agree(one: Change, other: Change) -> bool:
     return near and all(abs(first[0] - second[0]) <= 1 for first, second in pairs)
 
 
-def test_a_stay_over_the_change_is_told_once_and_whole():
-    """He is in the room from before the warm-up until long after the old run has ended."""
+def test_a_visit_over_the_change_counts_once_with_its_whole_length():
+    """A person is in the room from before the warm-up until long after the old run has ended."""
     frames = [
         DetectionFrame("camera", i, i / FPS, SIZE, np.array([[580, y - HEIGHT, 620, y, 0.9, 0]], np.float32))
         for i, y in enumerate(np.concatenate([np.linspace(150, 350, 20), np.full(300, 350), np.linspace(350, 650, 40)]))
@@ -284,8 +277,8 @@ def test_a_stay_over_the_change_is_told_once_and_whole():
     assert (visit.born_inside, visit.lost_inside) == (False, False)
 
 
-def test_a_stay_that_the_new_version_never_saw_is_told_when_that_loses_the_object():
-    """He stands at the edge of the room for 25 s; for the new version, in front of it. Later somebody walks by."""
+def test_a_visit_that_the_new_version_never_saw_counts_when_that_version_loses_the_object():
+    """A person stands at the edge of the room for 25 s, but outside for the new version. Later another one walks by."""
 
     def seen(lower_px: float) -> list[DetectionFrame]:
         feet = np.concatenate([np.linspace(300, 490, 20), np.full(230, 490)]) + lower_px
@@ -301,7 +294,7 @@ def test_a_stay_that_the_new_version_never_saw_is_told_when_that_loses_the_objec
     assert kept.over_at == pytest.approx(25.0 + rules.OBJECT_UNSEEN_S + rules.STALL_S, abs=0.3)
 
 
-def test_occupancy_is_said_anew_at_the_change_and_each_moment_is_said_by_one_run():
+def test_occupancy_is_sampled_at_the_change_and_one_run_reports_each_moment():
     frames = [
         DetectionFrame("camera", i, i / FPS, SIZE, np.array([[580, 270, 620, 350, 0.9, 0]], np.float32))
         for i in range(250)

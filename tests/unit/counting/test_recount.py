@@ -1,4 +1,4 @@
-"""Lines counted over stored paths: what live counting told, and what the paths leave open."""
+"""Lines counted over stored paths: the crossings of live counting, and those that the paths leave open."""
 
 import configparser
 import json
@@ -15,27 +15,29 @@ from tests.fixtures.counting.paths import GATE, IDENTITY, SIZE, heights, norm, r
 from typer.testing import CliRunner
 
 from countline_common.errors import InvalidInputError
-from countline_counting import CameraCounter, CountingSpec, Crossing, Event, Line, Trajectory, rules
+from countline_counting import rules
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing, Event
+from countline_counting.paths import Trajectory
+from countline_counting.spec import CountingSpec, Line
+from countline_counting.trajectories.recount import SAME_S, RecountedCrossing, RecountResult, recount
 from countline_counting.trajectories.simplification import ERROR_HEIGHTS
 from countline_demo.scenes import clips
 from countline_demo.scenes.scene import Renderer
-from countline_pipelines.cli.recount import Span
+from countline_pipelines.cli.recount import TimeRange
 from countline_pipelines.cli.recount import count as count_stored
 from countline_pipelines.messages import to_message
-from countline_pipelines.offline.recount import SAME_S, Answer, Joiner, Recounted, recount
+from countline_pipelines.offline.recount import objects_of
 from countline_pipelines.offline.replay import RecordedFrame, read_mot
 from countline_pipelines.offline.trajectory_files import TrajectoryFile, read_trajectories
 
 MOST_UNCERTAIN = 0.02
 
 
-def answer_of(events: Iterable[Event], lines: Sequence[Line]) -> Answer:
-    joiner, objects = Joiner(), []
-    for event in events:
-        if isinstance(event, Trajectory):
-            objects += joiner.add(to_message(event, ("person", "vehicle"), IDENTITY))
-    answers = list(recount([*objects, *joiner.rest()], lines))
-    return Answer(
+def answer_of(events: Iterable[Event], lines: Sequence[Line]) -> RecountResult:
+    messages = [to_message(event, ("person", "vehicle"), IDENTITY) for event in events if isinstance(event, Trajectory)]
+    answers = list(recount(objects_of(messages), lines))
+    return RecountResult(
         tuple(event for answer in answers for event in answer.events),
         tuple(event for answer in answers for event in answer.possible),
     )
@@ -49,7 +51,7 @@ def events_of(frames, lines: Sequence[Line] = (GATE,), size=SIZE) -> list[Event]
     return [*found, *counter.flush()]
 
 
-def same(live: Crossing, stored: Recounted) -> bool:
+def same(live: Crossing, stored: RecountedCrossing) -> bool:
     return (live.line_id, live.track, live.direction) == (stored.line_id, stored.track, stored.direction) and abs(
         live.t - stored.t
     ) <= SAME_S
@@ -57,14 +59,14 @@ def same(live: Crossing, stored: Recounted) -> bool:
 
 @dataclass
 class Comparison:
-    """How stored paths answer, beside what was counted live."""
+    """Crossings recounted from stored paths, compared with those counted live."""
 
     live: int
     uncertain: int
-    untrue: list[Recounted]
+    untrue: list[RecountedCrossing]
     """Certain, and not live."""
     missed: list[Crossing]
-    """Live, and not even possible."""
+    """Counted live, but not even possible in the recount."""
     farthest_s: float
 
 
@@ -89,7 +91,7 @@ def compared(events: Sequence[Event], lines: Sequence[Line]) -> Comparison:
 
 
 def wanderers(seed: int, fps: float = 10.0, seconds: float = 30.0):
-    """People who go to and fro over the line, lose their way, and are not always seen."""
+    """People who walk to and fro over the line, wander, and are not always seen."""
     rng = np.random.default_rng(seed)
     n, people = int(seconds * fps), 8
     place = rng.uniform((350, 250), (850, 470), (people, 2))
@@ -112,7 +114,7 @@ LINES = (
 
 @settings(max_examples=12)
 @given(st.integers(0, 10_000), st.sampled_from([5.0, 10.0, 25.0]))
-@example(5986, 5.0)  # somebody comes back between two frames, a moment before his pass would have become certain
+@example(5986, 5.0)  # a person comes back between two frames, just before the pass would have become certain
 def test_what_is_certain_is_what_live_counting_said(seed, fps):
     found = compared(events_of(wanderers(seed, fps, 12.0), LINES), LINES)
     assert found.untrue == []
@@ -129,7 +131,7 @@ def test_a_stored_path_gives_the_crossing_that_was_counted_with_its_id():
 
 
 def test_the_box_height_decides_as_it_does_live():
-    """He gets 0.22 heights beyond the line, and a little less."""
+    """A person gets 0.22 heights beyond the line, and a little less."""
     enough, short = (360 + 80 * (rules.DESTINATION_CLEAR_HEIGHTS + more) for more in (0.02, -0.02))
     for end, count in ((enough, 1), (short, 0)):
         events = events_of(heights([*ramp(200, end, 20), *[end] * 20]))
@@ -141,7 +143,7 @@ def test_the_box_height_decides_as_it_does_live():
 
 @pytest.mark.parametrize(("more", "counted"), [(0.25, True), (-0.25, False)])
 def test_what_lies_within_the_error_is_uncertain_or_possible(more, counted):
-    """He gets as far beyond the line as he must, to a quarter of the error."""
+    """A person gets as far beyond the line as needed, to within a quarter of the error."""
     end = 360 + 80 * (rules.DESTINATION_CLEAR_HEIGHTS + more * ERROR_HEIGHTS)
     answer = answer_of(events_of(heights([*ramp(200, end, 20), *[end] * 20])), [GATE])
     told = answer.events or answer.possible
@@ -169,9 +171,7 @@ def test_a_part_that_did_not_come_is_a_gap_that_is_not_joined():
     rng = np.random.default_rng(5)
     events = events_of(heights(200 + rng.normal(0, 3, 2000)))
     parts = [event for event in events if isinstance(event, Trajectory)]
-    joiner = Joiner()
-    given = [to_message(part, (), IDENTITY) for part in (parts[0], parts[2])]
-    objects = [item for message in given for item in joiner.add(message)] + joiner.rest()
+    objects = list(objects_of(to_message(part, (), IDENTITY) for part in (parts[0], parts[2])))
     assert [len(item.parts) for item in objects] == [1, 1]
 
 
@@ -182,7 +182,10 @@ def test_only_the_classes_and_the_time_that_are_asked_for_count():
     assert len(count_stored(messages, [GATE])["events"]) == 2
     assert count_stored(messages, [GATE], classes=frozenset({"vehicle"}))["events"] == []
     assert count_stored(messages, [GATE], classes=frozenset({"person"}))["lines"]["gate"]["in"] == 1
-    late = count_stored(messages, [GATE], span=Span(start=live[1] - 0.5))
+    cars, people = (Line("gate", GATE.points, classes=frozenset({name})) for name in ("vehicle", "person"))
+    assert count_stored(messages, [cars])["events"] == []
+    assert count_stored(messages, [people])["events"] == count_stored(messages, [GATE])["events"]
+    late = count_stored(messages, [GATE], asked=TimeRange(start=live[1] - 0.5))
     assert [event["direction"] for event in late["events"]] == ["out"]
 
 
@@ -202,14 +205,14 @@ def mot15(folder: Path) -> Iterator[tuple[list[Event], tuple[Line, ...]]]:
 
 
 def demo() -> Iterator[tuple[list[Event], tuple[Line, ...]]]:
-    """The true tracks of the demo scenes, with lines of our own beside theirs."""
+    """The true tracks of the demo scenes, with additional lines."""
     more = (Line("level", ((0.0, 0.6), (1.0, 0.6))), Line("upright", ((0.5, 1.0), (0.5, 0.0))))
     for clip in (clips.plaza(), clips.entrance(), clips.street(), clips.crossing()):
         lines = (*(Line(line.id, line.points) for line in clip.lines), *more)
         yield run(true_tracks(clip), lines, clip.scene.camera.size_wh, as_tracks=True), lines
 
 
-def true_tracks(clip: clips.Clip) -> Iterator[RecordedFrame]:
+def true_tracks(clip: clips.DemoClip) -> Iterator[RecordedFrame]:
     renderer = Renderer(clip.scene)
     for index in range(clip.scene.frames):
         boxes = renderer.boxes(index)
@@ -247,7 +250,7 @@ def test_public_detections_give_again_what_was_counted(shared_data: Path):
 
 
 def test_a_path_takes_a_fraction_of_what_was_seen(shared_data: Path):
-    """Beside five numbers of double precision for each sight."""
+    """Compared with five numbers of double precision for each sight."""
     for events, _ in mot15(shared_data):
         paths = [event for event in events if isinstance(event, Trajectory)]
         stored = sum(len(to_message(path, ()).SerializeToString()) for path in paths)

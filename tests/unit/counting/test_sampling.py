@@ -15,7 +15,7 @@ MARGIN_S = 1e-3
 
 
 def walk(rng, least_stay_s: float):
-    """Waypoints (second, heights from the line) of somebody who paces over it; and the true (in, out).
+    """Waypoints (second, heights from the line) of a person who paces over it, and the true (in, out).
 
     Each stay goes at once or slowly to a farthest point, half a height to three heights away, rests there for a while
     or turns round, and comes back to the line.

@@ -1,4 +1,4 @@
-"""Frames that are late, doubled, out of order or stalled are handled by their time stamps; and time frees memory."""
+"""Frames that are late, doubled, out of order or stalled are handled by their time stamps, and time frees memory."""
 
 import pickle
 from dataclasses import replace
@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fixtures.counting.crowd import crowd
 from tests.fixtures.counting.paths import GATE, HEIGHT, IDENTITY, ROOM, SIZE, ramp, spec, tracked
-from tests.unit.counting.test_camera_counter import crowd
 
-from countline_counting import CameraCounter, Crossing
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing
 from countline_counting.frames import DetectionFrame
 from countline_counting.rules import CLOCK_RESET_S
 
@@ -20,7 +21,7 @@ FRAMES = 80
 
 
 def told(pictures):
-    """Everything that was said about frames, as text."""
+    """Every event of some frames, as text."""
     counter = CameraCounter(IDENTITY, COUNTING)
     said = [repr(event) for picture in pictures for event in counter.update(picture).events]
     return [*said, *map(repr, counter.flush())]
@@ -45,7 +46,7 @@ late = st.lists(
 @given(st.integers(0, 3), late)
 @settings(max_examples=15)
 def test_frames_that_come_late_or_twice_change_nothing(seed, arrivals):
-    """A frame that is no newer than one before it was counted already, or must not be counted any more."""
+    """A frame that is no newer than the one before was counted already, or must not be counted any more."""
     pictures = list(people(seed))
     for before, ago in sorted(arrivals, reverse=True):
         pictures.insert(before, people(seed)[max(0, before - 1 - ago)])
@@ -55,7 +56,7 @@ def test_frames_that_come_late_or_twice_change_nothing(seed, arrivals):
 @given(st.integers(0, 3), st.permutations(range(5)))
 @settings(max_examples=12)
 def test_frames_out_of_order_are_as_if_those_that_were_overtaken_had_been_lost(seed, order):
-    """Five frames around a crossing come in another order: what is counted is what their time stamps allow."""
+    """Five frames around a crossing come in another order; their time stamps decide what is counted."""
     pictures, first = people(seed), 40
     shuffled = [*pictures[:first], *(pictures[first + i] for i in order), *pictures[first + 5 :]]
     newest, in_time = -1.0, []
@@ -90,8 +91,8 @@ def walk_over_the_gate():
 @given(st.integers(2, 38), st.floats(0.3, 30.0))
 @settings(max_examples=30)
 def test_a_stall_of_the_stream_ends_nothing_and_counts_once(at, stall_s):
-    """Pictures stop for a while, wherever the person is then; meanwhile nobody moves (the camera hung, not the scene),
-    and whoever was seen before is the same one afterwards."""
+    """Pictures stop for a while, wherever the person is. Nothing moves meanwhile (the camera hung, not the scene), and
+    an object seen before is the same object afterwards."""
     counter = CameraCounter(IDENTITY, COUNTING, tracked=True)
     events = []
     for i, y in enumerate(walk_over_the_gate()):
@@ -105,7 +106,7 @@ def test_a_stall_of_the_stream_ends_nothing_and_counts_once(at, stall_s):
 @pytest.mark.parametrize("at", [5, 15, 19, 22, 30])
 @pytest.mark.parametrize("stall_s", [0.7, 4.0, 25.0])
 def test_a_camera_that_hangs_loses_nobody_to_the_tracker(at, stall_s):
-    """The same with detections: the tracker expected the person to go on meanwhile, and is told better."""
+    """The same with detections: the tracker expected the person to move on meanwhile, and detections correct it."""
     counter = CameraCounter(IDENTITY, COUNTING)
     events = []
     for i, y in enumerate(walk_over_the_gate()):
@@ -150,7 +151,7 @@ def test_a_clock_that_is_set_back_begins_anew_and_loses_no_crossing():
 
 
 def test_three_thousand_hours_leave_no_more_behind_than_one_hundred():
-    """Every nine hours somebody walks over the line and somebody is seen once by mistake; what is held is
+    """Every nine hours a person walks over the line and another one is seen once by mistake. The counter holds only
     what is in the scene, to the byte."""
     counter = CameraCounter(IDENTITY, COUNTING)
     t, index, sizes, counted = 0.0, 0, [], 0

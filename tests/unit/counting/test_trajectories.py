@@ -1,4 +1,4 @@
-"""Paths of objects: small, and as true as they say."""
+"""Paths of objects: small, and within their stated bound."""
 
 from itertools import pairwise
 
@@ -10,26 +10,21 @@ from tests.fixtures.counting.paths import IDENTITY, SIZE, heights, ramp, spec, t
 
 from countline.v1 import events_pb2
 from countline_common.errors import InvalidInputError
-from countline_counting import CameraCounter, Path, Trajectory
-from countline_counting.rule.lines import Sights
-from countline_counting.trajectories.paths import LEAST_ERROR_PX
-from countline_counting.trajectories.simplification import (
-    FRAMES_AT_ONCE,
-    PART_CORNERS,
-    PART_S,
-    SIZE_ERROR_HEIGHTS,
-    Paths,
-)
+from countline_counting.counter import CameraCounter
+from countline_counting.objects.sights import Sights
+from countline_counting.paths import LEAST_ERROR_PX, ObjectPath, Trajectory
+from countline_counting.trajectories.simplification import FRAMES_AT_ONCE, SIZE_ERROR_HEIGHTS, Paths
+from countline_counting.trajectories.table import PART_CORNERS, PART_S
 from countline_pipelines.messages import path_of, to_message
 
 UNIX = 1_780_000_000.0
 
 
-def sights(rows: np.ndarray, slot: int = 0) -> list[Sights]:
+def sights(rows: np.ndarray, of: int = 0) -> list[Sights]:
     """Sights of one object from rows t, x, y, width, height."""
     return [
         Sights(
-            slots=np.array([slot]),
+            rows=np.array([of]),
             t=row[None, 0],
             frame=np.array([i]),
             xy_px=row[None, 1:3],
@@ -43,15 +38,15 @@ def sights(rows: np.ndarray, slot: int = 0) -> list[Sights]:
     ]
 
 
-def parts_of(rows: np.ndarray, period_s: float = 0.1) -> list[Path]:
+def parts_of(rows: np.ndarray, period_s: float = 0.1) -> list[ObjectPath]:
     paths, parts = Paths(), []
     for each in sights(rows):
         parts += [path for _, path in paths.take(each, period_s, each.t[0])]
     return [*parts, *(path for _, path in paths.end(0))]
 
 
-def errors(rows: np.ndarray, parts: list[Path]) -> tuple[np.ndarray, np.ndarray]:
-    """How much farther each sight is from its part than that states, and its height from the path's, in pixels."""
+def errors(rows: np.ndarray, parts: list[ObjectPath]) -> tuple[np.ndarray, np.ndarray]:
+    """How far each sight exceeds the bound of its part, in pixels: its distance, and its difference in height."""
     apart, off = [], []
     for i, row in enumerate(rows):
         part = next(part for part in parts if row[0] <= part.end + 1e-6)
@@ -109,15 +104,15 @@ def test_a_path_comes_back_from_a_message_as_it_went(rows):
 
 @settings(max_examples=50)
 @given(walks, st.integers(0, 10_000))
-def test_whoever_else_is_in_the_picture_changes_nothing(rows, seed):
-    """Objects are taken together, and a batch ends whenever somebody leaves."""
+def test_other_objects_in_the_picture_change_nothing(rows, seed):
+    """Objects are taken together, and a batch ends whenever an object leaves."""
     rng, paths, found = np.random.default_rng(seed), Paths(), []
-    for each in sights(rows, slot=5):
-        found += [path for slot, path in paths.take(each, 0.1, each.t[0]) if slot == 5]
-        other = sights(np.array([[each.t[0], 7.0, 8.0, 9.0, 10.0]]), slot=int(rng.integers(0, 5)))[0]
+    for each in sights(rows, of=5):
+        found += [path for row, path in paths.take(each, 0.1, each.t[0]) if row == 5]
+        other = sights(np.array([[each.t[0], 7.0, 8.0, 9.0, 10.0]]), of=int(rng.integers(0, 5)))[0]
         paths.take(other, 0.1, other.t[0])
         if rng.random() < 0.2:
-            found += [path for slot, path in paths.end(int(rng.integers(0, 5))) if slot == 5]
+            found += [path for row, path in paths.end(int(rng.integers(0, 5))) if row == 5]
     assert [*found, *(path for _, path in paths.end(5))] == parts_of(rows)
 
 
@@ -167,7 +162,7 @@ def trajectories(frames, counting=None) -> list[Trajectory]:
     return [event for event in (*found, *counter.flush()) if isinstance(event, Trajectory)]
 
 
-def test_nobody_who_did_not_ask_is_told_of_trajectories():
+def test_a_counter_emits_no_trajectories_unless_asked_to():
     counter = CameraCounter(IDENTITY, spec(), tracked=True)
     found = [
         e
@@ -191,7 +186,7 @@ def test_a_healed_object_has_one_trajectory_with_its_gap():
     assert found.path.joined == (found.path.unseen[0][1],)
 
 
-def test_a_trajectory_is_told_when_its_object_is_gone():
+def test_a_trajectory_is_emitted_when_its_object_has_ended():
     counter = CameraCounter(IDENTITY, spec(), tracked=True, trajectories=True)
     told = []
     for i in range(80):
@@ -214,7 +209,7 @@ def test_another_anchor_begins_another_path():
 
 
 def test_it_is_no_later_for_being_taken_together():
-    """Sights wait for other frames, but a path is whole when it is told."""
+    """Sights wait for other frames, but a path is complete when it is emitted."""
     for n in range(2, 2 * FRAMES_AT_ONCE + 2):
         (found,) = trajectories(heights(ramp(200, 500, n)))
         assert found.path.sights == n
@@ -230,7 +225,7 @@ def test_a_message_whose_lists_do_not_belong_together_is_refused(broken):
 
 @given(st.lists(st.sampled_from([1, 2, 999, 1000, 1999, 2000, 2500, 50_000]), min_size=2, max_size=90), st.randoms())
 def test_a_burst_of_frames_stamped_as_if_taken_at_once_holds_nothing_up(steps_us, random):
-    """As a stream sends when it comes back: the path gets on."""
+    """A stream sends such a burst when it comes back; the path goes on."""
     t, rows = 1_790_000_000.0, []
     for step_us in steps_us:
         t += step_us / 1e6

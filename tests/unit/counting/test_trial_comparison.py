@@ -1,4 +1,4 @@
-"""Two versions of a model over the same frames: what both counted, and what only one of them did."""
+"""Two versions of a model over the same frames: the crossings of both, and those of only one."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from countline_counting import Crossing, Direction, rules
-from countline_counting.trials import Comparison, Role, TrialSpan
-from countline_counting.trials.comparison import MISSED_FRAMES
+from countline_counting import rules
+from countline_counting.events import Crossing, Direction
+from countline_counting.trials import MISSED_FRAMES, TrialComparison, TrialRole, TrialSpan
 
 FPS = 10
 SECONDS = 60
-MODELS = {Role.INCUMBENT: "m@1", Role.CHALLENGER: "m@2"}
+MODELS = {TrialRole.INCUMBENT: "m@1", TrialRole.CHALLENGER: "m@2"}
 SEEDS = st.integers(0, 2**32 - 1)
 TIMES = st.lists(st.floats(rules.WARM_UP_S + 1.5, SECONDS - 2), max_size=60)
 Seen = list[tuple[float, str, Direction]]
@@ -26,7 +26,7 @@ def crossing(t: float, line: str = "gate", direction: Direction = Direction.IN) 
 
 
 def frames(seen: Seen, times: Iterable[float], decide_s: float = 0.5) -> list[tuple[float, list[Crossing]]]:
-    """Frames with the crossings that are decided at each, and what is decided at the end."""
+    """Frames with the crossings decided at each, and the crossings decided at the end."""
     waiting = sorted((t + decide_s, t, line, direction) for t, line, direction in seen)
     made = []
     for now in times:
@@ -41,17 +41,23 @@ def compared(
     challenger: Seen,
     *,
     lead: int = 0,
-    times: dict[Role, list[float]] | None = None,
+    times: dict[TrialRole, list[float]] | None = None,
     decide_s: tuple[float, float] = (0.5, 0.5),
-    counting: Role = Role.INCUMBENT,
+    counting: TrialRole = TrialRole.INCUMBENT,
 ) -> list[TrialSpan]:
-    """Both to their ends; the incumbent `lead` frames ahead of the challenger."""
+    """Compare both to their ends, with the incumbent `lead` frames ahead of the challenger."""
     usual = [i / FPS for i in range(SECONDS * FPS)]
     times = times or {}
-    seen = {Role.INCUMBENT: incumbent, Role.CHALLENGER: challenger}
-    queues = {role: frames(seen[role], times.get(role, usual), wait) for role, wait in zip(Role, decide_s, strict=True)}
-    steps = [(i - lead * (role is Role.INCUMBENT), role, each) for role in Role for i, each in enumerate(queues[role])]
-    comparison, spans = Comparison("trial", MODELS, counting), list[TrialSpan]()
+    seen = {TrialRole.INCUMBENT: incumbent, TrialRole.CHALLENGER: challenger}
+    queues = {
+        role: frames(seen[role], times.get(role, usual), wait) for role, wait in zip(TrialRole, decide_s, strict=True)
+    }
+    steps = [
+        (i - lead * (role is TrialRole.INCUMBENT), role, each)
+        for role in TrialRole
+        for i, each in enumerate(queues[role])
+    ]
+    comparison, spans = TrialComparison("trial", MODELS, counting), list[TrialSpan]()
     for _, role, (t, events) in sorted(steps, key=lambda step: step[0]):
         spans += comparison.run_ended(role, events) if t == float("inf") else comparison.frame(role, t, events)
     return [*spans, *comparison.finish()]
@@ -77,7 +83,7 @@ def test_equal_streams_agree_in_everything_whoever_is_ahead(times, lead):
 @given(SEEDS, TIMES, st.floats(0.5, rules.LATEST_S), st.floats(0.5, rules.LATEST_S))
 @settings(max_examples=60, deadline=None)
 def test_neither_jitter_within_the_tolerance_nor_the_time_of_decision_matters(seed, times, one_s, other_s):
-    """Also where it is far longer than the time between two objects."""
+    """Also if the jitter is far longer than the time between two objects."""
     rng = np.random.default_rng(seed)
     shaken = [t + rng.uniform(-1, 1) * rules.SAME_CROSSING_S for t in times]
     spans = compared(on_gate(times), on_gate(shaken), decide_s=(one_s, other_s))
@@ -125,7 +131,7 @@ def test_spans_follow_each_other_about_every_ten_seconds_and_do_not_overlap(time
 
 
 def test_what_a_follower_counts_while_it_warms_up_is_left_out():
-    late = {Role.CHALLENGER: [i / FPS for i in range(20 * FPS, SECONDS * FPS)]}
+    late = {TrialRole.CHALLENGER: [i / FPS for i in range(20 * FPS, SECONDS * FPS)]}
     everyone = [10.0, 22.0, 24.5, 30.0, 40.0]
     spans = compared(on_gate(everyone), on_gate(everyone), times=late)
     assert spans[0].start == pytest.approx(20.0 + rules.WARM_UP_S)
@@ -133,19 +139,19 @@ def test_what_a_follower_counts_while_it_warms_up_is_left_out():
 
 
 def test_frames_that_a_follower_leaves_out_are_counted():
-    thinned = {Role.CHALLENGER: [i / FPS for i in range(SECONDS * FPS) if i % 4]}
+    thinned = {TrialRole.CHALLENGER: [i / FPS for i in range(SECONDS * FPS) if i % 4]}
     spans = compared([], [], times=thinned)
     frames_, missed = sum(span.frames for span in spans), sum(span.frames_missed for span in spans)
     assert missed == pytest.approx(frames_ / 4, abs=2)
 
 
-@pytest.mark.parametrize("counting", list(Role))
+@pytest.mark.parametrize("counting", list(TrialRole))
 def test_a_time_in_which_only_one_of_them_ran_is_left_out(counting):
     usual = [i / FPS for i in range(SECONDS * FPS)]
     spans = compared(
         on_gate([10.0, 32.0, 33.0, 50.0]),
         on_gate([10.0, 50.0]),
-        times={Role.CHALLENGER: [t for t in usual if not 30 < t < 35]},
+        times={TrialRole.CHALLENGER: [t for t in usual if not 30 < t < 35]},
         counting=counting,
     )
     assert sums(spans) == (2, 0, 0)
@@ -156,32 +162,33 @@ def test_a_time_in_which_only_one_of_them_ran_is_left_out(counting):
 def test_a_crossing_that_only_one_of_them_had_the_frames_for_is_left_out(missed, left_out):
     usual = [i / FPS for i in range(SECONDS * FPS)]
     thinned = [t for i, t in enumerate(usual) if not 300 < i <= 300 + missed]
-    spans = compared(on_gate([10.0, 30.2, 31.2, 50.0]), on_gate([10.0, 31.2, 50.0]), times={Role.CHALLENGER: thinned})
+    times = {TrialRole.CHALLENGER: thinned}
+    spans = compared(on_gate([10.0, 30.2, 31.2, 50.0]), on_gate([10.0, 31.2, 50.0]), times=times)
     assert sums(spans) == ((2, 0, 0) if left_out else (3, 1, 0))
     assert sum(span.frames_missed for span in spans) == (0 if left_out else missed)
 
 
 def test_a_version_that_is_always_too_slow_is_compared_with_the_frames_that_it_has():
     thinned = [i / FPS for i in range(0, SECONDS * FPS, 5)]
-    spans = compared(on_gate([10.0, 30.2, 50.0]), on_gate([10.0, 50.0]), times={Role.CHALLENGER: thinned})
+    spans = compared(on_gate([10.0, 30.2, 50.0]), on_gate([10.0, 50.0]), times={TrialRole.CHALLENGER: thinned})
     assert sums(spans) == (2, 1, 0)
     assert sum(span.frames_missed for span in spans) == pytest.approx(0.8 * sum(span.frames for span in spans), abs=5)
 
 
 def test_a_stall_of_the_stream_leaves_nothing_out():
     stalled = [i / FPS for i in range(SECONDS * FPS) if not 30 < i / FPS < 35]
-    spans = compared(on_gate([32.0]), on_gate([32.0]), times=dict.fromkeys(Role, stalled))
+    spans = compared(on_gate([32.0]), on_gate([32.0]), times=dict.fromkeys(TrialRole, stalled))
     assert sums(spans) == (1, 0, 0)
 
 
 def test_a_run_that_begins_anew_warms_up_anew():
-    comparison, spans = Comparison("trial", MODELS, Role.INCUMBENT), list[TrialSpan]()
+    comparison, spans = TrialComparison("trial", MODELS, TrialRole.INCUMBENT), list[TrialSpan]()
     for begins, ends in ((0, 30), (100, 130)):
         for i in range(begins * FPS, ends * FPS):
-            for role in Role:
+            for role in TrialRole:
                 due = [crossing(i / FPS - 0.5)] if i % 20 == 0 and i / FPS - 0.5 >= begins else []
                 spans += comparison.frame(role, i / FPS, due)
-        for role in Role:
+        for role in TrialRole:
             spans += comparison.run_ended(role, ())
     assert [round(span.start) for span in spans if span.start in {5.0, 105.0}] == [5, 105]
     assert not [span for span in spans if span.end > 30 and span.start < 105]
@@ -189,19 +196,19 @@ def test_a_run_that_begins_anew_warms_up_anew():
     assert comparison.finish() == ()
 
 
-def test_when_a_trial_ends_only_what_both_have_surely_decided_is_told():
-    comparison = Comparison("trial", MODELS, Role.INCUMBENT)
+def test_when_a_trial_ends_only_what_both_have_surely_decided_is_reported():
+    comparison = TrialComparison("trial", MODELS, TrialRole.INCUMBENT)
     for i in range(18 * FPS):
-        for role in Role:
+        for role in TrialRole:
             assert comparison.frame(role, i / FPS, ()) == ()
     (span,) = comparison.finish()
     assert span.end == pytest.approx(18 - rules.LATEST_S - rules.SAME_CROSSING_S, abs=0.2)
 
 
 def test_memory_is_bounded_while_only_one_of_them_runs():
-    comparison = Comparison("trial", MODELS, Role.INCUMBENT)
+    comparison = TrialComparison("trial", MODELS, TrialRole.INCUMBENT)
     for i in range(100_000):
-        comparison.frame(Role.INCUMBENT, i / FPS, [crossing(i / FPS)])
-    side = comparison._sides[Role.INCUMBENT]
+        comparison.frame(TrialRole.INCUMBENT, i / FPS, [crossing(i / FPS)])
+    side = comparison._sides[TrialRole.INCUMBENT]
     assert len(side.times) < 100
     assert sum(map(len, side.crossings.values())) < 100

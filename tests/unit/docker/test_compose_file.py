@@ -1,13 +1,13 @@
 """What compose starts, read from its file."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tests.fixtures.repository import REPOSITORY
 
-DOCKER = Path(__file__).resolve().parents[3] / "docker"
+DOCKER = REPOSITORY / "docker"
 PARTS = {"init", "postgres", "nats", "triton", "triton-gpu", "control-plane", "ingest", "api", "worker", "worker-gpu"}
 SERVICES = {*PARTS, "gateway", "demo"}
 OURS = {"init", "triton", "control-plane", "ingest", "api", "worker", "worker-gpu", "gateway", "demo"}

@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.unit.docker.test_images import DOCKER
+from tests.fixtures.docker.images import DOCKER
 
 ENTRYPOINT = DOCKER / "image" / "entrypoint.sh"
 

@@ -2,25 +2,13 @@
 
 import re
 import tomllib
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from tests.fixtures.docker.images import DOCKER, load
 
-DOCKER = Path(__file__).resolve().parents[3] / "docker"
 DOCKERFILES = sorted(DOCKER.glob("*/Dockerfile"))
 USER = "10001:10001"
-
-
-def load(name: str) -> ModuleType:
-    """A program of docker/image, which is no package."""
-    spec = spec_from_file_location(f"docker_image_{name}", DOCKER / "image" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def instructions(dockerfile: Path) -> list[tuple[str, str]]:

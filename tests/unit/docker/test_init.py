@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.unit.docker.test_images import DOCKER, load
+from tests.fixtures.docker.images import DOCKER, load
 
 from countline_common.grpc.tokens import TokenVerifier
 

@@ -1,7 +1,7 @@
 """Domain events in words."""
 
 from countline.v1 import cameras_pb2
-from countline_local.camera_events import describe
+from countline_local.up.camera_events import describe
 
 CAMERA = cameras_pb2.Camera(camera_id="door-1").SerializeToString()
 HEADERS = {"Countline-Type": "countline.v1.Camera"}

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from countline.v1 import cameras_pb2
-from countline_local.demo.site import Clip, Remembered, _read_lines
+from countline_local.demo.site import DemoClip, Remembered, _read_lines
 
 LINE = {
     "version": 3,
@@ -27,8 +27,8 @@ LINE = {
 }
 
 
-def clip() -> Clip:
-    return Clip.parse(json.dumps(LINE))
+def clip() -> DemoClip:
+    return DemoClip.parse(json.dumps(LINE))
 
 
 def test_a_clip_becomes_a_camera_that_plays_it_in_a_loop() -> None:
@@ -61,7 +61,7 @@ def test_what_was_set_up_is_remembered_by_version(tmp_path: Path) -> None:
     assert not Remembered(path).has(clip())
     Remembered(path).add(clip())
     assert Remembered(path).has(clip())
-    newer = Clip.parse(json.dumps({**LINE, "version": 4}))
+    newer = DemoClip.parse(json.dumps({**LINE, "version": 4}))
     assert not Remembered(path).has(newer)
 
 

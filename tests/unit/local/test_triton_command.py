@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from countline_local.triton import TritonPorts, TritonSettings, prepare_backends, triton_command
-from countline_local.triton.assembly import TritonMissingError, find_wheel
+from countline_local.triton.assembly import TritonMissingError, find_wheel, prepare_backends
+from countline_local.triton.command import TritonPorts, TritonSettings, triton_command
 
 PORTS = TritonPorts(19000, 19001, 19002)
 

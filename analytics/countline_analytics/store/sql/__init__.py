@@ -1,6 +1,6 @@
-"""The queries of analytics, each under a name with a line of purpose, in `.sql` files beside this module.
+"""Loads the queries of analytics from the `.sql` files beside this module.
 
-A file is a series of blocks that begin with `-- name: NAME`; parameters are written `:parameter`.
+A file is a series of blocks. Each begins with `-- name: NAME`; parameters are written `:parameter`.
 """
 
 import re
@@ -14,10 +14,10 @@ _NAME: Final = re.compile(r"^-- name: (?P<name>\w+)[ \t]*\n", re.MULTILINE)
 
 
 def parse(script: str) -> dict[str, str]:
-    """The blocks of a script by name.
+    """Return the blocks of a script by name.
 
     Raises:
-        ValueError: a name stands twice.
+        ValueError: two blocks have the same name.
     """
     _, *parts = _NAME.split(script)
     names, bodies = parts[0::2], parts[1::2]
@@ -33,10 +33,10 @@ def _load(file: str) -> dict[str, str]:
 
 @cache
 def query(file: str, name: str) -> TextClause:
-    """A query as SQLAlchemy executes it.
+    """Return a query for SQLAlchemy.
 
     Args:
         file: such as `ingest` for `ingest.sql`.
-        name: as the block is named.
+        name: name of the block.
     """
     return text(_load(file)[name])

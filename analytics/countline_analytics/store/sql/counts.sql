@@ -1,5 +1,5 @@
 -- name: known_cameras
--- Cameras that crossings or truths were recorded of, with the lines of both, and the zones that were told of.
+-- Cameras with crossings or truths, with the lines of both, and zones that records named.
 SELECT coalesce(c.camera_id, l.camera_id) AS camera_id, c.time_zone, coalesce(l.line_ids, '{}') AS line_ids,
        coalesce(z.zone_ids, '{}') AS zone_ids
 FROM analytics.cameras c
@@ -13,7 +13,7 @@ LEFT JOIN (
 ) z ON z.camera_id = c.camera_id
 
 -- name: counts_1m
--- `n` is the number of the bucket, from 1, that `edges` begin.
+-- `n` is the number of the bucket, from 1; `edges` are the starts of the buckets.
 SELECT camera_id, line_id, direction::text AS direction, class_name,
        width_bucket(bucket, CAST(:edges AS timestamptz[])) AS n,
        sum(count)::integer AS crossings, max(changed_at) AS changed_at
@@ -40,7 +40,7 @@ WHERE camera_id = ANY(:camera_ids)
 SELECT camera_id, epoch, hand_over_at FROM analytics.epochs WHERE camera_id = ANY(:camera_ids)
 
 -- name: list_crossings
--- Newest first, from the place that a page token names; camera by camera, as the index has them.
+-- Newest first, from the place that a page token names; camera by camera, in the order of the index.
 SELECT x.*
 FROM unnest(CAST(:camera_ids AS text[])) AS given (camera_id)
 CROSS JOIN LATERAL (
@@ -58,7 +58,7 @@ ORDER BY x.t DESC, x.event_id DESC
 LIMIT :limit
 
 -- name: list_visits
--- As `list_crossings`; the time of a visit is its end, and those of stale workers are not among them.
+-- Like `list_crossings`. The time of a visit is its end. Fenced visits are left out.
 SELECT x.*
 FROM unnest(CAST(:camera_ids AS text[])) AS given (camera_id)
 CROSS JOIN LATERAL (
@@ -76,7 +76,7 @@ ORDER BY x.t DESC, x.event_id DESC
 LIMIT :limit
 
 -- name: crossing_times
--- What was counted, for the comparison with the truth.
+-- Counted crossings, for the comparison with the truth.
 SELECT camera_id, line_id, direction::text AS direction, t
 FROM analytics.crossings
 WHERE camera_id = ANY(:camera_ids) AND t >= :start AND t < :end AND NOT fenced
@@ -97,7 +97,7 @@ WHERE :camera_id = '' OR s.camera_id = :camera_id
 ORDER BY s.camera_id, s.line_id, s.created_at
 
 -- name: lock_truth
--- So that two sets for the same time cannot be added at once.
+-- Two transactions cannot add sets for the same time at once.
 SELECT pg_advisory_xact_lock(hashtextextended('countline truth ' || :camera_id, 0))
 
 -- name: overlapping_truth
@@ -122,9 +122,9 @@ FROM unnest(CAST(:times_s AS double precision[]), CAST(:directions AS text[]), C
 DELETE FROM analytics.truth_sets WHERE truth_set_id = :truth_set_id AND camera_id = :camera_id
 
 -- name: list_trajectories
--- Those that were under way between start and end, oldest first, from the place that a page token names. A part of a
--- track lasts ten minutes, and longer only where the stream stalled. Of a stale epoch, those that began after a
--- hand-over are fenced.
+-- Trajectories that overlap [start, end), oldest first, from the place that a page token names. A part of a track lasts
+-- up to ten minutes, or longer if the stream stalled. Trajectories of a stale epoch that began after the hand-over are
+-- fenced.
 SELECT x.*
 FROM unnest(CAST(:camera_ids AS text[])) AS given (camera_id)
 CROSS JOIN LATERAL (

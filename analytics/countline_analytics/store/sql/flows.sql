@@ -1,6 +1,6 @@
 -- name: flows
--- By the first and the last line or zone that objects met; those belong to the span that met their last one in it.
--- `since` and `until` lie an hour before and after it, so that of objects at its ends the other meetings are known.
+-- Objects by the first and the last line or zone that they met. An object belongs to the span that holds its last meeting.
+-- `since` and `until` lie an hour before and after the span, so that all meetings of an object near its ends are found.
 WITH met AS (
     SELECT epoch, run, track, t AS met_at, t AS left_at, class_name,
            ('line:' || line_id || ':' || direction::text) COLLATE "C" AS name

@@ -6,7 +6,7 @@ SELECT last_sequence FROM analytics.ingest_state FOR UPDATE
 UPDATE analytics.ingest_state SET last_sequence = :last_sequence
 
 -- name: announce
--- Tells the API processes up to where there are new crossings, and from which time on those lie.
+-- Announces new crossings to the API processes: the last sequence number, and the earliest time.
 SELECT pg_notify('countline_crossings', :payload)
 
 -- name: remember_cameras
@@ -26,7 +26,7 @@ SELECT * FROM unnest(CAST(:camera_ids AS text[]), CAST(:zone_ids AS text[]))
 ON CONFLICT DO NOTHING
 
 -- name: add_hand_overs
--- The earliest stands: a record that comes again, or late, changes nothing.
+-- The earliest hand-over stays: a repeated or late record changes nothing.
 INSERT INTO analytics.epochs AS known (camera_id, epoch, hand_over_at)
 SELECT camera_id, epoch, min(hand_over_at)
 FROM unnest(CAST(:camera_ids AS text[]), CAST(:epochs AS integer[]), CAST(:times AS timestamptz[]))
@@ -40,7 +40,7 @@ RETURNING camera_id, epoch, hand_over_at
 SELECT camera_id, epoch, hand_over_at FROM analytics.epochs WHERE camera_id = ANY(:camera_ids)
 
 -- name: fence_crossings
--- Events of an older epoch later than a hand-over, which came before that was known. Files (epoch 0) stand apart.
+-- Fences events of older epochs that lie after a hand-over and arrived before it was known. Files (epoch 0) are exempt.
 UPDATE analytics.crossings c
 SET fenced = true, changed_at = :now
 FROM unnest(CAST(:camera_ids AS text[]), CAST(:epochs AS integer[]), CAST(:times AS timestamptz[]))
@@ -78,8 +78,8 @@ JOIN unnest(CAST(:event_ids AS uuid[]), CAST(:times AS timestamptz[])) AS given 
   ON v.event_id = given.event_id AND v.t = given.t
 
 -- name: add_occupancy
--- Of two samples of one moment the lower one stands, whichever comes first: a zone that was taken away is left by all, at
--- the moment of the last frame that had it.
+-- Of two samples with the same time the lower one stays, in any order: all objects leave a removed zone at the time of
+-- the last frame that had the zone.
 INSERT INTO analytics.occupancy AS known (camera_id, zone_id, t, zone_version, epoch, run, count, fenced)
 SELECT camera_id, zone_id, t, max(zone_version), epoch, run, min(count), bool_or(fenced)
 FROM unnest(

@@ -10,7 +10,7 @@ GROUP BY c.camera_id, c.time_zone
 ORDER BY c.camera_id
 
 -- name: totals
--- What counted on each camera's own day.
+-- Counts of the current day of each camera.
 SELECT x.camera_id, x.line_id, x.direction::text AS direction, count(*)::integer AS crossings
 FROM unnest(CAST(:camera_ids AS text[]), CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
      AS given (camera_id, start_t, end_t)
@@ -19,7 +19,7 @@ WHERE NOT x.fenced
 GROUP BY x.camera_id, x.line_id, x.direction
 
 -- name: crossings_after
--- In the order in which they were counted. `since` bounds the parts of the table to look at; it may be -infinity.
+-- In the order in which they were counted. `since` limits the partitions to read; it may be -infinity.
 SELECT ingest_sequence, event_id, camera_id, line_id, direction::text AS direction, class_name, t, decided_at
 FROM analytics.crossings
 WHERE ingest_sequence > :after AND ingest_sequence <= :last AND t >= :since AND NOT fenced

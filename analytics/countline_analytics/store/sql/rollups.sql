@@ -1,13 +1,13 @@
 -- name: kind_of_rollup
--- `r` where rollups are tables that we refresh, `v` where they are continuous aggregates.
+-- `r` if rollups are tables that analytics refreshes, `v` if they are continuous aggregates.
 SELECT relkind::text FROM pg_class WHERE oid = CAST('analytics.rollup_1m' AS regclass)
 
 -- name: lock_refresh
--- One refresh at a time; false where another process is at it.
+-- One refresh at a time; false while another process refreshes.
 SELECT pg_try_advisory_xact_lock(hashtext('countline analytics rollups'))
 
 -- name: take_changed
--- Takes changed minutes off the list. What comes in from now on is listed anew.
+-- Takes changed minutes off the list. Later changes are listed again.
 WITH oldest AS (
     SELECT change_id FROM analytics.changed_buckets WHERE bucket < :before ORDER BY change_id LIMIT :limit
 ),

@@ -1,7 +1,7 @@
 -- name: occupancy
--- How full zones were, by bucket. A sample says how many a zone held from then on, until the next one or until the
--- camera was no longer processed; so the samples, the ends of coverage and the edges of buckets are laid in one row of
--- marks for each zone, and what holds between one mark and the next is weighed with the time between them.
+-- Occupancy of zones by bucket. A sample holds from its time until the next sample or until coverage ends. So the query
+-- sorts the samples, the ends of coverage and the edges of buckets into one sequence of marks for each zone, and weights
+-- the value between two marks with the time between them.
 WITH given AS (
     SELECT * FROM unnest(CAST(:camera_ids AS text[]), CAST(:zone_ids AS text[])) AS given (camera_id, zone_id)
 ),

@@ -6,9 +6,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from countline_counting import CountingSpec, Direction
-from countline_counting.explain.explainer import Candidate, Gate, Journal
-from countline_counting.rule.reasons import REASONS, Reason
+from countline_counting.events import Direction
+from countline_counting.explain import Candidate, Gate, Journal
+from countline_counting.reasons import REASONS, Reason
+from countline_counting.spec import CountingSpec
 
 COUNTED = "counted"
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from countline_counting import CountingSpec, Crossing, Direction, Event, OccupancySample, Visit
+from countline_counting.events import Crossing, Direction, Event, OccupancySample, Visit
 from countline_counting.rule.flows import Flow, Flows
 from countline_counting.rule.series import Series
+from countline_counting.spec import CountingSpec
 from countline_pipelines.offline.reports.zones import ZoneSummary
 
 ClassName = Callable[[int], str]

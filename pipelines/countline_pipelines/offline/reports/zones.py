@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from statistics import fmean, median
 from typing import Any
 
-from countline_counting import OccupancySample, Visit, Zone
+from countline_counting.events import OccupancySample, Visit
+from countline_counting.spec import Zone
 
 
 class ZoneSummary:

@@ -13,7 +13,6 @@ facts.py        what DeepStream 7.1 and 8.0 take and give, as far as it is used 
 properties.py   the properties that we set on each element, held against the facts; pure
 inference.py    nvinferserver's configuration; proto.py its messages; pure
 tracker.py      nvtracker's configuration; pure
-analytics.py    our lines for nvdsanalytics, for who wants to compare; pure
 coordinates.py  from the muxer's and the network's pixels to those of the source; pure
 passage.py      what is known of a source's frames while they are inside: capture time, number
 metadata.py     the one place that talks to pyds

@@ -20,7 +20,7 @@ from countline_pipelines.planes.deepstream import metrics
 from countline_pipelines.planes.deepstream.config import facts
 from countline_pipelines.planes.deepstream.config.facts import Release
 from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
-from countline_pipelines.planes.deepstream.gst.library import Runtime, choose_mux, open_runtime
+from countline_pipelines.planes.deepstream.gst.library import Runtime, open_runtime, select_new_mux
 
 USE_IMAGE: Final = (
     f"run the worker in {Release.V8_0.image}, or in {Release.V7_1.image} with Python 3.11 and bindings built for it"
@@ -106,19 +106,18 @@ def _gstreamer() -> Any:
     return gst
 
 
-def check_plugins(options: PipelineOptions) -> Finding:
+def check_plugins() -> Finding:
     """DeepStream's elements."""
-    elements = (*ELEMENTS, "nvdsanalytics") if options.analytics else ELEMENTS
     try:
         gst = _gstreamer()
     except (ImportError, ValueError):
         return Finding("plugins", Verdict.MISSING, "GStreamer is not there", USE_IMAGE)
-    missing = [name for name in elements if gst.ElementFactory.find(name) is None]
+    missing = [name for name in ELEMENTS if gst.ElementFactory.find(name) is None]
     if missing:
         detail = f"GStreamer has no {', '.join(missing)}"
         hint = f"{USE_IMAGE}; where only nvinferserver is missing, this is not the triton image"
         return Finding("plugins", Verdict.MISSING, detail, hint)
-    return Finding("plugins", Verdict.OK, ", ".join(elements))
+    return Finding("plugins", Verdict.OK, ", ".join(ELEMENTS))
 
 
 def check_pyds() -> Finding:
@@ -213,7 +212,7 @@ def local_findings(options: PipelineOptions) -> list[Finding]:
         lambda: check_gpu(options.release),
         lambda: check_version(options.root),
         check_gstreamer,
-        lambda: check_plugins(options),
+        check_plugins,
         check_pyds,
         lambda: check_tracker(options.root),
         lambda: check_parser(options),
@@ -227,7 +226,7 @@ def require_runtime(options: PipelineOptions) -> Runtime:
     Raises:
         DeepStreamMissingError: something is not; it names all that is missing, each with what to do.
     """
-    choose_mux(options.mux)
+    select_new_mux()
     missing = [finding for finding in local_findings(options) if finding.verdict is Verdict.MISSING]
     if missing:
         raise DeepStreamMissingError(missing)

@@ -18,23 +18,21 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Backoff
 from countline_common.tasks import to_its_end
 from countline_common.triton import ModelInfo
 from countline_common.waiting import happens
-from countline_counting import Line
 from countline_pipelines import metrics
-from countline_pipelines.backoff import Backoff
 from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamera
 from countline_pipelines.planes.deepstream.cameras.metadata import FrameTable
-from countline_pipelines.planes.deepstream.config.facts import Mux
-from countline_pipelines.planes.deepstream.config.files import PipelineFiles, write_analytics, write_files
+from countline_pipelines.planes.deepstream.config.files import PipelineFiles, write_files
 from countline_pipelines.planes.deepstream.config.properties import PipelineOptions
 from countline_pipelines.planes.deepstream.gst.library import PipelineError, Runtime
 from countline_pipelines.planes.deepstream.gst.loop import MainLoop
@@ -82,19 +80,6 @@ class _Open:
     trouble: SourceTrouble | None = None
     drained: asyncio.Event | None = None
     """Set when the last frame that was inside has come out, where somebody waits for that."""
-    size_wh: tuple[int, int] = (0, 0)
-    """Of the pictures that come; none came yet."""
-    resized: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def lines(self) -> list[Line]:
-        """The camera's lines as they lie in the muxed frame; none before it is known where that is."""
-        space = self.pipeline.space
-        if space.mux is Mux.LEGACY and self.size_wh == (0, 0):
-            return []
-        return [
-            replace(line, points=tuple(space.share_of_frame(point, self.size_wh) for point in line.points))
-            for line in self.camera.spec.lines
-        ]
 
 
 class PipelineKeeper:
@@ -140,7 +125,6 @@ class PipelineKeeper:
         self._playing = asyncio.Event()
         self._failed = asyncio.Event()
         self._changing = asyncio.Lock()
-        self._telling = asyncio.Lock()
         self.trouble: Fault | None = None
         """Why it does not play."""
         self._came_out_at = 0.0
@@ -274,7 +258,7 @@ class PipelineKeeper:
         opened = await self._open_source(camera)
         if opened is None:
             return backoff.next_s()
-        why = await self._wait_until_over(opened)
+        why = await asyncio.shield(opened.over)
         # Broken off, it would leave the source in the pipeline: `_leave` finds nothing to close any more.
         await to_its_end(self._close_source(opened, drain=False))
         if why is Over.ENDED and camera.is_finite:
@@ -283,23 +267,6 @@ class PipelineKeeper:
             return 0.0
         camera.closed(decide=not camera.is_finite)
         return self._note_over(camera, opened, why, backoff)
-
-    async def _wait_until_over(self, opened: _Open) -> Over:
-        """Meanwhile nvdsanalytics is told where a legacy muxer lays pictures of the size that comes."""
-        if not self._options.analytics or self._options.mux is not Mux.LEGACY:
-            return await asyncio.shield(opened.over)
-        follows = self._loop.create_task(self._follow_size(opened), name=f"size-{opened.camera.camera_id}")
-        try:
-            return await asyncio.shield(opened.over)
-        finally:
-            follows.cancel()
-            await asyncio.gather(follows, return_exceptions=True)
-
-    async def _follow_size(self, opened: _Open) -> None:
-        while True:
-            await opened.resized.wait()
-            opened.resized.clear()
-            await self.tell_analytics()
 
     async def _leave(self, camera: DeepStreamCamera) -> None:
         """The task ends: the camera was taken out, or is finished."""
@@ -343,14 +310,13 @@ class PipelineKeeper:
             gate = Gate(camera.plan.source)
             opened = _Open(camera, pipeline, index, gate, self._loop.create_future())
             self._open[index] = opened
-            camera.opened(gate, pipeline.space)
+            camera.opened(gate)
             try:
                 await self._main.run(lambda: pipeline.add_source(index, camera.plan.source, gate))
             except PipelineError as error:
                 # What exactly is wrong is on its way over the bus, and comes first.
                 trouble = SourceTrouble(SourceFailure.UNREACHABLE, error.message)
                 self._loop.call_later(BUS_S, _conclude, opened, Over.FAILED, trouble)
-        await self.tell_analytics()
         return opened
 
     async def _close_source(self, opened: _Open, *, drain: bool) -> None:
@@ -373,22 +339,6 @@ class PipelineKeeper:
             opened.drained = asyncio.Event()
             await happens(opened.drained, DRAIN_S)  # else the muxer holds them back: they are given up
 
-    async def tell_analytics(self) -> None:
-        """Give nvdsanalytics the lines of every camera; its totals begin anew each time.
-
-        What it counts is there to be compared with: that it cannot be told keeps nobody from counting.
-        """
-        pipeline = self._pipeline
-        if not self._options.analytics or pipeline is None:
-            return
-        try:
-            async with self._telling:  # one file, which is replaced
-                lines = {index: each.lines() for index, each in self._open.items()}
-                await asyncio.to_thread(write_analytics, self._files, lines, self._options)
-                await self._main.run(pipeline.analytics_changed)
-        except CountlineError as error:
-            _log.warning("analytics.not_told", model=str(self.info.ref), error=error.message, hint=error.hint)
-
     # What the pipeline says ------------------------------------------------------------------------------------------
 
     def frames(self, tables: list[FrameTable]) -> None:
@@ -399,9 +349,6 @@ class PipelineKeeper:
             opened = self._open.get(table.index)
             if opened is None:
                 continue
-            if opened.size_wh != table.source_wh:
-                opened.size_wh = table.source_wh
-                opened.resized.set()
             opened.camera.take(table)
             if opened.drained is not None and not opened.gate.passage.inside:
                 opened.drained.set()

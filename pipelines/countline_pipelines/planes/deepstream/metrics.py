@@ -14,11 +14,6 @@ VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 UTILISATION: Final = Gauge("countline_gpu_utilisation_ratio", "Share of time that the GPU computes, 0 to 1.", ["gpu"])
 DECODER: Final = Gauge("countline_gpu_decoder_ratio", "Share of time that its video decoders work, 0 to 1.", ["gpu"])
 MEMORY: Final = Gauge("countline_gpu_memory_bytes", "Memory of the GPU in use, of all processes.", ["gpu"])
-LINE_TOTALS: Final = Gauge(
-    "countline_nvdsanalytics_crossings",
-    "What nvdsanalytics has counted, to compare with; no count.",
-    ["camera", "label"],
-)
 
 
 def library() -> Any | None:

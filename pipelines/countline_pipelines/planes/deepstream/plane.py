@@ -24,8 +24,9 @@ from countline_pipelines.planes.deepstream.config.properties import PipelineOpti
 from countline_pipelines.planes.deepstream.gst.library import Runtime
 from countline_pipelines.planes.deepstream.gst.loop import MainLoop
 from countline_pipelines.planes.deepstream.keeper import MOST_INDICES, PipelineKeeper
+from countline_pipelines.planes.held import HeldCamera
 from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState, OnEnd, PlaneSink
-from countline_pipelines.planes.keeping import Connect, Held, KeepingPlane
+from countline_pipelines.planes.keeping import Connect, KeepingPlane
 
 WARN_LIVE: Final = 20
 MOST_LIVE: Final = 100
@@ -129,7 +130,7 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
             return same and present.counting == wanted.counting
         return same and present.model == wanted.model
 
-    async def _bring(self, held: Held[DeepStreamCamera], wanted: CameraPlan | None) -> None:
+    async def _bring(self, held: HeldCamera[DeepStreamCamera], wanted: CameraPlan | None) -> None:
         try:
             await super()._bring(held, wanted)
         finally:
@@ -137,7 +138,7 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
                 self._let_in.discard(held.camera_id)
             await self._end_idle()
 
-    async def _make(self, held: Held[DeepStreamCamera], plan: CameraPlan) -> DeepStreamCamera:
+    async def _make(self, held: HeldCamera[DeepStreamCamera], plan: CameraPlan) -> DeepStreamCamera:
         self._check_room(plan)
         pipeline = await self._pipeline_for(plan)
         camera = DeepStreamCamera(plan, pipeline.info, self._sink)
@@ -147,15 +148,14 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
     def _begin(self, camera: DeepStreamCamera) -> None:
         self._pipeline_of[camera.camera_id].add(camera)
 
-    async def _change(self, held: Held[DeepStreamCamera], camera: DeepStreamCamera, plan: CameraPlan) -> None:
+    async def _change(self, _: HeldCamera[DeepStreamCamera], camera: DeepStreamCamera, plan: CameraPlan) -> None:
         camera.reconfigure(plan.counting)
-        await self._pipeline_of[held.camera_id].tell_analytics()
 
     async def _end(self, camera: DeepStreamCamera) -> None:
         await self._pipeline_of.pop(camera.camera_id).remove(camera.camera_id)
         self._let_in.discard(camera.camera_id)
 
-    def _condition(self, held: Held[DeepStreamCamera]) -> CameraCondition:
+    def _condition(self, held: HeldCamera[DeepStreamCamera]) -> CameraCondition:
         condition, pipeline = super()._condition(held), self._pipeline_of.get(held.camera_id)
         trouble = pipeline.trouble if pipeline is not None else None
         if trouble is None or condition.state is CameraState.FINISHED:

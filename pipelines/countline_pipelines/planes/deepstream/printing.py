@@ -33,7 +33,7 @@ def described(settings: WorkerSettings, config: Path | None) -> tuple[str, dict[
     info = _model_of(config) if config is not None else asyncio.run(_ask_triton(settings))
     folder = settings.pipelines_folder / f"{info.name}-{info.version}-live"
     texts = files.texts(info, settings.triton_address, options)
-    command = launch_line(options, folder, EXAMPLE, live=True)
+    command = launch_line(options, folder, EXAMPLE)
     return command, {str(folder / name): text for name, text in texts.items()}
 
 

@@ -1,7 +1,7 @@
 """What the environment tells the DeepStream backend of a worker."""
 
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from pydantic_settings import SettingsConfigDict
 
@@ -9,12 +9,10 @@ from countline_common.errors import InvalidInputError
 from countline_common.settings import ProcessSettings
 from countline_pipelines.planes.deepstream import checks
 from countline_pipelines.planes.deepstream.config import facts, inference
-from countline_pipelines.planes.deepstream.config.facts import Mux, Release
+from countline_pipelines.planes.deepstream.config.facts import Release
 from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
 from countline_pipelines.planes.deepstream.config.tracker import TrackerKind
 from countline_pipelines.planes.deepstream.plane import MOST_LIVE, WARN_LIVE
-
-_MUXES: Final = {"new": Mux.NEW, "legacy": Mux.LEGACY}
 
 
 class DeepStreamSettings(ProcessSettings):
@@ -26,11 +24,6 @@ class DeepStreamSettings(ProcessSettings):
     """Where DeepStream is installed."""
     release: Release | None = None
     """As its version file says where it is not given."""
-    mux: str = "new"
-    """`new` (every picture as it is) or `legacy` (every picture scaled to one size)."""
-    mux_width: int = 1280
-    """Of the legacy muxer's pictures."""
-    mux_height: int = 720
     boxes: BoxPath = BoxPath.PARSER
     """`parser` (C++) or `python`."""
     parser: Path | None = None
@@ -42,8 +35,6 @@ class DeepStreamSettings(ProcessSettings):
     """Of the fastest camera."""
     share_cuda: bool = False
     """Frames reach Triton by CUDA memory; on the same x86 machine only."""
-    analytics: bool = False
-    """nvdsanalytics counts our lines too; its numbers are metrics, never counts."""
     warn_live: int = WARN_LIVE
     """RTSP cameras from which on a worker says what an outage of all would cost."""
     most_live: int = MOST_LIVE
@@ -58,8 +49,6 @@ class DeepStreamSettings(ProcessSettings):
         Raises:
             InvalidInputError: they cannot.
         """
-        if self.mux not in _MUXES:
-            raise InvalidInputError(f"COUNTLINE_DEEPSTREAM_MUX={self.mux!r} names no muxer", hint="new or legacy")
         if not 1.0 <= self.frame_rate <= 240.0:
             raise InvalidInputError(f"a frame rate of {self.frame_rate:g} cannot be", hint="1 to 240")
         problem = inference.sharing_problem(triton, checks.machine()) if self.share_cuda else ""
@@ -77,15 +66,12 @@ class DeepStreamSettings(ProcessSettings):
         """
         return PipelineOptions(
             release=self.release or checks.release_of(self.root) or Release.V8_0,
-            mux=_MUXES[self.mux],
             boxes=self.boxes,
             capacity=capacity,
             gpu=self.gpu,
-            mux_wh=(self.mux_width, self.mux_height),
             tracker=self.tracker,
             frame_rate=self.frame_rate,
             root=self.root,
             parser=self.parser,
             share_cuda_buffers=self.share_cuda,
-            analytics=self.analytics,
         )

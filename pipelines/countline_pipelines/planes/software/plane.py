@@ -1,4 +1,4 @@
-"""The software plane: cameras, and lanes on which their frames go to Triton; see `keeping` for what it shares."""
+"""The software plane: cameras, and the lanes on which their frames go to Triton. FFmpeg decodes."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,19 +6,21 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from countline_common.errors import CountlineError
-from countline_counting.explain.explainer import Journal
+from countline_counting.explain import Journal
 from countline_pipelines import metrics
+from countline_pipelines.planes.held import HeldCamera
 from countline_pipelines.planes.interface import CameraPlan, FollowerPlan, OnEnd, PlaneSink
-from countline_pipelines.planes.keeping import Connect, Held, KeepingPlane
+from countline_pipelines.planes.keeping import Connect, KeepingPlane
+from countline_pipelines.planes.software.branches import CameraBranches
 from countline_pipelines.planes.software.camera import SoftwareCamera
 from countline_pipelines.planes.software.lane.lane import LaneOptions, ModelLane
 from countline_pipelines.sources import Decoding
 from countline_pipelines.triton import InferenceClient, ModelInfo
 
 DRAIN_S: Final = 1.0
-"""How long frames that are with Triton are waited for when a camera is stopped."""
+"""How long a camera that is stopped waits for its frames that are with Triton."""
 FOLLOWER_FAULT: Final = "follower"
-"""Code of the fault of a camera that is counted, and whose version on trial is not."""
+"""Code of the fault of a camera that is counted while its version on trial cannot run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +33,17 @@ class PlaneOptions:
     keep_pictures: bool = False
     """Hand the picture of every frame to the sink."""
     journal: Journal | None = None
-    """Gets the reason of each crossing and near-crossing, of all cameras together."""
+    """Takes the reason of each crossing and near-crossing, of all cameras together."""
     decoding: Decoding = field(default_factory=Decoding)
-    """What may decode; the CPU alone where it is not given."""
+    """What may decode; by default the CPU alone."""
 
 
 class SoftwarePlane(KeepingPlane[SoftwareCamera]):
-    """See `countline_pipelines.planes.interface.Plane`.
+    """A `Plane` on FFmpeg and Triton.
 
     Args:
-        connect: makes the client to Triton; called on the plane's loop.
-        sink: whom to tell.
+        connect: connects to Triton; called on the plane's loop.
+        sink: takes what is counted.
         options: how to run.
         on_end: see `OnEnd`.
     """
@@ -57,9 +59,9 @@ class SoftwarePlane(KeepingPlane[SoftwareCamera]):
         super().__init__(connect, on_end, once=self._options.once)
         self._sink = sink
         self._lanes: dict[str, ModelLane] = {}
-        """By version."""
+        """By NAME@VERSION."""
         self._newest: dict[str, str] = {}
-        """The version that a model named without one stands for, while a lane leads to it."""
+        """By name without a version: the version that it stands for while there is a lane for it."""
         self._opening = asyncio.Lock()
 
     # Cameras ---------------------------------------------------------------------------------------------------------
@@ -67,12 +69,12 @@ class SoftwarePlane(KeepingPlane[SoftwareCamera]):
     def _goes_on(self, present: CameraPlan, wanted: CameraPlan) -> bool:
         return present.goes_over_to(wanted)
 
-    async def _bring(self, held: Held[SoftwareCamera], wanted: CameraPlan | None) -> None:
+    async def _bring(self, held: HeldCamera[SoftwareCamera], wanted: CameraPlan | None) -> None:
         await super()._bring(held, wanted)
         if held.camera is not None and wanted is not None:
-            await self._bring_follower(held.camera, wanted)
+            await self._bring_follower(held.camera.branches, wanted)
 
-    async def _make(self, held: Held[SoftwareCamera], plan: CameraPlan) -> SoftwareCamera:
+    async def _make(self, held: HeldCamera[SoftwareCamera], plan: CameraPlan) -> SoftwareCamera:
         lane = await self._enter_lane(plan.model, plan)
         try:
             return SoftwareCamera(
@@ -93,64 +95,65 @@ class SoftwarePlane(KeepingPlane[SoftwareCamera]):
     def _begin(self, camera: SoftwareCamera) -> None:
         camera.start()
 
-    async def _change(self, held: Held[SoftwareCamera], camera: SoftwareCamera, plan: CameraPlan) -> None:
+    async def _change(self, held: HeldCamera[SoftwareCamera], camera: SoftwareCamera, plan: CameraPlan) -> None:
         """Change a camera whose source stays open: lines at once, then the model."""
         assert held.plan is not None
-        unfit = _reconfigured(camera, held.plan, plan)
-        if unfit is None:  # whatever becomes of the model
+        branches = camera.branches
+        unfit = _reconfigured(branches, held.plan, plan)
+        if unfit is None:  # the lines stay, even if the model cannot change
             held.plan = replace(held.plan, counting=plan.counting)
-        await self._end_retired(camera)
-        if camera.follower_plan != plan.follower:
-            camera.unfollow()
-        await self._bring_model(camera, plan)
-        if unfit is not None and not camera.is_changing:
+        await self._end_retired(branches)
+        if branches.follower_plan != plan.follower:
+            branches.unfollow()
+        await self._bring_model(branches, plan)
+        if unfit is not None and not branches.change.is_changing:
             raise unfit
 
     async def _end(self, camera: SoftwareCamera) -> None:
-        lanes = camera.lanes
+        lanes = camera.branches.lanes
         try:
             await camera.stop(DRAIN_S)
-        finally:  # a camera that cannot even end uses nothing any more
+        finally:  # even a camera whose end fails uses its lanes no more
             await self._leave_lanes(lanes, camera.plan)
 
     async def _tick(self, now: float) -> None:  # noqa: ARG002
         for lane in self._lanes.values():
             metrics.QUEUED_FRAMES.labels(lane.name).set(len(lane.batcher))
 
-    async def _bring_model(self, camera: SoftwareCamera, plan: CameraPlan) -> None:
-        """Have the wanted version take over; a change that is past its middle is waited for, and wakes the keeper."""
-        if not camera.may_change:
+    async def _bring_model(self, branches: CameraBranches, plan: CameraPlan) -> None:
+        """Let the wanted version take over. If a change is past its middle, do nothing: its end wakes the task."""
+        if not branches.may_change:
             return
         lane = await self._enter_lane(plan.model, plan)
         entered = False
-        try:  # looked at again: the way there may take long, and the camera went on meanwhile
-            entered = camera.may_change and _change(camera, plan, lane)
+        try:  # checked again: to enter the lane may take long, and the camera went on meanwhile
+            entered = branches.may_change and _change(branches, plan, lane)
         finally:
             await self._leave_lanes([] if entered else [lane], plan)
-        await self._end_retired(camera)
+        await self._end_retired(branches)
 
-    async def _bring_follower(self, camera: SoftwareCamera, plan: CameraPlan) -> None:
-        """Have the wanted version follow; after a change, which wakes the keeper at its end."""
+    async def _bring_follower(self, branches: CameraBranches, plan: CameraPlan) -> None:
+        """Let the wanted version follow. If a version takes over, do nothing: its end wakes the task."""
         wanted = plan.follower
-        if camera.follower_plan == wanted or wanted is None or not camera.may_follow:
+        if branches.follower_plan == wanted or wanted is None or not branches.may_follow:
             return
         try:
             lane = await self._enter_lane(wanted.model, plan)
             followed = False
             try:
-                followed = camera.may_follow and _follow(camera, wanted, lane)
+                followed = branches.may_follow and _follow(branches, wanted, lane)
             finally:
                 await self._leave_lanes([] if followed else [lane], plan)
         except CountlineError as error:
             raise _FollowerError(error.message, hint=error.hint) from error
 
-    async def _end_retired(self, camera: SoftwareCamera) -> None:
-        await self._leave_lanes(await camera.end_retired(DRAIN_S), camera.plan)
+    async def _end_retired(self, branches: CameraBranches) -> None:
+        await self._leave_lanes(await branches.end_retired(DRAIN_S), branches.plan)
 
     # Lanes -----------------------------------------------------------------------------------------------------------
 
     async def _enter_lane(self, model: str, plan: CameraPlan) -> ModelLane:
-        """The lane of a model for one more branch of a camera."""
+        """The lane of a model, for one more branch of a camera."""
         async with self._opening:
             lane = self._lanes.get(self._newest.get(model, model)) or await self._open_lane(model)
             lane.users += 1
@@ -194,13 +197,13 @@ class SoftwarePlane(KeepingPlane[SoftwareCamera]):
 
 
 class _FollowerError(CountlineError):
-    """A version on trial cannot follow; the camera is counted all the same."""
+    """A version on trial cannot run; the camera is counted all the same."""
 
     failure: Final = FOLLOWER_FAULT
 
 
 async def _load_version(client: InferenceClient, model: str) -> ModelInfo:
-    """Load a model under the name of its version, which names the same one for as long as it is used."""
+    """Load a model under NAME@VERSION, which names the same version for as long as it is used."""
     info = await client.load(model)
     if str(info.ref) == model:
         return info
@@ -210,34 +213,42 @@ async def _load_version(client: InferenceClient, model: str) -> ModelInfo:
         client.release(model)
 
 
-def _reconfigured(camera: SoftwareCamera, present: CameraPlan, plan: CameraPlan) -> CountlineError | None:
-    """Give the camera its lines; returns why those of the branch that counts had to stay."""
-    if present.counting == camera.plan.counting == plan.counting:
+def _reconfigured(branches: CameraBranches, present: CameraPlan, plan: CameraPlan) -> CountlineError | None:
+    """Give a camera its lines. Return why the branch that counts has to keep its old ones; None if it takes them."""
+    if present.counting == branches.plan.counting == plan.counting:
         return None
     try:
-        camera.reconfigure(plan.counting)
+        branches.reconfigure(plan.counting)
     except CountlineError as error:
         return error
     return None
 
 
-def _change(camera: SoftwareCamera, plan: CameraPlan, lane: ModelLane) -> bool:
-    """Have the version that a lane leads to take over, unless it counts already; whether the camera uses the lane."""
-    if lane is camera.coming_lane:
+def _change(branches: CameraBranches, plan: CameraPlan, lane: ModelLane) -> bool:
+    """Let the version of a lane take over, unless it counts already. Return whether the camera uses the lane now.
+
+    Raises:
+        CountlineError: the version failed on this camera a moment ago, or cannot count the lines.
+    """
+    if lane is branches.change.coming_lane:
         return False
-    if camera.is_changing:
-        camera.abandon_change()
-    if lane is camera.lane:
+    if branches.change.is_changing:
+        branches.change.abandon()
+    if lane is branches.counting.lane:
         return False
-    if (error := camera.failure_of(lane)) is not None:
+    if (error := branches.failures.recent(lane.name)) is not None:
         raise error
-    camera.change(plan, lane)
+    branches.begin_change(plan, lane)
     return True
 
 
-def _follow(camera: SoftwareCamera, plan: FollowerPlan, lane: ModelLane) -> bool:
-    """Have the version that a lane leads to follow; true, for the camera uses the lane from then on."""
-    if (error := camera.failure_of(lane)) is not None:
+def _follow(branches: CameraBranches, plan: FollowerPlan, lane: ModelLane) -> bool:
+    """Let the version of a lane follow. Return True: the camera uses the lane now.
+
+    Raises:
+        CountlineError: the version failed on this camera a moment ago, or cannot count the lines.
+    """
+    if (error := branches.failures.recent(lane.name)) is not None:
         raise error
-    camera.follow(plan, lane)
+    branches.follow(plan, lane)
     return True

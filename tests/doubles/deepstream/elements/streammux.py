@@ -1,7 +1,6 @@
-"""nvstreammux, the legacy one and the new one: frames of many sources into one batch."""
+"""The new nvstreammux: frames of many sources into one batch."""
 
 import configparser
-import math
 import re
 import threading
 import time
@@ -12,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from gi.repository import Gst
-from tests.doubles.deepstream import native, pixels
+from tests.doubles.deepstream import native
 from tests.doubles.deepstream.batches import Batch, Picture, list_of
 from tests.doubles.deepstream.elements.base import NVMM, DeepStreamElement, pad_template
 from tests.doubles.deepstream.elements.videoconvert import picture_of, video_info
 from tests.doubles.deepstream.facts import tables
 from tests.doubles.deepstream.structs import Structure
 
-_LEGACY_CAPS = f"{NVMM}, format={{NV12,RGBA,I420}}"
-_NEW_CAPS = f"{_LEGACY_CAPS}; video/x-raw, format={{NV12,RGBA}}"
+_SOURCE_CAPS = f"{NVMM}, format={{NV12,RGBA,I420}}"
+_SINK_CAPS = f"{_SOURCE_CAPS}; video/x-raw, format={{NV12,RGBA}}"
 _SHORTEST_QUEUE = 4
 _NTP_TO_UNIX_NS = 2_208_988_800 * 10**9
 """NTP counts from 1900."""
@@ -58,9 +57,13 @@ class _Input:
 
 
 class StreamMux(DeepStreamElement):
-    """What both have in common: a task makes the batches, input pads wait when their queue is full."""
+    """A task makes the batches; input pads wait when their queue is full. Scales nothing."""
 
-    NEW = False
+    __gstmetadata__ = ("Stream multiplexer 2", "Generic", "Double of the new nvstreammux", "Countline tests")
+    __gsttemplates__ = (
+        pad_template("sink_%u", Gst.PadDirection.SINK, Gst.PadPresence.REQUEST, _SINK_CAPS),
+        pad_template("src", Gst.PadDirection.SRC, Gst.PadPresence.ALWAYS, _SOURCE_CAPS),
+    )
 
     def set_up(self) -> None:
         self._changed = threading.Condition()
@@ -71,6 +74,7 @@ class StreamMux(DeepStreamElement):
         self._flow = Gst.FlowReturn.OK
         self._caps_sent: str | None = None
         self._end_sent = False
+        self._config: dict[str, str] = {}
         self._source = Gst.Pad.new_from_template(self.get_pad_template("src"), "src")
         self._source.use_fixed_caps()
         self.installed.ledger.pad_made(self._source)
@@ -142,6 +146,14 @@ class StreamMux(DeepStreamElement):
 
     def _cannot_start(self) -> str | None:
         """Why this muxer would fail."""
+        path = self.value("config-file-path")
+        if not path:
+            self._config = {}
+            return None
+        try:
+            self._config = read_config(Path(path))
+        except MuxConfigError as error:
+            return str(error)
         return None
 
     def _begin(self) -> None:
@@ -301,21 +313,23 @@ class StreamMux(DeepStreamElement):
         return max(0.0, _oldest(waiting) + timeout_s - time.monotonic())
 
     def _timeout_s(self) -> float | None:
-        """For how long the first frame of a batch waits for the others; None is for ever."""
-        timeout_us = self.value("batched-push-timeout")
-        return timeout_us / 1e6 if timeout_us >= 0 else None
+        """The slowest rate of batches that the file allows, or the property where the release has it."""
+        rate = int(self._config.get("overall-min-fps-n", "5")) / int(self._config.get("overall-min-fps-d", "1"))
+        at_least_s = 1 / rate
+        return min(at_least_s, self.value("batched-push-timeout") / 1e6) if self._has_timeout else at_least_s
+
+    @property
+    def _has_timeout(self) -> bool:
+        return "batched-push-timeout" in self.FACTS
 
     def _target(self, sources: int) -> int:
         """Frames of a full batch."""
-        raise NotImplementedError
+        size = self.value("batch-size") or int(self._config.get("batch-size", "1"))
+        return min(size, sources) if self._config.get("adaptive-batching", "1") == "1" else size
 
     def _quota(self, sources: int) -> int:
         """Frames that one source may have in a batch."""
-        raise NotImplementedError
-
-    def _place(self, frame: _Frame) -> Picture:
-        """The picture as it lies in the batch."""
-        raise NotImplementedError
+        return int(self._config.get("max-same-source-frames", "1"))
 
     # --- downstream
 
@@ -324,7 +338,7 @@ class StreamMux(DeepStreamElement):
             if not each.announced:
                 each.announced = True
                 self._send("GST_NVEVENT_PAD_ADDED", each.index)
-        pictures = [self._place(frame) for _, frame in chosen]
+        pictures = [frame.picture for _, frame in chosen]
         self._send_caps(pictures[0])
         buffer = Gst.Buffer.new_allocate(None, 64, None)
         buffer.pts = max(
@@ -408,77 +422,6 @@ class StreamMux(DeepStreamElement):
         if flow not in {Gst.FlowReturn.FLUSHING, Gst.FlowReturn.EOS}:
             self.post_error("Internal data stream error.", f"streaming stopped, reason {flow.value_nick}")
         self._source.pause_task()
-
-
-class LegacyStreamMux(StreamMux):
-    """Scales every frame to one size, and waits for a full batch for ever where it is told to."""
-
-    __gstmetadata__ = ("Stream multiplexer", "Generic", "Double of nvstreammux", "Countline tests")
-    __gsttemplates__ = (
-        pad_template("sink_%u", Gst.PadDirection.SINK, Gst.PadPresence.REQUEST, _LEGACY_CAPS),
-        pad_template("src", Gst.PadDirection.SRC, Gst.PadPresence.ALWAYS, _LEGACY_CAPS),
-    )
-
-    def _cannot_start(self) -> str | None:
-        if not (self.value("width") and self.value("height")):
-            return "width and height are mandatory for the legacy muxer"
-        return None if self.value("batch-size") else "batch-size is not set"
-
-    def _target(self, sources: int) -> int:
-        return self.value("batch-size")
-
-    def _quota(self, sources: int) -> int:
-        return math.ceil(self.value("batch-size") / max(1, sources))
-
-    def _place(self, frame: _Frame) -> Picture:
-        size = self.value("width"), self.value("height")
-        return pixels.scaled(frame.picture, *size, padded=self.value("enable-padding"))
-
-
-class NewStreamMux(StreamMux):
-    """Scales nothing, and takes one frame of a source into a batch."""
-
-    NEW = True
-    __gstmetadata__ = ("Stream multiplexer 2", "Generic", "Double of the new nvstreammux", "Countline tests")
-    __gsttemplates__ = (
-        pad_template("sink_%u", Gst.PadDirection.SINK, Gst.PadPresence.REQUEST, _NEW_CAPS),
-        pad_template("src", Gst.PadDirection.SRC, Gst.PadPresence.ALWAYS, _LEGACY_CAPS),
-    )
-
-    def set_up(self) -> None:
-        super().set_up()
-        self._config: dict[str, str] = {}
-
-    def _cannot_start(self) -> str | None:
-        path = self.value("config-file-path")
-        if not path:
-            self._config = {}
-            return None
-        try:
-            self._config = read_config(Path(path))
-        except MuxConfigError as error:
-            return str(error)
-        return None
-
-    def _target(self, sources: int) -> int:
-        size = self.value("batch-size") or int(self._config.get("batch-size", "1"))
-        return min(size, sources) if self._config.get("adaptive-batching", "1") == "1" else size
-
-    def _quota(self, sources: int) -> int:
-        return int(self._config.get("max-same-source-frames", "1"))
-
-    def _timeout_s(self) -> float | None:
-        """The slowest rate of batches that the file allows, or the property where the release has it."""
-        rate = int(self._config.get("overall-min-fps-n", "5")) / int(self._config.get("overall-min-fps-d", "1"))
-        at_least_s = 1 / rate
-        return min(at_least_s, self.value("batched-push-timeout") / 1e6) if self._has_timeout else at_least_s
-
-    @property
-    def _has_timeout(self) -> bool:
-        return "batched-push-timeout" in self.FACTS
-
-    def _place(self, frame: _Frame) -> Picture:
-        return frame.picture
 
 
 class MuxConfigError(Exception):

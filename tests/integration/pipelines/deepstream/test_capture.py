@@ -5,13 +5,11 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
 from tests.doubles.deepstream import Installed
+from tests.fixtures.pipelines.deepstream_bench import Bench, deepstream_plane, plan
 from tests.fixtures.rtsp import RtspServer
 from tests.fixtures.triton import TritonServer
-from tests.integration.pipelines.deepstream.bench import Bench, deepstream_plane, plan
 
-from countline_pipelines.planes.deepstream.config.facts import Mux
 from countline_pipelines.sources import Playback
 
 
@@ -21,17 +19,15 @@ def believes_the_camera(bench: Bench, camera_id: str) -> bool:
     return gate is not None and gate.passage._capture.uses_ntp
 
 
-@pytest.mark.parametrize("mux", Mux)
 def test_a_camera_that_sends_reports_is_stamped_by_its_own_clock(
     deepstream_double: Installed,
     blob_triton: TritonServer,
     rtsp: Callable[..., RtspServer],
-    mux: Mux,
     tmp_path: Path,
 ) -> None:
     """The times of RTCP come out of a real rtspsrc, through the muxer, as `ntp_timestamp` of each frame."""
     server = rtsp()
-    with deepstream_plane(blob_triton.grpc, tmp_path, mux=mux) as bench:
+    with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
         bench.plane.add_camera(plan("cam", server.url(), playback=Playback.LIVE, run=""))
         bench.wait_for(lambda: believes_the_camera(bench, "cam"), 40)
         seen = len(bench.recorder.frames["cam"])

@@ -17,16 +17,14 @@ import tritonclient.grpc as triton_grpc
 from tests.doubles.deepstream import Installed
 from tests.doubles.deepstream.ledger import Alive
 from tests.fixtures.clips import Pass, render, write_blob_repository
+from tests.fixtures.pipelines.deepstream_bench import Bench, deepstream_plane, plan
 from tests.fixtures.rtsp import RtspServer
 from tests.fixtures.triton import TritonServer, start_triton
-from tests.integration.pipelines.deepstream.bench import Bench, deepstream_plane, plan
 
 from countline_pipelines.planes.deepstream import keeper
-from countline_pipelines.planes.deepstream.config.facts import Mux
 from countline_pipelines.planes.deepstream.gst.library import PipelineError
 from countline_pipelines.planes.deepstream.gst.pipeline import Pipeline
 from countline_pipelines.planes.deepstream.gst.sources import CameraSource, Gate
-from countline_pipelines.planes.deepstream.metrics import LINE_TOTALS
 from countline_pipelines.planes.interface import CameraPlan, CameraState
 from countline_pipelines.sources import Playback, SourceSpec
 
@@ -214,18 +212,16 @@ def test_a_camera_that_dies_is_told_and_the_others_go_on(
     assert len(bench.recorder.names("other")) == 1
 
 
-@pytest.mark.parametrize("mux", Mux)
 def test_a_camera_that_goes_silent_holds_up_no_other(
     deepstream_double: Installed,
     blob_triton: TritonServer,
     rtsp: Callable[..., RtspServer],
     small_clip: Path,
-    mux: Mux,
     tmp_path: Path,
 ) -> None:
     """Its cable is pulled: nothing is said, and a muxer that waited for a full batch would wait for ever."""
     server = rtsp()
-    with deepstream_plane(blob_triton.grpc, tmp_path, mux=mux) as bench:
+    with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
         bench.plane.add_camera(live("cam", server.url()))
         bench.plane.add_camera(looping("other", small_clip))
         bench.wait_for(lambda: state_of(bench, "cam") is CameraState.RUNNING, 40)
@@ -271,13 +267,12 @@ def test_a_camera_whose_address_changes_is_opened_anew_and_the_others_go_on(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mux", Mux)
 def test_a_hundred_sources_come_and_go_in_random_order_and_one_plays_through(
-    deepstream_double: Installed, blob_triton: TritonServer, small_clip: Path, mux: Mux, tmp_path: Path
+    deepstream_double: Installed, blob_triton: TritonServer, small_clip: Path, tmp_path: Path
 ) -> None:
     order = random.Random(7)
     present: list[str] = []
-    with deepstream_plane(blob_triton.grpc, tmp_path, mux=mux, capacity=AT_A_TIME + 1, mux_wh=(96, 64)) as bench:
+    with deepstream_plane(blob_triton.grpc, tmp_path, capacity=AT_A_TIME + 1) as bench:
         bench.plane.add_camera(looping("stays", small_clip))
         bench.wait_for(lambda: state_of(bench, "stays") is CameraState.RUNNING, 40)
         for number in range(100):
@@ -303,7 +298,7 @@ def test_a_camera_on_a_pads_place_inherits_nothing(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """nvdsanalytics keeps its totals by the index of a pad, so no index comes twice in a pipeline's life."""
+    """What elements keep by the index of a pad is never freed, so no index comes twice in a pipeline's life."""
     indices: list[int] = []
     add_source = Pipeline.add_source
 
@@ -313,7 +308,7 @@ def test_a_camera_on_a_pads_place_inherits_nothing(
 
     monkeypatch.setattr(Pipeline, "add_source", noted)
     cameras = ("first", "second", "third")
-    with deepstream_plane(blob_triton.grpc, tmp_path, capacity=2, analytics=True) as bench:
+    with deepstream_plane(blob_triton.grpc, tmp_path, capacity=2) as bench:
         bench.plane.add_camera(plan("keeps-the-pipeline", clip, playback=Playback.REALTIME))
         bench.wait_for(lambda: counted(bench, "keeps-the-pipeline") > 0)
         for name in cameras:
@@ -323,8 +318,6 @@ def test_a_camera_on_a_pads_place_inherits_nothing(
             bench.wait_for(lambda name=name: name not in bench.plane.conditions())
     assert indices == [0, 1, 2, 3]
     assert {bench.recorder.in_out(name) for name in cameras} == {(1, 3)}
-    totals = [LINE_TOTALS.labels(name, "middle-Out")._value.get() for name in cameras]
-    assert totals == [3.0] * len(cameras), "of nvdsanalytics, which would have gone on counting"
 
 
 def test_when_the_indices_run_out_the_pipeline_is_made_anew_and_nothing_is_lost(

@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 from tests.doubles.deepstream import Installed
+from tests.fixtures.pipelines.deepstream_bench import Recorder, by_software, deepstream_plane, plan
 from tests.fixtures.triton import TritonServer, start_triton
-from tests.integration.pipelines.deepstream.bench import Recorder, deepstream_plane, plan
-from tests.integration.pipelines.deepstream.test_plane import by_software
 
 from countline_counting.events import Direction
-from countline_pipelines.planes.deepstream.config.facts import Mux
-from countline_pipelines.planes.interface import CountingPlan, LinePlan
+from countline_counting.spec import CountingSpec, Line
 
 MOST_APART_S = 0.5
 """Between the same crossing of two planes: two trackers, and two ways to scale a picture, on boxes that flicker."""
@@ -29,12 +27,12 @@ class Footage:
     """From A to B, in pixels of 768 x 432."""
     counts: dict[str, tuple[int, int]]
     """In and out, as a person counted."""
-    classes: tuple[str, ...] = ()
+    classes: frozenset[str] = frozenset()
 
-    def counting(self) -> CountingPlan:
-        return CountingPlan(
+    def counting(self) -> CountingSpec:
+        return CountingSpec(
             lines=tuple(
-                LinePlan(name, ((x1 / 768, y1 / 432), (x2 / 768, y2 / 432)), classes=self.classes)
+                Line(name, ((x1 / 768, y1 / 432), (x2 / 768, y2 / 432)), classes=self.classes)
                 for name, (x1, y1, x2, y2) in self.lines_px.items()
             )
         )
@@ -74,20 +72,19 @@ def in_order(recorder: Recorder) -> list[tuple[str, str, float]]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("footage", "mux"),
-    [(CARS, Mux.NEW), (CARS, Mux.LEGACY), (PEOPLE, Mux.NEW)],
-    ids=["cars-new", "cars-legacy", "people-new"],
+    "footage",
+    [CARS, PEOPLE],
+    ids=["cars", "people"],
 )
 def test_what_a_person_counted_is_what_both_planes_count(
     deepstream_double: Installed,
     yolox_triton: TritonServer,
     shared_data: Path,
     footage: Footage,
-    mux: Mux,
     tmp_path: Path,
 ) -> None:
     of = plan("cam", shared_data / "videos" / footage.clip, model="yolox_nano", counting=footage.counting())
-    with deepstream_plane(yolox_triton.grpc, tmp_path, mux=mux) as bench:
+    with deepstream_plane(yolox_triton.grpc, tmp_path) as bench:
         bench.plane.add_camera(of)
         bench.wait_ended("cam", timeout_s=400)
     software = by_software(yolox_triton.grpc, of)

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from tests.doubles.deepstream import Installed
+from tests.fixtures.pipelines.deepstream_bench import install_root
 from tests.fixtures.triton import TritonServer
-from tests.integration.pipelines.deepstream.bench import install_root
 
 from countline_pipelines.planes.deepstream.config.description import launch_line
-from countline_pipelines.planes.deepstream.config.facts import Mux, Release
+from countline_pipelines.planes.deepstream.config.facts import Release
 from countline_pipelines.planes.deepstream.config.files import write_files
 from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
-from countline_pipelines.planes.deepstream.gst.library import choose_mux
+from countline_pipelines.planes.deepstream.gst.library import select_new_mux
 from countline_pipelines.sources import Playback, SourceSpec
 from countline_pipelines.triton import Transport
 from countline_pipelines.triton.client import TritonClient
@@ -22,25 +22,21 @@ from countline_pipelines.triton.client import TritonClient
 WAIT_S = 30.0
 
 
-@pytest.mark.parametrize("analytics", [False, True])
-@pytest.mark.parametrize("mux", Mux)
 @pytest.mark.parametrize("deepstream_double", [release.value for release in Release], indirect=True)
 async def test_the_printed_line_plays_with_its_files(
-    deepstream_double: Installed, blob_triton: TritonServer, clip: Path, mux: Mux, analytics: bool, tmp_path: Path
+    deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
 ) -> None:
     from gi.repository import Gst
 
     release = Release(deepstream_double.facts.release)
-    options = PipelineOptions(
-        release, mux, BoxPath.PYTHON, root=install_root(tmp_path, release.value), analytics=analytics
-    )
+    options = PipelineOptions(release, BoxPath.PYTHON, root=install_root(tmp_path, release.value))
     async with await TritonClient.connect(blob_triton.grpc, Transport.GRPC, timeout_s=5) as client:
         info = await client.load("blob")
     write_files(tmp_path, info, blob_triton.grpc, options)
-    line = launch_line(options, tmp_path, SourceSpec(str(clip), Playback.FAST), live=False)
+    line = launch_line(options, tmp_path, SourceSpec(str(clip), Playback.FAST))
     variable, program, *words = shlex.split(line)
-    assert (variable, program) == (f"USE_NEW_NVSTREAMMUX={mux.value}", "gst-launch-1.0")
-    choose_mux(mux)
+    assert (variable, program) == ("USE_NEW_NVSTREAMMUX=yes", "gst-launch-1.0")
+    select_new_mux()
     pipeline = Gst.parse_launch(" ".join(words))
     pipeline.set_state(Gst.State.PLAYING)
     try:

@@ -10,19 +10,16 @@ import pytest
 from tests.doubles.deepstream import Installed, installed
 from tests.doubles.deepstream.infer_config import load
 from tests.doubles.deepstream.parser_library import BboxParser
-from tests.fixtures.clips import BLOB_LABELS, MIDDLE, Pass, render
+from tests.fixtures.clips import BLOB_LABELS
+from tests.fixtures.pipelines.deepstream_bench import deepstream_plane, plan
 from tests.fixtures.triton import TritonServer
-from tests.integration.pipelines.deepstream.bench import deepstream_plane, plan
 
 from countline_common.triton import ModelInfo
 from countline_pipelines.planes.deepstream.cameras.coordinates import from_network
 from countline_pipelines.planes.deepstream.cameras.metadata import Metadata
 from countline_pipelines.planes.deepstream.config import files
-from countline_pipelines.planes.deepstream.config.facts import UNTRACKED, Mux, Release
+from countline_pipelines.planes.deepstream.config.facts import UNTRACKED, Release
 from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
-from countline_pipelines.planes.deepstream.metrics import LINE_TOTALS
-from countline_pipelines.planes.interface import CountingPlan, LinePlan
-from countline_pipelines.sources import Playback
 
 CALLS_PER_OBJECT = 11
 """One cast, three numbers, the rectangle, its four sides, and the two looks that a list asks for."""
@@ -80,64 +77,6 @@ def test_lists_that_end_with_an_exception_are_read_too(blob_triton: TritonServer
     assert bench.recorder.in_out("cam") == (1, 3)
 
 
-@pytest.mark.parametrize("deepstream_double", [release.value for release in Release], indirect=True)
-def test_the_totals_of_nvdsanalytics_are_found_in_either_release(deepstream_double: Installed) -> None:
-    """From 8.0 on the meta has another type, and the old way finds nothing without a word."""
-    double, release = deepstream_double, Release(deepstream_double.facts.release)
-    life = double.batches.new_life()
-    frame = double.pyds.make("NvDsFrameMeta", life)
-    totals = double.pyds.make("NvDsAnalyticsFrameMeta", life, objLCCumCnt={"gate-Out": 3, "gate-In": 1})
-    before_8 = double.pyds.module.nvds_get_user_meta_type("NVIDIA.DSANALYTICSFRAME.USER_META")
-    kind = before_8 if release is Release.V7_1 else "NVDS_FRAME_META_NVDSANALYTICS"
-    double.pyds.attach_user_meta(frame, "frame_user_meta_list", kind, totals)
-    assert Metadata(double.pyds.module, release, analytics=True).table(frame).line_totals == (
-        ("gate-In", 1),
-        ("gate-Out", 3),
-    )
-    assert Metadata(double.pyds.module, release).table(frame).line_totals == ()
-
-
-def test_nvdsanalytics_gets_the_lines_of_each_source_on_its_pad(
-    deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
-) -> None:
-    with deepstream_plane(blob_triton.grpc, tmp_path, analytics=True) as bench:
-        for name in ("first", "second"):
-            bench.plane.add_camera(plan(name, clip))
-            bench.wait_ended(name)
-        config = (tmp_path / "pipelines" / "blob-1-files" / "analytics.txt").read_text()
-    assert "[line-crossing-stream-1]" in config
-    assert "stream-0" not in config, "whose source is over"
-    assert bench.recorder.in_out("second") == (1, 3)
-
-
-@pytest.mark.parametrize("mux", Mux)
-def test_nvdsanalytics_counts_at_the_place_where_we_do_whatever_the_shape_of_the_picture(
-    deepstream_double: Installed, blob_triton: TritonServer, mux: Mux, tmp_path: Path
-) -> None:
-    """The legacy muxer pads a picture that is not of its shape, and the line has to move with the picture."""
-    clip = render(tmp_path / "tall.mp4", [Pass(True), Pass(True)], size=(240, 320))
-    near_the_edge = CountingPlan(lines=(LinePlan("edge", ((0.2, 0.0), (0.2, 1.0))),))
-    with deepstream_plane(blob_triton.grpc, tmp_path, mux=mux, mux_wh=(640, 360), analytics=True) as bench:
-        bench.plane.add_camera(plan(f"edge-{mux}", clip, counting=near_the_edge, playback=Playback.REALTIME))
-        bench.wait_ended(f"edge-{mux}")
-        config = (tmp_path / "pipelines" / "blob-1-files" / "analytics.txt").read_text()
-    assert bench.recorder.in_out(f"edge-{mux}") == (0, 2)
-    # 270 of 640 pixels hold the picture where it is padded: it begins at 185.
-    at = 128 if mux is Mux.NEW else 239
-    assert f";{at};0;{at};360" in config
-    assert LINE_TOTALS.labels(f"edge-{mux}", "edge-Out")._value.get() == 2
-
-
-def test_a_line_that_nvdsanalytics_cannot_name_is_counted_all_the_same(
-    deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
-) -> None:
-    unnamable = CountingPlan(lines=(LinePlan("a=b", MIDDLE),))
-    with deepstream_plane(blob_triton.grpc, tmp_path, analytics=True) as bench:
-        bench.plane.add_camera(plan("cam", clip, counting=unnamable))
-        bench.wait_ended("cam")
-    assert bench.recorder.in_out("cam") == (1, 3)
-
-
 def frame_of(double: Installed, *objects: dict[str, object]) -> object:
     frame = double.pyds.make("NvDsFrameMeta", double.batches.new_life(), pad_index=2, buf_pts=5, ntp_timestamp=7)
     for values in objects:
@@ -150,7 +89,7 @@ def test_untracked_objects_are_left_out_and_ids_of_64_bits_stay_apart(deepstream
     box = {"box": (10.0, 20.0, 30.0, 40.0), "class_id": 1, "obj_label": "", "unique_component_id": 1}
     ids = [UNTRACKED, 2**64 - 2, 2**63, 5]
     frame = frame_of(deepstream_double, *({**box, "confidence": 0.5, "object_id": object_id} for object_id in ids))
-    table = Metadata(deepstream_double.pyds.module, Release.V7_1).table(frame)
+    table = Metadata(deepstream_double.pyds.module).table(frame)
     assert (table.index, table.pts_ns, table.ntp_ns) == (2, 5, 7)
     assert table.ids.view(np.uint64).tolist() == ids[1:]
     assert table.xyxy_px.tolist() == [[10.0, 20.0, 40.0, 60.0]] * 3
@@ -158,7 +97,7 @@ def test_untracked_objects_are_left_out_and_ids_of_64_bits_stay_apart(deepstream
 
 
 def test_a_frame_without_objects_is_an_empty_table(deepstream_double: Installed) -> None:
-    table = Metadata(deepstream_double.pyds.module, Release.V7_1).table(frame_of(deepstream_double))
+    table = Metadata(deepstream_double.pyds.module).table(frame_of(deepstream_double))
     assert (table.ids.shape, table.xyxy_px.shape, table.scores.shape) == ((0,), (0, 4), (0,))
 
 

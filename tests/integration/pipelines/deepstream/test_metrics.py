@@ -7,9 +7,8 @@ import pytest
 from prometheus_client import REGISTRY
 from tests.doubles.deepstream import Installed
 from tests.doubles.deepstream.nvml_module import USED_BYTES
+from tests.fixtures.pipelines.deepstream_bench import by_software, deepstream_plane, plan
 from tests.fixtures.triton import TritonServer
-from tests.integration.pipelines.deepstream.bench import deepstream_plane, plan
-from tests.integration.pipelines.deepstream.test_plane import by_software
 
 from countline_pipelines.planes.deepstream import metrics
 from countline_pipelines.sources import Playback

@@ -1,12 +1,11 @@
 """DeepStream but for one thing: the worker does not start, and says what is missing and which image has it."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.doubles.deepstream import Installed
-from tests.integration.pipelines.deepstream.bench import install_root
+from tests.fixtures.pipelines.deepstream_bench import install_root
 
 from countline_pipelines.planes.deepstream import checks
 from countline_pipelines.planes.deepstream.checks import DeepStreamMissingError, Finding
@@ -19,7 +18,7 @@ from countline_pipelines.planes.deepstream.config.properties import BoxPath, Pip
 def options(deepstream_double: Installed, tmp_path: Path) -> PipelineOptions:
     """All of it is there."""
     root = install_root(tmp_path / "deepstream", deepstream_double.facts.release)
-    complete = PipelineOptions(Release.V7_1, boxes=BoxPath.PYTHON, root=root, analytics=True)
+    complete = PipelineOptions(Release.V7_1, boxes=BoxPath.PYTHON, root=root)
     checks.require_runtime(complete)
     return complete
 
@@ -33,21 +32,13 @@ def only_finding(options: PipelineOptions) -> Finding:
     return finding
 
 
-@pytest.mark.parametrize("element", [*checks.ELEMENTS, "nvdsanalytics"])
+@pytest.mark.parametrize("element", checks.ELEMENTS)
 def test_a_plugin_that_is_missing_is_named(options: PipelineOptions, element: str) -> None:
     from gi.repository import Gst
 
     registry = Gst.Registry.get()
     registry.remove_feature(registry.lookup_feature(element))
     assert only_finding(options).detail == f"GStreamer has no {element}"
-
-
-def test_an_export_that_nobody_asks_for_needs_no_plugin(options: PipelineOptions) -> None:
-    from gi.repository import Gst
-
-    registry = Gst.Registry.get()
-    registry.remove_feature(registry.lookup_feature("nvdsanalytics"))
-    checks.require_runtime(replace(options, analytics=False))
 
 
 def test_bindings_that_are_missing_are_named(options: PipelineOptions, monkeypatch: pytest.MonkeyPatch) -> None:

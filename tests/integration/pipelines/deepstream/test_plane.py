@@ -1,7 +1,6 @@
 """The DeepStream plane, end to end, on the double of DeepStream; what is inferred comes from a real Triton."""
 
 import asyncio
-import threading
 import time
 from pathlib import Path
 
@@ -9,57 +8,40 @@ import numpy as np
 import pytest
 from tests.doubles.deepstream import Installed
 from tests.fixtures.clips import MIDDLE, Pass, render
-from tests.fixtures.triton import TritonServer
-from tests.integration.pipelines.deepstream.bench import (
+from tests.fixtures.pipelines.deepstream_bench import (
     COUNTING,
     Bench,
     Recorder,
+    by_software,
     deepstream_plane,
     plan,
     render_crowd,
 )
+from tests.fixtures.triton import TritonServer
 
-from countline_pipelines.planes.deepstream.config.facts import Mux, Release
+from countline_counting.spec import CountingSpec, Line
+from countline_pipelines.planes.deepstream.config.facts import Release
 from countline_pipelines.planes.deepstream.config.properties import BoxPath
 from countline_pipelines.planes.deepstream.config.tracker import TrackerKind
-from countline_pipelines.planes.interface import CameraPlan, CameraState, CountingPlan, Fault, LinePlan
-from countline_pipelines.planes.software.plane import PlaneOptions, SoftwarePlane
+from countline_pipelines.planes.interface import CameraPlan, CameraState, Fault
 from countline_pipelines.sources import Playback
-from countline_pipelines.triton import Transport
-from countline_pipelines.triton.client import TritonClient
 
 MOST_APART_S = 0.1
 """Between the same crossing of two planes: the trackers smooth boxes otherwise, by a frame or two at 20 a second."""
 
 
-def by_software(triton: str, of: CameraPlan) -> Recorder:
-    """The same plan on the software plane."""
-    recorder, over = Recorder(), threading.Event()
-
-    async def connect() -> TritonClient:
-        return await TritonClient.connect(triton, Transport.GRPC, timeout_s=5)
-
-    plane = SoftwarePlane(connect, recorder, PlaneOptions(), lambda *_: over.set())
-    plane.start()
-    plane.add_camera(of)
-    assert over.wait(300)
-    plane.close(10)
-    return recorder
-
-
 @pytest.mark.parametrize(
-    ("deepstream_double", "mux", "boxes"),
+    ("deepstream_double", "boxes"),
     [
-        ("7.1", Mux.NEW, BoxPath.PYTHON),
-        ("7.1", Mux.LEGACY, BoxPath.PARSER),
-        ("8.0", Mux.NEW, BoxPath.PARSER),
-        ("8.0", Mux.LEGACY, BoxPath.PYTHON),
+        ("7.1", BoxPath.PYTHON),
+        ("7.1", BoxPath.PARSER),
+        ("8.0", BoxPath.PARSER),
+        ("8.0", BoxPath.PYTHON),
     ],
     indirect=["deepstream_double"],
 )
 def test_counts_are_those_of_the_software_plane(
     deepstream_double: Installed,
-    mux: Mux,
     boxes: BoxPath,
     blob_triton: TritonServer,
     parser_library: Path,
@@ -68,9 +50,7 @@ def test_counts_are_those_of_the_software_plane(
 ) -> None:
     release = Release(deepstream_double.facts.release)
     of = plan("cam", clip)
-    with deepstream_plane(
-        blob_triton.grpc, tmp_path, release=release, mux=mux, boxes=boxes, parser=parser_library
-    ) as bench:
+    with deepstream_plane(blob_triton.grpc, tmp_path, release=release, boxes=boxes, parser=parser_library) as bench:
         bench.plane.add_camera(of)
         bench.wait_ended("cam")
         assert bench.condition("cam").state is CameraState.FINISHED
@@ -83,12 +63,11 @@ def test_counts_are_those_of_the_software_plane(
     assert ours.names("cam") == ["run-cam"]
 
 
-@pytest.mark.parametrize("mux", Mux)
 def test_several_objects_at_a_time_cross_as_often_as_on_the_software_plane(
-    deepstream_double: Installed, mux: Mux, blob_triton: TritonServer, tmp_path: Path
+    deepstream_double: Installed, blob_triton: TritonServer, tmp_path: Path
 ) -> None:
     of = plan("cam", render_crowd(tmp_path / "crowd.mp4"))
-    with deepstream_plane(blob_triton.grpc, tmp_path, mux=mux) as bench:
+    with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
         bench.plane.add_camera(of)
         bench.wait_ended("cam")
     ours, software = (
@@ -122,12 +101,11 @@ def test_the_python_way_and_the_parser_give_the_same_boxes(
 
 
 @pytest.mark.parametrize("size", [(320, 240), (240, 320)])
-@pytest.mark.parametrize("mux", Mux)
 def test_boxes_are_in_pixels_of_the_source_whatever_its_shape(
-    deepstream_double: Installed, blob_triton: TritonServer, size: tuple[int, int], mux: Mux, tmp_path: Path
+    deepstream_double: Installed, blob_triton: TritonServer, size: tuple[int, int], tmp_path: Path
 ) -> None:
     clip = render(tmp_path / "clip.mp4", [Pass(True)], size=size)
-    with deepstream_plane(blob_triton.grpc, tmp_path, mux=mux, mux_wh=(640, 360)) as bench:
+    with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
         bench.plane.add_camera(plan("cam", clip))
         bench.wait_ended("cam")
     tracked = [counted.result.tracked for counted in bench.recorder.frames["cam"]]
@@ -207,7 +185,7 @@ def test_a_loop_runs_for_ever_with_capture_times_of_the_clock(
 def test_lines_change_while_a_camera_runs_and_its_run_goes_on(
     deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
 ) -> None:
-    other = CountingPlan(lines=(LinePlan("middle", MIDDLE), LinePlan("late", ((0.3, 0.0), (0.3, 1.0)))))
+    other = CountingSpec(lines=(Line("middle", MIDDLE), Line("late", ((0.3, 0.0), (0.3, 1.0)))))
     with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
         bench.plane.add_camera(looping("cam", clip))
         bench.wait_for(lambda: bench.recorder.crossings("cam"), 40)
@@ -246,7 +224,7 @@ def test_a_file_whose_model_changes_is_counted_to_its_end_with_the_old_one(
 def test_a_file_with_another_line_is_counted_anew_under_its_name(
     deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
 ) -> None:
-    other = CountingPlan(lines=(LinePlan("middle", MIDDLE), LinePlan("late", ((0.3, 0.0), (0.3, 1.0)))))
+    other = CountingSpec(lines=(Line("middle", MIDDLE), Line("late", ((0.3, 0.0), (0.3, 1.0)))))
     with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
         bench.plane.add_camera(plan("cam", clip, playback=Playback.REALTIME))
         bench.wait_for(lambda: len(bench.recorder.crossings("cam")) == 1)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from tests.doubles.deepstream import Installed
+from tests.fixtures.pipelines.deepstream_bench import Recorder, deepstream_plane, plan
 from tests.fixtures.triton import TritonServer
-from tests.integration.pipelines.deepstream.bench import Recorder, deepstream_plane, plan
 
-from countline_counting import Identity
+from countline_counting.identity import Identity
 from countline_pipelines.planes.interface import CountedFrame
 from countline_pipelines.sources import Playback
 

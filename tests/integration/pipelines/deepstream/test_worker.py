@@ -15,13 +15,13 @@ from tests.doubles.deepstream import Installed
 from tests.fixtures.clips import write_blob_repository
 from tests.fixtures.control_double import ControlDouble
 from tests.fixtures.nats import NatsServer
+from tests.fixtures.pipelines.deepstream_bench import install_root
+from tests.fixtures.pipelines.workers import COUNTLINE, WorkerProcess, assignment, wait_until, worker_process
+from tests.fixtures.repository import REPOSITORY
 from tests.fixtures.triton import TritonServer, start_triton
-from tests.integration.pipelines.deepstream.bench import install_root
-from tests.integration.pipelines.workers import COUNTLINE, WorkerProcess, assignment, wait_until, worker_process
 
 from countline.v1 import cameras_pb2
 
-REPOSITORY = Path(__file__).parents[4]
 CONFIG = REPOSITORY / "triton-repo" / "demo_detector" / "config.pbtxt"
 
 
@@ -165,18 +165,6 @@ def test_the_pipeline_is_printed_without_deepstream_or_triton(tmp_path: Path) ->
     plain = run("worker", "--print-pipeline", "--config", str(CONFIG), COUNTLINE_DATA=str(tmp_path))
     assert "gst-launch-1.0" in plain.stdout
     assert "%YAML:1.0" in plain.stdout
-
-
-def test_a_printed_pipeline_that_exports_lines_has_the_file_that_it_names(tmp_path: Path) -> None:
-    done = run(
-        "worker", "--backend", "deepstream", "--print-pipeline", "--config", str(CONFIG), "--json",
-        COUNTLINE_DATA=str(tmp_path), COUNTLINE_DEEPSTREAM_ANALYTICS="1",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    (path,) = [path for path in told["files"] if path.endswith("analytics.txt")]
-    assert f"nvdsanalytics config-file={path}" in told["command"]
-    assert "[property]" in told["files"][path]
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countline_counting.geometry.exact import (
-    PolyLine,
-    crossing_sign,
-    inside,
-    path_crossings,
-    polygon_crosses_itself,
-)
+from countline_counting.geometry.polygons import inside, polygon_crosses_itself
+from countline_counting.geometry.segments import PolyLine, crossing_sign, path_crossings
 
 TINY = Fraction(1, 2**220)
 """Stands for the infinitely small e of the definition: far below what products of these numbers can differ by."""

@@ -13,8 +13,11 @@ from typer.testing import CliRunner
 from countline.v1 import cameras_pb2
 from countline_common.cli.app import app
 from countline_common.errors import InvalidInputError
-from countline_counting import CameraCounter, CountingSpec, Crossing, GeometryError, GroundPlane, Line
-from countline_counting.geometry.ground import travel
+from countline_counting.counter import CameraCounter
+from countline_counting.errors import GeometryError
+from countline_counting.events import Crossing
+from countline_counting.geometry.ground import GroundPlane, travel
+from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.cli.spec_args import parse_spec
 from countline_pipelines.planes.interface import counting_spec
 from countline_pipelines.publishing.events import RecordBuilder, RecordIdentity
@@ -195,7 +198,7 @@ def test_replay_tells_speeds_where_it_was_told_of_the_ground(tmp_path):
 @pytest.mark.parametrize(
     ("points", "problem"),
     [
-        (["0.1,0.2"], "is not a list of numbers"),
+        (["0.1,0.2"], "a point of the picture and its place"),
         (["0.1=0.2,3,4"], "a point of the picture and its place"),
         (["0.1,0.2=3,4"], "4 are needed"),
     ],

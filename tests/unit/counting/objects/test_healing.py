@@ -1,10 +1,10 @@
-"""Fragments of one object are put together before anything is counted, and those of two are not."""
+"""Fragments of one object are joined before anything is counted; fragments of two objects are not."""
 
 import numpy as np
 import pytest
 from tests.fixtures.counting.paths import IDENTITY, crossed, crossings, heights, ramp, spec, totals, tracked
 
-from countline_counting import CameraCounter
+from countline_counting.counter import CameraCounter
 
 
 def renamed(frames, every):
@@ -33,7 +33,7 @@ def test_two_people_of_whom_one_vanishes_above_and_another_appears_below_are_two
     assert totals([*above, *below]) == (0, 0)
 
 
-def test_somebody_who_appears_to_the_side_is_another():
+def test_a_person_who_appears_to_the_side_is_another_one():
     above = heights(ramp(200, 350, 20), track=1)
     beside = [(2.2 + i / 10, [(2, 780.0, 372.0 + 8 * i)]) for i in range(15)]
     assert totals([*above, *beside]) == (0, 0)
@@ -51,7 +51,7 @@ def test_a_small_object_does_not_continue_a_large_one():
 
 
 def test_an_object_that_is_still_in_sight_is_not_continued():
-    """Two walk side by side over the line, and the second gets its id only there."""
+    """Two people walk side by side over the line, and the second gets an id only there."""
     frames = [
         (i / 10, [(1, 600.0, y), *([(2, 645.0, y)] if y > 340 else [])]) for i, y in enumerate(ramp(200, 520, 33))
     ]
@@ -59,7 +59,7 @@ def test_an_object_that_is_still_in_sight_is_not_continued():
 
 
 def test_an_id_that_comes_back_at_once_keeps_its_object():
-    """The first is missed in one frame, the one in which somebody else appears near it."""
+    """The first person is missed in one frame, the one in which another person appears near by."""
     first = dict(heights(ramp(200, 520, 33), track=1))
     frames = []
     for i, (t, spots) in enumerate(first.items()):
@@ -76,7 +76,7 @@ def test_two_boxes_on_one_object_are_one():
 
 @pytest.mark.parametrize("churn", [0.05, 0.1, 0.3])
 def test_random_churn_of_ids_keeps_the_count(churn):
-    """Forty people cross one after the other, and each id may change at every frame."""
+    """Forty people cross in succession, and each id may change at every frame."""
     rng = np.random.default_rng(3)
     frames, next_id = [], 1
     for _ in range(40):

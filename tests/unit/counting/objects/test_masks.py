@@ -12,11 +12,13 @@ from typer.testing import CliRunner
 from countline.v1 import cameras_pb2, workers_pb2
 from countline_common.cli.app import app
 from countline_common.errors import InvalidInputError
-from countline_counting import CameraCounter, CountingSpec, Crossing, GeometryError
+from countline_counting.counter import CameraCounter
+from countline_counting.errors import GeometryError
+from countline_counting.events import Crossing
 from countline_counting.frames import DetectionFrame
-from countline_counting.geometry.exact import inside
+from countline_counting.geometry.polygons import inside
 from countline_counting.objects.masks import MaskFilter
-from countline_counting.spec import Mask, MaskKind
+from countline_counting.spec import CountingSpec, Mask, MaskKind
 from countline_pipelines.cli.spec_args import parse_spec
 from countline_pipelines.planes.interface import counting_spec
 from countline_pipelines.worker.assignments import counting_of, plan_of
@@ -31,7 +33,7 @@ def masked(*masks: Mask) -> CountingSpec:
 
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=20))
-def test_many_points_are_told_as_one_by_one(points):
+def test_many_points_give_the_same_as_one_by_one(points):
     """In pixels, corners and points on the outline included."""
     corners = [(x * 100, y * 50) for x, y in NOTCHED]
     spots = [*((x * 100, y * 50) for x, y in points), *corners, (50.0, 5.0), (10.0, 20.0)]
@@ -58,7 +60,7 @@ def test_include_masks_add_up_and_ignore_masks_take_away():
         (MaskKind.IGNORE, 700.0, (1, 0)),
     ],
 )
-def test_a_mask_is_held_against_the_anchor_of_tracks_and_of_detections(kind, x, counted):
+def test_a_mask_tests_the_anchor_of_tracks_and_of_detections(kind, x, counted):
     path = heights(ramp(200, 520, 31), x=x)
     counting = masked(Mask("left", LEFT, kind))
     assert totals(path, counting) == counted
@@ -70,7 +72,7 @@ def test_a_mask_is_held_against_the_anchor_of_tracks_and_of_detections(kind, x, 
 
 
 def test_a_masked_box_suppresses_no_other():
-    """Two boxes on one place, the better one standing in the mask: the other is the object."""
+    """Two boxes in one place, the better one with its anchor in the mask: the other one is the object."""
     mask = Mask("floor", norm((0, 370), (1280, 370), (1280, 720), (0, 720)), MaskKind.IGNORE)
     counter = CameraCounter(IDENTITY, masked(mask))
     rows = np.array([[580, 280, 620, 372, 0.9, 0], [580, 280, 620, 366, 0.8, 0]], dtype=np.float32)
@@ -87,7 +89,7 @@ def test_masks_can_be_drawn_while_the_camera_runs():
 
 @pytest.mark.parametrize("age", [0.0, 0.5, 1.0, 2.5])
 def test_a_least_age_loses_no_object_that_lives_long_enough(age):
-    """It is confirmed late, and counts what it did before."""
+    """Its age is reached late; its earlier crossings count then."""
     path = [*heights(ramp(310, 410, 4)), *[(0.4 + i / 10, [(1, 600.0, 410.0)]) for i in range(30)]]
     assert totals(path, CountingSpec((GATE,), min_track_age_s=age)) == (1, 0)
 

@@ -1,4 +1,4 @@
-"""The tracker's parts against plain reference code, and what it does with single objects."""
+"""The parts of the tracker against plain reference code, and the tracker on single objects."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_the_cheapest_matching_prefers_more_pairs_to_a_cheaper_one():
 
 
 def follow(tracker, positions, t_of=lambda i: i / 10, score=0.9, size=(40, 80)):
-    """Ids of one object at these centres; None where it is not detected."""
+    """Ids of one object at these centres; None for a frame without a detection."""
     ids = []
     for i, place in enumerate(positions):
         rows = (
@@ -88,7 +88,7 @@ def test_a_track_goes_on_where_boxes_of_two_frames_do_not_overlap(fps, speed):
 
 
 def test_what_lies_farther_than_the_prediction_may_be_wrong_is_another_object():
-    """Somebody who has stood for two seconds vanishes, and at once somebody stands two heights away."""
+    """A person who stood for two seconds vanishes, and at once another one stands two heights away."""
     way = [*[(100, 200)] * 20, *[(260, 200)] * 5]
     assert sorted(set(follow(Tracker(TrackerSettings()), way))) == [1, 2]
 

@@ -1,4 +1,4 @@
-"""When a crossing is decided: half a second after a clear pass, three seconds at worst, and never otherwise again."""
+"""When a crossing is decided: half a second after a clear pass, after three seconds at worst, and only once."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fixtures.counting.paths import HEIGHT, IDENTITY, SIZE, crossings, heights, ramp, spec
 
-from countline_counting import CameraCounter, Crossing, rules
+from countline_counting import rules
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing
 from countline_counting.frames import DetectionFrame
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -14,7 +16,7 @@ RATES = st.floats(2, 60)
 
 
 def walk(seed: int, fps: float, seconds: float = 12.0):
-    """Somebody who walks, stands, crawls and jumps about the gate: times and heights at which he stands."""
+    """A person who walks, stands, crawls and jumps about the gate: times, and heights at which the person stands."""
     rng = np.random.default_rng(seed)
     frames = int(seconds * fps)
     speed = np.repeat(rng.choice([0, 0, 4, 12, 60, 300]) * rng.normal(size=12), -(-frames // 12))[:frames]
@@ -29,7 +31,7 @@ def late(events, fps: float) -> list[Crossing]:
 @given(SEEDS, RATES)
 @settings(max_examples=50)
 def test_no_crossing_is_decided_later_than_three_seconds_after_it_happened(seed, fps):
-    """Objects are hidden for a while and change their ids at times; frames go on after the last sight."""
+    """Objects are hidden for a while and change ids now and then; frames go on after the last sight."""
     rng = np.random.default_rng(seed)
     times, ys = walk(seed, fps)
     hidden = np.repeat(rng.random(25) < 0.2, -(-len(times) // 25))[: len(times)]
@@ -58,7 +60,7 @@ def test_nor_is_one_of_tracked_detections_with_misses(seed, fps):
 @given(SEEDS, RATES)
 @settings(max_examples=20)
 def test_a_crossing_that_was_told_is_never_withdrawn_whatever_comes_after(seed, fps):
-    """Cut the walk anywhere: what was told by then is told in the same words in the whole of it."""
+    """Cut the walk anywhere: every event until then is the same in the whole walk."""
     times, ys = walk(seed, fps)
     frames = [(float(t), [(1, 600.0, float(y))]) for t, y in zip(times, ys, strict=True)]
     whole = crossings(frames)
@@ -75,7 +77,7 @@ def test_a_clear_pass_is_decided_half_a_second_after_the_line_was_met(fps):
 
 
 def test_one_who_takes_a_minute_is_told_as_soon_as_he_is_clear_beyond():
-    """He meets the line after 30 s and is clear of it 13 s later; he crossed two seconds before that."""
+    """A person meets the line after 30 s and is clear of it 13 s later; the crossing is dated 2 s before that."""
     (event,) = crossings(heights(ramp(320, 400, 601)))
     clear = (0.22 * HEIGHT + 40) / 80 * 60
     assert event.decided_at == pytest.approx(clear, abs=0.11)

@@ -1,4 +1,4 @@
-"""From which line or zone objects came, and to which they went."""
+"""The line or zone from which objects came, and the one to which they went."""
 
 import json
 
@@ -8,8 +8,11 @@ from tests.fixtures.counting.paths import SIZE, norm, spec, tracked
 from typer.testing import CliRunner
 
 from countline_common.cli.app import app
-from countline_counting import CameraCounter, Crossing, Direction, Identity, Line, Visit
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing, Direction, Visit
+from countline_counting.identity import Identity
 from countline_counting.rule.flows import Flow, Flows, matrix
+from countline_counting.spec import Line
 
 
 def crossed(track: int, t: float, line: str = "north", way: str = "in", class_id: int = 0) -> Crossing:
@@ -87,7 +90,7 @@ EAST = Line("east", norm((1000, 100), (1000, 650)))
 
 
 def junction(ways, fps=10.0):
-    """Frames of vehicles that drive over a junction one after the other: each along its corners, 10 s apart."""
+    """Frames of vehicles that drive over a junction in succession: each along its corners, 10 s apart."""
     frames = []
     for index in range(int(len(ways) * 10 * fps)):
         t = index / fps

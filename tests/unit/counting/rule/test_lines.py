@@ -1,4 +1,4 @@
-"""What counts as a crossing, and what does not; the rule is told in `countline_counting.rule.lines`."""
+"""What counts as a crossing, and what does not. `countline_counting` states the rule."""
 
 from itertools import pairwise
 
@@ -20,8 +20,9 @@ from tests.fixtures.counting.paths import (
     tracked,
 )
 
-from countline_counting import CameraCounter, Line
-from countline_counting.geometry.exact import inside
+from countline_counting.counter import CameraCounter
+from countline_counting.geometry.polygons import inside
+from countline_counting.spec import Line
 
 STILL_ABOVE = [330.0] * 10
 
@@ -105,7 +106,7 @@ def test_an_id_unseen_for_more_than_three_seconds_is_a_new_object():
 
 
 def test_a_stall_of_the_stream_ends_nothing():
-    """The same as above, but no frame came meanwhile."""
+    """The same as above, but without frames meanwhile."""
     before, after = [(1, 600.0, 300.0)], [(1, 600.0, 420.0)]
     frames = [*((i / 10, before) for i in range(5)), *((20 + i / 10, after) for i in range(10))]
     assert totals(frames) == (1, 0)
@@ -136,7 +137,7 @@ def test_a_poly_line_counts_once_at_its_corner():
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=40)
 def test_in_less_out_of_a_closed_line_is_the_true_change(seed):
-    """Random walks that begin and end clear of the line; whatever is left out in between is left out in pairs."""
+    """Random walks that begin and end clear of the line: crossings that are left out in between go in pairs."""
     rng = np.random.default_rng(seed)
     corners = ((400.0, 250.0), (900.0, 250.0), (900.0, 550.0), (400.0, 550.0))
     room = Line("room", norm(*corners, corners[0]))
@@ -145,7 +146,7 @@ def test_in_less_out_of_a_closed_line_is_the_true_change(seed):
     middle = np.clip(np.cumsum(rng.normal(0, 25, (80, 2)), axis=0) + start, 60, (1200, 640))
     path = np.vstack([np.tile(start, (8, 1)), middle, np.tile(end, (8, 1))])
     counted = totals([(i / 10, [(1, x, y)]) for i, (x, y) in enumerate(path.tolist())], spec(lines=[room]))
-    # The walk may pass a closed line in one step through two sides; both ends are what matters.
+    # The walk may pass a closed line in one step through two sides; only its ends matter.
     assert counted[0] - counted[1] == inside(corners, end) - inside(corners, start)
 
 
@@ -162,9 +163,9 @@ def test_scale_mirror_and_clock_do_not_matter(seed):
 
 
 def test_classes_of_a_line_are_those_of_the_whole_track():
-    """Somebody is taken for a vehicle in every fourth frame: one person, one crossing, and no vehicle."""
+    """A person is detected as a vehicle in every fourth frame: one person, one crossing, and no vehicle."""
     only_people = spec(
-        lines=[Line("gate", GATE.points, classes=frozenset({0})), Line("cars", GATE.points, classes=frozenset({1}))]
+        lines=[Line("gate", GATE.points, classes=frozenset({"0"})), Line("cars", GATE.points, classes=frozenset({"1"}))]
     )
     counter = CameraCounter(IDENTITY, only_people, tracked=True)
     events = []

@@ -1,12 +1,13 @@
-"""The numbers and reasons that the room's README publishes are those that count."""
+"""The README of the room publishes the numbers and reasons that counting uses."""
 
 import re
-from pathlib import Path
+
+from tests.fixtures.repository import REPOSITORY
 
 from countline_counting import rules
-from countline_counting.rule.reasons import REASONS
+from countline_counting.reasons import REASONS
 
-README = Path(__file__).resolve().parents[4] / "pipelines" / "README.md"
+README = REPOSITORY / "pipelines" / "README.md"
 
 
 def table(name: str) -> str:

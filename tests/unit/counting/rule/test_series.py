@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fixtures.counting.paths import GATE, crossings, heights, norm, ramp, spec
 
-from countline_counting import Direction, Line
-from countline_counting.geometry.exact import inside
+from countline_counting.events import Direction
+from countline_counting.geometry.polygons import inside
 from countline_counting.rule.series import Series
+from countline_counting.spec import Line
 from countline_pipelines.offline.reports.summary import Summary
 
 DOWN, UP = [*ramp(250, 450, 10), *[450.0] * 8], [*ramp(450, 250, 10), *[250.0] * 8]
@@ -44,7 +45,7 @@ def test_one_who_goes_in_and_another_who_goes_out_are_no_u_turn():
 
 
 def test_tracks_of_another_run_are_other_objects():
-    """Their numbers begin at 1 again."""
+    """Track numbers begin at 1 again."""
     summary = Summary(spec())
     summary.end_run(crossings(heights(DOWN)), 2.0)
     summary.end_run(crossings(heights(UP)), 4.0)

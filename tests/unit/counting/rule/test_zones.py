@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from tests.fixtures.counting.paths import ROOM, events_of, norm, spec
 
-from countline_counting import GeometryError, OccupancySample, Visit, Zone
+from countline_counting.errors import GeometryError
+from countline_counting.events import OccupancySample, Visit
+from countline_counting.spec import Zone
 
 
 def walk(*legs, fps=10.0):

@@ -1,17 +1,17 @@
 """The demo detector as it is shipped: the contract, and that it finds what is there."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.fixtures.repository import REPOSITORY
 
 from countline_demo.scenes.clips import CLIPS
 from countline_demo.scenes.scene import CLASSES, Renderer
 from countline_demo.training.evaluate import evaluate, padded
 from countline_models.contract import check_contract, open_session, run_contract
 
-FOLDER = Path(__file__).resolve().parents[4] / "triton-repo" / "demo_detector"
+FOLDER = REPOSITORY / "triton-repo" / "demo_detector"
 MODEL = FOLDER / "1" / "model.onnx"
 
 

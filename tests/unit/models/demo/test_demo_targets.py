@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from countline_demo.training.evaluate import Tally, iou, padded, tally
+from countline_demo.training.evaluate import DetectionTally, iou, padded, tally
 from countline_demo.training.targets import STRIDE, make_targets
 
 
@@ -46,23 +46,26 @@ PERSON = (100.0, 100.0, 130.0, 180.0)
 @pytest.mark.parametrize(
     ("detections", "objects", "expected"),
     [
-        (rows((*PERSON, 0.9, 0)), rows((*PERSON, 1.0, 0)), Tally(right=1)),
-        (rows(), rows((*PERSON, 1.0, 0)), Tally(missed=1)),
-        (rows((*PERSON, 0.9, 0)), rows(), Tally(false=1)),
+        (rows((*PERSON, 0.9, 0)), rows((*PERSON, 1.0, 0)), DetectionTally(right=1)),
+        (rows(), rows((*PERSON, 1.0, 0)), DetectionTally(missed=1)),
+        (rows((*PERSON, 0.9, 0)), rows(), DetectionTally(false=1)),
         # one object found twice: the better one is right, the other false
-        (rows((*PERSON, 0.5, 0), (*PERSON, 0.9, 0)), rows((*PERSON, 1.0, 0)), Tally(right=1, false=1)),
+        (rows((*PERSON, 0.5, 0), (*PERSON, 0.9, 0)), rows((*PERSON, 1.0, 0)), DetectionTally(right=1, false=1)),
         # half a box beside: IoU 1/3
-        (rows((115, 100, 145, 180, 0.9, 0)), rows((*PERSON, 1.0, 0)), Tally(false=1, missed=1)),
+        (rows((115, 100, 145, 180, 0.9, 0)), rows((*PERSON, 1.0, 0)), DetectionTally(false=1, missed=1)),
         # more than half hidden, or too small: to be ignored, found or not
-        (rows((*PERSON, 0.9, 0)), rows((*PERSON, 0.49, 0)), Tally(ignored=1)),
-        (rows((100, 90, 130, 150, 0.9, 0)), rows((*PERSON, 0.2, 0)), Tally(ignored=1)),  # most of it lies on the object
-        (rows((100, 60, 130, 130, 0.9, 0)), rows((*PERSON, 0.2, 0)), Tally(false=1)),  # most of it does not
-        (rows(), rows((*PERSON, 0.49, 0), (10, 10, 20, 25, 1.0, 0)), Tally()),
+        (rows((*PERSON, 0.9, 0)), rows((*PERSON, 0.49, 0)), DetectionTally(ignored=1)),
+        # most of the detection lies on the hidden object, then most of it does not
+        (rows((100, 90, 130, 150, 0.9, 0)), rows((*PERSON, 0.2, 0)), DetectionTally(ignored=1)),
+        (rows((100, 60, 130, 130, 0.9, 0)), rows((*PERSON, 0.2, 0)), DetectionTally(false=1)),
+        (rows(), rows((*PERSON, 0.49, 0), (10, 10, 20, 25, 1.0, 0)), DetectionTally()),
         # what counts is matched before what does not
-        (rows((*PERSON, 0.9, 0)), rows((*PERSON, 0.3, 0), (101, 100, 131, 180, 1.0, 0)), Tally(right=1)),
+        (rows((*PERSON, 0.9, 0)), rows((*PERSON, 0.3, 0), (101, 100, 131, 180, 1.0, 0)), DetectionTally(right=1)),
     ],
 )  # fmt: skip
-def test_detections_are_judged(detections: NDArray[np.float32], objects: NDArray[np.float32], expected: Tally) -> None:
+def test_detections_are_judged(
+    detections: NDArray[np.float32], objects: NDArray[np.float32], expected: DetectionTally
+) -> None:
     assert tally(detections, objects) == expected
 
 

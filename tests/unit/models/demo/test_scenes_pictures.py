@@ -6,28 +6,28 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from countline_demo.scenes.backdrop import Place, Wall
+from countline_demo.scenes.backdrop import ScenePlace, Wall
 from countline_demo.scenes.camera import GroundCamera
 from countline_demo.scenes.clips import CLIPS
-from countline_demo.scenes.paths import Journey, Path
 from countline_demo.scenes.people import random_person
+from countline_demo.scenes.routes import GroundRoute, Journey
 from countline_demo.scenes.scene import Actor, Light, Renderer, Scene
 from countline_demo.scenes.textures import Texture
 from countline_demo.scenes.traffic import Crowd, random_scene
 from countline_demo.scenes.vehicles import random_vehicle
 
 CAMERA = GroundCamera((640, 360), height_m=5.0, pitch_deg=24.0, horizontal_view_deg=62.0)
-EMPTY = Place(Texture("plain", (140, 140, 140)), (), (), (), ((150, 150, 150), (150, 150, 150)))
+EMPTY = ScenePlace(Texture("plain", (140, 140, 140)), (), (), (), ((150, 150, 150), (150, 150, 150)))
 NO_SHADOW = Light(sun=(0.4, 0.3), drift=0.0, shadow=0.0)
 
 
-def scene_of(*actors: Actor, place: Place = EMPTY, light: Light = NO_SHADOW) -> Scene:
+def scene_of(*actors: Actor, place: ScenePlace = EMPTY, light: Light = NO_SHADOW) -> Scene:
     return Scene("test", CAMERA, place, actors, light, Fraction(10), 200, noise=0.0, seed=1)
 
 
 def walker(seed: int, y: float, heading: int = 1, look: str = "person") -> Actor:
     rng = np.random.default_rng(seed)
-    path = Path(((-12.0 * heading, y), (0.0, y + 1.0), (12.0 * heading, y)))
+    path = GroundRoute(((-12.0 * heading, y), (0.0, y + 1.0), (12.0 * heading, y)))
     figure = random_person(rng) if look == "person" else random_vehicle(rng)
     return Actor(seed, figure, Journey(path, 0.0, 1.5 if look == "person" else 4.0))
 

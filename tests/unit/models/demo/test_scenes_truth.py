@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path as FilePath
+from pathlib import Path
 
 import av
 import numpy as np
@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from countline_demo.scenes.clips import CLIPS
-from countline_demo.scenes.paths import Journey, Path, Stop
 from countline_demo.scenes.render import describe, is_rendered, render_clip
+from countline_demo.scenes.routes import GroundRoute, Journey, Stop
 from countline_demo.scenes.scene import Renderer
 from countline_demo.scenes.truth import crossings_of, true_crossings
 from countline_demo.scenes.video import write_video
@@ -99,7 +99,7 @@ def test_whoever_crosses_a_line_does_it_once_per_period_and_both_directions_are_
 
 
 def test_a_journey_slows_down_for_a_stop_and_goes_on() -> None:
-    journey = Journey(Path(((0.0, 0.0), (20.0, 0.0))), 0.0, 2.0, (Stop(10.0, 3.0, ease_s=1.0),))
+    journey = Journey(GroundRoute(((0.0, 0.0), (20.0, 0.0))), 0.0, 2.0, (Stop(10.0, 3.0, ease_s=1.0),))
     times = np.arange(0.0, journey.duration_s, 0.05)
     gone = journey.distance_m(times)
     speed = np.diff(gone) / 0.05
@@ -123,7 +123,7 @@ def test_the_description_of_a_clip_is_plain_json_with_normalised_geometry() -> N
 
 
 def test_a_clip_is_rendered_with_its_description_and_not_again_unless_the_version_grows(
-    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = CLIPS["entrance"]()
     monkeypatch.setitem(CLIPS, "entrance", lambda: replace(clip, scene=replace(clip.scene, frames=5)))
@@ -137,7 +137,7 @@ def test_a_clip_is_rendered_with_its_description_and_not_again_unless_the_versio
     assert not is_rendered(tmp_path, "entrance")
 
 
-def test_a_film_has_every_frame_at_a_constant_rate_and_starts_with_a_key_frame(tmp_path: FilePath) -> None:
+def test_a_film_has_every_frame_at_a_constant_rate_and_starts_with_a_key_frame(tmp_path: Path) -> None:
     pictures = [np.full((64, 96, 3), 40 + index, dtype=np.uint8) for index in range(45)]
     assert write_video(tmp_path / "film.mp4", pictures, (96, 64), Fraction(10)) == 45
     with av.open(str(tmp_path / "film.mp4")) as container:

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from countline_models.deploy.serving import _difference
+from countline_models.deploy.likeness import difference
 
 PERSON = [100, 50, 140, 150, 0.9, 0]
 CAR = [300, 80, 420, 160, 0.8, 1]
@@ -46,12 +46,12 @@ def test_answers_are_the_same_to_a_rounding_or_on_a_gpu_by_their_sure_detections
     found: np.ndarray, exactly: bool, about: bool
 ) -> None:
     expected = rows(PERSON, CAR)
-    assert (_difference(expected, found, 0.4, exact=True) == "") == exactly
-    assert (_difference(expected, found, 0.4, exact=False) == "") == about
+    assert (difference(expected, found, 0.4, exact=True) == "") == exactly
+    assert (difference(expected, found, 0.4, exact=False) == "") == about
 
 
 def test_a_faint_detection_may_be_lost_in_half_precision() -> None:
-    assert _difference(rows(PERSON, FAINT), rows(PERSON), 0.4, exact=False) == ""
+    assert difference(rows(PERSON, FAINT), rows(PERSON), 0.4, exact=False) == ""
 
 
 def test_a_service_that_deploys_loads_nothing_heavy_before_it_does() -> None:

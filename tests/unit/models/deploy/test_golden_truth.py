@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from countline_common.errors import InternalError, InvalidInputError
 from countline_common.triton import ModelRef
-from countline_models.deploy import CountedLine, TrueLine, Truth, demo_golden, golden_problem, parse_truth
+from countline_models.deploy import ClipLine, ClipTruth, CountedLine, demo_golden, golden_problem, parse_truth
 from countline_models.deploy.golden import _command, relayed
 
 DOOR = {"points": [[0.1, 0.5], [0.9, 0.5]], "in": 3, "out": 2}
@@ -17,7 +17,7 @@ DOOR = {"points": [[0.1, 0.5], [0.9, 0.5]], "in": 3, "out": 2}
 
 def test_our_own_way_of_writing_it_is_read() -> None:
     text = json.dumps({"lines": {"door": DOOR}, "tolerance": 0.1, "classes": ["person"]})
-    assert parse_truth(text) == Truth({"door": TrueLine(((0.1, 0.5), (0.9, 0.5)), 3, 2)}, 0.1, ("person",))
+    assert parse_truth(text) == ClipTruth({"door": ClipLine(((0.1, 0.5), (0.9, 0.5)), 3, 2)}, 0.1, ("person",))
     assert parse_truth(json.dumps({"lines": {"door": DOOR}})).tolerance == 0.0
 
 
@@ -38,7 +38,7 @@ HAND = {
 
 
 def test_pixels_become_shares_and_signs_become_directions() -> None:
-    expected = Truth({"middle": TrueLine(((0.0, 208 / 432), (1.0, 208 / 432)), 2, 1)})
+    expected = ClipTruth({"middle": ClipLine(((0.0, 208 / 432), (1.0, 208 / 432)), 2, 1)})
     assert parse_truth(json.dumps(HAND)) == expected
 
 
@@ -47,11 +47,11 @@ def test_the_description_of_a_rendered_clip_is_read() -> None:
         "lines": [{"id": "road", "points": [[0.5, 0.2], [0.5, 0.8]]}],
         "truth": [{"line": "road", "t": 1.0, "direction": way, "class": "vehicle"} for way in ("in", "out", "in")],
     }
-    assert parse_truth(json.dumps(rendered)) == Truth({"road": TrueLine(((0.5, 0.2), (0.5, 0.8)), 2, 1)})
+    assert parse_truth(json.dumps(rendered)) == ClipTruth({"road": ClipLine(((0.5, 0.2), (0.5, 0.8)), 2, 1)})
 
 
 UNREADABLE = [
-    ("{", "is no JSON: .* in line 1, column 2"),
+    ("{", "is not JSON: .* in line 1, column 2"),
     ("[]", "the truth of the clip: it: "),
     ("{}", "lines: field required"),
     ('{"lines": {}}', "lines: dictionary should have at least 1 item"),
@@ -100,13 +100,13 @@ COUNTED = [
 def test_counts_are_held_to_the_truth_line_by_line(
     counted: tuple[int, int], tolerance: float, problem: str | None
 ) -> None:
-    truth = Truth({"road": TrueLine(((0.5, 0), (0.5, 1)), 4, 3)}, tolerance)
+    truth = ClipTruth({"road": ClipLine(((0.5, 0), (0.5, 1)), 4, 3)}, tolerance)
     found = golden_problem([CountedLine("road", 4, 3, *counted)], truth)
     assert found is None if problem is None else found is not None and found.endswith(problem)
 
 
 def test_a_line_that_was_not_counted_is_a_problem() -> None:
-    truth = Truth({"road": TrueLine(((0.5, 0), (0.5, 1)), 0, 0)}, 1.0)
+    truth = ClipTruth({"road": ClipLine(((0.5, 0), (0.5, 1)), 0, 0)}, 1.0)
     assert golden_problem([], truth) == "line 'road' was not counted; 100% of a line's crossings may be wrong"
 
 
@@ -115,15 +115,15 @@ def test_a_larger_tolerance_never_refuses_what_a_smaller_one_lets_pass(
     true_in: int, true_out: int, counted_in: int, counted_out: int, tolerance: float
 ) -> None:
     line = CountedLine("road", true_in, true_out, counted_in, counted_out)
-    lines = {"road": TrueLine(((0.5, 0), (0.5, 1)), true_in, true_out)}
-    strict, loose = (golden_problem([line], Truth(lines, share)) for share in (tolerance / 2, tolerance))
+    lines = {"road": ClipLine(((0.5, 0), (0.5, 1)), true_in, true_out)}
+    strict, loose = (golden_problem([line], ClipTruth(lines, share)) for share in (tolerance / 2, tolerance))
     assert strict is not None or loose is None
     exact = (counted_in, counted_out) == (true_in, true_out)
-    assert (golden_problem([line], Truth(lines)) is None) == exact
+    assert (golden_problem([line], ClipTruth(lines)) is None) == exact
 
 
 def test_the_count_is_asked_for_without_its_answer() -> None:
-    truth = Truth({"a:b": TrueLine(((0.25, 0.1), (0.5, 1 / 3)), 17, 19)}, classes=("person", "car"))
+    truth = ClipTruth({"a:b": ClipLine(((0.25, 0.1), (0.5, 1 / 3)), 17, 19)}, classes=("person", "car"))
     command = _command("127.0.0.1:9001", ModelRef("gate", 2), Path("-x.mp4"), truth)
     assert command[3:] == [
         *("count", "--json", "--progress-json", "--triton", "127.0.0.1:9001", "--model", "gate@2"),
@@ -132,7 +132,7 @@ def test_the_count_is_asked_for_without_its_answer() -> None:
 
 
 def test_the_words_of_the_count_are_handed_on() -> None:
-    error = relayed(["note: slow", "error: no such file", "  hint: check the path"], "x.mp4 cannot be counted")
+    error = relayed(["note: slow", "error: no such file", "hint: check the path"], "x.mp4 cannot be counted")
     assert (str(error), error.hint) == ("x.mp4 cannot be counted: no such file", "check the path")
     assert isinstance(error, InvalidInputError)
     assert isinstance(relayed(["Segmentation fault"], "x"), InternalError)

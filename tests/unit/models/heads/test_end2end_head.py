@@ -6,9 +6,10 @@ import pytest
 from tests.fixtures import detector_networks as nets
 
 from countline_common.errors import InvalidInputError
+from countline_models.fusing.fuse import fuse
+from countline_models.fusing.options import FuseOptions
 from countline_models.heads import head_named, recognise
-from countline_models.onnx.fuse import FuseOptions, fuse
-from countline_models.onnx.network import Network, Told
+from countline_models.onnx.network import Network, NetworkOptions
 
 NAMES = ("person", "bicycle", "car")
 
@@ -70,7 +71,7 @@ def small_yolov10(size_hw: tuple[int, int], classes: int, count: int = 30) -> on
 @pytest.mark.parametrize("size_hw", [(64, 96), (128, 96)])
 def test_a_small_whole_network_is_recognised_and_agrees_with_plain_reading(size_hw: tuple[int, int]) -> None:
     network = small_yolov10(size_hw, 3)
-    assert recognise(Network(network, Told(labels=NAMES))).name == "end2end"
+    assert recognise(Network(network, NetworkOptions(labels=NAMES))).name == "end2end"
     frames = nets.noise(3, size_hw)
     raw = nets.raw_answers(network, frames.transpose(0, 3, 1, 2).astype(np.float32) / 255)
     expected = [read(answer["output0"], FuseOptions()) for answer in raw]

@@ -6,9 +6,10 @@ import pytest
 from tests.fixtures import detector_networks as nets
 
 from countline_common.errors import InvalidInputError
+from countline_models.fusing.fuse import fuse
+from countline_models.fusing.options import FuseOptions
 from countline_models.heads import head_named, recognise
-from countline_models.onnx.fuse import FuseOptions, fuse
-from countline_models.onnx.network import Network, Told
+from countline_models.onnx.network import Network, NetworkOptions
 
 FIRST, PLUS = (8, 16, 32), (8, 16, 32, 64)
 
@@ -76,7 +77,7 @@ def test_the_softmax_means_the_same_in_every_opset(opset: int) -> None:
 def test_labels_tell_how_many_bins_there_are() -> None:
     raw = answers(3, 3, (64, 64), 2, FIRST, bins=11)
     network = nets.answering({"output": raw}, (64, 64))
-    assert recognise(Network(network, Told(labels=("a", "b")))).name == "nanodet"
+    assert recognise(Network(network, NetworkOptions(labels=("a", "b")))).name == "nanodet"
     expected = [expect(frame, (64, 64), 2, FIRST) for frame in raw]
     answer = nets.run_fused(network, "nanodet", nets.blank(3, (64, 64)), ("a", "b"))
     np.testing.assert_allclose(answer, expected, atol=1e-3)

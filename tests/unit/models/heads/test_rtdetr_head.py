@@ -6,9 +6,10 @@ import pytest
 from tests.fixtures import detector_networks as nets
 
 from countline_common.errors import InvalidInputError
+from countline_models.fusing.fuse import fuse
+from countline_models.fusing.options import FuseOptions
 from countline_models.heads import head_named, recognise
-from countline_models.onnx.fuse import FuseOptions, fuse
-from countline_models.onnx.network import Network, Told
+from countline_models.onnx.network import Network, NetworkOptions
 
 NAMES = ("person", "bicycle", "car")
 
@@ -51,7 +52,7 @@ def test_the_deployed_form_is_given_the_size_of_the_input(size_hw: tuple[int, in
         "scores": likely.max(axis=2),
     }
     network = nets.answering(outputs, size_hw, sizes_input="orig_target_sizes", opset=opset)
-    assert recognise(Network(network, Told(labels=NAMES))).name == "rtdetr"
+    assert recognise(Network(network, NetworkOptions(labels=NAMES))).name == "rtdetr"
     answer = nets.run_fused(network, "dfine", nets.blank(3, size_hw), NAMES)
     pixels = outputs["boxes"] * np.array([*size_hw[::-1], *size_hw[::-1]], np.float32)
     for frame, found in enumerate(answer):
@@ -80,7 +81,7 @@ def picked(seed: int, batch: int) -> np.ndarray:
 def test_picked_queries_are_told_from_finished_corners_of_the_same_shape() -> None:
     raw = picked(6, 3)
     network = nets.answering({"output0": raw}, (96, 160))
-    assert recognise(Network(network, Told(labels=NAMES))).name == "rtdetr"
+    assert recognise(Network(network, NetworkOptions(labels=NAMES))).name == "rtdetr"
     answer = nets.run_fused(network, "rtdetr", nets.blank(3, (96, 160)), NAMES)
     for rows, found in zip(raw, answer, strict=True):
         scores = np.where(np.arange(3)[:, None] == rows[:, 5], rows[:, 4], 0)
@@ -92,11 +93,11 @@ def test_rows_that_may_be_corners_or_centre_and_size_are_ambiguous() -> None:
     raw = picked(7, 1)
     raw[..., 2:4] = raw[..., :2] + 0.1
     with pytest.raises(InvalidInputError, match="it could be end2end or rtdetr"):
-        recognise(Network(nets.answering({"output0": raw}, (96, 160)), Told(labels=NAMES)))
+        recognise(Network(nets.answering({"output0": raw}, (96, 160)), NetworkOptions(labels=NAMES)))
 
 
 def test_picked_queries_are_refused_as_corners() -> None:
-    with pytest.raises(InvalidInputError, match="these are no corners") as caught:
+    with pytest.raises(InvalidInputError, match="these are not corners") as caught:
         fuse(nets.answering({"output0": picked(8, 1)}, (96, 160)), head_named("end2end"), NAMES)
     assert "--head rtdetr" in caught.value.hint
 
@@ -141,7 +142,7 @@ def test_boxes_come_back_in_the_picture_within_half_a_pixel(size_hw: tuple[int, 
 def test_a_second_input_that_nobody_knows_is_refused() -> None:
     logits, boxes = queries(5, 1)
     network = nets.answering({"logits": logits, "boxes": boxes}, (64, 64), sizes_input="mask")
-    with pytest.raises(InvalidInputError, match="inputs that nothing can be given to: mask"):
+    with pytest.raises(InvalidInputError, match="inputs of an unknown kind: mask"):
         fuse(network, head_named("rtdetr"))
 
 

@@ -6,8 +6,9 @@ import pytest
 from tests.fixtures import detector_networks as nets
 
 from countline_common.errors import InvalidInputError
+from countline_models.fusing.fuse import fuse
+from countline_models.fusing.options import FuseOptions
 from countline_models.heads import head_named, recognise
-from countline_models.onnx.fuse import FuseOptions, fuse
 from countline_models.onnx.network import Network
 
 

@@ -7,9 +7,10 @@ from onnx import helper
 from tests.fixtures import detector_networks as nets
 
 from countline_common.errors import InvalidInputError
+from countline_models.fusing.fuse import fuse
+from countline_models.fusing.options import FuseOptions
 from countline_models.heads import head_named, recognise
-from countline_models.onnx.fuse import FuseOptions, fuse
-from countline_models.onnx.network import Network, Told
+from countline_models.onnx.network import Network, NetworkOptions
 
 STRIDES = (8, 16, 32)
 
@@ -157,7 +158,7 @@ def test_what_is_recognised_follows_from_axes_and_labels(
 ) -> None:
     raw = answers(3, 1, (64, 96), 3, objectness=objectness, per_cell=per_cell)
     network = nets.answering({"output0": raw.transpose(0, 2, 1) if channels_first else raw}, (64, 96))
-    asked = Network(network, Told(labels=labels))
+    asked = Network(network, NetworkOptions(labels=labels))
     if " or " not in heads:
         assert recognise(asked).name == heads
         return

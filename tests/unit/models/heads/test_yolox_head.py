@@ -10,9 +10,10 @@ from tests.fixtures import detector_networks as nets
 
 from countline_common.errors import InvalidInputError
 from countline_models.contract import check_contract, open_session, read_model, run_contract
+from countline_models.fusing.fuse import fuse
+from countline_models.fusing.options import FuseOptions
 from countline_models.heads import HEADS, recognise
 from countline_models.labels import COCO_LABELS
-from countline_models.onnx.fuse import FuseOptions, fuse
 from countline_models.onnx.network import Network
 
 YOLOX = HEADS["yolox"]

@@ -7,12 +7,13 @@ import pytest
 from PIL import Image
 
 from countline_common.errors import InvalidInputError
-from countline_models.bench.chart import CHOSEN, HEIGHT, LIMIT, WIDTH, Dot, Words, marks_of, save_chart, ticks
-from countline_models.bench.points import Point, Setting
+from countline_models.bench.chart import CHOSEN, LIMIT, marks_of, save_chart
+from countline_models.bench.points import BenchPoint, Setting
 from countline_models.bench.recommend import recommend
+from countline_models.charts import HEIGHT, WIDTH, Dot, Words, ticks
 
 POINTS = [
-    Point(Setting(batch, 1), in_flight, 40.0 * batch + in_flight, 5, 10.0 * batch * in_flight, 30, 0.01, True, 50)
+    BenchPoint(Setting(batch, 1), in_flight, 40.0 * batch + in_flight, 5, 10.0 * batch * in_flight, 30, 0.01, True, 50)
     for batch in (1, 4)
     for in_flight in (1, 2)
 ]

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countline_models.bench.points import Point, Setting
+from countline_models.bench.points import BenchPoint, Setting
 from countline_models.bench.recommend import AS_GOOD, recommend, under_full_load
 
 
-def point(setting: tuple[int, ...], frames_per_s: float, p95_ms: float, in_flight: int = 2) -> Point:
-    return Point(Setting(*setting), in_flight, frames_per_s, p95_ms / 2, p95_ms, p95_ms, 0.0, True, 100)
+def point(setting: tuple[int, ...], frames_per_s: float, p95_ms: float, in_flight: int = 2) -> BenchPoint:
+    return BenchPoint(Setting(*setting), in_flight, frames_per_s, p95_ms / 2, p95_ms, p95_ms, 0.0, True, 100)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def point(setting: tuple[int, ...], frames_per_s: float, p95_ms: float, in_fligh
     ],
 )
 def test_the_smallest_setting_within_five_percent_of_the_best_is_recommended(
-    points: list[Point], limit_ms: float, expected: tuple[int, int, int], holds: bool
+    points: list[BenchPoint], limit_ms: float, expected: tuple[int, int, int], holds: bool
 ) -> None:
     found = recommend(points, limit_ms)
     assert found.setting == Setting(*expected)
@@ -84,7 +84,9 @@ points_drawn = st.lists(
 
 
 @given(points_drawn, st.floats(1, 500))
-def test_what_is_recommended_holds_the_limit_and_nothing_smaller_is_as_good(points: list[Point], limit: float) -> None:
+def test_what_is_recommended_holds_the_limit_and_nothing_smaller_is_as_good(
+    points: list[BenchPoint], limit: float
+) -> None:
     found = recommend(points, limit)
     judged = under_full_load(points)
     holding = [each for each in judged if each.latency_p95_ms <= limit]

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from countline_models.quantize.counting import LineCount
-from countline_models.quantize.effect import Agreement, Speed, matches
+from countline_models.quantize.effect import DetectionAgreement, SpeedGain, matches
 from countline_models.quantize.frames import chosen_frames
-from countline_models.quantize.verdict import ClipCounts, Verdict, judge
+from countline_models.quantize.verdict import ClipCounts, QuantizeVerdict, judge
 
 
 @given(st.integers(2, 500), st.integers(1, 100), st.integers(1, 100))
@@ -57,11 +57,14 @@ def test_detections_are_matched_one_to_one_within_their_class(
 
 
 def test_recall_and_precision_are_of_int8_against_float() -> None:
-    agreement = Agreement(frames=5, in_float=10, in_int8=8, matched=6)
+    agreement = DetectionAgreement(frames=5, in_float=10, in_int8=8, matched=6)
     assert (agreement.recall, agreement.precision) == (0.6, 0.75)
-    assert (Agreement(5, 0, 0, 0).recall, Agreement(5, 0, 0, 0).precision) == (1.0, 1.0)
-    assert (Agreement(5, 26, 0, 0).recall, Agreement(5, 26, 0, 0).precision) == (0.0, 0.0)  # it has gone blind
-    assert (Agreement(5, 0, 9, 0).recall, Agreement(5, 0, 9, 0).precision) == (0.0, 0.0)
+    assert (DetectionAgreement(5, 0, 0, 0).recall, DetectionAgreement(5, 0, 0, 0).precision) == (1.0, 1.0)
+    assert (DetectionAgreement(5, 26, 0, 0).recall, DetectionAgreement(5, 26, 0, 0).precision) == (
+        0.0,
+        0.0,
+    )  # it has gone blind
+    assert (DetectionAgreement(5, 0, 9, 0).recall, DetectionAgreement(5, 0, 9, 0).precision) == (0.0, 0.0)
 
 
 QUIET = (0.98, 1.0, 1.0, 1.03)
@@ -80,26 +83,26 @@ QUIET = (0.98, 1.0, 1.0, 1.03)
 def test_faster_is_only_what_the_float_model_never_is_against_itself(
     gains: tuple[float, ...], noise: tuple[float, ...], faster: bool
 ) -> None:
-    assert Speed(10.0, 8.0, gains, noise).is_faster is faster
+    assert SpeedGain(10.0, 8.0, gains, noise).is_faster is faster
 
 
-FAST, SLOW = Speed(10.0, 5.0, (1.9, 2.0, 2.0, 2.1), QUIET), Speed(10.0, 10.0, QUIET, QUIET)
+FAST, SLOW = SpeedGain(10.0, 5.0, (1.9, 2.0, 2.0, 2.1), QUIET), SpeedGain(10.0, 10.0, QUIET, QUIET)
 TWO, THREE, NONE = (LineCount("door", 1, 1),), (LineCount("door", 2, 1),), (LineCount("door", 0, 0),)
 
 
 @pytest.mark.parametrize(
     ("speed", "counts", "verdict", "word"),
     [
-        (FAST, [ClipCounts("a.mp4", TWO, TWO)], Verdict.PAYS, "all 2 crossings"),
-        (FAST, [ClipCounts("a.mp4", TWO, TWO), ClipCounts("b.mp4", TWO, THREE)], Verdict.DOES_NOT_PAY, "b.mp4"),
-        (SLOW, [ClipCounts("a.mp4", TWO, TWO)], Verdict.DOES_NOT_PAY, "not beyond the noise"),
-        (FAST, [], Verdict.UNDECIDED, "--line"),
-        (FAST, [ClipCounts("a.mp4", NONE, NONE)], Verdict.UNDECIDED, "nothing crossed"),
-        (SLOW, [], Verdict.DOES_NOT_PAY, "not beyond the noise"),
+        (FAST, [ClipCounts("a.mp4", TWO, TWO)], QuantizeVerdict.PAYS, "all 2 crossings"),
+        (FAST, [ClipCounts("a.mp4", TWO, TWO), ClipCounts("b.mp4", TWO, THREE)], QuantizeVerdict.DOES_NOT_PAY, "b.mp4"),
+        (SLOW, [ClipCounts("a.mp4", TWO, TWO)], QuantizeVerdict.DOES_NOT_PAY, "within the noise"),
+        (FAST, [], QuantizeVerdict.UNDECIDED, "--line"),
+        (FAST, [ClipCounts("a.mp4", NONE, NONE)], QuantizeVerdict.UNDECIDED, "nothing crossed"),
+        (SLOW, [], QuantizeVerdict.DOES_NOT_PAY, "within the noise"),
     ],
 )
 def test_it_pays_only_where_it_is_faster_and_counts_the_same(
-    speed: Speed, counts: list[ClipCounts], verdict: Verdict, word: str
+    speed: SpeedGain, counts: list[ClipCounts], verdict: QuantizeVerdict, word: str
 ) -> None:
     found, reason = judge(speed, counts)
     assert found is verdict

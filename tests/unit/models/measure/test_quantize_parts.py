@@ -96,7 +96,7 @@ def test_what_is_excluded_by_name_or_kind_stays_float() -> None:
     [
         (graph(op("Cast", ["frames"], "answer", to=TensorProto.FLOAT)), [], "no two convolutions"),
         (chain(), ["*"], "nothing to quantise"),
-        (chain(), ["Softmax"], "no node fits --exclude 'Softmax'"),
+        (chain(), ["Softmax"], "no node matches --exclude 'Softmax'"),
     ],
 )
 def test_what_cannot_be_quantised_is_refused_with_a_hint(

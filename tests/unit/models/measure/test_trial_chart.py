@@ -4,7 +4,8 @@ import pytest
 
 from countline.v1.models_pb2 import Trial, TrialBucket, TrialComparison
 from countline_common.times import to_timestamp
-from countline_models.trials.chart import CHALLENGER, INCUMBENT, Area, Stroke, Words, as_svg, chart, painted
+from countline_models.charts import Area, Stroke, Words, as_image, as_svg
+from countline_models.trials.chart import CHALLENGER, INCUMBENT, chart
 
 NOW = 1_767_225_600.0
 
@@ -30,9 +31,9 @@ def words(shapes: list) -> list[str]:
 def test_counts_are_added_up_and_named_at_their_ends() -> None:
     shapes = chart(trial((10, 8), (0, 0), (10, 8)))
     live, new = stroke(shapes, INCUMBENT), stroke(shapes, CHALLENGER)
-    assert [place[0] for place in live.places] == [place[0] for place in new.places]
-    assert live.places[1][1] == live.places[2][1] > live.places[3][1], "y grows downwards"
-    assert live.places[3][1] < new.places[3][1]
+    assert [place[0] for place in live.points] == [place[0] for place in new.points]
+    assert live.points[1][1] == live.points[2][1] > live.points[3][1], "y grows downwards"
+    assert live.points[3][1] < new.points[3][1]
     assert {"live @1: 20", "new @2: 16"} <= set(words(shapes))
 
 
@@ -52,9 +53,9 @@ def test_buckets_in_any_order_make_one_line() -> None:
 
 def test_before_anything_was_counted_the_axes_stand_empty() -> None:
     shapes = chart(trial())
-    assert "nothing was counted yet" in words(shapes)
+    assert "no crossings yet" in words(shapes)
     assert sum(isinstance(shape, Area) for shape in shapes) == 1, "the margin"
-    assert painted(shapes).size == (1000, 640)
+    assert as_image(shapes).size == (1000, 640)
 
 
 @pytest.mark.parametrize(("ratio", "low", "high"), [(0.82, 0.75, 0.89), (0.0, 0.0, 0.16), (9.0, 5.0, 40.0)])
@@ -63,7 +64,7 @@ def test_an_interval_stays_within_the_picture(ratio: float, low: float, high: fl
     made.total.CopyFrom(TrialComparison(ratio=ratio, ratio_low=low, ratio_high=high))
     shapes = chart(made)
     assert f"{ratio:.2f} ({low:.2f} to {high:.2f})" in words(shapes)
-    places = [place for shape in shapes if isinstance(shape, Stroke) for place in shape.places]
+    places = [place for shape in shapes if isinstance(shape, Stroke) for place in shape.points]
     assert all(0 <= x <= 1000 and 0 <= y <= 640 for x, y in places)
 
 

@@ -17,10 +17,10 @@ from scipy.stats import beta, multinomial
 from countline_models.trials.verdict import (
     ERROR,
     FIRST_LOOK,
-    Finding,
+    PairedCounts,
     Ratio,
-    Tally,
-    Verdict,
+    TrialFinding,
+    TrialVerdict,
     clopper_pearson,
     judge,
     look_error,
@@ -31,7 +31,7 @@ from countline_models.trials.verdict import (
 MARGIN = 0.1
 LINE = ("gate", "door")
 Shares = tuple[float, float, float]
-tallies = st.builds(Tally, *(st.integers(0, 400) for _ in range(3)))
+tallies = st.builds(PairedCounts, *(st.integers(0, 400) for _ in range(3)))
 
 
 def both_see(incumbent: float, challenger: float) -> Shares:
@@ -61,7 +61,7 @@ def every_outcome(crossings: int, error: float) -> tuple[np.ndarray, np.ndarray,
     cells = [
         (both, lost, crossings - both - lost) for both in range(crossings + 1) for lost in range(crossings - both + 1)
     ]
-    ratios = [ratio_interval(Tally(*cell), error) or Ratio(np.inf, 0.0, np.inf) for cell in cells]
+    ratios = [ratio_interval(PairedCounts(*cell), error) or Ratio(np.inf, 0.0, np.inf) for cell in cells]
     return np.array(cells), np.array([ratio.low for ratio in ratios]), np.array([ratio.high for ratio in ratios])
 
 
@@ -90,7 +90,7 @@ def test_the_interval_of_a_share_is_that_of_the_beta_distribution(successes: int
 
 
 @given(tallies, st.sampled_from([0.05, 0.01]))
-def test_the_ratio_lies_within_an_interval_that_has_a_width(tally: Tally, error: float) -> None:
+def test_the_ratio_lies_within_an_interval_that_has_a_width(tally: PairedCounts, error: float) -> None:
     ratio = ratio_interval(tally, error)
     if tally.incumbent == 0:
         assert ratio is None
@@ -102,9 +102,9 @@ def test_the_ratio_lies_within_an_interval_that_has_a_width(tally: Tally, error:
 
 
 @given(tallies.filter(lambda tally: tally.incumbent > 0 and tally.challenger > 0))
-def test_the_ratio_the_other_way_round_is_the_inverse(tally: Tally) -> None:
+def test_the_ratio_the_other_way_round_is_the_inverse(tally: PairedCounts) -> None:
     ratio = ratio_interval(tally, 0.05)
-    other = ratio_interval(Tally(tally.both, tally.only_challenger, tally.only_incumbent), 0.05)
+    other = ratio_interval(PairedCounts(tally.both, tally.only_challenger, tally.only_incumbent), 0.05)
     assert ratio is not None
     assert other is not None
     assert (1 / other.high, 1 / other.low) == pytest.approx((ratio.low, ratio.high), rel=1e-6)
@@ -115,104 +115,113 @@ def test_the_looks_of_a_trial_share_one_error() -> None:
     assert [looks_due(crossings) for crossings in (0, 29, 30, 59, 60, 119, 120, 240)] == [0, 0, 1, 1, 2, 2, 3, 4]
 
 
-def one_line(tally: Tally, looks: int = 0, margin: float = MARGIN) -> Verdict:
+def one_line(tally: PairedCounts, looks: int = 0, margin: float = MARGIN) -> TrialVerdict:
     return judge(tally, {LINE: tally}, margin, looks)
 
 
 @pytest.mark.parametrize(
     ("tally", "looks", "finding", "sentence"),
     [
-        (Tally(0, 0, 0), 0, "undecided", "0 crossings seen; the first look is at 30"),
-        (Tally(1, 0, 0), 0, "undecided", "1 crossing seen; the first look is at 30"),
-        (Tally(0, 29, 0), 0, "undecided", "29 crossings seen; the first look is at 30"),
+        (PairedCounts(0, 0, 0), 0, "undecided", "0 crossings so far; the first look is at 30"),
+        (PairedCounts(1, 0, 0), 0, "undecided", "1 crossing so far; the first look is at 30"),
+        (PairedCounts(0, 29, 0), 0, "undecided", "29 crossings so far; the first look is at 30"),
         (
-            Tally(0, 59, 0),
+            PairedCounts(0, 59, 0),
             1,
             "undecided",
-            "59 crossings seen, 59 of its 59 crossings were missed, 0 are new; not decided, the next look is at 60",
-        ),
-        (
-            Tally(29, 1, 1),
-            0,
-            "undecided",
             (
-                "the challenger counts 1.00 (0.83 to 1.20) of what the live version counts: not decided; "
-                "1 of its 30 crossings was missed, 1 is new; the next look is at 60 crossings"
+                "59 crossings so far: not decided; the challenger missed 59 of 59 crossings and added 0; "
+                "the next look is at 60"
             ),
         ),
         (
-            Tally(94, 24, 3),
+            PairedCounts(29, 1, 1),
+            0,
+            "undecided",
+            (
+                "the challenger counts 1.00 (0.83 to 1.20) times the live version: not decided; "
+                "it missed 1 of 30 crossings and added 1; the next look is at 60 crossings"
+            ),
+        ),
+        (
+            PairedCounts(94, 24, 3),
             2,
             "fewer",
             (
-                "the challenger counts 0.82 (0.70 to 0.94) of what the live version counts: fewer; "
-                "24 of its 118 crossings were missed, 3 are new"
+                "the challenger counts 0.82 (0.70 to 0.94) times the live version: fewer; "
+                "it missed 24 of 118 crossings and added 3"
             ),
         ),
         (
-            Tally(60, 0, 0),
+            PairedCounts(60, 0, 0),
             1,
             "equal",
             (
-                "the challenger counts 1.00 (0.92 to 1.09) of what the live version counts: equal; "
-                "0 of its 60 crossings were missed, 0 are new"
+                "the challenger counts 1.00 (0.92 to 1.09) times the live version: equal; "
+                "it missed 0 of 60 crossings and added 0"
             ),
         ),
         (
-            Tally(60, 0, 30),
+            PairedCounts(60, 0, 30),
             1,
             "more",
             (
-                "the challenger counts 1.50 (1.26 to 1.88) of what the live version counts: more; "
-                "0 of its 60 crossings were missed, 30 are new"
+                "the challenger counts 1.50 (1.26 to 1.88) times the live version: more; "
+                "it missed 0 of 60 crossings and added 30"
             ),
         ),
-        (Tally(0, 0, 30), 0, "more", "the live version counted nothing, the challenger 30 crossings: more"),
+        (PairedCounts(0, 0, 30), 0, "more", "the live version counted nothing, the challenger 30 crossings: more"),
         (
-            Tally(0, 30, 0),
+            PairedCounts(0, 30, 0),
             0,
             "fewer",
             (
-                "the challenger counts 0.00 (0.00 to 0.16) of what the live version counts: fewer; "
-                "30 of its 30 crossings were missed, 0 are new"
+                "the challenger counts 0.00 (0.00 to 0.16) times the live version: fewer; "
+                "it missed 30 of 30 crossings and added 0"
             ),
         ),
     ],
 )
-def test_a_verdict_says_what_was_found_in_a_sentence(tally: Tally, looks: int, finding: str, sentence: str) -> None:
+def test_a_verdict_says_what_was_found_in_a_sentence(
+    tally: PairedCounts, looks: int, finding: str, sentence: str
+) -> None:
     verdict = one_line(tally, looks)
     assert (verdict.finding.value, verdict.sentence) == (finding, sentence)
 
 
 @given(tallies, st.integers(0, 12))
-def test_nothing_is_decided_between_looks_and_each_look_is_spent_once(tally: Tally, looks: int) -> None:
+def test_nothing_is_decided_between_looks_and_each_look_is_spent_once(tally: PairedCounts, looks: int) -> None:
     verdict = one_line(tally, looks)
     assert verdict.looks == max(looks, looks_due(tally.total))
     if looks_due(tally.total) <= looks:
-        assert verdict.finding is Finding.UNDECIDED
-    assert one_line(tally, verdict.looks).finding is Finding.UNDECIDED
+        assert verdict.finding is TrialFinding.UNDECIDED
+    assert one_line(tally, verdict.looks).finding is TrialFinding.UNDECIDED
 
 
 def test_a_look_that_comes_late_is_taken_when_it_can_be() -> None:
-    assert one_line(Tally(0, 47, 0)).finding is Finding.FEWER
+    assert one_line(PairedCounts(0, 47, 0)).finding is TrialFinding.FEWER
 
 
 def test_a_line_that_counts_fewer_is_found_and_named_though_the_total_is_fine() -> None:
-    lines = {("gate", "door"): Tally(400, 0, 0), ("yard", "ramp"): Tally(20, 40, 0), ("yard", "exit"): Tally(40, 0, 0)}
-    verdict = judge(Tally(460, 40, 20), lines, MARGIN, 4)
-    assert verdict.finding is Finding.FEWER
+    lines = {
+        ("gate", "door"): PairedCounts(400, 0, 0),
+        ("yard", "ramp"): PairedCounts(20, 40, 0),
+        ("yard", "exit"): PairedCounts(40, 0, 0),
+    }
+    verdict = judge(PairedCounts(460, 40, 20), lines, MARGIN, 4)
+    assert verdict.finding is TrialFinding.FEWER
     assert verdict.sentence == (
-        "on line ramp of camera yard the challenger counts 0.33 (0.15 to 0.57) of what the live version counts: fewer; "
-        "40 of its 60 crossings were missed, 0 are new"
+        "on line ramp of camera yard the challenger counts 0.33 (0.15 to 0.57) times the live version: fewer; "
+        "it missed 40 of 60 crossings and added 0"
     )
 
 
 def test_a_line_with_few_crossings_decides_nothing() -> None:
-    lines = {("gate", "door"): Tally(971, 0, 0), ("yard", "ramp"): Tally(0, FIRST_LOOK - 1, 0)}
-    assert judge(Tally(971, 29, 0), lines, MARGIN, 5).finding is Finding.EQUAL
+    lines = {("gate", "door"): PairedCounts(971, 0, 0), ("yard", "ramp"): PairedCounts(0, FIRST_LOOK - 1, 0)}
+    assert judge(PairedCounts(971, 29, 0), lines, MARGIN, 5).finding is TrialFinding.EQUAL
 
 
-def trial(truths: Sequence[Shares], random: np.random.Generator) -> tuple[Finding, int]:
+def trial(truths: Sequence[Shares], random: np.random.Generator) -> tuple[TrialFinding, int]:
     """Run a trial to its end, each line with its own truth; returns the finding and how many crossings it took."""
     tallies, seen, looks = np.zeros((len(truths), 3), int), 0, 0
     while seen < FIRST_LOOK * 2**7:
@@ -220,12 +229,12 @@ def trial(truths: Sequence[Shares], random: np.random.Generator) -> tuple[Findin
         line = (seen - 1) % len(truths)
         tallies[line, random.choice(3, p=truths[line])] += 1
         if looks_due(seen) > looks:
-            lines = {("c", str(line)): Tally(*row) for line, row in enumerate(tallies.tolist())}
-            verdict = judge(Tally(*tallies.sum(axis=0).tolist()), lines, MARGIN, looks)
+            lines = {("c", str(line)): PairedCounts(*row) for line, row in enumerate(tallies.tolist())}
+            verdict = judge(PairedCounts(*tallies.sum(axis=0).tolist()), lines, MARGIN, looks)
             looks = verdict.looks
-            if verdict.finding is not Finding.UNDECIDED:
+            if verdict.finding is not TrialFinding.UNDECIDED:
                 return verdict.finding, seen
-    return Finding.UNDECIDED, seen
+    return TrialFinding.UNDECIDED, seen
 
 
 AS_GOOD = both_see(0.95, 0.95)
@@ -234,18 +243,18 @@ AS_GOOD = both_see(0.95, 0.95)
 @pytest.mark.parametrize(
     ("truths", "finding", "median"),
     [
-        ([(1.0, 0.0, 0.0)], Finding.EQUAL, 60),
-        ([both_see(0.98, 0.98)], Finding.EQUAL, 120),
-        ([AS_GOOD], Finding.EQUAL, 240),
-        ([both_see(0.90, 0.90)], Finding.EQUAL, 480),
-        ([AS_GOOD] * 3, Finding.EQUAL, 240),
-        ([(0.8, 0.2, 0.0)], Finding.FEWER, 30),
-        ([both_see(0.95, 0.95 * 0.8)], Finding.FEWER, 60),
-        ([(0.9, 0.1, 0.0)], Finding.FEWER, 120),
-        ([AS_GOOD] * 3 + [(0.6, 0.4, 0.0)], Finding.FEWER, 240),
+        ([(1.0, 0.0, 0.0)], TrialFinding.EQUAL, 60),
+        ([both_see(0.98, 0.98)], TrialFinding.EQUAL, 120),
+        ([AS_GOOD], TrialFinding.EQUAL, 240),
+        ([both_see(0.90, 0.90)], TrialFinding.EQUAL, 480),
+        ([AS_GOOD] * 3, TrialFinding.EQUAL, 240),
+        ([(0.8, 0.2, 0.0)], TrialFinding.FEWER, 30),
+        ([both_see(0.95, 0.95 * 0.8)], TrialFinding.FEWER, 60),
+        ([(0.9, 0.1, 0.0)], TrialFinding.FEWER, 120),
+        ([AS_GOOD] * 3 + [(0.6, 0.4, 0.0)], TrialFinding.FEWER, 240),
     ],
 )
-def test_trials_of_known_truth_find_it(truths: list[Shares], finding: Finding, median: int) -> None:
+def test_trials_of_known_truth_find_it(truths: list[Shares], finding: TrialFinding, median: int) -> None:
     """In 97 % of 200 trials; half of them take no more crossings than the table in the module says."""
     random = np.random.default_rng(20260101)
     outcomes = [trial(truths, random) for _ in range(200)]
@@ -259,4 +268,4 @@ def test_a_challenger_at_the_margin_is_seldom_taken_for_equal(truth: Shares) -> 
     """At the margin itself the chance is greatest; half of the error is what both ends share."""
     random = np.random.default_rng(7)
     found = Counter(trial([truth], random)[0] for _ in range(200))
-    assert found[Finding.EQUAL] <= ERROR * 200, found
+    assert found[TrialFinding.EQUAL] <= ERROR * 200, found

@@ -6,8 +6,8 @@ import pytest
 from onnx import TensorProto
 from tests.fixtures import detector_networks as nets
 
+from countline_models.fusing.options import FuseOptions
 from countline_models.onnx.batching import carrying_axis
-from countline_models.onnx.fuse import FuseOptions
 
 NAMES = ("person", "car")
 

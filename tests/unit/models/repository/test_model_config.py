@@ -12,16 +12,10 @@ from tritonclient.grpc import model_config_pb2
 from countline_common.errors import InvalidInputError
 from countline_common.triton.model_config import model_info, overridden, usual_overrides
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import Backend, Target, Tuning
+from countline_models.deploy import ModelBackend, ModelTarget, Tuning
 from countline_models.deploy.tensorrt import plan_config_text, trtexec_command
-from countline_models.repository.config import (
-    as_overrides,
-    backend_of,
-    config_text,
-    parse_config,
-    target_of,
-    tuning_of,
-)
+from countline_models.repository.config import config_text
+from countline_models.repository.parsing import as_overrides, backend_of, parse_config, target_of, tuning_of
 
 CONTRACT = ContractModel(384, 640, 100, ("person", "vehicle"), 0.45)
 
@@ -74,7 +68,7 @@ def test_an_embedded_server_gives_a_core_an_instance_unless_the_model_is_tuned()
 
 def test_a_model_for_a_gpu_is_run_by_tensorrt_within_onnx_runtime() -> None:
     """Names of the parameters: README of triton-inference-server/onnxruntime_backend. Not run here."""
-    config = written([1, 2], target=Target.GPU)
+    config = written([1, 2], target=ModelTarget.GPU)
     (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
     assert (config.backend, accelerator.name) == ("onnxruntime", "tensorrt")
     assert dict(accelerator.parameters) == {
@@ -86,7 +80,7 @@ def test_a_model_for_a_gpu_is_run_by_tensorrt_within_onnx_runtime() -> None:
     assert [(group.count, group.kind) for group in config.instance_group] == [
         (1, model_config_pb2.ModelInstanceGroup.KIND_GPU)
     ]
-    assert written(target=Target.GPU, tuning=Tuning(instances=2)).instance_group[0].count == 2
+    assert written(target=ModelTarget.GPU, tuning=Tuning(instances=2)).instance_group[0].count == 2
 
 
 def test_a_plan_is_served_by_the_backend_of_tensorrt() -> None:
@@ -108,7 +102,7 @@ def test_trtexec_is_told_the_shapes_that_triton_will_send(most: int, usual: int)
 
 
 def test_what_is_no_configuration_is_named() -> None:
-    with pytest.raises(InvalidInputError, match=r"gate/config\.pbtxt is no configuration of Triton's") as caught:
+    with pytest.raises(InvalidInputError, match=r"gate/config\.pbtxt is not a Triton configuration") as caught:
         parse_config('name: "gate" colour: "red"', "gate/config.pbtxt")
     assert "colour" in str(caught.value)
     assert caught.value.hint
@@ -118,11 +112,11 @@ def test_what_is_no_configuration_is_named() -> None:
     batch_size=st.integers(0, 256),
     delay_us=st.integers(0, 1_000_000),
     instances=st.integers(0, 64),
-    target=st.sampled_from(Target),
-    backend=st.sampled_from(Backend),
+    target=st.sampled_from(ModelTarget),
+    backend=st.sampled_from(ModelBackend),
 )
 def test_what_was_written_is_read(
-    batch_size: int, delay_us: int, instances: int, target: Target, backend: Backend
+    batch_size: int, delay_us: int, instances: int, target: ModelTarget, backend: ModelBackend
 ) -> None:
     tuning = Tuning(batch_size, delay_us, instances)
     config = written([1], tuning, target, backend)
@@ -134,9 +128,9 @@ def test_what_was_written_by_hand_is_read() -> None:
     groups = "instance_group [ { count: 2 kind: KIND_GPU }, { kind: KIND_GPU } ]"
     config = parse_config(f'platform: "tensorrt_plan" max_batch_size: 16 {groups}', "config.pbtxt")
     assert tuning_of(config) == Tuning(max_batch_size=16, instances=3)
-    assert (target_of(config), backend_of(config)) == (Target.GPU, Backend.TENSORRT)
+    assert (target_of(config), backend_of(config)) == (ModelTarget.GPU, ModelBackend.TENSORRT)
 
 
 def test_a_backend_that_we_write_no_configuration_for_is_named() -> None:
-    with pytest.raises(InvalidInputError, match="runs by python"):
+    with pytest.raises(InvalidInputError, match="runs on python"):
         backend_of(parse_config('name: "gate" backend: "python"', "config.pbtxt"))

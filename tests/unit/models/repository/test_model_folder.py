@@ -14,10 +14,10 @@ from countline_common.errors import AlreadyExistsError, InvalidInputError, NotFo
 from countline_models.bench.applying import tune_repository
 from countline_models.bench.points import Setting
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import Candidate, ModelFolder, Target, Tuning
-from countline_models.deploy.examination import file_digest
-from countline_models.repository.config import parse_config
-from countline_models.repository.writer import place_model
+from countline_models.deploy import ModelFolder, ModelTarget, Tuning
+from countline_models.digests import file_digest
+from countline_models.repository.adding import add_model
+from countline_models.repository.parsing import parse_config
 
 CONTRACT = ContractModel(32, 48, 5, ("person", "vehicle"), 0.4)
 
@@ -81,7 +81,7 @@ def test_a_version_without_a_file_cannot_be_served(folder: ModelFolder, file: Pa
     folder.write_version("gate", 1, file)
     with pytest.raises(NotFoundError, match="has no file of gate@2"):
         folder.serve("gate", [1, 2], CONTRACT)
-    with pytest.raises(InvalidInputError, match="0 is no version"):
+    with pytest.raises(InvalidInputError, match="0 is not a version"):
         folder.write_version("gate", 0, file)
 
 
@@ -99,8 +99,8 @@ def test_all_versions_of_a_shipped_model_are_found_and_pinned_before_another_com
     folder: ModelFolder, file: Path, other_file: Path
 ) -> None:
     """A Triton that restarts between the new file and its configuration must not serve what was never tried."""
-    place_model(file, "shipped", folder.root)
-    place_model(file, "shipped", folder.root, version=2)
+    add_model(file, "shipped", folder.root)
+    add_model(file, "shipped", folder.root, version=2)
     assert not folder.config("shipped").HasField("version_policy")
     found = folder.find("shipped")
     assert (found.served, found.contract) == ((1, 2), CONTRACT)
@@ -112,7 +112,7 @@ def test_all_versions_of_a_shipped_model_are_found_and_pinned_before_another_com
 def test_a_model_added_by_hand_joins_those_that_are_served(folder: ModelFolder, file: Path) -> None:
     folder.write_version("gate", 1, file)
     folder.serve("gate", [1], CONTRACT)
-    place_model(file, "gate", folder.root, version=2)
+    add_model(file, "gate", folder.root, version=2)
     assert served(folder, "gate") == [1, 2]
 
 
@@ -130,14 +130,10 @@ def test_versions_and_models_are_removed(folder: ModelFolder, file: Path) -> Non
         folder.remove("..")
 
 
-def candidate(file: Path) -> Candidate:
-    return Candidate(file, file_digest(file), file.stat().st_size, CONTRACT, "")
-
-
 def test_candidates_lie_beside_the_models_and_are_swept_up(folder: ModelFolder, file: Path) -> None:
     folder.write_version("gate", 1, file)
     folder.serve("gate", [1], CONTRACT)
-    first, second, third = (folder.stage(candidate(file)) for _ in range(3))
+    first, second, third = (folder.stage(file, CONTRACT) for _ in range(3))
     assert folder.names() == ["gate"]
     assert served(folder, first) == [1]
     folder.unstage(first)
@@ -148,12 +144,12 @@ def test_candidates_lie_beside_the_models_and_are_swept_up(folder: ModelFolder, 
     assert folder.unstage_all() == sorted([second, third])
     assert sorted(path.name for path in folder.root.iterdir()) == ["gate"]
     assert sorted(path.name for path in (folder.root / "gate").iterdir()) == ["1", "config.pbtxt", "labels.txt"]
-    with pytest.raises(InvalidInputError, match="'gate' is no staged candidate"):
+    with pytest.raises(InvalidInputError, match="'gate' is not a staged model"):
         folder.unstage("gate")
 
 
 def test_a_candidate_for_a_gpu_says_so(folder: ModelFolder, file: Path) -> None:
-    config = folder.config(folder.stage(candidate(file), Target.GPU))
+    config = folder.config(folder.stage(file, CONTRACT, ModelTarget.GPU))
     assert config.optimization.execution_accelerators.gpu_execution_accelerator[0].name == "tensorrt"
 
 
@@ -179,7 +175,7 @@ def test_a_configuration_that_cannot_be_read_is_named(folder: ModelFolder, file:
     folder.write_version("gate", 1, file)
     folder.serve("gate", [1], CONTRACT)
     (folder.root / "gate" / "config.pbtxt").write_text("name: gate {")
-    with pytest.raises(InvalidInputError, match=r"gate/config\.pbtxt is no configuration of Triton's"):
+    with pytest.raises(InvalidInputError, match=r"gate/config\.pbtxt is not a Triton configuration"):
         folder.find("gate")
 
 

@@ -11,8 +11,8 @@ from tests.fixtures.contract_models import marker_model
 from tritonclient.grpc import model_config_pb2
 
 from countline_common.errors import AlreadyExistsError, InvalidInputError
+from countline_models.repository.adding import add_model
 from countline_models.repository.prepare import model_name, prepare
-from countline_models.repository.writer import place_model
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_what_is_written_is_what_triton_reads(model: Path, tmp_path: Path) -> None:
-    place_model(model, "marker", tmp_path / "repository")
+    add_model(model, "marker", tmp_path / "repository")
     folder = tmp_path / "repository" / "marker"
     assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
         "config.pbtxt",
@@ -41,30 +41,30 @@ def test_what_is_written_is_what_triton_reads(model: Path, tmp_path: Path) -> No
 
 def test_the_same_model_gives_the_same_files(model: Path, tmp_path: Path) -> None:
     for name in ("first", "second"):
-        place_model(model, "marker", tmp_path / name)
+        add_model(model, "marker", tmp_path / name)
     first, second = ((tmp_path / name / "marker" / "config.pbtxt").read_bytes() for name in ("first", "second"))
     assert first == second
 
 
 def test_a_version_that_is_there_is_not_overwritten_unless_told(model: Path, tmp_path: Path) -> None:
-    place_model(model, "marker", tmp_path)
+    add_model(model, "marker", tmp_path)
     with pytest.raises(AlreadyExistsError, match="version 1 of 'marker'"):
-        place_model(model, "marker", tmp_path)
-    place_model(model, "marker", tmp_path, replace=True)
-    place_model(model, "marker", tmp_path, version=2)
+        add_model(model, "marker", tmp_path)
+    add_model(model, "marker", tmp_path, replace=True)
+    add_model(model, "marker", tmp_path, version=2)
     assert (tmp_path / "marker" / "2" / "model.onnx").is_file()
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../up", "-dash", "x" * 64, "ä"])
 def test_a_name_that_triton_or_a_file_system_would_not_take_is_refused(model: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidInputError, match="cannot be the name of a model"):
-        place_model(model, name, tmp_path)
+        add_model(model, name, tmp_path)
 
 
 def test_labels_that_do_not_fit_the_model_are_refused(model: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="3 labels are given and the model has 2 classes"):
-        place_model(model, "marker", tmp_path, labels=("a", "b", "c"))
-    assert place_model(model, "marker", tmp_path, labels=("a", "b")).labels == ("a", "b")
+        add_model(model, "marker", tmp_path, labels=("a", "b", "c"))
+    assert add_model(model, "marker", tmp_path, labels=("a", "b")).labels == ("a", "b")
 
 
 def test_a_contract_model_is_prepared_as_it_is(model: Path, tmp_path: Path) -> None:
@@ -83,6 +83,6 @@ def test_a_model_is_called_after_its_file(file: str, name: str) -> None:
 
 def test_the_help_of_the_group_needs_no_onnx_runtime() -> None:
     """`countline models --help` stays quick: the heavy imports wait for a command."""
-    code = "import sys, countline_models.cli.app; print({'onnx', 'onnxruntime', 'torch'} & set(sys.modules))"
+    code = "import sys, countline_demo.cli.app; print({'onnx', 'onnxruntime', 'torch'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert result.stdout.strip() == "set()"

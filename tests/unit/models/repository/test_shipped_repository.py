@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
+from tests.fixtures.repository import REPOSITORY
 from tritonclient.grpc import model_config_pb2
 
 from countline_models.contract import check_contract
-from countline_models.repository.writer import config_text
+from countline_models.repository.config import config_text
 
-REPOSITORY = Path(__file__).resolve().parents[4] / "triton-repo"
+REPOSITORY = REPOSITORY / "triton-repo"
 SHIPPED = sorted(path.parent for path in REPOSITORY.glob("*/config.pbtxt"))
 BACKENDS = {"onnxruntime", "tensorrt"}
 

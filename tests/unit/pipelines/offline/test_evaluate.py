@@ -6,11 +6,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from PIL import Image
-from tests.unit.pipelines.offline.test_evaluation import boxes, truth, walk
+from tests.fixtures.counting.mot import boxes, truth, walk
 from typer.testing import CliRunner
 
 from countline_common.cli.app import app
-from countline_counting import CountingSpec, Line
+from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.evaluation.comparison import compare
 from countline_pipelines.evaluation.counts import count_errors
 from countline_pipelines.evaluation.mot import Boxes

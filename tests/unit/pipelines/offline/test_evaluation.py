@@ -2,12 +2,13 @@
 
 import json
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fixtures.counting.mot import NOBODY, boxes, truth, walk
+from tests.fixtures.repository import REPOSITORY
 
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_pipelines.evaluation.comparison import compare, intersection_over_union
@@ -22,26 +23,9 @@ from countline_pipelines.evaluation.mot import (
     write_result,
 )
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = REPOSITORY
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 ORACLE = ROOT / "tests" / "fixtures" / "counting" / "evaluation_oracle.py"
-NOBODY = Boxes(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4)), np.zeros(0))
-
-
-def boxes(*rows):
-    """Rows frame, id, x; each box is 10 x 10 at y = 0."""
-    table = np.array(sorted(rows), dtype=float).reshape(-1, 3)
-    x = table[:, 2]
-    xyxy = np.column_stack([x, np.zeros_like(x), x + 10, np.full_like(x, 10)])
-    return Boxes(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), xyxy, np.ones(len(table)))
-
-
-def truth(*rows):
-    return MotTruth(boxes(*rows), NOBODY, "MOT15")
-
-
-def walk(number, frames, x=0.0):
-    return [(frame, number, x + 3 * frame) for frame in frames]
 
 
 def measured(there, found):

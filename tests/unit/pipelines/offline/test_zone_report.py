@@ -11,10 +11,13 @@ from tests.fixtures.counting.paths import IDENTITY, ROOM, SIZE, norm, spec, trac
 from typer.testing import CliRunner
 
 from countline.v1 import cameras_pb2
-from countline_counting import CameraCounter, GeometryError, OccupancySample, Visit, Zone
-from countline_counting.geometry.exact import inside, polygon_crosses_itself
-from countline_counting.rule.lines import Sights
+from countline_counting.counter import CameraCounter
+from countline_counting.errors import GeometryError
+from countline_counting.events import OccupancySample, Visit
+from countline_counting.geometry.polygons import inside, polygon_crosses_itself
+from countline_counting.objects.sights import Sights
 from countline_counting.rule.zones import ZoneCounter
+from countline_counting.spec import Zone
 from countline_pipelines.cli.replay import count_recording
 from countline_pipelines.offline.replay import RecordedFrame
 from countline_pipelines.planes.interface import counting_spec
@@ -115,7 +118,7 @@ def test_who_came_in_is_who_went_out_and_who_is_still_inside(walks, seed):
         if index % 17 == 0 or index == 119:
             ended = [event for event in copy.deepcopy(counter).flush() if isinstance(event, Visit)]
             # A sight that was held back to be healed may, at the end, still complete a stay or begin one.
-            held = counter.state_size() - len(counter._sightings.living())
+            held = counter.state_size() - len(counter._sightings.objects.living())
             if not held:
                 stays = [*told, *ended]
                 came = sum(not stay.born_inside for stay in stays) + sum(stay.born_inside for stay in stays)
@@ -147,7 +150,7 @@ def test_in_concave_zones_the_depth_is_positive_inside_as_rational_arithmetic_sa
     xy = np.array([*points, *((x * SIZE[0], y * SIZE[1]) for x, y in corners)])
     none = np.zeros(len(xy))
     sights = Sights(
-        slots=np.arange(len(xy)), t=none, frame=none.astype(np.int64), xy_px=xy, hidden=np.zeros((len(xy), 2)),
+        rows=np.arange(len(xy)), t=none, frame=none.astype(np.int64), xy_px=xy, hidden=np.zeros((len(xy), 2)),
         height_px=np.full(len(xy), 80.0), width_px=np.full(len(xy), 40.0), before_t=none,
         before_xy_px=np.full((len(xy), 2), np.nan),
     )  # fmt: skip

@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from countline_common.errors import NotFoundError, UnavailableError
+from countline_counting.spec import CountingSpec
 from countline_pipelines.planes import keeping
-from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState, CountingPlan, Fault
-from countline_pipelines.planes.keeping import Held, KeepingPlane, Step, next_step
+from countline_pipelines.planes.held import HeldCamera, KeepingStep, next_step
+from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState, Fault
+from countline_pipelines.planes.keeping import KeepingPlane
 from countline_pipelines.sources import Playback, SourceSpec
 
-PLAN = CameraPlan("door", SourceSpec("rtsp://door", Playback.LIVE), "a", CountingPlan())
+PLAN = CameraPlan("door", SourceSpec("rtsp://door", Playback.LIVE), "a", CountingSpec())
 FULL = Fault("spool_full", "the spool is full", "empty it")
 
 
@@ -92,7 +94,7 @@ class TinyPlane(KeepingPlane[Camera]):
             self.waiting.add(name)
             await asyncio.sleep(0.001)
 
-    async def _make(self, held: Held[Camera], plan: CameraPlan) -> Camera:
+    async def _make(self, held: HeldCamera[Camera], plan: CameraPlan) -> Camera:
         await self._load(plan.model)
         if any(camera.taking and camera.plan.camera_id == plan.camera_id for camera in self.made):
             self.problems.append(f"two cameras are {plan.camera_id}")
@@ -102,7 +104,7 @@ class TinyPlane(KeepingPlane[Camera]):
     def _begin(self, camera: Camera) -> None:
         camera.taking, camera.paused_at_first = True, camera.paused
 
-    async def _change(self, held: Held[Camera], camera: Camera, plan: CameraPlan) -> None:
+    async def _change(self, held: HeldCamera[Camera], camera: Camera, plan: CameraPlan) -> None:
         assert held.plan is not None
         if plan.model != held.plan.model:
             await self._load(plan.model)
@@ -157,16 +159,16 @@ OTHER = replace(PLAN, epoch=2)
 @pytest.mark.parametrize(
     ("present", "wanted", "goes_on", "step"),
     [
-        (None, None, False, Step.END),
-        (PLAN, None, True, Step.END),
-        (None, PLAN, True, Step.MAKE),  # there is nothing that could go on
-        (PLAN, OTHER, False, Step.MAKE),
-        (PLAN, OTHER, True, Step.CHANGE),
-        (PLAN, PLAN, True, Step.CHANGE),
+        (None, None, False, KeepingStep.END),
+        (PLAN, None, True, KeepingStep.END),
+        (None, PLAN, True, KeepingStep.MAKE),  # there is nothing that could go on
+        (PLAN, OTHER, False, KeepingStep.MAKE),
+        (PLAN, OTHER, True, KeepingStep.CHANGE),
+        (PLAN, PLAN, True, KeepingStep.CHANGE),
     ],
 )
 def test_the_step_to_what_is_wanted(
-    present: CameraPlan | None, wanted: CameraPlan | None, goes_on: bool, step: Step
+    present: CameraPlan | None, wanted: CameraPlan | None, goes_on: bool, step: KeepingStep
 ) -> None:
     assert next_step(present, wanted, lambda *_: goes_on) is step
 

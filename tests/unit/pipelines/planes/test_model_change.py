@@ -14,9 +14,12 @@ import pytest
 from tests.fixtures.clips import FPS, MIDDLE, Pass, render
 from tests.fixtures.planes import COUNTING, HEIGHT, WIDTH, Bench, FakeTriton, plan
 
-from countline_counting import Crossing, OccupancySample, Trajectory, Visit, rules
-from countline_pipelines.planes.interface import CameraState, CountingPlan, FollowerPlan, LinePlan, ZonePlan
-from countline_pipelines.planes.software.change import branch, takeover
+from countline_counting import rules
+from countline_counting.events import Crossing, OccupancySample, Visit
+from countline_counting.paths import Trajectory
+from countline_counting.spec import CountingSpec, Line, Zone
+from countline_pipelines.planes.interface import CameraState, FollowerPlan
+from countline_pipelines.planes.software.change import paths, router
 from countline_pipelines.sources import Playback
 from countline_pipelines.triton import ModelRefusedError
 
@@ -27,10 +30,10 @@ SHADOW = FollowerPlan("trial", "fake@2", is_challenger=True)
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
-    """Films by how many passes they have: somebody crosses, there and back again.
+    """Films by their number of passes: a person crosses, there and back again.
 
-    Whoever leaves by one border and comes in by the other one a moment later may be taken for one who turned round, by
-    a tracker that has just begun; that is no business of these tests.
+    A tracker that has just begun may take a person who leaves by one border, and another who enters by the other border
+    a moment later, for one person who turned round. These tests avoid that.
     """
     folder = tmp_path_factory.mktemp("films")
 
@@ -57,13 +60,13 @@ def long_film(films: Callable[[int], Path]) -> Path:
 @pytest.fixture
 def soon_warm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Versions warm up for half a second: live, capture time passes no faster than the clock."""
-    for module in (branch, takeover):
+    for module in (paths, router):
         monkeypatch.setattr(module, "WARM_UP_S", 0.5)
 
 
 @pytest.fixture
 def bench(benches) -> Bench:
-    """A Triton of which the second version sees everything two pixels further to the right."""
+    """A Triton whose second version sees everything two pixels further to the right."""
     client = FakeTriton(delay_s=0.002)
     client.shift_px["fake@2"] = 2
     return benches(client)
@@ -75,7 +78,7 @@ def counted(bench: Bench, frames: int, camera: str = "cam") -> None:
 
 
 def check_whole(bench: Bench, passes: int = PASSES) -> None:
-    """Every frame was told once and in order, and every crossing once."""
+    """Every frame was reported once and in order, and every crossing once."""
     times = [t for _, t in bench.recorder.frames["cam"]]
     assert times == pytest.approx([index / FPS for index in range(round(passes * 1.5 * FPS))])
     ids = bench.recorder.ids("cam")
@@ -84,7 +87,7 @@ def check_whole(bench: Bench, passes: int = PASSES) -> None:
 
 
 def check_seamless(bench: Bench) -> None:
-    """Each run that took over says from which frame on the time is its own."""
+    """Each run that took over states the last frame of the run before it."""
     first, *later = bench.recorder.starts
     assert first.since is None
     for start in later:
@@ -131,7 +134,7 @@ def test_of_wishes_in_quick_succession_the_newest_counts(bench: Bench, film: Pat
     assert len(bench.recorder.runs) == 2
 
 
-def test_a_wish_after_the_change_waits_until_the_old_version_has_told_all(bench: Bench, long_film: Path) -> None:
+def test_a_wish_after_the_change_waits_until_the_old_version_has_reported_all(bench: Bench, long_film: Path) -> None:
     bench.plane.add_camera(plan("cam", long_film, model="fake@1"))
     counted(bench, 20)
     bench.plane.update_camera(plan("cam", long_film, model="fake@2"))
@@ -147,7 +150,7 @@ def test_a_wish_after_the_change_waits_until_the_old_version_has_told_all(bench:
 def test_a_change_that_is_made_while_the_next_version_still_loads_is_not_taken_back(
     bench: Bench, long_film: Path
 ) -> None:
-    """It was abandoned though it had been taken, and the camera stayed at the old version or told things twice."""
+    """The change was abandoned after the new version had taken over, and the camera reported events twice or none."""
     loaded = bench.client.gates["fake@3"] = threading.Event()
     bench.plane.add_camera(plan("cam", long_film, model="fake@1"))
     counted(bench, 20)
@@ -174,7 +177,7 @@ def test_a_follower_that_has_loaded_when_the_file_is_over_is_left_alone(bench: B
 
 
 @pytest.mark.parametrize("at", [150, 200, 260, 330])
-def test_a_file_that_ends_during_the_change_is_told_whole(bench: Bench, film: Path, at: int) -> None:
+def test_a_file_that_ends_during_the_change_is_reported_whole(bench: Bench, film: Path, at: int) -> None:
     """It ends while the new version warms up, or while both decide what is theirs."""
     bench.plane.add_camera(plan("cam", film, model="fake@1"))
     counted(bench, at)
@@ -184,8 +187,8 @@ def test_a_file_that_ends_during_the_change_is_told_whole(bench: Bench, film: Pa
     check_whole(bench)
 
 
-def test_who_stands_on_the_line_at_the_change_is_told_once(bench: Bench, tmp_path: Path) -> None:
-    """He takes twenty seconds for his way, so that the change falls while he is on the line."""
+def test_a_person_on_the_line_at_the_change_is_counted_once(bench: Bench, tmp_path: Path) -> None:
+    """The person takes twenty seconds to cross, so the change falls while they are on the line."""
     slow = render(tmp_path / "slow.mp4", [Pass(True, 0, 14.0), Pass(False, 0, 3.0)], size=(WIDTH, HEIGHT))
     bench.plane.add_camera(plan("cam", slow, model="fake@1"))
     counted(bench, 30)
@@ -197,8 +200,8 @@ def test_who_stands_on_the_line_at_the_change_is_told_once(bench: Bench, tmp_pat
 
 def test_zones_and_paths_change_hands_too(bench: Bench, film: Path) -> None:
     bench.client.shift_px.clear()  # or else tracks of the one version and of the other break in other places
-    whole = ZonePlan("whole", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
-    counting = CountingPlan(lines=(LinePlan("middle", MIDDLE),), zones=(whole,))
+    whole = Zone("whole", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
+    counting = CountingSpec(lines=(Line("middle", MIDDLE),), zones=(whole,))
     for model in ("fake@1", "fake@2"):
         wanted = plan("cam", film, model=model)
         bench.plane.update_camera(type(wanted)("cam", wanted.source, model, counting, run=wanted.run))
@@ -220,7 +223,7 @@ def test_zones_and_paths_change_hands_too(bench: Bench, film: Path) -> None:
     assert walked[0] == pytest.approx(walked[1], abs=1.0)
 
 
-def test_a_version_that_is_missing_leaves_the_old_one_counting_and_is_told(bench: Bench, film: Path) -> None:
+def test_a_version_that_is_missing_leaves_the_old_one_counting_and_is_reported(bench: Bench, film: Path) -> None:
     bench.plane.add_camera(plan("cam", film, Playback.LOOP, model="fake@1"))
     counted(bench, 3)
     bench.plane.update_camera(plan("cam", film, Playback.LOOP, model="missing"))
@@ -269,16 +272,18 @@ def test_what_a_retired_version_is_refused_late_does_not_stop_the_next_change(be
     bench.plane.add_camera(plan("cam", long_film, model="fake@1"))
     counted(bench, 20)
     camera = bench.plane._held["cam"].camera
-    retired = camera._primary
+    retired = camera.branches.change.counting
     bench.plane.update_camera(plan("cam", long_film, model="fake@2"))
-    bench.wait_for(lambda: bench.condition("cam").model == "fake@2" and not camera.is_changing)
+    bench.wait_for(lambda: bench.condition("cam").model == "fake@2" and not camera.branches.change.is_changing)
     bench.plane.update_camera(plan("cam", long_film, model="fake@3"))
-    bench.wait_for(lambda: camera.is_changing)
-    coming, told = camera._other, threading.Event()
-    bench.plane._loop.call_soon_threadsafe(lambda: camera.failed(retired, ModelRefusedError("late"), crashed=False))
+    bench.wait_for(lambda: camera.branches.change.is_changing)
+    coming, told = camera.branches.change.new, threading.Event()
+    bench.plane._loop.call_soon_threadsafe(
+        lambda: camera.branch_failed(retired, ModelRefusedError("late"), crashed=False)
+    )
     bench.plane._loop.call_soon_threadsafe(told.set)
     assert told.wait(5)
-    assert coming in {camera._other, camera._primary}
+    assert coming in {camera.branches.change.new, camera.branches.change.counting}
     bench.wait_ended("cam")
     check_whole(bench, LONG)
     assert bench.condition("cam").model == "fake@3"
@@ -315,7 +320,7 @@ def test_a_file_whose_version_is_refused_its_frames_is_taken_over_by_another(ben
 
 
 def test_a_version_that_counts_before_it_is_warm_tells_where_objects_are_at_once(bench: Bench, film: Path) -> None:
-    """Where there was no run to take over, nobody told the paths of its first five seconds."""
+    """Without a run to take over, no version reported the paths of its first five seconds."""
     bench.client.refuse.add("fake@1")
     bench.plane.add_camera(plan("cam", film, model="fake@1"))
     bench.wait_for(lambda: bench.condition("cam").state is CameraState.FAILED)
@@ -327,15 +332,15 @@ def test_a_version_that_counts_before_it_is_warm_tells_where_objects_are_at_once
 
 
 def test_lines_that_are_taken_back_with_a_version_that_is_missing_are_counted_no_more(bench: Bench, film: Path) -> None:
-    """They stayed: they had been given to the camera, and what the plane knew of it was still the old plan."""
-    old, drawn = COUNTING, CountingPlan(lines=(LinePlan("middle", MIDDLE, 2),))
+    """They stayed: the camera had them, and the plane still compared with the old plan."""
+    old, drawn = COUNTING, CountingSpec(lines=(Line("middle", MIDDLE, 2),))
     first = plan("cam", film, Playback.LOOP, model="fake@1")
     bench.plane.add_camera(first)
     counted(bench, 3)
     camera = bench.plane._held["cam"].camera
 
     def version() -> int:
-        return camera._primary.spec.lines[0].version
+        return camera.branches.change.counting.spec.lines[0].version
 
     bench.plane.update_camera(replace(first, model="missing", counting=drawn))
     bench.wait_for(lambda: bench.condition("cam").fault is not None)
@@ -350,15 +355,15 @@ def test_lines_that_are_taken_back_with_a_version_that_is_missing_are_counted_no
 def test_lines_that_are_drawn_while_a_version_warms_up_are_the_camera_s_after_the_change(
     bench: Bench, film: Path
 ) -> None:
-    """Whatever began to follow afterwards counted those from the beginning of the change."""
+    """A follower that began afterwards counted the lines from the beginning of the change."""
     first = plan("cam", film, Playback.LOOP, model="fake@1")
-    drawn = CountingPlan(lines=(LinePlan("middle", MIDDLE, 2),))
+    drawn = CountingSpec(lines=(Line("middle", MIDDLE, 2),))
     bench.plane.add_camera(first)
     counted(bench, 3)
     camera = bench.plane._held["cam"].camera
     second = replace(first, model="fake@2")
     bench.plane.update_camera(second)
-    bench.wait_for(lambda: camera.is_changing)
+    bench.wait_for(lambda: camera.branches.change.is_changing)
     bench.plane.update_camera(replace(second, counting=drawn))
     bench.wait_for(lambda: bench.condition("cam").model == "fake@2")
     assert camera.plan.counting == drawn
@@ -410,17 +415,17 @@ def test_stopping_during_the_change_leaves_no_run_open_and_doubles_nothing(film:
 
 
 @pytest.mark.usefixtures("soon_warm")
-def test_who_stays_when_a_camera_is_stopped_during_the_change_is_told_once_and_from_where_he_came(
+def test_a_visit_that_goes_on_when_a_camera_is_stopped_during_the_change_is_reported_once_from_its_start(
     tmp_path: Path,
 ) -> None:
-    """The new version's answers come first, and with them came its end; what the old one had seen of him was lost or
-    told a second time.
+    """The new version's answers and its end come first. The part of the visit that the old version had seen was lost,
+    or reported twice.
     """
     to_and_fro = [Pass(True, 0, 4.0), Pass(False, 0, 4.0)]
     walk = render(tmp_path / "walk.mp4", to_and_fro, size=(WIDTH, HEIGHT), pause_s=0)
-    whole = ZonePlan("whole", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
+    whole = Zone("whole", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
     bench = Bench(FakeTriton(delay_s=0.002))
-    first = replace(plan("cam", walk, Playback.LOOP, model="fake@1"), counting=CountingPlan(zones=(whole,)))
+    first = replace(plan("cam", walk, Playback.LOOP, model="fake@1"), counting=CountingSpec(zones=(whole,)))
     bench.plane.add_camera(first)
     counted(bench, 3)
     bench.plane.update_camera(replace(first, model="fake@2"))
@@ -455,7 +460,7 @@ def with_follower(film: Path, follower: FollowerPlan | None, model: str = "fake@
     return plan("cam", film, playback, model=model, follower=follower)
 
 
-def test_a_follower_sees_every_frame_of_a_file_and_its_counts_are_compared_and_not_told(
+def test_a_follower_sees_every_frame_of_a_file_and_its_counts_are_compared_and_not_reported(
     bench: Bench, film: Path
 ) -> None:
     bench.client.blind["fake@2"] = 2
@@ -494,7 +499,7 @@ def test_followers_come_and_go_without_a_new_run(bench: Bench, film: Path) -> No
     assert len(bench.recorder.runs) == 1
 
 
-def test_a_follower_that_cannot_run_is_told_and_the_camera_is_counted(bench: Bench, film: Path) -> None:
+def test_a_follower_that_cannot_run_is_reported_and_the_camera_is_counted(bench: Bench, film: Path) -> None:
     bench.plane.add_camera(
         with_follower(film, FollowerPlan("trial", "missing", is_challenger=True), playback=Playback.LOOP)
     )

@@ -11,9 +11,10 @@ import pytest
 from tests.fixtures.clips import Pass, render
 from tests.fixtures.planes import COUNTING, Bench, FakeTriton, plan
 
-from countline_counting import Identity
+from countline_counting.identity import Identity
+from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.planes import keeping
-from countline_pipelines.planes.interface import CameraPlan, CameraState, CountedFrame, CountingPlan, Fault, LinePlan
+from countline_pipelines.planes.interface import CameraPlan, CameraState, CountedFrame, Fault
 from countline_pipelines.planes.software.camera import SoftwareCamera
 from countline_pipelines.planes.software.source import reader as reader_module
 from countline_pipelines.sources import Playback, SourceSpec
@@ -98,8 +99,8 @@ def test_a_frame_that_triton_refuses_fails_its_camera_with_a_reason(benches, fil
     assert condition.fault.code == "model"
 
 
-def test_a_camera_whose_frames_are_taken_again_is_well_again(benches, film: Path) -> None:
-    """It was said to have failed for as long as it ran, for one frame that Triton had refused."""
+def test_a_camera_whose_frames_are_accepted_again_runs_again(benches, film: Path) -> None:
+    """Its state stayed FAILED because Triton had refused one frame."""
     bench = benches()
     bench.client.refuse.add("fake@1")
     bench.plane.add_camera(plan("cam", film, Playback.LOOP))
@@ -109,10 +110,10 @@ def test_a_camera_whose_frames_are_taken_again_is_well_again(benches, film: Path
     assert bench.condition("cam").fault is None
 
 
-def test_a_source_that_somebody_has_cured_is_well_again(
+def test_a_source_that_was_mended_runs_again(
     benches, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was counted, and said to have failed."""
+    """The camera was counted, and its state stayed FAILED."""
     monkeypatch.setattr(reader_module, "RETRY_FAILED_S", 0.1)
     bench = benches()
     source = tmp_path / "source.mp4"
@@ -136,7 +137,7 @@ def test_a_model_that_is_missing_fails_the_camera_until_another_is_named(benches
 
 
 def test_a_lane_that_cannot_be_opened_leaves_nothing_behind(benches, film: Path, monkeypatch) -> None:
-    """Each attempt left a ring in shared memory, and models that Triton was told of anew at every restart."""
+    """Each attempt left a ring in shared memory, and a model that the client loaded again after each restart."""
     monkeypatch.setattr(keeping, "RETRY_REFUSED_S", 0.1)
     bench = benches()
     bench.client.deaf = True
@@ -171,7 +172,7 @@ def test_lines_change_without_a_new_run_and_other_changes_begin_one(benches, fil
     live = plan("cam", film, Playback.LOOP)
     bench.plane.add_camera(live)
     bench.wait_for(lambda: len(bench.recorder.frames.get("cam", [])) > 3)
-    other = CountingPlan(lines=(LinePlan("other", ((0.0, 0.5), (1.0, 0.5))),))
+    other = CountingSpec(lines=(Line("other", ((0.0, 0.5), (1.0, 0.5))),))
     bench.plane.update_camera(CameraPlan("cam", live.source, "fake", other))
     seen = len(bench.recorder.frames["cam"])
     bench.wait_for(lambda: len(bench.recorder.frames["cam"]) > seen + 5)
@@ -186,13 +187,13 @@ def test_lines_that_cannot_be_counted_with_leave_the_old_ones_and_are_reported(b
     live = plan("cam", film, Playback.LOOP)
     bench.plane.add_camera(live)
     bench.wait_for(lambda: len(bench.recorder.frames.get("cam", [])) > 3)
-    flat = CountingPlan(lines=(LinePlan("flat", ((0.5, 0.5), (0.5, 0.5))),))
-    bench.plane.update_camera(CameraPlan("cam", live.source, "fake", flat))
+    trams = CountingSpec(lines=(Line("other", ((0.0, 0.5), (1.0, 0.5)), classes=frozenset({"tram"})),))
+    bench.plane.update_camera(CameraPlan("cam", live.source, "fake", trams))
     bench.wait_for(lambda: bench.condition("cam").fault is not None)
     condition = bench.condition("cam")
     assert condition.state is CameraState.RUNNING
     assert condition.fault is not None
-    assert "flat" in condition.fault.message
+    assert "tram" in condition.fault.message
 
 
 def test_removing_a_live_camera_decides_what_is_open_and_breaking_off_a_file_does_not(benches, film: Path) -> None:
@@ -208,7 +209,7 @@ def test_removing_a_live_camera_decides_what_is_open_and_breaking_off_a_file_doe
 
 
 def test_a_camera_that_is_wanted_again_while_it_is_being_stopped_is_not_forgotten(benches, film: Path) -> None:
-    """It was: what had been added meanwhile went with the entry that was deleted."""
+    """It was forgotten: its entry was deleted after the new plan had been added to it."""
     bench = benches(FakeTriton(delay_s=0.3))  # so that stopping has frames to wait for
     bench.plane.add_camera(plan("door", film, Playback.LOOP))
     bench.wait_for(lambda: bench.condition("door").state is CameraState.RUNNING)
@@ -319,15 +320,15 @@ def test_a_camera_whose_tick_crashes_leaves_the_plane_alive(
     for camera in ("bad", "good"):
         bench.plane.add_camera(plan(camera, film, Playback.LOOP))
         bench.wait_for(lambda camera=camera: len(bench.recorder.frames.get(camera, [])) > 3)
-    monkeypatch.setattr(bench.plane._held["bad"].camera, "_settle", lambda: 1 / 0)
+    monkeypatch.setattr(bench.plane._held["bad"].camera.branches.change, "tick", lambda _: 1 / 0)
     bench.wait_ended("bad")
     assert bench.condition("bad").state is CameraState.FAILED
     seen = len(bench.recorder.frames["good"])
     bench.wait_for(lambda: len(bench.recorder.frames["good"]) > seen + 5)
 
 
-def test_a_request_that_fails_as_nobody_foresaw_is_told_and_not_waited_for(benches, film: Path) -> None:
-    """Its frames never came back, so the file waited for them without a word."""
+def test_a_request_that_crashes_is_reported_and_not_waited_for(benches, film: Path) -> None:
+    """Its frames never came back, and the file waited for them without a fault."""
     bench = benches()
     bench.client.crashing.add("fake@1")
     bench.plane.add_camera(plan("cam", film))

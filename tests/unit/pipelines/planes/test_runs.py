@@ -8,14 +8,11 @@ import pytest
 from countline.v1 import cameras_pb2, workers_pb2
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_common.times import to_timestamp
-from countline_pipelines.backoff import Backoff
+from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.planes.interface import (
     CameraCondition,
     CameraState,
-    CountingPlan,
     FollowerPlan,
-    LinePlan,
-    class_ids,
     counting_spec,
 )
 from countline_pipelines.planes.runs import BREAK_KEEPS_RUN_S, RunKeeper, new_run_name
@@ -80,33 +77,29 @@ def test_names_of_runs_sort_by_time_and_differ() -> None:
     assert [name[:11] for name in made] == sorted(name[:11] for name in made)
 
 
-def test_pauses_grow_are_bounded_and_begin_anew() -> None:
-    backoff = Backoff(first_s=0.1, longest_s=2.0)
-    pauses = [backoff.next_s() for _ in range(20)]
-    assert 0.05 <= pauses[0] <= 0.1
-    assert max(pauses) <= 2.0
-    assert len(set(pauses[10:])) > 5, "jitter"
-    backoff.reset()
-    assert backoff.next_s() <= 0.1
-
-
 LABELS = ("person", "vehicle")
 
 
 def test_classes_are_known_by_name_and_number() -> None:
-    assert class_ids((), LABELS, "gate") is None
-    assert class_ids(("Vehicle", "0"), LABELS, "gate") == frozenset({0, 1})
+    every, some, tram, seventh = (
+        CountingSpec(lines=(Line("gate", ((0.0, 0.5), (1.0, 0.5)), classes=frozenset(names)),))
+        for names in ((), ("Vehicle", "0"), ("tram",), ("7",))
+    )
+    assert every.resolve(LABELS).of(every.lines[0]) is None
+    assert some.resolve(LABELS).of(some.lines[0]) == frozenset({0, 1})
+    assert seventh.resolve(()).of(seventh.lines[0]) == frozenset({7})
     with pytest.raises(InvalidInputError) as raised:
-        class_ids(("tram",), LABELS, "gate")
-    assert "tram" in raised.value.message
-    assert "person, vehicle" in raised.value.hint
-    assert class_ids(("7",), (), "gate") == frozenset({7})
+        counting_spec(tram, LABELS)
+    assert raised.value.message == "gate: the model has no class 'tram'"
+    assert raised.value.hint == "choose from: person, vehicle"
+    assert raised.value.fields[0].field == "gate.classes"
 
 
 def test_a_line_that_cannot_be_counted_with_is_refused_with_its_field() -> None:
-    plan = CountingPlan(lines=(LinePlan("gate", ((0.5, 0.5), (0.5, 0.5))),))
+    flat = assignment("rtsp://host/x")
+    flat.camera.spec.lines[0].points[1].x = 0
     with pytest.raises(InvalidInputError) as raised:
-        counting_spec(plan, LABELS)
+        plan_of(flat, "default")
     assert raised.value.fields[0].field == "lines[gate].points"
     assert raised.value.hint
 
@@ -145,7 +138,7 @@ def test_an_assignment_becomes_a_plan_word_for_word() -> None:
     assert plan.source.transport is RtspTransport.UDP
     assert plan.source.rate == 5
     assert "p@" not in plan.source.label.replace("***@", "")
-    assert plan.counting.lines == (LinePlan("gate", ((0.0, 0.5), (1.0, 0.5)), 4, ("person",)),)
+    assert plan.counting.lines == (Line("gate", ((0.0, 0.5), (1.0, 0.5)), 4, frozenset({"person"})),)
     assert (plan.counting.min_score, plan.counting.anchor) == (0.6, (0.5, 0.5))
 
 
@@ -170,7 +163,7 @@ def test_a_finite_file_is_named_by_its_content_and_begins_when_it_was_recorded(t
 def test_lines_change_while_a_live_camera_runs_and_make_a_file_be_counted_anew(tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
     film.write_bytes(b"pictures")
-    other = CountingPlan(lines=(LinePlan("door", ((0.0, 0.0), (1.0, 1.0))),))
+    other = CountingSpec(lines=(Line("door", ((0.0, 0.0), (1.0, 1.0))),))
     live = plan_of(assignment("rtsp://host/x"), "m")
     assert live.goes_over_to(replace(live, counting=other))
     assert not live.goes_over_to(replace(live, epoch=10))

@@ -1,9 +1,8 @@
-"""The ring of slots: bounded, in order of memory, and strict about who holds what."""
+"""The ring of slots: bounded, in order of memory, and strict about what is in flight."""
 
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,8 +32,8 @@ def ring() -> Iterator[SlotRing]:
         yield ring
 
 
-def take(ring: SlotRing, owner: str = "camera") -> Slot:
-    slot = ring.acquire(owner)
+def take(ring: SlotRing) -> Slot:
+    slot = ring.acquire()
     assert slot is not None
     return slot
 
@@ -48,33 +47,10 @@ def test_a_slot_is_a_view_into_the_segment_at_its_offset(ring: SlotRing) -> None
     assert content.count(7) == ring.slot_bytes == 6 * 8 * 3
 
 
-def test_a_full_ring_gives_nothing_and_says_who_holds_it(ring: SlotRing) -> None:
-    for owner in ("a", "a", "b", "b"):
-        take(ring, owner)
-    assert ring.acquire("c") is None
-    assert [slot.owner for slot in ring.slots] == ["a", "a", "b", "b"]
-
-
-def test_whoever_waits_for_a_slot_gets_the_one_that_becomes_free(ring: SlotRing) -> None:
-    slots = [take(ring) for _ in range(4)]
-    got: list[Slot | None] = []
-    waiting = threading.Thread(target=lambda: got.append(ring.acquire("late", timeout_s=10)))
-    waiting.start()
-    slots[2].release()
-    waiting.join(10)
-    assert got == [slots[2]]
-    assert slots[2].owner == "late"
-
-
-def test_closing_wakes_whoever_waits_without_a_deadline(ring: SlotRing) -> None:
+def test_a_full_ring_gives_nothing(ring: SlotRing) -> None:
     for _ in range(4):
         take(ring)
-    got: list[Slot | None] = []
-    waiting = threading.Thread(target=lambda: got.append(ring.acquire("late", timeout_s=None)))
-    waiting.start()
-    ring.close()
-    waiting.join(10)
-    assert got == [None]
+    assert ring.acquire() is None
 
 
 def test_the_segment_is_gone_after_close_and_views_that_are_held_stay_safe() -> None:
@@ -87,15 +63,17 @@ def test_the_segment_is_gone_after_close_and_views_that_are_held_stay_safe() -> 
     assert int(frame.sum()) == frame.size
 
 
-def test_a_slot_that_travels_cannot_be_given_back(ring: SlotRing) -> None:
+def test_a_slot_travels_once_at_a_time(ring: SlotRing) -> None:
+    with pytest.raises(SlotStateError, match="slot 0 cannot be sent while it is free"):
+        ring.send([ring.slots[0]])
     slot = take(ring)
+    with pytest.raises(SlotStateError, match="slot 0 cannot be returned while it is held"):
+        ring.returned([slot])
     ring.send([slot])
-    with pytest.raises(SlotStateError, match="slot 0 cannot be released while it is in_flight"):
-        slot.release()
+    with pytest.raises(SlotStateError, match="slot 0 cannot be sent while it is in_flight"):
+        ring.send([slot])
     ring.returned([slot])
-    slot.release()
-    with pytest.raises(SlotStateError, match="released while it is free"):
-        slot.release()
+    ring.send([slot])
 
 
 def test_a_ring_larger_than_dev_shm_is_refused_with_the_size_and_a_hint() -> None:
@@ -135,7 +113,7 @@ def test_runs_hold_every_slot_once_and_lie_side_by_side(indices: list[int], long
 
 
 class RingMachine(RuleBasedStateMachine):
-    """Any order of acquiring, sending, returning and releasing keeps the books right."""
+    """Any order of acquiring, sending and returning keeps the books right."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -143,14 +121,14 @@ class RingMachine(RuleBasedStateMachine):
         self.held: list[Slot] = []
         self.flying: list[Slot] = []
 
-    @rule(owner=st.sampled_from(["a", "b"]))
-    def acquire(self, owner: str) -> None:
-        slot = self.ring.acquire(owner)
+    @rule()
+    def acquire(self) -> None:
+        slot = self.ring.acquire()
         if slot is None:
             assert len(self.held) + len(self.flying) == 5
             return
         taken = {each.index for each in (*self.held, *self.flying)}
-        assert slot.index == min(set(range(5)) - taken), "the lowest free slot is given first"
+        assert slot.index == min(set(range(5)) - taken), "slots are given in order of memory"
         self.held.append(slot)
 
     @precondition(lambda self: self.held)
@@ -168,17 +146,10 @@ class RingMachine(RuleBasedStateMachine):
         self.held += self.flying
         self.flying = []
 
-    @precondition(lambda self: self.held)
-    @rule(data=st.data())
-    def release(self, data: st.DataObject) -> None:
-        slot = data.draw(st.sampled_from(self.held))
-        slot.release()
-        self.held.remove(slot)
-
     @invariant()
     def books_are_right(self) -> None:
-        free = sum(slot.state is SlotState.FREE for slot in self.ring.slots)
-        assert free == 5 - len(self.held) - len(self.flying)
+        free = [slot for slot in self.ring.slots if slot.state is SlotState.FREE]
+        assert len(free) == 5 - len(self.held) - len(self.flying)
         assert all(slot.state is SlotState.HELD for slot in self.held)
         assert all(slot.state is SlotState.IN_FLIGHT for slot in self.flying)
 

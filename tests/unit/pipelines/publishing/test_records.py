@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from countline.v1 import events_pb2
 from countline_common.times import from_timestamp
-from countline_counting import Crossing, Direction, Event, OccupancySample, Path, Trajectory, Visit
-from countline_counting.trials import Tally, TrialSpan
-from countline_pipelines.publishing.coverage import CoverageTracker
+from countline_counting.coverage import CoverageTracker
+from countline_counting.events import Crossing, Direction, Event, OccupancySample, Visit
+from countline_counting.paths import ObjectPath, Trajectory
+from countline_counting.trials import TrialSpan, TrialTally
 from countline_pipelines.publishing.events import MOST_CORNERS, RecordBuilder, RecordIdentity
 from countline_pipelines.publishing.trials import trial_record
 
@@ -155,7 +156,7 @@ def test_that_counting_ends_empties_no_zone() -> None:
 
 
 def trajectory(track: int, t: float = 100.0) -> Trajectory:
-    path = Path(t, (0, 400), (10, 50), (20, 60), (400, 400), (900, 900), (), (), 5, 0.002, 0, False)
+    path = ObjectPath(t, (0, 400), (10, 50), (20, 60), (400, 400), (900, 900), (), (), 5, 0.002, 0, False)
     return Trajectory(f"{track:032x}", track, 0, 0.8, False, (640, 480), path)
 
 
@@ -173,7 +174,7 @@ def test_a_trajectory_goes_with_the_next_record_and_makes_none_of_its_own() -> N
 @pytest.mark.parametrize("at_the_end", [False, True])
 def test_many_trajectories_come_in_several_records_none_of_which_is_too_large(at_the_end: bool) -> None:
     corners = tuple(range(0, 40_000, 100))
-    path = Path(100.0, corners, corners, corners, corners, corners, (), (), 400, 0.002, 0, True)
+    path = ObjectPath(100.0, corners, corners, corners, corners, corners, (), (), 400, 0.002, 0, True)
     crowd: list[Event] = [Trajectory(f"{k:032x}", k, 0, 0.8, False, (640, 480), path) for k in range(700)]
     made = builder(finite=True)
     assert made.add_frame(100.0, []) is None
@@ -217,7 +218,7 @@ def test_what_a_run_decides_after_its_frames_were_taken_over_is_told_at_once_and
 
 
 def test_a_comparison_is_told_the_same_each_time() -> None:
-    tallies = (Tally("gate", Direction.IN, 5, 1, 0), Tally("gate", Direction.OUT, 4, 0, 2))
+    tallies = (TrialTally("gate", Direction.IN, 5, 1, 0), TrialTally("gate", Direction.OUT, 4, 0, 2))
     span = TrialSpan("trial", "m@1", "m@2", 100.0, 110.0, tallies, 250, 3)
     record = trial_record("cam", "worker", span)
     assert (record.trial_id, record.camera_id, record.worker_id) == ("trial", "cam", "worker")

@@ -166,7 +166,7 @@ def _file_name(config: Config) -> str:
 
 
 def _model_file_of_stub() -> Path:
-    """The model's file: told to the stub as its first argument, but not to `auto_complete_config`."""
+    """The model's file: the first argument of the stub; `auto_complete_config` does not get it."""
     return Path(os.fsdecode(Path("/proc/self/cmdline").read_bytes().split(b"\0")[1]))
 
 

@@ -1,4 +1,4 @@
-"""Models, their versions, trials and what workers told of them, outbox."""
+"""Models, their versions, trials with the reports of workers, outbox."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What each number was given to, kept when its model is deleted; it replaces the last number of a model."""
+"""The content of each number, kept when its model is deleted; it replaces the last number of a model."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What runs a model within Triton; all that were deployed until now run by ONNX Runtime."""
+"""The backend of a model in Triton; every earlier model uses ONNX Runtime."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 
 from countline_common.logs import get_logger
 from countline_common.triton import ModelInfo
-from countline_counting import CameraCounter, Crossing, Event
+from countline_counting.counter import CameraCounter
+from countline_counting.events import Crossing, Event
 from countline_counting.frames import TrackedFrame
 from countline_counting.rules import OBJECT_UNSEEN_S
+from countline_counting.spec import CountingSpec
 from countline_pipelines import metrics
-from countline_pipelines.planes.deepstream.cameras.coordinates import MuxSpace
+from countline_pipelines.planes.deepstream.cameras.coordinates import clipped
 from countline_pipelines.planes.deepstream.cameras.metadata import FrameTable
 from countline_pipelines.planes.deepstream.cameras.passage import Entry
 from countline_pipelines.planes.deepstream.gst.sources import Gate
-from countline_pipelines.planes.deepstream.metrics import LINE_TOTALS
 from countline_pipelines.planes.interface import (
     CameraCondition,
     CameraPlan,
     CameraState,
     CountedFrame,
-    CountingPlan,
     Fault,
     PlaneSink,
     RunStarted,
@@ -48,7 +48,6 @@ class _Opened:
     """One opening of the source."""
 
     gate: Gate
-    space: MuxSpace
     era: int = 0
     next_ordinal: int = 0
 
@@ -133,9 +132,9 @@ class DeepStreamCamera:
 
     # The source's life -----------------------------------------------------------------------------------------------
 
-    def opened(self, gate: Gate, space: MuxSpace) -> None:
+    def opened(self, gate: Gate) -> None:
         """The source is being opened, on a pad that is new: what the tracker says from now on is a new run."""
-        self._opened = _Opened(gate, space)
+        self._opened = _Opened(gate)
         if self._paused is not None:
             gate.pause()
         if self.state is not CameraState.RECONNECTING:
@@ -208,15 +207,13 @@ class DeepStreamCamera:
             t=entry.t,
             size_wh=table.source_wh,
             ids=table.ids,
-            xyxy_px=opened.space.to_source(table.xyxy_px, table.source_wh),
+            xyxy_px=clipped(table.xyxy_px, table.source_wh),
             scores=self._scores.completed(table.ids, table.scores, entry.t),
             classes=table.classes,
         )
         result = self._counter.update_tracked(frame)
         self._note_counted(entry, began, opened.gate)
         self._note_crossings(result.events)
-        for label, total in table.line_totals:
-            LINE_TOTALS.labels(self.camera_id, label).set(total)
         dropped, self._dropped_before = self._dropped_before, 0
         picture = self._picture(opened.gate, table.pts_ns)
         self._sink.frame_counted(run.identity, CountedFrame(result, dropped, picture))
@@ -232,7 +229,7 @@ class DeepStreamCamera:
     def _note_counted(self, entry: Entry, began: float, gate: Gate) -> None:
         now = time.monotonic()
         latency_s = now - entry.entered_at if self.is_finite else time.time() - entry.t
-        self._latency_meter.note(now, latency_s)
+        self._latency_meter.record(now, latency_s)
         self._processed_meter.tick(now)
         self._processed += 1
         self._last_counted_at, self._last_t = now, entry.t
@@ -246,7 +243,7 @@ class DeepStreamCamera:
     def _switch_run(self, run: Run, gate: Gate) -> None:
         self._end_run(decide=not (self._run is not None and self._run.abandoned))
         self._run, self._size_wh = run, run.size_wh
-        self._counter = CameraCounter(run.identity, self.spec, tracked=True, trajectories=True)
+        self._counter = CameraCounter(run.identity, self.spec, tracked=True, trajectories=True, labels=self.info.labels)
         self._scores = ScoreMemory()
         self._processed = self._dropped = 0
         metrics.RUNS.labels(self.camera_id).inc()
@@ -274,7 +271,7 @@ class DeepStreamCamera:
         if not self.is_finite and now - self._last_counted_at > BREAK_KEEPS_RUN_S:
             self._end_run(decide=True)
 
-    def reconfigure(self, counting: CountingPlan) -> None:
+    def reconfigure(self, counting: CountingSpec) -> None:
         """Count other lines and zones from the next frame on; the tracks go on.
 
         Raises:

@@ -9,7 +9,7 @@ an object is asked for eleven things and no more; a batch's numbers become array
 """
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,12 +18,9 @@ from numpy.typing import NDArray
 
 from countline_common.errors import CountlineError
 from countline_pipelines.planes.deepstream.cameras.coordinates import from_network
-from countline_pipelines.planes.deepstream.config.facts import UNTRACKED, Release
+from countline_pipelines.planes.deepstream.config.facts import UNTRACKED
 
 OUTPUT_LAYER: Final = "detections"
-_FRAME_META_NAME: Final = "NVIDIA.DSANALYTICSFRAME.USER_META"
-FrameSize = Callable[[tuple[int, int]], tuple[int, int]]
-"""From the size of a source's picture to that of its muxed frame."""
 
 
 class MetadataError(CountlineError):
@@ -42,13 +39,11 @@ class FrameTable:
     ids: NDArray[np.int64]
     """(N,) as the tracker gives them; the same bits, so those beyond 2^63 are negative."""
     xyxy_px: NDArray[np.float64]
-    """(N, 4) in pixels of the muxed frame."""
+    """(N, 4) in pixels of the source; a box may reach beyond the picture."""
     scores: NDArray[np.float64]
     """(N,) of the detector; below 0 where it did not see the object and the tracker tells where it is."""
     classes: NDArray[np.int64]
     """(N,)"""
-    line_totals: tuple[tuple[str, int], ...] = ()
-    """What nvdsanalytics has counted so far, by label; empty without it."""
 
 
 class Metadata:
@@ -56,19 +51,10 @@ class Metadata:
 
     Args:
         pyds: the module.
-        release: of DeepStream; what nvdsanalytics attaches is found otherwise from 8.0 on, where the old way finds
-            nothing without a word.
-        analytics: whether to look for it.
     """
 
-    def __init__(self, pyds: Any, release: Release, *, analytics: bool = False) -> None:
+    def __init__(self, pyds: Any) -> None:
         self._pyds = pyds
-        self._analytics_type = self._type_of_analytics(release) if analytics else None
-
-    def _type_of_analytics(self, release: Release) -> Any:
-        if release is Release.V7_1:
-            return self._pyds.nvds_get_user_meta_type(_FRAME_META_NAME)
-        return self._pyds.NvDsMetaType.NVDS_FRAME_META_NVDSANALYTICS
 
     # Behind the tracker ----------------------------------------------------------------------------------------------
 
@@ -104,7 +90,6 @@ class Metadata:
             xyxy_px=boxes,
             scores=table[:, 1].copy(),
             classes=table[:, 0].astype(np.int64),
-            line_totals=self._line_totals(frame) if self._analytics_type is not None else (),
         )
 
     def _objects(self, frame: Any) -> tuple[list[int], list[float]]:
@@ -122,24 +107,14 @@ class Metadata:
             numbers += (one.class_id, one.confidence, box.left, box.top, box.width, box.height)
         return ids, numbers
 
-    def _line_totals(self, frame: Any) -> tuple[tuple[str, int], ...]:
-        pyds = self._pyds
-        for data in _walk(frame.frame_user_meta_list):
-            user = pyds.NvDsUserMeta.cast(data)
-            if user.base_meta.meta_type == self._analytics_type:
-                found = pyds.NvDsAnalyticsFrameMeta.cast(user.user_meta_data)
-                return tuple(sorted((str(label), int(total)) for label, total in found.objLCCumCnt.items()))
-        return ()
-
     # Before the tracker ----------------------------------------------------------------------------------------------
 
-    def add_objects(self, buffer: Any, infer_id: int, frame_wh: FrameSize) -> int:
+    def add_objects(self, buffer: Any, infer_id: int) -> int:
         """Make objects of a batch's tensors, where no C++ function has done so; returns how many.
 
         Args:
             buffer: behind nvinferserver.
             infer_id: `unique-id` of the detector.
-            frame_wh: what the muxer makes of a picture's size.
 
         Raises:
             MetadataError: a frame lacks its tensor, or it is not of the detection contract.
@@ -151,14 +126,13 @@ class Metadata:
         try:
             for data in _walk(batch.frame_meta_list):
                 frame = pyds.NvDsFrameMeta.cast(data)
-                size = frame_wh((frame.source_frame_width, frame.source_frame_height))
-                added += self._add_to(batch, frame, self._detections(frame, infer_id, size), infer_id)
+                added += self._add_to(batch, frame, self._detections(frame, infer_id), infer_id)
         finally:
             pyds.nvds_release_meta_lock(batch)
         return added
 
-    def _detections(self, frame: Any, infer_id: int, frame_wh: tuple[int, int]) -> NDArray[np.float64]:
-        """(N, 6) left, top, width, height in pixels of the muxed frame, score, class."""
+    def _detections(self, frame: Any, infer_id: int) -> NDArray[np.float64]:
+        """(N, 6) left, top, width, height in pixels of the source, score, class."""
         pyds = self._pyds
         for data in _walk(frame.frame_user_meta_list):
             user = pyds.NvDsUserMeta.cast(data)
@@ -166,8 +140,9 @@ class Metadata:
                 continue
             tensor = pyds.NvDsInferTensorMeta.cast(user.user_meta_data)
             if tensor.unique_id == infer_id:
-                network = tensor.network_info
-                return from_network(self._answer(tensor), (network.width, network.height), frame_wh)
+                network_wh = tensor.network_info.width, tensor.network_info.height
+                source_wh = frame.source_frame_width, frame.source_frame_height
+                return from_network(self._answer(tensor), network_wh, source_wh)
         raise MetadataError("a frame came from nvinferserver without its tensor", hint="set output_tensor_meta")
 
     def _answer(self, tensor: Any) -> NDArray[np.float32]:

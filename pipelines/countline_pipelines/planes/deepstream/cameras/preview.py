@@ -61,7 +61,7 @@ class Preview:
             self._source.set_property(name, value)
         self._source.set_property("leaky-type", _LEAK_DOWNSTREAM)
         values: dict[str, facts.Value] = {"gpu-id": self._options.gpu}
-        values = facts.checked("nvvideoconvert", values, self._options.release, self._options.mux)
+        values = facts.checked("nvvideoconvert", values, self._options.release)
         convert = make(gst, "nvvideoconvert", None, values)
         wanted = make(gst, "capsfilter", None)
         wanted.set_property("caps", gst.Caps.from_string("video/x-raw,format=NV12"))

@@ -5,34 +5,31 @@ from pathlib import Path
 
 from countline_common.logs import redact
 from countline_pipelines.planes.deepstream.config import properties
-from countline_pipelines.planes.deepstream.config.facts import NEW_MUX_VARIABLE, Value
+from countline_pipelines.planes.deepstream.config.facts import NEW_MUX, NEW_MUX_VARIABLE, Value
 from countline_pipelines.planes.deepstream.config.files import PipelineFiles
 from countline_pipelines.planes.deepstream.config.properties import PipelineOptions
 from countline_pipelines.sources import SourceSpec
 
 
-def launch_line(options: PipelineOptions, folder: Path, source: SourceSpec, *, live: bool) -> str:
+def launch_line(options: PipelineOptions, folder: Path, source: SourceSpec) -> str:
     """The command that plays the pipeline with one source; what the worker adds to it are probes.
 
     Args:
         options: of the pipeline.
         folder: of its files.
         source: on the first pad.
-        live: for cameras, not files.
     """
     files = PipelineFiles(folder)
     chain = [
-        ("nvstreammux name=mux", properties.mux_properties(options, files.mux, live=live)),
+        ("nvstreammux name=mux", properties.mux_properties(options, files.mux)),
         ("queue", properties.queue_properties(options)),
         ("nvinferserver", properties.infer_properties(options, files.inference)),
         ("nvtracker", properties.tracker_properties(options, files.tracker)),
         ("fakesink", properties.sink_properties(options)),
     ]
-    if options.analytics:
-        chain.insert(-1, ("nvdsanalytics", properties.analytics_properties(options, files.analytics)))
     main = " ! ".join(_element(name, values) for name, values in chain)
     first = _element("nvurisrcbin", properties.source_properties(options, source, 0))
-    return redact(f"{NEW_MUX_VARIABLE}={options.mux.value} gst-launch-1.0 {main} {first} ! mux.sink_0")
+    return redact(f"{NEW_MUX_VARIABLE}={NEW_MUX} gst-launch-1.0 {main} {first} ! mux.sink_0")
 
 
 def _element(name: str, values: Mapping[str, Value]) -> str:

@@ -24,6 +24,9 @@ TRACKER_ONLY: Final = -0.1
 PLUGIN_PACKAGE: Final = "/opt/nvidia/deepstream/deepstream"
 TRACKER_LIBRARY: Final = "lib/libnvds_nvmultiobjecttracker.so"
 NEW_MUX_VARIABLE: Final = "USE_NEW_NVSTREAMMUX"
+NEW_MUX: Final = "yes"
+"""The only value that selects the new muxer, which does not scale. Without it, `nvstreammux` is the legacy element,
+which this plane does not use."""
 RESET_THROTTLE_S: Final = 3.0
 """One source of the whole process is connected again in so many seconds, whichever pipeline it belongs to."""
 
@@ -43,15 +46,6 @@ class Release(StrEnum):
     def driver(self) -> str:
         """The oldest driver that NVIDIA names for it on data-centre GPUs."""
         return "535.183.06" if self is Release.V7_1 else "570.133.20"
-
-
-class Mux(StrEnum):
-    """Which of the two elements `nvstreammux` is; the value is that of the variable, `yes` and nothing else."""
-
-    LEGACY = "no"
-    """Scales every frame to one size; boxes are in pixels of that size."""
-    NEW = "yes"
-    """Scales nothing; boxes are in pixels of the source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +71,16 @@ _TEXT: Final = Property(str)
 _COUNT: Final = Property(int)
 _BATCH: Final = Property(int, 0, 1024)
 
-_COMMON_MUX: Final = {
+# `batched-push-timeout` came to it between 6.3 and 9.0, nobody says when: its configuration file bounds the wait.
+_MUX: Final = {
     "batch-size": _BATCH,
     "attach-sys-ts": _FLAG,
     "sync-inputs": _FLAG,
     "drop-pipeline-eos": _FLAG,
-    "num-surfaces-per-frame": Property(int, 1, 4),
+    "num-surfaces-per-frame": Property(int, 0, 8),
     "frame-num-reset-on-eos": _FLAG,
     "frame-num-reset-on-stream-reset": _FLAG,
+    "config-file-path": _TEXT,
 }
 
 _SOURCE: Final = {
@@ -105,6 +101,7 @@ _SOURCE: Final = {
 
 ELEMENTS: Final[Mapping[str, Mapping[str, Property]]] = {
     "nvurisrcbin": _SOURCE,
+    "nvstreammux": _MUX,
     "nvinferserver": {
         "config-file-path": _TEXT,
         "unique-id": _COUNT,
@@ -121,7 +118,6 @@ ELEMENTS: Final[Mapping[str, Mapping[str, Property]]] = {
         "display-tracking-id": _FLAG,
         "tracking-id-reset-mode": Property(int, 0, 3),
     },
-    "nvdsanalytics": {"unique-id": _COUNT, "enable": _FLAG, "config-file": _TEXT},
     "nvvideoconvert": {"gpu-id": _COUNT, "nvbuf-memory-type": Property(int, choices=(0, 1, 2, 3, 4))},
     "queue": {
         "max-size-buffers": _COUNT,
@@ -130,22 +126,6 @@ ELEMENTS: Final[Mapping[str, Mapping[str, Property]]] = {
         "leaky": Property(int, choices=(0, 1, 2)),
     },
     "fakesink": {"sync": _FLAG, "async": _FLAG, "qos": _FLAG, "enable-last-sample": _FLAG},
-}
-
-_MUXES: Final = {
-    Mux.LEGACY: {
-        **_COMMON_MUX,
-        "width": _COUNT,
-        "height": _COUNT,
-        "enable-padding": _FLAG,
-        "live-source": _FLAG,
-        "gpu-id": _COUNT,
-        "nvbuf-memory-type": Property(int, choices=(0, 1, 2, 3, 4)),
-        "buffer-pool-size": Property(int, 4, 1024),
-        "batched-push-timeout": Property(int, -1, INT),
-    },
-    # `batched-push-timeout` came to it between 6.3 and 9.0, nobody says when: its configuration file bounds the wait.
-    Mux.NEW: {**_COMMON_MUX, "num-surfaces-per-frame": Property(int, 0, 8), "config-file-path": _TEXT},
 }
 
 _RTP_PROTOCOLS: Final = {Release.V7_1: (0, 4), Release.V8_0: (0, 1, 2, 4, 7, 10, 20)}
@@ -166,14 +146,12 @@ class PropertyError(InvalidInputError):
         self.name = name
 
 
-def table(element: str, release: Release, mux: Mux) -> dict[str, Property]:
+def table(element: str, release: Release) -> dict[str, Property]:
     """The properties of an element, by name.
 
     Raises:
         PropertyError: this plane uses no such element.
     """
-    if element == "nvstreammux":
-        return dict(_MUXES[mux])
     if element not in ELEMENTS:
         raise PropertyError(element, "*", "this plane uses no such element")
     known = dict(ELEMENTS[element])
@@ -182,13 +160,13 @@ def table(element: str, release: Release, mux: Mux) -> dict[str, Property]:
     return {name: row for name, row in known.items() if release in row.only}
 
 
-def checked(element: str, values: Mapping[str, Value], release: Release, mux: Mux) -> dict[str, Value]:
+def checked(element: str, values: Mapping[str, Value], release: Release) -> dict[str, Value]:
     """These values, if the element takes every one of them.
 
     Raises:
         PropertyError: it does not.
     """
-    known = table(element, release, mux)
+    known = table(element, release)
     for name, value in values.items():
         if name not in known:
             raise PropertyError(element, name, f"DeepStream {release.value} has no such property here")

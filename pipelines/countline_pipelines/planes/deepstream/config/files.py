@@ -1,15 +1,12 @@
 """The files that a pipeline reads, written before it is made: a folder that a person can look into and try by hand."""
 
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from countline_common.triton import ModelInfo
-from countline_counting import Line
-from countline_pipelines.planes.deepstream import analytics
 from countline_pipelines.planes.deepstream.config import inference, proto, tracker
-from countline_pipelines.planes.deepstream.config.properties import PipelineOptions, new_mux_config
+from countline_pipelines.planes.deepstream.config.properties import PipelineOptions, mux_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +32,8 @@ class PipelineFiles:
 
     @property
     def mux(self) -> Path:
-        """Of the new muxer."""
+        """Of nvstreammux."""
         return self.folder / "mux.txt"
-
-    @property
-    def analytics(self) -> Path:
-        """Of nvdsanalytics."""
-        return self.folder / "analytics.txt"
 
 
 def texts(info: ModelInfo, triton: str, options: PipelineOptions) -> dict[str, str]:
@@ -55,13 +47,11 @@ def texts(info: ModelInfo, triton: str, options: PipelineOptions) -> dict[str, s
     tracker_text = tracker.tracker_config(options.tracker, info.score_threshold, options.frame_rate)
     proto.read(inference_text)
     tracker.read(tracker_text)
-    of_analytics = {files.analytics.name: analytics.analytics_config({}, options.mux_wh)} if options.analytics else {}
     return {
         files.inference.name: inference_text,
         files.labels.name: inference.label_file(info),
         files.tracker.name: tracker_text,
-        files.mux.name: new_mux_config(options),
-        **of_analytics,
+        files.mux.name: mux_config(options),
     }
 
 
@@ -71,11 +61,6 @@ def write_files(folder: Path, info: ModelInfo, triton: str, options: PipelineOpt
     for name, text in texts(info, triton, options).items():
         _write(folder / name, text)
     return PipelineFiles(folder)
-
-
-def write_analytics(files: PipelineFiles, lines: Mapping[int, Sequence[Line]], options: PipelineOptions) -> None:
-    """Write the lines of every camera, by the index of its pad."""
-    _write(files.analytics, analytics.analytics_config(lines, options.mux_wh))
 
 
 def _write(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from countline_pipelines.planes.deepstream.config import facts
-from countline_pipelines.planes.deepstream.config.facts import Mux, Release, Value
+from countline_pipelines.planes.deepstream.config.facts import Release, Value
 from countline_pipelines.planes.deepstream.config.tracker import TrackerKind
 from countline_pipelines.sources import Playback, RtspTransport, SourceSpec
 
@@ -20,7 +20,6 @@ JITTER_MS: Final = 200
 UDP_BUFFER_BYTES: Final = 4 * 1024 * 1024
 EXTRA_SURFACES: Final = 3
 """Decoded pictures that the tracker and a preview may hold while the decoder goes on."""
-FILE_TIMEOUT_US: Final = 10_000
 QUEUE_BATCHES: Final = 4
 RTP_MULTI: Final = 0
 RTP_UDP: Final = 1
@@ -41,13 +40,10 @@ class PipelineOptions:
     """How a pipeline is made; the same for every one of a process."""
 
     release: Release
-    mux: Mux = Mux.NEW
     boxes: BoxPath = BoxPath.PARSER
     capacity: int = 16
     """Cameras that one pipeline can hold: the size of its batches, which cannot change once it plays."""
     gpu: int = 0
-    mux_wh: tuple[int, int] = (1280, 720)
-    """To which the legacy muxer scales every frame."""
     tracker: TrackerKind = TrackerKind.NVDCF
     tracker_wh: tuple[int, int] = (960, 544)
     """Multiples of 32."""
@@ -59,13 +55,6 @@ class PipelineOptions:
     """The library with the C++ function; that in the package's folder where it is not given."""
     share_cuda_buffers: bool = False
     """Frames reach Triton by CUDA memory: for a Triton on the same machine and GPU, x86 only."""
-    analytics: bool = False
-    """nvdsanalytics counts our lines too, to compare with; its numbers are told as metrics and are never counts."""
-
-    @property
-    def period_us(self) -> int:
-        """Between two frames of the fastest camera, microseconds."""
-        return max(1, round(1_000_000 / self.frame_rate))
 
     @property
     def parser_library(self) -> Path:
@@ -73,7 +62,7 @@ class PipelineOptions:
         return self.parser or Path(__file__).resolve().parents[1] / "parser" / "libcountline_parser.so"
 
 
-def mux_properties(options: PipelineOptions, config: Path, *, live: bool) -> dict[str, Value]:
+def mux_properties(options: PipelineOptions, config: Path) -> dict[str, Value]:
     """Of nvstreammux.
 
     `attach-sys-ts` is off, so that `ntp_timestamp` is the camera's own clock where it sends one; our clock is read when
@@ -81,34 +70,20 @@ def mux_properties(options: PipelineOptions, config: Path, *, live: bool) -> dic
 
     Args:
         options: of the pipeline.
-        config: the file that the new muxer reads, see `new_mux_config`.
-        live: cameras, not files.
+        config: the file that the muxer reads, see `mux_config`.
     """
     values: dict[str, Value] = {
         "batch-size": options.capacity,
         "attach-sys-ts": False,
         "sync-inputs": False,
         "drop-pipeline-eos": True,
+        "config-file-path": str(config),
     }
-    if options.mux is Mux.NEW:
-        values["config-file-path"] = str(config)
-    else:
-        width, height = options.mux_wh
-        values |= {
-            "width": width,
-            "height": height,
-            "enable-padding": True,
-            "live-source": live,
-            "gpu-id": options.gpu,
-            "buffer-pool-size": max(4, QUEUE_BATCHES * 2),
-            # Never -1: one silent camera would stop all the others.
-            "batched-push-timeout": options.period_us if live else FILE_TIMEOUT_US,
-        }
-    return facts.checked("nvstreammux", values, options.release, options.mux)
+    return facts.checked("nvstreammux", values, options.release)
 
 
-def new_mux_config(options: PipelineOptions) -> str:
-    """The file of the new muxer: a batch is sent at least once in a frame's period, however many cameras are silent.
+def mux_config(options: PipelineOptions) -> str:
+    """The file of nvstreammux: a batch is sent at least once in a frame's period, however many cameras are silent.
 
     `adaptive-batching` follows the number of sources that are linked; one frame of each at most is in a batch.
     """
@@ -150,7 +125,7 @@ def source_properties(options: PipelineOptions, spec: SourceSpec, index: int) ->
         }
     if spec.playback is Playback.LOOP:
         values["file-loop"] = True
-    return facts.checked("nvurisrcbin", values, options.release, options.mux)
+    return facts.checked("nvurisrcbin", values, options.release)
 
 
 def _rtp_protocol(release: Release, transport: RtspTransport) -> int:
@@ -168,13 +143,13 @@ def uri_of(spec: SourceSpec) -> str:
 def queue_properties(options: PipelineOptions) -> dict[str, Value]:
     """Of the queue that gives inference a thread of its own: bounded by batches, never by bytes or time; waits."""
     values: dict[str, Value] = {"max-size-buffers": QUEUE_BATCHES, "max-size-bytes": 0, "max-size-time": 0}
-    return facts.checked("queue", values, options.release, options.mux)
+    return facts.checked("queue", values, options.release)
 
 
 def infer_properties(options: PipelineOptions, config: Path) -> dict[str, Value]:
     """Of nvinferserver; all else is in its file."""
     values: dict[str, Value] = {"config-file-path": str(config), "unique-id": INFER_ID}
-    return facts.checked("nvinferserver", values, options.release, options.mux)
+    return facts.checked("nvinferserver", values, options.release)
 
 
 def tracker_properties(options: PipelineOptions, config: Path) -> dict[str, Value]:
@@ -197,15 +172,10 @@ def tracker_properties(options: PipelineOptions, config: Path) -> dict[str, Valu
         "display-tracking-id": False,
         "tracking-id-reset-mode": 0,
     }
-    return facts.checked("nvtracker", values, options.release, options.mux)
-
-
-def analytics_properties(options: PipelineOptions, config: Path) -> dict[str, Value]:
-    """Of nvdsanalytics."""
-    return facts.checked("nvdsanalytics", {"config-file": str(config)}, options.release, options.mux)
+    return facts.checked("nvtracker", values, options.release)
 
 
 def sink_properties(options: PipelineOptions) -> dict[str, Value]:
     """Of the sink: takes what comes, holds nothing, and lets a pipeline without a source play."""
     values: dict[str, Value] = {"sync": False, "async": False, "qos": False, "enable-last-sample": False}
-    return facts.checked("fakesink", values, options.release, options.mux)
+    return facts.checked("fakesink", values, options.release)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from countline_common.errors import UnavailableError
-from countline_pipelines.planes.deepstream.config.facts import NEW_MUX_VARIABLE, Mux, Value
+from countline_pipelines.planes.deepstream.config.facts import NEW_MUX, NEW_MUX_VARIABLE, Value
 
 
 class PipelineError(UnavailableError):
@@ -27,9 +27,9 @@ class Runtime:
     pyds: Any
 
 
-def choose_mux(mux: Mux) -> None:
-    """Say which muxer GStreamer shall load."""
-    os.environ[NEW_MUX_VARIABLE] = mux.value
+def select_new_mux() -> None:
+    """Have GStreamer load the new muxer; before anything asks GStreamer for an element."""
+    os.environ[NEW_MUX_VARIABLE] = NEW_MUX
 
 
 def open_runtime() -> Runtime:

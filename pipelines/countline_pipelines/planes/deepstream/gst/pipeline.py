@@ -16,7 +16,6 @@ from countline_common.errors import CountlineError
 from countline_common.logs import get_logger, redact
 from countline_common.triton import ModelInfo
 from countline_pipelines import metrics
-from countline_pipelines.planes.deepstream.cameras.coordinates import MuxSpace
 from countline_pipelines.planes.deepstream.cameras.metadata import FrameTable, Metadata
 from countline_pipelines.planes.deepstream.cameras.preview import Preview
 from countline_pipelines.planes.deepstream.config import properties
@@ -108,30 +107,26 @@ class Pipeline:
         self._runtime, self._gst = runtime, runtime.gst
         self._options, self._files = options, files
         self._listener = listener
-        self.space = MuxSpace(options.mux, options.mux_wh)
-        self._metadata = Metadata(runtime.pyds, options.release, analytics=options.analytics)
+        self._metadata = Metadata(runtime.pyds)
         self._sources: dict[int, CameraSource] = {}
         self._probes: list[tuple[Any, int]] = []
         self._sent_at: deque[float] = deque(maxlen=MOST_WITH_TRITON)
         self._inference_s = metrics.INFERENCE_SECONDS.labels(info.name)
         self._pipeline = self._gst.Pipeline.new(f"countline-{info.name}-{info.version}-{'live' if live else 'files'}")
         self._over = False
-        self._build(live=live)
+        self._build()
         self._bus = self._pipeline.get_bus()
         self._bus.add_signal_watch()
         self._bus_handler = self._bus.connect("message", self._heard)
 
-    def _build(self, *, live: bool) -> None:
+    def _build(self) -> None:
         options, files, gst = self._options, self._files, self._gst
-        self._mux = make(gst, "nvstreammux", "mux", properties.mux_properties(options, files.mux, live=live))
+        self._mux = make(gst, "nvstreammux", "mux", properties.mux_properties(options, files.mux))
         queue = make(gst, "queue", "queue", properties.queue_properties(options))
         infer = make(gst, "nvinferserver", "infer", properties.infer_properties(options, files.inference))
         tracker = make(gst, "nvtracker", "tracker", properties.tracker_properties(options, files.tracker))
         sink = make(gst, "fakesink", "sink", properties.sink_properties(options))
         chain = [self._mux, queue, infer, tracker, sink]
-        if options.analytics:
-            values = properties.analytics_properties(options, files.analytics)
-            chain.insert(-1, make(gst, "nvdsanalytics", "analytics", values))
         for element in chain:
             self._pipeline.add(element)
         for first, second in pairwise(chain):
@@ -139,7 +134,7 @@ class Pipeline:
                 raise PipelineError(f"{first.get_name()} does not link to {second.get_name()}", hint="see the log")
         self._add_probe(infer, "sink", self._sent)
         self._add_probe(infer, "src", self._inferred)
-        self._add_probe(chain[-2], "src", self._tracked)
+        self._add_probe(tracker, "src", self._tracked)
 
     def _add_probe(self, element: Any, pad_name: str, probe: Callable[[Any, Any], Any]) -> None:
         pad = element.get_static_pad(pad_name)
@@ -197,12 +192,6 @@ class Pipeline:
         preview = Preview(self._runtime, self._options, name)
         preview.start(caps)
         return preview
-
-    def analytics_changed(self) -> None:
-        """Have nvdsanalytics read its file again; its totals begin anew."""
-        element = self._pipeline.get_by_name("analytics")
-        if element is not None:
-            element.set_property("config-file", str(self._files.analytics))
 
     def close(self) -> None:
         """Stop everything and let it go."""
@@ -279,7 +268,7 @@ class Pipeline:
         if self._options.boxes is not BoxPath.PYTHON:
             return self._gst.PadProbeReturn.OK
         try:
-            self._metadata.add_objects(info.get_buffer(), INFER_ID, self.space.frame_wh)
+            self._metadata.add_objects(info.get_buffer(), INFER_ID)
         except Exception as error:  # noqa: BLE001  (an exception in a probe is lost; the pipeline must end instead)
             self._crash(error)
             return self._gst.PadProbeReturn.DROP

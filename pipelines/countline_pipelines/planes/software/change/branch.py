@@ -1,7 +1,7 @@
-"""One model's share of a camera: its frames into slots, answers into counts.
+"""One model's share of a camera: its frames go into slots, Triton's answers become counts.
 
-Everything but `Feeder.take` happens on the plane's event loop. Answers may come out of order, since several requests
-are in flight; they are put back into the order in which the frames were sent.
+Everything but `Feeder.take` happens on the plane's event loop. Several requests are in flight, so answers may come out
+of order; the branch puts them back into the order in which the frames were sent.
 """
 
 import asyncio
@@ -16,70 +16,60 @@ from numpy.typing import NDArray
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_common.waiting import happens
-from countline_counting import CameraCounter, CountingSpec, Identity
-from countline_counting.explain.explainer import Journal
+from countline_counting.counter import CameraCounter
+from countline_counting.explain import Explainer, Journal
 from countline_counting.frames import DetectionFrame
-from countline_counting.rules import WARM_UP_S
+from countline_counting.identity import Identity
+from countline_counting.spec import CountingSpec
 from countline_counting.tracking import TrackerSettings
-from countline_pipelines.planes.interface import CameraPlan, CountedFrame, RunStarted
-from countline_pipelines.planes.meters import LatencyMeter, RateMeter
-from countline_pipelines.planes.runs import BREAK_KEEPS_RUN_S, Run, RunKeeper
+from countline_pipelines.planes.interface import CameraPlan, CountedFrame
+from countline_pipelines.planes.meters import Throughput
+from countline_pipelines.planes.run_counter import RunCounter
+from countline_pipelines.planes.runs import Run, RunKeeper
 from countline_pipelines.planes.software.change.outlet import Outlet
-from countline_pipelines.planes.software.lane.lane import ModelLane, Ticket
-from countline_pipelines.planes.software.source.feeder import Feeder
+from countline_pipelines.planes.software.change.paths import PathShare
+from countline_pipelines.planes.software.lane.lane import ModelLane
+from countline_pipelines.planes.software.lane.ticket import Ticket
+from countline_pipelines.planes.software.source.feeder import CameraFeed, Feeder
 
 _log = get_logger(__name__)
 _numbers: Final = itertools.count()
 
 
-class Host(Protocol):
-    """The camera, as its branches see it."""
+class BranchListener(Protocol):
+    """Learns what becomes of a branch's frames, in their order; called on the plane's event loop."""
 
-    def wants_picture(self, branch: "Branch") -> bool:
-        """Whether the present frame shall be kept; from the reader's thread."""
+    def frame_counted(self, branch: "Branch", latency_s: float, counting_s: float) -> None:
+        """A frame was counted so long after its capture (of a file: after its decoding), in so much time."""
         ...
 
-    def yields(self, branch: "Branch") -> bool:
-        """Whether the branch does without the present frame; from the reader's thread."""
+    def frame_skipped(self, branch: "Branch", t: float) -> None:
+        """The frame captured at `t` will not be counted."""
         ...
 
-    def dropped(self, branch: "Branch", frames: int) -> None:
-        """Frames were left out; from the reader's thread or the loop."""
+    def answer_handled(self, branch: "Branch") -> None:
+        """An answer was handled, whatever it was: perhaps no frame is on its way any more."""
         ...
 
-    def fps(self) -> float:
-        """What the source states, or is taken to have."""
-        ...
-
-    def counted(self, branch: "Branch", ticket: Ticket, counting_s: float) -> None:
-        """A frame was counted."""
-        ...
-
-    def caught_up(self, branch: "Branch") -> None:
-        """An answer was dealt with."""
-        ...
-
-    def skipped(self, branch: "Branch", t: float) -> None:
-        """The frame captured at `t` will not be counted; told in the order of the others."""
-        ...
-
-    def failed(self, branch: "Branch", error: Exception, *, crashed: bool) -> None:
+    def branch_failed(self, branch: "Branch", error: Exception, *, crashed: bool) -> None:
         """Triton refused a frame, or counting crashed by a fault of ours."""
         ...
 
 
 class Branch:
-    """See the module.
+    """The frames of one camera for one version of a model.
 
     Args:
         plan: of the camera, for this model.
         lane: of the model.
         spec: what is counted.
-        host: the camera.
-        sink: whom to tell.
-        after: of a finite file, the run from which this branch takes over.
-        warms_up: whether what it counts at first is another branch's business.
-        journal: gets the reason of each crossing and near-crossing.
+        feed: of the camera.
+        listener: learns what becomes of the frames.
+        outlet: takes what is counted.
+        after: of a finite file, the name of the run from which this branch takes over.
+        warms_up: True for a branch that will take over: what it counts at first is another branch's business.
+        follows: True for a follower on trial.
+        journal: takes the reason of each crossing and near-crossing.
     """
 
     def __init__(
@@ -87,104 +77,96 @@ class Branch:
         plan: CameraPlan,
         lane: ModelLane,
         spec: CountingSpec,
-        host: Host,
-        sink: Outlet,
+        feed: CameraFeed,
+        listener: BranchListener,
+        outlet: Outlet,
         *,
         after: str = "",
         warms_up: bool = False,
+        follows: bool = False,
         journal: Journal | None = None,
     ) -> None:
         self.plan = plan
         self.lane = lane
         self.spec = spec
-        self.sink = sink
+        self.outlet = outlet
         self.owner = f"{plan.camera_id}#{next(_numbers)}"
-        self._host = host
+        self._listener = listener
         self._journal = journal
-        self._waits = plan.source.playback.is_finite
         self.runs = RunKeeper(plan.camera_id, plan.epoch, plan.run, after)
         self._stop = threading.Event()
-        self.feeder = Feeder(
-            self,
-            lane,
-            self.runs,
-            self._stop,
-            waits=self._waits,
-            wants_picture=lambda: host.wants_picture(self),
-            on_dropped=lambda frames: host.dropped(self, frames),
-            yields=lambda: host.yields(self),
-        )
+        finite = plan.source.playback.is_finite
+        self.feeder = Feeder(feed, self, lane, self.runs, self._stop, waits=finite, follows=follows)
         self._sequence = 0
         self._expected = 0
         self._early: dict[int, tuple[Ticket, NDArray[np.float32] | None]] = {}
-        self._run: Run | None = None
-        self._counter: CameraCounter | None = None
-        self._paths_from: float | None = None
-        self._paths_until = float("inf")
-        self._warms_up = warms_up
+        """By sequence: answers that wait for earlier ones; None for a refused frame."""
+        self.throughput = Throughput(self.feeder.drops, finite=finite)
+        self._counting = RunCounter(
+            self.runs,
+            outlet,
+            self.throughput,
+            self._new_counter,
+            lambda: plan.source.period_s(feed.stated_fps),
+            labels=lane.info.labels,
+            model=lane.name,
+            finite=finite,
+        )
+        self._paths = PathShare(warms_up=warms_up)
         self._drained = asyncio.Event()
         self._closed = False
-        self.crashed = False
+        self._crashed = False
         self.is_retired = False
-        """It gets no frames any more, and will be stopped."""
-        self.size_wh: tuple[int, int] | None = None
-        self.processed_meter = RateMeter()
-        self.latency_meter = LatencyMeter()
-        self.processed = 0
-        self._dropped_before_run = 0
-        self.last_counted_at = time.monotonic()
-        self.last_t: float | None = None
+        """True once it gets no more frames and will be stopped."""
 
     @property
     def identity(self) -> Identity | None:
-        """Of the run that goes on."""
-        return self._run.identity if self._run is not None else None
+        """Of the present run; None between two runs."""
+        return self._counting.run.identity if self._counting.run is not None else None
 
     @property
-    def dropped(self) -> int:
-        """Frames that were left out in this run."""
-        return self.feeder.dropped - self._dropped_before_run
+    def size_wh(self) -> tuple[int, int] | None:
+        """Size of the pictures of the last run; None before the first."""
+        return self._counting.size_wh
 
     @property
     def is_silent(self) -> bool:
         """Whether it has neither a run nor a frame on its way."""
-        return self._run is None and self.runs.is_idle()
+        return self._counting.run is None and self.runs.is_idle()
+
+    # Paths -----------------------------------------------------------------------------------------------------------
 
     def end_paths_at(self, t: float) -> None:
-        """From the frame captured at `t` on, say no more where objects are: another branch does."""
-        self.keep_paths()
-        self._paths_until = t
+        """Report no paths from the frame captured at `t` on: another branch does."""
+        self._paths.end_at(t, self._counting.counter)
 
     def keep_paths(self) -> None:
         """Undo `end_paths_at`."""
-        self._paths_until = float("inf")
-        if self._counter is not None:
-            self._counter.begin_paths()
+        self._paths.keep(self._counting.counter)
 
-    def own(self) -> None:
-        """What follows is not another branch's business any more: the next run warms up for nobody."""
-        self._warms_up = False
-        if self._paths_from is not None and self._counter is not None:  # it counts before it is warm: nobody else does
-            self._paths_from = None
-            self._counter.begin_paths()
+    def own_paths(self) -> None:
+        """Report all paths from now on: the branch counts for the camera."""
+        self._paths.own(self._counting.counter)
+
+    # Answers ---------------------------------------------------------------------------------------------------------
 
     def next_sequence(self) -> int:
-        """See `Traveller`."""
+        """Number of the next frame that goes to Triton, from 0."""
         self._sequence += 1
         return self._sequence - 1
 
     def arrived(self, ticket: Ticket, detections: NDArray[np.float32]) -> None:
-        """Count a frame, once those before it have been."""
+        """Count a frame, after all frames before it."""
         self._early[ticket.sequence] = (ticket, detections)
         self.feeder.landed()
         self._catch_up()
 
     def refused(self, ticket: Ticket, error: CountlineError) -> None:
-        """Do without a frame that Triton refuses."""
+        """Skip a frame that Triton refuses."""
         self._early[ticket.sequence] = (ticket, None)
         self.runs.leave(ticket.run)
         self.feeder.landed()
-        self._host.failed(self, error, crashed=False)
+        self._listener.branch_failed(self, error, crashed=False)
         self._catch_up()
 
     def _catch_up(self) -> None:
@@ -192,126 +174,85 @@ class Branch:
             ticket, detections = self._early.pop(self._expected)
             self._expected += 1
             if detections is None:
-                self._host.skipped(self, ticket.t)
+                self._listener.frame_skipped(self, ticket.t)
             else:
                 self._count_safely(ticket, detections)
         if self._stop.is_set() and self.runs.is_idle():
             self._drained.set()
-        self._host.caught_up(self)
+        self._listener.answer_handled(self)
 
     def _count_safely(self, ticket: Ticket, detections: NDArray[np.float32]) -> None:
         try:
-            if not self.crashed and not self._closed:
+            if not self._crashed and not self._closed:
                 self._count(ticket, detections)
         except Exception as error:  # noqa: BLE001  (one camera's crash must not take the others' answers with it)
             _log.exception("camera.crashed", camera=self.plan.camera_id, model=self.lane.name)
-            self.crashed = True
+            self._crashed = True
             self._stop.set()
-            self._host.failed(self, error, crashed=True)
+            self._listener.branch_failed(self, error, crashed=True)
         finally:
             self.runs.leave(ticket.run)
 
     def _count(self, ticket: Ticket, detections: NDArray[np.float32]) -> None:
-        if ticket.run is not self._run:
-            self._switch_run(ticket)
-        assert self._counter is not None
-        self._mind_paths(self._counter, ticket.t)
+        # Frames are counted in the order in which they were sent, so none of an earlier run is on its way any more.
+        counter = self._counting.counter_for(ticket.run, ticket.t)
+        self._paths.advance(counter, ticket.t)
         rows = ticket.box.to_source(detections[detections[:, 4] > 0])
         frame = DetectionFrame(self.plan.camera_id, ticket.index, ticket.t, ticket.run.size_wh, rows)
         began = time.monotonic()
-        result = self._counter.update(frame)
-        self._note_counted(ticket, time.monotonic() - began)
-        self.sink.frame_counted(ticket.run.identity, CountedFrame(result, ticket.dropped, ticket.picture))
+        result = counter.update(frame)
+        counting_s = time.monotonic() - began
+        self._listener.frame_counted(self, self.throughput.record(ticket.t, ticket.taken_at), counting_s)
+        self._counting.report(ticket.run, CountedFrame(result, ticket.dropped, ticket.picture))
 
-    def _mind_paths(self, counter: CameraCounter, t: float) -> None:
-        """Each moment is on the paths of one branch."""
-        if self._paths_from is not None and t >= self._paths_from:
-            self._paths_from = None
-            counter.begin_paths()
-        if t >= self._paths_until:
-            self._paths_until = float("inf")
-            counter.end_paths()
-
-    def _note_counted(self, ticket: Ticket, counting_s: float) -> None:
-        now = time.monotonic()
-        self.latency_meter.note(now, now - ticket.taken_at if self._waits else time.time() - ticket.t)
-        self.processed_meter.tick(now)
-        self.processed += 1
-        self.last_counted_at, self.last_t = now, ticket.t
-        self._host.counted(self, ticket, counting_s)
-
-    def _switch_run(self, ticket: Ticket) -> None:
-        if self._run is not None:
-            # Frames are counted in the order they were sent, so none of the old run is on its way any more.
-            self._close_counter(decide=not self._run.abandoned)
-        run = ticket.run
-        self._run, self.size_wh = run, run.size_wh
+    def _new_counter(self, run: Run, t: float) -> CameraCounter:
         tracking = TrackerSettings(high_score=self.lane.info.score_threshold)
-        self._paths_from = ticket.t + WARM_UP_S if self._warms_up else None
-        self._counter = CameraCounter(
-            run.identity, self.spec, tracking, journal=self._journal, trajectories=not self._warms_up
-        )
-        self.processed, self._dropped_before_run = 0, self.feeder.dropped
-        size = f"{run.size_wh[0]}x{run.size_wh[1]}"
-        _log.info("run.started", camera=self.plan.camera_id, run=run.identity.run, size=size, model=self.lane.name)
-        self.sink.run_started(
-            RunStarted(run.identity, run.size_wh, self.lane.info.labels, self._period_s(), finite=self._waits)
+        trajectories = self._paths.begin_run(t)
+        listener = Explainer(self._journal) if self._journal is not None else None
+        return CameraCounter(
+            run.identity,
+            self.spec,
+            tracking,
+            listener=listener,
+            trajectories=trajectories,
+            labels=self.lane.info.labels,
         )
 
-    def _period_s(self) -> float:
-        fps, rate = self._host.fps(), self.plan.source.rate
-        return 1.0 / (min(rate, fps) if rate > 0 else fps)
+    # From the camera -------------------------------------------------------------------------------------------------
 
     def end_run(self, *, decide: bool) -> bool:
-        """End the present run; false while it has frames on their way."""
-        if self._run is None:
-            return self.runs.is_idle()
-        if not self.runs.try_end(self._run):
-            return False
-        self._close_counter(decide=decide and not self._run.abandoned)
-        return True
-
-    def _close_counter(self, *, decide: bool) -> None:
-        assert self._run is not None
-        assert self._counter is not None
-        run, counter = self._run, self._counter
-        self._run = self._counter = None
-        self.sink.run_ended(run.identity, counter.flush() if decide else None)
+        """End the present run, and decide what is open or not. Return False while the run has frames on their way."""
+        return self._counting.end(decide=decide)
 
     def tick(self, now: float) -> None:
-        """Once a second: end the run of a live camera that has been silent for too long."""
-        if now - self.last_counted_at > BREAK_KEEPS_RUN_S and not self._waits:
-            self.end_run(decide=True)
+        """End the run of a live camera that was silent for too long; called once a second with monotonic time."""
+        self._counting.end_if_silent(now)
 
     def reconfigure(self, spec: CountingSpec) -> None:
         """Count other lines and zones from the next frame on; the tracks go on."""
         self.spec = spec
-        if self._counter is not None:
-            self._counter.reconfigure(spec)
+        self._counting.reconfigure(spec)
 
     def halt(self) -> None:
-        """Send no frame any more."""
+        """Send no more frames."""
         self._stop.set()
 
     async def stop(self, timeout_s: float, *, decide: bool) -> None:
-        """Count what is with Triton, and end; at most once."""
+        """Count the frames that are with Triton, for at most `timeout_s`, and end. Called at most once."""
         self._stop.set()
         for ticket in self.lane.batcher.drop_all(self.owner):
             self.runs.leave(ticket.run)
             self.feeder.landed()
         if not self.runs.is_idle():
-            await happens(self._drained, timeout_s)  # Triton is away: what it has is given up
+            await happens(self._drained, timeout_s)  # after that, Triton is away: its frames are given up
         self._closed = True
-        if self.crashed:
+        if self._crashed:
             self._break_off(decide=decide)
-        elif self._run is not None:
-            self._close_counter(decide=decide)
+        else:
+            self._counting.end_at_once(decide=decide)
 
     def _break_off(self, *, decide: bool) -> None:
-        """End the run of a branch that crashed, with what it has said so far."""
-        run, self._run, self._counter = self._run, None, None
         try:
-            if run is not None:
-                self.sink.run_ended(run.identity, () if decide and not run.abandoned else None)
-        except Exception:  # noqa: BLE001  (it may be what the crash came from, and the branch must end)
+            self._counting.break_off(decide=decide)
+        except Exception:  # noqa: BLE001  (the crash may come from the sink, and the branch must end)
             _log.exception("camera.crashed_at_end", camera=self.plan.camera_id, model=self.lane.name)

@@ -1,1 +1,6 @@
-"""The way of frames to Triton: batches across cameras."""
+"""The way of the frames of one version of a model to Triton.
+
+ticket.py    one frame on its way
+batching.py  which frames go together
+lane.py      ring, requests in flight, answers
+"""

@@ -1,6 +1,6 @@
-"""Which frames travel together: across cameras, fairly, in each camera's order, and none waits beyond a deadline.
+"""Batches of frames across cameras: fair, in each camera's order, with a deadline for each frame.
 
-Pure but for a lock; every clock is an argument. A batch is ready when it is full or when its oldest frame has waited
+Pure but for a lock; every clock is an argument. A batch is ready when it is full, or when its oldest frame has waited
 for `max_wait_s`. Cameras take turns, so a file that is read as fast as possible cannot crowd out live cameras.
 """
 
@@ -22,8 +22,8 @@ class Batcher(Generic[T]):
     """Frames that wait for inference.
 
     Args:
-        max_batch: frames in a batch at most.
-        max_wait_s: how long the oldest may wait for others.
+        max_batch: most frames in a batch.
+        max_wait_s: how long the oldest frame may wait for others.
     """
 
     def __init__(self, max_batch: int, max_wait_s: float) -> None:
@@ -43,12 +43,12 @@ class Batcher(Generic[T]):
             self._size += 1
 
     def drop_oldest(self, owner: str) -> T | None:
-        """Take the camera's oldest waiting frame away; None when none waits."""
+        """Remove the camera's oldest waiting frame, and return it; None if none waits."""
         with self._lock:
             return self._pop(owner)
 
     def drop_all(self, owner: str) -> list[T]:
-        """Take all of a camera's waiting frames away."""
+        """Remove all waiting frames of a camera, and return them."""
         with self._lock:
             dropped = []
             while (item := self._pop(owner)) is not None:
@@ -56,12 +56,12 @@ class Batcher(Generic[T]):
             return dropped
 
     def waiting(self, owner: str) -> int:
-        """Frames of a camera that wait."""
+        """Number of a camera's waiting frames."""
         with self._lock:
             return len(self._queues.get(owner, ()))
 
     def take(self, now: float, most: int | None = None) -> list[T]:
-        """The next batch, of at most `most` frames where that is less than `max_batch`; empty when none is ready."""
+        """The next batch, of at most `most` and at most `max_batch` frames; empty if none is ready."""
         size = min(self.max_batch, most or self.max_batch)
         with self._lock:
             if self._size < size and self._due_in(now) > 0:
@@ -77,7 +77,7 @@ class Batcher(Generic[T]):
             return batch
 
     def due_in(self, now: float) -> float:
-        """Seconds until the oldest frame may wait no longer; infinite when none waits."""
+        """Seconds until the oldest frame may wait no longer; infinite if none waits."""
         with self._lock:
             return self._due_in(now)
 

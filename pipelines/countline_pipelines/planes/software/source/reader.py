@@ -1,12 +1,12 @@
-"""The thread of one camera: opens its source, hands over pictures, and opens it again when it breaks.
+"""The thread of one camera: it opens the source, hands over pictures, and opens the source again when it breaks.
 
     OPENING --first picture--> PLAYING --end of a finite file--> FINISHED
        ^  ^                      |
-       |  +--wait-- BROKEN <-----+      a fault that may pass: waits of 0.3 to 4 s
-       +----long wait-- FAILED          a fault that somebody must hint: tried again every 30 s, in case somebody has
+       |  +--wait-- BROKEN <-----+      a fault that may pass: retried after 0.3 to 4 s
+       +----long wait-- FAILED          a fault that a person has to mend: retried every 30 s
 
-Whoever stops the thread need not wait for it: a read that hangs ends by its own deadline, and nothing is handed over
-after `stop`.
+A caller that stops the thread need not wait for it: a read that hangs ends by its own deadline, and the thread hands
+over nothing after `stop`.
 """
 
 import threading
@@ -17,8 +17,8 @@ from typing import Final, Protocol
 
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Backoff
 from countline_pipelines import metrics
-from countline_pipelines.backoff import Backoff
 from countline_pipelines.sources import (
     ClockSteppedError,
     Decoder,
@@ -35,14 +35,13 @@ from countline_pipelines.sources.errors import CURABLE_BY_WAITING
 
 RETRY_FAILED_S: Final = 30.0
 WELL_AFTER_S: Final = 5.0
-"""A connection that held so long was a good one: the next attempt follows soon."""
+"""After a connection that held for this long, the next attempt follows soon."""
 _log = get_logger(__name__)
 
 
 class ReadState(StrEnum):
-    """Where the thread stands."""
+    """What the thread reports."""
 
-    OPENING = "opening"
     PLAYING = "playing"
     BROKEN = "broken"
     FAILED = "failed"
@@ -50,22 +49,22 @@ class ReadState(StrEnum):
 
 
 class Consumer(Protocol):
-    """Who takes the pictures; called from the reader's thread."""
+    """Takes the pictures; called from the reader's thread."""
 
     def opened(self, info: VideoInfo) -> None:
-        """A connection is made; pictures follow."""
+        """The source was opened; pictures follow."""
         ...
 
     def take(self, picture: Picture) -> None:
-        """A picture; may block for files, must not for live sources."""
+        """Take a picture. May block for a file, must not block for a live source."""
         ...
 
     def restart(self) -> None:
-        """What follows does not continue what was: a finite file begins again, or the clock was set."""
+        """The next picture does not continue the last one: a finite file begins again, or the clock was set."""
         ...
 
     def changed(self, state: ReadState, error: CountlineError | None) -> None:
-        """The state is another, or its reason is."""
+        """The state changed, or its reason did."""
         ...
 
 
@@ -73,11 +72,11 @@ class SourceReader:
     """Owns the thread.
 
     Args:
-        name: of the thread and in logs.
+        name: of the thread, in logs and metrics: the camera's id.
         spec: what to read.
-        consumer: who takes the pictures.
+        consumer: takes the pictures.
         once: give up at the first failure that ends the source, as a command on one file does.
-        decoding: what may decode; the CPU alone where it is not given.
+        decoding: what may decode; by default the CPU alone.
     """
 
     def __init__(
@@ -86,14 +85,14 @@ class SourceReader:
         self._name = name
         self._decoding = decoding
         self._decoder: tuple[Decoder | None, str] = (None, "")
-        """The decoder that was told last, and why it is the CPU's though there is a GPU."""
+        """The decoder that was reported last, and why the CPU decodes though there is a GPU."""
         self._spec = spec
         self._consumer = consumer
         self._once = once
         self._log = _log.bind(camera=name, source=spec.label)
         self._backoff = Backoff()
         self.gave_up = False
-        """No more attempts will be made."""
+        """True once no more attempts will be made."""
         self.stop_event = threading.Event()
         self._resumed = threading.Event()
         self._resumed.set()
@@ -104,7 +103,7 @@ class SourceReader:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask the thread to end; nothing is handed over after that."""
+        """Ask the thread to end; it hands over nothing after that."""
         self.stop_event.set()
         self._resumed.set()
         for decoder in Decoder:
@@ -129,19 +128,19 @@ class SourceReader:
                 self._resumed.wait()
                 if self._attempt():
                     return
-        except Exception as error:  # noqa: BLE001  (the thread's last resort: a camera must not die without a word)
+        except Exception as error:  # noqa: BLE001  (the thread's last resort: a camera must not die silently)
             self._log.exception("source.crashed")
             self._consumer.changed(ReadState.FAILED, _crash(error))
 
     def _attempt(self) -> bool:
-        """Open and play once; whether the thread is done."""
+        """Open and play once. Return whether the thread is done."""
         began = time.monotonic()
         try:
             self._play()
         except SourceError as error:
             if time.monotonic() - began > WELL_AFTER_S:
                 self._backoff.reset()
-            error.__context__ = None  # this and the traceback would hold the decoder while it is waited here
+            error.__context__ = None  # this and the traceback would hold the decoder during the wait
             return self._failed(error.with_traceback(None))
         except ClockSteppedError:
             self._log.warning("source.clock_stepped")
@@ -149,7 +148,7 @@ class SourceReader:
             return False
         if self.stop_event.is_set() or not self._spec.playback.is_finite:
             return self.stop_event.is_set()
-        self._tell(ReadState.FINISHED, None)
+        self._report(ReadState.FINISHED, None)
         return True
 
     def _play(self) -> None:
@@ -164,7 +163,7 @@ class SourceReader:
                     self._log.warning("source.broken_packets", packets=video.broken_packets)
 
     def _hand_over(self, video: VideoReader, pictures: Iterator[Picture], *, finite: bool) -> None:
-        told = False
+        is_playing = False
         for picture in pictures:
             if not self._resumed.is_set():
                 if not finite:
@@ -174,13 +173,13 @@ class SourceReader:
             if self.stop_event.is_set():
                 return
             if self._decoder != (video.decoder, video.refusal):
-                self._tell_decoder(video)
-            if not told:
-                told = True
-                self._tell(ReadState.PLAYING, None)
+                self._report_decoder(video)
+            if not is_playing:
+                is_playing = True
+                self._report(ReadState.PLAYING, None)
             self._consumer.take(picture)
 
-    def _tell_decoder(self, video: VideoReader) -> None:
+    def _report_decoder(self, video: VideoReader) -> None:
         self._decoder = (video.decoder, video.refusal)
         for decoder in Decoder:
             metrics.DECODER.labels(self._name, decoder).set(decoder is video.decoder)
@@ -194,12 +193,12 @@ class SourceReader:
         finite = self._spec.playback.is_finite
         if error.after_pictures and (finite or self._once):
             truncated = error.failure is SourceFailure.TRUNCATED
-            self._tell(ReadState.FINISHED, error if truncated else None)
+            self._report(ReadState.FINISHED, error if truncated else None)
             return True
         self._log.warning("source.failed", failure=error.failure.value, error=error.message)
         passing = error.failure in CURABLE_BY_WAITING and not finite
         self.gave_up = self._once
-        self._tell(ReadState.BROKEN if passing else ReadState.FAILED, error)
+        self._report(ReadState.BROKEN if passing else ReadState.FAILED, error)
         if self.gave_up:
             return True
         self.stop_event.wait(self._backoff.next_s() if passing else RETRY_FAILED_S)
@@ -207,12 +206,12 @@ class SourceReader:
             self._consumer.restart()
         return False
 
-    def _tell(self, state: ReadState, error: CountlineError | None) -> None:
+    def _report(self, state: ReadState, error: CountlineError | None) -> None:
         if not self.stop_event.is_set():
             self._consumer.changed(state, error)
 
 
 def _crash(error: Exception) -> CountlineError:
     return CountlineError(
-        f"reading the source crashed: {type(error).__name__}: {error}", hint="this is a fault of ours; see the log"
+        f"reading the source crashed: {type(error).__name__}: {error}", hint="this is a bug in Countline; see the log"
     )

@@ -1,4 +1,4 @@
-"""Pictures scaled to the inputs of models: once for all models whose inputs have one size, as versions of one have."""
+"""Pictures scaled to the inputs of models: once for all inputs of one size, as versions of one model have them."""
 
 import time
 from typing import Any
@@ -9,7 +9,7 @@ from countline_pipelines.sources import Picture
 
 
 class SharedScaler:
-    """Keeps the newest picture of each size; used from one reader's thread. What it returns is not written to."""
+    """Keeps the newest picture of each size; used from one reader's thread. Callers must not write to its pictures."""
 
     def __init__(self) -> None:
         self._scalers: dict[tuple[int, int], Scaler] = {}
@@ -17,7 +17,7 @@ class SharedScaler:
         self._time = metrics.STAGE_SECONDS.labels("scale")
 
     def scale(self, picture: Picture, box: Letterbox) -> Any:
-        """The picture (av.VideoFrame) as it lies in an input of that size."""
+        """The picture (av.VideoFrame), scaled as `box` says."""
         known = self._newest.get(box.input_wh)
         if known is not None and known[0] is picture:
             return known[1]

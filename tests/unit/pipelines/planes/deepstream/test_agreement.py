@@ -8,23 +8,21 @@ from tests.doubles.deepstream.facts import Facts
 
 from countline_common.triton import ModelInfo
 from countline_pipelines.planes.deepstream.config import facts, files, inference
-from countline_pipelines.planes.deepstream.config.facts import Mux, Release
+from countline_pipelines.planes.deepstream.config.facts import Release
 from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
 from countline_pipelines.planes.deepstream.config.tracker import TrackerKind
 
 INFO = ModelInfo("people", 3, 384, 640, 100, ("person", "vehicle"), 0.45, 8, 1)
 _TYPES = {bool: {"gboolean"}, str: {"gchararray"}, int: {"guint", "gint", "guint64", "enum"}}
-_OURS = ("nvurisrcbin", "nvinferserver", "nvtracker", "nvdsanalytics", "nvvideoconvert")
+_OURS = ("nvurisrcbin", "nvstreammux", "nvinferserver", "nvtracker", "nvvideoconvert")
 
 
 @pytest.mark.parametrize("release", Release)
-@pytest.mark.parametrize(("element", "mux"), [*((e, Mux.NEW) for e in _OURS), *(("nvstreammux", m) for m in Mux)])
-def test_every_property_that_we_set_exists_with_our_type_and_within_its_range(
-    release: Release, element: str, mux: Mux
-) -> None:
-    name = "nvstreammux_new" if element == "nvstreammux" and mux is Mux.NEW else element
+@pytest.mark.parametrize("element", _OURS)
+def test_every_property_that_we_set_exists_with_our_type_and_within_its_range(release: Release, element: str) -> None:
+    name = "nvstreammux_new" if element == "nvstreammux" else element
     theirs = Facts(release.value, doubtful=False).properties(name)
-    for prop, row in facts.table(element, release, mux).items():
+    for prop, row in facts.table(element, release).items():
         assert prop in theirs, f"{element}.{prop}"
         assert theirs[prop]["type"] in _TYPES[row.kind], f"{element}.{prop}"
         if row.choices:

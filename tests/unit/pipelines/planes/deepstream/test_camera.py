@@ -9,21 +9,15 @@ from hypothesis import strategies as st
 from tests.fixtures.clips import MIDDLE
 
 from countline_common.triton import ModelInfo
-from countline_counting import Crossing, Event, Identity
+from countline_counting.events import Crossing, Event
+from countline_counting.identity import Identity
 from countline_counting.rules import OBJECT_UNSEEN_S
+from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamera, ScoreMemory
-from countline_pipelines.planes.deepstream.cameras.coordinates import MuxSpace
 from countline_pipelines.planes.deepstream.cameras.metadata import FrameTable
-from countline_pipelines.planes.deepstream.config.facts import TRACKER_ONLY, Mux
+from countline_pipelines.planes.deepstream.config.facts import TRACKER_ONLY
 from countline_pipelines.planes.deepstream.gst.sources import Gate
-from countline_pipelines.planes.interface import (
-    CameraPlan,
-    CameraState,
-    CountedFrame,
-    CountingPlan,
-    LinePlan,
-    RunStarted,
-)
+from countline_pipelines.planes.interface import CameraPlan, CameraState, CountedFrame, RunStarted
 from countline_pipelines.sources import Playback, SourceSpec
 
 INFO = ModelInfo("people", 3, 384, 640, 100, ("person", "vehicle"), 0.45, 8, 1)
@@ -52,17 +46,16 @@ class Sink:
 class Fed:
     """A camera with an open source."""
 
-    def __init__(self, playback: Playback = Playback.FAST, run: str = "named", mux: Mux = Mux.NEW) -> None:
-        counting = CountingPlan(lines=(LinePlan("middle", MIDDLE),))
+    def __init__(self, playback: Playback = Playback.FAST, run: str = "named") -> None:
+        counting = CountingSpec(lines=(Line("middle", MIDDLE),))
         source = SourceSpec("/clips/a.mp4", playback, recorded_at=1_000.0)
         self.sink = Sink()
         self.camera = DeepStreamCamera(CameraPlan("cam", source, "people", counting, 0, run), INFO, self.sink)
-        self.space = MuxSpace(mux, (1280, 720))
         self.open()
 
     def open(self) -> None:
         self.gate = Gate(self.camera.plan.source)
-        self.camera.opened(self.gate, self.space)
+        self.camera.opened(self.gate)
 
     def feed(
         self, index: int, *boxes: tuple[float, ...], score: float = 0.9, size_wh: tuple[int, int] = (640, 480)
@@ -137,13 +130,11 @@ def test_another_size_of_picture_is_a_new_run() -> None:
     assert fed.sink.runs == ["named", "named.1"]
 
 
-def test_boxes_of_the_legacy_muxer_are_told_in_pixels_of_the_source() -> None:
-    """640x480 lies in 1280x720 as 960x720, with 160 pixels of black on either side."""
-    fed = Fed(mux=Mux.LEGACY)
+def test_boxes_are_clipped_to_the_picture() -> None:
+    fed = Fed()
     for index in range(3):
-        fed.feed(index, (7, 160 + 150, 75, 160 + 300, 600))
-    told = fed.sink.frames[-1].result.tracked
-    assert told.xyxy_px.tolist() == [[100.0, 50.0, 200.0, 400.0]]
+        fed.feed(index, (7, -20, 50, 200, 490))
+    assert fed.sink.frames[-1].result.tracked.xyxy_px.tolist() == [[0.0, 50.0, 200.0, 480.0]]
 
 
 def test_frames_that_the_pipeline_lost_are_told_as_dropped_and_leave_a_gap_in_the_numbers() -> None:

@@ -11,7 +11,7 @@ from countline_common.errors import InvalidInputError
 from countline_pipelines.planes.deepstream import checks, metrics
 from countline_pipelines.planes.deepstream.checks import DeepStreamMissingError, Verdict
 from countline_pipelines.planes.deepstream.config import facts
-from countline_pipelines.planes.deepstream.config.facts import Mux, Release
+from countline_pipelines.planes.deepstream.config.facts import Release
 from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
 from countline_pipelines.planes.deepstream.settings import DeepStreamSettings
 
@@ -152,11 +152,11 @@ def test_a_module_of_bindings_that_is_missing_is_told_with_the_image(monkeypatch
 def test_settings_become_options_of_a_pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "version").write_text("Version: DeepStreamSDK 8.0.0")
     for name, value in {
-        "ROOT": str(tmp_path), "MUX": "legacy", "BOXES": "python", "TRACKER": "iou", "FRAME_RATE": "12.5", "GPU": "2",
+        "ROOT": str(tmp_path), "BOXES": "python", "TRACKER": "iou", "FRAME_RATE": "12.5", "GPU": "2",
     }.items():  # fmt: skip
         monkeypatch.setenv(f"COUNTLINE_DEEPSTREAM_{name}", value)
     options = DeepStreamSettings().checked("triton:8001").pipeline_options(24)
-    assert (options.release, options.mux, options.boxes) == (Release.V8_0, Mux.LEGACY, BoxPath.PYTHON)
+    assert (options.release, options.boxes) == (Release.V8_0, BoxPath.PYTHON)
     assert (options.capacity, options.gpu, options.frame_rate) == (24, 2, 12.5)
     assert str(options.root / facts.TRACKER_LIBRARY).startswith(str(tmp_path))
 
@@ -164,7 +164,6 @@ def test_settings_become_options_of_a_pipeline(monkeypatch: pytest.MonkeyPatch, 
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("MUX", "newest", "names no muxer"),
         ("FRAME_RATE", "0", "frame rate"),
         ("SHARE_CUDA", "1", "another machine"),
     ],

@@ -1,19 +1,18 @@
-"""The files that are written for nvinferserver, nvtracker, nvstreammux and nvdsanalytics: their text, and read back."""
+"""The files that are written for nvinferserver, nvtracker and nvstreammux: their text, and read back."""
 
 from pathlib import Path
 
 import pytest
 import yaml
 from google.protobuf import json_format
+from tests.fixtures.repository import REPOSITORY
 
 from countline_common.errors import InvalidInputError
 from countline_common.triton import ModelInfo, ModelRefusedError
-from countline_counting import Line
 from countline_counting.rules import OBJECT_UNSEEN_S
-from countline_pipelines.planes.deepstream import analytics
 from countline_pipelines.planes.deepstream.config import inference, proto, tracker
 from countline_pipelines.planes.deepstream.config.facts import Release
-from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions, new_mux_config
+from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions, mux_config
 from countline_pipelines.planes.deepstream.config.tracker import TrackerKind
 
 INFO = ModelInfo("people", 3, 384, 640, 100, ("person", "vehicle"), 0.45, 8, 1)
@@ -141,7 +140,7 @@ def test_a_model_is_known_by_its_config_pbtxt(shipped_config: str) -> None:
 
 @pytest.fixture
 def shipped_config() -> str:
-    return (Path(__file__).parents[5] / "triton-repo" / "demo_detector" / "config.pbtxt").read_text()
+    return (REPOSITORY / "triton-repo" / "demo_detector" / "config.pbtxt").read_text()
 
 
 @pytest.mark.parametrize("kind", TrackerKind)
@@ -178,52 +177,7 @@ def test_a_key_that_the_tracker_would_pass_over_is_refused(old: str, new: str, w
         tracker.read(text.replace(old, new))
 
 
-ANALYTICS = """\
-[property]
-enable=1
-config-width=1000
-config-height=500
-osd-mode=0
-obj-cnt-win-in-ms=25
-display-obj-cnt=0
-
-[line-crossing-stream-2]
-enable=1
-class-id=0;2
-extended=0
-mode=loose
-line-crossing-gate-In=525;250;475;250;500;0;500;500
-line-crossing-gate-Out=475;250;525;250;500;0;500;500
-"""
-
-
-def test_a_line_becomes_two_labels_whose_arrows_point_where_in_and_out_are() -> None:
-    """From the top to the bottom: who stands there and looks down has the picture's left side on the right hand."""
-    gate = Line("gate", ((0.5, 0.0), (0.5, 1.0)), 1, frozenset({2, 0}))
-    assert analytics.analytics_config({2: [gate], 5: []}, (1000, 500)) == ANALYTICS
-
-
-def test_a_line_of_several_pieces_becomes_as_many_and_every_class_is_minus_one() -> None:
-    bent = Line("bent", ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0)), 1, None)
-    groups = analytics.read(analytics.analytics_config({0: [bent]}, (640, 480)))
-    crossing = groups["line-crossing-stream-0"]
-    assert crossing["class-id"] == "-1"
-    labels = {name for name in crossing if name.startswith("line-crossing-")}
-    assert labels == {f"line-crossing-bent.{piece}-{way}" for piece in (1, 2) for way in ("In", "Out")}
-    for label in labels:
-        numbers = [int(text) for text in crossing[label].split(";")]
-        assert len(numbers) == 8
-        assert all(0 <= x <= 640 for x in numbers[0::2])
-        assert all(0 <= y <= 480 for y in numbers[1::2])
-        assert numbers[:2] != numbers[2:4], "the arrow has a direction, also at the border"
-
-
-def test_a_line_that_cannot_be_a_key_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="cannot name"):
-        analytics.analytics_config({0: [Line("a=b", ((0, 0), (1, 1)), 1, None)]}, (640, 480))
-
-
-def test_the_new_muxers_file_bounds_the_wait_by_the_frame_rate() -> None:
-    text = new_mux_config(options(capacity=12, frame_rate=14.6))
+def test_the_muxers_file_bounds_the_wait_by_the_frame_rate() -> None:
+    text = mux_config(options(capacity=12, frame_rate=14.6))
     assert text.splitlines()[0] == "[property]"
     assert {"batch-size=12", "overall-min-fps-n=15", "max-same-source-frames=1"} <= set(text.splitlines())

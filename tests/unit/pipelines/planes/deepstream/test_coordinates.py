@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countline_pipelines.planes.deepstream.cameras.coordinates import MuxSpace, from_network
-from countline_pipelines.planes.deepstream.config.facts import Mux
+from countline_pipelines.planes.deepstream.cameras.coordinates import clipped, from_network
 
 sizes = st.tuples(st.integers(64, 4000), st.integers(64, 4000))
 shares = st.tuples(*(st.floats(0, 1) for _ in range(4)))
@@ -18,39 +17,14 @@ def box_in(source: tuple[int, int], corners: tuple[float, ...]) -> np.ndarray:
     return np.array([[x1 * source[0], y1 * source[1], x2 * source[0], y2 * source[1]]])
 
 
-@given(sizes, sizes, shares, st.booleans())
-def test_a_box_comes_back_through_the_legacy_muxer(source, mux, corners, padded: bool) -> None:
-    true = box_in(source, corners)
-    scale = np.array([mux[0] / source[0], mux[1] / source[1]])
-    if padded:
-        scale[:] = scale.min()
-    corner = (np.array(mux) - np.array(source) * scale) / 2
-    muxed = true * np.tile(scale, 2) + np.tile(corner if padded else [0, 0], 2)
-    space = MuxSpace(Mux.LEGACY, mux, padded)
-    assert space.to_source(muxed, source) == pytest.approx(true, abs=1e-6 * max(source))
-    assert space.frame_wh(source) == mux
-
-
-def test_the_new_muxer_leaves_boxes_where_they_are_and_boxes_stay_within_the_picture() -> None:
-    space = MuxSpace(Mux.NEW)
+def test_boxes_stay_within_the_picture() -> None:
     given_px = np.array([[-5.0, 10.0, 700.0, 500.0]])
-    assert space.to_source(given_px, (640, 480)).tolist() == [[0.0, 10.0, 640.0, 480.0]]
+    assert clipped(given_px, (640, 480)).tolist() == [[0.0, 10.0, 640.0, 480.0]]
     assert given_px.tolist() == [[-5.0, 10.0, 700.0, 500.0]], "what is given is not changed"
-    assert space.frame_wh((640, 480)) == (640, 480)
-
-
-@given(sizes, sizes, st.floats(0, 1), st.floats(0, 1), st.sampled_from(Mux))
-def test_a_point_of_a_line_lies_where_the_muxer_puts_it(source, mux_wh, x: float, y: float, mux: Mux) -> None:
-    """What a box at that point comes back as is the point itself."""
-    space = MuxSpace(mux, mux_wh)
-    frame = space.frame_wh(source)
-    muxed = [share * side for share, side in zip(space.share_of_frame((x, y), source), frame, strict=True)]
-    back = space.to_source(np.array([[*muxed, *muxed]]), source)[0]
-    assert back[:2] == pytest.approx([x * source[0], y * source[1]], abs=1e-6 * max(source))
 
 
 @given(sizes, st.tuples(st.integers(32, 1300), st.integers(32, 1300)), shares)
-def test_a_models_answer_comes_back_to_the_muxed_frame(frame, network, corners) -> None:
+def test_a_models_answer_comes_back_to_the_source(frame, network, corners) -> None:
     true = box_in(frame, corners)
     scale = min(network[0] / frame[0], network[1] / frame[1])
     whole = np.array([max(1, int(side * scale + 1e-6)) for side in frame])  # of the picture inside the input

@@ -1,9 +1,9 @@
-"""What each release and muxer takes; the whole of it is held against the double's own tables in integration."""
+"""What each release takes; the whole of it is held against the double's own tables in integration."""
 
 import pytest
 
 from countline_pipelines.planes.deepstream.config import properties
-from countline_pipelines.planes.deepstream.config.facts import Mux, PropertyError, Release, checked, table
+from countline_pipelines.planes.deepstream.config.facts import PropertyError, Release, checked
 from countline_pipelines.planes.deepstream.config.properties import PipelineOptions
 from countline_pipelines.sources import Playback, RtspTransport, SourceSpec
 
@@ -11,10 +11,9 @@ LEGACY_ONLY = ("width", "height", "live-source", "gpu-id", "nvbuf-memory-type", 
 
 
 @pytest.mark.parametrize("name", LEGACY_ONLY)
-def test_a_property_of_the_legacy_muxer_is_refused_for_the_new_one(name: str) -> None:
-    assert name in table("nvstreammux", Release.V7_1, Mux.LEGACY)
+def test_a_property_of_the_legacy_muxer_is_refused(name: str) -> None:
     with pytest.raises(PropertyError, match=name):
-        checked("nvstreammux", {name: 1}, Release.V7_1, Mux.NEW)
+        checked("nvstreammux", {name: 1}, Release.V7_1)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +21,6 @@ def test_a_property_of_the_legacy_muxer_is_refused_for_the_new_one(name: str) ->
     [
         ("nvinferserver", "gpu-id", 0, "no such property"),  # an NVIDIA page lists it; it is a field of the file
         ("nvinferserver", "output-tensor-meta", True, "no such property"),  # the same
-        ("nvdsanalytics", "config-file-path", "x", "no such property"),  # it is called config-file
         ("nvtracker", "enable-batch-process", True, "no such property"),  # of older releases
         ("nvurisrcbin", "init-rtsp-reconnect-interval", 5, "no such property"),  # of later releases
         ("nvurisrcbin", "uri", 3, "takes str"),
@@ -35,7 +33,7 @@ def test_a_property_of_the_legacy_muxer_is_refused_for_the_new_one(name: str) ->
 )
 def test_what_an_element_does_not_take_is_refused(element: str, name: str, value: object, words: str) -> None:
     with pytest.raises(PropertyError, match=words):
-        checked(element, {name: value}, Release.V7_1, Mux.LEGACY)
+        checked(element, {name: value}, Release.V7_1)
 
 
 def test_only_8_0_has_a_word_for_udp_alone() -> None:
@@ -45,22 +43,17 @@ def test_only_8_0_has_a_word_for_udp_alone() -> None:
     )
     assert (old, new) == (properties.RTP_MULTI, properties.RTP_UDP)
     with pytest.raises(PropertyError, match="one of 0, 4"):
-        checked("nvurisrcbin", {"select-rtp-protocol": properties.RTP_UDP}, Release.V7_1, Mux.NEW)
+        checked("nvurisrcbin", {"select-rtp-protocol": properties.RTP_UDP}, Release.V7_1)
 
 
 @pytest.mark.parametrize("release", Release)
-@pytest.mark.parametrize("mux", Mux)
-@pytest.mark.parametrize("live", [True, False])
-def test_a_silent_camera_never_holds_up_the_others(release: Release, mux: Mux, live: bool, tmp_path) -> None:
-    options = PipelineOptions(release, mux, capacity=8, frame_rate=25)
-    values = properties.mux_properties(options, tmp_path / "mux.txt", live=live)
+def test_a_silent_camera_never_holds_up_the_others(release: Release, tmp_path) -> None:
+    options = PipelineOptions(release, capacity=8, frame_rate=25)
+    values = properties.mux_properties(options, tmp_path / "mux.txt")
     assert values["batch-size"] == 8
     assert values["drop-pipeline-eos"] is True
-    if mux is Mux.LEGACY:
-        assert 0 < values["batched-push-timeout"] <= 40_000
-        assert values["live-source"] is live
-    else:
-        assert "overall-min-fps-n=25" in properties.new_mux_config(options)
+    assert values["config-file-path"] == str(tmp_path / "mux.txt")
+    assert "overall-min-fps-n=25" in properties.mux_config(options)
 
 
 def test_a_file_has_no_watchdog_and_a_camera_has_one(tmp_path) -> None:

@@ -1,0 +1,193 @@
+"""What happens to every call before and after its method runs: authorisation, time limit, errors, log, metrics.
+
+A method can read who calls it with `current_principal()`.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
+from typing import Any, Final, Self
+
+import grpc
+from grpc_status import rpc_status
+from prometheus_client import Counter, Gauge, Histogram
+
+from countline_common.errors import CountlineError, DeadlineExceededError, InternalError, UnauthenticatedError
+from countline_common.grpc.authorization import authorize
+from countline_common.grpc.errors import to_status
+from countline_common.grpc.permissions import OPEN_SERVICES, method_policy
+from countline_common.grpc.tokens import Principal, TokenVerifier
+from countline_common.logs import get_logger
+
+REQUEST_ID_KEY: Final = "x-request-id"
+
+CALLS: Final = Histogram("countline_grpc_server_seconds", "Time that calls took", ["method", "code"])
+OPEN_CALLS: Final = Gauge("countline_grpc_server_open_calls", "Calls and streams in progress", ["method"])
+REFUSED: Final = Counter("countline_grpc_server_refused_total", "Calls without a token or permission", ["method"])
+
+Context = grpc.aio.ServicerContext[Any, Any]
+"""What gRPC passes to each method beside the request."""
+Translate = Callable[[Exception], CountlineError | None]
+"""Maps an exception of a library to an error of ours; None if the exception is a bug."""
+
+_log = get_logger(__name__)
+_principal: ContextVar[Principal | None] = ContextVar("principal", default=None)
+_request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+
+def current_principal() -> Principal:
+    """The caller of the current call.
+
+    Raises:
+        UnauthenticatedError: the caller is unknown; this happens in public methods only.
+    """
+    principal = _principal.get()
+    if principal is None:
+        raise UnauthenticatedError("you are not logged in", hint="log in: countline login")
+    return principal
+
+
+def current_request_id() -> str:
+    """Id of the current call, as written in the log and in the error that the caller gets."""
+    return _request_id.get()
+
+
+class _Call:
+    """One call: authorises it, measures it, and maps its errors."""
+
+    def __init__(self, method: str, context: Any, verifier: TokenVerifier, translate: Translate) -> None:
+        self._method = method
+        self._context = context
+        self._verifier = verifier
+        self._translate = translate
+        self._metadata = dict(context.invocation_metadata() or ())
+        self._started = time.perf_counter()
+        self._id = str(self._metadata.get(REQUEST_ID_KEY) or secrets.token_hex(8))[:64]
+
+    def __enter__(self) -> Self:
+        _request_id.set(self._id)
+        _principal.set(None)
+        OPEN_CALLS.labels(self._method).inc()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        OPEN_CALLS.labels(self._method).dec()
+
+    def authorize(self) -> None:
+        """Find the caller and check its permission; a public method needs neither.
+
+        Raises:
+            UnauthenticatedError: no valid token was sent.
+            PermissionDeniedError: the caller lacks the method's permission.
+        """
+        policy = method_policy(self._method)
+        if policy.public:
+            return
+        try:
+            authorization = str(self._metadata.get("authorization", ""))
+            _principal.set(authorize(self._verifier, authorization, self._method, policy))
+        except CountlineError:
+            REFUSED.labels(self._method).inc()
+            raise
+
+    def succeeded(self) -> None:
+        """Log and measure a call that succeeded."""
+        self._record("OK")
+
+    async def fail(self, error: BaseException) -> None:
+        """End the call with the status of an exception; always raises."""
+        if isinstance(error, asyncio.CancelledError) or self._context.done():
+            self._record("CANCELLED")
+            raise error
+        if isinstance(error, grpc.aio.AbortError):
+            raise error
+        mapped = self._as_ours(error)
+        self._record(mapped.code, mapped.message)
+        status = rpc_status.to_status(to_status(mapped, self._id))
+        await self._context.abort(status.code, status.details, status.trailing_metadata)
+
+    def _as_ours(self, error: BaseException) -> CountlineError:
+        if isinstance(error, CountlineError):
+            return error
+        if isinstance(error, TimeoutError):
+            return DeadlineExceededError(f"{self._method} took too long", hint="try again later")
+        translated = self._translate(error) if isinstance(error, Exception) else None
+        if translated is not None:
+            return translated
+        _log.error("grpc.fault", method=self._method, request_id=self._id, exc_info=error)
+        return InternalError("something went wrong on our side", hint=f"look for request {self._id} in the log")
+
+    def _record(self, code: str, problem: str = "") -> None:
+        seconds = time.perf_counter() - self._started
+        CALLS.labels(self._method, code).observe(seconds)
+        if self._method.strip("/").partition("/")[0] in OPEN_SERVICES:
+            return  # health probes would fill the log
+        principal = _principal.get()
+        _log.info(
+            "grpc.call",
+            method=self._method,
+            code=code,
+            ms=round(seconds * 1e3, 1),
+            request_id=self._id,
+            user=principal.name if principal else None,
+            **({"problem": problem} if problem else {}),
+        )
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+    """Wraps the handler of every method: authorisation, time limit, errors, log and metrics."""
+
+    def __init__(self, verifier: TokenVerifier, translate: Translate, call_limit_s: float) -> None:
+        self._verifier = verifier
+        self._translate = translate
+        self._call_limit_s = call_limit_s
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+        codec = (handler.request_deserializer, handler.response_serializer)
+        if handler.request_streaming and handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), *codec)
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), *codec)
+        if handler.request_streaming:
+            return grpc.stream_unary_rpc_method_handler(self._unary(method, handler.stream_unary), *codec)
+        return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), *codec)
+
+    def _unary(self, method: str, behaviour: Any) -> Any:
+        async def call(request: Any, context: Any) -> Any:
+            with _Call(method, context, self._verifier, self._translate) as call:
+                try:
+                    call.authorize()
+                    async with asyncio.timeout(self._call_limit_s):
+                        response = await behaviour(request, context)
+                except BaseException as error:  # noqa: BLE001  (mapped to a status, or raised again)
+                    return await call.fail(error)
+                call.succeeded()
+                return response
+
+        return call
+
+    def _stream(self, method: str, behaviour: Any) -> Any:
+        async def call(request: Any, context: Any) -> AsyncIterator[Any]:
+            with _Call(method, context, self._verifier, self._translate) as call:
+                try:
+                    call.authorize()
+                    answered = behaviour(request, context)
+                    if hasattr(answered, "__aiter__"):
+                        async with contextlib.aclosing(answered) as responses:
+                            async for response in responses:
+                                yield response
+                    else:  # health and reflection write their responses themselves
+                        await answered
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (as above)
+                    await call.fail(error)
+                    return
+                call.succeeded()
+
+        return call

@@ -1,0 +1,48 @@
+"""Finds the server that a command talks to, where the user names none."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from countline_common.grpc.endpoints import Endpoints
+from countline_common.grpc.logins import LoginFile, Profiles
+from countline_common.settings import DATA_VARIABLE, DataFolder
+
+SERVER_VARIABLE: Final = "COUNTLINE_SERVER"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProfile:
+    """One server: its addresses, and how to log in to it."""
+
+    endpoints: Endpoints
+    login_file: LoginFile
+    server: str = ""
+    """The name that the user gave; empty for a data folder of this machine."""
+    password_file: Path | None = None
+    """The admin's password; only for a data folder of this machine."""
+
+
+def discover(server: str | None = None, data: Path | None = None, profiles: Profiles | None = None) -> ServerProfile:
+    """Find the server that a command talks to.
+
+    In this order: the named server, or COUNTLINE_SERVER; the Countline of the named data folder, or of COUNTLINE_DATA;
+    the server of the last login; the Countline of this machine's default data folder.
+
+    Raises:
+        NotFoundError: no Countline runs from the data folder.
+        InvalidInputError: the server's name has no known form.
+    """
+    profiles = profiles or Profiles()
+    named = server or os.environ.get(SERVER_VARIABLE, "")
+    if not named and data is None and not os.environ.get(DATA_VARIABLE):
+        named = profiles.current
+    if named and data is None:
+        return ServerProfile(Endpoints.parse(named), profiles.login_file(named), named)
+    folder = DataFolder.resolve(data)
+    return ServerProfile(
+        Endpoints.from_file(folder.run / "endpoints.json"),
+        LoginFile(folder.run / "cli-login.json"),
+        password_file=folder.credential("admin-password"),
+    )

@@ -1,0 +1,56 @@
+"""Pages of a list: a bounded size, and an opaque token that names the key after which the next page begins."""
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from countline_common.errors import FieldProblem, InvalidInputError
+
+DEFAULT_SIZE: Final = 100
+MAX_SIZE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The rows of one page: at most `size`, those that follow the key `after`; empty for the first page."""
+
+    size: int
+    after: str
+
+
+def page(page_size: int, page_token: str, filters: str = "") -> Page:
+    """The page that a request asks for.
+
+    Args:
+        page_size: 0 means 100; more than 1000 means 1000.
+        page_token: empty for the first page.
+        filters: the filters of the request; a token is valid only with the filters it was made for.
+
+    Raises:
+        InvalidInputError: the size is negative, or the token was not made by `next_token`.
+    """
+    if page_size < 0:
+        raise invalid_page("page_size", "is negative; give 1 to 1000, or 0 for 100")
+    return Page(min(page_size or DEFAULT_SIZE, MAX_SIZE), _after(page_token, filters) if page_token else "")
+
+
+def next_token(last_key: str, filters: str = "") -> str:
+    """The token of the page that begins after a key."""
+    return base64.urlsafe_b64encode(json.dumps([last_key, filters]).encode()).decode()
+
+
+def _after(token: str, filters: str) -> str:
+    try:
+        last_key, given_for = json.loads(base64.urlsafe_b64decode(token.encode()))
+    except (ValueError, binascii.Error, UnicodeError, TypeError) as error:
+        raise invalid_page("page_token", "is not one that this service gave; begin without one") from error
+    if given_for != filters or not isinstance(last_key, str):
+        raise invalid_page("page_token", "belongs to a list with other filters; begin without one")
+    return last_key
+
+
+def invalid_page(field: str, problem: str) -> InvalidInputError:
+    """The error for a wrong field of a page; what follows a semicolon is advice and is left out of the message."""
+    return InvalidInputError(f"{field} {problem.partition(';')[0]}", fields=(FieldProblem(field, problem),))

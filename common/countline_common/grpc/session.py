@@ -1,0 +1,129 @@
+"""A login that is renewed before it expires."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from countline.v1 import auth_pb2, auth_pb2_grpc
+from countline_common.errors import UnauthenticatedError
+from countline_common.grpc.discovery import ServerProfile
+from countline_common.grpc.errors import translated
+from countline_common.grpc.logins import Login
+from countline_common.times import from_timestamp
+
+ADMIN: Final = "admin"
+CALL_TIMEOUT_S: Final = 10.0
+
+
+class LoginSession:
+    """A login that is renewed before it expires.
+
+    Args:
+        auth: the auth service.
+        target: the server, with the file of the login.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self, auth: "auth_pb2_grpc.AuthServiceAsyncStub", target: ServerProfile, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._auth = auth
+        self._target = target
+        self._clock = clock
+        self._login: Login | None = None
+        self._renewing = asyncio.Lock()
+
+    async def access_token(self) -> str:
+        """An access token that is valid for a minute at least.
+
+        Raises:
+            UnauthenticatedError: there is no login, or it has expired.
+        """
+        async with self._renewing:
+            if self._login is None or not self._login.is_fresh(self._clock()):
+                self._login = await self._stored_or_renewed()
+            return self._login.access_token
+
+    async def log_in(self, username: str, password: str) -> auth_pb2.User:
+        """Log in and store the login.
+
+        Raises:
+            UnauthenticatedError: the user name or the password is wrong.
+        """
+        response = await self._call_login(username, password)
+        self._login = _login(response.tokens, response.user.username)
+        self._target.login_file.save(self._login)
+        return response.user
+
+    async def log_out(self) -> None:
+        """End the session and delete the stored login, if there is one."""
+        login = self._target.login_file.load()
+        if login is None:
+            return
+        with translated():
+            request = auth_pb2.LogoutRequest(refresh_token=login.refresh_token)
+            await self._auth.Logout(request, timeout=CALL_TIMEOUT_S)
+        self._target.login_file.delete()
+        self._login = None
+
+    async def _stored_or_renewed(self) -> Login:
+        async with self._target.login_file.locked():
+            stored = self._stored()
+            if stored is not None and stored.is_fresh(self._clock()):
+                return stored  # another process has renewed it
+            renewed = await self._renewed(stored)
+            self._target.login_file.save(renewed)
+            return renewed
+
+    def _stored(self) -> Login | None:
+        stored = self._target.login_file.load()
+        if stored is not None and self._target.password_file is not None and stored.made_with != self._password_hash():
+            return None
+        return stored
+
+    async def _renewed(self, stored: Login | None) -> Login:
+        if stored is not None and stored.refresh_expires_at > self._clock():
+            try:
+                with translated():
+                    request = auth_pb2.RefreshTokenRequest(refresh_token=stored.refresh_token)
+                    response = await self._auth.RefreshToken(request, timeout=CALL_TIMEOUT_S)
+                return replace(_login(response.tokens, stored.username), made_with=stored.made_with)
+            except UnauthenticatedError:
+                if self._target.password_file is None:
+                    raise
+        if self._target.password_file is None:
+            problem = "your login has expired" if stored else "you are not logged in"
+            raise UnauthenticatedError(problem, hint=f"countline login --server {self._target.server}")
+        response_to_password = await self._call_login(ADMIN, self._password())
+        return replace(_login(response_to_password.tokens, ADMIN), made_with=self._password_hash())
+
+    async def _call_login(self, username: str, password: str) -> auth_pb2.LoginResponse:
+        request = auth_pb2.LoginRequest(username=username, password=password)
+        with translated():
+            return await self._auth.Login(request, timeout=CALL_TIMEOUT_S)
+
+    def _password(self) -> str:
+        path = self._target.password_file
+        try:
+            return path.read_text().strip() if path is not None else ""
+        except OSError as error:
+            raise UnauthenticatedError(
+                f"cannot read the admin password {path}: {error.strerror}",
+                hint="run this as the user that started Countline, or log in: countline login",
+            ) from error
+
+    def _password_hash(self) -> str:
+        return hashlib.sha256(b"countline" + self._password().encode()).hexdigest()[:32]
+
+
+def _login(tokens: auth_pb2.Tokens, username: str) -> Login:
+    return Login(
+        username=username,
+        access_token=tokens.access_token,
+        access_expires_at=from_timestamp(tokens.access_expires_at),
+        refresh_token=tokens.refresh_token,
+        refresh_expires_at=from_timestamp(tokens.refresh_expires_at),
+    )

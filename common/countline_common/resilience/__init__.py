@@ -1,0 +1,1 @@
+"""How every room deals with a part that is away."""

@@ -1,0 +1,39 @@
+"""The whole system: its folders made ready, and its parts in the order in which people read them."""
+
+import json
+
+from countline_local.parts.nats import nats_part, nats_server
+from countline_local.parts.part import Part
+from countline_local.parts.postgres import postgres_part, postgres_server
+from countline_local.parts.services import service_parts
+from countline_local.parts.shipped_models import copy_shipped, find_shipped
+from countline_local.parts.system import System
+from countline_local.parts.triton import triton_part
+
+
+def prepare(system: System) -> None:
+    """Make folders, credentials and models, and write where the services listen, for clients on this machine."""
+    data = system.data
+    for folder in (data.run, data.logs, data.spool, data.demo, data.triton):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    system.credentials.ensure()
+    copy_shipped(find_shipped(), data.models)
+    _write_endpoints(system)
+
+
+def _write_endpoints(system: System) -> None:
+    names = ("auth", "cameras", "workers", "models", "analytics", "websocket", "triton-grpc")
+    endpoints = {"gateway": system.url.rstrip("/"), **{name: system.address(name) for name in names}}
+    path = system.data.run / "endpoints.json"
+    path.write_text(json.dumps(endpoints, indent=2) + "\n")
+
+
+def all_parts(system: System) -> list[Part]:
+    """Every part of the system."""
+    postgres, nats = postgres_server(system), nats_server(system)
+    return [
+        postgres_part(system, postgres),
+        nats_part(system, nats),
+        triton_part(system),
+        *service_parts(system, postgres, nats),
+    ]

@@ -1,0 +1,84 @@
+"""The processes of Countline itself as parts: control-plane, ingest, api and worker.
+
+To add a process: add the name of its health port to `ports.USUAL_PORTS` and a line to `service_parts`.
+"""
+
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from countline_local.parts.http_check import http_ok
+from countline_local.parts.nats import NatsServer
+from countline_local.parts.part import Part
+from countline_local.parts.postgres import PostgresServer
+from countline_local.parts.system import System
+from countline_local.supervision.credentials import WORKER
+
+STOP_GRACE_S: Final = 2.0
+LISTENERS: Final = ("auth", "cameras", "workers", "models", "analytics", "websocket", "gateway")
+
+
+def service_parts(system: System, postgres: PostgresServer, nats: NatsServer) -> list[Part]:
+    """The parts `control`, `ingest`, `api` and `worker`."""
+    common = _environment(system, nats)
+    control = {**common, **_control_environment(system, postgres)}
+    analytics = {**common, "COUNTLINE_ANALYTICS_DSN": postgres.dsn("analytics")}
+    worker = {**common, **_worker_environment(system)}
+    return [
+        _service(system, "control", ("serve", "all"), control, "cameras", ("postgres", "nats")),
+        _service(system, "ingest", ("analytics", "ingest"), analytics, "ingest-health", ("postgres", "nats")),
+        _service(system, "api", ("analytics", "api"), analytics, "gateway", ("postgres", "nats", "control")),
+        _service(system, "worker", ("worker",), worker, "worker-health", ("nats", "triton", "control")),
+    ]
+
+
+def _service(
+    system: System, name: str, command: tuple[str, ...], env: Mapping[str, str], listens: str, needs: tuple[str, ...]
+) -> Part:
+    health = system.address(f"{name}-health")
+    return Part(
+        name=name, argv=(*countline_command(), *command),
+        env={**env, "COUNTLINE_HEALTH_ADDRESS": health}, address=system.address(listens),
+        check=partial(http_ok, f"http://{health}/readyz"), waits_for="its health check", needs=needs,
+        stop_grace_s=STOP_GRACE_S,
+    )  # fmt: skip
+
+
+def _environment(system: System, nats: NatsServer) -> dict[str, str]:
+    """What every process of ours gets, on top of the caller's own environment."""
+    return {
+        **system.environment(),
+        "COUNTLINE_NATS_URL": nats.url,
+        **{f"COUNTLINE_{name.upper()}_ADDRESS": system.address(name) for name in LISTENERS},
+        "COUNTLINE_TOKEN_PUBLIC_KEY_FILE": str(system.credentials.token_public_key),
+    }
+
+
+def _control_environment(system: System, postgres: PostgresServer) -> dict[str, str]:
+    return {
+        "COUNTLINE_AUTH_DSN": postgres.dsn("auth"),
+        "COUNTLINE_CAMERAS_DSN": postgres.dsn("cameras"),
+        "COUNTLINE_TOKEN_PRIVATE_KEY_FILE": str(system.credentials.token_key),
+        "COUNTLINE_ADMIN_PASSWORD_FILE": str(system.credentials.admin_password),
+        "COUNTLINE_TRITON_ADDRESS": system.address("triton-grpc"),
+        "COUNTLINE_MODEL_REPOSITORY": str(system.data.models),
+        "COUNTLINE_MODEL_WORK": str(system.data.model_work),
+    }
+
+
+def _worker_environment(system: System) -> dict[str, str]:
+    return {
+        "COUNTLINE_TRITON_ADDRESS": system.address("triton-grpc"),
+        "COUNTLINE_WORKER_NAME": WORKER,
+        "COUNTLINE_WORKER_TOKEN_FILE": str(system.credentials.worker_token),
+        "COUNTLINE_SPOOL": str(system.data.spool),
+    }
+
+
+def countline_command() -> tuple[str, ...]:
+    """The command line of this environment's `countline`, whatever PATH says."""
+    # Not resolved: an environment's python is a link out of the environment.
+    script = Path(sys.executable).with_name("countline")
+    return (sys.executable, str(script)) if script.is_file() else (sys.executable, "-m", "countline_common")

@@ -1,0 +1,38 @@
+"""Where the whole system lies and listens on one machine."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from countline_common.settings import DataFolder
+from countline_local.supervision.credentials import Credentials
+from countline_local.supervision.ports import HOST
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """Folders, ports and credentials of one `countline up`."""
+
+    data: DataFolder
+    ports: Mapping[str, int]
+    """One port for each name in `ports.USUAL_PORTS`."""
+    triton_segments: str
+    """Prefix of the names of Triton's shared-memory segments."""
+
+    @property
+    def credentials(self) -> Credentials:
+        """Passwords and keys."""
+        return Credentials(self.data.credentials)
+
+    @property
+    def url(self) -> str:
+        """URL of the dashboard."""
+        return f"http://{self.address('gateway')}/"
+
+    def address(self, name: str) -> str:
+        """`host:port` of one listener."""
+        return f"{HOST}:{self.ports[name]}"
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a process of ours that needs no address of a part."""
+        return {**os.environ, "PYTHONUNBUFFERED": "1", "COUNTLINE_DATA": str(self.data.root)}

@@ -1,0 +1,25 @@
+"""Users and tokens as messages of the contract."""
+
+from countline.v1 import auth_pb2
+from countline_common.times import to_timestamp
+from countline_control.auth.domain import IssuedTokens, StoredUser
+
+
+def user_message(user: StoredUser) -> auth_pb2.User:
+    """Translate a user."""
+    return auth_pb2.User(
+        user_id=user.user_id,
+        username=user.username,
+        roles=user.roles,
+        created_at=to_timestamp(user.created_at.timestamp()),
+    )
+
+
+def tokens_message(tokens: IssuedTokens) -> auth_pb2.Tokens:
+    """Translate the tokens of a session."""
+    return auth_pb2.Tokens(
+        access_token=tokens.access,
+        refresh_token=tokens.refresh,
+        access_expires_at=to_timestamp(tokens.access_expires_at),
+        refresh_expires_at=to_timestamp(tokens.refresh_expires_at),
+    )

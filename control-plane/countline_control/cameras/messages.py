@@ -1,0 +1,264 @@
+"""Sites, cameras and statuses as messages of the contract, both ways."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from countline.v1 import cameras_pb2
+from countline_common.times import from_timestamp, to_timestamp
+from countline_control.cameras.domain import (
+    Camera,
+    CameraFault,
+    CameraSpec,
+    CameraStatus,
+    GroundPoint,
+    LineSpec,
+    MaskSpec,
+    ObservedState,
+    PlaybackMode,
+    Point,
+    Site,
+    TransportMode,
+    ZoneSpec,
+)
+from countline_counting.spec import MaskKind
+
+PLAYBACKS: Final = {
+    PlaybackMode.UNSPECIFIED: cameras_pb2.PLAYBACK_UNSPECIFIED,
+    PlaybackMode.LIVE: cameras_pb2.PLAYBACK_LIVE,
+    PlaybackMode.REALTIME: cameras_pb2.PLAYBACK_REALTIME,
+    PlaybackMode.FAST: cameras_pb2.PLAYBACK_FAST,
+    PlaybackMode.LOOP: cameras_pb2.PLAYBACK_LOOP,
+}
+TRANSPORTS: Final = {
+    TransportMode.UNSPECIFIED: cameras_pb2.RTSP_TRANSPORT_UNSPECIFIED,
+    TransportMode.TCP: cameras_pb2.RTSP_TRANSPORT_TCP,
+    TransportMode.UDP: cameras_pb2.RTSP_TRANSPORT_UDP,
+}
+MASK_KINDS: Final = {
+    MaskKind.INCLUDE: cameras_pb2.MASK_KIND_INCLUDE,
+    MaskKind.IGNORE: cameras_pb2.MASK_KIND_IGNORE,
+}
+STATES: Final = {
+    ObservedState.UNSPECIFIED: cameras_pb2.CAMERA_STATE_UNSPECIFIED,
+    ObservedState.WAITING: cameras_pb2.CAMERA_STATE_WAITING,
+    ObservedState.STARTING: cameras_pb2.CAMERA_STATE_STARTING,
+    ObservedState.RUNNING: cameras_pb2.CAMERA_STATE_RUNNING,
+    ObservedState.RECONNECTING: cameras_pb2.CAMERA_STATE_RECONNECTING,
+    ObservedState.FAILED: cameras_pb2.CAMERA_STATE_FAILED,
+    ObservedState.FINISHED: cameras_pb2.CAMERA_STATE_FINISHED,
+    ObservedState.DISABLED: cameras_pb2.CAMERA_STATE_DISABLED,
+}
+_PLAYBACK_OF: Final = {message: mode for mode, message in PLAYBACKS.items()}
+_TRANSPORT_OF: Final = {message: mode for mode, message in TRANSPORTS.items()}
+_MASK_KIND_OF: Final = {message: kind for kind, message in MASK_KINDS.items()}
+_STATE_OF: Final = {message: state for state, message in STATES.items()}
+
+
+# Sites ---------------------------------------------------------------------------------------------------------------
+
+
+def site_message(site: Site) -> cameras_pb2.Site:
+    """Translate a site."""
+    return cameras_pb2.Site(
+        site_id=site.site_id, title=site.title, time_zone=site.time_zone, created_at=to_timestamp(site.created_at)
+    )
+
+
+# Cameras -------------------------------------------------------------------------------------------------------------
+
+
+def camera_message(camera: Camera, status: CameraStatus | None = None) -> cameras_pb2.Camera:
+    """Translate a camera, with its status if given."""
+    return cameras_pb2.Camera(
+        camera_id=camera.camera_id,
+        site_id=camera.site_id,
+        title=camera.title,
+        spec=spec_message(camera.spec),
+        status=None if status is None else status_message(status),
+        revision=camera.revision,
+        created_at=to_timestamp(camera.created_at),
+        updated_at=to_timestamp(camera.updated_at),
+    )
+
+
+def camera_of(message: cameras_pb2.Camera) -> Camera:
+    """Read a camera; its status is left out."""
+    return Camera(
+        camera_id=message.camera_id,
+        site_id=message.site_id,
+        title=message.title,
+        spec=spec_of(message.spec),
+        revision=message.revision,
+        created_at=from_timestamp(message.created_at),
+        updated_at=from_timestamp(message.updated_at),
+    )
+
+
+def set_paths(message: cameras_pb2.Camera) -> list[str]:
+    """Return the update mask that an empty one stands for: every field that the message sets."""
+    paths = ["title"] if message.title else []
+    return paths + [f"spec.{field.name}" for field, _ in message.spec.ListFields()]
+
+
+def spec_message(spec: CameraSpec) -> cameras_pb2.CameraSpec:
+    """Translate a spec, credentials included."""
+    return cameras_pb2.CameraSpec(
+        source_url=spec.source_url,
+        model=spec.model,
+        lines=[_line_message(line) for line in spec.lines],
+        zones=[_zone_message(zone) for zone in spec.zones],
+        processing_rate=spec.processing_rate,
+        min_score=spec.min_score,
+        anchor=None if spec.anchor is None else _point(spec.anchor),
+        playback=PLAYBACKS.get(spec.playback, cameras_pb2.PLAYBACK_UNSPECIFIED),
+        recorded_at=_timestamp(spec.recorded_at),
+        rtsp_transport=TRANSPORTS.get(spec.rtsp_transport, cameras_pb2.RTSP_TRANSPORT_UNSPECIFIED),
+        disabled=spec.disabled,
+        min_track_age_s=spec.min_track_age_s,
+        min_track_score=spec.min_track_score,
+        masks=[_mask_message(mask) for mask in spec.masks],
+        ground_plane=None if spec.ground_plane is None else _ground_message(spec.ground_plane),
+    )
+
+
+def spec_of(message: cameras_pb2.CameraSpec) -> CameraSpec:
+    """Read a spec; numbers that the contract does not define become `UNKNOWN`, or None for a mask's kind."""
+    return CameraSpec(
+        source_url=message.source_url,
+        model=message.model,
+        lines=tuple(
+            LineSpec(line.line_id, _pairs(line.points), tuple(line.classes), line.version) for line in message.lines
+        ),
+        zones=tuple(
+            ZoneSpec(zone.zone_id, _pairs(zone.polygon), tuple(zone.classes), zone.version, zone.queue)
+            for zone in message.zones
+        ),
+        processing_rate=message.processing_rate,
+        min_score=message.min_score,
+        anchor=(message.anchor.x, message.anchor.y) if message.HasField("anchor") else None,
+        playback=_PLAYBACK_OF.get(message.playback, PlaybackMode.UNKNOWN),
+        recorded_at=from_timestamp(message.recorded_at) if message.HasField("recorded_at") else None,
+        rtsp_transport=_TRANSPORT_OF.get(message.rtsp_transport, TransportMode.UNKNOWN),
+        disabled=message.disabled,
+        min_track_age_s=message.min_track_age_s,
+        min_track_score=message.min_track_score,
+        masks=tuple(
+            MaskSpec(mask.mask_id, _pairs(mask.polygon), _MASK_KIND_OF.get(mask.kind)) for mask in message.masks
+        ),
+        ground_plane=_ground_of(message.ground_plane) if message.HasField("ground_plane") else None,
+    )
+
+
+def spec_json(spec: CameraSpec) -> dict[str, Any]:
+    """Return a spec as it is stored: protobuf's JSON, with the field names of the contract."""
+    return MessageToDict(spec_message(spec), preserving_proto_field_name=True)
+
+
+def spec_from_json(values: Mapping[str, Any]) -> CameraSpec:
+    """Read a stored spec. Fields that a newer release wrote are ignored, so that this one can read the rest."""
+    return spec_of(ParseDict(dict(values), cameras_pb2.CameraSpec(), ignore_unknown_fields=True))
+
+
+def _line_message(line: LineSpec) -> cameras_pb2.Line:
+    return cameras_pb2.Line(
+        line_id=line.line_id, points=_points(line.points), version=line.version, classes=line.classes
+    )
+
+
+def _zone_message(zone: ZoneSpec) -> cameras_pb2.Zone:
+    return cameras_pb2.Zone(
+        zone_id=zone.zone_id,
+        polygon=_points(zone.polygon),
+        version=zone.version,
+        classes=zone.classes,
+        queue=zone.queue,
+    )
+
+
+def _mask_message(mask: MaskSpec) -> cameras_pb2.Mask:
+    kind = cameras_pb2.MASK_KIND_UNSPECIFIED if mask.kind is None else MASK_KINDS[mask.kind]
+    return cameras_pb2.Mask(mask_id=mask.mask_id, polygon=_points(mask.polygon), kind=kind)
+
+
+def _ground_message(points: Sequence[GroundPoint]) -> cameras_pb2.GroundPlane:
+    return cameras_pb2.GroundPlane(
+        points=[cameras_pb2.GroundPoint(image=_point(each.image), x_m=each.x_m, y_m=each.y_m) for each in points]
+    )
+
+
+def _ground_of(message: cameras_pb2.GroundPlane) -> tuple[GroundPoint, ...]:
+    return tuple(GroundPoint((each.image.x, each.image.y), each.x_m, each.y_m) for each in message.points)
+
+
+def _point(point: Point) -> cameras_pb2.Point:
+    return cameras_pb2.Point(x=point[0], y=point[1])
+
+
+def _points(points: Iterable[Point]) -> list[cameras_pb2.Point]:
+    return [_point(each) for each in points]
+
+
+def _pairs(points: Iterable[cameras_pb2.Point]) -> tuple[Point, ...]:
+    return tuple((each.x, each.y) for each in points)
+
+
+# Statuses ------------------------------------------------------------------------------------------------------------
+
+
+def status_message(status: CameraStatus) -> cameras_pb2.CameraStatus:
+    """Translate a status."""
+    return cameras_pb2.CameraStatus(
+        state=STATES[status.state],
+        worker_id=status.worker_id,
+        epoch=status.epoch,
+        width=status.width,
+        height=status.height,
+        source_fps=status.source_fps,
+        processed_fps=status.processed_fps,
+        latency_s=status.latency_s,
+        frames_processed=status.frames_processed,
+        frames_dropped=status.frames_dropped,
+        error=None if status.fault is None else _fault_message(status.fault),
+        last_frame_at=_timestamp(status.last_frame_at),
+        reported_at=_timestamp(status.reported_at),
+        progress=status.progress,
+        model=status.model,
+        follower_model=status.follower_model,
+    )
+
+
+def status_of(message: cameras_pb2.CameraStatus) -> CameraStatus:
+    """Read a status."""
+    return CameraStatus(
+        state=_STATE_OF.get(message.state, ObservedState.UNSPECIFIED),
+        worker_id=message.worker_id,
+        epoch=message.epoch,
+        width=message.width,
+        height=message.height,
+        source_fps=message.source_fps,
+        processed_fps=message.processed_fps,
+        latency_s=message.latency_s,
+        frames_processed=message.frames_processed,
+        frames_dropped=message.frames_dropped,
+        fault=_fault_of(message.error) if message.HasField("error") else None,
+        last_frame_at=from_timestamp(message.last_frame_at) if message.HasField("last_frame_at") else None,
+        reported_at=from_timestamp(message.reported_at) if message.HasField("reported_at") else None,
+        progress=message.progress,
+        model=message.model,
+        follower_model=message.follower_model,
+    )
+
+
+def _fault_message(fault: CameraFault) -> cameras_pb2.CameraError:
+    return cameras_pb2.CameraError(code=fault.code, message=fault.message, hint=fault.hint)
+
+
+def _fault_of(message: cameras_pb2.CameraError) -> CameraFault:
+    return CameraFault(message.code, message.message, message.hint)
+
+
+def _timestamp(t: float | None) -> Timestamp | None:
+    return None if t is None else to_timestamp(t)

@@ -1,0 +1,173 @@
+"""The options of `countline cameras add` and `countline cameras set`, in groups that both share."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from countline.v1.cameras_pb2 import Playback, RtspTransport
+from countline_common.errors import InvalidInputError
+from countline_control.cameras.sources import file_url
+from countline_control.cli.changes import Changes
+
+
+class PlaybackOption(StrEnum):
+    """How a source is played."""
+
+    LIVE = "live"
+    REALTIME = "realtime"
+    FAST = "fast"
+    LOOP = "loop"
+
+
+class TransportOption(StrEnum):
+    """The transport of an RTSP stream."""
+
+    TCP = "tcp"
+    UDP = "udp"
+
+
+_Texts = list[str] | None
+
+
+@dataclass(frozen=True)
+class GeometryOptions:
+    """What is drawn on the picture."""
+
+    line: Annotated[
+        _Texts,
+        typer.Option(
+            "--line", help="Count line NAME:x1,y1,x2,y2[,…][:CLASS,…], in fractions of the picture. Repeatable."
+        ),
+    ] = None
+    zone: Annotated[_Texts, typer.Option("--zone", help="Zone NAME:x1,y1,x2,y2,x3,y3[,…][:CLASS,…]. Repeatable.")] = (
+        None
+    )
+    queue: Annotated[
+        _Texts, typer.Option("--queue", help="Zone in which objects wait, written as for --zone. Repeatable.")
+    ] = None
+    mask_include: Annotated[
+        _Texts,
+        typer.Option(
+            "--mask-include",
+            help="Area NAME:x1,y1,x2,y2,x3,y3[,…] outside of which detections are ignored. Repeatable.",
+        ),
+    ] = None
+    mask_ignore: Annotated[
+        _Texts,
+        typer.Option(
+            "--mask-ignore", help="Area NAME:x1,y1,x2,y2,x3,y3[,…] in which detections are ignored. Repeatable."
+        ),
+    ] = None
+    ground: Annotated[
+        _Texts,
+        typer.Option(
+            "--ground", help="Reference point x,y=X,Y: a point of the picture and its place in metres. Give four."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class CountingOptions:
+    """What is counted."""
+
+    model: Annotated[
+        str | None, typer.Option("--model", help="Model NAME or NAME@VERSION; empty for the default model.")
+    ] = None
+    rate: Annotated[float | None, typer.Option("--rate", help="Frames per second to process; 0 for all.")] = None
+    min_score: Annotated[
+        float | None, typer.Option("--min-score", help="Lowest score of a detection; 0 for the model's own threshold.")
+    ] = None
+    anchor: Annotated[
+        str | None,
+        typer.Option(
+            "--anchor", help="Tested point of a box: bottom, centre, or X,Y in fractions; for new cameras bottom."
+        ),
+    ] = None
+    min_track_age: Annotated[
+        float | None,
+        typer.Option("--min-track-age", help="Seconds that an object must be visible to count, at most 2.5."),
+    ] = None
+    min_track_score: Annotated[
+        float | None,
+        typer.Option("--min-track-score", help="Lowest mean score of an object to count."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How the source is read."""
+
+    playback: Annotated[
+        PlaybackOption | None,
+        typer.Option("--playback", help="Playback mode; for new streams live, for new files realtime."),
+    ] = None
+    transport: Annotated[
+        TransportOption | None, typer.Option("--transport", help="RTSP transport; for new cameras tcp.")
+    ] = None
+    recorded_at: Annotated[
+        str | None,
+        typer.Option("--recorded-at", help="Capture time of a file's first frame, RFC 3339; for new cameras now."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class RemovalOptions:
+    """What is removed from a camera."""
+
+    rm_line: Annotated[_Texts, typer.Option("--rm-line", help="Name of a line to remove. Repeatable.")] = None
+    rm_zone: Annotated[_Texts, typer.Option("--rm-zone", help="Name of a zone or queue to remove. Repeatable.")] = None
+    rm_mask: Annotated[_Texts, typer.Option("--rm-mask", help="Name of a mask to remove. Repeatable.")] = None
+    rm_ground: Annotated[bool, typer.Option("--rm-ground", help="Remove the ground plane and its speeds.")] = False
+
+
+def changes_of(
+    geometry: GeometryOptions,
+    counting: CountingOptions,
+    source: SourceOptions,
+    removal: RemovalOptions = RemovalOptions(),
+    *,
+    url: str | None,
+    enable: bool | None = None,
+) -> Changes:
+    """Build the changes that the options ask for.
+
+    Raises:
+        InvalidInputError: two options contradict each other, or the file of a path does not exist.
+    """
+    if removal.rm_ground and geometry.ground:
+        raise InvalidInputError("--ground and --rm-ground cannot be used together", hint="give one of them")
+    return Changes(
+        source_url=_source_url(url) if url is not None else None,
+        lines=tuple(geometry.line or ()),
+        removed_lines=frozenset(removal.rm_line or ()),
+        zones=tuple(geometry.zone or ()),
+        queues=tuple(geometry.queue or ()),
+        removed_zones=frozenset(removal.rm_zone or ()),
+        include_masks=tuple(geometry.mask_include or ()),
+        ignore_masks=tuple(geometry.mask_ignore or ()),
+        removed_masks=frozenset(removal.rm_mask or ()),
+        model=counting.model,
+        processing_rate=counting.rate,
+        min_score=counting.min_score,
+        min_track_age_s=counting.min_track_age,
+        min_track_score=counting.min_track_score,
+        anchor=counting.anchor,
+        ground=tuple(geometry.ground or ()) if geometry.ground or removal.rm_ground else None,
+        playback=Playback.Value(f"PLAYBACK_{source.playback.name}") if source.playback else None,
+        rtsp_transport=RtspTransport.Value(f"RTSP_TRANSPORT_{source.transport.name}") if source.transport else None,
+        recorded_at=source.recorded_at,
+        disabled=None if enable is None else not enable,
+    )
+
+
+def _source_url(text: str) -> str:
+    """Return an address as it is; turn the path of an existing file into its address."""
+    if "://" in text:
+        return text
+    path = Path(text).expanduser().absolute()
+    if not path.is_file():
+        raise InvalidInputError(f"there is no file {path}", hint="give an address, or the path of an existing file")
+    return file_url(str(path.resolve()))

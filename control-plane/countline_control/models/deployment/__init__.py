@@ -1,0 +1,1 @@
+"""Deployments: from an uploaded file to a served version."""

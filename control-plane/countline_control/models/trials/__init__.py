@@ -1,0 +1,1 @@
+"""Trials: two versions of a model on the same frames."""

@@ -1,0 +1,100 @@
+"""How services of one process ask each other: directly."""
+
+from collections.abc import Sequence
+
+from countline_common.errors import CountlineError
+from countline_control.cameras.domain import CameraStatus
+from countline_control.cameras.service import CameraService, StatusSource
+from countline_control.database import translate
+from countline_control.models.domain import ModelRouting
+from countline_control.models.usage import ModelUsage
+from countline_control.workers.domain import AssignableCamera
+from countline_control.workers.inputs import CameraInventory
+from countline_control.workers.messages import assignable
+from countline_control.workers.schedule import Schedule
+
+
+class LocalCameras:
+    """Lists the cameras of the service in this process."""
+
+    poll_period_s = 5.0
+    """Changes are announced at once. Polling finds those that another process makes in the same database."""
+
+    def __init__(self, service: CameraService) -> None:
+        self._service = service
+
+    async def cameras(self) -> list[AssignableCamera]:
+        """Return all cameras.
+
+        Raises:
+            UnavailableError: the database of cameras does not answer.
+        """
+        try:
+            rows = await self._service.assignable()
+        except CountlineError:
+            raise
+        except Exception as error:
+            raise (translate(error) or error) from error
+        return [assignable(camera, time_zone) for camera, time_zone in rows]
+
+
+class LocalRouting:
+    """Reads the routing of the service of models in this process."""
+
+    poll_period_s = 5.0
+
+    def __init__(self, usage: ModelUsage) -> None:
+        self._usage = usage
+
+    async def routing(self) -> ModelRouting:
+        """Return what decides which version counts a camera.
+
+        Raises:
+            UnavailableError: the database of models does not answer.
+        """
+        try:
+            return await self._usage.routing()
+        except CountlineError:
+            raise
+        except Exception as error:
+            raise (translate(error) or error) from error
+
+
+class LocalStatuses:
+    """Reads the statuses of the service of workers in this process, which starts after the services that ask."""
+
+    def __init__(self) -> None:
+        self.schedule: Schedule | None = None
+
+    async def statuses(self, camera_ids: Sequence[str]) -> dict[str, CameraStatus]:
+        """Return the statuses that are known."""
+        return await self.schedule.statuses(camera_ids) if self.schedule is not None else {}
+
+
+class NamedModels:
+    """Tells the service of models which model each camera names, and its status. The sources are local or remote.
+
+    Args:
+        cameras: lists the cameras.
+        statuses: reads their statuses.
+    """
+
+    def __init__(self, cameras: CameraInventory, statuses: StatusSource) -> None:
+        self._cameras = cameras
+        self._statuses = statuses
+
+    async def named(self) -> dict[str, str]:
+        """Return camera → the model that its spec names.
+
+        Raises:
+            CountlineError: the service of cameras does not answer.
+        """
+        return {item.camera.camera_id: item.camera.spec.model for item in await self._cameras.cameras()}
+
+    async def statuses(self, camera_ids: Sequence[str]) -> dict[str, CameraStatus]:
+        """Return the statuses of cameras.
+
+        Raises:
+            CountlineError: the service of workers does not answer.
+        """
+        return dict(await self._statuses.statuses(camera_ids)) if camera_ids else {}

@@ -1,0 +1,220 @@
+"""The composition root of `countline serve`: builds the services that were asked for, in the order of `SERVICES`.
+
+Each service has its database and its address. Services of one process call each other directly (`local`); services of
+different processes call each other over gRPC with a token (`remote`).
+"""
+
+import time
+from collections.abc import Collection
+from typing import Final, Self
+
+from nats.js import JetStreamContext
+
+from countline_common.errors import InvalidInputError
+from countline_common.grpc.tokens import TokenSigner, TokenVerifier
+from countline_common.logs import get_logger
+from countline_control.auth.service import AuthService
+from countline_control.cameras.service import CameraService, StatusSource
+from countline_control.database import Database
+from countline_control.models.artifacts import open_store
+from countline_control.models.deployment.deployer import Deployer
+from countline_control.models.deployment.installation import Installer
+from countline_control.models.lifecycle import Lifecycle
+from countline_control.models.repository import Repository
+from countline_control.models.service import ModelService
+from countline_control.models.tables import outbox as model_events
+from countline_control.models.trials.feed import TrialFeed
+from countline_control.models.tuning import Tuner
+from countline_control.models.upkeep import Upkeep
+from countline_control.models.usage import ModelUsage
+from countline_control.outbox import Outbox, OutboxRelay
+from countline_control.serve.bus import BackgroundBus
+from countline_control.serve.host import ServiceHost
+from countline_control.serve.local import LocalCameras, LocalRouting, LocalStatuses, NamedModels
+from countline_control.serve.remote import RemoteCameras, RemoteRouting, RemoteStatuses, service_metadata
+from countline_control.settings import ControlSettings, missing
+from countline_control.workers.fleet import Fleet
+from countline_control.workers.inputs import CameraInventory, NoRouting, RoutingSource
+from countline_control.workers.schedule import Schedule
+from countline_control.workers.service import WorkerService
+from countline_models.deploy import Limits
+
+SERVICES: Final = ("auth", "cameras", "models", "workers")
+MODEL_CALL_LIMIT_S: Final = 240.0
+"""For calls that make Triton load a model: on a GPU it may have to build an engine."""
+
+_log = get_logger(__name__)
+
+
+class ControlPlane:
+    """The services that one process runs, as an asynchronous context manager.
+
+    Args:
+        settings: see `ControlSettings`.
+        wanted: some of `SERVICES`.
+    """
+
+    def __init__(self, settings: ControlSettings, wanted: Collection[str]) -> None:
+        self._settings = settings
+        self._wanted = frozenset(wanted)
+        self._host = ServiceHost(_verifier(settings))
+        self._bus: BackgroundBus | None = None
+        self._statuses = LocalStatuses()
+        self._cameras: CameraService | None = None
+        self._models: ModelService | None = None
+        self._usage: ModelUsage | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._host.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._host.close()
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Service → the address on which it listens."""
+        return self._host.addresses
+
+    async def failed(self) -> None:
+        """Wait until a background task ends, which none should; raise its error."""
+        await self._host.failed()
+
+    async def _start(self) -> None:
+        if self._settings.health_address:
+            await self._host.serve_health(self._settings.health_address, sorted(self._wanted))
+        if url := self._settings.nats_url.get_secret_value():
+            self._bus = BackgroundBus(url)
+            self._host.spawn("bus", self._bus.run(), self._bus.stop)
+        builders = {
+            "auth": self._start_auth,
+            "cameras": self._start_cameras,
+            "models": self._start_models,
+            "workers": self._start_workers,
+        }
+        for name in SERVICES:
+            if name in self._wanted:
+                await builders[name]()
+
+    async def _start_auth(self) -> None:
+        settings = self._settings
+        if settings.token_private_key_file is None:
+            raise missing("COUNTLINE_TOKEN_PRIVATE_KEY_FILE", "/path/to/token-key.pem")
+        signer = TokenSigner.from_file(settings.token_private_key_file)
+        database = await self._database("auth")
+        service = AuthService(database, signer, trusted_proxies=settings.proxy_networks())
+        await _ensure_admin(service, settings)
+        self._relay("auth", database, service.outbox)
+        await self._host.listen("auth", settings.auth_address, service.as_service())
+
+    async def _start_cameras(self) -> None:
+        database = await self._database("cameras")
+        service = CameraService(database, await self._status_source(), self._cameras_changed)
+        self._cameras = service
+        self._relay("cameras", database, service.outbox)
+        await self._host.listen("cameras", self._settings.cameras_address, service.as_service())
+
+    async def _start_models(self) -> None:
+        settings, outbox = self._settings, Outbox(model_events)
+        database = await self._database("models")
+        repository = Repository(settings.repository_folder, settings.triton_address)
+        artifacts = open_store(settings.model_store, self._jetstream)
+        limits = Limits(max_bytes=settings.model_max_bytes, check_timeout_s=settings.model_check_timeout_s)
+        installer = Installer(database, repository, artifacts, outbox)
+        deployer = Deployer(
+            database, repository, installer, settings.work_folder, limits, settings.model_most_deployments
+        )
+        cameras = NamedModels(await self._camera_source(), await self._status_source())
+        usage = self._usage = ModelUsage(database, cameras, settings.default_model)
+        lifecycle = Lifecycle(database, repository, artifacts, usage, outbox, self._models_changed)
+        service = ModelService(database, deployer, lifecycle, Tuner(database, repository, outbox), usage)
+        self._models = service
+        upkeep = Upkeep(database, repository, artifacts, settings.work_folder)
+        await upkeep.begin()
+        self._host.spawn("upkeep of models", upkeep.run(), upkeep.stop)
+        self._host.spawn("trials", lifecycle.trials.run(), lifecycle.trials.stop)
+        if self._bus is not None:
+            feed = TrialFeed(self._bus, lifecycle.trials)
+            self._host.spawn("feed of trials", feed.run(), feed.stop)
+        self._relay("models", database, outbox)
+        await self._host.listen(
+            "models", settings.models_address, service.as_service(), call_limit_s=MODEL_CALL_LIMIT_S
+        )
+
+    async def _start_workers(self) -> None:
+        database = await self._database("workers")
+        fleet = Fleet(self._settings.lease_s, time.monotonic, time.time)
+        schedule = Schedule(database, fleet, await self._camera_source(), await self._routing_source())
+        self._statuses.schedule = schedule
+        service = WorkerService(fleet, schedule)
+        self._host.spawn("schedule", schedule.run(), schedule.stop)
+        await self._host.listen(
+            "workers", self._settings.workers_address, service.as_service(), before_stop=service.end_streams
+        )
+
+    async def _database(self, service: str) -> Database:
+        return await self._host.database(service, self._settings.dsn_of(service))
+
+    # Between services ------------------------------------------------------------------------------------------------
+
+    async def _status_source(self) -> StatusSource:
+        if "workers" in self._wanted:
+            return self._statuses
+        channel = await self._host.channel(self._settings.workers_address)
+        return RemoteStatuses(channel, service_metadata(self._settings.service_token_file))
+
+    async def _camera_source(self) -> CameraInventory:
+        if self._cameras is not None:
+            return LocalCameras(self._cameras)
+        channel = await self._host.channel(self._settings.cameras_address)
+        return RemoteCameras(channel, service_metadata(self._settings.service_token_file))
+
+    async def _routing_source(self) -> RoutingSource:
+        if self._usage is not None:
+            return LocalRouting(self._usage)
+        if not self._settings.models_address:
+            return NoRouting()
+        channel = await self._host.channel(self._settings.models_address)
+        metadata = service_metadata(self._settings.service_token_file)
+        return RemoteRouting(channel, metadata, self._settings.default_model)
+
+    def _cameras_changed(self) -> None:
+        if self._statuses.schedule is not None:
+            self._statuses.schedule.cameras_changed()
+
+    def _models_changed(self) -> None:
+        if self._statuses.schedule is not None:
+            self._statuses.schedule.models_changed()
+
+    def _jetstream(self) -> JetStreamContext | None:
+        return self._bus.jetstream if self._bus is not None else None
+
+    def _relay(self, name: str, database: Database, outbox: Outbox) -> None:
+        if self._bus is not None:
+            relay = OutboxRelay(database, outbox, self._bus)
+            self._host.spawn(f"outbox of {name}", relay.run(), relay.stop)
+
+
+def _verifier(settings: ControlSettings) -> TokenVerifier:
+    if settings.token_public_key_file is None:
+        raise missing("COUNTLINE_TOKEN_PUBLIC_KEY_FILE", "/path/to/token-key.pub.pem")
+    return TokenVerifier.from_file(settings.token_public_key_file)
+
+
+async def _ensure_admin(service: AuthService, settings: ControlSettings) -> None:
+    """Create the first user if a password file is given."""
+    path = settings.admin_password_file
+    if path is None:
+        if not await service.has_users():
+            _log.warning("serve.no_user", hint="set COUNTLINE_ADMIN_PASSWORD_FILE for the first start")
+        return
+    try:
+        password = path.read_text().strip()
+    except OSError as error:
+        raise InvalidInputError(f"the admin's password {path} cannot be read: {error.strerror}") from error
+    if await service.create_first_admin(password):
+        _log.info("serve.admin_created", username="admin")

@@ -1,0 +1,135 @@
+"""How services of different processes ask each other: over gRPC, with a token."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+from countline.v1 import (
+    cameras_pb2,
+    cameras_pb2_grpc,
+    models_pb2,
+    models_pb2_grpc,
+    workers_pb2,
+    workers_pb2_grpc,
+)
+from countline_common.errors import InvalidInputError
+from countline_common.grpc.errors import translated
+from countline_control.cameras.domain import CameraStatus
+from countline_control.cameras.messages import camera_of, status_of
+from countline_control.models.domain import ModelRouting
+from countline_control.models.messages import trial_of
+from countline_control.workers.domain import AssignableCamera
+from countline_control.workers.messages import assignable
+
+CALL_TIMEOUT_S: Final = 3.0
+STATUS_TIMEOUT_S: Final = 1.0
+"""Shorter: cameras are better shown without a status than late."""
+PAGE: Final = 1000
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+class RemoteCameras:
+    """Lists the cameras of a service elsewhere, credentials included: the token needs `cameras.secrets`."""
+
+    poll_period_s = 1.0
+
+    def __init__(self, channel: grpc.aio.Channel, metadata: Metadata) -> None:
+        self._stub = cameras_pb2_grpc.CameraServiceStub(channel)
+        self._metadata = metadata
+
+    async def cameras(self) -> list[AssignableCamera]:
+        """Return all cameras.
+
+        Raises:
+            CountlineError: the service does not answer, or refuses the token.
+        """
+        with translated():
+            zones = await self._time_zones()
+            found = await self._cameras()
+        # A camera of a site that was created between the two calls is found by the next poll.
+        cameras = [camera_of(message) for message in found if message.site_id in zones]
+        return [assignable(camera, zones[camera.site_id]) for camera in cameras]
+
+    async def _time_zones(self) -> dict[str, str]:
+        zones: dict[str, str] = {}
+        token = ""
+        while True:
+            request = cameras_pb2.ListSitesRequest(page_size=PAGE, page_token=token)
+            answer = await self._stub.ListSites(request, timeout=CALL_TIMEOUT_S, metadata=self._metadata)
+            zones.update({site.site_id: site.time_zone for site in answer.sites})
+            token = answer.next_page_token
+            if not token:
+                return zones
+
+    async def _cameras(self) -> list[cameras_pb2.Camera]:
+        found: list[cameras_pb2.Camera] = []
+        token = ""
+        while True:
+            request = cameras_pb2.ListCamerasRequest(page_size=PAGE, page_token=token)
+            answer = await self._stub.ListCameras(request, timeout=CALL_TIMEOUT_S, metadata=self._metadata)
+            found.extend(answer.cameras)
+            token = answer.next_page_token
+            if not token:
+                return found
+
+
+class RemoteRouting:
+    """Reads the routing of a service of models elsewhere; the token needs `models.read`."""
+
+    poll_period_s = 1.0
+
+    def __init__(self, channel: grpc.aio.Channel, metadata: Metadata, default_model: str) -> None:
+        self._stub = models_pb2_grpc.ModelServiceStub(channel)
+        self._metadata = metadata
+        self._default_model = default_model
+
+    async def routing(self) -> ModelRouting:
+        """Return what decides which version counts a camera.
+
+        Raises:
+            CountlineError: the service does not answer, or refuses the token.
+        """
+        request = models_pb2.ListServingRequest()
+        with translated():
+            answer = await self._stub.ListServing(request, timeout=CALL_TIMEOUT_S, metadata=self._metadata)
+        return ModelRouting(dict(answer.live), tuple(map(trial_of, answer.trials)), self._default_model)
+
+
+class RemoteStatuses:
+    """Reads the statuses of a service of workers elsewhere; the token needs `workers.read`."""
+
+    def __init__(self, channel: grpc.aio.Channel, metadata: Metadata) -> None:
+        self._stub = workers_pb2_grpc.WorkerServiceStub(channel)
+        self._metadata = metadata
+
+    async def statuses(self, camera_ids: Sequence[str]) -> dict[str, CameraStatus]:
+        """Return the statuses that are known.
+
+        Raises:
+            CountlineError: the service does not answer, or refuses the token.
+        """
+        request = workers_pb2.ListCameraStatusesRequest(camera_ids=camera_ids)
+        with translated():
+            answer = await self._stub.ListCameraStatuses(request, timeout=STATUS_TIMEOUT_S, metadata=self._metadata)
+        return {report.camera_id: status_of(report.status) for report in answer.cameras}
+
+
+def service_metadata(token_file: Path | None) -> Metadata:
+    """Return the metadata of calls between services.
+
+    Raises:
+        InvalidInputError: there is no token file, or it cannot be read.
+    """
+    if token_file is None:
+        raise InvalidInputError(
+            "COUNTLINE_SERVICE_TOKEN_FILE is not set, and services in separate processes need a token",
+            hint="make one with `countline tokens service`, or run all services in one process",
+        )
+    try:
+        token = token_file.read_text().strip()
+    except OSError as error:
+        raise InvalidInputError(f"the service token {token_file} cannot be read: {error.strerror}") from error
+    return (("authorization", f"Bearer {token}"),)

@@ -1,0 +1,98 @@
+"""Workers, their reports and their assignments as messages of the contract, both ways."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict, ParseDict
+
+from countline.v1 import cameras_pb2, workers_pb2
+from countline_common.times import to_timestamp
+from countline_control.cameras.domain import Camera, CameraSpec, CameraStatus
+from countline_control.cameras.messages import camera_message, spec_message, status_message, status_of
+from countline_control.models.domain import Follower
+from countline_control.workers.domain import AssignableCamera, Assignment, CameraReport, WorkerReport, WorkerView
+
+
+def report_of(message: workers_pb2.ConnectRequest) -> WorkerReport:
+    """Read a worker's report."""
+    return WorkerReport(
+        worker_id=message.worker_id,
+        instance=message.instance,
+        backend=message.backend,
+        capacity=message.capacity,
+        version=message.version,
+        spool_bytes=message.spool_bytes,
+        cameras=tuple(CameraReport(each.camera_id, each.epoch, status_of(each.status)) for each in message.cameras),
+    )
+
+
+def camera_report_message(report: CameraReport) -> workers_pb2.CameraReport:
+    """Translate the report on one camera."""
+    return workers_pb2.CameraReport(
+        camera_id=report.camera_id, epoch=report.epoch, status=status_message(report.status)
+    )
+
+
+def worker_message(view: WorkerView) -> workers_pb2.Worker:
+    """Translate a worker."""
+    return workers_pb2.Worker(
+        worker_id=view.worker_id,
+        state=workers_pb2.WORKER_STATE_ONLINE if view.online else workers_pb2.WORKER_STATE_OFFLINE,
+        backend=view.backend,
+        capacity=view.capacity,
+        camera_ids=view.camera_ids,
+        version=view.version,
+        connected_at=to_timestamp(view.connected_at),
+        reported_at=to_timestamp(view.reported_at),
+        spool_bytes=view.spool_bytes,
+    )
+
+
+def directions(assignments: Iterable[Assignment], lease_s: float) -> workers_pb2.ConnectResponse:
+    """Tell a worker to hold exactly these cameras."""
+    lease = Duration()
+    lease.FromNanoseconds(round(lease_s * 1e9))
+    return workers_pb2.ConnectResponse(assignments=[_assignment_message(each) for each in assignments], lease=lease)
+
+
+def _assignment_message(assignment: Assignment) -> workers_pb2.Assignment:
+    return workers_pb2.Assignment(
+        camera=camera_message(assignment.item.camera),
+        epoch=assignment.epoch,
+        time_zone=assignment.item.time_zone,
+        model=assignment.model,
+        follower=None if assignment.follower is None else _follower_message(assignment.follower),
+    )
+
+
+def _follower_message(follower: Follower) -> workers_pb2.Follower:
+    return workers_pb2.Follower(trial_id=follower.trial_id, model=follower.model, is_challenger=follower.is_challenger)
+
+
+def assignable(camera: Camera, time_zone: str) -> AssignableCamera:
+    """Prepare a camera for assignment."""
+    return AssignableCamera(camera, time_zone, fingerprint(camera.spec))
+
+
+def fingerprint(spec: CameraSpec) -> str:
+    """Return a text that changes when a file would be counted differently.
+
+    Switching the camera off and on does not change it. Nor does another model: the objects that it would find have been
+    counted already, and would be counted twice.
+    """
+    relevant = spec_message(spec)
+    relevant.ClearField("disabled")
+    relevant.ClearField("model")
+    return hashlib.sha256(relevant.SerializeToString(deterministic=True)).hexdigest()[:32]
+
+
+def status_json(status: CameraStatus) -> dict[str, Any]:
+    """Return a status as it is stored: protobuf's JSON, with the field names of the contract."""
+    return MessageToDict(status_message(status), preserving_proto_field_name=True)
+
+
+def status_from_json(values: Mapping[str, Any]) -> CameraStatus:
+    """Read a stored status; fields that a newer release wrote are ignored."""
+    return status_of(ParseDict(dict(values), cameras_pb2.CameraStatus(), ignore_unknown_fields=True))

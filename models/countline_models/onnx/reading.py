@@ -1,0 +1,55 @@
+"""Reads a detector's ONNX file, with weights that it keeps in files beside it."""
+
+from pathlib import Path
+from typing import Final
+
+import onnx
+from onnx.external_data_helper import load_external_data_for_model
+
+from countline_common.errors import InvalidInputError, NotFoundError
+from countline_models.onnx.graph import external_files, sort_nodes
+from countline_models.onnx.session import first_line
+
+MAX_BYTES: Final = 2**31 - 2**20
+"""An ONNX file holds at most 2 GiB, and a contract model is one file."""
+
+
+def read_network(file: Path) -> onnx.ModelProto:
+    """Read an ONNX file, with the weights in files beside it.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: the file is not an ONNX model, is broken or too large, or weights are missing.
+    """
+    if not file.is_file():
+        raise NotFoundError(f"there is no file {file}", hint="check the path of the model")
+    try:
+        model = onnx.load(file, load_external_data=False)
+    except Exception as error:
+        raise _not_a_model(file, error) from error
+    _load_weights(model, file)
+    sort_nodes(model)
+    if model.ByteSize() > MAX_BYTES:
+        raise InvalidInputError(f"{file.name} is larger than 2 GiB", hint="export it in float16")
+    try:
+        onnx.checker.check_model(model)
+    except Exception as error:
+        raise _not_a_model(file, error) from error
+    return model
+
+
+def _not_a_model(file: Path, error: Exception) -> InvalidInputError:
+    return InvalidInputError(
+        f"{file.name} is not an ONNX model: {first_line(error)}", hint="export the network to ONNX again"
+    )
+
+
+def _load_weights(model: onnx.ModelProto, file: Path) -> None:
+    names = external_files(model)
+    try:
+        load_external_data_for_model(model, str(file.parent))
+    except Exception as error:
+        raise InvalidInputError(
+            f"{file.name} keeps weights in {', '.join(names)}, which cannot be read beside it: {first_line(error)}",
+            hint=f"put {', '.join(names)} into the folder of {file.name}, or export it as one file",
+        ) from error

@@ -1,0 +1,166 @@
+"""Options that the commands which count share: their declarations, and what they say as one value."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from countline_common.errors import InvalidInputError
+from countline_counting.limits import MAX_TRACK_AGE_S
+from countline_counting.spec import CountingSpec
+from countline_counting.text import read_names
+from countline_pipelines.cli.spec_args import parse_spec
+
+WHAT_COUNTS: Final = "What counts"
+OUTPUT: Final = "Output"
+
+LineOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--line",
+        metavar="NAME:POINTS",
+        help="Count line, such as gate:0,0.5,1,0.5 or gate:0,0.5,1,0.5:person for one class. May be repeated.",
+        rich_help_panel=WHAT_COUNTS,
+    ),
+]
+ZoneOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--zone",
+        metavar="NAME:POINTS",
+        help="Zone of three corners or more, such as hall:0,0,1,0,1,1. May be repeated.",
+        rich_help_panel=WHAT_COUNTS,
+    ),
+]
+QueueOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--queue",
+        metavar="NAME:POINTS",
+        help="Zone in which objects wait, as --zone.",
+        rich_help_panel=WHAT_COUNTS,
+    ),
+]
+ClassesOption = Annotated[
+    str | None,
+    typer.Option("--classes", help="Classes that count, separated by commas.", rich_help_panel=WHAT_COUNTS),
+]
+PixelsOption = Annotated[
+    bool,
+    typer.Option("--pixels/--no-pixels", help="Coordinates in pixels instead of 0..1.", rich_help_panel=WHAT_COUNTS),
+]
+AnchorOption = Annotated[
+    str,
+    typer.Option(
+        "--anchor", help="Tested point of a box: bottom, centre, or two fractions.", rich_help_panel=WHAT_COUNTS
+    ),
+]
+MinScoreOption = Annotated[
+    float, typer.Option("--min-score", help="Least score of a box.", min=0, max=1, rich_help_panel=WHAT_COUNTS)
+]
+MinTrackAgeOption = Annotated[
+    float,
+    typer.Option(
+        "--min-track-age",
+        help="Seconds that an object must be seen to count.",
+        min=0,
+        max=MAX_TRACK_AGE_S,
+        rich_help_panel=WHAT_COUNTS,
+    ),
+]
+MinTrackScoreOption = Annotated[
+    float,
+    typer.Option(
+        "--min-track-score",
+        help="Least mean score of an object that counts.",
+        min=0,
+        max=1,
+        rich_help_panel=WHAT_COUNTS,
+    ),
+]
+MaskIncludeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mask-include",
+        metavar="NAME:POINTS",
+        help="Area outside of which boxes are left out, as --zone. May be repeated.",
+        rich_help_panel=WHAT_COUNTS,
+    ),
+]
+MaskIgnoreOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mask-ignore",
+        metavar="NAME:POINTS",
+        help="Area in which boxes are left out, as --zone. May be repeated.",
+        rich_help_panel=WHAT_COUNTS,
+    ),
+]
+GroundOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ground",
+        metavar="x,y=X,Y",
+        help="Point of the picture and its place on the ground in metres. Four times.",
+        rich_help_panel=WHAT_COUNTS,
+    ),
+]
+ExplainOption = Annotated[
+    bool,
+    typer.Option(
+        "--explain", help="Report why each crossing counted and each near one did not.", rich_help_panel=OUTPUT
+    ),
+]
+TrajectoriesOption = Annotated[
+    Path | None,
+    typer.Option("--trajectories", help="File for the paths of objects, for recount --from.", rich_help_panel=OUTPUT),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.", rich_help_panel=OUTPUT)]
+
+
+@dataclass(frozen=True, slots=True)
+class SpecOptions:
+    """What a command counts, as its options say."""
+
+    lines: Sequence[str] | None = None
+    zones: Sequence[str] | None = None
+    queues: Sequence[str] | None = None
+    classes: str | None = None
+    pixels: bool = False
+    anchor: str = "bottom"
+    min_score: float = 0.0
+    min_track_age_s: float = 0.0
+    min_track_score: float = 0.0
+    include: Sequence[str] | None = None
+    ignore: Sequence[str] | None = None
+    ground: Sequence[str] | None = None
+
+    def spec(self, size_wh: tuple[int, int], *, may_be_empty: bool = False) -> CountingSpec:
+        """Return the spec for a picture of a size in pixels.
+
+        Args:
+            size_wh: of the picture.
+            may_be_empty: whether there is something to do without lines and zones.
+
+        Raises:
+            InvalidInputError: an option cannot be read or counted with, or there is nothing to count.
+        """
+        spec = parse_spec(
+            self.lines or (),
+            self.zones or (),
+            queues=self.queues or (),
+            anchor=self.anchor,
+            pixels_of=size_wh if self.pixels else None,
+            classes=read_names(self.classes),
+            min_score=self.min_score,
+            min_track_age_s=self.min_track_age_s,
+            min_track_score=self.min_track_score,
+            include=self.include or (),
+            ignore=self.ignore or (),
+            ground=self.ground or (),
+        )
+        if not spec.lines and not spec.zones and not may_be_empty:
+            raise InvalidInputError("there is nothing to count", hint="give --line or --zone")
+        return spec

@@ -1,0 +1,243 @@
+"""Counts one video file or stream with the software plane, without services (`countline count`).
+
+A frame goes the way that it goes in a worker: the same plane, tracker and counter. Only the sink differs.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from countline_common.errors import CountlineError, NotFoundError, UnavailableError
+from countline_common.triton.provider import PrivateTriton
+from countline_counting.events import Event
+from countline_counting.explain import Journal
+from countline_counting.identity import FiniteFile, Identity, file_run_name
+from countline_counting.spec import CountingSpec
+from countline_counting.trials import TrialSpan
+from countline_pipelines.messages import class_name
+from countline_pipelines.offline.annotate import Annotator
+from countline_pipelines.offline.reports.explained import explained
+from countline_pipelines.offline.reports.summary import Summary
+from countline_pipelines.offline.trajectory_files import TrajectoryFile
+from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CountedFrame, RunStarted, counting_spec
+from countline_pipelines.planes.software.plane import PlaneOptions, SoftwarePlane
+from countline_pipelines.sources import Decoding, SourceSpec
+from countline_pipelines.sources.content import content_of
+from countline_pipelines.triton import Transport
+from countline_pipelines.triton.client import TritonClient
+
+CAMERA_ID: Final = "count"
+CLOSE_TIMEOUT_S: Final = 10.0
+POLL_S: Final = 0.1
+AWAY_S: Final = 60.0
+"""How long a Triton may be away during a count."""
+AWAY_CODES: Final = {"deadline_exceeded", "unavailable"}
+"""Codes of the faults of a Triton that does not answer."""
+
+Progress = Callable[[int, float, float], None]
+"""Called with frames, share done (0..1) and frames a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountOrder:
+    """What to count, and how."""
+
+    source: SourceSpec
+    counting: CountingSpec
+    decoding: Decoding
+    seconds: float
+    """Stop a stream after so many seconds; 0 for never."""
+    partial: bool
+    """Whether to return the count of a file that is cut off."""
+    annotate: Path | None
+    """File for the annotated video."""
+    explain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model and the Triton that serves it."""
+
+    address: str
+    transport: Transport
+    model: str
+    """As NAME@VERSION."""
+    artifact: str
+    """The model artifact, as `file_run_name` takes it: `NAME@VERSION`, or `file:HASH` of a model of this machine."""
+    child: PrivateTriton | None = None
+    """Where it was started for this count."""
+
+
+class CountJob:
+    """One count, from the start of the plane to the summary.
+
+    Args:
+        order: what to count.
+        served: the Triton that serves the model.
+        paths: gets the trajectories.
+    """
+
+    def __init__(self, order: CountOrder, served: ServedModel, paths: TrajectoryFile) -> None:
+        self._order = order
+        self._served = served
+        run = _run_name(order, served.artifact)
+        self._plan = CameraPlan(CAMERA_ID, order.source, served.model, order.counting, run=run)
+        self._journal = Journal() if order.explain else None
+        self._sink = _Sink(order, self._journal, paths)
+        self._ended = threading.Event()
+
+    def run(self, update: Progress) -> dict[str, Any]:
+        """Count and return the summary.
+
+        Args:
+            update: called several times a second with frames, share done (0..1) and frames a second.
+
+        Raises:
+            CountlineError: the count stopped before its end; says why.
+        """
+        options = PlaneOptions(
+            once=True,
+            keep_pictures=self._order.annotate is not None,
+            journal=self._journal,
+            decoding=self._order.decoding,
+        )
+        plane = SoftwarePlane(self._connect, self._sink, options, on_end=lambda *_: self._ended.set())
+        plane.start()
+        try:
+            plane.add_camera(self._plan)
+            condition = self._wait(plane, update)
+        finally:
+            plane.close(CLOSE_TIMEOUT_S)
+            self._sink.close()
+        fault = condition.fault if condition is not None else None
+        if fault is not None and not (fault.code == "truncated" and self._order.partial):
+            raise CountlineError(fault.message, hint=fault.hint)
+        return self._sink.summary()
+
+    async def _connect(self) -> TritonClient:
+        return await TritonClient.connect(self._served.address, self._served.transport)
+
+    def _wait(self, plane: SoftwarePlane, update: Progress) -> CameraCondition | None:
+        """Wait for the end, or until it is time to stop; return the last condition, None if there was none."""
+        began, silence = 0.0, _Silence()
+        try:
+            while not self._ended.wait(POLL_S):
+                began = began or (time.monotonic() if self._sink.frames else 0.0)
+                if self._served.child is not None and self._served.child.has_ended:
+                    raise self._served.child.failure()
+                condition = plane.conditions().get(CAMERA_ID)
+                silence.look(self._sink.frames, condition)
+                if condition is not None:
+                    update(self._sink.frames, condition.progress, condition.processed_fps)
+                if began and 0 < self._order.seconds < time.monotonic() - began:
+                    break
+        except KeyboardInterrupt:
+            if self._order.source.playback.is_finite:
+                raise
+        # A removed camera has no condition, so read it first.
+        condition = plane.conditions().get(CAMERA_ID)
+        if not self._ended.is_set():
+            plane.remove_camera(CAMERA_ID)
+        return condition
+
+
+class _Silence:
+    """Ends a count whose Triton does not answer any more."""
+
+    def __init__(self) -> None:
+        self._frames = 0
+        self._since = time.monotonic()
+
+    def look(self, frames: int, condition: CameraCondition | None) -> None:
+        """Look at the number of frames until now.
+
+        Raises:
+            UnavailableError: no frame came for `AWAY_S`, and Triton is the cause.
+        """
+        if frames != self._frames:
+            self._frames, self._since = frames, time.monotonic()
+        fault = condition.fault if condition is not None else None
+        if fault is not None and fault.code in AWAY_CODES and time.monotonic() - self._since > AWAY_S:
+            raise UnavailableError(fault.message, hint=fault.hint)
+
+
+def _run_name(order: CountOrder, model: str) -> str:
+    """Return the name of the run of a finite file; empty for a stream, whose runs get new names."""
+    source = order.source
+    if not source.playback.is_finite:
+        return ""
+    return file_run_name(FiniteFile(content_of(source), source.rate, source.recorded_at), model, order.counting)
+
+
+class _Sink:
+    """Adds up the events of a count, and draws the annotated video."""
+
+    def __init__(self, order: CountOrder, journal: Journal | None, paths: TrajectoryFile) -> None:
+        self._order = order
+        self._paths = paths
+        self._labels: tuple[str, ...] = ()
+        self._journal = journal
+        self._spec = CountingSpec()
+        self._summary: Summary | None = None
+        self._annotator: Annotator | None = None
+        self.frames = 0
+        self._first_t = self._last_t = 0.0
+        self._period_s = 0.0
+
+    def run_started(self, run: RunStarted) -> None:
+        """Begin with the first run; a later run (another picture size) adds to the same sums."""
+        self._period_s = run.period_s
+        self._labels = run.labels
+        if self._summary is not None:
+            return
+        self._spec = spec = counting_spec(self._order.counting, run.labels)
+        self._summary = Summary(spec, lambda class_id: class_name(run.labels, class_id))
+        if self._order.annotate is not None:
+            self._annotator = Annotator(self._order.annotate, spec, run.labels, 1.0 / run.period_s)
+
+    def frame_counted(self, identity: Identity, counted: CountedFrame) -> None:
+        """Add a frame."""
+        tracked, events = counted.result.tracked, counted.result.events
+        self._add(events)
+        self._paths.write(events, identity, self._labels)
+        self._first_t = tracked.t if self.frames == 0 else self._first_t
+        self._last_t = tracked.t
+        self.frames += 1
+        if self._annotator is not None and counted.picture is not None:
+            self._annotator.add(counted.picture, tracked, events)
+
+    def events_decided(self, identity: Identity, t: float, events: Sequence[Event]) -> None:  # noqa: ARG002
+        """Add events of an old model; there is none, because one model counts here."""
+        self._add(events)
+
+    def span_compared(self, camera_id: str, span: TrialSpan) -> None:
+        """Ignore it: no second model follows here."""
+
+    def run_ended(self, identity: Identity, events: Sequence[Event] | None) -> None:
+        """Add the events that were decided at the end of a run."""
+        self._paths.write(events or (), identity, self._labels)
+        if self._summary is not None:
+            self._summary.end_run(events or (), self._last_t + self._period_s)
+
+    def _add(self, events: Sequence[Event]) -> None:
+        if self._summary is not None:
+            self._summary.add(events)
+
+    def close(self) -> None:
+        """Finish the annotated video."""
+        if self._annotator is not None:
+            self._annotator.close()
+
+    def summary(self) -> dict[str, Any]:
+        """Return the summary, ready for JSON.
+
+        Raises:
+            NotFoundError: the source gave no frame.
+        """
+        if self._summary is None:
+            raise NotFoundError("the source gave no frame", hint="check whether another player shows it")
+        summary = self._summary.as_dict(frames=self.frames, duration_s=self._last_t - self._first_t + self._period_s)
+        return summary if self._journal is None else {**summary, "explain": explained(self._journal, self._spec)}

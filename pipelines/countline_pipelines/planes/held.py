@@ -1,0 +1,76 @@
+"""A camera that a plane holds: the wanted plan, the present camera, and the step from the present to the wanted."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Generic, Protocol, TypeVar
+
+from countline_pipelines.planes.interface import CameraCondition, CameraPlan, Fault
+
+
+class KeptCamera(Protocol):
+    """A camera of a plane. All but `condition` is called on the plane's loop."""
+
+    @property
+    def crashed_at(self) -> float | None:
+        """Monotonic time at which a fault of ours ended the camera, so that it must be made anew; else None."""
+        ...
+
+    def tick(self, now: float) -> None:
+        """Do what is due; called once a second with the monotonic time."""
+        ...
+
+    def watch(self, until: float) -> None:
+        """Hand pictures to the sink until this monotonic time."""
+        ...
+
+    def set_paused(self, fault: Fault | None) -> None:
+        """Take no more frames for this reason; None: go on."""
+        ...
+
+    def condition(self) -> CameraCondition:
+        """The camera at this moment; may be called from any thread."""
+        ...
+
+
+AnyCamera = TypeVar("AnyCamera", bound=KeptCamera)
+
+
+@dataclass(slots=True)
+class HeldCamera(Generic[AnyCamera]):
+    """What is wanted of a camera, and what there is."""
+
+    camera_id: str
+    wanted: CameraPlan | None
+    """None if the camera shall end."""
+    plan: CameraPlan | None = None
+    """The plan that the camera was brought to; None if there is no camera, or it must be made anew."""
+    camera: AnyCamera | None = None
+    fault: Fault | None = None
+    """Why there is no camera though one is wanted, or why the last change failed."""
+    watched_until: float = 0.0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the camera's task has something to do."""
+    task: asyncio.Task[None] | None = None
+
+
+class KeepingStep(Enum):
+    """What brings a camera to the wanted plan."""
+
+    MAKE = "make"
+    """Make a new camera; the present one, if any, ends before."""
+    CHANGE = "change"
+    """Change the present camera, which goes on."""
+    END = "end"
+
+
+GoesOn = Callable[[CameraPlan, CameraPlan], bool]
+"""Whether a camera of the first plan can be brought to the second one without being made anew."""
+
+
+def next_step(present: CameraPlan | None, wanted: CameraPlan | None, goes_on: GoesOn) -> KeepingStep:
+    """The step from the plan that a camera was brought to (None: no camera) to the wanted one (None: no camera)."""
+    if wanted is None:
+        return KeepingStep.END
+    return KeepingStep.CHANGE if present is not None and goes_on(present, wanted) else KeepingStep.MAKE

@@ -1,0 +1,49 @@
+"""Which frames of a camera are kept as pictures: a few a second, while somebody watches."""
+
+from typing import Final
+
+PREVIEW_EVERY_S: Final = 0.2
+
+
+class Throttle:
+    """Lets one event pass every `every_s`; used from one thread.
+
+    Args:
+        every_s: the shortest time between two events.
+    """
+
+    def __init__(self, every_s: float = PREVIEW_EVERY_S) -> None:
+        self._every_s = every_s
+        self._passed_at = float("-inf")
+
+    def passes(self, now: float) -> bool:
+        """Whether an event at monotonic time `now` passes."""
+        if now - self._passed_at < self._every_s:
+            return False
+        self._passed_at = now
+        return True
+
+
+class PreviewWatch:
+    """How long somebody watches a camera, and which frames are kept meanwhile.
+
+    Args:
+        keep_all: keep every frame, whether somebody watches or not.
+    """
+
+    def __init__(self, *, keep_all: bool = False) -> None:
+        self._keep_all = keep_all
+        self._until = 0.0
+        self._throttle = Throttle()
+
+    def watch(self, until: float) -> None:
+        """Keep pictures until this monotonic time."""
+        self._until = until
+
+    def is_watched(self, now: float) -> bool:
+        """Whether somebody watches at monotonic time `now`."""
+        return now <= self._until
+
+    def is_due(self, now: float) -> bool:
+        """Whether the frame at monotonic time `now` is kept; called once for each frame, from one thread."""
+        return self._keep_all or (self.is_watched(now) and self._throttle.passes(now))

@@ -1,0 +1,54 @@
+"""One frame on its way to Triton and back, and the receiver of the answer."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countline_common.errors import CountlineError
+from countline_common.triton.letterbox import Letterbox
+from countline_pipelines.planes.runs import Run
+
+
+class Traveller(Protocol):
+    """Sends frames to one model and receives the answers: one model's share of a camera."""
+
+    @property
+    def owner(self) -> str:
+        """A name among the users of a lane. Cameras take turns, and each camera may have several models."""
+        ...
+
+    def next_sequence(self) -> int:
+        """Number of the next frame that goes to Triton, from 0."""
+        ...
+
+    def arrived(self, ticket: "Ticket", detections: NDArray[np.float32]) -> None:
+        """Take an answer, (max_detections, 6), in pixels of the model's input. Answers may come out of order."""
+        ...
+
+    def refused(self, ticket: "Ticket", error: CountlineError) -> None:
+        """Triton refuses this frame for good."""
+        ...
+
+
+@dataclass(slots=True)
+class Ticket:
+    """One frame on its way."""
+
+    traveller: Traveller
+    run: Run
+    scaled: Any
+    """av.VideoFrame of the size that it has in the model's input."""
+    box: Letterbox
+    index: int
+    t: float
+    """Capture time, seconds."""
+    dropped: int
+    """Frames left out just before this one."""
+    taken_at: float
+    """Monotonic time at which the frame was decoded."""
+    picture: Any | None = None
+    """av.VideoFrame, if somebody watches."""
+    sequence: int = -1
+    """Number among the frames that went to Triton; the lane sets it when the frame sets out."""

@@ -1,0 +1,167 @@
+"""Where a camera's source stands, on the plane's event loop: what its reader reports, and what its status shows of it.
+
+    OPENING ──> PLAYING <──> BROKEN, FAILED      the reader opens the source again
+       └───────────┴──────────────┴──> ENDED     the last picture of a finite file was read ─┐
+                                  └──> GAVE_UP   no more attempts will be made ──────────────┴──> DRAINED
+
+The last frames may still be on their way to Triton when a source is over; it is DRAINED when they are counted.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from enum import StrEnum
+from typing import Final
+
+from countline_common.errors import CountlineError
+from countline_pipelines.planes.health import CameraHealth
+from countline_pipelines.planes.interface import CameraState, fault_of
+from countline_pipelines.planes.software.source.feeder import CameraFeed
+from countline_pipelines.planes.software.source.reader import ReadState, SourceReader
+from countline_pipelines.planes.software.source.tee import Tee
+from countline_pipelines.planes.states import StateMachine
+from countline_pipelines.sources import Decoding, SourceSpec
+
+MODEL_FAULT: Final = "model"
+"""Code of the fault of a camera whose frames Triton refuses."""
+
+
+class SourcePhase(StrEnum):
+    """Where a source stands."""
+
+    OPENING = "opening"
+    PLAYING = "playing"
+    BROKEN = "broken"
+    FAILED = "failed"
+    ENDED = "ended"
+    GAVE_UP = "gave_up"
+    DRAINED = "drained"
+
+
+_READ: Final = frozenset(
+    {SourcePhase.PLAYING, SourcePhase.BROKEN, SourcePhase.FAILED, SourcePhase.ENDED, SourcePhase.GAVE_UP}
+)
+"""What a reader may report as long as its source is not over; it reports PLAYING anew each time it opens the source."""
+_LEGAL: Final = {
+    SourcePhase.OPENING: _READ,
+    SourcePhase.PLAYING: _READ,
+    SourcePhase.BROKEN: _READ,
+    SourcePhase.FAILED: _READ,
+    SourcePhase.ENDED: frozenset({SourcePhase.DRAINED}),
+    SourcePhase.GAVE_UP: frozenset({SourcePhase.DRAINED}),
+    SourcePhase.DRAINED: frozenset[SourcePhase](),
+}
+_SHOWN: Final = {
+    SourcePhase.BROKEN: CameraState.RECONNECTING,
+    SourcePhase.FAILED: CameraState.FAILED,
+}
+
+
+class SourceState:
+    """One camera's source: its reader, the pictures that it hands over, and its phase.
+
+    Args:
+        spec: what to read.
+        feed: of the camera.
+        health: shows the phase.
+        on_over: called on the loop when the source is over.
+        once: give up at the first failure that ends the source.
+        decoding: what may decode.
+    """
+
+    def __init__(
+        self,
+        spec: SourceSpec,
+        feed: CameraFeed,
+        health: CameraHealth,
+        on_over: Callable[[], None],
+        *,
+        once: bool,
+        decoding: Decoding | None,
+    ) -> None:
+        self._spec = spec
+        self._health = health
+        self._on_over = on_over
+        self._loop = asyncio.get_running_loop()
+        self._machine = StateMachine("a source", SourcePhase.OPENING, _LEGAL)
+        self.tee = Tee(feed, spec.rate, self._post)
+        self._reader = SourceReader(feed.camera_id, spec, self.tee, once=once, decoding=decoding)
+
+    @property
+    def phase(self) -> SourcePhase:
+        """Where the source stands."""
+        return self._machine.state
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no picture will come, while frames may still be on their way."""
+        return self.phase in {SourcePhase.ENDED, SourcePhase.GAVE_UP}
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """As the container states it, in pixels; (0, 0) before the source was opened."""
+        info = self.tee.info
+        return (info.width, info.height) if info else (0, 0)
+
+    @property
+    def progress(self) -> float:
+        """Share of the source that was read, 0..1; 0 if its duration is not known."""
+        info = self.tee.info
+        duration_s = float(info.duration_s) if info and info.duration_s else 0.0
+        return min(1.0, self.tee.position_s / duration_s) if duration_s else 0.0
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._reader.start()
+
+    def stop(self) -> None:
+        """Ask the reader to end; it hands over nothing more."""
+        self._reader.stop()
+
+    def set_paused(self, *, paused: bool) -> None:
+        """Hand over nothing, or go on."""
+        if paused:
+            self._reader.pause()
+        else:
+            self._reader.resume()
+
+    def _post(self, state: ReadState, error: CountlineError | None) -> None:
+        """From the reader's thread."""
+        with suppress(RuntimeError):  # the loop is closed: the plane has ended
+            self._loop.call_soon_threadsafe(self._note, state, error)
+
+    def _note(self, state: ReadState, error: CountlineError | None) -> None:
+        self._machine.move(self._phase_of(state))
+        if self.phase is SourcePhase.PLAYING:
+            return  # nothing is counted yet: see `frame_counted`
+        shown = _SHOWN.get(self.phase, self._health.state)
+        if error is None:
+            self._health.set(shown)
+        else:
+            self._health.lose_source(shown, fault_of(error))
+        if self.is_over:
+            self._on_over()
+
+    def _phase_of(self, state: ReadState) -> SourcePhase:
+        if state is ReadState.FINISHED:
+            return SourcePhase.ENDED
+        if state is ReadState.FAILED and self._reader.gave_up:
+            return SourcePhase.GAVE_UP
+        return SourcePhase(state.value)
+
+    def frame_counted(self) -> None:
+        """A frame was counted: the camera runs, unless the frame was on its way since before the source broke."""
+        if self._health.state is not CameraState.RUNNING and self._shows_running():
+            self._health.set(CameraState.RUNNING)
+
+    def _shows_running(self) -> bool:
+        if self.phase is SourcePhase.ENDED:
+            return self._health.fault is not None and self._health.fault.code == MODEL_FAULT
+        return self.phase is SourcePhase.PLAYING and not self._health.is_crashed
+
+    def drained(self) -> None:
+        """All frames are counted, and the source is over."""
+        # A file that is shorter than its header states is counted to its end, and has failed all the same.
+        is_whole = self.phase is SourcePhase.ENDED and self._health.fault is None
+        self._machine.move(SourcePhase.DRAINED)
+        self._health.state = CameraState.FINISHED if is_whole else CameraState.FAILED
