@@ -295,7 +295,7 @@ def _reported() -> Iterator[Case]:
     yield Case("a herd of 24", "close together, some side by side", herd, {"gate": (24, 0)})
     yield Case("twice the same way", "in, round the end, in, back out", [Mover(_in_twice_out_once())], {"gate": (2, 1)})
     yield Case(
-        "two meet and turn back", "nobody crosses, and nobody becomes the other",
+        "two meet and turn back", "neither crosses, and each keeps its identity",
         [Mover(visit(345, 1, x=560)), Mover([(0, 660, 520), (2, 660, 375), (3, 660, 375), (5, 660, 520)])], NONE,
     )  # fmt: skip
     yield Case(
