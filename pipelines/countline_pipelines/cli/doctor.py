@@ -11,14 +11,13 @@ from countline_common import logs
 from countline_common.cli.tools import JsonOption, print_json, print_table
 from countline_common.errors import CountlineError
 from countline_pipelines.planes.deepstream import checks
-from countline_pipelines.planes.deepstream.checks import Finding, Verdict
-from countline_pipelines.planes.deepstream.gst.library import select_new_mux
+from countline_pipelines.planes.deepstream.checks import CheckFinding, CheckVerdict
 from countline_pipelines.planes.deepstream.settings import DeepStreamSettings
 from countline_pipelines.triton import Transport
 from countline_pipelines.worker.settings import PlaneBackend
 
 TRITON_TIMEOUT_S: Final = 3.0
-_COLOURS: Final = {Verdict.OK: "green", Verdict.MISSING: "red", Verdict.ABSENT: "dim"}
+_COLOURS: Final = {CheckVerdict.OK: "green", CheckVerdict.MISSING: "red", CheckVerdict.ABSENT: "dim"}
 
 
 def doctor(
@@ -39,7 +38,6 @@ def doctor(
     """
     logs.configure("doctor")
     options = DeepStreamSettings().checked(triton).pipeline_options(1)
-    select_new_mux()
     of_backend = {
         PlaneBackend.SOFTWARE: [check_triton(triton, model), checks.check_nvdec()],
         PlaneBackend.DEEPSTREAM: [check_triton(triton, model), *checks.local_findings(options)],
@@ -53,28 +51,28 @@ def doctor(
         raise typer.Exit(1)
 
 
-def check_triton(address: str, model: str) -> Finding:
+def check_triton(address: str, model: str) -> CheckFinding:
     """Check that Triton answers and serves the model."""
     try:
         return asyncio.run(_ask_triton(address, model))
     except CountlineError as error:
-        return Finding("Triton", Verdict.MISSING, error.message, error.hint)
+        return CheckFinding("Triton", CheckVerdict.MISSING, error.message, error.hint)
 
 
-async def _ask_triton(address: str, model: str) -> Finding:
+async def _ask_triton(address: str, model: str) -> CheckFinding:
     from countline_pipelines.triton.client import TritonClient
 
     async with await TritonClient.connect(address, Transport.GRPC, timeout_s=TRITON_TIMEOUT_S) as client:
         info = await client.load(model)
     detail = f"{address} serves {info.ref}, {info.width}x{info.height}, batches of {info.max_batch_size}"
-    return Finding("Triton", Verdict.OK, detail)
+    return CheckFinding("Triton", CheckVerdict.OK, detail)
 
 
-def _can_run(found: Sequence[Finding]) -> bool:
-    return all(finding.verdict is not Verdict.MISSING for finding in found)
+def _can_run(found: Sequence[CheckFinding]) -> bool:
+    return all(finding.verdict is not CheckVerdict.MISSING for finding in found)
 
 
-def _as_dict(finding: Finding) -> dict[str, Any]:
+def _as_dict(finding: CheckFinding) -> dict[str, Any]:
     return {
         "name": finding.name,
         "verdict": finding.verdict.value,
@@ -83,7 +81,7 @@ def _as_dict(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _show(name: PlaneBackend, found: Sequence[Finding]) -> None:
+def _show(name: PlaneBackend, found: Sequence[CheckFinding]) -> None:
     verdict = "[green]can run here[/]" if _can_run(found) else "[red]cannot run here[/]"
     Console().print(f"\n[bold]backend {name.value}[/] {verdict}")
     rows = [

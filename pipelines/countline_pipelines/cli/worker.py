@@ -49,12 +49,16 @@ def worker(
 
 
 def _print_pipeline(config: Path | None, *, json_: bool) -> None:
-    from countline_pipelines.planes.deepstream.printing import described
+    from countline_pipelines.planes.deepstream.printing import model_of_config, model_of_triton, pipeline_text
+    from countline_pipelines.planes.deepstream.settings import DeepStreamSettings
 
     try:
         # This command publishes nothing, so it needs no address of NATS.
         settings = WorkerSettings(nats_url="")
-        command, files = described(settings, config)
+        triton = settings.triton_address
+        options = DeepStreamSettings().checked(triton).pipeline_options(settings.capacity)
+        info = model_of_triton(settings.default_model, triton) if config is None else model_of_config(config)
+        command, files = pipeline_text(options, info, triton, settings.pipelines_folder)
     except ValidationError as error:
         raise _invalid(error) from None
     if json_:

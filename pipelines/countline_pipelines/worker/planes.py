@@ -56,7 +56,8 @@ def _software(settings: WorkerSettings, sink: PlaneSink, on_end: OnEnd) -> Start
 
 def _deepstream(settings: WorkerSettings, sink: PlaneSink, on_end: OnEnd) -> StartedPlane:
     from countline_pipelines.planes.deepstream.checks import require_runtime
-    from countline_pipelines.planes.deepstream.plane import DeepStreamOptions, DeepStreamPlane
+    from countline_pipelines.planes.deepstream.options import DeepStreamOptions
+    from countline_pipelines.planes.deepstream.plane import DeepStreamPlane
     from countline_pipelines.planes.deepstream.settings import DeepStreamSettings
 
     own = DeepStreamSettings().checked(settings.triton_address)

@@ -1,9 +1,9 @@
-"""Run a program where DeepStream seems to be installed.
+"""Run a program with the double of DeepStream installed.
 
     python -m tests.doubles.deepstream [--release 8.0] [--report FILE] -- countline worker --backend deepstream ...
 
-The program is `countline` or the path of a Python script; it knows nothing of the double. The report (JSON) is written
-when it ends: complaints, calls of pyds, and what was alive.
+The program is `countline` or the path of a Python script, and runs unchanged. When it ends, the report (JSON) is
+written: complaints, calls of pyds, and the objects that still exist.
 """
 
 import argparse

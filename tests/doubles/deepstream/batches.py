@@ -1,4 +1,4 @@
-"""Batches: the pictures and the metadata that belong to one GstBuffer, and their end together with it."""
+"""Batches: the pictures and metadata of one GstBuffer, which end together with it."""
 
 import threading
 from collections import deque
@@ -12,12 +12,12 @@ from tests.doubles.deepstream.structs import Life, MetaList, Structure
 
 UNTRACKED = 2**64 - 1
 _QUARANTINE = 32
-"""Tensors kept, overwritten, after their batch: a pointer that was held reads nonsense instead of crashing."""
+"""Overwritten tensors that are kept after their batch: a stale pointer reads NaN instead of crashing."""
 
 
 @dataclass
 class Picture:
-    """One frame in what stands for GPU memory."""
+    """One frame, in host memory that stands for GPU memory."""
 
     planes: np.ndarray
     """NV12: uint8 (height * 3 / 2, width). RGBA: uint8 (height, width, 4)."""
@@ -28,7 +28,7 @@ class Picture:
 
 @dataclass
 class Batch:
-    """What hangs on one buffer between the muxer and the sink."""
+    """Pictures and metadata of one buffer between the muxer and the sink."""
 
     life: Life
     meta: Structure
@@ -36,7 +36,7 @@ class Batch:
     lock: Any = field(default_factory=threading.RLock)
     lock_depth: int = 0
     acquired: set[int] = field(default_factory=set)
-    """Ids of structures taken from a pool and not added anywhere yet."""
+    """Ids of structures that were acquired from a pool and not added yet."""
     tensors: list[np.ndarray] = field(default_factory=list)
     views: list[np.ndarray] = field(default_factory=list)
 
@@ -47,7 +47,7 @@ class Batch:
 
 
 def list_of(structure: Structure, name: str) -> MetaList:
-    """The list behind a list field, made where there is none yet."""
+    """The list of a list field; made at the first access."""
     values = structure._values
     if name not in values:
         values[name] = MetaList(structure._life)
@@ -55,7 +55,7 @@ def list_of(structure: Structure, name: str) -> MetaList:
 
 
 class Batches:
-    """All batches that are alive, by the address of their buffer."""
+    """All batches of living buffers, by the address of the buffer."""
 
     def __init__(self, ledger: Ledger, *, lists_stop: bool) -> None:
         self._ledger, self._lists_stop = ledger, lists_stop
@@ -69,13 +69,13 @@ class Batches:
         self._ledger.pyds_calls[name] += 1
 
     def attach(self, buffer: Any, batch: Batch) -> None:
-        """Let a batch live as long as a Gst.Buffer."""
+        """Tie the life of a batch to a Gst.Buffer."""
         address = hash(buffer)
         self.put(address, batch)
         native.when_freed(address, lambda: self.release(address))
 
     def put(self, address: int, batch: Batch) -> None:
-        """Let it be found by this address."""
+        """Store a batch under an address."""
         self._by_address[address] = batch
         self._ledger.buffer_made(address, len(batch.pictures))
 
@@ -83,11 +83,11 @@ class Batches:
         return self._by_address.get(address)
 
     def of(self, structure: Structure) -> Batch | None:
-        """The batch that a structure belongs to, by their common life."""
+        """The batch of a structure; both share one `Life`."""
         return next((batch for batch in list(self._by_address.values()) if batch.life is structure._life), None)
 
     def release(self, address: int) -> None:
-        """The buffer is gone, and everything that hung on it with it."""
+        """End the batch of a freed buffer, with its metadata and tensors."""
         batch = self._by_address.pop(address)
         batch.life.alive = False
         if batch.acquired:

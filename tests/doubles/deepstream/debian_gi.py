@@ -1,7 +1,7 @@
-"""PyGObject for whatever Python runs the tests: its own, else Debian's, whose extension fits any CPython of that minor.
+"""PyGObject for the Python that runs the tests: its own, else Debian's, whose extension fits the same minor of CPython.
 
-Debian's package lies in dist-packages among a hundred others. Only `gi` is taken from there, so nothing of the system
-shadows what the virtual environment has pinned. The overrides of gst-python (python3-gst-1.0) lie inside it.
+Debian's package lies in dist-packages beside many others. Only `gi` is loaded from there, so no package of the system
+shadows a pinned one. The overrides of gst-python (python3-gst-1.0) are part of it.
 """
 
 import importlib.machinery
@@ -14,7 +14,7 @@ PACKAGES = "python3-gst-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good 
 
 
 class NoGStreamerError(Exception):
-    """GStreamer or PyGObject is not usable from this Python; the text says what to install."""
+    """GStreamer or PyGObject is not usable from this Python; the message names the packages to install."""
 
 
 def load_gstreamer() -> None:

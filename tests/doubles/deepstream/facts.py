@@ -1,4 +1,4 @@
-"""The tables of `facts.yaml` as one release of DeepStream has them."""
+"""The tables of `facts.yaml` for one release of DeepStream."""
 
 import copy
 import functools
@@ -22,9 +22,9 @@ def tables() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Facts:
-    """What one release has.
+    """The facts of one release.
 
-    `doubtful` says whether properties are there whose release is not known for certain ("after 6.3, present in 9.0").
+    `doubtful` includes properties whose first release is not known for certain ("after 6.3, present in 9.0").
     """
 
     release: str

@@ -18,7 +18,7 @@ _SCALARS = {
 
 
 class InferConfigError(Exception):
-    """The file cannot be loaded, or asks for what the plugin does not do."""
+    """The file cannot be loaded, or uses something that the plugin cannot do."""
 
 
 @functools.cache
@@ -42,7 +42,7 @@ def _outer_first(names: Any) -> list[str]:
 
 
 def _message(file: Any, name: str) -> Any:
-    """A new message; one with a dot lies inside another."""
+    """A new message; a name with a dot is nested in another message."""
     outer, _, inner = name.rpartition(".")
     if not outer:
         return file.message_type.add(name=name)
@@ -86,7 +86,7 @@ def _set_type(field: Any, owner: str, kind: str) -> None:
 
 
 def _full_name(owner: str, kind: str) -> str:
-    """A type as seen from a message: its own, its parent's, or one of the file."""
+    """Full name of a type, as seen from a message: nested in the message, in its parent, or in the file."""
     known = {*tables()["proto"]["messages"], *tables()["proto"]["enums"]}
     scopes = [owner, owner.rpartition(".")[0]]
     return next((f"{scope}.{kind}" for scope in scopes if scope and f"{scope}.{kind}" in known), kind)
@@ -104,7 +104,7 @@ def _make_map(message: Any, owner: str, field: Any, kind: str) -> None:
 
 @dataclass(frozen=True)
 class InferConfig:
-    """A file that was read and found good, with the plugin's own defaults filled in."""
+    """A valid file, with the plugin's own defaults."""
 
     message: Any
     folder: Path
@@ -124,7 +124,7 @@ class InferConfig:
 
     @property
     def version(self) -> str:
-        """For the client: empty is the latest."""
+        """Version for the client; empty for the latest."""
         return str(self.triton.version) if self.triton.version > 0 else ""
 
     @property
@@ -144,7 +144,7 @@ def load(path: Path) -> InferConfig:
     """Read a configuration.
 
     Raises:
-        InferConfigError: it is none, or not for a Triton over gRPC.
+        InferConfigError: the file is no configuration, or not for a Triton over gRPC.
     """
     message = message_types()()
     try:
@@ -178,11 +178,11 @@ def _backend_mistakes(backend: Any) -> Iterator[str]:
     if not triton.model_name:
         yield "triton.model_name is missing"
     if triton.WhichOneof("server") != "grpc":
-        yield "the double serves remote models only: triton.grpc is missing"
+        yield "the double supports remote models only: triton.grpc is missing"
     elif not triton.grpc.url:
         yield "grpc.url is missing"
     if triton.grpc.enable_cuda_buffer_sharing:
-        yield "enable_cuda_buffer_sharing needs the server on the same GPU; here is none"
+        yield "enable_cuda_buffer_sharing needs a server on the same GPU; the double has none"
 
 
 def _postprocess_mistakes(message: Any, folder: Path) -> Iterator[str]:
@@ -192,9 +192,9 @@ def _postprocess_mistakes(message: Any, folder: Path) -> Iterator[str]:
     if kind is None:
         yield "postprocess names no kind"
     elif kind not in {"detection", "other"}:
-        yield f"the double plays postprocess detection and other, not {kind}"
+        yield f"the double simulates postprocess detection and other, not {kind}"
     if kind == "other" and not message.output_control.output_tensor_meta:
-        yield "postprocess other without output_tensor_meta: nobody would see the output"
+        yield "postprocess other without output_tensor_meta: the output would be lost"
     if kind == "detection" and post.detection.num_detected_classes <= 0:
         yield "num_detected_classes is missing"
     if kind == "detection" and not post.detection.custom_parse_bbox_func:

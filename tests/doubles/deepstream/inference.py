@@ -1,4 +1,4 @@
-"""What nvinferserver does with frames: scale, order and normalise them, ask a real Triton, and read what it answers."""
+"""The work of nvinferserver on frames: scale, order and normalise them, call a real Triton, read its response."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ _CHANNELS = {_RGB: 3, _BGR: 3, _GRAY: 1}
 
 @dataclass(frozen=True)
 class Placement:
-    """How a picture was laid into the network's input: box_in_picture = (box_in_network - offset) / ratio."""
+    """Position of a picture in the network's input: box_in_picture = (box_in_network - offset) / ratio."""
 
     ratio_x: float
     ratio_y: float
@@ -36,10 +36,10 @@ class Placement:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said to one frame."""
+    """The model's outputs for one frame."""
 
     outputs: dict[str, np.ndarray]
-    """Name to array without the batch dimension, in the order of the model; memory of this frame alone."""
+    """Name to array without the batch dimension, in the order of the model; each array owns its memory."""
     placement: Placement
 
 
@@ -47,7 +47,7 @@ class Inference:
     """One model of one server, as one configuration uses it.
 
     Raises:
-        InferConfigError: the server is not there, not ready or has another kind of model.
+        InferConfigError: the server does not answer, is not ready, or has a model that does not fit.
     """
 
     def __init__(self, config: InferConfig) -> None:
@@ -128,7 +128,7 @@ class Inference:
         return nhwc, (width, height, depth)
 
     def run(self, pictures: list[Picture]) -> list[Answer]:
-        """Ask for a whole batch, in parts of max_batch_size.
+        """Infer a batch, in parts of max_batch_size.
 
         Raises:
             InferenceServerException: a request failed.
@@ -157,7 +157,7 @@ class Inference:
         return np.ascontiguousarray(values if self._nhwc else values.transpose(2, 0, 1)), placement
 
     def _lay(self, picture: Picture) -> tuple[np.ndarray, Placement]:
-        """uint8 (height, width, 3) RGB. What the picture leaves free is black; the plugin knows no other colour."""
+        """uint8 (height, width, 3) RGB, padded with black, the plugin's only colour."""
         preprocess = self._config.infer.preprocess
         width, height = self.width, self.height
         if preprocess.maintain_aspect_ratio:

@@ -1,4 +1,4 @@
-"""Puts the double in place: element factories, the modules pyds and pynvml, and takes them away again."""
+"""Installs the double and removes it again: element factories, and the modules pyds and pynvml."""
 
 import contextlib
 import gc
@@ -23,7 +23,7 @@ _classes: dict[tuple[str, Facts], Any] = {}
 
 
 class Installed:
-    """One installation: what tests look at, and what elements share."""
+    """One installation: for tests to inspect, and for elements to share."""
 
     def __init__(self, facts: Facts, *, lists_stop: bool) -> None:
         self.facts = facts
@@ -31,10 +31,10 @@ class Installed:
         self.batches = Batches(self.ledger, lists_stop=lists_stop)
         self.pyds = Pyds(facts, self.batches, self._send_event)
         self.last_reset_at = float("-inf")
-        """Of any source: the throttle of nvurisrcbin is one variable of the process."""
+        """Time of the last reset of any source: nvurisrcbin has one throttle for the process."""
 
     def alive(self) -> Alive:
-        """What is left, after garbage was collected."""
+        """Number of living objects, after a garbage collection."""
         gc.collect()
         return self.ledger.alive()
 
@@ -50,7 +50,7 @@ class Installed:
 
 
 def element_class(factory: str, facts: Facts) -> Any:
-    """The class behind a factory name. GTypes are for ever: each is made once."""
+    """The class of a factory. A GType cannot be removed, so each class is made once."""
     key = (factory, facts)
     if key not in _classes:
         from tests.doubles.deepstream.elements.base import made_class
@@ -78,12 +78,12 @@ def _mixins() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def installed(release: str = "7.1", *, doubtful: bool = True, lists_stop: bool = False) -> Iterator[Installed]:
-    """DeepStream of one release, for as long as the context lasts.
+    """Install DeepStream of one release, while the context lasts.
 
     Args:
         release: 7.1 or 8.0.
-        doubtful: with the properties whose first release is not known for certain.
-        lists_stop: lists of pyds end by StopIteration rather than by None; programs have to survive both.
+        doubtful: include properties whose first release is not known for certain.
+        lists_stop: lists of pyds end with StopIteration instead of None; programs must handle both.
 
     Raises:
         NoGStreamerError: this Python has no GStreamer.
@@ -102,14 +102,14 @@ def installed(release: str = "7.1", *, doubtful: bool = True, lists_stop: bool =
         base._installations.remove(double)
         log.close()
         if chosen_mux is None:
-            os.environ.pop(_NEW_MUX, None)  # a program sets it for itself
+            os.environ.pop(_NEW_MUX, None)  # the program under test may have set it
         else:
             os.environ[_NEW_MUX] = chosen_mux
 
 
 @contextlib.contextmanager
 def _modules(**doubles: types.ModuleType) -> Iterator[None]:
-    """Modules in the place of those of these names, or of none."""
+    """Replace or add modules of these names."""
     before = {name: sys.modules.get(name) for name in doubles}
     sys.modules.update(doubles)
     try:
@@ -140,7 +140,7 @@ def _factories(facts: Facts, complain: Callable[[str], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _mux_chosen_late(facts: Facts, complain: Callable[[str], None]) -> Iterator[None]:
-    """The environment is read when the plugin is loaded: at the first look for it, once and for all.
+    """Select the muxer at the first request for it, once: DeepStream reads the variable when it loads the plugin.
 
     Without the variable, DeepStream registers the legacy muxer under the name; the double has none.
     """
@@ -154,7 +154,7 @@ def _mux_chosen_late(facts: Facts, complain: Callable[[str], None]) -> Iterator[
             if settled[0]:
                 Gst.Element.register(None, _MUX, Gst.Rank.NONE, element_class(_MUX, facts))
             else:
-                complain(f"{_MUX} without {_NEW_MUX}=yes is the legacy muxer, which the double does not play")
+                complain(f"{_MUX} without {_NEW_MUX}=yes is the legacy muxer, which the double does not simulate")
 
     original_make, original_find, original_launch = Gst.ElementFactory.make, Gst.ElementFactory.find, Gst.parse_launch
 

@@ -1,4 +1,4 @@
-"""What the double saw: what is alive, how often pyds was asked, and what the real thing would have passed over."""
+"""Records of the double: living objects, calls of pyds, and mistakes that DeepStream would ignore."""
 
 import threading
 import weakref
@@ -8,24 +8,24 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Alive:
-    """How much is there at one moment."""
+    """Number of living objects at one moment."""
 
     elements: int
     pads: int
     buffers: int
-    """Batches that somebody still holds."""
+    """Batches whose buffer is still referenced."""
     frames: int
     """Decoded frames inside batches, or waiting in the muxer."""
 
 
 @dataclass
 class Ledger:
-    """Counts of one installed double. Safe from every thread."""
+    """Counts of one installed double; thread-safe."""
 
     complaints: list[str] = field(default_factory=list)
-    """What DeepStream or GStreamer takes with a warning at most, and what is a mistake all the same."""
+    """Mistakes to which DeepStream or GStreamer react with a warning at most."""
     pyds_calls: Counter[str] = field(default_factory=Counter)
-    """Attribute reads and writes, casts and functions, by name. Every one of them holds the interpreter's lock."""
+    """Attribute reads and writes, casts and function calls, by name. Each one holds the interpreter's lock."""
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -47,7 +47,7 @@ class Ledger:
             self.complaints.append(text)
 
     def take_complaints(self) -> list[str]:
-        """The complaints so far; they are forgotten, so that the end of a test does not fail on them."""
+        """Return the complaints so far and clear them, so that the test does not fail on them at its end."""
         with self._lock:
             taken, self.complaints[:] = list(self.complaints), []
             return taken

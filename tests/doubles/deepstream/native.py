@@ -1,4 +1,4 @@
-"""What PyGObject does not offer of GLib and GStreamer: enum types, custom events, the death of a buffer."""
+"""Parts of GLib and GStreamer that PyGObject lacks: enum types, custom events, a callback at the end of a buffer."""
 
 import ctypes
 import ctypes.util
@@ -30,11 +30,11 @@ class _EnumValue(ctypes.Structure):
 
 _enums: dict[tuple[str, tuple[tuple[int, str], ...]], Any] = {}
 _kept: list[Any] = []
-"""What C holds pointers into for ever."""
+"""Objects that C code points to until the process ends."""
 
 
 def enum_type(name: str, values: Mapping[int, str]) -> Any:
-    """A GEnum of these numbers and nicks; the same one when it is asked for again, since a GType is for ever."""
+    """A GEnum of these numbers and nicks. Equal arguments return the same type, because a GType cannot be removed."""
     from gi.repository import GObject
 
     key = (name, tuple(sorted(values.items())))
@@ -56,29 +56,29 @@ _waiting: dict[int, Callable[[], None]] = {}
 
 
 @_Notify
-def _buffer_died(_data: int | None, address: int) -> None:
-    told = _waiting.pop(address, None)
-    if told is not None:
-        told()
+def _buffer_freed(_data: int | None, address: int) -> None:
+    callback = _waiting.pop(address, None)
+    if callback is not None:
+        callback()
 
 
-def when_freed(buffer_address: int, told: Callable[[], None]) -> None:
-    """Call `told` when the last reference to this buffer is gone, in whichever thread lets go."""
-    _waiting[buffer_address] = told
+def when_freed(buffer_address: int, callback: Callable[[], None]) -> None:
+    """Call `callback` when the last reference to a buffer is released, in the thread that releases it."""
+    _waiting[buffer_address] = callback
     add = _gst().gst_mini_object_weak_ref
     add.restype, add.argtypes = None, [ctypes.c_void_p, _Notify, ctypes.c_void_p]
-    add(buffer_address, _buffer_died, None)
+    add(buffer_address, _buffer_freed, None)
 
 
 def let_go(gobject: Any) -> None:
-    """Take one reference from an object, where an annotation makes PyGObject add one that C never takes over."""
+    """Drop one reference of an object; for a wrong annotation, by which PyGObject adds one that C never takes over."""
     drop = _gobject().g_object_unref
     drop.restype, drop.argtypes = None, [ctypes.c_void_p]
     drop(hash(gobject))
 
 
 def type_name(address: int) -> str:
-    """The type of the object at an address; it must be there."""
+    """Name of the type of the object at an address."""
     name = _gobject().g_type_name_from_instance
     name.restype, name.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
     return name(address).decode()
@@ -93,35 +93,38 @@ def switch_on(address: int, flag: str) -> None:
 
 _LogFunc = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _CRITICAL, _WARNING = 1 << 3, 1 << 4
-# A Python element owns itself before the factory sees it; that is the way of PyGObject and does no harm.
+# PyGObject owns a Python element before the factory sees it, which is harmless.
 _HARMLESS = b"should be floating"
 
 
 class CriticalLog:
-    """Hears the criticals and warnings of GStreamer, which a program never sees though it caused them."""
+    """Passes GStreamer's criticals and warnings on; a program that causes them never sees them.
 
-    def __init__(self, told: Callable[[str], None]) -> None:
+    Args:
+        complain: called with each message.
+    """
+
+    def __init__(self, complain: Callable[[str], None]) -> None:
         @_LogFunc
-        def hear(_domain: bytes, _level: int, message: bytes, _data: int | None) -> None:
+        def receive(_domain: bytes, _level: int, message: bytes, _data: int | None) -> None:
             if _HARMLESS not in message:
-                told(message.decode(errors="replace"))
+                complain(message.decode(errors="replace"))
 
-        self._hear = hear
-        _kept.append(hear)
+        _kept.append(receive)
         add = _glib().g_log_set_handler
         add.restype = ctypes.c_uint
         add.argtypes = [ctypes.c_char_p, ctypes.c_int, _LogFunc, ctypes.c_void_p]
-        self._id = add(b"GStreamer", _CRITICAL | _WARNING, hear, None)
+        self._id = add(b"GStreamer", _CRITICAL | _WARNING, receive, None)
 
     def close(self) -> None:
         _glib().g_log_remove_handler(b"GStreamer", self._id)
 
 
 def custom_event(event_type: int, structure: Any) -> Any:
-    """A Gst.Event of a type that is in no enum, as those of nvstreammux are.
+    """A Gst.Event of a type that is in no enum, like the events of nvstreammux.
 
-    PyGObject refuses the number, so an event of a known type is made and its type field written over: it stands after
-    the mini object and nothing else in a GstEvent.
+    PyGObject refuses such a number. So this makes an event of a known type and overwrites its type field, which follows
+    the mini object in a GstEvent.
     """
     from gi.repository import Gst
 
@@ -133,7 +136,7 @@ def custom_event(event_type: int, structure: Any) -> Any:
 
 
 def event_type_of(event: Any) -> int:
-    """The number of an event's type, whether an enum has it or not."""
+    """The number of an event's type, also for a type that is in no enum."""
     return ctypes.c_int.from_address(hash(event) + _MINI_OBJECT_BYTES).value
 
 
@@ -155,7 +158,7 @@ _MINI_OBJECT_BYTES = ctypes.sizeof(_MiniObject)
 
 
 def unsigned(number: int) -> Any:
-    """A GValue of type guint, for the fields of structures."""
+    """A GValue of type guint, for a field of a Gst.Structure."""
     from gi.repository import GObject
 
     value = GObject.Value()

@@ -1,19 +1,19 @@
-"""A module that behaves like `pynvml` on a machine with one GPU and its driver: the few names that are asked for."""
+"""A module that behaves like `pynvml` on a machine with one GPU and its driver; only the names that we use."""
 
 import types
 
 DRIVER = "570.133.20"
-"""What DeepStream 8.0 asks for; newer than what 7.1 does."""
+"""The minimum of DeepStream 8.0, newer than that of 7.1."""
 USED_BYTES = 3 << 30
 UUID = "GPU-00000000-0000-0000-0000-000000000001"
 
 
 class NVMLError(Exception):
-    """As the library names it."""
+    """The library's error."""
 
 
 def nvml_module() -> types.ModuleType:
-    """The module; an unknown name is an AttributeError, as with every module."""
+    """The module. Unknown names raise AttributeError."""
     module = types.ModuleType("pynvml", "A double of NVIDIA's management library, for tests.")
     module.NVMLError = NVMLError  # type: ignore[attr-defined]
     for function in (
@@ -31,7 +31,7 @@ def nvml_module() -> types.ModuleType:
     return module
 
 
-# The names are NVIDIA's, so not ours to spell.
+# The names are NVIDIA's.
 def nvmlInit() -> None: ...  # noqa: N802
 
 
@@ -65,7 +65,7 @@ def nvmlDeviceGetUtilizationRates(_device: int) -> types.SimpleNamespace:  # noq
 
 
 def nvmlDeviceGetDecoderUtilization(_device: int) -> list[int]:  # noqa: N802
-    """Percent, and the microseconds over which it was measured."""
+    """Percent, and the microseconds of the measurement."""
     return [25, 166_000]
 
 

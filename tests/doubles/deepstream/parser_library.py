@@ -1,4 +1,4 @@
-"""Custom bounding box parsers: the shared library that a configuration names, called with C++'s own types."""
+"""Custom bounding box parsers: calls the shared library that a configuration names, with C++ types."""
 
 import ctypes
 import functools
@@ -59,7 +59,7 @@ def compile_library(source: Path, target: Path, *, include: Path = INCLUDE) -> P
     """Compile C++ against the interface of parsers.
 
     Raises:
-        subprocess.CalledProcessError: it does not compile; `stderr` says why.
+        subprocess.CalledProcessError: the source does not compile; `stderr` has the errors.
     """
     command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", f"-I{include}", str(source), "-o", str(target)]
     subprocess.run(command, check=True, capture_output=True, text=True)
@@ -94,14 +94,14 @@ class BboxParser:
 
     @classmethod
     def of(cls, config: InferConfig) -> "BboxParser | None":
-        """None where the configuration parses nothing (`other {}`)."""
+        """The parser of a configuration; None for `other {}`, which parses nothing."""
         return cls(config) if config.infer.postprocess.WhichOneof("process_type") == "detection" else None
 
     def parse(self, outputs: Mapping[str, np.ndarray], network: tuple[int, int, int]) -> list[Detected]:
         """The objects of one frame, in pixels of the network's input.
 
         Raises:
-            RuntimeError: the parser said no.
+            RuntimeError: the parser returned false.
         """
         layers = (_Layer * len(outputs))(*(_layer(index, *item) for index, item in enumerate(outputs.items())))
         found = (_Object * _CAPACITY)()
@@ -138,7 +138,7 @@ class BboxParser:
         if policy == "simple_cluster":
             return [each for each in objects if each.score >= self._detection.simple_cluster.threshold]
         if policy is not None:
-            raise InferConfigError(f"the double does not play clustering by {policy}")
+            raise InferConfigError(f"the double does not simulate clustering by {policy}")
         return objects
 
 
@@ -160,7 +160,7 @@ def _suppressed(objects: list[Detected], nms: Any) -> list[Detected]:
 
 
 def iou(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """Of two boxes (left, top, width, height)."""
+    """Intersection over union of two boxes (left, top, width, height)."""
     width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
     height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
     if width <= 0 or height <= 0:
@@ -170,7 +170,7 @@ def iou(one: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 
 class Filters:
-    """output_control.detect_control: which parsed boxes become objects."""
+    """The filters of output_control.detect_control: they decide which parsed boxes become objects."""
 
     def __init__(self, message: Any) -> None:
         self._control = message.output_control.detect_control

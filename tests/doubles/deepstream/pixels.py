@@ -1,4 +1,4 @@
-"""Pictures: NV12 as decoders make it, scaled and converted by swscale as the GPU's converter would."""
+"""Pictures: NV12 as decoders make it; swscale scales and converts in place of the GPU."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def _plane(data: bytes, offset: int, stride: int, rows: int, width: int) -> np.n
 
 
 def fitted(width: int, height: int, into_width: int, into_height: int) -> tuple[int, int]:
-    """The largest size of the same shape that fits, fractions cut off as the plugins do it."""
+    """The largest size of the same shape that fits; fractions are cut off, as in the plugins."""
     height_at_full_width = into_width * height / width
     if height_at_full_width <= into_height:
         return into_width, int(height_at_full_width)
@@ -46,7 +46,7 @@ def converted(picture: Picture, pixel_format: str, width: int, height: int) -> P
 
 
 def to_bytes(picture: Picture) -> bytes:
-    """As GStreamer lays a frame out: rows padded to four bytes."""
+    """The bytes of a frame in GStreamer's layout: rows padded to four bytes."""
     rows = picture.planes.reshape(len(picture.planes), -1)
     return np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))).tobytes()
 

@@ -1,4 +1,4 @@
-"""A module that behaves like pyds of one release: its names and no others, and capsules that have to be cast."""
+"""A module that behaves like pyds of one release: it has exactly the names of pyds, and capsules that must be cast."""
 
 import enum
 import types
@@ -22,11 +22,11 @@ _RESERVED_META, _FIRST_USER_META = 4095, 4096
 
 
 class NotInDoubleError(NotImplementedError):
-    """pyds has this function, but the double does not play it: no test may lean on it."""
+    """pyds has this function, but the double does not simulate it, so no test may use it."""
 
 
 class Pyds:
-    """Builds the module and keeps what the elements need of it."""
+    """Builds the module, and makes structures for the elements."""
 
     def __init__(self, facts: Facts, batches: Batches, send_event: Callable[[int, str, int], None]) -> None:
         self.facts, self.batches = facts, batches
@@ -86,11 +86,11 @@ class Pyds:
     # --- for the elements
 
     def make(self, name: str, life: Life, **values: Any) -> Structure:
-        """A structure, from the double's side."""
+        """A structure, made by the double."""
         return self.classes[name].make(life, **values)
 
     def add_object(self, frame: Structure, **values: Any) -> Structure:
-        """An object of the detector; `values` as in NvDsObjectMeta, boxes as (left, top, width, height)."""
+        """Add an object to a frame; `values` as in NvDsObjectMeta, `box` as (left, top, width, height)."""
         life = frame._life
         box = values.pop("box")
         values["confidence"] = float(np.float32(values["confidence"]))
@@ -121,7 +121,7 @@ class Pyds:
         return self.make("NvDsComp_BboxInfo", life, org_bbox_coords=coordinates)
 
     def attach_user_meta(self, owner: Structure, list_name: str, meta_type: str | int, data: Structure) -> None:
-        """Hang a structure on a frame, an object or the batch, as a plugin does."""
+        """Attach a structure to a frame, an object or the batch, as a plugin does."""
         user = self.make(
             "NvDsUserMeta",
             owner._life,
@@ -131,7 +131,7 @@ class Pyds:
         list_of(owner, list_name).append(user)
 
     def user_meta_type(self, descriptor: str) -> int:
-        """Like a GLib quark: another number in every process and release, so it is never to be written down."""
+        """A number that differs between processes and releases, like a GLib quark; programs must not store it."""
         return self._user_meta_types.setdefault(descriptor, _FIRST_USER_META + 37 + len(self._user_meta_types))
 
     # --- functions of pyds
@@ -165,7 +165,7 @@ class Pyds:
 
     def _do_nvds_acquire_obj_meta_from_pool(self, batch_meta: Any) -> Structure:
         made = self._acquire(batch_meta, "NvDsObjectMeta", "NVDS_OBJ_META")
-        # The pool clears a structure, so nobody has tracked it and its id is 0 until somebody says so.
+        # The pool clears a structure, so its id is 0 until the program sets it.
         made._values.update(object_id=0, parent=None)
         return made
 
@@ -240,7 +240,7 @@ class Pyds:
 
     def _do_nvds_release_meta_lock(self, batch_meta: Any) -> None:
         batch = self._batch_of(batch_meta, "NvDsBatchMeta")
-        batch.lock.release()  # RuntimeError where this thread does not hold it; the real mutex is corrupt then
+        batch.lock.release()  # RuntimeError if this thread does not hold it; the real mutex would be corrupt
         batch.lock_depth -= 1
 
     def _do_nvds_get_nth_frame_meta(self, node: GList, index: int) -> Structure:
@@ -255,7 +255,7 @@ class Pyds:
         return layer
 
     def _do_get_ptr(self, capsule: Any) -> int:
-        """The address behind a capsule; the memory is real, and is overwritten when the buffer is released."""
+        """The address in a capsule. The memory is real, and is overwritten when the buffer is released."""
         if not isinstance(capsule, PyCapsule):
             raise TypeError(f"get_ptr takes a capsule, not {type(capsule).__name__}")
         capsule._life.touch("get_ptr")
@@ -263,10 +263,10 @@ class Pyds:
         return target.ctypes.data if isinstance(target, np.ndarray) else id(target)
 
     def _do_get_nvds_buf_surface(self, address: int, batch_id: int) -> np.ndarray:
-        """(height, width, 4) uint8 of an RGBA frame, only while its buffer lives.
+        """(height, width, 4) uint8 of an RGBA frame, valid while its buffer lives.
 
         Raises:
-            RuntimeError: the frame is NV12, as the muxer makes it.
+            RuntimeError: the frame is NV12, as it leaves the muxer.
         """
         batch = self.batches.find(address)
         if batch is None or not 0 <= batch_id < len(batch.pictures):
@@ -280,7 +280,7 @@ class Pyds:
         return picture.planes
 
     def _do_unmap_nvds_buf_surface(self, address: int, batch_id: int) -> None:
-        """Nothing to do beside a discrete GPU."""
+        """Does nothing, as on a discrete GPU."""
 
     def _do_gst_element_send_nvevent_new_stream_reset(self, address: int, source_id: int) -> bool:
         self._send_event(address, "GST_NVEVENT_STREAM_RESET", source_id)
@@ -291,15 +291,15 @@ class Pyds:
             raise TypeError("configure_source_for_ntp_sync takes hash(rtspsrc)")
         if native.type_name(address) != "GstRTSPSrc":
             raise RuntimeError("configure_source_for_ntp_sync takes an rtspsrc, not the bin that holds it")
-        # Then GStreamer's own source says of each frame what the camera's reports say, as soon as one has come.
+        # After the camera's first report, GStreamer's rtspsrc then attaches the camera's time to each frame.
         native.switch_on(address, "add-reference-timestamp-meta")
 
     def _do_unset_callback_funcs(self) -> None:
-        """No callbacks are held."""
+        """Does nothing: the double holds no callbacks."""
 
 
 def _keep(batch: Batch, made: Structure) -> None:
-    """Structures of a pool outlive their Python name, so an id is not given twice within a batch."""
+    """Keep a pooled structure until the end of the batch, so that its `id()` is not reused."""
     batch.meta._values.setdefault("_pooled", []).append(made)
 
 
@@ -322,16 +322,16 @@ def _entries(instance: Structure) -> Any:
 
 def _not_played(name: str) -> Callable[..., Any]:
     def refuse(*_arguments: Any) -> Any:
-        raise NotInDoubleError(f"pyds.{name} exists, but this double does not play it")
+        raise NotInDoubleError(f"pyds.{name} exists, but this double does not simulate it")
 
     refuse.__name__ = name
     return refuse
 
 
 def _meta_numbers(names: list[str], release: str) -> list[int]:
-    """Numbers that differ between releases, as the real ones do, so that only symbols can be compared.
+    """Numbers that differ between releases, as the real ones do, so that only symbols compare equal.
 
-    The base types keep theirs; what comes after moves by the release.
+    The base types keep their numbers; later ones are shifted by release.
     """
     shift = {"7.1": 0, "8.0": 2}[release]
     fixed = {"NVDS_INVALID_META": -1, "NVDS_RESERVED_META": _RESERVED_META, "NVDS_GST_CUSTOM_META": _FIRST_USER_META}

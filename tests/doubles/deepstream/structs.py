@@ -1,7 +1,7 @@
-"""The C structures behind pyds: strict attributes, C's number types, and an end of life after which reading raises.
+"""The C structures behind pyds: strict attributes, C's number types, and an end of life after which access raises.
 
-A structure of the real thing lies in a pool and is used again for the next batch as soon as its buffer is released. A
-program that kept it reads the numbers of some other frame. Here it gets `UseAfterReleaseError`.
+In DeepStream a structure lies in a pool and is reused as soon as its buffer is released; a program that kept it reads
+numbers of another frame. In the double it gets `UseAfterReleaseError`.
 """
 
 import ctypes
@@ -25,15 +25,15 @@ _LABEL_BYTES = 128
 
 
 class UseAfterReleaseError(RuntimeError):
-    """Metadata was used after its buffer had been released: the real memory belongs to another frame by then."""
+    """Metadata was used after its buffer was released; in DeepStream its memory belongs to another frame by then."""
 
 
 class WrongCastError(TypeError):
-    """A capsule was cast to a class that it is none of; the real cast answers garbage or crashes."""
+    """A capsule was cast to the wrong class; the real cast returns garbage or crashes."""
 
 
 class Life:
-    """Whether the memory behind some structures is still theirs; shared by all structures of one batch."""
+    """Whether the memory of some structures is still valid; shared by all structures of one batch."""
 
     __slots__ = ("alive", "count", "stops")
 
@@ -41,7 +41,7 @@ class Life:
         self.alive = True
         self.count = count
         self.stops = stops
-        """Whether lists end with StopIteration, which samples of the vendor guard against, or with None."""
+        """Whether lists end with StopIteration (NVIDIA's samples guard against it) instead of None."""
 
     def touch(self, name: str) -> None:
         self.count(name)
@@ -50,7 +50,7 @@ class Life:
 
 
 class PyCapsule:
-    """An address without a type. It can be cast, and nothing else."""
+    """An address without a type; it can only be cast."""
 
     __slots__ = ("_life", "_target")
 
@@ -59,7 +59,7 @@ class PyCapsule:
 
 
 class GList:
-    """One node of a list; the lists are double linked, as GLib's."""
+    """One node of a doubly linked list, as in GLib."""
 
     __slots__ = ("_life", "_next", "_owner", "_prev", "_target")
 
@@ -92,7 +92,7 @@ class GList:
 
 
 class MetaList:
-    """What a structure's list field holds; its `head` is what a program gets."""
+    """The value of a list field; a program gets its `head`."""
 
     __slots__ = ("_life", "head", "length", "tail")
 
@@ -113,7 +113,7 @@ class MetaList:
         self.length += 1
 
     def remove(self, target: Any) -> bool:
-        """Whether it was there."""
+        """Remove an item; False if the list does not have it."""
         node = self.head
         while node is not None and node._target is not target:
             node = node._next
@@ -151,7 +151,7 @@ class MetaList:
 
 
 class Structure:
-    """Base of all classes of pyds. Fields are descriptors; there is no room for another attribute."""
+    """Base of all classes of pyds. Fields are descriptors, and `__slots__` allows no other attribute."""
 
     __slots__ = ("_life", "_values")
     _FIELDS: dict[str, "Field"] = {}  # noqa: RUF012
@@ -161,17 +161,17 @@ class Structure:
 
     @classmethod
     def make(cls, life: Life, **values: Any) -> "Structure":
-        """One inside the double: no call is counted, nothing is checked."""
+        """Make one from inside the double: no call is counted, nothing is checked."""
         made = cls.__new__(cls)
         made._life, made._values = life, values
         return made
 
     @classmethod
     def cast(cls, capsule: Any) -> "Structure":
-        """What a capsule points at.
+        """The structure that a capsule points to.
 
         Raises:
-            WrongCastError: it is something else.
+            WrongCastError: the capsule points to something else.
         """
         if not isinstance(capsule, PyCapsule):
             raise WrongCastError(f"{cls.__name__}.cast takes a capsule, not {type(capsule).__name__}")
@@ -185,7 +185,7 @@ class Structure:
 
 
 class Field:
-    """An attribute of a structure with the type that C gives it."""
+    """An attribute of a structure, with its C type."""
 
     def __init__(self, kind: str, *, read_only: bool, classes: dict[str, type[Structure]]) -> None:
         self._kind, self._read_only, self._classes = kind, read_only, classes
@@ -204,7 +204,7 @@ class Field:
         return self.read(instance)
 
     def read(self, instance: Structure) -> Any:
-        """The value, uncounted; what C has from the start is made when it is first looked at."""
+        """The value, without counting the call; the first access makes C's initial value."""
         values = instance._values
         if self._name not in values:
             values[self._name] = self._initial(instance._life)
@@ -234,7 +234,7 @@ _ZEROS: dict[str, Any] = {"float": 0.0, "str": "", "NvDsObjectMeta or None": Non
 
 
 def _converter(kind: str, name: str, path: str) -> Callable[[Any], Any]:
-    """What a value becomes when Python writes it to the field.
+    """Returns the function that converts a value which Python writes to the field.
 
     Raises (the converter):
         TypeError: pybind would refuse it.

@@ -1,4 +1,4 @@
-"""The YAML file of nvtracker, whose keys the real library passes over when it does not know them. This one does not."""
+"""The YAML file of nvtracker. The real library ignores unknown keys; this reader refuses them."""
 
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,15 @@ _FIRST_LINE = "%YAML:1.0"
 
 
 class TrackerConfigError(Exception):
-    """The low-level library would not take this configuration."""
+    """The low-level library cannot use this configuration."""
 
 
 def read_config(path: Path) -> dict[str, dict[str, Any]]:
     """Sections of a tracker's file.
 
     Raises:
-        TrackerConfigError: it is not there, does not begin as OpenCV wants it, or has a section, key or value that
-            the library does not know.
+        TrackerConfigError: the file is missing, lacks OpenCV's first line, or has a section, key or value that the
+            library does not know.
     """
     try:
         text = path.read_text()

@@ -1,4 +1,4 @@
-"""Association of boxes over the frames of one stream, with the rules of nvtracker that move counts."""
+"""Association of boxes over the frames of one stream, with those rules of nvtracker that affect counts."""
 
 import random
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Settings:
-    """What of the tracker's YAML changes who is reported. Defaults are those of the vendor's IOU sample."""
+    """Keys of the tracker's YAML that decide which objects are reported; defaults of NVIDIA's IOU sample."""
 
     minDetectorConfidence: float = 0.0  # noqa: N815  # names are those of the file
     maxTargetsPerStream: int = 150  # noqa: N815
@@ -27,13 +27,13 @@ class Settings:
     useUniqueID: bool = False  # noqa: N815
     minTrackerConfidence: float = 0.6  # noqa: N815
     predicts: bool = False
-    """Whether a state estimator moves a box on while it is unseen."""
+    """Whether a state estimator moves the box of an unseen target."""
     confident: bool = False
-    """Whether tracker_confidence is set, as NvDCF does."""
+    """Whether tracker_confidence is set, as by NvDCF."""
 
     @classmethod
     def of(cls, sections: dict[str, dict[str, Any]]) -> "Settings":
-        """From a checked file."""
+        """From the sections of a checked file."""
         merged = {key: value for section in sections.values() for key, value in section.items()}
         known = {name: merged[name] for name in cls.__dataclass_fields__ if name in merged}
         for name in ("checkClassMatch", "useUniqueID"):
@@ -46,16 +46,16 @@ class Settings:
 
 @dataclass
 class Target:
-    """One object that is followed."""
+    """One tracked object."""
 
     object_id: int
     class_id: int
     box: Box
-    """Where it is, or is expected to be."""
+    """Its position, measured or predicted."""
     seen_box: Box
-    """Where it was last seen."""
+    """Its last measured position."""
     detection: int
-    """Index of the detection that it took last."""
+    """Index of its last detection."""
     age: int = 0
     """Frames since it was first seen."""
     unseen: int = 0
@@ -71,7 +71,7 @@ class Report:
 
     target: Target
     detection: int | None
-    """Index of the detection that it took; None where the tracker alone says where it is."""
+    """Index of its detection; None if the tracker predicted the position."""
     confidence: float
     box: Box
 
@@ -86,10 +86,10 @@ class Stream:
         self._upper = random.Random(seed).getrandbits(32) << 32 if settings.useUniqueID else 0
 
     def update(self, frame_num: int, boxes: list[Box], classes: list[int], scores: list[float]) -> list[Report]:
-        """Follow every target into a frame.
+        """Update every target with a frame.
 
         Returns:
-            What is reported: targets beyond their probation that were seen.
+            The reported targets: those that were seen and whose probation is over.
         """
         usable = [index for index, score in enumerate(scores) if score >= self._settings.minDetectorConfidence]
         for target in self._targets:
@@ -105,13 +105,13 @@ class Stream:
         return list(self._reports(frame_num, scores))
 
     def reset(self, *, ids: bool) -> None:
-        """Forget the targets; `ids` starts again with 0."""
+        """Forget the targets; with `ids`, ids start again at 0."""
         self._targets.clear()
         if ids:
             self._next = 0
 
     def _associate(self, usable: list[int], boxes: list[Box], classes: list[int]) -> dict[int, int]:
-        """Target index to detection index, the sum of overlaps being the largest."""
+        """Target index to detection index, with the largest sum of overlaps."""
         if not (self._targets and usable):
             return {}
         score = np.array([[self._score(target, boxes[i], classes[i]) for i in usable] for target in self._targets])
@@ -175,5 +175,5 @@ def _moved(box: Box, velocity: tuple[float, float]) -> Box:
 
 
 def _confidence(target: Target, settings: Settings) -> float:
-    """NvDCF says how sure it is, less with every frame that the detector misses; the others leave -0.1."""
+    """NvDCF reports a confidence that falls with every unseen frame; the other trackers leave -0.1."""
     return 0.5**target.unseen if settings.confident else -0.1

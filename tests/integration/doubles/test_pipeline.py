@@ -301,7 +301,7 @@ def test_pads_of_a_source_say_which_camera_it_is(deepstream_double, clip):
     assert set(seen.frame_numbers) == {5}
 
 
-def test_one_source_that_ends_is_told_and_the_pipeline_goes_on(deepstream_double, tmp_path):
+def test_one_source_that_ends_is_reported_and_the_pipeline_goes_on(deepstream_double, tmp_path):
     short = render(tmp_path / "short.mp4", [Pass(True, seconds=0.5)])
     long = render(tmp_path / "long.mp4", [Pass(True, seconds=3)])
     with rig(deepstream_double) as made:

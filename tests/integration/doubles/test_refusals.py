@@ -74,7 +74,7 @@ OUT_OF_RANGE = [
 
 
 @pytest.mark.parametrize(("element", "name", "value"), OUT_OF_RANGE)
-def test_a_value_out_of_range_is_told_and_the_old_one_stays(deepstream_double, element, name, value):
+def test_a_value_out_of_range_is_reported_and_the_old_one_stays(deepstream_double, element, name, value):
     from gi.repository import Gst
 
     made = Gst.ElementFactory.make(element, None)
@@ -108,7 +108,7 @@ def test_underscores_are_dashes(deepstream_double):
     assert made.get_property("batch-size") == 3
 
 
-def test_a_property_for_ready_that_is_set_while_playing_is_told(deepstream_double, clip):
+def test_a_property_for_ready_that_is_set_while_playing_is_reported(deepstream_double, clip):
     with rig(deepstream_double) as made:
         made.chain(batch_size=1)
         source = made.source(0, clip)

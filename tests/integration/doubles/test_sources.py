@@ -35,13 +35,13 @@ def note_frames(pad: Any) -> list[tuple[int, int]]:
 
 
 def test_a_pad_promises_decoded_video_in_gpu_memory(deepstream_double, clip):
-    told: list[tuple[str, str]] = []
+    pads: list[tuple[str, str]] = []
     with rig(deepstream_double) as made:
         made.chain(**MUX)
         source = made.source(0, clip.as_uri())
-        source.connect("pad-added", lambda _s, pad: told.append((pad.get_name(), pad.query_caps(None).to_string())))
+        source.connect("pad-added", lambda _s, pad: pads.append((pad.get_name(), pad.query_caps(None).to_string())))
         made.run()
-    ((name, caps),) = told
+    ((name, caps),) = pads
     assert name == "vsrc_0"
     assert caps.startswith("video/x-raw(memory:NVMM)")
 
@@ -108,7 +108,7 @@ def test_a_camera_is_read(deepstream_double, loop, rtsp, protocol):
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_a_frame_carries_the_cameras_clock_once_it_has_told_it_and_where_it_was_asked(
+def test_a_frame_carries_the_cameras_clock_after_its_first_report_if_that_was_asked_for(
     deepstream_double, loop, rtsp, asked
 ):
     server = rtsp()
@@ -126,9 +126,9 @@ def test_a_frame_carries_the_cameras_clock_once_it_has_told_it_and_where_it_was_
         source.connect("deep-element-added", ask)
         made.play()
         made.wait_for(lambda: len(seen) > 60)
-    told = [now - ntp for ntp, now in seen if ntp]
-    assert bool(told) is asked
-    assert all(0 < late_ns < 2e9 for late_ns in told), "of the picture, which is a little older than now"
+    lates_ns = [now - ntp for ntp, now in seen if ntp]
+    assert bool(lates_ns) is asked
+    assert all(0 < late_ns < 2e9 for late_ns in lates_ns), "of the picture, which is a little older than now"
 
 
 def test_the_bin_is_no_source_whose_clock_could_be_asked_for(deepstream_double):
@@ -189,7 +189,7 @@ def test_a_frozen_camera_is_noticed(deepstream_double, loop, rtsp):
         assert made.wait_for(lambda: any("last 2 sec" in _text(each) for each in made.heard("warning")))
 
 
-def test_attempts_that_are_used_up_are_told(deepstream_double, loop, rtsp):
+def test_attempts_that_are_used_up_are_reported(deepstream_double, loop, rtsp):
     server = rtsp()
     server.stop()
     with rig(deepstream_double) as made:
@@ -198,8 +198,8 @@ def test_attempts_that_are_used_up_are_told(deepstream_double, loop, rtsp):
         made.play()
         # GStreamer gives an address that refuses it up to twenty seconds for each try.
         assert made.wait_for(lambda: bool(made.heard_element("attempt-exceeded")), 100.0)
-        told = made.heard_element("attempt-exceeded")[0]
-        assert told.get_value("source-id") == 7
+        exceeded = made.heard_element("attempt-exceeded")[0]
+        assert exceeded.get_value("source-id") == 7
         # From then on the watchdog is off, and what goes wrong is an error again.
         kinds = [each.type for each in made.messages]
         assert made.gst.MessageType.ERROR not in kinds[: kinds.index(made.gst.MessageType.ELEMENT)]

@@ -7,7 +7,7 @@ import pytest
 from tests.doubles.deepstream import debian_gi
 
 
-def test_a_python_without_gi_is_told_what_to_install(monkeypatch, tmp_path):
+def test_a_python_without_gi_learns_what_to_install(monkeypatch, tmp_path):
     monkeypatch.delitem(sys.modules, "gi", raising=False)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     monkeypatch.setattr(debian_gi, "DEBIAN_GI", tmp_path)

@@ -42,7 +42,7 @@ REFUSED = [
     ("two graphics cards", "gpu_ids: [0]", "gpu_ids: [0, 1]", "more than one"),
     ("no preprocessing", PREPROCESS, "", "preprocess is missing"),
     ("tensors of a plugin that is not there", PREPROCESS, "input_tensor_from_meta { }", "nvdspreprocess"),
-    ("raw output that nobody sees", "output_tensor_meta: true", "output_tensor_meta: false", "output_tensor_meta"),
+    ("raw output that is not attached", "output_tensor_meta: true", "output_tensor_meta: false", "output_tensor_meta"),
     ("a parser without its library", "other {}", "detection { num_detected_classes: 2 custom_parse_bbox_func: 'F' }",
      "custom_lib"),
     ("a detector without classes", "other {}", "detection { custom_parse_bbox_func: 'F' }", "num_detected_classes"),

@@ -166,13 +166,13 @@ def test_objects_are_added_from_the_pool_once(bound):
     assert not bound.ledger.complaints
 
 
-def test_a_structure_that_was_acquired_for_nothing_is_told(bound):
+def test_a_structure_that_was_acquired_for_nothing_is_reported(bound):
     bound.pyds.nvds_acquire_obj_meta_from_pool(bound.batch.meta)
     bound.release()
     assert "added nowhere" in bound.ledger.take_complaints()[0]
 
 
-def test_a_lock_that_was_kept_is_told(bound):
+def test_a_lock_that_was_kept_is_reported(bound):
     bound.pyds.nvds_acquire_meta_lock(bound.batch.meta)
     bound.release()
     assert "nvds_release_meta_lock" in bound.ledger.take_complaints()[0]

@@ -1,11 +1,10 @@
-"""What the DeepStream plane needs of a machine, what is there, and what to do about what is not.
+"""What the DeepStream plane needs of a machine, what is installed, and what to do about what is missing.
 
-The same findings are printed by `countline doctor` and raised where a worker starts on this backend without them.
+`countline doctor` prints the findings; a worker that starts on this backend raises the missing ones.
 """
 
 import ctypes
 import importlib
-import platform
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from countline_pipelines.planes.deepstream import metrics
 from countline_pipelines.planes.deepstream.config import facts
 from countline_pipelines.planes.deepstream.config.facts import Release
 from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
-from countline_pipelines.planes.deepstream.gst.library import Runtime, open_runtime, select_new_mux
+from countline_pipelines.planes.deepstream.gst.library import Runtime, load_gstreamer, open_runtime, select_new_mux
 
 USE_IMAGE: Final = (
     f"run the worker in {Release.V8_0.image}, or in {Release.V7_1.image} with Python 3.11 and bindings built for it"
@@ -32,21 +31,21 @@ KERNEL_DRIVER: Final = Path("/proc/driver/nvidia/version")
 _RELEASE: Final = re.compile(r"(\d+)\.(\d+)")
 
 
-class Verdict(StrEnum):
+class CheckVerdict(StrEnum):
     """Of one check."""
 
     OK = "ok"
     MISSING = "missing"
     ABSENT = "absent"
-    """Not there, and not needed."""
+    """Not installed, and not needed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
+class CheckFinding:
+    """What one check found."""
 
     name: str
-    verdict: Verdict
+    verdict: CheckVerdict
     detail: str
     hint: str = ""
 
@@ -58,126 +57,118 @@ class DeepStreamMissingError(UnavailableError):
         findings: what is missing.
     """
 
-    def __init__(self, findings: Sequence[Finding]) -> None:
-        told = "; ".join(f"{finding.name}: {finding.detail}" for finding in findings)
+    def __init__(self, findings: Sequence[CheckFinding]) -> None:
+        missing = "; ".join(f"{finding.name}: {finding.detail}" for finding in findings)
         hints = dict.fromkeys(finding.hint for finding in findings if finding.hint)
-        super().__init__(f"the DeepStream backend cannot run here: {told}", hint="; ".join(hints))
+        super().__init__(f"the DeepStream backend cannot run here: {missing}", hint="; ".join(hints))
         self.findings = tuple(findings)
 
 
 def release_of(root: Path) -> Release | None:
-    """The release that is installed, by its version file; None where there is none that this plane is written for."""
+    """The release that the version file in `root` names; None if there is no such file or the release is not known."""
     try:
         found = _RELEASE.search((root / "version").read_text())
     except OSError:
         return None
-    words = f"{found[1]}.{found[2]}" if found else ""
-    return next((release for release in Release if release.value == words), None)
+    number = f"{found[1]}.{found[2]}" if found else ""
+    return next((release for release in Release if release.value == number), None)
 
 
-def check_version(root: Path) -> Finding:
+def check_version(root: Path) -> CheckFinding:
     """DeepStream itself."""
     known = ", ".join(release.value for release in Release)
     path = root / "version"
     try:
         text = " ".join(path.read_text().split())
     except OSError:
-        return Finding("DeepStream", Verdict.MISSING, f"there is no {path}", USE_IMAGE)
+        return CheckFinding("DeepStream", CheckVerdict.MISSING, f"there is no {path}", USE_IMAGE)
     if release_of(root) is None:
-        return Finding("DeepStream", Verdict.MISSING, f"{text!r} is none of {known}", USE_IMAGE)
-    return Finding("DeepStream", Verdict.OK, text)
+        return CheckFinding("DeepStream", CheckVerdict.MISSING, f"{text!r} is none of {known}", USE_IMAGE)
+    return CheckFinding("DeepStream", CheckVerdict.OK, text)
 
 
-def check_gstreamer() -> Finding:
+def check_gstreamer() -> CheckFinding:
     """GStreamer, and its bindings for this Python."""
     try:
-        gst = _gstreamer()
+        gst = load_gstreamer()
     except (ImportError, ValueError) as error:
-        return Finding("GStreamer", Verdict.MISSING, f"no bindings for this Python: {error}", USE_IMAGE)
-    return Finding("GStreamer", Verdict.OK, gst.version_string())
+        return CheckFinding("GStreamer", CheckVerdict.MISSING, f"no bindings for this Python: {error}", USE_IMAGE)
+    return CheckFinding("GStreamer", CheckVerdict.OK, gst.version_string())
 
 
-def _gstreamer() -> Any:
-    gi = importlib.import_module("gi")
-    gi.require_version("Gst", "1.0")
-    gst = importlib.import_module("gi.repository").Gst
-    if not gst.is_initialized():
-        gst.init(None)
-    return gst
-
-
-def check_plugins() -> Finding:
+def check_plugins() -> CheckFinding:
     """DeepStream's elements."""
     try:
-        gst = _gstreamer()
+        gst = load_gstreamer()
     except (ImportError, ValueError):
-        return Finding("plugins", Verdict.MISSING, "GStreamer is not there", USE_IMAGE)
+        return CheckFinding("plugins", CheckVerdict.MISSING, "GStreamer is missing", USE_IMAGE)
     missing = [name for name in ELEMENTS if gst.ElementFactory.find(name) is None]
     if missing:
         detail = f"GStreamer has no {', '.join(missing)}"
-        hint = f"{USE_IMAGE}; where only nvinferserver is missing, this is not the triton image"
-        return Finding("plugins", Verdict.MISSING, detail, hint)
-    return Finding("plugins", Verdict.OK, ", ".join(ELEMENTS))
+        hint = f"{USE_IMAGE}; if only nvinferserver is missing, the image is not a -triton- one"
+        return CheckFinding("plugins", CheckVerdict.MISSING, detail, hint)
+    return CheckFinding("plugins", CheckVerdict.OK, ", ".join(ELEMENTS))
 
 
-def check_pyds() -> Finding:
-    """The bindings for metadata; a package of the same name on PyPI is about something else."""
+def check_pyds() -> CheckFinding:
+    """DeepStream's Python bindings; PyPI has an unrelated package of the same name."""
     try:
         pyds = importlib.import_module("pyds")
     except ImportError as error:
-        return Finding("pyds", Verdict.MISSING, str(error), INSTALL_PYDS)
+        return CheckFinding("pyds", CheckVerdict.MISSING, str(error), INSTALL_PYDS)
     lacking = [name for name in NEEDED_OF_PYDS if not hasattr(pyds, name)]
     if lacking:
         detail = f"{getattr(pyds, '__file__', 'pyds')} is another package of that name: it has no {lacking[0]}"
-        return Finding("pyds", Verdict.MISSING, detail, f"pip uninstall pyds, then {INSTALL_PYDS}")
+        return CheckFinding("pyds", CheckVerdict.MISSING, detail, f"pip uninstall pyds, then {INSTALL_PYDS}")
     if np.__version__.partition(".")[0] != "1":
-        return Finding("pyds", Verdict.MISSING, f"it is not made for NumPy {np.__version__}", "pip install 'numpy<2'")
-    return Finding("pyds", Verdict.OK, str(getattr(pyds, "__version__", "present")))
+        detail = f"it does not support NumPy {np.__version__}"
+        return CheckFinding("pyds", CheckVerdict.MISSING, detail, "pip install 'numpy<2'")
+    return CheckFinding("pyds", CheckVerdict.OK, str(getattr(pyds, "__version__", "present")))
 
 
-def check_tracker(root: Path) -> Finding:
+def check_tracker(root: Path) -> CheckFinding:
     """The tracker's library."""
     path = root / facts.TRACKER_LIBRARY
     if not path.exists():
-        return Finding("tracker", Verdict.MISSING, f"there is no {path}", USE_IMAGE)
-    return Finding("tracker", Verdict.OK, str(path))
+        return CheckFinding("tracker", CheckVerdict.MISSING, f"there is no {path}", USE_IMAGE)
+    return CheckFinding("tracker", CheckVerdict.OK, str(path))
 
 
-def check_parser(options: PipelineOptions) -> Finding:
+def check_parser(options: PipelineOptions) -> CheckFinding:
     """Our C++ function."""
     path = options.parser_library
     if options.boxes is not BoxPath.PARSER:
-        return Finding("parser", Verdict.ABSENT, "boxes are read in Python")
+        return CheckFinding("parser", CheckVerdict.ABSENT, "boxes are read in Python")
     if not path.exists():
         hint = f"make -C {path.parent}, or set COUNTLINE_DEEPSTREAM_BOXES=python for a few cameras"
-        return Finding("parser", Verdict.MISSING, f"there is no {path}", hint)
-    return Finding("parser", Verdict.OK, str(path))
+        return CheckFinding("parser", CheckVerdict.MISSING, f"there is no {path}", hint)
+    return CheckFinding("parser", CheckVerdict.OK, str(path))
 
 
-def check_gpu(release: Release) -> Finding:
-    """The driver, by NVIDIA's management library, by the kernel, or by CUDA's own library."""
+def check_gpu(release: Release) -> CheckFinding:
+    """The driver, as NVIDIA's management library, the kernel or CUDA's library reports it."""
     nvml = metrics.library()
     if nvml is not None and nvml.nvmlDeviceGetCount() > 0:
         return _gpu_of(nvml, release)
     try:
-        told = KERNEL_DRIVER.read_text().splitlines()[0]
+        driver = KERNEL_DRIVER.read_text().splitlines()[0]
     except (OSError, IndexError):
-        told = "CUDA's library" if _has_cuda() else ""
-    if not told:
+        driver = "CUDA's library" if _has_cuda() else ""
+    if not driver:
         hint = f"install NVIDIA's driver, {release.driver} or later, and run {release.image} with --gpus all"
-        return Finding("GPU", Verdict.MISSING, "there is no NVIDIA driver", hint)
-    return Finding("GPU", Verdict.OK, f"{told} (pip install 'countline[gpu]' for its metrics)")
+        return CheckFinding("GPU", CheckVerdict.MISSING, "there is no NVIDIA driver", hint)
+    return CheckFinding("GPU", CheckVerdict.OK, f"{driver} (pip install 'countline[gpu]' for its metrics)")
 
 
-def _gpu_of(nvml: Any, release: Release) -> Finding:
+def _gpu_of(nvml: Any, release: Release) -> CheckFinding:
     devices = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
     names = ", ".join(_text(nvml.nvmlDeviceGetName(device)) for device in devices)
     driver = _text(nvml.nvmlSystemGetDriverVersion())
     if _numbers(driver) >= _numbers(release.driver):
-        return Finding("GPU", Verdict.OK, f"{names}; driver {driver}")
-    # Not refused: CUDA's compatibility libraries let some GPUs do with an older one.
+        return CheckFinding("GPU", CheckVerdict.OK, f"{names}; driver {driver}")
+    # An older driver is not refused: with CUDA's compatibility libraries it may work on some GPUs.
     detail = f"{names}; driver {driver}, and DeepStream {release.value} asks for {release.driver}"
-    return Finding("GPU", Verdict.OK, detail, f"install the driver {release.driver} or later")
+    return CheckFinding("GPU", CheckVerdict.OK, detail, f"install the driver {release.driver} or later")
 
 
 def _numbers(version: str) -> list[int]:
@@ -196,19 +187,23 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def check_nvdec() -> Finding:
-    """Whether FFmpeg could decode on a GPU: for the software backend, DeepStream has decoders of its own."""
+def check_nvdec() -> CheckFinding:
+    """Whether FFmpeg can decode on a GPU; for the software backend, since DeepStream has its own decoders."""
     from countline_pipelines.sources.decoding import missing_for_nvdec
 
     missing = missing_for_nvdec()
     if missing is None:
-        return Finding("NVDEC in FFmpeg", Verdict.OK, "decodes on the GPU")
-    return Finding("NVDEC in FFmpeg", Verdict.ABSENT, missing.what, missing.hint)
+        return CheckFinding("NVDEC in FFmpeg", CheckVerdict.OK, "decodes on the GPU")
+    return CheckFinding("NVDEC in FFmpeg", CheckVerdict.ABSENT, missing.what, missing.hint)
 
 
-def local_findings(options: PipelineOptions) -> list[Finding]:
-    """Everything that the plane needs of this machine, in the order in which one would put it right."""
-    checks: tuple[Callable[[], Finding], ...] = (
+def local_findings(options: PipelineOptions) -> list[CheckFinding]:
+    """Everything that the plane needs of this machine, in the order in which to install it.
+
+    Loads GStreamer with the new muxer.
+    """
+    select_new_mux()
+    checks: tuple[Callable[[], CheckFinding], ...] = (
         lambda: check_gpu(options.release),
         lambda: check_version(options.root),
         check_gstreamer,
@@ -221,18 +216,12 @@ def local_findings(options: PipelineOptions) -> list[Finding]:
 
 
 def require_runtime(options: PipelineOptions) -> Runtime:
-    """GStreamer and pyds, where everything is there.
+    """GStreamer and pyds.
 
     Raises:
-        DeepStreamMissingError: something is not; it names all that is missing, each with what to do.
+        DeepStreamMissingError: something is missing; the error names everything that is, with what to do.
     """
-    select_new_mux()
-    missing = [finding for finding in local_findings(options) if finding.verdict is Verdict.MISSING]
+    missing = [finding for finding in local_findings(options) if finding.verdict is CheckVerdict.MISSING]
     if missing:
         raise DeepStreamMissingError(missing)
     return open_runtime()
-
-
-def machine() -> str:
-    """As CUDA's sharing of memory asks for it."""
-    return platform.machine()

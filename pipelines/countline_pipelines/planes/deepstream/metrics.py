@@ -1,6 +1,7 @@
-"""What Prometheus is told of this plane alone; all else has the names of `countline_pipelines.metrics`.
+"""Metrics of this plane alone: how busy the GPU is. Metrics of cameras are in `countline_pipelines.metrics`.
 
-How busy the GPU is comes from NVIDIA's management library: nothing where it, or its Python package, is not there.
+The figures come from NVIDIA's management library (package `nvidia-ml-py`, module `pynvml`). Without the package or a
+driver there are no figures and no error.
 """
 
 import importlib
@@ -17,20 +18,21 @@ MEMORY: Final = Gauge("countline_gpu_memory_bytes", "Memory of the GPU in use, o
 
 
 def library() -> Any | None:
-    """The module `pynvml`, initialised; None where there is none, or no driver.
+    """The module `pynvml`, initialised; None without the package or a driver.
 
-    Not remembered: a driver that is updated under us comes back, and to initialise it again only counts up.
+    The result is not cached: after a driver update the library works again, and initialising it twice only raises a
+    counter.
     """
     try:
         nvml = importlib.import_module("pynvml")
         nvml.nvmlInit()
-    except Exception:  # noqa: BLE001  (a missing package, library or driver: each raises what it likes)
+    except Exception:  # noqa: BLE001  (missing package, library or driver: each raises its own error)
         return None
     return nvml
 
 
 def observe_gpu(gpu: int) -> None:
-    """Tell Prometheus of the GPU as it is now."""
+    """Set the gauges to the present state of a GPU; `gpu` is CUDA's number, from 0."""
     nvml = library()
     if nvml is None:
         return
@@ -42,13 +44,14 @@ def observe_gpu(gpu: int) -> None:
 
 
 def _device(nvml: Any, gpu: int, visible: str) -> Any:
-    """The library's handle of what CUDA calls `gpu`, which counts only those that it may see.
+    """The library's handle of CUDA's device `gpu`. CUDA numbers only the visible devices, the library numbers all.
 
     Args:
-        nvml: the library, which sees all of them.
+        nvml: the library.
         gpu: from 0.
-        visible: indices or UUIDs, as the variable has them; empty for all. Indices mean the same to both in the order
-            of the bus (CUDA_DEVICE_ORDER=PCI_BUS_ID), which differs from CUDA's own where GPUs differ.
+        visible: indices or UUIDs, as `CUDA_VISIBLE_DEVICES` has them; empty for all. An index means the same device to
+            both when devices are in bus order (CUDA_DEVICE_ORDER=PCI_BUS_ID); CUDA's own order differs if the machine
+            has different GPUs.
     """
     names = [name.strip() for name in visible.split(",")] if visible else []
     if gpu >= len(names):

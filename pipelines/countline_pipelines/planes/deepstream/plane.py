@@ -1,18 +1,12 @@
-"""The DeepStream plane: cameras, and pipelines in which they play; see `keeping` for what it shares.
+"""The DeepStream plane: cameras, and the pipelines in which they play.
 
-A camera belongs to the pipeline of its model's version; one whose model changes moves to another, with a new run.
-Cameras and files never share a pipeline: a file that waits for us would hold the cameras up.
-
-nvurisrcbin connects one source of the whole process again every three seconds. A switch that goes down with a hundred
-cameras behind it costs a process five minutes, so a process takes `most_live` cameras and no more, and says from
-`warn_live` on what an outage will cost; more cameras need more workers on the same GPU.
+There is one pipeline for each model version, and separate ones for cameras and for files: a file that waits for the
+plane would hold cameras up. A camera whose model changes moves to another pipeline and starts a new run.
 """
 
 import asyncio
 import threading
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Final
+from dataclasses import replace
 
 from countline_common.errors import CountlineError, ResourceExhaustedError
 from countline_common.logs import get_logger
@@ -20,43 +14,26 @@ from countline_common.triton import ModelInfo, ModelRef
 from countline_pipelines.planes.deepstream import metrics
 from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamera
 from countline_pipelines.planes.deepstream.config.facts import RESET_THROTTLE_S
-from countline_pipelines.planes.deepstream.config.properties import PipelineOptions
 from countline_pipelines.planes.deepstream.gst.library import Runtime
 from countline_pipelines.planes.deepstream.gst.loop import MainLoop
-from countline_pipelines.planes.deepstream.keeper import MOST_INDICES, PipelineKeeper
+from countline_pipelines.planes.deepstream.keeper import PipelineKeeper
+from countline_pipelines.planes.deepstream.options import DeepStreamOptions
 from countline_pipelines.planes.held import HeldCamera
 from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState, OnEnd, PlaneSink
 from countline_pipelines.planes.keeping import Connect, KeepingPlane
 
-WARN_LIVE: Final = 20
-MOST_LIVE: Final = 100
 _log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class DeepStreamOptions:
-    """How a plane runs."""
-
-    pipeline: PipelineOptions
-    triton: str
-    """host:port of its gRPC service, as nvinferserver reaches it."""
-    folder: Path
-    """For the files of pipelines."""
-    warn_live: int = WARN_LIVE
-    most_live: int = MOST_LIVE
-    """RTSP cameras of one process."""
-    most_indices: int = MOST_INDICES
-
-
 class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
-    """See `countline_pipelines.planes.interface.Plane`.
+    """A `Plane` on DeepStream.
 
     Args:
-        runtime: GStreamer and pyds; see `checks.require_runtime`.
-        connect: makes the client that has Triton load models; called on the plane's loop.
-        sink: whom to tell.
+        runtime: GStreamer and pyds, from `checks.require_runtime`.
+        connect: connects the client that makes Triton load models; called on the plane's loop.
+        sink: receives runs and counted frames.
         options: how to run.
-        on_end: see `OnEnd`.
+        on_end: called when the source of a camera is over, or the plane gives up on it.
     """
 
     def __init__(
@@ -75,10 +52,10 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
         self._pipelines: dict[tuple[ModelRef, bool], PipelineKeeper] = {}
         self._pipeline_of: dict[str, PipelineKeeper] = {}
         """By camera."""
-        self._let_in: set[str] = set()
-        """RTSP cameras that there is room for."""
+        self._admitted: set[str] = set()
+        """RTSP cameras that count against `most_live`."""
         self._opening = asyncio.Lock()
-        self._looking: threading.Thread | None = None
+        self._gpu_thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the plane's threads."""
@@ -86,31 +63,29 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
         super().start()
 
     def close(self, timeout_s: float) -> None:
-        """See `Plane`."""
+        """Stop every camera and wait for it, up to `timeout_s` for each of the two threads."""
         super().close(timeout_s)
         if not self._main.stop(timeout_s):
             _log.error("glib.hangs")
 
     async def _tick(self, now: float) -> None:
         for pipeline in list(self._pipelines.values()):
-            pipeline.look_for_stall(now)
-            await self._look_after_previews(pipeline)
+            try:
+                await pipeline.tick(now)
+            except CountlineError as error:
+                _log.warning("preview.not_started", error=error.message)
         if not self._opening.locked():
-            await self._end_idle()
-        self._look_at_gpu()
+            await self._close_idle()
+        self._observe_gpu()
 
-    def _look_at_gpu(self) -> None:
-        """One look at a time, in a thread that nobody waits for: the driver of a GPU that fails may never answer."""
-        if self._looking is None or not self._looking.is_alive():
+    def _observe_gpu(self) -> None:
+        """Measure the GPU in a thread of its own, one at a time: the driver of a failing GPU may never answer."""
+        if self._gpu_thread is None or not self._gpu_thread.is_alive():
             gpu = self._options.pipeline.gpu
-            self._looking = threading.Thread(target=metrics.observe_gpu, args=(gpu,), name="gpu-metrics", daemon=True)
-            self._looking.start()
-
-    async def _look_after_previews(self, pipeline: PipelineKeeper) -> None:
-        try:
-            await pipeline.look_after_previews()
-        except CountlineError as error:
-            _log.warning("preview.not_started", error=error.message)
+            self._gpu_thread = threading.Thread(
+                target=metrics.observe_gpu, args=(gpu,), name="gpu-metrics", daemon=True
+            )
+            self._gpu_thread.start()
 
     async def _close_rest(self) -> None:
         for pipeline in self._pipelines.values():
@@ -119,11 +94,11 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
     # Cameras ---------------------------------------------------------------------------------------------------------
 
     def _goes_on(self, present: CameraPlan, wanted: CameraPlan) -> bool:
-        """Whether a camera goes on with what it has open; lines and zones of a live one change while it runs.
+        """Whether a camera keeps its source open under another plan. Lines and zones of a live camera change at once.
 
-        A finite file is counted anew from its first frame for a new line, so that it counts the whole of it. For
-        another model it is not: under another name, everything would be counted again. It is counted to its end with
-        the old one.
+        A finite file whose lines change is counted again from its first frame, so that a new line counts the whole
+        file. If its model changes, it is counted to its end with the old model: another model means another run name,
+        which would count everything again.
         """
         same = (present.source, present.epoch) == (wanted.source, wanted.epoch)
         if present.source.playback.is_finite:
@@ -135,11 +110,11 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
             await super()._bring(held, wanted)
         finally:
             if held.camera is None:
-                self._let_in.discard(held.camera_id)
-            await self._end_idle()
+                self._admitted.discard(held.camera_id)
+            await self._close_idle()
 
     async def _make(self, held: HeldCamera[DeepStreamCamera], plan: CameraPlan) -> DeepStreamCamera:
-        self._check_room(plan)
+        self._admit(plan)
         pipeline = await self._pipeline_for(plan)
         camera = DeepStreamCamera(plan, pipeline.info, self._sink)
         self._pipeline_of[held.camera_id] = pipeline
@@ -153,35 +128,40 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
 
     async def _end(self, camera: DeepStreamCamera) -> None:
         await self._pipeline_of.pop(camera.camera_id).remove(camera.camera_id)
-        self._let_in.discard(camera.camera_id)
+        self._admitted.discard(camera.camera_id)
 
     def _condition(self, held: HeldCamera[DeepStreamCamera]) -> CameraCondition:
         condition, pipeline = super()._condition(held), self._pipeline_of.get(held.camera_id)
-        trouble = pipeline.trouble if pipeline is not None else None
-        if trouble is None or condition.state is CameraState.FINISHED:
+        fault = pipeline.fault if pipeline is not None else None
+        if fault is None or condition.state is CameraState.FINISHED:
             return condition
-        # What is wrong with the pipeline is what is wrong with each of its cameras.
+        # A fault of the pipeline is a fault of each of its cameras.
         state = CameraState.RECONNECTING if condition.frames_processed else CameraState.STARTING
-        return replace(condition, state=state, fault=trouble)
+        return replace(condition, state=state, fault=fault)
 
-    # Pipelines -------------------------------------------------------------------------------------------------------
+    def _admit(self, plan: CameraPlan) -> None:
+        """Count an RTSP camera against `most_live`.
 
-    def _check_room(self, plan: CameraPlan) -> None:
+        Raises:
+            ResourceExhaustedError: the process has as many RTSP cameras as it takes.
+        """
         if not plan.source.is_rtsp:
             return
-        others = len(self._let_in)
+        others = len(self._admitted)
         if others >= self._options.most_live:
             raise ResourceExhaustedError(
-                f"this process holds {others} RTSP cameras; an outage of all would take "
-                f"{others * RESET_THROTTLE_S / 60:.0f} minutes to mend",
+                f"this worker holds {others} RTSP cameras; after an outage of all, reconnecting would take "
+                f"{others * RESET_THROTTLE_S / 60:.0f} minutes",
                 hint="start another worker on this GPU",
             )
-        self._let_in.add(plan.camera_id)
+        self._admitted.add(plan.camera_id)
         if others + 1 >= self._options.warn_live:
             _log.warning("cameras.many", cameras=others + 1, outage_mended_after_s=(others + 1) * RESET_THROTTLE_S)
 
-    async def _end_idle(self) -> None:
-        """End pipelines without a camera; not before a camera that changed is in its place, which may be the same."""
+    # Pipelines -------------------------------------------------------------------------------------------------------
+
+    async def _close_idle(self) -> None:
+        """Close pipelines without a camera. The lock lets a camera that changes reach its pipeline first."""
         async with self._opening:
             for key, pipeline in list(self._pipelines.items()):
                 if pipeline.is_idle:
@@ -197,26 +177,13 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
                 pipeline = self._pipelines[key] = self._new_pipeline(info, live=key[1])
         if len(pipeline) >= self._options.pipeline.capacity:
             raise ResourceExhaustedError(
-                f"the pipeline of {info.ref} holds {len(pipeline)} cameras, which is its batch",
+                f"the pipeline of {info.ref} holds {len(pipeline)} cameras, as many as its batch",
                 hint="raise COUNTLINE_CAPACITY, or start another worker",
             )
         return pipeline
 
     def _new_pipeline(self, info: ModelInfo, *, live: bool) -> PipelineKeeper:
-        options = self._options
-        folder = options.folder / f"{info.name}-{info.version}-{'live' if live else 'files'}"
-        return PipelineKeeper(
-            self._runtime,
-            self._main,
-            options.pipeline,
-            info,
-            options.triton,
-            folder,
-            self._ready,
-            self._on_end,
-            live=live,
-            most_indices=options.most_indices,
-        )
+        return PipelineKeeper(self._runtime, self._main, self._options, info, self._ready, self._on_end, live=live)
 
     async def _ready(self, model: str) -> ModelInfo:
         return await (await self._connected()).load(model)

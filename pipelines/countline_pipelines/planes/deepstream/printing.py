@@ -1,4 +1,4 @@
-"""What `countline worker --print-pipeline` prints: the pipeline of the default model with one source, and its files."""
+"""The pipeline of a model with one example source, as text: a gst-launch-1.0 command and the files that it reads."""
 
 import asyncio
 from pathlib import Path
@@ -9,35 +9,36 @@ from countline_common.triton import ModelInfo, ModelRef
 from countline_pipelines.planes.deepstream.config import files
 from countline_pipelines.planes.deepstream.config.description import launch_line
 from countline_pipelines.planes.deepstream.config.inference import info_of_pbtxt
-from countline_pipelines.planes.deepstream.settings import DeepStreamSettings
+from countline_pipelines.planes.deepstream.config.properties import PipelineOptions
 from countline_pipelines.sources import Playback, SourceSpec
 from countline_pipelines.triton import Transport
-from countline_pipelines.worker.settings import WorkerSettings
 
 TRITON_TIMEOUT_S: Final = 3.0
 EXAMPLE: Final = SourceSpec("rtsp://CAMERA/STREAM", Playback.LIVE)
 
 
-def described(settings: WorkerSettings, config: Path | None) -> tuple[str, dict[str, str]]:
+def pipeline_text(options: PipelineOptions, info: ModelInfo, triton: str, folder: Path) -> tuple[str, dict[str, str]]:
     """The command, and the text of each file by its path.
 
     Args:
-        settings: of the worker.
-        config: a model's config.pbtxt; None to ask Triton for the default model.
+        options: of the pipeline.
+        info: the model.
+        triton: host:port of Triton.
+        folder: parent of the folders with the files of pipelines.
+    """
+    folder = folder / f"{info.name}-{info.version}-live"
+    texts = files.texts(info, triton, options)
+    return launch_line(options, folder, EXAMPLE), {str(folder / name): text for name, text in texts.items()}
+
+
+def model_of_config(config: Path) -> ModelInfo:
+    """A model, from its config.pbtxt in a repository: its latest version there, and the labels beside it.
 
     Raises:
         NotFoundError: there is no such file.
-        InferenceLostError: Triton does not answer.
+        InvalidInputError: the file is no configuration of a model.
+        ModelRefusedError: the model does not follow the detection contract.
     """
-    options = DeepStreamSettings().checked(settings.triton_address).pipeline_options(settings.capacity)
-    info = _model_of(config) if config is not None else asyncio.run(_ask_triton(settings))
-    folder = settings.pipelines_folder / f"{info.name}-{info.version}-live"
-    texts = files.texts(info, settings.triton_address, options)
-    command = launch_line(options, folder, EXAMPLE)
-    return command, {str(folder / name): text for name, text in texts.items()}
-
-
-def _model_of(config: Path) -> ModelInfo:
     try:
         text = config.read_text()
     except OSError as error:
@@ -48,11 +49,21 @@ def _model_of(config: Path) -> ModelInfo:
     return info_of_pbtxt(text, max(versions, default=1), names)
 
 
-async def _ask_triton(settings: WorkerSettings) -> ModelInfo:
+def model_of_triton(model: str, triton: str) -> ModelInfo:
+    """A model, as Triton describes it.
+
+    Args:
+        model: NAME or NAME@VERSION.
+        triton: host:port of Triton.
+
+    Raises:
+        InferenceLostError: Triton does not answer.
+    """
+    return asyncio.run(_ask_triton(model, triton))
+
+
+async def _ask_triton(model: str, triton: str) -> ModelInfo:
     from countline_pipelines.triton.client import TritonClient
 
-    ref = ModelRef.parse(settings.default_model)
-    async with await TritonClient.connect(
-        settings.triton_address, Transport.GRPC, timeout_s=TRITON_TIMEOUT_S
-    ) as client:
-        return await client.load(str(ref))
+    async with await TritonClient.connect(triton, Transport.GRPC, timeout_s=TRITON_TIMEOUT_S) as client:
+        return await client.load(str(ModelRef.parse(model)))

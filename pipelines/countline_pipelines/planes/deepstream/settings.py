@@ -1,5 +1,6 @@
-"""What the environment tells the DeepStream backend of a worker."""
+"""Settings of the DeepStream backend of a worker, from the environment."""
 
+import platform
 from pathlib import Path
 from typing import Self
 
@@ -12,54 +13,60 @@ from countline_pipelines.planes.deepstream.config import facts, inference
 from countline_pipelines.planes.deepstream.config.facts import Release
 from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
 from countline_pipelines.planes.deepstream.config.tracker import TrackerKind
-from countline_pipelines.planes.deepstream.plane import MOST_LIVE, WARN_LIVE
+from countline_pipelines.planes.deepstream.options import MOST_LIVE, WARN_LIVE
 
 
 class DeepStreamSettings(ProcessSettings):
-    """See each field; `COUNTLINE_DEEPSTREAM_` and the name in capitals is the variable."""
+    """Each field is the variable `COUNTLINE_DEEPSTREAM_` and its name in capitals."""
 
     model_config = SettingsConfigDict(env_prefix="COUNTLINE_DEEPSTREAM_")
 
     root: Path = Path(facts.PLUGIN_PACKAGE)
-    """Where DeepStream is installed."""
+    """Folder of the DeepStream installation."""
     release: Release | None = None
-    """As its version file says where it is not given."""
+    """Release of DeepStream; by default the one that the version file in `root` names."""
     boxes: BoxPath = BoxPath.PARSER
     """`parser` (C++) or `python`."""
     parser: Path | None = None
-    """Our C++ library; that beside its source where it is not given."""
+    """Our C++ library; by default the one beside its source."""
     tracker: TrackerKind = TrackerKind.NVDCF
     """`nvdcf`, `nvsort` or `iou`."""
     gpu: int = 0
+    """CUDA's number of the GPU, from 0."""
     frame_rate: float = 30.0
-    """Of the fastest camera."""
+    """Of the fastest camera, frames a second."""
     share_cuda: bool = False
-    """Frames reach Triton by CUDA memory; on the same x86 machine only."""
+    """Send frames to Triton in CUDA memory; for a Triton on the same x86 machine and GPU."""
     warn_live: int = WARN_LIVE
-    """RTSP cameras from which on a worker says what an outage of all would cost."""
+    """RTSP cameras from which on the worker warns how long reconnecting takes after an outage."""
     most_live: int = MOST_LIVE
     """RTSP cameras that a worker takes."""
 
     def checked(self, triton: str) -> Self:
-        """These settings, if they can be used.
+        """These settings, if they are usable.
 
         Args:
-            triton: its address.
+            triton: host:port of Triton.
 
         Raises:
-            InvalidInputError: they cannot.
+            InvalidInputError: a setting is not usable.
         """
         if not 1.0 <= self.frame_rate <= 240.0:
-            raise InvalidInputError(f"a frame rate of {self.frame_rate:g} cannot be", hint="1 to 240")
-        problem = inference.sharing_problem(triton, checks.machine()) if self.share_cuda else ""
+            raise InvalidInputError(
+                f"COUNTLINE_DEEPSTREAM_FRAME_RATE={self.frame_rate:g} is no frame rate", hint="set it to 1 to 240"
+            )
+        problem = inference.sharing_problem(triton, platform.machine()) if self.share_cuda else ""
         if problem:
             raise InvalidInputError(
-                f"CUDA memory cannot be shared: {problem}", hint="unset COUNTLINE_DEEPSTREAM_SHARE_CUDA"
+                f"CUDA memory cannot be shared with Triton: {problem}", hint="unset COUNTLINE_DEEPSTREAM_SHARE_CUDA"
             )
         return self
 
     def pipeline_options(self, capacity: int) -> PipelineOptions:
-        """How pipelines are made; the release is that of our image where nothing says which, and checks say so.
+        """Options of all pipelines.
+
+        If neither the setting nor the version file names a release, it is that of our image; the checks report the
+        missing version file.
 
         Args:
             capacity: cameras that the worker holds.

@@ -1,4 +1,4 @@
-"""What the elements share: properties from the tables, with GObject's checks and the ones that it leaves out."""
+"""Shared by all elements: properties from the tables, with GObject's checks and some that GObject lacks."""
 
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ _installations: list["Installed"] = []
 
 
 def installed() -> "Installed":
-    """What elements belong to that are made now.
+    """The present installation; new elements belong to it.
 
     Raises:
         RuntimeError: no double is installed; a factory outlived it.
@@ -50,7 +50,7 @@ class DeepStreamElement:
         return self._set[name]
 
     def set_property(self, name: str, value: Any) -> None:
-        """Like GObject's, and strict where PyGObject turns any value into a string, or GObject only warns.
+        """Like GObject's, but strict where PyGObject converts any value to a string and where GObject only warns.
 
         Raises:
             TypeError: no such property, or a value of another type.
@@ -60,7 +60,7 @@ class DeepStreamElement:
             self._check_text(name, spec, value)
             self._check_range(name, spec, value)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Warning)  # told by `_check_range`; GObject keeps the old value
+            warnings.simplefilter("ignore", Warning)  # `_check_range` reports it; GObject keeps the old value
             super().set_property(name, value)  # type: ignore[misc]
 
     def _check_text(self, name: str, spec: dict[str, Any], value: Any) -> None:
@@ -92,7 +92,7 @@ class DeepStreamElement:
         return self._set[pspec.name]
 
     def property_set(self, name: str) -> None:
-        """For elements that act on a property at once."""
+        """A property was set; for elements that react at once."""
 
     def _is_running(self) -> bool:
         return self.get_state(0)[1] > Gst.State.READY  # type: ignore[attr-defined]
@@ -118,14 +118,14 @@ class BatchFilter(DeepStreamElement):
     BASE = GstBase.BaseTransform
 
     def set_up(self) -> None:
-        # As a passthrough the base class never copies a buffer, and the batch hangs on the buffer's address.
+        # In passthrough mode the base class never copies a buffer; the batch is found by the buffer's address.
         self.set_passthrough(True)
 
     def do_start(self) -> bool:
         """READY to PAUSED."""
         try:
             self.start()
-        except Exception as error:  # noqa: BLE001  # whatever it is, the state change fails with it
+        except Exception as error:  # noqa: BLE001  # any failure fails the state change
             self.post_error(f"{self._factory()}: {error}")
             return False
         return True
@@ -149,28 +149,28 @@ class BatchFilter(DeepStreamElement):
         return Gst.FlowReturn.OK
 
     def do_sink_event(self, event: Any) -> bool:
-        """Serialized with the batches."""
+        """Events arrive in order with the batches."""
         self.event_seen(native.event_type_of(event), event)
         return GstBase.BaseTransform.do_sink_event(self, event)
 
     def start(self) -> None:
-        """Raises whatever keeps it from starting."""
+        """Start; an exception fails the state change."""
 
     def stop(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
 
     def handle(self, batch: "Batch") -> None:
         """One batch; an error ends the stream."""
 
     def event_seen(self, event_type: int, event: Any) -> None:
-        """An event of the muxer or of another element."""
+        """Handle an event of the muxer or of another element."""
 
 
 def made_class(name: str, mixin: type[DeepStreamElement], facts: dict[str, dict[str, Any]]) -> Any:
     """The GObject class of an element.
 
-    PyGObject looks for virtual functions, and GStreamer's overrides for templates, in the class itself and not in its
-    bases; and a base that were a GObject too would run the constructor before the templates are there.
+    PyGObject looks for virtual functions, and GStreamer's overrides look for templates, in the class itself and not in
+    its bases. A base that is a GObject too would run the constructor before the templates exist.
     """
     inherited = {
         key: value
@@ -209,7 +209,7 @@ def _property(name: str, spec: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _numbered(spec: dict[str, Any], default: Any) -> dict[int, str]:
-    """Enums whose nicks are not known: numbers only."""
+    """Values of an enum whose nicks are not known."""
     low, high = spec.get("range", (0, max(2, int(default or 0))))
     return {number: f"value-{number}" for number in range(low, high + 1)}
 

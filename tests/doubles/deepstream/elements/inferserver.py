@@ -1,4 +1,4 @@
-"""nvinferserver, asking a Triton over gRPC."""
+"""nvinferserver with a Triton over gRPC."""
 
 import dataclasses
 from pathlib import Path
@@ -16,11 +16,11 @@ _DATA_TYPES = {"float32": "FLOAT", "float16": "HALF", "int8": "INT8", "int32": "
 
 
 class InferenceFailedError(Exception):
-    """An inference failed; the text is that of the plugin."""
+    """An inference failed; the message is that of the plugin."""
 
 
 class InferServer(BatchFilter):
-    """Fails to start without its file, its server and its model; ends the stream when an inference fails."""
+    """Does not start without its file, its server and its model; a failed inference ends the stream."""
 
     __gstmetadata__ = ("NvInferServer", "NvInferServer Plugin", "Double of nvinferserver", "Countline tests")
     __gsttemplates__ = always(f"{NVMM}, format={{NV12,RGBA}}")
@@ -32,14 +32,14 @@ class InferServer(BatchFilter):
             raise infer_config.InferConfigError("config-file-path is not set")
         self._config = self._overridden(infer_config.load(Path(path)))
         if self._config.message.input_control.process_mode == 2:
-            raise infer_config.InferConfigError("the double plays full frames only, not PROCESS_MODE_CLIP_OBJECTS")
+            raise infer_config.InferConfigError("the double supports full frames only, not PROCESS_MODE_CLIP_OBJECTS")
         self._parser = BboxParser.of(self._config)
         self._inference = Inference(self._config)
         self._labels = self._config.labels()
         self._batches_seen = 0
 
     def _overridden(self, config: infer_config.InferConfig) -> infer_config.InferConfig:
-        """Properties win over the file."""
+        """The configuration with properties of the element; they override the file."""
         message = type(config.message)()
         message.CopyFrom(config.message)
         if self.value("unique-id"):
@@ -58,7 +58,7 @@ class InferServer(BatchFilter):
             self._inference = None
 
     def handle(self, batch: Batch) -> None:
-        """Every batch, or every (interval + 1)th."""
+        """Infer every (interval + 1)th batch."""
         turn, self._batches_seen = self._batches_seen, self._batches_seen + 1
         if turn % (self._config.message.input_control.interval + 1):
             return
@@ -141,12 +141,12 @@ class InferServer(BatchFilter):
 
 
 def _eight(shape: tuple[int, ...]) -> np.ndarray:
-    """Dims are an array of eight in C."""
+    """Dims as the array of eight that C has."""
     return np.array([*shape, *[0] * (8 - len(shape))], np.int64)
 
 
 def _clipped(box: tuple[float, float, float, float], width: int, height: int) -> tuple[float, float, float, float]:
-    """Left, top, width, height within the picture."""
+    """A box (left, top, width, height) clipped to the picture."""
     left, top = min(max(box[0], 0.0), width), min(max(box[1], 0.0), height)
     right, bottom = min(max(box[0] + box[2], 0.0), width), min(max(box[1] + box[3], 0.0), height)
     return left, top, right - left, bottom - top

@@ -36,7 +36,7 @@ class _Frame:
     pts: int
     arrived_at: float
     camera_ns: int
-    """Of the camera's own clock, Unix time in nanoseconds; 0 while it has told none, or was not asked."""
+    """The camera's own clock, Unix time in nanoseconds; 0 before its first report, or if reports are off."""
 
 
 @dataclass
@@ -57,7 +57,7 @@ class _Input:
 
 
 class StreamMux(DeepStreamElement):
-    """A task makes the batches; input pads wait when their queue is full. Scales nothing."""
+    """A task makes the batches, unscaled; an input pad waits while its queue is full."""
 
     __gstmetadata__ = ("Stream multiplexer 2", "Generic", "Double of the new nvstreammux", "Countline tests")
     __gsttemplates__ = (
@@ -83,14 +83,14 @@ class StreamMux(DeepStreamElement):
     # --- pads
 
     def do_request_new_pad(self, template: Any, name: str | None, _caps: Any) -> Any:
-        """`sink_N`; N becomes pad_index. A name that is there already gives its pad."""
+        """The pad `sink_N`; N becomes pad_index. An existing name returns its pad."""
         match = re.fullmatch(r"sink_(\d+)", name or "")
         if match is None or template.get_property("name-template") != "sink_%u":
             self.installed.ledger.complain(f"{self._factory()}: pads are called sink_N, not {name!r}")
             return None
         index = int(match[1])
         pad = self._inputs[index].pad if index in self._inputs else self._new_pad(template, index)
-        native.let_go(pad)  # annotated as handed over, which makes PyGObject add a reference; C adds its own
+        native.let_go(pad)  # a wrong annotation makes PyGObject add a reference; C adds its own
         return pad
 
     def _new_pad(self, template: Any, index: int) -> Any:
@@ -107,8 +107,8 @@ class StreamMux(DeepStreamElement):
         return pad
 
     def do_release_pad(self, pad: Any) -> None:
-        """PAD_DELETED follows, in the order of the stream."""
-        if not hasattr(self, "_inputs"):  # GStreamer disposes of a muxer whose Python half is gone already
+        """Release a pad; PAD_DELETED follows in order with the batches."""
+        if not hasattr(self, "_inputs"):  # GStreamer disposes of a muxer whose Python part is gone
             self.remove_pad(pad)
             return
         index = int(pad.get_name().removeprefix("sink_"))
@@ -127,7 +127,7 @@ class StreamMux(DeepStreamElement):
     # --- state
 
     def do_change_state(self, transition: Any) -> Any:
-        """Starts and stops the task."""
+        """Start and stop the task."""
         if transition == Gst.StateChange.READY_TO_PAUSED:
             reason = self._cannot_start()
             if reason:
@@ -145,7 +145,7 @@ class StreamMux(DeepStreamElement):
         return result
 
     def _cannot_start(self) -> str | None:
-        """Why this muxer would fail."""
+        """Why the muxer cannot start; None if it can."""
         path = self.value("config-file-path")
         if not path:
             self._config = {}
@@ -209,7 +209,7 @@ class StreamMux(DeepStreamElement):
             return True
         if number == tables()["events"]["GST_NVEVENT_STREAM_RESET"]:
             self._reset(into)
-        return True  # stream-start, segment and tags of one source say nothing about the batch
+        return True  # stream-start, segment and tags of one source do not concern the batch
 
     def _new_caps(self, into: _Input, caps: Any) -> bool:
         info = video_info(caps)
@@ -241,7 +241,7 @@ class StreamMux(DeepStreamElement):
     # --- the task
 
     def turn(self) -> None:
-        """One event or one batch, or the end."""
+        """Send one event, one batch or the end."""
         with self._changed:
             work = self._next_work()
             while work is None and self._running:
@@ -265,10 +265,10 @@ class StreamMux(DeepStreamElement):
         if chosen:
             self._changed.notify_all()
             return "batch", chosen
-        told = next((each for each in self._inputs.values() if each.ended and not each.frames and each.announced), None)
-        if told is not None:
-            told.announced = False
-            return "event", ("GST_NVEVENT_STREAM_EOS", told.index)
+        over = next((each for each in self._inputs.values() if each.ended and not each.frames and each.announced), None)
+        if over is not None:
+            over.announced = False
+            return "event", ("GST_NVEVENT_STREAM_EOS", over.index)
         if self._is_over():
             return "end", None
         return None
@@ -278,7 +278,7 @@ class StreamMux(DeepStreamElement):
         return self._had_inputs and not open_inputs and not self._end_sent and not self.value("drop-pipeline-eos")
 
     def _choose(self, now: float) -> list[tuple[_Input, _Frame]]:
-        """The frames of the next batch, in turn from each source; none when it has to wait."""
+        """The frames of the next batch, from each source in turn; empty while the muxer waits."""
         waiting = [each for each in self._inputs.values() if each.frames]
         unfinished = [each for each in self._inputs.values() if each.frames or not each.ended]
         if not waiting or not (self._is_full(waiting, unfinished) or self._is_late(waiting, now)):
@@ -301,19 +301,17 @@ class StreamMux(DeepStreamElement):
         return offered >= target or all(each.ended for each in waiting)
 
     def _is_late(self, waiting: list[_Input], now: float) -> bool:
-        timeout_s = self._timeout_s()
-        return timeout_s is not None and now - _oldest(waiting) >= timeout_s
+        return now - _oldest(waiting) >= self._timeout_s()
 
     def _patience_s(self) -> float | None:
-        """How long the task may sleep; None is until something changes."""
+        """How long the task may sleep; None for until something changes."""
         waiting = [each for each in self._inputs.values() if each.frames]
-        timeout_s = self._timeout_s()
-        if not waiting or timeout_s is None:
+        if not waiting:
             return None
-        return max(0.0, _oldest(waiting) + timeout_s - time.monotonic())
+        return max(0.0, _oldest(waiting) + self._timeout_s() - time.monotonic())
 
-    def _timeout_s(self) -> float | None:
-        """The slowest rate of batches that the file allows, or the property where the release has it."""
+    def _timeout_s(self) -> float:
+        """How long the first frame of a batch waits: the period of the slowest rate, or less by the property."""
         rate = int(self._config.get("overall-min-fps-n", "5")) / int(self._config.get("overall-min-fps-d", "1"))
         at_least_s = 1 / rate
         return min(at_least_s, self.value("batched-push-timeout") / 1e6) if self._has_timeout else at_least_s
@@ -404,9 +402,9 @@ class StreamMux(DeepStreamElement):
         structure.set_value("source-id", index)
         self._source.push_event(native.custom_event(tables()["events"][name], structure))
         if name == "GST_NVEVENT_STREAM_EOS":
-            told = Gst.Structure.new_empty("stream-eos")
-            told.set_value("stream-id", native.unsigned(index))
-            self._source.push_event(Gst.Event.new_sink_message("stream-eos", Gst.Message.new_element(self, told)))
+            ended = Gst.Structure.new_empty("stream-eos")
+            ended.set_value("stream-id", native.unsigned(index))
+            self._source.push_event(Gst.Event.new_sink_message("stream-eos", Gst.Message.new_element(self, ended)))
 
     def _finish(self) -> None:
         with self._changed:
@@ -425,14 +423,14 @@ class StreamMux(DeepStreamElement):
 
 
 class MuxConfigError(Exception):
-    """The new muxer's key file is not good."""
+    """The key file of the muxer is not valid."""
 
 
 def read_config(path: Path) -> dict[str, str]:
-    """The group [property].
+    """The group [property] of a key file.
 
     Raises:
-        MuxConfigError: it is not there, no key file, or has a group or key that the muxer does not know.
+        MuxConfigError: the file is missing, is no key file, or has a group or key that the muxer does not know.
     """
     parser = configparser.ConfigParser()
     try:
@@ -449,7 +447,7 @@ def read_config(path: Path) -> dict[str, str]:
 
 
 def camera_ns(buffer: Any) -> int:
-    """What the camera's reports make of a frame's time, Unix time in nanoseconds; 0 where nothing is known."""
+    """Time of a frame by the camera's reports, Unix time in nanoseconds; 0 without a report."""
     meta = buffer.get_reference_timestamp_meta(Gst.Caps.from_string("timestamp/x-ntp"))
     return 0 if meta is None else max(0, meta.timestamp - _NTP_TO_UNIX_NS)
 

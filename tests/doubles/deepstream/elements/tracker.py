@@ -15,7 +15,7 @@ _NEW_IDS_AFTER_RESET, _IDS_FROM_ZERO_AFTER_EOS = 1, 2
 
 
 class Tracker(BatchFilter):
-    """Gives ids, delays new objects, and takes out what it does not follow."""
+    """Assigns ids, delays new objects, and removes objects that it does not track."""
 
     __gstmetadata__ = ("NvTracker plugin", "Video", "Double of nvtracker", "Countline tests")
     __gsttemplates__ = always(f"{NVMM}, format={{I420,NV12,RGBA}}")
@@ -50,7 +50,7 @@ class Tracker(BatchFilter):
         self._streams.clear()
 
     def do_set_caps(self, incoming: Any, _outgoing: Any) -> bool:
-        """The batch size is negotiated once."""
+        """Remember the negotiated batch size."""
         found, size = incoming.get_structure(0).get_int("batch-size")
         self._batch_size = size if found else 0
         return True
@@ -73,7 +73,7 @@ class Tracker(BatchFilter):
             self._streams[source].reset(ids=ids)
 
     def handle(self, batch: Batch) -> None:
-        """Frame after frame; a source may have several in one batch."""
+        """Track frame after frame; a source may have several in one batch."""
         frames = batch.frames
         if len(frames) > self._batch_size:
             raise TrackerConfigError(f"a batch of {len(frames)} frames where {self._batch_size} were negotiated")
@@ -83,8 +83,8 @@ class Tracker(BatchFilter):
 
     def _track(self, batch: Batch, frame: Structure) -> None:
         objects = [each for each in list_of(frame, "obj_meta_list") if self._is_tracked(each)]
-        # The low-level tracker is told by bInferDone whether there was a detection at all. `other {}` leaves it unset:
-        # whoever adds the objects has to set it, or nothing is ever tracked.
+        # bInferDone tells the low-level tracker whether detection ran on the frame. `other {}` leaves it unset, so the
+        # program that adds objects must set it, or nothing is tracked.
         seen = objects if frame._values.get("bInferDone") else []
         source = frame._values["pad_index"]
         stream = self._streams.setdefault(source, Stream(self._settings, seed=source))
@@ -113,7 +113,7 @@ class Tracker(BatchFilter):
         self._add_past(batch, frame, [report.target for report in reports if report.target.past])
 
     def _alone(self, frame: Structure, report: Report) -> Structure:
-        """An object that the tracker sees and the detector does not."""
+        """Add an object that the tracker predicted and the detector did not see."""
         target = report.target
         return self.installed.pyds.add_object(
             frame, box=target.box, class_id=target.class_id, confidence=-0.1, obj_label="", unique_component_id=0
@@ -127,7 +127,7 @@ class Tracker(BatchFilter):
         assert values["object_id"] != UNTRACKED
 
     def _add_past(self, batch: Batch, frame: Structure, targets: list[Target]) -> None:
-        """What was seen of a target during its probation, once, when it is over."""
+        """Attach the positions of targets during their probation, once, when it is over."""
         if not targets:
             return
         make, life = self.installed.pyds.make, batch.life

@@ -1,4 +1,4 @@
-"""nvurisrcbin: one camera or file, decoded, with the reconnection of the real one."""
+"""nvurisrcbin: one camera or file, decoded; it reconnects like the real one."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from tests.doubles.deepstream.elements.base import NVMM, DeepStreamElement, pad_
 from tests.doubles.deepstream.facts import tables
 
 RESET_INTERVAL_S = 3.0
-"""At most one source is reset in this time, whichever, in the whole process."""
+"""At most one source of the process is reset in this time."""
 _WATCH_INTERVAL_MS = 1000
 _TCP = 4
 _PROTOCOLS = {0: 7, 1: 1, 2: 2, 4: 4, 7: 7, 10: 16, 20: 32}
@@ -22,7 +22,7 @@ _VSRC_CAPS = f"{NVMM}, format={_FORMATS}; video/x-raw, format={_FORMATS}"
 
 
 class UriSrcBin(DeepStreamElement):
-    """`vsrc_0` comes with the first decoded stream and stays over reconnections."""
+    """The pad `vsrc_0` appears with the first decoded stream and stays through reconnections."""
 
     BASE = Gst.Bin
     __gstmetadata__ = ("NvUriSrc Bin", "NvUriSrc Bin", "Double of nvurisrcbin", "Countline tests")
@@ -33,7 +33,7 @@ class UriSrcBin(DeepStreamElement):
 
     def set_up(self) -> None:
         self._inner: list[Any] = []
-        """What is made anew by a reset: the source and its decoder."""
+        """The source and its decoder; a reset makes new ones."""
         self._tail: Any = None
         self._ghost: Any = None
         self._watchdog = 0
@@ -43,14 +43,14 @@ class UriSrcBin(DeepStreamElement):
         self._offset_ns = 0
         self._end_ns = 0
         self._changing = threading.Lock()
-        """A reset is done by the main loop, an end by whoever ends the pipeline: one after the other."""
+        """Held during a reset (main loop) and during the end (the thread that ends the pipeline)."""
 
     # --- state
 
     def do_change_state(self, transition: Any) -> Any:
-        """Builds the chain on the way to PAUSED, and takes it down on the way back.
+        """Build the chain on the way to PAUSED, and remove it on the way back.
 
-        A chain that did not get to PAUSED stays until NULL: messages on the bus still say what they are part of.
+        A chain that did not reach PAUSED stays until NULL, so that messages on the bus still have their source.
         """
         if transition == Gst.StateChange.READY_TO_PAUSED and not self._build():
             self._disarm()
@@ -76,7 +76,7 @@ class UriSrcBin(DeepStreamElement):
         self._take_down()  # of a start that failed
         self._offset_ns = self._end_ns = self._decoded = 0
         self._heard_at = time.monotonic()
-        self._arm()  # before the source can fail: from here on its errors are warnings
+        self._arm()  # before the source can fail: from now on its errors become warnings
         try:
             self._inner = self._rtsp_source(uri) if self.is_rtsp else self._uri_source(uri)
         except ValueError as error:
@@ -86,7 +86,7 @@ class UriSrcBin(DeepStreamElement):
 
     @property
     def is_rtsp(self) -> bool:
-        """By the address, unless `type` says it."""
+        """Whether the source is RTSP: by `type`, else by the address."""
         kind = self.value("type")
         return kind == 2 or (kind == 0 and (self.value("uri") or "").startswith(("rtsp://", "rtsps://")))
 
@@ -131,7 +131,7 @@ class UriSrcBin(DeepStreamElement):
         self._inner, self._tail, self._ghost = [], None, None
 
     def _drop(self, element: Any) -> None:
-        element.set_locked_state(True)  # else a state change of the bin that is under way starts it again
+        element.set_locked_state(True)  # else a running state change of the bin starts it again
         element.set_state(Gst.State.NULL)
         self.remove(element)
 
@@ -149,7 +149,7 @@ class UriSrcBin(DeepStreamElement):
             self._expose()
 
     def _make_tail(self) -> list[Any]:
-        """Converter to NV12, the step into NVMM, and the pad's promise of NVMM."""
+        """Converter to NV12, step into NVMM, and a filter so that the pad promises NVMM."""
         tail = [
             self._make("videoconvert"),
             self._make("capsfilter", caps=Gst.Caps.from_string("video/x-raw, format=NV12")),
@@ -161,7 +161,7 @@ class UriSrcBin(DeepStreamElement):
         for one, other in pairwise(tail):
             assert one.link(other)
         tail[-1].get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, _probe(self, UriSrcBin._frame))
-        # An end has to be dropped before a pad has seen it: a pad that has takes no event any more.
+        # An EOS must be dropped before a pad sees it: afterwards the pad accepts no event.
         tail[0].get_static_pad("sink").add_probe(
             Gst.PadProbeType.EVENT_DOWNSTREAM | Gst.PadProbeType.EVENT_FLUSH, _probe(self, UriSrcBin._event)
         )
@@ -178,7 +178,7 @@ class UriSrcBin(DeepStreamElement):
         self.add_pad(self._ghost)
 
     def _frame(self, info: Any) -> Any:
-        """Every decoded frame: the watchdog is fed, frames are thinned out, a loop's time goes on."""
+        """Handle a decoded frame: reset the watchdog, apply drop-frame-interval, continue the time of a loop."""
         self._heard_at = time.monotonic()
         index, self._decoded = self._decoded, self._decoded + 1
         every = self.value("drop-frame-interval")
@@ -211,7 +211,7 @@ class UriSrcBin(DeepStreamElement):
         return Gst.PadProbeReturn.OK
 
     def _again(self) -> None:
-        """From the first frame; like the real one this is done by the main loop."""
+        """Seek to the first frame; in the main loop, like the real one."""
         for source in self._inner:
             source.seek_simple(Gst.Format.TIME, Gst.SeekFlags.FLUSH | Gst.SeekFlags.KEY_UNIT, 0)
 
@@ -231,14 +231,14 @@ class UriSrcBin(DeepStreamElement):
             self._watchdog = 0
 
     def _watch(self) -> bool:
-        """Every second, on the main loop: whether there is still a stream."""
+        """Every second, in the main loop: reset the source if there is no stream."""
         silent_s = time.monotonic() - self._heard_at
         if silent_s >= self.value("rtsp-reconnect-interval"):
             self._lost()
         return self._watchdog != 0
 
     def _lost(self) -> None:
-        """Try again, if neither the attempts nor the process's share of resets are used up."""
+        """Reconnect, unless the attempts or the resets of the process are used up."""
         with self._changing:
             if self._watchdog and time.monotonic() - self.installed.last_reset_at >= RESET_INTERVAL_S:
                 self._try_again()
@@ -255,10 +255,10 @@ class UriSrcBin(DeepStreamElement):
         self._reset()
 
     def _give_up(self) -> None:
-        told = Gst.Structure.new_empty("attempt-exceeded")
-        told.set_value("source-id", self.value("source-id"))
-        told.set_value("attempt_exceeded", True)
-        self.post_message(Gst.Message.new_element(self, told))
+        exceeded = Gst.Structure.new_empty("attempt-exceeded")
+        exceeded.set_value("source-id", self.value("source-id"))
+        exceeded.set_value("attempt_exceeded", True)
+        self.post_message(Gst.Message.new_element(self, exceeded))
         self._watchdog = 0
 
     def _reset(self) -> None:
@@ -268,7 +268,7 @@ class UriSrcBin(DeepStreamElement):
         self._inner = self._rtsp_source(self.value("uri"))
         self._heard_at = time.monotonic()
         for element in reversed(self._inner):
-            # Not as the bin: a decoder without pictures holds the bin back in PAUSED, where no camera sends any.
+            # Not the state of the bin: a decoder without pictures keeps the bin in PAUSED, where no camera sends.
             element.set_state(Gst.State.PLAYING)
 
     def _tell_reset(self) -> None:
@@ -291,7 +291,7 @@ class UriSrcBin(DeepStreamElement):
 
 
 def _when_alive(bin_: UriSrcBin, method: Any, *, answer: Any = None) -> Any:
-    """A method as a callback that keeps nothing alive."""
+    """A method as a callback that does not keep the bin alive."""
     reference = weakref.ref(bin_)
 
     def call(*arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""nvvideoconvert: between system memory and NVMM, formats and sizes; batches are converted where they lie."""
+"""nvvideoconvert: converts memory (system, NVMM), format and size; batches are converted in place."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _CAPS = f"{NVMM}, format={_FORMATS}; video/x-raw, format={_FORMATS}"
 
 
 class VideoConvert(DeepStreamElement):
-    """Makes what the element behind it asks for: of a frame in a new buffer, of a batch within its buffer."""
+    """Converts to what the next element wants: a frame into a new buffer, a batch within its buffer."""
 
     __gstmetadata__ = (
         "NvVideoConvert Plugin",
@@ -37,7 +37,7 @@ class VideoConvert(DeepStreamElement):
             self.add_pad(pad)
 
     def negotiate(self, caps: Any) -> bool:
-        """Choose what comes out: what is wanted behind, and of the rest what comes in."""
+        """Choose the output: what the next element wants, the rest as in the input."""
         possible = self._source.peer_query_caps(None).intersect(self._source.get_pad_template_caps())
         if possible.is_empty():
             return False
@@ -53,7 +53,7 @@ class VideoConvert(DeepStreamElement):
         return self._source.push_event(Gst.Event.new_caps(chosen))
 
     def convert(self, buffer: Any) -> Any:
-        """A frame or a batch as it was chosen."""
+        """Convert a frame or a batch to the chosen output."""
         batch = self.installed.batches.find(hash(buffer))
         if batch is not None:
             batch.pictures[:] = [self._converted(each) for each in batch.pictures]
@@ -70,14 +70,14 @@ class VideoConvert(DeepStreamElement):
 
 
 def video_info(caps: Any) -> Any:
-    """GstVideoInfo, which knows no memory feature."""
+    """GstVideoInfo of caps, without their memory feature."""
     plain = caps.copy()
     plain.set_features_simple(None)
     return GstVideo.VideoInfo.new_from_caps(plain)
 
 
 def picture_of(buffer: Any, info: Any) -> Picture:
-    """The frame in a buffer of its own."""
+    """The picture of a buffer with one frame."""
     data = buffer.extract_dup(0, buffer.get_size())
     meta = GstVideo.buffer_get_video_meta(buffer)
     strides, offsets = (meta.stride, meta.offset) if meta else (info.stride, info.offset)
@@ -90,7 +90,7 @@ def picture_of(buffer: Any, info: Any) -> Picture:
 
 
 def _fixed(possible: Any, incoming: Any) -> Any:
-    """The first of the possible caps, with what it leaves open taken from the incoming ones."""
+    """The first of the possible caps; open fields are taken from the incoming caps."""
     structure = possible.get_structure(0).copy()
     for name in ("width", "height"):
         if structure.has_field(name):

@@ -1,5 +1,5 @@
 // The part of DeepStream's interface for bounding box parsers that tests compile against, written from its documentation:
-// layouts must be those of the real headers, remarks and everything else are ours.
+// layouts are those of the real headers, comments and everything else are ours.
 #pragma once
 
 #define NVDSINFER_MAX_DIMS 8

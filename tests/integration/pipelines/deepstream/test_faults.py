@@ -22,9 +22,10 @@ from tests.fixtures.rtsp import RtspServer
 from tests.fixtures.triton import TritonServer, start_triton
 
 from countline_pipelines.planes.deepstream import keeper
+from countline_pipelines.planes.deepstream.cameras.valve import SourceValve
 from countline_pipelines.planes.deepstream.gst.library import PipelineError
 from countline_pipelines.planes.deepstream.gst.pipeline import Pipeline
-from countline_pipelines.planes.deepstream.gst.sources import CameraSource, Gate
+from countline_pipelines.planes.deepstream.gst.sources import CameraSource
 from countline_pipelines.planes.interface import CameraPlan, CameraState
 from countline_pipelines.sources import Playback, SourceSpec
 
@@ -185,7 +186,7 @@ def test_a_triton_that_hangs_is_noticed_and_outlived(
         server.stop()
 
 
-def test_a_camera_that_dies_is_told_and_the_others_go_on(
+def test_a_camera_that_dies_is_reported_and_the_others_go_on(
     deepstream_double: Installed,
     blob_triton: TritonServer,
     rtsp: Callable[..., RtspServer],
@@ -286,7 +287,7 @@ def test_a_hundred_sources_come_and_go_in_random_order_and_one_plays_through(
                 bench.plane.remove_camera(leaving)
                 bench.wait_for(lambda name=leaving: name not in bench.plane.conditions(), 40)
         goes_on(bench, "stays")
-    assert len(bench.recorder.names("stays")) == 1, "nobody's coming or going ended its run"
+    assert len(bench.recorder.names("stays")) == 1, "cameras that come and go do not end its run"
     times = [each.result.tracked.t for each in bench.recorder.frames["stays"]]
     assert max(b - a for a, b in pairwise(times)) < 3
 
@@ -302,9 +303,9 @@ def test_a_camera_on_a_pads_place_inherits_nothing(
     indices: list[int] = []
     add_source = Pipeline.add_source
 
-    def noted(pipeline: Pipeline, index: int, spec: SourceSpec, gate: Gate) -> None:
+    def noted(pipeline: Pipeline, index: int, spec: SourceSpec, valve: SourceValve) -> None:
         indices.append(index)
-        add_source(pipeline, index, spec, gate)
+        add_source(pipeline, index, spec, valve)
 
     monkeypatch.setattr(Pipeline, "add_source", noted)
     cameras = ("first", "second", "third")
@@ -396,9 +397,9 @@ def test_a_camera_that_is_taken_out_while_its_broken_source_is_closed_leaves_not
 
 
 def kept_by_us() -> int:
-    """Sources and gates that somebody holds: a probe or a handler that was left would."""
+    """Sources and valves that are still referenced, for example by a probe or a handler that was not removed."""
     gc.collect()
-    return sum(isinstance(each, CameraSource | Gate) for each in gc.get_objects())
+    return sum(isinstance(each, CameraSource | SourceValve) for each in gc.get_objects())
 
 
 @pytest.mark.slow
@@ -438,4 +439,4 @@ def test_nothing_leaks_over_a_thousand_cameras_that_come_and_go(
 def is_open(bench: Bench, camera_id: str) -> bool:
     """Whether its source has a pad."""
     held = bench.plane._held.get(camera_id)
-    return held is not None and held.camera is not None and held.camera.gate is not None
+    return held is not None and held.camera is not None and held.camera.valve is not None

@@ -1,4 +1,4 @@
-"""What reading and writing metadata costs, on the double's pyds, which counts every call."""
+"""The cost of reading and writing metadata, on the double's pyds, which counts every call."""
 
 import sys
 from collections.abc import Callable
@@ -42,10 +42,10 @@ def test_an_object_costs_eleven_calls_of_pyds(
     assert sum(calls.values()) < CALLS_PER_OBJECT * objects + 12 * frames
 
 
-def test_whoever_reads_a_batch_holds_nothing_of_it(
+def test_reading_a_batch_keeps_no_reference_to_it(
     deepstream_double: Installed, blob_triton: TritonServer, clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Its memory goes back to a pool that is small: who held a buffer would stop the decoder."""
+    """Its memory goes back to a small pool: a reference to a buffer would stop the decoder."""
     held: list[tuple[int, int]] = []
 
     def watched(read: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""What Prometheus is told of a camera: the same names, whichever plane counts it."""
+"""Metrics of a camera have the same names on both planes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ OF_FFMPEG = {"countline_decoder_info"}
 """Which decoder FFmpeg took; DeepStream has one of its own."""
 
 
-def told_of(camera: str) -> Iterator[tuple[str, float]]:
+def metrics_of(camera: str) -> Iterator[tuple[str, float]]:
     for metric in REGISTRY.collect():
         for sample in metric.samples:
             if sample.labels.get("camera") == camera:
@@ -32,7 +32,7 @@ def test_frames_drops_and_latency_have_the_names_of_the_software_plane(
         bench.wait_ended("on-deepstream")
         condition = bench.condition("on-deepstream")
     by_software(blob_triton.grpc, plan("on-software", clip))
-    ours, theirs = dict(told_of("on-deepstream")), dict(told_of("on-software"))
+    ours, theirs = dict(metrics_of("on-deepstream")), dict(metrics_of("on-software"))
     assert ours.keys() == theirs.keys() - OF_FFMPEG
     for name in (
         "countline_frames_processed_total",
@@ -44,7 +44,7 @@ def test_frames_drops_and_latency_have_the_names_of_the_software_plane(
     assert condition.latency_s > 0
 
 
-def test_fps_and_drops_of_a_source_are_told_while_it_plays(
+def test_fps_and_drops_of_a_source_are_reported_while_it_plays(
     deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
 ) -> None:
     with deepstream_plane(blob_triton.grpc, tmp_path) as bench:

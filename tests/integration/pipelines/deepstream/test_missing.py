@@ -1,4 +1,4 @@
-"""DeepStream but for one thing: the worker does not start, and says what is missing and which image has it."""
+"""One part of DeepStream is missing: the worker does not start, and reports the part and the image that has it."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ from tests.doubles.deepstream import Installed
 from tests.fixtures.pipelines.deepstream_bench import install_root
 
 from countline_pipelines.planes.deepstream import checks
-from countline_pipelines.planes.deepstream.checks import DeepStreamMissingError, Finding
+from countline_pipelines.planes.deepstream.checks import CheckFinding, DeepStreamMissingError
 from countline_pipelines.planes.deepstream.config import facts
 from countline_pipelines.planes.deepstream.config.facts import Release
 from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
@@ -23,7 +23,7 @@ def options(deepstream_double: Installed, tmp_path: Path) -> PipelineOptions:
     return complete
 
 
-def only_finding(options: PipelineOptions) -> Finding:
+def only_finding(options: PipelineOptions) -> CheckFinding:
     with pytest.raises(DeepStreamMissingError) as caught:
         checks.require_runtime(options)
     (finding,) = caught.value.findings

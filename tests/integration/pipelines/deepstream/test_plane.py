@@ -298,7 +298,7 @@ def test_a_model_that_triton_does_not_have_fails_its_camera_and_no_other(
         assert bench.condition("wrong").state is CameraState.FAILED
 
 
-def test_pictures_come_while_somebody_watches_and_no_longer(
+def test_pictures_come_only_while_the_camera_is_watched(
     deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
 ) -> None:
     def pictures() -> list[object]:

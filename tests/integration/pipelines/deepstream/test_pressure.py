@@ -1,4 +1,4 @@
-"""Counting that is behind: of a camera, frames are left out, and told once each."""
+"""When counting is behind, frames of a camera are dropped, and each is reported once."""
 
 import time
 from pathlib import Path
@@ -16,7 +16,7 @@ COUNTING_S = 0.15
 """A frame; the clip has one every 0.05 s."""
 
 
-def test_a_frame_that_is_left_out_is_told_once(
+def test_a_frame_that_is_dropped_is_reported_once(
     deepstream_double: Installed, blob_triton: TritonServer, clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     quick = Recorder.frame_counted

@@ -152,16 +152,16 @@ def test_the_pipeline_is_printed_without_deepstream_or_triton(tmp_path: Path) ->
         COUNTLINE_DATA=str(tmp_path), COUNTLINE_CAPACITY="4", COUNTLINE_TRITON_ADDRESS="triton:8001",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    printed = json.loads(done.stdout)
     chain = ("nvstreammux", "queue", "nvinferserver", "nvtracker", "fakesink", "nvurisrcbin")
-    places = [told["command"].index(name) for name in chain]
+    places = [printed["command"].index(name) for name in chain]
     assert places == sorted(places)
-    assert told["command"].startswith("USE_NEW_NVSTREAMMUX=yes gst-launch-1.0 ")
-    assert "batch-size=4" in told["command"]
-    files = {Path(path).name: text for path, text in told["files"].items()}
+    assert printed["command"].startswith("USE_NEW_NVSTREAMMUX=yes gst-launch-1.0 ")
+    assert "batch-size=4" in printed["command"]
+    files = {Path(path).name: text for path, text in printed["files"].items()}
     assert set(files) == {"inference.pbtxt", "labels.txt", "tracker.yml", "mux.txt"}
     assert 'url: "triton:8001"' in files["inference.pbtxt"]
-    assert all(path in told["command"] for path in told["files"] if not path.endswith("labels.txt"))
+    assert all(path in printed["command"] for path in printed["files"] if not path.endswith("labels.txt"))
     plain = run("worker", "--print-pipeline", "--config", str(CONFIG), COUNTLINE_DATA=str(tmp_path))
     assert "gst-launch-1.0" in plain.stdout
     assert "%YAML:1.0" in plain.stdout
@@ -181,12 +181,12 @@ def test_the_doctor_names_what_is_missing_for_each_backend(blob_triton: TritonSe
     root = {"COUNTLINE_DEEPSTREAM_ROOT": str(tmp_path)}
     done = run("doctor", "--triton", blob_triton.grpc, "--model", "blob", "--json", **root)
     assert done.returncode == 0, done.stderr
-    told = {name: {each["name"]: each for each in found} for name, found in json.loads(done.stdout).items()}
-    assert told["software"]["Triton"]["verdict"] == "ok"
-    assert "blob@1, 96x64" in told["software"]["Triton"]["detail"]
-    assert told["deepstream"]["DeepStream"]["verdict"] == "missing"
-    assert "deepstream:7.1-triton-multiarch" in told["deepstream"]["DeepStream"]["hint"]
-    assert all(each["hint"] for each in told["deepstream"].values() if each["verdict"] == "missing")
+    printed = {name: {each["name"]: each for each in found} for name, found in json.loads(done.stdout).items()}
+    assert printed["software"]["Triton"]["verdict"] == "ok"
+    assert "blob@1, 96x64" in printed["software"]["Triton"]["detail"]
+    assert printed["deepstream"]["DeepStream"]["verdict"] == "missing"
+    assert "deepstream:7.1-triton-multiarch" in printed["deepstream"]["DeepStream"]["hint"]
+    assert all(each["hint"] for each in printed["deepstream"].values() if each["verdict"] == "missing")
 
 
 def test_the_doctor_leaves_with_1_where_the_backend_that_is_asked_for_cannot_run(

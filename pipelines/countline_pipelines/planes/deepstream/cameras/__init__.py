@@ -1,1 +1,1 @@
-"""Cameras of the DeepStream plane: metadata in, counts and previews out."""
+"""Cameras of the DeepStream plane: metadata of frames in, counts out."""

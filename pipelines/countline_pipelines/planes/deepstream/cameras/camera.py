@@ -1,28 +1,24 @@
 """One camera of the DeepStream plane: tables of tracked objects in, counts out. All of it on the plane's event loop.
 
-The rules are those of the software plane: the same counter, the same runs (`software.runs`), the same states and
-metrics. A source that is opened anew gets a new pad, and so a new tracker: a new run.
+Counting, runs, states and metrics are those of the software plane. A source that is opened again gets a new pad, and so
+a new tracker: a new run.
 """
 
 import time
 from dataclasses import dataclass
-from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
 
 from countline_common.logs import get_logger
 from countline_common.triton import ModelInfo
 from countline_counting.counter import CameraCounter
-from countline_counting.events import Crossing, Event
 from countline_counting.frames import TrackedFrame
-from countline_counting.rules import OBJECT_UNSEEN_S
 from countline_counting.spec import CountingSpec
 from countline_pipelines import metrics
 from countline_pipelines.planes.deepstream.cameras.coordinates import clipped
 from countline_pipelines.planes.deepstream.cameras.metadata import FrameTable
-from countline_pipelines.planes.deepstream.cameras.passage import Entry
-from countline_pipelines.planes.deepstream.gst.sources import Gate
+from countline_pipelines.planes.deepstream.cameras.scores import ScoreMemory
+from countline_pipelines.planes.deepstream.cameras.transit import TransitFrame
+from countline_pipelines.planes.deepstream.cameras.valve import SourceValve
+from countline_pipelines.planes.health import CameraHealth
 from countline_pipelines.planes.interface import (
     CameraCondition,
     CameraPlan,
@@ -30,90 +26,62 @@ from countline_pipelines.planes.interface import (
     CountedFrame,
     Fault,
     PlaneSink,
-    RunStarted,
     counting_spec,
-    fault_of,
 )
-from countline_pipelines.planes.meters import LatencyMeter, RateMeter
-from countline_pipelines.planes.runs import BREAK_KEEPS_RUN_S, Run, RunKeeper
-from countline_pipelines.sources import Picture, Playback
+from countline_pipelines.planes.meters import DropCounter, Throughput
+from countline_pipelines.planes.previews import PreviewWatch
+from countline_pipelines.planes.run_counter import RunCounter
+from countline_pipelines.planes.runs import Run, RunKeeper
+from countline_pipelines.planes.sinks import MeasuredSink
+from countline_pipelines.sources import Picture
 
-SILENT_S: Final = 5.0
-MEASURE_EVERY_S: Final = 0.8
 _log = get_logger(__name__)
 
 
 @dataclass(slots=True)
-class _Opened:
+class _OpenSource:
     """One opening of the source."""
 
-    gate: Gate
+    valve: SourceValve
     era: int = 0
     next_ordinal: int = 0
-
-
-class ScoreMemory:
-    """The last score that the detector gave to each track: a box that the tracker predicts has none of its own.
-
-    Tracks are forgotten once unseen for as long as an id stays the same object.
-    """
-
-    def __init__(self) -> None:
-        self._scores: dict[int, tuple[float, float]] = {}
-        self._swept_at = float("-inf")
-
-    def completed(self, ids: NDArray[np.int64], scores: NDArray[np.float64], t: float) -> NDArray[np.float64]:
-        """The scores, those below 0 replaced; 0 for a track that the detector never saw."""
-        filled = scores.copy()
-        for row, (track, score) in enumerate(zip(ids.tolist(), scores.tolist(), strict=True)):
-            known = score if score >= 0 else self._scores.get(track, (0.0, t))[0]
-            filled[row], self._scores[track] = known, (known, t)
-        if not self._swept_at <= t < self._swept_at + OBJECT_UNSEEN_S:
-            self._swept_at = t
-            self._scores = {track: last for track, last in self._scores.items() if abs(t - last[1]) <= OBJECT_UNSEEN_S}
-        return filled
-
-    def __len__(self) -> int:
-        return len(self._scores)
 
 
 class DeepStreamCamera:
     """One camera.
 
     Args:
-        plan: what to do.
+        plan: its source and what to count.
         info: its model.
-        sink: whom to tell.
+        sink: receives runs and counted frames.
 
     Raises:
-        InvalidInputError: the plan cannot be counted with.
+        InvalidInputError: the plan cannot be counted with this model.
     """
 
     def __init__(self, plan: CameraPlan, info: ModelInfo, sink: PlaneSink) -> None:
         self.plan = plan
-        self.info = info
-        self._sink = sink
-        self.spec = counting_spec(plan.counting, info.labels)
-        self._runs = RunKeeper(plan.camera_id, plan.epoch, plan.run)
-        self._opened: _Opened | None = None
-        self._run: Run | None = None
-        self._counter: CameraCounter | None = None
+        self._info = info
+        self._spec = counting_spec(plan.counting, info.labels)
+        self._open: _OpenSource | None = None
         self._scores = ScoreMemory()
-        self._size_wh: tuple[int, int] = (0, 0)
-        self.state = CameraState.STARTING
-        self.fault: Fault | None = None
-        self.crashed_at: float | None = None
-        """Monotonic time at which counting failed by a fault of ours; the camera must be made anew."""
-        self._paused: Fault | None = None
-        self._watched_until = 0.0
-        self._processed_meter, self._latency_meter = RateMeter(), LatencyMeter()
-        self._measured_at = 0.0
-        self._measures = (0.0, 0.0, 0.0)
-        self._processed = self._dropped = self._dropped_before = 0
-        self._metrics = metrics.CameraMetrics(plan.camera_id)
-        self._last_counted_at = time.monotonic()
-        self._last_t: float | None = None
+        self._watch = PreviewWatch()
         self._progress = 0.0
+        self._metrics = metrics.CameraMetrics(plan.camera_id)
+        self._health = CameraHealth(plan.camera_id, plan.source)
+        self._drops = DropCounter()
+        self._throughput = Throughput(self._drops, finite=self.is_finite)
+        self._runs = RunKeeper(plan.camera_id, plan.epoch, plan.run)
+        self._counter = RunCounter(
+            self._runs,
+            MeasuredSink(sink, plan.camera_id, self._metrics),
+            self._throughput,
+            self._new_counter,
+            self._period_s,
+            labels=info.labels,
+            model=str(info.ref),
+            finite=self.is_finite,
+        )
 
     @property
     def camera_id(self) -> str:
@@ -122,214 +90,153 @@ class DeepStreamCamera:
 
     @property
     def is_finite(self) -> bool:
-        """Whether its source ends, and is counted anew where it was broken off."""
+        """Whether the source ends; if it was interrupted, it is counted again from its start."""
         return self.plan.source.playback.is_finite
 
     @property
-    def gate(self) -> Gate | None:
-        """Of the source as it is open now."""
-        return self._opened.gate if self._opened is not None else None
+    def is_finished(self) -> bool:
+        """Whether the finite file was counted to its end."""
+        return self._health.state is CameraState.FINISHED
+
+    @property
+    def crashed_at(self) -> float | None:
+        """Monotonic time at which a fault of ours ended counting, so that the camera must be made anew; else None."""
+        return self._health.crashed_at
+
+    @property
+    def valve(self) -> SourceValve | None:
+        """Of the present opening of the source; None while the source is closed."""
+        return self._open.valve if self._open is not None else None
 
     # The source's life -----------------------------------------------------------------------------------------------
 
-    def opened(self, gate: Gate) -> None:
-        """The source is being opened, on a pad that is new: what the tracker says from now on is a new run."""
-        self._opened = _Opened(gate)
-        if self._paused is not None:
-            gate.pause()
-        if self.state is not CameraState.RECONNECTING:
-            self.state = CameraState.STARTING
+    def opened(self, valve: SourceValve) -> None:
+        """The source is being opened on a new pad: its tracker starts a new run."""
+        self._open = _OpenSource(valve)
+        if self._health.paused is not None:
+            valve.pause()
+        if self._health.state is not CameraState.RECONNECTING:
+            self._health.state = CameraState.STARTING
 
     def closed(self, *, decide: bool) -> None:
-        """The source is closed: its run ends. What comes of it still is not looked at.
+        """The source is closed: its run ends, and frames that still arrive are ignored.
 
         Args:
-            decide: whether what is open is decided; a finite file that was broken off is counted anew instead.
+            decide: whether open visits and crossings are decided. An interrupted finite file decides none, because it
+                is counted again.
         """
-        self._opened = None
-        self._end_run(decide=decide)
+        self._open = None
+        self._counter.end(decide=decide and not self._health.is_crashed)
         self._runs.abandon()
-        self._dropped_before = 0
+        self._drops.forget_pending()
 
     def lost(self, state: CameraState, fault: Fault) -> None:
-        """There are no pictures, for this reason."""
-        self.state, self.fault = state, fault
-        metrics.SOURCE_FAILURES.labels(self.camera_id, fault.code).inc()
+        """The source delivers no frames, for this reason."""
+        self._health.lose_source(state, fault)
 
     def finished(self) -> None:
-        """The finite file is over."""
+        """The finite file has ended."""
         self.closed(decide=True)
-        self.state, self.fault, self._progress = CameraState.FINISHED, None, 1.0
-
-    def _drop(self, frames: int) -> None:
-        """Frames were left out because counting is behind."""
-        self._dropped += frames
-        self._dropped_before += frames
-        if frames:
-            metrics.DROPPED.labels(self.camera_id).inc(frames)
+        self._health.set(CameraState.FINISHED)
 
     # Frames ----------------------------------------------------------------------------------------------------------
 
     def take(self, table: FrameTable) -> None:
-        """Count a frame; a fault of ours ends this camera and no other one."""
+        """Count a frame. An exception ends this camera and no other."""
         try:
-            if self._opened is not None and self.crashed_at is None:
-                self._take(table, self._opened)
-        except Exception as error:  # noqa: BLE001  (one camera's crash must not take the others' frames with it)
+            if self._open is not None and not self._health.is_crashed:
+                self._take(table, self._open)
+        except Exception as error:  # noqa: BLE001  (the batch has frames of other cameras, which must be counted)
             _log.exception("camera.crashed", camera=self.camera_id)
-            self.crashed_at = time.monotonic()
-            self.lost(CameraState.FAILED, fault_of(error))
+            self._health.crash(error)
 
-    def _take(self, table: FrameTable, opened: _Opened) -> None:
-        left = opened.gate.passage.leave(table.pts_ns, table.ntp_ns)
+    def _take(self, table: FrameTable, source: _OpenSource) -> None:
+        left = source.valve.transit.leave(table.pts_ns, table.ntp_ns)
         if left is None:
             return
-        entry, lost = left
-        self._drop(lost)
-        if entry.era != opened.era:  # the wall clock was set back
-            opened.era = entry.era
+        frame, lost = left
+        if lost:
+            self._drops.add(lost)
+            metrics.DROPPED.labels(self.camera_id).inc(lost)
+        if frame.era != source.era:  # the wall clock was set back
+            source.era = frame.era
             self._runs.abandon()
-        skipped, opened.next_ordinal = entry.ordinal - opened.next_ordinal, entry.ordinal + 1
-        picture = Picture(None, entry.t, table.source_wh, entry.ordinal, max(0, skipped))
-        numbered = self._runs.number(picture)
+        skipped, source.next_ordinal = frame.ordinal - source.next_ordinal, frame.ordinal + 1
+        numbered = self._runs.number(Picture(None, frame.t, table.source_wh, frame.ordinal, max(0, skipped)))
         if numbered is not None:
             run, index = numbered
-            self._count(table, entry, run, index, opened)
+            self._count(table, frame, run, index, source.valve)
 
-    def _count(self, table: FrameTable, entry: Entry, run: Run, index: int, opened: _Opened) -> None:
+    def _count(self, table: FrameTable, frame: TransitFrame, run: Run, index: int, valve: SourceValve) -> None:
         began = time.monotonic()
-        if run is not self._run:
-            self._switch_run(run, opened.gate)
-        assert self._counter is not None
-        frame = TrackedFrame(
+        counter = self._counter.counter_for(run, frame.t)
+        tracked = TrackedFrame(
             camera_id=self.camera_id,
             index=index,
-            t=entry.t,
+            t=frame.t,
             size_wh=table.source_wh,
             ids=table.ids,
             xyxy_px=clipped(table.xyxy_px, table.source_wh),
-            scores=self._scores.completed(table.ids, table.scores, entry.t),
+            scores=self._scores.completed(table.ids, table.scores, frame.t),
             classes=table.classes,
         )
-        result = self._counter.update_tracked(frame)
-        self._note_counted(entry, began, opened.gate)
-        self._note_crossings(result.events)
-        dropped, self._dropped_before = self._dropped_before, 0
-        picture = self._picture(opened.gate, table.pts_ns)
-        self._sink.frame_counted(run.identity, CountedFrame(result, dropped, picture))
-
-    def _picture(self, gate: Gate, pts_ns: int) -> Any | None:
-        return gate.preview.take(pts_ns) if gate.preview is not None else None
-
-    def _note_crossings(self, events: tuple[Event, ...]) -> None:
-        crossings = sum(isinstance(event, Crossing) for event in events)
-        if crossings:
-            self._metrics.crossings.inc(crossings)
-
-    def _note_counted(self, entry: Entry, began: float, gate: Gate) -> None:
-        now = time.monotonic()
-        latency_s = now - entry.entered_at if self.is_finite else time.time() - entry.t
-        self._latency_meter.record(now, latency_s)
-        self._processed_meter.tick(now)
-        self._processed += 1
-        self._last_counted_at, self._last_t = now, entry.t
-        self.state, self.fault = CameraState.RUNNING, None
-        if gate.duration_s > 0:
-            self._progress = min(1.0, entry.position_s / gate.duration_s)
-        self._metrics.frames.inc()
+        result = counter.update_tracked(tracked)
+        latency_s = self._throughput.record(frame.t, frame.entered_at)
         self._metrics.latency_s.observe(max(0.0, latency_s))
-        self._metrics.counting_s.observe(now - began)
+        self._metrics.counting_s.observe(time.monotonic() - began)
+        self._health.set(CameraState.RUNNING)
+        if valve.duration_s > 0:
+            self._progress = min(1.0, frame.position_s / valve.duration_s)
+        picture = valve.preview.take(table.pts_ns) if valve.preview is not None else None
+        self._counter.report(run, CountedFrame(result, self._drops.take_pending(), picture))
 
-    def _switch_run(self, run: Run, gate: Gate) -> None:
-        self._end_run(decide=not (self._run is not None and self._run.abandoned))
-        self._run, self._size_wh = run, run.size_wh
-        self._counter = CameraCounter(run.identity, self.spec, tracked=True, trajectories=True, labels=self.info.labels)
+    def _new_counter(self, run: Run, _: float) -> CameraCounter:
         self._scores = ScoreMemory()
-        self._processed = self._dropped = 0
-        metrics.RUNS.labels(self.camera_id).inc()
-        width, height = run.size_wh
-        _log.info("run.started", camera=self.camera_id, run=run.identity.run, size=f"{width}x{height}")
-        period_s = self._period_s(gate.passage.fps)
-        self._sink.run_started(RunStarted(run.identity, run.size_wh, self.info.labels, period_s, self.is_finite))
+        return CameraCounter(run.identity, self._spec, tracked=True, trajectories=True, labels=self._info.labels)
 
-    def _period_s(self, fps: float) -> float:
-        rate = self.plan.source.rate
-        return 1.0 / (min(rate, fps) if rate > 0 else fps)
-
-    def _end_run(self, *, decide: bool) -> None:
-        run, counter = self._run, self._counter
-        self._run = self._counter = None
-        if run is None or counter is None:
-            return
-        self._runs.try_end(run)
-        self._sink.run_ended(run.identity, counter.flush() if decide and self.crashed_at is None else None)
+    def _period_s(self) -> float:
+        assert self._open is not None, "a run starts with a frame of an open source"
+        return self.plan.source.period_s(self._open.valve.transit.fps)
 
     # From outside ----------------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
         """Once a second: end the run of a camera that has been silent for too long."""
-        if not self.is_finite and now - self._last_counted_at > BREAK_KEEPS_RUN_S:
-            self._end_run(decide=True)
+        if not self._health.is_crashed:
+            self._counter.end_if_silent(now)
 
     def reconfigure(self, counting: CountingSpec) -> None:
-        """Count other lines and zones from the next frame on; the tracks go on.
+        """Count other lines and zones from the next frame on; tracks continue.
 
         Raises:
             InvalidInputError: they cannot be counted with; the old ones stay.
         """
-        self.spec = counting_spec(counting, self.info.labels)
-        if self._counter is not None:
-            self._counter.reconfigure(self.spec)
+        self._spec = counting_spec(counting, self._info.labels)
+        self._counter.reconfigure(self._spec)
 
     def watch(self, until: float) -> None:
         """Hand pictures to the sink until this monotonic time."""
-        self._watched_until = until
+        self._watch.watch(until)
 
     def is_watched(self, now: float) -> bool:
-        """Whether somebody wants pictures."""
-        return now <= self._watched_until
+        """Whether the sink wants pictures at monotonic time `now`."""
+        return self._watch.is_watched(now)
 
     def set_paused(self, fault: Fault | None) -> None:
-        """Take no more frames, and say why; None: go on."""
-        self._paused = fault
-        if self.gate is not None and fault is None:
-            self.gate.resume()
-        elif self.gate is not None:
-            self.gate.pause()
+        """Take no more frames, for this reason; None: go on."""
+        self._health.paused = fault
+        if self.valve is not None and fault is None:
+            self.valve.resume()
+        elif self.valve is not None:
+            self.valve.pause()
 
     def condition(self) -> CameraCondition:
-        """The camera at this moment."""
-        now = time.monotonic()
-        state, fault = self._shown_state(now)
-        source_fps, processed_fps, latency_s = self._measured(now)
-        return CameraCondition(
-            state=state,
-            fault=fault,
-            size_wh=self._size_wh,
-            source_fps=source_fps,
-            processed_fps=processed_fps,
-            latency_s=latency_s,
-            frames_processed=self._processed,
-            frames_dropped=self._dropped,
-            last_frame_at=self._last_t,
-            progress=self._progress if self.is_finite else 0.0,
-            model=str(self.info.ref),
+        """The camera at this moment; may be called from any thread."""
+        valve = self.valve
+        return self._health.condition(
+            self._throughput,
+            valve.meter if valve is not None else None,
+            size_wh=self._counter.size_wh or (0, 0),
+            progress=self._progress,
+            model=str(self._info.ref),
         )
-
-    def _measured(self, now: float) -> tuple[float, float, float]:
-        """Rates and latency; worked out anew every `MEASURE_EVERY_S`, since states are asked for more often."""
-        if now - self._measured_at > MEASURE_EVERY_S:
-            self._measured_at = now
-            source_fps = self._opened.gate.meter.rate(now) if self._opened is not None else 0.0
-            self._measures = (source_fps, self._processed_meter.rate(now), self._latency_meter.p95_s(now))
-        return self._measures
-
-    def _shown_state(self, now: float) -> tuple[CameraState, Fault | None]:
-        if self._paused is not None and self.state is not CameraState.FINISHED:
-            return CameraState.FAILED, self._paused
-        silent_s = now - self._last_counted_at
-        live = self.plan.source.playback is Playback.LIVE
-        if self.state is CameraState.RUNNING and silent_s > SILENT_S and live:
-            detail = f"{self.plan.source.label}: no picture for {silent_s:.0f} s"
-            return CameraState.RECONNECTING, Fault("timed_out", detail, "see that the camera sends pictures")
-        return self.state, self.fault

@@ -1,6 +1,6 @@
 """From pixels of the network's input to pixels of the source; pure.
 
-    source ── nvstreammux (as it is) ── nvinferserver ── input of the network (scaled to fit, at the top left)
+    source ── nvstreammux (unscaled) ── nvinferserver ── input of the network (scaled to fit, at the top left)
 
 nvinferserver and nvtracker report boxes in pixels of the source, because the muxer does not scale.
 """
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 ROUNDING: Final = 1e-6
-"""A side that fits exactly must not lose a pixel to arithmetic."""
+"""A side that fits exactly must not lose a pixel to rounding errors."""
 
 
 def clipped(xyxy_px: Floats, source_wh: tuple[int, int]) -> Floats:
@@ -25,21 +25,22 @@ def clipped(xyxy_px: Floats, source_wh: tuple[int, int]) -> Floats:
 
 
 def from_network(detections: NDArray[np.float32], network_wh: tuple[int, int], source_wh: tuple[int, int]) -> Floats:
-    """Map a model's answer to the source.
+    """Map a model's output to the source.
 
     Args:
         detections: (N, 6) x1, y1, x2, y2 in pixels of the input, score, class.
         network_wh: size of the input.
-        source_wh: size of the source, whose picture lies scaled to fit at the input's top left.
+        source_wh: size of the source; its picture is scaled to fit and lies at the input's top left.
 
     Returns:
-        (M, 6) float64: sound rows alone, left, top, width, height in pixels of the source, score, class.
+        (M, 6) float64: left, top, width, height in pixels of the source, score, class. Only valid rows: a score above
+        0, a box with an area inside the picture, no NaN.
     """
     rows = detections[detections[:, 4] > 0].astype(np.float64)
     scale = min(network_wh[0] / source_wh[0], network_wh[1] / source_wh[1])
-    for axis in (0, 1):  # the scaled picture has whole pixels, so the true factors differ a little from the common one
+    for axis in (0, 1):  # the scaled picture has whole pixels, so the factors of both axes differ a little from `scale`
         rows[:, axis:4:2] *= source_wh[axis] / max(1, math.floor(source_wh[axis] * scale + ROUNDING))
     np.clip(rows[:, 0:4:2], 0, source_wh[0], out=rows[:, 0:4:2])
     np.clip(rows[:, 1:4:2], 0, source_wh[1], out=rows[:, 1:4:2])
     rows[:, 2:4] -= rows[:, :2]
-    return rows[(rows[:, 2] > 0) & (rows[:, 3] > 0) & (rows[:, 5] >= 0)]  # no comparison with NaN holds
+    return rows[(rows[:, 2] > 0) & (rows[:, 3] > 0) & (rows[:, 5] >= 0)]  # comparisons with NaN are false

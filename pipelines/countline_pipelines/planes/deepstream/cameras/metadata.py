@@ -1,11 +1,11 @@
-"""The one place that talks to pyds: a batch's metadata in, NumPy tables out, and boxes of our own into it.
+"""Reads and writes the metadata of batches; the only module that calls pyds.
 
-From DeepStream 9.0 on pyds is deprecated and has no wheels; `pyservicemaker` offers the same metadata. Whoever puts it
-in has these three functions to write, and nothing else to change.
+pyds is deprecated and has no wheels from DeepStream 9.0 on; `pyservicemaker` offers the same metadata. To replace pyds,
+rewrite this module.
 
-Metadata lies in C memory that is used again as soon as the probe returns. Nothing of it is kept here: numbers are
-copied out, and every name of pyds is let go. Each look at an attribute is a call that holds the interpreter's lock, so
-an object is asked for eleven things and no more; a batch's numbers become arrays at once.
+Metadata lies in C memory that is reused as soon as the probe returns. So numbers are copied out, and no object of pyds
+is kept. Each attribute access is a call that holds the interpreter's lock, so reading costs eleven calls for an object,
+and the numbers of a frame become arrays at once.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ OUTPUT_LAYER: Final = "detections"
 
 
 class MetadataError(CountlineError):
-    """A batch carries no metadata, or not what this pipeline puts into it."""
+    """A batch has no metadata, or other metadata than this pipeline writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +32,18 @@ class FrameTable:
     """One frame as it leaves the pipeline."""
 
     index: int
-    """Of the muxer's pad: whose frame it is."""
+    """Of the source's pad at the muxer."""
     pts_ns: int
+    """Presentation time."""
     ntp_ns: int
+    """The camera's clock, Unix time; 0 where the camera sends none."""
     source_wh: tuple[int, int]
     ids: NDArray[np.int64]
-    """(N,) as the tracker gives them; the same bits, so those beyond 2^63 are negative."""
+    """(N,) of the tracker; the same 64 bits, so ids beyond 2^63 are negative."""
     xyxy_px: NDArray[np.float64]
     """(N, 4) in pixels of the source; a box may reach beyond the picture."""
     scores: NDArray[np.float64]
-    """(N,) of the detector; below 0 where it did not see the object and the tracker tells where it is."""
+    """(N,) of the detector; below 0 for a box that the tracker predicted."""
     classes: NDArray[np.int64]
     """(N,)"""
 
@@ -56,7 +58,7 @@ class Metadata:
     def __init__(self, pyds: Any) -> None:
         self._pyds = pyds
 
-    # Behind the tracker ----------------------------------------------------------------------------------------------
+    # After the tracker -----------------------------------------------------------------------------------------------
 
     def tables(self, buffer: Any) -> list[FrameTable]:
         """The frames of a batch, in its order.
@@ -71,12 +73,12 @@ class Metadata:
         batch = self._pyds.gst_buffer_get_nvds_batch_meta(hash(buffer))
         if batch is None:
             raise MetadataError(
-                "a buffer of the pipeline carries no batch", hint="this is a fault of ours; see the log"
+                "a buffer of the pipeline has no batch metadata", hint="this is a fault of ours; see the worker's log"
             )
         return batch
 
     def table(self, frame: Any) -> FrameTable:
-        """One frame, given as its NvDsFrameMeta."""
+        """One frame, given as NvDsFrameMeta."""
         ids, numbers = self._objects(frame)
         table = np.array(numbers, dtype=np.float64).reshape(-1, 6)
         boxes = table[:, 2:].copy()
@@ -93,7 +95,7 @@ class Metadata:
         )
 
     def _objects(self, frame: Any) -> tuple[list[int], list[float]]:
-        """Ids of the tracked objects, and class, score, left, top, width, height of each in one flat list."""
+        """Ids of the tracked objects; and class, score, left, top, width, height of each in one flat list."""
         cast = self._pyds.NvDsObjectMeta.cast
         ids: list[int] = []
         numbers: list[float] = []
@@ -110,14 +112,14 @@ class Metadata:
     # Before the tracker ----------------------------------------------------------------------------------------------
 
     def add_objects(self, buffer: Any, infer_id: int) -> int:
-        """Make objects of a batch's tensors, where no C++ function has done so; returns how many.
+        """Make objects from the tensors of a batch, if no C++ function does; returns how many.
 
         Args:
-            buffer: behind nvinferserver.
+            buffer: of a batch after nvinferserver.
             infer_id: `unique-id` of the detector.
 
         Raises:
-            MetadataError: a frame lacks its tensor, or it is not of the detection contract.
+            MetadataError: a frame has no tensor, or the tensor does not follow the detection contract.
         """
         pyds = self._pyds
         batch = self._batch(buffer)
@@ -142,11 +144,11 @@ class Metadata:
             if tensor.unique_id == infer_id:
                 network_wh = tensor.network_info.width, tensor.network_info.height
                 source_wh = frame.source_frame_width, frame.source_frame_height
-                return from_network(self._answer(tensor), network_wh, source_wh)
-        raise MetadataError("a frame came from nvinferserver without its tensor", hint="set output_tensor_meta")
+                return from_network(self._output(tensor), network_wh, source_wh)
+        raise MetadataError("nvinferserver attached no tensor to a frame", hint="set output_tensor_meta")
 
-    def _answer(self, tensor: Any) -> NDArray[np.float32]:
-        """A copy of the (max_detections, 6) answer: the memory is the plugin's."""
+    def _output(self, tensor: Any) -> NDArray[np.float32]:
+        """A copy of the (max_detections, 6) output: the plugin owns the memory."""
         pyds = self._pyds
         for number in range(tensor.num_output_layers):
             layer = pyds.get_nvds_LayerInfo(tensor, number)
@@ -170,22 +172,22 @@ class Metadata:
             one.class_id = int(class_id)
             one.confidence = score
             one.object_id = UNTRACKED
-            # The tracker reads what the detector said, everybody else the rectangle.
+            # The tracker reads the detector's box, other elements read the rectangle.
             for box in (one.rect_params, one.detector_bbox_info.org_bbox_coords):
                 box.left, box.top, box.width, box.height = left, top, width, height
             pyds.nvds_add_obj_meta_to_frame(frame, one, None)
-        # The plugin leaves it unset on this way, and a tracker takes a frame without it for one that was not looked at.
+        # nvinferserver does not set it on this path, and without it the tracker assumes that inference was skipped.
         frame.bInferDone = 1
         return len(rows)
 
 
 def follow_camera_clock(pyds: Any, rtsp_source: Any) -> None:
-    """Have frames carry the times of the camera's RTCP reports; until one came, `ntp_timestamp` is 0."""
+    """Make an rtspsrc stamp frames with the camera's RTCP reports; before the first report `ntp_timestamp` is 0."""
     pyds.configure_source_for_ntp_sync(hash(rtsp_source))
 
 
 def _walk(node: Any) -> Iterator[Any]:
-    """The capsules of a list; bindings end it with None or with StopIteration."""
+    """The capsules of a list. The bindings end a list with None or with StopIteration."""
     while node is not None:
         yield node.data
         try:

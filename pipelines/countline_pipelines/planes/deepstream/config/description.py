@@ -1,4 +1,4 @@
-"""A pipeline in words: the line for gst-launch-1.0, and the files beside it; pure. For who wants to try it by hand."""
+"""The gst-launch-1.0 command of a pipeline, to play it by hand; pure."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +12,12 @@ from countline_pipelines.sources import SourceSpec
 
 
 def launch_line(options: PipelineOptions, folder: Path, source: SourceSpec) -> str:
-    """The command that plays the pipeline with one source; what the worker adds to it are probes.
+    """The command that plays the pipeline with one source. The pipeline of a worker has probes besides.
 
     Args:
         options: of the pipeline.
-        folder: of its files.
-        source: on the first pad.
+        folder: with the pipeline's files.
+        source: on the first pad of the muxer.
     """
     files = PipelineFiles(folder)
     chain = [

@@ -1,8 +1,8 @@
-"""What DeepStream's elements take, as far as this plane uses it: a property is checked before it touches GStreamer.
+"""The properties of DeepStream's elements that this plane uses. Each value is checked before it reaches GStreamer.
 
-Two things make this worth a table of its own. The muxer is one of two elements of the same name, chosen by an
-environment variable, and a property of the one fails on the other. And names differ between releases, while GStreamer
-only warns of a value that is out of range and keeps the old one.
+The table is needed for two reasons. nvstreammux is one of two elements of the same name, selected by an environment
+variable, and a property of the one fails on the other. And properties differ between releases, while GStreamer only
+warns about a value out of range and keeps the old one.
 
 Sources: NVIDIA's published plugin sources and `gst-inspect-1.0` of 7.1; for 8.0, what 7.1 and 9.0 have in common.
 """
@@ -18,9 +18,9 @@ Value = int | str | bool
 UINT: Final = 2**32 - 1
 INT: Final = 2**31 - 1
 UNTRACKED: Final = 2**64 - 1
-"""`object_id` of an object that the tracker does not know; a C macro that pyds does not export."""
+"""`object_id` of an object without a track; a C macro that pyds does not export."""
 TRACKER_ONLY: Final = -0.1
-"""`confidence` of a box that the tracker predicts and the detector did not see."""
+"""`confidence` of a box that the tracker predicted and the detector did not see."""
 PLUGIN_PACKAGE: Final = "/opt/nvidia/deepstream/deepstream"
 TRACKER_LIBRARY: Final = "lib/libnvds_nvmultiobjecttracker.so"
 NEW_MUX_VARIABLE: Final = "USE_NEW_NVSTREAMMUX"
@@ -28,23 +28,23 @@ NEW_MUX: Final = "yes"
 """The only value that selects the new muxer, which does not scale. Without it, `nvstreammux` is the legacy element,
 which this plane does not use."""
 RESET_THROTTLE_S: Final = 3.0
-"""One source of the whole process is connected again in so many seconds, whichever pipeline it belongs to."""
+"""nvurisrcbin resets one source of a process in this many seconds, across all pipelines."""
 
 
 class Release(StrEnum):
-    """Releases that this plane is written for: the last ones that have wheels of pyds."""
+    """Releases that this plane supports: the last ones with wheels of pyds."""
 
     V7_1 = "7.1"
     V8_0 = "8.0"
 
     @property
     def image(self) -> str:
-        """NVIDIA's container image. That of 7.1 has Python 3.10, and bindings for no other."""
+        """NVIDIA's container image. The one of 7.1 has Python 3.10 and bindings for it alone."""
         return f"nvcr.io/nvidia/deepstream:{self.value}-triton-multiarch"
 
     @property
     def driver(self) -> str:
-        """The oldest driver that NVIDIA names for it on data-centre GPUs."""
+        """The oldest driver that NVIDIA names for this release on data-centre GPUs."""
         return "535.183.06" if self is Release.V7_1 else "570.133.20"
 
 
@@ -55,15 +55,13 @@ class Property:
     Args:
         kind: of its value.
         low, high: bounds of a number.
-        choices: what an enumeration has; empty for others.
-        only: releases that have it.
+        choices: values of an enumeration; empty for other kinds.
     """
 
     kind: type
     low: int = 0
     high: int = UINT
     choices: tuple[int, ...] = ()
-    only: tuple[Release, ...] = (Release.V7_1, Release.V8_0)
 
 
 _FLAG: Final = Property(bool)
@@ -71,7 +69,7 @@ _TEXT: Final = Property(str)
 _COUNT: Final = Property(int)
 _BATCH: Final = Property(int, 0, 1024)
 
-# `batched-push-timeout` came to it between 6.3 and 9.0, nobody says when: its configuration file bounds the wait.
+# `batched-push-timeout` appeared in an unknown release between 6.3 and 9.0: the configuration file bounds the wait.
 _MUX: Final = {
     "batch-size": _BATCH,
     "attach-sys-ts": _FLAG,
@@ -132,7 +130,7 @@ _RTP_PROTOCOLS: Final = {Release.V7_1: (0, 4), Release.V8_0: (0, 1, 2, 4, 7, 10,
 
 
 class PropertyError(InvalidInputError):
-    """A property that an element of this release does not have, or a value that it does not take.
+    """An element of this release has no such property, or does not accept the value.
 
     Args:
         element: name of the factory.
@@ -141,7 +139,9 @@ class PropertyError(InvalidInputError):
     """
 
     def __init__(self, element: str, name: str, problem: str) -> None:
-        super().__init__(f"{element}.{name}: {problem}", hint="see deepstream/facts.py for what this release takes")
+        super().__init__(
+            f"{element}.{name}: {problem}", hint="see the facts of this release in deepstream/config/facts.py"
+        )
         self.element = element
         self.name = name
 
@@ -150,26 +150,26 @@ def table(element: str, release: Release) -> dict[str, Property]:
     """The properties of an element, by name.
 
     Raises:
-        PropertyError: this plane uses no such element.
+        PropertyError: this plane does not use the element.
     """
     if element not in ELEMENTS:
-        raise PropertyError(element, "*", "this plane uses no such element")
+        raise PropertyError(element, "*", "this plane does not use such an element")
     known = dict(ELEMENTS[element])
     if element == "nvurisrcbin":
         known["select-rtp-protocol"] = Property(int, choices=_RTP_PROTOCOLS[release])
-    return {name: row for name, row in known.items() if release in row.only}
+    return known
 
 
 def checked(element: str, values: Mapping[str, Value], release: Release) -> dict[str, Value]:
-    """These values, if the element takes every one of them.
+    """These values, if the element accepts all of them.
 
     Raises:
-        PropertyError: it does not.
+        PropertyError: it has no such property, or does not accept a value.
     """
     known = table(element, release)
     for name, value in values.items():
         if name not in known:
-            raise PropertyError(element, name, f"DeepStream {release.value} has no such property here")
+            raise PropertyError(element, name, f"DeepStream {release.value} has no such property")
         problem = _problem(known[name], value)
         if problem:
             raise PropertyError(element, name, problem)
@@ -178,11 +178,11 @@ def checked(element: str, values: Mapping[str, Value], release: Release) -> dict
 
 def _problem(row: Property, value: Value) -> str:
     if type(value) is not row.kind:
-        return f"takes {row.kind.__name__}, and was given {value!r}"
+        return f"expects {row.kind.__name__}, got {value!r}"
     if row.kind is not int:
         return ""
     if row.choices and value not in row.choices:
-        return f"takes one of {', '.join(map(str, row.choices))}, and was given {value}"
+        return f"expects one of {', '.join(map(str, row.choices))}, got {value}"
     if not row.choices and not row.low <= int(value) <= row.high:
-        return f"takes {row.low} to {row.high}, and was given {value}"
+        return f"expects {row.low} to {row.high}, got {value}"
     return ""

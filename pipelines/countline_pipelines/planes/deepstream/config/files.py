@@ -1,4 +1,4 @@
-"""The files that a pipeline reads, written before it is made: a folder that a person can look into and try by hand."""
+"""The configuration files of a pipeline, in a folder of its own, where a person can inspect them."""
 
 import os
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from countline_pipelines.planes.deepstream.config.properties import PipelineOpti
 
 @dataclass(frozen=True, slots=True)
 class PipelineFiles:
-    """Where they lie."""
+    """Paths of the files."""
 
     folder: Path
 
@@ -22,7 +22,7 @@ class PipelineFiles:
 
     @property
     def labels(self) -> Path:
-        """Beside it."""
+        """Class names, beside the file of nvinferserver."""
         return self.folder / inference.LABELS
 
     @property
@@ -37,10 +37,15 @@ class PipelineFiles:
 
 
 def texts(info: ModelInfo, triton: str, options: PipelineOptions) -> dict[str, str]:
-    """What is in them, by name, read back once so that nothing is written that a plugin would refuse.
+    """The text of each file by its name, parsed once so that no file is written that a plugin would refuse.
+
+    Args:
+        info: the model.
+        triton: host:port of Triton.
+        options: of the pipeline.
 
     Raises:
-        InvalidInputError: a fault of ours.
+        InvalidInputError: a plugin would refuse a file; a fault of ours.
     """
     files = PipelineFiles(Path())
     inference_text = inference.infer_config(info, triton, options)
@@ -56,7 +61,7 @@ def texts(info: ModelInfo, triton: str, options: PipelineOptions) -> dict[str, s
 
 
 def write_files(folder: Path, info: ModelInfo, triton: str, options: PipelineOptions) -> PipelineFiles:
-    """Write them; those of an earlier pipeline in the same folder are replaced."""
+    """Write the files (see `texts`) into `folder`; files of an earlier pipeline there are replaced."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts(info, triton, options).items():
         _write(folder / name, text)
@@ -64,7 +69,7 @@ def write_files(folder: Path, info: ModelInfo, triton: str, options: PipelineOpt
 
 
 def _write(path: Path, text: str) -> None:
-    """All or nothing: a plugin that reads at this moment sees the old file or the new one."""
+    """Replace a file at once: a plugin that reads it meanwhile sees the old text or the new one."""
     new = path.with_name(f"{path.name}.new")
     new.write_text(text)
     os.replace(new, path)  # noqa: PTH105

@@ -1,13 +1,13 @@
 """nvinferserver's configuration for a model of the detection contract; pure.
 
-The plugin scales each frame to the model's input and fills a batch of it. Of the contract it can do: RGB bytes in the
-order height, width, channel (`TENSOR_ORDER_NHWC`, a scale of 1 and no offsets, so that values stay 0..255; UINT8 is
-among its tensor types, and type and size are taken from the model's configuration in Triton), one factor for both
-directions, the picture at the top left. The rest is black, not 114: the contract accepts that, and deployment of a
-model measures what it does to boxes.
+The plugin scales each frame to the model's input and fills a batch. It can follow the contract in these points: RGB
+bytes in the order height, width, channel (`TENSOR_ORDER_NHWC`, a scale of 1 and no offsets, so that values stay 0..255;
+UINT8 is one of its tensor types, and it reads type and size from the model's configuration in Triton), one factor for
+both directions, the picture at the top left. It pads with black instead of 114: the contract accepts that, and
+deployment of a model measures the effect on boxes.
 
-Boxes come by one of two ways (`BoxPath`). NMS lies in the model's graph, so the plugin's own is set to suppress
-nothing.
+Boxes become objects on one of two paths (`BoxPath`). NMS is part of the model's graph, so the plugin's own NMS is set
+to suppress nothing.
 """
 
 from typing import Any, Final
@@ -24,17 +24,17 @@ from countline_pipelines.planes.deepstream.config.properties import INFER_ID, Bo
 PARSE_FUNCTION: Final = "NvDsInferParseCountline"
 BILINEAR: Final = 1
 NO_SUPPRESSION: Final = 1.0
-"""Intersection over union above which a box is suppressed: none has more."""
+"""Intersection over union above which a box is suppressed; no two boxes exceed it."""
 LABELS: Final = "labels.txt"
-"""Beside the configuration: relative paths are looked up from there."""
+"""Beside the configuration: the plugin resolves relative paths from there."""
 
 
 def infer_config(info: ModelInfo, triton: str, options: PipelineOptions) -> str:
     """The text of the configuration.
 
     Args:
-        info: the model, with the version that answers.
-        triton: host:port of its gRPC service; plain text, which is all that the plugin speaks.
+        info: the model.
+        triton: host:port of its gRPC service, without TLS, which the plugin does not support.
         options: of the pipeline.
     """
     by_parser = options.boxes is BoxPath.PARSER
@@ -89,11 +89,11 @@ def _postprocess(info: ModelInfo) -> dict[str, Any]:
 
 
 def sharing_problem(triton: str, machine: str) -> str:
-    """Why CUDA memory cannot be shared with this Triton; empty where it can, as far as names tell.
+    """Why CUDA memory cannot be shared with this Triton; empty if nothing speaks against it.
 
     Args:
-        triton: its address.
-        machine: as `platform.machine()` says it.
+        triton: host:port.
+        machine: value of `platform.machine()`.
     """
     host = triton.rpartition(":")[0].strip("[]")
     if host not in {"localhost", "::1"} and not host.startswith("127."):
@@ -102,21 +102,26 @@ def sharing_problem(triton: str, machine: str) -> str:
 
 
 def info_of_pbtxt(text: str, version: int, labels: tuple[str, ...] = ()) -> ModelInfo:
-    """What a model's config.pbtxt says of it, for who has no Triton at hand.
+    """A model, from its config.pbtxt alone.
+
+    Args:
+        text: of the file.
+        version: of the model.
+        labels: class names.
 
     Raises:
-        InvalidInputError: it is no configuration.
-        ModelRefusedError: the model is not of the detection contract.
+        InvalidInputError: the text is no configuration.
+        ModelRefusedError: the model does not follow the detection contract.
     """
     from tritonclient.grpc import model_config_pb2
 
     try:
         message = text_format.Parse(text, model_config_pb2.ModelConfig())
     except text_format.ParseError as error:
-        raise InvalidInputError(f"this is no config.pbtxt: {error}", hint="name that of a model") from error
+        raise InvalidInputError(f"this is no config.pbtxt: {error}", hint="name the config.pbtxt of a model") from error
     return model_info(json_format.MessageToDict(message, preserving_proto_field_name=True), version, labels)
 
 
 def label_file(info: ModelInfo) -> str:
-    """One name a line; a model that names none has one class without a name of its own."""
+    """The label file: one class name a line; `object` for a model without class names."""
     return "".join(f"{label}\n" for label in info.labels or ("object",))

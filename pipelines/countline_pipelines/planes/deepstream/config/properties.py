@@ -1,4 +1,4 @@
-"""The properties that this plane sets, element by element; pure, and held against the facts."""
+"""The properties that this plane sets on each element; pure, and checked against the facts."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,15 +11,15 @@ from countline_pipelines.planes.deepstream.config.tracker import TrackerKind
 from countline_pipelines.sources import Playback, RtspTransport, SourceSpec
 
 INFER_ID: Final = 1
-"""`unique-id` of the detector: objects and tensors say whose they are."""
+"""`unique-id` of the detector; its objects and tensors carry it."""
 RECONNECT_AFTER_S: Final = 5
-"""Without data for so long, nvurisrcbin connects again by itself ..."""
+"""After this long without data, nvurisrcbin reconnects by itself ..."""
 RECONNECT_ATTEMPTS: Final = 3
-"""... so often; then it gives up, and the plane makes the source anew."""
+"""... this often. Then it gives up, and the plane opens the source again."""
 JITTER_MS: Final = 200
 UDP_BUFFER_BYTES: Final = 4 * 1024 * 1024
 EXTRA_SURFACES: Final = 3
-"""Decoded pictures that the tracker and a preview may hold while the decoder goes on."""
+"""Decoded frames that the tracker and a preview may hold while the decoder continues."""
 QUEUE_BATCHES: Final = 4
 RTP_MULTI: Final = 0
 RTP_UDP: Final = 1
@@ -27,34 +27,35 @@ RTP_TCP: Final = 4
 
 
 class BoxPath(StrEnum):
-    """How a model's answer becomes objects."""
+    """How a model's output becomes objects."""
 
     PARSER = "parser"
-    """By the C++ function in `parser/`, inside nvinferserver."""
+    """In the C++ function in `parser/`, inside nvinferserver."""
     PYTHON = "python"
-    """By a probe behind nvinferserver: nothing to build, but the interpreter sees every box twice."""
+    """In a probe after nvinferserver: nothing to build, but the interpreter handles every box twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
-    """How a pipeline is made; the same for every one of a process."""
+    """How pipelines are built; the same for all pipelines of a process."""
 
     release: Release
     boxes: BoxPath = BoxPath.PARSER
     capacity: int = 16
-    """Cameras that one pipeline can hold: the size of its batches, which cannot change once it plays."""
+    """Cameras that one pipeline can hold: the size of its batches, which cannot change while it plays."""
     gpu: int = 0
+    """CUDA's number of the GPU, from 0."""
     tracker: TrackerKind = TrackerKind.NVDCF
     tracker_wh: tuple[int, int] = (960, 544)
-    """Multiples of 32."""
+    """Working size of the tracker, pixels; multiples of 32."""
     frame_rate: float = 30.0
     """Of the fastest camera, frames a second."""
     root: Path = Path(facts.PLUGIN_PACKAGE)
-    """Where DeepStream is installed."""
+    """Folder of the DeepStream installation."""
     parser: Path | None = None
-    """The library with the C++ function; that in the package's folder where it is not given."""
+    """The library with the C++ function; None for the one in the package's folder."""
     share_cuda_buffers: bool = False
-    """Frames reach Triton by CUDA memory: for a Triton on the same machine and GPU, x86 only."""
+    """Send frames to Triton in CUDA memory; for a Triton on the same x86 machine and GPU."""
 
     @property
     def parser_library(self) -> Path:
@@ -63,10 +64,10 @@ class PipelineOptions:
 
 
 def mux_properties(options: PipelineOptions, config: Path) -> dict[str, Value]:
-    """Of nvstreammux.
+    """Properties of nvstreammux.
 
-    `attach-sys-ts` is off, so that `ntp_timestamp` is the camera's own clock where it sends one; our clock is read when
-    a frame leaves its source. The last source to go does not end the pipeline. Late frames are kept.
+    `attach-sys-ts` is off, so that `ntp_timestamp` is the clock of a camera that sends one; our clock is read when a
+    frame leaves its source. The end of the last source does not end the pipeline. Late frames are kept.
 
     Args:
         options: of the pipeline.
@@ -83,9 +84,9 @@ def mux_properties(options: PipelineOptions, config: Path) -> dict[str, Value]:
 
 
 def mux_config(options: PipelineOptions) -> str:
-    """The file of nvstreammux: a batch is sent at least once in a frame's period, however many cameras are silent.
+    """The file of nvstreammux: a batch leaves at least once in the period of a frame, even if cameras are silent.
 
-    `adaptive-batching` follows the number of sources that are linked; one frame of each at most is in a batch.
+    `adaptive-batching` follows the number of linked sources. A batch has at most one frame of each source.
     """
     rate = max(1, round(options.frame_rate))
     return "\n".join(
@@ -106,7 +107,7 @@ def mux_config(options: PipelineOptions) -> str:
 
 
 def source_properties(options: PipelineOptions, spec: SourceSpec, index: int) -> dict[str, Value]:
-    """Of nvurisrcbin, for the source on the muxer's pad `index`."""
+    """Properties of nvurisrcbin, for the source on the muxer's pad `index`."""
     values: dict[str, Value] = {
         "uri": uri_of(spec),
         "gpu-id": options.gpu,
@@ -129,40 +130,38 @@ def source_properties(options: PipelineOptions, spec: SourceSpec, index: int) ->
 
 
 def _rtp_protocol(release: Release, transport: RtspTransport) -> int:
-    """7.1 has no word for UDP alone: it begins with UDP and goes over to TCP."""
+    """7.1 has no value for UDP alone; its value for both starts with UDP and falls back to TCP."""
     if transport is RtspTransport.TCP:
         return RTP_TCP
     return RTP_MULTI if release is Release.V7_1 else RTP_UDP
 
 
 def uri_of(spec: SourceSpec) -> str:
-    """A source's address as GStreamer wants it."""
+    """The address of a source as a URI."""
     return spec.url if spec.is_network else Path(spec.url).absolute().as_uri()
 
 
 def queue_properties(options: PipelineOptions) -> dict[str, Value]:
-    """Of the queue that gives inference a thread of its own: bounded by batches, never by bytes or time; waits."""
+    """Properties of the queue that gives inference a thread of its own: bounded by batches alone, waits when full."""
     values: dict[str, Value] = {"max-size-buffers": QUEUE_BATCHES, "max-size-bytes": 0, "max-size-time": 0}
     return facts.checked("queue", values, options.release)
 
 
 def infer_properties(options: PipelineOptions, config: Path) -> dict[str, Value]:
-    """Of nvinferserver; all else is in its file."""
+    """Properties of nvinferserver; everything else is in its file."""
     values: dict[str, Value] = {"config-file-path": str(config), "unique-id": INFER_ID}
     return facts.checked("nvinferserver", values, options.release)
 
 
 def tracker_properties(options: PipelineOptions, config: Path) -> dict[str, Value]:
-    """Of nvtracker. Ids go on when a source connects again; a run decides when they begin anew.
+    """Properties of nvtracker. Ids continue when a source reconnects; the run decides when they start again.
 
     Raises:
-        PropertyError: its working size is no multiple of 32.
+        PropertyError: the working size is no multiple of 32.
     """
     width, height = options.tracker_wh
     if width % 32 or height % 32:
-        raise facts.PropertyError(
-            "nvtracker", "tracker-width", f"takes multiples of 32, and was given {width}x{height}"
-        )
+        raise facts.PropertyError("nvtracker", "tracker-width", f"expects multiples of 32, got {width}x{height}")
     values: dict[str, Value] = {
         "tracker-width": width,
         "tracker-height": height,
@@ -176,6 +175,6 @@ def tracker_properties(options: PipelineOptions, config: Path) -> dict[str, Valu
 
 
 def sink_properties(options: PipelineOptions) -> dict[str, Value]:
-    """Of the sink: takes what comes, holds nothing, and lets a pipeline without a source play."""
+    """Properties of a sink that accepts every buffer, holds none, and lets a pipeline without a source play."""
     values: dict[str, Value] = {"sync": False, "async": False, "qos": False, "enable-last-sample": False}
     return facts.checked("fakesink", values, options.release)

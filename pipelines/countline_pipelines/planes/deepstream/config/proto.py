@@ -1,8 +1,8 @@
-"""The messages of nvinferserver's configuration, as far as they are used: a field that does not exist cannot be set.
+"""The messages of nvinferserver's configuration, as far as this plane uses them.
 
-The file is protobuf text of `PluginControl`; NVIDIA ships the .proto files inside the SDK, not as a package. The
-descriptors are made from the table below (names, numbers and oneofs as published), so what is written is what protobuf
-itself prints, and reading it back is protobuf's own parser, which refuses unknown names as the plugin does.
+The configuration is protobuf text of `PluginControl`. NVIDIA ships the .proto files in its SDK and in no package, so
+the descriptors are made from the table below (names, numbers and oneofs as published). Protobuf then prints the text,
+and protobuf's parser reads it back and refuses unknown fields, as the plugin does.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,10 @@ from google.protobuf.message import Message
 from countline_common.errors import InvalidInputError
 
 PACKAGE: Final = "nvdsinferserver.config"
+_HINT: Final = "see deepstream/config/proto.py"
 _Field = descriptor_pb2.FieldDescriptorProto
 
-# name: (number, type, oneof); a type in capitals is an enumeration, "*" before it means repeated.
+# name: (number, type, oneof). A type in capitals is an enumeration; "*" before a type means repeated.
 _MESSAGES: Final[Mapping[str, Mapping[str, tuple[int, str, str]]]] = {
     "CustomLib": {"path": (1, "string", "")},
     "ScaleNormalize": {
@@ -129,20 +130,20 @@ def _add_message(message: descriptor_pb2.DescriptorProto, fields: Mapping[str, t
 
 
 def plugin_control(values: Mapping[str, Any]) -> Message:
-    """A `PluginControl` of nested names and values.
+    """A `PluginControl` from nested names and values.
 
     Raises:
-        InvalidInputError: a field that does not exist, or a value that it does not take.
+        InvalidInputError: a field does not exist, or does not accept its value.
     """
     try:
         message: Message = json_format.ParseDict(dict(values), _root()())
     except json_format.ParseError as error:
-        raise InvalidInputError(f"nvinferserver's configuration: {error}", hint="see deepstream/proto.py") from error
+        raise InvalidInputError(f"nvinferserver's configuration: {error}", hint=_HINT) from error
     return message
 
 
 def written(message: Message) -> str:
-    """As the plugin reads it."""
+    """The text that the plugin reads."""
     return text_format.MessageToString(message)
 
 
@@ -150,10 +151,10 @@ def read(text: str) -> Message:
     """Read a configuration.
 
     Raises:
-        InvalidInputError: it is none, or has a field that is not used here.
+        InvalidInputError: the text is no configuration, or has a field that this plane does not use.
     """
     try:
         message: Message = text_format.Parse(text, _root()())
     except text_format.ParseError as error:
-        raise InvalidInputError(f"nvinferserver's configuration: {error}", hint="see deepstream/proto.py") from error
+        raise InvalidInputError(f"nvinferserver's configuration: {error}", hint=_HINT) from error
     return message

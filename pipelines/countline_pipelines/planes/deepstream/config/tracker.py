@@ -1,15 +1,16 @@
-"""nvtracker's configuration, such that no object is delayed, dropped or told as another; pure.
+"""nvtracker's configuration; pure. It neither delays nor drops objects.
 
-NVIDIA's presets are made for pictures that look calm: an object is shown after some frames of probation, and forgotten
-when it is hidden for a second or two. Counting wants the opposite. `probationAge` is 0, so a track is told from its
-first frame and an object that crosses in three frames crosses; who is seen once counts nothing anyway, a line asks for
-sights on both sides. `maxShadowTrackingAge` is the 3 s after which an unseen id is a new object, in frames of the
-fastest camera: longer than that for slower ones, where counting itself ends the object after 3 s.
+NVIDIA's presets are tuned for calm pictures: an object appears after some frames of probation, and is forgotten when
+it is hidden for a second or two. Counting needs the opposite. `probationAge` is 0, so a track is reported from its
+first frame, and an object that passes a line in three frames crosses it. A false detection of one frame counts nothing
+anyway, because a line needs sights on both sides. `maxShadowTrackingAge` is the 3 s after which an unseen id is a new
+object, in frames of the fastest camera. That is longer for slower cameras, where counting itself ends the object after
+3 s.
 
-What a track was while it was hidden (*past frames*, shadow tracks) is not asked for: it comes late, as a guess, for
-frames that were counted already; counting joins the sights before and after by itself.
+Past frames and shadow tracks (guesses about a hidden object) are off: they arrive late, for frames that were already
+counted, and counting joins the sights before and after by itself.
 
-A detection below the model's threshold continues tracks and begins none, as in our own tracker.
+A detection below the model's threshold continues a track and starts none, as in our own tracker.
 """
 
 import math
@@ -24,21 +25,21 @@ from countline_counting.rules import OBJECT_UNSEEN_S
 from countline_counting.tracking import TrackerSettings
 
 HEADER: Final = "%YAML:1.0\n"
-"""OpenCV's, which reads the file; a YAML parser of today refuses it."""
+"""First line of the file: OpenCV, which reads it, wants this directive; YAML parsers refuse it."""
 MOST_TARGETS: Final = 150
-"""Objects of one camera at the same time; memory of the GPU is taken for all of them at start."""
+"""Objects of one camera at the same time; the library reserves GPU memory for all of them at start."""
 Section = dict[str, Any]
 
 
 class TrackerKind(StrEnum):
-    """Which of the library's trackers."""
+    """A tracker of the library."""
 
     NVDCF = "nvdcf"
-    """Overlap, and a correlation filter on the picture: survives occlusion; costs GPU time."""
+    """Overlap, and a correlation filter on the picture: keeps ids through occlusion, costs GPU time."""
     NVSORT = "nvsort"
     """Overlap and a Kalman filter."""
     IOU = "iou"
-    """Overlap alone."""
+    """Only overlap."""
 
 
 _ASSOCIATION: Final = frozenset(
@@ -82,8 +83,8 @@ def tracker_config(kind: TrackerKind, score_threshold: float, frame_rate: float)
     """The text of the configuration.
 
     Args:
-        kind: which tracker.
-        score_threshold: the model's; detections below it begin no track.
+        kind: the tracker.
+        score_threshold: of the model; detections below it start no track.
         frame_rate: of the fastest camera, frames a second.
     """
     sections: dict[str, Section] = {
@@ -99,7 +100,7 @@ def tracker_config(kind: TrackerKind, score_threshold: float, frame_rate: float)
 
 
 def shadow_frames(frame_rate: float) -> int:
-    """Frames for which a track that is not seen is kept."""
+    """Frames for which an unseen track is kept."""
     return max(1, math.ceil(OBJECT_UNSEEN_S * frame_rate))
 
 
@@ -112,7 +113,7 @@ def _targets(kind: TrackerKind, frame_rate: float) -> Section:
         "minTrackerConfidence": 0.2,
         "probationAge": 0,
         "maxShadowTrackingAge": shadow_frames(frame_rate),
-        # Of a track on probation alone, of which there is none; the library wants it to be below the age above.
+        # Applies to tracks on probation only, and there are none; the library wants it below the age above.
         "earlyTerminationAge": 1,
         "outputTerminatedTracks": 0,
         "outputShadowTracks": 0,
@@ -165,7 +166,7 @@ _VISUAL: Final[Section] = {
     "useColorNames": 1,
     "useHog": 0,
     "featureImgSizeLevel": 2,
-    # Up from the feet: legs change their look with every step.
+    # Upwards from the feet: legs change their appearance with every step.
     "featureFocusOffsetFactor_y": -0.2,
     "filterLr": 0.075,
     "filterChannelWeightsLr": 0.1,
@@ -174,16 +175,16 @@ _VISUAL: Final[Section] = {
 
 
 def checked(sections: Mapping[str, Section]) -> dict[str, Section]:
-    """These sections, if the library knows every key of them: it passes over one that it does not know.
+    """These sections, if the library knows all their keys; it ignores unknown keys silently.
 
     Raises:
-        InvalidInputError: it does not.
+        InvalidInputError: the library does not know a key.
     """
     for name, section in sections.items():
         unknown = section.keys() - KEYS.get(name, frozenset())
         if unknown:
             raise InvalidInputError(
-                f"nvtracker has no {name}.{', '.join(sorted(unknown))}", hint="see deepstream/tracker.py"
+                f"nvtracker has no {name}.{', '.join(sorted(unknown))}", hint="see deepstream/config/tracker.py"
             )
     return dict(sections)
 
@@ -192,8 +193,8 @@ def read(text: str) -> dict[str, Section]:
     """The sections of a configuration.
 
     Raises:
-        InvalidInputError: it lacks its first line, or has a key that the library does not know.
+        InvalidInputError: the text lacks its first line, or has a key that the library does not know.
     """
     if not text.startswith(HEADER):
-        raise InvalidInputError("nvtracker's configuration must begin with %YAML:1.0", hint="write it so")
+        raise InvalidInputError("nvtracker's configuration must begin with %YAML:1.0", hint="add this line")
     return checked(yaml.safe_load(text.removeprefix(HEADER)))

@@ -1,1 +1,1 @@
-"""GStreamer: library, main loop, pipelines and their sources."""
+"""GStreamer: library, main loop, elements, sources and pipelines."""

@@ -1,21 +1,20 @@
-"""The one place that imports GStreamer and pyds, when a plane is made and not before.
+"""Imports GStreamer and pyds, at the start of a plane and not before. No other module of the product does.
 
-The environment variable that chooses the muxer is read when GStreamer loads the plugin, once and for all; so it is set
-before anything asks GStreamer for an element.
+GStreamer reads the environment variable that selects the muxer once, when it loads the plugin; so the variable must be
+set before anything asks GStreamer for an element.
 """
 
 import importlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from countline_common.errors import UnavailableError
-from countline_pipelines.planes.deepstream.config.facts import NEW_MUX, NEW_MUX_VARIABLE, Value
+from countline_pipelines.planes.deepstream.config.facts import NEW_MUX, NEW_MUX_VARIABLE
 
 
 class PipelineError(UnavailableError):
-    """A pipeline cannot be made or does not play."""
+    """A pipeline cannot be built or does not play."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,40 +27,30 @@ class Runtime:
 
 
 def select_new_mux() -> None:
-    """Have GStreamer load the new muxer; before anything asks GStreamer for an element."""
+    """Make GStreamer load the new muxer; call it before anything asks GStreamer for an element."""
     os.environ[NEW_MUX_VARIABLE] = NEW_MUX
 
 
-def open_runtime() -> Runtime:
-    """Load what a plane needs; see `checks.require_runtime`, which says what is missing.
+def load_gstreamer() -> Any:
+    """The module `gi.repository.Gst`, initialised.
 
     Raises:
-        ImportError: GStreamer's bindings or pyds are not there.
+        ImportError: GStreamer's bindings are not installed.
+        ValueError: the bindings have no GStreamer 1.0.
     """
     gi = importlib.import_module("gi")
     gi.require_version("Gst", "1.0")
-    repository = importlib.import_module("gi.repository")
-    gst, glib = repository.Gst, repository.GLib
+    gst = importlib.import_module("gi.repository").Gst
     if not gst.is_initialized():
         gst.init(None)
-    return Runtime(gst, glib, importlib.import_module("pyds"))
+    return gst
 
 
-def make(gst: Any, factory: str, name: str | None, values: Mapping[str, Value] | None = None) -> Any:
-    """An element with its properties, which were held against the facts before.
+def open_runtime() -> Runtime:
+    """Load everything that a plane needs.
 
     Raises:
-        PipelineError: GStreamer has no such element, or refuses a property.
+        ImportError: GStreamer's bindings or pyds are not installed; `checks.require_runtime` reports what is missing.
     """
-    element = gst.ElementFactory.make(factory, name)
-    if element is None:
-        raise PipelineError(f"GStreamer has no element {factory!r}", hint="see what is missing: countline doctor")
-    for prop, value in (values or {}).items():
-        try:
-            element.set_property(prop, value)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise PipelineError(
-                f"{factory}.{prop} = {value!r}: {error}",
-                hint="is this the release that COUNTLINE_DEEPSTREAM_RELEASE says?",
-            ) from error
-    return element
+    gst = load_gstreamer()
+    return Runtime(gst, importlib.import_module("gi.repository").GLib, importlib.import_module("pyds"))

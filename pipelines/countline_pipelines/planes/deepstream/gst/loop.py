@@ -1,7 +1,7 @@
-"""The thread of GLib's main loop: always running, and the only one that changes pipelines.
+"""The thread of GLib's main loop. It always runs, and all changes of pipelines happen in it.
 
-nvurisrcbin's watchdog is a timer of the default main context; without a loop that runs there, no camera is ever
-connected again. Sources are added and removed in this thread alone: from a streaming thread it dead-locks.
+The watchdog of nvurisrcbin is a timer of the default main context: without a loop there, no camera reconnects. Adding
+or removing a source from a streaming thread would dead-lock.
 """
 
 import asyncio
@@ -44,14 +44,14 @@ class MainLoop:
         return bool(self._glib.SOURCE_REMOVE)
 
     def submit(self, work: Callable[[], _Result]) -> "concurrent.futures.Future[_Result]":
-        """Have something done in the thread, in turn."""
+        """Queue work for the thread; it runs in the order of submission."""
         future: concurrent.futures.Future[_Result] = concurrent.futures.Future()
 
         def do() -> bool:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(work())
-                except BaseException as error:  # noqa: BLE001  (who waits for the future gets it)
+                except BaseException as error:  # noqa: BLE001  (the future hands it to its owner)
                     future.set_exception(error)
             return bool(self._glib.SOURCE_REMOVE)
 
@@ -59,15 +59,15 @@ class MainLoop:
         return future
 
     async def run(self, work: Callable[[], _Result], timeout_s: float = WORK_S) -> _Result:
-        """Do something in the thread and wait for it.
+        """Run work in the thread and wait for its result.
 
         Raises:
             DeadlineExceededError: a plugin hangs.
         """
         future = asyncio.wrap_future(self.submit(work))
         try:
-            # Not `wait_for`: before Python 3.12 it passes over a cancellation that comes with the result, and a
-            # camera that was taken out at that moment would go on for ever.
+            # `wait_for` swallows a cancellation that arrives together with the result, before Python 3.12: a camera
+            # that is removed at that moment would run for ever.
             async with asyncio.timeout(timeout_s):
                 return await future
         except TimeoutError as error:
@@ -76,7 +76,7 @@ class MainLoop:
             ) from error
 
     def stop(self, timeout_s: float) -> bool:
-        """End the thread; false when it hangs."""
+        """End the thread; False if it hangs."""
         self._glib.idle_add(self._loop.quit)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()

@@ -1,6 +1,6 @@
 // Detections of Countline's contract for nvinferserver: one output `detections`, FP32 [max_detections, 6] of
-// x1, y1, x2, y2 in pixels of the network's input, score, class; unused rows have score 0. NMS lies in the model, and the
-// element itself undoes scaling and padding, so a row becomes an object and that is all.
+// x1, y1, x2, y2 in pixels of the network's input, score, class; unused rows have score 0. NMS is part of the model, and
+// nvinferserver undoes scaling and padding, so each row simply becomes an object.
 
 #include <algorithm>
 #include <cstring>
@@ -28,7 +28,7 @@ bool is_contract(const NvDsInferLayerInfo &layer)
     return layer.dataType == FLOAT && layer.buffer != nullptr && dims.numDims == 2 && dims.d[1] == kColumns;
 }
 
-// False where nothing of the box is inside the input, and for NaN, with which no comparison holds.
+// False if no part of the box is inside the input, and for NaN (comparisons with NaN are false).
 bool to_object(const float *row, float width, float height, NvDsInferObjectDetectionInfo &object)
 {
     const float left = std::max(row[0], 0.0F), top = std::max(row[1], 0.0F);
@@ -50,7 +50,7 @@ bool to_object(const float *row, float width, float height, NvDsInferObjectDetec
 
 extern "C" bool NvDsInferParseCountline(std::vector<NvDsInferLayerInfo> const &outputLayersInfo,
                                         NvDsInferNetworkInfo const &networkInfo,
-                                        NvDsInferParseDetectionParams const & /* thresholds lie in the model */,
+                                        NvDsInferParseDetectionParams const & /* the model has its own thresholds */,
                                         std::vector<NvDsInferObjectDetectionInfo> &objectList)
 {
     const NvDsInferLayerInfo *output = find_output(outputLayersInfo);

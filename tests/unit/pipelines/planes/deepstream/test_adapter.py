@@ -1,4 +1,4 @@
-"""NVIDIA's bindings are deprecated, so their names stand in one module: who replaces them has that one to write."""
+"""NVIDIA's bindings are deprecated, so one module has all their names: to replace them, rewrite that module."""
 
 import ast
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ LOADERS = {"library.py", "checks.py"}
 
 
 def names_of_pyds(tree: ast.AST) -> Iterator[str]:
-    """What is asked of anything called `pyds` or `_pyds`."""
+    """Attributes of anything called `pyds` or `_pyds`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             owner = node.value

@@ -13,10 +13,11 @@ from countline_counting.events import Crossing, Event
 from countline_counting.identity import Identity
 from countline_counting.rules import OBJECT_UNSEEN_S
 from countline_counting.spec import CountingSpec, Line
-from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamera, ScoreMemory
+from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamera
 from countline_pipelines.planes.deepstream.cameras.metadata import FrameTable
+from countline_pipelines.planes.deepstream.cameras.scores import ScoreMemory
+from countline_pipelines.planes.deepstream.cameras.valve import SourceValve
 from countline_pipelines.planes.deepstream.config.facts import TRACKER_ONLY
-from countline_pipelines.planes.deepstream.gst.sources import Gate
 from countline_pipelines.planes.interface import CameraPlan, CameraState, CountedFrame, RunStarted
 from countline_pipelines.sources import Playback, SourceSpec
 
@@ -54,15 +55,15 @@ class Fed:
         self.open()
 
     def open(self) -> None:
-        self.gate = Gate(self.camera.plan.source)
-        self.camera.opened(self.gate)
+        self.valve = SourceValve(self.camera.plan.source)
+        self.camera.opened(self.valve)
 
     def feed(
         self, index: int, *boxes: tuple[float, ...], score: float = 0.9, size_wh: tuple[int, int] = (640, 480)
     ) -> None:
         """A frame with boxes as (id, x1, y1, x2, y2)."""
         pts_ns = index * PERIOD_NS
-        self.gate.passage.enter(pts_ns, 0.0, 0.0)
+        self.valve.transit.enter(pts_ns, 0.0, 0.0)
         rows = np.array(boxes, np.float64).reshape(-1, 5)
         table = FrameTable(
             0, pts_ns, 0, size_wh, rows[:, 0].astype(np.int64), rows[:, 1:],
@@ -71,7 +72,7 @@ class Fed:
         self.camera.take(table)
 
     def walk(self, track: int, frames: Sequence[int], **more: object) -> None:
-        """Somebody who walks over the line to the right: out."""
+        """An object that crosses the line to the right: out."""
         for step, index in enumerate(frames):
             x = 640 * (step + 0.5) / len(frames)
             self.feed(index, (track, x - 30, 150, x + 30, 350), **more)
@@ -113,7 +114,7 @@ def test_a_file_that_is_broken_off_decides_nothing_and_is_counted_anew_under_its
 
 
 def test_a_source_that_is_opened_anew_has_a_new_tracker_and_so_a_new_run() -> None:
-    """Ids begin anew on a new pad: 7 is somebody else."""
+    """Ids start again on a new pad: 7 is another object."""
     fed = Fed(Playback.LOOP, run="")
     fed.feed(0, (7, 100, 150, 160, 350))
     fed.camera.closed(decide=True)
@@ -137,11 +138,11 @@ def test_boxes_are_clipped_to_the_picture() -> None:
     assert fed.sink.frames[-1].result.tracked.xyxy_px.tolist() == [[0.0, 50.0, 200.0, 480.0]]
 
 
-def test_frames_that_the_pipeline_lost_are_told_as_dropped_and_leave_a_gap_in_the_numbers() -> None:
+def test_frames_that_the_pipeline_lost_are_reported_as_dropped_and_leave_a_gap_in_the_numbers() -> None:
     fed = Fed()
     fed.feed(0)
     for index in (1, 2):
-        fed.gate.passage.enter(index * PERIOD_NS, 0.0, 0.0)
+        fed.valve.transit.enter(index * PERIOD_NS, 0.0, 0.0)
     fed.feed(3)
     assert [counted.dropped for counted in fed.sink.frames] == [0, 2]
     assert [counted.result.tracked.index for counted in fed.sink.frames] == [0, 3]
@@ -151,7 +152,7 @@ def test_frames_that_the_pipeline_lost_are_told_as_dropped_and_leave_a_gap_in_th
 def test_a_crash_of_counting_ends_this_camera_alone_and_says_so() -> None:
     fed = Fed()
     fed.feed(0)
-    fed.camera._counter.update_tracked = None  # type: ignore[union-attr,method-assign,assignment]
+    fed.camera._counter.counter.update_tracked = None  # type: ignore[union-attr,method-assign,assignment]
     fed.feed(1)
     assert fed.camera.crashed_at is not None
     condition = fed.camera.condition()
@@ -167,6 +168,6 @@ def test_the_memory_of_scores_is_bounded_by_who_was_seen_lately(sights: list[tup
     memory = ScoreMemory()
     for step, (track, seen) in enumerate(sights):
         score = 0.5 if seen else TRACKER_ONLY
-        told = memory.completed(np.array([step * 10 + track]), np.array([score]), step * 0.5)
-        assert told[0] == (0.5 if seen else 0.0)
+        filled = memory.completed(np.array([step * 10 + track]), np.array([score]), step * 0.5)
+        assert filled[0] == (0.5 if seen else 0.0)
         assert len(memory) <= 2 * OBJECT_UNSEEN_S / 0.5 + 2

@@ -1,4 +1,4 @@
-"""What a machine lacks, and what it is told to do about it. This one has no DeepStream."""
+"""Findings about what a machine lacks, with hints. The test machine has no DeepStream."""
 
 import sys
 import types
@@ -9,7 +9,7 @@ from tests.doubles.deepstream.nvml_module import DRIVER, USED_BYTES, UUID, nvml_
 
 from countline_common.errors import InvalidInputError
 from countline_pipelines.planes.deepstream import checks, metrics
-from countline_pipelines.planes.deepstream.checks import DeepStreamMissingError, Verdict
+from countline_pipelines.planes.deepstream.checks import CheckVerdict, DeepStreamMissingError
 from countline_pipelines.planes.deepstream.config import facts
 from countline_pipelines.planes.deepstream.config.facts import Release
 from countline_pipelines.planes.deepstream.config.properties import BoxPath, PipelineOptions
@@ -31,10 +31,10 @@ from countline_pipelines.planes.deepstream.settings import DeepStreamSettings
 def test_the_release_is_read_from_the_version_file(text: str, release: Release | None, tmp_path: Path) -> None:
     (tmp_path / "version").write_text(text)
     assert checks.release_of(tmp_path) is release
-    assert (checks.check_version(tmp_path).verdict is Verdict.OK) is (release is not None)
+    assert (checks.check_version(tmp_path).verdict is CheckVerdict.OK) is (release is not None)
 
 
-def test_without_deepstream_everything_that_is_missing_is_told_at_once_with_the_image(tmp_path: Path) -> None:
+def test_without_deepstream_everything_that_is_missing_is_reported_at_once_with_the_image(tmp_path: Path) -> None:
     options = PipelineOptions(Release.V7_1, root=tmp_path, parser=tmp_path / "missing.so")
     with pytest.raises(DeepStreamMissingError) as caught:
         checks.require_runtime(options)
@@ -45,17 +45,17 @@ def test_without_deepstream_everything_that_is_missing_is_told_at_once_with_the_
     assert all(finding.hint for finding in caught.value.findings)
 
 
-def test_the_pyds_of_pypi_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pyds_of_pypi_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyds", types.ModuleType("pyds"))
     finding = checks.check_pyds()
-    assert finding.verdict is Verdict.MISSING
+    assert finding.verdict is CheckVerdict.MISSING
     assert "another package" in finding.detail
     assert "pip uninstall pyds" in finding.hint
 
 
 def test_a_parser_is_not_missed_where_boxes_are_read_in_python(tmp_path: Path) -> None:
     options = PipelineOptions(Release.V7_1, boxes=BoxPath.PYTHON, parser=tmp_path / "missing.so")
-    assert checks.check_parser(options).verdict is Verdict.ABSENT
+    assert checks.check_parser(options).verdict is CheckVerdict.ABSENT
 
 
 def test_without_the_management_library_there_are_no_metrics_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def without_gpu(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("release", Release)
-def test_a_driver_that_is_missing_is_told_with_its_number_and_the_image(
+def test_a_driver_that_is_missing_is_reported_with_its_number_and_the_image(
     monkeypatch: pytest.MonkeyPatch, release: Release, tmp_path: Path
 ) -> None:
     without_gpu(monkeypatch, tmp_path)
@@ -118,34 +118,34 @@ def test_a_driver_that_is_missing_is_told_with_its_number_and_the_image(
 
 
 @pytest.mark.parametrize(("release", "old"), [(Release.V7_1, "535.104.12"), (Release.V8_0, "570.86.15")])
-def test_a_driver_older_than_the_release_asks_for_is_told_and_not_refused(
+def test_a_driver_older_than_the_release_asks_for_is_reported_and_not_refused(
     monkeypatch: pytest.MonkeyPatch, release: Release, old: str
 ) -> None:
     nvml = nvml_module()
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    assert checks.check_gpu(release) == checks.Finding("GPU", Verdict.OK, f"Double of a GPU; driver {DRIVER}")
+    assert checks.check_gpu(release) == checks.CheckFinding("GPU", CheckVerdict.OK, f"Double of a GPU; driver {DRIVER}")
     monkeypatch.setattr(nvml, "nvmlSystemGetDriverVersion", lambda: old)
     finding = checks.check_gpu(release)
-    assert finding.verdict is Verdict.OK
+    assert finding.verdict is CheckVerdict.OK
     assert f"asks for {release.driver}" in finding.detail
     assert release.driver in finding.hint
 
 
-def test_without_the_management_library_the_kernel_or_cuda_tells_of_the_driver(
+def test_without_the_management_library_the_kernel_or_cuda_reports_the_driver(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     without_gpu(monkeypatch, tmp_path)
-    assert checks.check_gpu(Release.V8_0).verdict is Verdict.MISSING
+    assert checks.check_gpu(Release.V8_0).verdict is CheckVerdict.MISSING
     monkeypatch.setattr(checks, "_has_cuda", lambda: True)
-    assert checks.check_gpu(Release.V8_0).verdict is Verdict.OK
+    assert checks.check_gpu(Release.V8_0).verdict is CheckVerdict.OK
     (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.133.20\nGCC version: 12\n")
     assert "570.133.20 (pip install" in checks.check_gpu(Release.V8_0).detail
 
 
-def test_a_module_of_bindings_that_is_missing_is_told_with_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_of_bindings_that_is_missing_is_reported_with_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyds", None)  # type: ignore[arg-type]
     finding = checks.check_pyds()
-    assert finding.verdict is Verdict.MISSING
+    assert finding.verdict is CheckVerdict.MISSING
     assert Release.V8_0.image in finding.hint
 
 

@@ -23,12 +23,12 @@ def test_a_property_of_the_legacy_muxer_is_refused(name: str) -> None:
         ("nvinferserver", "output-tensor-meta", True, "no such property"),  # the same
         ("nvtracker", "enable-batch-process", True, "no such property"),  # of older releases
         ("nvurisrcbin", "init-rtsp-reconnect-interval", 5, "no such property"),  # of later releases
-        ("nvurisrcbin", "uri", 3, "takes str"),
-        ("nvurisrcbin", "file-loop", 1, "takes bool"),
+        ("nvurisrcbin", "uri", 3, "expects str"),
+        ("nvurisrcbin", "file-loop", 1, "expects bool"),
         ("nvstreammux", "batch-size", 2000, "0 to 1024"),
         ("nvtracker", "tracking-id-reset-mode", 4, "0 to 3"),
         ("nvvideoconvert", "nvbuf-memory-type", 9, "one of"),
-        ("nvdsosd", "gpu-id", 0, "no such element"),
+        ("nvdsosd", "gpu-id", 0, "does not use such an element"),
     ],
 )
 def test_what_an_element_does_not_take_is_refused(element: str, name: str, value: object, words: str) -> None:
@@ -65,7 +65,7 @@ def test_a_file_has_no_watchdog_and_a_camera_has_one(tmp_path) -> None:
     camera = properties.source_properties(options, SourceSpec("rtsp://host/live", Playback.LIVE), 7)
     assert camera["source-id"] == 7
     assert camera["rtsp-reconnect-interval"] > 0
-    assert camera["rtsp-reconnect-attempts"] > 0, "else it would never be told that a camera is gone"
+    assert camera["rtsp-reconnect-attempts"] > 0, "else a lost camera would never be reported"
 
 
 def test_the_trackers_size_must_be_a_multiple_of_32(tmp_path) -> None:

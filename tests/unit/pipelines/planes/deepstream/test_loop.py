@@ -1,4 +1,4 @@
-"""Work that is done in the main loop's thread, and who waits for it."""
+"""Work in the main loop's thread, and tasks that wait for it."""
 
 import asyncio
 import concurrent.futures
@@ -28,17 +28,17 @@ async def test_a_cancellation_that_comes_with_the_result_is_not_passed_over() ->
     waits = asyncio.create_task(main.run(lambda: 0))
     await asyncio.sleep(0)
     main.future.set_result(0)
-    asyncio.get_running_loop().call_soon(waits.cancel)  # after the result is there, before whoever waits has seen it
+    asyncio.get_running_loop().call_soon(waits.cancel)  # after the result is there, before the waiting task has seen it
     with pytest.raises(asyncio.CancelledError):
         await waits
 
 
-async def test_a_plugin_that_hangs_is_told_by_the_deadline() -> None:
+async def test_a_plugin_that_hangs_is_reported_by_the_deadline() -> None:
     with pytest.raises(DeadlineExceededError, match="a plugin hangs"):
         await Worked().run(lambda: 0, timeout_s=0.01)
 
 
-async def test_an_error_of_the_work_comes_to_whoever_waits() -> None:
+async def test_an_error_of_the_work_comes_to_the_waiting_task() -> None:
     main = Worked()
     main.future.set_exception(ValueError("wrong"))
     with pytest.raises(ValueError, match="wrong"):

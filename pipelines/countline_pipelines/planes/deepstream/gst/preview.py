@@ -1,34 +1,36 @@
-"""Pictures of one camera for somebody who watches: a small pipeline of its own, beside the one that counts.
+"""A preview of one camera: a small pipeline beside the one that counts.
 
-    gate ─ appsrc ─ nvvideoconvert (out of GPU memory) ─ sink with a probe ─ av.VideoFrame
+    valve ─ appsrc ─ nvvideoconvert (out of GPU memory) ─ sink with a probe ─ av.VideoFrame
 
-A branch inside the counting pipeline would have to be linked and unlinked while it plays, and could hold it up. Here
-the gate hands over a reference to a decoded frame a few times a second; one waits at most, the newest wins. Whoever
-takes the picture scales it and makes a JPEG of it, as on the software plane. (NVIDIA's `nvjpegenc` would make it on the
-GPU, in the camera's full size; what it takes and gives is not among the facts that this plane is held to.)
+A branch inside the counting pipeline would have to be linked and unlinked while it plays, and could block it. Instead
+the valve offers a reference to a decoded frame a few times a second. At most one waits; a newer one replaces it. The
+sink of the plane scales the picture and encodes it as JPEG, as on the software plane. (NVIDIA's `nvjpegenc` would
+encode on the GPU, at the camera's full size; `config/facts.py` has no documented facts about it.)
 """
 
 import threading
 from collections import OrderedDict
-from itertools import pairwise
 from typing import Any, Final
 
 import av
 import numpy as np
 
 from countline_common.logs import get_logger
-from countline_pipelines.planes.deepstream.config import facts
+from countline_pipelines.planes.deepstream.config import facts, properties
 from countline_pipelines.planes.deepstream.config.properties import PipelineOptions
-from countline_pipelines.planes.deepstream.gst.library import Runtime, make
+from countline_pipelines.planes.deepstream.gst.elements import add_chain, make
+from countline_pipelines.planes.deepstream.gst.library import Runtime
+from countline_pipelines.planes.previews import Throttle
 
-EVERY_S: Final = 0.2
 MOST_PICTURES: Final = 4
-"""Converted and not yet counted; the older ones are let go."""
+"""Pictures that were converted and not taken; older ones are dropped."""
+_LEAK_DOWNSTREAM: Final = 2
+"""`leaky-type` of appsrc: the oldest waiting buffer is dropped."""
 _log = get_logger(__name__)
 
 
 class Preview:
-    """Made and closed in the main loop's thread.
+    """Implements `FramePreview`; started and closed in the main loop's thread.
 
     Args:
         runtime: GStreamer.
@@ -42,14 +44,17 @@ class Preview:
         self._name = name
         self._source: Any = None
         self._pipeline: Any = None
-        self._offered_at = float("-inf")
+        self._throttle = Throttle()
         self._lock = threading.Lock()
         self._pictures: OrderedDict[int, Any] = OrderedDict()
         self._pad: Any = None
         self._probe = 0
 
     def start(self, caps: Any) -> None:
-        """Build it for frames of these caps.
+        """Build and start the pipeline.
+
+        Args:
+            caps: Gst.Caps of the frames that will be offered.
 
         Raises:
             PipelineError: an element is missing.
@@ -60,27 +65,20 @@ class Preview:
         for name, value in {"format": gst.Format.TIME, "is-live": True, "max-buffers": 1, "caps": caps}.items():
             self._source.set_property(name, value)
         self._source.set_property("leaky-type", _LEAK_DOWNSTREAM)
-        values: dict[str, facts.Value] = {"gpu-id": self._options.gpu}
-        values = facts.checked("nvvideoconvert", values, self._options.release)
+        values = facts.checked("nvvideoconvert", {"gpu-id": self._options.gpu}, self._options.release)
         convert = make(gst, "nvvideoconvert", None, values)
-        wanted = make(gst, "capsfilter", None)
-        wanted.set_property("caps", gst.Caps.from_string("video/x-raw,format=NV12"))
-        sink = make(gst, "fakesink", None, {"sync": False, "async": False, "qos": False, "enable-last-sample": False})
-        chain = [self._source, convert, wanted, sink]
-        for element in chain:
-            self._pipeline.add(element)
-        for first, second in pairwise(chain):
-            first.link(second)
+        plain = make(gst, "capsfilter", None)
+        plain.set_property("caps", gst.Caps.from_string("video/x-raw,format=NV12"))
+        sink = make(gst, "fakesink", None, properties.sink_properties(self._options))
+        add_chain(self._pipeline, (self._source, convert, plain, sink))
         self._pad = sink.get_static_pad("sink")
         self._probe = self._pad.add_probe(gst.PadProbeType.BUFFER, self._converted)
         self._pipeline.set_state(gst.State.PLAYING)
 
     def offer(self, buffer: Any, pts_ns: int | None, now: float) -> None:
-        """A frame at the gate; from its streaming thread, never waits."""
-        if pts_ns is None or self._source is None or now - self._offered_at < EVERY_S:
-            return
-        self._offered_at = now
-        self._source.emit("push-buffer", buffer)
+        """Take an admitted frame from its streaming thread; never waits. `now` is monotonic."""
+        if pts_ns is not None and self._source is not None and self._throttle.passes(now):
+            self._source.emit("push-buffer", buffer)
 
     def _converted(self, pad: Any, info: Any) -> Any:
         buffer = info.get_buffer()
@@ -102,7 +100,7 @@ class Preview:
                 self._pictures.popitem(last=False)
 
     def take(self, pts_ns: int) -> Any | None:
-        """The picture of the frame that is being counted, or the last one before it that nobody took."""
+        """The picture of the frame with this time, or the latest earlier one that was not taken yet; None for none."""
         with self._lock:
             due = [known for known in self._pictures if known <= pts_ns]
             picture = self._pictures[due[-1]] if due else None
@@ -111,7 +109,7 @@ class Preview:
             return picture
 
     def close(self) -> None:
-        """Let everything go."""
+        """Stop the pipeline and release it."""
         source, self._source = self._source, None
         if source is not None:
             self._pipeline.set_state(self._gst.State.NULL)
@@ -119,13 +117,15 @@ class Preview:
         self._pipeline = self._pad = None
 
 
-_LEAK_DOWNSTREAM: Final = 2
-
-
 def nv12_frame(data: Any, width: int, height: int) -> Any:
-    """An av.VideoFrame of a picture in GStreamer's plain NV12: rows are padded to a multiple of four bytes.
+    """An av.VideoFrame of a picture in GStreamer's NV12, whose rows are padded to a multiple of four bytes.
 
-    Sides are cut to even numbers, which NV12 of FFmpeg asks for.
+    FFmpeg's NV12 needs even sides, so an odd side loses a pixel.
+
+    Args:
+        data: bytes of the buffer.
+        width: of the picture, pixels.
+        height: of the picture, pixels.
     """
     stride, rows = -(-width // 4) * 4, -(-height // 2) * 2
     planes = np.frombuffer(data, np.uint8, stride * rows * 3 // 2).reshape(rows * 3 // 2, stride)

@@ -1,0 +1,102 @@
+"""The valve in front of the muxer: decides for each decoded frame whether it enters the pipeline.
+
+It records each frame in a `FrameTransit`, skips frames above the processing rate, holds files back while the plane is
+paused, and holds files that play in real time back until a frame is due. (An `identity sync=1` element would do the
+last; but nvurisrcbin repeats a file with times beyond its segment, and `identity` never waits for those.)
+
+`admit` is called from the streaming thread of the source, everything else from the plane's event loop.
+"""
+
+import threading
+import time
+from typing import Any, Final, Protocol
+
+from countline_pipelines.planes.deepstream.cameras.transit import FrameTransit
+from countline_pipelines.planes.meters import RateMeter
+from countline_pipelines.sources import Playback, SourceSpec
+
+AHEAD_S: Final = 60.0
+"""If the next time of a real-time file is further ahead than this, the file's clock restarts instead of waiting."""
+BEHIND_S: Final = 2.0
+"""If a real-time file is further behind than this, its clock restarts instead of catching up."""
+LOOK_S: Final = 0.1
+"""Between checks of whether a paused source must stop."""
+
+
+class FramePreview(Protocol):
+    """Pictures of admitted frames, for a viewer."""
+
+    def offer(self, buffer: Any, pts_ns: int | None, now: float) -> None:
+        """Take an admitted frame, a Gst.Buffer; never waits. `now` is monotonic."""
+        ...
+
+    def take(self, pts_ns: int) -> Any | None:
+        """The av.VideoFrame of the frame with this time, or the latest earlier one that was not taken yet."""
+        ...
+
+    def close(self) -> None:
+        """Release everything; in the main loop's thread."""
+        ...
+
+
+class SourceValve:
+    """The valve of one opening of a source.
+
+    Args:
+        spec: the source.
+    """
+
+    def __init__(self, spec: SourceSpec) -> None:
+        self.transit = FrameTransit(spec)
+        self.meter = RateMeter()
+        self.duration_s = 0.0
+        self.preview: FramePreview | None = None
+        self._waits = spec.playback.is_finite
+        self._paced = spec.playback in {Playback.REALTIME, Playback.LOOP}
+        self._origin: float | None = None
+        """Monotonic time at which presentation time 0 is due."""
+        self._stopping = threading.Event()
+        self._open = threading.Event()
+        self._open.set()
+
+    def pause(self) -> None:
+        """Admit nothing: a file waits, a camera's frames are skipped."""
+        self._open.clear()
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        self._open.set()
+
+    def stop(self) -> None:
+        """Admit nothing from now on, and release a waiting streaming thread."""
+        self._stopping.set()
+        self._open.set()
+
+    def admit(self, pts_ns: int | None, buffer: Any) -> bool:
+        """Whether a frame enters the muxer; may wait.
+
+        Args:
+            pts_ns: presentation time; None where the frame has none.
+            buffer: the Gst.Buffer, handed to the preview.
+        """
+        if self._paced and pts_ns is not None:
+            self._wait_until_due(pts_ns / 1e9)
+        now = time.monotonic()
+        self.meter.tick(now)
+        while not self._open.is_set():
+            if not self._waits:
+                return False
+            self._open.wait(LOOK_S)
+        if self._stopping.is_set() or not self.transit.enter(pts_ns, time.time(), now):
+            return False
+        preview = self.preview
+        if preview is not None:
+            preview.offer(buffer, pts_ns, now)
+        return True
+
+    def _wait_until_due(self, pts_s: float) -> None:
+        now = time.monotonic()
+        early_s = 0.0 if self._origin is None else self._origin + pts_s - now
+        if self._origin is None or not -BEHIND_S < early_s < AHEAD_S:
+            self._origin, early_s = now - pts_s, 0.0
+        self._stopping.wait(max(0.0, early_s))
