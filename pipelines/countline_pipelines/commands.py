@@ -1,23 +1,23 @@
-"""The commands that this room adds to `countline`; imports nothing heavy, so that `--help` stays quick."""
+"""The commands that this room adds to `countline`. Imports nothing heavy, so that `--help` stays quick."""
 
 from countline_common.cli.app import LazyCommand
 
 COMMANDS: list[LazyCommand] = [
     LazyCommand(
         name="count",
-        help="Count one video file or stream, without any services.",
+        help="Count one video file or stream, without any service.",
         target="countline_pipelines.cli.count:count",
         extra="pipelines",
     ),
     LazyCommand(
         name="worker",
-        help="Run a worker: it counts the cameras that the control-plane gives it.",
+        help="Run a worker, which counts the cameras that the control-plane assigns to it.",
         target="countline_pipelines.cli.worker:worker",
         extra="pipelines",
     ),
     LazyCommand(
         name="doctor",
-        help="Can this machine run the data plane, on CPU or GPU, and what is missing?",
+        help="Check whether this machine can run the data plane.",
         target="countline_pipelines.cli.doctor:doctor",
         extra="pipelines",
     ),
@@ -29,19 +29,19 @@ COMMANDS: list[LazyCommand] = [
     ),
     LazyCommand(
         name="recount",
-        help="Count a new line over what a camera saw before.",
+        help="Count a new line over stored trajectories.",
         target="countline_pipelines.cli.recount:recount",
         extra="pipelines",
     ),
     LazyCommand(
         name="selftest",
-        help="Count trajectories whose true counts are known.",
+        help="Check the counting rule against scenes with known counts.",
         target="countline_pipelines.cli.selftest:selftest",
         extra="pipelines",
     ),
     LazyCommand(
         name="evaluate",
-        help="Evaluate tracks and counts against ground truth: HOTA, IDF1, MOTA, count error.",
+        help="Measure tracks and counts against ground truth: HOTA, IDF1, MOTA, count error.",
         target="countline_pipelines.cli.evaluate:evaluate",
         extra="pipelines",
     ),

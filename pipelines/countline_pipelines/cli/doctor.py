@@ -1,4 +1,4 @@
-"""`countline doctor`: can this machine run the data plane, on which backend, and what is missing?"""
+"""`countline doctor`: checks whether this machine can run the data plane, for each backend."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,28 +14,33 @@ from countline_pipelines.planes.deepstream import checks
 from countline_pipelines.planes.deepstream.checks import CheckFinding, CheckVerdict
 from countline_pipelines.planes.deepstream.settings import DeepStreamSettings
 from countline_pipelines.triton import Transport
-from countline_pipelines.worker.settings import Backend
+from countline_pipelines.worker.settings import PlaneBackend
 
 TRITON_TIMEOUT_S: Final = 3.0
 _COLOURS: Final = {CheckVerdict.OK: "green", CheckVerdict.MISSING: "red", CheckVerdict.ABSENT: "dim"}
 
 
 def doctor(
-    backend: Annotated[Backend | None, typer.Option(help="Leave with 1 if this backend cannot run here.")] = None,
+    backend: Annotated[
+        PlaneBackend | None, typer.Option(help="Exit with status 1 if this backend cannot run here.")
+    ] = None,
     triton: Annotated[
         str, typer.Option(envvar="COUNTLINE_TRITON_ADDRESS", help="HOST:PORT of Triton's gRPC service.")
     ] = "127.0.0.1:9001",
     model: Annotated[
-        str, typer.Option(envvar="COUNTLINE_DEFAULT_MODEL", help="A model that Triton shall serve.")
+        str, typer.Option(envvar="COUNTLINE_DEFAULT_MODEL", help="Model that Triton must serve.")
     ] = "demo_detector",
     json_: JsonOption = False,
 ) -> None:
-    """Look at what the data plane needs of this machine, and say what to do about what is missing."""
+    """Check whether this machine can run the data plane, and print what to do about what is missing.
+
+    Example: countline doctor --backend software
+    """
     logs.configure("doctor")
     options = DeepStreamSettings().checked(triton).pipeline_options(1)
     of_backend = {
-        Backend.SOFTWARE: [check_triton(triton, model), checks.check_nvdec()],
-        Backend.DEEPSTREAM: [check_triton(triton, model), *checks.local_findings(options)],
+        PlaneBackend.SOFTWARE: [check_triton(triton, model), checks.check_nvdec()],
+        PlaneBackend.DEEPSTREAM: [check_triton(triton, model), *checks.local_findings(options)],
     }
     if json_:
         print_json({name.value: [_as_dict(finding) for finding in found] for name, found in of_backend.items()})
@@ -47,7 +52,7 @@ def doctor(
 
 
 def check_triton(address: str, model: str) -> CheckFinding:
-    """Triton, and the model in it."""
+    """Check that Triton answers and serves the model."""
     try:
         return asyncio.run(_ask_triton(address, model))
     except CountlineError as error:
@@ -76,11 +81,11 @@ def _as_dict(finding: CheckFinding) -> dict[str, Any]:
     }
 
 
-def _show(name: Backend, found: Sequence[CheckFinding]) -> None:
+def _show(name: PlaneBackend, found: Sequence[CheckFinding]) -> None:
     verdict = "[green]can run here[/]" if _can_run(found) else "[red]cannot run here[/]"
     Console().print(f"\n[bold]backend {name.value}[/] {verdict}")
     rows = [
         (finding.name, f"[{_COLOURS[finding.verdict]}]{finding.verdict.value}[/]", finding.detail, finding.hint)
         for finding in found
     ]
-    print_table(("what", "", "found", "what to do"), rows, "nothing to look at")
+    print_table(("check", "", "found", "hint"), rows, "no checks")

@@ -1,4 +1,4 @@
-"""`countline evaluate`: how good are tracks and counts, against the ground truth of MOTChallenge?"""
+"""`countline evaluate`: measures tracks and counts against ground truth in MOTChallenge's format."""
 
 import json
 from dataclasses import dataclass
@@ -17,56 +17,58 @@ from countline_pipelines.cli.spec_args import parse_size, parse_spec
 from countline_pipelines.evaluation.comparison import Comparison, compare, sequence_length
 from countline_pipelines.evaluation.counts import CountErrors, count_errors
 from countline_pipelines.evaluation.metrics import Metrics, measure
-from countline_pipelines.evaluation.mot import Boxes, Truth, read_detections, read_result, read_truth, write_result
-from countline_pipelines.evaluation.run import Run, Sequence, count_truth, run_detections, run_result
+from countline_pipelines.evaluation.mot import Boxes, MotTruth, read_detections, read_result, read_truth, write_result
+from countline_pipelines.evaluation.run import EvaluatedRun, SequenceInfo, count_truth, run_detections, run_result
 from countline_pipelines.evaluation.seqinfo import find_seqinfo, read_seqinfo
-from countline_pipelines.evaluation.worst import Case, Ledger, in_turn, ledger, worst_cases
+from countline_pipelines.evaluation.worst import Ledger, WorstCase, in_turn, ledger, worst_cases
 
 SHOWN = 12
-"""So many cases are listed on a terminal."""
+"""Number of cases that a terminal lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Everything that was found out."""
+    """All results of an evaluation."""
 
-    truth: Truth
-    sequence: Sequence
-    run: Run
+    truth: MotTruth
+    sequence: SequenceInfo
+    run: EvaluatedRun
     comparison: Comparison
     book: Ledger
     metrics: Metrics
     true_crossings: dict[int, tuple[Crossing, ...]]
     errors: CountErrors | None
-    cases: list[Case]
+    cases: list[WorstCase]
 
 
 def evaluate(
     truth: Annotated[Path, typer.Option(help="Ground truth as MOT text (gt.txt).")],
     result: Annotated[Path | None, typer.Argument(help="Tracks to evaluate, as MOT text.")] = None,
     detections: Annotated[
-        Path | None, typer.Option(help="Detections as MOT text, to be tracked and counted, instead of tracks.")
+        Path | None, typer.Option(help="Detections as MOT text, to be tracked and counted, in place of tracks.")
     ] = None,
-    size: Annotated[str | None, typer.Option(help="Size of the picture in pixels, e.g. 1280x720.")] = None,
+    size: Annotated[str | None, typer.Option(help="Size of the picture in pixels, for example 1280x720.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second.", min=0.01, max=1000)] = None,
-    frames: Annotated[int | None, typer.Option(help="How many frames the sequence has.", min=1)] = None,
-    line: Annotated[list[str] | None, typer.Option(help="NAME:x1,y1,x2,y2[,x3,y3...]; may be repeated.")] = None,
-    pixels: Annotated[bool, typer.Option(help="Coordinates of lines are pixels, not 0..1.")] = False,
-    anchor: Annotated[str, typer.Option(help="bottom, centre, or two fractions of the box.")] = "bottom",
-    min_score: Annotated[float, typer.Option(help="Boxes below it are not used.", min=0, max=1)] = 0.0,
+    frames: Annotated[int | None, typer.Option(help="Number of frames of the sequence.", min=1)] = None,
+    line: Annotated[list[str] | None, typer.Option(help="NAME:x1,y1,x2,y2[,x3,y3...]; can be repeated.")] = None,
+    pixels: Annotated[bool, typer.Option(help="Read coordinates of lines as pixels, not 0..1.")] = False,
+    anchor: Annotated[
+        str, typer.Option(help="Anchor of a box: bottom, centre, or two fractions of the box.")
+    ] = "bottom",
+    min_score: Annotated[float, typer.Option(help="Lowest score of a box that is used.", min=0, max=1)] = 0.0,
     picture: Annotated[Path | None, typer.Option(help="Write a picture of the worst cases (PNG).")] = None,
     tracks_out: Annotated[Path | None, typer.Option(help="Write the tracks as MOT text.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
-    """Evaluate tracks and counts: HOTA, IDF1, MOTA, and the error of the counts over lines.
+    """Measure tracks and counts against ground truth: HOTA, IDF1, MOTA, and the error of the counts.
 
-    Size, rate and length are taken from seqinfo.ini beside the truth where they are not given. A true crossing is what
-    the product's own rule counts for each true object alone.
+    Size, rate and length default to those in seqinfo.ini beside the truth. A true crossing is what the product's own
+    rule counts for each true object alone.
+
+    Example: countline evaluate --truth gt.txt --detections det.txt --line gate:0.1,0.6,0.9,0.6
     """
     if (result is None) == (detections is None):
-        raise InvalidInputError(
-            "there must be tracks or detections, and not both", hint="give RESULT.txt, or --detections det.txt"
-        )
+        raise InvalidInputError("give either tracks or detections", hint="give RESULT.txt or --detections det.txt")
     there = read_truth(truth)
     given = read_result(result) if result is not None else read_detections(detections or truth)
     sequence = _sequence(truth, there, given, size, fps, frames)
@@ -80,25 +82,25 @@ def evaluate(
 
 
 def _sequence(
-    path: Path, truth: Truth, given: Boxes, size: str | None, fps: float | None, frames: int | None
-) -> Sequence:
-    """Put together what is known of the sequence; options win over seqinfo.ini."""
+    path: Path, truth: MotTruth, given: Boxes, size: str | None, fps: float | None, frames: int | None
+) -> SequenceInfo:
+    """Return size, rate and length of the sequence; options override seqinfo.ini."""
     seqinfo = find_seqinfo(path)
     known = read_seqinfo(seqinfo) if seqinfo is not None and None in {size, fps, frames} else None
     missing = [name for name, value in (("--size", size), ("--fps", fps)) if value is None and known is None]
     if missing:
         raise InvalidInputError(
-            f"{' and '.join(missing)} must be given: there is no seqinfo.ini beside {path}",
-            hint="--size 1920x1080 --fps 25, as the sequence is",
+            f"missing {' and '.join(missing)}: there is no seqinfo.ini beside {path}",
+            hint="give them as the sequence has them, for example --size 1920x1080 --fps 25",
         )
-    return Sequence(
+    return SequenceInfo(
         parse_size(size) if size is not None else (known.size_wh if known else (0, 0)),
         fps if fps is not None else (known.fps if known else 0.0),
         sequence_length(truth, given, frames or (known.frames if known else None)),
     )
 
 
-def _evaluate(truth: Truth, given: Boxes, sequence: Sequence, spec: CountingSpec, *, track: bool) -> Evaluation:
+def _evaluate(truth: MotTruth, given: Boxes, sequence: SequenceInfo, spec: CountingSpec, *, track: bool) -> Evaluation:
     notes = Console(stderr=True)
     with Progress(console=notes, transient=True, disable=not notes.is_terminal) as progress:
         if track:
@@ -115,7 +117,7 @@ def _evaluate(truth: Truth, given: Boxes, sequence: Sequence, spec: CountingSpec
         return Evaluation(truth, sequence, run, comparison, book, measure(comparison), true_crossings, errors, cases)
 
 
-def _errors(spec: CountingSpec, true: dict[int, tuple[Crossing, ...]], run: Run) -> CountErrors | None:
+def _errors(spec: CountingSpec, true: dict[int, tuple[Crossing, ...]], run: EvaluatedRun) -> CountErrors | None:
     if not spec.lines:
         return None
     everyone = [crossing for crossings in true.values() for crossing in crossings]
@@ -139,7 +141,7 @@ def _draw(path: Path, found: Evaluation, spec: CountingSpec, name: str) -> None:
             found.cases,
         ),
     )
-    Console(stderr=True).print(f"the worst cases are drawn in {path}", highlight=False)
+    Console(stderr=True).print(f"wrote a picture of the worst cases to {path}", highlight=False)
 
 
 def _in_words(found: Evaluation) -> str:
@@ -152,7 +154,7 @@ def _in_words(found: Evaluation) -> str:
 
 
 def as_dict(found: Evaluation) -> dict[str, Any]:
-    """Return what was found out, ready for JSON."""
+    """Return the results, ready for JSON."""
     answer: dict[str, Any] = {
         "frames": found.sequence.frames,
         "convention": found.truth.convention,
@@ -214,11 +216,11 @@ def show(found: Evaluation) -> None:
 
 
 def _show_counts(console: Console, errors: CountErrors) -> None:
-    table = Table("line", "direction", "true", "counted", "of these right")
+    table = Table("line", "direction", "true", "counted", "matched")
     for line in errors.lines:
         table.add_row(line.line_id, line.direction.value, str(line.true), str(line.counted), str(line.matched))
     console.print(table)
     if errors.error is None or errors.f1 is None:
-        console.print("no object crosses a line, so there is no count error")
+        console.print("no object crosses a line; there is no count error")
     else:
         console.print(f"count error {100 * errors.error:.1f} %, F1 of the crossings {errors.f1:.3f}", highlight=False)

@@ -1,4 +1,4 @@
-"""`countline selftest`: does this installation count right?"""
+"""`countline selftest`: checks the counting rule against scenes with known counts."""
 
 import json
 from typing import Annotated, Any
@@ -9,16 +9,19 @@ from rich.progress import track
 from rich.table import Table
 
 from countline_pipelines.selftest.cases import all_cases
-from countline_pipelines.selftest.run import FORMS, Counts, Outcome, run_cases
+from countline_pipelines.selftest.run import FORMS, CaseOutcome, Counts, run_cases
 
 
 def selftest(
     quick: Annotated[
-        bool, typer.Option(help="Each case as it is written only, not mirrored, scaled and delayed.")
+        bool, typer.Option(help="Count each case only as written, not also mirrored, scaled and delayed.")
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Count trajectories whose true counts are known; leaves with 1 if any is counted wrong."""
+    """Count scenes whose true counts are known. Exit with status 1 if a count is wrong.
+
+    Example: countline selftest --quick
+    """
     forms = FORMS[:1] if quick else FORMS
     notes = Console(stderr=True)
     cases = track(all_cases(), "counting", console=notes, transient=True, disable=not notes.is_terminal)
@@ -31,7 +34,7 @@ def selftest(
         raise typer.Exit(1)
 
 
-def _as_dict(outcomes: list[Outcome]) -> dict[str, Any]:
+def _as_dict(outcomes: list[CaseOutcome]) -> dict[str, Any]:
     return {
         "passed": sum(outcome.passed for outcome in outcomes),
         "failed": sum(not outcome.passed for outcome in outcomes),
@@ -50,12 +53,12 @@ def _as_dict(outcomes: list[Outcome]) -> dict[str, Any]:
     }
 
 
-def _show(outcomes: list[Outcome], forms: int) -> None:
+def _show(outcomes: list[CaseOutcome], forms: int) -> None:
     table = Table("case", "remark", "true", "counted", "")
     for outcome in outcomes:
         verdict = "[green]ok[/]" if outcome.passed else f"[red]wrong: {', '.join(outcome.failed_forms)}[/]"
         table.add_row(
-            outcome.case.name, outcome.case.remark, _told(outcome.case.expect), _told(outcome.counted), verdict
+            outcome.case.name, outcome.case.remark, _pairs(outcome.case.expect), _pairs(outcome.counted), verdict
         )
     console = Console()
     console.print(table)
@@ -66,7 +69,7 @@ def _show(outcomes: list[Outcome], forms: int) -> None:
     )
 
 
-def _told(counts: Counts) -> str:
+def _pairs(counts: Counts) -> str:
     pairs = [f"{entered}/{left}" for entered, left in counts.values()]
     return (
         pairs[0] if len(pairs) == 1 else ", ".join(f"{name} {pair}" for name, pair in zip(counts, pairs, strict=True))

@@ -12,25 +12,29 @@ from countline_common import logs
 from countline_common.errors import FieldProblem, InvalidInputError
 from countline_pipelines.sources import DecodeMode
 from countline_pipelines.worker.main import run_worker
-from countline_pipelines.worker.settings import Backend, WorkerSettings
+from countline_pipelines.worker.settings import PlaneBackend, WorkerSettings
 
 
 def worker(
-    decode: Annotated[DecodeMode | None, typer.Option(help="What decodes; else COUNTLINE_DECODE, else auto.")] = None,
+    decode: Annotated[DecodeMode | None, typer.Option(help="Decoder. Default: COUNTLINE_DECODE, else auto.")] = None,
     backend: Annotated[
-        Backend | None, typer.Option(help="Which data plane; else COUNTLINE_BACKEND, else software.")
+        PlaneBackend | None, typer.Option(help="Data plane. Default: COUNTLINE_BACKEND, else software.")
     ] = None,
     print_pipeline: Annotated[
-        bool, typer.Option("--print-pipeline", help="Print DeepStream's pipeline and its files, and leave.")
+        bool, typer.Option("--print-pipeline", help="Print DeepStream's pipeline and its files, and exit.")
     ] = False,
     config: Annotated[
-        Path | None, typer.Option(help="With --print-pipeline: a model's config.pbtxt, in place of asking Triton.")
+        Path | None,
+        typer.Option(help="With --print-pipeline: the model's config.pbtxt to use instead of asking Triton."),
     ] = None,
-    json_: Annotated[
-        bool, typer.Option("--json", help="With --print-pipeline: JSON alone on standard output.")
-    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="With --print-pipeline: print JSON.")] = False,
 ) -> None:
-    """Run a worker: it counts the cameras that the control-plane gives it. Settings are COUNTLINE_... variables."""
+    """Run a worker, which counts the cameras that the control-plane assigns to it.
+
+    Its settings are COUNTLINE_... environment variables.
+
+    Example: COUNTLINE_NATS_URL=nats://127.0.0.1:4222 countline worker
+    """
     logs.configure("worker")
     options = {"decode": decode, "backend": backend}
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
@@ -49,7 +53,7 @@ def _print_pipeline(config: Path | None, *, json_: bool) -> None:
     from countline_pipelines.planes.deepstream.settings import DeepStreamSettings
 
     try:
-        # Nothing is published from here, so a bus need not be named.
+        # This command publishes nothing, so it needs no address of NATS.
         settings = WorkerSettings(nats_url="")
         triton = settings.triton_address
         options = DeepStreamSettings().checked(triton).pipeline_options(settings.capacity)
@@ -69,4 +73,4 @@ def _invalid(error: ValidationError) -> InvalidInputError:
     problems = tuple(
         FieldProblem(f"COUNTLINE_{'_'.join(map(str, item['loc'])).upper()}", item["msg"]) for item in error.errors()
     )
-    return InvalidInputError("the worker's settings cannot be used", hint="set these variables", fields=problems)
+    return InvalidInputError("invalid worker settings", hint="set these environment variables", fields=problems)

@@ -1,6 +1,7 @@
-"""A run laid beside the truth, frame by frame: who is there, who was tracked, and how much their boxes overlap.
+"""Compares a run with the truth, frame by frame: objects, tracks, and the overlap of their boxes.
 
-What every metric starts from. Identities are numbered from 0 without gaps, so that counts are kept in arrays.
+Every metric starts from this comparison. Objects and tracks are numbered from 0 without gaps, so that counts fit into
+arrays.
 """
 
 from dataclasses import dataclass
@@ -10,55 +11,55 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from countline_common.errors import InvalidInputError
-from countline_pipelines.evaluation.mot import Boxes, Floats, Truth
+from countline_pipelines.evaluation.mot import Boxes, Floats, MotTruth
 
 Rows = NDArray[np.intp]
 
 LEAST_OVERLAP = 0.5
-"""Intersection over union from which on a box is on an object, for CLEAR MOT and identity (MOTChallenge's own)."""
+"""Least intersection over union at which a box matches an object, for CLEAR MOT and identity (as MOTChallenge)."""
 EPSILON = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """One frame of both."""
+class ComparedFrame:
+    """One frame of truth and run."""
 
     truth: Rows
-    """(N,) who is there."""
+    """(N,) numbers of the objects."""
     tracked: Rows
-    """(M,) who was tracked."""
+    """(M,) numbers of the tracks."""
     overlap: Floats
     """(N, M) intersection over union."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All frames, and whose the numbers are."""
+    """All frames, and the ids behind the numbers."""
 
-    frames: tuple[Frame, ...]
+    frames: tuple[ComparedFrame, ...]
     truth_ids: NDArray[np.int64]
     """(T,) ids in the file of ground truth."""
     tracked_ids: NDArray[np.int64]
     """(K,) ids of the run."""
     tracked: Boxes
-    """The boxes that were compared; those on indifferent objects are gone."""
+    """The compared boxes, without those on indifferent objects."""
 
     def truth_counts(self) -> NDArray[np.int64]:
-        """Return in how many frames each object is there, (T,)."""
+        """Return the number of frames with each object, (T,)."""
         return _count([frame.truth for frame in self.frames], len(self.truth_ids))
 
     def tracked_counts(self) -> NDArray[np.int64]:
-        """Return in how many frames each track is there, (K,)."""
+        """Return the number of frames with each track, (K,)."""
         return _count([frame.tracked for frame in self.frames], len(self.tracked_ids))
 
 
-def compare(truth: Truth, tracked: Boxes, frames: int | None = None) -> Comparison:
-    """Lay tracks beside the truth.
+def compare(truth: MotTruth, tracked: Boxes, frames: int | None = None) -> Comparison:
+    """Compare tracks with the truth.
 
     Args:
-        truth: what is there.
-        tracked: what was tracked.
-        frames: how many frames the sequence has; by default up to the last with anything in it.
+        truth: the true objects.
+        tracked: the tracks of the run.
+        frames: number of frames of the sequence; by default up to the last frame with a box.
 
     Raises:
         InvalidInputError: the frames do not match.
@@ -70,7 +71,9 @@ def compare(truth: Truth, tracked: Boxes, frames: int | None = None) -> Comparis
     pairs = zip(truth.objects.rows_of_frames(length), tracked.rows_of_frames(length), strict=True)
     return Comparison(
         tuple(
-            Frame(truth_index[a], tracked_index[b], intersection_over_union(truth.objects.xyxy[a], tracked.xyxy[b]))
+            ComparedFrame(
+                truth_index[a], tracked_index[b], intersection_over_union(truth.objects.xyxy[a], tracked.xyxy[b])
+            )
             for a, b in pairs
         ),
         truth_ids,
@@ -89,7 +92,7 @@ def intersection_over_union(boxes: Floats, others: Floats) -> Floats:
 
 
 def best_matches(worth: Floats) -> tuple[Rows, Rows]:
-    """Return rows and columns of the matching of (N, M) that is worth most."""
+    """Return rows and columns of the matching of (N, M) with the largest total."""
     rows, columns = linear_sum_assignment(worth, maximize=True)
     return np.asarray(rows), np.asarray(columns)
 
@@ -99,8 +102,8 @@ def _count(numbers: list[Rows], length: int) -> NDArray[np.int64]:
     return np.bincount(together, minlength=length)
 
 
-def sequence_length(truth: Truth, tracked: Boxes, frames: int | None) -> int:
-    """Return how many frames there are.
+def sequence_length(truth: MotTruth, tracked: Boxes, frames: int | None) -> int:
+    """Return the number of frames.
 
     Raises:
         InvalidInputError: the run is of another sequence.
@@ -111,20 +114,20 @@ def sequence_length(truth: Truth, tracked: Boxes, frames: int | None) -> int:
             raise InvalidInputError(
                 f"the frames do not match: the sequence has {frames}, the truth goes up to {truth.frames}, "
                 f"the run up to {last}",
-                hint="are both of the same sequence? --frames is the number of its pictures",
+                hint="check that both are of the same sequence; --frames is the number of its pictures",
             )
         return frames
     if len(tracked) and (tracked.frame.min() > truth.frames or last > 2 * truth.frames):
         raise InvalidInputError(
             f"the frames do not match: the truth goes up to {truth.frames}, the run from {tracked.frame.min()} "
             f"to {last}",
-            hint="are both of the same sequence, and numbered from 1? --frames tells how long it is",
+            hint="check that both are of the same sequence and number frames from 1; --frames gives its length",
         )
     return max(last, truth.frames)
 
 
-def _without_indifferent(truth: Truth, tracked: Boxes, frames: int) -> Boxes:
-    """Drop boxes that lie on an object whose finding is neither right nor wrong."""
+def _without_indifferent(truth: MotTruth, tracked: Boxes, frames: int) -> Boxes:
+    """Drop boxes on objects whose detection is neither right nor wrong."""
     if not len(truth.indifferent):
         return tracked
     keep = np.ones(len(tracked), dtype=np.bool_)

@@ -1,7 +1,7 @@
-"""How wrong are the counts? Crossings of a run against the crossings of the true objects, line by line.
+"""The count error: crossings of a run against crossings of the true objects, line by line.
 
-The truth is what the product's own rule counts for each true object alone. So the error is what detection and
-tracking cost; whether the rule itself is right, `countline selftest` shows.
+A true crossing is what the product's own rule counts for each true object alone. So the error comes from detection and
+tracking; `countline selftest` checks the rule itself.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,9 +14,9 @@ from countline_counting.events import Crossing, Direction
 from countline_pipelines.evaluation.comparison import best_matches
 
 MATCH_S: Final = 1.0
-"""A counted crossing is a true one of its line and direction that lies no farther in time."""
+"""A counted crossing matches a true one of its line and direction within this time."""
 _MATCH_WORTH: Final = 1e6
-"""One match more is worth more than any nearness of others."""
+"""One more match is worth more than any nearness in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class LineError:
     counted: int
     matched: int
     missed: tuple[Crossing, ...]
-    """True crossings that nobody counted."""
+    """True crossings that were not counted."""
     extra: tuple[Crossing, ...]
     """Counted crossings that are not true."""
 
@@ -50,12 +50,12 @@ class CountErrors:
 
     @property
     def error(self) -> float | None:
-        """Sum of the differences of totals as a share of all true crossings; None where there are none."""
+        """Sum of the differences of totals as a share of all true crossings; None without true crossings."""
         return sum(line.error for line in self.lines) / self.true if self.true else None
 
     @property
     def f1(self) -> float | None:
-        """Harmonic mean of precision and recall of single crossings; None where there are none."""
+        """Harmonic mean of precision and recall of single crossings; None without crossings."""
         counted = sum(line.counted for line in self.lines)
         matched = sum(line.matched for line in self.lines)
         return 2 * matched / (counted + self.true) if counted + self.true else None

@@ -1,4 +1,4 @@
-"""A map of one case: the paths around it as the camera sees them, close up."""
+"""A map of one case: the paths around it, enlarged, as the camera sees them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from PIL import Image, ImageDraw, ImageFont
 
 from countline_counting.events import Crossing
 from countline_counting.spec import Line
-from countline_pipelines.evaluation import run
 from countline_pipelines.evaluation.comparison import Comparison
-from countline_pipelines.evaluation.mot import Boxes, Floats, Truth
-from countline_pipelines.evaluation.worst import Case, Ledger
+from countline_pipelines.evaluation.mot import Boxes, Floats, MotTruth
+from countline_pipelines.evaluation.run import SequenceInfo
+from countline_pipelines.evaluation.worst import Ledger, WorstCase
 
 BEFORE_AND_AFTER_S: Final = 2.0
-"""How much of the paths is drawn around a case."""
+"""Length of the paths drawn before and after a case."""
 LEAST_SHARE: Final = 0.3
 """A map shows at least this share of the picture's width."""
 SMOOTH: Final = 2
-"""Maps are drawn so many times as large and then made smaller, since lines of Pillow have steps."""
+"""Maps are drawn enlarged by this factor and then reduced, because Pillow draws lines without anti-aliasing."""
 
 PAPER, INK, FAINT, RULE, WRONG = "#ffffff", "#1b1f24", "#6b7280", "#e3e6ea", "#d1242f"
 TRACKS = ("#2f6fde", "#e08a00", "#1a9c6b", "#8d4bd0", "#0ba5c4", "#b5651d", "#d64f9e", "#6a8f00", "#4b5c9e", "#00796b")
@@ -30,17 +30,17 @@ Place = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What a picture of a run shows."""
+    """The results that a picture of a run shows."""
 
     title: str
-    sequence: run.Sequence
-    truth: Truth
+    sequence: SequenceInfo
+    truth: MotTruth
     comparison: Comparison
     book: Ledger
     lines: tuple[Line, ...]
     true_crossings: dict[int, tuple[Crossing, ...]]
     """By object."""
-    cases: Sequence[Case]
+    cases: Sequence[WorstCase]
     """The worst first."""
 
 
@@ -49,8 +49,8 @@ def colour_of(track: int) -> str:
     return TRACKS[track % len(TRACKS)]
 
 
-def draw_map(shown: Evaluated, case: Case, size_wh: tuple[int, int]) -> Image.Image:
-    """Draw one case: the true path broad and grey, the tracks narrow and in their colours, a ring round the place."""
+def draw_map(shown: Evaluated, case: WorstCase, size_wh: tuple[int, int]) -> Image.Image:
+    """Draw one case: the true path wide and grey, the tracks narrow and coloured, a ring around the place."""
     around = round(BEFORE_AND_AFTER_S * shown.sequence.fps)
     window = (case.first - around, case.last + around)
     truth, tracks = _true_path(shown, case, window), _track_paths(shown, case, window)
@@ -67,14 +67,14 @@ def draw_map(shown: Evaluated, case: Case, size_wh: tuple[int, int]) -> Image.Im
     return image
 
 
-def _true_path(shown: Evaluated, case: Case, window: tuple[int, int]) -> Boxes:
+def _true_path(shown: Evaluated, case: WorstCase, window: tuple[int, int]) -> Boxes:
     objects = shown.truth.objects
     chosen = objects.ids == case.truth_id if case.truth_id is not None else np.zeros(len(objects), dtype=np.bool_)
     return _within(objects.where(chosen), window)
 
 
-def _track_paths(shown: Evaluated, case: Case, window: tuple[int, int]) -> dict[int, Boxes]:
-    """Return the tracks that were on the case's object, or the case's own track, by number."""
+def _track_paths(shown: Evaluated, case: WorstCase, window: tuple[int, int]) -> dict[int, Boxes]:
+    """Return the tracks on the case's object, or the case's own track, by number."""
     comparison, tracked = shown.comparison, shown.comparison.tracked
     if case.truth_id is None:
         numbers = np.nonzero(comparison.tracked_ids == case.track_id)[0].tolist()
@@ -93,8 +93,8 @@ def _feet(xyxy: Floats) -> Floats:
     return np.stack([(xyxy[:, 0] + xyxy[:, 2]) / 2, xyxy[:, 3]], axis=1)
 
 
-def _place(boxes: Boxes, case: Case) -> Place | None:
-    """Return where the case was, in pixels of the picture: the path in the middle of its time."""
+def _place(boxes: Boxes, case: WorstCase) -> Place | None:
+    """Return the place of the case in pixels of the picture: the path at the middle of its time."""
     if not len(boxes):
         return None
     nearest = int(np.abs(boxes.frame - (case.first + case.last) / 2).argmin())
@@ -103,7 +103,7 @@ def _place(boxes: Boxes, case: Case) -> Place | None:
 
 
 def _view(truth: Boxes, tracks: list[Boxes], picture_wh: tuple[int, int]) -> tuple[float, float, float]:
-    """Return what part of the picture to show: left, top and width in pixels; its shape is the picture's."""
+    """Return the part of the picture to show: left, top and width in pixels, with the picture's aspect ratio."""
     points = np.concatenate([_feet(boxes.xyxy) for boxes in (truth, *tracks)])
     width, height = picture_wh
     if not len(points):
@@ -125,7 +125,7 @@ class _Sheet:
         self._scale = size_wh[0] / view[2]
 
     def line(self, points: Floats, name: str) -> None:
-        """Draw a counting line, with its name where it comes into view."""
+        """Draw a counting line, with its name at the first visible place."""
         placed = self._placed(points)
         self._draw.line(placed, _LINE, 2 * SMOOTH)
         (x1, y1), (x2, y2) = placed[:2]
@@ -136,7 +136,7 @@ class _Sheet:
             self._draw.text((in_view[0] + 4 * SMOOTH, in_view[1] - 15 * SMOOTH), name, fill=FAINT, font=font)
 
     def path(self, xyxy: Floats, colour: str, width: int) -> None:
-        """Draw the way of the feet, with a dot where it ends."""
+        """Draw the path of the feet, with a dot at its end."""
         placed = self._placed(_feet(xyxy))
         if len(placed) > 1:
             self._draw.line(placed, colour, width * SMOOTH, joint="curve")
@@ -145,7 +145,7 @@ class _Sheet:
             self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), colour)
 
     def ring(self, place: Place | None) -> None:
-        """Draw a ring round a place."""
+        """Draw a ring around a place."""
         if place is not None:
             (x, y), radius = self._placed(np.array([place]))[0], 12 * SMOOTH
             self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=WRONG, width=3 * SMOOTH)

@@ -3,10 +3,10 @@
 Sources: HOTA, Luiten et al., "HOTA: A Higher Order Metric for Evaluating Multi-Object Tracking", IJCV 2021. IDF1,
 Ristani et al., "Performance Measures and a Data Set for Multi-Target, Multi-Camera Tracking", ECCV workshops 2016.
 MOTA, Bernardin and Stiefelhagen, "Evaluating Multiple Object Tracking Performance: The CLEAR MOT Metrics", 2008. Where
-the papers leave a choice it is that of TrackEval, the program behind MOTChallenge, so that numbers can be compared
-with published ones. (It and its like cannot be depended on: they need numpy 2, which the embedded Triton forbids.)
+the papers leave a choice, this module decides as TrackEval, the program behind MOTChallenge, so that numbers compare
+with published ones. (TrackEval and similar programs need numpy 2, which the embedded Triton forbids.)
 
-What is kept are counts: those of several sequences are added, and the metric is that of the sum.
+The classes hold counts: to combine sequences, counts are added, and the metric is computed from the sum.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from countline_pipelines.evaluation.comparison import EPSILON, LEAST_OVERLAP, Comparison, Frame, Rows, best_matches
+from countline_pipelines.evaluation.comparison import (
+    EPSILON,
+    LEAST_OVERLAP,
+    ComparedFrame,
+    Comparison,
+    Rows,
+    best_matches,
+)
 from countline_pipelines.evaluation.mot import Floats
 
 ALPHAS: Final = np.arange(0.05, 0.99, 0.05)
 """The 19 overlaps over which HOTA is averaged."""
 _STAYS = 1000.0
-"""Worth, above any overlap, of a match that goes on."""
+"""Worth of a continued match, above any overlap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +49,8 @@ class Clear:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Counts of identity: boxes that one lasting pairing of objects and tracks explains, and those it does not."""
+class IdentityScores:
+    """Counts of identity: boxes that one fixed pairing of objects and tracks explains, and the other boxes."""
 
     true_positives: int
     false_positives: int
@@ -92,7 +99,7 @@ class Metrics:
     """All three families."""
 
     clear: Clear
-    identity: Identity
+    identity: IdentityScores
     hota: Hota
 
     def as_dict(self) -> dict[str, float | int]:
@@ -115,10 +122,10 @@ def measure(comparison: Comparison) -> Metrics:
 
 
 def combined(parts: Sequence[Metrics]) -> Metrics:
-    """Return the metrics of several sequences together: counts are added, sequences weigh by their length."""
+    """Return the metrics of several sequences together. Counts are added, so sequences weigh by their length."""
     return Metrics(
         Clear(*_added([(c.true_positives, c.false_positives, c.misses, c.switches) for c in (p.clear for p in parts)])),
-        Identity(*_added([(i.true_positives, i.false_positives, i.misses) for i in (p.identity for p in parts)])),
+        IdentityScores(*_added([(i.true_positives, i.false_positives, i.misses) for i in (p.identity for p in parts)])),
         Hota(
             *np.sum(
                 [(h.true_positives, h.false_positives, h.misses, h.association) for h in (part.hota for part in parts)],
@@ -145,9 +152,9 @@ def clear(comparison: Comparison) -> Clear:
 
 
 def clear_matches(comparison: Comparison) -> list[tuple[Rows, Rows]]:
-    """Return, frame by frame, which row of the truth is matched with which of the tracks.
+    """Return, frame by frame, the matched rows of truth and tracks.
 
-    A match of the frame before goes on while its boxes overlap enough; the rest is matched by the largest overlap.
+    A match of the previous frame continues while its boxes overlap enough; the rest is matched by the largest overlap.
     """
     found, before = [], np.full(len(comparison.truth_ids), -1)
     for frame in comparison.frames:
@@ -162,17 +169,17 @@ def clear_matches(comparison: Comparison) -> list[tuple[Rows, Rows]]:
     return found
 
 
-def identity(comparison: Comparison) -> Identity:
-    """Return the counts of identity: objects and tracks are paired once for the whole sequence, as well as can be."""
+def identity(comparison: Comparison) -> IdentityScores:
+    """Return the counts of identity. Objects and tracks are paired once for the whole sequence, with the best total."""
     there, found = comparison.truth_counts(), comparison.tracked_counts()
     together = np.zeros((len(there), len(found)))
     for frame in comparison.frames:
         rows, columns = np.nonzero(frame.overlap >= LEAST_OVERLAP)
         together[frame.truth[rows], frame.tracked[columns]] += 1
-    # Pairing two gains the frames that they share; being left alone gains nothing.
+    # A pair gains the frames that both share; an unpaired object or track gains nothing.
     rows, columns = linear_sum_assignment(together, maximize=True)
     right = int(together[rows, columns].sum())
-    return Identity(right, int(found.sum()) - right, int(there.sum()) - right)
+    return IdentityScores(right, int(found.sum()) - right, int(there.sum()) - right)
 
 
 def hota(comparison: Comparison) -> Hota:
@@ -191,14 +198,14 @@ def hota(comparison: Comparison) -> Hota:
 
 
 def _alignment(comparison: Comparison, there: NDArray[np.int64], found: NDArray[np.int64]) -> Floats:
-    """Return how well each object and each track go together over the whole sequence, (T, K) from 0 to 1."""
+    """Return the alignment of each object with each track over the whole sequence, (T, K) from 0 to 1."""
     shared = np.zeros((len(there), len(found)))
     for frame in comparison.frames:
         shared[frame.truth[:, None], frame.tracked[None, :]] += _mutual(frame)
     return np.asarray(shared / (there[:, None] + found[None, :] - shared))
 
 
-def _mutual(frame: Frame) -> Floats:
+def _mutual(frame: ComparedFrame) -> Floats:
     """Return overlaps as shares of all overlaps of the two boxes, (N, M)."""
     total = frame.overlap.sum(axis=1, keepdims=True) + frame.overlap.sum(axis=0, keepdims=True) - frame.overlap
     return np.divide(frame.overlap, total, out=np.zeros_like(frame.overlap), where=total > EPSILON)

@@ -1,9 +1,9 @@
 """Ground truth, detections and results in the text of MOTChallenge: `frame, id, x, y, w, h, ...`, frames from 1.
 
-Conventions of the ground truth, told apart by the number of columns:
+The number of columns decides the convention of the ground truth:
 
 * ten (MOT15): the seventh column is 1 for an object to be found and 0 for one to be passed over; the last three are
-  places in the world and tell nothing of classes;
+  places in the world; there are no classes;
 * nine (MOT16, MOT17, MOT20): the eighth column is the class and the ninth the visibility. Pedestrians (class 1) are
   to be found; persons on vehicles, static persons, distractors and reflections (2, 7, 8, 12) may be found: results
   that lie on them are taken out before anything is measured, as TrackEval does (Luiten et al. 2021);
@@ -24,9 +24,9 @@ Floats = NDArray[np.float64]
 
 PEDESTRIAN: Final = 1
 MAY_BE_FOUND: Final = (2, 7, 8, 12)
-"""Classes of MOT16 and later whose finding is neither right nor wrong."""
+"""Classes of MOT16 and later whose detection is neither right nor wrong."""
 SCORE_FLOOR, SCORE_CEILING = 0.05, 0.99
-"""What scores that are no probabilities are stretched over."""
+"""Range to which scores that are no probabilities are scaled."""
 _FORM = "frame, id, x, y, width, height, score, ... with frames from 1, separated by commas"
 
 
@@ -51,33 +51,33 @@ class Boxes:
         return Boxes(self.frame[keep], self.ids[keep], self.xyxy[keep], self.score[keep])
 
     def rows_of_frames(self, frames: int) -> list[slice]:
-        """Return where the rows of frame 1, 2, ... `frames` lie."""
+        """Return the slices of rows of frame 1, 2, ... `frames`."""
         ends = np.searchsorted(self.frame, np.arange(frames + 1), side="right").tolist()
         return [slice(first, last) for first, last in pairwise(ends)]
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
-    """What is really there."""
+class MotTruth:
+    """The ground truth of a sequence."""
 
     objects: Boxes
-    """What is to be found."""
+    """Objects that a run should find."""
     indifferent: Boxes
-    """What may be found: results on it are neither right nor wrong."""
+    """Objects that a run may find: results on them are neither right nor wrong."""
     convention: str
 
     @property
     def frames(self) -> int:
-        """The number of the last frame with anything in it."""
+        """Number of the last frame with a box."""
         return int(max(self.objects.frame.max(initial=0), self.indifferent.frame.max(initial=0)))
 
 
-def read_truth(path: Path) -> Truth:
-    """Read ground truth; see the module for what counts.
+def read_truth(path: Path) -> MotTruth:
+    """Read ground truth by the conventions above.
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: it is not MOT text, or it holds no object that is to be found.
+        InvalidInputError: it is not MOT text, or it holds no object to find.
     """
     table = _table(path)
     boxes = _boxes(table, path)
@@ -92,10 +92,10 @@ def read_truth(path: Path) -> Truth:
         convention = "MOT15"
     if not considered.any():
         raise InvalidInputError(
-            f"{path}: no row is an object that is to be found ({convention})",
-            hint="is it the ground truth? Its seventh column is 1 for such objects; detections and results have scores",
+            f"{path}: no row is an object to find ({convention})",
+            hint="check that it is ground truth: its seventh column is 1 for such objects; other files have scores",
         )
-    return Truth(boxes.where(considered), boxes.where(indifferent & ~considered), convention)
+    return MotTruth(boxes.where(considered), boxes.where(indifferent & ~considered), convention)
 
 
 def read_result(path: Path) -> Boxes:
@@ -109,14 +109,14 @@ def read_result(path: Path) -> Boxes:
     if len(boxes) and (boxes.ids < 0).all():
         raise InvalidInputError(
             f"{path}: no box has an id, so these are detections",
-            hint=f"have them tracked: --detections {path}",
+            hint=f"use --detections {path} to track them",
         )
     _refuse_doubles(boxes, path)
     return boxes
 
 
 def read_detections(path: Path) -> Boxes:
-    """Read detections; ids are not looked at, scores that are no probabilities are stretched over 0.05 to 0.99.
+    """Read detections. Ids are ignored; scores that are no probabilities are scaled to 0.05..0.99.
 
     Raises:
         NotFoundError: there is no such file.
@@ -127,7 +127,7 @@ def read_detections(path: Path) -> Boxes:
 
 
 def as_probabilities(score: Floats) -> Floats:
-    """Return (N,) scores as they are where all lie in 0..1, else stretched over `SCORE_FLOOR` to `SCORE_CEILING`."""
+    """Return (N,) scores unchanged if all lie in 0..1, else scaled to `SCORE_FLOOR`..`SCORE_CEILING`."""
     if not len(score) or (score.min() >= 0 and score.max() <= 1):
         return score
     stretched = (score - score.min()) / max(float(np.ptp(score)), 1e-9)
@@ -155,7 +155,7 @@ def write_result(path: Path, boxes: Boxes) -> None:
     try:
         path.write_text("".join(lines), encoding="utf-8")
     except OSError as error:
-        raise InvalidInputError(f"{path} cannot be written: {error.strerror}", hint="choose another file") from error
+        raise InvalidInputError(f"cannot write {path}: {error.strerror}", hint="choose another file") from error
 
 
 def _table(path: Path) -> Floats:

@@ -1,8 +1,8 @@
-"""A picture of a run against the truth: who was followed when, and the worst cases as maps of their paths.
+"""A picture of a run compared with the truth: a timeline of the objects, and maps of the worst cases.
 
-Above, one row for each true object: a bar while it is there, in the colour of the track that is on it, so that a
-change of colour is a change of identity; hollow where nobody is on it. Below, tracks that were on no object. At the
-bottom, the worst cases seen from where the camera stands.
+At the top, one row for each true object: a bar in the colour of its track, so that a change of colour is a change of
+identity; the bar is hollow where no track is on the object. Below, tracks that were on no object. At the bottom, the
+worst cases as the camera sees them.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ MARGIN: Final = 32
 LABEL_WIDTH: Final = 96
 ROW: Final = 22
 MOST_ROWS: Final = 60
-"""So many objects are drawn, those with most wrong; and half as many tracks of nothing."""
+"""Number of objects drawn, those with most errors first; and half as many false tracks."""
 MAPS: Final = 8
 MAPS_A_ROW: Final = 4
 
@@ -31,8 +31,8 @@ _MISSED_FILL = "#fbe9ea"
 _SIGNS: Final = {
     Kind.MISCOUNT: "miscounted",
     Kind.SWITCH: "identity changed",
-    Kind.FALSE_TRACK: "track of nothing",
-    Kind.MISSED: "unseen",
+    Kind.FALSE_TRACK: "false track",
+    Kind.MISSED: "missed",
 }
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -43,13 +43,13 @@ def save_picture(path: Path, shown: Evaluated) -> None:
     """Draw and write the picture.
 
     Raises:
-        InvalidInputError: the file cannot be written, or is of no kind that pictures have.
+        InvalidInputError: the file cannot be written, or its name has no known picture format.
     """
     try:
         draw_picture(shown).save(path)
     except (OSError, ValueError) as error:
         raise InvalidInputError(
-            f"{path} cannot be written: {error}", hint="name a .png in a folder that is there"
+            f"cannot write {path}: {error}", hint="choose a .png file in an existing folder"
         ) from error
 
 
@@ -78,7 +78,7 @@ def draw_picture(shown: Evaluated) -> Image.Image:
 
 
 def _chosen_rows(shown: Evaluated) -> tuple[list[int], list[int]]:
-    """Return the objects and the tracks of nothing to be drawn, in the order in which they come."""
+    """Return the objects and the false tracks to draw, in order of appearance."""
     book = shown.book
     wrong = (book.there & (book.on_object < 0)).sum(axis=1) + [
         100 * sum(case.truth_id == number for case in shown.cases) for number in shown.comparison.truth_ids.tolist()
@@ -109,13 +109,13 @@ class _Painter:
         self._draw.text(at, words, fill=colour, font=self._fonts[size], anchor=anchor)
 
     def head(self) -> None:
-        """Say what this is, and what the colours mean."""
+        """Draw title and legend."""
         self.text((MARGIN, 22), "Truth against run", 26)
         self.text((MARGIN, 58), self._shown.title, 15, FAINT)
         y, x = 88.0, float(MARGIN)
         for colour, words in (
-            (TRACKS[0], "followed; a new colour is a new identity"),
-            (WRONG, "nobody is on the object"),
+            (TRACKS[0], "tracked; a new colour is a new identity"),
+            (WRONG, "no track on the object"),
         ):
             hollow = colour == WRONG
             self._draw.rectangle((x, y + 3, x + 26, y + 14), _MISSED_FILL if hollow else colour, colour)
@@ -129,7 +129,7 @@ class _Painter:
         self.text((x + 322, y), "crossing not counted")
 
     def timeline(self, objects: list[int], top: int) -> int:
-        """Draw a row for each object; return where the rows end."""
+        """Draw a row for each object; return the lower end of the rows."""
         shown = self._shown
         bottom = top + len(objects) * ROW
         for t in _ticks(self._frames / shown.sequence.fps):
@@ -146,7 +146,7 @@ class _Painter:
         """Draw a row for each track that was on no object."""
         if not tracks:
             return
-        self.text((MARGIN, top - 28), "Tracks of nothing", 15)
+        self.text((MARGIN, top - 28), "False tracks", 15)
         for i, row in enumerate(tracks):
             y = top + i * ROW
             self.text((MARGIN, y + 3), f"track {self._shown.comparison.tracked_ids[row]}")
@@ -180,7 +180,7 @@ class _Painter:
         self._draw.polygon([(x, y - 8), (x + 7, y), (x, y + 8), (x - 7, y)], PAPER if right else WRONG, colour, 2)
 
     def _x(self, frames: float) -> float:
-        """Return where on the time axis so many frames from the beginning lie."""
+        """Return the position on the time axis of a number of frames."""
         left = MARGIN + LABEL_WIDTH
         return left + (WIDTH - MARGIN - left) * frames / self._frames
 

@@ -1,4 +1,4 @@
-"""The run that is evaluated: detections tracked and counted by this product, or tracks of any other counted by it."""
+"""The run to evaluate: detections that this product tracks and counts, or given tracks that it counts."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -16,14 +16,14 @@ CAMERA_ID = "evaluate"
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
-    """What must be known of a sequence besides its boxes."""
+class SequenceInfo:
+    """Size, rate and length of a sequence."""
 
     size_wh: tuple[int, int]
     """In pixels."""
     fps: float
     frames: int
-    """How many pictures it has."""
+    """Number of pictures."""
 
     def t(self, frame: int) -> float:
         """Return the time of a frame, numbered from 1, in seconds from the first."""
@@ -31,36 +31,36 @@ class Sequence:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What was tracked, as it was told frame by frame, and what was counted."""
+class EvaluatedRun:
+    """The tracks, as they were reported frame by frame, and the crossings."""
 
     tracked: Boxes
     crossings: tuple[Crossing, ...]
 
 
 def run_detections(
-    detections: Boxes, sequence: Sequence, spec: CountingSpec, each: Callable[[], object] = lambda: None
-) -> Run:
+    detections: Boxes, sequence: SequenceInfo, spec: CountingSpec, each: Callable[[], object] = lambda: None
+) -> EvaluatedRun:
     """Track and count detections with the code that counts live; `each` is called after every frame."""
     counter = CameraCounter(Identity(CAMERA_ID, 0, "run"), spec)
-    told, crossings = list[TrackedFrame](), list[Crossing]()
+    frames, crossings = list[TrackedFrame](), list[Crossing]()
     for frame, rows in enumerate(detections.rows_of_frames(sequence.frames), 1):
         boxes, scores = detections.xyxy[rows], detections.score[rows]
         table = np.column_stack([boxes, scores, np.zeros(len(boxes))]).astype(np.float32)
         result = counter.update(DetectionFrame(CAMERA_ID, frame - 1, sequence.t(frame), sequence.size_wh, table))
-        told.append(result.tracked)
+        frames.append(result.tracked)
         crossings += _crossings(result.events)
         each()
-    return Run(boxes_of(told), (*crossings, *_crossings(counter.flush())))
+    return EvaluatedRun(boxes_of(frames), (*crossings, *_crossings(counter.flush())))
 
 
-def run_result(tracked: Boxes, sequence: Sequence, spec: CountingSpec) -> Run:
-    """Count over given tracks, healed as all tracks are; the tracks are measured as they are."""
-    return Run(tracked, count_tracks(tracked, sequence, spec))
+def run_result(tracked: Boxes, sequence: SequenceInfo, spec: CountingSpec) -> EvaluatedRun:
+    """Count over given tracks. Counting heals them as always; the metrics measure them unchanged."""
+    return EvaluatedRun(tracked, count_tracks(tracked, sequence, spec))
 
 
-def count_truth(objects: Boxes, sequence: Sequence, spec: CountingSpec) -> dict[int, tuple[Crossing, ...]]:
-    """Return the true crossings by object: each is counted alone, so that nothing can be joined or mixed up."""
+def count_truth(objects: Boxes, sequence: SequenceInfo, spec: CountingSpec) -> dict[int, tuple[Crossing, ...]]:
+    """Return the true crossings by object. Each object is counted alone, so that no two are joined or mixed up."""
     spec_without_score = CountingSpec(lines=spec.lines, anchor=spec.anchor)
     return {
         int(number): count_tracks(objects.where(objects.ids == number), sequence, spec_without_score)
@@ -68,7 +68,7 @@ def count_truth(objects: Boxes, sequence: Sequence, spec: CountingSpec) -> dict[
     }
 
 
-def count_tracks(tracked: Boxes, sequence: Sequence, spec: CountingSpec) -> tuple[Crossing, ...]:
+def count_tracks(tracked: Boxes, sequence: SequenceInfo, spec: CountingSpec) -> tuple[Crossing, ...]:
     """Count over boxes with ids, from the first frame that has one to the last; crossings name these ids."""
     if not len(tracked) or not spec.lines:
         return ()
@@ -83,7 +83,7 @@ def count_tracks(tracked: Boxes, sequence: Sequence, spec: CountingSpec) -> tupl
     return tuple(replace(crossing, track=given_id.get(crossing.track, crossing.track)) for crossing in crossings)
 
 
-def _frames(tracked: Boxes, sequence: Sequence) -> Iterator[TrackedFrame]:
+def _frames(tracked: Boxes, sequence: SequenceInfo) -> Iterator[TrackedFrame]:
     first, last = int(tracked.frame[0]), int(tracked.frame[-1])
     for frame, rows in enumerate(tracked.rows_of_frames(last)[first - 1 :], first):
         scores = np.clip(tracked.score[rows], 0, 1)
@@ -93,7 +93,7 @@ def _frames(tracked: Boxes, sequence: Sequence) -> Iterator[TrackedFrame]:
 
 
 def _same_boxes(named: TrackedFrame, given: TrackedFrame) -> dict[int, int]:
-    """Return the ids that were given to boxes, by the numbers of the objects that the counter took them for."""
+    """Return the given ids of boxes, by the ids that the counter assigned to their objects."""
     by_box = {tuple(box): number for box, number in zip(given.xyxy_px.tolist(), given.ids.tolist(), strict=True)}
     pairs = zip(named.ids.tolist(), named.xyxy_px.tolist(), strict=True)
     return {number: by_box[tuple(box)] for number, box in pairs}
@@ -103,11 +103,11 @@ def _crossings(events: tuple[Event, ...] | list[Event]) -> Iterator[Crossing]:
     return (event for event in events if isinstance(event, Crossing))
 
 
-def boxes_of(told: list[TrackedFrame]) -> Boxes:
-    """Return the boxes of frames, which are numbered by their index, from 1."""
+def boxes_of(frames: list[TrackedFrame]) -> Boxes:
+    """Return the boxes of frames; frame numbers are indices plus 1."""
     return Boxes(
-        np.repeat([frame.index + 1 for frame in told], [len(frame.ids) for frame in told]).astype(np.int64),
-        np.concatenate([np.zeros(0, dtype=np.int64), *(frame.ids for frame in told)]),
-        np.concatenate([np.zeros((0, 4)), *(frame.xyxy_px for frame in told)]),
-        np.concatenate([np.zeros(0), *(frame.scores for frame in told)]),
+        np.repeat([frame.index + 1 for frame in frames], [len(frame.ids) for frame in frames]).astype(np.int64),
+        np.concatenate([np.zeros(0, dtype=np.int64), *(frame.ids for frame in frames)]),
+        np.concatenate([np.zeros((0, 4)), *(frame.xyxy_px for frame in frames)]),
+        np.concatenate([np.zeros(0), *(frame.scores for frame in frames)]),
     )

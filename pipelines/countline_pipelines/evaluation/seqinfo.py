@@ -1,10 +1,10 @@
-"""`seqinfo.ini`, with which MOTChallenge says how large, how fast and how long a sequence is."""
+"""`seqinfo.ini`: MOTChallenge's file with size, rate and length of a sequence."""
 
 import configparser
 from pathlib import Path
 
 from countline_common.errors import InvalidInputError
-from countline_pipelines.evaluation.run import Sequence
+from countline_pipelines.evaluation.run import SequenceInfo
 
 
 def find_seqinfo(truth: Path) -> Path | None:
@@ -15,7 +15,7 @@ def find_seqinfo(truth: Path) -> Path | None:
     return None
 
 
-def read_seqinfo(path: Path) -> Sequence:
+def read_seqinfo(path: Path) -> SequenceInfo:
     """Read the file.
 
     Raises:
@@ -34,4 +34,4 @@ def read_seqinfo(path: Path) -> Sequence:
             f"{path}: imWidth, imHeight, frameRate or seqLength is missing",
             hint="give --size, --fps and --frames instead",
         )
-    return Sequence(size_wh, fps, frames)
+    return SequenceInfo(size_wh, fps, frames)

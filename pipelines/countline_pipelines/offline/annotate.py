@@ -1,7 +1,7 @@
-"""Draws what was counted onto the pictures: boxes with ids, lines with their sides, zones, running totals; writes MP4.
+"""Draws counts onto pictures and writes an MP4: boxes with ids, lines with their sides, zones, running totals.
 
-Encoding happens in a thread of its own behind a bounded queue; whoever adds frames faster than they can be encoded is
-held back, since no frame of the video may be missing.
+A thread encodes behind a bounded queue. `add` waits while the queue is full, because no frame of the video may be
+missing.
 """
 
 import queue
@@ -52,7 +52,7 @@ class Annotator:
         try:
             self._container = av.open(str(path), "w", format="mp4")
         except (av.error.FFmpegError, OSError) as error:
-            raise InvalidInputError(f"{path} cannot be written: {error.strerror}", hint="choose another file") from None
+            raise InvalidInputError(f"cannot write {path}: {error.strerror}", hint="choose another file") from None
         self._stream: Any = None
         self._size = (0, 0)
         self._first_t = 0.0
@@ -60,7 +60,7 @@ class Annotator:
         self._thread.start()
 
     def add(self, picture: Any, tracked: TrackedFrame, events: Sequence[Event]) -> None:
-        """Add a frame; waits while the encoder is behind."""
+        """Add a frame; wait while the encoder is behind."""
         if self._error is None:
             self._queue.put((picture, tracked, events))
 
@@ -73,9 +73,7 @@ class Annotator:
         self._queue.put(None)
         self._thread.join()
         if self._error is not None:
-            raise InvalidInputError(
-                f"{self._path} could not be written: {self._error}", hint="see the disk's free space"
-            )
+            raise InvalidInputError(f"cannot write {self._path}: {self._error}", hint="check the disk's free space")
 
     def _run(self) -> None:
         try:
@@ -86,7 +84,7 @@ class Annotator:
             self._container.close()
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self._error = error
-            while self._queue.get() is not None:  # let whoever waits go on
+            while self._queue.get() is not None:  # release waiting callers of `add`
                 pass
 
     def _write(self, picture: Any, tracked: TrackedFrame, events: Sequence[Event]) -> None:
@@ -96,7 +94,7 @@ class Annotator:
             width, height = (size // 2 * 2 for size in image.size)  # H.264 4:2:0 wants even sizes
             self._stream = self._begin(width, height)
             self._size, self._first_t = image.size, tracked.t
-        if image.size != self._size:  # the source has changed its size; the video cannot
+        if image.size != self._size:  # the source changed its size; a video cannot
             image = image.resize(self._size)
         frame: Any = _frame_of(image.crop((0, 0, self._stream.width, self._stream.height)))
         frame.pts = round((tracked.t - self._first_t) / _TIME_BASE)

@@ -17,13 +17,13 @@ from countline_counting.explain import Journal
 from countline_counting.identity import FiniteFile, Identity, file_run_name
 from countline_counting.spec import CountingSpec
 from countline_counting.trials import TrialSpan
+from countline_pipelines.messages import class_name
 from countline_pipelines.offline.annotate import Annotator
 from countline_pipelines.offline.reports.explained import explained
 from countline_pipelines.offline.reports.summary import Summary
 from countline_pipelines.offline.trajectory_files import TrajectoryFile
 from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CountedFrame, RunStarted, counting_spec
 from countline_pipelines.planes.software.plane import PlaneOptions, SoftwarePlane
-from countline_pipelines.publishing.trajectories import class_name
 from countline_pipelines.sources import Decoding, SourceSpec
 from countline_pipelines.sources.content import content_of
 from countline_pipelines.triton import Transport

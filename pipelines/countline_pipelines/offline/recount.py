@@ -6,7 +6,7 @@ from countline.v1 import events_pb2
 from countline_counting.identity import Identity
 from countline_counting.trajectories.recount import PartJoiner
 from countline_counting.trajectories.sampling import TrackedObject
-from countline_pipelines.publishing.trajectories import path_of
+from countline_pipelines.messages import path_of
 
 
 def objects_of(messages: Iterable[events_pb2.Trajectory]) -> Iterator[TrackedObject]:

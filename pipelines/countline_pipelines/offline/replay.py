@@ -1,6 +1,6 @@
 """Recorded detections or tracks, read frame by frame.
 
-Two forms: `jsonl`, one frame a line, `{"t": seconds, "objects": [{"id", "box": [x1, y1, x2, y2] in pixels, "score",
+Two formats: `jsonl`, one frame a line, `{"t": seconds, "objects": [{"id", "box": [x1, y1, x2, y2] in pixels, "score",
 "class"}]}`; and `mot`, the text of MOTChallenge, `frame, id, x, y, w, h, score, ...`, frames numbered from 1.
 """
 
@@ -25,7 +25,7 @@ class RecordedFrame:
     index: int
     t: float
     ids: NDArray[np.int64] | None
-    """(N,) or None where objects have none."""
+    """(N,), or None if objects have no ids."""
     detections: NDArray[np.float64]
     """(N, 6): x1, y1, x2, y2 in pixels, score, class."""
 
@@ -46,7 +46,7 @@ def read_jsonl(path: Path, *, with_ids: bool) -> Iterator[RecordedFrame]:
     """Read frames from JSON lines.
 
     Raises:
-        InvalidInputError: a line is no frame; the message names file, line and field.
+        InvalidInputError: a line is not a frame; the message names file, line and field.
     """
     with path.open(encoding="utf-8") as lines:
         numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
@@ -55,12 +55,12 @@ def read_jsonl(path: Path, *, with_ids: bool) -> Iterator[RecordedFrame]:
                 yield _frame_of(json.loads(line), index, with_ids=with_ids)
             except (ValueError, KeyError, TypeError) as error:
                 raise InvalidInputError(
-                    f"{path}, line {number}: {_told(error)}",
+                    f"{path}, line {number}: {_reason(error)}",
                     hint='{"t": 0.0, "objects": [{"id": 1, "box": [x1, y1, x2, y2], "score": 0.9, "class": 0}]}',
                 ) from error
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
 
 
@@ -87,10 +87,10 @@ def _row_of(item: dict[str, Any]) -> list[float]:
 
 
 def read_mot(path: Path, *, fps: float, with_ids: bool) -> Iterator[RecordedFrame]:
-    """Read frames from MOTChallenge text; frames without a row, up to the last with one, are empty.
+    """Read frames from MOTChallenge text. Frames without a row are empty, up to the last frame with one.
 
     Raises:
-        InvalidInputError: a row is not as it should be; the message names file and line.
+        InvalidInputError: a row is not valid; the message names file and line.
     """
     by_frame: dict[int, list[tuple[int, list[float]]]] = {}
     with path.open(encoding="utf-8") as lines:

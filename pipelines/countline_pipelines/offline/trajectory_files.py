@@ -1,4 +1,4 @@
-"""Trajectories as files: JSON lines, each a `countline.v1.Trajectory` that stands alone."""
+"""Files of trajectories: JSON lines, each a complete `countline.v1.Trajectory`."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,11 +13,11 @@ from countline_common.errors import InvalidInputError
 from countline_counting.events import Event
 from countline_counting.identity import Identity
 from countline_counting.paths import Trajectory
-from countline_pipelines.publishing.trajectories import to_message
+from countline_pipelines.messages import to_message
 
 
 class TrajectoryFile:
-    """Writes the trajectories among events; without a path, nowhere.
+    """Writes the trajectories among events; without a path, it writes nothing.
 
     Raises:
         InvalidInputError: the file cannot be written.
@@ -27,7 +27,7 @@ class TrajectoryFile:
         try:
             self._file = path.open("w", encoding="utf-8") if path is not None else None
         except OSError as error:
-            raise InvalidInputError(f"{path} cannot be written: {error.strerror}", hint="name another file") from error
+            raise InvalidInputError(f"cannot write {path}: {error.strerror}", hint="choose another file") from error
 
     @property
     def is_wanted(self) -> bool:
@@ -43,7 +43,7 @@ class TrajectoryFile:
         self.close()
 
     def write(self, events: Iterable[Event], identity: Identity, labels: Sequence[str] = ()) -> None:
-        """Write the trajectories of a run; classes without a name are told by their numbers."""
+        """Write the trajectories of a run; classes without a name are written as numbers."""
         if self._file is None:
             return
         for event in events:
@@ -51,7 +51,7 @@ class TrajectoryFile:
                 self._file.write(as_line(to_message(event, labels, identity)))
 
     def close(self) -> None:
-        """Finish the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
 
@@ -62,22 +62,22 @@ def as_line(message: events_pb2.Trajectory) -> str:
 
 
 def parse(found: Any, where: str) -> events_pb2.Trajectory:
-    """Return the message that JSON tells.
+    """Return a trajectory from JSON.
 
     Raises:
-        InvalidInputError: it is none; `where` says what was read.
+        InvalidInputError: the JSON is not a trajectory; the message begins with `where`.
     """
     try:
         return json_format.ParseDict(found, events_pb2.Trajectory(), ignore_unknown_fields=True)
     except (json_format.ParseError, AttributeError, TypeError) as error:
-        raise InvalidInputError(f"{where}: no trajectory: {error}") from error
+        raise InvalidInputError(f"{where}: not a trajectory: {error}") from error
 
 
 def read_trajectories(path: Path) -> Iterator[events_pb2.Trajectory]:
     """Read a file that `TrajectoryFile` wrote.
 
     Raises:
-        InvalidInputError: a line is no trajectory; the message names file and line.
+        InvalidInputError: a line is not a trajectory; the message names file and line.
     """
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
@@ -87,6 +87,7 @@ def read_trajectories(path: Path) -> Iterator[events_pb2.Trajectory]:
                 found = json.loads(line)
             except ValueError as error:
                 raise InvalidInputError(
-                    f"{path}, line {number}: {error}", hint="make the file by: countline replay ... --trajectories FILE"
+                    f"{path}, line {number}: {error}",
+                    hint="create the file with: countline replay ... --trajectories FILE",
                 ) from error
             yield parse(found, f"{path}, line {number}")

@@ -1,9 +1,9 @@
-"""From what counting says to the records that are spooled and published. Pure.
+"""Gathers counted events into records, which are then spooled and published; pure.
 
-A record is closed by events and by capture time alone, never by a clock: a crossing or visit closes it at once,
-coverage after `COVERAGE_S` (live) or `FINITE_COVERAGE_S` (files played once). So the same file gives the same records,
-byte for byte, however often and however fast it is counted. Trajectories go with the next record, and close one only
-when many have come together, since messages have a largest size.
+Events and capture time alone close a record, never a clock: a crossing or visit closes it at once, coverage after
+`COVERAGE_S` (live) or `FINITE_COVERAGE_S` (files played once). So a file gives the same records, byte for byte, however
+often and however fast it is counted. Trajectories go with the next record. Only many of them close a record, because
+the size of a message is limited.
 """
 
 from collections import deque
@@ -16,23 +16,23 @@ from countline_common.times import to_timestamp
 from countline_counting.coverage import CoverageSpan, CoverageTracker
 from countline_counting.events import Crossing, Direction, Event, OccupancySample, Visit
 from countline_counting.paths import Trajectory
-from countline_pipelines.publishing.trajectories import class_name, to_message
+from countline_pipelines.messages import class_name, to_message
 
 COVERAGE_S: Final = 1.0
 FINITE_COVERAGE_S: Final = 10.0
 OCCUPANCY_EVERY_S: Final = 0.5
 """A zone's occupancy is sampled at most this often; the last value always arrives."""
 MOST_CORNERS: Final = 50_000
-"""So many corners of trajectories in one record are about 400 kB; NATS takes messages of 1 MB."""
+"""Corners of trajectories in one record, about 400 kB; NATS takes messages of 1 MB."""
 CORNERS_OF_A_HEAD: Final = 20
-"""What a trajectory tells besides its corners takes as much room as this many."""
+"""The other fields of a trajectory take as much room as this number of corners."""
 
 _DIRECTIONS: Final = {Direction.IN: events_pb2.DIRECTION_IN, Direction.OUT: events_pb2.DIRECTION_OUT}
 
 
 @dataclass(frozen=True, slots=True)
 class RecordIdentity:
-    """What every record of one run says of itself."""
+    """Fields that every record of a run repeats."""
 
     site_id: str
     camera_id: str
@@ -48,11 +48,11 @@ class RecordBuilder:
     """Gathers one run's events and frames into records.
 
     Args:
-        identity: the run.
+        identity: of the run.
         period_s: expected time between processed frames.
         finite: a file that is played once.
         hand_over: whether this run is the first of its epoch, so that its first frame is the hand-over.
-        since: capture time of the last frame of the run from which this one takes over.
+        since: capture time of the last frame of the run that this run continues.
     """
 
     def __init__(
@@ -76,15 +76,15 @@ class RecordBuilder:
         self._hand_over_at: float | None = None
 
     def add_frame(self, t: float, events: Sequence[Event], dropped: int = 0) -> events_pb2.CountRecord | None:
-        """Take note of a processed frame.
+        """Add a processed frame.
 
         Args:
             t: its capture time.
-            events: what was decided at it.
-            dropped: frames that were left out just before it.
+            events: that were decided at this frame.
+            dropped: number of frames dropped just before it.
 
         Returns:
-            A record, when one is complete.
+            A record, if one is complete.
         """
         self._coverage.add(t, dropped)
         first = self._cut_at is None
@@ -97,21 +97,21 @@ class RecordBuilder:
         return self._close(t) if self._events or due or self._hand_over_at is not None else None
 
     def add_late(self, t: float, events: Sequence[Event]) -> events_pb2.CountRecord | None:
-        """Take note of what was decided at `t` of earlier frames; the frames themselves are another run's by now.
+        """Add events of earlier frames that were decided at `t`, after another run has taken over the frames.
 
         Returns:
-            A record, when there is something to count in it.
+            A record, if it contains events.
         """
         self._take([event for event in events if not isinstance(event, OccupancySample)])
         return self._close(t) if self._events else None
 
     def finish(self, events: Sequence[Event]) -> events_pb2.CountRecord | None:
-        """The next of the run's last records, with what was decided at its end; None when nothing is left to say."""
-        # That counting ends empties no zone: nobody knows how many are inside from then on.
+        """Return the next of the run's last records, with the events decided at its end; None if nothing is left."""
+        # The end of counting empties no zone: the number inside is unknown from then on.
         self._take([event for event in events if not isinstance(event, OccupancySample)])
         record = self._close(None)
-        said = (record.crossings, record.visits, record.occupancy, record.coverage, record.trajectories)
-        return record if any(said) else None
+        content = (record.crossings, record.visits, record.occupancy, record.coverage, record.trajectories)
+        return record if any(content) else None
 
     def _take(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -146,7 +146,7 @@ class RecordBuilder:
         return record
 
     def _next_trajectories(self) -> list[Trajectory]:
-        """Take as many as fit into a record; the others go with the next."""
+        """Take as many as fit into a record; the others go with the next record."""
         taken, room = list[Trajectory](), MOST_CORNERS
         while self._trajectories and (room >= _room(self._trajectories[0]) or not taken):
             room -= _room(self._trajectories[0])
@@ -159,7 +159,7 @@ def _room(trajectory: Trajectory) -> int:
 
 
 class _OccupancySampler:
-    """Bounds the rate of samples of each zone; the newest one is kept until it may go."""
+    """Bounds the rate of samples of each zone; keeps the newest sample until it may be sent."""
 
     def __init__(self) -> None:
         self._newest: dict[str, OccupancySample] = {}
@@ -177,7 +177,7 @@ class _OccupancySampler:
         self._sent_at[sample.zone_id] = sample.t
 
     def release(self, t: float | None) -> list[OccupancySample]:
-        """Samples that may go at `t`; all of them at the end (None)."""
+        """Return the samples that may be sent at `t`; all of them at the end (None)."""
         for zone_id, sample in list(self._newest.items()):
             if t is None or t - self._sent_at.get(zone_id, -OCCUPANCY_EVERY_S) >= OCCUPANCY_EVERY_S:
                 self._send(sample)

@@ -1,8 +1,8 @@
-"""Spool to JetStream: each record again and again, byte for byte, until JetStream has acknowledged it.
+"""From the spool to JetStream. Each record is sent again, byte for byte, until JetStream has acknowledged it.
 
-Records set out in order, a bounded number at a time. The message id is the hash of the record, so what JetStream
-already has counts once. A full stream (it discards *new*) and an absent server look the same from here: records stay in
-the spool, and the attempts go on for ever.
+Records are sent in order, a bounded number at a time. The message id is the hash of the record, so JetStream stores a
+repeated record once. A full stream (it discards *new*) and an absent server have the same effect here: records stay in
+the spool and the publisher retries for ever.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from countline_pipelines.publishing.spool import Spool, SpooledRecord
 IN_FLIGHT: Final = 128
 READ_AHEAD: Final = 128
 ACK_TIMEOUT_S: Final = 5.0
-CHECKPOINT_S: Final = 2.0
+DELETE_EVERY_S: Final = 2.0
 MESSAGE_ID: Final = "Nats-Msg-Id"
 _log = get_logger(__name__)
 
@@ -32,9 +32,9 @@ class Publisher:
     """Owns the tasks that publish.
 
     Args:
-        spool: what to publish.
-        jetstream: gives the context to publish with; waits until there is a connection.
-        ensure_streams: makes the streams; called when JetStream says that there is none.
+        spool: holds the records to publish.
+        jetstream: returns the context to publish with; waits until there is a connection.
+        ensure_streams: creates the streams; called when JetStream reports that a stream is missing.
     """
 
     def __init__(
@@ -54,19 +54,14 @@ class Publisher:
         self._failing = False
 
     def notify(self) -> None:
-        """There is something new in the spool; from any thread."""
+        """Report that the spool has new records; from any thread."""
         with suppress(RuntimeError):  # the loop is closed: the worker has ended
             self._loop.call_soon_threadsafe(self._wake.set)
 
-    @property
-    def is_failing(self) -> bool:
-        """Whether the last attempt failed."""
-        return self._failing
-
     async def run(self) -> None:
         """Publish until cancelled."""
-        number = self._spool.first_waiting
-        checkpoint = asyncio.create_task(self._checkpoint(), name="spool-checkpoint")
+        number = 0
+        deletion = asyncio.create_task(self._delete_acked(), name="spool-deletion")
         try:
             while True:
                 self._wake.clear()
@@ -78,13 +73,13 @@ class Publisher:
                 if not records:
                     await self._wake.wait()
         finally:
-            checkpoint.cancel()
+            deletion.cancel()
             for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(checkpoint, *self._tasks, return_exceptions=True)
+            await asyncio.gather(deletion, *self._tasks, return_exceptions=True)
 
     async def drained(self, timeout_s: float) -> bool:
-        """Wait until everything is acknowledged; false when it is not in time."""
+        """Wait until all records are acknowledged; return False if `timeout_s` passes first."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self._spool.waiting:
@@ -129,10 +124,7 @@ class Publisher:
             with suppress(nats.errors.Error, OSError, TimeoutError):
                 await self._ensure_streams()
 
-    async def _checkpoint(self) -> None:
-        noted = -1
+    async def _delete_acked(self) -> None:
         while True:
-            await asyncio.sleep(CHECKPOINT_S)
-            if self._spool.first_waiting != noted:
-                noted = self._spool.first_waiting
-                await asyncio.to_thread(self._spool.checkpoint)
+            await asyncio.sleep(DELETE_EVERY_S)
+            await asyncio.to_thread(self._spool.delete_acked)

@@ -1,4 +1,4 @@
-"""What two versions of a model made of a span, as a message. Pure."""
+"""The comparison of two model versions over a span, as a message; pure."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ _DIRECTIONS: Final = {Direction.IN: events_pb2.DIRECTION_IN, Direction.OUT: even
 
 
 def trial_record(camera_id: str, worker_id: str, span: TrialSpan) -> events_pb2.TrialRecord:
-    """A span as a message."""
+    """Return a span as a message."""
     return events_pb2.TrialRecord(
         trial_id=span.trial_id,
         camera_id=camera_id,

@@ -1,8 +1,8 @@
-"""The thread between counting and the disk: commits records in groups, one fsync for all that came meanwhile.
+"""The thread between counting and the disk: commits records in groups, with one fsync for each group.
 
-Policy when the spool is full or its disk fails: nothing is dropped. Records wait in memory and are tried again, and
-`on_pressure(error)` tells the worker to pause its cameras, so that no more come; `on_pressure(None)` when there is room
-again. The bound of what can wait is thus what the frames in flight may still decide.
+Policy when the spool is full or its disk fails: no record is dropped. Records wait in memory and the thread retries.
+`on_pressure(error)` has the worker pause its cameras, so that no new records come; `on_pressure(None)` reports that
+there is room again. So at most the events of frames in flight wait in memory.
 """
 
 import threading
@@ -17,22 +17,22 @@ from countline_pipelines import metrics
 from countline_pipelines.publishing.spool import Spool, SpoolBrokenError, SpoolFullError
 
 SOFT_LIMIT: Final = 0.9
-"""Share of the spool's bound at which cameras are paused; the rest is for what is still on its way."""
+"""Share of the spool's bound at which cameras are paused; the rest is for the events of frames in flight."""
 RESUME_LIMIT: Final = 0.8
 RETRY_S: Final = 0.5
 MOST_QUEUED: Final = 2000
-"""Records waiting for the disk that count as pressure too: a disk that is too slow."""
+"""More records than these waiting for the disk are pressure too: the disk is too slow."""
 MOST_AT_ONCE: Final = 500
 _log = get_logger(__name__)
 
 
 class SpoolWriter:
-    """Owns the writing thread, from `start` to `close`; what is handed over before waits.
+    """Owns the writing thread, from `start` to `close`. Records submitted before `start` wait.
 
     Args:
-        spool: where to.
+        spool: takes the records.
         on_committed: called from the thread after each commit.
-        on_pressure: called from the thread when cameras must pause, with the reason, and with None when they may go on.
+        on_pressure: called from the thread, with the reason when cameras must pause, and with None when they may go on.
     """
 
     def __init__(
@@ -48,13 +48,8 @@ class SpoolWriter:
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
 
     def start(self) -> None:
-        """Begin to write; whoever is told of pressure has to be there by now."""
+        """Start the thread. It may call `on_pressure` at once."""
         self._thread.start()
-
-    @property
-    def queued(self) -> int:
-        """Records that are not on disk yet."""
-        return len(self._queue)
 
     @property
     def under_pressure(self) -> bool:
@@ -62,18 +57,18 @@ class SpoolWriter:
         return self._pressed
 
     def submit(self, subject: str, payload: bytes) -> None:
-        """Hand over a record; never blocks."""
+        """Queue a record; never blocks."""
         with self._changed:
             self._queue.append((subject, payload))
             self._changed.notify()
 
     def flushed(self, timeout_s: float = 10.0) -> bool:
-        """Wait until all that was handed over is on disk; false when it is not in time."""
+        """Wait until all submitted records are on disk; return False if `timeout_s` passes first."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._queue, timeout_s)
 
     def close(self, timeout_s: float) -> int:
-        """Commit what is queued and end the thread; returns how many records could not be committed in time."""
+        """Commit the queued records and end the thread; return how many could not be committed in time."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -87,7 +82,7 @@ class SpoolWriter:
             try:
                 if batch := self._next_batch():
                     self._commit(batch)
-            except Exception:  # noqa: BLE001  (the thread's last resort: without it every record that comes is lost)
+            except Exception:  # noqa: BLE001  (without the thread, every later record would be lost)
                 _log.exception("spool.writer_failed")
                 time.sleep(RETRY_S)
 
@@ -100,7 +95,7 @@ class SpoolWriter:
             while not self._queue and not self._stopping:
                 self._changed.wait(RETRY_S)
                 if not self._queue:
-                    self._judge()
+                    self._check_pressure()
             return [self._queue[index] for index in range(min(len(self._queue), MOST_AT_ONCE))]
 
     def _commit(self, batch: list[tuple[str, bytes]]) -> None:
@@ -116,30 +111,30 @@ class SpoolWriter:
             for _ in batch:
                 self._queue.popleft()
             self._changed.notify_all()
-        self._judge()
+        self._check_pressure()
         self._on_committed()
 
-    def _judge(self) -> None:
+    def _check_pressure(self) -> None:
         share = self._spool.used_bytes / self._spool.max_bytes
         if share >= SOFT_LIMIT or len(self._queue) > MOST_QUEUED:
             self._press(
                 SpoolFullError(
-                    f"the spool is {share:.0%} full and {len(self._queue)} records wait for its disk",
-                    hint="see that NATS is reachable and ingest runs, so that it empties",
+                    f"the spool is {share:.0%} full and {len(self._queue)} records wait for the disk",
+                    hint="check that NATS is reachable and that ingest runs, so that the spool empties",
                 )
             )
         elif self._pressed and share < RESUME_LIMIT:
-            self._tell(None)
+            self._report(None)
 
     def _press(self, error: CountlineError) -> None:
         if not self._pressed:
             _log.error("spool.full", error=error.message, hint=error.hint)
-            self._tell(error)
+            self._report(error)
 
-    def _tell(self, error: CountlineError | None) -> None:
+    def _report(self, error: CountlineError | None) -> None:
         before, self._pressed = self._pressed, error is not None
         try:
             self._on_pressure(error)
         except Exception:
-            self._pressed = before  # so it is told again
+            self._pressed = before  # so that it is reported again
             raise

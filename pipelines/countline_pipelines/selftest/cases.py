@@ -1,12 +1,12 @@
 """The cases: one scene each, with its true counts and a remark.
 
-The first group are the situations in which the counting engines that people can choose today differ; the others are
-what their users report: double counts, flicker, queues, lost ids, vertical lines, slow streams.
+In the first group are situations in which today's counting engines differ. The other groups hold what users of these
+engines report: double counts, flicker, queues, lost ids, vertical lines, slow streams.
 """
 
 from collections.abc import Iterator
 
-from countline_pipelines.selftest.scene import Actor, Case, Waypoint
+from countline_pipelines.selftest.scene import Case, Mover, Waypoint
 
 Path = list[Waypoint]
 
@@ -47,158 +47,158 @@ def loop(times: int = 2) -> Path:
 
 
 def _published() -> Iterator[Case]:
-    yield Case("clean pass", "the plain case", [Actor(down())], IN)
-    yield Case("clean pass back", "the other direction", [Actor(up())], OUT)
-    yield Case("lands on the line", "strict inequalities lose it", [Actor(down(seconds=2, y=260, to=460))], IN)
-    yield Case("vertical path", "an angle of 90 degrees has no tangent", [Actor(down(x=640))], IN)
-    jittering = Actor([(0, 600, 200), (2, 600, 356), (8, 600, 356), (10, 600, 200)], jitter_px=6)
+    yield Case("clean pass", "the plain case", [Mover(down())], IN)
+    yield Case("clean pass back", "the other direction", [Mover(up())], OUT)
+    yield Case("lands on the line", "strict inequalities lose it", [Mover(down(seconds=2, y=260, to=460))], IN)
+    yield Case("vertical path", "an angle of 90 degrees has no tangent", [Mover(down(x=640))], IN)
+    jittering = Mover([(0, 600, 200), (2, 600, 356), (8, 600, 356), (10, 600, 200)], jitter_px=6)
     yield Case("stops on the line, goes back", "jitter counts up to 15 times", [jittering], NONE)
-    flicker = Actor(stand(340), jumps=[(1.5, 0, 32), (3, 0, 32), (4.5, 0, 32)])
+    flicker = Mover(stand(340), jumps=[(1.5, 0, 32), (3, 0, 32), (4.5, 0, 32)])
     yield Case("three flickers", "a bad box is no crossing", [flicker], NONE)
-    yield Case("in and back out", "once per id for ever loses the way back", [Actor(visit(480, 0))], BOTH)
+    yield Case("in and back out", "once per id for ever loses the way back", [Mover(visit(480, 0))], BOTH)
     yield Case(
         "two, 0.2 s apart",
         "a timer per line loses one",
-        [Actor(down(x=500)), Actor(down(0.2, x=700))],
+        [Mover(down(x=500)), Mover(down(0.2, x=700))],
         {"gate": (2, 0)},
     )
-    yield Case("two in one frame", "both count", [Actor(down(x=500)), Actor(down(x=700))], {"gate": (2, 0)})
+    yield Case("two in one frame", "both count", [Mover(down(x=500)), Mover(down(x=700))], {"gate": (2, 0)})
     yield Case(
-        "new id before the line", "short tracks are lost by frame thresholds", [Actor(down(), new_id_at=[1.4])], IN
+        "new id before the line", "short tracks are lost by frame thresholds", [Mover(down(), new_id_at=[1.4])], IN
     )
     queue: Path = [(0, 600, 200), (1.5, 600, 357), (7.5, 600, 358), (9, 600, 520)]
-    queuing = Actor(queue, jitter_px=6, new_id_every_s=0.5)
+    queuing = Mover(queue, jitter_px=6, new_id_every_s=0.5)
     yield Case("queue on the line", "a new id every 0.5 s counts 12 times elsewhere", [queuing], IN)
-    yield Case("fast, four observations", "100 px a frame", [Actor(down(seconds=0.3, y=210, to=510))], IN)
-    yield Case("fast, two observations", "one on each side", [Actor(down(seconds=0.1, y=310, to=410))], IN)
-    yield Case("beyond the end", "the line ends where it ends", [Actor(down(x=960))], NONE)
-    yield Case("enters twice round the end", "the way round is no crossing", [Actor(loop())], {"gate": (2, 0)})
-    yield Case("near the end", "anchors outside a perpendicular band are lost", [Actor(down(x=890))], IN)
+    yield Case("fast, four observations", "100 px a frame", [Mover(down(seconds=0.3, y=210, to=510))], IN)
+    yield Case("fast, two observations", "one on each side", [Mover(down(seconds=0.1, y=310, to=410))], IN)
+    yield Case("beyond the end", "the line ends where it ends", [Mover(down(x=960))], NONE)
+    yield Case("enters twice round the end", "the way round is no crossing", [Mover(loop())], {"gate": (2, 0)})
+    yield Case("near the end", "anchors outside a perpendicular band are lost", [Mover(down(x=890))], IN)
 
 
 def _lines() -> Iterator[Case]:
     vertical = {"gate": ((640.0, 600.0), (640.0, 100.0))}
     across: Path = [(0, 480, 400), (3, 800, 400)]
-    yield Case("vertical line", "left to right", [Actor(across)], IN, lines=vertical)
-    yield Case("vertical line, back", "right to left", [Actor([(0, 800, 400), (3, 480, 400)])], OUT, vertical)
+    yield Case("vertical line", "left to right", [Mover(across)], IN, lines=vertical)
+    yield Case("vertical line, back", "right to left", [Mover([(0, 800, 400), (3, 480, 400)])], OUT, vertical)
     diagonal = {"gate": ((300.0, 600.0), (900.0, 150.0))}
-    yield Case("diagonal line", "crossed level", [Actor([(0, 300, 375), (4, 900, 375)])], IN, diagonal)
-    yield Case("shallow angle", "nearly along the line", [Actor([(0, 320, 300), (6, 880, 420)])], IN)
-    yield Case("along the line", "beside it for all its length", [Actor([(0, 310, 340), (6, 890, 340)])], NONE)
+    yield Case("diagonal line", "crossed level", [Mover([(0, 300, 375), (4, 900, 375)])], IN, diagonal)
+    yield Case("shallow angle", "nearly along the line", [Mover([(0, 320, 300), (6, 880, 420)])], IN)
+    yield Case("along the line", "beside it for all its length", [Mover([(0, 310, 340), (6, 890, 340)])], NONE)
     yield Case(
-        "along on the line", "on it for all its length", [Actor([(0, 310, 360), (6, 890, 360)], jitter_px=3)], NONE
+        "along on the line", "on it for all its length", [Mover([(0, 310, 360), (6, 890, 360)], jitter_px=3)], NONE
     )
     corner = {"gate": ((300.0, 300.0), (600.0, 360.0), (900.0, 300.0))}
-    yield Case("through a corner", "a vertex belongs to one segment", [Actor(down())], IN, corner)
+    yield Case("through a corner", "a vertex belongs to one segment", [Mover(down())], IN, corner)
     zigzag = {"gate": ((300.0, 330.0), (500.0, 390.0), (700.0, 330.0), (900.0, 390.0))}
-    yield Case("over a zigzag", "one crossing, whichever arm", [Actor(down(x=560))], IN, zigzag)
+    yield Case("over a zigzag", "one crossing, whichever arm", [Mover(down(x=560))], IN, zigzag)
     ushape = {"gate": ((400.0, 200.0), (400.0, 500.0), (800.0, 500.0), (800.0, 200.0))}
     crossing: Path = [(0, 200, 350), (4, 1000, 350)]
-    yield Case("through a U", "in one side and out of the other", [Actor(crossing)], BOTH, ushape)
+    yield Case("through a U", "in one side and out of the other", [Mover(crossing)], BOTH, ushape)
     yield Case(
         "into a U and out of its mouth",
         "the mouth is open",
-        [Actor([(0, 200, 350), (2, 600, 350), (4, 600, 50)])],
+        [Mover([(0, 200, 350), (2, 600, 350), (4, 600, 50)])],
         OUT,
         ushape,
     )
     square = {"gate": ((400.0, 250.0), (800.0, 250.0), (800.0, 550.0), (400.0, 550.0), (400.0, 250.0))}
-    yield Case("into a closed line", "in - out is what changed", [Actor([(0, 200, 400), (3, 600, 400)])], IN, square)
-    yield Case("through a closed line", "in - out is 0", [Actor(crossing)], BOTH, square)
+    yield Case("into a closed line", "in - out is what changed", [Mover([(0, 200, 400), (3, 600, 400)])], IN, square)
+    yield Case("through a closed line", "in - out is 0", [Mover(crossing)], BOTH, square)
     cut: Path = [(0, 250, 360), (3, 520, 640)]
-    yield Case("past the corner of a closed line", "outside all the way", [Actor(cut)], NONE, square)
+    yield Case("past the corner of a closed line", "outside all the way", [Mover(cut)], NONE, square)
     two = {"near": ((300.0, 300.0), (900.0, 300.0)), "far": ((300.0, 420.0), (900.0, 420.0))}
-    yield Case("two lines", "each counts for itself", [Actor(down())], {"near": (1, 0), "far": (1, 0)}, two)
+    yield Case("two lines", "each counts for itself", [Mover(down())], {"near": (1, 0), "far": (1, 0)}, two)
     both: dict[str, tuple[int, int]] = {"near": (1, 1), "far": (0, 0)}
-    yield Case("turns between two lines", "over the first only", [Actor(visit(385, 1))], both, two)
-    yield Case("just past the end", "a tenth of a box beside it", [Actor(down(x=908))], NONE)
-    yield Case("round the end, close by", "no crossing", [Actor([(0, 850, 280), (2, 960, 360), (4, 850, 440)])], NONE)
+    yield Case("turns between two lines", "over the first only", [Mover(visit(385, 1))], both, two)
+    yield Case("just past the end", "a tenth of a box beside it", [Mover(down(x=908))], NONE)
+    yield Case("round the end, close by", "no crossing", [Mover([(0, 850, 280), (2, 960, 360), (4, 850, 440)])], NONE)
     back_through: Path = [(0, 950, 250), (2, 950, 470), (4, 600, 470), (6, 600, 250)]
-    yield Case("round the end, back through", "out without having come in", [Actor(back_through)], OUT)
+    yield Case("round the end, back through", "out without having come in", [Mover(back_through)], OUT)
     short = {"gate": ((590.0, 360.0), (610.0, 360.0))}
-    yield Case("a line shorter than the box", "crossed in its middle", [Actor(down())], IN, short)
+    yield Case("a line shorter than the box", "crossed in its middle", [Mover(down())], IN, short)
 
 
 def _hysteresis() -> Iterator[Case]:
-    yield Case("touches and turns", "reaches the line, no more", [Actor(visit(360, 0))], NONE)
-    yield Case("a foot over the line", "0.15 of a height beyond for 3 s", [Actor(visit(372, 3))], NONE)
-    yield Case("half a height beyond", "for a second, and back", [Actor(visit(400, 1))], BOTH)
+    yield Case("touches and turns", "reaches the line, no more", [Mover(visit(360, 0))], NONE)
+    yield Case("a foot over the line", "0.15 of a height beyond for 3 s", [Mover(visit(372, 3))], NONE)
+    yield Case("half a height beyond", "for a second, and back", [Mover(visit(400, 1))], BOTH)
     yield Case(
         "over and back in 0.4 s",
         "an excursion",
-        [Actor([(0, 600, 330), (2, 600, 330), (2.2, 600, 400), (2.4, 600, 330), (4, 600, 330)], fps=10)],
+        [Mover([(0, 600, 330), (2, 600, 330), (2.2, 600, 400), (2.4, 600, 330), (4, 600, 330)], fps=10)],
         NONE,
         fps=30,
     )
     yield Case(
-        "flickers far beyond", "one frame, two heights", [Actor(stand(330), jumps=[(2, 0, 160), (4, 0, 160)])], NONE
+        "flickers far beyond", "one frame, two heights", [Mover(stand(330), jumps=[(2, 0, 160), (4, 0, 160)])], NONE
     )
-    yield Case("teleports", "one bad box at the far end", [Actor(down(to=340), jumps=[(2, 300, 300)])], NONE)
-    yield Case("takes a minute", "a height in 60 s, counted once", [Actor([(0, 600, 320), (60, 600, 400)])], IN)
-    yield Case("crawls with jitter", "0.1 of a height", [Actor([(0, 600, 300), (20, 600, 420)], jitter_px=8)], IN)
-    yield Case("appears on the line", "came from nowhere", [Actor([(0, 600, 360), (2, 600, 500)])], NONE)
+    yield Case("teleports", "one bad box at the far end", [Mover(down(to=340), jumps=[(2, 300, 300)])], NONE)
+    yield Case("takes a minute", "a height in 60 s, counted once", [Mover([(0, 600, 320), (60, 600, 400)])], IN)
+    yield Case("crawls with jitter", "0.1 of a height", [Mover([(0, 600, 300), (20, 600, 420)], jitter_px=8)], IN)
+    yield Case("appears on the line", "came from nowhere", [Mover([(0, 600, 360), (2, 600, 500)])], NONE)
     yield Case(
         "appears near, waits, crosses",
         "its side is known by time",
-        [Actor([(0, 600, 350), (1, 600, 350), (2.5, 600, 500)])],
+        [Mover([(0, 600, 350), (1, 600, 350), (2.5, 600, 500)])],
         IN,
     )
-    yield Case("vanishes on the line", "arrived nowhere", [Actor(down(to=368))], NONE)
-    yield Case("vanishes beyond", "seen once, clear", [Actor([(0, 600, 300), (0.6, 600, 396)])], IN)
+    yield Case("vanishes on the line", "arrived nowhere", [Mover(down(to=368))], NONE)
+    yield Case("vanishes beyond", "seen once, clear", [Mover([(0, 600, 300), (0.6, 600, 396)])], IN)
     back_and_forth: Path = [(0, 600, 300)]
     for i in range(4):
         back_and_forth += [(4 * i + 1, 600, 440), (4 * i + 2, 600, 440), (4 * i + 3, 600, 280), (4 * i + 4, 600, 280)]
-    yield Case("paces", "four times in, four times out", [Actor(back_and_forth)], {"gate": (4, 4)})
-    yield Case("small object", "8 px high: rules are in heights", [Actor(down(y=340, to=380), (4.0, 8.0))], IN)
-    yield Case("large object", "400 px high, jitters 30 px", [Actor(stand(365), (200.0, 400.0), jitter_px=30)], NONE)
+    yield Case("paces", "four times in, four times out", [Mover(back_and_forth)], {"gate": (4, 4)})
+    yield Case("small object", "8 px high: rules are in heights", [Mover(down(y=340, to=380), (4.0, 8.0))], IN)
+    yield Case("large object", "400 px high, jitters 30 px", [Mover(stand(365), (200.0, 400.0), jitter_px=30)], NONE)
 
 
 def _identity() -> Iterator[Case]:
-    yield Case("new id on the line", "between two frames", [Actor(down(), new_id_at=[1.5])], IN)
-    yield Case("new id after the line", "one crossing, not two", [Actor(down(), new_id_at=[1.7])], IN)
-    yield Case("new id every frame", "thirty ids, one person", [Actor(down(), new_id_every_s=0.1)], IN)
-    yield Case("hidden over the line", "same id after 0.8 s", [Actor(down(), hidden=[(1.1, 1.9)])], IN)
-    yield Case("hidden, new id", "behind a pillar", [Actor(down(), hidden=[(1.1, 1.9)], new_id_at=[1.5])], IN)
+    yield Case("new id on the line", "between two frames", [Mover(down(), new_id_at=[1.5])], IN)
+    yield Case("new id after the line", "one crossing, not two", [Mover(down(), new_id_at=[1.7])], IN)
+    yield Case("new id every frame", "thirty ids, one person", [Mover(down(), new_id_every_s=0.1)], IN)
+    yield Case("hidden over the line", "same id after 0.8 s", [Mover(down(), hidden=[(1.1, 1.9)])], IN)
+    yield Case("hidden, new id", "behind a pillar", [Mover(down(), hidden=[(1.1, 1.9)], new_id_at=[1.5])], IN)
     yield Case(
         "one vanishes, another appears",
         "too far to be one",
-        [Actor(down(seconds=1.4, to=300)), Actor(down(1.7, 1.5, y=440))],
+        [Mover(down(seconds=1.4, to=300)), Mover(down(1.7, 1.5, y=440))],
         NONE,
     )
     yield Case(
         "one leaves, another comes beside",
         "two ids, two people",
-        [Actor(down(seconds=1.5, to=350)), Actor(down(1.7, 1.5, x=800, y=370))],
+        [Mover(down(seconds=1.5, to=350)), Mover(down(1.7, 1.5, x=800, y=370))],
         NONE,
     )
     yield Case(
         "unseen for 4 s",
         "a new object",
-        [Actor([(0, 600, 300), (1, 600, 300), (5.1, 600, 420), (6, 600, 420)], hidden=[(1, 5.1)])],
+        [Mover([(0, 600, 300), (1, 600, 300), (5.1, 600, 420), (6, 600, 420)], hidden=[(1, 5.1)])],
         NONE,
     )
-    yield Case("two boxes on one", "nested or doubled detections", [Actor(down(), doubled=True)], IN)
-    yield Case("car or truck", "its class flips every other frame", [Actor(down(), class_ids=(2, 7))], IN)
+    yield Case("two boxes on one", "nested or doubled detections", [Mover(down(), doubled=True)], IN)
+    yield Case("car or truck", "its class flips every other frame", [Mover(down(), class_ids=(2, 7))], IN)
     yield Case(
         "class by the whole track",
         "one frame in four says vehicle",
-        [Actor(down(), class_ids=(0, 0, 0, 2))],
+        [Mover(down(), class_ids=(0, 0, 0, 2))],
         NONE,
         classes=frozenset({"2"}),
     )
-    yield Case("side by side", "half a box apart", [Actor(down()), Actor(down(x=625))], {"gate": (2, 0)})
-    yield Case("meet on the line", "one in, one out", [Actor(down(x=590)), Actor(up(x=640))], BOTH)
+    yield Case("side by side", "half a box apart", [Mover(down()), Mover(down(x=625))], {"gate": (2, 0)})
+    yield Case("meet on the line", "one in, one out", [Mover(down(x=590)), Mover(up(x=640))], BOTH)
     yield Case(
-        "ten at once", "a row over the whole line", [Actor(down(x=330 + 60 * i)) for i in range(10)], {"gate": (10, 0)}
+        "ten at once", "a row over the whole line", [Mover(down(x=330 + 60 * i)) for i in range(10)], {"gate": (10, 0)}
     )
-    column = [Actor(down(0.6 * i)) for i in range(8)]
+    column = [Mover(down(0.6 * i)) for i in range(8)]
     yield Case("eight in a column", "close behind each other", column, {"gate": (8, 0)})
     yield Case(
         "two in a queue, ids churn",
         "each once",
         [
-            Actor([(0, 560, 200), (1.5, 560, 357), (6, 560, 357), (8, 560, 520)], new_id_every_s=0.7),
-            Actor([(0, 680, 200), (1.5, 680, 357), (6, 680, 357), (8, 680, 520)], new_id_every_s=0.9),
+            Mover([(0, 560, 200), (1.5, 560, 357), (6, 560, 357), (8, 560, 520)], new_id_every_s=0.7),
+            Mover([(0, 680, 200), (1.5, 680, 357), (6, 680, 357), (8, 680, 520)], new_id_every_s=0.9),
         ],
         {"gate": (2, 0)},
     )
@@ -207,35 +207,39 @@ def _identity() -> Iterator[Case]:
 def _time() -> Iterator[Case]:
     stay: Path = [(0, 600, 240), (2, 600, 240), (4, 600, 480), (6, 600, 480), (8, 600, 240), (10, 600, 240)]
     for fps in (2, 3, 5, 8, 15, 30, 60):
-        yield Case(f"in and out at {fps} frames/s", "the same walk, the same count", [Actor(stay)], BOTH, fps=fps)
-    rates = [Actor(down(seconds=2, x=400)), Actor(down(seconds=2, x=600), fps=5), Actor(down(seconds=2, x=800), fps=15)]
+        yield Case(f"in and out at {fps} frames/s", "the same walk, the same count", [Mover(stay)], BOTH, fps=fps)
+    rates = [
+        Mover(down(seconds=2, x=400)),
+        Mover(down(seconds=2, x=600), fps=5),
+        Mover(down(seconds=2, x=800), fps=15),
+    ]
     yield Case("three rates at once", "seen in every frame, every second, every sixth", rates, {"gate": (3, 0)}, fps=30)
-    yield Case("clock of the year 2001", "t = 1e9 + ...", [Actor(down())], IN, start_t=1e9)
-    yield Case("frames come twice", "doubled", [Actor(down())], IN, disorder="doubled")
-    yield Case("frames come late", "every frame again 0.3 s later", [Actor(visit(480, 1))], BOTH, disorder="late")
-    yield Case("frames swapped", "in pairs", [Actor(visit(480, 1))], BOTH, disorder="swapped")
-    yield Case("stall before the line", "20 s without a frame end nothing", [Actor(down())], IN, stalls=[(1.3, 20)])
-    yield Case("stall on the line", "between two sides", [Actor(down())], IN, stalls=[(1.55, 8)])
+    yield Case("clock of the year 2001", "t = 1e9 + ...", [Mover(down())], IN, start_t=1e9)
+    yield Case("frames come twice", "doubled", [Mover(down())], IN, disorder="doubled")
+    yield Case("frames come late", "every frame again 0.3 s later", [Mover(visit(480, 1))], BOTH, disorder="late")
+    yield Case("frames swapped", "in pairs", [Mover(visit(480, 1))], BOTH, disorder="swapped")
+    yield Case("stall before the line", "20 s without a frame end nothing", [Mover(down())], IN, stalls=[(1.3, 20)])
+    yield Case("stall on the line", "between two sides", [Mover(down())], IN, stalls=[(1.55, 8)])
 
 
 def _zones() -> Iterator[Case]:
     room = {"room": ((400.0, 200.0), (800.0, 200.0), (800.0, 500.0), (400.0, 500.0))}
     through: Path = [(0, 200, 350), (4, 1000, 350)]
     once = {"room": (1, 1)}
-    yield Case("through a zone", "one entry, one exit", [Actor(through)], once, {}, room)
+    yield Case("through a zone", "one entry, one exit", [Mover(through)], once, {}, room)
     yield Case(
-        "on the outline", "jitter is no visit", [Actor(stand(350, x=400), jitter_px=5)], {"room": (0, 0)}, {}, room
+        "on the outline", "jitter is no visit", [Mover(stand(350, x=400), jitter_px=5)], {"room": (0, 0)}, {}, room
     )
     yield Case(
-        "stays in", "no exit", [Actor([(0, 200, 350), (2, 600, 350), (4, 600, 350)])], {"room": (1, 0)}, {}, room
+        "stays in", "no exit", [Mover([(0, 200, 350), (2, 600, 350), (4, 600, 350)])], {"room": (1, 0)}, {}, room
     )
     yield Case(
-        "born inside", "no entry", [Actor([(0, 600, 350), (1, 600, 350), (3, 1000, 350)])], {"room": (0, 1)}, {}, room
+        "born inside", "no entry", [Mover([(0, 600, 350), (1, 600, 350), (3, 1000, 350)])], {"room": (0, 1)}, {}, room
     )
     yield Case(
         "teleports into a zone",
         "one bad box sets off no alarm",
-        [Actor(stand(100, x=200), jumps=[(2, 400, 250)])],
+        [Mover(stand(100, x=200), jumps=[(2, 400, 250)])],
         {"room": (0, 0)},
         {},
         room,
@@ -255,7 +259,7 @@ def _zones() -> Iterator[Case]:
     yield Case(
         "in the notch of a concave zone",
         "outside",
-        [Actor([(0, 650, 50), (2, 650, 300), (4, 650, 50)])],
+        [Mover([(0, 650, 50), (2, 650, 300), (4, 650, 50)])],
         {"room": (0, 0)},
         {},
         notch,
@@ -263,7 +267,7 @@ def _zones() -> Iterator[Case]:
     yield Case(
         "new id inside a zone",
         "one stay",
-        [Actor([(0, 200, 350), (2, 600, 350), (4, 1000, 350)], new_id_at=[2.0])],
+        [Mover([(0, 200, 350), (2, 600, 350), (4, 1000, 350)], new_id_at=[2.0])],
         once,
         {},
         room,
@@ -275,33 +279,33 @@ def _reported() -> Iterator[Case]:
     lanes = {f"lane-{i}": ((300.0 + 200 * i, 360.0), (480.0 + 200 * i, 360.0)) for i in range(3)}
     one: dict[str, tuple[int, int]] = {"lane-0": (0, 0), "lane-1": (1, 0), "lane-2": (0, 0)}
     yield Case(
-        "three lanes, one car", "every lane's line fires for every car elsewhere", [Actor(down(x=590))], one, lanes
+        "three lanes, one car", "every lane's line fires for every car elsewhere", [Mover(down(x=590))], one, lanes
     )
     yield Case(
         "stop and go",
         "four stops on the line, 32 s, a new id at each",
-        [Actor(_stop_and_go(), new_id_every_s=8.0)],
+        [Mover(_stop_and_go(), new_id_every_s=8.0)],
         IN,
     )
-    parked = Actor(stand(352, seconds=60.0), jitter_px=7, new_id_every_s=7.0)
+    parked = Mover(stand(352, seconds=60.0), jitter_px=7, new_id_every_s=7.0)
     yield Case("parked beside the line", "a minute of jitter under nine ids", [parked], NONE, fps=5)
-    passing = [Actor(stand(352, seconds=20.0, x=500), jitter_px=5), Actor(down(5.0, x=760))]
+    passing = [Mover(stand(352, seconds=20.0, x=500), jitter_px=5), Mover(down(5.0, x=760))]
     yield Case("one stands, another crosses", "only who crosses is counted", passing, IN)
-    herd = [Actor(down(0.15 * i, 2.5, x=340 + 42 * (i % 12))) for i in range(24)]
+    herd = [Mover(down(0.15 * i, 2.5, x=340 + 42 * (i % 12))) for i in range(24)]
     yield Case("a herd of 24", "close together, some side by side", herd, {"gate": (24, 0)})
-    yield Case("twice the same way", "in, round the end, in, back out", [Actor(_in_twice_out_once())], {"gate": (2, 1)})
+    yield Case("twice the same way", "in, round the end, in, back out", [Mover(_in_twice_out_once())], {"gate": (2, 1)})
     yield Case(
-        "two meet and turn back", "nobody crosses, and nobody becomes the other",
-        [Actor(visit(345, 1, x=560)), Actor([(0, 660, 520), (2, 660, 375), (3, 660, 375), (5, 660, 520)])], NONE,
+        "two meet and turn back", "neither crosses, and each keeps its identity",
+        [Mover(visit(345, 1, x=560)), Mover([(0, 660, 520), (2, 660, 375), (3, 660, 375), (5, 660, 520)])], NONE,
     )  # fmt: skip
     yield Case(
         "one vanishes above, another appears below", "0.4 s and three heights apart are two people",
-        [Actor(down(seconds=1.0, y=180, to=230)), Actor(down(1.4, 1.5, y=480, to=640))], NONE,
+        [Mover(down(seconds=1.0, y=180, to=230)), Mover(down(1.4, 1.5, y=480, to=640))], NONE,
     )  # fmt: skip
-    small = [Actor(down(seconds=1.5, to=350)), Actor(down(1.6, 1.5, y=366), (16.0, 32.0))]
+    small = [Mover(down(seconds=1.5, to=350)), Mover(down(1.6, 1.5, y=366), (16.0, 32.0))]
     yield Case("a child where an adult vanished", "of less than half the size: another", small, NONE)
-    yield Case("speed of a car", "eight heights a second", [Actor(down(seconds=0.5, y=200, to=520))], IN)
-    yield Case("three observations, far apart", "at 2 frames/s", [Actor(down(seconds=1.0, y=260, to=520))], IN, fps=2)
+    yield Case("speed of a car", "eight heights a second", [Mover(down(seconds=0.5, y=200, to=520))], IN)
+    yield Case("three observations, far apart", "at 2 frames/s", [Mover(down(seconds=1.0, y=260, to=520))], IN, fps=2)
 
 
 def _stop_and_go() -> Path:
@@ -322,48 +326,48 @@ def _boxes() -> Iterator[Case]:
     yield Case(
         "nested boxes",
         "without the feet, a second one",
-        [Actor(down(), doubled=True, doubled_share=0.75)],
+        [Mover(down(), doubled=True, doubled_share=0.75)],
         IN,
         upright=True,
     )
-    yield Case("person and rider", "two classes on one", [Actor(down(), doubled=True, doubled_class=3)], IN)
-    flips = Actor(down(seconds=6), class_ids=(7, 7, 2, 7, 2))
+    yield Case("person and rider", "two classes on one", [Mover(down(), doubled=True, doubled_class=3)], IN)
+    flips = Mover(down(seconds=6), class_ids=(7, 7, 2, 7, 2))
     yield Case("truck by majority", "its class flips to car and back", [flips], IN, classes=frozenset({"7"}))
     yield Case("not the car either", "the same truck for a line of cars", [flips], NONE, classes=frozenset({"2"}))
     door = {"gate": ((300.0, 705.0), (900.0, 705.0))}
     tall = (60.0, 180.0)
     leaves: Path = [(0, 600, 540), (3, 600, 860)]
     comes: Path = [(0, 600, 860), (3, 600, 540)]
-    yield Case("feet leave at the border", "the box ends there, a few px beyond", [Actor(leaves, tall, cut=True)], IN,
+    yield Case("feet leave at the border", "the box ends there, a few px beyond", [Mover(leaves, tall, cut=True)], IN,
                door, upright=True)  # fmt: skip
-    yield Case("feet come in at the border", "it begins there", [Actor(comes, tall, cut=True)], OUT, door, upright=True)
+    yield Case("feet come in at the border", "it begins there", [Mover(comes, tall, cut=True)], OUT, door, upright=True)
     yield Case(
         "feet at the border come and go", "cut off for 4 s, jittering, and back",
-        [Actor([(0, 600, 600), (2, 600, 712), (6, 600, 712), (8, 600, 600)], tall, jitter_px=6, cut=True)], NONE,
+        [Mover([(0, 600, 600), (2, 600, 712), (6, 600, 712), (8, 600, 600)], tall, jitter_px=6, cut=True)], NONE,
         door, upright=True,
     )  # fmt: skip
     yield Case(
         "centre anchor",
         "the feet cross, the middle does not",
-        [Actor(down(to=390))],
+        [Mover(down(to=390))],
         NONE,
         anchor=(0.5, 0.5),
         upright=True,
     )
     yield Case(
-        "top anchor", "half a height later than the feet", [Actor(down(to=480))], IN, anchor=(0.5, 0.0), upright=True
+        "top anchor", "half a height later than the feet", [Mover(down(to=480))], IN, anchor=(0.5, 0.0), upright=True
     )
     tree = {"tree": ((560.0, 330.0), (640.0, 330.0), (640.0, 390.0), (560.0, 390.0))}
-    yield Case("behind a mask over the line", "hidden for 0.6 s, healed", [Actor(down())], IN, masks=tree)
+    yield Case("behind a mask over the line", "hidden for 0.6 s, healed", [Mover(down())], IN, masks=tree)
     lawn = {"lawn": ((500.0, 100.0), (700.0, 100.0), (700.0, 700.0), (500.0, 700.0))}
-    yield Case("in a mask all the way", "not seen at all", [Actor(down())], NONE, masks=lawn)
+    yield Case("in a mask all the way", "not seen at all", [Mover(down())], NONE, masks=lawn)
     brief: Path = [(0, 600, 310), (0.5, 600, 410)]
-    yield Case("too short to be old", "0.5 s of 1 s", [Actor(brief)], NONE, min_track_age_s=1.0)
+    yield Case("too short to be old", "0.5 s of 1 s", [Mover(brief)], NONE, min_track_age_s=1.0)
     yield Case(
         "old enough later", "confirmed after it crossed",
-        [Actor([*brief, (2.0, 600, 420)])], IN, min_track_age_s=1.0,
+        [Mover([*brief, (2.0, 600, 420)])], IN, min_track_age_s=1.0,
     )  # fmt: skip
-    unsure = [Actor(down(x=500), score=0.3), Actor(down(x=700))]
+    unsure = [Mover(down(x=500), score=0.3), Mover(down(x=700))]
     yield Case("one of them doubtful", "a mean score of 0.3 is below 0.5", unsure, IN, min_track_score=0.5)
 
 

@@ -1,4 +1,4 @@
-"""Counts the cases and holds the result against the truth; each case in several forms that must not matter."""
+"""Counts the cases and compares the results with the true counts. Each case runs in several equivalent forms."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -20,13 +20,13 @@ class Form:
 
     name: str
     place: Callable[[Spot, tuple[int, int]], Spot]
-    """Where a point of the picture goes, before `scale`."""
+    """Maps a point of the picture, before `scale`."""
     scale: int = 1
     later_s: float = 0.0
     swaps: bool = False
-    """Whether in and out change places."""
+    """Whether in and out are swapped."""
     overturns: bool = False
-    """Whether above and below do."""
+    """Whether the picture is upside down."""
 
 
 FORMS = (
@@ -39,12 +39,12 @@ FORMS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one case."""
+class CaseOutcome:
+    """The result of one case."""
 
     case: Case
     counted: Counts
-    """As the scene is written."""
+    """Counts of the scene as written."""
     failed_forms: tuple[str, ...]
 
     @property
@@ -52,17 +52,17 @@ class Outcome:
         return not self.failed_forms
 
 
-def run_cases(cases: Iterable[Case], forms: tuple[Form, ...] = FORMS) -> list[Outcome]:
+def run_cases(cases: Iterable[Case], forms: tuple[Form, ...] = FORMS) -> list[CaseOutcome]:
     """Count every case in every form."""
     return [_run(case, forms) for case in cases]
 
 
-def _run(case: Case, forms: tuple[Form, ...]) -> Outcome:
+def _run(case: Case, forms: tuple[Form, ...]) -> CaseOutcome:
     forms = tuple(form for form in forms if not (case.upright and form.overturns))
     counted = {form.name: count(case, form) for form in forms}
     wanted = {form.name: _expected(case, form) for form in forms}
     failed = tuple(name for name in counted if counted[name] != wanted[name])
-    return Outcome(case, counted[forms[0].name], failed)
+    return CaseOutcome(case, counted[forms[0].name], failed)
 
 
 def _expected(case: Case, form: Form) -> Counts:
@@ -102,7 +102,7 @@ def _placed(points: Iterable[Spot], form: Form) -> tuple[Spot, ...]:
 
 
 def _changed(frame: TrackedFrame, form: Form) -> TrackedFrame:
-    """Move where objects stand; boxes stay upright, for they stand on their bottom edge."""
+    """Move the objects. Boxes stay upright, because objects stand on their bottom edge."""
     boxes = frame.xyxy_px.copy()
     for i, (x1, y1, x2, y2) in enumerate(frame.xyxy_px.tolist()):
         x, y = form.place(((x1 + x2) / 2, y2), frame.size_wh)

@@ -1,8 +1,7 @@
-"""Trajectories written down in a line or two, and the frames that they make.
+"""Scenes of a few lines of text, and the frames that they produce.
 
-An actor follows waypoints (second, x, y) of where it stands, at even speed between them; it can jitter, be hidden,
-jump for single frames, and get new ids. Everything is computed from the case alone, so a case is the same on every
-machine.
+A mover follows waypoints (second, x, y) at even speed. It can jitter, be hidden, jump for single frames, and get new
+ids. Everything is computed from the case alone, so a case is the same on every machine.
 """
 
 import random
@@ -22,14 +21,14 @@ Waypoint = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Actor:
+class Mover:
     """One object."""
 
     path: Sequence[Waypoint]
-    """(second, x, y) of its bottom-centre; it is there from the first to the last."""
+    """(second, x, y) of its bottom-centre; the mover exists from the first to the last."""
     size_wh: tuple[float, float] = (40.0, 80.0)
     jitter_px: float = 0.0
-    """Uniform noise of its place, in both directions."""
+    """Uniform noise of its position, in both directions."""
     jumps: Sequence[tuple[float, float, float]] = ()
     """(second, dx, dy): one frame at or after that second shows it elsewhere."""
     hidden: Sequence[tuple[float, float]] = ()
@@ -38,18 +37,18 @@ class Actor:
     """Seconds at which it gets a new id."""
     new_id_every_s: float = 0.0
     class_ids: Sequence[int] = (0,)
-    """Its class, frame by frame, over and over."""
+    """Its classes, frame by frame, repeated."""
     doubled: bool = False
-    """Whether a second box, with an id of its own, lies on it."""
+    """Whether a second box with its own id lies on it."""
     doubled_class: int | None = None
-    """The class of that box; None for the same."""
+    """Class of the second box; None for the same class."""
     doubled_share: float = 1.0
     """How much of the height the second box has, from the top; 1 for the same box, a pixel beside the first."""
     cut: bool = False
-    """Whether the picture's border cuts its box off; else boxes may lie outside."""
+    """Whether the picture's border cuts its box off; otherwise boxes may lie outside."""
     score: float = 0.9
     fps: float = 0.0
-    """Seen at a lower rate than the camera's; 0 for every frame."""
+    """Detection rate, lower than the camera's; 0 for every frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +57,8 @@ class Case:
 
     name: str
     remark: str
-    """What it is about, and who gets it wrong."""
-    actors: Sequence[Actor]
+    """What the case tests, and which methods get it wrong."""
+    movers: Sequence[Mover]
     expect: Mapping[str, tuple[int, int]]
     """True (in, out) by line; for a zone (entries, exits)."""
     lines: Mapping[str, Sequence[Spot]] = field(default_factory=lambda: {"gate": GATE})
@@ -67,26 +66,26 @@ class Case:
     classes: frozenset[str] = frozenset()
     """Numbers of the classes that the lines count, as text; empty for every class."""
     anchor: tuple[float, float] = (0.5, 1.0)
-    """The point of a box that is held against lines, zones and masks."""
+    """The point of a box that is tested against lines, zones and masks."""
     masks: Mapping[str, Sequence[Spot]] = field(default_factory=dict)
     """Ignore masks."""
     min_track_age_s: float = 0.0
     min_track_score: float = 0.0
     upright: bool = False
-    """Whether the scene means something else upside down: boxes stand on their bottom edge, wherever they are."""
+    """Whether the scene has another meaning upside down: boxes always stand on their bottom edge."""
     fps: float = 10.0
     start_t: float = 0.0
     stalls: Sequence[tuple[float, float]] = ()
-    """(second, length): no frame comes for so long, and time goes on; the actors wait."""
+    """(second, length): no frame arrives for this time while the clock goes on; the movers wait."""
     disorder: str = ""
     """`late`, `doubled` or `swapped` frames."""
 
 
 @dataclass(slots=True)
-class _Cast:
-    """An actor on the stage: its random numbers and the id that it has now."""
+class _MoverState:
+    """The state of a mover: its random numbers and its current id."""
 
-    actor: Actor
+    mover: Mover
     noise: random.Random
     first_id: int
     frames: int = 0
@@ -94,74 +93,79 @@ class _Cast:
 
     def box(self, second: float) -> tuple[float, float, float, float] | None:
         """Return the box at that second; None when it cannot be seen."""
-        actor = self.actor
-        x, y = (self._along(second, axis) + self.noise.uniform(-1, 1) * actor.jitter_px for axis in (1, 2))
-        for number, (at, dx, dy) in enumerate(actor.jumps):
+        mover = self.mover
+        x, y = (self._along(second, axis) + self.noise.uniform(-1, 1) * mover.jitter_px for axis in (1, 2))
+        for number, (at, dx, dy) in enumerate(mover.jumps):
             if second >= at - 1e-9 and number not in self.jumped:
                 self.jumped.add(number)
                 x, y = x + dx, y + dy
-        absent = not actor.path[0][0] - 1e-9 <= second <= actor.path[-1][0] + 1e-9
-        if absent or any(begin <= second < end for begin, end in actor.hidden) or self._skipped(second):
+        absent = not mover.path[0][0] - 1e-9 <= second <= mover.path[-1][0] + 1e-9
+        if absent or any(begin <= second < end for begin, end in mover.hidden) or self._skipped(second):
             return None
-        width, height = actor.size_wh
-        if actor.cut:
+        width, height = mover.size_wh
+        if mover.cut:
             return max(0, x - width / 2), max(0, y - height), min(SIZE_WH[0], x + width / 2), min(SIZE_WH[1], y)
         return x - width / 2, y - height, x + width / 2, y
 
     def second_box(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-        """Return the other box on the object."""
+        """Return the second box on the object."""
         x1, y1, x2, y2 = box
-        share = self.actor.doubled_share
+        share = self.mover.doubled_share
         if share == 1.0:
             return x1 + 1, y1 + 1, x2 + 1, y2 + 1
         return x1, y1, x2, y1 + share * (y2 - y1)
 
     def _along(self, second: float, axis: int) -> float:
-        path = self.actor.path
+        path = self.mover.path
         return float(np.interp(second, [point[0] for point in path], [point[axis] for point in path]))
 
     def _skipped(self, second: float) -> bool:
-        fps = self.actor.fps
+        fps = self.mover.fps
         return bool(fps) and abs(second * fps - round(second * fps)) > 1e-6
 
     def id_at(self, second: float) -> int:
         """Return the id at that second."""
-        actor = self.actor
-        changes = sum(second >= at - 1e-9 for at in actor.new_id_at)
-        if actor.new_id_every_s:
-            changes += int((second - actor.path[0][0]) / actor.new_id_every_s + 1e-9)
+        mover = self.mover
+        changes = sum(second >= at - 1e-9 for at in mover.new_id_at)
+        if mover.new_id_every_s:
+            changes += int((second - mover.path[0][0]) / mover.new_id_every_s + 1e-9)
         return self.first_id + changes
 
     def class_id(self) -> int:
         """Return the class of the next box."""
         self.frames += 1
-        return self.actor.class_ids[(self.frames - 1) % len(self.actor.class_ids)]
+        return self.mover.class_ids[(self.frames - 1) % len(self.mover.class_ids)]
 
 
 def frames_of(case: Case) -> Iterator[TrackedFrame]:
     """Play a case: yield its frames in the order in which they arrive."""
-    cast = [
-        _Cast(actor, random.Random(f"{case.name}/{i}"), 1 + 1000 * i)  # noqa: S311  (a scene, not a secret)
-        for i, actor in enumerate(case.actors)
+    states = [
+        _MoverState(mover, random.Random(f"{case.name}/{i}"), 1 + 1000 * i)  # noqa: S311  (a scene, not a secret)
+        for i, mover in enumerate(case.movers)
     ]
-    seconds = max(actor.path[-1][0] for actor in case.actors)
-    frames = [_frame(case, cast, i) for i in range(round(seconds * case.fps) + 1)]
+    seconds = max(mover.path[-1][0] for mover in case.movers)
+    frames = [_frame(case, states, i) for i in range(round(seconds * case.fps) + 1)]
     yield from _disordered(frames, case.disorder)
 
 
-def _frame(case: Case, cast: Sequence[_Cast], index: int) -> TrackedFrame:
+def _frame(case: Case, states: Sequence[_MoverState], index: int) -> TrackedFrame:
     second = index / case.fps
     rows: list[tuple[int, float, float, float, float, float, int]] = []
-    for one in cast:
-        box = one.box(second)
+    for state in states:
+        box = state.box(second)
         if box is None:
             continue
-        class_id = one.class_id()
-        rows.append((one.id_at(second), *box, one.actor.score, class_id))
-        if one.actor.doubled:
-            other = one.actor.doubled_class
+        class_id = state.class_id()
+        rows.append((state.id_at(second), *box, state.mover.score, class_id))
+        if state.mover.doubled:
+            other = state.mover.doubled_class
             rows.append(
-                (one.id_at(second) + 500, *one.second_box(box), one.actor.score, class_id if other is None else other)
+                (
+                    state.id_at(second) + 500,
+                    *state.second_box(box),
+                    state.mover.score,
+                    class_id if other is None else other,
+                )
             )
     table = np.array(rows, dtype=np.float64).reshape(-1, 7)
     waited_s = sum(length for at, length in case.stalls if second >= at)

@@ -1,7 +1,13 @@
-"""The data plane's way to Triton: one interface, two transports (shared memory, gRPC bytes).
+"""The data plane's client of Triton: one interface, two transports (shared memory, gRPC bytes).
 
-`api` is what the rest of the data plane sees; `client.TritonClient` connects, chooses the transport, loads models and
-reconnects. What every room knows of Triton is in `countline_common.triton`.
+api.py        the interface that the rest of the data plane uses
+slots.py      the ring of slots: frames in shared memory
+transport.py  the choice of the transport; rings that Triton may read
+loading.py    loads one version of a model
+models.py     the loaded models of a client
+recovery.py   survives restarts of Triton
+requests.py   requests for inference
+client.py     connects, and puts the parts together
 """
 
 from countline_common.triton import InferenceLostError, ModelInfo, ModelOverrides, ModelRef, ModelRefusedError

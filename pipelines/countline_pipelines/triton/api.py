@@ -1,4 +1,4 @@
-"""What the data plane knows of inference: slots in, detections out.
+"""The interface of inference: slots in, detections out.
 
     client = await TritonClient.connect("127.0.0.1:9001")          (countline_pipelines.triton.client)
     info = await client.load("demo_detector")
@@ -7,7 +7,7 @@
     ...                                                              a decoder writes into ring.acquire().frame_hwc
     detections = await infer_surely(client, info.name, slots, patience_s=60)    (n, max_detections, 6)
 
-A frame is never lost on the way: whatever happens to Triton, the caller keeps its slots until it has an answer.
+No frame is lost on the way: whatever happens to Triton, the caller keeps its slots until it has an answer.
 """
 
 import asyncio
@@ -27,13 +27,13 @@ class Transport(StrEnum):
     """How frames reach Triton."""
 
     AUTO = "auto"
-    """Shared memory where a probe shows that Triton reads ours, else gRPC bytes."""
+    """Shared memory if a probe shows that Triton can read this machine's, else gRPC bytes."""
     SHM = "shm"
     GRPC = "grpc"
 
 
 class InferenceClient(Protocol):
-    """The way to Triton; one per process, used from one event loop."""
+    """A client of Triton; one per process, used from one event loop."""
 
     @property
     def transport(self) -> Transport:
@@ -41,12 +41,12 @@ class InferenceClient(Protocol):
         ...
 
     async def load(self, model: str, overrides: ModelOverrides | None = None) -> ModelInfo:
-        """Have a model loaded and ready; loads again by itself after Triton restarts.
+        """Load a model and wait until it is ready. After a restart of Triton, the client loads it again.
 
         Args:
-            model: `NAME`, its folder in Triton's repository, or `NAME@VERSION`. Without a version the newest is
-                taken, and kept until it is loaded anew.
-            overrides: None takes what suits the server (the embedded one: an instance per core, one thread each).
+            model: `NAME`, its folder in Triton's repository, or `NAME@VERSION`. Without a version, the
+                client takes the newest and keeps it until the model is loaded anew.
+            overrides: None takes what suits the server (for the embedded one, an instance per core, one thread each).
 
         Raises:
             ModelRefusedError: there is no such model, it does not load, or it breaks the contract.
@@ -55,23 +55,23 @@ class InferenceClient(Protocol):
         ...
 
     def release(self, model: str) -> None:
-        """Have no more to do with a model, which Triton goes on to serve to others."""
+        """Forget a model; Triton goes on serving it to others."""
         ...
 
     async def unload(self, model: str) -> None:
-        """Let a model go."""
+        """Have Triton unload a model."""
         ...
 
     async def metadata(self, model: str) -> ModelInfo:
-        """What is known of a model that was loaded here.
+        """Return what is known of a model that this client loaded.
 
         Raises:
-            ModelRefusedError: it was not.
+            ModelRefusedError: this client did not load it.
         """
         ...
 
     async def attach(self, ring: SlotRing) -> None:
-        """Let Triton read a ring; again by itself after Triton restarts."""
+        """Let Triton read a ring. After a restart of Triton, the client attaches it again."""
         ...
 
     async def detach(self, ring: SlotRing) -> None:
@@ -86,13 +86,13 @@ class InferenceClient(Protocol):
             input, score, class; unused rows have score 0.
 
         Raises:
-            InferenceLostError: Triton went away or was too late; the slots are HELD as before and may be sent again.
+            InferenceLostError: Triton is away or answered too late; the slots are HELD as before and may be sent again.
             ModelRefusedError: Triton refuses these frames.
         """
         ...
 
     async def wait_ready(self, timeout_s: float) -> None:
-        """Wait until Triton answers and holds our rings and models.
+        """Wait until Triton answers and holds this client's rings and models.
 
         Raises:
             DeadlineExceededError: not within `timeout_s`.
@@ -100,18 +100,18 @@ class InferenceClient(Protocol):
         ...
 
     async def close(self) -> None:
-        """Undo every `attach` and hang up."""
+        """Undo every `attach` and disconnect."""
         ...
 
 
 async def infer_surely(
     client: InferenceClient, model: str, slots: Sequence[Slot], *, patience_s: float
 ) -> NDArray[np.float32]:
-    """Like `infer`, but outlasts restarts of Triton: sends the same slots again when it is back.
+    """Like `infer`, but survives restarts of Triton: sends the same slots again when Triton is back.
 
     Raises:
         DeadlineExceededError: no answer within `patience_s`.
-        CountlineError: what `infer` raises for reasons that waiting does not hint.
+        CountlineError: an error of `infer` that waiting does not solve.
     """
     try:
         async with asyncio.timeout(patience_s):

@@ -1,13 +1,13 @@
-"""The worker: one process of the data plane that holds several cameras, as the control-plane wants it.
+"""The worker: one process of the data plane. It holds the cameras that the control-plane assigns.
 
-settings.py     what the environment says
-assignments.py  from the control-plane's words to the plane's plans; pure
-desired.py      brings the plane to what is assigned
-planes.py       makes the data plane that is asked for
+settings.py     settings from the environment
+assignments.py  assignments to the plane's plans; pure
+desired.py      reconciles the plane with the assignments
+planes.py       builds the data plane
 sink.py         counted frames to records, live boxes and pictures
-bus_link.py     the connection to NATS, whenever there is one
+bus_link.py     the connection to NATS
 pictures.py     JPEG previews, in a thread
 reports.py      conditions of cameras as messages; pure
 agent.py        the stream to the control-plane
-main.py         puts it together; starts and stops it
+main.py         builds, starts and stops all parts
 """

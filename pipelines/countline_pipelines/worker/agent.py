@@ -1,7 +1,7 @@
-"""The stream to the control-plane: reports every second and on change, assignments in return.
+"""The stream to the control-plane: sends a report every second and on change, receives assignments.
 
-The worker goes on counting while the control-plane is away; the stream is made again with growing pauses. A worker that
-stops closes its side of the stream, which says goodbye: its cameras may move at once.
+The worker goes on counting while the control-plane is away; the agent reconnects with growing pauses. A worker that
+stops closes its side of the stream, so that its cameras may move to other workers at once.
 """
 
 import asyncio
@@ -31,13 +31,13 @@ _log = get_logger(__name__)
 
 
 class Agent:
-    """Keeps the stream.
+    """Holds the stream.
 
     Args:
-        address: of the control-plane's service of workers.
-        token: that this worker shows; empty for none.
-        report: what the worker says of itself now.
-        apply: told the whole set of assignments whenever it comes.
+        address: of the control-plane's worker service.
+        token: returns the worker's token; empty for none.
+        report: returns the worker's report as of now.
+        apply: called with the whole set of assignments each time it arrives.
     """
 
     def __init__(
@@ -54,23 +54,23 @@ class Agent:
         self._changed = asyncio.Event()
         self._leaving = asyncio.Event()
         self._left = asyncio.Event()
-        self._trouble = "it was not heard of yet"
+        self._trouble = "no connection yet"
 
     def notify(self) -> None:
-        """Something is worth a report now; from the event loop."""
+        """Send a report now; from the event loop."""
         self._changed.set()
 
     async def check(self) -> None:
-        """For those who want to know.
+        """Check the stream, for `/readyz`.
 
         Raises:
             UnavailableError: there is no stream.
         """
         if self._trouble:
-            raise UnavailableError(f"the control-plane at {self._address} is away: {self._trouble}")
+            raise UnavailableError(f"no connection to the control-plane at {self._address}: {self._trouble}")
 
     async def run(self) -> None:
-        """Hold the stream until cancelled or told to leave.
+        """Hold the stream until cancelled, or until `leave` is called.
 
         Raises:
             ConflictError: another process has taken over this worker's name.
@@ -81,7 +81,7 @@ class Agent:
             began = loop.time()
             try:
                 await self._hold()
-                self._trouble = "it ended the stream"
+                self._trouble = "the control-plane ended the stream"
             except grpc.aio.AioRpcError as error:
                 self._trouble = f"{error.code().name}: {error.details()}"
                 if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
@@ -96,7 +96,7 @@ class Agent:
             await asyncio.sleep(backoff.next_s())
 
     async def leave(self, timeout_s: float) -> None:
-        """Say goodbye, if there is a stream."""
+        """Close the stream, if there is one; wait at most `timeout_s`."""
         self._leaving.set()
         self._changed.set()
         if not self._trouble:
@@ -126,6 +126,6 @@ class Agent:
 
 def _replaced(error: grpc.aio.AioRpcError) -> ConflictError:
     return ConflictError(
-        error.details() or "the control-plane has no use for this worker",
+        error.details() or "the control-plane rejected this worker",
         hint="give each worker a name of its own (COUNTLINE_WORKER_NAME)",
     )

@@ -1,6 +1,6 @@
-"""The connection to NATS, whenever there is one. A worker starts and counts without it; records wait in the spool.
+"""The connection to NATS. A worker starts and counts without it; records wait in the spool.
 
-Lossy messages (boxes, previews, statuses) wait in a short queue of which the oldest is left out.
+Lossy messages (boxes, previews, statuses) wait in a short queue. When it is full, the oldest message is dropped.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class BusLink:
     Args:
         url: of NATS.
         name: of this client.
-        on_watch: told the id of a camera each time that somebody says to watch it.
+        on_watch: called with a camera's id for each message that asks to watch that camera.
     """
 
     def __init__(self, url: str, name: str, on_watch: Callable[[str], None]) -> None:
@@ -75,13 +75,13 @@ class BusLink:
         self._on_watch(message.subject.rpartition(".")[2])
 
     async def ensure_streams(self) -> None:
-        """Make the streams that are missing; where that fails, the publisher asks again."""
+        """Create missing streams. If that fails, the publisher calls again."""
         if self._jetstream is not None:
             with suppress(nats.errors.Error, TimeoutError):
                 await bus.ensure_streams(self._jetstream)
 
     async def jetstream(self) -> JetStreamContext:
-        """The context to publish with; waits for the first connection."""
+        """Return the context to publish with; wait for the first connection."""
         await self._connected.wait()
         assert self._jetstream is not None
         return self._jetstream
@@ -92,13 +92,13 @@ class BusLink:
         return self._client is not None and self._client.is_connected
 
     async def check(self) -> None:
-        """For `/readyz`.
+        """Check the connection, for `/readyz`.
 
         Raises:
             UnavailableError: there is no connection.
         """
         if not self.is_connected:
-            raise UnavailableError("there is no connection to NATS; records wait in the spool")
+            raise UnavailableError("no connection to NATS; records wait in the spool")
 
     def send_lossy(self, subject: str, payload: bytes) -> None:
         """Send a message that may be lost; from any thread, never blocks."""
@@ -111,7 +111,7 @@ class BusLink:
         self._wake.set()
 
     async def close(self) -> None:
-        """Hang up."""
+        """Disconnect."""
         if self._client is not None:
             with suppress(nats.errors.Error, TimeoutError, CountlineError):
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):

@@ -1,7 +1,7 @@
-"""Brings the plane to what the control-plane assigned: the whole set, each time, compared with what there is.
+"""Reconciles the plane's cameras with the assigned ones. Each time, the whole set of assignments is compared.
 
-A finite file that was counted to its end is not counted again after a restart: a mark in the spool's folder says so,
-written once its last record is on disk.
+A finite file that was counted to its end is not counted again after a restart: the worker writes a mark into the
+spool's folder once the file's last record is on disk.
 """
 
 import asyncio
@@ -30,13 +30,13 @@ class _Entry:
 
 
 class DesiredCameras:
-    """What this worker holds; used from the worker's event loop.
+    """The cameras that this worker holds; used from the worker's event loop.
 
     Args:
-        plane: to bring there.
-        spool_folder: where marks of finished files lie.
-        default_model: of cameras that name none.
-        owners: kept up to date, site and zone of each camera that is or was held.
+        plane: runs the cameras.
+        spool_folder: holds the marks of finished files.
+        default_model: for cameras whose spec names no model.
+        owners: site and time zone of each camera that is or was held; updated here.
     """
 
     def __init__(self, plane: Plane, spool_folder: Path, default_model: str, owners: dict[str, Ownership]) -> None:
@@ -48,7 +48,7 @@ class DesiredCameras:
         self._owners = owners
 
     async def apply(self, assignments: Sequence[workers_pb2.Assignment]) -> None:
-        """Hold exactly these cameras."""
+        """Hold exactly the assigned cameras."""
         async with self._lock:
             wanted = {assignment.camera.camera_id: assignment for assignment in assignments}
             for camera_id in [*self._entries.keys() - wanted.keys()]:
@@ -85,13 +85,13 @@ class DesiredCameras:
         self._entries[camera_id] = entry
 
     async def retry_refused(self) -> None:
-        """Look again at finite files that were not there."""
+        """Try refused cameras again, such as files that were not there."""
         async with self._lock:
             for entry in [entry for entry in self._entries.values() if entry.fault is not None]:
                 await self._hold(workers_pb2.Assignment.FromString(entry.assignment))
 
     def mark_finished(self, plan: CameraPlan) -> None:
-        """Note that a finite file was counted to its end by this plan, wanted still or not; blocks on the disk."""
+        """Mark a finite file as counted to its end by this plan, assigned or not; blocks on the disk."""
         self._marks.mkdir(parents=True, exist_ok=True)
         (self._marks / counting_key(plan)).write_text(plan.source.label)
 
@@ -99,7 +99,7 @@ class DesiredCameras:
         return plan.source.playback.is_finite and (self._marks / counting_key(plan)).exists()
 
     def conditions(self) -> dict[str, tuple[int, CameraCondition]]:
-        """Epoch and condition of every camera that is held, by id."""
+        """Return epoch and condition of every held camera, by id."""
         running = self._plane.conditions()
         starting = CameraCondition(CameraState.STARTING)
         held = {}
@@ -115,7 +115,7 @@ class DesiredCameras:
 
 
 def _comparable(assignment: workers_pb2.Assignment) -> bytes:
-    """An assignment without what changes though the work does not."""
+    """Serialize an assignment without the fields that change while the work stays the same."""
     copy = workers_pb2.Assignment()
     copy.CopyFrom(assignment)
     for field in ("status", "revision", "updated_at", "title"):

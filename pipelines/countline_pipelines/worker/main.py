@@ -1,9 +1,9 @@
-"""The worker process: everything is made here, started in order and stopped in order.
+"""The worker process: `Worker.__init__` builds all parts, `run` starts them in order, `_shut_down` stops them in order.
 
-Stopping (SIGTERM, SIGINT), within five seconds: sources stop, frames that are with Triton are counted, what live
-cameras had open is decided, the last records are committed to the spool, and what JetStream acknowledges at once is
-forgotten; the rest is sent after the next start. A finite file that is broken off decides nothing: it will be counted
-anew, from its first frame, with the same ids.
+Stopping (SIGTERM, SIGINT) takes at most five seconds: sources stop, frames in flight are counted, live cameras decide
+their open events, and the last records are committed to the spool. Records that JetStream acknowledges at once are
+deleted; the others are sent after the next start. A finite file that is interrupted decides nothing: the next start
+counts it anew, from its first frame, with the same ids.
 """
 
 import asyncio
@@ -37,11 +37,11 @@ from countline_pipelines.worker.sink import WorkerSink
 
 WATCH_S: Final = 5.0
 LOOK_EVERY_S: Final = 0.2
-"""How soon a change of a camera's state is reported."""
+"""A change of a camera's state is reported within this time."""
 STATUS_EVERY_S: Final = 1.0
 RETRY_REFUSED_S: Final = 10.0
 FLUSH_S: Final = 1.0
-"""Of one wait for the disk: short, since a worker that stops cannot break it off."""
+"""Length of one wait for the disk: short, because a stopping worker cannot interrupt it."""
 PLANE_STOP_S: Final = 2.5
 SPOOL_STOP_S: Final = 1.0
 DRAIN_S: Final = 0.5
@@ -49,8 +49,20 @@ LEAVE_S: Final = 0.4
 _log = get_logger(__name__)
 
 
+async def run_worker(settings: WorkerSettings) -> None:
+    """Run a worker until SIGTERM or SIGINT."""
+    stale = remove_stale_slots()
+    if stale:
+        _log.info("slots.removed", segments=stale)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await Worker(settings).run(stop)
+
+
 class Worker:
-    """One worker; made and run on an event loop."""
+    """One worker; created and run on an event loop."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings.checked()
@@ -75,11 +87,34 @@ class Worker:
         self._agent = Agent(settings.workers_address, settings.token, self._report, self._desired.apply)
         self._errands: set[asyncio.Task[None]] = set()
 
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set or a part of the worker fails."""
+        checks = {"bus": self._link.check, "spool": self._check_spool}
+        self._plane.start()
+        self._writer.start()  # it may pause the plane at once
+        async with HealthServer(self._settings.health_address, checks) as health:
+            _log.info("worker.started", worker=self._settings.worker_name, health_port=health.port)
+            tasks = [
+                self._loop.create_task(work, name=name)
+                for name, work in {
+                    "link": self._link.run(),
+                    "publisher": self._publisher.run(),
+                    "agent": self._agent.run(),
+                    "statuses": self._send_statuses(),
+                    "refused": self._retry_refused(),
+                }.items()
+            ]
+            stopped = self._loop.create_task(stop.wait(), name="stop")
+            done, _ = await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            await self._shut_down(tasks)
+            for task in done - {stopped}:
+                task.result()  # a part that ended by itself has failed: raise its error
+
     def _watch(self, camera_id: str) -> None:
         self._plane.watch(camera_id, time.monotonic() + WATCH_S)
 
     def _pressed(self, error: CountlineError | None) -> None:
-        """The spool has no room, or has room again; from its writer's thread."""
+        """Pause the plane if the spool has no room, else resume it; called from the writer's thread."""
         if error is None:
             self._plane.resume()
         else:
@@ -87,17 +122,17 @@ class Worker:
             self._plane.pause(fault_of(error, "spool_full" if full else "spool_broken"))
 
     def _camera_ended(self, plan: CameraPlan, state: CameraState) -> None:
-        """A finite file is over; from the plane's thread."""
+        """Mark a finite file that was counted to its end; called from the plane's thread."""
         if state is CameraState.FINISHED:
-            self._loop.call_soon_threadsafe(self._spawn, self._note_finished(plan))
+            self._loop.call_soon_threadsafe(self._spawn, self._mark_finished(plan))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
 
-    async def _note_finished(self, plan: CameraPlan) -> None:
-        """Mark a file once its last record is on disk, however long the spool has no room for it."""
+    async def _mark_finished(self, plan: CameraPlan) -> None:
+        """Mark a file once its last record is on disk, however long that takes."""
         while not await asyncio.to_thread(self._writer.flushed, FLUSH_S):
             continue
         await asyncio.to_thread(self._desired.mark_finished, plan)
@@ -115,35 +150,12 @@ class Worker:
             spool_bytes=self._spool.waiting_bytes,
         )
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, or a part of the worker fails."""
-        checks = {"bus": self._link.check, "spool": self._check_spool}
-        self._plane.start()
-        self._writer.start()  # it may ask the plane at once to pause
-        async with HealthServer(self._settings.health_address, checks) as health:
-            _log.info("worker.started", worker=self._settings.worker_name, health_port=health.port)
-            tasks = [
-                self._loop.create_task(work, name=name)
-                for name, work in {
-                    "link": self._link.run(),
-                    "publisher": self._publisher.run(),
-                    "agent": self._agent.run(),
-                    "statuses": self._send_statuses(),
-                    "refused": self._retry_refused(),
-                }.items()
-            ]
-            stopped = self._loop.create_task(stop.wait(), name="stop")
-            done, _ = await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            await self._shut_down(tasks)
-            for task in done - {stopped}:
-                task.result()  # a part that ended by itself has failed: say how
-
     async def _check_spool(self) -> None:
         if self._writer.under_pressure:
             raise ResourceExhaustedError("the spool is full; cameras are paused")
 
     async def _send_statuses(self) -> None:
-        """Tell the bus of every camera once a second, and the control-plane at once when a state changes."""
+        """Publish every camera's status once a second; report to the control-plane at once when a state changes."""
         known: object = None
         sent_at = 0.0
         while True:
@@ -179,15 +191,3 @@ class Worker:
         waiting = self._spool.waiting
         self._spool.close()
         _log.info("worker.stopped", everything_acknowledged=drained, records_in_spool=waiting)
-
-
-async def run_worker(settings: WorkerSettings) -> None:
-    """Run a worker until SIGTERM or SIGINT."""
-    stale = remove_stale_slots()
-    if stale:
-        _log.info("slots.removed", segments=stale)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await Worker(settings).run(stop)

@@ -1,7 +1,7 @@
-"""JPEG previews, encoded in a thread of their own while somebody watches.
+"""JPEG previews, encoded in a thread of their own while a user watches.
 
-Policy: the newest picture wins. One of each camera may wait for the encoder, in turn; a newer one takes its place. No
-camera has more than ten encoded in a second of capture time: that is smooth enough to look at, and thirty would take
+Policy: the newest picture wins. One picture of each camera may wait for the encoder, in turn; a newer one replaces it.
+At most ten pictures of a camera are encoded in a second of capture time: that looks smooth, and thirty would take
 the interpreter from counting.
 """
 
@@ -35,14 +35,14 @@ class PictureEncoder:
         self._send = send
         self._waiting: dict[str, Waiting] = {}
         self._taken_t: dict[str, float] = {}
-        """Capture time of the last picture that was taken of each camera."""
+        """Capture time of each camera's last picture."""
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="pictures", daemon=True)
         self._thread.start()
 
     def submit(self, tracked: TrackedFrame, boxes: Sequence[events_pb2.LiveBox], picture: Any) -> None:
-        """Hand over a picture with its boxes; never blocks."""
+        """Queue a picture with its boxes; never blocks."""
         camera_id = tracked.camera_id
         with self._changed:
             if 0 <= tracked.t - self._taken_t.get(camera_id, -math.inf) < LEAST_GAP_S:
@@ -52,7 +52,7 @@ class PictureEncoder:
             self._changed.notify()
 
     def close(self, timeout_s: float) -> None:
-        """End the thread; what waits is left out."""
+        """End the thread; waiting pictures are dropped."""
         with self._changed:
             self._stopping = True
             self._waiting.clear()
@@ -64,7 +64,7 @@ class PictureEncoder:
             tracked, boxes, picture = item
             try:
                 self._send(tracked.camera_id, preview(tracked, boxes, picture).SerializeToString())
-            except Exception:  # noqa: BLE001  (a picture that cannot be shown must not end the previews of all cameras)
+            except Exception:  # noqa: BLE001  (one bad picture must not end the previews of all cameras)
                 _log.exception("preview.failed", camera=tracked.camera_id)
 
     def _next(self) -> Waiting | None:
@@ -74,7 +74,7 @@ class PictureEncoder:
 
 
 def preview(tracked: TrackedFrame, boxes: Sequence[events_pb2.LiveBox], picture: Any) -> events_pb2.PreviewFrame:
-    """A picture as a message: JPEG of at most `WIDEST_PX` width, boxes in pixels of the source."""
+    """Return a picture as a message: JPEG of at most `WIDEST_PX` width, boxes in pixels of the source."""
     width = min(WIDEST_PX, picture.width)
     height = max(1, round(picture.height * width / picture.width))
     image = picture.reformat(width=width, height=height, format="rgb24").to_image()

@@ -1,35 +1,35 @@
-"""Makes the data plane that the settings ask for; neither is imported where the other one is wanted."""
+"""Builds the data plane that the settings name. The other plane is not imported."""
 
 from typing import Final, Protocol
 
 from countline_pipelines.planes.interface import OnEnd, Plane, PlaneSink
 from countline_pipelines.triton import InferenceClient, Transport
-from countline_pipelines.worker.settings import Backend, WorkerSettings
+from countline_pipelines.worker.settings import PlaneBackend, WorkerSettings
 
 TRITON_TIMEOUT_S: Final = 10.0
 
 
 class StartedPlane(Plane, Protocol):
-    """A plane with threads of its own."""
+    """A plane that has threads of its own."""
 
     def start(self) -> None:
-        """Start them."""
+        """Start the threads."""
         ...
 
 
 def make_plane(settings: WorkerSettings, sink: PlaneSink, on_end: OnEnd) -> StartedPlane:
-    """The plane, not started yet.
+    """Build the plane without starting it.
 
     Args:
         settings: of the worker.
-        sink: whom it tells.
-        on_end: see `OnEnd`.
+        sink: receives counted frames and events.
+        on_end: called when a camera ends.
 
     Raises:
-        DeepStreamMissingError: DeepStream is asked for, and something of it is not here.
+        DeepStreamMissingError: the settings name DeepStream, and a part of it is not installed.
         InvalidInputError: its settings cannot be used.
     """
-    if settings.backend is Backend.DEEPSTREAM:
+    if settings.backend is PlaneBackend.DEEPSTREAM:
         return _deepstream(settings, sink, on_end)
     return _software(settings, sink, on_end)
 
@@ -69,5 +69,5 @@ def _deepstream(settings: WorkerSettings, sink: PlaneSink, on_end: OnEnd) -> Sta
         warn_live=own.warn_live,
         most_live=own.most_live,
     )
-    # Frames go to Triton out of GStreamer; this client only has models loaded.
+    # GStreamer sends the frames to Triton; this client only loads models.
     return DeepStreamPlane(require_runtime(pipeline), lambda: _connect(settings, Transport.GRPC), sink, options, on_end)

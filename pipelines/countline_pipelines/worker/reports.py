@@ -1,4 +1,4 @@
-"""Conditions of cameras as messages. Pure."""
+"""Camera conditions as messages; pure."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -19,7 +19,7 @@ _STATES: Final = {
 def camera_report(
     camera_id: str, epoch: int, worker_id: str, condition: CameraCondition, now: float
 ) -> workers_pb2.CameraReport:
-    """One camera's condition, as at Unix time `now`."""
+    """Return one camera's condition at Unix time `now`, as a message."""
     fault = condition.fault
     status = cameras_pb2.CameraStatus(
         state=_STATES[condition.state],
@@ -43,7 +43,7 @@ def camera_report(
 
 
 def signature(conditions: Mapping[str, CameraCondition]) -> tuple[tuple[str, ...], ...]:
-    """What is worth a report at once when it changes: states, faults and versions of models."""
+    """Return states, faults and model versions: when they change, the worker reports at once."""
     return tuple(
         (camera_id, c.state.value, c.fault.code if c.fault else "", c.model, c.follower_model)
         for camera_id, c in sorted(conditions.items())

@@ -1,4 +1,4 @@
-"""What the environment tells a worker."""
+"""Settings of a worker, from the environment."""
 
 import socket
 from enum import StrEnum
@@ -13,57 +13,58 @@ from countline_pipelines.triton import Transport
 MIB = 1024 * 1024
 
 
-class Backend(StrEnum):
+class PlaneBackend(StrEnum):
     """Which data plane a worker has."""
 
     SOFTWARE = "software"
-    """FFmpeg decodes, our own tracker follows: everywhere."""
+    """FFmpeg decodes and our own tracker tracks; runs everywhere."""
     DEEPSTREAM = "deepstream"
-    """Decoding, batching and tracking inside NVIDIA's DeepStream: in its container, on a GPU."""
+    """NVIDIA's DeepStream decodes, batches and tracks; runs in its container, on a GPU."""
 
 
 class WorkerSettings(ProcessSettings):
-    """See each field; `COUNTLINE_` and the name in capitals is the variable."""
+    """Each field is set by a variable: `COUNTLINE_` and the field's name in capitals."""
 
     nats_url: str
     workers_address: str = "127.0.0.1:8003"
-    """gRPC address of the control-plane's service of workers."""
+    """gRPC address of the control-plane's worker service."""
     worker_token_file: Path | None = None
-    """Holds the token that the worker shows to the control-plane."""
+    """File with the token that the worker sends to the control-plane."""
     worker_name: str = socket.gethostname()
     """Stable over restarts."""
-    backend: Backend = Backend.SOFTWARE
-    """Which data plane; see deepstream/settings.py for what the other one is told."""
+    backend: PlaneBackend = PlaneBackend.SOFTWARE
+    """Which data plane. planes/deepstream/settings.py has the settings of DeepStream."""
     triton_address: str = "127.0.0.1:9001"
     triton_transport: Transport = Transport.AUTO
     decode: DecodeMode = DecodeMode.AUTO
-    """What decodes; `auto` takes the GPU where there is one, and the CPU for what it does not take."""
+    """Which decoder. `auto` uses the GPU if there is one, and the CPU for streams that the GPU cannot decode."""
     spool: Path | None = None
-    """Folder of records that JetStream has not acknowledged; that of the data folder where it is not given."""
+    """Folder of records that JetStream has not acknowledged; by default in the data folder."""
     spool_max_bytes: int = 1024 * MIB
+    """Bound of the spool on disk. At 90 % of it, cameras pause."""
     health_address: str = "127.0.0.1:0"
     capacity: int = 16
-    """Cameras that this worker can hold."""
+    """Number of cameras that this worker can hold, 1 to 1000."""
     default_model: str = "demo_detector"
-    """Of cameras that name none."""
+    """Model of cameras whose spec names none."""
     max_batch: int | None = None
-    """Frames in one request at most; as the model allows where it is not given."""
+    """Largest number of frames in one request; by default what the model allows."""
     max_batch_wait_ms: float = 5.0
     in_flight: int | None = None
-    """Requests to Triton at the same time; one more than the model has instances where it is not given."""
+    """Requests to Triton at the same time; by default one more than the model has instances."""
 
     @property
     def spool_folder(self) -> Path:
-        """Where the spool lies."""
+        """Folder of the spool."""
         return self.spool or DataFolder.resolve().spool / self.worker_name
 
     @property
     def pipelines_folder(self) -> Path:
-        """Where the files of DeepStream's pipelines are written, to be looked at."""
+        """Folder for the configuration files of DeepStream's pipelines."""
         return DataFolder.resolve().run / f"pipelines-{self.worker_name}"
 
     def token(self) -> str:
-        """The worker's token; empty where none is configured.
+        """Return the worker's token; empty if none is configured.
 
         Raises:
             InvalidInputError: the file cannot be read.
@@ -74,16 +75,18 @@ class WorkerSettings(ProcessSettings):
             return self.worker_token_file.read_text().strip()
         except OSError as error:
             raise InvalidInputError(
-                f"the worker's token {self.worker_token_file} cannot be read: {error.strerror}",
-                hint="set COUNTLINE_WORKER_TOKEN_FILE to the file that the control-plane made",
+                f"cannot read the worker's token {self.worker_token_file}: {error.strerror}",
+                hint="set COUNTLINE_WORKER_TOKEN_FILE to the file that the control-plane created",
             ) from error
 
     def checked(self) -> Self:
-        """These settings, if they can be used.
+        """Return these settings.
 
         Raises:
-            InvalidInputError: they cannot.
+            InvalidInputError: the capacity is out of range.
         """
         if not 1 <= self.capacity <= 1000:
-            raise InvalidInputError(f"a capacity of {self.capacity} cameras cannot be", hint="1 to 1000")
+            raise InvalidInputError(
+                f"invalid capacity: {self.capacity} cameras", hint="set COUNTLINE_CAPACITY to 1 to 1000"
+            )
         return self

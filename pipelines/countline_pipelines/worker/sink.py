@@ -1,6 +1,6 @@
-"""What becomes of counted frames in a worker: records to the spool, boxes to overlays, pictures to whoever watches.
+"""Turns counted frames into records for the spool, boxes for live overlays and pictures for previews.
 
-Called from the plane's thread; nothing here waits.
+The plane's thread calls it; nothing here waits.
 """
 
 import threading
@@ -17,23 +17,23 @@ from countline_counting.events import Event
 from countline_counting.frames import TrackedFrame
 from countline_counting.identity import Identity
 from countline_counting.trials import TrialSpan
+from countline_pipelines.messages import class_name
 from countline_pipelines.planes.interface import CountedFrame, RunStarted
 from countline_pipelines.publishing.events import RecordBuilder, RecordIdentity
-from countline_pipelines.publishing.trajectories import class_name
 from countline_pipelines.publishing.trials import trial_record
 from countline_pipelines.worker.assignments import Ownership
 from countline_pipelines.worker.pictures import PictureEncoder
 
 LIVE_EVERY_S: Final = 0.1
-"""Boxes of one camera are sent at most this often; between two pictures of an overlay nobody sees more."""
+"""Boxes of one camera are sent at most this often; overlays show no more pictures than that."""
 _log = get_logger(__name__)
 
 
 class RecordStore(Protocol):
-    """Where records go."""
+    """Stores records."""
 
     def submit(self, subject: str, payload: bytes) -> None:
-        """Take a record; never blocks."""
+        """Queue a record; never blocks."""
         ...
 
 
@@ -46,12 +46,12 @@ class _OpenRun:
 
 
 class WorkerSink:
-    """See `countline_pipelines.planes.interface.PlaneSink`.
+    """The worker's `PlaneSink`.
 
     Args:
-        worker_id: said in every record.
+        worker_id: written into every record.
         store: the spool's writer.
-        owners: site and zone of each camera that is held.
+        owners: site and time zone of each held camera.
         send_live: sends the boxes of a camera; lossy.
         pictures: encodes and sends previews.
     """
@@ -93,8 +93,8 @@ class WorkerSink:
     def _is_first_of_epoch(self, run: RunStarted) -> bool:
         """Whether this run takes the camera over from other workers.
 
-        A finite file's does each time, so as to give the same records; one that goes on where another version of the
-        model left off does not.
+        A run of a finite file does so each time, so that its records are always the same. A run that continues after
+        a model change does not.
         """
         camera_id, epoch = run.identity.camera_id, run.identity.epoch
         first = self._handed_over.get(camera_id) != epoch
@@ -102,7 +102,7 @@ class WorkerSink:
         return first or (run.finite and run.since is None)
 
     def frame_counted(self, identity: Identity, counted: CountedFrame) -> None:
-        """Add the frame to the run's records, and show it."""
+        """Add the frame to the run's records, and send its boxes and picture."""
         run = self._runs[identity]
         tracked = counted.result.tracked
         record = run.builder.add_frame(tracked.t, counted.result.events, counted.dropped)
@@ -116,14 +116,14 @@ class WorkerSink:
             self._pictures.submit(tracked, boxes_of(tracked, run.labels), counted.picture)
 
     def events_decided(self, identity: Identity, t: float, events: Sequence[Event]) -> None:
-        """Add what was decided late to the run's records."""
+        """Add events that were decided late to the run's records."""
         run = self._runs.get(identity)
         record = run.builder.add_late(t, events) if run is not None else None
         if run is not None and record is not None:
             self._store_record(run, record)
 
     def run_ended(self, identity: Identity, events: Sequence[Event] | None) -> None:
-        """Close the run's records; those of a file that was broken off are left to the next attempt."""
+        """Close the run's records. An interrupted file (`events` is None) leaves them to the next attempt."""
         run = self._runs.pop(identity, None)
         if run is None or events is None:
             return
@@ -132,7 +132,7 @@ class WorkerSink:
             events = ()
 
     def span_compared(self, camera_id: str, span: TrialSpan) -> None:
-        """Store what two versions made of a span."""
+        """Store the comparison of two model versions over a span."""
         record = trial_record(camera_id, self._worker_id, span)
         self._store.submit(trial_subject(span.trial_id, camera_id), record.SerializeToString(deterministic=True))
 
@@ -141,7 +141,7 @@ class WorkerSink:
 
 
 def boxes_of(tracked: TrackedFrame, labels: Sequence[str]) -> list[events_pb2.LiveBox]:
-    """The boxes of a frame, in source pixels."""
+    """Return the boxes of a frame, in source pixels."""
     rows = zip(tracked.ids, tracked.xyxy_px, tracked.scores, tracked.classes, strict=True)
     return [
         events_pb2.LiveBox(
@@ -152,7 +152,7 @@ def boxes_of(tracked: TrackedFrame, labels: Sequence[str]) -> list[events_pb2.Li
 
 
 def live_frame(tracked: TrackedFrame, labels: Sequence[str]) -> events_pb2.LiveFrame:
-    """The boxes of a frame as a message."""
+    """Return the boxes of a frame as a message."""
     width, height = tracked.size_wh
     return events_pb2.LiveFrame(
         camera_id=tracked.camera_id,

@@ -23,8 +23,8 @@ from rich.table import Table
 from countline_counting.spec import CountingSpec
 from countline_pipelines.evaluation.comparison import compare
 from countline_pipelines.evaluation.metrics import Metrics, combined, measure
-from countline_pipelines.evaluation.mot import Boxes, Truth, read_detections, read_truth
-from countline_pipelines.evaluation.run import Sequence, run_detections
+from countline_pipelines.evaluation.mot import Boxes, MotTruth, read_detections, read_truth
+from countline_pipelines.evaluation.run import SequenceInfo, run_detections
 from countline_pipelines.evaluation.seqinfo import read_seqinfo
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -45,9 +45,9 @@ class Recording:
     """One sequence of the benchmark."""
 
     name: str
-    truth: Truth
+    truth: MotTruth
     detections: Boxes
-    sequence: Sequence
+    sequence: SequenceInfo
 
 
 def recordings(folder: Path) -> list[Recording]:

@@ -25,8 +25,9 @@ from countline_pipelines.triton import (
     ModelRefusedError,
     Transport,
     infer_surely,
+    loading,
+    recovery,
 )
-from countline_pipelines.triton import client as client_module
 from countline_pipelines.triton.client import TritonClient
 from countline_pipelines.triton.slots import Slot, SlotRing
 
@@ -203,7 +204,7 @@ async def test_a_poisoned_frame_is_refused_and_not_taken_for_an_outage(client: T
     slots[0].frame_hwc[0, 0, 0] = POISON_RED
     with pytest.raises(ModelRefusedError, match="refuses"):
         await client.infer("marker", slots)
-    assert client.is_ready
+    await client.wait_ready(0)
     slots[0].frame_hwc[0, 0, 0] = 0
     np.testing.assert_allclose(await client.infer("marker", slots), marks(slots), rtol=1e-4)
 
@@ -258,7 +259,7 @@ async def test_a_version_that_is_served_no_more_stops_no_other_one(
     own_triton, ring: SlotRing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All models of the client waited for the one that never came back."""
-    monkeypatch.setattr(client_module, "RETRY_REFUSED_S", 0.2)
+    monkeypatch.setattr(recovery, "RETRY_REFUSED_S", 0.2)
     server = own_triton()
     folder = server.repository / "marker"
     shutil.copytree(folder / "1", folder / "2")
@@ -278,7 +279,7 @@ async def test_a_version_that_is_served_no_more_stops_no_other_one(
         config.write_text(config.read_text().replace("specific { versions: [1] }", "all { }"))
         await operator.load("marker")
         async with asyncio.timeout(20):
-            while client._refused():  # noqa: ASYNC110
+            while client._models.refused():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         np.testing.assert_allclose(await client.infer("marker@2", slots), marks(slots), rtol=1e-4)
 
@@ -287,7 +288,7 @@ async def test_a_version_that_is_added_while_another_is_being_loaded_is_not_drop
     own_triton, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was: what the worker sent, to suit the machine, named the versions that it had read a moment before."""
-    monkeypatch.setattr(client_module.os, "sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr(loading.os, "sched_getaffinity", lambda _: {0, 1, 2})
     server = own_triton()
     folder = server.repository / "marker"
     shutil.copytree(folder / "1", folder / "2")
@@ -354,7 +355,7 @@ async def _refused_without(client: TritonClient, model: str) -> None:
 async def test_a_version_that_was_put_beside_the_others_by_hand_is_found_at_the_next_look(
     own_triton, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "LOOK_AGAIN_S", 0.2)
+    monkeypatch.setattr(loading, "LOOK_AGAIN_S", 0.2)
     server = own_triton()
     async with await TritonClient.connect(server.grpc) as client:
         await client.load("marker@1")
@@ -381,7 +382,7 @@ async def test_frames_travel_in_smaller_requests_once_a_model_takes_fewer_at_a_t
         answers = await infer_surely(client, "marker", slots, patience_s=30)
         np.testing.assert_allclose(answers, marks(slots), rtol=1e-4)
         assert (await client.metadata("marker")).max_batch_size == 3
-        assert client.is_ready
+        await client.wait_ready(0)
 
 
 async def test_an_outage_that_does_not_end_is_said_within_the_patience(own_triton, ring: SlotRing) -> None:

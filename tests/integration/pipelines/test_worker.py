@@ -299,7 +299,7 @@ async def test_a_full_spool_makes_files_wait_and_live_cameras_say_so_and_loses_n
         nats_server.url,
         control_double.address,
         blob_triton.grpc,
-        COUNTLINE_SPOOL_MAX_BYTES="8000",
+        COUNTLINE_SPOOL_MAX_BYTES="24576",
     )
     long_clip = render(tmp_path / "long.mp4", [Pass(index % 3 != 0, index % 3) for index in range(60)])
     loop = render(tmp_path / "loop.mp4", [Pass(True, 0, 1.0)])
@@ -313,7 +313,7 @@ async def test_a_full_spool_makes_files_wait_and_live_cameras_say_so_and_loses_n
             full = await control_double.wait_for_state(camera_id, cameras_pb2.CAMERA_STATE_FAILED, 60)
             assert full.error.code == "spool_full"
             assert "NATS" in full.error.hint
-        assert sum(path.stat().st_size for path in (tmp_path / "worker" / "spool").glob("*.seg")) <= 8000
+        assert (tmp_path / "worker" / "spool" / "records" / "spool.db").stat().st_size <= 24576
         await nats_server.start()
         await control_double.wait_for_state("live", cameras_pb2.CAMERA_STATE_RUNNING)
         await control_double.wait_for_state("file", cameras_pb2.CAMERA_STATE_FINISHED, 60)

@@ -27,10 +27,10 @@ from countline_demo.scenes import clips
 from countline_demo.scenes.scene import Renderer
 from countline_pipelines.cli.recount import TimeRange
 from countline_pipelines.cli.recount import count as count_stored
+from countline_pipelines.messages import to_message
 from countline_pipelines.offline.recount import objects_of
 from countline_pipelines.offline.replay import RecordedFrame, read_mot
 from countline_pipelines.offline.trajectory_files import TrajectoryFile, read_trajectories
-from countline_pipelines.publishing.trajectories import to_message
 
 MOST_UNCERTAIN = 0.02
 

@@ -16,7 +16,7 @@ from countline_counting.objects.sights import Sights
 from countline_counting.paths import LEAST_ERROR_PX, ObjectPath, Trajectory
 from countline_counting.trajectories.simplification import FRAMES_AT_ONCE, SIZE_ERROR_HEIGHTS, Paths
 from countline_counting.trajectories.table import PART_CORNERS, PART_S
-from countline_pipelines.publishing.trajectories import path_of, to_message
+from countline_pipelines.messages import path_of, to_message
 
 UNIX = 1_780_000_000.0
 

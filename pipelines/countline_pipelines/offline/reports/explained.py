@@ -1,4 +1,4 @@
-"""The journal of a count as JSON and as tables: what `--explain` prints."""
+"""The journal of a count as JSON and as tables, for `--explain`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,8 +17,8 @@ COUNTED = "counted"
 def explained(journal: Journal, spec: CountingSpec) -> dict[str, Any]:
     """Return totals by line, direction and outcome, and every candidate, ready for JSON.
 
-    In each direction of each line, `candidates` is what came near and `counted` and `reasons` are what became of it;
-    the first is the sum of the others.
+    In each direction of each line, `candidates` is the number of objects that came near, the sum of `counted` and
+    `reasons`.
     """
     ordered = sorted(journal.candidates, key=lambda one: (one.t, one.line_id, one.track, one.direction))
     used = {reason for _, _, reason in journal.settled if reason is not None}
@@ -53,7 +53,7 @@ def _candidate(one: Candidate) -> dict[str, Any]:
                 "what": place.what,
                 "t": place.t,
                 "xy_px": [round(place.xy_px[0], 3), round(place.xy_px[1], 3)],
-                # a box that was left out has no object, so there is no height to measure by
+                # a dropped box has no object, so there is no height to measure with
                 "distance_heights": round(place.distance_heights, 4) if one.track else None,
             }
             for place in one.path
@@ -62,7 +62,7 @@ def _candidate(one: Candidate) -> dict[str, Any]:
 
 
 def show_explained(console: Console, result: Mapping[str, Any]) -> None:
-    """Print a table for each line, its totals, and what the reasons mean."""
+    """Print a table for each line, its totals, and the meaning of the reasons."""
     for name in result["lines"]:
         rows = [one for one in result["candidates"] if one["line"] == name]
         if rows:
@@ -80,10 +80,12 @@ def _row(one: Mapping[str, Any]) -> Iterator[str]:
     yield str(one["track"] or "-")
     yield one["direction"]
     yield f"{COUNTED}, {one['decided']}" if one["outcome"] == COUNTED else one["outcome"]
-    yield "; ".join(_told(Gate(gate["gate"], gate["value"], gate["limit"], gate["passed"])) for gate in one["gates"])
+    yield "; ".join(
+        _in_words(Gate(gate["gate"], gate["value"], gate["limit"], gate["passed"])) for gate in one["gates"]
+    )
 
 
-def _told(gate: Gate) -> str:
+def _in_words(gate: Gate) -> str:
     return f"{gate.name} {gate.value:.2f} {'>=' if gate.passed else 'not'} {gate.limit:g}"
 
 

@@ -1,4 +1,4 @@
-"""The summary of a count: what `countline count` and `countline replay` print."""
+"""The summary of a count, which `countline count` and `countline replay` print."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,11 +13,11 @@ ClassName = Callable[[int], str]
 
 
 class Summary:
-    """Adds up events as they come.
+    """Adds up events.
 
     Args:
-        spec: what is counted; every line and zone of it is in the result, zeros included.
-        class_name: what a class is called; its number where there is no name.
+        spec: what is counted; the result contains every line and zone of it, zeros included.
+        class_name: returns the name of a class, or its number if it has no name.
     """
 
     def __init__(self, spec: CountingSpec, class_name: ClassName = str) -> None:
@@ -29,7 +29,7 @@ class Summary:
         self.crossings: list[Crossing] = []
 
     def add(self, events: Iterable[Event]) -> None:
-        """Add what was counted."""
+        """Add events."""
         for event in events:
             if isinstance(event, Crossing | Visit):
                 self._flows.add(event)
@@ -39,23 +39,23 @@ class Summary:
                 self._zones[event.zone_id].add(event)
 
     def end_run(self, events: Iterable[Event], t: float) -> None:
-        """Add what was decided at the end of a run.
+        """Add the events that were decided at the end of a run.
 
         Args:
-            events: what the counter told when it was flushed.
-            t: until when the run lasted.
+            events: that flushing the counter returned.
+            t: end of the run.
         """
         events = list(events)
         self.add(event for event in events if not isinstance(event, Visit | OccupancySample))
-        told = [event for event in events if isinstance(event, Visit | OccupancySample)]
-        for visit in told:
+        of_zones = [event for event in events if isinstance(event, Visit | OccupancySample)]
+        for visit in of_zones:
             if isinstance(visit, Visit):
                 self._flows.add(visit)
         self._flows.end_run()
         for series in self._series.values():
             series.end_run()
         for name, zone in self._zones.items():
-            zone.end_run([event for event in told if event.zone_id == name], t)
+            zone.end_run([event for event in of_zones if event.zone_id == name], t)
 
     def _add_crossing(self, event: Crossing) -> None:
         self.crossings.append(event)
@@ -68,7 +68,7 @@ class Summary:
         """Return the summary, ready for JSON.
 
         Args:
-            frames: how many frames were counted.
+            frames: number of counted frames.
             duration_s: capture time from the first frame to the last, one frame period included.
         """
         crossings = sorted(self.crossings, key=lambda event: (event.t, event.line_id, event.track))

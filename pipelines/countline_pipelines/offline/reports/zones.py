@@ -1,10 +1,10 @@
-"""What a run tells of its zones: how full they were, over time, and how long objects stayed.
+"""The report on zones: occupancy over time, and how long objects stayed.
 
-Occupancy is that which is told live: an object is in it from the moment that its coming in is certain until its
-leaving is, or until it was unseen for three seconds. A number is weighed with the time for which it held, and numbers
-that held for no time do not count. Stays are told with the times at which paths met the outline; of an object that was
-first or last seen inside, the part that was seen. In a queue whoever is inside waits, from coming in to going out: its
-length is the occupancy, and waiting times are those stays.
+Occupancy is the same as live: an object counts from the moment its entry is certain until its exit is certain, or until
+it was unseen for three seconds. The mean weighs each number by the time for which it held; a number that held for no
+time does not count. A stay has the times at which the path met the outline. Of an object that was first or last seen
+inside, the stay is the observed part. In a queue, every object inside waits from entry to exit: the length of the queue
+is the occupancy, and the waiting times are the stays.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,8 +19,8 @@ class ZoneSummary:
     """Adds up the visits and samples of one zone over all runs.
 
     Args:
-        zone: which one.
-        class_name: what a class is called.
+        zone: to report on.
+        class_name: returns the name of a class.
     """
 
     def __init__(self, zone: Zone, class_name: Callable[[int], str]) -> None:
@@ -29,11 +29,11 @@ class ZoneSummary:
         self._visits: list[Visit] = []
         self._since: tuple[float, int] | None = None
         self._seconds: dict[int, float] = {}
-        """By number of objects, how long there were so many."""
+        """Seconds for which the zone held a number of objects, by that number."""
         self._now: int | None = None
 
     def add(self, event: Visit | OccupancySample) -> None:
-        """Add what was counted."""
+        """Add a visit or a sample."""
         if isinstance(event, Visit):
             self._visits.append(event)
         else:
@@ -41,11 +41,11 @@ class ZoneSummary:
             self._since = event.t, event.count
 
     def end_run(self, events: Sequence[Visit | OccupancySample], t: float) -> None:
-        """Add what was decided at the end of a run, after which nobody knows how many are inside.
+        """Add the events of the end of a run. Afterwards the number of objects inside is unknown.
 
         Args:
-            events: what is told then; the zone is left by all, which says nothing about how full it was.
-            t: until when the run lasted.
+            events: of the end. The sample of an empty zone among them says nothing about its occupancy.
+            t: end of the run.
         """
         self._hold(t)
         self._now = None if self._since is None else self._since[1]
@@ -60,7 +60,7 @@ class ZoneSummary:
                 self._seconds[count] = self._seconds.get(count, 0.0) + until - since
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the summary, ready for JSON; None where nothing was seen."""
+        """Return the summary, ready for JSON; None for values without observations."""
         visits, dwells = self._visits, [visit.dwell_s for visit in self._visits]
         levels = self._levels()
         found: dict[str, Any] = {

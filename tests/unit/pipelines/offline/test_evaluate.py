@@ -14,10 +14,10 @@ from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.evaluation.comparison import compare
 from countline_pipelines.evaluation.counts import count_errors
 from countline_pipelines.evaluation.mot import Boxes
-from countline_pipelines.evaluation.run import Sequence, count_tracks, count_truth
+from countline_pipelines.evaluation.run import SequenceInfo, count_tracks, count_truth
 from countline_pipelines.evaluation.worst import Kind, in_turn, ledger, worst_cases
 
-SEQUENCE = Sequence((640, 480), 10.0, 60)
+SEQUENCE = SequenceInfo((640, 480), 10.0, 60)
 MIDDLE = Line("middle", ((0.5, 0.1), (0.5, 0.9)))
 """From the top to the bottom: who walks to the left comes in."""
 SPEC = CountingSpec(lines=(MIDDLE,))
@@ -189,7 +189,7 @@ def test_size_and_rate_come_from_seqinfo_where_it_lies_beside_the_truth(files, t
 
 def test_what_cannot_be_evaluated_is_refused_with_its_reason(files, tmp_path):
     there, result = files
-    assert "--size and --fps must be given" in refused("--truth", there, result)
+    assert "missing --size and --fps" in refused("--truth", there, result)
     assert "tracks or detections" in refused("--truth", there, *places(tmp_path))
     assert "there is no file" in refused("--truth", tmp_path / "nowhere.txt", result, *places(tmp_path))
     words = write(tmp_path / "words.txt", [("no", "numbers")])
@@ -198,7 +198,7 @@ def test_what_cannot_be_evaluated_is_refused_with_its_reason(files, tmp_path):
     other = write(tmp_path / "other.txt", people(frames=range(400, 420)))
     assert "frames do not match" in refused("--truth", there, other, *places(tmp_path))
     elsewhere = tmp_path / "no-such-folder" / "worst.png"
-    assert "cannot be written" in refused("--truth", there, result, *places(tmp_path), "--picture", elsewhere)
+    assert "cannot write" in refused("--truth", there, result, *places(tmp_path), "--picture", elsewhere)
 
 
 def test_machine_output_has_nothing_but_json_on_standard_output(files, tmp_path):

@@ -16,7 +16,7 @@ from countline_pipelines.evaluation.comparison import compare, intersection_over
 from countline_pipelines.evaluation.metrics import combined, measure
 from countline_pipelines.evaluation.mot import (
     Boxes,
-    Truth,
+    MotTruth,
     as_probabilities,
     read_detections,
     read_result,
@@ -116,7 +116,7 @@ def scene(seed):
                 found.append((frame, labels.get(who, who + 200), *(np.array(there[-1][2:]) + off)))
         if rng.random() < 0.3:
             found.append((frame, 900 + frame // 10, 100, 100, 110, 120))
-    return Truth(_table(there), NOBODY, "MOT15"), _table(list({row[:2]: row for row in found}.values()))
+    return MotTruth(_table(there), NOBODY, "MOT15"), _table(list({row[:2]: row for row in found}.values()))
 
 
 def _table(rows):

@@ -9,6 +9,10 @@ from countline_common.errors import CountlineError
 from countline_pipelines.publishing.spool import Spool, SpoolFullError
 from countline_pipelines.publishing.writer import SpoolWriter
 
+BOUND = 40 * 4096
+NEARLY_FULL = [("a", b"x" * 1300)] * 105
+"""Three of these fit on a page of 4096 bytes: with two more pages, 37 of the bound's 40."""
+
 
 class Pressure:
     """Notes what the worker would be told."""
@@ -28,7 +32,7 @@ class Pressure:
 
 
 def payloads(spool: Spool) -> list[bytes]:
-    return [record.payload for record in spool.read(spool.first_waiting, 10_000)]
+    return [record.payload for record in spool.read(0, 10_000)]
 
 
 def test_records_are_committed_in_order_and_many_at_a_time(tmp_path: Path) -> None:
@@ -75,16 +79,17 @@ def test_a_full_disk_holds_records_back_asks_for_a_pause_and_takes_them_when_the
 
 def test_a_spool_that_fills_asks_for_a_pause_before_it_is_full_and_ends_it_when_emptied(tmp_path: Path) -> None:
     pressure = Pressure()
-    with Spool(tmp_path / "s", max_bytes=10_000) as spool:
+    with Spool(tmp_path / "s", max_bytes=BOUND) as spool:
         writer = SpoolWriter(spool, lambda: None, pressure)
         writer.start()
-        for _ in range(92):
-            writer.submit("a", b"x" * 88)
+        for record in NEARLY_FULL:
+            writer.submit(*record)
         pressure.wait_for(1)
         assert writer.flushed()
-        assert spool.used_bytes < 10_000, "there is room left for what is still on its way"
-        for number in range(spool.next_number):
+        assert spool.used_bytes < BOUND, "there is room left for what is still on its way"
+        for number in range(spool.waiting):
             spool.ack(number)
+        spool.delete_acked()
         pressure.wait_for(2)
         assert pressure.told[1] is None
         writer.close(5)
@@ -113,13 +118,13 @@ def test_who_cannot_be_told_of_pressure_is_told_again_and_the_records_are_writte
             raise refusals.pop()
         pressure(error)
 
-    with Spool(tmp_path / "s", max_bytes=10_000) as spool:
+    with Spool(tmp_path / "s", max_bytes=BOUND) as spool:
         writer = SpoolWriter(spool, lambda: None, told)
-        for _ in range(92):
-            writer.submit("a", b"x" * 88)  # before the thread is there
+        for record in NEARLY_FULL:
+            writer.submit(*record)  # before the thread is there
         writer.start()
         pressure.wait_for(1)
         assert writer.under_pressure
         assert writer.flushed()
         assert writer.close(5) == 0
-        assert spool.waiting == 92
+        assert spool.waiting == len(NEARLY_FULL)

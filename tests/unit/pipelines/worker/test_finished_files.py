@@ -36,7 +36,7 @@ def film(tmp_path: Path) -> Path:
 @pytest.fixture
 async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
     """A worker of which nothing runs but the writer of its spool; nothing answers at port 9."""
-    made = Worker(WorkerSettings(nats_url="nats://127.0.0.1:9", spool=tmp_path / "spool", spool_max_bytes=4000))
+    made = Worker(WorkerSettings(nats_url="nats://127.0.0.1:9", spool=tmp_path / "spool", spool_max_bytes=40_960))
     made._writer.start()
     yield made
     made._writer.close(1)
@@ -84,16 +84,16 @@ async def test_a_file_is_not_marked_while_its_records_wait_for_the_disk(
         return flushed(0.01)
 
     monkeypatch.setattr(worker._writer, "flushed", look)
-    worker._writer.submit("counts.site.cam", bytes(3000))
+    worker._writer.submit("counts.site.cam", bytes(20_000))
     await wait_for(lambda: worker._spool.waiting)
-    worker._writer.submit("counts.site.cam", bytes(3000))
+    worker._writer.submit("counts.site.cam", bytes(20_000))
     await wait_for(lambda: worker._writer.under_pressure)
     worker._camera_ended(plan, CameraState.FINISHED)
     await wait_for(lambda: len(looks) > 2 or marks(worker))
     assert not marks(worker)
-    worker._spool.ack(worker._spool.first_waiting)
+    worker._spool.ack(worker._spool.read(0, 1)[0].number)
     await wait_for(lambda: marks(worker))
-    assert worker._writer.queued == 0
+    assert not worker._writer._queue
     assert marks(worker) == {counting_key(plan)}
 
 

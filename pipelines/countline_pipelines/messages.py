@@ -1,4 +1,7 @@
-"""Trajectories as messages and back. Pure; what goes there and comes back is the same, bit for bit."""
+"""Trajectories as protobuf messages and back; pure. The way there and back changes no bit.
+
+Used by publishing (records), by offline (files of trajectories, recounts) and by the worker (class names).
+"""
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, chain, pairwise
@@ -11,11 +14,11 @@ from countline_counting.identity import Identity
 from countline_counting.paths import ObjectPath, Trajectory
 
 MOST_CORNERS: Final = 10_000
-"""A message with more is none of ours."""
+"""A message with more corners does not come from this product."""
 
 
 def class_name(labels: Sequence[str], class_id: int) -> str:
-    """The name of a class, or its number where the model names none."""
+    """Return the name of a class, or its number if the model has no name for it."""
     return labels[class_id] if 0 <= class_id < len(labels) else str(class_id)
 
 
@@ -25,9 +28,9 @@ def to_message(
     """Return a trajectory as a message.
 
     Args:
-        trajectory: what counting said.
+        trajectory: to convert.
         labels: class names by index.
-        identity: whose tracks these are, where the message is to stand alone; None within a record.
+        identity: of the run, if the message stands alone; None within a record, which states the run itself.
     """
     path = trajectory.path
     message = events_pb2.Trajectory(
@@ -57,15 +60,15 @@ def to_message(
 
 
 def path_of(message: events_pb2.Trajectory) -> ObjectPath:
-    """Return the path that a message tells.
+    """Return the path in a message.
 
     Raises:
-        InvalidInputError: its lists do not belong together, or it has no corner.
+        InvalidInputError: its lists have different lengths, or it has no corner.
     """
     lists = (message.steps_ms, message.x, message.y, message.box_width, message.box_height)
     length, unseen = len(message.steps_ms), list(message.unseen)
-    whole = all(len(each) == length for each in lists) and len(unseen) % 2 == 0
-    if not 0 < length <= MOST_CORNERS or not whole or max([*unseen, *message.joined], default=0) >= length:
+    is_consistent = all(len(each) == length for each in lists) and len(unseen) % 2 == 0
+    if not 0 < length <= MOST_CORNERS or not is_consistent or max([*unseen, *message.joined], default=0) >= length:
         raise InvalidInputError(f"trajectory {message.trajectory_id!r}: its lists of corners do not belong together")
     t_ms, x, y, width, height = (tuple(accumulate(each)) for each in lists)
     return ObjectPath(
