@@ -1,6 +1,7 @@
 """Rules of the house that no linter knows: folders, lengths, names, circles, and what tests may import."""
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -94,3 +95,27 @@ def test_tests_import_no_tests() -> None:
         and not (node.module or "").startswith(("tests.fixtures", "tests.doubles", "tests.benchmarks"))
     ]
     assert wrong == []
+
+
+PAGE = REPOSITORY / "docs" / "architecture.md"
+PLACES = (
+    "pipelines/countline_pipelines",
+    "pipelines/countline_counting",
+    "analytics/countline_analytics",
+    "analytics/dashboard/src",
+)
+
+
+def test_the_way_of_a_frame_names_modules_that_exist_and_each_once() -> None:
+    text = PAGE.read_text()
+    way = text[text.index("<!-- frame -->") : text.index("<!-- frame end -->")]
+    named = re.findall(r"`([\w/]+\.(?:py|tsx?))`", way)
+    assert len(named) > 25, "this test sees what it looks for"
+    assert len(named) == len(set(named))
+    assert [name for name in named if not any((REPOSITORY / place / name).is_file() for place in PLACES)] == []
+
+
+def test_every_other_module_that_the_page_names_exists() -> None:
+    named = re.findall(r"`([\w-]+/[\w/.-]+\.(?:py|tsx?))`", PAGE.read_text())
+    roots = [REPOSITORY, *(REPOSITORY / place for place in PLACES)]
+    assert [name for name in named if not any((root / name).is_file() for root in roots)] == []
