@@ -1,14 +1,14 @@
-/** REST as this page uses it: one envelope, one kind of error, tokens renewed before they run out. */
+/** The REST client of this page: one envelope, one error class, tokens renewed before they expire. */
 
 import type { Bucket, Camera, Counts, Site, Tokens, User, VerifiedCamera } from "./contract";
 import type { SessionKeeper } from "./session";
 
 const TIMEOUT_MS = 10_000;
-/** Renewed this long before the end, so that no request goes out with a token that dies on the way. */
+/** Tokens are renewed this long before they expire, so that none expires while a request is in flight. */
 const RENEW_BEFORE_MS = 60_000;
-const SESSION_ENDED = "Your session has ended. Log in again to go on.";
+const SESSION_ENDED = "Session expired. Log in again.";
 
-/** What went wrong, in words for people. `status` 0 stands for: no answer. */
+/** A failed request. `message` is text for the user; `status` is the HTTP status, 0 if the server did not respond. */
 export class ApiError extends Error {
   constructor(
     message: string,
@@ -30,7 +30,7 @@ interface Envelope<T> {
 
 export class Api {
   private renewal: Promise<void> | null = null;
-  /** The server's clock minus this browser's, by the Date of its last answer; good to a second. */
+  /** The server's clock minus this browser's, from the Date header of the last response; accurate to a second. */
   private clockOffsetMs = 0;
 
   constructor(
@@ -38,13 +38,13 @@ export class Api {
     private readonly fetch: typeof globalThis.fetch = (input, init) => globalThis.fetch(input, init),
   ) {}
 
-  /** Opens a session. ApiError with status 401 where name or password is wrong, 429 after too many failures. */
+  /** Opens a session. Throws ApiError: status 401 for a wrong name or password, 429 after too many failures. */
   async login(username: string, password: string): Promise<void> {
     const data = await this.send<{ tokens: Tokens; user: User }>("POST", "auth/login", { username, password });
     this.sessions.begin(data);
   }
 
-  /** Ends the session here at once, and at the server if it can be reached. */
+  /** Ends the session in this tab at once, and on the server if the server can be reached. */
   async logout(): Promise<void> {
     const session = this.sessions.session.value;
     this.sessions.end(null);
@@ -52,11 +52,14 @@ export class Api {
     try {
       await this.send("POST", "auth/logout", { refresh_token: session.tokens.refresh_token });
     } catch (error) {
-      console.warn("The server was not told of the logout; its session ends by itself.", error);
+      console.warn("The logout did not reach the server; the session there expires by itself.", error);
     }
   }
 
-  /** An access token that is good for at least a minute; ends the session and throws where there is none to be had. */
+  /**
+   * Returns an access token that is valid for at least a minute, or for half its life if that is shorter. Renews the
+   * token if needed. If the server refuses the renewal, the session ends. Throws ApiError if no token can be obtained.
+   */
   async accessToken(): Promise<string> {
     const session = this.required();
     if (Date.parse(session.tokens.access_expires_at) - this.now().getTime() < this.renewBeforeMs(session.tokens)) {
@@ -65,7 +68,7 @@ export class Api {
     return this.required().tokens.access_token;
   }
 
-  /** Exchanges the refresh token; callers at the same time share one exchange, since the token is good for one. */
+  /** Exchanges the refresh token. Concurrent callers share one exchange, because the token is valid only once. */
   renew(): Promise<void> {
     this.renewal ??= this.exchange().finally(() => {
       this.renewal = null;
@@ -73,7 +76,7 @@ export class Api {
     return this.renewal;
   }
 
-  /** The moment it is at the server: browsers' clocks are wrong more often than servers'. */
+  /** The server's time. Browsers' clocks are wrong more often than servers'. */
   now(): Date {
     return new Date(Date.now() + this.clockOffsetMs);
   }
@@ -86,7 +89,7 @@ export class Api {
     return this.pages<Camera>("cameras", "cameras");
   }
 
-  /** Counts by line; without a camera, of all of them. */
+  /** Counts by line, of one camera or, without `cameraId`, of all cameras. */
   counts(query: { cameraId?: string; start: Date; end?: Date; bucket: Bucket }): Promise<Counts> {
     const search = new URLSearchParams({ bucket: query.bucket, group_by: "line", start: query.start.toISOString() });
     if (query.cameraId) search.set("camera_id", query.cameraId);
@@ -94,7 +97,7 @@ export class Api {
     return this.get<Counts>(`analytics/counts?${search}`);
   }
 
-  /** Counted against true, for every camera that has a truth. */
+  /** Compares counts with true crossings, for every camera that has a truth set. */
   async verify(start: Date): Promise<VerifiedCamera[]> {
     const data = await this.get<{ cameras?: VerifiedCamera[] }>(`analytics/verify?start=${start.toISOString()}`);
     return data.cameras ?? [];
@@ -118,7 +121,7 @@ export class Api {
       return await this.send<T>("GET", path, undefined, token);
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 401) throw error;
-      // The server's clock or key differs from what the token promised: renew once, then believe it.
+      // The token is refused although it has not expired (the server's clock or key differs): renew once, then give up.
       await this.renew();
       return this.send<T>("GET", path, undefined, this.required().tokens.access_token);
     }
@@ -141,7 +144,7 @@ export class Api {
     return session;
   }
 
-  /** A token that lives shorter than two of our margins is renewed at half its life: else it would be renewed at every call. */
+  /** A token that lives for less than two margins is renewed at half its life; otherwise every call would renew it. */
   private renewBeforeMs(tokens: Tokens): number {
     return Math.min(RENEW_BEFORE_MS, issuedLifeMs(tokens.access_token, tokens.access_expires_at) / 2);
   }
@@ -156,7 +159,7 @@ export class Api {
     try {
       response = await this.fetch(`/api/v1/${path}`, init);
     } catch {
-      throw new ApiError("The server does not answer. Is `countline up` running?", 0, "unreachable", null);
+      throw new ApiError("Could not reach the server. Is `countline up` running?", 0, "unreachable", null);
     }
     this.setClock(response.headers.get("date"));
     return unwrap<T>(response);
@@ -164,7 +167,7 @@ export class Api {
 
   private setClock(date: string | null): void {
     const offsetMs = date === null ? Number.NaN : Date.parse(date) - Date.now();
-    // The header is cut to seconds and was written a moment ago: below two seconds there is nothing to correct.
+    // The header has whole seconds and is slightly old, so a difference below two seconds is not corrected.
     if (!Number.isNaN(offsetMs)) this.clockOffsetMs = Math.abs(offsetMs) < 2000 ? 0 : offsetMs;
   }
 }
@@ -174,16 +177,17 @@ async function unwrap<T>(response: Response): Promise<T> {
   try {
     envelope = (await response.json()) as Envelope<T>;
   } catch {
-    // A proxy or a crash answers in HTML or not at all.
-    throw new ApiError(`The server answered ${response.status} without saying why.`, response.status, "unknown", null);
+    // A proxy's error page is HTML; a crashed server may send no body.
+    const message = `The server returned HTTP ${response.status} without an error message.`;
+    throw new ApiError(message, response.status, "unknown", null);
   }
   if (response.ok && envelope.success) return (envelope.data ?? {}) as T;
   const errors = envelope.errors ?? [];
-  const message = errors.map((error) => error.message).join("; ") || `The server answered ${response.status}.`;
+  const message = errors.map((error) => error.message).join("; ") || `The server returned HTTP ${response.status}.`;
   throw new ApiError(message, response.status, errors[0]?.code ?? "unknown", envelope.request_id ?? null);
 }
 
-/** How long a signed token lives, by its own `iat`; infinite where it does not say. */
+/** Lifetime of a signed token in milliseconds, from its claim `iat`; infinite if the token has no `iat`. */
 function issuedLifeMs(token: string, expiresAt: string): number {
   try {
     const claims = JSON.parse(atob((token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/")));

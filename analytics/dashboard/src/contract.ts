@@ -1,6 +1,6 @@
 /**
- * What the gateway says and hears, as `proto/countline/v1` and the WebSocket define it: names in snake_case, enums as
- * lower-case words, times as RFC 3339 text in REST. Written by hand: it is the part that this page reads, no more.
+ * The gateway's messages as types, following `proto/countline/v1` and the WebSocket protocol: names in snake_case,
+ * enums as lower-case words, times as RFC 3339 text in REST. Written by hand, with only the fields that this page reads.
  */
 
 export type Direction = "in" | "out";
@@ -10,7 +10,7 @@ export interface Point {
   y: number;
 }
 
-/** A count line in normalised coordinates. *in* = to the right-hand side of someone who looks along it on the screen. */
+/** A count line in normalised coordinates. *in* = to the right of a viewer who looks along it on the screen. */
 export interface Line {
   line_id: string;
   points: Point[];
@@ -28,7 +28,7 @@ export interface Zone {
 export interface Site {
   site_id: string;
   title: string;
-  /** IANA name; days of counts are those of this zone. */
+  /** IANA name. Days of counts begin at midnight in this zone. */
   time_zone: string;
 }
 
@@ -47,7 +47,7 @@ export interface CameraStatus {
   height?: number;
   source_fps?: number;
   processed_fps?: number;
-  /** Capture to finished count, 95th percentile, seconds. */
+  /** From capture to finished count, 95th percentile, seconds. */
   latency_s?: number;
   frames_dropped?: number;
   error?: CameraError | null;
@@ -111,7 +111,7 @@ export interface VerifiedLine {
 export interface VerifiedCamera {
   camera_id: string;
   lines: VerifiedLine[];
-  /** Seconds that were covered and held against the truth. */
+  /** Seconds that were covered and compared with the truth. */
   verified_s: number;
 }
 
@@ -120,7 +120,7 @@ export interface Totals {
   out: number;
 }
 
-/** Totals of today, `cameras[camera][line]`, as they stood after row `sequence`. */
+/** Totals of today after row `sequence`, as `cameras[camera][line]`. */
 export interface SnapshotMessage {
   type: "snapshot";
   channel: "counts";
@@ -129,7 +129,7 @@ export interface SnapshotMessage {
   cameras: Record<string, Record<string, Totals>>;
 }
 
-/** One row that was inserted; `in` and `out` are the line's totals of today with it. Times are Unix seconds or RFC 3339. */
+/** One new row. `in` and `out` are the line's totals of today including it. Times are Unix seconds or RFC 3339. */
 export interface CrossingMessage {
   type: "crossing";
   channel: "counts";
@@ -168,14 +168,14 @@ export interface Box {
   class: string;
 }
 
-/** The header of a preview; the JPEG follows it in the same binary message. */
+/** The header of a preview. The JPEG follows in the same binary message. */
 export interface PreviewHeader {
   type: "preview";
   camera_id: string;
   t: number | string;
   /** Width and height of the JPEG. */
   size: [number, number];
-  /** Width and height of the source picture, in whose pixels the boxes are. */
+  /** Width and height of the source picture. Boxes are in its pixels. */
   source_size: [number, number];
   boxes: Box[];
 }

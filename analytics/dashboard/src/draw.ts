@@ -1,11 +1,11 @@
 /**
- * The live picture and what is known about it, drawn to a canvas: picture, zones, count lines with their directions,
- * boxes. Lengths are CSS pixels; the caller scales the context to the device's pixels, so everything is crisp.
+ * Draws the live picture and its overlay to a canvas: zones, boxes, and count lines with their directions.
+ * Lengths are CSS pixels. The caller scales the context to device pixels, so that everything is sharp.
  */
 
 import type { Box, Direction, Line, Point, Zone } from "./contract";
 
-/** Drawn over pictures of any brightness, so the same in both colour schemes, and told apart without red and green. */
+/** Readable on bright and dark pictures, so the same in both colour schemes; distinguishable without red and green. */
 const COLOURS = {
   in: "#4cc9ff",
   out: "#ffb03a",
@@ -15,14 +15,14 @@ const COLOURS = {
   ink: "#ffffff",
 } as const;
 const CLASS_COLOURS = ["#8df0a9", "#ff9ecb", "#ffe27a", "#9fd0ff", "#ffb59e", "#c7f06c", "#e0b3ff", "#7fe7dc"];
-/** Below this width a picture is a small one: shorter arrows, and zones without names. */
+/** Narrower pictures get shorter arrows and no zone names. */
 const SMALL_PX = 480;
-/** As far from its arrows as another line is welcome. */
+/** Other lines at least this far from a line's arrows do not disturb them. */
 const ARROW_ROOM_PX = 40;
-/** How long a line stays lit after a crossing. */
+/** How long a line stays highlighted after a crossing. */
 export const FLASH_MS = 900;
 
-/** Where the picture lies within the canvas, in CSS pixels: scaled to fit, centred. */
+/** The picture's rectangle in the canvas, in CSS pixels: scaled to fit, centred. */
 export interface Frame {
   x: number;
   y: number;
@@ -39,7 +39,7 @@ export interface Flash {
 
 export interface Scene {
   picture: CanvasImageSource | null;
-  /** Width and height of the source picture, the pixels of which the boxes are in. */
+  /** Width and height of the source picture. Boxes are in its pixels. */
   sourceSize: readonly [number, number];
   boxes: readonly Box[];
   lines: readonly Line[];
@@ -53,15 +53,15 @@ export function fitInto(width: number, height: number, [sourceWidth, sourceHeigh
   return { x: (width - size.width) / 2, y: (height - size.height) / 2, ...size };
 }
 
-/** A point on a line, and the unit vector from there to the *in* side. */
+/** A point on a line, and the unit vector from that point to the *in* side. */
 export interface Station {
   at: Point;
   inward: Point;
 }
 
 /**
- * The place at a share of a poly-line's length. *In* is the right-hand side of someone who stands at the first point and
- * looks along the line; on a screen, where y grows downwards, that is (-dy, dx).
+ * Returns the station at a share (0..1) of a poly-line's length. *In* is the right-hand side of a viewer who stands at
+ * the first point and looks along the line. On a screen y grows downwards, so that side is (-dy, dx).
  */
 export function station(points: readonly Point[], share: number): Station {
   const lengths = points.slice(1).map((b, i) => distance(points[i] as Point, b));
@@ -69,7 +69,7 @@ export function station(points: readonly Point[], share: number): Station {
   let i = 0;
   while (i < lengths.length - 1 && rest > (lengths[i] as number)) rest -= lengths[i++] as number;
   const [a, b] = [points[i] as Point, points[i + 1] as Point];
-  const length = lengths[i] || 1; // a corner that is given twice has no direction
+  const length = lengths[i] || 1; // a repeated corner has no direction
   const direction = { x: (b.x - a.x) / length, y: (b.y - a.y) / length };
   return {
     at: { x: a.x + direction.x * rest, y: a.y + direction.y * rest },
@@ -77,7 +77,7 @@ export function station(points: readonly Point[], share: number): Station {
   };
 }
 
-/** Where a line's arrows stand: in its middle, or further along where other lines would run through them there. */
+/** Where to draw a line's arrows: in its middle, or elsewhere on it if another line is within `room` of the middle. */
 export function arrowStation(points: readonly Point[], others: readonly (readonly Point[])[], room: number): Station {
   const stations = [0.5, 0.35, 0.65, 0.2, 0.8].map((share) => station(points, share));
   const free = stations.map(({ at }) => Math.min(room, ...others.map((other) => toPolyline(at, other))));
@@ -107,7 +107,7 @@ export function drawScene(
 ): void {
   ctx.clearRect(0, 0, width, height);
   const frame = fitInto(width, height, scene.sourceSize);
-  if (!(frame.width > 0 && frame.height > 0)) return; // not laid out yet, or folded away
+  if (!(frame.width > 0 && frame.height > 0)) return; // not laid out yet, or hidden
   if (scene.picture) ctx.drawImage(scene.picture, frame.x, frame.y, frame.width, frame.height);
   ctx.font = `600 ${frame.width < SMALL_PX ? 10 : 11}px ui-sans-serif, system-ui, sans-serif`;
   ctx.lineJoin = ctx.lineCap = "round";
@@ -118,7 +118,7 @@ export function drawScene(
     const flash = scene.flashes.findLast((one) => one.lineId === line.line_id && now - one.at < FLASH_MS);
     drawLine(ctx, lines[i] as Point[], flash?.direction ?? null, flash ? 1 - (now - flash.at) / FLASH_MS : 0);
   });
-  // Names and arrows above every line, so that none is struck through by the next.
+  // Draw names and arrows after all lines, so that no line crosses them out.
   scene.lines.forEach((line, i) => {
     drawDirections(ctx, frame, lines[i] as Point[], lines.toSpliced(i, 1));
     label(ctx, line.line_id, nameplace(ctx, line.line_id, lines[i] as Point[], frame), frame, COLOURS.ink);
@@ -151,7 +151,7 @@ function drawBox(ctx: CanvasRenderingContext2D, frame: Frame, [w, h]: readonly [
   ctx.beginPath();
   ctx.roundRect(a.x, a.y, b.x - a.x, b.y - a.y, 3);
   stroke(ctx, classColour(box.class), 1.5);
-  // The tested point, so that everybody sees why a crossing counts when it does, is at the feet.
+  // Mark the anchor (bottom centre), which is tested against lines: it shows why a crossing counts when it does.
   ctx.beginPath();
   ctx.arc((a.x + b.x) / 2, b.y, 2.2, 0, Math.PI * 2);
   ctx.fillStyle = classColour(box.class);
@@ -184,7 +184,7 @@ function drawDirections(ctx: CanvasRenderingContext2D, frame: Frame, points: Poi
   arrow(ctx, at, { x: -inward.x, y: -inward.y }, "out", frame);
 }
 
-/** From the line to the side that a crossing leads to, with the word at its tip. */
+/** Draws an arrow from the line to the side that a crossing leads to, with the direction's name at its tip. */
 function arrow(ctx: CanvasRenderingContext2D, from: Point, to: Point, direction: Direction, frame: Frame): void {
   const length = frame.width < SMALL_PX ? 18 : 26;
   const tip = { x: from.x + to.x * length, y: from.y + to.y * length };
@@ -197,7 +197,7 @@ function arrow(ctx: CanvasRenderingContext2D, from: Point, to: Point, direction:
   label(ctx, direction, { x: tip.x + to.x * 13, y: tip.y + to.y * 11 }, frame, COLOURS[direction]);
 }
 
-/** A line with a dark seam: visible on snow and on asphalt. */
+/** Strokes the current path with a dark edge, visible on bright and on dark pictures. */
 function stroke(ctx: CanvasRenderingContext2D, colour: string, width: number): void {
   ctx.strokeStyle = COLOURS.halo;
   ctx.lineWidth = width + 2;
@@ -217,7 +217,7 @@ function dot(ctx: CanvasRenderingContext2D, at: Point): void {
   ctx.stroke();
 }
 
-/** Words in a colour on a dark plate, centred on a point and kept inside the picture. */
+/** Draws text on a dark plate, centred on a point and kept inside the picture. */
 function label(ctx: CanvasRenderingContext2D, text: string, at: Point, frame: Frame, colour: string): void {
   const width = ctx.measureText(text).width + 10;
   const x = clamp(at.x - width / 2, frame.x + 2, frame.x + frame.width - width - 2);
@@ -226,7 +226,7 @@ function label(ctx: CanvasRenderingContext2D, text: string, at: Point, frame: Fr
   words(ctx, text, x + 5, y + 8.5, colour);
 }
 
-/** A filled tag that sits on the top left corner of a box, below it where there is no room above. */
+/** Draws a filled tag above a box's top left corner, or below the corner if there is no room above. */
 function chip(ctx: CanvasRenderingContext2D, text: string, corner: Point, frame: Frame, colour: string): void {
   const width = ctx.measureText(text).width + 8;
   const x = clamp(corner.x - 1, frame.x, frame.x + frame.width - width);
@@ -266,13 +266,13 @@ function onScreen(frame: Frame, point: Point): Point {
   return { x: frame.x + point.x * frame.width, y: frame.y + point.y * frame.height };
 }
 
-/** Where a line's name fits: beyond one of its ends, else beside its first point. */
+/** Where to draw a line's name: beyond one of its ends, or beside its first point if neither end has room. */
 function nameplace(ctx: CanvasRenderingContext2D, name: string, points: readonly Point[], frame: Frame): Point {
   const half = ctx.measureText(name).width / 2 + 7;
   const beyond = (end: Point, before: Point): Point => {
     const length = Math.hypot(end.x - before.x, end.y - before.y) || 1;
     const along = { x: (end.x - before.x) / length, y: (end.y - before.y) / length };
-    // As far as the plate reaches in this direction, so that it just does not touch the end.
+    // Half the plate's extent in this direction plus a margin, so that the plate does not touch the end.
     const reach = Math.min(half / Math.max(Math.abs(along.x), 1e-6), 9 / Math.max(Math.abs(along.y), 1e-6)) + 8;
     return { x: end.x + along.x * reach, y: end.y + along.y * reach };
   };
@@ -283,7 +283,7 @@ function nameplace(ctx: CanvasRenderingContext2D, name: string, points: readonly
     at.x + half <= frame.x + frame.width &&
     at.y - 9 >= frame.y &&
     at.y + 9 <= frame.y + frame.height;
-  // Off the line itself: below where it climbs, above where it falls.
+  // Keep off the line itself: go below a rising line and above a falling one.
   return places.find(fits) ?? { x: first.x + half, y: first.y + (second.y < first.y ? 16 : -16) };
 }
 

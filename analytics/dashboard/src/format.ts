@@ -1,6 +1,6 @@
-/** Numbers, spans and times as people read them. Pure; the zone and the moment are always given. */
+/** Formats numbers, durations and times for people. Pure: the caller passes the time zone and the time. */
 
-/** Shown wherever a number is not known: never a zero. */
+/** Shown instead of an unknown number. Zero would be a claim. */
 export const UNKNOWN = "–";
 
 const integer = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
@@ -10,7 +10,7 @@ export function count(value: number): string {
 }
 
 /**
- * A share in percent, rounded towards what is missing: 100 % means all of it, and 0 % means nothing.
+ * A share (0..1) in percent, rounded down. Only a full share shows as 100 %, only an empty one as 0 %.
  */
 export function percent(share: number): string {
   if (!Number.isFinite(share)) return UNKNOWN;
@@ -18,11 +18,11 @@ export function percent(share: number): string {
   if (value === 0 || value === 100) return `${value} %`;
   if (value < 0.1) return "< 0.1 %";
   const step = value < 10 || value > 99 ? 10 : 1;
-  // The small push undoes a product such as 0.29 * 100 = 28.999999999999996.
+  // The small addend corrects products such as 0.29 * 100 = 28.999999999999996.
   return `${Math.floor(value * step + 1e-9) / step} %`;
 }
 
-/** A span in at most two units: `45 s`, `4 min 32 s`, `21 h 40 min`, `3 d 4 h`. */
+/** A duration in at most two units: `45 s`, `4 min 32 s`, `21 h 40 min`, `3 d 4 h`. */
 export function span(seconds: number): string {
   const s = Math.floor(Math.max(seconds, 0));
   if (s < 60) return `${s} s`;
@@ -31,7 +31,7 @@ export function span(seconds: number): string {
   return join(Math.floor(s / 86400), "d", Math.floor((s % 86400) / 3600), "h");
 }
 
-/** A span in its largest unit alone: `45 s`, `4 min`, `21 h`. */
+/** A duration in its largest unit: `45 s`, `4 min`, `21 h`. */
 export function roughly(seconds: number): string {
   return span(seconds).split(" ").slice(0, 2).join(" ");
 }
@@ -40,23 +40,23 @@ function join(big: number, bigUnit: string, small: number, smallUnit: string): s
   return small === 0 ? `${big} ${bigUnit}` : `${big} ${bigUnit} ${small} ${smallUnit}`;
 }
 
-/** Frames a second; of those that there are, where it is clearly fewer. */
+/** Processed frames per second, followed by the source's rate if that is clearly higher: `4.0 of 10 fps`. */
 export function fps(processed: number, source = 0): string {
   const of = processed < source * 0.9 ? ` of ${Math.round(source)}` : "";
   return `${processed < 10 ? processed.toFixed(1) : Math.round(processed)}${of} fps`;
 }
 
-/** A short time: milliseconds below a second, else seconds. */
+/** A short duration: milliseconds below a second, seconds from there on. */
 export function latency(seconds: number): string {
   return seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`;
 }
 
-/** Unix seconds of a time that the server gave as a number or as RFC 3339. NaN where it is neither. */
+/** Unix seconds of a server time, which is a number or RFC 3339 text. NaN if it is neither. */
 export function unixSeconds(time: number | string): number {
   return typeof time === "number" ? time : Date.parse(time) / 1000;
 }
 
-/** The words of a date and time in a zone: `year`, `month`, `day`, `hour`, `minute`, `second`, `weekday`. */
+/** Date and time of day in a time zone. */
 export interface LocalTime {
   year: number;
   month: number;
@@ -68,7 +68,7 @@ export interface LocalTime {
 
 const partFormats = new Map<string, Intl.DateTimeFormat>();
 
-/** What the clocks in a zone show at a moment. */
+/** Local time in a zone. */
 export function localTime(at: Date, timeZone: string): LocalTime {
   let format = partFormats.get(timeZone);
   if (!format) {

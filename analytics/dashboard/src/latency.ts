@@ -1,7 +1,7 @@
 /**
- * From the decision to the pixel: one entry for each crossing that this page counted while somebody could see it.
+ * Measures the time from decision to paint: one entry for each crossing that this page counted while it was visible.
  *
- * `window.countlineLatency` is read by the benchmark; it is bounded, the oldest entries go first.
+ * The benchmark reads `window.countlineLatency`. The list is bounded: the oldest entries are dropped first.
  */
 
 import type { CrossingMessage } from "./contract";
@@ -9,13 +9,16 @@ import { unixSeconds } from "./format";
 
 const KEPT = 10_000;
 
-/** All times in Unix seconds: of capture, of the deciding frame's capture, and of the paint with the new number. */
+/** Times in Unix seconds. */
 export interface Latency {
   crossing_id: string;
   camera_id: string;
+  /** Capture time of the crossing. */
   t: number;
+  /** Capture time of the frame that decided the crossing. */
   decided_at: number;
   received_at: number;
+  /** After the paint that shows the new number. */
   shown_at: number;
 }
 
@@ -27,13 +30,13 @@ declare global {
 
 window.countlineLatency = [];
 
-/** To be called when the counter's new value has been handed to the page; the time is taken after the next paint. */
+/** Records a crossing. Call it when the counter's signal has the new value; `shown_at` is taken after the next paint. */
 export function noteShown(crossing: CrossingMessage): void {
   const received_at = Date.now() / 1000;
-  // A hidden page paints nothing: its next frame may come in an hour.
+  // A hidden page does not paint; its next frame may come an hour later.
   if (document.hidden) return;
   requestAnimationFrame(() => {
-    // A task of its own runs after this frame has been painted.
+    // A new task runs after this frame has been painted.
     setTimeout(() => {
       window.countlineLatency.push({
         crossing_id: crossing.crossing_id,

@@ -1,30 +1,30 @@
 /**
- * The counters of today, which cannot lie: a snapshot and, on top of it, every row in sequence and no other.
+ * Today's counters: a snapshot plus every later row, in sequence.
  *
- * Pure: it is told messages and says what they were. A gap or a total that does not follow from the row before is never
- * papered over; whoever holds the ledger then asks the server again.
+ * Pure: the ledger takes messages and returns their outcome. It never guesses. If a row is missing, or a total does not
+ * follow from the previous row, the ledger reports that, and the caller asks the server again.
  */
 
 import type { CrossingMessage, SnapshotMessage, Totals } from "./contract";
 
 export type Outcome =
-  /** Everything was replaced by what the server knows. */
+  /** The server's totals replaced all totals. */
   | "snapshot"
-  /** The row follows; the totals have moved. */
+  /** The row is the next one, and the totals changed. */
   | "counted"
-  /** The row follows but belongs to another day: today's totals stand. */
+  /** The row is the next one but belongs to another day: today's totals did not change. */
   | "noted"
-  /** The row is known already, as it happens after resuming. */
+  /** The row is already in the totals, as can happen after resuming. */
   | "repeated"
   /** Rows are missing before this one: resume after `sequence`. */
   | "gap"
-  /** The row's totals do not follow from ours: ask for a new snapshot. */
+  /** The row's totals do not follow from the ledger's: request a new snapshot. */
   | "contradiction";
 
 export class Ledger {
-  /** Of the last row that is in the totals; null before the first snapshot. */
+  /** Sequence number of the last row in the totals; null before the first snapshot. */
   sequence: number | null = null;
-  /** Camera by camera, the site's date that the totals are of. */
+  /** By camera: the date of its totals, in the site's time zone. */
   days: Readonly<Record<string, string>> = {};
   private readonly totals = new Map<string, Totals>();
 
@@ -52,18 +52,18 @@ export class Ledger {
     return step === 1 ? "counted" : "noted";
   }
 
-  /** Totals of one line today; a line without a crossing has zeros. */
+  /** Today's totals of one line; zeros if it has no crossing. */
   total(camera: string, line: string): Totals {
     return this.totals.get(key(camera, line)) ?? { in: 0, out: 0 };
   }
 
-  /** The lines of one camera that have crossed anything today. */
+  /** Lines of one camera that are in today's totals. */
   lines(camera: string): string[] {
     const prefix = key(camera, "");
     return [...this.totals.keys()].filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
   }
 
-  /** Totals of every camera and line together. */
+  /** Totals over all cameras and lines. */
   sum(): Totals {
     let sum: Totals = { in: 0, out: 0 };
     for (const totals of this.totals.values()) sum = { in: sum.in + totals.in, out: sum.out + totals.out };

@@ -1,4 +1,4 @@
-/** Puts the page together: one session keeper, one API, one store for each login. */
+/** Entry point. Builds one session keeper and one API client; the page makes one store for each login. */
 
 import { render } from "preact";
 import "./styles/base.css";

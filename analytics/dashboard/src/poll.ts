@@ -1,16 +1,17 @@
-/** Asking again and again: never twice at once, slower after failures, not at all while nobody looks. */
+/** Polling: one request at a time, longer waits after failures, none while the page is hidden. */
 
 const LONGEST_WAIT_MS = 30_000;
 
 export interface Poll {
-  /** Asks now (or right after the answer that is under way) instead of at the next turn. */
+  /** Polls now, or right after the current request if one is running. */
   now(): void;
   stop(): void;
 }
 
 /**
- * Calls `ask` every `everyMs`, or after what it answers, from now on until stopped. A failure goes to `failed` and doubles the wait up to 30 s.
- * A hidden page does not ask; it does so at once when it is looked at again.
+ * Calls `ask` now and then every `everyMs`, until stopped. A number that `ask` returns replaces the next wait (ms).
+ * A failure is passed to `failed` and doubles the wait, up to 30 s. A hidden page does not poll; it polls at once when
+ * it becomes visible again.
  */
 export function poll(everyMs: number, ask: () => Promise<number | undefined>, failed: (error: unknown) => void): Poll {
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -38,20 +39,20 @@ export function poll(everyMs: number, ask: () => Promise<number | undefined>, fa
     asking = false;
     if (stopped) return;
     const waitMs = Math.min(nextMs * 2 ** Math.min(failures, 10), Math.max(nextMs, LONGEST_WAIT_MS));
-    const hurried = again && failures === 0;
+    const immediately = again && failures === 0;
     again = false;
-    timer = setTimeout(turn, hurried ? 0 : waitMs);
+    timer = setTimeout(turn, immediately ? 0 : waitMs);
   }
 
-  const seen = () => void turn();
-  document.addEventListener("visibilitychange", seen);
+  const pollNow = () => void turn();
+  document.addEventListener("visibilitychange", pollNow);
   void turn();
   return {
-    now: seen,
+    now: pollNow,
     stop() {
       stopped = true;
       clearTimeout(timer);
-      document.removeEventListener("visibilitychange", seen);
+      document.removeEventListener("visibilitychange", pollNow);
     },
   };
 }

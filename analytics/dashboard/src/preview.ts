@@ -1,4 +1,4 @@
-/** Preview messages: a length, a JSON header, a JPEG. */
+/** Parses preview messages: a length, a JSON header, a JPEG. */
 
 import type { PreviewHeader } from "./contract";
 
@@ -8,8 +8,8 @@ export interface Preview {
 }
 
 /**
- * Takes a binary message apart: uint32 big-endian length of the header, the header as JSON, then the JPEG.
- * Throws RangeError or SyntaxError where it is not that.
+ * Parses a binary message: uint32 big-endian length of the header, the header as JSON, then the JPEG.
+ * Throws RangeError or SyntaxError if the message is malformed.
  */
 export function parsePreview(message: ArrayBuffer): Preview {
   const length = new DataView(message).getUint32(0);

@@ -1,9 +1,9 @@
-/** What the chart shows, without a pixel: buckets summed over lines, spans without coverage, round ticks. Pure. */
+/** The chart's data: buckets summed over lines, gaps in coverage, round ticks. Pure: no DOM and no pixels. */
 
 import type { Bucket, CountBucket } from "./contract";
 import { clock, day, localTime } from "./format";
 
-/** One bucket of time, over the lines that were asked for. Times are Unix milliseconds. */
+/** One bucket of time, summed over the selected lines. Times are Unix milliseconds. */
 export interface Slot {
   start: number;
   end: number;
@@ -13,8 +13,11 @@ export interface Slot {
   state: CountBucket["state"];
 }
 
-/** Below this share a bucket is hatched in part: it saw less than happened. The last one lags by what is under way. */
-const WHOLE = { final: 0.995, corrected: 0.995, provisional: 0.9 } as const;
+/**
+ * A bucket with less coverage than this is hatched as partly covered. The limit for provisional buckets is lower,
+ * because their newest coverage has not arrived yet.
+ */
+const FULL_COVERAGE = { final: 0.995, corrected: 0.995, provisional: 0.9 } as const;
 
 export const RANGES = {
   "15m": { title: "last 15 minutes", seconds: 900, buckets: ["1m"] },
@@ -29,7 +32,7 @@ export type Range = keyof typeof RANGES;
 
 export const BUCKETS: Record<Bucket, string> = { "1m": "minute", "15m": "15 minutes", "1h": "hour", "1d": "day" };
 
-/** Buckets of one camera, in order of time, of one line or (null) of all of them together. */
+/** Buckets of one camera in order of time: of one line or, if `lineId` is null, summed over all lines. */
 export function slots(buckets: readonly CountBucket[], cameraId: string, lineId: string | null): Slot[] {
   const all = new Map<number, Slot>();
   for (const bucket of buckets) {
@@ -40,7 +43,7 @@ export function slots(buckets: readonly CountBucket[], cameraId: string, lineId:
       end: Date.parse(bucket.end),
       in: 0,
       out: 0,
-      // Coverage is the camera's; the lowest is taken should lines ever differ.
+      // Coverage belongs to the camera. If its lines ever differ, the lowest counts.
       coverage: 1,
       state: bucket.state,
     };
@@ -61,7 +64,7 @@ function mergedState(a: Slot["state"], b: Slot["state"]): Slot["state"] {
   return "final";
 }
 
-/** Totals over all slots, and the share of their time up to now that was covered. */
+/** Totals over all slots, and the covered share of their time up to `now` (Unix ms); NaN if there is no such time. */
 export function summary(all: readonly Slot[], now: number): { in: number; out: number; coverage: number } {
   const sum = { in: 0, out: 0, covered: 0, time: 0 };
   for (const slot of all) {
@@ -74,11 +77,11 @@ export function summary(all: readonly Slot[], now: number): { in: number; out: n
   return { in: sum.in, out: sum.out, coverage: sum.time > 0 ? sum.covered / sum.time : Number.NaN };
 }
 
-/** A stretch of neighbouring slots that were not covered, or not wholly. */
+/** Neighbouring slots with no coverage, or with partial coverage. */
 export interface Gap {
   first: number;
   last: number;
-  /** `none`: nothing was seen, so there is no number; `part`: the numbers are of a part of the time. */
+  /** `none`: no coverage, so there is no number. `part`: the numbers cover only part of the time. */
   kind: "none" | "part";
 }
 
@@ -96,10 +99,10 @@ export function gaps(all: readonly Slot[]): Gap[] {
 
 export function gapKind(slot: Slot): Gap["kind"] | null {
   if (slot.coverage <= 0 && slot.in + slot.out === 0) return "none";
-  return slot.coverage < WHOLE[slot.state] ? "part" : null;
+  return slot.coverage < FULL_COVERAGE[slot.state] ? "part" : null;
 }
 
-/** Multiples of one round step from -down to top, about `most` of them; whole numbers, since crossings are. */
+/** Multiples of one round step from -down to top, about `most` of them. Whole numbers, because counts are. */
 export function countTicks(down: number, top: number, most: number): number[] {
   const rough = Math.max(1, (down + top) / most);
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -112,13 +115,13 @@ export function countTicks(down: number, top: number, most: number): number[] {
 export interface TimeTick {
   index: number;
   label: string;
-  /** The first of a day: drawn stronger, labelled with the date. */
+  /** The tick is at midnight: drawn stronger, labelled with the date. */
   newDay: boolean;
 }
 
 const MINUTE_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440];
 
-/** Ticks at round times of the zone's clocks, at most about `most` of them. */
+/** Ticks at round local times of the zone, about `most` of them at most. */
 export function timeTicks(all: readonly Slot[], timeZone: string, most: number): TimeTick[] {
   const [first, second] = all;
   if (!first) return [];

@@ -1,6 +1,5 @@
 /**
- * Who is logged in, for this tab: tokens in memory and in sessionStorage, so that a reload does not ask again and
- * closing the tab forgets them.
+ * The login of this tab. Tokens are in memory and in sessionStorage: a reload keeps the login, closing the tab ends it.
  */
 
 import { signal } from "@preact/signals";
@@ -15,7 +14,7 @@ const KEY = "countline.session";
 
 export class SessionKeeper {
   readonly session = signal<Session | null>(null);
-  /** Why the login form is shown although somebody was logged in. */
+  /** Message for the login form if the session ended by itself; null after a logout. */
   readonly endedBecause = signal<string | null>(null);
 
   constructor(private readonly storage: Pick<Storage, "getItem" | "setItem" | "removeItem">) {
@@ -50,7 +49,7 @@ export class SessionKeeper {
       const session = JSON.parse(text) as Session;
       return Date.parse(session.tokens.refresh_expires_at) > Date.now() ? session : null;
     } catch {
-      // Written by another version of this page: log in anew.
+      // Another version of this page wrote the session: require a new login.
       this.storage.removeItem(KEY);
       return null;
     }

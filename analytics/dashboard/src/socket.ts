@@ -1,9 +1,9 @@
 /**
- * The WebSocket: logs in, subscribes, and comes back by itself. What the messages mean is its owner's business.
+ * The WebSocket connection: logs in, subscribes, reconnects. Its listener handles the messages.
  *
- * Policy: back-off from 0.5 s, doubled up to 15 s, with jitter, so that many pages do not return in step; a socket that
- * is silent for 20 s although it was asked for a sign of life counts as dead; the next try comes at once when the
- * browser says that the network is back.
+ * Reconnect policy: the wait starts at 0.5 s and doubles up to 15 s, with jitter, so that many pages do not reconnect
+ * at the same time. After 10 s of silence the socket sends a ping; after 10 s more it counts as dead. When the browser
+ * reports that the network is back, the socket reconnects at once.
  */
 
 import type { ServerMessage } from "./contract";
@@ -12,9 +12,9 @@ const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 const READY_WITHIN_MS = 10_000;
 const SILENCE_MS = 10_000;
-/** A connection that held this long was a good one: the next break starts again with the shortest wait. */
+/** After a connection that lasted this long, the first reconnect has the shortest wait again. */
 const GOOD_AFTER_MS = 5_000;
-/** The server closes a socket whose token has run out; a renewed one is sent in time. */
+/** The server closes a socket whose token expires, so a renewed token is sent before that. */
 const RENEW_LOGIN_EVERY_MS = 20_000;
 const CLOSED_TOO_SLOW = 4408;
 const CLOSED_UNAUTHENTICATED = 4401;
@@ -23,7 +23,7 @@ export type Connection =
   | { kind: "idle" }
   | { kind: "connecting" }
   | { kind: "live" }
-  /** Cut off; the next try is at `retryAt` (Unix milliseconds). */
+  /** Disconnected; the next attempt is at `retryAt` (Unix milliseconds). */
   | { kind: "waiting"; retryAt: number; reason: string };
 
 export interface Listener {
@@ -34,15 +34,15 @@ export interface Listener {
 
 export interface SocketSettings {
   url: string;
-  /** An access token that is good now. Rejects where there is none to be had. */
+  /** Returns a valid access token; rejects if none can be obtained. */
   token: () => Promise<string>;
-  /** Told that the server refused the token; the next try asks for another. */
+  /** Called when the server refuses the token, to renew it before the next attempt. */
   onRefused: () => Promise<void>;
   open?: (url: string) => WebSocket;
   random?: () => number;
 }
 
-/** Fields that go with a subscription, asked for at each (re)subscription. */
+/** Returns extra fields of a subscription; called at each (re)subscription. */
 type Extra = () => Record<string, unknown>;
 
 export class LiveSocket {
@@ -76,14 +76,14 @@ export class LiveSocket {
     this.listener.onConnection({ kind: "idle" });
   }
 
-  /** Goes at it now instead of at the end of the wait. */
-  hurry(): void {
+  /** Reconnects now instead of at the end of the wait. */
+  retryNow(): void {
     if (!this.running || this.socket) return;
     clearTimeout(this.retryTimer);
     void this.connect();
   }
 
-  /** Wants a channel from now on, over every reconnection. Wanting it again renews it with the extra fields of now. */
+  /** Subscribes to a channel, also after each reconnection. A second call resubscribes with current extra fields. */
   subscribe(channel: string, extra: Extra = () => ({})): void {
     if (this.wanted.has(channel) && this.ready) this.send({ type: "unsubscribe", channel });
     this.wanted.set(channel, extra);
@@ -94,7 +94,7 @@ export class LiveSocket {
     if (this.wanted.delete(channel) && this.ready) this.send({ type: "unsubscribe", channel });
   }
 
-  /** Drops the connection and makes a new one: for a stream that does not come right by asking again. */
+  /** Closes the connection and makes a new one. Use it if resubscribing did not repair a stream. */
   reconnect(reason: string): void {
     if (this.running) this.lost(reason);
   }
@@ -104,7 +104,7 @@ export class LiveSocket {
     try {
       this.token = await this.settings.token();
     } catch {
-      if (this.running) this.lost("no valid login could be had");
+      if (this.running) this.lost("no access token");
       return;
     }
     if (!this.running || this.socket) return;
@@ -117,7 +117,7 @@ export class LiveSocket {
       if (event.code === CLOSED_UNAUTHENTICATED) void this.refused(closeReason(event));
       else this.lost(closeReason(event));
     };
-    this.expect(READY_WITHIN_MS, () => this.lost("the server did not answer in time"));
+    this.expect(READY_WITHIN_MS, () => this.lost("the server did not respond in time"));
   }
 
   private receive(data: string | ArrayBuffer): void {
@@ -130,11 +130,11 @@ export class LiveSocket {
     try {
       message = JSON.parse(data) as ServerMessage;
     } catch {
-      this.lost("the server sent something that is no message");
+      this.lost("the server sent an invalid message");
       return;
     }
     if (message.type === "ready") {
-      // A renewed login is answered with another one.
+      // The server sends `ready` again after each renewed login.
       if (!this.ready) this.becomeLive();
     } else if (message.type === "error" && !this.ready) void this.refused(message.message);
     else this.listener.onMessage(message);
@@ -157,7 +157,7 @@ export class LiveSocket {
     try {
       token = await this.settings.token();
     } catch {
-      // The server cannot be asked just now; the next turn does, and the token in use lasts for a while.
+      // The server cannot be reached. The current token is still valid; the next turn tries again.
       return;
     }
     if (token === this.token || this.socket !== socket) return;
@@ -170,15 +170,15 @@ export class LiveSocket {
     try {
       await this.settings.onRefused();
     } catch (error) {
-      console.warn("The login could not be renewed; it is tried again with the next connection.", error);
+      console.warn("Could not renew the login; the next connection tries again.", error);
     }
   }
 
-  /** Silence is asked once for a sign of life (any answer is one, an error too) and then believed. */
+  /** Pings a silent server once, then disconnects. Any message is a sign of life, an error too. */
   private watch(): void {
     this.expect(SILENCE_MS, () => {
       this.send({ type: "ping" });
-      this.expect(SILENCE_MS, () => this.lost("the server fell silent"));
+      this.expect(SILENCE_MS, () => this.lost("the server stopped responding"));
     });
   }
 
@@ -215,6 +215,6 @@ export class LiveSocket {
 }
 
 function closeReason(event: CloseEvent): string {
-  if (event.code === CLOSED_TOO_SLOW) return "this page was too slow to take everything in";
-  return event.reason || "the connection to the server broke";
+  if (event.code === CLOSED_TOO_SLOW) return "this page was too slow to receive all messages";
+  return event.reason || "the connection was closed";
 }

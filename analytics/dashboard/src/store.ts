@@ -1,7 +1,7 @@
 /**
- * Everything that the page knows, as signals, and the one place where what arrives changes it.
+ * The page's state as signals. Only this module changes it.
  *
- * `start` and `stop` frame a login: in between, the socket and the polls run.
+ * There is one store for each login. The socket and the polls run from `start` to `stop`.
  */
 
 import { type Signal, signal } from "@preact/signals";
@@ -23,25 +23,25 @@ import { type Connection, LiveSocket } from "./socket";
 import { CountsStream, type StreamHealth } from "./stream";
 
 const CAMERAS_EVERY_MS = 5_000;
-/** The demo's cameras come one by one, and somebody is waiting for the first. */
+/** The demo's cameras appear one by one, and the user is waiting for the first. */
 const NO_CAMERAS_EVERY_MS = 2_000;
 const COVERAGE_EVERY_MS = 10_000;
 const VERIFY_EVERY_MS = 2_000;
 const VERIFY_WITHOUT_TRUTH_EVERY_MS = 15_000;
 const VERIFY_SPAN_MS = 3_600_000;
 
-/** A line's totals of today, and what moved them last, for the pulse. */
+/** A line's totals of today, and the last crossing that changed them, for the pulse. */
 export interface LineCount extends Totals {
   last: { direction: Direction; crossingId: string } | null;
 }
 
-/** How much of today a camera was processed: the share, and the seconds that it is a share of. */
+/** Coverage of a camera today: the share (0..1), and the elapsed seconds of today. */
 export interface TodayCoverage {
   share: number;
   elapsedS: number;
 }
 
-/** What could not be asked of the server, by what was asked for. */
+/** Error texts of failing polls, by poll. */
 export type Troubles = Readonly<Partial<Record<"cameras" | "coverage" | "verify", string>>>;
 
 declare global {
@@ -58,10 +58,10 @@ export class Store {
   readonly coverage = signal<ReadonlyMap<string, TodayCoverage> | null>(null);
   readonly verified = signal<ReadonlyMap<string, VerifiedCamera> | null>(null);
   readonly troubles = signal<Troubles>({});
-  /** While the connection is down: when the server was last heard, as of which the counters are complete. */
+  /** Time of the server's last message before the connection was lost. The counters are complete up to this time. */
   readonly countsAsOf = signal<Date | null>(null);
   readonly now: Signal<Date>;
-  /** Read out by screen readers. */
+  /** Text for screen readers. */
   readonly announcement = signal("");
 
   private readonly statuses = new Map<string, Signal<CameraStatus>>();
@@ -99,22 +99,22 @@ export class Store {
     this.socket.subscribe("status");
     this.counts.start();
     this.socket.start();
-    this.camerasPoll = this.poll(CAMERAS_EVERY_MS, "cameras", () => this.askCameras());
+    this.camerasPoll = this.poll(CAMERAS_EVERY_MS, "cameras", () => this.loadCameras());
     this.polls = [
       this.camerasPoll,
-      this.poll(COVERAGE_EVERY_MS, "coverage", () => this.askCoverage()),
-      this.poll(VERIFY_EVERY_MS, "verify", () => this.askVerified()),
+      this.poll(COVERAGE_EVERY_MS, "coverage", () => this.loadCoverage()),
+      this.poll(VERIFY_EVERY_MS, "verify", () => this.loadVerified()),
     ];
     this.ticking = setInterval(() => {
       this.now.value = this.api.now();
     }, 1000);
-    window.addEventListener("online", this.hurry);
-    document.addEventListener("visibilitychange", this.hurry);
+    window.addEventListener("online", this.reconnectIfVisible);
+    document.addEventListener("visibilitychange", this.reconnectIfVisible);
   }
 
   stop(): void {
-    window.removeEventListener("online", this.hurry);
-    document.removeEventListener("visibilitychange", this.hurry);
+    window.removeEventListener("online", this.reconnectIfVisible);
+    document.removeEventListener("visibilitychange", this.reconnectIfVisible);
     clearInterval(this.ticking);
     for (const one of this.polls) one.stop();
     this.counts.stop();
@@ -122,17 +122,17 @@ export class Store {
   }
 
   status(camera: Camera): Signal<CameraStatus> {
-    return remembered(this.statuses, camera.camera_id, () => camera.status ?? {});
+    return getOrCreate(this.statuses, camera.camera_id, () => camera.status ?? {});
   }
 
   line(cameraId: string, lineId: string): Signal<LineCount> {
-    return remembered(this.lineCounts, `${cameraId}/${lineId}`, () => ({
+    return getOrCreate(this.lineCounts, `${cameraId}/${lineId}`, () => ({
       ...this.counts.ledger.total(cameraId, lineId),
       last: null,
     }));
   }
 
-  /** Lines that counted today and are no longer in the camera's spec: their crossings happened all the same. */
+  /** Lines with crossings today that are no longer in the camera's spec. Their crossings stay in the totals. */
   removedLines(camera: Camera): string[] {
     const present = new Set((camera.spec?.lines ?? []).map((line) => line.line_id));
     return this.counts.ledger.lines(camera.camera_id).filter((line) => !present.has(line));
@@ -143,7 +143,7 @@ export class Store {
     return site?.time_zone ?? "UTC";
   }
 
-  /** Pictures of one camera from now on, until the returned function is called. Each camera has one watcher. */
+  /** Passes previews of one camera to `show` until the returned function is called. Each camera has one watcher. */
   watch(cameraId: string, show: (preview: Preview) => void): () => void {
     const channel = `preview:${cameraId}`;
     this.pictures.set(cameraId, show);
@@ -155,14 +155,14 @@ export class Store {
     };
   }
 
-  /** Crossings as they are counted, until the returned function is called. */
+  /** Passes each counted crossing to `listener` until the returned function is called. */
   listen(listener: (crossing: CrossingMessage) => void): () => void {
     this.crossingListeners.add(listener);
     return () => this.crossingListeners.delete(listener);
   }
 
-  private readonly hurry = () => {
-    if (!document.hidden) this.socket.hurry();
+  private readonly reconnectIfVisible = () => {
+    if (!document.hidden) this.socket.retryNow();
   };
 
   private onConnection(connection: Connection): void {
@@ -170,9 +170,9 @@ export class Store {
     this.connection.value = connection;
     if (before === "live" && connection.kind === "waiting") {
       this.countsAsOf.value = this.heardAt;
-      this.announcement.value = `Connection lost: ${connection.reason}. The counters stand still until it is back.`;
+      this.announcement.value = `Connection lost: ${connection.reason}. Counters do not update.`;
     } else if (connection.kind === "live" && this.sum.value !== null) {
-      this.announcement.value = "Connected again.";
+      this.announcement.value = "Reconnected.";
     }
   }
 
@@ -190,7 +190,7 @@ export class Store {
       const preview = parsePreview(message);
       this.pictures.get(preview.header.camera_id)?.(preview);
     } catch (error) {
-      console.warn("A picture could not be read and is left out.", error);
+      console.warn("Skipped an unreadable preview.", error);
     }
   }
 
@@ -203,7 +203,7 @@ export class Store {
     const before = known.value.state;
     known.value = status;
     if (before && status.state && status.state !== before) {
-      this.announcement.value = `Camera ${cameraId} is ${status.state}. ${status.error?.message ?? ""}`;
+      this.announcement.value = `Camera ${cameraId}: ${status.state}. ${status.error?.message ?? ""}`;
     }
   }
 
@@ -225,21 +225,21 @@ export class Store {
     if (!this.statuses.has(crossing.camera_id)) this.camerasPoll?.now();
   }
 
-  private async askCameras(): Promise<number | undefined> {
+  private async loadCameras(): Promise<number | undefined> {
     const [sites, cameras] = await Promise.all([this.api.sites(), this.api.cameras()]);
     this.sites.value = sites;
     for (const camera of cameras) {
       const known = this.status(camera);
-      // The socket may have brought a later word while this answer was under way.
+      // The socket may have delivered a newer status while this request was in flight.
       if (camera.status && reportedAt(camera.status) >= reportedAt(known.value)) known.value = camera.status;
     }
     this.cameras.value = cameras;
     return cameras.length === 0 ? NO_CAMERAS_EVERY_MS : undefined;
   }
 
-  private async askCoverage(): Promise<undefined> {
+  private async loadCoverage(): Promise<undefined> {
     const now = this.api.now();
-    // Whatever time is asked for, buckets come whole: that of this moment is today, as the site's zone has it.
+    // The server returns whole buckets, so the bucket of this moment is today in the site's time zone.
     const counts = await this.api.counts({ start: new Date(now.getTime() - 1000), bucket: "1d" });
     const coverage = new Map<string, TodayCoverage>();
     for (const bucket of counts.buckets) {
@@ -251,28 +251,28 @@ export class Store {
     return undefined;
   }
 
-  private async askVerified(): Promise<number | undefined> {
+  private async loadVerified(): Promise<number | undefined> {
     const cameras = await this.api.verify(new Date(this.api.now().getTime() - VERIFY_SPAN_MS));
     this.verified.value = new Map(cameras.map((camera) => [camera.camera_id, camera]));
     return cameras.length === 0 ? VERIFY_WITHOUT_TRUTH_EVERY_MS : undefined;
   }
 
-  /** A poll whose failures are shown on the page until it succeeds again. */
+  /** Starts a poll. The page shows its failure until it succeeds again. */
   private poll(everyMs: number, what: keyof Troubles, ask: () => Promise<number | undefined>): Poll {
-    const well = async () => {
+    const request = async () => {
       const next = await ask();
       const { [what]: _, ...others } = this.troubles.value;
       if (what in this.troubles.value) this.troubles.value = others;
       return next;
     };
-    return poll(everyMs, well, (error) => {
-      this.troubles.value = { ...this.troubles.value, [what]: words(error) };
+    return poll(everyMs, request, (error) => {
+      this.troubles.value = { ...this.troubles.value, [what]: errorText(error) };
     });
   }
 }
 
-/** An error as a person may read it. */
-export function words(error: unknown): string {
+/** The text of an error for the user, with the request's id if there is one. */
+export function errorText(error: unknown): string {
   if (error instanceof ApiError)
     return error.requestId ? `${error.message} (request ${error.requestId})` : error.message;
   return error instanceof Error ? error.message : String(error);
@@ -282,7 +282,7 @@ function reportedAt(status: CameraStatus): number {
   return status.reported_at ? Date.parse(status.reported_at) : 0;
 }
 
-function remembered<T>(all: Map<string, Signal<T>>, key: string, first: () => T): Signal<T> {
+function getOrCreate<T>(all: Map<string, Signal<T>>, key: string, first: () => T): Signal<T> {
   let one = all.get(key);
   if (!one) {
     one = signal(first());

@@ -1,11 +1,11 @@
-/** Keeps the ledger true over the socket: resumes where rows are missing, starts anew where totals do not follow. */
+/** Keeps the ledger correct: resumes if rows are missing, requests a snapshot if totals contradict the ledger. */
 
 import type { CrossingMessage, ServerMessage, SnapshotMessage } from "./contract";
 import { Ledger } from "./ledger";
 
 const RESUMED_WITHIN_MS = 5_000;
 
-/** What the stream had to put right since the page was opened. */
+/** Number of snapshots, gaps and contradictions since the store was created. */
 export interface StreamHealth {
   snapshots: number;
   gaps: number;
@@ -34,7 +34,7 @@ export class CountsStream {
     private readonly listener: CountsListener,
   ) {}
 
-  /** Subscribes; from then on every reconnection goes on after the last row that is in the totals. */
+  /** Subscribes. After each reconnection the subscription resumes after the last row in the totals. */
   start(): void {
     this.ask();
   }
@@ -43,7 +43,7 @@ export class CountsStream {
     this.settled();
   }
 
-  /** True where the message was one of ours. */
+  /** Handles a message of the counts channel. Returns false for all other messages. */
   take(message: ServerMessage): boolean {
     if (message.type === "snapshot") this.takeSnapshot(message);
     else if (message.type === "crossing") this.takeCrossing(message);
@@ -73,13 +73,13 @@ export class CountsStream {
     }
   }
 
-  /** Asks once; the rows that were under way in the meantime are gaps too and need no asking of their own. */
+  /** Resubscribes once per gap. Rows that were in flight meanwhile are gaps too, and need no further request. */
   private resume(why: "gaps" | "contradictions"): void {
     if (this.resuming !== undefined) return;
     this.health[why]++;
     this.resuming = setTimeout(() => {
       this.resuming = undefined;
-      this.channels.reconnect("rows were missing and did not come");
+      this.channels.reconnect("missing rows did not arrive");
     }, RESUMED_WITHIN_MS);
     this.ask();
   }

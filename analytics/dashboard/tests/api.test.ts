@@ -48,7 +48,7 @@ const bad = (status: number, message: string): Answer => ({
 });
 
 describe("the API", () => {
-  test("follows pages to the end", async () => {
+  test("reads all pages", async () => {
     const { api } = harness((path) =>
       path.includes("page_token=next")
         ? good({ cameras: [{ camera_id: "b" }], next_page_token: "" })
@@ -57,7 +57,7 @@ describe("the API", () => {
     expect((await api.cameras()).map((camera) => camera.camera_id)).toEqual(["a", "b"]);
   });
 
-  test("renews a token that is about to end, once for all who ask at a time", async () => {
+  test("renews a token that is about to expire, once for concurrent requests", async () => {
     const soon = new Date(Date.now() + 10_000).toISOString();
     const { api, calls } = harness((path) => (path === "auth/refresh" ? good({ tokens: tokens(2) }) : good({})), soon);
     await Promise.all([api.sites(), api.cameras()]);
@@ -65,7 +65,7 @@ describe("the API", () => {
     expect(calls.filter((call) => call.endsWith("Bearer a2"))).toHaveLength(2);
   });
 
-  test("renews a token that the server refuses, and asks again", async () => {
+  test("renews a token that the server refuses, and repeats the request", async () => {
     const { api, calls } = harness((path, init) => {
       if (path === "auth/refresh") return good({ tokens: tokens(2) });
       return (init.headers as Record<string, string>).authorization === "Bearer a2" ? good({}) : bad(401, "no");
@@ -74,11 +74,11 @@ describe("the API", () => {
     expect(calls).toHaveLength(3);
   });
 
-  test("ends the session, saying why, when the refresh token is refused", async () => {
+  test("ends the session with a reason when the refresh token is refused", async () => {
     const { api, sessions, storage } = harness(() => bad(401, "no"));
     await expect(api.sites()).rejects.toBeInstanceOf(ApiError);
     expect(sessions.session.value).toBeNull();
-    expect(sessions.endedBecause.value).toMatch(/session has ended/);
+    expect(sessions.endedBecause.value).toMatch(/Session expired/);
     expect(storage.all.size).toBe(0);
   });
 
@@ -89,7 +89,7 @@ describe("the API", () => {
     expect(sessions.session.value).not.toBeNull();
   });
 
-  test("says what the server said, with the request's id", async () => {
+  test("reports the server's message and the request's id", async () => {
     const { api } = harness(() => bad(503, "The database does not answer."));
     await expect(api.sites()).rejects.toMatchObject({
       message: "The database does not answer.",
@@ -98,14 +98,14 @@ describe("the API", () => {
     });
   });
 
-  test("does not choke on an answer that is no JSON", async () => {
+  test("reports a response that is not JSON as an error", async () => {
     const { api } = harness(() => good({}));
     const broken = new Api(new SessionKeeper(memory()), async () => new Response("<html>", { status: 502 }));
     await expect(broken.login("a", "b")).rejects.toMatchObject({ status: 502 });
     await expect(api.sites()).resolves.toEqual([]);
   });
 
-  test("forgets the tokens at logout although the server is away", async () => {
+  test("forgets the tokens at logout even if the server cannot be reached", async () => {
     const { api, sessions, storage } = harness(() => new TypeError("Failed to fetch"));
     await api.logout();
     expect(sessions.session.value).toBeNull();

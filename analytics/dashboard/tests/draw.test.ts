@@ -8,7 +8,7 @@ describe("the in side of a line", () => {
     ["leftwards: in is up", [0.9, 0.5, 0.1, 0.5], { x: 0, y: -1 }],
     ["upwards: in is right", [0.5, 0.9, 0.5, 0.1], { x: 1, y: 0 }],
     ["downwards: in is left", [0.5, 0.1, 0.5, 0.9], { x: -1, y: 0 }],
-  ])("is the right-hand side of someone looking along it; %s", (_, [ax, ay, bx, by], inward) => {
+  ])("is the right-hand side of a viewer who looks along it; %s", (_, [ax, ay, bx, by], inward) => {
     const points = [
       { x: ax as number, y: ay as number },
       { x: bx as number, y: by as number },
@@ -19,7 +19,7 @@ describe("the in side of a line", () => {
     expect(found.inward.y).toBeCloseTo(inward.y);
   });
 
-  test("stands in the middle of a line of several points", () => {
+  test("is found at the middle of a line of several points", () => {
     const points = [
       { x: 0, y: 0 },
       { x: 10, y: 0 },
@@ -28,7 +28,7 @@ describe("the in side of a line", () => {
     expect(station(points, 0.5)).toEqual({ at: { x: 10, y: 10 }, inward: { x: -1, y: 0 } });
   });
 
-  test("moves along where another line would run through its arrows", () => {
+  test("moves along the line if another line runs through the arrows", () => {
     const line = [
       { x: 0, y: 50 },
       { x: 400, y: 50 },
@@ -42,13 +42,13 @@ describe("the in side of a line", () => {
   });
 });
 
-test("a line with a corner that is given twice still has its arrows", () => {
+test("a line with a repeated corner has arrows", () => {
   const corner = { x: 5, y: 5 };
   const points = [corner, corner, { x: 5, y: 5 }];
   expect(arrowStation(points, [points], 40)).toEqual({ at: corner, inward: { x: -0, y: 0 } });
 });
 
-test("nothing but clearing is done on a canvas that is not laid out yet", () => {
+test("a canvas that is not laid out yet is only cleared", () => {
   const line = { line_id: "gate", version: 1, classes: [], points: [{ x: 0, y: 0.5 }, { x: 1, y: 0.5 }] }; // prettier-ignore
   const scene = { picture: null, sourceSize: [640, 360] as const, boxes: [], lines: [line], zones: [], flashes: [] };
   const cleared: number[][] = [];
@@ -76,7 +76,7 @@ describe("preview messages", () => {
     expect([...new Uint8Array(await preview.jpeg.arrayBuffer())]).toEqual([0xff, 0xd8, 0xff]);
   });
 
-  test("that are cut off are refused", () => {
+  test("are refused if truncated", () => {
     expect(() => parsePreview(new Uint8Array([0, 0, 1, 0, 123]).buffer)).toThrow();
   });
 });

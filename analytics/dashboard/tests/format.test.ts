@@ -13,7 +13,7 @@ describe("numbers", () => {
     [1, "100 %"],
     [1.2, "100 %"],
     [Number.NaN, "–"],
-  ])("a share of %d is %s: never rounded up to all", (share, text) => {
+  ])("a share of %d is %s: rounded down", (share, text) => {
     expect(percent(share)).toBe(text);
   });
 
@@ -30,7 +30,7 @@ describe("numbers", () => {
     expect(span(seconds)).toBe(text);
   });
 
-  test("a rough span names its largest unit alone", () => {
+  test("a rough duration has only its largest unit", () => {
     expect([45, 272, 78_000].map(roughly)).toEqual(["45 s", "4 min", "21 h"]);
   });
 
@@ -45,13 +45,13 @@ describe("numbers", () => {
 });
 
 describe("times", () => {
-  test("are those of the site's zone", () => {
+  test("are in the site's time zone", () => {
     const at = new Date("2026-11-22T23:30:05Z");
     expect(clock(at, "Europe/Berlin")).toBe("00:30");
     expect(clock(at, "Asia/Kolkata", true)).toBe("05:00:05");
   });
 
-  test("are read as numbers and as text", () => {
+  test("are parsed from numbers and from text", () => {
     expect(unixSeconds(1_800_000_000.25)).toBe(1_800_000_000.25);
     expect(unixSeconds("2027-01-15T08:00:00.250000Z")).toBe(1_800_000_000.25);
   });

@@ -14,13 +14,13 @@ describe("the ledger of today's totals", () => {
     expect(ledger.sequence).toBe(12);
   });
 
-  test("believes nothing before the first snapshot", () => {
+  test("accepts no row before the first snapshot", () => {
     const ledger = new Ledger();
     expect(ledger.crossing(row(1, 1, 0))).toBe("gap");
     expect(ledger.sum()).toEqual({ in: 0, out: 0 });
   });
 
-  test("counts a row that comes twice once", () => {
+  test("counts a repeated row once", () => {
     const ledger = new Ledger();
     ledger.snapshot(snapshot(10, 4, 2));
     ledger.crossing(row(11, 5, 2));
@@ -29,7 +29,7 @@ describe("the ledger of today's totals", () => {
     expect(ledger.total("gate", "door")).toEqual({ in: 5, out: 2 });
   });
 
-  test("says so when a row is missing, and leaves the totals as they were", () => {
+  test("reports a missing row and does not change the totals", () => {
     const ledger = new Ledger();
     ledger.snapshot(snapshot(10, 4, 2));
     expect(ledger.crossing(row(12, 6, 2))).toBe("gap");
@@ -41,21 +41,21 @@ describe("the ledger of today's totals", () => {
     ["two more than before", row(11, 6, 2)],
     ["less than before", row(11, 3, 2)],
     ["another direction moved", row(11, 5, 3)],
-  ])("contradicts a row whose totals are %s", (_, message) => {
+  ])("reports a contradiction: %s", (_, message) => {
     const ledger = new Ledger();
     ledger.snapshot(snapshot(10, 4, 2));
     expect(ledger.crossing(message)).toBe("contradiction");
     expect(ledger.total("gate", "door")).toEqual({ in: 4, out: 2 });
   });
 
-  test("notes a row of another day without counting it today", () => {
+  test("does not count a row of another day today", () => {
     const ledger = new Ledger();
     ledger.snapshot(snapshot(10, 4, 2));
     expect(ledger.crossing(row(11, 4, 2))).toBe("noted");
     expect(ledger.sequence).toBe(11);
   });
 
-  test("starts anew with a snapshot, as at a change of day", () => {
+  test("starts again from a snapshot, as at midnight", () => {
     const ledger = new Ledger();
     ledger.snapshot(snapshot(10, 4, 2));
     ledger.crossing(row(11, 5, 2));
@@ -64,15 +64,15 @@ describe("the ledger of today's totals", () => {
     expect(ledger.crossing(row(12, 1, 0))).toBe("counted");
   });
 
-  test("begins a line that the snapshot did not know at zero", () => {
+  test("starts a line that is not in the snapshot at zero", () => {
     const ledger = new Ledger();
     ledger.snapshot({ ...snapshot(10), cameras: {} });
     expect(ledger.crossing(row(11, 1, 0))).toBe("counted");
     expect(ledger.lines("gate")).toEqual(["door"]);
   });
 
-  test("ends with the server's totals however the rows are lost, doubled and resumed", () => {
-    // A generator of our own, so that a failure can be had again from its seed.
+  test("ends with the server's totals when rows are lost, repeated and resumed", () => {
+    // A seeded generator, so that a failure can be reproduced.
     for (let seed = 1; seed <= 200; seed++) {
       let state = seed;
       const random = () => {
@@ -93,7 +93,7 @@ describe("the ledger of today's totals", () => {
         if (random() < 0.2) continue;
         let outcome = ledger.crossing(rows[i] as CrossingMessage);
         if (outcome === "gap") {
-          // What the server does on `after`: everything from there, and here some of it twice.
+          // Like the server after `after`: resend all later rows, and here also some earlier ones.
           for (const missed of rows.slice(Math.max(0, (ledger.sequence ?? 0) - 2), i + 1))
             outcome = ledger.crossing(missed);
         }

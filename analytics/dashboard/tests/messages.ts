@@ -1,4 +1,4 @@
-/** Messages of the counts channel, of one line on one camera. */
+/** Messages of the counts channel for one line of one camera. */
 
 import type { CrossingMessage, SnapshotMessage } from "../src/contract";
 

@@ -18,7 +18,7 @@ function bucket(minute: number, line: string, inward: number, outward: number, c
 }
 
 describe("what the chart shows", () => {
-  test("lines are summed bucket by bucket, or one is taken", () => {
+  test("one line, or the sum of all lines, by bucket", () => {
     const buckets = [
       bucket(1, "door", 3, 1),
       bucket(0, "door", 1, 0),
@@ -36,7 +36,7 @@ describe("what the chart shows", () => {
     expect(slots(buckets, "ramp", null)).toEqual([]);
   });
 
-  test("uncovered time is a gap and not a zero; partly covered time is one of its own kind", () => {
+  test("uncovered time is a gap and not a zero; partly covered time is another kind of gap", () => {
     const all = slots(
       [bucket(0, "d", 1, 1), bucket(1, "d", 0, 0, 0), bucket(2, "d", 0, 0, 0), bucket(3, "d", 1, 0, 0.5)],
       "gate",
@@ -48,11 +48,11 @@ describe("what the chart shows", () => {
     ]);
   });
 
-  test("a crossing is shown even where coverage has not come in yet", () => {
+  test("a crossing is shown even before its coverage arrives", () => {
     expect(gaps(slots([bucket(0, "d", 1, 0, 0)], "gate", null))[0]?.kind).toBe("part");
   });
 
-  test("the coverage of a range weighs each bucket with its time up to now", () => {
+  test("the coverage of a range weights each bucket by its time up to now", () => {
     const all = slots([bucket(0, "d", 2, 1, 1), bucket(1, "d", 1, 0, 0.5)], "gate", null);
     expect(summary(all, START + 120_000)).toEqual({ in: 3, out: 1, coverage: 0.75 });
     expect(summary(all, START + 90_000).coverage).toBeCloseTo((60 + 15) / 90);
@@ -68,7 +68,7 @@ describe("what the chart shows", () => {
     expect(countTicks(down, top, 6).map((tick) => tick + 0)).toEqual(ticks);
   });
 
-  test("times are ticked at round times of the zone, days by their names", () => {
+  test("ticks are at round local times; days are labelled with their dates", () => {
     const hour = Array.from({ length: 60 }, (_, i) => bucket(i, "d", 0, 0));
     const labels = timeTicks(slots(hour, "gate", null), "Asia/Kathmandu", 6).map((tick) => tick.label);
     expect(labels).toEqual(["15:50", "16:00", "16:10", "16:20", "16:30", "16:40"]);

@@ -59,7 +59,7 @@ describe("the socket", () => {
     expect(states.map((state) => state.kind)).toEqual(["connecting", "live"]);
   });
 
-  test("comes back with longer and longer waits, up to fifteen seconds", async () => {
+  test("reconnects with growing waits, up to fifteen seconds", async () => {
     const { wires, wire } = await harness();
     const waits: number[] = [];
     for (let i = 0; i < 8; i++) {
@@ -72,7 +72,7 @@ describe("the socket", () => {
     expect(waits).toEqual([500, 1000, 2000, 4000, 8000, 15000, 15000, 15000]);
   });
 
-  test("subscribes again after a break, with the extra fields of that moment", async () => {
+  test("subscribes again after a reconnection, with the current extra fields", async () => {
     const { socket, wire, becomeLive } = await harness();
     let after = 7;
     socket.subscribe("counts", () => ({ after }));
@@ -84,7 +84,7 @@ describe("the socket", () => {
     expect(wire().sent.at(-1)).toEqual({ type: "subscribe", channel: "counts", after: 9 });
   });
 
-  test("does not subscribe again to what is not wanted any more", async () => {
+  test("does not subscribe again to a channel that was unsubscribed", async () => {
     const { socket, wire, becomeLive } = await harness();
     socket.subscribe("preview:gate");
     becomeLive();
@@ -96,7 +96,7 @@ describe("the socket", () => {
     expect(wire().sent.map((message) => message.type)).toEqual(["auth"]);
   });
 
-  test("takes a server for dead that stays silent when asked for a sign of life", async () => {
+  test("disconnects from a server that does not respond to a ping", async () => {
     const { wire, states, becomeLive } = await harness();
     becomeLive();
     await vi.advanceTimersByTimeAsync(10_000);
@@ -105,7 +105,7 @@ describe("the socket", () => {
     await vi.advanceTimersByTimeAsync(10_000);
     expect(states.at(-1)?.kind).toBe("live");
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(states.at(-1)).toMatchObject({ kind: "waiting", reason: "the server fell silent" });
+    expect(states.at(-1)).toMatchObject({ kind: "waiting", reason: "the server stopped responding" });
     expect(wire().closed).toBe(true);
   });
 
@@ -117,7 +117,7 @@ describe("the socket", () => {
     expect(states.at(-1)).toMatchObject({ kind: "waiting", reason: "The token is not valid." });
   });
 
-  test("sends a renewed token in time, and takes the answer for what it is", async () => {
+  test("sends a renewed token in time, and does not become live twice", async () => {
     let token = "t1";
     const { socket, wire, states, becomeLive } = await harness(async () => token);
     socket.subscribe("status");
@@ -136,24 +136,24 @@ describe("the socket", () => {
     expect(states.filter((state) => state.kind === "live")).toHaveLength(1);
   });
 
-  test("renews its login when the server closes because the token has run out", async () => {
+  test("renews its login when the server closes because the token has expired", async () => {
     const { wire, onRefused, becomeLive } = await harness();
     becomeLive();
     wire().breaks(4401, "the access token has expired");
     expect(onRefused).toHaveBeenCalledOnce();
   });
 
-  test("tries again at once when told to hurry, and never twice at a time", async () => {
+  test("retries at once on request, and never makes two connections at a time", async () => {
     const { socket, wires, wire } = await harness();
     wire().breaks();
-    socket.hurry();
+    socket.retryNow();
     await vi.advanceTimersByTimeAsync(0);
     expect(wires).toHaveLength(2);
     await vi.advanceTimersByTimeAsync(5_000);
     expect(wires).toHaveLength(2);
   });
 
-  test("does nothing more after it was stopped", async () => {
+  test("does nothing after stop", async () => {
     const { socket, wires, wire, becomeLive } = await harness();
     becomeLive();
     socket.stop();
@@ -162,7 +162,7 @@ describe("the socket", () => {
     expect(wires).toHaveLength(1);
   });
 
-  test("drops a connection that sends what is no message", async () => {
+  test("closes a connection that sends an invalid message", async () => {
     const { wire, states, becomeLive } = await harness();
     becomeLive();
     wire().onmessage?.({ data: "<html>" });

@@ -19,11 +19,11 @@ describe("the stream of counts", () => {
   beforeEach(() => void vi.useFakeTimers());
   afterEach(() => void vi.useRealTimers());
 
-  test("asks for a snapshot first", () => {
+  test("requests a snapshot first", () => {
     expect(harness().asked).toEqual([{}]);
   });
 
-  test("resumes after the last row in the totals when one is missing, and asks once", () => {
+  test("resumes once after the last row in the totals when a row is missing", () => {
     const { stream, asked, onCrossing } = harness();
     stream.take(snapshot(10, 4, 2));
     stream.take(row(12, 6, 2));
@@ -35,7 +35,7 @@ describe("the stream of counts", () => {
     expect(stream.health).toEqual({ snapshots: 1, gaps: 1, contradictions: 0 });
   });
 
-  test("asks for a new snapshot when totals do not follow", () => {
+  test("requests a new snapshot when totals contradict the ledger", () => {
     const { stream, asked, onSnapshot, onCrossing } = harness();
     stream.take(snapshot(10, 4, 2));
     stream.take(row(11, 9, 2));
@@ -46,7 +46,7 @@ describe("the stream of counts", () => {
     expect(stream.ledger.total("gate", "door")).toEqual({ in: 9, out: 2 });
   });
 
-  test("makes a new connection when the missing rows do not come", () => {
+  test("reconnects when the missing rows do not arrive", () => {
     const { stream, reconnect } = harness();
     stream.take(snapshot(10));
     stream.take(row(12, 2, 0));
@@ -56,7 +56,7 @@ describe("the stream of counts", () => {
     expect(reconnect).toHaveBeenCalledOnce();
   });
 
-  test("leaves other messages to others", () => {
+  test("does not handle other messages", () => {
     expect(harness().stream.take({ type: "pong" })).toBe(false);
   });
 });

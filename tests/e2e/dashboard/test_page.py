@@ -103,7 +103,7 @@ async def test_the_page_says_that_counters_stand_still_while_it_is_cut_off(dashb
     gateway, page = dashboard.gateway, dashboard.page
     gateway.refuse_sockets = True
     await gateway.cut()
-    await expect(page.locator(".link")).to_contain_text("Not connected, next try in")
+    await expect(page.locator(".link")).to_contain_text("Not connected, retrying in")
     await expect(page.locator(".link")).to_contain_text("counters as of")
     await expect(page.get_by_role("status")).to_contain_text("Connection lost")
     gateway.refuse_sockets = False
@@ -122,7 +122,7 @@ async def test_a_failed_camera_says_what_is_wrong_and_what_to_do(dashboard: Visi
     await expect(card).to_have_attribute("data-state", "failed")
     await expect(card.locator("[data-error=unauthorized]")).to_contain_text("refused the password")
     await expect(card.locator("[data-error=unauthorized]")).to_contain_text("countline cameras set ramp")
-    await expect(dashboard.page.get_by_role("status")).to_contain_text("Camera ramp is failed")
+    await expect(dashboard.page.get_by_role("status")).to_contain_text("Camera ramp: failed")
 
 
 async def test_a_running_camera_that_is_not_reported_any_more_is_not_called_running(dashboard: Visit) -> None:
@@ -250,7 +250,7 @@ async def test_a_login_that_the_server_forgot_is_renewed_without_asking(dashboar
 async def test_a_session_that_has_ended_leads_to_the_login_form_and_says_so(dashboard: Visit) -> None:
     dashboard.gateway.access_tokens.clear()
     dashboard.gateway.refresh_tokens.clear()
-    await expect(dashboard.page.get_by_role("alert")).to_contain_text("Your session has ended")
+    await expect(dashboard.page.get_by_role("alert")).to_contain_text("Session expired")
     await expect(dashboard.page.locator("input[name=password]")).to_be_visible()
 
 

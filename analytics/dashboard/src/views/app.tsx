@@ -1,4 +1,4 @@
-/** The page: the login form, or the dashboard while somebody is logged in. */
+/** The page: the dashboard for a logged-in user, otherwise the login form. */
 
 import { useEffect, useState } from "preact/hooks";
 import type { Api } from "../api";
@@ -39,7 +39,7 @@ function Dashboard({ api, username, socketUrl }: { api: Api; username: string; s
   );
 }
 
-/** The total in the tab, with its coverage as everywhere. */
+/** Shows today's total and its coverage in the tab's title. */
 function Title({ store }: { store: Store }) {
   const sum = store.sum.value;
   const coverage = overall(store);
@@ -53,7 +53,7 @@ function Title({ store }: { store: Store }) {
   return null;
 }
 
-/** Mean coverage of today over the cameras; null while it is not known. */
+/** Mean coverage of today over all cameras (0..1); null while it is unknown. */
 export function overall(store: Store): number | null {
   const shares = [...(store.coverage.value?.values() ?? [])].map((one) => one.share);
   return shares.length === 0 ? null : shares.reduce((sum, share) => sum + share, 0) / shares.length;

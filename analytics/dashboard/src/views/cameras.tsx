@@ -1,4 +1,4 @@
-/** The cameras, and the chart of the chosen one. */
+/** The camera cards, and the chart of the selected camera. */
 
 import { useState } from "preact/hooks";
 import type { Api } from "../api";
@@ -16,12 +16,12 @@ export function Cameras({ store, api }: { store: Store; api: Api }) {
 
   return (
     <main class={`cameras ${store.connection.value.kind === "live" ? "" : "cut-off"}`}>
-      {troubles.map(([what, words]) => (
+      {troubles.map(([what, message]) => (
         <p key={what} class="trouble" role="alert" data-trouble={what}>
-          <strong>{TROUBLES[what as keyof typeof TROUBLES]}</strong> {words} It is tried again by itself.
+          <strong>{TROUBLES[what as keyof typeof TROUBLES]}</strong> {message} Retrying automatically.
         </p>
       ))}
-      {cameras === null && troubles.length === 0 && <p class="loading">Asking for the cameras …</p>}
+      {cameras === null && troubles.length === 0 && <p class="loading">Loading cameras …</p>}
       {cameras?.length === 0 && <NoCameras withoutSite={store.sites.value.length === 0} />}
       <section class="grid" aria-label="Cameras">
         {cameras?.map((camera) => (
@@ -42,7 +42,7 @@ export function Cameras({ store, api }: { store: Store; api: Api }) {
 }
 
 const TROUBLES = {
-  cameras: "The cameras could not be asked for.",
-  coverage: "The coverage of today is not up to date.",
-  verify: "The comparison with the truth is not up to date.",
+  cameras: "Could not load cameras.",
+  coverage: "Today's coverage is out of date.",
+  verify: "The comparison with true counts is out of date.",
 };

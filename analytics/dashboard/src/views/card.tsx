@@ -1,4 +1,4 @@
-/** One camera: its picture, its state, its counters with what they are worth. */
+/** One camera: picture, state, counters and their coverage. */
 
 import { useSignal } from "@preact/signals";
 import type { Camera, CameraState, CameraStatus } from "../contract";
@@ -9,9 +9,9 @@ import { NoLines } from "./empty";
 import { Enlarge } from "./icons";
 import { Picture } from "./picture";
 
-/** A running camera is reported every second or so; silence for longer than this is said. */
+/** A running camera reports about once a second. After this much silence the card shows "No report". */
 const REPORTED_WITHIN_S = 15;
-/** A picture older than this is not live any more. */
+/** An older picture is stale. */
 const FRESH_PICTURE_S = 4;
 
 interface Props {
@@ -30,7 +30,7 @@ const STATES: Record<CameraState | "silent", string> = {
   reconnecting: "Reconnecting",
   failed: "Failed",
   finished: "Finished",
-  disabled: "Switched off",
+  disabled: "Disabled",
   silent: "No report",
 };
 
@@ -58,7 +58,7 @@ export function Card({ store, camera, chosen, onChoose, large, onEnlarge }: Prop
       <div class="facts">
         <header class="card-head">
           <h2 id={`name-${camera.camera_id}`}>
-            <button type="button" class="choose" onClick={onChoose} aria-pressed={chosen} title="Show in the chart">
+            <button type="button" class="choose" onClick={onChoose} aria-pressed={chosen} title="Show in chart">
               {name}
             </button>
           </h2>
@@ -69,7 +69,7 @@ export function Card({ store, camera, chosen, onChoose, large, onEnlarge }: Prop
         ) : (
           <Counters store={store} camera={camera} lines={lines} />
         )}
-        <Worth store={store} camera={camera} />
+        <TodaysCoverage store={store} camera={camera} />
         <Vitals status={status} />
       </div>
     </article>
@@ -87,7 +87,7 @@ function Stage(props: {
 }) {
   const { store, camera, status, state, large, onEnlarge, name } = props;
   const shownAt = useSignal<number | null>(null);
-  // Reads the ticking clock, so that a picture that stops coming is seen to be old.
+  // Reading the clock renders this again every second, so that a picture that is not renewed becomes stale.
   void store.now.value;
   const ageS = shownAt.value === null ? null : (Date.now() - shownAt.value) / 1000;
   const stale = ageS === null || ageS > FRESH_PICTURE_S;
@@ -106,7 +106,7 @@ function Stage(props: {
         class="enlarge"
         onClick={onEnlarge}
         aria-pressed={large}
-        aria-label={`${large ? "Shrink" : "Enlarge"} the picture of ${name}`}
+        aria-label={`${large ? "Shrink" : "Enlarge"} picture of ${name}`}
       >
         <Enlarge large={large} />
       </button>
@@ -125,7 +125,7 @@ function Badge({ status, state }: { status: CameraStatus; state: string }) {
   );
 }
 
-/** Why there is no live picture, and what to do about it. */
+/** Shows why there is no live picture, and what to do. */
 function Missing({ status, state, ageS }: { status: CameraStatus; state: string; ageS: number | null }) {
   if (status.error) {
     return (
@@ -149,25 +149,25 @@ function Missing({ status, state, ageS }: { status: CameraStatus; state: string;
 }
 
 const EXPLAINED: Partial<Record<string, string>> = {
-  waiting: "No worker has taken this camera yet.",
+  waiting: "No worker has this camera yet.",
   starting: "Opening the source and loading the model …",
-  disabled: "This camera is switched off.",
-  finished: "The file was played to its end.",
+  disabled: "This camera is disabled.",
+  finished: "The file has ended.",
 };
 
-/** What the counters above are worth: how much of today was seen. */
-function Worth({ store, camera }: { store: Store; camera: Camera }) {
+/** Shows how much of today the counters cover. */
+function TodaysCoverage({ store, camera }: { store: Store; camera: Camera }) {
   const coverage = store.coverage.value?.get(camera.camera_id);
   return (
     <p class="worth" data-coverage={coverage?.share ?? ""}>
-      <meter min={0} max={1} value={coverage?.share ?? 0} aria-label="Coverage of today" />
+      <meter min={0} max={1} value={coverage?.share ?? 0} aria-label="Today's coverage" />
       {coverage ? (
         <span>
           <strong>{percent(coverage.share)}</strong> of today covered
           <span title={`Today began ${span(coverage.elapsedS)} ago`}>, {span(coverage.share * coverage.elapsedS)}</span>
         </span>
       ) : (
-        <span>Coverage of today is not known yet</span>
+        <span>Today's coverage is not known yet</span>
       )}
     </p>
   );
@@ -177,18 +177,15 @@ function Vitals({ status }: { status: CameraStatus }) {
   const { processed_fps: processed, source_fps: source, latency_s: delay, frames_dropped: dropped } = status;
   return (
     <dl class="vitals">
-      <div title="Frames a second that are processed; of those that the camera sends, where it is fewer">
+      <div title="Processed frames per second; also the camera's rate if it is higher">
         <dt>speed</dt>
         <dd>{processed ? fps(processed, source) : UNKNOWN}</dd>
       </div>
-      <div title="From capture to the finished count, for 95 of 100 frames">
+      <div title="Time from capture to count, 95th percentile">
         <dt>delay</dt>
         <dd>{delay ? latency(delay) : UNKNOWN}</dd>
       </div>
-      <div
-        class={dropped ? "warn" : ""}
-        title="Frames that were left out because processing was behind, since the run began"
-      >
+      <div class={dropped ? "warn" : ""} title="Frames dropped since the run began, because processing was too slow">
         <dt>dropped</dt>
         <dd>{dropped ?? UNKNOWN}</dd>
       </div>

@@ -1,4 +1,4 @@
-/** Crossings over time: in upwards, out downwards, and hatched where nobody was looking. */
+/** The chart of crossings over time: in upwards, out downwards, time without coverage hatched. */
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Api } from "../api";
@@ -6,13 +6,13 @@ import type { Bucket, Camera, Counts } from "../contract";
 import { clock, count, day, percent } from "../format";
 import { type Poll, poll } from "../poll";
 import { BUCKETS, gapKind, RANGES, type Range, type Slot, slots, summary } from "../series";
-import { type Store, words } from "../store";
+import { errorText, type Store } from "../store";
 import { Plot } from "./plot";
 
 const REFRESH_MS = 10_000;
-/** After a crossing the rollups need a moment; and a busy line must not ask for each one. */
+/** Wait after a crossing: the rollups need a moment, and a busy line must not cause a request for each crossing. */
 const AFTER_CROSSING_MS = 1_500;
-/** With less than this the chart of an hour is mostly hatching. */
+/** With less history than this, the chart of an hour would be mostly hatched. */
 const SHORT_HISTORY_S = 20 * 60;
 
 interface Props {
@@ -77,19 +77,19 @@ export function Chart({ store, api, cameras, camera, onChoose }: Props) {
       </header>
       {trouble && (
         <p class="trouble" role="alert">
-          <strong>The chart is not up to date.</strong> {trouble} It is tried again by itself.
+          <strong>The chart is out of date.</strong> {trouble} Retrying automatically.
         </p>
       )}
       {all && <Body all={all} title={RANGES[range].title} zone={zone} bucket={bucket} now={api.now().getTime()} />}
-      {!all && !trouble && <p class="loading">Asking for the counts …</p>}
+      {!all && !trouble && <p class="loading">Loading counts …</p>}
     </section>
   );
 }
 
-/** Until somebody chooses: an hour, or less where there is less to see yet. */
+/** The range before the user selects one: an hour, or 15 minutes if the camera has a short history. */
 function firstRange(store: Store, cameraId: string): Range {
   const today = store.coverage.value?.get(cameraId);
-  // In the first hour of a day nobody can tell a short history from a young day.
+  // In the first hour of a day, a short history cannot be distinguished from a young day.
   const short = today && today.elapsedS > 3600 && today.share * today.elapsedS < SHORT_HISTORY_S;
   return short ? "15m" : "1h";
 }
@@ -113,9 +113,9 @@ function Body({
   const slot = active === null ? undefined : all[active];
   const nothing =
     all.length === 0
-      ? "This camera has no buckets in this range."
+      ? "This camera has no data in this range."
       : sum.coverage === 0 && sum.in + sum.out === 0
-        ? "This camera was not watched in this range: there are no numbers, and no zeros either."
+        ? "This camera was not processed in this range. No counts are known."
         : null;
   return (
     <>
@@ -133,7 +133,7 @@ function Body({
         (tabular ? (
           <Table all={all} zone={zone} bucket={bucket} />
         ) : (
-          <Plot all={all} zone={zone} active={active} onActive={setActive} summary={spoken(sum)} />
+          <Plot all={all} zone={zone} active={active} onActive={setActive} summary={description(sum)} />
         ))}
       <footer>
         <ul class="legend">
@@ -253,7 +253,7 @@ function Segments<T extends string>(props: {
   );
 }
 
-/** Counts of the camera, asked for again and again, and soon after each of its crossings. */
+/** Polls the camera's counts, and requests them soon after each of its crossings. */
 function useCounts(store: Store, api: Api, cameraId: string, range: Range, bucket: Bucket) {
   const [answer, setAnswer] = useState<{ key: string; counts: Counts | null; trouble: string | null }>({
     key: "",
@@ -273,8 +273,8 @@ function useCounts(store: Store, api: Api, cameraId: string, range: Range, bucke
       return undefined;
     };
     const failed = (error: unknown) => {
-      // What was known stays on the page, marked as old.
-      setAnswer((before) => ({ key, counts: before.key === key ? before.counts : null, trouble: words(error) }));
+      // Keep the last counts on the page, marked as out of date.
+      setAnswer((before) => ({ key, counts: before.key === key ? before.counts : null, trouble: errorText(error) }));
     };
     current.current = poll(REFRESH_MS, ask, failed);
     const unlisten = store.listen((crossing) => {
@@ -292,7 +292,7 @@ function useCounts(store: Store, api: Api, cameraId: string, range: Range, bucke
     };
   }, [store, api, cameraId, range, bucket, key]);
 
-  // An answer to another question is not shown as one to this.
+  // Never show the counts of another camera, range or bucket.
   return answer.key === key ? answer : { counts: null, trouble: null };
 }
 
@@ -312,6 +312,6 @@ function capital(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-function spoken(sum: { in: number; out: number; coverage: number }): string {
-  return `Crossings over time: in ${sum.in}, out ${sum.out}, covered ${percent(sum.coverage)}. Arrow keys go from bucket to bucket.`;
+function description(sum: { in: number; out: number; coverage: number }): string {
+  return `Crossings over time: in ${sum.in}, out ${sum.out}, covered ${percent(sum.coverage)}. Use the arrow keys to move between buckets.`;
 }

@@ -1,4 +1,4 @@
-/** The counters of one camera: today's by line and direction, and beneath them the last hour held against the truth. */
+/** The counters of one camera by line and direction: today's counts, and the last hour compared with true counts. */
 
 import type { Camera, Direction, VerifiedCamera, VerifiedDirection } from "../contract";
 import { count, roughly, span, UNKNOWN } from "../format";
@@ -10,7 +10,7 @@ export function Counters({ store, camera, lines }: { store: Store; camera: Camer
   const verified = store.verified.value?.get(camera.camera_id);
   return (
     <table class="counters">
-      <caption class="unseen">Crossings of today, by line and direction</caption>
+      <caption class="unseen">Today's crossings by line and direction</caption>
       <thead>
         <tr>
           <th scope="col">today</th>
@@ -42,15 +42,15 @@ export function Counters({ store, camera, lines }: { store: Store; camera: Camer
 function Counter(props: { store: Store; camera: Camera; line: string; direction: Direction }) {
   const { store, camera, line, direction } = props;
   const counts = store.line(camera.camera_id, line).value;
-  // Before anybody looked there is no number, and a zero would be one.
-  const unseen = store.coverage.value?.get(camera.camera_id)?.share === 0 && counts.in + counts.out === 0;
+  // Without coverage there is no count; zero would be wrong.
+  const uncovered = store.coverage.value?.get(camera.camera_id)?.share === 0 && counts.in + counts.out === 0;
   const known = store.sum.value !== null;
   const crossing = counts.last?.direction === direction ? counts.last.crossingId : null;
   return (
     <td class={direction} data-direction={direction} data-count={known ? counts[direction] : ""}>
-      {/* A new key is a new element, which starts the pulse again. */}
+      {/* A new key makes a new element, which restarts the pulse. */}
       <span key={crossing} class={`number ${crossing ? "pulse" : ""}`}>
-        {known && !unseen ? count(counts[direction]) : UNKNOWN}
+        {known && !uncovered ? count(counts[direction]) : UNKNOWN}
       </span>
     </td>
   );
@@ -58,13 +58,13 @@ function Counter(props: { store: Store; camera: Camera; line: string; direction:
 
 function Checked({ verified, line }: { verified: VerifiedCamera | undefined; line: string }) {
   const result = verified?.lines.find((one) => one.line_id === line);
-  // Over no time at all everything agrees, which says nothing.
+  // If no time was verified, agreement means nothing.
   if (!verified || !result || verified.verified_s === 0) return null;
   return (
     <tr class="checked" data-verified-s={verified.verified_s}>
       <th
         scope="row"
-        title={`Held against the truth: ${span(verified.verified_s)} of the last hour, those that were covered`}
+        title={`Compared with true counts over the ${span(verified.verified_s)} of the last hour that were covered`}
       >
         counted / true, {roughly(verified.verified_s)}
       </th>

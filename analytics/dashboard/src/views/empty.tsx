@@ -1,12 +1,12 @@
-/** What to do where there is nothing yet. */
+/** Instructions for a system without cameras, and for a camera without lines. */
 
 export function NoCameras({ withoutSite }: { withoutSite: boolean }) {
   return (
     <section class="empty">
-      <h2>No camera yet</h2>
+      <h2>No cameras yet</h2>
       <p>
-        After the first <code>countline up</code> the demo cameras appear here by themselves as soon as their clips are
-        rendered. A camera of your own is added from a shell; its picture appears within seconds:
+        The demo cameras of <code>countline up</code> appear here when their clips are rendered. To add your own camera,
+        run:
       </p>
       <pre>
         <code>
@@ -15,8 +15,8 @@ export function NoCameras({ withoutSite }: { withoutSite: boolean }) {
         </code>
       </pre>
       <p>
-        A line goes from one point to another, 0 to 1 from the top left corner of the picture. Who crosses it to the
-        right-hand side of someone standing at the first point and looking to the second goes <em>in</em>.
+        A line goes from a first point to a second. Coordinates are 0 to 1, from the top left corner of the picture. For
+        a viewer at the first point who looks to the second, <em>in</em> is to the right.
       </p>
     </section>
   );
@@ -25,7 +25,7 @@ export function NoCameras({ withoutSite }: { withoutSite: boolean }) {
 export function NoLines({ cameraId }: { cameraId: string }) {
   return (
     <div class="empty small">
-      <p>This camera has no count line. Draw one:</p>
+      <p>This camera has no count line. Add one:</p>
       <pre>
         <code>{`countline cameras set ${cameraId} --line door:0.1,0.6,0.9,0.6`}</code>
       </pre>

@@ -1,4 +1,4 @@
-/** The top of the page: where, when, how many today, whether it is live, who. */
+/** The top of the page: site, local time, today's totals, connection, user. */
 
 import { clock, count, percent, UNKNOWN } from "../format";
 import type { Connection } from "../socket";
@@ -54,7 +54,7 @@ function Total({ store }: { store: Store }) {
         <dd>{sum ? count(sum.out) : UNKNOWN}</dd>
       </div>
       <div>
-        <dt title="Share of today, since midnight, in which the cameras were really processed">covered</dt>
+        <dt title="Share of the time since midnight in which the cameras were processed">covered</dt>
         <dd>{coverage === null ? UNKNOWN : percent(coverage)}</dd>
       </div>
     </dl>
@@ -66,18 +66,18 @@ function Link({ store }: { store: Store }) {
   return (
     <div class={`link ${connection.kind}`} data-connection={connection.kind}>
       <span class="dot" aria-hidden="true" />
-      {said(connection, store)}
+      {connectionText(connection, store)}
     </div>
   );
 }
 
-function said(connection: Connection, store: Store): string {
+function connectionText(connection: Connection, store: Store): string {
   if (connection.kind === "live") return "Live";
   const asOf = store.countsAsOf.value;
   const standing = asOf ? `; counters as of ${clock(asOf, store.timeZone(undefined), true)}` : "";
   if (connection.kind !== "waiting") return `Connecting …${standing}`;
-  // Reads the ticking clock, so that the seconds count down.
+  // Reading the clock renders this again every second, so that the countdown runs.
   void store.now.value;
   const seconds = Math.max(0, Math.ceil((connection.retryAt - Date.now()) / 1000));
-  return `Not connected, next try in ${seconds} s${standing}`;
+  return `Not connected, retrying in ${seconds} s${standing}`;
 }

@@ -1,4 +1,4 @@
-/** The few signs that the page uses; all of them decorate words that stand beside them. */
+/** Icons. Each decorates a text beside it, so screen readers skip it. */
 
 export function Logo() {
   return (

@@ -1,8 +1,8 @@
-/** Name and password, and clear words where they do not fit. */
+/** The login form, and its error texts. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { type Api, ApiError } from "../api";
-import { words } from "../store";
+import { errorText } from "../store";
 import { Logo } from "./icons";
 
 export function Login({ api, because }: { api: Api; because: string | null }) {
@@ -20,7 +20,7 @@ export function Login({ api, because }: { api: Api; because: string | null }) {
     try {
       await api.login(username.current?.value.trim() ?? "", password.current?.value ?? "");
     } catch (error) {
-      setTrouble(explained(error));
+      setTrouble(loginErrorText(error));
       setBusy(false);
       password.current?.select();
     }
@@ -58,18 +58,18 @@ export function Login({ api, because }: { api: Api; because: string | null }) {
           {busy ? "Logging in …" : "Log in"}
         </button>
         <p class="hint">
-          The first <code>countline up</code> prints the password of <code>admin</code>; it is also kept in the data
-          folder, in <code>credentials/admin-password</code>.
+          The first <code>countline up</code> prints the password of <code>admin</code>. It is also in the data folder:{" "}
+          <code>credentials/admin-password</code>.
         </p>
       </form>
     </main>
   );
 }
 
-function explained(error: unknown): string {
-  if (!(error instanceof ApiError)) return words(error);
+function loginErrorText(error: unknown): string {
+  if (!(error instanceof ApiError)) return errorText(error);
   if (error.status === 401) return "User name or password is wrong.";
   if (error.status === 429) return `Too many failed attempts. ${error.message}`;
-  if (error.status >= 500) return `The server cannot log anybody in just now: ${words(error)}`;
-  return words(error);
+  if (error.status >= 500) return `Login failed: ${errorText(error)}`;
+  return errorText(error);
 }

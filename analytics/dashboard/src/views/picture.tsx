@@ -1,4 +1,7 @@
-/** The live picture of one camera: watched only while it is in sight, decoded off the main thread, newest wins. */
+/**
+ * The live picture of one camera. The page requests it only while it is visible, decodes it off the main thread and
+ * skips all but the newest.
+ */
 
 import { useEffect, useRef } from "preact/hooks";
 import type { Camera } from "../contract";
@@ -7,17 +10,17 @@ import type { Preview } from "../preview";
 import type { Store } from "../store";
 
 const NO_SIZE = [16, 9] as const;
-/** Scrolling past a card is not watching it, and a short look away is not the end of it. */
+/** A card must stay in or out of view this long before its subscription changes, so scrolling past changes nothing. */
 const SETTLE_MS = 150;
 
-/** Draws whatever it is given to a canvas, once a display frame at most. */
+/** Draws to a canvas, at most once per display frame. */
 class Painter {
   private readonly ctx: CanvasRenderingContext2D;
   private scene: Scene;
   private bitmap: ImageBitmap | null = null;
   private next: Preview | null = null;
   private decoding = false;
-  private asked = 0;
+  private scheduled = 0;
   private closed = false;
 
   constructor(
@@ -34,13 +37,13 @@ class Painter {
     const { width, height } = camera.status ?? {};
     const sourceSize = this.bitmap || !width || !height ? this.scene.sourceSize : ([width, height] as const);
     this.scene = { ...this.scene, sourceSize, lines: camera.spec?.lines ?? [], zones: camera.spec?.zones ?? [] };
-    this.ask();
+    this.schedule();
   }
 
   flash(lineId: string, direction: "in" | "out"): void {
     const flashes = this.scene.flashes.filter((one) => Date.now() - one.at < FLASH_MS);
     this.scene = { ...this.scene, flashes: [...flashes, { lineId, direction, at: Date.now() }] };
-    this.ask();
+    this.schedule();
   }
 
   show(preview: Preview): void {
@@ -48,18 +51,18 @@ class Painter {
     if (!this.decoding) void this.decode();
   }
 
-  /** One drawing per display frame, and further ones while a line is lit. */
-  ask(): void {
-    if (this.asked || this.closed) return;
-    this.asked = requestAnimationFrame(() => {
-      this.asked = 0;
+  /** Schedules a drawing for the next display frame. While a line is highlighted, each drawing schedules the next. */
+  schedule(): void {
+    if (this.scheduled || this.closed) return;
+    this.scheduled = requestAnimationFrame(() => {
+      this.scheduled = 0;
       this.draw();
     });
   }
 
   close(): void {
     this.closed = true;
-    cancelAnimationFrame(this.asked);
+    cancelAnimationFrame(this.scheduled);
     this.bitmap?.close();
   }
 
@@ -75,9 +78,9 @@ class Painter {
         if (this.closed) bitmap.close();
         this.scene = { ...this.scene, picture: bitmap, sourceSize: header.source_size, boxes: header.boxes };
         this.onShown();
-        this.ask();
+        this.schedule();
       } catch (error) {
-        console.warn(`A picture of ${header.camera_id} is no JPEG and is left out.`, error);
+        console.warn(`Skipped a preview of ${header.camera_id}: not a valid JPEG.`, error);
       }
     }
     this.decoding = false;
@@ -94,7 +97,7 @@ class Painter {
     this.ctx.setTransform(scale, 0, 0, scale, 0, 0);
     this.ctx.imageSmoothingQuality = "high";
     drawScene(this.ctx, width, height, this.scene, Date.now());
-    if (this.scene.flashes.some((one) => Date.now() - one.at < FLASH_MS)) this.ask();
+    if (this.scene.flashes.some((one) => Date.now() - one.at < FLASH_MS)) this.schedule();
   }
 }
 
@@ -106,9 +109,9 @@ export function Picture({ store, camera, onShown }: { store: Store; camera: Came
     const element = canvas.current as HTMLCanvasElement;
     const mine = new Painter(element, camera, onShown);
     painter.current = mine;
-    const resized = new ResizeObserver(() => mine.ask());
+    const resized = new ResizeObserver(() => mine.schedule());
     resized.observe(element);
-    const unwatch = watchWhileSeen(element, () => store.watch(camera.camera_id, (preview) => mine.show(preview)));
+    const unwatch = watchWhileVisible(element, () => store.watch(camera.camera_id, (preview) => mine.show(preview)));
     const unlisten = store.listen((crossing) => {
       if (crossing.camera_id === camera.camera_id) mine.flash(crossing.line_id, crossing.direction);
     });
@@ -118,7 +121,7 @@ export function Picture({ store, camera, onShown }: { store: Store; camera: Came
       unlisten();
       mine.close();
     };
-    // The camera's id is the card's key: another camera is another picture.
+    // The card's key is the camera's id, so another camera makes a new component.
   }, [store, camera.camera_id]);
 
   useEffect(() => painter.current?.configure(camera), [camera]);
@@ -134,8 +137,8 @@ export function Picture({ store, camera, onShown }: { store: Store; camera: Came
   );
 }
 
-/** Calls `watch` when the element is in sight of somebody, and what it returned when it is not any more. */
-function watchWhileSeen(element: Element, watch: () => () => void): () => void {
+/** Calls `watch` when the element becomes visible, and the function that it returned when the element is hidden. */
+function watchWhileVisible(element: Element, watch: () => () => void): () => void {
   let inSight = false;
   let unwatch: (() => void) | null = null;
   let settling: ReturnType<typeof setTimeout> | undefined;

@@ -1,15 +1,15 @@
-/** The drawing of the chart: SVG, so that style sheets colour it, tests read it and screens of any density print it sharp. */
+/** Draws the chart as SVG: style sheets colour it, tests read it, and it is sharp at any pixel density. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { count } from "../format";
 import { countTicks, gapKind, gaps, type Slot, timeTicks } from "../series";
 
-/** As high as it takes to be read beside its width. */
+/** Height in pixels: a share of the width, within limits. */
 const HEIGHT = { share: 0.2, least: 220, most: 340 };
 const LEFT = 40;
 const RIGHT = 8;
 const TOP = 10;
-/** Below the bars: a strip of coverage, and the times. */
+/** Below the bars: the coverage strip, then the times. In pixels. */
 const STRIP = 8;
 const STRIP_GAP = 8;
 const TIMES = 24;
@@ -126,7 +126,7 @@ interface TimesProps {
 
 function Times({ all, zone, left, top, bottom, foot, pitch, most }: TimesProps) {
   const ticks = timeTicks(all, zone, most);
-  // A day is as wide as its bucket and is named in its middle; a time is a moment and is named where it begins.
+  // The label of a day is in the middle of its bucket; the label of a time is where that time is.
   const offset = all[0] && all[0].end - all[0].start >= 23 * 3600_000 ? pitch / 2 : 0;
   return (
     <g class="times">
@@ -225,7 +225,7 @@ function Coverage({
   );
 }
 
-/** Crossings to pixels: in above zero, out (negative) below, at the same scale, so that lengths compare. */
+/** Maps crossings to pixels: in above zero, out (negative) below, at the same scale, so that bars can be compared. */
 interface Scale {
   (value: number): number;
   top: number;
