@@ -1,11 +1,11 @@
 #!/bin/sh
-# Writes what cannot be made anew into a folder, while the system runs: the databases, the credentials, the models.
-# What a worker has spooled, or NATS holds, and ingest has not written yet is not in it; that is seconds, not hours.
+# Backs up the databases, the credentials and the models into a folder, while the system runs. The backup does not contain
+# records that are still in a worker's spool or in NATS: the last seconds of counts.
 #
 #   sh docker/backup.sh FOLDER
 set -eu
 umask 077
-folder=${1:?give a folder to write to}
+folder=${1:?missing argument: the folder to write to}
 COMPOSE=${COMPOSE:-$(docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)}
 compose() { $COMPOSE -f "$(dirname -- "$0")/compose.yaml" "$@"; }
 
@@ -16,4 +16,4 @@ for database in auth cameras analytics; do
 done
 compose run --rm -T --entrypoint tar init -C /volumes -c credentials models >"$folder/volumes.partial"
 mv "$folder/volumes.partial" "$folder/volumes.tar"
-echo "written to $folder; it holds every password, so keep it as you keep those"
+echo "Backup written to $folder. It contains all passwords: keep it secret."

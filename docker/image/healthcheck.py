@@ -1,4 +1,4 @@
-"""Asks an address for 200, and prints what it says instead: `docker inspect` then tells why a container is not ready.
+"""Checks that a local address returns 200, and prints the response, so that `docker inspect` shows why it is not ready.
 
 python -IS healthcheck.py 8090 /readyz
 """  # noqa: INP001  (run by path inside an image)
@@ -8,21 +8,21 @@ import sys
 from typing import Final
 
 TIMEOUT_S: Final = 2.5
-SAID_CHARACTERS: Final = 500
+MAX_PRINTED_CHARACTERS: Final = 500
 
 
 def main(port: int, path: str) -> int:
-    """The exit status that Docker expects: 0 well, 1 not."""
+    """Return the exit status that Docker expects: 0 if healthy, 1 if not."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", path)
-        answer = connection.getresponse()
-        said = answer.read().decode(errors="replace")[:SAID_CHARACTERS]
+        response = connection.getresponse()
+        output = response.read().decode(errors="replace")[:MAX_PRINTED_CHARACTERS]
     except (OSError, http.client.HTTPException) as error:
-        said, status = f"nothing answers on port {port}: {error}", 0
+        output, status = f"no response on port {port}: {error}", 0
     else:
-        status = answer.status
-    print(said)  # noqa: T201
+        status = response.status
+    print(output)  # noqa: T201
     return 0 if status == http.HTTPStatus.OK else 1
 
 

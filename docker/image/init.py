@@ -1,9 +1,9 @@
-"""Makes what a fresh set of volumes lacks: credentials, the shipped models, where the services are.
+"""Prepares the volumes: creates missing credentials, copies the shipped models, writes the addresses of the services.
 
-Runs to its end before anything else starts, at every `compose up`, as the same unprivileged user as everything else. It
-keeps what is there. All credentials lie in one volume that nothing but this program mounts; each service has a volume
-of its own with copies of those that it needs, so a worker that is broken into knows no key but its own. Every file has
-mode 0600.
+Runs at every `compose up`, before all other services start, as the same unprivileged user. It keeps existing
+credentials. All credentials are in one volume that only this program mounts. Each service has its own volume with
+copies of the secrets that it needs, so an attacker who controls a worker learns no other service's keys. Every secret
+has mode 0600.
 """  # noqa: INP001  (run by path inside the image of the control-plane)
 
 import json
@@ -17,7 +17,7 @@ from countline_local.parts.shipped_models import copy_shipped, find_shipped
 from countline_local.supervision.credentials import Credentials, ensure_secret, write_secret
 
 DATABASES: Final = ("auth", "cameras", "analytics")
-"""Each a database and the role that owns it; docker/postgres/databases.sh makes them."""
+"""Names of databases and of the roles that own them; docker/postgres/databases.sh creates both."""
 SUPERUSER: Final = "postgres"
 NATS_USER: Final = "countline"
 ENDPOINTS: Final = {
@@ -27,16 +27,16 @@ ENDPOINTS: Final = {
     "workers": "127.0.0.1:8003",
     "models": "127.0.0.1:8005",
 }
-"""As `countline` finds them in the container of the control-plane."""
+"""Addresses of the services, for `countline` in the container of the control-plane."""
 
 
 def main(volumes: Path, postgres: str, nats: str) -> None:
     """Fill the volumes.
 
     Args:
-        volumes: the folder that they are mounted in.
-        postgres: `host:port`.
-        nats: `host:port`.
+        volumes: the folder with the mounted volumes.
+        postgres: `host:port` of PostgreSQL.
+        nats: `host:port` of NATS.
     """
     credentials = Credentials(volumes / "credentials")
     credentials.ensure()
@@ -53,7 +53,7 @@ def main(volumes: Path, postgres: str, nats: str) -> None:
 def _shares(
     credentials: Credentials, passwords: Mapping[str, str], postgres: str, nats: str
 ) -> dict[str, dict[str, str]]:
-    """By service, the secrets it may know, by name of file."""
+    """Return service → file name → secret: only the secrets that the service needs."""
     dsn = {f"{name}-dsn": f"postgresql://{name}:{passwords[name]}@{postgres}/{name}" for name in DATABASES}
     bus = {"nats-url": f"nats://{NATS_USER}:{passwords['nats']}@{nats}"}
     public = _read(credentials.token_public_key)

@@ -1,4 +1,4 @@
-"""Prints what extras of pyproject.toml need, without Countline itself: a layer that stays while only our code changes.
+"""Prints the requirements of extras in pyproject.toml, without Countline: its image layer survives changes of our code.
 
 python requirements.py worker-extra another-extra > requirements.txt
 """  # noqa: INP001  (run by path while an image is built)
@@ -10,14 +10,14 @@ from pathlib import Path
 
 
 def requirements(project: Mapping[str, object], extras: Iterable[str]) -> list[str]:
-    """What `pip install '.[extras]'` would install besides the project.
+    """Return the requirements that `pip install '.[extras]'` would install besides the project, sorted.
 
     Args:
         project: the table `[project]`.
-        extras: names; those that an extra refers to as `countline[...]` are followed.
+        extras: names of extras. References to other extras, such as `countline[models]`, are resolved.
 
     Raises:
-        KeyError: there is no such extra.
+        KeyError: an extra does not exist.
     """
     name, base, optional = str(project["name"]), project["dependencies"], project["optional-dependencies"]
     if not isinstance(base, Sequence) or not isinstance(optional, Mapping):

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Makes a database for each service, owned by a role that sees no other. PostgreSQL's image runs this once, when it has
-# made the cluster, with the server reachable by its own socket alone.
+# Creates a database for each service, owned by a role that cannot connect to the others. The PostgreSQL image runs this
+# once, after it has created the cluster, while the server is reachable only by its socket.
 set -euo pipefail
 
 for name in auth cameras analytics; do
@@ -12,7 +12,7 @@ REVOKE ALL ON DATABASE :"name" FROM PUBLIC;
 SQL
 done
 
-# Where the server has TimescaleDB, counts lie in hypertables; where it has not, analytics keeps rollup tables itself.
+# With TimescaleDB, counts are in hypertables. Without it, analytics maintains rollup tables.
 psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname analytics <<'SQL'
 SELECT 'CREATE EXTENSION IF NOT EXISTS timescaledb' FROM pg_available_extensions WHERE name = 'timescaledb' \gexec
 SQL

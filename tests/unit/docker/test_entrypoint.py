@@ -30,7 +30,7 @@ def test_a_setting_stays_as_it_is_where_no_file_is_named():
 def test_a_file_that_cannot_be_read_ends_the_start_with_a_hint(tmp_path: Path):
     done = run(COUNTLINE_NATS_URL_FILE=str(tmp_path / "none"))
     assert done.returncode == 1
-    assert "COUNTLINE_NATS_URL_FILE names" in done.stderr
+    assert f"COUNTLINE_NATS_URL_FILE: cannot read {tmp_path / 'none'}" in done.stderr
     assert "hint:" in done.stderr
 
 
