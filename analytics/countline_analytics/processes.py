@@ -1,4 +1,4 @@
-"""Shared by the processes of analytics: waiting for other parts, and stopping on a signal."""
+"""Shared by the processes of analytics: waits for other parts, and stops on a signal."""
 
 import asyncio
 import contextlib
@@ -42,10 +42,10 @@ def stop_signals() -> Iterator[asyncio.Event]:
 
 
 async def until_available(what: str, attempt: Callable[[], Coroutine[Any, Any, _T]], stopping: asyncio.Event) -> _T:
-    """Try until a part answers, with growing pauses; parts are started in any order.
+    """Try until a part answers, with growing pauses, because parts start in any order.
 
     Raises:
-        StoppedError: the process was told to stop before that.
+        StoppedError: a stop signal arrived first.
     """
     backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
     while True:

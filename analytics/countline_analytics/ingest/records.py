@@ -1,7 +1,7 @@
-"""From the bytes of a message to rows: what a record must be like to be written.
+"""Checks the records of workers and converts them to rows.
 
-Pure. Times are whole microseconds since the Unix epoch, as PostgreSQL keeps them. What cannot be written is refused
-here with a reason, so that a record which one worker got wrong never holds up the others.
+Pure. Times are whole microseconds since the Unix epoch, as PostgreSQL keeps them. Records that cannot be written are
+refused here with a reason, so that one worker's malformed record never blocks the others.
 """
 
 from binascii import unhexlify
@@ -20,9 +20,9 @@ from countline_counting.coverage import longest_gap_s
 
 MAX_NAME_LENGTH: Final = 200
 MIN_SECONDS: Final = -62_135_596_800
-"""0001-01-01, the first moment that protobuf and PostgreSQL both have."""
+"""0001-01-01, the earliest time that both protobuf and PostgreSQL can represent."""
 MAX_SECONDS: Final = 253_370_764_800
-"""9999-01-01, which leaves room to reckon."""
+"""9999-01-01, below the real limit, so that sums of times do not overflow."""
 MAX_SPAN_US: Final = 31 * 86_400_000_000
 MAX_DWELL_S: Final = 366 * 86_400.0
 INT32: Final = 2**31
@@ -31,11 +31,11 @@ _DIRECTIONS: Final = {events_pb2.DIRECTION_IN: "in", events_pb2.DIRECTION_OUT: "
 
 
 class MalformedRecordError(InvalidInputError):
-    """A message that is no record that could be written."""
+    """A message that is not a valid record."""
 
 
 class CrossingRow(NamedTuple):
-    """A crossing, as yet without what writing adds (fenced, sequence, time of change)."""
+    """A crossing, without the fields that the writer adds (fenced, sequence, time of change)."""
 
     event_id: bytes
     """16 bytes."""
@@ -55,7 +55,7 @@ class CrossingRow(NamedTuple):
 
 
 class VisitRow(NamedTuple):
-    """A visit; its event time is the end of the stay, or when the object was last seen where it did not leave."""
+    """A visit. Its event time is the end of the stay, or the last sighting if the object did not leave."""
 
     event_id: bytes
     t_us: int
@@ -74,7 +74,7 @@ class VisitRow(NamedTuple):
 
 
 class OccupancyRow(NamedTuple):
-    """How many a zone held."""
+    """The number of objects in a zone at one time."""
 
     zone_id: str
     t_us: int
@@ -102,7 +102,7 @@ def decode(data: bytes, subject: str) -> Record:
     """Read a message from `countline.counts.<site>.<camera>`.
 
     Raises:
-        MalformedRecordError: it is not a record, or holds what cannot be written; the message says which.
+        MalformedRecordError: it is not a record, or has a field that cannot be written; the error names the field.
     """
     message = events_pb2.CountRecord()
     try:
@@ -127,7 +127,7 @@ def decode(data: bytes, subject: str) -> Record:
 
 
 def _check_subject(message: events_pb2.CountRecord, subject: str) -> None:
-    # Permissions to publish are by subject: a record that speaks for another camera is refused.
+    # Permission to publish is granted by subject, so a record of another camera is refused.
     site_id = _name(message.site_id, "site_id")
     camera_id = _name(message.camera_id, "camera_id")
     if subject.split(".")[2:] != [site_id, camera_id]:
@@ -157,7 +157,7 @@ def _crossing(crossing: events_pb2.Crossing) -> CrossingRow:
 
 
 def _visit(visit: events_pb2.Visit) -> VisitRow:
-    if not 0 <= visit.dwell_s <= MAX_DWELL_S:  # refuses NaN too
+    if not 0 <= visit.dwell_s <= MAX_DWELL_S:  # also refuses NaN
         raise MalformedRecordError(f"visit {visit.visit_id!r} lasts {visit.dwell_s} s")
     entered_at_us = _us(visit.entered_at, "visits.entered_at")
     seen_until_us = entered_at_us + round(visit.dwell_s * 1e6)

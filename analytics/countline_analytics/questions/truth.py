@@ -24,7 +24,7 @@ from countline_common.errors import AlreadyExistsError, FieldProblem, InvalidInp
 from countline_counting.rules import LATEST_S
 
 MAX_CROSSINGS: Final = 200_000
-"""Of one truth set, and of one comparison."""
+"""Limit for one truth set, and for one comparison."""
 DIRECTIONS: Final = ("in", "out")
 
 
@@ -44,10 +44,9 @@ class TruthSet:
     """Seconds after the start, direction, class; sorted."""
 
     def claims(self, start: datetime | None, end: datetime) -> Interval | None:
-        """Return the time for which this set has every crossing, within the time that is asked; None for no time.
+        """Return the requested time for which this set has every crossing; None if there is none.
 
-        A set that repeats begins when it was created, unless a start is given: it cannot know what the camera showed
-        before.
+        A repeating set begins when it was created, unless `start` is given: what the camera showed before is unknown.
         """
         first, last = to_us(self.start), to_us(self.start) + round(self.duration_s * 1e6)
         if self.repeats:
@@ -66,8 +65,8 @@ class Truths:
     """Stores truth sets and compares counts with them.
 
     Args:
-        engine: of the analytics database.
-        directory: of the cameras.
+        engine: connects to the analytics database.
+        directory: lists the cameras.
         clock: returns Unix seconds.
     """
 
@@ -126,7 +125,7 @@ class Truths:
     async def verify_counts(
         self, request: counts_pb2.VerifyCountsRequest, caller: Caller
     ) -> counts_pb2.VerifyCountsResponse:
-        """See `CountService.VerifyCounts`."""
+        """Compare counts with the truth sets of cameras (`CountService.VerifyCounts`)."""
         start = from_proto(request.start) if request.HasField("start") else None
         end = from_proto(request.end) if request.HasField("end") else from_unix(self._clock() - LATEST_S)
         known = await self._directory.cameras(caller.authorization, request.camera_id)
@@ -154,7 +153,7 @@ class TruthComparison:
 
     truths: Sequence[TruthSet]
     claims: Mapping[uuid.UUID, Interval]
-    """By truth set, the time for which it has every crossing, within the time that is asked."""
+    """By truth set, the requested time for which it has every crossing."""
     coverage: Mapping[str, Sequence[CoveredSpan]]
     """By camera, when it was processed."""
     counted_us: Mapping[tuple[str, str, str], Sequence[int]]

@@ -1,4 +1,4 @@
-"""How services of one process ask each other: directly."""
+"""Direct calls between the services of one process."""
 
 from collections.abc import Sequence
 
@@ -47,7 +47,7 @@ class LocalRouting:
         self._usage = usage
 
     async def routing(self) -> ModelRouting:
-        """Return what decides which version counts a camera.
+        """Return the routing, which decides which version counts a camera.
 
         Raises:
             UnavailableError: the database of models does not answer.
@@ -72,7 +72,9 @@ class LocalStatuses:
 
 
 class NamedModels:
-    """Tells the service of models which model each camera names, and its status. The sources are local or remote.
+    """Lists the model that each camera names, and camera statuses, for the service of models.
+
+    Both sources are local or remote.
 
     Args:
         cameras: lists the cameras.

@@ -1,4 +1,4 @@
-"""Workers, their reports and their assignments as messages of the contract, both ways."""
+"""Converts workers, their reports and their assignments from and to messages of the contract."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -51,7 +51,7 @@ def worker_message(view: WorkerView) -> workers_pb2.Worker:
 
 
 def directions(assignments: Iterable[Assignment], lease_s: float) -> workers_pb2.ConnectResponse:
-    """Tell a worker to hold exactly these cameras."""
+    """Build the response that assigns exactly these cameras to a worker, under a lease of `lease_s` seconds."""
     lease = Duration()
     lease.FromNanoseconds(round(lease_s * 1e9))
     return workers_pb2.ConnectResponse(assignments=[_assignment_message(each) for each in assignments], lease=lease)

@@ -94,13 +94,13 @@ class Decoding:
         self._lock = threading.Lock()
 
     def choose(self, source: str) -> DecoderChoice:
-        """What to open a source with now."""
+        """Return what to open a source with now."""
         if self._accel is None:
             return DecoderChoice()
         if refusal := self._refusal_of(source):
             return DecoderChoice(refusal=refusal)
         try:
-            # Tells a GPU that is gone from a source that cannot be opened; the result is not used.
+            # Distinguishes a lost GPU from a source that cannot be opened. The result is not used.
             self._accel.create(Codec(_PROBED_CODEC, "r"))
         except (av.error.FFmpegError, OSError) as error:
             return DecoderChoice(refusal=f"the GPU cannot be used any more: {error.strerror}")
@@ -120,7 +120,7 @@ class Decoding:
 
 
 def decoding_of(mode: DecodeMode) -> Decoding:
-    """What a process decodes with in this mode.
+    """Return what a process decodes with in this mode.
 
     Raises:
         UnavailableError: the mode is NVDEC, and no GPU can decode.

@@ -1,5 +1,5 @@
--- Counts a minute and a quarter of an hour on a plain PostgreSQL: tables that analytics refreshes from the list of
--- changed buckets.
+-- Counts per minute and per 15 minutes for PostgreSQL without TimescaleDB: tables that analytics refreshes from the
+-- list of changed buckets.
 
 CREATE TABLE analytics.rollup_1m (
     camera_id  text NOT NULL,

@@ -2,15 +2,15 @@
 
 CREATE TYPE analytics.direction AS ENUM ('in', 'out');
 
--- One row: the number of the last counted crossing. Whoever writes counts locks it first, so there is one writer at a
--- time, and numbers become visible in order and without gaps.
+-- One row with the number of the last counted crossing. A writer of counts locks this row first, so there is one writer
+-- at a time, and numbers become visible in order and without gaps.
 CREATE TABLE analytics.ingest_state (
     only_row      boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     last_sequence bigint NOT NULL DEFAULT 0
 );
 INSERT INTO analytics.ingest_state DEFAULT VALUES;
 
--- What records have told of cameras, so that counts can be read while the camera service is away.
+-- Cameras as reported in records, so that counts can be read while the camera service is unavailable.
 CREATE TABLE analytics.cameras (
     camera_id text PRIMARY KEY,
     site_id   text NOT NULL,
@@ -46,11 +46,11 @@ CREATE TABLE analytics.crossings (
     sequence        integer NOT NULL,
     frame           bigint NOT NULL,
     stitched        boolean NOT NULL,
-    -- From a stale worker: kept, not counted.
+    -- True for a crossing from a stale worker, which is kept but not counted.
     fenced          boolean NOT NULL,
-    -- Place in the order of counted rows; null for a row that was fenced when it came.
+    -- Place in the order of counted rows; null for a row that was fenced on arrival.
     ingest_sequence bigint,
-    -- When the row was written or fenced: tells whether a bucket changed after it was final.
+    -- When the row was written or fenced. Shows whether a bucket changed after it was final.
     changed_at      timestamptz NOT NULL
 );
 CREATE UNIQUE INDEX crossings_key ON analytics.crossings (event_id, t);
@@ -98,12 +98,12 @@ CREATE TABLE analytics.coverage (
     start_t       timestamptz NOT NULL,
     end_t         timestamptz NOT NULL,
     covered_until timestamptz NOT NULL
-) WITH (fillfactor = 70);  -- the newest span of each run is lengthened every second, in place
+) WITH (fillfactor = 70);  -- the newest span of each run is extended in place every second
 CREATE UNIQUE INDEX coverage_key ON analytics.coverage (camera_id, epoch, run, start_t);
 CREATE INDEX coverage_by_time ON analytics.coverage (camera_id, start_t);
 
--- Minutes whose rollup is behind; the views count those from the crossings themselves. Rows are only ever added and
--- taken away by their number: one row a minute and camera would lose a change that comes while it is being taken away.
+-- Minutes whose rollup is out of date; the views count these minutes from the crossings. Rows are only added, and
+-- deleted by change_id. With one row for each camera and minute, a change during the deletion would be lost.
 CREATE TABLE analytics.changed_buckets (
     change_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     camera_id text NOT NULL,

@@ -1,6 +1,6 @@
--- Hypertables, and counts a minute and a quarter of an hour as continuous aggregates, the second built on the first.
--- They show only what is materialised: what is not is in the list of changed buckets, which the views add, so that late
--- events are seen at once and however old they are.
+-- Hypertables, and counts per minute and per 15 minutes as continuous aggregates, the second built on the first. They
+-- show only materialised rows. All other changes are in the list of changed buckets, which the views read, so late
+-- events are visible at once, however old they are.
 
 CREATE EXTENSION IF NOT EXISTS timescaledb;
 
@@ -35,7 +35,7 @@ FROM analytics.rollup_1m
 GROUP BY camera_id, line_id, direction, class_name, time_bucket(INTERVAL '15 minutes', bucket)
 WITH NO DATA;
 
--- Behind the refresh from the list of changed buckets: whatever it missed is caught within the hour.
+-- A safety net for the refresh from the list of changed buckets: catches within an hour what that refresh missed.
 SELECT add_continuous_aggregate_policy('analytics.rollup_1m',
     start_offset => INTERVAL '3 days', end_offset => INTERVAL '15 minutes', schedule_interval => INTERVAL '1 hour');
 SELECT add_continuous_aggregate_policy('analytics.rollup_15m',

@@ -1,5 +1,5 @@
--- What readers see, the same over tables and over continuous aggregates: the rollup where it is up to date, the
--- crossings themselves where it is not.
+-- The views that readers use, the same for tables and for continuous aggregates. They read the rollup where it is up to
+-- date, and count the crossings where it is not.
 
 CREATE VIEW analytics.counts_1m AS
 SELECT r.camera_id, r.line_id, r.direction, r.class_name, r.bucket, r.count, r.changed_at

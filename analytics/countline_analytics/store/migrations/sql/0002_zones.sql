@@ -1,5 +1,5 @@
--- What visits tell of how they began and ended, how fast and whereto who crossed went, and which zones there are.
--- One column a statement: TimescaleDB adds no two at once to a table that may be compressed.
+-- Adds how visits began and ended, the speed and heading of crossings, and the list of zones.
+-- One column per statement, because TimescaleDB cannot add two at once to a table that may be compressed.
 
 ALTER TABLE analytics.visits ADD COLUMN born_inside boolean NOT NULL DEFAULT false;
 ALTER TABLE analytics.visits ADD COLUMN lost_inside boolean NOT NULL DEFAULT false;

@@ -1,5 +1,5 @@
--- Where one object was, or one part of that: a poly-line with times and sizes. Nothing says here whether it is fenced:
--- that is decided when it is read, since a stale worker's object may have been under way at the hand-over.
+-- The path of one object, or one part of it: a poly-line with times and sizes. No column says whether it is fenced.
+-- Readers decide that, because a stale worker's object may have been moving at the hand-over.
 
 CREATE TABLE analytics.trajectories (
     trajectory_id uuid NOT NULL,
@@ -11,7 +11,7 @@ CREATE TABLE analytics.trajectories (
     track         bigint NOT NULL,
     part          integer NOT NULL,
     class_name    text NOT NULL,
-    -- What the anchor's way takes up of the picture, 0..1 from the top left; beyond it where an object was cut off.
+    -- Bounding box of the anchor's path, 0..1 from the top left; outside this range if an object was cut off.
     min_x         real NOT NULL,
     min_y         real NOT NULL,
     max_x         real NOT NULL,
