@@ -73,8 +73,8 @@ unit: $(STAMPS)/dev ## Run the unit tests alone: seconds
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 
 .PHONY: fuzz
-fuzz: $(STAMPS)/dev ## Run the property tests with their full budget and new examples each time: half an hour and more
-	COUNTLINE_TEST_FUZZ=1 $(BIN)/python -m pytest --numprocesses 2 --timeout=3600 -m hypothesis tests/unit $(ARGS)
+fuzz: test-deps ## Run property and leak tests with their full budgets and new examples each time: an hour and more
+	COUNTLINE_TEST_FUZZ=1 $(BIN)/python -m pytest --numprocesses 2 --timeout=3600 -m "hypothesis or leaks" tests/unit tests/integration $(ARGS)
 
 .PHONY: check
 check: lint types imports proto-lint dashboard-lint compose-check ## Everything that needs no running part: lint, types, import contracts
