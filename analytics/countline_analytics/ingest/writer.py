@@ -61,7 +61,6 @@ class Written:
     """Crossings that this batch fenced, new and earlier ones."""
     duplicates: int
     """Crossings that existed already."""
-    last_sequence: int
 
 
 class Fences:
@@ -141,7 +140,6 @@ class _Transaction:
             crossings=len(inserted),
             fenced=newly_fenced + sum(crossing.fenced for crossing in inserted),
             duplicates=sum(len(record.crossings) for record in self._records) - len(inserted),
-            last_sequence=self._last_sequence,
         )
 
     async def _execute(self, name: str, **parameters: Any) -> Any:

@@ -28,11 +28,6 @@ class MatchResult:
     missed: int
     false: int
 
-    @property
-    def agrees(self) -> bool:
-        """Whether every crossing has a counterpart."""
-        return self.missed == 0 and self.false == 0
-
 
 def pairs(counted_us: Sequence[int], true_us: Sequence[int], tolerance_us: int) -> list[tuple[int, int]]:
     """Return the largest set of pairs whose times differ by at most the tolerance, with the least sum of differences.

@@ -55,12 +55,6 @@ SETTINGS: Final[Mapping[str, str]] = {
 }
 ACCESS_RULES: Final = "host all all 127.0.0.1/32 scram-sha-256\n"
 
-_IPC_RMID: Final = 0
-_SHARED_MEMORY_LINE: Final = 6
-"""Of postmaster.pid, counted from 0: the key and the id of the interlock's segment."""
-_ATTACHED_COLUMN: Final = 6
-"""Of /proc/sysvipc/shm: how many processes are attached."""
-
 
 class PostgresServer:
     """The cluster in one folder. This class prepares it; the supervisor runs it.

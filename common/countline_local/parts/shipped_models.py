@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from countline_common.errors import UnavailableError
+from countline_common.triton.storage import drop_folder, leftovers, make_folder, write
 
 IN_WHEEL: Final = Path(__file__).resolve().parents[1] / "triton_repo"
 IN_CHECKOUT: Final = Path(__file__).resolve().parents[3] / "triton-repo"
@@ -31,11 +32,13 @@ def find_shipped() -> Path:
 
 
 def copy_shipped(source: Path, target: Path) -> list[str]:
-    """Copy the models that are missing or differ; returns their names.
+    """Copy the models that are missing or differ; return their names.
 
-    Each copy is atomic: the folder is made beside its place and moved there.
+    A model appears as a whole. If the process is killed meanwhile, the model is missing, and the next call copies it.
     """
     target.mkdir(parents=True, exist_ok=True)
+    for left in leftovers(target):
+        shutil.rmtree(left, ignore_errors=True)
     models = [folder for folder in sorted(source.iterdir()) if (folder / "config.pbtxt").is_file()]
     changed = [folder for folder in models if not _is_deployed(target / folder.name)]
     changed = [folder for folder in changed if not _same(folder, target / folder.name)]
@@ -55,9 +58,10 @@ def _same(source: Path, target: Path) -> bool:
 
 
 def _replace(source: Path, target: Path) -> None:
-    # Beside the repository, not in it: Triton treats every folder there as a model.
-    fresh = target.parent.with_name(f".{target.name}.partial")
-    shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(source, fresh)
-    shutil.rmtree(target, ignore_errors=True)
-    fresh.rename(target)
+    def fill(folder: Path) -> None:
+        for path in sorted(source.rglob("*")):
+            copy = folder / path.relative_to(source)
+            copy.mkdir() if path.is_dir() else write(copy, path)
+
+    drop_folder(target)
+    make_folder(target, fill)

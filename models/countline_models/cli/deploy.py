@@ -1,6 +1,5 @@
 """`countline models deploy`: sends a contract model to the model service and shows every step."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,6 +22,7 @@ from countline_common.errors import InternalError, InvalidInputError, NotFoundEr
 from countline_common.grpc.client import CHANNEL_OPTIONS, Client
 from countline_common.grpc.errors import translated
 from countline_models.cli.references import complete_model
+from countline_models.digests import file_digest
 
 if TYPE_CHECKING:
     from countline_models.cli.steps import Steps
@@ -185,9 +185,7 @@ def artifact(path: Path) -> Artifact:
         InvalidInputError: it is empty or cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            size_bytes = file.tell()
+        digest, size_bytes = file_digest(path), path.stat().st_size
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no file {path}") from error
     except OSError as error:

@@ -6,7 +6,7 @@
     <root>/countline-staging-<hex>/    a model under validation, laid out in the same way with version 1
     <root>/.new-<hex>, <root>/<name>/.new-<hex>, .old-<hex>    unfinished changes
 
-Each change is atomic (`countline_models.repository.storage`), so a Triton that loads meanwhile sees the old state or
+Each change is atomic (`countline_common.triton.storage`), so a Triton that loads meanwhile sees the old state or
 the new one. Version folders change nothing by themselves: config.pbtxt says what is served, and it is replaced last.
 Only one process writes at a time.
 """
@@ -19,6 +19,14 @@ from typing import Final
 
 from countline_common.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from countline_common.triton.models import NAME_PATTERN
+from countline_common.triton.storage import (
+    drop_folder,
+    leftovers,
+    make_folder,
+    replace_file,
+    repository_errors,
+    write,
+)
 from countline_models.contract_model import ContractModel
 from countline_models.digests import file_digest
 from countline_models.repository.config import config_text, labels_text
@@ -32,14 +40,6 @@ from countline_models.repository.names import (
 )
 from countline_models.repository.reader import ModelReader
 from countline_models.repository.settings import UNTUNED, ModelBackend, ModelTarget, Tuning
-from countline_models.repository.storage import (
-    drop_folder,
-    leftovers,
-    make_folder,
-    replace_file,
-    repository_errors,
-    write,
-)
 
 NUMBER_HINT: Final = "use the next number; a served version is never changed in place"
 

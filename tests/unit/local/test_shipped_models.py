@@ -35,11 +35,11 @@ def test_models_that_were_deployed_beside_them_are_not_touched(tmp_path: Path) -
 def test_a_copy_that_was_cut_short_is_done_again(tmp_path: Path) -> None:
     source, target = tmp_path / "shipped", tmp_path / "served"
     model(source, "a", "one")
-    model(tmp_path, ".a.partial", "half")
+    model(target, ".new-0123456789ab", "half")
     (target / "a").mkdir(parents=True)
     assert copy_shipped(source, target) == ["a"]
     assert (target / "a" / "1" / "model.onnx").read_text() == "one"
-    assert not (tmp_path / ".a.partial").exists()
+    assert [path.name for path in target.iterdir()] == ["a"]
 
 
 def test_a_model_with_versions_of_somebodys_own_is_left_alone(tmp_path: Path) -> None:
