@@ -113,7 +113,7 @@ class CameraCounter:
         return self._count(places, self._intake.tracks(frame), events)
 
     def flush(self) -> tuple[Event, ...]:
-        """Decide everything that is open, because no more frames come; then begin anew."""
+        """Decide everything that is open, because no more frames come; then begin again."""
         events = self._take_undelivered()
         if self._places is not None:
             for sights in self._sightings.settle_all():

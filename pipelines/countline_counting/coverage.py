@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-LONGEST_GAP_S: Final = 1.0
+from countline_counting.rules import STALL_S
+
 LONGEST_GAP_PERIODS: Final = 2.0
 _INTERVALS: Final = 9
 
@@ -30,7 +31,7 @@ def longest_gap_s(period_s: float) -> float:
     Args:
         period_s: usual time between processed frames; 0 if it is not known.
     """
-    return max(LONGEST_GAP_S, LONGEST_GAP_PERIODS * period_s)
+    return max(STALL_S, LONGEST_GAP_PERIODS * period_s)
 
 
 @dataclass(frozen=True, slots=True)

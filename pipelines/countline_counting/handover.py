@@ -31,7 +31,7 @@ from countline_counting.rules import HAND_OVER_S, LATEST_S, OBJECT_UNSEEN_S, SAM
 from countline_counting.spec import CountingSpec
 
 REACH_S: Final = HAND_OVER_S + SAME_CROSSING_S + LATEST_S
-"""An event of the old run that happened longer ago than this has no counterpart that may count."""
+"""Events of the old run older than this cannot match an event of the new run."""
 
 LOST_S: Final = OBJECT_UNSEEN_S + STALL_S
 """An object unseen for this long has ended in the new run. Its visit has been emitted if the new run observed one."""

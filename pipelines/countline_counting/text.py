@@ -37,7 +37,7 @@ class Drawing:
 
     name: str
     points: Points
-    """Fractions of the picture, or whatever else was written."""
+    """Fractions of the picture, unchecked."""
     classes: tuple[str, ...] = ()
     """Class names in the order given; empty for every class."""
 

@@ -181,7 +181,7 @@ class TrialComparison:
         return min(side.decided_until for side in self._sides.values())
 
     def _close(self) -> tuple[TrialSpan, ...]:
-        """Report what is decided and begin anew. A version that still runs is compared again when both run."""
+        """Report what is decided and begin again. A version that still runs is compared again when both run."""
         is_complete = any(side.ended for side in self._sides.values())
         until = self._horizon - (0.0 if is_complete else SAME_CROSSING_S)
         spans = self._report(until) if self._reported_until is not None and until > self._reported_until else ()

@@ -2,7 +2,8 @@
 
 from enum import Enum
 
-from countline_counting.rules import CLOCK_RESET_S, STALL_S
+from countline_counting.coverage import longest_gap_s
+from countline_counting.rules import CLOCK_RESET_S
 
 _PERIOD_WEIGHT = 0.1
 """Share of the newest gap in the running mean of the frame period."""
@@ -19,7 +20,7 @@ class Arrival(Enum):
 
 
 class RunningClock:
-    """Adds up the time in which frames came. A stall of the stream adds at most `STALL_S` or two frame periods."""
+    """Adds up the time in which frames came. A stall of the stream adds at most `longest_gap_s`."""
 
     def __init__(self) -> None:
         self.t = float("-inf")
@@ -42,7 +43,7 @@ class RunningClock:
         if gap_s <= 0:
             return Arrival.LATE
         self.t = t
-        ran_s = min(gap_s, max(STALL_S, 2 * self._period_s))
+        ran_s = min(gap_s, longest_gap_s(self._period_s))
         # A stall shows nothing about the frame rate, except that it may have become slower.
         self._period_s += (ran_s - self._period_s) * (_PERIOD_WEIGHT if self._period_s else 1.0)
         self.running_s += ran_s

@@ -49,7 +49,7 @@ class Met:
     fraction: float
     """Position of the meeting on the step: 0 at the sight before, 1 at this one."""
     already_beyond: bool
-    """Whether a pass in the same direction is held, so that this meeting changes nothing."""
+    """True if a pass in this direction is already held. The meeting then has no effect."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from typing import TypeVar
 from countline_counting import text
 from countline_counting.errors import SpecError
 from countline_counting.geometry.ground import GroundPlane
-from countline_counting.geometry.segments import Point
 from countline_counting.spec import CountingSpec, Line, Mask, MaskKind, Zone
 from countline_pipelines.planes.interface import unusable_spec
 
@@ -24,15 +23,6 @@ def parse_size(written: str, option: str = "--size") -> tuple[int, int]:
         InvalidInputError: the text is not a width and a height.
     """
     return _checked(lambda: text.read_size(written, option))
-
-
-def parse_anchor(written: str) -> Point:
-    """Parse an anchor: two fractions of the box, `bottom` or `centre`.
-
-    Raises:
-        InvalidInputError: the text is none of these.
-    """
-    return _checked(lambda: text.read_anchor(written))
 
 
 def parse_spec(
@@ -74,8 +64,8 @@ def parse_spec(
         lambda: CountingSpec(
             lines=tuple(map(reader.line, lines)),
             zones=(
-                *map(reader.zone, zones),
-                *(reader.zone(each, "--queue") for each in queues),
+                *(reader.zone(each, queue=False) for each in zones),
+                *(reader.zone(each, queue=True) for each in queues),
             ),
             anchor=text.read_anchor(anchor),
             min_score=min_score,
@@ -102,10 +92,10 @@ class _Reader:
         drawing = text.read_line(written, pixels_of=self.pixels_of)
         return Line(drawing.name, drawing.points, classes=frozenset(drawing.classes) or self.classes)
 
-    def zone(self, written: str, option: str = "--zone") -> Zone:
-        drawing = text.read_zone(written, option, self.pixels_of)
+    def zone(self, written: str, *, queue: bool) -> Zone:
+        drawing = text.read_zone(written, "--queue" if queue else "--zone", self.pixels_of)
         classes = frozenset(drawing.classes) or self.classes
-        return Zone(drawing.name, drawing.points, classes=classes, queue=option == "--queue")
+        return Zone(drawing.name, drawing.points, classes=classes, queue=queue)
 
     def mask(self, written: str, kind: MaskKind) -> Mask:
         drawing = text.read_mask(written, f"--mask-{kind}", self.pixels_of)

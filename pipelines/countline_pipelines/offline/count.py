@@ -145,7 +145,7 @@ class CountJob:
 
 
 class _Silence:
-    """Ends a count whose Triton does not answer any more."""
+    """Ends a count whose Triton no longer answers."""
 
     def __init__(self) -> None:
         self._frames = 0

@@ -34,7 +34,7 @@ class CameraHealth:
         self.state = CameraState.STARTING
         self.fault: Fault | None = None
         self.crashed_at: float | None = None
-        """Monotonic time at which a fault of ours ended counting; the camera must be made anew."""
+        """Monotonic time at which a bug in Countline ended counting; the camera must be made again."""
         self.paused: Fault | None = None
         """Why the camera takes no frames; None if it takes them."""
         self._measured_at = 0.0
@@ -42,7 +42,7 @@ class CameraHealth:
 
     @property
     def is_crashed(self) -> bool:
-        """Whether a fault of ours ended counting."""
+        """Whether a bug in Countline ended counting."""
         return self.crashed_at is not None
 
     def set(self, state: CameraState, fault: Fault | None = None) -> None:
@@ -55,7 +55,7 @@ class CameraHealth:
         metrics.SOURCE_FAILURES.labels(self._camera_id, fault.code).inc()
 
     def crash(self, error: Exception) -> None:
-        """Record that a fault of ours ended counting."""
+        """Record that a bug in Countline ended counting."""
         self.crashed_at = time.monotonic()
         self.set(CameraState.FAILED, fault_of(error))
 

@@ -14,7 +14,10 @@ class KeptCamera(Protocol):
 
     @property
     def crashed_at(self) -> float | None:
-        """Monotonic time at which a fault of ours ended the camera, so that it must be made anew; else None."""
+        """Monotonic time at which a bug in Countline stopped this camera; None while it runs.
+
+        The plane then creates the camera again.
+        """
         ...
 
     def tick(self, now: float) -> None:
@@ -45,7 +48,7 @@ class HeldCamera(Generic[AnyCamera]):
     wanted: CameraPlan | None
     """None if the camera shall end."""
     plan: CameraPlan | None = None
-    """The plan that the camera was brought to; None if there is no camera, or it must be made anew."""
+    """The plan that the camera was brought to; None if there is no camera, or it must be made again."""
     camera: AnyCamera | None = None
     fault: Fault | None = None
     """Why there is no camera though one is wanted, or why the last change failed."""
@@ -66,7 +69,7 @@ class KeepingStep(Enum):
 
 
 GoesOn = Callable[[CameraPlan, CameraPlan], bool]
-"""Whether a camera of the first plan can be brought to the second one without being made anew."""
+"""Whether a running camera can change from the first plan to the second without a restart."""
 
 
 def next_step(present: CameraPlan | None, wanted: CameraPlan | None, goes_on: GoesOn) -> KeepingStep:

@@ -104,7 +104,7 @@ class CameraCondition:
 
 OnEnd = Callable[[CameraPlan, CameraState], None]
 """Called from the plane's thread when a camera's source is over, or the camera gives up. Gets the plan by which the
-camera was counted, which may not be the wanted one any more, and the camera's state."""
+camera was counted, which may no longer be the wanted one, and the camera's state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class FrameSink(Protocol):
 
         Args:
             identity: of the run.
-            events: what was decided at the end; None if the run was broken off and will be counted anew.
+            events: what was decided at the end; None if the run was broken off and will be counted again.
         """
         ...
 
@@ -173,11 +173,14 @@ class Plane(Protocol):
         ...
 
     def update_camera(self, plan: CameraPlan) -> None:
-        """Change a camera: lines, model and follower while it runs, anything else by making it anew."""
+        """Change a camera: lines, model and follower while it runs, anything else by making it again."""
         ...
 
     def remove_camera(self, camera_id: str) -> None:
-        """Stop a camera, and decide what it has open, except of a finite file, which would be counted anew."""
+        """Stop a camera and decide its open events.
+
+        A finite file is counted again from its start, so nothing of it is decided.
+        """
         ...
 
     def conditions(self) -> dict[str, CameraCondition]:

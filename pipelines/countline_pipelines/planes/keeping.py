@@ -30,7 +30,7 @@ TICK_S: Final = 1.0
 RETRY_REFUSED_S: Final = 10.0
 """Longest wait before a plan that was refused (a missing model) is tried again."""
 RETRY_CRASHED_S: Final = 10.0
-"""Wait before a camera that crashed is made anew; not at once, since it may crash again."""
+"""Pause before a crashed camera is created again, because it may crash at once."""
 AWAY_CODES: Final = {"unavailable", "deadline_exceeded"}
 """Codes of faults that say that Triton does not answer; it is expected to come back."""
 _log = get_logger(__name__)
@@ -64,7 +64,7 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
 
     @abstractmethod
     def _goes_on(self, present: CameraPlan, wanted: CameraPlan) -> bool:
-        """Whether a camera of the first plan can be brought to the second one without being made anew."""
+        """Whether a running camera can change from the first plan to the second without a restart."""
 
     @abstractmethod
     async def _make(self, held: HeldCamera[AnyCamera], plan: CameraPlan) -> AnyCamera:
@@ -107,7 +107,7 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
         self.update_camera(plan)
 
     def update_camera(self, plan: CameraPlan) -> None:
-        """Change a camera, or make it anew where it cannot change."""
+        """Change a camera, or make it again where it cannot change."""
         self._post(lambda: self._want(plan.camera_id, plan))
 
     def remove_camera(self, camera_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Which frames of a camera are kept as pictures: a few a second, while somebody watches."""
+"""Selects frames for previews: a few per second while a client watches."""
 
 from typing import Final
 

@@ -25,7 +25,7 @@ class RunCounter:
     Args:
         runs: the runs of the camera.
         sink: learns of runs and frames.
-        throughput: of the camera's frames; begins anew with each run.
+        throughput: of the camera's frames; begins again with each run.
         new_counter: makes the counter of a run.
         period_s: returns the expected seconds between processed frames.
         labels: class names of the model.
@@ -96,7 +96,7 @@ class RunCounter:
             decide: whether what is open is decided; an abandoned run is broken off instead, in any case.
 
         Returns:
-            False while frames are on their way; then nothing changes.
+            False while frames are in flight; then nothing changes.
         """
         if self.run is None:
             return self._runs.is_idle()
@@ -106,7 +106,7 @@ class RunCounter:
         return True
 
     def end_at_once(self, *, decide: bool) -> None:
-        """End the present run, if there is one, though frames may be on their way; the caller counts none of them."""
+        """End the present run, if there is one, though frames may be in flight; the caller counts none of them."""
         if self.run is not None:
             self._close(decide=decide)
 

@@ -29,9 +29,9 @@ class Run:
     last_t: float = -1.0
     """Capture time of its last frame."""
     outstanding: int = 0
-    """Frames on their way to its tracker."""
+    """Frames in flight."""
     abandoned: bool = False
-    """True if it will be counted anew under the same name, so that nothing is decided at its end."""
+    """True if the run will be repeated under the same name. Its open events stay undecided."""
     ended: bool = False
 
 
@@ -85,7 +85,7 @@ class RunKeeper:
         return Run(Identity(self._camera_id, self._epoch, name), picture.size_wh)
 
     def abandon(self) -> None:
-        """Begin a new run with the next frame. A finite file begins again, and its parts are numbered anew."""
+        """Begin a new run with the next frame. A finite file begins again, and so do the numbers of its parts."""
         with self.lock:
             if self._run is not None and self._name:
                 self._run.abandoned = True
@@ -95,7 +95,7 @@ class RunKeeper:
             self._name, self._after = self._file_name, ""
 
     def enter(self, run: Run) -> bool:
-        """Record that a frame is on its way. Return False if the run has ended meanwhile."""
+        """Record that a frame is in flight. Return False if the run has ended meanwhile."""
         with self.lock:
             if run.ended:
                 return False
@@ -110,12 +110,12 @@ class RunKeeper:
             self._outstanding -= 1
 
     def is_idle(self) -> bool:
-        """Whether no frame of any run is on its way."""
+        """Whether no frame of any run is in flight."""
         with self.lock:
             return self._outstanding == 0
 
     def try_end(self, run: Run) -> bool:
-        """End a run. Return False, and do nothing, while it has frames on their way."""
+        """End a run. Return False, and do nothing, while it has frames in flight."""
         with self.lock:
             if run.outstanding and not run.ended:
                 return False

@@ -1,7 +1,6 @@
 """From counted events to acknowledged messages. No decided event is lost, and none counts twice.
 
 events.py          domain events to protobuf records; pure
-coverage.py        frame times to spans of coverage; pure
 trials.py          comparisons of two versions to protobuf records; pure
 spool.py           records on disk, with fsync, before they are published
 spool_database.py  the SQLite file of the spool: opened, checked, salvaged

@@ -207,7 +207,7 @@ class Spool:
                 self._used_bytes, self._file_bytes = sizes(self._opened())
 
     def _is_all_acked(self) -> bool:
-        """Whether every stored record is acknowledged. The counters do not tell: an `ack` may be repeated."""
+        """Whether every stored record is acknowledged. The counters do not show it: an `ack` may be repeated."""
         try:
             numbers = self._opened().execute("SELECT number FROM records").fetchall()
         except sqlite3.Error:

@@ -34,11 +34,6 @@ class CaptureClock:
         self._last_t = -math.inf
         self._ntp_offset: float | None = None
 
-    @property
-    def uses_ntp(self) -> bool:
-        """Whether capture times follow the camera's own clock."""
-        return self._ntp_offset is not None
-
     def observe_ntp(self, pts_s: float, ntp_s: float, arrived_at: float) -> None:
         """Use the Unix time that the camera states for a PTS (RTCP sender report), if it is plausible."""
         is_plausible = -NTP_PLAUSIBLE_S <= arrived_at - ntp_s <= NTP_PLAUSIBLE_S

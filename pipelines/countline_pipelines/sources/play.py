@@ -48,7 +48,7 @@ class Picture:
 
 
 class ClockSteppedError(Exception):
-    """The wall clock was set back: capture times must begin anew."""
+    """The wall clock was set back: capture times must begin again."""
 
 
 def play(spec: SourceSpec, reader: VideoReader, stop: threading.Event) -> Iterator[Picture]:

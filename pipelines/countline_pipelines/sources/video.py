@@ -232,7 +232,7 @@ class VideoReader:
             raise _GpuFailedError(f"the GPU {what}")
 
     def _record_decoder(self) -> None:
-        """Record what FFmpeg decodes with; it decides anew each time the stream's headers change."""
+        """Record what FFmpeg decodes with; it decides again each time the stream's headers change."""
         if is_on_gpu(self._stream.codec_context):
             self.decoder, self.refusal = Decoder.NVDEC, ""
         elif not self.refusal:

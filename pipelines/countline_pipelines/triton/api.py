@@ -45,7 +45,7 @@ class InferenceClient(Protocol):
 
         Args:
             model: `NAME`, its folder in Triton's repository, or `NAME@VERSION`. Without a version, the
-                client takes the newest and keeps it until the model is loaded anew.
+                client takes the newest and keeps it until the model is loaded again.
             overrides: None takes what suits the server (for the embedded one, an instance per core, one thread each).
 
         Raises:

@@ -12,7 +12,7 @@ LOOK_AGAIN_S: Final = 10.0
 LOOK_AGAIN_LONGEST_S: Final = 600.0
 """Between loads of a model for a version that Triton did not serve after the last load, for example a retired version
 that a camera still names. Where the version's file cannot be loaded, each load also loads the model's other versions
-anew, while they count."""
+again, while they count."""
 
 
 class ModelLoader:

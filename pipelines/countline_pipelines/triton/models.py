@@ -19,7 +19,7 @@ class LoadedModel:
     info: ModelInfo
     overrides: ModelOverrides | None
     refusal: ModelRefusedError | None = None
-    """Why Triton does not serve it any more."""
+    """Why Triton no longer serves it."""
 
 
 class LoadedModels:
@@ -58,7 +58,7 @@ class LoadedModels:
         return self._models[model]
 
     def limit_batch(self, model: str, loaded: LoadedModel, frames: int) -> None:
-        """Record that a model takes fewer frames in a request now, unless it was released or loaded anew meanwhile."""
+        """Record that a model takes fewer frames in a request now, unless it was released or loaded again meanwhile."""
         if self._models.get(model) is loaded:
             log.info("model takes fewer frames", model=model, max_batch_size=frames)
             self._models[model] = replace(loaded, info=replace(loaded.info, max_batch_size=frames))
@@ -68,7 +68,7 @@ class LoadedModels:
         self._dead_backends.add(name)
 
     async def restore(self) -> None:
-        """Load all models in a Triton that has restarted. A version that Triton refuses holds up none of the others."""
+        """Load all models in a Triton that has restarted. A refused version does not delay the others."""
         for model, loaded in tuple(self._models.items()):
             await self._restore(model, loaded)
 
@@ -79,7 +79,7 @@ class LoadedModels:
     async def restore_refused(self, refused: Mapping[str, LoadedModel]) -> None:
         """Load refused versions again, except where Triton serves the model's other versions without them.
 
-        Loading such a model would load its other versions anew for nothing.
+        Loading such a model would load its other versions again for nothing.
         """
         for model, loaded in refused.items():
             served = await self._connection.ready_versions(loaded.info.name)
@@ -96,5 +96,5 @@ class LoadedModels:
         except ModelRefusedError as error:
             log.warning("model refused", model=model, reason=error.message)
             restored = replace(loaded, refusal=error)
-        if self._models.get(model) is loaded:  # else it was released or loaded anew meanwhile
+        if self._models.get(model) is loaded:  # else it was released or loaded again meanwhile
             self._models[model] = restored

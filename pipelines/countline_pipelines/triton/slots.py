@@ -2,7 +2,7 @@
 
 One ring serves one size of model input. A slot holds one letterboxed RGB frame, (height, width, 3) uint8, at a fixed
 offset of one segment. The whole segment is registered with Triton, so a request names a frame by its offset and no
-frame is copied on its way there.
+frame is copied to it.
 
 The life of a slot:
 

@@ -60,7 +60,7 @@ class AttachedRings:
             await self.attach(ring)
 
     async def detach(self, ring: SlotRing) -> None:
-        """Unregister a ring. A server that does not answer has restarted and does not know the ring any more."""
+        """Unregister a ring. A server that does not answer has restarted and no longer knows the ring."""
         if self._rings.pop(ring.name, None) is not None and self._transport is Transport.SHM:
             with suppress(InferenceLostError):
                 await self._connection.unregister(ring.name)

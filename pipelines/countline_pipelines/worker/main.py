@@ -3,7 +3,7 @@
 Stopping (SIGTERM, SIGINT) takes at most five seconds: sources stop, frames in flight are counted, live cameras decide
 their open events, and the last records are committed to the spool. Records that JetStream acknowledges at once are
 deleted; the others are sent after the next start. A finite file that is interrupted decides nothing: the next start
-counts it anew, from its first frame, with the same ids.
+counts it again, from its first frame, with the same ids.
 """
 
 import asyncio

@@ -11,7 +11,6 @@ from typing import Final, Protocol
 
 from countline.v1 import events_pb2
 from countline_common.data.bus import counts_subject, trial_subject
-from countline_common.logs import get_logger
 from countline_common.times import to_timestamp
 from countline_counting.events import Event
 from countline_counting.frames import TrackedFrame
@@ -26,7 +25,6 @@ from countline_pipelines.worker.pictures import PictureEncoder
 
 LIVE_EVERY_S: Final = 0.1
 """Boxes of one camera are sent at most this often; overlays show no more pictures than that."""
-_log = get_logger(__name__)
 
 
 class RecordStore(Protocol):

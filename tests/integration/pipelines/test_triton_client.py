@@ -49,7 +49,7 @@ def marks(slots: list[Slot]) -> np.ndarray:
 
 
 async def backends_of(server: TritonServer, count: int) -> list[psutil.Process]:
-    """The backends' processes, once there are as many: those of a model that is loaded anew live a little longer."""
+    """The backends' processes, once there are as many: those of a model that is loaded again live a little longer."""
     async with asyncio.timeout(15):
         while len(found := psutil.Process(server.pid).children()) != count:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -316,7 +316,7 @@ async def test_a_version_that_is_added_while_another_is_being_loaded_is_not_drop
 
 
 async def test_a_version_that_does_not_load_leaves_the_others_in_peace_and_is_used_when_it_is_whole(own_triton) -> None:
-    """Each attempt of a worker, every ten seconds, had those loaded anew that were counting."""
+    """Each attempt of a worker, every ten seconds, loaded again the versions that were counting."""
     server = own_triton()
     config, second = server.repository / "marker" / "config.pbtxt", server.repository / "marker" / "2" / "model.onnx"
     config.write_text(config.read_text() + "version_policy { all { } }\n")

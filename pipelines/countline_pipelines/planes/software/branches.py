@@ -199,7 +199,7 @@ class CameraBranches:
         """End all runs; the source is over.
 
         Returns:
-            False while frames are on their way; the caller tries again after the next answer.
+            False while frames are in flight; the caller tries again after the next answer.
         """
         if not all(branch.runs.is_idle() for branch in self):
             return False
@@ -212,7 +212,7 @@ class CameraBranches:
         self.unfollow()
 
     async def end_retired(self, timeout_s: float) -> list[ModelLane]:
-        """Stop the retired branches, and return their lanes, which the camera uses no more."""
+        """Stop the retired branches, and return their lanes, which the camera no longer uses."""
         ended = self._retired.take()
         for branch in ended:
             await branch.stop(timeout_s, decide=True)
@@ -220,7 +220,7 @@ class CameraBranches:
         return [branch.lane for branch in ended]
 
     async def stop(self, timeout_s: float) -> None:
-        """Count what is with Triton, and decide what is open, except of a finite file."""
+        """Count the frames in flight. Decide open events, unless the source is a finite file."""
         self.change.source_over()
         branches = [branch for branch in self if not branch.is_retired]
         for branch in branches:

@@ -41,7 +41,7 @@ class SoftwareCamera:
         plan: what to do.
         lane: of its model.
         sink: takes what is counted.
-        on_end: see `OnEnd`.
+        on_end: called when the source is over, or the camera gives up.
         on_change: called on the loop when a retired branch is to be stopped.
         once: give up at the first failure that ends the source.
         keep_pictures: hand the picture of every frame to the sink.
@@ -84,7 +84,10 @@ class SoftwareCamera:
 
     @property
     def crashed_at(self) -> float | None:
-        """Monotonic time at which a fault of ours ended counting, so that the camera must be made anew; else None."""
+        """Monotonic time at which a bug in Countline stopped this camera; None while it runs.
+
+        The plane then creates the camera again.
+        """
         return self._health.crashed_at
 
     # From the plane --------------------------------------------------------------------------------------------------
@@ -94,7 +97,7 @@ class SoftwareCamera:
         self._source.start()
 
     async def stop(self, timeout_s: float) -> None:
-        """Stop reading, count what is with Triton, and decide what is open, except of a finite file."""
+        """Stop reading. Count the frames in flight. Decide open events, unless the source is a finite file."""
         self._source.stop()
         await self.branches.stop(timeout_s)
 
@@ -136,7 +139,7 @@ class SoftwareCamera:
         self._metrics.counting_s.observe(counting_s)
 
     def frame_skipped(self, branch: Branch, t: float) -> None:
-        """Do not wait for the frame any more."""
+        """Stop waiting for the frame."""
         self._safely(lambda: self.branches.skipped(branch, t))
 
     def answer_handled(self, branch: Branch) -> None:  # noqa: ARG002  (all branches must be idle, not only this one)
@@ -145,7 +148,7 @@ class SoftwareCamera:
             self._finish_safely()
 
     def branch_failed(self, branch: Branch, error: Exception, *, crashed: bool) -> None:
-        """Do without a branch that does not count; a crash of the one that counts ends the camera."""
+        """Drop a failed branch that does not count. A crash of the branch that counts ends the camera."""
         if branch.is_retired or self.branches.give_up(branch, error):
             return
         if crashed:
@@ -159,7 +162,7 @@ class SoftwareCamera:
         self._safely(self._finish_when_idle)
 
     def _finish_when_idle(self) -> None:
-        """End the camera's work if the source is over and no frame is on its way."""
+        """End the camera's work if the source is over and no frame is in flight."""
         if not self.branches.end_runs(decide=self._source.phase is SourcePhase.ENDED):
             return
         self._source.drained()
@@ -167,7 +170,7 @@ class SoftwareCamera:
         self._on_end(self.plan, self._health.state)
 
     def _safely(self, step: Callable[[], None]) -> None:
-        """Take a step that may fail by a fault of ours; that ends this camera, and no other one."""
+        """Run a step. An exception ends this camera only."""
         try:
             step()
         except Exception as error:  # noqa: BLE001  (the frames and ticks of other cameras come after this one's)

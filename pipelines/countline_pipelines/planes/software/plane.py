@@ -45,7 +45,7 @@ class SoftwarePlane(KeepingPlane[SoftwareCamera]):
         connect: connects to Triton; called on the plane's loop.
         sink: takes what is counted.
         options: how to run.
-        on_end: see `OnEnd`.
+        on_end: called when a camera's source is over, or the camera gives up.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class SoftwarePlane(KeepingPlane[SoftwareCamera]):
         lanes = camera.branches.lanes
         try:
             await camera.stop(DRAIN_S)
-        finally:  # even a camera whose end fails uses its lanes no more
+        finally:  # even a camera whose end fails no longer uses its lanes
             await self._leave_lanes(lanes, camera.plan)
 
     async def _tick(self, now: float) -> None:  # noqa: ARG002

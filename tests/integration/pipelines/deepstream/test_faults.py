@@ -100,7 +100,7 @@ def test_after_triton_was_killed_cameras_go_on_with_new_runs_and_the_gap_shows(
     times = [each.result.tracked.t for each in bench.recorder.frames["cam"]]
     gap = max(b - a for a, b in pairwise(times))
     assert 0.5 < gap < came_back_at - died_at + 15
-    assert set(bench.recorder.names("file")) == {"run-file"}, "counted anew under its own name"
+    assert set(bench.recorder.names("file")) == {"run-file"}, "counted again under its own name"
     assert [identity.run for identity in bench.recorder.broken_off] == ["run-file"]
     assert bench.recorder.in_out("file") == (1, 3)
 
@@ -194,7 +194,7 @@ def test_a_camera_that_dies_is_reported_and_the_others_go_on(
     small_clip: Path,
     tmp_path: Path,
 ) -> None:
-    """nvurisrcbin tries by itself first, tells when it gives up, and then the plane makes the source anew."""
+    """nvurisrcbin tries by itself first, reports when it gives up, and then the plane makes the source again."""
     server = rtsp()
     with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
         bench.plane.add_camera(live("cam", server.url()))
@@ -210,7 +210,7 @@ def test_a_camera_that_dies_is_reported_and_the_others_go_on(
         server.start()
         bench.wait_for(lambda: state_of(bench, "cam") is CameraState.RUNNING, 90)
         goes_on(bench, "cam")
-    assert deepstream_double.ledger.pyds_calls["configure_source_for_ntp_sync"] >= 2, "anew for each connection"
+    assert deepstream_double.ledger.pyds_calls["configure_source_for_ntp_sync"] >= 2, "again for each connection"
     assert len(bench.recorder.names("other")) == 1
 
 

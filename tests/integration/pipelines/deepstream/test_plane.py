@@ -211,7 +211,7 @@ def test_a_camera_whose_model_changes_moves_to_another_pipeline_with_a_new_run(
 def test_a_file_whose_model_changes_is_counted_to_its_end_with_the_old_one(
     deepstream_double: Installed, blob_triton: TritonServer, clip: Path, tmp_path: Path
 ) -> None:
-    """Anew with another model means under another name: each of its crossings would count twice."""
+    """Counting again with another model means another name: each of its crossings would count twice."""
     with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
         bench.plane.add_camera(plan("cam", clip, playback=Playback.REALTIME))
         bench.wait_for(lambda: counted(bench, "cam") > 20)

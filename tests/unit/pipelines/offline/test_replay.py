@@ -8,8 +8,9 @@ from typer.testing import CliRunner
 
 from countline_common.cli.app import app
 from countline_common.errors import InvalidInputError
+from countline_counting.text import read_anchor
 from countline_pipelines.cli.replay import count_recording
-from countline_pipelines.cli.spec_args import parse_anchor, parse_size, parse_spec
+from countline_pipelines.cli.spec_args import parse_size, parse_spec
 from countline_pipelines.offline.replay import read_jsonl, read_mot
 
 CASES = Path("conformance") / "cases.json"
@@ -140,7 +141,7 @@ def test_options_are_read_as_they_are_written():
     assert spec.lines[0].points == ((0, 0), (0.5, 0.5), (1, 0))
     assert len(spec.zones[0].polygon) == 3
     assert parse_size("1280x720") == (1280, 720)
-    assert parse_anchor("centre") == (0.5, 0.5)
+    assert read_anchor("centre") == (0.5, 0.5)
     with pytest.raises(InvalidInputError):
         parse_size("1280")
 

@@ -46,7 +46,7 @@ class Camera:
 
     def tick(self, now: float) -> None:
         if self.tick_fails:
-            raise RuntimeError("by a fault of ours")
+            raise RuntimeError("by a bug")
         self.ticks += 1
 
     def watch(self, until: float) -> None:
@@ -252,7 +252,7 @@ def test_what_cannot_be_changed_goes_on_as_it_was_and_says_why(plane: TinyPlane)
 
 @pytest.mark.parametrize("error", [NotFoundError("gone", hint=""), ZeroDivisionError("an accident")])
 def test_a_camera_of_which_the_end_fails_is_forgotten_and_may_come_again(plane: TinyPlane, error: Exception) -> None:
-    """Its task died of it, so the camera stayed for ever, and no wish reached it any more."""
+    """Its task died of it, so the camera stayed for ever, and no later plan reached it."""
     plane.add_camera(PLAN)
     wait_for(lambda: plane.runs(PLAN))
     plane.errors[PLAN.source.url] = error

@@ -100,7 +100,10 @@ class DeepStreamCamera:
 
     @property
     def crashed_at(self) -> float | None:
-        """Monotonic time at which a fault of ours ended counting, so that the camera must be made anew; else None."""
+        """Monotonic time at which a bug in Countline stopped this camera; None while it runs.
+
+        The plane then creates the camera again.
+        """
         return self._health.crashed_at
 
     @property

@@ -73,7 +73,8 @@ class Metadata:
         batch = self._pyds.gst_buffer_get_nvds_batch_meta(hash(buffer))
         if batch is None:
             raise MetadataError(
-                "a buffer of the pipeline has no batch metadata", hint="this is a fault of ours; see the worker's log"
+                "a buffer of the pipeline has no batch metadata",
+                hint="this is a bug in Countline; see the worker's log",
             )
         return batch
 

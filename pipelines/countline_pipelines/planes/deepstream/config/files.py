@@ -45,7 +45,7 @@ def texts(info: ModelInfo, triton: str, options: PipelineOptions) -> dict[str, s
         options: of the pipeline.
 
     Raises:
-        InvalidInputError: a plugin would refuse a file; a fault of ours.
+        InvalidInputError: a plugin would refuse a file; a bug in Countline.
     """
     files = PipelineFiles(Path())
     inference_text = inference.infer_config(info, triton, options)

@@ -43,7 +43,7 @@ class PipelineListener(Protocol):
         ...
 
     def pipeline_failed(self, detail: str) -> None:
-        """The pipeline delivers nothing any more."""
+        """The pipeline no longer delivers frames."""
         ...
 
 

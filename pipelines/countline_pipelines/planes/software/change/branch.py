@@ -48,11 +48,11 @@ class BranchListener(Protocol):
         ...
 
     def answer_handled(self, branch: "Branch") -> None:
-        """An answer was handled, whatever it was: perhaps no frame is on its way any more."""
+        """An answer of Triton was handled. Perhaps no frame is in flight now."""
         ...
 
     def branch_failed(self, branch: "Branch", error: Exception, *, crashed: bool) -> None:
-        """Triton refused a frame, or counting crashed by a fault of ours."""
+        """Triton refused a frame, or counting crashed because of a bug in Countline."""
         ...
 
 
@@ -67,7 +67,7 @@ class Branch:
         listener: learns what becomes of the frames.
         outlet: takes what is counted.
         after: of a finite file, the name of the run from which this branch takes over.
-        warms_up: True for a branch that will take over: what it counts at first is another branch's business.
+        warms_up: True for a branch that will take over: another branch reports its first frames.
         follows: True for a follower on trial.
         journal: takes the reason of each crossing and near-crossing.
     """
@@ -131,7 +131,7 @@ class Branch:
 
     @property
     def is_silent(self) -> bool:
-        """Whether it has neither a run nor a frame on its way."""
+        """Whether it has neither a run nor a frame in flight."""
         return self._counting.run is None and self.runs.is_idle()
 
     # Paths -----------------------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ class Branch:
             self.runs.leave(ticket.run)
 
     def _count(self, ticket: Ticket, detections: NDArray[np.float32]) -> None:
-        # Frames are counted in the order in which they were sent, so none of an earlier run is on its way any more.
+        # Frames are counted in the order in which they were sent, so no frame of an earlier run is in flight.
         counter = self._counting.counter_for(ticket.run, ticket.t)
         self._paths.advance(counter, ticket.t)
         rows = ticket.box.to_source(detections[detections[:, 4] > 0])
@@ -221,7 +221,7 @@ class Branch:
     # From the camera -------------------------------------------------------------------------------------------------
 
     def end_run(self, *, decide: bool) -> bool:
-        """End the present run, and decide what is open or not. Return False while the run has frames on their way."""
+        """End the current run; `decide`: decide open events. Return False while frames are in flight."""
         return self._counting.end(decide=decide)
 
     def tick(self, now: float) -> None:

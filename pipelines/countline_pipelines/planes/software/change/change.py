@@ -221,7 +221,7 @@ class ModelChange:
         self.new.own_paths()
 
     def old_done(self) -> None:
-        """The old branch is needed no more."""
+        """The old branch is no longer needed."""
         if self.old is not None:
             self._retired.retire(self.old)
 
@@ -239,7 +239,7 @@ class ModelChange:
             router.skipped(t, of_new=(branch is self.counting) == router.is_taken)
 
     def source_over(self) -> None:
-        """No more frames will come: what ends makes way for nothing."""
+        """The source is over. A branch that ends now has no successor."""
         if self._router is not None:
             self._router.is_source_over = True
 
@@ -249,7 +249,7 @@ class ModelChange:
             self._router.drain()
 
     def end_beside(self) -> None:
-        """All frames are counted: report what is held back, and retire the branch that does not count."""
+        """After the last frame: emit held events and retire the branch that is not counting."""
         self.drain()
         for branch in list(self.branches):
             if branch is not self.counting:

@@ -1,4 +1,4 @@
-"""Branches that get no more frames, and are stopped when the camera's task comes round to it."""
+"""Branches that get no more frames. The camera's task stops them."""
 
 from collections.abc import Callable, Iterator
 

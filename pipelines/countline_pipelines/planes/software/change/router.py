@@ -1,4 +1,4 @@
-"""Two branches of a camera reported as one: the old branch's frames until the new one is warm, then the new one's.
+"""Merges two branches into one report: the old branch's frames until the new branch is warm, then the new branch's.
 
     WARMING --first frame of the new branch that is warm--> TAKEN --the old branch has decided what is its own--> over
        |

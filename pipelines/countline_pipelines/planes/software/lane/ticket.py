@@ -1,4 +1,4 @@
-"""One frame on its way to Triton and back, and the receiver of the answer."""
+"""One frame in flight, and the receiver of Triton's answer."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -34,7 +34,7 @@ class Traveller(Protocol):
 
 @dataclass(slots=True)
 class Ticket:
-    """One frame on its way."""
+    """One frame in flight."""
 
     traveller: Traveller
     run: Run

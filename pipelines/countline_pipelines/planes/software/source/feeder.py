@@ -1,4 +1,4 @@
-"""A camera's frames on their way to Triton, in the reader's thread: numbered, thinned out, scaled.
+"""Sends a camera's frames to Triton, in the reader's thread: numbered, thinned out, scaled.
 
 When Triton is behind, a file waits. A live camera drops its own oldest waiting frame and counts it as dropped, so the
 newest frames are processed and latency stays bounded.
@@ -19,7 +19,7 @@ from countline_pipelines.planes.software.source.scaling import SharedScaler
 from countline_pipelines.sources import Picture
 
 FILE_FRAMES: Final = 8
-"""Frames of one file on their way at a time: enough for the requests in flight and the next ones."""
+"""Frames of one file in flight at a time: enough for the requests in flight and the next ones."""
 LIVE_WAITING: Final = 2
 """Frames of a live camera that may wait for inference."""
 WAIT_S: Final = 0.1
@@ -53,7 +53,7 @@ class Feeder:
         traveller: receives the answers.
         lane: takes the frames to Triton.
         runs: numbers the frames.
-        stop: set when nothing may be sent any more.
+        stop: set when no frame may be sent.
         waits: True for a finite file, whose frames wait for Triton; else frames are dropped.
         follows: True for a live follower: it leaves frames out while the branch that counts is behind.
     """

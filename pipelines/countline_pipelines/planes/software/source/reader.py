@@ -115,7 +115,7 @@ class SourceReader:
         return not self._thread.is_alive()
 
     def pause(self) -> None:
-        """Hand over nothing until `resume`: a file waits where it is, a stream is closed and opened anew."""
+        """Hand over nothing until `resume`: a file waits where it is, a stream is closed and opened again."""
         self._resumed.clear()
 
     def resume(self) -> None:

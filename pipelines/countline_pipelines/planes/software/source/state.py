@@ -1,10 +1,10 @@
-"""Where a camera's source stands, on the plane's event loop: what its reader reports, and what its status shows of it.
+"""The state of a camera's source. Maps the reader's reports to the camera's status. Runs on the plane's event loop.
 
     OPENING ──> PLAYING <──> BROKEN, FAILED      the reader opens the source again
        └───────────┴──────────────┴──> ENDED     the last picture of a finite file was read ─┐
                                   └──> GAVE_UP   no more attempts will be made ──────────────┴──> DRAINED
 
-The last frames may still be on their way to Triton when a source is over; it is DRAINED when they are counted.
+The last frames may still be in flight when a source is over; it is DRAINED when they are counted.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class SourcePhase(StrEnum):
 _READ: Final = frozenset(
     {SourcePhase.PLAYING, SourcePhase.BROKEN, SourcePhase.FAILED, SourcePhase.ENDED, SourcePhase.GAVE_UP}
 )
-"""What a reader may report as long as its source is not over; it reports PLAYING anew each time it opens the source."""
+"""States that a reader may report before its source ends. It reports PLAYING at each open."""
 _LEGAL: Final = {
     SourcePhase.OPENING: _READ,
     SourcePhase.PLAYING: _READ,
@@ -94,7 +94,7 @@ class SourceState:
 
     @property
     def is_over(self) -> bool:
-        """Whether no picture will come, while frames may still be on their way."""
+        """Whether no picture will come, while frames may still be in flight."""
         return self.phase in {SourcePhase.ENDED, SourcePhase.GAVE_UP}
 
     @property
@@ -150,7 +150,7 @@ class SourceState:
         return SourcePhase(state.value)
 
     def frame_counted(self) -> None:
-        """A frame was counted: the camera runs, unless the frame was on its way since before the source broke."""
+        """Set the camera to RUNNING, unless the counted frame was read before the source broke."""
         if self._health.state is not CameraState.RUNNING and self._shows_running():
             self._health.set(CameraState.RUNNING)
 

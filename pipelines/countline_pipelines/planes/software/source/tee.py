@@ -45,7 +45,7 @@ class Tee:
     def detach(self, feeder: Feeder) -> None:
         """Hand no more pictures to this feeder."""
         self._feeders = tuple(each for each in self._feeders if each is not feeder)
-        self._scaler = SharedScaler()  # a new one, so that no picture is kept of a size that is needed no more
+        self._scaler = SharedScaler()  # a new one, so that no picture is kept of a size that is no longer needed
 
     def opened(self, info: VideoInfo) -> None:
         """Keep what the container states."""

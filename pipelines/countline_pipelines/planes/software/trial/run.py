@@ -1,8 +1,10 @@
 """A trial on one camera: a second version on the same frames, whose counts are compared and thrown away.
 
-reader ─ tee ─┬─ branch that counts ─┬─ sink
-│                      └ observer ┐
-└─ follower ─ observer ───────────┴─ comparison ─ spans ─ sink
+    reader ─ tee ─┬─ branch that counts ─┬─ sink
+                  │                      └─ observer ─┐
+                  └─ follower ─ observer ─────────────┴─ comparison ─ spans ─ sink
+
+An observer passes what its branch counts to the comparison.
 """
 
 from collections.abc import Callable, Iterable, Sequence
