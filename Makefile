@@ -91,6 +91,7 @@ types: $(STAMPS)/dev
 .PHONY: imports
 imports: $(STAMPS)/dev
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/unit/test_layout.py
 
 .PHONY: dashboard-lint
 dashboard-lint: $(STATIC)

@@ -11,7 +11,7 @@ from countline_common.errors import FieldProblem, InvalidInputError
 
 _Settings = TypeVar("_Settings", IngestSettings, ApiSettings)
 
-app = typer.Typer(no_args_is_help=True, help="Run the processes of analytics.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Run the processes of analytics.")
 
 
 @app.command()
@@ -19,6 +19,8 @@ def ingest() -> None:
     """Write counts from NATS into the database.
 
     Settings come from COUNTLINE_ variables. SIGTERM or Ctrl-C stops the process.
+
+    Example: countline analytics ingest
     """
     from countline_analytics.ingest.process import run
 
@@ -30,6 +32,8 @@ def api() -> None:
     """Serve REST of every service, live counts and the dashboard.
 
     Settings come from COUNTLINE_ variables. SIGTERM or Ctrl-C stops the process.
+
+    Example: countline analytics api
     """
     from countline_analytics.api.process import run
 

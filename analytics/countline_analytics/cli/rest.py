@@ -22,11 +22,11 @@ StartOption = Annotated[
 ]
 EndOption = Annotated[str | None, typer.Option("--end", help="End of the time span; now by default.")]
 BucketOption = Annotated[str, typer.Option("--bucket", help="Bucket size: 1m, 15m, 1h, 1d or 1mo.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ServerOption = Annotated[
-    str | None, typer.Option("--server", help="Server address; the server that you logged in to by default.")
+    str | None, typer.Option("--server", help="Server address; default: the server of the last login.")
 ]
-DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder of `countline up` on this machine.")]
+DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder of a Countline on this machine.")]
 
 
 def moment(text: str | None, option: str) -> str | None:

@@ -3,8 +3,8 @@
 import type { Bucket, CountBucket } from "./contract";
 import { clock, day, localTime } from "./format";
 
-/** One bucket of time, summed over the selected lines. Times are Unix milliseconds. */
-export interface Slot {
+/** One bar of the chart: a bucket of time, summed over the selected lines. Times are Unix milliseconds. */
+export interface Bar {
   start: number;
   end: number;
   in: number;
@@ -33,12 +33,12 @@ export type Range = keyof typeof RANGES;
 export const BUCKETS: Record<Bucket, string> = { "1m": "minute", "15m": "15 minutes", "1h": "hour", "1d": "day" };
 
 /** Buckets of one camera in order of time: of one line or, if `lineId` is null, summed over all lines. */
-export function slots(buckets: readonly CountBucket[], cameraId: string, lineId: string | null): Slot[] {
-  const all = new Map<number, Slot>();
+export function bars(buckets: readonly CountBucket[], cameraId: string, lineId: string | null): Bar[] {
+  const all = new Map<number, Bar>();
   for (const bucket of buckets) {
     if (bucket.camera_id !== cameraId) continue;
     const start = Date.parse(bucket.start);
-    const slot = all.get(start) ?? {
+    const bar = all.get(start) ?? {
       start,
       end: Date.parse(bucket.end),
       in: 0,
@@ -49,35 +49,35 @@ export function slots(buckets: readonly CountBucket[], cameraId: string, lineId:
     };
     const counts = lineId === null || bucket.line_id === lineId;
     all.set(start, {
-      ...slot,
-      in: slot.in + (counts ? bucket.in : 0),
-      out: slot.out + (counts ? bucket.out : 0),
-      coverage: Math.min(slot.coverage, bucket.coverage),
-      state: mergedState(slot.state, bucket.state),
+      ...bar,
+      in: bar.in + (counts ? bucket.in : 0),
+      out: bar.out + (counts ? bucket.out : 0),
+      coverage: Math.min(bar.coverage, bucket.coverage),
+      state: mergedState(bar.state, bucket.state),
     });
   }
   return [...all.values()].sort((a, b) => a.start - b.start);
 }
 
-function mergedState(a: Slot["state"], b: Slot["state"]): Slot["state"] {
+function mergedState(a: Bar["state"], b: Bar["state"]): Bar["state"] {
   for (const state of ["provisional", "corrected"] as const) if (a === state || b === state) return state;
   return "final";
 }
 
-/** Totals over all slots, and the covered share of their time up to `now` (Unix ms); NaN if there is no such time. */
-export function summary(all: readonly Slot[], now: number): { in: number; out: number; coverage: number } {
+/** Totals over all bars, and the covered share of their time up to `now` (Unix ms); NaN if there is no such time. */
+export function summary(all: readonly Bar[], now: number): { in: number; out: number; coverage: number } {
   const sum = { in: 0, out: 0, covered: 0, time: 0 };
-  for (const slot of all) {
-    const time = Math.max(0, Math.min(slot.end, now) - slot.start);
-    sum.in += slot.in;
-    sum.out += slot.out;
-    sum.covered += slot.coverage * time;
+  for (const bar of all) {
+    const time = Math.max(0, Math.min(bar.end, now) - bar.start);
+    sum.in += bar.in;
+    sum.out += bar.out;
+    sum.covered += bar.coverage * time;
     sum.time += time;
   }
   return { in: sum.in, out: sum.out, coverage: sum.time > 0 ? sum.covered / sum.time : Number.NaN };
 }
 
-/** Neighbouring slots with no coverage, or with partial coverage. */
+/** Neighbouring bars with no coverage, or with partial coverage. */
 export interface Gap {
   first: number;
   last: number;
@@ -85,10 +85,10 @@ export interface Gap {
   kind: "none" | "part";
 }
 
-export function gaps(all: readonly Slot[]): Gap[] {
+export function gaps(all: readonly Bar[]): Gap[] {
   const found: Gap[] = [];
-  all.forEach((slot, i) => {
-    const kind = gapKind(slot);
+  all.forEach((bar, i) => {
+    const kind = gapKind(bar);
     const last = found.at(-1);
     if (kind === null) return;
     if (last && last.kind === kind && last.last === i - 1) last.last = i;
@@ -97,9 +97,9 @@ export function gaps(all: readonly Slot[]): Gap[] {
   return found;
 }
 
-export function gapKind(slot: Slot): Gap["kind"] | null {
-  if (slot.coverage <= 0 && slot.in + slot.out === 0) return "none";
-  return slot.coverage < FULL_COVERAGE[slot.state] ? "part" : null;
+export function gapKind(bar: Bar): Gap["kind"] | null {
+  if (bar.coverage <= 0 && bar.in + bar.out === 0) return "none";
+  return bar.coverage < FULL_COVERAGE[bar.state] ? "part" : null;
 }
 
 /** Multiples of one round step from -down to top, about `most` of them. Whole numbers, because counts are. */
@@ -122,18 +122,18 @@ export interface TimeTick {
 const MINUTE_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440];
 
 /** Ticks at round local times of the zone, about `most` of them at most. */
-export function timeTicks(all: readonly Slot[], timeZone: string, most: number): TimeTick[] {
+export function timeTicks(all: readonly Bar[], timeZone: string, most: number): TimeTick[] {
   const [first, second] = all;
   if (!first) return [];
-  const last = all.at(-1) as Slot;
+  const last = all.at(-1) as Bar;
   const bucketMinutes = ((second?.start ?? first.end) - first.start) / 60_000;
   const spanMinutes = (last.end - first.start) / 60_000;
   const step = MINUTE_STEPS.find((minutes) => minutes >= bucketMinutes && spanMinutes / minutes <= most) ?? 1440;
   const days = Math.max(1, Math.ceil(spanMinutes / 1440 / Math.max(1, most)));
   const ticks: TimeTick[] = [];
   let dayNumber = -1;
-  all.forEach((slot, index) => {
-    const at = new Date(slot.start);
+  all.forEach((bar, index) => {
+    const at = new Date(bar.start);
     const local = localTime(at, timeZone);
     const minutes = local.hour * 60 + local.minute;
     const newDay = minutes === 0;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { CountBucket } from "../src/contract";
-import { countTicks, gaps, slots, summary, timeTicks } from "../src/series";
+import { bars, countTicks, gaps, summary, timeTicks } from "../src/series";
 
 const START = Date.parse("2026-11-22T10:00:00Z");
 
@@ -25,19 +25,19 @@ describe("what the chart shows", () => {
       bucket(0, "side", 2, 5),
       bucket(1, "side", 0, 0),
     ];
-    expect(slots(buckets, "gate", null).map((slot) => [slot.in, slot.out])).toEqual([
+    expect(bars(buckets, "gate", null).map((bar) => [bar.in, bar.out])).toEqual([
       [3, 5],
       [3, 1],
     ]);
-    expect(slots(buckets, "gate", "door").map((slot) => [slot.in, slot.out])).toEqual([
+    expect(bars(buckets, "gate", "door").map((bar) => [bar.in, bar.out])).toEqual([
       [1, 0],
       [3, 1],
     ]);
-    expect(slots(buckets, "ramp", null)).toEqual([]);
+    expect(bars(buckets, "ramp", null)).toEqual([]);
   });
 
   test("uncovered time is a gap and not a zero; partly covered time is another kind of gap", () => {
-    const all = slots(
+    const all = bars(
       [bucket(0, "d", 1, 1), bucket(1, "d", 0, 0, 0), bucket(2, "d", 0, 0, 0), bucket(3, "d", 1, 0, 0.5)],
       "gate",
       null,
@@ -49,11 +49,11 @@ describe("what the chart shows", () => {
   });
 
   test("a crossing is shown even before its coverage arrives", () => {
-    expect(gaps(slots([bucket(0, "d", 1, 0, 0)], "gate", null))[0]?.kind).toBe("part");
+    expect(gaps(bars([bucket(0, "d", 1, 0, 0)], "gate", null))[0]?.kind).toBe("part");
   });
 
   test("the coverage of a range weights each bucket by its time up to now", () => {
-    const all = slots([bucket(0, "d", 2, 1, 1), bucket(1, "d", 1, 0, 0.5)], "gate", null);
+    const all = bars([bucket(0, "d", 2, 1, 1), bucket(1, "d", 1, 0, 0.5)], "gate", null);
     expect(summary(all, START + 120_000)).toEqual({ in: 3, out: 1, coverage: 0.75 });
     expect(summary(all, START + 90_000).coverage).toBeCloseTo((60 + 15) / 90);
     expect(summary([], START).coverage).toBeNaN();
@@ -70,10 +70,10 @@ describe("what the chart shows", () => {
 
   test("ticks are at round local times; days are labelled with their dates", () => {
     const hour = Array.from({ length: 60 }, (_, i) => bucket(i, "d", 0, 0));
-    const labels = timeTicks(slots(hour, "gate", null), "Asia/Kathmandu", 6).map((tick) => tick.label);
+    const labels = timeTicks(bars(hour, "gate", null), "Asia/Kathmandu", 6).map((tick) => tick.label);
     expect(labels).toEqual(["15:50", "16:00", "16:10", "16:20", "16:30", "16:40"]);
     const late = Array.from({ length: 40 }, (_, i) => bucket(780 - 15 + i, "d", 0, 0));
-    expect(timeTicks(slots(late, "gate", null), "Europe/Berlin", 8).map((tick) => tick.label)).toEqual([
+    expect(timeTicks(bars(late, "gate", null), "Europe/Berlin", 8).map((tick) => tick.label)).toEqual([
       "23:45",
       "23:50",
       "23:55",

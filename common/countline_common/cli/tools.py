@@ -21,10 +21,10 @@ PIPE_WIDTH: Final = 400
 
 ServerOption = Annotated[
     str | None,
-    typer.Option("--server", help="HOST, a file of endpoints, or auth=HOST:PORT,cameras=…; else the last login."),
+    typer.Option("--server", help="Server address; default: the server of the last login."),
 ]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder of a Countline on this machine.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON alone on standard output.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 

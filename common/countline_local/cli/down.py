@@ -17,7 +17,10 @@ EXIT_TIMEOUT_S: Final = 5.0
 
 
 def down(data: Annotated[Path | None, typer.Option(help="Data folder of the running Countline.")] = None) -> None:
-    """Stop the Countline of a data folder and wait until it has stopped."""
+    """Stop the Countline of a data folder and wait until it has stopped.
+
+    Example: countline down --data ~/countline
+    """
     folder = DataFolder.resolve(data)
     lock = FolderLock(folder.run / "lock", folder.root)
     supervisor = lock.holder()

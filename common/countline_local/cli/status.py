@@ -19,7 +19,10 @@ def status(
     data: Annotated[Path | None, typer.Option(help="Data folder of the Countline to show.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the parts and their state. The exit code is 0 if Countline runs, else 3."""
+    """Show the parts and their state. The exit code is 0 if Countline runs, else 3.
+
+    Example: countline status --json
+    """
     folder = DataFolder.resolve(data)
     found, runs = read_status(folder)
     if json_output:

@@ -40,9 +40,12 @@ def triton(
     ] = 0,
     until_eof: Annotated[bool, typer.Option("--until-eof", help="End when standard input closes.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Have Triton log every request.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON when ready.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Run an embedded Triton until it is stopped; its log goes to standard error."""
+    """Run an embedded Triton until it is stopped; its log goes to standard error.
+
+    Example: countline triton --model-repository triton-repo --load demo_detector
+    """
     for repository in model_repository:
         if not repository.is_dir():
             raise InvalidInputError(

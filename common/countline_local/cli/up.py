@@ -37,9 +37,12 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when all parts are ready; they go on in the background.")
     ] = False,
-    json_output: Annotated[bool, typer.Option("--json", help="Print the status as JSON when ready.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Start PostgreSQL, NATS, Triton, control-plane, analytics and a worker; run until Ctrl-C."""
+    """Start PostgreSQL, NATS, Triton, control-plane, analytics and a worker; run until Ctrl-C.
+
+    Example: countline up --data ~/countline --port 8090
+    """
     folder = DataFolder.resolve(data)
     wishes = parse_wishes(port or [])
     if detach:

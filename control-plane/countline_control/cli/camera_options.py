@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -11,6 +11,12 @@ from countline.v1.cameras_pb2 import Playback, RtspTransport
 from countline_common.errors import InvalidInputError
 from countline_control.cameras.sources import file_url
 from countline_control.cli.changes import Changes
+from countline_counting.limits import MAX_TRACK_AGE_S
+
+_WHAT_COUNTS: Final = "What counts"
+_SOURCE: Final = "Source"
+_MODEL: Final = "Model"
+_REMOVAL: Final = "Removal"
 
 
 class PlaybackOption(StrEnum):
@@ -39,32 +45,55 @@ class GeometryOptions:
     line: Annotated[
         _Texts,
         typer.Option(
-            "--line", help="Count line NAME:x1,y1,x2,y2[,…][:CLASS,…], in fractions of the picture. Repeatable."
+            "--line",
+            metavar="NAME:POINTS",
+            help="Count line NAME:x1,y1,x2,y2[,…][:CLASS,…], coordinates 0..1. Repeatable.",
+            rich_help_panel=_WHAT_COUNTS,
         ),
     ] = None
-    zone: Annotated[_Texts, typer.Option("--zone", help="Zone NAME:x1,y1,x2,y2,x3,y3[,…][:CLASS,…]. Repeatable.")] = (
-        None
-    )
+    zone: Annotated[
+        _Texts,
+        typer.Option(
+            "--zone",
+            metavar="NAME:POINTS",
+            help="Zone NAME:x1,y1,x2,y2,x3,y3[,…][:CLASS,…]. Repeatable.",
+            rich_help_panel=_WHAT_COUNTS,
+        ),
+    ] = None
     queue: Annotated[
-        _Texts, typer.Option("--queue", help="Zone in which objects wait, written as for --zone. Repeatable.")
+        _Texts,
+        typer.Option(
+            "--queue",
+            metavar="NAME:POINTS",
+            help="Zone in which objects wait, as --zone. Repeatable.",
+            rich_help_panel=_WHAT_COUNTS,
+        ),
     ] = None
     mask_include: Annotated[
         _Texts,
         typer.Option(
             "--mask-include",
-            help="Area NAME:x1,y1,x2,y2,x3,y3[,…] outside of which detections are ignored. Repeatable.",
+            metavar="NAME:POINTS",
+            help="Area outside of which detections are ignored, as --zone. Repeatable.",
+            rich_help_panel=_WHAT_COUNTS,
         ),
     ] = None
     mask_ignore: Annotated[
         _Texts,
         typer.Option(
-            "--mask-ignore", help="Area NAME:x1,y1,x2,y2,x3,y3[,…] in which detections are ignored. Repeatable."
+            "--mask-ignore",
+            metavar="NAME:POINTS",
+            help="Area in which detections are ignored, as --zone. Repeatable.",
+            rich_help_panel=_WHAT_COUNTS,
         ),
     ] = None
     ground: Annotated[
         _Texts,
         typer.Option(
-            "--ground", help="Reference point x,y=X,Y: a point of the picture and its place in metres. Give four."
+            "--ground",
+            metavar="x,y=X,Y",
+            help="Point of the picture and its place in metres. Give four.",
+            rich_help_panel=_WHAT_COUNTS,
         ),
     ] = None
 
@@ -74,25 +103,43 @@ class CountingOptions:
     """What is counted."""
 
     model: Annotated[
-        str | None, typer.Option("--model", help="Model NAME or NAME@VERSION; empty for the default model.")
+        str | None,
+        typer.Option(
+            "--model", help="Model NAME or NAME@VERSION; empty for the default model.", rich_help_panel=_MODEL
+        ),
     ] = None
-    rate: Annotated[float | None, typer.Option("--rate", help="Frames per second to process; 0 for all.")] = None
+    rate: Annotated[
+        float | None, typer.Option("--rate", help="Frames per second to process; 0 for all.", rich_help_panel=_SOURCE)
+    ] = None
     min_score: Annotated[
-        float | None, typer.Option("--min-score", help="Lowest score of a detection; 0 for the model's own threshold.")
+        float | None,
+        typer.Option(
+            "--min-score",
+            help="Lowest score of a detection; 0 for the model's own threshold.",
+            rich_help_panel=_WHAT_COUNTS,
+        ),
     ] = None
     anchor: Annotated[
         str | None,
         typer.Option(
-            "--anchor", help="Tested point of a box: bottom, centre, or X,Y in fractions; for new cameras bottom."
+            "--anchor",
+            help="Tested point of a box: bottom, centre, or X,Y in fractions; for new cameras bottom.",
+            rich_help_panel=_WHAT_COUNTS,
         ),
     ] = None
     min_track_age: Annotated[
         float | None,
-        typer.Option("--min-track-age", help="Seconds that an object must be visible to count, at most 2.5."),
+        typer.Option(
+            "--min-track-age",
+            help=f"Seconds that an object must be visible to count, at most {MAX_TRACK_AGE_S:g}.",
+            rich_help_panel=_WHAT_COUNTS,
+        ),
     ] = None
     min_track_score: Annotated[
         float | None,
-        typer.Option("--min-track-score", help="Lowest mean score of an object to count."),
+        typer.Option(
+            "--min-track-score", help="Lowest mean score of an object to count.", rich_help_panel=_WHAT_COUNTS
+        ),
     ] = None
 
 
@@ -102,14 +149,21 @@ class SourceOptions:
 
     playback: Annotated[
         PlaybackOption | None,
-        typer.Option("--playback", help="Playback mode; for new streams live, for new files realtime."),
+        typer.Option(
+            "--playback", help="Playback mode; for new streams live, for new files realtime.", rich_help_panel=_SOURCE
+        ),
     ] = None
     transport: Annotated[
-        TransportOption | None, typer.Option("--transport", help="RTSP transport; for new cameras tcp.")
+        TransportOption | None,
+        typer.Option("--transport", help="RTSP transport; for new cameras tcp.", rich_help_panel=_SOURCE),
     ] = None
     recorded_at: Annotated[
         str | None,
-        typer.Option("--recorded-at", help="Capture time of a file's first frame, RFC 3339; for new cameras now."),
+        typer.Option(
+            "--recorded-at",
+            help="Capture time of a file's first frame, RFC 3339; for new cameras now.",
+            rich_help_panel=_SOURCE,
+        ),
     ] = None
 
 
@@ -117,10 +171,19 @@ class SourceOptions:
 class RemovalOptions:
     """What is removed from a camera."""
 
-    rm_line: Annotated[_Texts, typer.Option("--rm-line", help="Name of a line to remove. Repeatable.")] = None
-    rm_zone: Annotated[_Texts, typer.Option("--rm-zone", help="Name of a zone or queue to remove. Repeatable.")] = None
-    rm_mask: Annotated[_Texts, typer.Option("--rm-mask", help="Name of a mask to remove. Repeatable.")] = None
-    rm_ground: Annotated[bool, typer.Option("--rm-ground", help="Remove the ground plane and its speeds.")] = False
+    rm_line: Annotated[
+        _Texts, typer.Option("--rm-line", help="Name of a line to remove. Repeatable.", rich_help_panel=_REMOVAL)
+    ] = None
+    rm_zone: Annotated[
+        _Texts,
+        typer.Option("--rm-zone", help="Name of a zone or queue to remove. Repeatable.", rich_help_panel=_REMOVAL),
+    ] = None
+    rm_mask: Annotated[
+        _Texts, typer.Option("--rm-mask", help="Name of a mask to remove. Repeatable.", rich_help_panel=_REMOVAL)
+    ] = None
+    rm_ground: Annotated[
+        bool, typer.Option("--rm-ground", help="Remove the ground plane and its speeds.", rich_help_panel=_REMOVAL)
+    ] = False
 
 
 def changes_of(

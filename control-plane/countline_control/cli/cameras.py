@@ -54,7 +54,7 @@ def add(
     camera_id: Annotated[str, typer.Argument(metavar="ID", help="Lower-case letters, digits and hyphens.")],
     url: Annotated[str, typer.Argument(help="Address (rtsp://, http://, file://, …), or path of a file.")],
     site: Annotated[str | None, typer.Option(help="Site of the camera; needed if there are several.")] = None,
-    title: Annotated[str | None, typer.Option("--title", help="Title for people.")] = None,
+    title: Annotated[str | None, typer.Option("--title", help="Display name.")] = None,
     *,
     geometry: GeometryOptions,
     counting: CountingOptions,
@@ -125,7 +125,7 @@ def show(
 def set_(
     camera_id: CameraArgument,
     url: Annotated[str | None, typer.Option(help="New source; *** keeps the stored password.")] = None,
-    title: Annotated[str | None, typer.Option("--title", help="Title for people.")] = None,
+    title: Annotated[str | None, typer.Option("--title", help="Display name.")] = None,
     *,
     geometry: GeometryOptions,
     counting: CountingOptions,

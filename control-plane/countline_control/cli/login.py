@@ -28,8 +28,8 @@ def login(
     Example: countline login --server counts.example.com --username vera
     """
     target = _login_target(server, data)
-    name = username or _prompt("User name")
-    password = sys.stdin.readline().rstrip("\n") if password_stdin else _prompt("Password", hide=True)
+    name = username or _prompt("User name", "give --username and --password-stdin")
+    password = sys.stdin.readline().rstrip("\n") if password_stdin else _password()
     user = asyncio.run(_log_in(target, name, password))
     Profiles().set_current(target.server)
     if json:
@@ -50,11 +50,13 @@ def _login_target(server: str | None, data: Path | None) -> ServerProfile:
     return ServerProfile(Endpoints.parse(named), profiles.login_file(named), named)
 
 
-def _prompt(what: str, *, hide: bool = False) -> str:
+def _password() -> str:
+    return _prompt("Password", "pass the password on standard input: --password-stdin", hide=True)
+
+
+def _prompt(what: str, hint: str, *, hide: bool = False) -> str:
     if not sys.stdin.isatty():
-        raise InvalidInputError(
-            f"the {what.lower()} is missing: no terminal to ask for it", hint="give --username and --password-stdin"
-        )
+        raise InvalidInputError(f"the {what.lower()} is missing: no terminal to ask for it", hint=hint)
     answer: str = typer.prompt(what, hide_input=hide, err=True)
     return answer
 

@@ -26,7 +26,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Manage sites
 def add(
     site_id: Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")],
     time_zone: Annotated[str, typer.Option(help="IANA time zone in which the days of counts are cut.")] = "UTC",
-    title: Annotated[str, typer.Option(help="Title for people.")] = "",
+    title: Annotated[str, typer.Option(help="Display name.")] = "",
     json: JsonOption = False,
     server: ServerOption = None,
     data: DataOption = None,

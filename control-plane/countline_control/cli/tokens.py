@@ -53,5 +53,10 @@ def service(days: DaysOption = 365.0, key: KeyOption = None, data: DataOption = 
 
 
 def _print(name: str, role: str, permissions: frozenset[str], days: float, key: Path | None, data: Path | None) -> None:
-    signer = TokenSigner.from_file(key or DataFolder.resolve(data).credential("token-key.pem"))
+    path = key or DataFolder.resolve(data).credential("token-key.pem")
+    if not path.is_file():
+        raise InvalidInputError(
+            f"there is no token key {path}", hint="give --key FILE, or run this command where `countline up` runs"
+        )
+    signer = TokenSigner.from_file(path)
     typer.echo(signer.sign(name, name, roles=(role,), permissions=permissions, lifetime_s=days * DAY_S))

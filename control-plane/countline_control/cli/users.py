@@ -64,7 +64,10 @@ def add(
 
 def _new_password() -> str:
     if not sys.stdin.isatty():
-        raise InvalidInputError("the password is missing: no terminal to ask for it", hint="give --password-stdin")
+        raise InvalidInputError(
+            "the password is missing: no terminal to ask for it",
+            hint="pass the password on standard input: --password-stdin",
+        )
     password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return password
 

@@ -21,7 +21,7 @@ def evaluate_demo(
     seeds: Annotated[int, typer.Option(min=1, max=50, help="Number of unseen seeds for each view.")] = 5,
     frames: Annotated[int, typer.Option(min=1, help="Frames per seed and view.")] = 24,
     parts: Annotated[bool, typer.Option("--parts", help="Also report by class, view and seed.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure precision and recall of the demo detector on unseen scenes.
 

@@ -23,9 +23,7 @@ REPORT_EVERY: Final = 10
 def render_demo(
     out: Annotated[Path, typer.Option(help="Folder for the clips.")],
     only: Annotated[list[str] | None, typer.Option(help="Name of one clip; repeatable. Default: all.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON line for each clip when it is ready.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Number of clips to render in parallel.")] = 2,
 ) -> None:
     """Render the clips of the demo cameras and their true crossings.

@@ -66,7 +66,7 @@ def deploy(
     model: Annotated[Path, typer.Argument(metavar="FILE", help="Contract model (ONNX).", show_default=False)],
     name: Annotated[str, typer.Option(help="Name of the model for cameras.", autocompletion=complete_model)],
     labels: Annotated[
-        Path | None, typer.Option(help="File with class names, one a line. Default: those in the model.")
+        Path | None, typer.Option(help="File with class names, one per line. Default: those in the model.")
     ] = None,
     golden: Annotated[Path | None, typer.Option(help="Clip with known crossings; needs --truth.")] = None,
     truth: Annotated[

@@ -28,7 +28,7 @@ HeadName = Annotated[
 ]
 LabelsFile = Annotated[
     Path | None,
-    typer.Option(help="File with class names, one a line. Default: those in the model, or COCO's for 80 classes."),
+    typer.Option(help="File with class names, one per line. Default: those in the model, or COCO's for 80 classes."),
 ]
 Out = Annotated[Path, typer.Option("--output", "-o", help="File to write the contract model to.")]
 
@@ -110,7 +110,7 @@ def _fuse(model: Path, output: Path, head: str | None, labels: tuple[str, ...] |
 
 
 def heads(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the heads, with the architectures that they decode.
 
@@ -129,9 +129,7 @@ def heads(
             typer.echo(f"{'':10} also as {', '.join(head.aliases)}")
 
 
-def check(
-    model: ModelFile, as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False
-) -> None:
+def check(model: ModelFile, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Check a model against the detection contract: names, types, shapes, and answers in a run.
 
     Example: countline models check gates.onnx
@@ -165,7 +163,7 @@ def prepare(
     out: Annotated[Path, typer.Option(help="Folder of the new model repository.")],
     head: HeadName = None,
     labels: LabelsFile = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make a model repository of one ONNX file; a network that is not a contract model is fused first.
 

@@ -103,7 +103,7 @@ def _size(file: Path, limits: Limits) -> int:
 
 
 def check_labels(shown: str, labels: tuple[str, ...]) -> None:
-    """Check that class names can be written one a line and that people can tell them apart.
+    """Check that class names can be written one per line and that people can distinguish them.
 
     Args:
         shown: name of the model in errors.
@@ -112,7 +112,7 @@ def check_labels(shown: str, labels: tuple[str, ...]) -> None:
     Raises:
         InvalidInputError: there are none, or one of them cannot be used.
     """
-    hint = "give every class a name of its own, one a line: --labels FILE"
+    hint = "give every class a name of its own, one per line: --labels FILE"
     if not labels:
         raise InvalidInputError(f"{shown} names no class, and cameras select classes by name", hint=hint)
     if bad := next((each for each in labels if not _is_name(each)), None):

@@ -54,7 +54,7 @@ def recognise(network: Network) -> Head:
     found = f"it could be {' or '.join(among)}" if fitting else "no known head fits"
     raise InvalidInputError(
         f"the kind of this network cannot be recognised from its graph ({network.signature}): {found}",
-        hint=f"use --head with one of: {', '.join(among)}{'; or give --labels to tell them apart' if fitting else ''}",
+        hint=f"use --head with one of: {', '.join(among)}{'; or give --labels to distinguish them' if fitting else ''}",
     )
 
 

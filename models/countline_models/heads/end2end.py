@@ -65,7 +65,7 @@ def known_labels(network: Network, classes_seen: NDArray[Any]) -> int:
     if not count:
         raise InvalidInputError(
             f"the number of classes is not in the graph, and no names are known: {network.signature}",
-            hint="give the class names: --labels FILE, one a line, in the model's order",
+            hint="give the class names: --labels FILE, one per line, in the model's order",
         )
     largest = int(classes_seen.max(initial=0))
     if largest >= count:

@@ -32,7 +32,7 @@ class SpeedGain:
     gains: tuple[float, ...]
     """Speed of eight bits divided by that of float in each round, ascending."""
     noise: tuple[float, ...]
-    """The same for the float model against itself, ascending: the noise of this machine."""
+    """Ratios of the float model to itself, ascending. They measure this machine's noise."""
 
     @property
     def gain(self) -> float:

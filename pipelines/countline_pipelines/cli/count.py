@@ -64,7 +64,7 @@ class ModelOptions:
         str | None, typer.Option(help="Kind of the output of an ONNX file, e.g. yolox.", rich_help_panel=_MODEL)
     ] = None
     labels: Annotated[
-        Path | None, typer.Option(help="Class names of an ONNX file, one a line.", rich_help_panel=_MODEL)
+        Path | None, typer.Option(help="File with class names, one per line.", rich_help_panel=_MODEL)
     ] = None
 
     def served(self) -> AbstractContextManager[ServedModel]:
@@ -79,9 +79,9 @@ class ReadingOptions:
     """How the video is read."""
 
     rate: Annotated[
-        float, typer.Option(help="Frames a second to look at; 0 for all.", min=0, rich_help_panel=_SOURCE)
+        float, typer.Option(help="Frames per second to process; 0 for all.", min=0, rich_help_panel=_SOURCE)
     ] = 0.0
-    transport: Annotated[RtspTransport, typer.Option(help="Transport of RTSP packets.", rich_help_panel=_SOURCE)] = (
+    transport: Annotated[RtspTransport, typer.Option(help="RTSP transport.", rich_help_panel=_SOURCE)] = (
         RtspTransport.TCP
     )
     decode: Annotated[
@@ -126,7 +126,10 @@ def count(
     output: OutputOptions,
     classes: options.ClassesOption = None,
 ) -> None:
-    """Count the objects that cross the lines of a video file or stream. Ctrl-C ends a stream and prints its counts."""
+    """Count the objects that cross the lines of a video file or stream. Ctrl-C ends a stream and prints its counts.
+
+    Example: countline count street.mp4 --line gate:0,0.5,1,0.5
+    """
     os.environ.setdefault(logs.LEVEL_VARIABLE, "WARNING")
     logs.configure("count")
     decoding = decoding_of(read.decode)  # first: a GPU that is asked for and is not there ends the count at once

@@ -50,15 +50,15 @@ def evaluate(
     size: Annotated[str | None, typer.Option(help="Size of the picture in pixels, for example 1280x720.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second.", min=0.01, max=1000)] = None,
     frames: Annotated[int | None, typer.Option(help="Number of frames of the sequence.", min=1)] = None,
-    line: Annotated[list[str] | None, typer.Option(help="NAME:x1,y1,x2,y2[,x3,y3...]; can be repeated.")] = None,
-    pixels: Annotated[bool, typer.Option(help="Read coordinates of lines as pixels, not 0..1.")] = False,
-    anchor: Annotated[
-        str, typer.Option(help="Anchor of a box: bottom, centre, or two fractions of the box.")
-    ] = "bottom",
-    min_score: Annotated[float, typer.Option(help="Lowest score of a box that is used.", min=0, max=1)] = 0.0,
+    line: Annotated[
+        list[str] | None, typer.Option(help="Count line NAME:x1,y1,x2,y2[,…], coordinates 0..1. Repeatable.")
+    ] = None,
+    pixels: Annotated[bool, typer.Option(help="Coordinates in pixels instead of 0..1.")] = False,
+    anchor: Annotated[str, typer.Option(help="Tested point of a box: bottom, centre, or X,Y in fractions.")] = "bottom",
+    min_score: Annotated[float, typer.Option(help="Lowest score of a detection.", min=0, max=1)] = 0.0,
     picture: Annotated[Path | None, typer.Option(help="Write a picture of the worst cases (PNG).")] = None,
     tracks_out: Annotated[Path | None, typer.Option(help="Write the tracks as MOT text.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure tracks and counts against ground truth: HOTA, IDF1, MOTA, and the error of the counts.
 

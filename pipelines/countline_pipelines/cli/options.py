@@ -20,7 +20,7 @@ LineOption = Annotated[
     typer.Option(
         "--line",
         metavar="NAME:POINTS",
-        help="Count line, such as gate:0,0.5,1,0.5 or gate:0,0.5,1,0.5:person for one class. May be repeated.",
+        help="Count line NAME:x1,y1,x2,y2[,…][:CLASS,…], coordinates 0..1. Repeatable.",
         rich_help_panel=WHAT_COUNTS,
     ),
 ]
@@ -29,7 +29,7 @@ ZoneOption = Annotated[
     typer.Option(
         "--zone",
         metavar="NAME:POINTS",
-        help="Zone of three corners or more, such as hall:0,0,1,0,1,1. May be repeated.",
+        help="Zone NAME:x1,y1,x2,y2,x3,y3[,…][:CLASS,…]. Repeatable.",
         rich_help_panel=WHAT_COUNTS,
     ),
 ]
@@ -38,7 +38,7 @@ QueueOption = Annotated[
     typer.Option(
         "--queue",
         metavar="NAME:POINTS",
-        help="Zone in which objects wait, as --zone.",
+        help="Zone in which objects wait, as --zone. Repeatable.",
         rich_help_panel=WHAT_COUNTS,
     ),
 ]
@@ -53,17 +53,17 @@ PixelsOption = Annotated[
 AnchorOption = Annotated[
     str,
     typer.Option(
-        "--anchor", help="Tested point of a box: bottom, centre, or two fractions.", rich_help_panel=WHAT_COUNTS
+        "--anchor", help="Tested point of a box: bottom, centre, or X,Y in fractions.", rich_help_panel=WHAT_COUNTS
     ),
 ]
 MinScoreOption = Annotated[
-    float, typer.Option("--min-score", help="Least score of a box.", min=0, max=1, rich_help_panel=WHAT_COUNTS)
+    float, typer.Option("--min-score", help="Lowest score of a detection.", min=0, max=1, rich_help_panel=WHAT_COUNTS)
 ]
 MinTrackAgeOption = Annotated[
     float,
     typer.Option(
         "--min-track-age",
-        help="Seconds that an object must be seen to count.",
+        help="Seconds that an object must be visible to count.",
         min=0,
         max=MAX_TRACK_AGE_S,
         rich_help_panel=WHAT_COUNTS,
@@ -73,7 +73,7 @@ MinTrackScoreOption = Annotated[
     float,
     typer.Option(
         "--min-track-score",
-        help="Least mean score of an object that counts.",
+        help="Lowest mean score of an object to count.",
         min=0,
         max=1,
         rich_help_panel=WHAT_COUNTS,
@@ -84,7 +84,7 @@ MaskIncludeOption = Annotated[
     typer.Option(
         "--mask-include",
         metavar="NAME:POINTS",
-        help="Area outside of which boxes are left out, as --zone. May be repeated.",
+        help="Area outside of which detections are ignored, as --zone. Repeatable.",
         rich_help_panel=WHAT_COUNTS,
     ),
 ]
@@ -93,7 +93,7 @@ MaskIgnoreOption = Annotated[
     typer.Option(
         "--mask-ignore",
         metavar="NAME:POINTS",
-        help="Area in which boxes are left out, as --zone. May be repeated.",
+        help="Area in which detections are ignored, as --zone. Repeatable.",
         rich_help_panel=WHAT_COUNTS,
     ),
 ]
@@ -102,7 +102,7 @@ GroundOption = Annotated[
     typer.Option(
         "--ground",
         metavar="x,y=X,Y",
-        help="Point of the picture and its place on the ground in metres. Four times.",
+        help="Point of the picture and its place in metres. Give four.",
         rich_help_panel=WHAT_COUNTS,
     ),
 ]
@@ -116,7 +116,7 @@ TrajectoriesOption = Annotated[
     Path | None,
     typer.Option("--trajectories", help="File for the paths of objects, for recount --from.", rich_help_panel=OUTPUT),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.", rich_help_panel=OUTPUT)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)]
 
 
 @dataclass(frozen=True, slots=True)

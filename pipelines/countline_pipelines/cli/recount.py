@@ -47,13 +47,15 @@ def recount(
         typer.Option(help="Size of the picture, if coordinates are pixels.", rich_help_panel=options.WHAT_COUNTS),
     ] = None,
     json_: options.JsonOption = False,
-    server: Annotated[str | None, typer.Option(help="Server to ask; default: where you logged in.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder of `countline up` on this machine.")] = None,
+    server: Annotated[str | None, typer.Option(help="Server address; default: the server of the last login.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder of a Countline on this machine.")] = None,
 ) -> None:
     """Count lines over stored trajectories, by the rules that count live.
 
     A crossing within the error of its path is marked as uncertain. A crossing that may have been, and does not count,
     is reported as possible.
+
+    Example: countline recount door --line gate:0,0.5,1,0.5
     """
     if (camera is None) == (from_ is None):
         raise InvalidInputError("name either a camera or a file", hint="countline recount CAMERA, or --from FILE")

@@ -45,7 +45,7 @@ def replay(
     format_: Annotated[Format, typer.Option("--format", help="Form of the file.")] = Format.JSONL,
     fps: Annotated[float, typer.Option(help="Frames per second of a MOT file.", min=0.01, max=1000)] = 25.0,
     tracked: Annotated[
-        bool, typer.Option(help="Use the ids of the file (they are healed) instead of the tracker.")
+        bool, typer.Option(help="Use the ids in the file instead of tracking. Broken tracks are still joined.")
     ] = False,
     explain: options.ExplainOption = False,
     tracks_out: Annotated[
@@ -54,7 +54,10 @@ def replay(
     trajectories: options.TrajectoriesOption = None,
     json_: options.JsonOption = False,
 ) -> None:
-    """Count a recording of boxes: one frame a line as JSON, or the text of MOTChallenge."""
+    """Count a recording of boxes: one frame a line as JSON, or the text of MOTChallenge.
+
+    Example: countline replay boxes.jsonl --size 1280x720 --line gate:0,0.5,1,0.5
+    """
     size_wh = parse_size(size)
     spec = chosen.spec(size_wh, may_be_empty=trajectories is not None)
     if not file.is_file():

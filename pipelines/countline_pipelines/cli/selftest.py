@@ -16,7 +16,7 @@ def selftest(
     quick: Annotated[
         bool, typer.Option(help="Count each case only as written, not also mirrored, scaled and delayed.")
     ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count scenes whose true counts are known. Exit with status 1 if a count is wrong.
 

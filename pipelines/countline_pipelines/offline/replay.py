@@ -83,7 +83,15 @@ def _row_of(item: dict[str, Any]) -> list[float]:
         raise ValueError(f"box {item['box']} is not four numbers")
     if box[2] < box[0] or box[3] < box[1]:
         raise ValueError(f"box {item['box']} ends before it begins")
-    return [*box, float(item.get("score", 1.0)), float(item.get("class", 0))]
+    return [*box, _number(item, "score", 1.0), _number(item, "class", 0.0)]
+
+
+def _number(item: dict[str, Any], field: str, default: float) -> float:
+    value = item.get(field, default)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{field} must be a number, got {value!r}") from None
 
 
 def read_mot(path: Path, *, fps: float, with_ids: bool) -> Iterator[RecordedFrame]:

@@ -1,11 +1,15 @@
 """The texts of a command line, and the changes that they ask for."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import CameraSpec, Line, Point
+from countline_common.cli.app import app
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_common.grpc.paging import next_token, page
 from countline_control.cli.changes import Changes, changed_spec
@@ -148,3 +152,26 @@ def test_the_ground_is_given_whole_and_taken_away() -> None:
     for text in ("0.3,0.3", "0.3=1,2", "0.1,0.2=3", "a,b=c,d"):
         with pytest.raises(InvalidInputError, match="not a point of the picture and its place"):
             changed_spec(STORED, Changes(ground=(text,)))
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("login", "--server", "counts.invalid"), "give --username and --password-stdin"),
+        (
+            ("login", "--server", "counts.invalid", "--username", "vera"),
+            "pass the password on standard input: --password-stdin",
+        ),
+        (("users", "add", "vera"), "pass the password on standard input: --password-stdin"),
+        (("tokens", "worker", "worker-2"), "give --key FILE, or run this command where `countline up` runs"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_an_error_that_says_what_to_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], hint: str
+) -> None:
+    for name in ("HOME", "XDG_CONFIG_HOME", "COUNTLINE_DATA"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.delenv("COUNTLINE_TOKEN_PRIVATE_KEY_FILE", raising=False)
+    error = CliRunner().invoke(app, words).exception
+    assert isinstance(error, InvalidInputError)
+    assert error.hint == hint

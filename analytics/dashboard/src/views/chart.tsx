@@ -5,7 +5,7 @@ import type { Api } from "../api";
 import type { Bucket, Camera, Counts } from "../contract";
 import { clock, count, day, percent } from "../format";
 import { type Poll, poll } from "../poll";
-import { BUCKETS, gapKind, RANGES, type Range, type Slot, slots, summary } from "../series";
+import { type Bar, BUCKETS, bars, gapKind, RANGES, type Range, summary } from "../series";
 import { errorText, type Store } from "../store";
 import { Plot } from "./plot";
 
@@ -32,7 +32,7 @@ export function Chart({ store, api, cameras, camera, onChoose }: Props) {
   const lines = (camera.spec?.lines ?? []).map((line) => line.line_id);
   const line = lineId !== null && lines.includes(lineId) ? lineId : null;
   const all = useMemo(
-    () => (counts ? slots(counts.buckets, camera.camera_id, line) : null),
+    () => (counts ? bars(counts.buckets, camera.camera_id, line) : null),
     [counts, camera.camera_id, line],
   );
   const zone = counts?.time_zone || store.timeZone(camera);
@@ -101,7 +101,7 @@ function Body({
   bucket,
   now,
 }: {
-  all: Slot[];
+  all: Bar[];
   title: string;
   zone: string;
   bucket: Bucket;
@@ -110,7 +110,7 @@ function Body({
   const [active, setActive] = useState<number | null>(null);
   const [tabular, setTabular] = useState(false);
   const sum = summary(all, now);
-  const slot = active === null ? undefined : all[active];
+  const bar = active === null ? undefined : all[active];
   const nothing =
     all.length === 0
       ? "This camera has no data in this range."
@@ -126,7 +126,7 @@ function Body({
         data-sum-out={sum.out}
         data-sum-coverage={sum.coverage}
       >
-        {slot ? <Moment slot={slot} zone={zone} bucket={bucket} /> : <Numbers slot={sum} title={capital(title)} />}
+        {bar ? <Moment bar={bar} zone={zone} bucket={bucket} /> : <Numbers bar={sum} title={capital(title)} />}
       </p>
       {nothing && <p class="loading">{nothing}</p>}
       {all.length > 0 &&
@@ -151,16 +151,16 @@ function Body({
   );
 }
 
-function Moment({ slot, zone, bucket }: { slot: Slot; zone: string; bucket: Bucket }) {
-  return <Numbers slot={slot} title={period(slot, zone, bucket)} remark={remark(slot)} />;
+function Moment({ bar, zone, bucket }: { bar: Bar; zone: string; bucket: Bucket }) {
+  return <Numbers bar={bar} title={period(bar, zone, bucket)} remark={remark(bar)} />;
 }
 
 function Numbers({
-  slot,
+  bar,
   title,
   remark,
 }: {
-  slot: { in: number; out: number; coverage: number };
+  bar: { in: number; out: number; coverage: number };
   title: string;
   remark?: string;
 }) {
@@ -168,20 +168,20 @@ function Numbers({
     <>
       <span class="when">{title}</span>
       <span class="in">
-        in <strong>{count(slot.in)}</strong>
+        in <strong>{count(bar.in)}</strong>
       </span>
       <span class="out">
-        out <strong>{count(slot.out)}</strong>
+        out <strong>{count(bar.out)}</strong>
       </span>
       <span>
-        covered <strong>{percent(slot.coverage)}</strong>
+        covered <strong>{percent(bar.coverage)}</strong>
       </span>
       {remark && <span class="muted">{remark}</span>}
     </>
   );
 }
 
-function Table({ all, zone, bucket }: { all: Slot[]; zone: string; bucket: Bucket }) {
+function Table({ all, zone, bucket }: { all: Bar[]; zone: string; bucket: Bucket }) {
   return (
     <section class="table-scroll" tabIndex={0} aria-label="Counts as a table">
       <table class="buckets">
@@ -195,13 +195,13 @@ function Table({ all, zone, bucket }: { all: Slot[]; zone: string; bucket: Bucke
           </tr>
         </thead>
         <tbody>
-          {all.toReversed().map((slot) => (
-            <tr key={slot.start}>
-              <th scope="row">{period(slot, zone, bucket)}</th>
-              <td>{gapKind(slot) === "none" ? "–" : count(slot.in)}</td>
-              <td>{gapKind(slot) === "none" ? "–" : count(slot.out)}</td>
-              <td>{percent(slot.coverage)}</td>
-              <td>{remark(slot) || "final"}</td>
+          {all.toReversed().map((bar) => (
+            <tr key={bar.start}>
+              <th scope="row">{period(bar, zone, bucket)}</th>
+              <td>{gapKind(bar) === "none" ? "–" : count(bar.in)}</td>
+              <td>{gapKind(bar) === "none" ? "–" : count(bar.out)}</td>
+              <td>{percent(bar.coverage)}</td>
+              <td>{remark(bar) || "final"}</td>
             </tr>
           ))}
         </tbody>
@@ -296,16 +296,16 @@ function useCounts(store: Store, api: Api, cameraId: string, range: Range, bucke
   return answer.key === key ? answer : { counts: null, trouble: null };
 }
 
-function period(slot: Slot, zone: string, bucket: Bucket): string {
-  const [start, end] = [new Date(slot.start), new Date(slot.end)];
+function period(bar: Bar, zone: string, bucket: Bucket): string {
+  const [start, end] = [new Date(bar.start), new Date(bar.end)];
   if (bucket === "1d") return day(start, zone);
   return `${day(start, zone)}, ${clock(start, zone)} to ${clock(end, zone)}`;
 }
 
-function remark(slot: Slot): string {
-  if (gapKind(slot) === "none") return "not covered";
-  if (slot.state === "provisional") return "may still change";
-  return slot.state === "corrected" ? "corrected by late crossings" : "";
+function remark(bar: Bar): string {
+  if (gapKind(bar) === "none") return "not covered";
+  if (bar.state === "provisional") return "may still change";
+  return bar.state === "corrected" ? "corrected by late crossings" : "";
 }
 
 function capital(text: string): string {

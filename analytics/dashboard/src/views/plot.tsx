@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { count } from "../format";
-import { countTicks, gapKind, gaps, type Slot, timeTicks } from "../series";
+import { type Bar, countTicks, gapKind, gaps, timeTicks } from "../series";
 
 /** Height in pixels: a share of the width, within limits. */
 const HEIGHT = { share: 0.2, least: 220, most: 340 };
@@ -17,7 +17,7 @@ const LABEL_PX = 74;
 const GAP_WORDS_PX = 84;
 
 interface Props {
-  all: readonly Slot[];
+  all: readonly Bar[];
   zone: string;
   active: number | null;
   onActive: (index: number | null) => void;
@@ -78,8 +78,8 @@ export function Plot({ all, zone, active, onActive, summary }: Props) {
           most={inner / LABEL_PX}
         />
         <Gaps all={all} left={left} bottom={bottom} />
-        {all.map((slot, i) => (
-          <Bars key={slot.start} slot={slot} x={left(i)} pitch={pitch} y={y} />
+        {all.map((bar, i) => (
+          <BarPair key={bar.start} bar={bar} x={left(i)} pitch={pitch} y={y} />
         ))}
         <line class="zero" x1={LEFT} x2={LEFT + inner} y1={y(0)} y2={y(0)} />
         <Coverage all={all} left={left} pitch={pitch} top={bottom + STRIP_GAP} />
@@ -114,7 +114,7 @@ function Grid({ y, right }: { y: Scale; right: number }) {
 }
 
 interface TimesProps {
-  all: readonly Slot[];
+  all: readonly Bar[];
   zone: string;
   left: (index: number) => number;
   top: number;
@@ -146,7 +146,7 @@ function Times({ all, zone, left, top, bottom, foot, pitch, most }: TimesProps) 
   );
 }
 
-function Gaps({ all, left, bottom }: { all: readonly Slot[]; left: (index: number) => number; bottom: number }) {
+function Gaps({ all, left, bottom }: { all: readonly Bar[]; left: (index: number) => number; bottom: number }) {
   return (
     <g>
       {gaps(all).map((gap) => {
@@ -174,21 +174,21 @@ function Gaps({ all, left, bottom }: { all: readonly Slot[]; left: (index: numbe
   );
 }
 
-function Bars({ slot, x, pitch, y }: { slot: Slot; x: number; pitch: number; y: Scale }) {
+function BarPair({ bar, x, pitch, y }: { bar: Bar; x: number; pitch: number; y: Scale }) {
   const width = Math.max(1, Math.min(pitch - 1, pitch * 0.8));
   const at = x + (pitch - width) / 2;
-  if (gapKind(slot) === "none") return null;
+  if (gapKind(bar) === "none") return null;
   return (
     <g
-      class={`bars ${slot.state}`}
-      data-start={slot.start}
-      data-in={slot.in}
-      data-out={slot.out}
-      data-coverage={slot.coverage}
-      data-state={slot.state}
+      class={`bars ${bar.state}`}
+      data-start={bar.start}
+      data-in={bar.in}
+      data-out={bar.out}
+      data-coverage={bar.coverage}
+      data-state={bar.state}
     >
-      <rect class="in" x={at} width={width} y={y(slot.in)} height={y(0) - y(slot.in)} rx={Math.min(2, width / 3)} />
-      <rect class="out" x={at} width={width} y={y(0)} height={y(-slot.out) - y(0)} rx={Math.min(2, width / 3)} />
+      <rect class="in" x={at} width={width} y={y(bar.in)} height={y(0) - y(bar.in)} rx={Math.min(2, width / 3)} />
+      <rect class="out" x={at} width={width} y={y(0)} height={y(-bar.out) - y(0)} rx={Math.min(2, width / 3)} />
     </g>
   );
 }
@@ -199,7 +199,7 @@ function Coverage({
   pitch,
   top,
 }: {
-  all: readonly Slot[];
+  all: readonly Bar[];
   left: (index: number) => number;
   pitch: number;
   top: number;
@@ -209,15 +209,15 @@ function Coverage({
       <text x={LEFT - 6} y={top + STRIP / 2} dy="0.35em" text-anchor="end">
         seen
       </text>
-      {all.map((slot, i) => (
-        <g key={slot.start}>
+      {all.map((bar, i) => (
+        <g key={bar.start}>
           <rect class="missing-share" x={left(i)} y={top} width={pitch} height={STRIP} />
           <rect
             class="covered-share"
             x={left(i)}
-            y={top + STRIP * (1 - slot.coverage)}
+            y={top + STRIP * (1 - bar.coverage)}
             width={pitch}
-            height={STRIP * slot.coverage}
+            height={STRIP * bar.coverage}
           />
         </g>
       ))}
@@ -232,9 +232,9 @@ interface Scale {
   down: number;
 }
 
-function scale(all: readonly Slot[], from: number, to: number): Scale {
-  const top = Math.max(2, ...all.map((slot) => slot.in)) * 1.08;
-  const down = Math.max(2, ...all.map((slot) => slot.out)) * 1.08;
+function scale(all: readonly Bar[], from: number, to: number): Scale {
+  const top = Math.max(2, ...all.map((bar) => bar.in)) * 1.08;
+  const down = Math.max(2, ...all.map((bar) => bar.out)) * 1.08;
   const pixels = (to - from) / (top + down);
   return Object.assign((value: number) => from + (top - value) * pixels, { top, down });
 }

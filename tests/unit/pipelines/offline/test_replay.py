@@ -91,6 +91,10 @@ def test_the_same_walk_is_counted_from_mot_text_with_and_without_ids(tmp_path):
         ('{"t": 0}', "'objects' is missing"),
         ('{"t": 0, "objects": [{"box": [1, 2, 3]}]}', "four numbers"),
         ('{"t": 0, "objects": [{"id": 1, "box": [5, 5, 1, 9]}]}', "ends before it begins"),
+        (
+            '{"t": 0, "objects": [{"id": 1, "box": [0, 0, 1, 1], "class": "person"}]}',
+            "class must be a number, got 'person'",
+        ),
         ('{"t": 0, "objects": [{"id": 1, "box": [0, 0, 1, 1]}, {"id": 1, "box": [0, 0, 1, 1]}]}', "occurs twice"),
         ("not json", "line 2"),
         ("[]", "line 2"),

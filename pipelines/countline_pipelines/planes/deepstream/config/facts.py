@@ -140,7 +140,8 @@ class PropertyError(InvalidInputError):
 
     def __init__(self, element: str, name: str, problem: str) -> None:
         super().__init__(
-            f"{element}.{name}: {problem}", hint="see the facts of this release in deepstream/config/facts.py"
+            f"{element}.{name}: {problem}",
+            hint="check COUNTLINE_DEEPSTREAM_RELEASE, COUNTLINE_DEEPSTREAM_GPU and COUNTLINE_CAPACITY",
         )
         self.element = element
         self.name = name

@@ -15,7 +15,6 @@ from google.protobuf.message import Message
 from countline_common.errors import InvalidInputError
 
 PACKAGE: Final = "nvdsinferserver.config"
-_HINT: Final = "see deepstream/config/proto.py"
 _Field = descriptor_pb2.FieldDescriptorProto
 
 # name: (number, type, oneof). A type in capitals is an enumeration; "*" before a type means repeated.
@@ -138,7 +137,9 @@ def plugin_control(values: Mapping[str, Any]) -> Message:
     try:
         message: Message = json_format.ParseDict(dict(values), _root()())
     except json_format.ParseError as error:
-        raise InvalidInputError(f"nvinferserver's configuration: {error}", hint=_HINT) from error
+        raise InvalidInputError(
+            f"nvinferserver's configuration: {error}", hint="check COUNTLINE_DEEPSTREAM_GPU and COUNTLINE_CAPACITY"
+        ) from error
     return message
 
 
@@ -156,5 +157,7 @@ def read(text: str) -> Message:
     try:
         message: Message = text_format.Parse(text, _root()())
     except text_format.ParseError as error:
-        raise InvalidInputError(f"nvinferserver's configuration: {error}", hint=_HINT) from error
+        raise InvalidInputError(
+            f"nvinferserver's configuration: {error}", hint="correct or remove this field"
+        ) from error
     return message

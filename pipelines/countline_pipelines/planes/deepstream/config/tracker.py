@@ -184,7 +184,8 @@ def checked(sections: Mapping[str, Section]) -> dict[str, Section]:
         unknown = section.keys() - KEYS.get(name, frozenset())
         if unknown:
             raise InvalidInputError(
-                f"nvtracker has no {name}.{', '.join(sorted(unknown))}", hint="see deepstream/config/tracker.py"
+                f"nvtracker has no {name}.{', '.join(sorted(unknown))}",
+                hint="remove these keys, or correct their names",
             )
     return dict(sections)
 
