@@ -152,6 +152,7 @@ class EmbeddedTriton:
                 await asyncio.sleep(POLL_S)
 
     async def _why_it_ended(self) -> Exception:
+        self._kill_group()
         if self._pump is not None:
             await self._pump  # so that the tail has its last lines
         words = "\n".join(self._tail)
@@ -172,8 +173,14 @@ class EmbeddedTriton:
                 asyncio.get_running_loop().call_later(ABORT_GRACE_S, _kill, process)
 
     async def wait(self) -> int:
-        """Wait until the server ends by itself; returns its exit status."""
-        return await self._running.wait()
+        """Wait until the server ends by itself; returns its exit status.
+
+        asyncio's own `wait` also waits for the end of the log, and the backends' processes keep it open: they outlive
+        an aborted server for as long as a minute.
+        """
+        while (status := self._running.returncode) is None:  # noqa: ASYNC110  (asyncio has no event for this alone)
+            await asyncio.sleep(POLL_S)
+        return status
 
     async def stop(self) -> None:
         """Stop the server and remove its shared memory; safe to call twice.
@@ -185,8 +192,7 @@ class EmbeddedTriton:
             if self._process.returncode is None:
                 self._process.send_signal(signal.SIGTERM)
                 await _ends_within(self._process, STOP_GRACE_S)
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # the server and its backends' processes
+            self._kill_group()
             await self._process.wait()
         if self._pump is not None:
             await self._pump
@@ -195,6 +201,11 @@ class EmbeddedTriton:
             self._guard.close()
             remove_stale(f"{self._guard.name}-")
             self._guard = None
+
+    def _kill_group(self) -> None:
+        """Kill the server and its backends' processes."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._running.pid, signal.SIGKILL)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -17,7 +17,8 @@ SHM = Path("/dev/shm")
 
 @pytest.fixture
 def prefix() -> str:
-    return f"countline-test-{uuid.uuid4().hex[:8]}-"
+    # Not one of the product's own names: a Triton that stops in another test would remove these files too.
+    return f"test-countline-{uuid.uuid4().hex[:8]}-"
 
 
 def killed_owner(code: str) -> None:
