@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,14 @@ def test_requirements_of_the_images_name_extras_that_exist():
     for dockerfile in DOCKERFILES:
         for extras in re.findall(r"requirements\.py ([a-z ]*)>", dockerfile.read_text()):
             assert load("requirements").requirements(project, extras.split())
+
+
+def test_what_a_dockerfile_imports_of_ours_exists() -> None:
+    """The build of an image would find it out, and few who move a module build images."""
+    found = [
+        (module, name)
+        for dockerfile in DOCKERFILES
+        for module, name in re.findall(r"from (countline[\w.]*) import (\w+)", dockerfile.read_text())
+    ]
+    assert found, "this test sees what it looks for"
+    assert [each for each in found if not hasattr(import_module(each[0]), each[1])] == []
