@@ -90,13 +90,12 @@ class CountQueries:
         """Return crossings in buckets, zeros included, each bucket with its coverage and state."""
         cameras = await asked_cameras(self._directory, caller, request.camera_id, line_id=request.line_id)
         question = _question(request, to_datetime(round(self._clock() * 1e6)))
-
-        async def answer(
-            connection: AsyncConnection, zone: ZoneInfo, of_zone: Sequence[KnownCamera]
-        ) -> list[counts_pb2.CountBucket]:
-            return await _Answer(connection, question, zone, of_zone).buckets()
-
-        buckets, zone_name = await answer_by_time_zone(self._engine, question.size, cameras, answer)
+        buckets, zone_name = await answer_by_time_zone(
+            self._engine,
+            question.size,
+            cameras,
+            lambda connection, zone, of_zone: _Answer(connection, question, zone, of_zone).buckets(),
+        )
         buckets.sort(key=lambda bucket: bucket.camera_id)  # stable: the series of a camera keep their order
         return counts_pb2.QueryCountsResponse(buckets=buckets, bucket=question.size, time_zone=zone_name)
 

@@ -80,13 +80,12 @@ class OccupancyQueries:
         """Return occupancy, entries, exits and dwell times in buckets, each bucket with its coverage."""
         cameras = await asked_cameras(self._directory, caller, request.camera_id, zone_id=request.zone_id)
         question = _question(request, to_datetime(round(self._clock() * 1e6)))
-
-        async def answer(
-            connection: AsyncConnection, time_zone: ZoneInfo, of_zone: Sequence[KnownCamera]
-        ) -> list[counts_pb2.OccupancyBucket]:
-            return await _Answer(connection, question, time_zone, of_zone).buckets()
-
-        buckets, zone_name = await answer_by_time_zone(self._engine, question.size, cameras, answer)
+        buckets, zone_name = await answer_by_time_zone(
+            self._engine,
+            question.size,
+            cameras,
+            lambda connection, zone, of_zone: _Answer(connection, question, zone, of_zone).buckets(),
+        )
         buckets.sort(key=lambda bucket: (bucket.camera_id, bucket.zone_id))
         return counts_pb2.QueryOccupancyResponse(buckets=buckets, bucket=question.size, time_zone=zone_name)
 

@@ -182,9 +182,9 @@ def test_a_tuning_out_of_bounds_names_each_field() -> None:
 
 def test_what_a_service_elsewhere_is_told_of_a_trial_is_enough_to_choose_by() -> None:
     for mode in TrialMode:
-        told = messages.trial_of(messages.trial_message(trial(mode, "door")))
+        received = messages.trial_of(messages.trial_message(trial(mode, "door")))
         here = routing.choose("door", "net", ModelRouting({"net": 1}, (trial(mode, "door"),)))
-        assert routing.choose("door", "net", ModelRouting({"net": 1}, (told,))) == here
+        assert routing.choose("door", "net", ModelRouting({"net": 1}, (received,))) == here
 
 
 @given(st.sets(st.integers(1, 1000)))

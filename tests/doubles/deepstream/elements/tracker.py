@@ -83,7 +83,7 @@ class Tracker(BatchFilter):
 
     def _track(self, batch: Batch, frame: Structure) -> None:
         objects = [each for each in list_of(frame, "obj_meta_list") if self._is_tracked(each)]
-        # bInferDone tells the low-level tracker whether detection ran on the frame. `other {}` leaves it unset, so the
+        # bInferDone states whether detection ran on the frame. `other {}` leaves it unset, so the
         # program that adds objects must set it, or nothing is tracked.
         seen = objects if frame._values.get("bInferDone") else []
         source = frame._values["pad_index"]
