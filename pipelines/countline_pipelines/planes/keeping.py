@@ -131,9 +131,11 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
         return {camera_id: self._condition(held) for camera_id, held in list(self._held.items())}
 
     def close(self, timeout_s: float) -> None:
-        """Stop every camera and wait for it."""
+        """Stop every camera and wait for it; a plane that hangs is logged."""
         self._post(self._stopping.set)
         self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            _log.error("plane.hangs", cameras=list(self._held))
 
     def _post(self, work: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the loop is closed: the plane has ended
