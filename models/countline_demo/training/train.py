@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from countline_counting.geometry.boxes import intersection_over_union
 from countline_demo.training.dataset import Example, load
 from countline_demo.training.export import export
 from countline_demo.training.loss import total_loss
 from countline_demo.training.network import CLASSES, DemoDetector
 from countline_demo.training.targets import LEARNED_VISIBLE, Targets, make_targets
-from countline_counting.geometry.boxes import intersection_over_union
 
 log = logging.getLogger("train")
 

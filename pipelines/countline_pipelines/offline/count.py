@@ -22,7 +22,7 @@ from countline_pipelines.offline.annotate import Annotator
 from countline_pipelines.offline.reports.explained import explained
 from countline_pipelines.offline.reports.summary import Summary
 from countline_pipelines.offline.trajectory_files import TrajectoryFile
-from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CountedFrame, RunStarted, counting_spec
+from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CountedFrame, RunStarted, require_classes
 from countline_pipelines.planes.software.plane import PlaneOptions, SoftwarePlane
 from countline_pipelines.sources import Decoding, SourceSpec
 from countline_pipelines.sources.content import content_of
@@ -193,7 +193,7 @@ class _Sink:
         self._labels = run.labels
         if self._summary is not None:
             return
-        self._spec = spec = counting_spec(self._order.counting, run.labels)
+        self._spec = spec = require_classes(self._order.counting, run.labels)
         self._summary = Summary(spec, lambda class_id: class_name(run.labels, class_id))
         if self._order.annotate is not None:
             self._annotator = Annotator(self._order.annotate, spec, run.labels, 1.0 / run.period_s)

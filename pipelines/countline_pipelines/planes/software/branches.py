@@ -14,7 +14,7 @@ from countline_pipelines.planes.interface import (
     FollowerPlan,
     FrameSink,
     PlaneSink,
-    counting_spec,
+    require_classes,
 )
 from countline_pipelines.planes.sinks import NullSink
 from countline_pipelines.planes.software.change.branch import Branch, BranchListener
@@ -65,7 +65,7 @@ class CameraBranches:
         self._sink = sink
         self.failures = ModelFailures()
         self._retired = RetiredBranches(tee, on_retired)
-        spec = counting_spec(plan.counting, lane.info.labels)
+        spec = require_classes(plan.counting, lane.info.labels)
         first = Branch(plan, lane, spec, feed, listener, Outlet(measured), journal=journal)
         self.change = ModelChange(first, self._new_branch, feed, tee, self._retired, measured)
         self.trial: TrialRun | None = None
@@ -114,7 +114,7 @@ class CameraBranches:
         unfit: InvalidInputError | None = None
         for branch in self:
             try:
-                branch.reconfigure(counting_spec(counting, branch.lane.info.labels))
+                branch.reconfigure(require_classes(counting, branch.lane.info.labels))
             except InvalidInputError as error:
                 unfit = error if branch is self.counting else unfit
         self.change.share()
@@ -135,7 +135,7 @@ class CameraBranches:
         Raises:
             InvalidInputError: the plan cannot be counted with this model.
         """
-        spec = counting_spec(plan.counting, lane.info.labels)
+        spec = require_classes(plan.counting, lane.info.labels)
         self.unfollow()
         self.change.begin(plan, lane, spec)
 
@@ -157,7 +157,7 @@ class CameraBranches:
         Raises:
             InvalidInputError: the lines cannot be counted with the classes of this model.
         """
-        spec = counting_spec(self.plan.counting, lane.info.labels)
+        spec = require_classes(self.plan.counting, lane.info.labels)
         follower = Branch(self.plan, lane, spec, self._feed, self._listener, Outlet(NullSink()), follows=True)
         self.trial = TrialRun(plan, follower, self.counting, self._sink)
         self._tee.attach(follower.feeder)

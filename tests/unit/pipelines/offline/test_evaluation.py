@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fixtures.counting.mot import NOBODY, boxes, truth, walk
+from tests.fixtures.counting.mot import NOBODY, boxes, combined, truth, walk
 from tests.fixtures.examples import examples
 from tests.fixtures.repository import REPOSITORY
 
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_pipelines.evaluation.comparison import compare
-from countline_pipelines.evaluation.metrics import combined, measure
+from countline_pipelines.evaluation.metrics import measure
 from countline_pipelines.evaluation.mot import (
     Boxes,
     MotTruth,
