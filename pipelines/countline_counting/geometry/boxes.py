@@ -5,7 +5,7 @@
 [[1.0, 0.0], [0.0, 1.0]]
 """
 
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +18,18 @@ _LEAST_AREA: Final = 1e-30
 
 def areas(boxes: NDArray[_Real]) -> NDArray[_Real]:
     """Return the areas of (..., 4) boxes, (...)."""
-    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    return cast("NDArray[_Real]", (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]))
 
 
 def common_areas(boxes: NDArray[_Real], others: NDArray[_Real]) -> NDArray[_Real]:
     """Return the areas that (..., 4) boxes share with (..., 4) others, (...)."""
     span = np.minimum(boxes[..., 2:], others[..., 2:]) - np.maximum(boxes[..., :2], others[..., :2])
     span = np.maximum(span, 0)
-    return span[..., 0] * span[..., 1]
+    return cast("NDArray[_Real]", span[..., 0] * span[..., 1])
 
 
 def intersection_over_union(boxes: NDArray[_Real], others: NDArray[_Real]) -> NDArray[_Real]:
     """Return the overlaps of (..., 4) boxes with (..., 4) others, (...) from 0 to 1; 0 for boxes without an area."""
     common = common_areas(boxes, others)
-    return common / np.maximum(areas(boxes) + areas(others) - common, _LEAST_AREA)
+    union = areas(boxes) + areas(others) - common
+    return cast("NDArray[_Real]", common / np.maximum(union, _LEAST_AREA))

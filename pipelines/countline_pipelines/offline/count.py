@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from countline_common.errors import CountlineError, NotFoundError, UnavailableError
 from countline_common.triton.provider import PrivateTriton
 from countline_counting.events import Event
-from countline_counting.explain import Journal
+from countline_counting.explain import Explainer, Journal
 from countline_counting.identity import FiniteFile, Identity, file_run_name
 from countline_counting.spec import CountingSpec
 from countline_counting.trials import TrialSpan
@@ -101,7 +102,7 @@ class CountJob:
         options = PlaneOptions(
             once=True,
             keep_pictures=self._order.annotate is not None,
-            journal=self._journal,
+            new_listener=partial(Explainer, self._journal) if self._journal is not None else None,
             decoding=self._order.decoding,
         )
         plane = SoftwarePlane(self._connect, self._sink, options, on_end=lambda *_: self._ended.set())

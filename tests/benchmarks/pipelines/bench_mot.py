@@ -5,8 +5,8 @@
 FOLDER holds <sequence>/{gt.txt, det.txt, seqinfo.ini}; by default the shared data beside the checkout. All track the
 same public detections, their scores stretched over 0..1, and only what was reported at the time is measured:
 nothing is filled in afterwards. The peers run in `.venv-peers` (`make bench-peers`), with their defaults and with
-settings tuned on these very sequences; ours has one setting for everything. To reach: none of them is better in any of the three,
-over all sequences together.
+settings tuned on these very sequences; ours has one setting for everything. To reach: none of them is better in any
+of the three, over all sequences together.
 """
 
 import argparse
