@@ -24,7 +24,7 @@ def areas(boxes: NDArray[_Real]) -> NDArray[_Real]:
 def common_areas(boxes: NDArray[_Real], others: NDArray[_Real]) -> NDArray[_Real]:
     """Return the areas that (..., 4) boxes share with (..., 4) others, (...)."""
     span = np.minimum(boxes[..., 2:], others[..., 2:]) - np.maximum(boxes[..., :2], others[..., :2])
-    span = np.maximum(span, 0)
+    np.maximum(span, 0, out=span)
     return cast("NDArray[_Real]", span[..., 0] * span[..., 1])
 
 
