@@ -69,7 +69,6 @@ class TerminalDisplay:
             remark = "  (shown once; stored in the data folder)"
             self._output.print(Styled.assemble("Password   ", (first_password, "bold"), remark))
         self._output.print(Styled(f"Data       {status['data']}"))
-        self.note("Press Ctrl-C to stop.")
 
     async def _redraw(self, statuses: Statuses) -> None:
         spinners: dict[str, Spinner] = {}
