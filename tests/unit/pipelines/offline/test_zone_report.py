@@ -101,7 +101,7 @@ WALKS = st.lists(
 @examples(15)
 @given(WALKS, st.integers(0, 2**32 - 1))
 def test_who_came_in_is_who_went_out_and_who_is_still_inside(walks, seed):
-    """Whenever counting is ended, exactly the objects that were reported inside are reported as stays that end there."""
+    """When counting ends, exactly the objects that were inside are reported as stays that end there."""
     chance = np.random.default_rng(seed)
     counter = CameraCounter(IDENTITY, spec(lines=(), zones=(ROOM,)), tracked=True)
     steps = chance.normal(0, 12, (len(walks), 120, 2)).cumsum(axis=1)
