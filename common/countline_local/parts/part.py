@@ -39,6 +39,8 @@ class Part:
     """Parts that must be ready before its first start."""
     prepare: Callable[[], None] | None = None
     """Called in a thread before each start."""
+    on_ready: Callable[[int], None] | None = None
+    """Called in a thread with the process id when the part becomes ready after a start."""
     start_timeout_s: float = 60.0
     stop_signal: int = signal.SIGTERM
     stop_grace_s: float = 2.5

@@ -248,6 +248,8 @@ class Supervisor:
         if not await self._becomes_ready(watched, started_at + watched.part.start_timeout_s):
             return
         watched.status.ready_after_s = time.monotonic() - started_at
+        if watched.part.on_ready is not None and watched.status.pid is not None:
+            await asyncio.to_thread(watched.part.on_ready, watched.status.pid)
         self._on_ready(watched)
         failures = 0
         while True:
