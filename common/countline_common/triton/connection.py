@@ -25,7 +25,7 @@ from countline_common.triton.models import InferenceLostError, ModelRef, ModelRe
 
 CALL_TIMEOUT_S: Final = 5.0
 LOAD_TIMEOUT_S: Final = 120.0
-_OPTIONS: Final = [
+CHANNEL_OPTIONS: Final = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     # gRPC's own pause grows to two minutes; a restarted Triton is ready within seconds.

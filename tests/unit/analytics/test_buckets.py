@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countline_analytics.questions.buckets import SIZES, TooManyBucketsError, check_size, edges, start_of_day
+from countline_analytics.questions.buckets import SIZES, TooManyBucketsError, check_size, edges
 from countline_common.errors import InvalidInputError
+from countline_common.site_zones import SiteZones
 
 MOMENTS = st.datetimes(datetime(2005, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 ZONES = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "America/Sao_Paulo", "UTC"]
@@ -21,7 +22,7 @@ def utc(*parts: int) -> datetime:
 
 def lengths(size: str, start: datetime, end: datetime, zone: str) -> list[float]:
     """Lengths of the buckets in hours."""
-    found = edges(size, start, end, ZoneInfo(zone))
+    found = edges(size, start, end, SiteZones.of(zone))
     return [(b - a) / timedelta(hours=1) for a, b in pairwise(found)]
 
 
@@ -38,7 +39,7 @@ def lengths(size: str, start: datetime, end: datetime, zone: str) -> list[float]
     ],
 )
 def test_days_on_which_clocks_are_set_are_shorter_or_longer_and_their_hours_add_up(zone, day, hours) -> None:
-    start = start_of_day(date(*day), ZoneInfo(zone))
+    start = SiteZones.of(zone).start_of_day(date(*day))
     inside = start + timedelta(hours=12)
     assert lengths("1d", inside, inside + timedelta(minutes=1), zone) == [hours]
     end = start + timedelta(hours=hours)
@@ -85,7 +86,7 @@ def test_buckets_that_hold_a_part_of_the_span_are_whole() -> None:
     st.timedeltas(timedelta(seconds=1), timedelta(days=3)),
 )
 def test_buckets_cover_the_span_without_gap_or_overlap(size, zone, start, span) -> None:
-    found = edges(size, start, start + span, ZoneInfo(zone))
+    found = edges(size, start, start + span, SiteZones.of(zone))
     assert found == sorted(set(found))
     assert found[0] <= start < found[1]
     assert found[-2] < start + span <= found[-1]
@@ -95,7 +96,7 @@ def test_buckets_cover_the_span_without_gap_or_overlap(size, zone, start, span) 
 @given(st.sampled_from(ZONES), MOMENTS)
 def test_hours_lie_within_days_and_days_within_months(zone, start) -> None:
     end = start + timedelta(days=2)
-    hours, days, months = (set(edges(size, start, end, ZoneInfo(zone))) for size in ("1h", "1d", "1mo"))
+    hours, days, months = (set(edges(size, start, end, SiteZones.of(zone))) for size in ("1h", "1d", "1mo"))
     assert {edge for edge in days if min(hours) <= edge <= max(hours)} <= hours
     assert {edge for edge in months if min(days) <= edge <= max(days)} <= days
 
