@@ -4,6 +4,7 @@ import json
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
@@ -77,26 +78,35 @@ async def _finished(request: web.Request, handler: Next) -> web.StreamResponse:
 
 @web.middleware
 async def _mapped(request: web.Request, handler: Next) -> web.StreamResponse:
-    """Turn exceptions into error responses."""
+    """Turn exceptions into error responses, and answer OPTIONS."""
     try:
         return await handler(request)
+    except web.HTTPMethodNotAllowed as error:
+        allowed = {"Allow": ",".join(sorted({*error.allowed_methods, "OPTIONS"}))}
+        if request.method == "OPTIONS":
+            return web.Response(status=HTTPStatus.NO_CONTENT, headers=allowed)
+        return failure(_of_aiohttp(error), request[REQUEST_ID], allowed)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return failure(_of_aiohttp(error), request[REQUEST_ID], dict(error.headers))
-    except CountlineError as error:
-        return failure(error, request[REQUEST_ID])
-    except (TimeoutError, PoolTimeoutError) as error:
-        _log.warning("http.timeout", path=request.path, request_id=request[REQUEST_ID], error=str(error))
-        slow = DeadlineExceededError("the request took too long", hint="ask for a shorter time span")
-        return failure(slow, request[REQUEST_ID])
-    except DBAPIError as error:
-        _log.error("http.database", path=request.path, request_id=request[REQUEST_ID], error=str(error.orig))
-        return failure(UnavailableError("the database does not answer", hint="try again later"), request[REQUEST_ID])
+        return failure(_of_aiohttp(error), request[REQUEST_ID])
     except Exception as error:  # noqa: BLE001  (the caller gets the one error shape; the log gets the details)
-        _log.error("http.fault", path=request.path, request_id=request[REQUEST_ID], exc_info=error)
-        hint = f"search the log for request {request[REQUEST_ID]}"
-        return failure(InternalError("internal error", hint=hint), request[REQUEST_ID])
+        return failure(_ours(error, request), request[REQUEST_ID])
+
+
+def _ours(error: Exception, request: web.Request) -> CountlineError:
+    """Return an exception as the error that the caller gets. All but our own are logged."""
+    if isinstance(error, CountlineError):
+        return error
+    at = {"path": request.path, "request_id": request[REQUEST_ID]}
+    if isinstance(error, TimeoutError | PoolTimeoutError):
+        _log.warning("http.timeout", **at, error=str(error))
+        return DeadlineExceededError("the request took too long", hint="ask for a shorter time span")
+    if isinstance(error, DBAPIError):
+        _log.error("http.database", **at, error=str(error.orig))
+        return UnavailableError("the database does not answer", hint="try again later")
+    _log.error("http.fault", **at, exc_info=error)
+    return InternalError("internal error", hint=f"search the log for request {request[REQUEST_ID]}")
 
 
 class _HttpError(CountlineError):
@@ -117,12 +127,11 @@ def _of_aiohttp(error: web.HTTPException) -> CountlineError:
 def failure(error: CountlineError, request_id: str, headers: dict[str, str] | None = None) -> web.Response:
     """Return an error as a response."""
     response = web.Response(
-        text=json.dumps(problem(error, request_id), ensure_ascii=False),
+        text=json.dumps(problem(error, request_id)),
         status=http_status(error),
+        headers=headers,
         content_type="application/json",
     )
-    if headers and "Allow" in headers:
-        response.headers["Allow"] = headers["Allow"]
     if response.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

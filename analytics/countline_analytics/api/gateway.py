@@ -8,7 +8,9 @@ import asyncio
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final, Protocol
+from urllib.parse import quote
 
 import grpc
 from aiohttp import web
@@ -31,6 +33,7 @@ MODEL_CHANGE_TIMEOUT_S: Final = 250.0
 """Timeout of calls that change models: Triton may build an engine before it loads. The service times out earlier."""
 LARGE_BYTES: Final = 20_000
 """Larger answers are rendered in a thread, so that the event loop keeps running."""
+LONGEST_AUTHORIZATION: Final = 4096
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 
 
@@ -136,24 +139,32 @@ def add_routes(
         if upstream is None:
             raise UnroutedServiceError(f"{method.service} has HTTP routes but no upstream")
         for route in method.routes:
-            app.router.add_route(route.method, route.aiohttp_path, _handler(method, route, upstream, proxies))
+            handler = _handler(method, route, upstream, proxies)
+            app.router.add_route(route.method, route.aiohttp_path, handler)
+            if route.method == "GET":
+                app.router.add_route("HEAD", route.aiohttp_path, handler)
 
 
 def _handler(method: Method, route: Route, upstream: Upstream, proxies: Collection[Network]) -> Any:
     async def handle(request: web.Request) -> web.StreamResponse:
-        values = [request.match_info[f"v{i}"] for i in range(len(route.variables))]
+        values = [request.match_info[name] for name in route.parameters]
         body = await _json_body(request)
         message = build_request(method.descriptor.input_type, route, values, request.query.items(), body)
         response = await upstream.call(method, message, _context(request, proxies))
-        return await success(response)
+        data = getattr(response, route.response_body) if route.response_body else response
+        if item := method.creates(route):
+            location = f"{request.rel_url.raw_path}/{quote(str(getattr(data, item)), safe='')}"
+            return await success(data, HTTPStatus.CREATED, {"Location": location})
+        return await success(data)
 
     return handle
 
 
 def _context(request: web.Request, proxies: Collection[Network]) -> CallContext:
     authorization = request.headers.get("Authorization", "")
-    if not authorization.isascii() or not authorization.isprintable():
-        raise UnauthenticatedError("the Authorization header has characters that no token has", hint="log in again")
+    # gRPC refuses long metadata with a status that says nothing about tokens.
+    if len(authorization) > LONGEST_AUTHORIZATION or not authorization.isascii() or not authorization.isprintable():
+        raise UnauthenticatedError("the Authorization header holds no token of ours", hint="log in again")
     # A proxy may add its own header instead of extending the received one.
     forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", ()))
     return CallContext(authorization, request[REQUEST_ID], client_address(request.remote or "", forwarded_for, proxies))
@@ -192,13 +203,15 @@ def _no_constant(word: str) -> float:
     raise ValueError(f"{word} is not a number")
 
 
-async def success(message: Message) -> web.Response:
+async def success(
+    message: Message, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None
+) -> web.Response:
     """Return a message as a success response."""
     if message.ByteSize() > LARGE_BYTES:
         text = await asyncio.to_thread(_render, message)
     else:
         text = _render(message)
-    return web.Response(text=text, content_type="application/json")
+    return web.Response(text=text, status=status, headers=headers, content_type="application/json")
 
 
 def _render(message: Message) -> str:

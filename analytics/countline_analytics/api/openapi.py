@@ -53,7 +53,7 @@ def document(methods: Iterable[Method]) -> dict[str, Any]:
     messages: dict[str, Descriptor] = {}
     for method in methods:
         for route in method.routes:
-            paths.setdefault(route.template, {})[route.method.lower()] = _operation(method, route)
+            paths.setdefault(route.path, {})[route.method.lower()] = _operation(method, route)
         for message in (method.descriptor.input_type, method.descriptor.output_type):
             _collect(message, messages)
     schemas = {name: _schema(message) for name, message in sorted(messages.items())}
@@ -75,7 +75,7 @@ def _operation(method: Method, route: Route) -> dict[str, Any]:
         "tags": [service.removesuffix("Service")],
         "parameters": [*_path_parameters(method, route), *_query_parameters(method, route)],
         "responses": {
-            "200": {"description": "Success.", **_content(_success(method.descriptor.output_type))},
+            **_response(method, route),
             "default": {"description": "Error.", **_content({"$ref": "#/components/schemas/Error"})},
         },
         "security": [] if method.policy.public else [{"token": []}],
@@ -94,6 +94,18 @@ def _content(schema: dict[str, Any]) -> dict[str, Any]:
     return {"content": {"application/json": {"schema": schema}}}
 
 
+def _response(method: Method, route: Route) -> dict[str, Any]:
+    """Return the response of a success, by its status."""
+    message: Any = method.descriptor.output_type
+    if route.response_body:
+        message = message.fields_by_name[route.response_body].message_type
+    content = _content(_success(message))
+    if not method.creates(route):
+        return {"200": {"description": "Success.", **content}}
+    location = {"description": "Path of what was created.", "schema": {"type": "string"}}
+    return {"201": {"description": "Created.", "headers": {"Location": location}, **content}}
+
+
 def _success(message: Descriptor) -> dict[str, Any]:
     return {
         "type": "object",
@@ -110,13 +122,13 @@ def _body(method: Method, route: Route) -> dict[str, Any]:
 
 
 def _path_parameters(method: Method, route: Route) -> Iterator[dict[str, Any]]:
-    for path in route.variables:
+    for name, path in zip(route.parameters, route.variables, strict=True):
         descriptor: Any = method.descriptor.input_type
         *parents, last = path.split(".")
         for parent in parents:
             descriptor = descriptor.fields_by_name[parent].message_type
         schema = _field(field_names(descriptor)[last])
-        yield {"name": path, "in": "path", "required": True, "schema": schema}
+        yield {"name": name, "in": "path", "required": True, "schema": schema}
 
 
 def _query_parameters(method: Method, route: Route) -> Iterator[dict[str, Any]]:

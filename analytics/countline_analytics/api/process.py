@@ -148,7 +148,7 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
             parts.engine, cameras_pb2_grpc.CameraServiceStub(channels[settings.cameras_address])
         )
         upstreams = _upstreams(settings, parts, channels, directory)
-        api = Api(tuple(http_methods()), upstreams, hub, settings.proxy_networks())
+        api = Api(http_methods(), upstreams, hub, settings.proxy_networks())
         changes = follow_changes(parts.bus, directory.forget)
         await stack.enter_async_context(
             _tasks(parts.bus.run(), parts.feed.run(), statuses.run(), changes, stopping=stopping)

@@ -1,11 +1,14 @@
-"""Serves the dashboard: the files that Vite built, and the page itself for every view path."""
+"""Serves the dashboard: the page, and the files that Vite built."""
 
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 
 BUILT: Final = Path(__file__).resolve().parent.parent / "static"
+METHODS: Final = ("GET", "HEAD")
 ENTRY: Final = "index.html"
 FOREVER: Final = "public, max-age=31536000, immutable"
 """For files whose names change with their content."""
@@ -18,31 +21,35 @@ NOT_BUILT: Final = """<!doctype html>
 </body></html>
 """
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 
 def add_dashboard(app: web.Application, folder: Path = BUILT) -> None:
-    """Serve the dashboard on every path without another route."""
+    """Serve the page and its files on paths that no route of the application matches."""
 
-    async def serve(request: web.Request) -> web.StreamResponse:
-        path = request.match_info["path"]
-        if path.startswith("api/"):
-            raise web.HTTPNotFound
-        file = _file(folder, path)
-        if file is not None:
-            kept = FOREVER if path.startswith("assets/") else "no-cache"
-            return web.FileResponse(file, headers={"Cache-Control": kept})
-        entry = folder / ENTRY
-        if not entry.is_file():
-            return web.Response(text=NOT_BUILT, content_type="text/html", status=503)
-        if Path(path).suffix:
-            raise web.HTTPNotFound  # a missing file: the page in its place would confuse the browser
-        return web.FileResponse(entry, headers={"Cache-Control": "no-cache"})
+    @web.middleware
+    async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
+        unmatched = request.match_info.http_exception
+        if unmatched is None or unmatched.status != HTTPStatus.NOT_FOUND:
+            return await handler(request)
+        path = request.path.removeprefix("/")
+        file = _file(folder, path or ENTRY)
+        if file is None and path:
+            return await handler(request)
+        if request.method not in METHODS:
+            raise web.HTTPMethodNotAllowed(request.method, METHODS)
+        if file is None:
+            return web.Response(text=NOT_BUILT, content_type="text/html", status=HTTPStatus.SERVICE_UNAVAILABLE)
+        kept = FOREVER if path.startswith("assets/") else "no-cache"
+        return web.FileResponse(file, headers={"Cache-Control": kept})
 
-    app.router.add_get("/{path:.*}", serve)
+    app.middlewares.append(serve)
 
 
 def _file(folder: Path, path: str) -> Path | None:
     """Return the file of a path; None if it does not exist or lies outside the folder."""
-    if not path or "\0" in path:
+    try:
+        file = (folder / path).resolve()
+        return file if file.is_file() and file.is_relative_to(folder.resolve()) else None
+    except (OSError, ValueError):  # a name that no file system takes: too long, or with a NUL
         return None
-    file = (folder / path).resolve()
-    return file if file.is_file() and file.is_relative_to(folder.resolve()) else None

@@ -23,11 +23,13 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from countline_common.errors import FieldProblem, InvalidInputError
-from countline_common.grpc.texts import check_texts
+from countline_common.grpc.texts import MOST_PROBLEMS, check_texts, escaped
 from countline_common.http.rest_json import enum_prefix, json_name
 from countline_common.times import parse_rfc3339
 
 UPDATE_MASK: Final = "update_mask"
+LONGEST_NAME: Final = 100
+"""Characters of a field's name in an error."""
 MASK_DEPTH: Final = 2
 """Depth of a mask that is built from a body; deeper values are replaced as a whole."""
 
@@ -50,6 +52,8 @@ class Route:
     """The annotated path, such as `/api/v1/cameras/{camera.camera_id}`."""
     body: str
     """The field that the body holds; `*` for the whole message, empty for no body."""
+    response_body: str = ""
+    """The field of the response that is the data of the answer; empty for the whole message."""
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -57,12 +61,22 @@ class Route:
         return tuple(match["path"] for match in _VARIABLE.finditer(self.template))
 
     @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the variables: the last field of each path, so that all routes of a resource use the same name."""
+        return tuple(path.rpartition(".")[2] for path in self.variables)
+
+    @property
+    def path(self) -> str:
+        """The path with plain names, as OpenAPI writes it, such as `/api/v1/cameras/{camera_id}`."""
+        return _VARIABLE.sub(lambda found: f"{{{found['path'].rpartition('.')[2]}}}", self.template)
+
+    @property
     def aiohttp_path(self) -> str:
-        """The path for aiohttp's router, with variables named `v0`, `v1`, ..., because field paths may hold dots."""
+        """The path for aiohttp's router: plain names, and a pattern for each."""
         parts = _VARIABLE.split(self.template)
         path = parts[0]
-        for i, (pattern, literal) in enumerate(zip(parts[2::3], parts[3::3], strict=True)):
-            path += f"{{v{i}:{_segments(pattern)}}}{literal}"
+        for name, pattern, literal in zip(self.parameters, parts[2::3], parts[3::3], strict=True):
+            path += f"{{{name}:{_segments(pattern)}}}{literal}"
         return path
 
 
@@ -77,9 +91,9 @@ def routes(rule: HttpRule) -> Iterator[Route]:
     """Yield the routes of an annotation."""
     verb = rule.WhichOneof("pattern")
     if verb == "custom":
-        yield Route(rule.custom.kind.upper(), rule.custom.path, rule.body)
+        yield Route(rule.custom.kind.upper(), rule.custom.path, rule.body, rule.response_body)
     elif verb is not None:
-        yield Route(verb.upper(), getattr(rule, verb), rule.body)
+        yield Route(verb.upper(), getattr(rule, verb), rule.body, rule.response_body)
     for other in rule.additional_bindings:
         yield from routes(other)
 
@@ -95,7 +109,9 @@ class _Reader:
     problems: list[FieldProblem] = field(default_factory=list)
 
     def refuse(self, path: str, message: str) -> None:
-        self.problems.append(FieldProblem(path, message))
+        if len(self.problems) < MOST_PROBLEMS:
+            # The name may be the caller's own text.
+            self.problems.append(FieldProblem(escaped(path[:LONGEST_NAME]), message))
 
     def message(self, target: Message, value: Any, path: str) -> None:
         """Read a JSON object."""
@@ -195,12 +211,15 @@ def build_request(
     elif body is not None:
         reader.refuse("", "this request takes no body")
     for name, text in query:
-        _read_text(reader, request, name, text, "belongs in the body" if route.body == "*" else "")
+        if route.body == "*" or name.partition(".")[0] == route.body:
+            reader.refuse(name, "belongs in the body")
+        else:
+            _read_text(reader, request, name, text)
     if _wants_mask(route, descriptor) and not getattr(request, UPDATE_MASK).paths and isinstance(body, dict):
         names = field_names(getattr(request, route.body).DESCRIPTOR)
         getattr(request, UPDATE_MASK).paths.extend(_mask(body, names, set(_below(route))))
     for name, text in zip(route.variables, path_values, strict=True):
-        _read_text(reader, request, name, text, "")
+        _read_text(reader, request, name, text)
     _raise(reader.problems)
     check_texts(request)
     return request
@@ -250,11 +269,8 @@ def _paths(descriptor: FieldDescriptor, value: Any, depth: int) -> Iterator[str]
             yield from (f"{descriptor.name}.{path}" for path in _paths(names[name], item, depth - 1))
 
 
-def _read_text(reader: _Reader, request: Message, name: str, text: str, refusal: str) -> None:
+def _read_text(reader: _Reader, request: Message, name: str, text: str) -> None:
     """Read a value from the path or the query into a field, which may be nested."""
-    if refusal:
-        reader.refuse(name, refusal)
-        return
     target = request
     *parents, last = name.split(".")
     for parent in parents:
@@ -264,7 +280,7 @@ def _read_text(reader: _Reader, request: Message, name: str, text: str, refusal:
             return
         target = getattr(target, descriptor.name)
     descriptor = field_names(target.DESCRIPTOR).get(last)
-    if descriptor is None:
+    if descriptor is None or not _is_text(descriptor):
         reader.refuse(name, "is unknown")
     elif descriptor.is_repeated:
         items = getattr(target, descriptor.name)
@@ -273,6 +289,12 @@ def _read_text(reader: _Reader, request: Message, name: str, text: str, refusal:
             items.append(parsed)
     else:
         reader.field(target, descriptor, _from_text(descriptor, text), name)
+
+
+def _is_text(descriptor: FieldDescriptor) -> bool:
+    """Whether one text can hold a value of a field: a scalar, or one time or duration."""
+    message = descriptor.message_type
+    return message is None or (message.full_name in _WELL_KNOWN and not descriptor.is_repeated)
 
 
 def _from_text(descriptor: FieldDescriptor, text: str) -> Any:
@@ -384,7 +406,7 @@ def _duration(target: Message, value: Any) -> str:
     try:
         seconds = _number(value)
         target.FromNanoseconds(round(seconds * 1e9))
-    except (_WrongValueError, ValueError):
+    except (_WrongValueError, ValueError, OverflowError):
         return "must be a number of seconds"
     target.SetInParent()
     return ""

@@ -34,6 +34,7 @@ def make_handlers(engine: AsyncEngine, directory: CameraDirectory) -> Mapping[st
         "ListTrajectories": TrajectoryQueries(engine, directory).list_trajectories,
         "ListVisits": VisitQueries(engine, directory).list_visits,
         "CreateTruthSet": truths.create_truth_set,
+        "GetTruthSet": truths.get_truth_set,
         "ListTruthSets": truths.list_truth_sets,
         "DeleteTruthSet": truths.delete_truth_set,
         "VerifyCounts": truths.verify_counts,

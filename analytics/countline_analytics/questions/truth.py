@@ -25,6 +25,7 @@ from countline_counting.rules import LATEST_S
 
 MAX_CROSSINGS: Final = 200_000
 """Limit for one truth set, and for one comparison."""
+LONGEST_DURATION_S: Final = 366 * 24 * 3600
 DIRECTIONS: Final = ("in", "out")
 
 
@@ -106,20 +107,25 @@ class Truths:
             truths = await _read(connection, request.camera_id)
         return counts_pb2.ListTruthSetsResponse(truth_sets=[_message(truth) for truth in truths])
 
+    async def get_truth_set(self, request: counts_pb2.GetTruthSetRequest, _: Caller) -> counts_pb2.GetTruthSetResponse:
+        """Return a truth set (`CountService.GetTruthSet`)."""
+        truth_set_id = _asked_id(request)
+        async with self._engine.connect() as connection:
+            truths = await _read(connection, request.camera_id)
+        for truth in truths:
+            if truth.truth_set_id == truth_set_id:
+                return counts_pb2.GetTruthSetResponse(truth_set=_message(truth))
+        raise _no_truth_set(request)
+
     async def delete_truth_set(
         self, request: counts_pb2.DeleteTruthSetRequest, _: Caller
     ) -> counts_pb2.DeleteTruthSetResponse:
         """Delete a truth set (`CountService.DeleteTruthSet`)."""
-        missing = NotFoundError(f"camera {request.camera_id!r} has no truth set {request.truth_set_id!r}")
-        try:
-            truth_set_id = uuid.UUID(request.truth_set_id)
-        except ValueError as error:
-            raise missing from error
+        parameters = {"truth_set_id": _asked_id(request), "camera_id": request.camera_id}
         async with self._engine.begin() as connection:
-            parameters = {"truth_set_id": truth_set_id, "camera_id": request.camera_id}
             result = await connection.execute(query("counts", "drop_truth_set"), parameters)
             if result.rowcount == 0:
-                raise missing
+                raise _no_truth_set(request)
         return counts_pb2.DeleteTruthSetResponse()
 
     async def verify_counts(
@@ -142,6 +148,17 @@ class Truths:
     async def _require_camera(self, camera_id: str, caller: Caller) -> None:
         if camera_id not in await self._directory.cameras(caller.authorization, lambda cameras: camera_id in cameras):
             raise _no_camera(camera_id)
+
+
+def _asked_id(request: counts_pb2.GetTruthSetRequest | counts_pb2.DeleteTruthSetRequest) -> uuid.UUID:
+    try:
+        return uuid.UUID(request.truth_set_id)
+    except ValueError as error:
+        raise _no_truth_set(request) from error
+
+
+def _no_truth_set(request: counts_pb2.GetTruthSetRequest | counts_pb2.DeleteTruthSetRequest) -> NotFoundError:
+    return NotFoundError(f"camera {request.camera_id!r} has no truth set {request.truth_set_id!r}")
 
 
 def _no_camera(camera_id: str) -> NotFoundError:
@@ -280,8 +297,8 @@ def _checked(message: counts_pb2.TruthSet, now: datetime) -> TruthSet:
 def _problems(message: counts_pb2.TruthSet) -> Iterable[FieldProblem]:
     if not message.line_id:
         yield FieldProblem("line_id", "must not be empty")
-    if not 0 < message.duration_s < float("inf"):
-        yield FieldProblem("duration_s", "must be more than 0 seconds")
+    if not 0 < message.duration_s <= LONGEST_DURATION_S:
+        yield FieldProblem("duration_s", f"must be more than 0 seconds, and {LONGEST_DURATION_S} at most (366 days)")
     if not message.repeats and not message.HasField("start"):
         yield FieldProblem("start", "must be given unless the set repeats")
     if len(message.crossings) > MAX_CROSSINGS:

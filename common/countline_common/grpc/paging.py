@@ -1,12 +1,12 @@
 """Pages of a list: a bounded size, and an opaque token that names the key after which the next page begins."""
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass
 from typing import Final
 
 from countline_common.errors import FieldProblem, InvalidInputError
+from countline_common.grpc.texts import text_problem
 
 DEFAULT_SIZE: Final = 100
 MAX_SIZE: Final = 1000
@@ -44,9 +44,11 @@ def next_token(last_key: str, filters: str = "") -> str:
 def _after(token: str, filters: str) -> str:
     try:
         last_key, given_for = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (ValueError, binascii.Error, UnicodeError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise invalid_page("page_token", "is not one that this service gave; begin without one") from error
-    if given_for != filters or not isinstance(last_key, str):
+    if not isinstance(last_key, str) or text_problem(last_key):
+        raise invalid_page("page_token", "is not one that this service gave; begin without one")
+    if given_for != filters:
         raise invalid_page("page_token", "belongs to a list with other filters; begin without one")
     return last_key
 

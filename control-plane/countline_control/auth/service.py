@@ -155,6 +155,12 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
             await self._record(connection, "created", user, actor=current_principal().name)
         return auth_pb2.CreateUserResponse(user=user_message(user))
 
+    async def GetUser(self, request: auth_pb2.GetUserRequest, context: Context) -> auth_pb2.GetUserResponse:
+        user = await self._database.read(lambda connection: store.get_user(connection, request.user_id))
+        if user is None:
+            raise _no_user(request.user_id)
+        return auth_pb2.GetUserResponse(user=user_message(user))
+
     async def ListUsers(self, request: auth_pb2.ListUsersRequest, context: Context) -> auth_pb2.ListUsersResponse:
         wanted = page(request.page_size, request.page_token)
         found = await self._database.read(
@@ -169,9 +175,7 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
             await store.lock_users(connection)
             user = await store.get_user(connection, request.user_id)
             if user is None:
-                raise NotFoundError(
-                    f"there is no user with the id {request.user_id!r}", hint="list the users: countline users list"
-                )
+                raise _no_user(request.user_id)
             if domain.ADMIN in user.roles and not await store.count_other_admins(connection, user.user_id):
                 raise ConflictError(
                     f"{user.username!r} is the last admin and cannot be deleted", hint="create another admin first"
@@ -225,6 +229,10 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
             # People type passwords into the wrong field: store only names of users that exist.
             shown = username[:64] if await store.find_user(connection, username) else "(unknown)"
             await self._audit(connection, shown, "login_failed", shown, address=address)
+
+
+def _no_user(user_id: str) -> NotFoundError:
+    return NotFoundError(f"there is no user with the id {user_id!r}", hint="list the users: countline users list")
 
 
 def _hash(token: str) -> bytes:

@@ -27,6 +27,8 @@ from countline_control.database import Database
 from countline_control.outbox import Outbox
 
 NAME: Final = "countline.v1.CameraService"
+SHOWN_CAMERAS: Final = 3
+"""Names of cameras in the error for a site that has some."""
 
 _log = get_logger(__name__)
 
@@ -107,6 +109,27 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         self._on_change()
         return cameras_pb2.UpdateSiteResponse(site=message)
 
+    async def GetSite(self, request: cameras_pb2.GetSiteRequest, context: Context) -> cameras_pb2.GetSiteResponse:
+        site = await self._database.read(lambda connection: store.get_site(connection, request.site_id))
+        if site is None:
+            raise _no_site(request.site_id)
+        return cameras_pb2.GetSiteResponse(site=messages.site_message(site))
+
+    async def DeleteSite(
+        self, request: cameras_pb2.DeleteSiteRequest, context: Context
+    ) -> cameras_pb2.DeleteSiteResponse:
+        async with self._database.begin() as connection:
+            site = await store.get_site(connection, request.site_id, lock=True)
+            if site is None:
+                raise _no_site(request.site_id)
+            if cameras := await store.list_cameras(connection, "", SHOWN_CAMERAS + 1, site.site_id):
+                raise _still_has(site, cameras)
+            await store.delete_site(connection, site.site_id)
+            actor = current_principal().name
+            await self.outbox.add(connection, "site", "deleted", actor, messages.site_message(site))
+        _log.info("site.deleted", site_id=site.site_id, actor=actor)
+        return cameras_pb2.DeleteSiteResponse()
+
     async def ListSites(self, request: cameras_pb2.ListSitesRequest, context: Context) -> cameras_pb2.ListSitesResponse:
         wanted = page(request.page_size, request.page_token)
         found = await self._database.read(
@@ -123,7 +146,8 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         checks.refuse("the camera cannot be created", checks.camera_problems(wanted, now))
         checks.url_with_secrets(wanted.spec.source_url, stored="")
         async with self._database.begin() as connection:
-            if await store.get_site(connection, wanted.site_id) is None:
+            # The lock keeps the site until the camera is stored.
+            if await store.get_site(connection, wanted.site_id, lock=True) is None:
                 problem = f"there is no site {wanted.site_id!r}; create it first: countline sites add"
                 checks.refuse("the camera cannot be created", [FieldProblem("site_id", problem)])
             known = await store.geometry_versions_of(connection, wanted.camera_id)
@@ -239,6 +263,14 @@ def _changed_meanwhile(what: str, revision: int, given: int) -> ConflictError:
 
 def _no_site(site_id: str) -> NotFoundError:
     return NotFoundError(f"there is no site {site_id!r}", hint="list the sites: countline sites list")
+
+
+def _still_has(site: Site, cameras: Sequence[Camera]) -> ConflictError:
+    names = ", ".join(camera.camera_id for camera in cameras[:SHOWN_CAMERAS])
+    names += ", …" if len(cameras) > SHOWN_CAMERAS else ""
+    return ConflictError(
+        f"site {site.site_id!r} still has cameras: {names}", hint="delete them first: countline cameras rm CAMERA"
+    )
 
 
 def _not_found(camera_id: str) -> NotFoundError:

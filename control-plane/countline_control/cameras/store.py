@@ -65,6 +65,11 @@ async def update_site(connection: AsyncConnection, site: Site) -> None:
     await connection.execute(update(sites).where(sites.c.site_id == site.site_id).values(values))
 
 
+async def delete_site(connection: AsyncConnection, site_id: str) -> None:
+    """Delete a site, which must have no cameras."""
+    await connection.execute(delete(sites).where(sites.c.site_id == site_id))
+
+
 async def get_site(connection: AsyncConnection, site_id: str, *, lock: bool = False) -> Site | None:
     """Return one site; with `lock`, its row stays locked until the transaction ends."""
     query = select(sites).where(sites.c.site_id == site_id)

@@ -5,12 +5,14 @@ from typing import Annotated
 import typer
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from countline.v1.cameras_pb2 import CreateSiteRequest, ListSitesRequest, Site, UpdateSiteRequest
+from countline.v1.cameras_pb2 import CreateSiteRequest, DeleteSiteRequest, ListSitesRequest, Site, UpdateSiteRequest
 from countline_common.cli.tools import (
     DataOption,
     JsonOption,
     ServerOption,
+    YesOption,
     ask,
+    confirm,
     every_page,
     note,
     print_json,
@@ -118,3 +120,23 @@ def list_(json: JsonOption = False, server: ServerOption = None, data: DataOptio
     rows = [(site.site_id, _zones(site), site.title) for site in sites]
     nothing = "No sites found. Add one: countline sites add ID --time-zone ZONE"
     print_table(("SITE", "TIME ZONE", "TITLE"), rows, nothing)
+
+
+@app.command("rm")
+def remove(
+    site_id: Annotated[str, typer.Argument(help="Site to delete.")],
+    yes: YesOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
+) -> None:
+    """Delete a site that has no cameras. Counts of its former cameras are kept.
+
+    Example: countline sites rm lab --yes
+    """
+    confirm(f"Delete site {site_id}?", yes=yes)
+
+    async def question(client: Client) -> None:
+        await client.cameras.DeleteSite(DeleteSiteRequest(site_id=site_id))
+
+    ask(server, data, question)
+    note(f"Deleted site {site_id}.")

@@ -27,7 +27,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63ountline/v1/auth.proto\x12\x0c\x63ountline.v1\x1a\x1a\x63ountline/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"h\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa4\x01\n\x06Tokens\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x35\n\x11\x61\x63\x63\x65ss_expires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12refresh_expires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x0cLoginRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"W\n\rLoginResponse\x12$\n\x06tokens\x18\x01 \x01(\x0b\x32\x14.countline.v1.Tokens\x12 \n\x04user\x18\x02 \x01(\x0b\x32\x12.countline.v1.User\",\n\x13RefreshTokenRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"<\n\x14RefreshTokenResponse\x12$\n\x06tokens\x18\x01 \x01(\x0b\x32\x14.countline.v1.Tokens\"&\n\rLogoutRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"\x10\n\x0eLogoutResponse\"\x17\n\x15GetCurrentUserRequest\"O\n\x16GetCurrentUserResponse\x12 \n\x04user\x18\x01 \x01(\x0b\x32\x12.countline.v1.User\x12\x13\n\x0bpermissions\x18\x02 \x03(\t\"F\n\x11\x43reateUserRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t\"6\n\x12\x43reateUserResponse\x12 \n\x04user\x18\x01 \x01(\x0b\x32\x12.countline.v1.User\"9\n\x10ListUsersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"O\n\x11ListUsersResponse\x12!\n\x05users\x18\x01 \x03(\x0b\x32\x12.countline.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x11\x44\x65leteUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"\x14\n\x12\x44\x65leteUserResponse2\xc9\x06\n\x0b\x41uthService\x12\x63\n\x05Login\x12\x1a.countline.v1.LoginRequest\x1a\x1b.countline.v1.LoginResponse\"!\xb0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x17\"\x12/api/v1/auth/login:\x01*\x12z\n\x0cRefreshToken\x12!.countline.v1.RefreshTokenRequest\x1a\".countline.v1.RefreshTokenResponse\"#\xb0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x19\"\x14/api/v1/auth/refresh:\x01*\x12g\n\x06Logout\x12\x1b.countline.v1.LogoutRequest\x1a\x1c.countline.v1.LogoutResponse\"\"\xb0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x18\"\x13/api/v1/auth/logout:\x01*\x12\x81\x01\n\x0eGetCurrentUser\x12#.countline.v1.GetCurrentUserRequest\x1a$.countline.v1.GetCurrentUserResponse\"$\xaa\xbb\x18\tself.read\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/v1/auth/me\x12x\n\nCreateUser\x12\x1f.countline.v1.CreateUserRequest\x1a .countline.v1.CreateUserResponse\"\'\xaa\xbb\x18\x0busers.write\x82\xd3\xe4\x93\x02\x12\"\r/api/v1/users:\x01*\x12q\n\tListUsers\x12\x1e.countline.v1.ListUsersRequest\x1a\x1f.countline.v1.ListUsersResponse\"#\xaa\xbb\x18\nusers.read\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/users\x12\x7f\n\nDeleteUser\x12\x1f.countline.v1.DeleteUserRequest\x1a .countline.v1.DeleteUserResponse\".\xaa\xbb\x18\x0busers.write\x82\xd3\xe4\x93\x02\x19*\x17/api/v1/users/{user_id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63ountline/v1/auth.proto\x12\x0c\x63ountline.v1\x1a\x1a\x63ountline/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"h\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa4\x01\n\x06Tokens\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x35\n\x11\x61\x63\x63\x65ss_expires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12refresh_expires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x0cLoginRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"W\n\rLoginResponse\x12$\n\x06tokens\x18\x01 \x01(\x0b\x32\x14.countline.v1.Tokens\x12 \n\x04user\x18\x02 \x01(\x0b\x32\x12.countline.v1.User\",\n\x13RefreshTokenRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"<\n\x14RefreshTokenResponse\x12$\n\x06tokens\x18\x01 \x01(\x0b\x32\x14.countline.v1.Tokens\"&\n\rLogoutRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"\x10\n\x0eLogoutResponse\"\x17\n\x15GetCurrentUserRequest\"O\n\x16GetCurrentUserResponse\x12 \n\x04user\x18\x01 \x01(\x0b\x32\x12.countline.v1.User\x12\x13\n\x0bpermissions\x18\x02 \x03(\t\"F\n\x11\x43reateUserRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t\"6\n\x12\x43reateUserResponse\x12 \n\x04user\x18\x01 \x01(\x0b\x32\x12.countline.v1.User\"!\n\x0eGetUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"3\n\x0fGetUserResponse\x12 \n\x04user\x18\x01 \x01(\x0b\x32\x12.countline.v1.User\"9\n\x10ListUsersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"O\n\x11ListUsersResponse\x12!\n\x05users\x18\x01 \x03(\x0b\x32\x12.countline.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x11\x44\x65leteUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"\x14\n\x12\x44\x65leteUserResponse2\xcc\x07\n\x0b\x41uthService\x12\x63\n\x05Login\x12\x1a.countline.v1.LoginRequest\x1a\x1b.countline.v1.LoginResponse\"!\xb0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x17\"\x12/api/v1/auth/login:\x01*\x12z\n\x0cRefreshToken\x12!.countline.v1.RefreshTokenRequest\x1a\".countline.v1.RefreshTokenResponse\"#\xb0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x19\"\x14/api/v1/auth/refresh:\x01*\x12g\n\x06Logout\x12\x1b.countline.v1.LogoutRequest\x1a\x1c.countline.v1.LogoutResponse\"\"\xb0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x18\"\x13/api/v1/auth/logout:\x01*\x12\x81\x01\n\x0eGetCurrentUser\x12#.countline.v1.GetCurrentUserRequest\x1a$.countline.v1.GetCurrentUserResponse\"$\xaa\xbb\x18\tself.read\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/v1/auth/me\x12~\n\nCreateUser\x12\x1f.countline.v1.CreateUserRequest\x1a .countline.v1.CreateUserResponse\"-\xaa\xbb\x18\x0busers.write\x82\xd3\xe4\x93\x02\x18\"\r/api/v1/users:\x01*b\x04user\x12{\n\x07GetUser\x12\x1c.countline.v1.GetUserRequest\x1a\x1d.countline.v1.GetUserResponse\"3\xaa\xbb\x18\nusers.read\x82\xd3\xe4\x93\x02\x1f\x12\x17/api/v1/users/{user_id}b\x04user\x12q\n\tListUsers\x12\x1e.countline.v1.ListUsersRequest\x1a\x1f.countline.v1.ListUsersResponse\"#\xaa\xbb\x18\nusers.read\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/users\x12\x7f\n\nDeleteUser\x12\x1f.countline.v1.DeleteUserRequest\x1a .countline.v1.DeleteUserResponse\".\xaa\xbb\x18\x0busers.write\x82\xd3\xe4\x93\x02\x19*\x17/api/v1/users/{user_id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,7 +43,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['GetCurrentUser']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['GetCurrentUser']._serialized_options = b'\252\273\030\tself.read\202\323\344\223\002\021\022\017/api/v1/auth/me'
   _globals['_AUTHSERVICE'].methods_by_name['CreateUser']._loaded_options = None
-  _globals['_AUTHSERVICE'].methods_by_name['CreateUser']._serialized_options = b'\252\273\030\013users.write\202\323\344\223\002\022\"\r/api/v1/users:\001*'
+  _globals['_AUTHSERVICE'].methods_by_name['CreateUser']._serialized_options = b'\252\273\030\013users.write\202\323\344\223\002\030\"\r/api/v1/users:\001*b\004user'
+  _globals['_AUTHSERVICE'].methods_by_name['GetUser']._loaded_options = None
+  _globals['_AUTHSERVICE'].methods_by_name['GetUser']._serialized_options = b'\252\273\030\nusers.read\202\323\344\223\002\037\022\027/api/v1/users/{user_id}b\004user'
   _globals['_AUTHSERVICE'].methods_by_name['ListUsers']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['ListUsers']._serialized_options = b'\252\273\030\nusers.read\202\323\344\223\002\017\022\r/api/v1/users'
   _globals['_AUTHSERVICE'].methods_by_name['DeleteUser']._loaded_options = None
@@ -72,14 +74,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEUSERREQUEST']._serialized_end=888
   _globals['_CREATEUSERRESPONSE']._serialized_start=890
   _globals['_CREATEUSERRESPONSE']._serialized_end=944
-  _globals['_LISTUSERSREQUEST']._serialized_start=946
-  _globals['_LISTUSERSREQUEST']._serialized_end=1003
-  _globals['_LISTUSERSRESPONSE']._serialized_start=1005
-  _globals['_LISTUSERSRESPONSE']._serialized_end=1084
-  _globals['_DELETEUSERREQUEST']._serialized_start=1086
-  _globals['_DELETEUSERREQUEST']._serialized_end=1122
-  _globals['_DELETEUSERRESPONSE']._serialized_start=1124
-  _globals['_DELETEUSERRESPONSE']._serialized_end=1144
-  _globals['_AUTHSERVICE']._serialized_start=1147
-  _globals['_AUTHSERVICE']._serialized_end=1988
+  _globals['_GETUSERREQUEST']._serialized_start=946
+  _globals['_GETUSERREQUEST']._serialized_end=979
+  _globals['_GETUSERRESPONSE']._serialized_start=981
+  _globals['_GETUSERRESPONSE']._serialized_end=1032
+  _globals['_LISTUSERSREQUEST']._serialized_start=1034
+  _globals['_LISTUSERSREQUEST']._serialized_end=1091
+  _globals['_LISTUSERSRESPONSE']._serialized_start=1093
+  _globals['_LISTUSERSRESPONSE']._serialized_end=1172
+  _globals['_DELETEUSERREQUEST']._serialized_start=1174
+  _globals['_DELETEUSERREQUEST']._serialized_end=1210
+  _globals['_DELETEUSERRESPONSE']._serialized_start=1212
+  _globals['_DELETEUSERRESPONSE']._serialized_end=1232
+  _globals['_AUTHSERVICE']._serialized_start=1235
+  _globals['_AUTHSERVICE']._serialized_end=2207
 # @@protoc_insertion_point(module_scope)

@@ -60,6 +60,11 @@ class AuthServiceStub:
                 request_serializer=countline_dot_v1_dot_auth__pb2.CreateUserRequest.SerializeToString,
                 response_deserializer=countline_dot_v1_dot_auth__pb2.CreateUserResponse.FromString,
                 _registered_method=True)
+        self.GetUser = channel.unary_unary(
+                '/countline.v1.AuthService/GetUser',
+                request_serializer=countline_dot_v1_dot_auth__pb2.GetUserRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.GetUserResponse.FromString,
+                _registered_method=True)
         self.ListUsers = channel.unary_unary(
                 '/countline.v1.AuthService/ListUsers',
                 request_serializer=countline_dot_v1_dot_auth__pb2.ListUsersRequest.SerializeToString,
@@ -113,6 +118,13 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUser(self, request, context):
+        """Returns a user.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListUsers(self, request, context):
         """Lists users by name.
         """
@@ -154,6 +166,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.CreateUser,
                     request_deserializer=countline_dot_v1_dot_auth__pb2.CreateUserRequest.FromString,
                     response_serializer=countline_dot_v1_dot_auth__pb2.CreateUserResponse.SerializeToString,
+            ),
+            'GetUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUser,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.GetUserRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.GetUserResponse.SerializeToString,
             ),
             'ListUsers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListUsers,
@@ -302,6 +319,33 @@ class AuthService:
             '/countline.v1.AuthService/CreateUser',
             countline_dot_v1_dot_auth__pb2.CreateUserRequest.SerializeToString,
             countline_dot_v1_dot_auth__pb2.CreateUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/GetUser',
+            countline_dot_v1_dot_auth__pb2.GetUserRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.GetUserResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,11 @@ class CameraServiceStub:
                 request_serializer=countline_dot_v1_dot_cameras__pb2.CreateSiteRequest.SerializeToString,
                 response_deserializer=countline_dot_v1_dot_cameras__pb2.CreateSiteResponse.FromString,
                 _registered_method=True)
+        self.GetSite = channel.unary_unary(
+                '/countline.v1.CameraService/GetSite',
+                request_serializer=countline_dot_v1_dot_cameras__pb2.GetSiteRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_cameras__pb2.GetSiteResponse.FromString,
+                _registered_method=True)
         self.ListSites = channel.unary_unary(
                 '/countline.v1.CameraService/ListSites',
                 request_serializer=countline_dot_v1_dot_cameras__pb2.ListSitesRequest.SerializeToString,
@@ -49,6 +54,11 @@ class CameraServiceStub:
                 '/countline.v1.CameraService/UpdateSite',
                 request_serializer=countline_dot_v1_dot_cameras__pb2.UpdateSiteRequest.SerializeToString,
                 response_deserializer=countline_dot_v1_dot_cameras__pb2.UpdateSiteResponse.FromString,
+                _registered_method=True)
+        self.DeleteSite = channel.unary_unary(
+                '/countline.v1.CameraService/DeleteSite',
+                request_serializer=countline_dot_v1_dot_cameras__pb2.DeleteSiteRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_cameras__pb2.DeleteSiteResponse.FromString,
                 _registered_method=True)
         self.CreateCamera = channel.unary_unary(
                 '/countline.v1.CameraService/CreateCamera',
@@ -88,6 +98,13 @@ class CameraServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSite(self, request, context):
+        """Returns a site.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListSites(self, request, context):
         """Lists sites by id.
         """
@@ -100,6 +117,13 @@ class CameraServiceServicer:
         day `time_zone_from` on; all counts follow at once.
         Errors: NOT_FOUND if there is no such site; FAILED_PRECONDITION if `site.revision` is given and is not the current
         one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSite(self, request, context):
+        """Deletes a site. Counts of its former cameras are kept. Errors: FAILED_PRECONDITION while it has cameras.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,6 +175,11 @@ def add_CameraServiceServicer_to_server(servicer, server):
                     request_deserializer=countline_dot_v1_dot_cameras__pb2.CreateSiteRequest.FromString,
                     response_serializer=countline_dot_v1_dot_cameras__pb2.CreateSiteResponse.SerializeToString,
             ),
+            'GetSite': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSite,
+                    request_deserializer=countline_dot_v1_dot_cameras__pb2.GetSiteRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_cameras__pb2.GetSiteResponse.SerializeToString,
+            ),
             'ListSites': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSites,
                     request_deserializer=countline_dot_v1_dot_cameras__pb2.ListSitesRequest.FromString,
@@ -160,6 +189,11 @@ def add_CameraServiceServicer_to_server(servicer, server):
                     servicer.UpdateSite,
                     request_deserializer=countline_dot_v1_dot_cameras__pb2.UpdateSiteRequest.FromString,
                     response_serializer=countline_dot_v1_dot_cameras__pb2.UpdateSiteResponse.SerializeToString,
+            ),
+            'DeleteSite': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSite,
+                    request_deserializer=countline_dot_v1_dot_cameras__pb2.DeleteSiteRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_cameras__pb2.DeleteSiteResponse.SerializeToString,
             ),
             'CreateCamera': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateCamera,
@@ -226,6 +260,33 @@ class CameraService:
             _registered_method=True)
 
     @staticmethod
+    def GetSite(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.CameraService/GetSite',
+            countline_dot_v1_dot_cameras__pb2.GetSiteRequest.SerializeToString,
+            countline_dot_v1_dot_cameras__pb2.GetSiteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListSites(request,
             target,
             options=(),
@@ -269,6 +330,33 @@ class CameraService:
             '/countline.v1.CameraService/UpdateSite',
             countline_dot_v1_dot_cameras__pb2.UpdateSiteRequest.SerializeToString,
             countline_dot_v1_dot_cameras__pb2.UpdateSiteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSite(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.CameraService/DeleteSite',
+            countline_dot_v1_dot_cameras__pb2.DeleteSiteRequest.SerializeToString,
+            countline_dot_v1_dot_cameras__pb2.DeleteSiteResponse.FromString,
             options,
             channel_credentials,
             insecure,

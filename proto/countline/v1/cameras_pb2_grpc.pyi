@@ -35,6 +35,8 @@ class CameraServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CameraServiceAsyncStub: ...
     CreateSite: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.CreateSiteRequest, _cameras_pb2.CreateSiteResponse]
     """Creates a site. Errors: ALREADY_EXISTS if the id is taken."""
+    GetSite: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.GetSiteRequest, _cameras_pb2.GetSiteResponse]
+    """Returns a site."""
     ListSites: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.ListSitesRequest, _cameras_pb2.ListSitesResponse]
     """Lists sites by id."""
     UpdateSite: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.UpdateSiteRequest, _cameras_pb2.UpdateSiteResponse]
@@ -43,6 +45,8 @@ class CameraServiceStub:
     Errors: NOT_FOUND if there is no such site; FAILED_PRECONDITION if `site.revision` is given and is not the current
     one.
     """
+    DeleteSite: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.DeleteSiteRequest, _cameras_pb2.DeleteSiteResponse]
+    """Deletes a site. Counts of its former cameras are kept. Errors: FAILED_PRECONDITION while it has cameras."""
     CreateCamera: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.CreateCameraRequest, _cameras_pb2.CreateCameraResponse]
     """Creates a camera. A worker starts to process it within seconds.
     Errors: INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS if the id is
@@ -66,6 +70,8 @@ class CameraServiceAsyncStub(CameraServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSite: _aio.UnaryUnaryMultiCallable[_cameras_pb2.CreateSiteRequest, _cameras_pb2.CreateSiteResponse]  # type: ignore[assignment]
     """Creates a site. Errors: ALREADY_EXISTS if the id is taken."""
+    GetSite: _aio.UnaryUnaryMultiCallable[_cameras_pb2.GetSiteRequest, _cameras_pb2.GetSiteResponse]  # type: ignore[assignment]
+    """Returns a site."""
     ListSites: _aio.UnaryUnaryMultiCallable[_cameras_pb2.ListSitesRequest, _cameras_pb2.ListSitesResponse]  # type: ignore[assignment]
     """Lists sites by id."""
     UpdateSite: _aio.UnaryUnaryMultiCallable[_cameras_pb2.UpdateSiteRequest, _cameras_pb2.UpdateSiteResponse]  # type: ignore[assignment]
@@ -74,6 +80,8 @@ class CameraServiceAsyncStub(CameraServiceStub):
     Errors: NOT_FOUND if there is no such site; FAILED_PRECONDITION if `site.revision` is given and is not the current
     one.
     """
+    DeleteSite: _aio.UnaryUnaryMultiCallable[_cameras_pb2.DeleteSiteRequest, _cameras_pb2.DeleteSiteResponse]  # type: ignore[assignment]
+    """Deletes a site. Counts of its former cameras are kept. Errors: FAILED_PRECONDITION while it has cameras."""
     CreateCamera: _aio.UnaryUnaryMultiCallable[_cameras_pb2.CreateCameraRequest, _cameras_pb2.CreateCameraResponse]  # type: ignore[assignment]
     """Creates a camera. A worker starts to process it within seconds.
     Errors: INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS if the id is
@@ -102,6 +110,14 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates a site. Errors: ALREADY_EXISTS if the id is taken."""
 
     @_abc_1.abstractmethod
+    def GetSite(
+        self,
+        request: _cameras_pb2.GetSiteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cameras_pb2.GetSiteResponse, _abc.Awaitable[_cameras_pb2.GetSiteResponse]]:
+        """Returns a site."""
+
+    @_abc_1.abstractmethod
     def ListSites(
         self,
         request: _cameras_pb2.ListSitesRequest,
@@ -120,6 +136,14 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: NOT_FOUND if there is no such site; FAILED_PRECONDITION if `site.revision` is given and is not the current
         one.
         """
+
+    @_abc_1.abstractmethod
+    def DeleteSite(
+        self,
+        request: _cameras_pb2.DeleteSiteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cameras_pb2.DeleteSiteResponse, _abc.Awaitable[_cameras_pb2.DeleteSiteResponse]]:
+        """Deletes a site. Counts of its former cameras are kept. Errors: FAILED_PRECONDITION while it has cameras."""
 
     @_abc_1.abstractmethod
     def CreateCamera(

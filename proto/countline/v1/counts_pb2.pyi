@@ -866,6 +866,48 @@ class CreateTruthSetResponse(_message.Message):
 Global___CreateTruthSetResponse: _TypeAlias = CreateTruthSetResponse  # noqa: Y015
 
 @_typing.final
+class GetTruthSetRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_ID_FIELD_NUMBER: _builtins.int
+    TRUTH_SET_ID_FIELD_NUMBER: _builtins.int
+    camera_id: _builtins.str
+    truth_set_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        camera_id: _builtins.str = ...,
+        truth_set_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "truth_set_id", b"truth_set_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTruthSetRequest: _TypeAlias = GetTruthSetRequest  # noqa: Y015
+
+@_typing.final
+class GetTruthSetResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRUTH_SET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def truth_set(self) -> Global___TruthSet: ...
+    def __init__(
+        self,
+        *,
+        truth_set: Global___TruthSet | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["truth_set", b"truth_set"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["truth_set", b"truth_set"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTruthSetResponse: _TypeAlias = GetTruthSetResponse  # noqa: Y015
+
+@_typing.final
 class ListTruthSetsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -70,6 +70,11 @@ class CountServiceStub:
                 request_serializer=countline_dot_v1_dot_counts__pb2.CreateTruthSetRequest.SerializeToString,
                 response_deserializer=countline_dot_v1_dot_counts__pb2.CreateTruthSetResponse.FromString,
                 _registered_method=True)
+        self.GetTruthSet = channel.unary_unary(
+                '/countline.v1.CountService/GetTruthSet',
+                request_serializer=countline_dot_v1_dot_counts__pb2.GetTruthSetRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_counts__pb2.GetTruthSetResponse.FromString,
+                _registered_method=True)
         self.ListTruthSets = channel.unary_unary(
                 '/countline.v1.CountService/ListTruthSets',
                 request_serializer=countline_dot_v1_dot_counts__pb2.ListTruthSetsRequest.SerializeToString,
@@ -140,6 +145,13 @@ class CountServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTruthSet(self, request, context):
+        """Returns one set of true crossings.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTruthSets(self, request, context):
         """Lists the true crossings of a camera.
         """
@@ -198,6 +210,11 @@ def add_CountServiceServicer_to_server(servicer, server):
                     servicer.CreateTruthSet,
                     request_deserializer=countline_dot_v1_dot_counts__pb2.CreateTruthSetRequest.FromString,
                     response_serializer=countline_dot_v1_dot_counts__pb2.CreateTruthSetResponse.SerializeToString,
+            ),
+            'GetTruthSet': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTruthSet,
+                    request_deserializer=countline_dot_v1_dot_counts__pb2.GetTruthSetRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_counts__pb2.GetTruthSetResponse.SerializeToString,
             ),
             'ListTruthSets': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTruthSets,
@@ -405,6 +422,33 @@ class CountService:
             '/countline.v1.CountService/CreateTruthSet',
             countline_dot_v1_dot_counts__pb2.CreateTruthSetRequest.SerializeToString,
             countline_dot_v1_dot_counts__pb2.CreateTruthSetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTruthSet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.CountService/GetTruthSet',
+            countline_dot_v1_dot_counts__pb2.GetTruthSetRequest.SerializeToString,
+            countline_dot_v1_dot_counts__pb2.GetTruthSetResponse.FromString,
             options,
             channel_credentials,
             insecure,

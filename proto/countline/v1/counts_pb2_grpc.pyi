@@ -47,6 +47,8 @@ class CountServiceStub:
     """Lists trajectories of objects, the oldest first. A line that is drawn today can be counted over them."""
     CreateTruthSet: _grpc.UnaryUnaryMultiCallable[_counts_pb2.CreateTruthSetRequest, _counts_pb2.CreateTruthSetResponse]
     """Stores true crossings of a camera: those of a repeating clip, or those that a person counted."""
+    GetTruthSet: _grpc.UnaryUnaryMultiCallable[_counts_pb2.GetTruthSetRequest, _counts_pb2.GetTruthSetResponse]
+    """Returns one set of true crossings."""
     ListTruthSets: _grpc.UnaryUnaryMultiCallable[_counts_pb2.ListTruthSetsRequest, _counts_pb2.ListTruthSetsResponse]
     """Lists the true crossings of a camera."""
     DeleteTruthSet: _grpc.UnaryUnaryMultiCallable[_counts_pb2.DeleteTruthSetRequest, _counts_pb2.DeleteTruthSetResponse]
@@ -73,6 +75,8 @@ class CountServiceAsyncStub(CountServiceStub):
     """Lists trajectories of objects, the oldest first. A line that is drawn today can be counted over them."""
     CreateTruthSet: _aio.UnaryUnaryMultiCallable[_counts_pb2.CreateTruthSetRequest, _counts_pb2.CreateTruthSetResponse]  # type: ignore[assignment]
     """Stores true crossings of a camera: those of a repeating clip, or those that a person counted."""
+    GetTruthSet: _aio.UnaryUnaryMultiCallable[_counts_pb2.GetTruthSetRequest, _counts_pb2.GetTruthSetResponse]  # type: ignore[assignment]
+    """Returns one set of true crossings."""
     ListTruthSets: _aio.UnaryUnaryMultiCallable[_counts_pb2.ListTruthSetsRequest, _counts_pb2.ListTruthSetsResponse]  # type: ignore[assignment]
     """Lists the true crossings of a camera."""
     DeleteTruthSet: _aio.UnaryUnaryMultiCallable[_counts_pb2.DeleteTruthSetRequest, _counts_pb2.DeleteTruthSetResponse]  # type: ignore[assignment]
@@ -138,6 +142,14 @@ class CountServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_counts_pb2.CreateTruthSetResponse, _abc.Awaitable[_counts_pb2.CreateTruthSetResponse]]:
         """Stores true crossings of a camera: those of a repeating clip, or those that a person counted."""
+
+    @_abc_1.abstractmethod
+    def GetTruthSet(
+        self,
+        request: _counts_pb2.GetTruthSetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_counts_pb2.GetTruthSetResponse, _abc.Awaitable[_counts_pb2.GetTruthSetResponse]]:
+        """Returns one set of true crossings."""
 
     @_abc_1.abstractmethod
     def ListTruthSets(

@@ -83,7 +83,7 @@ def add_camera(system: System, clip: tuple[Path, dict[str, Any]], name: str) -> 
 
 
 async def status(system: System, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = (await system.get(f"/api/v1/cameras/{name}"))["camera"]["status"]
+    found: dict[str, Any] = (await system.get(f"/api/v1/cameras/{name}"))["status"]
     return found
 
 

@@ -100,7 +100,7 @@ def lines_of(truth: ClipTruth) -> list[str]:
 
 
 async def status_of(system: System, camera_id: str) -> dict[str, Any]:
-    status: dict[str, Any] = (await system.get(f"/api/v1/cameras/{camera_id}"))["camera"]["status"]
+    status: dict[str, Any] = (await system.get(f"/api/v1/cameras/{camera_id}"))["status"]
     return status
 
 
@@ -217,7 +217,7 @@ def blind_to(class_index: int, model: Path, out: Path) -> Path:
 async def trial_of(system: System) -> dict[str, Any]:
     (newest, *_) = (await system.get("/api/v1/ai-models/demo_detector/trials"))["trials"]
     found = await system.get(f"/api/v1/ai-models/demo_detector/trials/{newest['trial_id']}")
-    trial: dict[str, Any] = found["trial"]
+    trial: dict[str, Any] = found
     return trial
 
 
@@ -246,7 +246,7 @@ async def test_a_canary_that_misses_people_rolls_back_and_an_equal_one_is_promot
     told_of.write_text(json.dumps({"lines": {"road": {"points": road.points, "in": road.into, "out": road.out}}}))
     blind = await asyncio.to_thread(blind_to, 0, shipped, tmp_path / "blind.onnx")
     golden = ["--golden", str(clip), "--truth", str(told_of)]
-    live = (await system.get("/api/v1/ai-models/demo_detector"))["model"]["live_version"]
+    live = (await system.get("/api/v1/ai-models/demo_detector"))["live_version"]
     told = await ask(system, "models", "deploy", str(blind), "--name", "demo_detector", *golden, "--json")
     worse = json.loads(told)["version"]
     for camera in cameras:
@@ -266,4 +266,4 @@ async def test_a_canary_that_misses_people_rolls_back_and_an_equal_one_is_promot
     await ask(system, "models", "shadow", f"demo_detector@{equal}", *words)
     accepted = await ended_trial(system)
     assert accepted["state"] == "accepted", accepted
-    assert (await system.get("/api/v1/ai-models/demo_detector"))["model"]["live_version"] == equal
+    assert (await system.get("/api/v1/ai-models/demo_detector"))["live_version"] == equal

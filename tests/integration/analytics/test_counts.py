@@ -159,7 +159,7 @@ async def test_crossings_are_listed_newest_first_page_by_page(stack: Stack, scal
 async def test_truth_is_kept_listed_and_deleted(stack: Stack) -> None:
     await add_camera(stack)
     truth = {**TRUTH, "source": "rendered"}
-    created = (await stack.post("cameras/cam-1/truth", truth))["truth_set"]
+    created = await stack.post("cameras/cam-1/truth", truth)
     assert (await stack.get("cameras/cam-1/truth"))["truth_sets"] == [created]
     status, body = await stack.call("POST", "cameras/cam-1/truth", json=truth)
     assert (status, body["errors"][0]["code"]) == (409, "ALREADY_EXISTS")

@@ -60,7 +60,7 @@ async def test_a_camera_that_was_down_has_no_occupancy_then(stack: Stack, scalar
 
 
 async def test_a_zone_in_which_nothing_was_seen_yet_is_there_without_numbers(stack: Stack) -> None:
-    await stack.post("sites", {"site": {"site_id": "demo", "title": "Demo", "time_zone": "Europe/Berlin"}})
+    await stack.post("sites", {"site_id": "demo", "title": "Demo", "time_zone": "Europe/Berlin"})
     await stack.post("cameras", CAMERA)
     data = await stack.get(OCCUPANCY, bucket="1h")
     assert {bucket["zone_id"] for bucket in data["buckets"]} == {"hall"}
@@ -140,7 +140,7 @@ async def test_days_on_which_clocks_are_set_are_weighed_by_their_length(
 
 async def test_a_zone_that_was_taken_away_is_shown_as_long_as_somebody_was_in_it(stack: Stack, scalar: Scalar) -> None:
     """It was left by all at the very moment at which the last one had come in; both samples are of that frame."""
-    await stack.post("sites", {"site": {"site_id": "demo", "title": "Demo", "time_zone": "Europe/Berlin"}})
+    await stack.post("sites", {"site_id": "demo", "title": "Demo", "time_zone": "Europe/Berlin"})
     await stack.post("cameras", CAMERA)
     held = record(occupancy=[sample(MINUTE, 1, zone="attic"), sample(MINUTE + 30, 2, zone="attic")])
     gone = record(occupancy=[sample(MINUTE + 30, 0, zone="attic")], coverage=[span(MINUTE, MINUTE + 180)], sequence=1)

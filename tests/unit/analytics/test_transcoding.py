@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countline.v1 import cameras_pb2, counts_pb2
+from countline.v1 import cameras_pb2, counts_pb2, workers_pb2
 from countline_analytics.api.openapi import document
 from countline_analytics.api.services import http_methods
 from countline_analytics.api.transcoding import Route, build_request, read_json
@@ -96,6 +96,31 @@ def test_a_body_that_is_no_object_is_refused(body) -> None:
     assert problems(lambda: patch(body))
 
 
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        (("camera.spec.lines", "x"), "camera.spec.lines"),
+        (("camera", "x"), "camera"),
+        (("camera.title", "x"), "camera.title"),
+        (("\x00", "x"), r"\x00"),
+        (("\ud800", "x"), r"\ud800"),
+        (("x" * 5000, "x"), "x" * 100),
+    ],
+)
+def test_a_query_that_names_no_field_of_its_own_is_refused(query: tuple[str, str], field: str) -> None:
+    descriptor = cameras_pb2.UpdateCameraRequest.DESCRIPTOR
+    assert set(problems(lambda: build_request(descriptor, PATCH, ["cam-1"], [query], {"title": "x"}))) == {field}
+
+
+def test_the_problems_of_a_hostile_body_are_bounded() -> None:
+    assert len(problems(lambda: patch({f"{i}" * 1000: i for i in range(1000)}))) == 20
+
+
+@pytest.mark.parametrize("seconds", [1e308, -1e308, float("inf"), 10**400, "1e400"])
+def test_a_duration_that_no_duration_holds_is_refused(seconds) -> None:
+    assert problems(lambda: read_json(workers_pb2.ConnectResponse(), {"lease": seconds}))
+
+
 @pytest.mark.parametrize("value", [True, "5", 2**40, 1.5, float("nan")])
 def test_a_number_that_does_not_fit_is_refused(value) -> None:
     assert problems(lambda: read_json(cameras_pb2.Camera(), {"revision": value}))
@@ -162,7 +187,9 @@ def test_references_in_the_openapi_document_lead_somewhere() -> None:
 
 
 def test_paths_with_variables_become_routes() -> None:
-    assert Route("GET", "/a/{b.c}/d/{e=**}:go", "").aiohttp_path == "/a/{v0:[^{}/]+}/d/{v1:.+}:go"
+    route = Route("GET", "/a/{b.c}/d/{e=**}:go", "")
+    assert route.aiohttp_path == "/a/{c:[^{}/]+}/d/{e:.+}:go"
+    assert route.path == "/a/{c}/d/{e}:go"
 
 
 def test_the_openapi_document_says_what_the_contract_remarks() -> None:

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from google.api import annotations_pb2
+from google.api import annotations_pb2, http_pb2
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 
 from countline.v1 import auth_pb2, cameras_pb2, counts_pb2, models_pb2, options_pb2, workers_pb2
@@ -64,3 +64,27 @@ def test_numbers_of_rest_are_numbers_in_json() -> None:
     # Proto JSON writes 64-bit integers as strings, which charts then add up as text.
     wide = [field.full_name for message in REST_MESSAGES for field in message.fields if field.type in WIDE]
     assert wide == []
+
+
+def rule_of(method: MethodDescriptor) -> http_pb2.HttpRule:
+    return method.GetOptions().Extensions[annotations_pb2.http]
+
+
+OPENED = [method for method in METHODS if rule_of(method).WhichOneof("pattern")]
+
+
+@pytest.mark.parametrize("method", OPENED, ids=lambda method: method.full_name)
+def test_an_answer_that_holds_one_resource_is_that_resource(method: MethodDescriptor) -> None:
+    """`data` was `{"camera": {...}}` here and the fields themselves there. Login and refresh answer alike, in one shape."""
+    if method.name == "RefreshToken":
+        return
+    fields = method.output_type.fields
+    single = len(fields) == 1 and fields[0].message_type is not None and not fields[0].is_repeated
+    assert rule_of(method).response_body == (fields[0].name if single else "")
+
+
+@pytest.mark.parametrize("method", OPENED, ids=lambda method: method.full_name)
+def test_a_body_is_the_resource_itself(method: MethodDescriptor) -> None:
+    """POST /sites took `{"site": {...}}`, POST /cameras the camera itself."""
+    if rule_of(method).body == "*":
+        assert not [field.name for field in method.input_type.fields if field.message_type and not field.is_repeated]
