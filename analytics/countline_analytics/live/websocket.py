@@ -22,10 +22,10 @@ from countline_common.data import bus
 from countline_common.errors import (
     CountlineError,
     InvalidInputError,
-    PermissionDeniedError,
     ResourceExhaustedError,
     UnauthenticatedError,
 )
+from countline_common.grpc.authorization import require
 from countline_common.grpc.tokens import Principal, TokenVerifier
 
 AUTH_WITHIN_S: Final = 10.0
@@ -235,8 +235,7 @@ class _Connection:
             )
         if self._principal is None:
             raise UnauthenticatedError("the first message must be the access token")
-        if not self._principal.may(PERMISSIONS[kind]):
-            raise PermissionDeniedError(f"the channel {channel} needs the permission {PERMISSIONS[kind]!r}")
+        require(self._principal, PERMISSIONS[kind], f"subscribe to {channel}")
         if len(self._leave) >= MAX_CHANNELS and channel not in self._leave:
             raise ResourceExhaustedError(f"more than {MAX_CHANNELS} channels at once")
 

@@ -10,11 +10,11 @@ from countline_common.cli.tools import (
     JsonOption,
     ServerOption,
     ask,
-    every_page,
     print_json,
     print_table,
 )
 from countline_common.grpc.client import Client
+from countline_common.grpc.paging import every_page
 from countline_common.http.rest_json import to_json
 from countline_common.times import from_timestamp
 

@@ -19,6 +19,7 @@ from countline.v1.models_pb2 import (
 )
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_message
 from countline_common.errors import InternalError, InvalidInputError, NotFoundError
+from countline_common.grpc.authorization import bearer_metadata
 from countline_common.grpc.client import CHANNEL_OPTIONS, Client
 from countline_common.grpc.errors import translated
 from countline_models.cli.references import complete_model
@@ -136,7 +137,7 @@ def send(service: ModelServiceEndpoint, header: DeployHeader, files: list[Artifa
     lose the reason and report "Internal error from Core".
     """
     version = None
-    metadata = (("authorization", f"Bearer {service.access_token}"),)
+    metadata = bearer_metadata(service.access_token)
     with translated(), grpc.insecure_channel(service.address, options=CHANNEL_OPTIONS) as channel:
         stub = models_pb2_grpc.ModelServiceStub(channel)
         for answer in stub.DeployModel(_requests(header, files, steps), timeout=LIMIT_S, metadata=metadata):

@@ -115,7 +115,9 @@ async def test_a_client_without_a_good_token_gets_nothing(stack: Stack) -> None:
 async def test_a_channel_asks_for_its_permission(stack: Stack) -> None:
     async with connected(stack, token=stack.token("cameras.read")) as socket:
         await socket.send_json({"type": "subscribe", "channel": "counts"})
-        assert (await receive(socket))["code"] == "PERMISSION_DENIED"
+        refused = await receive(socket)
+        assert refused["code"] == "PERMISSION_DENIED"
+        assert "may not subscribe to counts: the permission 'counts.read' is missing" in refused["message"]
         await socket.send_json({"type": "subscribe", "channel": "weather"})
         assert (await receive(socket))["code"] == "INVALID_ARGUMENT"
         await socket.send_str("[1")
