@@ -129,5 +129,8 @@ def service_metadata(token_file: Path | None) -> Metadata:
     try:
         token = token_file.read_text().strip()
     except OSError as error:
-        raise InvalidInputError(f"the service token {token_file} cannot be read: {error.strerror}") from error
+        raise InvalidInputError(
+            f"the service token {token_file} cannot be read: {error.strerror}",
+            hint="correct COUNTLINE_SERVICE_TOKEN_FILE",
+        ) from error
     return bearer_metadata(token)

@@ -188,11 +188,13 @@ def artifact(path: Path) -> Artifact:
     try:
         digest, size_bytes = file_digest(path), path.stat().st_size
     except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {path}") from error
+        raise NotFoundError(f"there is no file {path}", hint="correct the path") from error
     except OSError as error:
-        raise InvalidInputError(f"{path} cannot be read: {error.strerror}") from error
+        raise InvalidInputError(
+            f"{path} cannot be read: {error.strerror}", hint="correct the path or its permissions"
+        ) from error
     if size_bytes == 0:
-        raise InvalidInputError(f"{path} is empty")
+        raise InvalidInputError(f"{path} is empty", hint="give another file")
     return Artifact(path, size_bytes, digest)
 
 
@@ -217,9 +219,11 @@ def _truth(golden: Path | None, truth: Path | None) -> str:
     try:
         text = truth.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {truth}") from error
+        raise NotFoundError(f"there is no file {truth}", hint="correct the path") from error
     except (OSError, ValueError) as error:
-        raise InvalidInputError(f"{truth} cannot be read: {error}") from error
+        raise InvalidInputError(
+            f"{truth} cannot be read: {error}", hint="give a JSON file in UTF-8 that this user may read"
+        ) from error
     try:
         parse_truth(text)
     except InvalidInputError as error:

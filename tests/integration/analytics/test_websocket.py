@@ -58,7 +58,7 @@ async def test_resuming_sends_exactly_what_was_missed(stack: Stack) -> None:
     page = Page()
     async with connected(stack) as socket:
         await socket.send_json({"type": "subscribe", "channel": "counts"})
-        await stack.publish(*now_records(4))  # new cameras: told by a snapshot
+        await stack.publish(*now_records(4))  # new cameras: a snapshot names them
         while page.sequence != 16:
             page.take(await receive(socket))
         await stack.publish(*now_records(4, start=16))
@@ -156,7 +156,7 @@ async def test_pictures_come_while_they_are_watched_and_the_worker_knows_that_th
         assert await receive(socket) == {"type": "pong"}
         seen = len(watched)
         await asyncio.sleep(3)
-        assert len(watched) <= seen + 1, "the worker is still told that somebody watches"
+        assert len(watched) <= seen + 1, "the worker still receives that a client watches"
     await worker.close()
 
 
