@@ -19,6 +19,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from countline_common.tasks import cancel
 from countline_local.parts.part import PartEvent, PartState, PartStatus
 
 REFRESH_S: Final = 0.1
@@ -57,8 +58,7 @@ class TerminalDisplay:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel(task)
 
     def ready(self, status: dict[str, Any], *, first_password: str | None) -> None:
         """The table of parts, the address of the dashboard and, the first time, the password."""

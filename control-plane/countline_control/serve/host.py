@@ -16,6 +16,7 @@ from countline_common.grpc.tokens import TokenVerifier
 from countline_common.http.health import Check, HealthServer
 from countline_common.logs import get_logger
 from countline_common.resilience.retry import Backoff
+from countline_common.tasks import cancel
 from countline_control.database import Database, translate
 
 LOG_PERIOD_S: Final = 10.0
@@ -110,9 +111,7 @@ class ServiceHost:
         if self._tasks:
             # A task that is cancelled while it connects to PostgreSQL would leave half a connection.
             await asyncio.wait(self._tasks, timeout=TASK_GRACE_S)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel(*self._tasks)
         self._tasks.clear()
         await self._resources.aclose()
 
