@@ -136,6 +136,7 @@ class Up:
                 ready.result()
                 (self._data.run / WAS_READY).touch()
                 self._display.ready(status(), first_password=password())
+                self._display.note("Press Ctrl-C to stop.")
                 await self._stay(supervisor, stopped)
 
     async def _beside(self, work: Background, system: System, supervisor: Supervisor) -> None:

@@ -11,6 +11,7 @@ import grpc
 
 from countline_common.data.database import migrate
 from countline_common.errors import CountlineError, UnavailableError
+from countline_common.grpc.channels import open_channel
 from countline_common.grpc.server import CALL_LIMIT_S, GrpcServer, Service
 from countline_common.grpc.tokens import TokenVerifier
 from countline_common.http.health import Check, HealthServer
@@ -57,7 +58,7 @@ class ServiceHost:
 
     async def channel(self, address: str) -> grpc.aio.Channel:
         """Open a channel to a service in another process."""
-        return await self._resources.enter_async_context(grpc.aio.insecure_channel(address))
+        return await self._resources.enter_async_context(open_channel(address))
 
     async def listen(
         self,

@@ -90,7 +90,7 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set or a part of the worker fails."""
-        checks = {"bus": self._link.check, "spool": self._check_spool}
+        checks = {"bus": self._link.check, "control-plane": self._agent.check, "spool": self._check_spool}
         self._plane.start()
         self._writer.start()  # it may pause the plane at once
         async with HealthServer(self._settings.health_address, checks) as health:
