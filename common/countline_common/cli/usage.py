@@ -37,7 +37,7 @@ def usage_errors(root: Any = None) -> Iterator[None]:
         raise _usage_error(error, root) from error
 
 
-def _usage_error(error: Any, root: str) -> CommandUsageError:
+def _usage_error(error: Any, root: Any) -> CommandUsageError:
     message, suggestion = _parts(error)
     see = f"see '{_command_path(error.ctx, root)} --help'"
     return CommandUsageError(message, hint=f"did you mean {suggestion}? {see}" if suggestion else see)
