@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 
 import nats
-import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType
 from tests.fixtures.analytics.factory import NOON, crossing, record
 from tests.fixtures.analytics.page import Page, connected, now_records, receive
@@ -202,14 +201,14 @@ async def test_the_last_status_of_a_camera_comes_at_once_and_each_new_one_after_
     await worker.close()
 
 
-@pytest.mark.parametrize("name", ["x" * 5_000, "x" * 129, "a b", "a.b", "a>", "é", "\\u0000", ""])
-async def test_a_name_that_is_no_subject_is_refused_and_live_goes_on(stack: Stack, name: str) -> None:
+async def test_a_name_that_is_no_subject_is_refused_and_live_goes_on(stack: Stack) -> None:
     """NATS closed the connection of the API for good, and live stopped for everybody."""
     async with connected(stack) as socket:
-        await socket.send_json({"type": "subscribe", "channel": f"preview:{name}"})
-        answer = await receive(socket)
-        assert answer["type"] == "error"
-        assert len(json.dumps(answer)) < 1_000
+        for name in ("x" * 5_000, "x" * 129, "a b", "a.b", "a>", "é", "\0", ""):
+            await socket.send_json({"type": "subscribe", "channel": f"preview:{name}"})
+            answer = await receive(socket)
+            assert answer["type"] == "error"
+            assert len(json.dumps(answer)) < 1_000
         await _sees_a_frame(stack, socket)
 
 
