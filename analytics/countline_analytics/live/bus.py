@@ -23,15 +23,15 @@ from countline_common.errors import CountlineError, UnavailableError
 from countline_common.http.rest_json import to_json
 from countline_common.logs import get_logger
 from countline_common.redaction import redact
+from countline_common.resilience.retry import Backoff
 from countline_common.times import from_timestamp, rfc3339
 from countline_common.vitality import forget_fault
 
-KEEP_ALIVE_S: Final = 2.0
-CONNECT_PAUSE_S: Final = 1.0
+KEEP_ALIVE_PERIOD_S: Final = 2.0
 STATUS_SUBJECT: Final = "countline.status.*"
 READ_AT_ONCE: Final = 500
 READ_WAIT_S: Final = 1.0
-CHECK_S: Final = 1.0
+CHECK_PERIOD_S: Final = 1.0
 _HEADER_LENGTH: Final = struct.Struct("!I")
 
 Take = Callable[[str | bytes], None]
@@ -48,6 +48,8 @@ class LiveBus:
         self._name = name
         self._client: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         self._lost = asyncio.Event()
+        self.has_ended = False
+        """Whether `run` has ended, and no connection is made any more."""
 
     async def run(self) -> None:
         """Connect, and stay connected until cancelled; a connection that NATS closed for good is made anew."""
@@ -57,27 +59,33 @@ class LiveBus:
                 await self._lost.wait()
                 self._lost.clear()
                 self._client = asyncio.get_running_loop().create_future()
-                await asyncio.sleep(CONNECT_PAUSE_S)
         finally:
+            self.has_ended = True
             if self._client.done():
                 await self._client.result().close()
 
     async def _connect(self) -> None:
+        backoff = Backoff()
         while not self._client.done():
             try:
                 self._client.set_result(await bus.connect(self._url, self._name, self._lost.set))
                 forget_fault(f"bus {self._name}")
             except UnavailableError as error:
                 _log.warning("waiting", part="nats", error=error.message)
-                await asyncio.sleep(CONNECT_PAUSE_S)
+                await asyncio.sleep(backoff.next_s())
 
     async def client(self) -> Client:
-        """Wait for the connection and return the client; after its end, the next one."""
-        while True:
+        """Wait for the connection and return the client; after its end, the next one.
+
+        Raises:
+            UnavailableError: no connection is made any more.
+        """
+        while not self.has_ended:
             client = await asyncio.shield(self._client)
             if not client.is_closed:
                 return client
-            await asyncio.sleep(CHECK_S)  # NATS closed it; `run` makes another one
+            await asyncio.sleep(CHECK_PERIOD_S)  # NATS closed it; `run` makes another one
+        raise UnavailableError("the connection to NATS has ended")
 
     async def check(self) -> None:
         """Health check: raise while NATS is not connected."""
@@ -132,10 +140,12 @@ class Relay:
         return not self._takers
 
     async def _run(self) -> None:
-        while True:
-            with contextlib.suppress(nats.errors.Error, OSError):  # the connection was closed at that moment
+        # nats-py raises an error of its own instead of a cancellation if the connection closes at that moment; then
+        # nobody watches any more, or the bus has ended.
+        while self._takers and not self._bus.has_ended:
+            with contextlib.suppress(nats.errors.Error, OSError, UnavailableError):
                 await self._forward(await self._bus.client())
-            await asyncio.sleep(CHECK_S)
+            await asyncio.sleep(CHECK_PERIOD_S)
 
     async def _forward(self, client: Client) -> None:
         """Forward over one connection, until it is closed."""
@@ -146,7 +156,7 @@ class Relay:
                 if client.is_connected:
                     with contextlib.suppress(nats.errors.Error, OSError):
                         await client.publish(self._watch_subject, b"")
-                await asyncio.sleep(KEEP_ALIVE_S)
+                await asyncio.sleep(KEEP_ALIVE_PERIOD_S)
         finally:
             if not client.is_closed:
                 with contextlib.suppress(nats.errors.Error, OSError):
@@ -226,26 +236,29 @@ class StatusBoard:
 
     async def run(self) -> None:
         """Follow statuses until cancelled. Each (re)connection reads the last status of every camera."""
-        while True:
-            with contextlib.suppress(nats.errors.Error, OSError):  # the connection was closed at that moment
+        while not self._bus.has_ended:
+            with contextlib.suppress(nats.errors.Error, OSError, UnavailableError):  # it was closed at that moment
                 await self._follow(await self._bus.client())
-            await asyncio.sleep(CHECK_S)
+            await asyncio.sleep(CHECK_PERIOD_S)
 
     async def _follow(self, client: Client) -> None:
         """Follow statuses over one connection, until it is closed."""
         await client.subscribe(STATUS_SUBJECT, cb=self._received)
-        read_at = -1
+        read_at, backoff = -1, Backoff()
         # nats-py raises an error of its own instead of a cancellation if the connection closes at that moment; then
         # `is_closed` ends the loop.
         while not client.is_closed:
+            pause_s = CHECK_PERIOD_S
             reconnects = client.stats["reconnects"]
             if client.is_connected and reconnects != read_at:
                 try:
                     await self._read_last(client)
                     read_at = reconnects
+                    backoff.reset()
                 except (CountlineError, nats.errors.Error, OSError, TimeoutError) as error:
                     _log.warning("status.retry", error=redact(str(error)))
-            await asyncio.sleep(CHECK_S)
+                    pause_s = backoff.next_s()
+            await asyncio.sleep(pause_s)
 
     async def _read_last(self, client: Client) -> None:
         js = client.jetstream()

@@ -158,7 +158,10 @@ def _asked_id(request: counts_pb2.GetTruthSetRequest | counts_pb2.DeleteTruthSet
 
 
 def _no_truth_set(request: counts_pb2.GetTruthSetRequest | counts_pb2.DeleteTruthSetRequest) -> NotFoundError:
-    return NotFoundError(f"camera {request.camera_id!r} has no truth set {request.truth_set_id!r}")
+    return NotFoundError(
+        f"camera {request.camera_id!r} has no truth set {request.truth_set_id!r}",
+        hint="list them: GET /api/v1/cameras/CAMERA/truth",
+    )
 
 
 def _no_camera(camera_id: str) -> NotFoundError:

@@ -25,7 +25,7 @@ from countline_common.triton.models import InferenceLostError, ModelRef, ModelRe
 
 CALL_TIMEOUT_S: Final = 5.0
 LOAD_TIMEOUT_S: Final = 120.0
-CHANNEL_OPTIONS: Final = [
+_OPTIONS: Final = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     # gRPC's own pause grows to two minutes; a restarted Triton is ready within seconds.
@@ -65,7 +65,7 @@ class Connection:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._client = InferenceServerClient(address, channel_args=[*CHANNEL_OPTIONS, *proxy_options(address)])
+        self._client = InferenceServerClient(address, channel_args=[*_OPTIONS, *proxy_options(address)])
         if headers := secret_headers():
             self._client.register_plugin(_SecretPlugin(headers))
 

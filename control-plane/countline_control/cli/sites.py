@@ -13,7 +13,6 @@ from countline_common.cli.tools import (
     YesOption,
     ask,
     confirm,
-    every_page,
     note,
     print_json,
     print_message,
@@ -21,6 +20,7 @@ from countline_common.cli.tools import (
 )
 from countline_common.errors import InvalidInputError
 from countline_common.grpc.client import Client
+from countline_common.grpc.paging import every_page
 from countline_common.http.rest_json import to_json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Manage sites: places with a time zone.")
@@ -75,23 +75,22 @@ def set_(
 
     Example: countline sites set lab --time-zone Europe/Berlin --from 2026-03-01
     """
-    given = {name: value for name, value in {"title": title, "time_zone": time_zone}.items() if value is not None}
-    if not given:
+    paths = [name for name, value in (("title", title), ("time_zone", time_zone)) if value is not None]
+    if not paths:
         raise InvalidInputError("there is nothing to change", hint="give --time-zone or --title")
     if from_ is not None and time_zone is None:
         raise InvalidInputError("--from belongs to a time zone", hint="give --time-zone")
-    request = UpdateSiteRequest(
-        site=Site(site_id=site_id, **given), update_mask=FieldMask(paths=list(given)), time_zone_from=from_ or ""
-    )
+    site = Site(site_id=site_id, title=title or "", time_zone=time_zone or "")
+    request = UpdateSiteRequest(site=site, update_mask=FieldMask(paths=paths), time_zone_from=from_ or "")
 
     async def question(client: Client) -> Site:
         return (await client.cameras.UpdateSite(request)).site
 
-    site = ask(server, data, question)
+    changed = ask(server, data, question)
     if json:
-        print_message(site)
+        print_message(changed)
     else:
-        note(f"Changed site {site.site_id} ({_zones(site)}).")
+        note(f"Changed site {changed.site_id} ({_zones(changed)}).")
 
 
 def _zones(site: Site) -> str:

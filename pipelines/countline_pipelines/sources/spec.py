@@ -85,16 +85,16 @@ def source_address(text: str) -> str:
     if scheme in NETWORK_SCHEMES:
         if problem := text_problem(text) or stream_problem(text):
             what, _, cure = problem.partition("; ")
-            raise InvalidInputError(f"the address {redact_address(text)} {what}", hint=cure)
+            raise InvalidInputError(f"the {scheme}:// address {what}", hint=cure)
         return text
     if scheme == "file":
         parts = split_address(text)
         if parts is None:
-            raise InvalidInputError(f"{redact_address(text)} is no address of a file", hint="write file:///PATH")
+            raise InvalidInputError("the file:// address is invalid", hint="write file:///PATH")
         return str(Path(unquote(parts.path)))
     if scheme:
         raise InvalidInputError(
-            f"{redact_address(text)}: unknown scheme {scheme}://",
+            f"unknown scheme {scheme[:20]}://",
             hint="use rtsp://, rtsps://, http://, https://, file:// or a path",
         )
     return str(Path(text).expanduser().absolute())

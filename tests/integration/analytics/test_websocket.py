@@ -1,13 +1,14 @@
 """Live numbers, boxes and pictures over the WebSocket."""
 
 import asyncio
+import contextlib
 import json
 import random
 import time
 from collections.abc import Callable
 
 import nats
-from aiohttp import WSMsgType
+from aiohttp import ClientWebSocketResponse, WSMsgType
 from tests.fixtures.analytics.factory import NOON, crossing, record
 from tests.fixtures.analytics.page import Page, connected, now_records, receive
 from tests.fixtures.analytics.stack import Stack, until
@@ -15,6 +16,7 @@ from tests.fixtures.analytics.stack import Stack, until
 from countline.v1 import cameras_pb2, events_pb2, workers_pb2
 from countline_common.data import bus
 from countline_common.times import rfc3339, to_timestamp
+from countline_common.vitality import faults
 
 Scalar = Callable[..., object]
 
@@ -58,7 +60,7 @@ async def test_resuming_sends_exactly_what_was_missed(stack: Stack) -> None:
     page = Page()
     async with connected(stack) as socket:
         await socket.send_json({"type": "subscribe", "channel": "counts"})
-        await stack.publish(*now_records(4))  # new cameras: told by a snapshot
+        await stack.publish(*now_records(4))  # new cameras: a snapshot names them
         while page.sequence != 16:
             page.take(await receive(socket))
         await stack.publish(*now_records(4, start=16))
@@ -115,7 +117,9 @@ async def test_a_client_without_a_good_token_gets_nothing(stack: Stack) -> None:
 async def test_a_channel_asks_for_its_permission(stack: Stack) -> None:
     async with connected(stack, token=stack.token("cameras.read")) as socket:
         await socket.send_json({"type": "subscribe", "channel": "counts"})
-        assert (await receive(socket))["code"] == "PERMISSION_DENIED"
+        refused = await receive(socket)
+        assert refused["code"] == "PERMISSION_DENIED"
+        assert "may not subscribe to counts: the permission 'counts.read' is missing" in refused["message"]
         await socket.send_json({"type": "subscribe", "channel": "weather"})
         assert (await receive(socket))["code"] == "INVALID_ARGUMENT"
         await socket.send_str("[1")
@@ -154,7 +158,7 @@ async def test_pictures_come_while_they_are_watched_and_the_worker_knows_that_th
         assert await receive(socket) == {"type": "pong"}
         seen = len(watched)
         await asyncio.sleep(3)
-        assert len(watched) <= seen + 1, "the worker is still told that somebody watches"
+        assert len(watched) <= seen + 1, "the worker still receives that a client watches"
     await worker.close()
 
 
@@ -195,3 +199,46 @@ async def test_the_last_status_of_a_camera_comes_at_once_and_each_new_one_after_
         await report(cameras_pb2.CAMERA_STATE_RUNNING)
         assert (await receive(socket))["status"]["state"] == "running"
     await worker.close()
+
+
+async def test_a_name_that_is_no_subject_is_refused_and_live_goes_on(stack: Stack) -> None:
+    """NATS closed the connection of the API for good, and live stopped for everybody."""
+    async with connected(stack) as socket:
+        for name in ("x" * 5_000, "x" * 129, "a b", "a.b", "a>", "é", "\0", ""):
+            await socket.send_json({"type": "subscribe", "channel": f"preview:{name}"})
+            answer = await receive(socket)
+            assert answer["type"] == "error"
+            assert len(json.dumps(answer)) < 1_000
+        await _sees_a_frame(stack, socket)
+
+
+async def test_a_connection_that_nats_closes_for_good_is_made_anew(stack: Stack) -> None:
+    async with connected(stack) as socket:
+        await _sees_a_frame(stack, socket)
+        client = await stack.live_bus.client()
+        with contextlib.suppress(Exception):
+            await client.subscribe("x" * 5_000)
+            await client.flush()
+        await until(lambda: client.is_closed)
+        await _sees_a_frame(stack, socket)
+    assert not faults()
+
+
+async def _sees_a_frame(stack: Stack, socket: ClientWebSocketResponse) -> None:
+    await socket.send_json({"type": "subscribe", "channel": "live:cam-1"})
+    publisher = await nats.connect(stack.nats_url)
+    frame = events_pb2.LiveFrame(camera_id="cam-1", width=4, height=3, t=to_timestamp(time.time()))
+
+    async def publish_again() -> None:
+        while True:
+            await publisher.publish(bus.live_subject("cam-1"), frame.SerializeToString())
+            await asyncio.sleep(0.1)
+
+    publishing = asyncio.create_task(publish_again())
+    try:
+        while (await receive(socket))["type"] != "live":
+            pass
+    finally:
+        publishing.cancel()
+        await publisher.close()
+    await socket.send_json({"type": "unsubscribe", "channel": "live:cam-1"})

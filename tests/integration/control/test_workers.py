@@ -26,7 +26,7 @@ class FakeWorker:
     def __init__(self, control: Control, worker_id: str, instance: str, capacity: int) -> None:
         self.worker_id, self.instance, self.capacity = worker_id, instance, capacity
         self.states: dict[str, CameraStatus] = {}
-        self.told: list[ConnectResponse] = []
+        self.received: list[ConnectResponse] = []
         self.error: grpc.aio.AioRpcError | None = None
         self.silent = False
         self._changed = asyncio.Condition()
@@ -37,7 +37,7 @@ class FakeWorker:
     @property
     def epochs(self) -> dict[str, int]:
         """The cameras of the last directions, with their epochs."""
-        return {item.camera.camera_id: item.epoch for item in self.told[-1].assignments} if self.told else {}
+        return {item.camera.camera_id: item.epoch for item in self.received[-1].assignments} if self.received else {}
 
     async def until(self, condition: Callable[["FakeWorker"], bool]) -> None:
         """Wait until a condition holds."""
@@ -88,7 +88,7 @@ class FakeWorker:
     async def _read(self) -> None:
         try:
             async for response in self._call:
-                self.told.append(response)
+                self.received.append(response)
                 async with self._changed:
                     self._changed.notify_all()
         except asyncio.CancelledError:
@@ -107,7 +107,7 @@ async def working(
     """A worker that has received its first directions."""
     worker = FakeWorker(control, worker_id, instance, capacity)
     try:
-        await worker.until(lambda w: bool(w.told))
+        await worker.until(lambda w: bool(w.received))
         yield worker
     finally:
         await worker.vanish()
@@ -147,11 +147,11 @@ async def test_a_new_camera_reaches_the_worker_within_a_second_with_credentials_
         await create_camera(control, "door")
         await worker.until(lambda w: "door" in w.epochs)
         assert time.monotonic() - created_at < 1.0
-        (assignment,) = worker.told[-1].assignments
+        (assignment,) = worker.received[-1].assignments
         assert assignment.camera.spec.source_url == "rtsp://joe:secret@camera.invalid/live"
         assert assignment.time_zone == "Europe/Berlin"
         assert assignment.epoch == 1
-        assert worker.told[-1].lease.ToSeconds() == int(LEASE_S)
+        assert worker.received[-1].lease.ToSeconds() == int(LEASE_S)
 
 
 async def test_what_a_worker_says_is_the_status_of_the_camera(control: Control) -> None:
@@ -178,7 +178,7 @@ async def test_a_changed_line_reaches_the_worker_under_the_same_epoch(control: C
         camera = Camera(camera_id="door", spec=CameraSpec(lines=[a_line(x=0.3)]))
         request = cameras_pb2.UpdateCameraRequest(camera=camera)
         await control.caller("admin").cameras.UpdateCamera(request)
-        await worker.until(lambda w: w.told[-1].assignments[0].camera.spec.lines[0].version == 2)
+        await worker.until(lambda w: w.received[-1].assignments[0].camera.spec.lines[0].version == 2)
         assert worker.epochs == {"door": 1}
 
 
@@ -220,7 +220,7 @@ async def test_a_process_that_was_replaced_is_refused_and_told_to_take_another_n
     async with working(control, instance="a"), working(control, instance="b"):
         late = FakeWorker(control, "worker-1", "a", 4)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await late.until(lambda w: bool(w.told))
+            await late.until(lambda w: bool(w.received))
         assert "COUNTLINE_WORKER_NAME" in from_rpc_error(caught.value).hint
 
 
@@ -338,6 +338,90 @@ async def test_a_worker_that_does_not_say_who_it_is_is_refused(
         yield request_
 
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        async for _ in control.worker().workers.Connect(requests()):
+        async for _ in control.worker(request_.worker_id).workers.Connect(requests()):
             pass
     assert [problem.field for problem in from_rpc_error(caught.value).fields] == [field]
+
+
+@pytest.mark.parametrize("field", ["backend", "version", "instance", "worker_id"])
+async def test_a_worker_that_sends_a_nul_is_refused_and_the_others_go_on(control: Control, field: str) -> None:
+    """The database refused the row, each tick failed, and no camera was assigned again."""
+    values = {"worker_id": "worker-9", "instance": "a", "backend": "b", "version": "1", field: "a\0b"}
+
+    async def requests() -> AsyncIterator[ConnectRequest]:
+        yield ConnectRequest(**values, capacity=1)
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async for _ in control.worker("worker-9").workers.Connect(requests()):
+            pass
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert [problem.field for problem in from_rpc_error(caught.value).fields] == [field]
+    await create_camera(control, "door")
+    async with working(control) as worker:
+        await worker.until(lambda w: set(w.epochs) == {"door"})
+
+
+async def test_a_nul_in_a_later_report_ends_the_stream_of_this_worker_alone(control: Control) -> None:
+    good = ConnectRequest(worker_id="worker-9", instance="a", capacity=1)
+    bad = ConnectRequest(worker_id="worker-9", instance="a", capacity=1, version="\0")
+
+    async def requests() -> AsyncIterator[ConnectRequest]:
+        yield good
+        yield bad
+        await asyncio.sleep(WAIT_S)
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async for _ in control.worker("worker-9").workers.Connect(requests()):
+            pass
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_row_that_the_database_refuses_stops_no_other_worker(control: Control) -> None:
+    """As a row of an older release can be; the edge lets none through."""
+    async with working(control, "worker-1") as first:
+        schedule = control.plane._statuses.schedule
+        record = schedule._fleet.registry.record("worker-1")
+        record.version = "\0"
+        schedule._unsaved.add("worker-1")
+        await create_camera(control, "door")
+        async with working(control, "worker-2"):
+            await first.until(lambda w: set(w.epochs) == {"door"})
+            schedule._unsaved.add("worker-1")
+            await create_camera(control, "hall")
+            await asyncio.wait_for(_both_assigned(control), WAIT_S)
+
+
+async def _both_assigned(control: Control) -> None:
+    workers = control.caller("admin").workers
+    while True:
+        listed = await workers.ListWorkers(workers_pb2.ListWorkersRequest())
+        if {camera for worker in listed.workers for camera in worker.camera_ids} == {"door", "hall"}:
+            return
+        await asyncio.sleep(0.05)
+
+
+async def test_a_worker_cannot_report_under_the_name_of_another(control: Control) -> None:
+    """It would be sent the other one's cameras, with their passwords."""
+    await create_camera(control, "door")
+    async with working(control, "worker-1") as real:
+        await real.until(lambda w: set(w.epochs) == {"door"})
+
+        async def requests() -> AsyncIterator[ConnectRequest]:
+            yield ConnectRequest(worker_id="worker-1", instance="z", capacity=9)
+
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in control.worker("worker-2").workers.Connect(requests()):
+                pass
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert real.error is None
+        assert set(real.epochs) == {"door"}
+
+
+async def test_a_malformed_request_is_an_error_of_the_caller(control: Control) -> None:
+    channel = control.channels["workers"]
+    call = channel.unary_unary("/countline.v1.WorkerService/ListWorkers")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(
+            b"\xff\xff\xff", metadata=(("authorization", f"Bearer {control.token('workers.read')}"),), timeout=10
+        )
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
