@@ -79,6 +79,7 @@ class CameraDirectory:
         self._stub = stub
         self._clock = clock
         self._kept: dict[str, tuple[float, Cameras | None]] = {}
+        self._changed_at = float("-inf")
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def cameras(self, authorization: str, holds: Callable[[Cameras], bool] = lambda _: True) -> Cameras:
@@ -96,8 +97,8 @@ class CameraDirectory:
         return await self._united(authorization, asked_at)
 
     def forget(self) -> None:
-        """Drop all kept answers, because sites or cameras changed."""
-        self._kept.clear()
+        """Use no answer again that was asked for before now, because sites or cameras changed."""
+        self._changed_at = self._clock()
 
     async def _united(self, authorization: str, since: float) -> Cameras:
         """Return the cameras of the service, as of `since` or later, and the stored ones."""
@@ -124,7 +125,7 @@ class CameraDirectory:
         """
         async with self._asking.setdefault(authorization, asyncio.Lock()):
             asked_at, answer = self._kept.get(authorization, (float("-inf"), None))
-            if asked_at > since:
+            if asked_at > max(since, self._changed_at):
                 return answer
             return await self._ask_and_keep(authorization)
 

@@ -73,23 +73,22 @@ def set_(
 
     Example: countline sites set lab --time-zone Europe/Berlin --from 2026-03-01
     """
-    given = {name: value for name, value in {"title": title, "time_zone": time_zone}.items() if value is not None}
-    if not given:
+    paths = [name for name, value in (("title", title), ("time_zone", time_zone)) if value is not None]
+    if not paths:
         raise InvalidInputError("there is nothing to change", hint="give --time-zone or --title")
     if from_ is not None and time_zone is None:
         raise InvalidInputError("--from belongs to a time zone", hint="give --time-zone")
-    request = UpdateSiteRequest(
-        site=Site(site_id=site_id, **given), update_mask=FieldMask(paths=list(given)), time_zone_from=from_ or ""
-    )
+    site = Site(site_id=site_id, title=title or "", time_zone=time_zone or "")
+    request = UpdateSiteRequest(site=site, update_mask=FieldMask(paths=paths), time_zone_from=from_ or "")
 
     async def question(client: Client) -> Site:
         return (await client.cameras.UpdateSite(request)).site
 
-    site = ask(server, data, question)
+    changed = ask(server, data, question)
     if json:
-        print_message(site)
+        print_message(changed)
     else:
-        note(f"Changed site {site.site_id} ({_zones(site)}).")
+        note(f"Changed site {changed.site_id} ({_zones(changed)}).")
 
 
 def _zones(site: Site) -> str:
