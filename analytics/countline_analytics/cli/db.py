@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from countline_analytics.cli.rest import DataOption, JsonOption
 from countline_analytics.ingest.refence import Refenced, refence
+from countline_common.cli.terminal import Terminal
+from countline_common.cli.tools import note, print_json
 from countline_common.data import database
 from countline_common.errors import NotFoundError, UnavailableError
 from countline_common.logs import redact
@@ -48,7 +48,7 @@ def refence_(
     """
     result = asyncio.run(_refence(find_dsn(data), camera))
     if as_json:
-        typer.echo(json.dumps(_as_json(result), indent=2))
+        print_json(_as_json(result))
     else:
         _print(result)
 
@@ -109,8 +109,6 @@ def _print(result: Refenced) -> None:
         table = Table("camera", "epoch", "reported (UTC)", "taken as (UTC)", "reason")
         for each in result.corrections:
             moments = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (each.reported_at, each.hand_over_at))
-            table.add_row(Text(each.camera_id), str(each.epoch), *moments, each.fault or "right as reported")
-        Console().print(table)
-    typer.echo(
-        f"{result.cameras} cameras: {result.restored} crossings count again, {result.fenced} count no longer.", err=True
-    )
+            table.add_row(each.camera_id, str(each.epoch), *moments, each.fault or "right as reported")
+        Terminal().print(table)
+    note(f"{result.cameras} cameras: {result.restored} crossings count again, {result.fenced} count no longer.")
