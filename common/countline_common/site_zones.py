@@ -41,7 +41,7 @@ class SiteZones:
         return self.zone
 
     def moment(self, local: datetime) -> datetime:
-        """Return a time of the site's clocks, without offset, as a moment. A time that occurs twice is the first one."""
+        """Return a time of the site's clocks, without offset, as a moment; of two such moments the first one."""
         return local.replace(tzinfo=self._zone_of(local.date()))
 
     def start_of_day(self, day: date) -> datetime:

@@ -17,7 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline.v1 import cameras_pb2_grpc
 from countline_analytics.api.application import make_application
-from countline_analytics.api.gateway import MODEL_CHANGE_TIMEOUT_S, LocalUpstream, RemoteUpstream, Upstream, add_routes
+from countline_analytics.api.gateway import (
+    MODEL_CHANGE_TIMEOUT_S,
+    LocalUpstream,
+    RemoteUpstream,
+    Upstream,
+    WatchedUpstream,
+    add_routes,
+)
 from countline_analytics.api.openapi import document
 from countline_analytics.api.services import Method, http_methods
 from countline_analytics.api.static import add_dashboard
@@ -169,7 +176,9 @@ def _upstreams(
     counts = make_handlers(parts.engine, directory)
     return {
         "countline.v1.AuthService": RemoteUpstream(channels[settings.auth_address]),
-        "countline.v1.CameraService": RemoteUpstream(channels[settings.cameras_address]),
+        "countline.v1.CameraService": WatchedUpstream(
+            RemoteUpstream(channels[settings.cameras_address]), directory.forget
+        ),
         "countline.v1.WorkerService": RemoteUpstream(channels[settings.workers_address]),
         "countline.v1.ModelService": RemoteUpstream(channels[settings.models_address], MODEL_CHANGE_TIMEOUT_S),
         COUNT_SERVICE: LocalUpstream(counts, parts.verifier),

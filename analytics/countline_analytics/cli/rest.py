@@ -61,8 +61,9 @@ def ask(
 
     Args:
         path: such as `/api/v1/analytics/counts`.
-        asked: query parameters; None values are left out. `camera_id` names the camera whose site's clocks `times` show.
-        times: query parameters that are times as the user wrote them; without an offset they are those of the site.
+        asked: query parameters; None values are left out.
+        times: query parameters that are times as the user wrote them. Without an offset they are those of the site of
+            `asked["camera_id"]`.
         server: address of a server, or None.
         data: data folder of a local server, or None.
 

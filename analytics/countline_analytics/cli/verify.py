@@ -25,8 +25,8 @@ def verify(
     end: Annotated[
         str | None,
         typer.Option(
-            help="End of the time span, in the site's time zone without an offset; 3 s ago by default, because a decision"
-            " takes up to 3 s."
+            help="End of the time span, in the site's time zone without an offset; 3 s ago by default, because a"
+            " decision takes up to 3 s."
         ),
     ] = None,
     as_json: JsonOption = False,

@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_analytics.ingest.hand_overs import (
     Fences,
-    HandOver,
     Judged,
     MovedFence,
+    ReportedHandOver,
     Sighting,
     all_fences,
     judge,
@@ -50,7 +50,7 @@ class FenceChanges:
     corrections: list[Correction] = field(default_factory=list)
 
 
-Known = dict[str, dict[int, HandOver]]
+Known = dict[str, dict[int, ReportedHandOver]]
 """Hand-overs by camera and epoch."""
 
 
@@ -112,25 +112,25 @@ class Fencing:
     def _stored_fences(self) -> Fences:
         return Fences((camera_id, epoch, t_us) for (camera_id, epoch), (t_us, _) in self._stored.items())
 
-    async def _reported(self, record: Record, records: Sequence[Record]) -> HandOver:
+    async def _reported(self, record: Record, records: Sequence[Record]) -> ReportedHandOver:
         """Return the hand-over of a record with what is known of the epochs before it."""
         assert record.hand_over_at_us is not None
-        newest = [
+        seen = [
             Sighting(row.t_us, self._now_us if other.received_at_us is None else other.received_at_us)
             for other in records
             if other.camera_id == record.camera_id and 0 < other.epoch < record.epoch
             for row in other.crossings
         ]
-        stored = (await self._execute("newest_before", camera_id=record.camera_id, epoch=record.epoch)).one_or_none()
-        if stored is not None:
-            newest.append(Sighting(to_us(stored.seen_at), to_us(stored.changed_at)))
-        return HandOver(
+        rows = await self._execute("crossings_before", camera_id=record.camera_id, epoch=record.epoch)
+        seen += [Sighting(to_us(row.seen_at), to_us(row.changed_at)) for row in rows]
+        return ReportedHandOver(
             epoch=record.epoch,
             reported_us=record.hand_over_at_us,
             received_us=self._now_us if record.received_at_us is None else record.received_at_us,
             written_us=self._now_us,
             assigned_us=record.assigned_at_us,
-            before=max(newest, default=None),
+            before=max(seen, default=None),
+            first_us=min(seen).t_us if seen else None,
         )
 
     async def _decide(self, camera_id: str) -> None:
@@ -145,7 +145,7 @@ class Fencing:
             await self._execute("put_hand_over", **_parameters(camera_id, known[each.epoch], each))
             self._stored[key] = (each.t_us, each.reason)
 
-    async def _audit(self, camera_id: str, hand_over: HandOver, judged: Judged) -> None:
+    async def _audit(self, camera_id: str, hand_over: ReportedHandOver, judged: Judged) -> None:
         correction = Correction(
             camera_id,
             judged.epoch,
@@ -174,19 +174,20 @@ class Fencing:
         return await self._connection.execute(query("ingest", name), parameters)
 
 
-def _hand_over(row: Any) -> HandOver:
+def _hand_over(row: Any) -> ReportedHandOver:
     before = None if row.before_t is None else Sighting(to_us(row.before_t), to_us(row.before_written_at))
-    return HandOver(
+    return ReportedHandOver(
         epoch=row.epoch,
         reported_us=to_us(row.reported_at),
         received_us=to_us(row.received_at),
         written_us=to_us(row.written_at),
         assigned_us=None if row.assigned_at is None else to_us(row.assigned_at),
         before=before,
+        first_us=None if row.first_t is None else to_us(row.first_t),
     )
 
 
-def _parameters(camera_id: str, hand_over: HandOver, judged: Judged) -> Mapping[str, Any]:
+def _parameters(camera_id: str, hand_over: ReportedHandOver, judged: Judged) -> Mapping[str, Any]:
     before = hand_over.before
     return {
         "camera_id": camera_id,
@@ -199,6 +200,7 @@ def _parameters(camera_id: str, hand_over: HandOver, judged: Judged) -> Mapping[
         "assigned_at": None if hand_over.assigned_us is None else to_datetime(hand_over.assigned_us),
         "before_t": None if before is None else to_datetime(before.t_us),
         "before_written_at": None if before is None else to_datetime(before.written_us),
+        "first_t": None if hand_over.first_us is None else to_datetime(hand_over.first_us),
     }
 
 

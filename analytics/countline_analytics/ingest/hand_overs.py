@@ -15,12 +15,14 @@ TOLERANCE_US: Final = 5_000_000
 """Largest difference between clocks that are right. A worker whose clock is off by more than 2 s uses that of NATS."""
 DELAY_US: Final = 60_000_000
 """Largest difference between the delays of records that take the same way."""
+LIVE_US: Final = 600_000_000
+"""Events that are written within this time are live; later ones were spooled or sent again."""
 NEVER_US: Final = 253_370_764_800_000_000
 """9999-01-01: the fence of an epoch that no later one has taken over."""
 
 
 class Sighting(NamedTuple):
-    """An event of an earlier epoch, and when ingest wrote it."""
+    """A crossing of an earlier epoch, and when ingest wrote it."""
 
     t_us: int
     written_us: int
@@ -31,7 +33,7 @@ class Sighting(NamedTuple):
         return self.written_us - self.t_us
 
 
-class HandOver(NamedTuple):
+class ReportedHandOver(NamedTuple):
     """The hand-over of an epoch as it was reported, and what was known when it arrived."""
 
     epoch: int
@@ -43,7 +45,9 @@ class HandOver(NamedTuple):
     assigned_us: int | None = None
     """When the control-plane gave the epoch out; None if the record does not say."""
     before: Sighting | None = None
-    """The newest counted event of earlier epochs when it was written; None if there was none."""
+    """The newest counted crossing of earlier epochs when it was written; None if there was none."""
+    first_us: int | None = None
+    """The time of the oldest crossing of earlier epochs; None if there was none."""
 
 
 class Judged(NamedTuple):
@@ -55,10 +59,10 @@ class Judged(NamedTuple):
     """Why `t_us` is not the reported time; empty if it is."""
 
 
-def judge(hand_overs: Iterable[HandOver]) -> list[Judged]:
+def judge(hand_overs: Iterable[ReportedHandOver]) -> list[Judged]:
     """Return the effective hand-overs of a camera, by epoch. Epoch 0 (files) takes no part."""
     judged: list[Judged] = []
-    plausible: list[HandOver] = []
+    plausible: list[ReportedHandOver] = []
     for hand_over in sorted(hand_overs):
         if hand_over.epoch <= 0:
             continue
@@ -71,7 +75,7 @@ def judge(hand_overs: Iterable[HandOver]) -> list[Judged]:
     return judged
 
 
-def with_hand_over(known: Mapping[int, HandOver], new: HandOver) -> dict[int, HandOver]:
+def with_hand_over(known: Mapping[int, ReportedHandOver], new: ReportedHandOver) -> dict[int, ReportedHandOver]:
     """Return the hand-overs of a camera, by epoch, with a new one.
 
     Of two for one epoch the earlier plausible one stays, so that repeated and late records change nothing.
@@ -86,7 +90,7 @@ def with_hand_over(known: Mapping[int, HandOver], new: HandOver) -> dict[int, Ha
     return changed if is_better else dict(known)
 
 
-def _fault(hand_over: HandOver, earlier: Sequence[HandOver]) -> str:
+def _fault(hand_over: ReportedHandOver, earlier: Sequence[ReportedHandOver]) -> str:
     """Return why a hand-over cannot be right; empty if it can.
 
     Args:
@@ -104,24 +108,31 @@ def _fault(hand_over: HandOver, earlier: Sequence[HandOver]) -> str:
     if hand_over.assigned_us is not None:
         early = reported_us < hand_over.assigned_us - TOLERANCE_US
         return "it lies before the assignment of the epoch" if early else ""
-    delay_us = hand_over.received_us - reported_us
-    if before is not None and delay_us > max(0, before.delay_us) + DELAY_US:
+    return _fault_by_counts(hand_over, before)
+
+
+def _fault_by_counts(hand_over: ReportedHandOver, before: Sighting | None) -> str:
+    """Return what earlier counts say against a hand-over without a time of assignment."""
+    if hand_over.first_us is not None and hand_over.reported_us < hand_over.first_us - DELAY_US:
+        return "it lies before everything that earlier epochs counted"
+    delay_us = hand_over.received_us - hand_over.reported_us
+    if before is not None and before.delay_us <= LIVE_US and delay_us > max(0, before.delay_us) + DELAY_US:
         return "it is far from the clock of the server"
     return ""
 
 
-def _before(hand_over: HandOver, earlier: Sequence[HandOver]) -> Sighting | None:
+def _before(hand_over: ReportedHandOver, earlier: Sequence[ReportedHandOver]) -> Sighting | None:
     if hand_over.before is not None or not earlier:
         return hand_over.before
     return Sighting(earlier[-1].reported_us, earlier[-1].written_us)
 
 
-def _was_set_back(hand_over: HandOver, before: Sighting) -> bool:
+def _was_set_back(hand_over: ReportedHandOver, before: Sighting) -> bool:
     """Whether the clock of the server was set back between an earlier event and a hand-over."""
     return hand_over.written_us < before.written_us - TOLERANCE_US
 
 
-def _corrected_us(hand_over: HandOver, earlier: Sequence[HandOver]) -> int:
+def _corrected_us(hand_over: ReportedHandOver, earlier: Sequence[ReportedHandOver]) -> int:
     """Return the best known time of an implausible hand-over: the assignment, or else the receipt.
 
     It is never before the earlier epochs' newest event if the clock of the server itself was set back.

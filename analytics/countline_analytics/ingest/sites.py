@@ -100,9 +100,7 @@ def _parameters(message: Msg) -> dict[str, object] | None:
     """Return the site of an announcement; None, with a log line, if it cannot be read."""
     try:
         site = cameras_pb2.Site.FromString(message.data)
-        zones = [site.time_zone, *(each.time_zone for each in site.earlier_time_zones)]
-        if unknown := [name for name in zones if find_time_zone(name) is None]:
-            raise ValueError(f"unknown time zone {unknown[0]!r}")
+        zones = [_known(site.time_zone), *(_known(each.time_zone) for each in site.earlier_time_zones)]
         return {
             "site_id": site.site_id,
             "created_at": from_proto(site.created_at),
@@ -114,3 +112,9 @@ def _parameters(message: Msg) -> dict[str, object] | None:
     except (DecodeError, ValueError, CountlineError) as error:
         _log.error("sites.unreadable", subject=message.subject, error=str(error))
         return None
+
+
+def _known(time_zone: str) -> str:
+    if find_time_zone(time_zone) is None:
+        raise ValueError(f"unknown time zone {time_zone!r}")
+    return time_zone

@@ -11,7 +11,7 @@ from countline_common.times import parse_rfc3339
 SITES: Final = "/api/v1/sites"
 CAMERAS: Final = "/api/v1/cameras"
 PAGE_SIZE: Final = "1000"
-HINT: Final = "write a time such as 2026-03-01T12:00:00Z, or without an offset in the site's time zone"
+HINT: Final = "write a time such as 2026-03-01T12:00:00Z"
 
 Rest = Callable[[str, Mapping[str, str]], Awaitable[dict[str, Any]]]
 """Returns the data of a GET: path, query parameters."""
@@ -29,7 +29,7 @@ async def read_times(rest: Rest, texts: Mapping[str, str | None], camera_id: str
         InvalidInputError: a text is not a time, or has no offset although the sites have several time zones.
         CountlineError: the server does not answer.
     """
-    moments = {option: _parsed(option, text) for option, text in texts.items() if text is not None}
+    moments = {option: parse_option(option, text) for option, text in texts.items() if text is not None}
     local = [option for option, moment in moments.items() if moment.tzinfo is None]
     if local:
         zones = await _zones(rest, camera_id, local[0])
@@ -37,7 +37,12 @@ async def read_times(rest: Rest, texts: Mapping[str, str | None], camera_id: str
     return moments
 
 
-def _parsed(option: str, text: str) -> datetime:
+def parse_option(option: str, text: str) -> datetime:
+    """Return the time in an option; it may have no offset.
+
+    Raises:
+        InvalidInputError: the text is not a time.
+    """
     try:
         return parse_rfc3339(text)
     except ValueError as error:

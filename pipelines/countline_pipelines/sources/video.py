@@ -23,6 +23,7 @@ from countline_common.hosts import host_of, is_this_machine
 from countline_pipelines.sources.decoding import DecodeMode, Decoder, DecoderChoice, Decoding, is_on_gpu
 from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
 from countline_pipelines.sources.spec import Playback, SourceSpec
+from countline_pipelines.sources.wall_clock import WALL
 
 _NOT_VIDEO_FORMATS: Final = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 """Demuxers that turn any text into pictures of letters."""
@@ -197,7 +198,7 @@ class VideoReader:
         packets = self._container.demux(self._stream)
         since_picture = 0
         while (packet := self._next(packets)) is not None:
-            arrived_at = time.time()
+            arrived_at = WALL.now()
             self._record_ntp(packet)
             pictures = self._decode(packet)
             since_picture = 0 if pictures else since_picture + 1

@@ -1,5 +1,10 @@
 """Hand-overs of workers with wrong clocks erase no counts."""
 
+import asyncio
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -97,7 +102,11 @@ async def test_a_later_epoch_proves_an_earlier_hand_over_wrong_and_restores_the_
 
 
 async def test_refence_restores_what_an_older_release_fenced(
-    nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar, execute: Callable[..., None]
+    nats_server: NatsServer,
+    engine: AsyncEngine,
+    scalar: Scalar,
+    execute: Callable[..., None],
+    analytics_dsn: str,
 ) -> None:
     now = time.time()
     async with ingesting(nats_server.url, engine):
@@ -120,3 +129,17 @@ async def test_refence_restores_what_an_older_release_fenced(
     assert scalar(TOTAL) == 288
     assert scalar("SELECT count(*) FROM analytics.visits WHERE fenced") == 0
     assert (await refence(engine, only_outdated=True)).cameras == 0
+    execute("UPDATE analytics.epochs SET hand_over_at = reported_at, fault = ''")
+    printed = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "countline_common", "db", "refence", "--json"],
+        env={**os.environ, "COUNTLINE_ANALYTICS_DSN": analytics_dsn},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert printed.returncode == 0, printed.stderr
+    told = json.loads(printed.stdout)
+    assert (told["cameras"], told["fenced"], told["restored"]) == (1, 0, 0)
+    assert [each["epoch"] for each in told["corrections"]] == [2]

@@ -35,24 +35,30 @@ SELECT * FROM unnest(CAST(:camera_ids AS text[]), CAST(:zone_ids AS text[]))
 ON CONFLICT DO NOTHING
 
 -- name: read_hand_overs
-SELECT camera_id, epoch, hand_over_at, fault, reported_at, received_at, written_at, assigned_at, before_t, before_written_at
+SELECT camera_id, epoch, hand_over_at, fault, reported_at, received_at, written_at, assigned_at, before_t, before_written_at,
+       first_t
 FROM analytics.epochs WHERE camera_id = ANY(:camera_ids)
 
--- name: newest_before
--- The newest counted crossing of the epochs before one, and when it was written.
-SELECT t AS seen_at, changed_at FROM analytics.crossings
-WHERE camera_id = :camera_id AND epoch > 0 AND epoch < :epoch AND NOT fenced
-ORDER BY t DESC LIMIT 1
+-- name: crossings_before
+-- The newest and the oldest counted crossing of the epochs before one, and when they were written.
+(SELECT t AS seen_at, changed_at FROM analytics.crossings
+ WHERE camera_id = :camera_id AND epoch > 0 AND epoch < :epoch AND NOT fenced
+ ORDER BY t DESC LIMIT 1)
+UNION ALL
+(SELECT t, changed_at FROM analytics.crossings
+ WHERE camera_id = :camera_id AND epoch > 0 AND epoch < :epoch AND NOT fenced
+ ORDER BY t LIMIT 1)
 
 -- name: put_hand_over
 INSERT INTO analytics.epochs (camera_id, epoch, hand_over_at, fault, reported_at, received_at, written_at, assigned_at,
-                              before_t, before_written_at)
+                              before_t, before_written_at, first_t)
 VALUES (:camera_id, :epoch, :hand_over_at, :fault, :reported_at, :received_at, :written_at, :assigned_at,
-        :before_t, :before_written_at)
+        :before_t, :before_written_at, :first_t)
 ON CONFLICT (camera_id, epoch) DO UPDATE
 SET hand_over_at = excluded.hand_over_at, fault = excluded.fault, reported_at = excluded.reported_at,
     received_at = excluded.received_at, written_at = excluded.written_at, assigned_at = excluded.assigned_at,
-    before_t = excluded.before_t, before_written_at = excluded.before_written_at
+    before_t = excluded.before_t, before_written_at = excluded.before_written_at,
+    first_t = excluded.first_t
 
 -- name: audit_hand_over
 INSERT INTO analytics.hand_over_audit (decided_at, camera_id, epoch, reported_at, hand_over_at, fault)

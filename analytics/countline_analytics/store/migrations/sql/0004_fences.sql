@@ -6,9 +6,10 @@ ALTER TABLE analytics.epochs ADD COLUMN received_at timestamptz;
 ALTER TABLE analytics.epochs ADD COLUMN written_at timestamptz;
 -- When the control-plane gave the epoch out, by its own clock; null if the record did not say.
 ALTER TABLE analytics.epochs ADD COLUMN assigned_at timestamptz;
--- The newest counted event of earlier epochs when the hand-over was written; null if there was none.
+-- The newest and the oldest counted crossing of earlier epochs when the hand-over was written; null if there was none.
 ALTER TABLE analytics.epochs ADD COLUMN before_t timestamptz;
 ALTER TABLE analytics.epochs ADD COLUMN before_written_at timestamptz;
+ALTER TABLE analytics.epochs ADD COLUMN first_t timestamptz;
 -- Why `hand_over_at` is not the reported time; empty if it is.
 ALTER TABLE analytics.epochs ADD COLUMN fault text NOT NULL DEFAULT '';
 UPDATE analytics.epochs SET reported_at = hand_over_at, received_at = now(), written_at = now();
