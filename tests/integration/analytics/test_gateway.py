@@ -145,19 +145,15 @@ async def test_counts_are_told_while_the_camera_service_is_away(stack: Stack) ->
     await until(counted)
 
 
-async def test_the_page_is_served_on_every_path_of_its_own_and_missing_files_are_missing(
-    stack: Stack, tmp_path: Path
-) -> None:
+async def test_the_page_is_served_and_nothing_beside_it(stack: Stack) -> None:
     base = f"http://{stack.addresses['gateway']}"
-    async with stack.session.get(f"{base}/cameras/cam-1") as response:
+    async with stack.session.get(base) as response:
         text = await response.text()
         built = "not built" not in text
         assert response.status == (200 if built else 503)
         assert response.content_type == "text/html"
-    async with stack.session.get(f"{base}/../../settings.py") as response:
-        assert "ApiSettings" not in await response.text()
-    async with stack.session.get(f"{base}/%2e%2e/settings.py") as response:
-        assert "ApiSettings" not in await response.text()
+    async with stack.session.get(f"{base}/cameras/cam-1") as response:
+        assert response.status == 404
 
 
 async def verify(data: Path, *arguments: str) -> tuple[int, str]:

@@ -118,12 +118,13 @@ def test_a_query_that_names_no_field_of_its_own_is_refused(query: tuple[str, str
 
 
 def test_the_problems_of_a_hostile_body_are_bounded() -> None:
-    assert len(problems(lambda: patch({f"{i}" * 1000: i for i in range(1000)}))) == 20
+    assert len(problems(lambda: patch({f"{i}{'x' * 1000}": i for i in range(1000)}))) == 20
 
 
 @pytest.mark.parametrize("seconds", [1e308, -1e308, float("inf"), 10**400, "1e400"])
 def test_a_duration_that_no_duration_holds_is_refused(seconds) -> None:
-    assert problems(lambda: read_json(workers_pb2.ConnectResponse(), {"lease": seconds}))
+    message = workers_pb2.ConnectResponse.DESCRIPTOR
+    assert problems(lambda: build_request(message, Route("POST", "/", "*"), [], [], {"lease": seconds}))
 
 
 @pytest.mark.parametrize("value", [True, "5", 2**40, 1.5, float("nan")])
@@ -180,7 +181,7 @@ def test_every_route_of_the_contract_has_its_place_in_the_openapi_document() -> 
     paths = document(methods)["paths"]
     for method in methods:
         for route in method.routes:
-            assert paths[route.template][route.method.lower()]["operationId"].endswith(method.descriptor.name)
+            assert paths[route.path][route.method.lower()]["operationId"].endswith(method.descriptor.name)
     json.dumps(paths)
 
 

@@ -75,8 +75,8 @@ OPENED = [method for method in METHODS if rule_of(method).WhichOneof("pattern")]
 
 @pytest.mark.parametrize("method", OPENED, ids=lambda method: method.full_name)
 def test_an_answer_that_holds_one_resource_is_that_resource(method: MethodDescriptor) -> None:
-    """`data` was `{"camera": {...}}` here and the fields themselves there. Login and refresh answer alike, in one shape."""
-    if method.name == "RefreshToken":
+    """`data` was `{"camera": {...}}` here and the fields themselves there."""
+    if method.name == "RefreshToken":  # answers as Login does, so that a client reads both alike
         return
     fields = method.output_type.fields
     single = len(fields) == 1 and fields[0].message_type is not None and not fields[0].is_repeated
