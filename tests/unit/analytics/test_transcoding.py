@@ -1,10 +1,12 @@
 """From HTTP requests to messages."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from countline.v1 import cameras_pb2, counts_pb2, workers_pb2
 from countline_analytics.api.openapi import document
@@ -204,3 +206,19 @@ def test_the_openapi_document_says_what_the_contract_remarks() -> None:
     assert "63 characters" in camera["properties"]["camera_id"]["description"]
     assert "zeros" in found["paths"]["/api/v1/analytics/counts"]["get"]["summary"]
     assert found["components"]["schemas"]["Line"]["description"].startswith("A count line")
+
+
+def test_the_openapi_document_is_valid_and_names_parameters_plainly() -> None:
+    """`{camera.camera_id}` beside `{camera_id}` were two paths of one resource, which tools refuse."""
+    found = document(http_methods())
+    OpenAPIV31SpecValidator(found).validate()
+    assert all(re.fullmatch(r"(/[a-z0-9-]+|/\{[a-z_]+\})+", path) for path in found["paths"])
+    shapes = [re.sub(r"\{[^}]+\}", "{}", path) for path in found["paths"]]
+    assert len(shapes) == len(set(shapes))
+
+
+def test_the_openapi_document_says_what_a_creation_answers() -> None:
+    responses = document(http_methods())["paths"]["/api/v1/sites"]["post"]["responses"]
+    assert "Location" in responses["201"]["headers"]
+    schema = responses["201"]["content"]["application/json"]["schema"]
+    assert schema["properties"]["data"] == {"$ref": "#/components/schemas/Site"}
