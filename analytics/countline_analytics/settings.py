@@ -54,6 +54,11 @@ class ApiSettings(AnalyticsSettings):
     """Networks of trusted proxies, such as `10.0.0.5/32`: the gateway believes their `X-Forwarded-For`. Empty: none.
     Each proxy must replace or extend the header that a browser sends, as NGINX, HAProxy and Traefik can."""
 
+    gateway_idle_timeout_s: float = Field(default=20.0, gt=0, le=600)
+    """A connection on which no complete request head arrives for this time is closed."""
+    gateway_body_timeout_s: float = Field(default=30.0, gt=0, le=600)
+    """The body of a request must arrive within this time."""
+
     def proxy_networks(self) -> tuple[Network, ...]:
         """Parse `gateway_trusted_proxies`.
 

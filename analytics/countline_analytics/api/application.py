@@ -12,7 +12,7 @@ from prometheus_client import Histogram
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from countline_analytics.api.gateway import REQUEST_ID
+from countline_analytics.api.gateway import BODY_TIMEOUT_S, REQUEST_ID
 from countline_common.errors import CountlineError, DeadlineExceededError, InternalError, UnavailableError
 from countline_common.http.errors import http_status, problem
 from countline_common.logs import get_logger
@@ -40,9 +40,15 @@ Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log = get_logger(__name__)
 
 
-def make_application() -> web.Application:
-    """Return an application without routes."""
-    return web.Application(middlewares=[_identified, _finished, _mapped], client_max_size=MAX_BODY_BYTES)
+def make_application(body_timeout_s: float) -> web.Application:
+    """Return an application without routes.
+
+    Args:
+        body_timeout_s: seconds in which the body of a request must arrive.
+    """
+    app = web.Application(middlewares=[_identified, _finished, _mapped], client_max_size=MAX_BODY_BYTES)
+    app[BODY_TIMEOUT_S] = body_timeout_s
+    return app
 
 
 @web.middleware
@@ -66,6 +72,8 @@ async def _finished(request: web.Request, handler: Next) -> web.StreamResponse:
     response = await handler(request)
     if response.prepared:  # a WebSocket that has ended
         return response
+    if request.content.exception() is not None:
+        response.force_close()  # the body was unreadable: where the next request begins is unknown
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     if request.path.startswith("/api/"):
@@ -109,8 +117,8 @@ def _ours(error: Exception, request: web.Request) -> CountlineError:
     return InternalError("internal error", hint=f"search the log for request {request[REQUEST_ID]}")
 
 
-class _HttpError(CountlineError):
-    """An error that aiohttp raises itself."""
+class HttpError(CountlineError):
+    """An error of HTTP itself, such as an unknown path."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -118,10 +126,15 @@ class _HttpError(CountlineError):
 
 
 def _of_aiohttp(error: web.HTTPException) -> CountlineError:
-    codes = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "PAYLOAD_TOO_LARGE"}
-    texts = {404: "no such path", 405: "this path does not support the method", 413: "the body is too large"}
+    codes = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 408: "REQUEST_TIMEOUT", 413: "PAYLOAD_TOO_LARGE"}
+    texts = {
+        404: "no such path",
+        405: "this path does not support the method",
+        408: "the body of the request did not arrive in time",
+        413: "the body is too large",
+    }
     code = codes.get(error.status, "INVALID_ARGUMENT" if error.status < 500 else "INTERNAL")
-    return _HttpError(code, texts.get(error.status, error.reason))
+    return HttpError(code, texts.get(error.status, error.reason))
 
 
 def failure(error: CountlineError, request_id: str, headers: dict[str, str] | None = None) -> web.Response:
@@ -132,6 +145,8 @@ def failure(error: CountlineError, request_id: str, headers: dict[str, str] | No
         headers=headers,
         content_type="application/json",
     )
+    if response.status == HTTPStatus.REQUEST_TIMEOUT:
+        response.force_close()
     if response.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

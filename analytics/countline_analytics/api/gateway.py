@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import grpc
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from google.protobuf import message_factory
 from google.protobuf.message import Message
 
@@ -35,6 +36,8 @@ LARGE_BYTES: Final = 20_000
 """Larger answers are rendered in a thread, so that the event loop keeps running."""
 LONGEST_AUTHORIZATION: Final = 4096
 REQUEST_ID: Final = web.RequestKey("request_id", str)
+BODY_TIMEOUT_S: Final = web.AppKey("body_timeout_s", float)
+"""Seconds in which the body of a request must arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,13 +212,24 @@ def client_address(peer: str, forwarded_for: str, proxies: Collection[Network]) 
 
 async def _json_body(request: web.Request) -> Any:
     """Return the parsed body; None if there is none."""
-    data = await request.read()
+    data = await _body(request)
     if not data.strip():
         return None
     try:
         return json.loads(data, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"the body is not JSON: {error}", hint="send a JSON object") from error
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(request.app[BODY_TIMEOUT_S]):
+            return await request.read()
+    except TimeoutError as error:
+        raise web.HTTPRequestTimeout from error
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        hint = "send JSON, plain or with the Content-Encoding that its header names"
+        raise InvalidInputError("the body cannot be read", hint=hint) from error
 
 
 def _no_constant(word: str) -> float:

@@ -6,7 +6,6 @@ analytics only, and `/ws` only, so that a load balancer can route each of them.
 
 import asyncio
 import contextlib
-import errno
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline.v1 import cameras_pb2_grpc
 from countline_analytics.api.application import make_application
+from countline_analytics.api.connections import listen
 from countline_analytics.api.gateway import (
     MODEL_CHANGE_TIMEOUT_S,
     LocalUpstream,
@@ -37,12 +37,10 @@ from countline_analytics.questions.service import make_handlers
 from countline_analytics.settings import ApiSettings
 from countline_common.addresses import Network
 from countline_common.data import database
-from countline_common.errors import UnavailableError
 from countline_common.grpc.channels import open_channel
 from countline_common.grpc.tokens import TokenVerifier
 from countline_common.http.health import Check, HealthServer
 from countline_common.logs import configure, get_logger
-from countline_common.settings import host_port
 
 COUNT_SERVICE: Final = "countline.v1.CountService"
 SHUTDOWN_S: Final = 3.0
@@ -57,10 +55,11 @@ class Api:
     upstreams: Mapping[str, Upstream]
     hub: LiveHub
     proxies: tuple[Network, ...]
+    body_timeout_s: float
 
     def gateway(self) -> web.Application:
         """Return the application for browsers."""
-        app = make_application()
+        app = make_application(self.body_timeout_s)
         self._add_rest(app, self.methods)
         app.router.add_get("/ws", self.hub.handle)
         add_dashboard(app)
@@ -68,13 +67,13 @@ class Api:
 
     def analytics(self) -> web.Application:
         """Return the application with REST of analytics only."""
-        app = make_application()
+        app = make_application(self.body_timeout_s)
         self._add_rest(app, [method for method in self.methods if method.service == COUNT_SERVICE])
         return app
 
     def websocket(self) -> web.Application:
         """Return the application with `/ws` only."""
-        app = make_application()
+        app = make_application(self.body_timeout_s)
         app.router.add_get("/ws", self.hub.handle)
         return app
 
@@ -155,15 +154,19 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
             parts.engine, cameras_pb2_grpc.CameraServiceStub(channels[settings.cameras_address])
         )
         upstreams = _upstreams(settings, parts, channels, directory)
-        api = Api(http_methods(), upstreams, hub, settings.proxy_networks())
+        api = Api(http_methods(), upstreams, hub, settings.proxy_networks(), settings.gateway_body_timeout_s)
         changes = follow_changes(parts.bus, directory.forget)
         await stack.enter_async_context(
             _tasks(parts.bus.run(), parts.feed.run(), statuses.run(), changes, stopping=stopping)
         )
         addresses = {
-            "gateway": await _listen(stack, api.gateway(), settings.gateway_address),
-            "analytics": await _listen(stack, api.analytics(), settings.analytics_address),
-            "websocket": await _listen(stack, api.websocket(), settings.websocket_address),
+            "gateway": await _listen(stack, api.gateway(), settings.gateway_address, settings.gateway_idle_timeout_s),
+            "analytics": await _listen(
+                stack, api.analytics(), settings.analytics_address, settings.gateway_idle_timeout_s
+            ),
+            "websocket": await _listen(
+                stack, api.websocket(), settings.websocket_address, settings.gateway_idle_timeout_s
+            ),
         }
         stack.push_async_callback(hub.close)
         yield addresses
@@ -185,20 +188,14 @@ def _upstreams(
     }
 
 
-async def _listen(stack: contextlib.AsyncExitStack, app: web.Application, address: str) -> str:
-    host, port = host_port(address)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True)
+async def _listen(stack: contextlib.AsyncExitStack, app: web.Application, address: str, idle_timeout_s: float) -> str:
+    runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        raise UnavailableError(
-            f"{address} is taken by another process", hint="stop the other process, or set another address"
-        ) from error
-    return f"{host}:{runner.addresses[0][1]}"
+    server = await listen(runner, address, idle_timeout_s)
+    stack.callback(server.close)
+    host, port = server.sockets[0].getsockname()[:2]
+    return f"{host}:{port}"
 
 
 @contextlib.asynccontextmanager

@@ -385,7 +385,10 @@ def _timestamp(target: Message, value: Any) -> str:
         moment = None
     if moment is None or moment.tzinfo is None:
         return "must be a time with an offset, such as 2026-03-01T12:00:00Z"
-    target.FromDatetime(moment)
+    try:
+        target.FromDatetime(moment)
+    except (ValueError, OverflowError):
+        return "must be a time in the years 1 to 9998"
     target.SetInParent()
     return ""
 

@@ -4,7 +4,7 @@ The status contains a `google.rpc.ErrorInfo` (reason, domain, the hint), a `BadR
 and a `RequestInfo` with the id under which the server logged the call.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
@@ -19,6 +19,10 @@ from countline_common.grpc.channels import proxy_remark
 
 DOMAIN: Final = "countline"
 HINT_KEY: Final = "hint"
+LONGEST_TEXT_BYTES: Final = 500
+MOST_PROBLEM_BYTES: Final = 2000
+"""gRPC replaces a status of more than 8 KB of metadata by RESOURCE_EXHAUSTED. It writes bytes as base64, and each byte
+of a message beyond ASCII as three."""
 
 
 _Detail = TypeVar("_Detail", bound=Message)
@@ -26,17 +30,14 @@ _Detail = TypeVar("_Detail", bound=Message)
 
 def to_status(error: CountlineError, request_id: str = "") -> status_pb2.Status:
     """The error as a `google.rpc.Status`, details included."""
-    details: list[Message] = [
-        error_details_pb2.ErrorInfo(
-            reason=_reason(error), domain=DOMAIN, metadata={HINT_KEY: error.hint} if error.hint else {}
-        )
-    ]
+    hint = {HINT_KEY: _cut(error.hint)} if error.hint else {}
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=_reason(error), domain=DOMAIN, metadata=hint)]
     if error.fields:
-        details.append(error_details_pb2.BadRequest(field_violations=[_violation(field) for field in error.fields]))
+        details.append(_bad_request(error.fields))
     if request_id:
         details.append(error_details_pb2.RequestInfo(request_id=request_id))
     return status_pb2.Status(
-        code=code_pb2.Code.Value(error.code), message=error.message, details=[_pack(detail) for detail in details]
+        code=code_pb2.Code.Value(error.code), message=_cut(error.message), details=[_pack(detail) for detail in details]
     )
 
 
@@ -46,8 +47,26 @@ def _reason(error: CountlineError) -> str:
     return "".join(f"_{letter}" if letter.isupper() and i else letter for i, letter in enumerate(name)).upper()
 
 
+def _bad_request(problems: Sequence[FieldProblem]) -> error_details_pb2.BadRequest:
+    """The problems that fit into the status, in order."""
+    bad = error_details_pb2.BadRequest()
+    for problem in problems:
+        bad.field_violations.append(_violation(problem))
+        if bad.ByteSize() > MOST_PROBLEM_BYTES:
+            break
+    return bad
+
+
+def _cut(text: str) -> str:
+    """A text that fits into the status; the message of an error may quote what the caller sent."""
+    data = text.encode(errors="backslashreplace")
+    if len(data) <= LONGEST_TEXT_BYTES:
+        return data.decode()
+    return f"{data[:LONGEST_TEXT_BYTES].decode(errors='ignore')}…"
+
+
 def _violation(problem: FieldProblem) -> error_details_pb2.BadRequest.FieldViolation:
-    return error_details_pb2.BadRequest.FieldViolation(field=problem.field, description=problem.message)
+    return error_details_pb2.BadRequest.FieldViolation(field=_cut(problem.field), description=_cut(problem.message))
 
 
 def _pack(detail: Message) -> any_pb2.Any:

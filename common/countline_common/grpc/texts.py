@@ -1,4 +1,4 @@
-"""The check of every text that comes from outside, at the edge: in gRPC's interceptor and in REST.
+"""The check of every text and time that comes from outside, at the edge: in gRPC's interceptor and in REST.
 
 PostgreSQL stores no NUL, terminals obey control characters, and a text without a limit costs memory in every log and
 every error. So no service has to think of them.
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from countline_common.errors import FieldProblem, InvalidInputError
 
@@ -17,6 +18,9 @@ LONGEST_TEXT: Final = 65_536
 """Characters of one text; single fields have lower limits of their own."""
 LONGEST_ID: Final = 1_024
 """Characters of a text whose field is an id, a name or a token."""
+FIRST_S: Final = -62_135_510_400
+END_S: Final = 253_370_764_800
+"""Unix seconds of 0001-01-02 and of 9999-01-01: Python's times, with a day to spare for time zones and arithmetic."""
 MOST_PROBLEMS: Final = 20
 
 # Tab and line breaks are text: comments and the truth of clips have several lines.
@@ -25,10 +29,10 @@ _IDS: Final = ("_id", "_ids", "name", "username", "instance", "backend", "versio
 
 
 def check_texts(message: Message) -> None:
-    """Check every text of a message, at any depth.
+    """Check every text and time of a message, at any depth.
 
     Raises:
-        InvalidInputError: names the fields that hold a forbidden character or are too long.
+        InvalidInputError: names the fields that hold a forbidden character, are too long, or out of range.
     """
     problems = []
     for problem in text_problems(message):
@@ -53,7 +57,10 @@ def text_problems(message: Message, prefix: str = "") -> Iterator[FieldProblem]:
 
 
 def _value_problems(descriptor: FieldDescriptor, value: Any, path: str) -> Iterator[FieldProblem]:
-    if descriptor.message_type is not None:
+    if isinstance(value, Timestamp):
+        if not FIRST_S <= value.seconds < END_S or not 0 <= value.nanos < 1_000_000_000:
+            yield FieldProblem(path, "must be a time in the years 1 to 9998")
+    elif descriptor.message_type is not None:
         yield from text_problems(value, f"{path}.")
     elif descriptor.type == FieldDescriptor.TYPE_STRING:
         limit = LONGEST_ID if descriptor.name.endswith(_IDS) else LONGEST_TEXT

@@ -16,6 +16,9 @@ from countline_common.redaction import redact
 from countline_common.settings import host_port
 from countline_common.vitality import faults
 
+IDLE_TIMEOUT_S: Final = 20.0
+"""A connection without a complete request head for so long is closed."""
+LINGER_S: Final = 2.0
 CHECK_TIMEOUT_S: Final = 1.0
 
 Check = Callable[[], Awaitable[None]]
@@ -44,7 +47,7 @@ class HealthServer:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=IDLE_TIMEOUT_S, lingering_time=LINGER_S)
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
         return self

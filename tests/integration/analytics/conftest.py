@@ -105,8 +105,19 @@ async def _migrate_control(dsn: str) -> None:
 
 
 @pytest.fixture
+def api_settings() -> dict[str, object]:
+    """Settings of the API beside the usual ones; a module can have its own."""
+    return {}
+
+
+@pytest.fixture
 async def stack(
-    analytics_dsn: str, engine: AsyncEngine, nats_server: NatsServer, postgres: PostgresServer, tmp_path: Path
+    analytics_dsn: str,
+    engine: AsyncEngine,
+    nats_server: NatsServer,
+    postgres: PostgresServer,
+    tmp_path: Path,
+    api_settings: dict[str, object],
 ) -> AsyncIterator[Stack]:
     """Everything between the stream and the browser."""
     private, public = generate_key_pair()
@@ -130,6 +141,7 @@ async def stack(
             analytics_dsn=analytics_dsn,
             token_public_key_file=tmp_path / "key.pub",
             gateway_trusted_proxies="127.0.0.1/32",
+            **api_settings,
             **{f"{name}_address": address for name, address in plane.addresses.items()},
             **{f"{name}_address": "127.0.0.1:0" for name in ("gateway", "analytics", "websocket")},
         )
