@@ -21,6 +21,7 @@ from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask
 from countline_common.errors import InternalError, InvalidInputError, NotFoundError
 from countline_common.grpc.client import CHANNEL_OPTIONS, Client
 from countline_common.grpc.errors import translated
+from countline_common.text_files import read_text
 from countline_models.cli.references import complete_model
 from countline_models.digests import file_digest
 
@@ -213,12 +214,7 @@ def _truth(golden: Path | None, truth: Path | None) -> str:
         return ""
     from countline_models.deploy import parse_truth
 
-    try:
-        text = truth.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {truth}") from error
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(f"{truth} cannot be read: {error}") from error
+    text = read_text(truth)
     try:
         parse_truth(text)
     except InvalidInputError as error:

@@ -1,18 +1,21 @@
 """`countline models quantize`: makes a contract model in eight bits and measures the effect."""
 
+import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from countline_common.cli.tools import PIPE_WIDTH, JsonOption, print_json
-from countline_common.errors import InvalidInputError
+from countline_common.cli.tools import PIPE_WIDTH, JsonOption
+from countline_common.output_files import OutputFiles
+from countline_common.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from countline_models.contract import ContractModel
@@ -57,27 +60,27 @@ def quantize(
     Example: countline models quantize gates.onnx -o gates.int8.onnx --clip gate.mp4 --line gate:0.1,0.6,0.9,0.6
     """
     from countline_models.contract import check_contract
+    from countline_models.onnx.reading import network_files
     from countline_models.quantize.int8 import Options
     from countline_models.quantize.int8 import quantize as quantize_model
     from countline_models.quantize.verdict import judge
 
     contract = check_contract(model, run=False)
-    if output.resolve() == model.resolve():
-        raise InvalidInputError(f"{output} is the model itself", hint="give another --output")
-    with _bar() as steps:
+    with OutputFiles([*network_files(model), *clip]) as outputs, _bar() as steps:
+        file = outputs.open("--output", output, makes_folder=True)
         calibrating, held_out = _frames_of(clip, contract, frames, steps)
         options = Options(format_, per_channel, calibration, tuple(exclude or ()))
         source = model.read_bytes()
         made = quantize_model(source, calibrating, options, steps("calibrating", len(calibrating)))
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_bytes(made.model)
+        file.write(made.model)
         measured = _measured(source, made.model, held_out, contract.score_threshold, steps)
-        counts = _counted(clip, model, output, line or [], steps)
+        counts = _counted(clip, model, made.model, line or [], steps)
+        stream = sys.stderr if outputs.takes_standard_output else sys.stdout
     effect = _Effect(len(source), made, *measured, tuple(counts), *judge(measured[0], counts))
     if as_json:
-        print_json(effect.to_json(output))
+        print(json.dumps(effect.to_json(output), indent=2), file=stream)
     else:
-        _show(effect, output)
+        _show(effect, output, stream)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ def _measured(
 
 
 def _counted(
-    clips: Sequence[Path], model: Path, output: Path, lines: Sequence[str], steps: Callable[[str, int], PartDone]
+    clips: Sequence[Path], model: Path, quantized: bytes, lines: Sequence[str], steps: Callable[[str, int], PartDone]
 ) -> list["ClipCounts"]:
     from countline_models.quantize.counting import count_lines
     from countline_models.quantize.verdict import ClipCounts
@@ -163,17 +166,19 @@ def _counted(
         return []
     step = steps("counting with both", 2 * len(clips))
     counts = []
-    for clip in clips:
-        in_float = count_lines(clip, model, lines)
-        step()
-        counts.append(ClipCounts(clip.name, in_float, count_lines(clip, output, lines)))
-        step()
+    with scratch_folder("quantize") as folder:
+        in_int8 = folder / "int8.onnx"
+        in_int8.write_bytes(quantized)
+        for clip in clips:
+            in_float = count_lines(clip, model, lines)
+            step()
+            counts.append(ClipCounts(clip.name, in_float, count_lines(clip, in_int8, lines)))
+            step()
     return counts
 
 
-def _show(effect: _Effect, output: Path) -> None:
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(width=PIPE_WIDTH, highlight=False)
+def _show(effect: _Effect, output: Path, stream: TextIO) -> None:
+    console = Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("", "float", "int8", ""):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)

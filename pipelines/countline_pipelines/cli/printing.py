@@ -1,7 +1,7 @@
 """Prints the summary of a count as tables."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -10,10 +10,12 @@ from countline_counting.rule.flows import matrix
 from countline_pipelines.offline.reports.explained import show_explained
 
 
-def show(result: dict[str, Any]) -> None:
-    """Print a summary as tables."""
-    console = Console()
+def show(result: dict[str, Any], stream: TextIO | None = None) -> None:
+    """Print a summary as tables, to standard output by default."""
+    console = Console(file=stream)
     console.print(f"{result['frames']} frames, {result['duration_s']:.1f} s")
+    if number := result.get("interruptions", 0):
+        console.print(f"the stream broke {number} times, {result['interrupted_s']:.1f} s without frames")
     if result["lines"]:
         table = Table("line", "in", "out", "net", "U-turns")
         for name, counts in result["lines"].items():
