@@ -56,7 +56,8 @@ class OutputFiles:
     def _check(self, option: str, path: Path) -> None:
         if any(_is_same(path, each) for each in self._inputs):
             raise InvalidInputError(
-                f"{option} {path} is a file that this command reads", hint=f"name another file for {option}"
+                f"cannot write {option} {path}: it is a file that this command reads",
+                hint=f"name another file for {option}; nothing was changed",
             )
         for other in self._files:
             if _place(path) == other.place or (_descriptor(path) or -1) == other.descriptor:

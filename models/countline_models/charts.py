@@ -22,6 +22,9 @@ PAPER, INK, FAINT, RULE = "#ffffff", "#1b1f24", "#6b7280", "#e3e6ea"
 SMOOTH: Final = 2
 """Pixels are painted at this many times the size and then scaled down, because lines of Pillow have jagged edges."""
 
+KINDS: Final = {".png", ".svg"}
+"""Endings of the pictures that can be written."""
+
 Point = tuple[float, float]
 """x and y in pixels from the top left."""
 Anchor = Literal["start", "middle", "end"]
@@ -123,7 +126,7 @@ def open_picture(outputs: OutputFiles, path: Path) -> OutputFile:
     Raises:
         CountlineError: the file cannot be written, or its ending is not .png or .svg.
     """
-    if path.suffix.lower() not in {".png", ".svg"}:
+    if path.suffix.lower() not in KINDS:
         raise InvalidInputError(f"{path} cannot be written: unknown kind of picture", hint="use a .png or .svg file")
     return outputs.open("--plot", path)
 

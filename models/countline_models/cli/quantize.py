@@ -65,9 +65,9 @@ def quantize(
     from countline_models.quantize.int8 import quantize as quantize_model
     from countline_models.quantize.verdict import judge
 
-    contract = check_contract(model, run=False)
     with OutputFiles([*network_files(model), *clip]) as outputs, _bar() as steps:
         file = outputs.open("--output", output, makes_folder=True)
+        contract = check_contract(model, run=False)
         calibrating, held_out = _frames_of(clip, contract, frames, steps)
         options = Options(format_, per_channel, calibration, tuple(exclude or ()))
         source = model.read_bytes()

@@ -116,17 +116,20 @@ class CountJob:
         plane = SoftwarePlane(self._connect, self._sink, options, on_end=lambda *_: self._ended.set())
         plane.start()
         fault: CountlineError | None = None
+        is_interrupted = False
         try:
             plane.add_camera(self._plan)
             fault = self._wait(plane, update)
         except CountlineError as error:
             fault = error
         except KeyboardInterrupt:
-            fault = InterruptedCountError(self._sink.frames)
+            is_interrupted = True
         finally:
             plane.close(CLOSE_TIMEOUT_S)
             self._sink.close()
         summary = self._summary()
+        if is_interrupted:
+            fault = InterruptedCountError(self._sink.frames)  # here, since the frames in flight are counted at the end
         if summary is None and fault is None:
             fault = NotFoundError("the source gave no frame", hint="check whether another player shows it")
         is_complete = fault is None or not self._order.source.playback.is_finite
