@@ -27,6 +27,7 @@ from countline_common.errors import (
     UnauthenticatedError,
 )
 from countline_common.grpc.tokens import Principal, TokenVerifier
+from countline_common.tasks import cancel
 
 AUTH_WITHIN_S: Final = 10.0
 HEARTBEAT_S: Final = 20.0
@@ -137,9 +138,7 @@ class _Connection:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await self._end(next(iter(done)))
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel(*tasks)
             for leave in self._leave.values():
                 await leave()
             DROPPED.inc(self._queue.dropped)

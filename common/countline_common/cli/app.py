@@ -157,20 +157,21 @@ def _root(
     if version:
         from importlib.metadata import version as distribution_version
 
-        typer.echo(f"countline {distribution_version('countline')}")
+        print(f"countline {distribution_version('countline')}")
         raise typer.Exit
 
 
 def report(error: CountlineError) -> None:
     """Print an error: the message, each wrong field, the hint."""
-    typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    typer.echo(error.message, err=True)
+    from countline_common.cli.terminal import Styled, Terminal
+
+    terminal = Terminal(stderr=True)
+    terminal.print(Styled.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
     for problem in error.fields:
         if (line := f"{problem.field}: {problem.message}") != error.message:
-            typer.echo(f"  {line}", err=True)
+            terminal.print(f"  {line}", soft_wrap=True)
     if error.hint:
-        typer.secho("hint: ", fg="green", nl=False, err=True)
-        typer.echo(error.hint, err=True)
+        terminal.print(Styled.assemble(("hint: ", "green"), error.hint), soft_wrap=True)
 
 
 def main() -> None:

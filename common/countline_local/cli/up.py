@@ -90,6 +90,7 @@ def _detach(folder: DataFolder, *, json_output: bool) -> None:
         if status["ready"]:
             display = JsonDisplay() if json_output else TerminalDisplay()
             display.ready(status, first_password=password())
+            display.note("Countline runs in the background. To stop it: countline down")
             return
         time.sleep(0.2)
     said = "\n".join(tail(log, DETACHED_TAIL_LINES, start))

@@ -11,10 +11,12 @@ import grpc
 
 from countline_common.data.database import migrate
 from countline_common.errors import CountlineError, UnavailableError
+from countline_common.grpc.channels import open_channel
 from countline_common.grpc.server import CALL_LIMIT_S, GrpcServer, Service
 from countline_common.grpc.tokens import TokenVerifier
 from countline_common.http.health import Check, HealthServer
 from countline_common.logs import get_logger
+from countline_common.tasks import cancel
 from countline_control.database import Database, translate
 
 RETRY_S: Final = 1.0
@@ -56,7 +58,7 @@ class ServiceHost:
 
     async def channel(self, address: str) -> grpc.aio.Channel:
         """Open a channel to a service in another process."""
-        return await self._resources.enter_async_context(grpc.aio.insecure_channel(address))
+        return await self._resources.enter_async_context(open_channel(address))
 
     async def listen(
         self,
@@ -110,9 +112,7 @@ class ServiceHost:
         if self._tasks:
             # A task that is cancelled while it connects to PostgreSQL would leave half a connection.
             await asyncio.wait(self._tasks, timeout=TASK_GRACE_S)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel(*self._tasks)
         self._tasks.clear()
         await self._resources.aclose()
 

@@ -19,7 +19,8 @@ from countline.v1.models_pb2 import (
 )
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_message
 from countline_common.errors import InternalError, InvalidInputError, NotFoundError
-from countline_common.grpc.client import CHANNEL_OPTIONS, Client
+from countline_common.grpc.channels import channel_options
+from countline_common.grpc.client import Client
 from countline_common.grpc.errors import translated
 from countline_common.text_files import read_text
 from countline_models.cli.references import complete_model
@@ -138,7 +139,10 @@ def send(service: ModelServiceEndpoint, header: DeployHeader, files: list[Artifa
     """
     version = None
     metadata = (("authorization", f"Bearer {service.access_token}"),)
-    with translated(), grpc.insecure_channel(service.address, options=CHANNEL_OPTIONS) as channel:
+    with (
+        translated(service.address),
+        grpc.insecure_channel(service.address, options=channel_options(service.address)) as channel,
+    ):
         stub = models_pb2_grpc.ModelServiceStub(channel)
         for answer in stub.DeployModel(_requests(header, files, steps), timeout=LIMIT_S, metadata=metadata):
             _show(answer, steps)

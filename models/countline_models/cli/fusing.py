@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from countline_common.cli.tools import note, say
 from countline_common.errors import InvalidInputError
 from countline_common.output_files import OutputFile, OutputFiles
 
@@ -104,12 +105,11 @@ def _fuse(
     data = fused.SerializeToString()
     output.write(data)
     found = next(entry.value for entry in fused.metadata_props if entry.key == FUSED_KEY)
-    typer.echo(f"{output.named}: head {'given' if head else 'recognised'}: {found}", err=True)
+    note(f"{output.named}: head {'given' if head else 'recognised'}: {found}")
     if HEADS[name].resized == "stretched":
-        typer.echo(
+        note(
             "note: the authors stretch pictures to the input; Countline keeps their shape and pads them. "
-            "If the network allows it, give --size the shape of the cameras.",
-            err=True,
+            "If the network allows it, give --size the shape of the cameras."
         )
     _show(check_contract(data, run=False), as_json=False, err=output.is_standard_output)
 
@@ -129,9 +129,9 @@ def heads(
         )
         return
     for head in HEADS.values():
-        typer.echo(f"{head.name:10} {head.about}")
+        say(f"{head.name:10} {head.about}")
         if head.aliases:
-            typer.echo(f"{'':10} also as {', '.join(head.aliases)}")
+            say(f"{'':10} also as {', '.join(head.aliases)}")
 
 
 def check(model: ModelFile, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
@@ -159,7 +159,7 @@ def add(
     from countline_models.repository.adding import add_model
 
     contract = add_model(model, name, repository, labels=_labels(labels), version=version, replace=replace)
-    typer.echo(f"{repository / name}: version {version}", err=True)
+    note(f"{repository / name}: version {version}")
     _show(contract, as_json=False)
 
 
@@ -180,9 +180,7 @@ def prepare(
     if as_json:
         print(json.dumps({"name": prepared.name, "head": prepared.head, **asdict(prepared.contract)}))
         return
-    typer.echo(
-        f"{out / prepared.name}: {f'fused head {prepared.head}' if prepared.head else 'contract model'}", err=True
-    )
+    note(f"{out / prepared.name}: {f'fused head {prepared.head}' if prepared.head else 'contract model'}")
     _show(prepared.contract, as_json=False)
 
 
@@ -220,7 +218,8 @@ def _show(contract: "ContractModel", *, as_json: bool, err: bool = False) -> Non
         sys.stdout.write("\n")
         return
     names = ", ".join(contract.labels[:5]) + (", ..." if len(contract.labels) > 5 else "")
-    typer.echo(f"input           {contract.width}x{contract.height}", err=err)
-    typer.echo(f"detections      at most {contract.max_detections} a frame", err=err)
-    typer.echo(f"classes         {len(contract.labels) or 'not named'}{f': {names}' if names else ''}", err=err)
-    typer.echo(f"score threshold {contract.score_threshold:g}", err=err)
+    show = note if err else say
+    show(f"input           {contract.width}x{contract.height}")
+    show(f"detections      at most {contract.max_detections} a frame")
+    show(f"classes         {len(contract.labels) or 'not named'}{f': {names}' if names else ''}")
+    show(f"score threshold {contract.score_threshold:g}")

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from countline_common.cli.tools import PIPE_WIDTH, JsonOption
+from countline_common.cli.terminal import Terminal, progress_bar
+from countline_common.cli.tools import JsonOption
 from countline_common.output_files import OutputFiles
 from countline_common.scratch import scratch_folder
 
@@ -75,12 +74,12 @@ def quantize(
         file.write(made.model)
         measured = _measured(source, made.model, held_out, contract.score_threshold, steps)
         counts = _counted(clip, model, made.model, line or [], steps)
-        stream = sys.stderr if outputs.takes_standard_output else sys.stdout
+        err = outputs.takes_standard_output
     effect = _Effect(len(source), made, *measured, tuple(counts), *judge(measured[0], counts))
     if as_json:
-        print(json.dumps(effect.to_json(output), indent=2), file=stream)
+        print(json.dumps(effect.to_json(output), indent=2), file=sys.stderr if err else sys.stdout)
     else:
-        _show(effect, output, stream)
+        _show(effect, output, err=err)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +117,7 @@ def _bar() -> Iterator[Callable[[str, int], PartDone]]:
 
     Yields a function that begins a step with a number of parts; it returns a function to call after each part.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bar() as bar:
 
         def begin(description: str, total: int) -> PartDone:
             task = bar.add_task(description, total=total)
@@ -177,17 +175,17 @@ def _counted(
     return counts
 
 
-def _show(effect: _Effect, output: Path, stream: TextIO) -> None:
-    console = Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False)
+def _show(effect: _Effect, output: Path, *, err: bool) -> None:
+    terminal = Terminal(stderr=err)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("", "float", "int8", ""):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for row in (*_rows(effect), *_count_rows(effect.counts)):
         table.add_row(*row)
     made = effect.made
-    console.print(f"{output}: {made.convolutions_eight_bit} of {made.convolutions} convolutions in eight bits")
-    console.print(table)
-    console.print(f"\n{effect.verdict.value}: {effect.reason}")
+    terminal.print(f"{output}: {made.convolutions_eight_bit} of {made.convolutions} convolutions in eight bits")
+    terminal.print(table)
+    terminal.print(f"\n{effect.verdict.value}: {effect.reason}")
 
 
 def _rows(effect: _Effect) -> Iterator[tuple[str, ...]]:

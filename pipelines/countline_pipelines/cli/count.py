@@ -9,16 +9,15 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Final, TextIO
+from typing import Annotated, Final
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as ProgressBar
+from rich.progress import BarColumn, TaskID, TimeElapsedColumn, TimeRemainingColumn
 
 from countline_common import logs
 from countline_common.cli.app import report
 from countline_common.cli.options import grouped
+from countline_common.cli.terminal import Terminal, progress_bar, words
 from countline_common.errors import CountlineError
 from countline_common.output_files import OutputFile, OutputFiles
 from countline_common.scratch import scratch_folder
@@ -182,8 +181,8 @@ def count(
             with _progress_lines() if output.progress_json else _progress(info) as update:
                 outcome = job.run(update)
         outcome = _with_files(outcome, outputs)
-        stream = sys.stderr if outputs.takes_standard_output else sys.stdout
-    _report(outcome, stream, as_json=output.json_)
+        err = outputs.takes_standard_output
+    _report(outcome, as_json=output.json_, err=err)
 
 
 def _with_files(outcome: CountOutcome, outputs: OutputFiles) -> CountOutcome:
@@ -197,18 +196,18 @@ def _with_files(outcome: CountOutcome, outputs: OutputFiles) -> CountOutcome:
     return outcome
 
 
-def _report(outcome: CountOutcome, stream: TextIO, *, as_json: bool) -> None:
+def _report(outcome: CountOutcome, *, as_json: bool, err: bool) -> None:
     """Print what was counted, and then raise the fault that ended the count.
 
     Raises:
         CountlineError: the count ended early, or a file could not be written.
         KeyboardInterrupt: the user stopped the count of a file.
     """
-    summary, fault = outcome.summary, outcome.fault
+    summary, fault, stream = outcome.summary, outcome.fault, sys.stderr if err else sys.stdout
     if summary is not None and as_json:
         print(json.dumps(summary if fault is None else {**summary, "fault": _as_json(fault)}), file=stream)
     elif summary is not None:
-        show(summary, stream)
+        show(summary, err=err)
     if isinstance(fault, InterruptedCountError):
         report(fault)
         raise KeyboardInterrupt
@@ -238,14 +237,14 @@ def _is_file(model: str) -> bool:
 @contextmanager
 def _served(model: str, head: str | None, labels: Path | None) -> Iterator[ServedModel]:
     """Yield the model on a Triton that is started for this count and stopped at its end."""
-    console = Console(stderr=True)
+    terminal = Terminal(stderr=True)
     with scratch_folder("models") as folder:
-        with console.status(f"preparing {model}"):
+        with terminal.status(f"preparing {model}"):
             is_file = _is_file(model)
             version = 0 if is_file else ModelRef.parse(model).version
             prepared = prepare_model(Path(model), head, labels, folder) if is_file else find_model(model)
         with private_triton(prepared.repository) as server:
-            with console.status("starting Triton"):
+            with terminal.status("starting Triton"):
                 server.wait_ready()
                 named = ModelRef(prepared.name, version)
                 ref = asyncio.run(_version_of(named, server.address, Transport.AUTO))
@@ -256,7 +255,7 @@ def _served(model: str, head: str | None, labels: Path | None) -> Iterator[Serve
 @contextmanager
 def _elsewhere(address: str, transport: Transport, model: str) -> Iterator[ServedModel]:
     """Yield the model on a Triton that runs already."""
-    with Console(stderr=True).status(f"asking Triton at {address} for {model}"):
+    with Terminal(stderr=True).status(f"asking Triton at {address} for {model}"):
         ref = asyncio.run(_version_of(ModelRef.parse(model), address, transport))
     # Its repository may lie on another machine, so the version stands for the file: a version never gets another file.
     yield ServedModel(address, transport, str(ref), str(ref))
@@ -273,15 +272,15 @@ def _progress(info: VideoInfo) -> Iterator[Progress]:
     """Show a bar on standard error; yield the function that updates it."""
     total = info.frames or None
     columns = (
-        TextColumn("counting"),
+        words("counting"),
         BarColumn(),
-        TextColumn("{task.completed:.0f} frames"),
-        TextColumn("{task.fields[fps]:.0f} fps"),
+        words("{task.completed:.0f} frames"),
+        words("{task.fields[fps]:.0f} fps"),
         TimeElapsedColumn(),
-        TextColumn("ETA"),
+        words("ETA"),
         TimeRemainingColumn(),
     )
-    with ProgressBar(*columns, console=Console(stderr=True)) as bar:
+    with progress_bar(*columns, stays=True) as bar:
         task: TaskID = bar.add_task("count", total=total, fps=0.0)
 
         def update(frames: int, share: float, fps: float) -> None:

@@ -4,13 +4,13 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
+from countline_common.cli.terminal import Terminal, progress_bar
+from countline_common.cli.tools import note
 from countline_common.errors import InvalidInputError
 from countline_common.output_files import OutputFile, OutputFiles
 from countline_counting.events import Crossing
@@ -84,8 +84,8 @@ def evaluate(
             write_result(tracks_file, found.run.tracked)
         if picture_file is not None:
             _draw(picture_file, found, spec, (result or detections or truth).name)
-        stream = sys.stderr if outputs.takes_standard_output else sys.stdout
-        print(json.dumps(as_dict(found)), file=stream) if json_ else show(found, stream)
+        err = outputs.takes_standard_output
+        print(json.dumps(as_dict(found)), file=sys.stderr if err else sys.stdout) if json_ else show(found, err=err)
 
 
 def _picture_file(outputs: OutputFiles, path: Path) -> OutputFile:
@@ -115,8 +115,7 @@ def _sequence(
 
 
 def _evaluate(truth: MotTruth, given: Boxes, sequence: SequenceInfo, spec: CountingSpec, *, track: bool) -> Evaluation:
-    notes = Console(stderr=True)
-    with Progress(console=notes, transient=True, disable=not notes.is_terminal) as progress:
+    with progress_bar() as progress:
         if track:
             task = progress.add_task("tracking", total=sequence.frames)
             run = run_detections(given, sequence, spec, lambda: progress.advance(task))
@@ -155,7 +154,7 @@ def _draw(output: OutputFile, found: Evaluation, spec: CountingSpec, name: str) 
             found.cases,
         ),
     )
-    Console(stderr=True).print(f"wrote a picture of the worst cases to {output.named}", highlight=False)
+    note(f"wrote a picture of the worst cases to {output.named}")
 
 
 def _in_words(found: Evaluation) -> str:
@@ -208,33 +207,32 @@ def _counts_dict(errors: CountErrors) -> dict[str, Any]:
     }
 
 
-def show(found: Evaluation, stream: TextIO | None = None) -> None:
-    """Print the numbers as tables, to standard output by default."""
-    console = Console(file=stream)
+def show(found: Evaluation, *, err: bool = False) -> None:
+    """Print the numbers as tables, to standard output or standard error."""
+    terminal = Terminal(stderr=err)
     numbers = found.metrics.as_dict()
     table = Table(*numbers)
     table.add_row(*(f"{100 * v:.1f}" if isinstance(v, float) else str(v) for v in numbers.values()))
-    console.print(
+    terminal.print(
         f"{found.sequence.frames} frames, {len(found.comparison.truth_ids)} objects ({found.truth.convention}), "
-        f"{len(found.comparison.tracked_ids)} tracks",
-        highlight=False,
+        f"{len(found.comparison.tracked_ids)} tracks"
     )
-    console.print(table)
+    terminal.print(table)
     if found.errors is not None:
-        _show_counts(console, found.errors)
+        _show_counts(terminal, found.errors)
     if found.cases:
         worst = Table("the worst cases", "from frame", "to frame", "")
         for case in in_turn(found.cases, SHOWN):
             worst.add_row(case.kind.value, str(case.first), str(case.last), case.words)
-        console.print(worst)
+        terminal.print(worst)
 
 
-def _show_counts(console: Console, errors: CountErrors) -> None:
+def _show_counts(terminal: Terminal, errors: CountErrors) -> None:
     table = Table("line", "direction", "true", "counted", "matched")
     for line in errors.lines:
         table.add_row(line.line_id, line.direction.value, str(line.true), str(line.counted), str(line.matched))
-    console.print(table)
+    terminal.print(table)
     if errors.error is None or errors.f1 is None:
-        console.print("no object crosses a line; there is no count error")
+        terminal.print("no object crosses a line; there is no count error")
     else:
-        console.print(f"count error {100 * errors.error:.1f} %, F1 of the crossings {errors.f1:.3f}", highlight=False)
+        terminal.print(f"count error {100 * errors.error:.1f} %, F1 of the crossings {errors.f1:.3f}")

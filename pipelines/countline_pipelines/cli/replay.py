@@ -80,8 +80,8 @@ def replay(
         )
         if tracks_file is not None:
             write_result(tracks_file, boxes_of(tracks))
-        stream = sys.stderr if outputs.takes_standard_output else sys.stdout
-        print(json.dumps(result), file=stream) if json_ else show(result, stream)
+        err = outputs.takes_standard_output
+        print(json.dumps(result), file=sys.stderr if err else sys.stdout) if json_ else show(result, err=err)
 
 
 def count_recording(

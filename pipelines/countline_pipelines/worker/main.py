@@ -19,6 +19,7 @@ from countline_common.data import bus
 from countline_common.errors import CountlineError, ResourceExhaustedError
 from countline_common.http.health import HealthServer
 from countline_common.logs import get_logger
+from countline_common.tasks import cancel
 from countline_pipelines import metrics
 from countline_pipelines.planes.interface import CameraPlan, CameraState, fault_of
 from countline_pipelines.publishing.publisher import Publisher
@@ -89,7 +90,7 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set or a part of the worker fails."""
-        checks = {"bus": self._link.check, "spool": self._check_spool}
+        checks = {"bus": self._link.check, "control-plane": self._agent.check, "spool": self._check_spool}
         self._plane.start()
         self._writer.start()  # it may pause the plane at once
         async with HealthServer(self._settings.health_address, checks) as health:
@@ -183,9 +184,7 @@ class Worker:
         await asyncio.to_thread(self._writer.close, SPOOL_STOP_S)
         await self._agent.leave(LEAVE_S)
         drained = await self._publisher.drained(DRAIN_S if self._link.is_connected else 0.0)
-        for task in [*tasks, *self._errands]:
-            task.cancel()
-        await asyncio.gather(*tasks, *self._errands, return_exceptions=True)
+        await cancel(*tasks, *self._errands)
         await self._link.close()
         self._pictures.close(DRAIN_S)
         waiting = self._spool.waiting

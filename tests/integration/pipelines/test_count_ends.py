@@ -54,7 +54,7 @@ def in_and_out(result: dict) -> tuple[int, int]:
     return result["lines"]["middle"]["in"], result["lines"]["middle"]["out"]
 
 
-# Files that cannot be written -------------------------------------------------------------------------------------------
+# Files that cannot be written ----------------------------------------------------------------------------------------
 
 
 def test_counts_are_printed_whatever_becomes_of_the_video(
@@ -126,7 +126,7 @@ def wait_for_frames(process: subprocess.Popen[str], frames: int) -> None:
     raise AssertionError("".join(seen))
 
 
-# Streams that break -----------------------------------------------------------------------------------------------------
+# Streams that break --------------------------------------------------------------------------------------------------
 
 
 def test_a_stream_that_comes_back_is_counted_on(
@@ -134,7 +134,9 @@ def test_a_stream_that_comes_back_is_counted_on(
 ) -> None:
     server = rtsp()
     words = command(
-        server.url(), blob_triton.grpc, *("--json", "--progress-json", "--seconds", 15), "--trajectories", tmp_path / "t"
+        server.url(),
+        blob_triton.grpc,
+        *("--json", "--progress-json", "--seconds", 15, "--trajectories", tmp_path / "t"),
     )
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_for_frames(process, 20)
@@ -156,7 +158,9 @@ def test_a_stream_that_stays_away_ends_the_count_with_what_was_counted(
 ) -> None:
     server = rtsp()
     words = command(
-        server.url(), blob_triton.grpc, *("--json", "--progress-json", "--reconnect", 3), "--trajectories", tmp_path / "t"
+        server.url(),
+        blob_triton.grpc,
+        *("--json", "--progress-json", "--reconnect", 3, "--trajectories", tmp_path / "t"),
     )
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_for_frames(process, 20)
@@ -172,7 +176,7 @@ def test_a_stream_that_stays_away_ends_the_count_with_what_was_counted(
     assert (tmp_path / "t").exists(), "the files of a stream are kept: it cannot be counted again"
 
 
-# A Triton that refuses or falls silent ----------------------------------------------------------------------------------
+# A Triton that refuses or falls silent -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

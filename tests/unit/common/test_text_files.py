@@ -52,7 +52,7 @@ def test_a_git_lfs_pointer_is_named_as_such(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="there is no file .*missing"):
+    with pytest.raises(NotFoundError, match=r"there is no file .*missing"):
         read_text(tmp_path / "missing")
     with pytest.raises(InvalidInputError, match="Is a directory"):
         read_text(tmp_path)

@@ -55,6 +55,7 @@ EVALUATE = ("evaluate", "--truth", "gt.txt", "result.txt", "--size", "100x100", 
 QUANTIZE = ("models", "quantize", "in.onnx", "--clip", "clip.mp4")
 FUSE = ("models", "fuse", "in.onnx", "--labels", "labels.txt")
 COUNT = ("count", "clip.mp4", *LINE, "--model", "in.onnx", "--labels", "labels.txt")
+PULL = ("models", "pull", "tiny", "--manifest", "tiny.fused.onnx", "--fuse")
 REPLAY = ("replay", "boxes.jsonl", "--size", "100x100", *LINE)
 
 WRITTEN = {
@@ -64,7 +65,7 @@ WRITTEN = {
     "evaluate --tracks-out": (EVALUATE, ("gt.txt", "result.txt", "seqinfo.ini")),
     "models bench --plot": (("models", "bench", "./in.onnx"), ("in.onnx",)),
     "models fuse --output": (FUSE, ("in.onnx", "labels.txt")),
-    "models pull --output": (("models", "pull", "tiny", "--manifest", "tiny.fused.onnx", "--fuse"), ("tiny.fused.onnx",)),
+    "models pull --output": (PULL, ("tiny.fused.onnx",)),
     "models quantize --output": (QUANTIZE, ("in.onnx", "clip.mp4")),
     "replay --tracks-out": (REPLAY, ("boxes.jsonl",)),
     "replay --trajectories": (REPLAY, ("boxes.jsonl",)),
@@ -150,7 +151,9 @@ def other_spelling(path: Path) -> str:
 
 
 @pytest.mark.parametrize("name", [itself, symbolic_link, hard_link, other_spelling])
-@pytest.mark.parametrize(("option", "source"), [(option, each) for option, (_, files) in WRITTEN.items() for each in files])
+@pytest.mark.parametrize(
+    ("option", "source"), [(option, each) for option, (_, files) in WRITTEN.items() for each in files]
+)
 def test_no_command_writes_over_what_it_reads(
     folder: Path, monkeypatch: pytest.MonkeyPatch, option: str, source: str, name: Callable[[Path], str]
 ) -> None:
