@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from countline_common.errors import InvalidInputError
+from countline_common.errors import InvalidInputError, NotFoundError
 from countline_common.text_files import read_lines
 
 # fmt: off
@@ -28,6 +28,8 @@ def read_labels(path: Path) -> tuple[str, ...]:
         NotFoundError: there is no such file.
         InvalidInputError: the file is not UTF-8 text or empty, or has a name twice.
     """
+    if not path.exists():
+        raise NotFoundError(f"there is no file {path}", hint="name a file with one class name a line: --labels FILE")
     labels = tuple(line.strip() for line in read_lines(path) if line.strip())
     if not labels:
         raise InvalidInputError(f"{path} names no class", hint="write one class name a line")

@@ -10,9 +10,9 @@ from typing import Final, Self
 
 from nats.js import JetStreamContext
 
-from countline_common.errors import InvalidInputError
 from countline_common.grpc.tokens import TokenSigner, TokenVerifier
 from countline_common.logs import get_logger
+from countline_common.text_files import read_text
 from countline_control.auth.service import AuthService
 from countline_control.cameras.service import CameraService, StatusSource
 from countline_control.database import Database
@@ -212,9 +212,6 @@ async def _ensure_admin(service: AuthService, settings: ControlSettings) -> None
         if not await service.has_users():
             _log.warning("serve.no_user", hint="set COUNTLINE_ADMIN_PASSWORD_FILE for the first start")
         return
-    try:
-        password = path.read_text().strip()
-    except OSError as error:
-        raise InvalidInputError(f"the admin's password {path} cannot be read: {error.strerror}") from error
+    password = read_text(path).strip()
     if await service.create_first_admin(password):
         _log.info("serve.admin_created", username="admin")

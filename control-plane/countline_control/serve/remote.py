@@ -16,6 +16,7 @@ from countline.v1 import (
 )
 from countline_common.errors import InvalidInputError
 from countline_common.grpc.errors import translated
+from countline_common.text_files import read_text
 from countline_control.cameras.domain import CameraStatus
 from countline_control.cameras.messages import camera_of, status_of
 from countline_control.models.domain import ModelRouting
@@ -128,8 +129,4 @@ def service_metadata(token_file: Path | None) -> Metadata:
             "COUNTLINE_SERVICE_TOKEN_FILE is not set, and services in separate processes need a token",
             hint="make one with `countline tokens service`, or run all services in one process",
         )
-    try:
-        token = token_file.read_text().strip()
-    except OSError as error:
-        raise InvalidInputError(f"the service token {token_file} cannot be read: {error.strerror}") from error
-    return (("authorization", f"Bearer {token}"),)
+    return (("authorization", f"Bearer {read_text(token_file).strip()}"),)

@@ -243,6 +243,7 @@ def _served(model: str, head: str | None, labels: Path | None) -> Iterator[Serve
             is_file = _is_file(model)
             version = 0 if is_file else ModelRef.parse(model).version
             prepared = prepare_model(Path(model), head, labels, folder) if is_file else find_model(model)
+            prepared.check_files()
         with private_triton(prepared.repository) as server:
             with terminal.status("starting Triton"):
                 server.wait_ready()
