@@ -14,16 +14,21 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Any, Final, TextIO, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from countline_common.cli.usage import CommandUsageError, usage_errors
 from countline_common.errors import CountlineError
 from countline_common.output_files import unwritable
 
 ENTRY_POINT_GROUP: Final = "countline.commands"
+NAME: Final = "countline"
+EXIT_ERROR: Final = 1
+EXIT_USAGE: Final = 2
 
 INTERRUPTED: Final = 130
 """Exit status after Ctrl-C."""
@@ -106,6 +111,24 @@ class LazyGroup(TyperGroup):
     _lists = False
     """True while the help of the whole group is written, which needs no imports from the rooms."""
 
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Read the options of `countline` itself.
+
+        Raises:
+            CommandUsageError: they cannot be used.
+        """
+        with usage_errors():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the called command.
+
+        Raises:
+            CommandUsageError: there is no such command, or its options or arguments cannot be used.
+        """
+        with usage_errors(ctx):
+            return super().invoke(ctx)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help of the group."""
         self._lists = True
@@ -122,6 +145,9 @@ class LazyGroup(TyperGroup):
         """The called command. It is imported for shell completion of its arguments too."""
         command = discover().get(args[0]) if args else None
         if command is None:
+            similar = get_close_matches(args[0], discover()) if args and not ctx.resilient_parsing else []
+            if similar:  # typer itself suggests only commands that are imported
+                ctx.fail(f"No such command {args[0]!r}. Did you mean {', '.join(map(repr, similar))}?")
             return super().resolve_command(ctx, args)
         try:
             return command.name, load(command), args[1:]
@@ -142,7 +168,7 @@ class LazyGroup(TyperGroup):
 
 app = typer.Typer(
     cls=LazyGroup,
-    name="countline",
+    name=NAME,
     help="Turns many cameras into counts that people can trust.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -191,6 +217,7 @@ def _run() -> int:
             sys.stdout.flush()  # here, since an error while Python exits is a traceback
     except CountlineError as error:
         report(error)
+        return EXIT_USAGE if isinstance(error, CommandUsageError) else EXIT_ERROR
     except BrokenPipeError:
         _discard_output()  # the reader, such as `head`, has what it wants
     except OSError as error:
@@ -199,12 +226,12 @@ def _run() -> int:
         report(CountlineError(where, hint="check the path, its permissions and its disk"))
     else:
         return status
-    return 1
+    return EXIT_ERROR
 
 
 def _status_of_command() -> int:
     try:
-        app(standalone_mode=True)
+        app(prog_name=NAME)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0

@@ -37,18 +37,6 @@ def ask(server: str | None, data: Path | None, question: Callable[[Client], Awai
     return asyncio.run(run())
 
 
-async def every_page(call: Callable[[str], Awaitable[Any]], items: Callable[[Any], Iterable[_Result]]) -> list[_Result]:
-    """All items of a list method, over all pages; `call` takes a page token."""
-    found: list[_Result] = []
-    token = ""
-    while True:
-        answer = await call(token)
-        found.extend(items(answer))
-        token = answer.next_page_token
-        if not token:
-            return found
-
-
 def print_json(value: Any) -> None:
     """Print JSON to standard output."""
     json.dump(value, sys.stdout, indent=2)

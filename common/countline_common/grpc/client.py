@@ -12,6 +12,7 @@ import grpc
 
 from countline.v1 import auth_pb2_grpc, cameras_pb2_grpc, models_pb2_grpc, workers_pb2_grpc
 from countline_common.errors import NotFoundError
+from countline_common.grpc.authorization import bearer
 from countline_common.grpc.channels import open_channel
 from countline_common.grpc.discovery import ServerProfile, discover
 from countline_common.grpc.errors import translated
@@ -26,7 +27,7 @@ class _Authorizes(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-ar
 
     async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         metadata = grpc.aio.Metadata(*(client_call_details.metadata or ()))
-        metadata.add("authorization", f"Bearer {await self._session.access_token()}")
+        metadata.add("authorization", bearer(await self._session.access_token()))
         details = grpc.aio.ClientCallDetails(
             method=client_call_details.method,
             timeout=CALL_TIMEOUT_S if client_call_details.timeout is None else client_call_details.timeout,
@@ -45,7 +46,7 @@ class _AuthorizesStreams(grpc.aio.StreamStreamClientInterceptor):  # type: ignor
 
     async def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
         metadata = grpc.aio.Metadata(*(client_call_details.metadata or ()))
-        metadata.add("authorization", f"Bearer {await self._session.access_token()}")
+        metadata.add("authorization", bearer(await self._session.access_token()))
         details = client_call_details._replace(metadata=metadata)
         return await continuation(details, request_iterator)
 
@@ -88,7 +89,7 @@ class Client:
 
     async def authorization(self) -> dict[str, str]:
         """The header for a REST call."""
-        return {"Authorization": f"Bearer {await self.session.access_token()}"}
+        return {"Authorization": bearer(await self.session.access_token())}
 
 
 class _Channels:

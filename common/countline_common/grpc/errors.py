@@ -14,28 +14,11 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from countline_common import errors
-from countline_common.errors import CountlineError, FieldProblem, InternalError
+from countline_common.errors import BY_CODE, CountlineError, FieldProblem, InternalError
 from countline_common.grpc.channels import proxy_remark
 
 DOMAIN: Final = "countline"
 HINT_KEY: Final = "hint"
-
-_BY_CODE: Final[dict[str, type[CountlineError]]] = {
-    kind.code: kind
-    for kind in (
-        errors.InvalidInputError,
-        errors.UnauthenticatedError,
-        errors.PermissionDeniedError,
-        errors.NotFoundError,
-        errors.AlreadyExistsError,
-        errors.ConflictError,
-        errors.ResourceExhaustedError,
-        errors.UnavailableError,
-        errors.DeadlineExceededError,
-        errors.InternalError,
-    )
-}
 
 
 _Detail = TypeVar("_Detail", bound=Message)
@@ -84,7 +67,7 @@ def from_rpc_error(error: grpc.RpcError, address: str = "") -> CountlineError:
     """
     status = _details_of(error)
     code = _code_of(error)
-    kind = _BY_CODE.get(code, InternalError)
+    kind = BY_CODE.get(code, InternalError)
     info = _first(status, error_details_pb2.ErrorInfo)
     bad = _first(status, error_details_pb2.BadRequest)
     hint = info.metadata.get(HINT_KEY, "") if info is not None else ""
@@ -95,12 +78,6 @@ def from_rpc_error(error: grpc.RpcError, address: str = "") -> CountlineError:
         hint=hint or _default_hint(code, address, ours=info is not None),
         fields=fields,
     )
-
-
-def request_id_of(error: grpc.RpcError) -> str:
-    """The id under which the server logged the call; empty if the status has none."""
-    info = _first(_details_of(error), error_details_pb2.RequestInfo)
-    return info.request_id if info is not None else ""
 
 
 @contextmanager

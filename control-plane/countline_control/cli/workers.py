@@ -6,8 +6,9 @@ import typer
 
 from countline.v1.workers_pb2 import WORKER_STATE_ONLINE, ListWorkersRequest, Worker
 from countline_common.cli.terminal import Styled
-from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, every_page, print_json, print_table
+from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, print_json, print_table
 from countline_common.grpc.client import Client
+from countline_common.grpc.paging import every_page
 from countline_common.http.rest_json import to_json
 from countline_common.times import from_timestamp
 

@@ -16,10 +16,10 @@ from countline_common.grpc.server import CALL_LIMIT_S, GrpcServer, Service
 from countline_common.grpc.tokens import TokenVerifier
 from countline_common.http.health import Check, HealthServer
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Backoff
 from countline_common.tasks import cancel
 from countline_control.database import Database, translate
 
-RETRY_S: Final = 1.0
 LOG_PERIOD_S: Final = 10.0
 TASK_GRACE_S: Final = 4.0
 """Within what a supervisor allows, together with the grace of the servers."""
@@ -125,7 +125,7 @@ class ServiceHost:
 
 async def _migrated(dsn: str, service: str) -> None:
     """Bring a service's schema up to date; wait for the database as long as it takes."""
-    logged_at = float("-inf")
+    logged_at, backoff = float("-inf"), Backoff()
     while True:
         try:
             await migrate(dsn, f"countline_control.{service}", service)
@@ -133,6 +133,6 @@ async def _migrated(dsn: str, service: str) -> None:
             if time.monotonic() - logged_at > LOG_PERIOD_S:
                 logged_at = time.monotonic()
                 _log.warning("serve.database_away", service=service, error=error.message)
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(backoff.next_s())
         else:
             return

@@ -10,6 +10,7 @@ from typing import Final, Self
 
 from nats.js import JetStreamContext
 
+from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.grpc.tokens import TokenSigner, TokenVerifier
 from countline_common.logs import get_logger
 from countline_common.text_files import read_text
@@ -212,6 +213,11 @@ async def _ensure_admin(service: AuthService, settings: ControlSettings) -> None
         if not await service.has_users():
             _log.warning("serve.no_user", hint="set COUNTLINE_ADMIN_PASSWORD_FILE for the first start")
         return
-    password = read_text(path).strip()
+    try:
+        password = read_text(path).strip()
+    except CountlineError as error:
+        raise InvalidInputError(
+            f"the admin's password cannot be read: {error.message}", hint="correct COUNTLINE_ADMIN_PASSWORD_FILE"
+        ) from error
     if await service.create_first_admin(password):
         _log.info("serve.admin_created", username="admin")

@@ -19,6 +19,7 @@ from countline.v1.models_pb2 import (
 )
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_message
 from countline_common.errors import InternalError, InvalidInputError, NotFoundError
+from countline_common.grpc.authorization import bearer_metadata
 from countline_common.grpc.channels import channel_options
 from countline_common.grpc.client import Client
 from countline_common.grpc.errors import translated
@@ -138,7 +139,7 @@ def send(service: ModelServiceEndpoint, header: DeployHeader, files: list[Artifa
     lose the reason and report "Internal error from Core".
     """
     version = None
-    metadata = (("authorization", f"Bearer {service.access_token}"),)
+    metadata = bearer_metadata(service.access_token)
     with (
         translated(service.address),
         grpc.insecure_channel(service.address, options=channel_options(service.address)) as channel,
@@ -192,11 +193,13 @@ def artifact(path: Path) -> Artifact:
     try:
         digest, size_bytes = file_digest(path), path.stat().st_size
     except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {path}") from error
+        raise NotFoundError(f"there is no file {path}", hint="correct the path") from error
     except OSError as error:
-        raise InvalidInputError(f"{path} cannot be read: {error.strerror}") from error
+        raise InvalidInputError(
+            f"{path} cannot be read: {error.strerror}", hint="correct the path or its permissions"
+        ) from error
     if size_bytes == 0:
-        raise InvalidInputError(f"{path} is empty")
+        raise InvalidInputError(f"{path} is empty", hint="give another file")
     return Artifact(path, size_bytes, digest)
 
 

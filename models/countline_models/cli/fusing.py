@@ -11,6 +11,8 @@ import typer
 from countline_common.cli.tools import note, say
 from countline_common.errors import InvalidInputError
 from countline_common.output_files import OutputFile, OutputFiles
+from countline_counting.errors import GrammarError
+from countline_counting.text import read_size
 
 if TYPE_CHECKING:
     from countline_models.contract import ContractModel
@@ -190,13 +192,14 @@ def _labels(file: Path | None) -> tuple[str, ...] | None:
     return None if file is None else read_labels(file)
 
 
-def _size_hw(text: str | None) -> tuple[int, int] | None:
-    if text is None:
+def _size_hw(written: str | None) -> tuple[int, int] | None:
+    if written is None:
         return None
-    width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise InvalidInputError(f"{text!r} is not a size", hint="write it as WxH, such as 640x384")
-    return int(height), int(width)
+    try:
+        width, height = read_size(written)
+    except GrammarError as error:
+        raise InvalidInputError(str(error), hint=error.hint) from error
+    return height, width
 
 
 def _three(text: str | None, option: str) -> tuple[float, float, float] | None:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, TimeElapsedColumn
 from rich.table import Table
 
 from countline.v1 import events_pb2
+from countline_common.cli.drawings import WHAT_COUNTS, LineOption
 from countline_common.cli.terminal import Terminal, progress_bar, words
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_common.grpc.discovery import discover
@@ -35,7 +36,7 @@ from countline_pipelines.offline.trajectory_files import read_trajectories
 def recount(
     camera: Annotated[str | None, typer.Argument(help="Camera of the running system.")] = None,
     from_: Annotated[Path | None, typer.Option("--from", help="File of trajectories, instead of a camera.")] = None,
-    line: options.LineOption = None,
+    line: LineOption = None,
     start: Annotated[
         str | None, typer.Option(help="First moment, for example 2026-03-01T12:00:00Z; default: one hour ago.")
     ] = None,
@@ -44,7 +45,7 @@ def recount(
     anchor: options.AnchorOption = "bottom",
     pixels: Annotated[
         str | None,
-        typer.Option(help="Size of the picture, if coordinates are pixels.", rich_help_panel=options.WHAT_COUNTS),
+        typer.Option(help="Size of the picture, if coordinates are pixels.", rich_help_panel=WHAT_COUNTS),
     ] = None,
     json_: options.JsonOption = False,
     server: Annotated[str | None, typer.Option(help="Server address; default: the server of the last login.")] = None,

@@ -13,6 +13,7 @@ import grpc.aio
 
 from countline.v1 import workers_pb2, workers_pb2_grpc
 from countline_common.errors import ConflictError, UnavailableError
+from countline_common.grpc.authorization import bearer_metadata
 from countline_common.grpc.channels import open_channel, proxy_remark
 from countline_common.logs import get_logger
 from countline_common.resilience.retry import Backoff
@@ -108,7 +109,7 @@ class Agent:
         async with open_channel(self._address, options=_OPTIONS) as channel:
             stub = workers_pb2_grpc.WorkerServiceStub(channel)
             token = self._token()
-            metadata = (("authorization", f"Bearer {token}"),) if token else ()
+            metadata = bearer_metadata(token) if token else ()
             call = stub.Connect(self._reports(), metadata=metadata)
             async for response in call:
                 if self._trouble:

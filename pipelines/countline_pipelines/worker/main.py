@@ -40,7 +40,8 @@ WATCH_S: Final = 5.0
 LOOK_EVERY_S: Final = 0.2
 """A change of a camera's state is reported within this time."""
 STATUS_EVERY_S: Final = 1.0
-RETRY_REFUSED_S: Final = 10.0
+REFUSED_EVERY_S: Final = 10.0
+"""The worker looks this often whether refused cameras can be counted now."""
 FLUSH_S: Final = 1.0
 """Length of one wait for the disk: short, because a stopping worker cannot interrupt it."""
 PLANE_STOP_S: Final = 2.5
@@ -175,7 +176,7 @@ class Worker:
 
     async def _retry_refused(self) -> None:
         while True:
-            await asyncio.sleep(RETRY_REFUSED_S)
+            await asyncio.sleep(REFUSED_EVERY_S)
             await self._desired.retry_refused()
 
     async def _shut_down(self, tasks: list[asyncio.Task[None]]) -> None:
