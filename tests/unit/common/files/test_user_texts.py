@@ -18,7 +18,7 @@ from countline_pipelines.offline.replay import read_jsonl, read_mot
 from countline_pipelines.offline.trajectory_files import read_trajectories
 from countline_pipelines.worker.settings import WorkerSettings
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 ROOMS = ("common", "pipelines", "models", "control-plane", "analytics")
 MOT = "1,1,10,10,20,20,1,1,1\r\n"
 SEQINFO = "[Sequence]\r\nimWidth=10\r\nimHeight=10\r\nframeRate=10\r\nseqLength=1\r\n"
@@ -34,7 +34,10 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "MOT result": (MOT, read_result),
     "seqinfo": (SEQINFO, read_seqinfo),
     "trajectories": ('{"track": "1"}\r\n', lambda path: list(read_trajectories(path))),
-    "worker's token": ("token\r\n", lambda path: WorkerSettings(worker_token_file=path).token()),
+    "worker's token": (
+        "token\r\n",
+        lambda path: WorkerSettings(nats_url="nats://127.0.0.1:9", worker_token_file=path).token(),
+    ),
     "service token": ("token\r\n", service_metadata),
 }
 
