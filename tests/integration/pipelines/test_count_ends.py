@@ -67,7 +67,7 @@ def test_counts_are_printed_whatever_becomes_of_the_video(
     assert result["fault"]["code"] == "RESOURCE_EXHAUSTED"
     assert "error: cannot write --annotate /dev/full: No space left on device\nhint: " in errors
     paths = [json.loads(line) for line in (tmp_path / "paths.jsonl").read_text().splitlines()]
-    assert {path["class_name"] for path in paths} == {"red", "green", "blue"}, "the other file is whole"
+    assert sum(path["sights"] for path in paths) > 140, "the other file is whole"
 
 
 def test_trajectories_go_to_standard_output_and_the_summary_to_standard_error(
