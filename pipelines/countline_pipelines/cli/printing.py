@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -25,6 +26,11 @@ def show(result: dict[str, Any]) -> None:
         show_flows(console, result["flows"])
     if "explain" in result:
         show_explained(console, result["explain"])
+
+
+def show_warning(message: str, hint: str) -> None:
+    """Print on standard error what a person should know about a source, and what to do about it."""
+    typer.echo(f"warning: {message}\nhint: {hint}", err=True)
 
 
 def show_flows(console: Console, flows: Iterable[Mapping[str, Any]]) -> None:
