@@ -17,16 +17,18 @@ class HoleFinder:
 
     Args:
         warnings: gets the holes.
+        label: the source without its credentials.
         period_s: time between two pictures.
     """
 
-    def __init__(self, warnings: SourceWarnings, period_s: float) -> None:
+    def __init__(self, warnings: SourceWarnings, label: str, period_s: float) -> None:
         self._warnings = warnings
+        self._label = label
         self._period_s = period_s
         self._start_s = self._base_s = 0.0
         self._end_s: float | None = None
         self._broken = 0
-        self._states_durations = True
+        self._states_durations = False
         self._holes: list[tuple[float, float]] = []
 
     def begin(self, base_s: float, start_s: float | None) -> None:
@@ -37,7 +39,13 @@ class HoleFinder:
             start_s: presentation time of its first picture, as its header states it; None if it states none.
         """
         self._base_s, self._start_s = base_s, start_s or 0.0
-        self._end_s, self._broken = start_s, 0
+        # A video may begin later than its sound: only broken packets make its late start a hole.
+        self._end_s, self._broken, self._states_durations = start_s, 0, False
+
+    @property
+    def read_until_s(self) -> float:
+        """Where the last picture ends in the file, seconds; 0 if pictures have no times."""
+        return 0.0 if self._end_s is None else self._base_s + self._end_s - self._start_s
 
     def broken(self) -> None:
         """A packet could not be decoded."""
@@ -68,7 +76,7 @@ class HoleFinder:
         more = len(self._holes) - MOST_NAMED
         others = f" and {more} more" if more > 0 else ""
         missing_s = sum(end - begin for begin, end in self._holes)
-        message = f"no picture could be read from {named}{others} ({missing_s:.1f} s in all)"
+        message = f"{self._label}: no picture could be read from {named}{others} ({missing_s:.1f} s in all)"
         self._warnings.put(
             WarningCode.HOLE, message, "copy the file again from the recorder; what is there was counted"
         )

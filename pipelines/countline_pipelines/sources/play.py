@@ -75,17 +75,25 @@ def play_file(spec: SourceSpec, reader: VideoReader, stop: threading.Event, *, r
     """All frames of a file."""
     clock = FileClock(1.0 / reader.info.fps)
     began = time.monotonic()
-    position, held_s = 0.0, 0.0
+    lead_s = position = held_s = 0.0
     for ordinal, decoded in enumerate(reader.frames()):
+        if ordinal == 0 and decoded.pts_s is not None:
+            lead_s = max(0.0, decoded.pts_s - reader.start_s)
         position, held_s = clock.position(decoded.pts_s), decoded.duration_s
         if stop.is_set() or (real_time and stop.wait(max(0.0, began + position - time.monotonic()))):
             return
         yield _picture(decoded, spec.recorded_at + position, ordinal, position_s=position)
-    _check_complete(spec, reader, position, held_s)
+    _check_complete(spec, reader, lead_s + position, held_s)
 
 
 def _check_complete(spec: SourceSpec, reader: VideoReader, position_s: float, held_s: float) -> None:
-    """Compare the end of a file with its header; the last picture is shown for `held_s`, 0 if that is not stated."""
+    """Compare the end of a file with its header.
+
+    Args:
+        spec, reader: the file.
+        position_s: of the last picture, from the start that the header states.
+        held_s: how long the last picture is shown; 0 if that is not stated.
+    """
     stated = reader.info.duration_s
     period_s = 1.0 / reader.info.fps
     if stated is None or spec.is_network:

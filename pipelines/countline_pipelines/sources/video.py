@@ -139,7 +139,7 @@ class VideoReader:
         self._waited_s = time.monotonic() - began
         try:
             self.info = self._describe()
-            self._holes = HoleFinder(self.warnings, 1.0 / self.info.fps)
+            self._holes = HoleFinder(self.warnings, self._spec.label, 1.0 / self.info.fps)
             self._ahead: Iterator[DecodedFrame] | None = self._all()
             self._first = next(self._ahead, None)
             self.info = self._displayed(self._first)
@@ -250,14 +250,16 @@ class VideoReader:
 
     def _displayed(self, first: DecodedFrame | None) -> VideoInfo:
         """Return the description with the size of the first picture, or of the header if there is no picture."""
-        context = self._stream.codec_context
+        context, fps = self._stream.codec_context, self.info.fps
         if first is not None:
             width, height = first.shape.size_wh
+            if not self._stream.average_rate and first.duration_s >= 1.0 / _FASTEST_FPS:
+                fps = 1.0 / first.duration_s
         elif context.width < 1 or context.height < 1:
             raise SourceError(SourceFailure.BAD_PICTURE, self._spec.label, "no picture can be decoded")
         else:
             width, height = context.width, context.height
-        return replace(self.info, width=width, height=height)
+        return replace(self.info, width=width, height=height, fps=fps)
 
     @property
     def start_s(self) -> float:
@@ -327,7 +329,8 @@ class VideoReader:
             raise self._unread(self._read_to, size, "it was joined from several, or damaged")
 
     def _unread(self, start: int, end: int, why: str) -> SourceError:
-        detail = f"{end - start} of its {end} bytes, from byte {start} on, were not read: {why}"
+        until = f" after {self._holes.read_until_s:.1f} s" if self._holes.read_until_s else ""
+        detail = f"{end - start} of its {end} bytes, from byte {start} on, were not read{until}: {why}"
         hint = "join recordings with `ffmpeg -f concat`, or give each by itself; --partial counts what was read"
         return SourceError(SourceFailure.TRUNCATED, self._spec.label, detail, hint=hint, after_pictures=True)
 
