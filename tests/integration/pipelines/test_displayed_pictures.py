@@ -32,7 +32,7 @@ def write(path: Path, pictures: Sequence[NDArray[np.uint8]], sar: Fraction | Non
     """Write a clip; `turn`: degrees counterclockwise of the display matrix."""
     height, width, _ = pictures[0].shape
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"crf": "12", "g": "5", "bf": "0"})
+        stream = container.add_stream("libx264", rate=FPS, options={"crf": "12", "g": "250", "bf": "0"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         if sar is not None:
             stream.codec_context.sample_aspect_ratio = sar
