@@ -1,6 +1,11 @@
 """Joined, damaged and unusual files: all that can be read is read, and what cannot be read is named with its times."""
 
+import contextlib
+import http.server
+import io
 import threading
+import time
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,6 +25,8 @@ from countline_pipelines.sources import (
     WarningCode,
     play,
 )
+
+from countline_pipelines.sources.errors import CURABLE_BY_WAITING
 
 
 class Read:
@@ -187,6 +194,84 @@ def test_a_file_without_a_container_says_which_rate_is_assumed(clip: Path, tmp_p
     stated = Read(without_times(tmp_path / "stated.h264", "h264_mp4toannexb"))
     assert "20 frames per second are assumed, as its header states" in stated.warnings[WarningCode.ASSUMED_RATE]
     assert stated.pictures[-1].t == pytest.approx(199 / 20)
+
+
+def between_key_frames(clip: Path, path: Path) -> bytes:
+    """Write a clip of 60 frames with one key frame, from its second frame on, and return its bytes."""
+    dense = path.with_suffix(".dense.mp4")
+    with av.open(str(clip)) as whole, av.open(str(dense), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"g": "400", "bf": "0", "sc_threshold": "0"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for index, frame in enumerate(whole.decode(video=0)):
+            if index == 60:
+                break
+            frame.pts, frame.time_base, frame.pict_type = index, Fraction(1, FPS), 0
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    remuxed(dense, path, lambda packets: packets[1:])
+    return path.read_bytes()
+
+
+@contextlib.contextmanager
+def trickle(first: bytes, then: bytes, pause_s: float) -> Iterator[str]:
+    """Serve a stream over HTTP: a part that comes slowly, then the rest."""
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "video/mp2t")
+            self.end_headers()
+            parts = io.BytesIO(first)
+            with contextlib.suppress(OSError):
+                while part := parts.read(max(188, len(first) // 50 // 188 * 188)):
+                    self.wfile.write(part)
+                    time.sleep(pause_s)
+                self.wfile.write(then)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/live.ts"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_stream_that_is_joined_between_key_frames_is_waited_for(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was `pictures have no size`, a fault that a person has to mend; a camera may send a key frame in 20 s only."""
+    monkeypatch.setattr("countline_pipelines.sources.video._SAY_AFTER_S", 0.2)
+    late = between_key_frames(clip, tmp_path / "late.ts")
+    whole = remuxed(clip, tmp_path / "whole.ts").read_bytes()
+    said: list[WarningCode] = []
+    with trickle(late, whole, 0.02) as url:
+        warnings = SourceWarnings(lambda warning: said.append(warning.code))
+        spec = SourceSpec(url, Playback.LIVE)
+        with VideoReader(spec, warnings=warnings) as video:
+            assert (video.info.width, video.info.height) == (320, 240)
+            assert next(play(spec, video, threading.Event())).size_wh == (320, 240)
+        assert said == [WarningCode.NO_KEY_FRAME]
+        assert warnings.all() == ()
+
+
+def test_a_stream_without_a_key_frame_fails_for_a_cause_that_may_pass(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("countline_pipelines.sources.video.KEY_FRAME_WITHIN_S", 0.3)
+    monkeypatch.setattr("countline_pipelines.sources.video._SAY_AFTER_S", 0.1)
+    late = between_key_frames(clip, tmp_path / "late.ts")
+    with trickle(late * 20, b"", 0.05) as url, pytest.raises(SourceError) as raised:
+        VideoReader(SourceSpec(url, Playback.LIVE))
+    assert raised.value.failure is SourceFailure.NO_KEY_FRAME
+    assert "no key frame within 0.3 s" in raised.value.message
+    assert raised.value.failure in CURABLE_BY_WAITING
 
 
 def test_video_that_begins_after_its_sound_is_whole(clip: Path, tmp_path: Path) -> None:
