@@ -90,7 +90,8 @@ def _check_complete(spec: SourceSpec, reader: VideoReader, position_s: float, he
     """Compare the end of a file with its header.
 
     Args:
-        spec, reader: the file.
+        spec: the file.
+        reader: has read it.
         position_s: of the last picture, from the start that the header states.
         held_s: how long the last picture is shown; 0 if that is not stated.
     """

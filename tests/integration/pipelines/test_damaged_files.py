@@ -25,7 +25,6 @@ from countline_pipelines.sources import (
     WarningCode,
     play,
 )
-
 from countline_pipelines.sources.errors import CURABLE_BY_WAITING
 
 

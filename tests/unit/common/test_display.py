@@ -65,7 +65,9 @@ def test_a_picture_is_turned_as_its_matrix_says(orientation: Orientation, monkey
 
 
 @given(st.sampled_from(list(Orientation)), st.floats(-0.3, 0.3), st.floats(0.2, 5.0))
-def test_a_matrix_that_is_off_or_scaled_counts_as_the_nearest(orientation: Orientation, off: float, scale: float) -> None:
+def test_a_matrix_that_is_off_or_scaled_counts_as_the_nearest(
+    orientation: Orientation, off: float, scale: float
+) -> None:
     a, b, c, d = MATRICES[orientation]
     cos, sin = np.cos(off) * scale, np.sin(off) * scale
     turned = (a * cos - b * sin, a * sin + b * cos, c * cos - d * sin, c * sin + d * cos)
