@@ -24,7 +24,7 @@ from countline_common.scratch import scratch_folder
 from countline_common.triton.private import find_model, prepare_model, private_triton
 from countline_pipelines.cli import options
 from countline_pipelines.cli.options import SpecOptions
-from countline_pipelines.cli.printing import show
+from countline_pipelines.cli.printing import show, show_warning
 from countline_pipelines.offline.count import (
     CountJob,
     CountOrder,
@@ -39,8 +39,11 @@ from countline_pipelines.sources import (
     Playback,
     RtspTransport,
     SourceSpec,
+    SourceWarning,
+    SourceWarnings,
     VideoInfo,
     VideoReader,
+    WarningCode,
     decoding_of,
     source_address,
 )
@@ -204,6 +207,8 @@ def _report(outcome: CountOutcome, *, as_json: bool, err: bool) -> None:
         KeyboardInterrupt: the user stopped the count of a file.
     """
     summary, fault, stream = outcome.summary, outcome.fault, sys.stderr if err else sys.stdout
+    for warning in summary["warnings"] if summary is not None else ():
+        show_warning(warning["message"], warning["hint"])
     if summary is not None and as_json:
         print(json.dumps(summary if fault is None else {**summary, "fault": _as_json(fault)}), file=stream)
     elif summary is not None:
@@ -222,12 +227,18 @@ def _as_json(fault: CountlineError) -> dict[str, str]:
 def _probe(source: str, transport: RtspTransport, rate: float) -> tuple[SourceSpec, VideoInfo]:
     """Open the source once, so that a fault of it is reported at once; a finite source is read as fast as possible."""
     spec = SourceSpec(source_address(source), Playback.FAST, transport=transport, rate=rate)
-    with VideoReader(spec) as video:
+    with VideoReader(spec, warnings=SourceWarnings(_say_wait)) as video:
         info = video.info
     live = spec.is_rtsp or (spec.is_network and info.duration_s is None)
     if live:
         return replace(spec, playback=Playback.LIVE), info
     return spec, info
+
+
+def _say_wait(warning: SourceWarning) -> None:
+    """Print at once that a stream is waited for. The count prints the other warnings at its end."""
+    if warning.code is WarningCode.NO_KEY_FRAME:
+        show_warning(warning.message, warning.hint)
 
 
 def _is_file(model: str) -> bool:

@@ -6,7 +6,7 @@ A frame goes the way that it goes in a worker: the same plane, tracker and count
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from countline_pipelines.planes.interface import CameraCondition, CameraPlan, Co
 from countline_pipelines.planes.software.plane import PlaneOptions, SoftwarePlane
 from countline_pipelines.sources import Decoding, SourceSpec
 from countline_pipelines.sources.content import content_of
+from countline_pipelines.sources.warnings import SourceWarning
 from countline_pipelines.triton import Transport
 from countline_pipelines.triton.client import TritonClient
 
@@ -101,6 +102,8 @@ class CountJob:
         self._sink = _Sink(order, self._journal, paths)
         self._ended = threading.Event()
         self._gaps = Interruptions(order.reconnect_s)
+        self._warnings: tuple[SourceWarning, ...] = ()
+        """About the source, as its last condition has them."""
 
     def run(self, update: Progress) -> CountOutcome:
         """Count to the end of the source, until Ctrl-C, or until a fault ends the count.
@@ -138,7 +141,10 @@ class CountJob:
 
     def _summary(self) -> dict[str, Any] | None:
         summary = self._sink.summary()
-        if summary is None or self._order.source.playback.is_finite:
+        if summary is None:
+            return None
+        summary["warnings"] = [asdict(warning) for warning in self._warnings]
+        if self._order.source.playback.is_finite:
             return summary
         return {**summary, "interruptions": self._gaps.number, "interrupted_s": round(self._gaps.total_s, 3)}
 
@@ -161,6 +167,7 @@ class CountJob:
                 condition = plane.conditions().get(CAMERA_ID)
                 silence.look(self._sink.frames, condition)
                 if condition is not None:
+                    self._warnings = condition.warnings
                     update(self._sink.frames, condition.progress, condition.processed_fps)
                 if self._gaps.look(self._sink.frames, condition):
                     break
@@ -173,6 +180,7 @@ class CountJob:
         condition = plane.conditions().get(CAMERA_ID)
         if not self._ended.is_set():
             plane.remove_camera(CAMERA_ID)
+        self._warnings = condition.warnings if condition is not None else self._warnings
         return self._fault_of(condition)
 
     def _fault_of(self, condition: CameraCondition | None) -> CountlineError | None:
