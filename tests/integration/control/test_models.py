@@ -27,12 +27,12 @@ from countline_common.times import to_timestamp
 from countline_common.triton import ModelRef
 from countline_common.triton.connection import Connection
 from countline_common.triton.model_config import named_versions
-from countline_control.models import store
+from countline_control.models import store, upkeep
 from countline_control.models.deployment.domain import DeployRequest
 from countline_control.models.deployment.progress import Progress
 from countline_control.models.domain import MOST_DEPLOYMENTS, StoredModel, StoredVersion
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import ModelBackend, ModelFolder, ModelTarget, Tuning
+from countline_models.deploy import ModelBackend, ModelFolder, ModelTarget, Tuning, serving
 
 from .conftest import Control
 from .test_workers import create_camera, eventually, working
@@ -117,6 +117,13 @@ def _note(found: Deployed, answer: DeployModelResponse) -> None:
 
 
 @pytest.fixture
+def eager_upkeep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service that is started next corrects Triton at once, and tries again soon."""
+    monkeypatch.setattr(upkeep, "LOOK_S", 0.3)
+    monkeypatch.setattr(upkeep, "AGAIN_S", 0.5)
+
+
+@pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A repository with the model `blob`, which was not deployed."""
     return write_blob_repository(tmp_path / "models", "blob")
@@ -124,8 +131,15 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def service(
-    repository: Path, control_dsn: str, start_control, nats_server: NatsServer, tmp_path: Path
+    repository: Path,
+    control_dsn: str,
+    start_control,
+    nats_server: NatsServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Service]:
+    # Every deployment measures; how fast a machine is matters to no test here.
+    monkeypatch.setattr(serving, "MEASURE_S", 0.1)
     triton = await asyncio.to_thread(start_triton, repository, tmp_path / "triton")
     try:
         control = await start_control(
@@ -351,10 +365,14 @@ async def test_a_deployment_that_is_cancelled_twice_takes_back_what_it_did_befor
     take_back.may_begin.set()
     await asyncio.wait({task}, timeout=WAIT_S)
     assert task.cancelled()
-    assert not repository.changing.locked()
+    await eventually(lambda: _is_free(repository.changing))  # upkeep takes it too, now and then
     assert service.files() == before
     assert await service.states("net") == {1: "live"}
     await eventually(lambda: _serves(service, "net", (1,)))
+
+
+async def _is_free(lock: asyncio.Lock) -> bool:
+    return not lock.locked()
 
 
 async def test_a_client_that_leaves_while_its_version_is_written_down_changes_nothing(
@@ -665,6 +683,7 @@ async def test_a_trial_is_stopped_by_hand_by_time_and_by_a_promotion(service: Se
     assert [each.trial_id for each in listed.trials] == [third.trial_id, short.trial_id, trial.trial_id]
 
 
+@pytest.mark.usefixtures("eager_upkeep")
 async def test_a_version_that_somebody_has_triton_drop_is_served_again(service: Service) -> None:
     """A load with the versions from before a deployment dropped the new one, and no worker restored it."""
     async with Connection(service.triton.grpc) as connection:
@@ -681,6 +700,7 @@ async def test_a_version_that_somebody_has_triton_drop_is_served_again(service: 
         await eventually(is_back)
 
 
+@pytest.mark.usefixtures("eager_upkeep")
 async def test_a_model_that_cannot_be_put_right_keeps_no_other_from_it(
     service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -699,6 +719,7 @@ async def test_a_model_that_cannot_be_put_right_keeps_no_other_from_it(
     assert any("no file of first@2" in line for line in said)
 
 
+@pytest.mark.usefixtures("eager_upkeep")
 async def test_a_version_that_triton_refused_is_tried_again_later(
     service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
