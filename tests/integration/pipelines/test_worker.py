@@ -11,6 +11,7 @@ import pytest
 from tests.fixtures.clips import MIDDLE, Pass, cut_off, render, write_blob_repository
 from tests.fixtures.control_double import ControlDouble
 from tests.fixtures.examples import rounds
+from tests.fixtures.forked.command import COUNTLINE
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.pipelines.workers import (
     Totals,
@@ -334,6 +335,9 @@ async def test_the_memory_of_a_worker_stays_flat_over_thousands_of_frames(
     worker: WorkerProcess, nats_server: NatsServer, control_double: ControlDouble, tmp_path: Path
 ) -> None:
     long_clip = render(tmp_path / "long.mp4", [Pass(index % 3 != 0, index % 3) for index in range(300)])
+    await worker.stop()
+    worker.command = COUNTLINE  # whose process is the worker's own
+    await worker.start()
     await control_double.assign(assignment("cam", str(long_clip)))
     warm, most = 2000, 2000 + rounds(3000, 10_000)
     await control_double.wait_for("cam", lambda status: status.frames_processed > warm, 100)
