@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from tests.fixtures.clips import BLOB_LABELS, MIDDLE, Pass, blob_model, render, write_blob_repository
 from tests.fixtures.contract_models import marker_model
+from tests.fixtures.forked.command import forked
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.triton import TritonServer, start_triton
 
@@ -32,7 +33,7 @@ from countline_control.models.deployment.domain import DeployRequest
 from countline_control.models.deployment.progress import Progress
 from countline_control.models.domain import MOST_DEPLOYMENTS, StoredModel, StoredVersion
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import ModelBackend, ModelFolder, ModelTarget, Tuning, serving
+from countline_models.deploy import ModelBackend, ModelFolder, ModelTarget, Tuning, examination, serving
 
 from .conftest import Control
 from .test_workers import create_camera, eventually, working
@@ -140,6 +141,7 @@ async def service(
 ) -> AsyncIterator[Service]:
     # Every deployment measures; how fast a machine is matters to no test here.
     monkeypatch.setattr(serving, "MEASURE_S", 0.1)
+    monkeypatch.setattr(examination, "PROBE", (str(forked("countline_models.deploy.probe")),))
     triton = await asyncio.to_thread(start_triton, repository, tmp_path / "triton")
     try:
         control = await start_control(

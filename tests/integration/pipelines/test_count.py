@@ -28,7 +28,7 @@ def blob_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def count(source: Path | str, *options: object, status: int = 0) -> subprocess.CompletedProcess[str]:
     command = [str(countline()), "count", str(source), *map(str, options)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
     assert done.returncode == status, done.stderr
     return done
 

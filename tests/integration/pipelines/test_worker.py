@@ -312,13 +312,13 @@ async def test_a_full_spool_makes_files_wait_and_live_cameras_say_so_and_loses_n
         live = assignment("live", str(loop), epoch=1, playback=cameras_pb2.PLAYBACK_LOOP)
         await control_double.assign(live, assignment("file", str(long_clip)))
         for camera_id in ("file", "live"):
-            full = await control_double.wait_for_state(camera_id, cameras_pb2.CAMERA_STATE_FAILED, 60)
+            full = await control_double.wait_for_state(camera_id, cameras_pb2.CAMERA_STATE_FAILED)
             assert full.error.code == "spool_full"
             assert "NATS" in full.error.hint
         assert (tmp_path / "worker" / "spool" / "records" / "spool.db").stat().st_size <= 24576
         await nats_server.start()
         await control_double.wait_for_state("live", cameras_pb2.CAMERA_STATE_RUNNING)
-        await control_double.wait_for_state("file", cameras_pb2.CAMERA_STATE_FINISHED, 60)
+        await control_double.wait_for_state("file", cameras_pb2.CAMERA_STATE_FINISHED)
         totals = await wait_until(nats_server.url, "file", lambda t: sum(s.frames for s in t.spans) == 60 * 50)
         assert totals.in_out == (20, 40)
         live_totals = await wait_until(nats_server.url, "live", lambda t: len({r.run for r in t.records}) >= 2)
