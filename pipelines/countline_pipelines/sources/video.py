@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 import av
 import av.error
 
+from countline_common.hosts import host_of, is_this_machine
 from countline_pipelines.sources.decoding import DecodeMode, Decoder, DecoderChoice, Decoding, is_on_gpu
 from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
 from countline_pipelines.sources.spec import Playback, SourceSpec
@@ -275,7 +276,8 @@ class VideoReader:
 
 def _options(spec: SourceSpec) -> dict[str, str]:
     if not spec.is_rtsp:
-        return {}
+        # FFmpeg asks the proxy of the environment for every HTTP address, also one of this machine.
+        return {"http_proxy": ""} if is_this_machine(host_of(spec.url)) else {}
     options = {"rtsp_transport": spec.transport.value, "max_delay": str(_REORDERING_US), "fpsprobesize": "0"}
     if spec.transport == "udp":
         options["buffer_size"] = str(_UDP_BUFFER_BYTES)
