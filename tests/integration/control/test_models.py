@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tests.fixtures.forked.command import forked
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.triton import TritonServer, start_triton
 
-from countline.v1 import cameras_pb2, events_pb2, models_pb2
+from countline.v1 import cameras_pb2, events_pb2, models_pb2, models_pb2_grpc
 from countline.v1.events_pb2 import TrialRecord, TrialTally
 from countline.v1.models_pb2 import DeployHeader, DeployModelRequest, DeployModelResponse, Model, ModelVersion
 from countline_common.data import bus
@@ -75,17 +75,24 @@ class Service:
         told = {"size_bytes": len(data), "digest": hashlib.sha256(data).hexdigest(), **header}
         first = DeployModelRequest(header=DeployHeader(name=name, **told))
 
-        async def requests() -> AsyncIterator[DeployModelRequest]:
+        def requests() -> Iterator[DeployModelRequest]:
             yield first
             for part in (data, after):
                 for start in range(0, len(part), CHUNK):
                     yield DeployModelRequest(chunk=part[start : start + CHUNK])
 
         found = Deployed()
+
+        def call() -> None:
+            with grpc.insecure_channel(self.control.plane.addresses["models"]) as channel:
+                stub = models_pb2_grpc.ModelServiceStub(channel)
+                for answer in stub.DeployModel(requests(), metadata=self.control.caller("admin").metadata):
+                    _note(found, answer)
+
         try:
-            async for answer in self.models.DeployModel(requests()):
-                _note(found, answer)
-        except grpc.aio.AioRpcError as error:
+            # As the command does: the asynchronous interface may lose the reason of a refusal during the upload.
+            await asyncio.to_thread(call)
+        except grpc.RpcError as error:
             raise from_rpc_error(error) from error
         return found
 
