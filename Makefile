@@ -151,7 +151,7 @@ bench: $(STAMPS)/dev ## Measure: ratios against a limit or a peer in the same ru
 peers: $(STAMPS)/peers ## Install what users would write instead, in an environment of its own
 
 .PHONY: bench-peers
-bench-peers: $(STAMPS)/peers ## The same, with the programs that users would write instead
+bench-peers: $(STAMPS)/dev $(STAMPS)/peers ## The same, with the programs that users would write instead
 	$(BIN)/python -m tests.benchmarks --peers $(ARGS)
 
 $(STAMPS)/peers: tests/benchmarks/peers-requirements.txt | $(STAMPS)/setup

@@ -75,14 +75,14 @@ NETWORK_SCHEMES = frozenset({"rtsp", "rtsps", "http", "https"})
 
 
 def source_address(text: str) -> str:
-    """A source that a person named: a stream's address unchanged, a file as an absolute path.
+    """A source that a person named: a stream's address with its scheme in lower case, a file as an absolute path.
 
     Raises:
         InvalidInputError: the scheme of the address is unknown.
     """
     scheme = text.partition("://")[0].lower() if "://" in text else ""
     if scheme in NETWORK_SCHEMES:
-        return text
+        return f"{scheme}{text[len(scheme) :]}"
     if scheme == "file":
         return str(Path(unquote(urlsplit(text).path)))
     if scheme:
