@@ -27,6 +27,11 @@ def show(result: dict[str, Any]) -> None:
         show_explained(terminal, result["explain"])
 
 
+def show_warning(message: str, hint: str) -> None:
+    """Print on standard error what a person should know about a source, and what to do about it."""
+    Terminal(stderr=True).print(f"warning: {message}\nhint: {hint}", soft_wrap=True)
+
+
 def show_flows(terminal: Terminal, flows: Iterable[Mapping[str, Any]]) -> None:
     """Print the number of objects from each origin to each destination, all classes together."""
     rows, columns, counts = matrix((flow["origin"], flow["destination"], flow["count"]) for flow in flows)

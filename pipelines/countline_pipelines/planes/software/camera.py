@@ -126,6 +126,7 @@ class SoftwareCamera:
             model=branch.lane.name,
             follower_model=follower.lane.name if follower is not None else "",
             trouble=branch.lane.trouble,
+            warnings=self._source.warnings,
         )
 
     # What becomes of frames ------------------------------------------------------------------------------------------
