@@ -24,6 +24,8 @@ import av.error
 
 from countline_common.display import Displayer, PictureShape
 from countline_common.hosts import host_of, is_this_machine
+from countline_common.text_files import LFS_HINT
+from countline_pipelines.sources.content import is_pointer
 from countline_pipelines.sources.decoding import DecodeMode, Decoder, Decoding, is_on_gpu
 from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
 from countline_pipelines.sources.holes import HoleFinder
@@ -190,6 +192,9 @@ class VideoReader:
 
     def _open(self, url: str) -> Any:
         began = time.monotonic()
+        if is_pointer(self._spec):
+            detail = "is a Git LFS pointer, not the video itself"
+            raise SourceError(SourceFailure.NOT_VIDEO, self._spec.label, detail, hint=LFS_HINT)
         try:
             limits = (self._spec.open_timeout_s, self._spec.read_timeout_s)
             return av.open(url, options=_options(self._spec), timeout=limits, hwaccel=self._choice.accel)
