@@ -480,6 +480,35 @@ async def test_a_golden_clip_that_is_counted_wrong_refuses_the_model(service: Se
     assert (line.line_id, line.counted_in, line.counted_out) == ("middle", 1, 1)
 
 
+DIGEST = "a" * 64
+NO_GOLDEN_CLIPS = (
+    {"clip": "missing.mp4"},
+    {"clip": "clip.mp4", "size_bytes": 0, "truth": "{}"},
+    {"clip": "clip.mp4", "size_bytes": 10, "digest": DIGEST, "truth": "not json"},
+    {"clip": "clip.mp4", "size_bytes": 10, "digest": DIGEST, "truth": "[1, 2]"},
+    {"clip": "clip.mp4", "size_bytes": 10, "digest": DIGEST, "truth": "{}"},
+    {"clip": "clip.mp4", "size_bytes": 10, "digest": DIGEST, "truth": "[" * 5_000},
+    {"clip": "clip.mp4", "size_bytes": float("nan"), "digest": DIGEST, "truth": "{}"},
+    {"truth": "{}"},
+    {},
+)
+
+
+async def test_a_golden_clip_that_cannot_be_counted_is_refused_at_once(control_dsn: str, start_control) -> None:
+    """It was ignored, and the version passed on the demo clip."""
+    control = await start_control(control_dsn)
+    for golden in NO_GOLDEN_CLIPS:
+        header = DeployHeader(name="net", size_bytes=5, digest="b" * 64, golden=models_pb2.GoldenClip(**golden))
+
+        async def requests(first: DeployHeader) -> AsyncIterator[DeployModelRequest]:
+            yield DeployModelRequest(header=first)
+
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            async for _ in control.caller("admin").models.DeployModel(requests(header)):
+                pass
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT, golden
+
+
 # Which version counts cameras ---------------------------------------------------------------------------------------
 
 

@@ -304,3 +304,18 @@ def test_an_address_of_an_unknown_kind_is_refused() -> None:
     with pytest.raises(InvalidInputError) as raised:
         source_address("gopher://user:secret@host/x")
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "rtsp://admin:pa/SECRET@127.0.0.1:9/s", "rtsp://admin:pa SECRET@h/s", "rtsp://admin:pa#SECRET@h/s",
+        "rtsp://admin:SECRET@h:port/s", "http://h:99999/?pass=SECRET", "rtsp://[SECRET/s", "gopher://SECRET@h/x",
+        "rtsp://:SECRET@/s", "rtsp://u:\x00SECRET@h/s", "file://[SECRET/x", "rtsp://u:SECRET@h/" + "a" * 3_000,
+    ],
+)  # fmt: skip
+def test_an_address_that_cannot_be_used_is_refused_without_its_secret(address: str) -> None:
+    with pytest.raises(InvalidInputError) as raised:
+        source_address(address)
+    assert "SECRET" not in str(raised.value) + raised.value.hint
+    assert raised.value.hint
