@@ -76,7 +76,7 @@ NETWORK_SCHEMES = frozenset({"rtsp", "rtsps", "http", "https"})
 
 
 def source_address(text: str) -> str:
-    """A source that a person named: a stream's address unchanged, a file as an absolute path.
+    """A source that a person named: a stream's address with its scheme in lower case, a file as an absolute path.
 
     Raises:
         InvalidInputError: the scheme of the address is unknown.
@@ -86,7 +86,7 @@ def source_address(text: str) -> str:
         if problem := text_problem(text) or stream_problem(text):
             what, _, cure = problem.partition("; ")
             raise InvalidInputError(f"the {scheme}:// address {what}", hint=cure)
-        return text
+        return f"{scheme}{text[len(scheme) :]}"
     if scheme == "file":
         parts = split_address(text)
         if parts is None:
