@@ -25,7 +25,7 @@ LINGER_S: Final = 2.0
 _log = get_logger(__name__)
 
 
-class Connection(web.RequestHandler):
+class ClientConnection(web.RequestHandler):
     """The connection of one client.
 
     Args:
@@ -87,7 +87,7 @@ async def listen(runner: web.AppRunner, address: str, idle_timeout_s: float) -> 
     server: Any = runner.server
     try:
         return await asyncio.get_running_loop().create_server(
-            lambda: Connection(server, idle_timeout_s), host, port, backlog=128
+            lambda: ClientConnection(server, idle_timeout_s), host, port, backlog=128
         )
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
