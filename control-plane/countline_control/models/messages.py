@@ -198,7 +198,14 @@ def _golden_of(message: models_pb2.GoldenResult) -> GoldenResult:
 
 
 def deploy_request_of(message: models_pb2.DeployHeader) -> DeployRequest:
-    """Read the header of an upload."""
+    """Read the header of an upload.
+
+    Raises:
+        InvalidInputError: a size is not a positive number, or the golden clip cannot be counted.
+    """
+    if not message.size_bytes > 0:  # also refuses NaN
+        problem = FieldProblem("header.size_bytes", "must be the size of the model file in bytes")
+        raise InvalidInputError("the model cannot be received", fields=(problem,))
     golden = message.golden
     if message.HasField("golden"):
         _check_golden(golden)

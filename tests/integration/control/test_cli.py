@@ -86,6 +86,15 @@ async def test_on_this_machine_nobody_has_to_log_in(shell: Shell, site: str) -> 
     assert kept.stat().st_mode & 0o777 == 0o600
 
 
+async def test_a_site_is_deleted_only_while_it_has_no_cameras(shell: Shell, site: str) -> None:
+    await shell.ok("cameras", "add", "door", "rtsp://127.0.0.1:1/door", "--site", site, "--no-check")
+    code, _, err = await shell.run("sites", "rm", site, "--yes")
+    assert (code, "still has cameras: door" in err, "countline cameras rm" in err) == (1, True, True)
+    await shell.ok("cameras", "rm", "door", "--yes")
+    await shell.ok("sites", "rm", site, "--yes")
+    assert (await shell.json("sites", "list"))["sites"] == []
+
+
 async def test_the_time_zone_of_a_site_is_corrected(shell: Shell, site: str) -> None:
     changed = await shell.json("sites", "set", "lab", "--timezone", "Asia/Tokyo", "--from", "2026-03-01")
     assert changed["time_zone"] == "Asia/Tokyo"
