@@ -23,8 +23,8 @@ import av
 import av.error
 
 from countline_common.display import Displayer, PictureShape
+from countline_common.files.text_files import LFS_HINT
 from countline_common.hosts import host_of, is_this_machine
-from countline_common.text_files import LFS_HINT
 from countline_pipelines.sources.content import is_pointer
 from countline_pipelines.sources.decoding import DecodeMode, Decoder, Decoding, is_on_gpu
 from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
