@@ -23,6 +23,8 @@ def show(result: dict[str, Any]) -> None:
         show_zones(console, result["zones"])
     if any(flow["origin"] for flow in result["flows"]):
         show_flows(console, result["flows"])
+    for warning in result.get("warnings", ()):
+        console.print(f"warning: {warning}", markup=False, emoji=False, highlight=False)
     if "explain" in result:
         show_explained(console, result["explain"])
 

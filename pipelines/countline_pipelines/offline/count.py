@@ -115,7 +115,9 @@ class CountJob:
         fault = condition.fault if condition is not None else None
         if fault is not None and not (fault.code == "truncated" and self._order.partial):
             raise CountlineError(fault.message, hint=fault.hint)
-        return self._sink.summary()
+        warning = condition.warning if condition is not None else None
+        summary = self._sink.summary()
+        return summary if warning is None else {**summary, "warnings": [f"{warning.message}: {warning.hint}"]}
 
     async def _connect(self) -> TritonClient:
         return await TritonClient.connect(self._served.address, self._served.transport)

@@ -88,6 +88,7 @@ class CameraHealth:
         model: str,
         follower_model: str = "",
         trouble: CountlineError | None = None,
+        warning: Fault | None = None,
     ) -> CameraCondition:
         """The camera at this moment.
 
@@ -99,6 +100,7 @@ class CameraHealth:
             model: what counts, as NAME@VERSION.
             follower_model: what runs beside it on trial; empty for none.
             trouble: why Triton does not answer; None if it does.
+            warning: what is wrong with the source, although it is counted.
         """
         state, fault = self.shown(throughput.last_counted_at, trouble)
         source_fps, processed_fps, latency_s = self._measured(throughput, source_meter)
@@ -116,6 +118,7 @@ class CameraHealth:
             progress=1.0 if finished else progress if self._source.playback.is_finite else 0.0,
             model=model,
             follower_model=follower_model,
+            warning=warning,
         )
 
     def _measured(self, throughput: Throughput, source_meter: RateMeter | None) -> tuple[float, float, float]:

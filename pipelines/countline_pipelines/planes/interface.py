@@ -100,6 +100,8 @@ class CameraCondition:
     """The version that counts now, as NAME@VERSION. During a change, the old version until the new one takes over."""
     follower_model: str = ""
     """The version that follows on trial, as NAME@VERSION; empty for none."""
+    warning: Fault | None = None
+    """What is wrong although the camera is counted; `fault` says why it is not."""
 
 
 OnEnd = Callable[[CameraPlan, CameraState], None]

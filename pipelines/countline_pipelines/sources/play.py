@@ -3,7 +3,8 @@
     FAST      t = recorded_at + position                      as fast as the consumer takes them
     REALTIME  t = recorded_at + position                      held back until their time
     LOOP      t = the wall time at which the position is due  held back until then; left out if far behind
-    LIVE      t from the stream's own clock (clock.py)        as they arrive; HTTP and HLS are held back to an even pace
+    LIVE      t from the stream's own clock (clock.py)        as they arrive; HLS and files on HTTP are held back to an
+                                                              even pace
 
 Every wait ends at once when `stop` is set.
 """
@@ -19,6 +20,7 @@ from typing import Any, Final
 from countline_pipelines.sources.clock import CaptureClock, FileClock
 from countline_pipelines.sources.errors import SourceError, SourceFailure
 from countline_pipelines.sources.spec import Playback, SourceSpec
+from countline_pipelines.sources.stamps import CLEAN, LONGEST_GAP_S, StampReport
 from countline_pipelines.sources.video import DecodedFrame, VideoReader
 
 BEHIND_S: Final = 2.0
@@ -45,6 +47,8 @@ class Picture:
     """Frames left out just before this one because the source was behind."""
     position_s: float = 0.0
     """Seconds from the start of a file; 0 for streams."""
+    stamps: StampReport = CLEAN
+    """What was wrong with the presentation times until now."""
 
 
 class ClockSteppedError(Exception):
@@ -76,8 +80,8 @@ def play_file(spec: SourceSpec, reader: VideoReader, stop: threading.Event, *, r
         position = clock.position(decoded.pts_s)
         if stop.is_set() or (real_time and stop.wait(max(0.0, began + position - time.monotonic()))):
             return
-        yield _picture(decoded, spec.recorded_at + position, ordinal, position_s=position)
-    _check_complete(spec, reader, position)
+        yield _picture(decoded, spec.recorded_at + position, ordinal, position_s=position, stamps=clock.report)
+    _check_complete(spec, reader, max(position, clock.furthest_s))  # the header states what the stamps say
 
 
 def _check_complete(spec: SourceSpec, reader: VideoReader, position_s: float) -> None:
@@ -118,8 +122,10 @@ def _from_here(
     """Frames from now on with their capture times, cycle after cycle, until stopped or far behind the clock."""
     started_at = time.time()
     while True:
-        for decoded in reader.frames():
-            t = float(cycle * duration + Fraction(_position_s(spec, reader, decoded)))
+        end_s = 0.0
+        for decoded, position_s in _unbroken(spec, reader):
+            end_s = position_s
+            t = float(cycle * duration + Fraction(position_s))
             if t < started_at:
                 continue  # between the last key frame and this moment
             wait_s = t - time.time()
@@ -128,8 +134,24 @@ def _from_here(
             if stop.wait(max(0.0, wait_s)) or wait_s < -BEHIND_S:
                 return
             yield decoded, t
+        if abs(end_s - float(duration)) > LONGEST_GAP_S:
+            detail = f"cannot be looped: it ends after {end_s:.1f} s, though it states {float(duration):.1f} s"
+            raise SourceError(
+                SourceFailure.NOT_VIDEO, spec.label, detail, hint="convert it to MP4, with new timestamps"
+            )
         cycle += 1
         reader.seek(0.0)
+
+
+def _unbroken(spec: SourceSpec, reader: VideoReader) -> Iterator[tuple[DecodedFrame, float]]:
+    """Frames from here to the end of a looped file, with their positions: stamps that jump are mended."""
+    clock = FileClock(1.0 / reader.info.fps)
+    first_s: float | None = None
+    for decoded in reader.frames():
+        stated_s = _position_s(spec, reader, decoded)
+        first_s = stated_s if first_s is None else first_s
+        since_first_s = clock.position(decoded.pts_s)
+        yield decoded, stated_s if clock.report.is_clean else first_s + since_first_s
 
 
 def _position_s(spec: SourceSpec, reader: VideoReader, decoded: DecodedFrame) -> float:
@@ -141,21 +163,21 @@ def _position_s(spec: SourceSpec, reader: VideoReader, decoded: DecodedFrame) ->
 
 def play_live(spec: SourceSpec, reader: VideoReader, stop: threading.Event) -> Iterator[Picture]:
     """A stream as it arrives. It has no end, so the iteration ends with an error."""
-    pace = _arrival if spec.is_rtsp else _even_pace(stop)
-    clock = CaptureClock()
+    is_paced = not spec.is_rtsp and reader.comes_in_bursts
+    pace = _even_pace(stop) if is_paced else _arrival
+    clock = CaptureClock(1.0 / reader.info.fps, has_own_stamps=reader.has_own_stamps, is_paced=is_paced)
     last_arrival = -math.inf
-    synthetic = FileClock(1.0 / reader.info.fps)
     for ordinal, decoded in enumerate(reader.frames()):
-        pts_s = synthetic.position(None) if decoded.pts_s is None else decoded.pts_s
-        arrived_at = pace(pts_s, decoded.arrived_at)
+        time_s = clock.advance(decoded.pts_s, decoded.arrived_at)
+        arrived_at = pace(time_s, decoded.arrived_at)
         if stop.is_set():
             return
         if arrived_at < last_arrival - CLOCK_STEP_S:
             raise ClockSteppedError
         last_arrival = arrived_at
-        if decoded.ntp_s is not None:
-            clock.observe_ntp(pts_s, decoded.ntp_s, arrived_at)
-        yield _picture(decoded, clock.stamp(pts_s, arrived_at), ordinal)
+        if decoded.ntp_s is not None and decoded.pts_s is not None:
+            clock.observe_ntp(decoded.pts_s, decoded.ntp_s, arrived_at)
+        yield _picture(decoded, clock.date(time_s, arrived_at), ordinal, stamps=clock.report)
     raise SourceError(SourceFailure.UNREACHABLE, spec.label, "the stream ended", after_pictures=True)
 
 
@@ -164,14 +186,14 @@ def _arrival(_: float, arrived_at: float) -> float:
 
 
 def _even_pace(stop: threading.Event) -> Callable[[float, float], float]:
-    """Hold frames back to the pace of their PTS: HLS comes in bursts, segments of several seconds."""
+    """Hold frames back to the pace of the stream: HLS comes in bursts, segments of several seconds."""
     anchor: list[float] = []
 
-    def hold(pts_s: float, arrived_at: float) -> float:
-        due = pts_s + anchor[0] if anchor else arrived_at
+    def hold(time_s: float, arrived_at: float) -> float:
+        due = time_s + anchor[0] if anchor else arrived_at
         # The buffer ran empty, or a new time line begins: this frame is due now.
         if not anchor or arrived_at > due or due - arrived_at > 60.0:
-            anchor[:] = [arrived_at - pts_s]
+            anchor[:] = [arrived_at - time_s]
             return arrived_at
         stop.wait(due - time.time())
         return due
@@ -179,6 +201,14 @@ def _even_pace(stop: threading.Event) -> Callable[[float, float], float]:
     return hold
 
 
-def _picture(decoded: DecodedFrame, t: float, ordinal: int, *, skipped: int = 0, position_s: float = 0.0) -> Picture:
+def _picture(
+    decoded: DecodedFrame,
+    t: float,
+    ordinal: int,
+    *,
+    skipped: int = 0,
+    position_s: float = 0.0,
+    stamps: StampReport = CLEAN,
+) -> Picture:
     frame = decoded.picture
-    return Picture(frame, t, (frame.width, frame.height), ordinal, skipped, position_s)
+    return Picture(frame, t, (frame.width, frame.height), ordinal, skipped, position_s, stamps)

@@ -25,6 +25,9 @@ from countline_pipelines.sources.spec import Playback, SourceSpec
 
 _NOT_VIDEO_FORMATS: Final = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 """Demuxers that turn any text into pictures of letters."""
+_SEGMENTED_FORMATS: Final = frozenset({"hls", "hls,applehttp", "dash"})
+_NO_TIMESTAMPS: Final = 0x80
+"""FFmpeg's AVFMT_NOTIMESTAMPS, such as of the demuxer of multipart JPEG."""
 _PRODUCER_REFERENCE_TIME: Final = "prft"
 _REORDERING_US: Final = 300_000
 _UDP_BUFFER_BYTES: Final = 4 * 1024 * 1024
@@ -159,6 +162,18 @@ class VideoReader:
         return None
 
     @property
+    def has_own_stamps(self) -> bool:
+        """Whether the source has presentation times; if not, FFmpeg counts frames at a rate that it assumes."""
+        return not self._container.format.flags & _NO_TIMESTAMPS
+
+    @property
+    def comes_in_bursts(self) -> bool:
+        """Whether a network source comes faster than it was recorded: in segments, or as a file."""
+        return self._spec.is_network and (
+            self._container.format.name in _SEGMENTED_FORMATS or self.info.duration_s is not None
+        )
+
+    @property
     def start_s(self) -> float:
         """Presentation time of the first frame, as the header states it, in seconds."""
         return float((self._stream.start_time or 0) * self._stream.time_base)
@@ -275,7 +290,9 @@ class VideoReader:
 
 def _options(spec: SourceSpec) -> dict[str, str]:
     if not spec.is_rtsp:
-        return {}
+        # To measure the frame rate of a camera on HTTP, FFmpeg would keep back two seconds of pictures and then give
+        # them at once.
+        return {"fpsprobesize": "0"} if spec.is_network and spec.playback is Playback.LIVE else {}
     options = {"rtsp_transport": spec.transport.value, "max_delay": str(_REORDERING_US), "fpsprobesize": "0"}
     if spec.transport == "udp":
         options["buffer_size"] = str(_UDP_BUFFER_BYTES)

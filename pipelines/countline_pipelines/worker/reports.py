@@ -20,7 +20,7 @@ def camera_report(
     camera_id: str, epoch: int, worker_id: str, condition: CameraCondition, now: float
 ) -> workers_pb2.CameraReport:
     """Return one camera's condition at Unix time `now`, as a message."""
-    fault = condition.fault
+    fault = condition.fault or condition.warning
     status = cameras_pb2.CameraStatus(
         state=_STATES[condition.state],
         worker_id=worker_id,
@@ -45,6 +45,12 @@ def camera_report(
 def signature(conditions: Mapping[str, CameraCondition]) -> tuple[tuple[str, ...], ...]:
     """Return states, faults and model versions: when they change, the worker reports at once."""
     return tuple(
-        (camera_id, c.state.value, c.fault.code if c.fault else "", c.model, c.follower_model)
+        (
+            camera_id,
+            c.state.value,
+            *(each.code if each else "" for each in (c.fault, c.warning)),
+            c.model,
+            c.follower_model,
+        )
         for camera_id, c in sorted(conditions.items())
     )

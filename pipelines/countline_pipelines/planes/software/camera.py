@@ -126,6 +126,7 @@ class SoftwareCamera:
             model=branch.lane.name,
             follower_model=trial.follower.lane.name if trial is not None else "",
             trouble=branch.lane.trouble,
+            warning=self._source.tee.stamps.warning,
         )
 
     # What becomes of frames ------------------------------------------------------------------------------------------

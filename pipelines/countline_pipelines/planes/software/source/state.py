@@ -19,6 +19,7 @@ from countline_pipelines.planes.interface import CameraState, fault_of
 from countline_pipelines.planes.software.source.feeder import CameraFeed
 from countline_pipelines.planes.software.source.reader import ReadState, SourceReader
 from countline_pipelines.planes.software.source.tee import Tee
+from countline_pipelines.planes.stamps import StampWatch
 from countline_pipelines.planes.states import StateMachine
 from countline_pipelines.sources import Decoding, SourceSpec
 
@@ -84,7 +85,7 @@ class SourceState:
         self._on_over = on_over
         self._loop = asyncio.get_running_loop()
         self._machine = StateMachine("a source", SourcePhase.OPENING, _LEGAL)
-        self.tee = Tee(feed, spec.rate, self._post)
+        self.tee = Tee(feed, spec.rate, StampWatch(feed.camera_id, spec), self._post)
         self._reader = SourceReader(feed.camera_id, spec, self.tee, once=once, decoding=decoding)
 
     @property
