@@ -107,51 +107,65 @@ def play_loop(spec: SourceSpec, reader: VideoReader, stop: threading.Event) -> I
         raise SourceError(SourceFailure.NOT_VIDEO, spec.label, detail, hint="convert it to MP4")
     ordinal, last_t = 0, -math.inf
     while not stop.is_set():
-        now = Fraction(time.time())
-        cycle = math.floor(now / duration)
-        reader.seek(float(now - cycle * duration))
-        for decoded, t in _from_here(spec, reader, stop, cycle, duration):
+        for decoded, t, stamps in _from_here(spec, reader, stop, duration):
             skipped = max(0, round((t - last_t) * reader.info.fps) - 1) if ordinal else 0
-            yield _picture(decoded, t, ordinal, skipped=skipped)
+            yield _picture(decoded, t, ordinal, skipped=skipped, stamps=stamps)
             ordinal, last_t = ordinal + 1, t
 
 
 def _from_here(
-    spec: SourceSpec, reader: VideoReader, stop: threading.Event, cycle: int, duration: Fraction
-) -> Iterator[tuple[DecodedFrame, float]]:
+    spec: SourceSpec, reader: VideoReader, stop: threading.Event, duration: Fraction
+) -> Iterator[tuple[DecodedFrame, float, StampReport]]:
     """Frames from now on with their capture times, cycle after cycle, until stopped or far behind the clock."""
-    started_at = time.time()
+    started_at, wall = time.time(), _WallClock()
+    cycle = math.floor(Fraction(started_at) / duration)
+    begin_s = float(Fraction(started_at) - cycle * duration)
     while True:
         end_s = 0.0
-        for decoded, position_s in _unbroken(spec, reader):
-            end_s = position_s
-            t = float(cycle * duration + Fraction(position_s))
+        for decoded, end_s, stamps in _unbroken(spec, reader, begin_s):
+            t = float(cycle * duration + Fraction(end_s))
             if t < started_at:
                 continue  # between the last key frame and this moment
-            wait_s = t - time.time()
-            if wait_s > CLOCK_STEP_S + 1.0 / reader.info.fps:
+            if wall.was_set_back():
                 raise ClockSteppedError
+            wait_s = t - time.time()
             if stop.wait(max(0.0, wait_s)) or wait_s < -BEHIND_S:
                 return
-            yield decoded, t
+            yield decoded, t, stamps
         if abs(end_s - float(duration)) > LONGEST_GAP_S:
-            detail = f"cannot be looped: it ends after {end_s:.1f} s, though it states {float(duration):.1f} s"
-            raise SourceError(
-                SourceFailure.NOT_VIDEO, spec.label, detail, hint="convert it to MP4, with new timestamps"
-            )
-        cycle += 1
-        reader.seek(0.0)
+            raise _cannot_be_looped(spec, f"it ends after {end_s:.1f} s, though it states {float(duration):.1f} s")
+        cycle, begin_s = cycle + 1, 0.0
 
 
-def _unbroken(spec: SourceSpec, reader: VideoReader) -> Iterator[tuple[DecodedFrame, float]]:
-    """Frames from here to the end of a looped file, with their positions: stamps that jump are mended."""
+class _WallClock:
+    """Notices that the wall clock was set back since this object was made."""
+
+    def __init__(self) -> None:
+        self._ahead_s = time.time() - time.monotonic()
+
+    def was_set_back(self) -> bool:
+        return time.time() - time.monotonic() < self._ahead_s - CLOCK_STEP_S
+
+
+def _unbroken(
+    spec: SourceSpec, reader: VideoReader, begin_s: float
+) -> Iterator[tuple[DecodedFrame, float, StampReport]]:
+    """Frames of a looped file from the key frame before `begin_s`, with their positions: stamps that jump are mended."""
+    reader.seek(begin_s)
     clock = FileClock(1.0 / reader.info.fps)
     first_s: float | None = None
     for decoded in reader.frames():
         stated_s = _position_s(spec, reader, decoded)
+        if first_s is None and stated_s > begin_s + LONGEST_GAP_S:
+            raise _cannot_be_looped(spec, f"its timestamps lead from {begin_s:.1f} s to {stated_s:.1f} s")
         first_s = stated_s if first_s is None else first_s
         since_first_s = clock.position(decoded.pts_s)
-        yield decoded, stated_s if clock.report.is_clean else first_s + since_first_s
+        yield decoded, stated_s if clock.report.is_clean else first_s + since_first_s, clock.report
+
+
+def _cannot_be_looped(spec: SourceSpec, why: str) -> SourceError:
+    hint = "convert it to MP4, with new timestamps"
+    return SourceError(SourceFailure.NOT_VIDEO, spec.label, f"cannot be looped: {why}", hint=hint)
 
 
 def _position_s(spec: SourceSpec, reader: VideoReader, decoded: DecodedFrame) -> float:
