@@ -88,7 +88,7 @@ class CaptureClock:
         return self._last_t
 
     def _watch_lag(self, lag_s: float, arrived_at: float) -> None:
-        if lag_s <= LAG_S or self._is_paced:
+        if lag_s <= LAG_S or self._is_paced or self._offset.is_catching_up:
             self._lagging_since = None
         elif self._lagging_since is None:
             self._lagging_since = arrived_at
@@ -180,13 +180,13 @@ class _Offset:
         self._minima: deque[tuple[float, float]] = deque()  # (arrival at the start of a bucket, smallest offset)
         self._last_time_s: float | None = None
         self._settling_until = 0.0
-        self._is_catching_up = False
+        self.is_catching_up = False
 
     def follow(self, time_s: float, arrived_at: float) -> float:
         """Take a frame. Return by how much it arrived later than its time and the offset say, seconds."""
         observed = arrived_at - time_s
         if self._last_time_s is None or abs(observed - self.value) > DISCONTINUITY_S:
-            self.value, self.stated, self._is_catching_up = observed, None, False
+            self.value, self.stated, self.is_catching_up = observed, None, False
             self._settling_until = arrived_at + SETTLING_S
             self._minima.clear()
         self._remember(observed, arrived_at)
@@ -199,12 +199,12 @@ class _Offset:
     def catch_up(self) -> None:
         """Forget the delays until now: they were measured at another pace."""
         self._minima.clear()
-        self.stated, self._is_catching_up = None, True
+        self.stated, self.is_catching_up = None, True
 
     def _approach(self, target: float, elapsed_s: float, *, is_settling: bool) -> None:
-        reach = elapsed_s * (SETTLING_SLEW if is_settling or self._is_catching_up else SLEW)
+        reach = elapsed_s * (SETTLING_SLEW if is_settling or self.is_catching_up else SLEW)
         self.value += min(reach, max(-reach, target - self.value))
-        self._is_catching_up = self._is_catching_up and abs(target - self.value) > CAUGHT_UP_S
+        self.is_catching_up = self.is_catching_up and abs(target - self.value) > CAUGHT_UP_S
 
     def _remember(self, observed: float, arrived_at: float) -> None:
         if self._minima and arrived_at - self._minima[-1][0] < BUCKET_S:

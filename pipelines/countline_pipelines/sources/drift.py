@@ -62,7 +62,7 @@ class DriftMeter:
         """
         sample = (arrived_at, arrived_at - stamp_s)
         if self._buckets and 0.0 <= arrived_at - self._began_at < BUCKET_S:
-            self._buckets[-1] = min(self._buckets[-1], sample, key=lambda each: each[1])
+            self._buckets[-1] = min(self._buckets[-1], sample, key=_delay)
             return False
         measured = self._measure()  # before this frame, with which a bucket only begins
         self._began_at = arrived_at
@@ -81,7 +81,7 @@ class DriftMeter:
             if (rate := _steady_rate(lowest, noise_s)) is not None and (rate > 1.0 or lowest[-1][1] < before):
                 self._adopt(rate, span_s)
                 return True
-            if span_s >= AGREED_S and _agrees(lowest, noise_s):
+            if span_s >= AGREED_S and _agrees([*lowest, min(buckets[-GROUPS:], key=_delay)], noise_s):
                 self.rate = 1.0
                 return True
         return False
@@ -94,7 +94,7 @@ class DriftMeter:
 
 def _lowest(buckets: list[_Sample]) -> list[_Sample]:
     size = len(buckets) // GROUPS
-    return [min(buckets[at : at + size], key=lambda each: each[1]) for at in range(0, len(buckets), size)]
+    return [min(buckets[at : at + size], key=_delay) for at in range(0, len(buckets), size)]
 
 
 def _steady_rate(lowest: list[_Sample], noise_s: float) -> float | None:
@@ -117,8 +117,12 @@ def _steady_rate(lowest: list[_Sample], noise_s: float) -> float | None:
 
 
 def _agrees(lowest: list[_Sample], noise_s: float) -> bool:
-    delays = [delay for _, delay in lowest]
+    delays = list(map(_delay, lowest))
     return max(delays) - min(delays) < max(AGREED_CHANGE_S, noise_s)
+
+
+def _delay(sample: _Sample) -> float:
+    return sample[1]
 
 
 def _noise_s(buckets: list[_Sample]) -> float:

@@ -30,6 +30,8 @@ CONFIRMED_FRAMES: Final = 8
 """More frames than an encoder reorders."""
 DISORDER_S: Final = 1.0
 """A step back by more than this is a jump, a shorter one is disorder."""
+SAME_S: Final = 1e-6
+"""Stamps that are nearer to each other are the same: containers count in ticks of 11 microseconds or more."""
 SLOW_RATE: Final = 2.0
 """A long step is a rate if the step before it was longer than this part of it."""
 USUAL_STEPS: Final = 10.0
@@ -146,7 +148,7 @@ class StampLine:
 
     def _fits(self, time: float, step_s: float, elapsed_s: float) -> bool:
         gap_s = time - self._time
-        if gap_s <= 0.0:
+        if gap_s < SAME_S:
             return False
         if gap_s <= max(self._longest_gap_s, USUAL_STEPS * self.period_s) + elapsed_s:
             return True

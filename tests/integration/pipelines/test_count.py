@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 from tests.fixtures.clips import Pass, blob_model, cut_off, render
+from tests.fixtures.pipelines.stamps import HZ, restamped
 from tests.fixtures.rtsp import RtspServer
 
 COUNTLINE = Path(sys.executable).with_name("countline")
@@ -56,6 +57,20 @@ def test_a_clip_gives_its_true_counts_and_the_whole_of_the_json(clip: Path, blob
         assert 0 < event["decided_at"] - event["t"] <= 3
     assert "fps" in done.stderr
     assert "ETA" in done.stderr
+
+
+def test_a_clip_whose_timestamps_jump_keeps_its_counts_and_times_and_says_so(
+    blob_file: Path, tmp_path: Path
+) -> None:
+    stream = render(tmp_path / "stream.ts", [Pass(True), Pass(False)])
+    jump = restamped(stream, tmp_path / "jump.ts", lambda n, t: t + (36_000 * HZ if n >= 30 else 0))
+    result, again, clean = (counted(path, "--model", blob_file, *LINE) for path in (jump, jump, stream))
+    assert result["duration_s"] == pytest.approx(clean["duration_s"])
+    assert [event["t"] for event in result["events"]] == pytest.approx([event["t"] for event in clean["events"]])
+    assert result == again, "the same file has the same ids"
+    (warning,) = result["warnings"]
+    assert "its timestamps jump once by +36000.0 s after 1.4 s" in warning
+    assert "warnings" not in clean
 
 
 def test_ids_depend_on_the_content_and_not_on_the_path(clip: Path, blob_file: Path, tmp_path: Path) -> None:

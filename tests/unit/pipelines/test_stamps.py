@@ -28,7 +28,7 @@ FAULTS: dict[str, Fault] = {
     "a jump forward": lambda n, t: t + (10 * HOUR_S if n >= 120 else 0),
     "a jump back": lambda n, t: t - (900 if n >= 120 else 0),
     "a jump of a minute": lambda n, t: t + (60 if n >= 120 else 0),
-    "jumps again and again": lambda n, t: t + 50 * math.sin(n // 30),
+    "jumps again and again": lambda n, t: t + 500 * math.sin(n // 30),
     "a counter of 33 bits that wraps": lambda _, t: (t + 2**33 / 90_000 - 13) % (2**33 / 90_000),
     "every third frame back by more than a period": lambda n, t: t - (0.111 if n % 3 == 1 else 0),
     "pairs of one time": lambda n, t: t - (PERIOD_S if n % 2 else 0),
