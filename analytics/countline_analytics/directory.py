@@ -15,6 +15,7 @@ from countline.v1 import cameras_pb2, cameras_pb2_grpc
 from countline_analytics.store.sql import query
 from countline_common.errors import CountlineError
 from countline_common.grpc.errors import translated
+from countline_common.grpc.paging import MAX_SIZE, every_page
 from countline_common.logs import get_logger
 
 CALL_TIMEOUT_S: Final = 2.0
@@ -22,7 +23,6 @@ KEPT_S: Final = 5.0
 """How long an answer, or a failure, of the camera service is used."""
 ASKED_ANEW_S: Final = 0.5
 """If an answer older than this lacks the requested camera, the camera service is asked again."""
-PAGE_SIZE: Final = 1000
 MAX_KEPT: Final = 256
 """Most callers whose answers are kept."""
 
@@ -122,22 +122,24 @@ class CameraDirectory:
 
     async def _ask(self, authorization: str) -> Cameras:
         metadata = (("authorization", authorization),)
-        zones: dict[str, str] = {}
-        sites = cameras_pb2.ListSitesRequest(page_size=PAGE_SIZE)
-        while True:
-            page = await self._stub.ListSites(sites, metadata=metadata, timeout=CALL_TIMEOUT_S)
-            zones.update((site.site_id, site.time_zone) for site in page.sites)
-            if not page.next_page_token:
-                break
-            sites.page_token = page.next_page_token
-        found: dict[str, KnownCamera] = {}
-        cameras = cameras_pb2.ListCamerasRequest(page_size=PAGE_SIZE)
-        while True:
-            listed = await self._stub.ListCameras(cameras, metadata=metadata, timeout=CALL_TIMEOUT_S)
-            found.update((camera.camera_id, _served_camera(camera, zones)) for camera in listed.cameras)
-            if not listed.next_page_token:
-                return found
-            cameras.page_token = listed.next_page_token
+        sites = await every_page(
+            lambda token: self._stub.ListSites(
+                cameras_pb2.ListSitesRequest(page_size=MAX_SIZE, page_token=token),
+                metadata=metadata,
+                timeout=CALL_TIMEOUT_S,
+            ),
+            lambda response: response.sites,
+        )
+        cameras = await every_page(
+            lambda token: self._stub.ListCameras(
+                cameras_pb2.ListCamerasRequest(page_size=MAX_SIZE, page_token=token),
+                metadata=metadata,
+                timeout=CALL_TIMEOUT_S,
+            ),
+            lambda response: response.cameras,
+        )
+        zones = {site.site_id: site.time_zone for site in sites}
+        return {camera.camera_id: _served_camera(camera, zones) for camera in cameras}
 
 
 def _served_camera(camera: cameras_pb2.Camera, zones: Mapping[str, str]) -> KnownCamera:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from countline_common.errors import UnavailableError
 from countline_common.logs import get_logger
 from countline_common.resilience.retry import Backoff
+from countline_common.tasks import cancel
 from countline_common.waiting import happens
 
 FIRST_PAUSE_S: Final = 0.2
@@ -65,9 +66,7 @@ async def _unless_stopped(work: Coroutine[Any, Any, _T], stopping: asyncio.Event
             raise StoppedError
         return task.result()
     finally:
-        for each in (task, stop):
-            each.cancel()
-        await asyncio.gather(task, stop, return_exceptions=True)
+        await cancel(task, stop)
 
 
 async def check_database(engine: AsyncEngine) -> None:

@@ -16,6 +16,7 @@
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +108,21 @@ class InternalError(CountlineError):
     """A bug in Countline."""
 
     code = "INTERNAL"
+
+
+BY_CODE: Final[dict[str, type[CountlineError]]] = {
+    kind.code: kind
+    for kind in (
+        InvalidInputError,
+        UnauthenticatedError,
+        PermissionDeniedError,
+        NotFoundError,
+        AlreadyExistsError,
+        ConflictError,
+        ResourceExhaustedError,
+        UnavailableError,
+        DeadlineExceededError,
+        InternalError,
+    )
+}
+"""The class of an error that came over gRPC or REST."""

@@ -1,9 +1,12 @@
-"""Work that must finish once it has begun, even if its caller is cancelled."""
+"""The end of tasks: work that must finish once it has begun, and tasks that their owner cancels."""
 
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from countline_common.logs import get_logger
+
+_log = get_logger(__name__)
 _Result = TypeVar("_Result")
 
 
@@ -26,3 +29,17 @@ async def to_its_end(work: Coroutine[Any, Any, _Result]) -> _Result:
     if cancelled is not None:
         raise cancelled from (None if task.cancelled() else task.exception())
     return task.result()
+
+
+async def cancel(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancel tasks and return when all have ended.
+
+    An error that a task raises instead of ending is logged. A task that had ended before has been seen by its owner.
+    """
+    running = {task for task in tasks if not task.done()}
+    for task in running:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    for task, result in zip(tasks, results, strict=True):
+        if task in running and isinstance(result, Exception):
+            _log.error("task.failed", task=task.get_name(), exc_info=result)

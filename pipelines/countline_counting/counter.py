@@ -134,10 +134,6 @@ class CameraCounter:
         self._undelivered += self._end_all_paths()
         self._keeps_paths, self._paths = False, None
 
-    def state_size(self) -> int:
-        """Return how many objects and tracks are held, those out of sight included; bounded by what is in the scene."""
-        return len(self._tracker) + self._sightings.held()
-
     def reconfigure(self, spec: CountingSpec) -> None:
         """Count other lines and zones from now on; unchanged lines and zones keep their state.
 

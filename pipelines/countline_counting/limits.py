@@ -10,6 +10,10 @@ from countline_counting.rules import DECIDE_LATEST_S
 MAX_LINES: Final = 64
 MAX_ZONES: Final = 64
 MAX_MASKS: Final = 64
+LINE_POINTS: Final = 2
+"""Fewest points of a line."""
+OUTLINE_POINTS: Final = 3
+"""Fewest points of the outline of a zone or mask."""
 MAX_POINTS: Final = 100
 """Of one line, zone or mask."""
 MAX_CLASSES: Final = 1000

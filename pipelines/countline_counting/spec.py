@@ -12,7 +12,7 @@ from countline_counting.errors import GeometryError, UnknownClassError
 from countline_counting.geometry.ground import GroundPlane
 from countline_counting.geometry.polygons import polygon_crosses_itself
 from countline_counting.geometry.segments import Points
-from countline_counting.limits import MAX_TRACK_AGE_S
+from countline_counting.limits import LINE_POINTS, MAX_TRACK_AGE_S, OUTLINE_POINTS
 
 DEFAULT_ANCHOR = (0.5, 1.0)
 """Bottom-centre: where an object stands."""
@@ -38,7 +38,7 @@ class Line:
 
     def __post_init__(self) -> None:
         field = f"lines[{self.id}].points"
-        _check_points(field, self.points, at_least=2)
+        _check_points(field, self.points, at_least=LINE_POINTS)
         if len(set(self.points)) < 2:
             raise GeometryError(field, "both ends are the same point", "give two points that lie apart")
 
@@ -178,7 +178,7 @@ def _class_id(name: str, labels: Sequence[str], place_id: str) -> int:
 
 
 def _check_outline(field: str, polygon: Points) -> None:
-    _check_points(field, polygon, at_least=3)
+    _check_points(field, polygon, at_least=OUTLINE_POINTS)
     if polygon_crosses_itself(polygon):
         raise GeometryError(
             field, "the outline crosses or touches itself", "list the corners in the order of the outline"

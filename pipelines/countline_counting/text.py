@@ -1,4 +1,4 @@
-"""Lines, zones, masks, ground points, anchors and picture sizes as text of a command line. Reads them and writes them.
+"""Lines, zones, masks, ground points, anchors and picture sizes as text of a command line.
 
     --line                            NAME:x1,y1,x2,y2[,x3,y3...][:CLASS,...]
     --zone, --queue                   NAME:x1,y1,x2,y2,x3,y3[,...][:CLASS,...]
@@ -21,11 +21,8 @@ from typing import Final
 
 from countline_counting.errors import GrammarError
 from countline_counting.geometry.segments import Point, Points
+from countline_counting.limits import LINE_POINTS, OUTLINE_POINTS
 from countline_counting.spec import DEFAULT_ANCHOR
-
-LINE_POINTS: Final = 2
-OUTLINE_POINTS: Final = 3
-"""Fewest points of a line, and of the outline of a zone or mask."""
 
 NAMED_ANCHORS: Final = {"bottom": DEFAULT_ANCHOR, "centre": (0.5, 0.5), "center": (0.5, 0.5)}
 _SIZE: Final = re.compile(r"([1-9]\d{0,4})[x×]([1-9]\d{0,4})")
@@ -123,15 +120,6 @@ def read_size(text: str, option: str = "--size") -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def write_drawing(drawing: Drawing) -> str:
-    """Return the text of a line, zone or mask; reading it gives the same drawing.
-
-    A name in which a part between colons is a list of coordinates cannot be read back.
-    """
-    classes = f":{','.join(drawing.classes)}" if drawing.classes else ""
-    return f"{drawing.name}:{write_points(drawing.points)}{classes}"
-
-
 def write_points(points: Iterable[Point]) -> str:
     """Return points as `x1,y1,x2,y2,...`, exactly."""
     return ",".join(f"{_written(x)},{_written(y)}" for x, y in points)
@@ -140,11 +128,6 @@ def write_points(points: Iterable[Point]) -> str:
 def write_ground_point(image: Point, place: Point) -> str:
     """Return a reference point of the ground as `x,y=X,Y`, exactly."""
     return f"{write_points([image])}={write_points([place])}"
-
-
-def write_size(size_wh: tuple[int, int]) -> str:
-    """Return a picture size as `WIDTHxHEIGHT`."""
-    return f"{size_wh[0]}x{size_wh[1]}"
 
 
 def read_names(text: str | None) -> frozenset[str]:

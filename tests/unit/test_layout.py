@@ -19,7 +19,7 @@ SHARED_NAMES: dict[str, str] = {}
 
 
 def is_ours(path: Path) -> bool:
-    return not {"node_modules", "__pycache__", "versions"} & set(path.parts)
+    return not {"node_modules", "__pycache__"} & set(path.parts)
 
 
 @cache

@@ -31,6 +31,7 @@ from countline_analytics.settings import ApiSettings
 from countline_common.addresses import Network
 from countline_common.data import database
 from countline_common.errors import UnavailableError
+from countline_common.grpc.channels import open_channel
 from countline_common.grpc.tokens import TokenVerifier
 from countline_common.http.health import Check, HealthServer
 from countline_common.logs import configure, get_logger
@@ -38,14 +39,6 @@ from countline_common.settings import host_port
 
 COUNT_SERVICE: Final = "countline.v1.CountService"
 SHUTDOWN_S: Final = 3.0
-MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
-CHANNEL_OPTIONS: Final = [
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    # Reconnects to a restarted service within a second or two instead of gRPC's two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 2000),
-]
-
 _log = get_logger(__name__)
 
 
@@ -143,7 +136,7 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
     hub = LiveHub(parts.feed, parts.bus, statuses, parts.verifier)
     async with contextlib.AsyncExitStack() as stack:
         channels = {
-            address: await stack.enter_async_context(grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS))
+            address: await stack.enter_async_context(open_channel(address))
             for address in {
                 settings.auth_address,
                 settings.cameras_address,

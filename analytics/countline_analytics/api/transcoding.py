@@ -152,17 +152,6 @@ class _Reader:
             return None
 
 
-def read_json(target: Message, value: Any) -> None:
-    """Read a JSON object into a message.
-
-    Raises:
-        InvalidInputError: lists each wrong field.
-    """
-    reader = _Reader()
-    reader.message(target, value, "")
-    _raise(reader.problems)
-
-
 def _raise(problems: Sequence[FieldProblem]) -> None:
     if problems:
         raise InvalidInputError("the request is invalid", fields=tuple(problems))

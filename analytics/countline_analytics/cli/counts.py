@@ -1,12 +1,10 @@
 """`countline counts`, `countline occupancy` and `countline flows`: show counts of a server."""
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Final
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from countline_analytics.cli.rest import (
@@ -21,6 +19,8 @@ from countline_analytics.cli.rest import (
     clock,
     moment,
 )
+from countline_common.cli.terminal import Terminal
+from countline_common.cli.tools import note, print_json
 
 COUNTS: Final = "/api/v1/analytics/counts"
 OCCUPANCY: Final = "/api/v1/analytics/occupancy"
@@ -45,7 +45,7 @@ def counts(
     asked = {"camera_id": camera, "line_id": line, "start": moment(start, "start"), "end": moment(end, "end")}
     answer = ask(COUNTS, {**asked, "bucket": bucket, "group_by": by}, server, data)
     if as_json:
-        typer.echo(json.dumps(answer, indent=2))
+        print_json(answer)
         return
     rows = (
         (
@@ -80,7 +80,7 @@ def occupancy(
     asked = {"camera_id": camera, "zone_id": zone, "start": moment(start, "start"), "end": moment(end, "end")}
     answer = ask(OCCUPANCY, {**asked, "bucket": bucket}, server, data)
     if as_json:
-        typer.echo(json.dumps(answer, indent=2))
+        print_json(answer)
         return
     rows = (
         (
@@ -114,14 +114,14 @@ def flows(
     asked = {"camera_id": camera, "start": moment(start, "start"), "end": moment(end, "end")}
     answer = ask(FLOWS, asked, server, data)
     if as_json:
-        typer.echo(json.dumps(answer, indent=2))
+        print_json(answer)
         return
     rows = (
         (f["origin"] or "-", f["destination"], f["class_name"], f["count"], _number(f.get("mean_s")))
         for f in answer.get("flows", [])
     )
     _print(("from", "to", "class", "count", "mean s"), rows, words=3)
-    Console(stderr=True).print(f"coverage: {answer.get('coverage', 0.0):.0%}")
+    note(f"coverage: {answer.get('coverage', 0.0):.0%}")
 
 
 def _share(bucket: dict[str, Any]) -> tuple[str]:
@@ -144,7 +144,7 @@ def _print(titles: Sequence[str], rows: Iterable[Sequence[Any]], *, words: int) 
     """
     cells = [tuple(map(str, row)) for row in rows]
     if not cells:
-        Console(stderr=True).print("No data found.")
+        note("No data found.")
         return
     shared = [i for i in range(1, words) if len({row[i] for row in cells}) == 1]
     title = ", ".join(f"{titles[i]} {cells[0][i]}" for i in shared if cells[0][i])
@@ -154,6 +154,7 @@ def _print(titles: Sequence[str], rows: Iterable[Sequence[Any]], *, words: int) 
         table.add_column(titles[i], justify="left" if i < words else "right", no_wrap=True)
     for row in cells:
         table.add_row(*(row[i] for i in kept))
-    console = Console()
-    console.width = max(console.width, console.measure(table, options=console.options.update(max_width=1000)).maximum)
-    console.print(table)
+    terminal = Terminal()
+    widest = terminal.measure(table, options=terminal.options.update(max_width=1000)).maximum
+    terminal.width = max(terminal.width, widest)
+    terminal.print(table)

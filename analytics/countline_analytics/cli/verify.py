@@ -1,13 +1,13 @@
 """`countline verify`: compares counted crossings with true crossings that the server stores."""
 
-import json
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from countline_analytics.cli.rest import CameraOption, DataOption, JsonOption, ServerOption, ask, moment
+from countline_common.cli.terminal import Terminal
+from countline_common.cli.tools import note, print_json
 
 PATH: Final = "/api/v1/analytics/verify"
 DIRECTIONS: Final = ("in", "out")
@@ -38,7 +38,7 @@ def verify(
     answer = ask(PATH, asked, server, data)
     by_camera = {each["camera_id"]: each for each in answer.get("cameras", [])}
     if as_json:
-        typer.echo(json.dumps({name: _lines(each) for name, each in by_camera.items()}, indent=2))
+        print_json({name: _lines(each) for name, each in by_camera.items()})
     else:
         _print(by_camera)
     if not all(_agrees(result) for each in by_camera.values() for result in _results(each)):
@@ -59,7 +59,7 @@ def _agrees(result: dict[str, int]) -> bool:
 
 def _print(cameras: dict[str, dict[str, Any]]) -> None:
     if not cameras:
-        Console(stderr=True).print("No camera has a truth set.")
+        note("No camera has a truth set.")
         return
     table = Table("camera", "line", "direction", *(("counted", "true", "missed", "false")), "compared")
     for column in table.columns[3:]:
@@ -71,4 +71,4 @@ def _print(cameras: dict[str, dict[str, Any]]) -> None:
                 figures = [str(result[key]) for key in ("counted", "true", "missed", "false")]
                 style = None if _agrees(result) else "bold red"
                 table.add_row(camera_id, line["line_id"], name, *figures, f"{camera['verified_s']:.0f} s", style=style)
-    Console().print(table)
+    Terminal().print(table)

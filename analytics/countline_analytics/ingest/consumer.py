@@ -96,6 +96,8 @@ class Ingest:
         self._writer = writer
         self._batch = batch
         self._oldest = oldest
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        """Of NATS."""
         self.problem = "not started"
         """Why ingest writes nothing now; empty if all is well."""
 
@@ -110,7 +112,7 @@ class Ingest:
                     await self._consume(reader, stopping)
             except (CountlineError, nats.errors.Error, OSError, TimeoutError) as error:
                 self._record_retry("nats", error)
-                await happens(stopping, FIRST_PAUSE_S * 5)
+                await happens(stopping, self._backoff.next_s())
 
     async def make_room(self) -> None:
         """Purge messages that the database holds, once the stream fills up.
@@ -131,6 +133,7 @@ class Ingest:
     async def _consume(self, reader: PullReader, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
             messages = await reader.read(READ_WAIT_S)
+            self._backoff.reset()
             if messages:
                 with BATCH_SECONDS.time():
                     await self._handle(messages, stopping)

@@ -22,14 +22,14 @@ from countline_common.data import bus
 from countline_common.errors import CountlineError, UnavailableError
 from countline_common.http.rest_json import to_json
 from countline_common.logs import get_logger, redact
+from countline_common.resilience.retry import Backoff
 from countline_common.times import from_timestamp, rfc3339
 
-KEEP_ALIVE_S: Final = 2.0
-CONNECT_PAUSE_S: Final = 1.0
+KEEP_ALIVE_PERIOD_S: Final = 2.0
 STATUS_SUBJECT: Final = "countline.status.*"
 READ_AT_ONCE: Final = 500
 READ_WAIT_S: Final = 1.0
-CHECK_S: Final = 1.0
+CHECK_PERIOD_S: Final = 1.0
 _HEADER_LENGTH: Final = struct.Struct("!I")
 
 Take = Callable[[str | bytes], None]
@@ -48,12 +48,13 @@ class LiveBus:
 
     async def run(self) -> None:
         """Connect, and stay connected until cancelled."""
+        backoff = Backoff()
         while not self._client.done():
             try:
                 self._client.set_result(await bus.connect(self._url, self._name))
             except UnavailableError as error:
                 _log.warning("waiting", part="nats", error=error.message)
-                await asyncio.sleep(CONNECT_PAUSE_S)
+                await asyncio.sleep(backoff.next_s())
         try:
             await asyncio.Event().wait()
         finally:
@@ -112,7 +113,7 @@ class Relay:
                 if client.is_connected:
                     with contextlib.suppress(nats.errors.Error, OSError):
                         await client.publish(self._watch_subject, b"")
-                await asyncio.sleep(KEEP_ALIVE_S)
+                await asyncio.sleep(KEEP_ALIVE_PERIOD_S)
         finally:
             if not client.is_closed:
                 with contextlib.suppress(nats.errors.Error, OSError):
@@ -194,18 +195,21 @@ class StatusBoard:
         """Follow statuses until the connection closes. Each (re)connection reads the last status of every camera."""
         client = await self._bus.client()
         await client.subscribe(STATUS_SUBJECT, cb=self._received)
-        read_at = -1
+        read_at, backoff = -1, Backoff()
         # nats-py raises an error of its own instead of a cancellation if the connection closes at that moment; then
         # `is_closed` ends the loop.
         while not client.is_closed:
+            pause_s = CHECK_PERIOD_S
             reconnects = client.stats["reconnects"]
             if client.is_connected and reconnects != read_at:
                 try:
                     await self._read_last(client)
                     read_at = reconnects
+                    backoff.reset()
                 except (CountlineError, nats.errors.Error, OSError, TimeoutError) as error:
                     _log.warning("status.retry", error=redact(str(error)))
-            await asyncio.sleep(CHECK_S)
+                    pause_s = backoff.next_s()
+            await asyncio.sleep(pause_s)
 
     async def _read_last(self, client: Client) -> None:
         js = client.jetstream()

@@ -25,10 +25,10 @@ from countline_analytics.live.totals import LiveCamera, LiveCrossing, Totals
 from countline_analytics.store.sql import query
 from countline_common.errors import UnavailableError
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Backoff
 
 CHANNEL: Final = "countline_crossings"
-POLL_S: Final = 1.0
-RETRY_S: Final = 0.5
+POLL_PERIOD_S: Final = 1.0
 CONNECT_TIMEOUT_S: Final = 5
 CAMERAS_EVERY_S: Final = 20.0
 SINCE_MARGIN: Final = timedelta(days=1)
@@ -64,6 +64,7 @@ class CrossingFeed:
         self._engine = engine
         self._dsn = dsn
         self._clock = clock
+        self._backoff = Backoff()
         self._totals: Totals | None = None
         self._cameras_read_at = float("-inf")
         self._kept: deque[tuple[int, str]] = deque(maxlen=KEPT)
@@ -102,7 +103,7 @@ class CrossingFeed:
                 await self._follow()
             except (psycopg.Error, DBAPIError, PoolTimeoutError, OSError, TimeoutError) as error:
                 _log.warning("feed.retry", error=str(error))
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(self._backoff.next_s())
 
     async def _follow(self) -> None:
         connection = await psycopg.AsyncConnection.connect(
@@ -112,6 +113,7 @@ class CrossingFeed:
             await connection.execute(f"LISTEN {CHANNEL}".encode())
             # Crossings announced before LISTEN may lie at any time.
             await self._catch_up(FIRST)
+            self._backoff.reset()
             while True:
                 since = await _next_notification(connection)
                 await self._catch_up(since if since is not None else FIRST)
@@ -175,7 +177,7 @@ class CrossingFeed:
 async def _next_notification(connection: psycopg.AsyncConnection[Any]) -> datetime | None:
     """Wait for an announcement; return a time before which no new crossing lies, or None without announcement."""
     earliest: int | None = None
-    async for notification in connection.notifies(timeout=POLL_S, stop_after=1):
+    async for notification in connection.notifies(timeout=POLL_PERIOD_S, stop_after=1):
         with contextlib.suppress(ValueError, LookupError):
             since_us = int(json.loads(notification.payload)["since_us"])
             earliest = since_us if earliest is None else min(earliest, since_us)

@@ -22,11 +22,13 @@ from countline_common.data import bus
 from countline_common.errors import (
     CountlineError,
     InvalidInputError,
-    PermissionDeniedError,
     ResourceExhaustedError,
     UnauthenticatedError,
 )
+from countline_common.grpc.authorization import require
 from countline_common.grpc.tokens import Principal, TokenVerifier
+from countline_common.http.errors import message_with_hint
+from countline_common.tasks import cancel
 
 AUTH_WITHIN_S: Final = 10.0
 HEARTBEAT_S: Final = 20.0
@@ -36,6 +38,7 @@ MAX_CLIENTS: Final = 1000
 CLOSE_UNAUTHENTICATED: Final = 4401
 CLOSE_TRY_LATER: Final = 1013
 GOING_AWAY: Final = 1001
+AUTH_HINT: Final = 'send {"type": "auth", "token": …} first'
 
 CLIENTS: Final = Gauge("countline_websocket_clients", "Connected WebSocket clients")
 DROPPED: Final = Counter("countline_websocket_dropped_total", "Pictures and boxes that newer ones replaced")
@@ -137,9 +140,7 @@ class _Connection:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await self._end(next(iter(done)))
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel(*tasks)
             for leave in self._leave.values():
                 await leave()
             DROPPED.inc(self._queue.dropped)
@@ -171,9 +172,11 @@ class _Connection:
         while self._principal is not None:
             left_s = self._principal.expires_at - self._hub.clock()
             if left_s <= 0:
-                raise UnauthenticatedError("the access token has expired")
+                raise UnauthenticatedError(
+                    "the access token has expired", hint="send a new token before the old one expires"
+                )
             await asyncio.sleep(min(left_s, 60.0))
-        raise UnauthenticatedError("no access token was sent in time")
+        raise UnauthenticatedError("no access token was sent in time", hint=AUTH_HINT)
 
     async def _read(self) -> None:
         async for message in self._socket:
@@ -198,13 +201,15 @@ class _Connection:
         elif kind == "unsubscribe":
             await self._unsubscribe(str(message.get("channel", "")))
         else:
-            raise InvalidInputError(f"unknown message type {kind!r}")
+            raise InvalidInputError(f"unknown message type {kind!r}", hint="use auth, subscribe, unsubscribe or ping")
 
     async def _subscribe(self, channel: str, after: Any) -> None:
         kind, _, camera_id = channel.partition(":")
         self._check(kind, channel, camera_id)
         if after is not None and (isinstance(after, bool) or not isinstance(after, int)):
-            raise InvalidInputError("`after` must be the sequence number of a crossing")
+            raise InvalidInputError(
+                "`after` must be the sequence number of a crossing", hint="leave it out for a snapshot"
+            )
         await self._unsubscribe(channel)
         if kind == "counts":
             self._leave[channel] = _later(self._hub.feed.unsubscribe, self._queue)
@@ -234,11 +239,12 @@ class _Connection:
                 f"unknown channel {channel!r}", hint="use counts, status, live:<camera> or preview:<camera>"
             )
         if self._principal is None:
-            raise UnauthenticatedError("the first message must be the access token")
-        if not self._principal.may(PERMISSIONS[kind]):
-            raise PermissionDeniedError(f"the channel {channel} needs the permission {PERMISSIONS[kind]!r}")
+            raise UnauthenticatedError("the first message must be the access token", hint=AUTH_HINT)
+        require(self._principal, PERMISSIONS[kind], f"subscribe to {channel}")
         if len(self._leave) >= MAX_CHANNELS and channel not in self._leave:
-            raise ResourceExhaustedError(f"more than {MAX_CHANNELS} channels at once")
+            raise ResourceExhaustedError(
+                f"more than {MAX_CHANNELS} channels at once", hint="unsubscribe from channels that you do not show"
+            )
 
     async def _unsubscribe(self, channel: str) -> None:
         leave = self._leave.pop(channel, None)
@@ -257,11 +263,11 @@ def _parse(text: str) -> dict[str, Any]:
     try:
         message = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidInputError("the message is not JSON") from error
+        raise InvalidInputError("the message is not JSON", hint="send one JSON object in each message") from error
     if not isinstance(message, dict):
-        raise InvalidInputError("the message is not a JSON object")
+        raise InvalidInputError("the message is not a JSON object", hint="send one JSON object in each message")
     return message
 
 
 def _error(error: CountlineError) -> str:
-    return json.dumps({"type": "error", "code": error.code, "message": error.message})
+    return json.dumps({"type": "error", "code": error.code, "message": message_with_hint(error)})

@@ -34,7 +34,7 @@ async def asked_cameras(
     if not found and (line_id or zone_id):
         whose = f"camera {camera_id!r} has no" if camera_id else "no camera has a"
         what = f"line {line_id!r}" if line_id else f"zone {zone_id!r}"
-        raise NotFoundError(f"{whose} {what}")
+        raise NotFoundError(f"{whose} {what}", hint="show lines and zones: countline cameras show CAMERA")
     return found
 
 

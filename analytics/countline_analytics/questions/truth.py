@@ -110,7 +110,10 @@ class Truths:
         self, request: counts_pb2.DeleteTruthSetRequest, _: Caller
     ) -> counts_pb2.DeleteTruthSetResponse:
         """Delete a truth set (`CountService.DeleteTruthSet`)."""
-        missing = NotFoundError(f"camera {request.camera_id!r} has no truth set {request.truth_set_id!r}")
+        missing = NotFoundError(
+            f"camera {request.camera_id!r} has no truth set {request.truth_set_id!r}",
+            hint="list them: GET /api/v1/cameras/CAMERA/truth",
+        )
         try:
             truth_set_id = uuid.UUID(request.truth_set_id)
         except ValueError as error:

@@ -9,15 +9,20 @@ import importlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Any, Final, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from countline_common.cli.usage import CommandUsageError, usage_errors
 from countline_common.errors import CountlineError
 
 ENTRY_POINT_GROUP: Final = "countline.commands"
+NAME: Final = "countline"
+EXIT_ERROR: Final = 1
+EXIT_USAGE: Final = 2
 
 Command = TyperCommand | TyperGroup
 
@@ -92,6 +97,24 @@ class LazyGroup(TyperGroup):
     _lists = False
     """True while the help of the whole group is written, which needs no imports from the rooms."""
 
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Read the options of `countline` itself.
+
+        Raises:
+            CommandUsageError: they cannot be used.
+        """
+        with usage_errors():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the called command.
+
+        Raises:
+            CommandUsageError: there is no such command, or its options or arguments cannot be used.
+        """
+        with usage_errors(ctx):
+            return super().invoke(ctx)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help of the group."""
         self._lists = True
@@ -108,6 +131,9 @@ class LazyGroup(TyperGroup):
         """The called command. It is imported for shell completion of its arguments too."""
         command = discover().get(args[0]) if args else None
         if command is None:
+            similar = get_close_matches(args[0], discover()) if args and not ctx.resilient_parsing else []
+            if similar:  # typer itself suggests only commands that are imported
+                ctx.fail(f"No such command {args[0]!r}. Did you mean {', '.join(map(repr, similar))}?")
             return super().resolve_command(ctx, args)
         try:
             return command.name, load(command), args[1:]
@@ -128,7 +154,7 @@ class LazyGroup(TyperGroup):
 
 app = typer.Typer(
     cls=LazyGroup,
-    name="countline",
+    name=NAME,
     help="Turns many cameras into counts that people can trust.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -143,26 +169,27 @@ def _root(
     if version:
         from importlib.metadata import version as distribution_version
 
-        typer.echo(f"countline {distribution_version('countline')}")
+        print(f"countline {distribution_version('countline')}")
         raise typer.Exit
 
 
 def report(error: CountlineError) -> None:
     """Print an error: the message, each wrong field, the hint."""
-    typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    typer.echo(error.message, err=True)
+    from countline_common.cli.terminal import Styled, Terminal
+
+    terminal = Terminal(stderr=True)
+    terminal.print(Styled.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
     for problem in error.fields:
         if (line := f"{problem.field}: {problem.message}") != error.message:
-            typer.echo(f"  {line}", err=True)
+            terminal.print(f"  {line}", soft_wrap=True)
     if error.hint:
-        typer.secho("hint: ", fg="green", nl=False, err=True)
-        typer.echo(error.hint, err=True)
+        terminal.print(Styled.assemble(("hint: ", "green"), error.hint), soft_wrap=True)
 
 
 def main() -> None:
     """Entry point of the console script."""
     try:
-        app(standalone_mode=True)
+        app(prog_name=NAME)
     except CountlineError as error:
         report(error)
-        sys.exit(1)
+        sys.exit(EXIT_USAGE if isinstance(error, CommandUsageError) else EXIT_ERROR)

@@ -2,8 +2,9 @@ r"""Commands of Countline as child processes: the declared interface between roo
 
     text = call("count", "clip.mp4", "--line", "door:0.1,0.5,0.9,0.5", "--json", timeout_s=600, trouble="...")
 
-A room may call only the commands in `INTERFACE`. Their options, their JSON on standard output and the form of their
-errors on standard error (`error: …`, then `hint: …`) are an interface: a change needs a look at every caller.
+A room may call only the commands in `INTERFACE`; `command_line` refuses others. Their options, their JSON on standard
+output and the form of their errors on standard error (`error: …`, then `hint: …`) are an interface: a change needs a
+look at every caller.
 
 | command | room | what a caller gets | called by |
 | --- | --- | --- | --- |
@@ -13,6 +14,8 @@ errors on standard error (`error: …`, then `hint: …`) are an interface: a ch
 | `serve all` | control-plane | the control-plane as a process | local: parts/services |
 | `analytics ingest`, `analytics api` | analytics | ingest and gateway as processes | local: parts/services |
 | `worker` | pipelines | a worker as a process | local: parts/services |
+| `triton --until-eof --json` | local | an embedded Triton for one command | local: triton/private, for `count` |
+| `up` | local | the same `up` in the background | local: cli/up |
 """
 
 import subprocess
@@ -22,8 +25,6 @@ from typing import Final
 
 from countline_common.errors import DeadlineExceededError, InvalidInputError
 
-COMMAND: Final = (sys.executable, "-c", "from countline_common.cli.app import main; main()")
-"""`countline` in this Python and this checkout, whatever PATH says."""
 INTERFACE: Final = (
     ("analytics", "api"),
     ("analytics", "ingest"),
@@ -31,13 +32,31 @@ INTERFACE: Final = (
     ("models", "prepare"),
     ("models", "render-demo"),
     ("serve", "all"),
+    ("triton",),
+    ("up",),
     ("worker",),
 )
-"""The commands that other rooms may call, without their options."""
+"""The commands that may run as child processes, without their options."""
+# `-P`: without it, modules in the current folder would hide those of Python.
+_COUNTLINE: Final = (sys.executable, "-P", "-m", "countline_common")
+
+
+def command_line(*arguments: str) -> list[str]:
+    """The command line of a command in this Python and this checkout, whatever PATH says.
+
+    Args:
+        arguments: what follows `countline`.
+
+    Raises:
+        ValueError: the command is not in `INTERFACE`.
+    """
+    if not any(arguments[: len(words)] == words for words in INTERFACE):
+        raise ValueError(f"`countline {' '.join(arguments[:2])}` is not a command of the interface between rooms")
+    return [*_COUNTLINE, *arguments]
 
 
 def call(*arguments: str, timeout_s: float, trouble: str) -> str:
-    """Run a command to its end. Ctrl-C ends it together with this process.
+    """Run a command of `INTERFACE` to its end. Ctrl-C ends it together with this process.
 
     Args:
         arguments: what follows `countline`.
@@ -51,10 +70,15 @@ def call(*arguments: str, timeout_s: float, trouble: str) -> str:
         InvalidInputError: the command failed; message and hint are those that it printed.
         DeadlineExceededError: it took too long.
     """
+    line = command_line(*arguments)
     try:
-        done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(
+            line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
     except subprocess.TimeoutExpired as error:
-        raise DeadlineExceededError(f"{trouble}: it took longer than {timeout_s:g} s") from error
+        raise DeadlineExceededError(
+            f"{trouble}: it took longer than {timeout_s:g} s", hint="try again when this machine is less busy"
+        ) from error
     if done.returncode != 0:
         raise relayed(done.stderr, trouble)
     return done.stdout

@@ -5,19 +5,18 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from google.protobuf.message import Message
-from rich.console import Console
 from rich.table import Table
 
+from countline_common.cli.terminal import Styled, Terminal, shown
 from countline_common.grpc.client import Client, connect
 from countline_common.grpc.discovery import discover
 from countline_common.http.rest_json import to_json
 
 _Result = TypeVar("_Result")
-PIPE_WIDTH: Final = 400
 
 ServerOption = Annotated[
     str | None,
@@ -38,18 +37,6 @@ def ask(server: str | None, data: Path | None, question: Callable[[Client], Awai
     return asyncio.run(run())
 
 
-async def every_page(call: Callable[[str], Awaitable[Any]], items: Callable[[Any], Iterable[_Result]]) -> list[_Result]:
-    """All items of a list method, over all pages; `call` takes a page token."""
-    found: list[_Result] = []
-    token = ""
-    while True:
-        answer = await call(token)
-        found.extend(items(answer))
-        token = answer.next_page_token
-        if not token:
-            return found
-
-
 def print_json(value: Any) -> None:
     """Print JSON to standard output."""
     json.dump(value, sys.stdout, indent=2)
@@ -61,27 +48,31 @@ def print_message(message: Message) -> None:
     print_json(to_json(message))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], nothing: str) -> None:
-    """Print a table; if there are no rows, print `nothing` to standard error."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Styled]], nothing: str) -> None:
+    """Print a table; if there are no rows, print `nothing` to standard error. A cell with a colour is a `Styled`."""
     rows = list(rows)
     if not rows:
-        Console(stderr=True).print(nothing)
+        note(nothing)
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row)
-    # Outside a terminal each row stays one line, for grep.
-    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
+        table.add_row(*(shown(cell, one_line=True) if isinstance(cell, str) else cell for cell in row))
+    Terminal().print(table)
 
 
 def note(text: str) -> None:
     """Print a sentence to standard error."""
-    Console(stderr=True, highlight=False).print(text)
+    Terminal(stderr=True).print(text, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print a line to standard output."""
+    Terminal().print(text, soft_wrap=True)
 
 
 def confirm(question: str, *, yes: bool) -> None:
     """Ask before an action that cannot be undone; ends the command if the answer is no."""
     if not yes:
-        typer.confirm(question, abort=True, err=True)
+        typer.confirm(shown(question), abort=True, err=True)

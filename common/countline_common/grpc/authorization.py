@@ -1,8 +1,18 @@
-"""The one check of who calls a method and whether that is permitted; gRPC servers and the REST gateway share it."""
+"""The one check of who calls and whether that is permitted, and the header that carries a token.
+
+gRPC servers, the REST gateway and the WebSocket share it.
+"""
+
+from typing import Final
 
 from countline_common.errors import PermissionDeniedError, UnauthenticatedError
 from countline_common.grpc.permissions import MethodPolicy
 from countline_common.grpc.tokens import Principal, TokenVerifier
+
+_SCHEME: Final = "Bearer"
+
+Metadata = tuple[tuple[str, str], ...]
+"""Of a gRPC call: names and values."""
 
 
 def authorize(verifier: TokenVerifier, authorization: str, method: str, policy: MethodPolicy) -> Principal:
@@ -21,12 +31,36 @@ def authorize(verifier: TokenVerifier, authorization: str, method: str, policy: 
     principal = verifier.verify(bearer_token(authorization))
     if not policy.permission:
         raise PermissionDeniedError(f"{method} names no permission, so no caller is permitted")
-    if not principal.may(policy.permission):
+    require(principal, policy.permission, f"call {method}")
+    return principal
+
+
+def require(principal: Principal, permission: str, action: str) -> None:
+    """Check that a caller holds a permission.
+
+    Args:
+        principal: the caller.
+        permission: the permission, such as `counts.read`.
+        action: what the caller asked for, as it follows "may not" in the message.
+
+    Raises:
+        PermissionDeniedError: the caller lacks the permission.
+    """
+    if not principal.may(permission):
         raise PermissionDeniedError(
-            f"{principal.name} may not call {method}: the permission {policy.permission!r} is missing",
+            f"{principal.name} may not {action}: the permission {permission!r} is missing",
             hint="ask an administrator for a role that has it",
         )
-    return principal
+
+
+def bearer(token: str) -> str:
+    """The value of the `authorization` header or metadata that carries an access token."""
+    return f"{_SCHEME} {token}"
+
+
+def bearer_metadata(token: str) -> Metadata:
+    """The metadata of a gRPC call that carries an access token."""
+    return (("authorization", bearer(token)),)
 
 
 def bearer_token(authorization: str) -> str:
@@ -36,7 +70,7 @@ def bearer_token(authorization: str) -> str:
         UnauthenticatedError: there is none.
     """
     scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    if scheme.lower() != _SCHEME.lower() or not token.strip():
         raise UnauthenticatedError(
             "no access token was sent", hint="log in: countline login; over HTTP, send Authorization: Bearer TOKEN"
         )

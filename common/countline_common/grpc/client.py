@@ -6,22 +6,17 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cached_property
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import grpc
 
 from countline.v1 import auth_pb2_grpc, cameras_pb2_grpc, models_pb2_grpc, workers_pb2_grpc
 from countline_common.errors import NotFoundError
+from countline_common.grpc.authorization import bearer
+from countline_common.grpc.channels import open_channel
 from countline_common.grpc.discovery import ServerProfile, discover
 from countline_common.grpc.errors import translated
 from countline_common.grpc.session import CALL_TIMEOUT_S, LoginSession
-
-CHANNEL_OPTIONS: Final = [
-    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
-    # gRPC's own pause grows to two minutes. With these, a server that comes back is found within a second.
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-]
 
 
 class _Authorizes(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
@@ -32,7 +27,7 @@ class _Authorizes(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-ar
 
     async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         metadata = grpc.aio.Metadata(*(client_call_details.metadata or ()))
-        metadata.add("authorization", f"Bearer {await self._session.access_token()}")
+        metadata.add("authorization", bearer(await self._session.access_token()))
         details = grpc.aio.ClientCallDetails(
             method=client_call_details.method,
             timeout=CALL_TIMEOUT_S if client_call_details.timeout is None else client_call_details.timeout,
@@ -51,7 +46,7 @@ class _AuthorizesStreams(grpc.aio.StreamStreamClientInterceptor):  # type: ignor
 
     async def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
         metadata = grpc.aio.Metadata(*(client_call_details.metadata or ()))
-        metadata.add("authorization", f"Bearer {await self._session.access_token()}")
+        metadata.add("authorization", bearer(await self._session.access_token()))
         details = client_call_details._replace(metadata=metadata)
         return await continuation(details, request_iterator)
 
@@ -94,7 +89,7 @@ class Client:
 
     async def authorization(self) -> dict[str, str]:
         """The header for a REST call."""
-        return {"Authorization": f"Bearer {await self.session.access_token()}"}
+        return {"Authorization": bearer(await self.session.access_token())}
 
 
 class _Channels:
@@ -102,14 +97,14 @@ class _Channels:
 
     def __init__(self, target: ServerProfile) -> None:
         # The calls that log in must not themselves need a login.
-        self._plain = grpc.aio.insecure_channel(target.endpoints.auth, options=CHANNEL_OPTIONS)
+        self._plain = open_channel(target.endpoints.auth)
         self.session = LoginSession(auth_pb2_grpc.AuthServiceStub(self._plain), target)
         self._open = [self._plain]
         self._interceptors = [cast("Any", _Authorizes(self.session)), cast("Any", _AuthorizesStreams(self.session))]
 
     def open(self, address: str) -> grpc.aio.Channel:
         """A channel whose calls carry the login."""
-        channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS, interceptors=self._interceptors)
+        channel = open_channel(address, interceptors=self._interceptors)
         self._open.append(channel)
         return channel
 
@@ -131,7 +126,7 @@ async def connect(target: ServerProfile | None = None) -> AsyncIterator[Client]:
     found = target or discover()
     channels = _Channels(found)
     try:
-        with translated():
+        with translated(found.endpoints.auth):
             yield Client(found, channels)
     finally:
         await channels.close()

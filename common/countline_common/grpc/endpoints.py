@@ -54,7 +54,9 @@ class Endpoints:
                 f"{path} not found: no Countline runs from this data folder", hint="start one: countline up"
             ) from error
         except (OSError, ValueError) as error:
-            raise InvalidInputError(f"cannot read {path}: {error}") from error
+            raise InvalidInputError(
+                f"cannot read {path}: {error}", hint="restart Countline: it writes this file"
+            ) from error
         return cls._checked(content, str(path))
 
     @classmethod
@@ -62,7 +64,10 @@ class Endpoints:
         names = ("auth", "cameras", "workers", "gateway")
         missing = [name for name in names if not isinstance(parts.get(name), str)]
         if missing:
-            raise InvalidInputError(f"{source!r} has no address for {', '.join(missing)}")
+            raise InvalidInputError(
+                f"{source!r} has no address for {', '.join(missing)}",
+                hint="give all: auth=HOST:PORT,cameras=HOST:PORT,workers=HOST:PORT,gateway=URL",
+            )
         models = parts.get("models", "")
         for address in (*(parts[name] for name in names[:3]), *([models] if models else [])):
             host_port(address)

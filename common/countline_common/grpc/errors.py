@@ -14,27 +14,11 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from countline_common import errors
-from countline_common.errors import CountlineError, FieldProblem, InternalError
+from countline_common.errors import BY_CODE, CountlineError, FieldProblem, InternalError
+from countline_common.grpc.channels import proxy_remark
 
 DOMAIN: Final = "countline"
 HINT_KEY: Final = "hint"
-
-_BY_CODE: Final[dict[str, type[CountlineError]]] = {
-    kind.code: kind
-    for kind in (
-        errors.InvalidInputError,
-        errors.UnauthenticatedError,
-        errors.PermissionDeniedError,
-        errors.NotFoundError,
-        errors.AlreadyExistsError,
-        errors.ConflictError,
-        errors.ResourceExhaustedError,
-        errors.UnavailableError,
-        errors.DeadlineExceededError,
-        errors.InternalError,
-    )
-}
 
 
 _Detail = TypeVar("_Detail", bound=Message)
@@ -72,14 +56,18 @@ def _pack(detail: Message) -> any_pb2.Any:
     return packed
 
 
-def from_rpc_error(error: grpc.RpcError) -> CountlineError:
+def from_rpc_error(error: grpc.RpcError, address: str = "") -> CountlineError:
     """The error of a failed call; the one that the server raised if the server is ours.
 
     An unreachable server gives an `UnavailableError`, an elapsed deadline a `DeadlineExceededError`.
+
+    Args:
+        error: of the call.
+        address: HOST:PORT of the server, so that the hint can name a proxy; empty if it is not known.
     """
     status = _details_of(error)
     code = _code_of(error)
-    kind = _BY_CODE.get(code, InternalError)
+    kind = BY_CODE.get(code, InternalError)
     info = _first(status, error_details_pb2.ErrorInfo)
     bad = _first(status, error_details_pb2.BadRequest)
     hint = info.metadata.get(HINT_KEY, "") if info is not None else ""
@@ -87,24 +75,18 @@ def from_rpc_error(error: grpc.RpcError) -> CountlineError:
     fields = tuple(FieldProblem(violation.field, violation.description) for violation in violations)
     return kind(
         _message_of(error, code, ours=info is not None),
-        hint=hint or _default_hint(code, ours=info is not None),
+        hint=hint or _default_hint(code, address, ours=info is not None),
         fields=fields,
     )
 
 
-def request_id_of(error: grpc.RpcError) -> str:
-    """The id under which the server logged the call; empty if the status has none."""
-    info = _first(_details_of(error), error_details_pb2.RequestInfo)
-    return info.request_id if info is not None else ""
-
-
 @contextmanager
-def translated() -> Iterator[None]:
-    """Calls made inside raise `CountlineError` instead of gRPC's own errors."""
+def translated(address: str = "") -> Iterator[None]:
+    """Calls made inside raise `CountlineError` instead of gRPC's own errors; `address` as in `from_rpc_error`."""
     try:
         yield
     except grpc.RpcError as error:
-        raise from_rpc_error(error) from error
+        raise from_rpc_error(error, address) from error
 
 
 def _code_of(error: Any) -> str:
@@ -119,9 +101,10 @@ def _message_of(error: Any, code: str, *, ours: bool) -> str:
     return details
 
 
-def _default_hint(code: str, *, ours: bool) -> str:
+def _default_hint(code: str, address: str, *, ours: bool) -> str:
     if code == "UNAVAILABLE" and not ours:
-        return "see that the server runs and that its address is right: countline status"
+        usual = "see that the server runs and that its address is right: countline status"
+        return "; ".join(filter(None, (usual, proxy_remark(address))))
     return ""
 
 

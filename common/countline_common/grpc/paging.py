@@ -3,8 +3,9 @@
 import base64
 import binascii
 import json
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from countline_common.errors import FieldProblem, InvalidInputError
 
@@ -54,3 +55,35 @@ def _after(token: str, filters: str) -> str:
 def invalid_page(field: str, problem: str) -> InvalidInputError:
     """The error for a wrong field of a page; what follows a semicolon is advice and is left out of the message."""
     return InvalidInputError(f"{field} {problem.partition(';')[0]}", fields=(FieldProblem(field, problem),))
+
+
+class Listed(Protocol):
+    """The response of a list method."""
+
+    @property
+    def next_page_token(self) -> str:
+        """Of the page that follows; empty on the last page."""
+        ...
+
+
+_Response = TypeVar("_Response", bound=Listed)
+_Item = TypeVar("_Item")
+
+
+async def every_page(
+    call: Callable[[str], Awaitable[_Response]], items: Callable[[_Response], Iterable[_Item]]
+) -> list[_Item]:
+    """All items of a list method, over all pages.
+
+    Args:
+        call: calls the method with a page token; the first token is empty.
+        items: the items of a response.
+    """
+    found: list[_Item] = []
+    token = ""
+    while True:
+        response = await call(token)
+        found.extend(items(response))
+        token = response.next_page_token
+        if not token:
+            return found

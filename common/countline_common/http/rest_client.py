@@ -1,11 +1,13 @@
-"""Reads answers of our REST interface: `{"success": true, "data": …}`, or the errors."""
+"""Calls our REST interface. It answers `{"success": true, "data": …}`, or the errors."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 
-from countline_common.errors import FieldProblem, InternalError, InvalidInputError, UnavailableError
+from countline_common.errors import BY_CODE, FieldProblem, InternalError, InvalidInputError, UnavailableError
+
+_NO_PARAMETERS: Final[Mapping[str, str]] = {}
 
 
 async def get(
@@ -14,32 +16,52 @@ async def get(
     """The data of a GET.
 
     Raises:
-        UnavailableError: the server cannot be reached, or its answer is no JSON.
-        InvalidInputError: the server refuses the request; the message is the server's.
-        InternalError: the answer has another shape than ours.
+        CountlineError: as for `call`.
+    """
+    return await call(session, "GET", url, headers, parameters=parameters)
+
+
+async def call(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    parameters: Mapping[str, str] = _NO_PARAMETERS,
+    body: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The data of a call.
+
+    Args:
+        session: its timeout limits the call.
+        method: GET, POST, PATCH, PUT or DELETE.
+        url: of the resource, without parameters.
+        headers: with the access token.
+        parameters: of the query.
+        body: sent as JSON.
+
+    Raises:
+        UnavailableError: the server cannot be reached, or its response is no JSON.
+        InternalError: the response has another shape than ours.
+        CountlineError: the server refused the request; class and message are the server's.
     """
     try:
-        async with session.get(url, params=parameters, headers=headers) as response:
-            body = await response.json()
+        async with session.request(method, url, params=parameters, headers=headers, json=body) as response:
+            answer = await response.json()
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise UnavailableError(
             f"{url} does not answer: {str(error) or type(error).__name__}", hint="see: countline status"
         ) from error
-    return data_of(body, url)
+    return _data(answer, url)
 
 
-def data_of(body: Any, url: str) -> dict[str, Any]:
-    """The data of a successful answer.
-
-    Raises:
-        InvalidInputError: the server refused the request.
-        InternalError: the answer has another shape than ours.
-    """
-    if isinstance(body, dict) and body.get("success") is True:
-        data: dict[str, Any] = body["data"]
+def _data(answer: Any, url: str) -> dict[str, Any]:
+    if isinstance(answer, dict) and answer.get("success") is True:
+        data: dict[str, Any] = answer.get("data") or {}
         return data
-    errors = body.get("errors") if isinstance(body, dict) else None
+    errors = answer.get("errors") if isinstance(answer, dict) else None
     if not errors:
         raise InternalError(f"{url} gave an answer of an unknown shape")
     fields = tuple(FieldProblem(each["field"], each["message"]) for each in errors if each["field"])
-    raise InvalidInputError(errors[0]["message"] if not fields else "the request was refused", fields=fields)
+    kind = BY_CODE.get(errors[0]["code"], InvalidInputError)
+    raise kind(errors[0]["message"] if not fields else "the request was refused", fields=fields)

@@ -17,12 +17,13 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from countline_common.errors import CountlineError
+from countline_common.grpc.channels import proxy_options, proxy_remark
 from countline_common.triton.model_config import INPUT_NAME, OUTPUT_NAME, Config, labels_of
 from countline_common.triton.models import InferenceLostError, ModelRef, ModelRefusedError
 
 CALL_TIMEOUT_S: Final = 5.0
 LOAD_TIMEOUT_S: Final = 120.0
-CHANNEL_OPTIONS: Final = [
+_OPTIONS: Final = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     # gRPC's own pause grows to two minutes; a restarted Triton is ready within seconds.
@@ -50,7 +51,7 @@ class Connection:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._client = InferenceServerClient(address, channel_args=CHANNEL_OPTIONS)
+        self._client = InferenceServerClient(address, channel_args=[*_OPTIONS, *proxy_options(address)])
 
     async def close(self) -> None:
         """Close the channel."""
@@ -164,7 +165,7 @@ class Connection:
         silent = _status(error) in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
         return InferenceLostError(
             f"Triton at {self.address} {'does not answer' if silent else 'fails'}: {_words(error)}",
-            hint="check that it runs: countline status",
+            hint=proxy_remark(self.address) or "check that it runs: countline status",
         )
 
     def _inference_error(self, model: str, error: Exception) -> CountlineError:

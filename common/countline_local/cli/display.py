@@ -13,12 +13,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from rich.console import Console
+from rich.console import RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
-from rich.text import Text
 
+from countline_common.cli.terminal import Styled, Terminal
+from countline_common.tasks import cancel
 from countline_local.parts.part import PartEvent, PartState, PartStatus
 
 REFRESH_S: Final = 0.1
@@ -36,18 +37,18 @@ class TerminalDisplay:
     """Output for people, on a terminal or in a log."""
 
     def __init__(self) -> None:
-        self._errors = Console(stderr=True, highlight=False)
-        self._output = Console(highlight=False)
+        self._errors = Terminal(stderr=True)
+        self._output = Terminal()
 
     def note(self, text: str) -> None:
         """A remark in a line of its own."""
-        self._say(Text(text, style="dim"))
+        self._say(Styled(text, style="dim"))
 
     def event(self, event: PartEvent) -> None:
         """What happened to a part, with the time."""
         now = datetime.now().astimezone().strftime("%H:%M:%S")
         style = "green" if event.good else "yellow"
-        self._say(Text.assemble((f"{now} ", "dim"), (event.name, style), f": {event.text}"))
+        self._say(Styled.assemble((f"{now} ", "dim"), (event.name, style), f": {event.text}"))
 
     @contextlib.asynccontextmanager
     async def progress(self, statuses: Statuses) -> AsyncIterator[None]:
@@ -57,19 +58,17 @@ class TerminalDisplay:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel(task)
 
     def ready(self, status: dict[str, Any], *, first_password: str | None) -> None:
         """The table of parts, the address of the dashboard and, the first time, the password."""
         self._output.print(parts_table(status["parts"]))
-        self._output.print(Text.assemble("Dashboard  ", (status["url"], "bold cyan")))
+        self._output.print(Styled.assemble("Dashboard  ", (status["url"], "bold cyan")))
         if first_password is not None:
-            self._output.print(Text.assemble("User       ", ("admin", "bold")))
+            self._output.print(Styled.assemble("User       ", ("admin", "bold")))
             remark = "  (shown once; stored in the data folder)"
-            self._output.print(Text.assemble("Password   ", (first_password, "bold"), remark))
-        self._output.print(Text(f"Data       {status['data']}"))
-        self.note("Press Ctrl-C to stop.")
+            self._output.print(Styled.assemble("Password   ", (first_password, "bold"), remark))
+        self._output.print(Styled(f"Data       {status['data']}"))
 
     async def _redraw(self, statuses: Statuses) -> None:
         spinners: dict[str, Spinner] = {}
@@ -95,9 +94,9 @@ class TerminalDisplay:
             text = describe(status)
             if shown.get(status.name) != text:
                 shown[status.name] = text
-                self._say(Text(f"{status.name}: {text}"))
+                self._say(Styled(f"{status.name}: {text}"))
 
-    def _say(self, text: Text) -> None:
+    def _say(self, text: RenderableType) -> None:
         self._errors.print(text, soft_wrap=True)  # no wrapping: programs and logs need one line per event
 
 
@@ -123,12 +122,12 @@ def progress_table(statuses: Sequence[PartStatus], spinners: dict[str, Spinner])
     table = Table.grid(padding=(0, 1))
     for status in statuses:
         style = STYLES[status.state]
-        sign: Spinner | Text = Text("✓" if status.state is PartState.READY else "·", style=style)
+        sign: Spinner | Styled = Styled("✓" if status.state is PartState.READY else "·", style=style)
         if status.state is PartState.STARTING:
             sign = spinners.setdefault(status.name, Spinner("dots", style=style))
         elif status.state is PartState.FAILED:
-            sign = Text("✗", style=style)
-        table.add_row(sign, Text(status.name, style="bold"), Text(_progress_text(status), style=style))
+            sign = Styled("✗", style=style)
+        table.add_row(sign, Styled(status.name, style="bold"), Styled(_progress_text(status), style=style))
     return table
 
 
@@ -145,6 +144,6 @@ def parts_table(parts: Sequence[dict[str, Any]]) -> Table:
         table.add_column(column)
     for part in parts:
         state = PartState(part["state"])
-        cells = (part["name"], Text(state.value, style=STYLES[state]), part["address"], str(part["pid"] or "–"))
+        cells = (part["name"], Styled(state.value, style=STYLES[state]), part["address"], str(part["pid"] or "–"))
         table.add_row(*cells, str(part["restarts"]))
     return table

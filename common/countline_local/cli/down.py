@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
+from countline_common.cli.tools import note
 from countline_common.errors import DeadlineExceededError, NotFoundError
 from countline_common.settings import DataFolder
 from countline_local.supervision import control_socket
@@ -29,11 +30,11 @@ def down(data: Annotated[Path | None, typer.Option(help="Data folder of the runn
         control_socket.ask(folder.run, "stop")
     except (NotFoundError, FileNotFoundError):
         if not folder.run.is_dir() or lock.wait_released(0):
-            typer.echo(f"Countline is not running on {folder.root}.", err=True)
+            note(f"Countline is not running on {folder.root}.")
             return
     if not (lock.wait_released(STOP_TIMEOUT_S) and has_ended(supervisor, EXIT_TIMEOUT_S)):
         raise DeadlineExceededError(
             f"Countline on {folder.root} did not stop within {STOP_TIMEOUT_S:g} s",
             hint=f"end it: kill -9 {supervisor}; its parts end with it",
         )
-    typer.echo(f"Stopped in {time.monotonic() - started:.1f} s.", err=True)
+    note(f"Stopped in {time.monotonic() - started:.1f} s.")

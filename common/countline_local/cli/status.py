@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 
+from countline_common.cli.terminal import Terminal
 from countline_common.settings import DataFolder
 from countline_local.cli.display import parts_table
 from countline_local.up.state import read_status
@@ -26,7 +26,7 @@ def status(
     folder = DataFolder.resolve(data)
     found, runs = read_status(folder)
     if json_output:
-        typer.echo(json.dumps(found))
+        print(json.dumps(found))
     else:
         _show(found, runs=runs)
     if not runs:
@@ -34,10 +34,10 @@ def status(
 
 
 def _show(found: dict[str, object], *, runs: bool) -> None:
-    console = Console(highlight=False)
+    terminal = Terminal()
     if not runs:
-        console.print(f"Countline is not running on {found['data']}. Start it: countline up")
+        terminal.print(f"Countline is not running on {found['data']}. Start it: countline up")
         return
     parts = found["parts"]
-    console.print(parts_table(parts if isinstance(parts, list) else []))
-    console.print(f"{'ready' if found['ready'] else 'not ready'}  {found['url']}  data in {found['data']}")
+    terminal.print(parts_table(parts if isinstance(parts, list) else []))
+    terminal.print(f"{'ready' if found['ready'] else 'not ready'}  {found['url']}  data in {found['data']}")

@@ -16,6 +16,7 @@ from typing import Annotated, Final
 
 import typer
 
+from countline_common.cli.tools import note, say
 from countline_common.errors import InvalidInputError, UnavailableError
 from countline_common.scratch import scratch_folder
 from countline_common.triton.shared_memory import remove_stale
@@ -85,7 +86,7 @@ async def _serve(server: EmbeddedTriton, *, restarts: int, until_eof: bool, as_j
             if restarted == restarts:
                 raise ended
             restarted += 1
-            typer.echo(f"{ended.message}; restarting it ({restarted} of {restarts})", err=True)
+            note(f"{ended.message}; restarting it ({restarted} of {restarts})")
             await server.stop()
     finally:
         await server.stop()
@@ -155,8 +156,7 @@ def _announce(server: EmbeddedTriton, restarted: int, *, as_json: bool) -> None:
     """Print the addresses; once more after each restart, for a program that counts them."""
     addresses = asdict(server.addresses)
     if as_json:
-        typer.echo(json.dumps({"ready": True, "pid": server.pid, "restarts": restarted, **addresses}))
-        sys.stdout.flush()
+        print(json.dumps({"ready": True, "pid": server.pid, "restarts": restarted, **addresses}), flush=True)
         return
     for name, address in addresses.items():
-        typer.echo(f"{name:8} {address}")
+        say(f"{name:8} {address}")

@@ -11,12 +11,12 @@ from typing import Annotated, Final
 
 import typer
 
+from countline_common.cli.child_commands import command_line
 from countline_common.errors import DeadlineExceededError, UnavailableError
 from countline_common.logs import configure
 from countline_common.settings import DataFolder
 from countline_local.cli.display import JsonDisplay, TerminalDisplay
 from countline_local.demo.site import set_up_demo
-from countline_local.parts.services import countline_command
 from countline_local.supervision.log_files import size_bytes, tail
 from countline_local.supervision.ports import parse_wishes
 from countline_local.up.camera_events import show_camera_events
@@ -72,7 +72,7 @@ def _start_again(log: Path) -> subprocess.Popen[bytes]:
     words = [word for word in sys.argv[1:] if word not in {"--detach", "-d", "--json"}]
     with log.open("ab") as output:
         return subprocess.Popen(
-            [*countline_command(), *words],
+            command_line(*words),
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
 
@@ -90,6 +90,7 @@ def _detach(folder: DataFolder, *, json_output: bool) -> None:
         if status["ready"]:
             display = JsonDisplay() if json_output else TerminalDisplay()
             display.ready(status, first_password=password())
+            display.note("Countline runs in the background. To stop it: countline down")
             return
         time.sleep(0.2)
     said = "\n".join(tail(log, DETACHED_TAIL_LINES, start))

@@ -15,13 +15,21 @@ from typing import Any, Final
 import aiohttp
 
 from countline.v1 import cameras_pb2
-from countline_common.errors import AlreadyExistsError, CountlineError, InternalError, UnavailableError
+from countline_common.cli.child_commands import command_line
+from countline_common.errors import (
+    AlreadyExistsError,
+    CountlineError,
+    DeadlineExceededError,
+    InternalError,
+    NotFoundError,
+    UnavailableError,
+)
 from countline_common.grpc.client import Client, connect
 from countline_common.grpc.discovery import discover
 from countline_common.grpc.errors import translated
+from countline_common.http import rest_client
 from countline_common.resilience.retry import retrying
 from countline_local.parts.part import PartEvent
-from countline_local.parts.services import countline_command
 from countline_local.parts.system import System
 from countline_local.supervision.guard_client import Launch
 from countline_local.supervision.log_files import size_bytes, tail
@@ -39,8 +47,6 @@ POLL_S: Final = 0.2
 REGISTER_TIMEOUT_S: Final = 120.0
 CALL_TIMEOUT_S: Final = 10.0
 TAIL_LINES: Final = 10
-TRY_AGAIN: Final = {404, 502, 503, 504}
-"""404: analytics hears of a new camera by an event, a moment after it was created."""
 NICE: Final = ("nice", "-n", "5")
 """Rendering takes all cores for some seconds; the parts that start meanwhile go first."""
 
@@ -166,8 +172,8 @@ async def render(system: System, supervisor: Supervisor) -> AsyncGenerator[SiteC
     """
     log = system.data.logs / "demo.log"
     position = size_bytes(log)
-    argv = (*NICE, *countline_command(), "models", "render-demo")
-    launch = Launch("demo", (*argv, "--out", str(system.data.demo), "--json"), system.environment(), Path("/"), log)
+    argv = (*NICE, *command_line("models", "render-demo", "--out", str(system.data.demo), "--json"))
+    launch = Launch("demo", argv, system.environment(), Path("/"), log)
     rendering = asyncio.create_task(supervisor.run_once(launch), name="render-demo")
     try:
         while True:
@@ -202,9 +208,14 @@ async def _register(system: System, clip: SiteClip) -> None:
     """Create missing site, camera and truth; retry each step while a service is away."""
     async with connect(discover(server=None, data=system.data.root)) as client:
         for step in (_create_site, _create_or_update_camera, _replace_truth):
-            async for attempt in retrying(UnavailableError, timeout_s=REGISTER_TIMEOUT_S, longest_s=3.0):
+            async for attempt in retrying(_may_pass, timeout_s=REGISTER_TIMEOUT_S, longest_s=3.0):
                 with attempt, translated():
                     await step(client, clip)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether a retry may succeed; analytics finds a new camera only a moment after its creation."""
+    return isinstance(error, UnavailableError | DeadlineExceededError | NotFoundError)
 
 
 async def _create_site(client: Client, clip: SiteClip) -> None:
@@ -226,28 +237,11 @@ async def _create_or_update_camera(client: Client, clip: SiteClip) -> None:
 
 async def _replace_truth(client: Client, clip: SiteClip) -> None:
     url = f"{client.rest_base_url}/api/v1/cameras/{clip.name}/truth"
-    timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_S)
-    async with aiohttp.ClientSession(headers=await client.authorization(), timeout=timeout) as session:
-        known = await _call(session, "GET", url)
+    headers = await client.authorization()
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S)) as session:
+        known = await rest_client.call(session, "GET", url, headers)
         for truth_set in known.get("truth_sets", []):
             if truth_set["source"] == RENDERED:
-                await _call(session, "DELETE", f"{url}/{truth_set['truth_set_id']}")
+                await rest_client.call(session, "DELETE", f"{url}/{truth_set['truth_set_id']}", headers)
         for truth_set in clip.truth_sets():
-            await _call(session, "POST", url, truth_set)
-
-
-async def _call(
-    session: aiohttp.ClientSession, method: str, url: str, body: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    try:
-        async with session.request(method, url, json=body) as answer:
-            said = await answer.json(content_type=None)
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise UnavailableError(f"{url} does not answer: {error or type(error).__name__}") from error
-    if answer.status in TRY_AGAIN:
-        raise UnavailableError(f"{url} answers with status {answer.status}")
-    if not said.get("success"):
-        problems = "; ".join(str(problem.get("message")) for problem in said.get("errors", []))
-        raise CountlineError(f"the demo cannot be set up: {method} {url}: {problems}")
-    data: dict[str, Any] = said.get("data") or {}
-    return data
+            await rest_client.call(session, "POST", url, headers, body=truth_set)

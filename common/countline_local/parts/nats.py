@@ -4,7 +4,6 @@ Every write is synced before it is acknowledged: an acknowledged count survives 
 127.0.0.1 only. Clients need a user and a generated password; monitoring needs none.
 """
 
-import json
 import os
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -51,13 +50,13 @@ class NatsServer:
             f"server_name: countline\n"
             f"host: 127.0.0.1\nport: {self.port}\n"
             f"http: 127.0.0.1:{self.monitor_port}\n"
-            f"authorization {{ user: {USER}, password: {json.dumps(self._password())} }}\n"
-            f"jetstream {{\n  store_dir: {json.dumps(str(self.folder / 'store'))}\n  sync_interval: always\n"
+            f"authorization {{ user: {USER}, password: {quoted(self._password())} }}\n"
+            f"jetstream {{\n  store_dir: {quoted(str(self.folder / 'store'))}\n  sync_interval: always\n"
             f"  max_file_store: {MAX_STORE_BYTES}\n}}\n"
         )
         partial = self._config.with_suffix(".partial")
         partial.touch(mode=0o600)
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8")
         partial.replace(self._config)
 
     def argv(self) -> list[str]:
@@ -95,6 +94,12 @@ def nats_part(system: System, server: NatsServer) -> Part:
         name="nats", argv=server.argv(), env=server.env(), address=system.address("nats"), check=server.check,
         waits_for="JetStream to be healthy", prepare=server.prepare, stop_grace_s=STOP_GRACE_S,
     )  # fmt: skip
+
+
+def quoted(text: str) -> str:
+    r"""A string of NATS's configuration. It knows the escapes of `\\`, `\"`, `\n`, `\r`, `\t` and `\xHH` of a byte."""
+    escapes = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
+    return '"' + "".join(escapes.get(letter, letter) for letter in text) + '"'
 
 
 def find_binary() -> Path:

@@ -3,12 +3,11 @@
 To add a process: add the name of its health port to `ports.USUAL_PORTS` and a line to `service_parts`.
 """
 
-import sys
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Final
 
+from countline_common.cli.child_commands import command_line
 from countline_local.parts.http_check import http_ok
 from countline_local.parts.nats import NatsServer
 from countline_local.parts.part import Part
@@ -39,7 +38,7 @@ def _service(
 ) -> Part:
     health = system.address(f"{name}-health")
     return Part(
-        name=name, argv=(*countline_command(), *command),
+        name=name, argv=tuple(command_line(*command)),
         env={**env, "COUNTLINE_HEALTH_ADDRESS": health}, address=system.address(listens),
         check=partial(http_ok, f"http://{health}/readyz"), waits_for="its health check", needs=needs,
         stop_grace_s=STOP_GRACE_S,
@@ -75,10 +74,3 @@ def _worker_environment(system: System) -> dict[str, str]:
         "COUNTLINE_WORKER_TOKEN_FILE": str(system.credentials.worker_token),
         "COUNTLINE_SPOOL": str(system.data.spool),
     }
-
-
-def countline_command() -> tuple[str, ...]:
-    """The command line of this environment's `countline`, whatever PATH says."""
-    # Not resolved: an environment's python is a link out of the environment.
-    script = Path(sys.executable).with_name("countline")
-    return (sys.executable, str(script)) if script.is_file() else (sys.executable, "-m", "countline_common")

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from countline_common.errors import CountlineError, InternalError, UnavailableError
 from countline_common.resilience.retry import Backoff
+from countline_common.tasks import cancel
 from countline_local.parts.part import Part, PartEvent, PartState, PartStatus, stages
 from countline_local.supervision.guard_client import GuardClient, Launch, Running
 from countline_local.supervision.log_files import bound_all, size_bytes, tail
@@ -144,9 +145,7 @@ class Supervisor:
     async def stop(self, *, now: bool = False) -> None:
         """Stop every part in reverse start order; `now` kills them without a stop signal."""
         self._stopping = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel(*self._tasks)
         try:
             await self._guard.end(now=now)
         finally:
@@ -167,7 +166,7 @@ class Supervisor:
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         # None of these tasks ends by itself. One that does is a bug, and its part would no longer be watched.
-        if self._stopping or task.cancelled() or self._failed.done():
+        if self._stopping or task.cancel() or self._failed.done():
             return
         error = task.exception()
         if isinstance(error, CountlineError):
@@ -234,7 +233,7 @@ class Supervisor:
                 return await self._end_unready(watched, running, watching)
             return describe_exit(dying.result())
         finally:
-            await cancelled(watching, dying)
+            await cancel(watching, dying)
 
     def _launch(self, watched: _Watched) -> Launch:
         part = watched.part
@@ -303,13 +302,6 @@ class Supervisor:
 async def first_of(*futures: "asyncio.Future[Any]") -> None:
     """Return when one of them is done; none is cancelled."""
     await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
-
-
-async def cancelled(*tasks: "asyncio.Task[Any]") -> None:
-    """Cancel tasks and return when they are over."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def problem_with(part: Part) -> str:

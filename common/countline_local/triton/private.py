@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
-from countline_common.cli.child_commands import COMMAND, relayed
+from countline_common.cli.child_commands import command_line, relayed
 from countline_common.errors import CountlineError
 from countline_common.triton.provider import TritonProvider
 from countline_local.parts.shipped_models import find_shipped
@@ -95,7 +95,7 @@ def private_triton(repository: Path) -> Iterator[TritonProcess]:
     options = [*ports, "--restarts", str(RESTARTS), "--until-eof", "--json"]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [*COMMAND, "triton", "--model-repository", str(repository), *options],
+            command_line("triton", "--model-repository", str(repository), *options),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

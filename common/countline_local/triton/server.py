@@ -160,7 +160,9 @@ class EmbeddedTriton:
             return PortTakenError(self._ports)
         causes = [line for line in self._tail if line.startswith(("error:", "E1", "E0")) or "failed to load" in line]
         return TritonStartError(
-            f"Triton ended with status {self._running.returncode} before it was ready: {_shorten(causes or self._tail)}"
+            f"Triton ended with status {self._running.returncode} before it was ready: "
+            f"{_shorten(causes or self._tail)}",
+            hint="correct the named model or its config.pbtxt, then start again",
         )
 
     async def _read_log(self, process: asyncio.subprocess.Process) -> None:

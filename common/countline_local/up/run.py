@@ -12,6 +12,7 @@ from typing import Any, Final
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_common.settings import DataFolder
+from countline_common.tasks import cancel
 from countline_common.triton.shared_memory import SharedSegment, remove_stale
 from countline_local.parts.all_parts import all_parts, prepare
 from countline_local.parts.part import Part, PartEvent
@@ -116,8 +117,7 @@ class Up:
                 await supervisor.start()
                 await self._until_stopped(system, supervisor, status)
             finally:
-                writer.cancel()
-                await asyncio.gather(writer, return_exceptions=True)
+                await cancel(writer)
                 await self._stop_all(supervisor)
                 await asyncio.to_thread(write_state, self._data.run / "state.json", status())
 
@@ -136,6 +136,7 @@ class Up:
                 ready.result()
                 (self._data.run / WAS_READY).touch()
                 self._display.ready(status(), first_password=password())
+                self._display.note("Press Ctrl-C to stop.")
                 await self._stay(supervisor, stopped)
 
     async def _beside(self, work: Background, system: System, supervisor: Supervisor) -> None:
@@ -226,6 +227,4 @@ async def _tasks(works: Sequence[Coroutine[Any, Any, None]]) -> "AsyncIterator[l
     try:
         yield tasks
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(*tasks)

@@ -31,6 +31,7 @@ from countline_counting.geometry.ground import horizon_is_between, three_on_a_li
 from countline_counting.geometry.polygons import polygon_crosses_itself
 from countline_counting.limits import (
     GROUND_POINTS,
+    LINE_POINTS,
     MAX_CLASS_NAME,
     MAX_CLASSES,
     MAX_GROUND_M,
@@ -40,6 +41,7 @@ from countline_counting.limits import (
     MAX_RATE,
     MAX_TRACK_AGE_S,
     MAX_ZONES,
+    OUTLINE_POINTS,
 )
 
 MAX_TITLE: Final = 200
@@ -251,7 +253,7 @@ def _lines_problems(lines: Sequence[LineSpec]) -> Problems:
     found += _id_problems("spec.lines", "line_id", [line.line_id for line in lines])
     for i, line in enumerate(lines):
         field = f"spec.lines[{i}]"
-        found += _points_problems(f"{field}.points", line.points, at_least=2)
+        found += _points_problems(f"{field}.points", line.points, at_least=LINE_POINTS)
         if len(line.points) > 1 and len(set(line.points)) < 2:
             message = "has both ends at the same point; give two points that lie apart"
             found.append(FieldProblem(f"{field}.points", message))
@@ -280,7 +282,7 @@ def _masks_problems(masks: Sequence[MaskSpec]) -> Problems:
 
 
 def _outline_problems(field: str, polygon: Sequence[Point]) -> Problems:
-    bad = _points_problems(field, polygon, at_least=3)
+    bad = _points_problems(field, polygon, at_least=OUTLINE_POINTS)
     if not bad and polygon_crosses_itself(tuple(polygon)):
         message = "crosses or touches itself; list the corners in the order of the outline"
         return [FieldProblem(field, message)]

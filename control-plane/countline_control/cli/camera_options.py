@@ -8,12 +8,20 @@ from typing import Annotated, Final
 import typer
 
 from countline.v1.cameras_pb2 import Playback, RtspTransport
+from countline_common.cli.drawings import (
+    WHAT_COUNTS,
+    GroundOption,
+    LineOption,
+    MaskIgnoreOption,
+    MaskIncludeOption,
+    QueueOption,
+    ZoneOption,
+)
 from countline_common.errors import InvalidInputError
 from countline_control.cameras.sources import file_url
 from countline_control.cli.changes import Changes
 from countline_counting.limits import MAX_TRACK_AGE_S
 
-_WHAT_COUNTS: Final = "What counts"
 _SOURCE: Final = "Source"
 _MODEL: Final = "Model"
 _REMOVAL: Final = "Removal"
@@ -42,60 +50,12 @@ _Texts = list[str] | None
 class GeometryOptions:
     """What is drawn on the picture."""
 
-    line: Annotated[
-        _Texts,
-        typer.Option(
-            "--line",
-            metavar="NAME:POINTS",
-            help="Count line NAME:x1,y1,x2,y2[,…][:CLASS,…], coordinates 0..1. Repeatable.",
-            rich_help_panel=_WHAT_COUNTS,
-        ),
-    ] = None
-    zone: Annotated[
-        _Texts,
-        typer.Option(
-            "--zone",
-            metavar="NAME:POINTS",
-            help="Zone NAME:x1,y1,x2,y2,x3,y3[,…][:CLASS,…]. Repeatable.",
-            rich_help_panel=_WHAT_COUNTS,
-        ),
-    ] = None
-    queue: Annotated[
-        _Texts,
-        typer.Option(
-            "--queue",
-            metavar="NAME:POINTS",
-            help="Zone in which objects wait, as --zone. Repeatable.",
-            rich_help_panel=_WHAT_COUNTS,
-        ),
-    ] = None
-    mask_include: Annotated[
-        _Texts,
-        typer.Option(
-            "--mask-include",
-            metavar="NAME:POINTS",
-            help="Area outside of which detections are ignored, as --zone. Repeatable.",
-            rich_help_panel=_WHAT_COUNTS,
-        ),
-    ] = None
-    mask_ignore: Annotated[
-        _Texts,
-        typer.Option(
-            "--mask-ignore",
-            metavar="NAME:POINTS",
-            help="Area in which detections are ignored, as --zone. Repeatable.",
-            rich_help_panel=_WHAT_COUNTS,
-        ),
-    ] = None
-    ground: Annotated[
-        _Texts,
-        typer.Option(
-            "--ground",
-            metavar="x,y=X,Y",
-            help="Point of the picture and its place in metres. Give four.",
-            rich_help_panel=_WHAT_COUNTS,
-        ),
-    ] = None
+    line: LineOption = None
+    zone: ZoneOption = None
+    queue: QueueOption = None
+    mask_include: MaskIncludeOption = None
+    mask_ignore: MaskIgnoreOption = None
+    ground: GroundOption = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +76,7 @@ class CountingOptions:
         typer.Option(
             "--min-score",
             help="Lowest score of a detection; 0 for the model's own threshold.",
-            rich_help_panel=_WHAT_COUNTS,
+            rich_help_panel=WHAT_COUNTS,
         ),
     ] = None
     anchor: Annotated[
@@ -124,7 +84,7 @@ class CountingOptions:
         typer.Option(
             "--anchor",
             help="Tested point of a box: bottom, centre, or X,Y in fractions; for new cameras bottom.",
-            rich_help_panel=_WHAT_COUNTS,
+            rich_help_panel=WHAT_COUNTS,
         ),
     ] = None
     min_track_age: Annotated[
@@ -132,14 +92,12 @@ class CountingOptions:
         typer.Option(
             "--min-track-age",
             help=f"Seconds that an object must be visible to count, at most {MAX_TRACK_AGE_S:g}.",
-            rich_help_panel=_WHAT_COUNTS,
+            rich_help_panel=WHAT_COUNTS,
         ),
     ] = None
     min_track_score: Annotated[
         float | None,
-        typer.Option(
-            "--min-track-score", help="Lowest mean score of an object to count.", rich_help_panel=_WHAT_COUNTS
-        ),
+        typer.Option("--min-track-score", help="Lowest mean score of an object to count.", rich_help_panel=WHAT_COUNTS),
     ] = None
 
 

@@ -4,12 +4,11 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import Camera, CameraStatus, Mask, Point
+from countline_common.cli.terminal import Styled, Terminal
 from countline_common.http.rest_json import enum_word
 from countline_common.times import from_timestamp, rfc3339
 from countline_control.cli.geometry import write_ground, write_points
@@ -25,7 +24,7 @@ _COLOURS: Final = {
 }
 
 
-def row(camera: Camera) -> tuple[str, ...]:
+def row(camera: Camera) -> tuple[str | Styled, ...]:
     """Return the row of a camera in `cameras list`."""
     status = camera.status
     fps = f"{status.processed_fps:.1f}" if status.state == cameras_pb2.CAMERA_STATE_RUNNING else ""
@@ -36,14 +35,14 @@ def row(camera: Camera) -> tuple[str, ...]:
         _state(status),
         fps,
         ", ".join(names),
-        escape(camera.spec.source_url),
+        camera.spec.source_url,
     )
 
 
-def _state(status: CameraStatus) -> str:
+def _state(status: CameraStatus) -> Styled:
     word = enum_word(cameras_pb2.CameraState.DESCRIPTOR, status.state)
-    shown = f"[{_COLOURS.get(status.state, 'default')}]{word}[/]"
-    return f"{shown}: {escape(status.error.message)}" if status.error.message else shown
+    text = Styled(word, style=_COLOURS.get(status.state, "default"))
+    return text.append(f": {status.error.message}", style="default") if status.error.message else text
 
 
 def print_camera(camera: Camera) -> None:
@@ -54,7 +53,7 @@ def print_camera(camera: Camera) -> None:
     for name, value in [*_facts(camera), *_status_facts(camera.status)]:
         if value:
             grid.add_row(name, value)
-    Console().print(grid)
+    Terminal().print(grid)
 
 
 def _facts(camera: Camera) -> list[tuple[str, str]]:
@@ -62,9 +61,9 @@ def _facts(camera: Camera) -> list[tuple[str, str]]:
     playback = enum_word(cameras_pb2.Playback.DESCRIPTOR, spec.playback)
     facts = [
         ("camera", camera.camera_id),
-        ("title", escape(camera.title)),
+        ("title", camera.title),
         ("site", camera.site_id),
-        ("source", f"{escape(spec.source_url)} ({playback})"),
+        ("source", f"{spec.source_url} ({playback})"),
         ("model", spec.model or "default"),
         ("rate", f"{spec.processing_rate:g} frames/s" if spec.processing_rate else "every frame"),
         ("min score", f"{spec.min_score:g}" if spec.min_score else ""),
@@ -93,8 +92,12 @@ def _geometry(name: str, points: Sequence[Point], classes: Iterable[str], versio
     return f"{name}:{write_points(points)}{':' + of if of else ''}  (version {version})"
 
 
-def _status_facts(status: CameraStatus) -> list[tuple[str, str]]:
-    facts = [("state", _state(status)), ("hint", escape(status.error.hint)), ("worker", status.worker_id)]
+def _status_facts(status: CameraStatus) -> list[tuple[str, str | Styled]]:
+    facts: list[tuple[str, str | Styled]] = [
+        ("state", _state(status)),
+        ("hint", status.error.hint),
+        ("worker", status.worker_id),
+    ]
     if status.model:
         trial = f", on trial with {status.follower_model}" if status.follower_model else ""
         facts.append(("counted with", f"{status.model}{trial}"))

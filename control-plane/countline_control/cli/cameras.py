@@ -23,7 +23,6 @@ from countline_common.cli.tools import (
     YesOption,
     ask,
     confirm,
-    every_page,
     note,
     print_json,
     print_message,
@@ -31,6 +30,7 @@ from countline_common.cli.tools import (
 )
 from countline_common.errors import InvalidInputError
 from countline_common.grpc.client import Client
+from countline_common.grpc.paging import every_page
 from countline_common.http.rest_json import to_json
 from countline_control.cli.camera_options import (
     CountingOptions,

@@ -10,13 +10,13 @@ from countline_common.cli.tools import (
     JsonOption,
     ServerOption,
     ask,
-    every_page,
     note,
     print_json,
     print_message,
     print_table,
 )
 from countline_common.grpc.client import Client
+from countline_common.grpc.paging import every_page
 from countline_common.http.rest_json import to_json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Manage sites: places with a time zone.")

@@ -59,4 +59,4 @@ def _print(name: str, role: str, permissions: frozenset[str], days: float, key: 
             f"there is no token key {path}", hint="give --key FILE, or run this command where `countline up` runs"
         )
     signer = TokenSigner.from_file(path)
-    typer.echo(signer.sign(name, name, roles=(role,), permissions=permissions, lifetime_s=days * DAY_S))
+    print(signer.sign(name, name, roles=(role,), permissions=permissions, lifetime_s=days * DAY_S))

@@ -5,16 +5,10 @@ import time
 import typer
 
 from countline.v1.workers_pb2 import WORKER_STATE_ONLINE, ListWorkersRequest, Worker
-from countline_common.cli.tools import (
-    DataOption,
-    JsonOption,
-    ServerOption,
-    ask,
-    every_page,
-    print_json,
-    print_table,
-)
+from countline_common.cli.terminal import Styled
+from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, print_json, print_table
 from countline_common.grpc.client import Client
+from countline_common.grpc.paging import every_page
 from countline_common.http.rest_json import to_json
 from countline_common.times import from_timestamp
 
@@ -47,12 +41,12 @@ def list_(json: JsonOption = False, server: ServerOption = None, data: DataOptio
     print_table(columns, [_row(worker) for worker in workers], "No workers found. Start one: countline worker")
 
 
-def _row(worker: Worker) -> tuple[str, ...]:
+def _row(worker: Worker) -> tuple[str | Styled, ...]:
     online = worker.state == WORKER_STATE_ONLINE
     seconds_ago = max(0.0, time.time() - from_timestamp(worker.reported_at))
     return (
         worker.worker_id,
-        "[green]online[/]" if online else "[red]offline[/]",
+        Styled("online", style="green") if online else Styled("offline", style="red"),
         f"{len(worker.camera_ids)} of {worker.capacity}: {', '.join(worker.camera_ids) or '-'}",
         worker.backend,
         worker.version,

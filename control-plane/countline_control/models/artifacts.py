@@ -24,6 +24,7 @@ NATS: Final = "nats"
 REPOSITORY: Final = "repository"
 TRANSFER_TIMEOUT_S: Final = 600.0
 BLOCK_BYTES: Final = 1 << 20
+DEPLOY_AGAIN: Final = "deploy this version again: countline models deploy"
 
 _Result = TypeVar("_Result")
 
@@ -101,7 +102,7 @@ class NatsArtifacts:
             async with asyncio.timeout(TRANSFER_TIMEOUT_S):
                 return await work(await _bucket(jetstream))
         except nats.js.errors.ObjectNotFoundError as error:
-            raise NotFoundError("the NATS object store does not have this model") from error
+            raise NotFoundError("the NATS object store does not have this model", hint=DEPLOY_AGAIN) from error
         except (nats.errors.Error, TimeoutError) as error:
             raise UnavailableError(
                 f"the NATS object store fails: {str(error) or type(error).__name__}",
@@ -174,7 +175,7 @@ class FsspecArtifacts:
             async with asyncio.timeout(TRANSFER_TIMEOUT_S):
                 return await asyncio.to_thread(work)
         except FileNotFoundError as error:
-            raise NotFoundError(f"{self._root} does not have this model") from error
+            raise NotFoundError(f"{self._root} does not have this model", hint=DEPLOY_AGAIN) from error
         except CountlineError:
             raise
         except Exception as error:  # each kind of address has its own errors

@@ -189,7 +189,9 @@ def check_trial(
 def _check_trial_camera(camera_id: str, live: ModelRef, cameras: Mapping[str, str], routing: ModelRouting) -> None:
     if camera_id not in cameras:
         raise InvalidInputError(
-            f"there is no camera {camera_id!r}", fields=(FieldProblem("camera_ids", f"there is no {camera_id!r}"),)
+            f"there is no camera {camera_id!r}",
+            hint="list cameras: countline cameras list",
+            fields=(FieldProblem("camera_ids", f"there is no {camera_id!r}"),),
         )
     for trial in routing.trials:
         if camera_id in trial.camera_ids:

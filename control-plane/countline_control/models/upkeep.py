@@ -17,7 +17,7 @@ from countline_common.waiting import happens
 from countline_control.database import Database, is_away
 from countline_control.models import store
 from countline_control.models.adoption import Adoption
-from countline_control.models.artifacts import ArtifactStore
+from countline_control.models.artifacts import DEPLOY_AGAIN, ArtifactStore
 from countline_control.models.domain import StoredModel, StoredVersion, VersionState
 from countline_control.models.repository import Repository
 from countline_models.digests import file_digest
@@ -183,7 +183,7 @@ class Upkeep:
 
 def _check_digest(file: Path, digest: str) -> None:
     if file_digest(file) != digest:
-        raise NotFoundError("the file that is stored under this digest has another one")
+        raise NotFoundError("the file that is stored under this digest has another one", hint=DEPLOY_AGAIN)
 
 
 def _is_silent(error: Exception) -> bool:

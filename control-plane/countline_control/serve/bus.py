@@ -9,9 +9,9 @@ from nats.js import JetStreamContext
 
 from countline_common.data import bus
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Backoff
 from countline_common.waiting import happens
 
-RETRY_S: Final = 1.0
 LOG_PERIOD_S: Final = 10.0
 
 _log = get_logger(__name__)
@@ -49,7 +49,7 @@ class BackgroundBus:
         self._stopping.set()
 
     async def _connect(self) -> None:
-        logged_at = float("-inf")
+        logged_at, backoff = float("-inf"), Backoff()
         while not self._stopping.is_set():
             try:
                 self._client = self._client or await bus.connect(self._url, "countline-control")
@@ -58,6 +58,6 @@ class BackgroundBus:
                 if time.monotonic() - logged_at > LOG_PERIOD_S:
                     logged_at = time.monotonic()
                     _log.warning("serve.nats_away", error=str(error))
-                await happens(self._stopping, RETRY_S)
+                await happens(self._stopping, backoff.next_s())
             else:
                 return

@@ -11,13 +11,15 @@ import grpc
 
 from countline_common.data.database import migrate
 from countline_common.errors import CountlineError, UnavailableError
+from countline_common.grpc.channels import open_channel
 from countline_common.grpc.server import CALL_LIMIT_S, GrpcServer, Service
 from countline_common.grpc.tokens import TokenVerifier
 from countline_common.http.health import Check, HealthServer
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Backoff
+from countline_common.tasks import cancel
 from countline_control.database import Database, translate
 
-RETRY_S: Final = 1.0
 LOG_PERIOD_S: Final = 10.0
 TASK_GRACE_S: Final = 4.0
 """Within what a supervisor allows, together with the grace of the servers."""
@@ -56,7 +58,7 @@ class ServiceHost:
 
     async def channel(self, address: str) -> grpc.aio.Channel:
         """Open a channel to a service in another process."""
-        return await self._resources.enter_async_context(grpc.aio.insecure_channel(address))
+        return await self._resources.enter_async_context(open_channel(address))
 
     async def listen(
         self,
@@ -110,9 +112,7 @@ class ServiceHost:
         if self._tasks:
             # A task that is cancelled while it connects to PostgreSQL would leave half a connection.
             await asyncio.wait(self._tasks, timeout=TASK_GRACE_S)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel(*self._tasks)
         self._tasks.clear()
         await self._resources.aclose()
 
@@ -125,7 +125,7 @@ class ServiceHost:
 
 async def _migrated(dsn: str, service: str) -> None:
     """Bring a service's schema up to date; wait for the database as long as it takes."""
-    logged_at = float("-inf")
+    logged_at, backoff = float("-inf"), Backoff()
     while True:
         try:
             await migrate(dsn, f"countline_control.{service}", service)
@@ -133,6 +133,6 @@ async def _migrated(dsn: str, service: str) -> None:
             if time.monotonic() - logged_at > LOG_PERIOD_S:
                 logged_at = time.monotonic()
                 _log.warning("serve.database_away", service=service, error=error.message)
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(backoff.next_s())
         else:
             return

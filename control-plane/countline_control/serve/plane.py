@@ -215,6 +215,9 @@ async def _ensure_admin(service: AuthService, settings: ControlSettings) -> None
     try:
         password = path.read_text().strip()
     except OSError as error:
-        raise InvalidInputError(f"the admin's password {path} cannot be read: {error.strerror}") from error
+        raise InvalidInputError(
+            f"the admin's password {path} cannot be read: {error.strerror}",
+            hint="correct COUNTLINE_ADMIN_PASSWORD_FILE",
+        ) from error
     if await service.create_first_admin(password):
         _log.info("serve.admin_created", username="admin")

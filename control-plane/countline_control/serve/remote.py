@@ -15,7 +15,9 @@ from countline.v1 import (
     workers_pb2_grpc,
 )
 from countline_common.errors import InvalidInputError
+from countline_common.grpc.authorization import Metadata, bearer_metadata
 from countline_common.grpc.errors import translated
+from countline_common.grpc.paging import MAX_SIZE, every_page
 from countline_control.cameras.domain import CameraStatus
 from countline_control.cameras.messages import camera_of, status_of
 from countline_control.models.domain import ModelRouting
@@ -26,9 +28,6 @@ from countline_control.workers.messages import assignable
 CALL_TIMEOUT_S: Final = 3.0
 STATUS_TIMEOUT_S: Final = 1.0
 """Shorter: cameras are better shown without a status than late."""
-PAGE: Final = 1000
-
-Metadata = tuple[tuple[str, str], ...]
 
 
 class RemoteCameras:
@@ -54,26 +53,25 @@ class RemoteCameras:
         return [assignable(camera, zones[camera.site_id]) for camera in cameras]
 
     async def _time_zones(self) -> dict[str, str]:
-        zones: dict[str, str] = {}
-        token = ""
-        while True:
-            request = cameras_pb2.ListSitesRequest(page_size=PAGE, page_token=token)
-            answer = await self._stub.ListSites(request, timeout=CALL_TIMEOUT_S, metadata=self._metadata)
-            zones.update({site.site_id: site.time_zone for site in answer.sites})
-            token = answer.next_page_token
-            if not token:
-                return zones
+        sites = await every_page(
+            lambda token: self._stub.ListSites(
+                cameras_pb2.ListSitesRequest(page_size=MAX_SIZE, page_token=token),
+                timeout=CALL_TIMEOUT_S,
+                metadata=self._metadata,
+            ),
+            lambda response: response.sites,
+        )
+        return {site.site_id: site.time_zone for site in sites}
 
     async def _cameras(self) -> list[cameras_pb2.Camera]:
-        found: list[cameras_pb2.Camera] = []
-        token = ""
-        while True:
-            request = cameras_pb2.ListCamerasRequest(page_size=PAGE, page_token=token)
-            answer = await self._stub.ListCameras(request, timeout=CALL_TIMEOUT_S, metadata=self._metadata)
-            found.extend(answer.cameras)
-            token = answer.next_page_token
-            if not token:
-                return found
+        return await every_page(
+            lambda token: self._stub.ListCameras(
+                cameras_pb2.ListCamerasRequest(page_size=MAX_SIZE, page_token=token),
+                timeout=CALL_TIMEOUT_S,
+                metadata=self._metadata,
+            ),
+            lambda response: response.cameras,
+        )
 
 
 class RemoteRouting:
@@ -131,5 +129,8 @@ def service_metadata(token_file: Path | None) -> Metadata:
     try:
         token = token_file.read_text().strip()
     except OSError as error:
-        raise InvalidInputError(f"the service token {token_file} cannot be read: {error.strerror}") from error
-    return (("authorization", f"Bearer {token}"),)
+        raise InvalidInputError(
+            f"the service token {token_file} cannot be read: {error.strerror}",
+            hint="correct COUNTLINE_SERVICE_TOKEN_FILE",
+        ) from error
+    return bearer_metadata(token)

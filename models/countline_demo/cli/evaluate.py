@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from countline_common.cli.terminal import Terminal
 from countline_common.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ def evaluate_demo(
             raise InvalidInputError(f"unknown crowd {name!r}", hint=f"choose one of: {', '.join(CROWDS)}")
     reports = []
     for name in names:
-        with Console(stderr=True).status(f"{path.name}, {name}: {seeds} seeds, 4 views, {frames} frames each"):
+        with Terminal(stderr=True).status(f"{path.name}, {name}: {seeds} seeds, 4 views, {frames} frames each"):
             reports.append(evaluate(path, at, crowd=name, seeds=range(1, seeds + 1), frames=frames))
     if as_json:
         print(json.dumps({"model": str(path), "crowds": [report.to_json() for report in reports]}))
     else:
-        Console().print(_table(reports, parts=parts))
+        Terminal().print(_table(reports, parts=parts))
 
 
 def _table(reports: list["Report"], *, parts: bool) -> Table:

@@ -1,7 +1,6 @@
 """`countline models render-demo` and `countline models render`: scenes as video files."""
 
 import json
-import sys
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
@@ -9,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from countline_common.cli.terminal import progress_bar
+from countline_common.cli.tools import say
 from countline_common.errors import InvalidInputError
 
 Notes = SimpleQueue[tuple[str, int, int]]
@@ -52,17 +51,14 @@ def _report_clip(described: dict[str, Any], out: Path, *, as_json: bool) -> None
     if as_json:
         print(json.dumps({**described, "path": str((out / described["clip"]).resolve())}), flush=True)
     else:
-        print(
-            f"{out / described['clip']}: {described['duration_s']:g} s, {len(described['truth'])} crossings", flush=True
-        )
+        say(f"{out / described['clip']}: {described['duration_s']:g} s, {len(described['truth'])} crossings")
 
 
 def _render_missing(names: list[str], out: Path, processes: int, *, as_json: bool) -> None:
     """Render each clip in a process of its own and report it when it is complete."""
     context = get_context("spawn")
     notes: Notes = context.SimpleQueue()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar = progress_bar()
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(notes,)) as pool, bar:
         tasks = {name: bar.add_task(f"rendering {name}", total=None) for name in names}
         running: set[Future[dict[str, Any]]] = {pool.submit(_render_one, out, name) for name in names}
@@ -111,7 +107,7 @@ def render(
 
     if view not in PLACES:
         raise InvalidInputError(f"unknown view {view!r}", hint=f"choose one of: {', '.join(PLACES)}")
-    with Progress(console=Console(file=sys.stderr), transient=True) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("rendering", total=None)
         render_scene(
             random_scene(view, seed),
@@ -119,4 +115,4 @@ def render(
             boxes=boxes,
             progress=lambda n, total: bar.update(task, completed=n, total=total),
         )
-    print(out)
+    say(str(out))

@@ -14,11 +14,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from countline_counting.geometry.boxes import areas, common_areas, intersection_over_union
 from countline_demo.scenes.places import PLACES
 from countline_demo.scenes.scene import CLASSES, Renderer, SceneFrame
 from countline_demo.scenes.traffic import Crowd, random_scene
 from countline_demo.training.dataset import TRAINING_SEED, objects_of
-from countline_models.boxes import iou, share_on
 from countline_models.contract import open_session, run_contract
 
 UNSEEN_SEEDS: Final = (1, 2, 3, 4, 5)
@@ -169,8 +169,9 @@ def tally(detections: NDArray[np.float32], objects: NDArray[np.float32]) -> Dete
     """Judge the detections (N, 6) of one class in one frame against its objects (M, 6)."""
     found = DetectionTally()
     wanted, others = objects[counts(objects)], objects[~counts(objects)]
-    overlap = iou(detections[:, :4], wanted[:, :4])
-    excused = share_on(detections[:, :4], others[:, :4]).max(axis=1, initial=0.0) >= EXCUSED_SHARE
+    overlap = intersection_over_union(detections[:, None, :4], wanted[None, :, :4])
+    on_others = common_areas(detections[:, None, :4], others[None, :, :4]).max(axis=1, initial=0.0)
+    excused = on_others >= EXCUSED_SHARE * areas(detections[:, :4])
     free = np.ones(len(wanted), dtype=bool)
     for row in np.argsort(-detections[:, 4], kind="stable").tolist():
         candidates = np.where(free, overlap[row], 0.0)

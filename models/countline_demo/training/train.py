@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from countline_counting.geometry.boxes import intersection_over_union
 from countline_demo.training.dataset import Example, load
 from countline_demo.training.export import export
 from countline_demo.training.loss import total_loss
 from countline_demo.training.network import CLASSES, DemoDetector
 from countline_demo.training.targets import LEARNED_VISIBLE, Targets, make_targets
-from countline_models.boxes import iou
 
 log = logging.getLogger("train")
 
@@ -200,7 +200,7 @@ def _where(objects: NDArray[np.float32], side: int, rng: np.random.Generator) ->
     room_x, room_y = FRAME_HW[1] - side, FRAME_HW[0] - side
     if not len(objects) or rng.random() < 0.15:
         return int(rng.integers(room_x + 1)), int(rng.integers(room_y + 1))
-    overlap = iou(objects[:, :4], objects[:, :4])
+    overlap = intersection_over_union(objects[:, None, :4], objects[None, :, :4])
     np.fill_diagonal(overlap, 0)
     hard = 1 + 2 * (overlap.max(axis=1) > CROWDED_IOU)
     box = objects[int(rng.choice(len(objects), p=hard / hard.sum())), :4]

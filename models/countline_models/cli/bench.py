@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from countline_common.cli.tools import PIPE_WIDTH, DataOption, JsonOption, ServerOption, ask, note, print_json
+from countline_common.cli.terminal import Terminal, progress_bar
+from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_json
 from countline_common.errors import ConflictError, InvalidInputError, NotFoundError
 from countline_common.scratch import scratch_folder
 from countline_common.triton import ModelRef
@@ -168,7 +167,7 @@ def _served(model: str, triton: str | None, repository: Path | None) -> Iterator
     with scratch_folder("bench") as folder:
         place, ref = _placed(Path(model), folder) if _is_file(model) else _found(ModelRef.parse(model), repository)
         with private_triton(place) as own:
-            with Console(stderr=True).status("starting Triton"):
+            with Terminal(stderr=True).status("starting Triton"):
                 own.wait_ready()
             yield own.address, ref
 
@@ -199,8 +198,7 @@ def _found(ref: ModelRef, repository: Path | None) -> tuple[Path, ModelRef]:
 def _measure(address: str, plan: "BenchPlan") -> "Sweep":
     from countline_models.bench.sweep import sweep
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bar() as bar:
         task = bar.add_task(f"measuring {plan.model}", total=plan.points)
 
         def on_point(point: "BenchPoint") -> None:
@@ -255,17 +253,16 @@ def _show(measured: "Sweep", chosen: "Recommendation") -> None:
         marked = point is chosen.point
         remark = ("recommended" if chosen.holds else "nearest") if marked else "" if point.stable else "unstable"
         table.add_row(*_cells(point), remark, style="bold green" if marked else None)
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(width=PIPE_WIDTH, highlight=False)
-    console.print(f"{measured.model}, {measured.info.width}x{measured.info.height}, {_machine(measured)}")
-    console.print(table)
+    terminal = Terminal()
+    terminal.print(f"{measured.model}, {measured.info.width}x{measured.info.height}, {_machine(measured)}")
+    terminal.print(table)
     setting = chosen.setting
-    console.print(
+    terminal.print(
         f"\n{'recommended' if chosen.holds else 'nearest'}: max_batch_size {setting.max_batch_size}, instances "
         f"{setting.instances}, max_queue_delay_us {setting.max_queue_delay_us}: {chosen.reason}"
     )
     for finding in chosen.findings:
-        console.print(finding)
+        terminal.print(finding)
 
 
 def _cells(point: "BenchPoint") -> tuple[str, ...]:

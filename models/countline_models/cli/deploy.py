@@ -19,7 +19,9 @@ from countline.v1.models_pb2 import (
 )
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_message
 from countline_common.errors import InternalError, InvalidInputError, NotFoundError
-from countline_common.grpc.client import CHANNEL_OPTIONS, Client
+from countline_common.grpc.authorization import bearer_metadata
+from countline_common.grpc.channels import channel_options
+from countline_common.grpc.client import Client
 from countline_common.grpc.errors import translated
 from countline_models.cli.references import complete_model
 from countline_models.digests import file_digest
@@ -136,8 +138,11 @@ def send(service: ModelServiceEndpoint, header: DeployHeader, files: list[Artifa
     lose the reason and report "Internal error from Core".
     """
     version = None
-    metadata = (("authorization", f"Bearer {service.access_token}"),)
-    with translated(), grpc.insecure_channel(service.address, options=CHANNEL_OPTIONS) as channel:
+    metadata = bearer_metadata(service.access_token)
+    with (
+        translated(service.address),
+        grpc.insecure_channel(service.address, options=channel_options(service.address)) as channel,
+    ):
         stub = models_pb2_grpc.ModelServiceStub(channel)
         for answer in stub.DeployModel(_requests(header, files, steps), timeout=LIMIT_S, metadata=metadata):
             _show(answer, steps)
@@ -187,11 +192,13 @@ def artifact(path: Path) -> Artifact:
     try:
         digest, size_bytes = file_digest(path), path.stat().st_size
     except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {path}") from error
+        raise NotFoundError(f"there is no file {path}", hint="correct the path") from error
     except OSError as error:
-        raise InvalidInputError(f"{path} cannot be read: {error.strerror}") from error
+        raise InvalidInputError(
+            f"{path} cannot be read: {error.strerror}", hint="correct the path or its permissions"
+        ) from error
     if size_bytes == 0:
-        raise InvalidInputError(f"{path} is empty")
+        raise InvalidInputError(f"{path} is empty", hint="give another file")
     return Artifact(path, size_bytes, digest)
 
 
@@ -216,9 +223,11 @@ def _truth(golden: Path | None, truth: Path | None) -> str:
     try:
         text = truth.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {truth}") from error
+        raise NotFoundError(f"there is no file {truth}", hint="correct the path") from error
     except (OSError, ValueError) as error:
-        raise InvalidInputError(f"{truth} cannot be read: {error}") from error
+        raise InvalidInputError(
+            f"{truth} cannot be read: {error}", hint="give a JSON file in UTF-8 that this user may read"
+        ) from error
     try:
         parse_truth(text)
     except InvalidInputError as error:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from countline_common.cli.tools import note, say
 from countline_common.errors import InvalidInputError
+from countline_counting.errors import GrammarError
+from countline_counting.text import read_size
 
 if TYPE_CHECKING:
     from countline_models.contract import ContractModel
@@ -99,12 +102,11 @@ def _fuse(model: Path, output: Path, head: str | None, labels: tuple[str, ...] |
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_bytes(data)
     found = next(entry.value for entry in fused.metadata_props if entry.key == FUSED_KEY)
-    typer.echo(f"{output}: head {'given' if head else 'recognised'}: {found}", err=True)
+    note(f"{output}: head {'given' if head else 'recognised'}: {found}")
     if HEADS[name].resized == "stretched":
-        typer.echo(
+        note(
             "note: the authors stretch pictures to the input; Countline keeps their shape and pads them. "
-            "If the network allows it, give --size the shape of the cameras.",
-            err=True,
+            "If the network allows it, give --size the shape of the cameras."
         )
     _show(check_contract(data, run=False), as_json=False)
 
@@ -124,9 +126,9 @@ def heads(
         )
         return
     for head in HEADS.values():
-        typer.echo(f"{head.name:10} {head.about}")
+        say(f"{head.name:10} {head.about}")
         if head.aliases:
-            typer.echo(f"{'':10} also as {', '.join(head.aliases)}")
+            say(f"{'':10} also as {', '.join(head.aliases)}")
 
 
 def check(model: ModelFile, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
@@ -154,7 +156,7 @@ def add(
     from countline_models.repository.adding import add_model
 
     contract = add_model(model, name, repository, labels=_labels(labels), version=version, replace=replace)
-    typer.echo(f"{repository / name}: version {version}", err=True)
+    note(f"{repository / name}: version {version}")
     _show(contract, as_json=False)
 
 
@@ -175,9 +177,7 @@ def prepare(
     if as_json:
         print(json.dumps({"name": prepared.name, "head": prepared.head, **asdict(prepared.contract)}))
         return
-    typer.echo(
-        f"{out / prepared.name}: {f'fused head {prepared.head}' if prepared.head else 'contract model'}", err=True
-    )
+    note(f"{out / prepared.name}: {f'fused head {prepared.head}' if prepared.head else 'contract model'}")
     _show(prepared.contract, as_json=False)
 
 
@@ -187,13 +187,14 @@ def _labels(file: Path | None) -> tuple[str, ...] | None:
     return None if file is None else read_labels(file)
 
 
-def _size_hw(text: str | None) -> tuple[int, int] | None:
-    if text is None:
+def _size_hw(written: str | None) -> tuple[int, int] | None:
+    if written is None:
         return None
-    width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise InvalidInputError(f"{text!r} is not a size", hint="write it as WxH, such as 640x384")
-    return int(height), int(width)
+    try:
+        width, height = read_size(written)
+    except GrammarError as error:
+        raise InvalidInputError(str(error), hint=error.hint) from error
+    return height, width
 
 
 def _three(text: str | None, option: str) -> tuple[float, float, float] | None:
@@ -214,7 +215,7 @@ def _show(contract: "ContractModel", *, as_json: bool) -> None:
         sys.stdout.write("\n")
         return
     names = ", ".join(contract.labels[:5]) + (", ..." if len(contract.labels) > 5 else "")
-    typer.echo(f"input           {contract.width}x{contract.height}")
-    typer.echo(f"detections      at most {contract.max_detections} a frame")
-    typer.echo(f"classes         {len(contract.labels) or 'not named'}{f': {names}' if names else ''}")
-    typer.echo(f"score threshold {contract.score_threshold:g}")
+    say(f"input           {contract.width}x{contract.height}")
+    say(f"detections      at most {contract.max_detections} a frame")
+    say(f"classes         {len(contract.labels) or 'not named'}{f': {names}' if names else ''}")
+    say(f"score threshold {contract.score_threshold:g}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from countline_common.cli.terminal import progress_bar, words
 from countline_common.cli.tools import JsonOption, note, print_json, print_table
 from countline_common.errors import InvalidInputError
 
@@ -85,12 +86,10 @@ def _download(model: "KnownModel", target: Path) -> bool:
 @contextmanager
 def _bar(model: "KnownModel") -> "Iterator[Moved]":
     """A progress bar on standard error, if that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    console = Console(stderr=True)
-    columns = (TextColumn(model.name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    columns = (words(model.name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with progress_bar(*columns) as progress:
         task = progress.add_task("", total=model.size_bytes)
         yield lambda here, total: progress.update(task, completed=here, total=total)
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from countline_common.cli.tools import PIPE_WIDTH, JsonOption, print_json
+from countline_common.cli.terminal import Terminal, progress_bar
+from countline_common.cli.tools import JsonOption, print_json
 from countline_common.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -115,8 +114,7 @@ def _bar() -> Iterator[Callable[[str, int], PartDone]]:
 
     Yields a function that begins a step with a number of parts; it returns a function to call after each part.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bar() as bar:
 
         def begin(description: str, total: int) -> PartDone:
             task = bar.add_task(description, total=total)
@@ -172,17 +170,16 @@ def _counted(
 
 
 def _show(effect: _Effect, output: Path) -> None:
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(width=PIPE_WIDTH, highlight=False)
+    terminal = Terminal()
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("", "float", "int8", ""):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for row in (*_rows(effect), *_count_rows(effect.counts)):
         table.add_row(*row)
     made = effect.made
-    console.print(f"{output}: {made.convolutions_eight_bit} of {made.convolutions} convolutions in eight bits")
-    console.print(table)
-    console.print(f"\n{effect.verdict.value}: {effect.reason}")
+    terminal.print(f"{output}: {made.convolutions_eight_bit} of {made.convolutions} convolutions in eight bits")
+    terminal.print(table)
+    terminal.print(f"\n{effect.verdict.value}: {effect.reason}")
 
 
 def _rows(effect: _Effect) -> Iterator[tuple[str, ...]]:

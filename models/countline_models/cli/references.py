@@ -15,9 +15,9 @@ from countline.v1.models_pb2 import (
     Trial,
 )
 from countline_common.cli.completion import complete_camera, offered
-from countline_common.cli.tools import every_page
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_common.grpc.client import Client
+from countline_common.grpc.paging import every_page
 from countline_common.triton import ModelRef
 
 READY: Final = frozenset(

@@ -6,7 +6,6 @@ from typing import Annotated, Final
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
-from rich.markup import escape
 
 from countline.v1 import models_pb2
 from countline.v1.models_pb2 import (
@@ -21,6 +20,7 @@ from countline.v1.models_pb2 import (
     RollbackModelRequest,
     TuneModelRequest,
 )
+from countline_common.cli.terminal import Styled
 from countline_common.cli.tools import (
     DataOption,
     JsonOption,
@@ -89,7 +89,7 @@ def _row(model: Model) -> tuple[str, ...]:
         f"@{model.live_version}" if model.live_version else "-",
         ", ".join(f"@{version.version} {state_word(version.state)}" for version in model.versions),
         f"{model.width}x{model.height}",
-        escape(shortened(model.labels)),
+        shortened(model.labels),
         str(len(cameras)),
         local_time(model.updated_at),
     )
@@ -114,7 +114,7 @@ def _facts(model: Model) -> list[tuple[str, str]]:
         ("live", f"@{model.live_version}" if model.live_version else "none"),
         ("input", f"{model.width}x{model.height}"),
         ("detections", f"at most {model.max_detections} a frame"),
-        ("classes", escape(", ".join(model.labels))),
+        ("classes", ", ".join(model.labels)),
         ("tuning", _tuning(model.tuning)),
     ]
 
@@ -128,7 +128,7 @@ def _or_default(number: int, unit: str = "") -> str:
     return f"{number}{unit}" if number else "default"
 
 
-def _version_row(version: ModelVersion) -> tuple[str, ...]:
+def _version_row(version: ModelVersion) -> tuple[str | Styled, ...]:
     found = version.validation
     return (
         f"@{version.version}",
@@ -139,9 +139,9 @@ def _version_row(version: ModelVersion) -> tuple[str, ...]:
         _golden(found.golden),
         ", ".join(version.camera_ids) or "-",
         local_time(version.created_at),
-        escape(version.created_by) or "-",
+        version.created_by or "-",
         version.digest[:12],
-        escape(version.comment) or "-",
+        version.comment or "-",
     )
 
 
@@ -149,8 +149,8 @@ def _golden(golden: GoldenResult) -> str:
     if golden.state == models_pb2.GOLDEN_STATE_PASSED:
         counted = sum(line.counted_in + line.counted_out for line in golden.lines)
         true = sum(line.true_in + line.true_out for line in golden.lines)
-        return f"{escape(golden.clip) or 'clip'}: {counted} of {true}"
-    return f"unchecked: {escape(golden.detail)}" if golden.detail else "unchecked"
+        return f"{golden.clip or 'clip'}: {counted} of {true}"
+    return f"unchecked: {golden.detail}" if golden.detail else "unchecked"
 
 
 def promote(
@@ -283,10 +283,10 @@ def state_word(state: "ModelState.ValueType") -> str:
     return enum_word(ModelState.DESCRIPTOR, state)
 
 
-def coloured_state(state: "ModelState.ValueType") -> str:
+def coloured_state(state: "ModelState.ValueType") -> Styled:
     """A state as a word in its colour."""
     word = state_word(state)
-    return f"[{COLOURS[state]}]{word}[/]" if state in COLOURS else word
+    return Styled(word, style=COLOURS.get(state, ""))
 
 
 def local_time(timestamp: Timestamp) -> str:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
-from rich.text import Text
+
+from countline_common.cli.terminal import Styled, Terminal
 
 BAR_WIDTH: Final = 20
 
@@ -86,9 +87,9 @@ class Steps:
 class PlainSteps(Steps):
     """Prints a line for each step that ends."""
 
-    def __init__(self, labels: Mapping[str, str], console: Console) -> None:
+    def __init__(self, labels: Mapping[str, str], terminal: Terminal) -> None:
         super().__init__(labels)
-        self._console = console
+        self._terminal = terminal
         self._printed: set[str] = set()
 
     def show(self, name: str, state: StepState, detail: str = "", progress: float = 0.0) -> DeployStep:
@@ -109,18 +110,18 @@ class PlainSteps(Steps):
     def _print(self, step: DeployStep) -> None:
         detail = f": {step.detail}" if step.detail else ""
         took = f" ({step.took_s:.1f} s)" if step.took_s >= 0.1 else ""
-        self._console.print(f"{SIGNS[step.state][0]} {step.label}{detail}{took}", soft_wrap=True, markup=False)
+        self._terminal.print(f"{SIGNS[step.state][0]} {step.label}{detail}{took}", soft_wrap=True)
 
 
 @contextmanager
 def shown_steps(labels: Mapping[str, str]) -> Iterator[Steps]:
     """Show steps on standard error; an error in the block marks running steps as failed."""
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        yield from _until_an_error(PlainSteps(labels, console))
+    terminal = Terminal(stderr=True)
+    if not terminal.is_terminal:
+        yield from _until_an_error(PlainSteps(labels, terminal))
         return
     steps, spinners = Steps(labels), dict[str, Spinner]()
-    with Live(console=console, refresh_per_second=10, get_renderable=lambda: table_of(steps, spinners)):
+    with Live(console=terminal, refresh_per_second=10, get_renderable=lambda: table_of(steps, spinners)):
         yield from _until_an_error(steps)
 
 
@@ -137,10 +138,10 @@ def table_of(steps: Steps, spinners: dict[str, Spinner]) -> Table:
     table = Table.grid(padding=(0, 1))
     for step in steps:
         sign, style = SIGNS[step.state]
-        shown: RenderableType = Text(sign, style=style)
+        shown: RenderableType = Styled(sign, style=style)
         if step.state is StepState.RUNNING:
             shown = spinners.setdefault(step.label, Spinner("dots", style=style))
-        table.add_row(shown, Text(step.label, style="bold"), _progress(step))
+        table.add_row(shown, Styled(step.label, style="bold"), _progress(step))
     return table
 
 
@@ -150,4 +151,4 @@ def _progress(step: DeployStep) -> RenderableType:
         bar.add_row(ProgressBar(1.0, step.progress, width=BAR_WIDTH), f"{step.progress:.0%}", step.detail)
         return bar
     seconds = time.monotonic() - step.began if step.state is StepState.RUNNING else step.took_s
-    return Text.assemble(step.detail, (f"  {seconds:.1f} s" if seconds >= 0.1 else "", "dim"))
+    return Styled.assemble(step.detail, (f"  {seconds:.1f} s" if seconds >= 0.1 else "", "dim"))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.markup import escape
 
 from countline.v1 import models_pb2
 from countline.v1.models_pb2 import (
@@ -19,6 +18,7 @@ from countline.v1.models_pb2 import (
     TrialMode,
     TrialState,
 )
+from countline_common.cli.terminal import Styled, Terminal
 from countline_common.cli.tools import (
     DataOption,
     JsonOption,
@@ -167,7 +167,7 @@ def _row(trial: Trial) -> tuple[str, ...]:
         f"{total.ratio:.2f}" if total.HasField("ratio") else "-",
         ", ".join(trial.camera_ids),
         local_time(trial.started_at),
-        escape(trial.verdict) or "-",
+        trial.verdict or "-",
     )
 
 
@@ -237,19 +237,17 @@ async def _polled(client: Client, trial: Trial) -> AsyncIterator[Trial]:
 @contextmanager
 def _progress_display() -> "Iterator[Callable[[Trial], None]]":
     """Show the progress of a trial on standard error: one changing line on a terminal, else a line for each verdict."""
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
-    if console.is_terminal:
-        with console.status("") as status:
-            yield lambda trial: status.update(escape(_progress(trial)))
+    terminal = Terminal(stderr=True)
+    if terminal.is_terminal:
+        with terminal.status("") as status:
+            yield lambda trial: status.update(terminal.render_str(_progress(trial)))
         return
     printed: list[str] = []
 
     def show(trial: Trial) -> None:
         if printed[-1:] != [trial.verdict]:
             printed.append(trial.verdict)
-            console.print(_progress(trial), markup=False, soft_wrap=True)
+            note(_progress(trial))
 
     yield show
 
@@ -269,7 +267,7 @@ def _report(trial: Trial, *, as_json: bool, plot: Path | None) -> None:
         print_message(trial)
         return
     note(f"{trial.trial_id}: {_headline(trial)}; {_state(trial)}, margin {trial.margin:.0%}")
-    note(escape(trial.verdict) or "No crossings yet.")
+    note(trial.verdict or "No crossings yet.")
     rows = [_line(comparison) for comparison in trial.lines]
     print_table(COLUMNS, [*rows, _line(trial.total, total=True)], "")
 
@@ -279,11 +277,11 @@ def _headline(trial: Trial) -> str:
     return f"{trial.name}@{trial.challenger} against @{trial.incumbent}, {_mode(trial)} on {cameras}"
 
 
-def _line(comparison: TrialComparison, *, total: bool = False) -> tuple[str, ...]:
+def _line(comparison: TrialComparison, *, total: bool = False) -> tuple[str | Styled, ...]:
     known = comparison.HasField("ratio")
     return (
-        "[bold]total[/]" if total else comparison.camera_id,
-        "" if total else escape(comparison.line_id),
+        Styled("total", style="bold") if total else comparison.camera_id,
+        "" if total else comparison.line_id,
         str(comparison.both),
         str(comparison.only_incumbent),
         str(comparison.only_challenger),

@@ -6,14 +6,13 @@ model. The child is killed if its caller stops waiting.
 
 import asyncio
 import json
-import subprocess
 import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from countline_common.cli.child_commands import COMMAND, printed_error
+from countline_common.cli.child_commands import call, command_line, printed_error
 from countline_common.errors import CountlineError, DeadlineExceededError, InternalError, InvalidInputError
 from countline_common.triton import ModelRef
 from countline_models.deploy.child import child
@@ -67,10 +66,10 @@ async def count_golden(
 
 
 def _command(triton_address: str, ref: ModelRef, clip: Path, truth: ClipTruth) -> list[str]:
-    command = [*COMMAND, "count", "--json", "--progress-json", "--triton", triton_address, "--model", str(ref)]
-    command += [f"--line={_line(name, line)}" for name, line in truth.lines.items()]
-    command += [f"--classes={','.join(truth.classes)}"] if truth.classes else []
-    return [*command, "--", str(clip)]
+    options = ["--json", "--progress-json", "--triton", triton_address, "--model", str(ref)]
+    options += [f"--line={_line(name, line)}" for name, line in truth.lines.items()]
+    options += [f"--classes={','.join(truth.classes)}"] if truth.classes else []
+    return command_line("count", *options, "--", str(clip))
 
 
 def _line(name: str, line: ClipLine) -> str:
@@ -159,17 +158,8 @@ def _render(folder: Path) -> None:
     """Render into a temporary folder and move the files into place. The JSON comes last: it shows a complete clip."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as fresh:
-        command = [*COMMAND, "models", "render-demo", "--out", fresh, "--only", DEMO_CLIP, "--json"]
-        try:
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True, timeout=RENDER_TIMEOUT_S
-            )
-        except subprocess.TimeoutExpired as error:
-            raise DeadlineExceededError(
-                f"rendering the demo clip took longer than {RENDER_TIMEOUT_S:g} s",
-                hint="try again when this machine is less busy",
-            ) from error
-        if done.returncode != 0:
-            raise relayed(done.stderr.splitlines(), "the demo clip cannot be rendered")
+        arguments = ["--out", fresh, "--only", DEMO_CLIP, "--json"]
+        trouble = "the demo clip cannot be rendered"
+        call("models", "render-demo", *arguments, timeout_s=RENDER_TIMEOUT_S, trouble=trouble)
         for name in (f"{DEMO_CLIP}.mp4", f"{DEMO_CLIP}.json"):
             (Path(fresh) / name).replace(folder / name)

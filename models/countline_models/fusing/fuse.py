@@ -24,15 +24,12 @@ from countline_models.onnx.graph import MAX_IR_VERSION, drop_unused_constants
 from countline_models.onnx.network import Network
 
 
-def fuse(
-    network: onnx.ModelProto, head: Head, labels: tuple[str, ...] | None = None, options: FuseOptions | None = None
-) -> onnx.ModelProto:
+def fuse_network(source: Network, head: Head, options: FuseOptions) -> onnx.ModelProto:
     """Make a contract model of a network.
 
     Args:
-        network: a detector with one picture input, NCHW; not changed.
+        source: a detector with one picture input, NCHW; its model is not changed.
         head: decodes its outputs.
-        labels: class names; by default those in the file, or COCO's for 80 classes.
         options: sizes, thresholds, classes, and facts about the network.
 
     Returns:
@@ -41,12 +38,6 @@ def fuse(
     Raises:
         InvalidInputError: the network does not fit the head or the options, or uses an opset that is not supported.
     """
-    options = options or FuseOptions()
-    return fuse_network(Network(network, options.network_options(labels)), head, options)
-
-
-def fuse_network(source: Network, head: Head, options: FuseOptions) -> onnx.ModelProto:
-    """Like `fuse`, for a `Network` that may have been run already, so that it is not run a second time."""
     plan = head.plan(source)
     names = labels_for(plan.classes, source.labels or None)
     kept = chosen_classes(names, options.classes)

@@ -85,7 +85,9 @@ def _write_errors(target: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise _disk_full(target) from error
-        raise InvalidInputError(f"{target} cannot be written: {error.strerror or error}") from error
+        raise InvalidInputError(
+            f"{target} cannot be written: {error.strerror or error}", hint="choose a folder that this user may write to"
+        ) from error
 
 
 def _disk_full(target: Path, missing_bytes: int = 0) -> ResourceExhaustedError:

@@ -93,9 +93,11 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return parse_manifest(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {path}") from error
+        raise NotFoundError(f"there is no file {path}", hint="correct the path") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path} cannot be read: {error}") from error
+        raise InvalidInputError(
+            f"{path} cannot be read: {error}", hint="give a manifest in UTF-8 that this user may read"
+        ) from error
 
 
 def parse_manifest(text: str, source: str) -> Manifest:

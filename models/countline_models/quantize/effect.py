@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import onnxruntime as ort
 
-from countline_models.boxes import iou
+from countline_counting.geometry.boxes import intersection_over_union
 from countline_models.contract import Detections, open_session, run_contract
 from countline_models.quantize.frames import Frames
 
@@ -115,7 +115,8 @@ def _believed(detections: Detections, threshold: float) -> Detections:
 
 def matches(wanted: Detections, found: Detections) -> int:
     """Number of detections (N, 6) with a partner of their class among others (M, 6); higher scores choose first."""
-    overlap = iou(found[:, :4], wanted[:, :4]) * (found[:, 5][:, None] == wanted[:, 5][None])
+    same_class = found[:, None, 5] == wanted[None, :, 5]
+    overlap = intersection_over_union(found[:, None, :4], wanted[None, :, :4]) * same_class
     free = np.ones(len(wanted), dtype=bool)
     for row in np.argsort(-found[:, 4], kind="stable").tolist():
         candidates = np.where(free, overlap[row], 0.0)

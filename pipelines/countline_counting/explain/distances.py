@@ -1,7 +1,6 @@
 """Distances between steps of a path and a line, in pixels, and the points of a path that explanations show."""
 
 import math
-from itertools import pairwise
 
 import numpy as np
 
@@ -21,16 +20,9 @@ def signed_px(line: PolyLine, point: Point) -> float:
 
 def apart_px(line: PolyLine, point: Point) -> float:
     """Return the distance of a point from the line itself, not from its extension."""
-    return min(_from_segment_px(a, b, point) for a, b in pairwise(line.points))
+    return float(line.distance_px(np.array([point]))[0])
 
 
 def past_the_end_px(line: PolyLine, before: Point, after: Point) -> float:
-    """Return the distance of a step from the nearer end of the line."""
-    return min(_from_segment_px(before, after, end) for end in (line.points[0], line.points[-1]))
-
-
-def _from_segment_px(a: Point, b: Point, p: Point) -> float:
-    dx, dy = b[0] - a[0], b[1] - a[1]
-    length = dx * dx + dy * dy
-    share = min(1.0, max(0.0, ((p[0] - a[0]) * dx + (p[1] - a[1]) * dy) / length)) if length else 0.0
-    return math.hypot(p[0] - a[0] - share * dx, p[1] - a[1] - share * dy)
+    """Return the distance of a step between two different points from the nearer end of the line."""
+    return float(PolyLine((before, after)).distance_px(np.array([line.points[0], line.points[-1]])).min())

@@ -192,7 +192,9 @@ class PassageExplainer:
 
     def _notice_step_past_the_end(self, sight: Sight) -> None:
         before = self._before
-        if before is not None and signed_px(self._path, before[1]) * sight.distance_heights < 0:
+        if before is None or before[1] == sight.xy_px:
+            return
+        if signed_px(self._path, before[1]) * sight.distance_heights < 0:
             heights = past_the_end_px(self._path, before[1], sight.xy_px) / sight.height_px
             self._beside = heights, _seen("after", sight)
 

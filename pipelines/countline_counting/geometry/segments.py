@@ -129,6 +129,11 @@ class PolyLine:
         distance: Floats = np.where(beyond_end, signed, np.copysign(apart, signed))
         return distance
 
+    def distance_px(self, points: Floats) -> Floats:
+        """Return how far (N, 2) points lie from the line itself, not from its extension; (N,)."""
+        distance: Floats = np.sqrt(self._squared(points, self._along(points)).min(axis=1))
+        return distance
+
     def _across(self, points: Floats) -> Floats:
         """Return distances at right angles from the line through each segment, (N, S)."""
         dx, dy = self._delta[:, 0], self._delta[:, 1]

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_counting import rules
+from countline_counting.geometry.boxes import areas
 from countline_counting.geometry.segments import Floats
 from countline_counting.tracking.association import overlaps
 
@@ -45,7 +46,7 @@ def _nested(xyxy_px: Floats, rows: NDArray[np.intp], columns: NDArray[np.intp], 
     """Return (K,) in which pairs one box is the other one, cut short; `share` is their intersection over union."""
     nested = (share >= rules.NESTED_OVERLAP) & (rows < columns)
     if nested.any():
-        area = (xyxy_px[:, 2] - xyxy_px[:, 0]) * (xyxy_px[:, 3] - xyxy_px[:, 1])
+        area = areas(xyxy_px)
         first, second = area[rows[nested]], area[columns[nested]]
         common = share[nested] * (first + second) / (1 + share[nested])
         nested[nested] = common >= rules.NESTED_SHARE * np.minimum(first, second)

@@ -107,10 +107,6 @@ class Sightings:
         """Settle every fragment now, because no more frames come."""
         return self._settle(float("inf"))
 
-    def held(self) -> int:
-        """Return how many objects and fragments are held."""
-        return len(self._row_of) + len(self._fragments)
-
     def forget(self, row: int) -> None:
         """Free everything that is held for an object."""
         self._row_of.pop(self._raw_of.pop(row), None)

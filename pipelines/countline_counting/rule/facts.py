@@ -148,3 +148,5 @@ class PassJudged:
 
 Fact = ObjectFact | PassageFacts | LinesDrawn | PassJudged
 Listener = Callable[[Fact], None]
+NewListener = Callable[[], Listener]
+"""Makes the listener of one counter."""

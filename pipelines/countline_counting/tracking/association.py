@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from countline_counting.geometry.boxes import intersection_over_union
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Rows = NDArray[np.intp]
@@ -33,10 +35,7 @@ def overlaps(boxes: Floats, others: Floats) -> Overlaps:
     """Return the pairs of (N, 4) and (M, 4) boxes x1, y1, x2, y2 that share an area."""
     few = len(boxes) * len(others) <= _FEW_PAIRS
     rows, columns = _touching(boxes, others) if few else _touching_by_sweep(boxes, others)
-    first, second = boxes[rows], others[columns]
-    span = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])
-    common = span[:, 0] * span[:, 1]
-    return Overlaps(rows, columns, common / (_areas(first) + _areas(second) - common))
+    return Overlaps(rows, columns, intersection_over_union(boxes[rows], others[columns]))
 
 
 def _touching(boxes: Floats, others: Floats) -> tuple[Rows, Rows]:
@@ -59,10 +58,6 @@ def _touching_by_sweep(boxes: Floats, others: Floats) -> tuple[Rows, Rows]:
     first, second = boxes[rows], others[columns]
     touching = ((first[:, :2] < second[:, 2:]) & (second[:, :2] < first[:, 2:])).all(axis=1)
     return rows[touching], columns[touching]
-
-
-def _areas(boxes: Floats) -> Floats:
-    return cast("Floats", (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
 
 
 def largest_overlap(boxes: Floats, others: Floats) -> Floats:

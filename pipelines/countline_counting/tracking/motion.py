@@ -44,7 +44,8 @@ class Covariances:
         total = value + variance
         gain, velocity_gain = value / total, mixed / total
         self.value[rows] = value - gain * value
-        self.velocity[rows] -= velocity_gain * mixed
+        # Two sights a moment apart leave a huge variance, which rounding can take below zero.
+        self.velocity[rows] = np.maximum(self.velocity[rows] - velocity_gain * mixed, 0.0)
         self.mixed[rows] = mixed - gain * mixed
         return gain.repeat(2, axis=1), velocity_gain.repeat(2, axis=1)
 

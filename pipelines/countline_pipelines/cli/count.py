@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as ProgressBar
+from rich.progress import BarColumn, TaskID, TimeElapsedColumn, TimeRemainingColumn
 
 from countline_common import logs
 from countline_common.cli.options import grouped
+from countline_common.cli.terminal import Terminal, progress_bar, words
 from countline_common.scratch import scratch_folder
 from countline_common.triton.private import find_model, prepare_model, private_triton
 from countline_pipelines.cli import options
@@ -157,14 +156,14 @@ def _probe(source: str, transport: RtspTransport, rate: float) -> tuple[SourceSp
 @contextmanager
 def _served(model: str, head: str | None, labels: Path | None) -> Iterator[ServedModel]:
     """Yield the model on a Triton that is started for this count and stopped at its end."""
-    console = Console(stderr=True)
+    terminal = Terminal(stderr=True)
     with scratch_folder("models") as folder:
-        with console.status(f"preparing {model}"):
+        with terminal.status(f"preparing {model}"):
             is_file = model.endswith(".onnx") or "/" in model
             version = 0 if is_file else ModelRef.parse(model).version
             prepared = prepare_model(Path(model), head, labels, folder) if is_file else find_model(model)
         with private_triton(prepared.repository) as server:
-            with console.status("starting Triton"):
+            with terminal.status("starting Triton"):
                 server.wait_ready()
                 named = ModelRef(prepared.name, version)
                 ref = asyncio.run(_version_of(named, server.address, Transport.AUTO))
@@ -175,7 +174,7 @@ def _served(model: str, head: str | None, labels: Path | None) -> Iterator[Serve
 @contextmanager
 def _elsewhere(address: str, transport: Transport, model: str) -> Iterator[ServedModel]:
     """Yield the model on a Triton that runs already."""
-    with Console(stderr=True).status(f"asking Triton at {address} for {model}"):
+    with Terminal(stderr=True).status(f"asking Triton at {address} for {model}"):
         ref = asyncio.run(_version_of(ModelRef.parse(model), address, transport))
     # Its repository may lie on another machine, so the version stands for the file: a version never gets another file.
     yield ServedModel(address, transport, str(ref), str(ref))
@@ -192,15 +191,15 @@ def _progress(info: VideoInfo) -> Iterator[Progress]:
     """Show a bar on standard error; yield the function that updates it."""
     total = info.frames or None
     columns = (
-        TextColumn("counting"),
+        words("counting"),
         BarColumn(),
-        TextColumn("{task.completed:.0f} frames"),
-        TextColumn("{task.fields[fps]:.0f} fps"),
+        words("{task.completed:.0f} frames"),
+        words("{task.fields[fps]:.0f} fps"),
         TimeElapsedColumn(),
-        TextColumn("ETA"),
+        words("ETA"),
         TimeRemainingColumn(),
     )
-    with ProgressBar(*columns, console=Console(stderr=True)) as bar:
+    with progress_bar(*columns, stays=True) as bar:
         task: TaskID = bar.add_task("count", total=total, fps=0.0)
 
         def update(frames: int, share: float, fps: float) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 
 from countline_common import logs
+from countline_common.cli.terminal import Styled, Terminal
 from countline_common.cli.tools import JsonOption, print_json, print_table
 from countline_common.errors import CountlineError
 from countline_pipelines.planes.deepstream import checks
@@ -82,10 +82,10 @@ def _as_dict(finding: CheckFinding) -> dict[str, Any]:
 
 
 def _show(name: PlaneBackend, found: Sequence[CheckFinding]) -> None:
-    verdict = "[green]can run here[/]" if _can_run(found) else "[red]cannot run here[/]"
-    Console().print(f"\n[bold]backend {name.value}[/] {verdict}")
+    verdict = ("can run here", "green") if _can_run(found) else ("cannot run here", "red")
+    Terminal().print(Styled.assemble("\n", (f"backend {name.value} ", "bold"), verdict))
     rows = [
-        (finding.name, f"[{_COLOURS[finding.verdict]}]{finding.verdict.value}[/]", finding.detail, finding.hint)
+        (finding.name, Styled(finding.verdict.value, style=_COLOURS[finding.verdict]), finding.detail, finding.hint)
         for finding in found
     ]
     print_table(("check", "", "found", "hint"), rows, "no checks")

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
+from countline_common.cli.terminal import Terminal, progress_bar
+from countline_common.cli.tools import note
 from countline_common.errors import InvalidInputError
 from countline_counting.events import Crossing
 from countline_counting.spec import CountingSpec
@@ -101,8 +101,7 @@ def _sequence(
 
 
 def _evaluate(truth: MotTruth, given: Boxes, sequence: SequenceInfo, spec: CountingSpec, *, track: bool) -> Evaluation:
-    notes = Console(stderr=True)
-    with Progress(console=notes, transient=True, disable=not notes.is_terminal) as progress:
+    with progress_bar() as progress:
         if track:
             task = progress.add_task("tracking", total=sequence.frames)
             run = run_detections(given, sequence, spec, lambda: progress.advance(task))
@@ -141,7 +140,7 @@ def _draw(path: Path, found: Evaluation, spec: CountingSpec, name: str) -> None:
             found.cases,
         ),
     )
-    Console(stderr=True).print(f"wrote a picture of the worst cases to {path}", highlight=False)
+    note(f"wrote a picture of the worst cases to {path}")
 
 
 def _in_words(found: Evaluation) -> str:
@@ -196,31 +195,30 @@ def _counts_dict(errors: CountErrors) -> dict[str, Any]:
 
 def show(found: Evaluation) -> None:
     """Print the numbers as tables."""
-    console = Console()
+    terminal = Terminal()
     numbers = found.metrics.as_dict()
     table = Table(*numbers)
     table.add_row(*(f"{100 * v:.1f}" if isinstance(v, float) else str(v) for v in numbers.values()))
-    console.print(
+    terminal.print(
         f"{found.sequence.frames} frames, {len(found.comparison.truth_ids)} objects ({found.truth.convention}), "
-        f"{len(found.comparison.tracked_ids)} tracks",
-        highlight=False,
+        f"{len(found.comparison.tracked_ids)} tracks"
     )
-    console.print(table)
+    terminal.print(table)
     if found.errors is not None:
-        _show_counts(console, found.errors)
+        _show_counts(terminal, found.errors)
     if found.cases:
         worst = Table("the worst cases", "from frame", "to frame", "")
         for case in in_turn(found.cases, SHOWN):
             worst.add_row(case.kind.value, str(case.first), str(case.last), case.words)
-        console.print(worst)
+        terminal.print(worst)
 
 
-def _show_counts(console: Console, errors: CountErrors) -> None:
+def _show_counts(terminal: Terminal, errors: CountErrors) -> None:
     table = Table("line", "direction", "true", "counted", "matched")
     for line in errors.lines:
         table.add_row(line.line_id, line.direction.value, str(line.true), str(line.counted), str(line.matched))
-    console.print(table)
+    terminal.print(table)
     if errors.error is None or errors.f1 is None:
-        console.print("no object crosses a line; there is no count error")
+        terminal.print("no object crosses a line; there is no count error")
     else:
-        console.print(f"count error {100 * errors.error:.1f} %, F1 of the crossings {errors.f1:.3f}", highlight=False)
+        terminal.print(f"count error {100 * errors.error:.1f} %, F1 of the crossings {errors.f1:.3f}")

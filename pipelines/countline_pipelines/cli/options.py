@@ -6,42 +6,23 @@ from typing import Annotated, Final
 
 import typer
 
+from countline_common.cli.drawings import (
+    WHAT_COUNTS,
+    GroundOption,
+    LineOption,
+    MaskIgnoreOption,
+    MaskIncludeOption,
+    QueueOption,
+    ZoneOption,
+)
 from countline_common.errors import InvalidInputError
 from countline_counting.limits import MAX_TRACK_AGE_S
 from countline_counting.spec import CountingSpec
 from countline_counting.text import read_names
 from countline_pipelines.cli.spec_args import parse_spec
 
-WHAT_COUNTS: Final = "What counts"
 OUTPUT: Final = "Output"
 
-LineOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--line",
-        metavar="NAME:POINTS",
-        help="Count line NAME:x1,y1,x2,y2[,…][:CLASS,…], coordinates 0..1. Repeatable.",
-        rich_help_panel=WHAT_COUNTS,
-    ),
-]
-ZoneOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--zone",
-        metavar="NAME:POINTS",
-        help="Zone NAME:x1,y1,x2,y2,x3,y3[,…][:CLASS,…]. Repeatable.",
-        rich_help_panel=WHAT_COUNTS,
-    ),
-]
-QueueOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--queue",
-        metavar="NAME:POINTS",
-        help="Zone in which objects wait, as --zone. Repeatable.",
-        rich_help_panel=WHAT_COUNTS,
-    ),
-]
 ClassesOption = Annotated[
     str | None,
     typer.Option("--classes", help="Classes that count, separated by commas.", rich_help_panel=WHAT_COUNTS),
@@ -76,33 +57,6 @@ MinTrackScoreOption = Annotated[
         help="Lowest mean score of an object to count.",
         min=0,
         max=1,
-        rich_help_panel=WHAT_COUNTS,
-    ),
-]
-MaskIncludeOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--mask-include",
-        metavar="NAME:POINTS",
-        help="Area outside of which detections are ignored, as --zone. Repeatable.",
-        rich_help_panel=WHAT_COUNTS,
-    ),
-]
-MaskIgnoreOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--mask-ignore",
-        metavar="NAME:POINTS",
-        help="Area in which detections are ignored, as --zone. Repeatable.",
-        rich_help_panel=WHAT_COUNTS,
-    ),
-]
-GroundOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--ground",
-        metavar="x,y=X,Y",
-        help="Point of the picture and its place in metres. Give four.",
         rich_help_panel=WHAT_COUNTS,
     ),
 ]

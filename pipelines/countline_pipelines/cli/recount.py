@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TimeElapsedColumn
 from rich.table import Table
 
 from countline.v1 import events_pb2
+from countline_common.cli.drawings import WHAT_COUNTS, LineOption
+from countline_common.cli.terminal import Terminal, progress_bar, words
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_common.grpc.discovery import discover
 from countline_common.times import from_timestamp
@@ -35,7 +36,7 @@ from countline_pipelines.offline.trajectory_files import read_trajectories
 def recount(
     camera: Annotated[str | None, typer.Argument(help="Camera of the running system.")] = None,
     from_: Annotated[Path | None, typer.Option("--from", help="File of trajectories, instead of a camera.")] = None,
-    line: options.LineOption = None,
+    line: LineOption = None,
     start: Annotated[
         str | None, typer.Option(help="First moment, for example 2026-03-01T12:00:00Z; default: one hour ago.")
     ] = None,
@@ -44,7 +45,7 @@ def recount(
     anchor: options.AnchorOption = "bottom",
     pixels: Annotated[
         str | None,
-        typer.Option(help="Size of the picture, if coordinates are pixels.", rich_help_panel=options.WHAT_COUNTS),
+        typer.Option(help="Size of the picture, if coordinates are pixels.", rich_help_panel=WHAT_COUNTS),
     ] = None,
     json_: options.JsonOption = False,
     server: Annotated[str | None, typer.Option(help="Server address; default: the server of the last login.")] = None,
@@ -103,8 +104,8 @@ def _moment(text: str, option: str) -> float:
 
 async def _ask(camera: str, asked: TimeRange, server: str | None, data: Path | None) -> list[events_pb2.Trajectory]:
     start, end = (datetime.fromtimestamp(t).astimezone() for t in (asked.start, asked.end))
-    columns = (TextColumn("reading"), BarColumn(), TextColumn("{task.fields[paths]} trajectories"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    columns = (words("reading"), BarColumn(), words("{task.fields[paths]} trajectories"), TimeElapsedColumn())
+    with progress_bar(*columns, stays=True) as bar:
         task = bar.add_task("read", total=asked.end - asked.start, paths=0)
         found = []
         async for message in stored_trajectories(discover(server, data), camera, start, end):
@@ -209,11 +210,11 @@ def _event(event: RecountedCrossing) -> dict[str, Any]:
 
 
 def _show(result: dict[str, Any]) -> None:
-    console = Console()
-    console.print(f"{result['objects']} objects, {result['duration_s']:.1f} s")
+    terminal = Terminal()
+    terminal.print(f"{result['objects']} objects, {result['duration_s']:.1f} s")
     table = Table("line", "in", "out", "of these uncertain")
     for name, counts in result["lines"].items():
         table.add_row(name, str(counts["in"]), str(counts["out"]), str(counts["uncertain"]))
-    console.print(table)
+    terminal.print(table)
     if result["possible"]:
-        console.print(f"possible besides, and not counted: {len(result['possible'])}")
+        terminal.print(f"possible besides, and not counted: {len(result['possible'])}")

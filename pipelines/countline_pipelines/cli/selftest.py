@@ -4,10 +4,10 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
+from countline_common.cli.terminal import Styled, Terminal, progress_bar
+from countline_common.cli.tools import say
 from countline_pipelines.selftest.cases import all_cases
 from countline_pipelines.selftest.run import FORMS, CaseOutcome, Counts, run_cases
 
@@ -23,9 +23,8 @@ def selftest(
     Example: countline selftest --quick
     """
     forms = FORMS[:1] if quick else FORMS
-    notes = Console(stderr=True)
-    cases = track(all_cases(), "counting", console=notes, transient=True, disable=not notes.is_terminal)
-    outcomes = run_cases(cases, forms)
+    with progress_bar() as bar:
+        outcomes = run_cases(bar.track(all_cases(), description="counting"), forms)
     if json_:
         print(json.dumps(_as_dict(outcomes)))
     else:
@@ -56,14 +55,14 @@ def _as_dict(outcomes: list[CaseOutcome]) -> dict[str, Any]:
 def _show(outcomes: list[CaseOutcome], forms: int) -> None:
     table = Table("case", "remark", "true", "counted", "")
     for outcome in outcomes:
-        verdict = "[green]ok[/]" if outcome.passed else f"[red]wrong: {', '.join(outcome.failed_forms)}[/]"
+        wrong = f"wrong: {', '.join(outcome.failed_forms)}"
+        verdict = Styled("ok", style="green") if outcome.passed else Styled(wrong, style="red")
         table.add_row(
             outcome.case.name, outcome.case.remark, _pairs(outcome.case.expect), _pairs(outcome.counted), verdict
         )
-    console = Console()
-    console.print(table)
+    Terminal().print(table)
     right = sum(outcome.passed for outcome in outcomes)
-    console.print(
+    say(
         f"{right} of {len(outcomes)} cases right, each in up to {forms} forms; "
         "counts are in/out, entries/exits for zones"
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from countline_common.errors import InvalidInputError
+from countline_counting.geometry.boxes import intersection_over_union
 from countline_pipelines.evaluation.mot import Boxes, Floats, MotTruth
 
 Rows = NDArray[np.intp]
@@ -72,7 +73,9 @@ def compare(truth: MotTruth, tracked: Boxes, frames: int | None = None) -> Compa
     return Comparison(
         tuple(
             ComparedFrame(
-                truth_index[a], tracked_index[b], intersection_over_union(truth.objects.xyxy[a], tracked.xyxy[b])
+                truth_index[a],
+                tracked_index[b],
+                intersection_over_union(truth.objects.xyxy[a, None], tracked.xyxy[None, b]),
             )
             for a, b in pairs
         ),
@@ -80,15 +83,6 @@ def compare(truth: MotTruth, tracked: Boxes, frames: int | None = None) -> Compa
         tracked_ids,
         tracked,
     )
-
-
-def intersection_over_union(boxes: Floats, others: Floats) -> Floats:
-    """Return the overlap of each of (N, 4) boxes with each of (M, 4) others, (N, M) from 0 to 1."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    common = np.maximum(high - low, 0).prod(axis=2)
-    areas = [(each[:, 2:] - each[:, :2]).prod(axis=1) for each in (boxes, others)]
-    return np.asarray(common / (areas[0][:, None] + areas[1][None, :] - common))
 
 
 def best_matches(worth: Floats) -> tuple[Rows, Rows]:
@@ -139,7 +133,7 @@ def _without_indifferent(truth: MotTruth, tracked: Boxes, frames: int) -> Boxes:
     )
     for wanted, passed_over, found in spans:
         there = np.concatenate([truth.objects.xyxy[wanted], truth.indifferent.xyxy[passed_over]])
-        overlap = intersection_over_union(there, tracked.xyxy[found])
+        overlap = intersection_over_union(there[:, None], tracked.xyxy[None, found])
         overlap[overlap < LEAST_OVERLAP - EPSILON] = 0
         rows, columns = best_matches(overlap)
         on = columns[(overlap[rows, columns] > 0) & (rows >= wanted.stop - wanted.start)]

@@ -9,7 +9,6 @@ with published ones. (TrackEval and similar programs need numpy 2, which the emb
 The classes hold counts: to combine sequences, counts are added, and the metric is computed from the sum.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -119,24 +118,6 @@ class Metrics:
 def measure(comparison: Comparison) -> Metrics:
     """Measure a run."""
     return Metrics(clear(comparison), identity(comparison), hota(comparison))
-
-
-def combined(parts: Sequence[Metrics]) -> Metrics:
-    """Return the metrics of several sequences together. Counts are added, so sequences weigh by their length."""
-    return Metrics(
-        Clear(*_added([(c.true_positives, c.false_positives, c.misses, c.switches) for c in (p.clear for p in parts)])),
-        IdentityScores(*_added([(i.true_positives, i.false_positives, i.misses) for i in (p.identity for p in parts)])),
-        Hota(
-            *np.sum(
-                [(h.true_positives, h.false_positives, h.misses, h.association) for h in (part.hota for part in parts)],
-                axis=0,
-            )
-        ),
-    )
-
-
-def _added(rows: Sequence[tuple[int, ...]]) -> list[int]:
-    return [sum(column) for column in zip(*rows, strict=True)]
 
 
 def clear(comparison: Comparison) -> Clear:

@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from countline_common.errors import CountlineError, NotFoundError, UnavailableError
 from countline_common.triton.provider import PrivateTriton
 from countline_counting.events import Event
-from countline_counting.explain import Journal
+from countline_counting.explain import Explainer, Journal
 from countline_counting.identity import FiniteFile, Identity, file_run_name
 from countline_counting.spec import CountingSpec
 from countline_counting.trials import TrialSpan
@@ -22,7 +23,7 @@ from countline_pipelines.offline.annotate import Annotator
 from countline_pipelines.offline.reports.explained import explained
 from countline_pipelines.offline.reports.summary import Summary
 from countline_pipelines.offline.trajectory_files import TrajectoryFile
-from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CountedFrame, RunStarted, counting_spec
+from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CountedFrame, RunStarted, require_classes
 from countline_pipelines.planes.software.plane import PlaneOptions, SoftwarePlane
 from countline_pipelines.sources import Decoding, SourceSpec
 from countline_pipelines.sources.content import content_of
@@ -101,7 +102,7 @@ class CountJob:
         options = PlaneOptions(
             once=True,
             keep_pictures=self._order.annotate is not None,
-            journal=self._journal,
+            new_listener=partial(Explainer, self._journal) if self._journal is not None else None,
             decoding=self._order.decoding,
         )
         plane = SoftwarePlane(self._connect, self._sink, options, on_end=lambda *_: self._ended.set())
@@ -195,7 +196,7 @@ class _Sink:
         self._labels = run.labels
         if self._summary is not None:
             return
-        self._spec = spec = counting_spec(self._order.counting, run.labels)
+        self._spec = spec = require_classes(self._order.counting, run.labels)
         self._summary = Summary(spec, lambda class_id: class_name(run.labels, class_id))
         if self._order.annotate is not None:
             self._annotator = Annotator(self._order.annotate, spec, run.labels, 1.0 / run.period_s)

@@ -213,8 +213,8 @@ def fault_of(error: Exception, code: str = "") -> Fault:
     return Fault("internal", f"{type(error).__name__}: {error}", "this is a bug in Countline; see the worker's log")
 
 
-def counting_spec(spec: CountingSpec, labels: Sequence[str]) -> CountingSpec:
-    """Return the spec of a camera once it is known that a model has all of its classes.
+def require_classes(spec: CountingSpec, labels: Sequence[str]) -> CountingSpec:
+    """Check that a model has all classes that a spec names. Return the spec.
 
     Raises:
         InvalidInputError: a line or zone names a class that is not in the model's labels.

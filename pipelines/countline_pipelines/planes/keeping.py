@@ -22,13 +22,12 @@ from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_common.resilience.retry import Backoff
 from countline_common.waiting import happens
+from countline_pipelines.pauses import RETRY_REFUSED_S
 from countline_pipelines.planes.held import AnyCamera, HeldCamera, KeepingStep, next_step
 from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState, Fault, OnEnd, fault_of
 from countline_pipelines.triton import InferenceClient
 
 TICK_S: Final = 1.0
-RETRY_REFUSED_S: Final = 10.0
-"""Longest wait before a plan that was refused (a missing model) is tried again."""
 RETRY_CRASHED_S: Final = 10.0
 """Pause before a crashed camera is created again, because it may crash at once."""
 AWAY_CODES: Final = {"unavailable", "deadline_exceeded"}

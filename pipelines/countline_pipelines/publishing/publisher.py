@@ -17,6 +17,7 @@ from nats.js import JetStreamContext
 
 from countline_common.logs import get_logger
 from countline_common.resilience.retry import Backoff
+from countline_common.tasks import cancel
 from countline_pipelines import metrics
 from countline_pipelines.publishing.spool import Spool, SpooledRecord
 
@@ -73,10 +74,7 @@ class Publisher:
                 if not records:
                     await self._wake.wait()
         finally:
-            deletion.cancel()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(deletion, *self._tasks, return_exceptions=True)
+            await cancel(deletion, *self._tasks)
 
     async def drained(self, timeout_s: float) -> bool:
         """Wait until all records are acknowledged; return False if `timeout_s` passes first."""

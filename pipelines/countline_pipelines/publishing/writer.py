@@ -6,20 +6,23 @@ there is room again. So at most the events of frames in flight wait in memory.
 """
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Backoff
 from countline_pipelines import metrics
 from countline_pipelines.publishing.spool import Spool, SpoolBrokenError, SpoolFullError
 
 SOFT_LIMIT: Final = 0.9
 """Share of the spool's bound at which cameras are paused; the rest is for the events of frames in flight."""
 RESUME_LIMIT: Final = 0.8
-RETRY_S: Final = 0.5
+FIRST_PAUSE_S: Final = 0.1
+LONGEST_PAUSE_S: Final = 1.0
+LOOK_EVERY_S: Final = 0.5
+"""How often the thread looks whether the spool has room again."""
 MOST_QUEUED: Final = 2000
 """More records than these waiting for the disk are pressure too: the disk is too slow."""
 MOST_AT_ONCE: Final = 500
@@ -45,6 +48,7 @@ class SpoolWriter:
         self._changed = threading.Condition()
         self._stopping = False
         self._pressed = False
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
 
     def start(self) -> None:
@@ -84,7 +88,7 @@ class SpoolWriter:
                     self._commit(batch)
             except Exception:  # noqa: BLE001  (without the thread, every later record would be lost)
                 _log.exception("spool.writer_failed")
-                time.sleep(RETRY_S)
+                self._pause()
 
     def _is_done(self) -> bool:
         with self._changed:
@@ -93,7 +97,7 @@ class SpoolWriter:
     def _next_batch(self) -> list[tuple[str, bytes]]:
         with self._changed:
             while not self._queue and not self._stopping:
-                self._changed.wait(RETRY_S)
+                self._changed.wait(LOOK_EVERY_S)
                 if not self._queue:
                     self._check_pressure()
             return [self._queue[index] for index in range(min(len(self._queue), MOST_AT_ONCE))]
@@ -104,15 +108,21 @@ class SpoolWriter:
                 self._spool.append(batch)
         except (SpoolFullError, SpoolBrokenError) as error:
             self._press(error)
-            with self._changed:
-                self._changed.wait(RETRY_S)
+            self._pause()
             return
+        self._backoff.reset()
         with self._changed:
             for _ in batch:
                 self._queue.popleft()
             self._changed.notify_all()
         self._check_pressure()
         self._on_committed()
+
+    def _pause(self) -> None:
+        """Wait before the next attempt. `close` ends the wait, so that one attempt follows at once."""
+        with self._changed:
+            was_stopping = self._stopping
+            self._changed.wait_for(lambda: self._stopping != was_stopping, self._backoff.next_s())
 
     def _check_pressure(self) -> None:
         share = self._spool.used_bytes / self._spool.max_bytes

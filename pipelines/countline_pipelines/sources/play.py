@@ -150,7 +150,7 @@ class _WallClock:
 def _unbroken(
     spec: SourceSpec, reader: VideoReader, begin_s: float
 ) -> Iterator[tuple[DecodedFrame, float, StampReport]]:
-    """Frames of a looped file from the key frame before `begin_s`, with their positions: stamps that jump are mended."""
+    """Frames of a looped file from the key frame before `begin_s`, with their positions; jumps are mended."""
     reader.seek(begin_s)
     clock = FileClock(1.0 / reader.info.fps)
     first_s: float | None = None

@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 import av
 import av.error
 
+from countline_common.hosts import host_of, is_this_machine
 from countline_pipelines.sources.decoding import DecodeMode, Decoder, DecoderChoice, Decoding, is_on_gpu
 from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
 from countline_pipelines.sources.spec import Playback, SourceSpec
@@ -290,12 +291,21 @@ class VideoReader:
 
 def _options(spec: SourceSpec) -> dict[str, str]:
     if not spec.is_rtsp:
-        # To measure the frame rate of a camera on HTTP, FFmpeg would keep back two seconds of pictures and then give
-        # them at once.
-        return {"fpsprobesize": "0"} if spec.is_network and spec.playback is Playback.LIVE else {}
+        return _http_options(spec)
     options = {"rtsp_transport": spec.transport.value, "max_delay": str(_REORDERING_US), "fpsprobesize": "0"}
     if spec.transport == "udp":
         options["buffer_size"] = str(_UDP_BUFFER_BYTES)
+    return options
+
+
+def _http_options(spec: SourceSpec) -> dict[str, str]:
+    options = {}
+    if is_this_machine(host_of(spec.url)):
+        # FFmpeg asks the proxy of the environment for every HTTP address, also one of this machine.
+        options["http_proxy"] = ""
+    if spec.is_network and spec.playback is Playback.LIVE:
+        # To measure the frame rate of a camera, FFmpeg would keep back two seconds of pictures, then give them at once.
+        options["fpsprobesize"] = "0"
     return options
 
 

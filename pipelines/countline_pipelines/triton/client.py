@@ -12,6 +12,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from countline_common.resilience.retry import Backoff
 from countline_common.triton import InferenceLostError, ModelInfo, ModelOverrides
 from countline_common.triton.connection import Connection
 from countline_common.triton.model_config import EMBEDDED_SERVER_ID
@@ -23,7 +24,8 @@ from countline_pipelines.triton.requests import InferenceRequests
 from countline_pipelines.triton.slots import Slot, SlotRing
 from countline_pipelines.triton.transport import AttachedRings, choose_transport
 
-FIRST_ANSWER_PAUSE_S: Final = 0.1
+FIRST_PAUSE_S: Final = 0.1
+LONGEST_PAUSE_S: Final = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -150,11 +152,11 @@ class TritonClient:
 
 async def _first_answer(connection: Connection, timeout_s: float) -> str:
     """Wait for a server that may still be starting; return its name."""
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s, backoff = time.monotonic() + timeout_s, Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
     while True:
         try:
             return await connection.server_id()
         except InferenceLostError:
             if time.monotonic() > deadline_s:
                 raise
-            await asyncio.sleep(FIRST_ANSWER_PAUSE_S)
+            await asyncio.sleep(backoff.next_s())

@@ -17,13 +17,12 @@ from countline_common.errors import ConflictError, CountlineError, DeadlineExcee
 from countline_common.resilience.retry import Backoff
 from countline_common.triton import InferenceLostError
 from countline_common.triton.connection import Connection
+from countline_pipelines.pauses import RETRY_REFUSED_S
 from countline_pipelines.triton.models import LoadedModels
 from countline_pipelines.triton.transport import AttachedRings
 
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 2.0
-RETRY_REFUSED_S: Final = 10.0
-"""Between attempts to load versions that Triton refused at a restart."""
 
 log = structlog.get_logger(__name__)
 
@@ -71,8 +70,9 @@ class Recovery:
 
     async def _recover(self) -> None:
         await self._recover_until_ready()
+        backoff = Backoff(longest_s=RETRY_REFUSED_S)
         while refused := self._models.refused():
-            await asyncio.sleep(RETRY_REFUSED_S)
+            await asyncio.sleep(backoff.next_s())
             with suppress(InferenceLostError):  # the next request starts the recovery
                 await self._models.restore_refused(refused)
 

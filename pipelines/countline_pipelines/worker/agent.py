@@ -13,6 +13,8 @@ import grpc.aio
 
 from countline.v1 import workers_pb2, workers_pb2_grpc
 from countline_common.errors import ConflictError, UnavailableError
+from countline_common.grpc.authorization import bearer_metadata
+from countline_common.grpc.channels import open_channel, proxy_remark
 from countline_common.logs import get_logger
 from countline_common.resilience.retry import Backoff
 from countline_common.waiting import happens
@@ -24,8 +26,6 @@ _OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
 )
 _log = get_logger(__name__)
 
@@ -67,7 +67,10 @@ class Agent:
             UnavailableError: there is no stream.
         """
         if self._trouble:
-            raise UnavailableError(f"no connection to the control-plane at {self._address}: {self._trouble}")
+            raise UnavailableError(
+                f"no connection to the control-plane at {self._address}: {self._trouble}",
+                hint=proxy_remark(self._address),
+            )
 
     async def run(self) -> None:
         """Hold the stream until cancelled, or until `leave` is called.
@@ -103,10 +106,10 @@ class Agent:
             await happens(self._left, timeout_s)
 
     async def _hold(self) -> None:
-        async with grpc.aio.insecure_channel(self._address, options=_OPTIONS) as channel:
+        async with open_channel(self._address, options=_OPTIONS) as channel:
             stub = workers_pb2_grpc.WorkerServiceStub(channel)
             token = self._token()
-            metadata = (("authorization", f"Bearer {token}"),) if token else ()
+            metadata = bearer_metadata(token) if token else ()
             call = stub.Connect(self._reports(), metadata=metadata)
             async for response in call:
                 if self._trouble:

@@ -19,6 +19,7 @@ from countline_common.data import bus
 from countline_common.errors import CountlineError, ResourceExhaustedError
 from countline_common.http.health import HealthServer
 from countline_common.logs import get_logger
+from countline_common.tasks import cancel
 from countline_pipelines import metrics
 from countline_pipelines.planes.interface import CameraPlan, CameraState, fault_of
 from countline_pipelines.publishing.publisher import Publisher
@@ -39,7 +40,8 @@ WATCH_S: Final = 5.0
 LOOK_EVERY_S: Final = 0.2
 """A change of a camera's state is reported within this time."""
 STATUS_EVERY_S: Final = 1.0
-RETRY_REFUSED_S: Final = 10.0
+REFUSED_EVERY_S: Final = 10.0
+"""The worker looks this often whether refused cameras can be counted now."""
 FLUSH_S: Final = 1.0
 """Length of one wait for the disk: short, because a stopping worker cannot interrupt it."""
 PLANE_STOP_S: Final = 2.5
@@ -89,7 +91,7 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set or a part of the worker fails."""
-        checks = {"bus": self._link.check, "spool": self._check_spool}
+        checks = {"bus": self._link.check, "control-plane": self._agent.check, "spool": self._check_spool}
         self._plane.start()
         self._writer.start()  # it may pause the plane at once
         async with HealthServer(self._settings.health_address, checks) as health:
@@ -174,7 +176,7 @@ class Worker:
 
     async def _retry_refused(self) -> None:
         while True:
-            await asyncio.sleep(RETRY_REFUSED_S)
+            await asyncio.sleep(REFUSED_EVERY_S)
             await self._desired.retry_refused()
 
     async def _shut_down(self, tasks: list[asyncio.Task[None]]) -> None:
@@ -183,9 +185,7 @@ class Worker:
         await asyncio.to_thread(self._writer.close, SPOOL_STOP_S)
         await self._agent.leave(LEAVE_S)
         drained = await self._publisher.drained(DRAIN_S if self._link.is_connected else 0.0)
-        for task in [*tasks, *self._errands]:
-            task.cancel()
-        await asyncio.gather(*tasks, *self._errands, return_exceptions=True)
+        await cancel(*tasks, *self._errands)
         await self._link.close()
         self._pictures.close(DRAIN_S)
         waiting = self._spool.waiting

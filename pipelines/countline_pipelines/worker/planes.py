@@ -1,7 +1,10 @@
 """Builds the data plane that the settings name. The other plane is not imported."""
 
+import os
 from typing import Final, Protocol
 
+from countline_common.grpc.channels import proxy_options
+from countline_common.hosts import host_of
 from countline_pipelines.planes.interface import OnEnd, Plane, PlaneSink
 from countline_pipelines.triton import InferenceClient, Transport
 from countline_pipelines.worker.settings import PlaneBackend, WorkerSettings
@@ -60,6 +63,8 @@ def _deepstream(settings: WorkerSettings, sink: PlaneSink, on_end: OnEnd) -> Sta
     from countline_pipelines.planes.deepstream.plane import DeepStreamPlane
     from countline_pipelines.planes.deepstream.settings import DeepStreamSettings
 
+    if proxy_options(settings.triton_address):
+        os.environ.setdefault("no_grpc_proxy", host_of(settings.triton_address))  # for nvinferserver's own connection
     own = DeepStreamSettings().checked(settings.triton_address)
     pipeline = own.pipeline_options(settings.capacity)
     options = DeepStreamOptions(

@@ -3,10 +3,10 @@
     python tests/benchmarks/pipelines/bench_mot.py [--peers] [FOLDER]
 
 FOLDER holds <sequence>/{gt.txt, det.txt, seqinfo.ini}; by default the shared data beside the checkout. All track the
-same public detections, their scores stretched over 0..1, and only what was told at the time is measured: nothing is
-filled in afterwards. The peers run in `.venv-peers` (`make bench-peers`), with their defaults and with settings tuned
-on these very sequences; ours has one setting for everything. To reach: none of them is better in any of the three,
-over all sequences together.
+same public detections, their scores stretched over 0..1, and only what was reported at the time is measured:
+nothing is filled in afterwards. The peers run in `.venv-peers` (`make bench-peers`), with their defaults and with
+settings tuned on these very sequences; ours has one setting for everything. To reach: none of them is better in any
+of the three, over all sequences together.
 """
 
 import argparse
@@ -22,12 +22,16 @@ from rich.table import Table
 
 from countline_counting.spec import CountingSpec
 from countline_pipelines.evaluation.comparison import compare
-from countline_pipelines.evaluation.metrics import Metrics, combined, measure
+from countline_pipelines.evaluation.metrics import Metrics, measure
 from countline_pipelines.evaluation.mot import Boxes, MotTruth, read_detections, read_truth
 from countline_pipelines.evaluation.run import SequenceInfo, run_detections
 from countline_pipelines.evaluation.seqinfo import read_seqinfo
 
 ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT))
+
+from tests.fixtures.counting.mot import combined  # noqa: E402
+
 MOT15 = ROOT.parent / "shared" / "data" / "mot15"
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 PEERS_SCRIPT = ROOT / "tests" / "benchmarks" / "peers" / "mot_trackers.py"

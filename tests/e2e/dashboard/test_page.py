@@ -63,7 +63,7 @@ async def test_no_crossing_is_lost_or_counted_twice_however_often_the_socket_is_
         await gateway.cut()
         for _ in range(chance.randrange(1, 4)):
             await gateway.cross("square", "north-south", chance.choice(["in", "out"]))
-        # The browser is told that the network is back, so that the waits of the back-off need not be sat out.
+        # The browser learns that the network is back, so that the waits of the back-off need not be sat out.
         await page.wait_for_selector("[data-connection=waiting]")
         await page.evaluate("window.dispatchEvent(new Event('online'))")
         await page.wait_for_selector("[data-connection=live]")

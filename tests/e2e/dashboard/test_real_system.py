@@ -27,8 +27,6 @@ COUNTLINE = Path(sys.executable).with_name("countline")
 READY_WITHIN_S = 150
 VERIFIED_AT_LEAST_S = 30
 CAMERAS = 4
-MANY_DROPPED = 50
-
 
 EVERY_CAMERA_IS_VERIFIED = """([cameras, seconds]) => {
     const rows = [...document.querySelectorAll("[data-verified-s]")];
@@ -146,9 +144,7 @@ async def test_counted_equals_true_on_every_camera_in_both_directions(page: Page
     )
     assert all(int(cell["counted"]) == int(cell["true"]) - int(cell["missed"]) + int(cell["false"]) for cell in cells)
     wrong = [cell for cell in cells if cell["missed"] != "0" or cell["false"] != "0"]
-    if wrong:
-        await _skip_where_too_busy(page)
-    assert wrong == []
+    assert wrong == [], f"frames dropped: {await _dropped_frames(page)}"
 
 
 async def test_the_counters_are_those_of_the_database(page: Page) -> None:
@@ -158,9 +154,6 @@ async def test_the_counters_are_those_of_the_database(page: Page) -> None:
     assert difference == []
 
 
-async def _skip_where_too_busy(page: Page) -> None:
-    """Other work on this machine is no fault of the system's: it says itself what it had to leave out."""
-    cells = page.locator(".vitals div:last-child dd")
-    dropped = [int(text) for text in await cells.all_text_contents()]
-    if max(dropped) > MANY_DROPPED:
-        pytest.skip(f"this machine is too busy to look at every frame: {dropped} were dropped")
+async def _dropped_frames(page: Page) -> list[str]:
+    """Frames that each camera dropped since its start; where frames are dropped, counts may be wrong."""
+    return await page.locator(".vitals div:last-child dd").all_text_contents()

@@ -51,7 +51,7 @@ def repeat(source: Path, target: Path, times: int) -> None:
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    running = System(tmp_path_factory.mktemp("faults") / "data", "--no-demo")
+    running = System(tmp_path_factory.mktemp("faults") / 'Jürgen\'s "dätä" 数据', "--no-demo")
     try:
         running.wait_ready()
         running.run("sites", "add", "here")

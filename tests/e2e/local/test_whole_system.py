@@ -19,7 +19,6 @@ CAMERAS = {"plaza", "entrance", "street", "crossing"}
 # Generous, since the machine may be shared; the times themselves are printed.
 CROSSING_WITHIN_S = 180.0
 VERIFIED_S = 60.0
-BUSY_LOAD = 2.5
 RESTARTED_WITHIN_S = 60.0
 
 
@@ -39,13 +38,10 @@ async def crossings(system: System) -> list[dict[str, Any]]:
     return list(found)
 
 
-async def skip_where_others_leave_too_little_of_the_machine(system: System) -> None:
-    """Counts are promised for frames that are looked at. The system itself needs one core and a half."""
+async def dropped_frames(system: System) -> dict[str, int]:
+    """Frames that each camera dropped since its start; where frames are dropped, counts may be wrong."""
     cameras = (await system.get("/api/v1/cameras"))["cameras"]
-    dropped = {each["camera_id"]: each["status"].get("frames_dropped", 0) for each in cameras}
-    busy = os.getloadavg()[0] / (os.cpu_count() or 1)
-    if busy > BUSY_LOAD and any(dropped.values()):
-        pytest.skip(f"this machine is busy with {busy:.1f} processes a core, and frames were dropped: {dropped}")
+    return {each["camera_id"]: each["status"].get("frames_dropped", 0) for each in cameras}
 
 
 async def test_every_part_is_ready_and_the_password_was_shown(system: System) -> None:
@@ -81,7 +77,6 @@ async def test_what_is_counted_is_true_on_every_camera(system: System) -> None:
         return len(found) == len(CAMERAS) and all(each.get("verified_s", 0) >= VERIFIED_S for each in found)
 
     await wait_for(verified, CROSSING_WITHIN_S + VERIFIED_S)
-    await skip_where_others_leave_too_little_of_the_machine(system)
     results = system.verify()
     assert set(results) == CAMERAS
     wrong = {
@@ -91,7 +86,7 @@ async def test_what_is_counted_is_true_on_every_camera(system: System) -> None:
         for direction, result in directions.items()
         if result["missed"] or result["false"]
     }
-    assert wrong == {}
+    assert wrong == {}, f"frames dropped: {await dropped_frames(system)}"
     assert sum(line["in"]["true"] + line["out"]["true"] for lines in results.values() for line in lines.values()) > 0
 
 

@@ -56,14 +56,14 @@ async def run(stack: Stack, scalar: Scalar, tmp_path: Path) -> Callable[..., Awa
 
 
 async def test_counts_occupancy_and_flows_are_told_as_json(run) -> None:
-    told = {}
+    shown = {}
     for arguments in (["counts", *HOUR], ["occupancy", *HOUR, "--bucket", "1m"], ["flows", "--camera", "cam-1", *HOUR]):
         code, out, err = await run(*arguments, "--json")
         assert code == 0, err
-        told[arguments[0]] = json.loads(out)
-    assert sum(bucket["in"] for bucket in told["counts"]["buckets"]) == 1
-    assert [bucket.get("mean") for bucket in told["occupancy"]["buckets"]] == [2, None]
-    assert [(flow["origin"], flow["count"], flow.get("mean_s")) for flow in told["flows"]["flows"]] == [
+        shown[arguments[0]] = json.loads(out)
+    assert sum(bucket["in"] for bucket in shown["counts"]["buckets"]) == 1
+    assert [bucket.get("mean") for bucket in shown["occupancy"]["buckets"]] == [2, None]
+    assert [(flow["origin"], flow["count"], flow.get("mean_s")) for flow in shown["flows"]["flows"]] == [
         ("", 1, None),
         ("line:south:in", 1, 4),
     ]

@@ -16,7 +16,7 @@ CONTEXT = CallContext("", "request-1")
 
 
 class SlowModels(models_pb2_grpc.ModelServiceServicer):
-    """Answers when it is told to."""
+    """Answers when the test releases it."""
 
     def __init__(self) -> None:
         self.may_answer = asyncio.Event()

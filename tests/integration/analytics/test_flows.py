@@ -91,10 +91,10 @@ async def test_the_database_tells_the_flows_that_counting_tells(stack: Stack, sc
     flows.end_run()
     await stack.publish(record(*crossings, visits=visits))
     await until_written(scalar, 60)
-    told = (await stack.get(FLOWS, **SPAN))["flows"]
+    found = (await stack.get(FLOWS, **SPAN))["flows"]
     expected = [(f.origin, f.destination, f.count) for f in flows.total()]
-    assert [(f["origin"], f["destination"], f["count"]) for f in told] == expected
-    for flow, sure in zip(told, flows.total(), strict=True):
+    assert [(f["origin"], f["destination"], f["count"]) for f in found] == expected
+    for flow, sure in zip(found, flows.total(), strict=True):
         assert flow.get("mean_s") == (None if sure.mean_s is None else pytest.approx(sure.mean_s, abs=1e-5))
 
 

@@ -58,7 +58,7 @@ async def test_resuming_sends_exactly_what_was_missed(stack: Stack) -> None:
     page = Page()
     async with connected(stack) as socket:
         await socket.send_json({"type": "subscribe", "channel": "counts"})
-        await stack.publish(*now_records(4))  # new cameras: told by a snapshot
+        await stack.publish(*now_records(4))  # new cameras: a snapshot names them
         while page.sequence != 16:
             page.take(await receive(socket))
         await stack.publish(*now_records(4, start=16))
@@ -115,7 +115,9 @@ async def test_a_client_without_a_good_token_gets_nothing(stack: Stack) -> None:
 async def test_a_channel_asks_for_its_permission(stack: Stack) -> None:
     async with connected(stack, token=stack.token("cameras.read")) as socket:
         await socket.send_json({"type": "subscribe", "channel": "counts"})
-        assert (await receive(socket))["code"] == "PERMISSION_DENIED"
+        refused = await receive(socket)
+        assert refused["code"] == "PERMISSION_DENIED"
+        assert "may not subscribe to counts: the permission 'counts.read' is missing" in refused["message"]
         await socket.send_json({"type": "subscribe", "channel": "weather"})
         assert (await receive(socket))["code"] == "INVALID_ARGUMENT"
         await socket.send_str("[1")
@@ -154,7 +156,7 @@ async def test_pictures_come_while_they_are_watched_and_the_worker_knows_that_th
         assert await receive(socket) == {"type": "pong"}
         seen = len(watched)
         await asyncio.sleep(3)
-        assert len(watched) <= seen + 1, "the worker is still told that somebody watches"
+        assert len(watched) <= seen + 1, "the worker still receives that a client watches"
     await worker.close()
 
 

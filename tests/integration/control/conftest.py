@@ -12,6 +12,7 @@ from tests.fixtures.postgres import PostgresServer
 from countline.v1 import auth_pb2_grpc, cameras_pb2_grpc, models_pb2_grpc, workers_pb2_grpc
 from countline_common.data.database import migrate
 from countline_common.grpc import tokens
+from countline_common.grpc.authorization import bearer_metadata
 from countline_control.auth.domain import permissions_of
 from countline_control.serve.plane import SERVICES, ControlPlane
 from countline_control.settings import ControlSettings
@@ -24,7 +25,7 @@ class Caller:
     """Stubs of every service whose calls carry one token, or none."""
 
     def __init__(self, channels: dict[str, grpc.aio.Channel], token: str | None) -> None:
-        self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self.metadata = bearer_metadata(token) if token else ()
         self.channels = channels
         self.auth = _Stub(auth_pb2_grpc.AuthServiceStub(channels["auth"]), self.metadata)
         self.cameras = _Stub(cameras_pb2_grpc.CameraServiceStub(channels["cameras"]), self.metadata)

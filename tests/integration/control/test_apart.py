@@ -120,7 +120,7 @@ async def test_cameras_reach_workers_and_statuses_come_back_across_processes(dis
     await create_camera(distant, "door")
     async with working(distant) as worker:
         await worker.until(lambda w: w.epochs == {"door": 1})
-        (assignment,) = worker.told[-1].assignments
+        (assignment,) = worker.received[-1].assignments
         assert assignment.camera.spec.source_url == "rtsp://joe:secret@camera.invalid/live"
         assert assignment.time_zone == "Europe/Berlin"
         await eventually(lambda: _is(distant, "door", cameras_pb2.CAMERA_STATE_RUNNING))

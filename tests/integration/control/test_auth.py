@@ -177,7 +177,7 @@ async def test_a_refresh_whose_answer_was_lost_may_be_repeated_for_a_while(auth:
 
 
 async def test_a_refresh_token_that_comes_again_later_ends_the_whole_session(auth: Auth) -> None:
-    """Either the thief or the owner used it first. The service cannot tell which, so both have to log in again."""
+    """Either the thief or the owner used it first. The service cannot know which, so both have to log in again."""
     first = await auth.login()
     second = await auth.refresh(first.refresh_token)
     auth.clock.now += domain.REUSE_GRACE_S + 1

@@ -471,9 +471,9 @@ async def test_workers_are_told_the_live_version_and_each_change_of_it(service: 
 
 def _told(worker) -> dict[str, tuple[str, str]]:
     """Camera → (counting version, follower)."""
-    if not worker.told:
+    if not worker.received:
         return {}
-    return {a.camera.camera_id: (a.model, a.follower.model) for a in worker.told[-1].assignments}
+    return {a.camera.camera_id: (a.model, a.follower.model) for a in worker.received[-1].assignments}
 
 
 async def test_a_version_that_a_camera_names_cannot_be_retired(service: Service) -> None:

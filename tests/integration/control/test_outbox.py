@@ -45,5 +45,5 @@ async def test_events_are_published_in_order_without_passwords_also_after_nats_w
     created = events[names.index("camera.created")]
     assert created.subject == "countline.domain.camera.created"
     assert created.headers["Countline-Actor"] == "admin"
-    told = Camera.FromString(created.data)
-    assert told.spec.source_url == "rtsp://joe:***@camera.invalid/live"
+    sent = Camera.FromString(created.data)
+    assert sent.spec.source_url == "rtsp://joe:***@camera.invalid/live"

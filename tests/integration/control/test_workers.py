@@ -26,7 +26,7 @@ class FakeWorker:
     def __init__(self, control: Control, worker_id: str, instance: str, capacity: int) -> None:
         self.worker_id, self.instance, self.capacity = worker_id, instance, capacity
         self.states: dict[str, CameraStatus] = {}
-        self.told: list[ConnectResponse] = []
+        self.received: list[ConnectResponse] = []
         self.error: grpc.aio.AioRpcError | None = None
         self.silent = False
         self._changed = asyncio.Condition()
@@ -37,7 +37,7 @@ class FakeWorker:
     @property
     def epochs(self) -> dict[str, int]:
         """The cameras of the last directions, with their epochs."""
-        return {item.camera.camera_id: item.epoch for item in self.told[-1].assignments} if self.told else {}
+        return {item.camera.camera_id: item.epoch for item in self.received[-1].assignments} if self.received else {}
 
     async def until(self, condition: Callable[["FakeWorker"], bool]) -> None:
         """Wait until a condition holds."""
@@ -88,7 +88,7 @@ class FakeWorker:
     async def _read(self) -> None:
         try:
             async for response in self._call:
-                self.told.append(response)
+                self.received.append(response)
                 async with self._changed:
                     self._changed.notify_all()
         except asyncio.CancelledError:
@@ -107,7 +107,7 @@ async def working(
     """A worker that has received its first directions."""
     worker = FakeWorker(control, worker_id, instance, capacity)
     try:
-        await worker.until(lambda w: bool(w.told))
+        await worker.until(lambda w: bool(w.received))
         yield worker
     finally:
         await worker.vanish()
@@ -147,11 +147,11 @@ async def test_a_new_camera_reaches_the_worker_within_a_second_with_credentials_
         await create_camera(control, "door")
         await worker.until(lambda w: "door" in w.epochs)
         assert time.monotonic() - created_at < 1.0
-        (assignment,) = worker.told[-1].assignments
+        (assignment,) = worker.received[-1].assignments
         assert assignment.camera.spec.source_url == "rtsp://joe:secret@camera.invalid/live"
         assert assignment.time_zone == "Europe/Berlin"
         assert assignment.epoch == 1
-        assert worker.told[-1].lease.ToSeconds() == int(LEASE_S)
+        assert worker.received[-1].lease.ToSeconds() == int(LEASE_S)
 
 
 async def test_what_a_worker_says_is_the_status_of_the_camera(control: Control) -> None:
@@ -178,7 +178,7 @@ async def test_a_changed_line_reaches_the_worker_under_the_same_epoch(control: C
         camera = Camera(camera_id="door", spec=CameraSpec(lines=[a_line(x=0.3)]))
         request = cameras_pb2.UpdateCameraRequest(camera=camera)
         await control.caller("admin").cameras.UpdateCamera(request)
-        await worker.until(lambda w: w.told[-1].assignments[0].camera.spec.lines[0].version == 2)
+        await worker.until(lambda w: w.received[-1].assignments[0].camera.spec.lines[0].version == 2)
         assert worker.epochs == {"door": 1}
 
 
@@ -220,7 +220,7 @@ async def test_a_process_that_was_replaced_is_refused_and_told_to_take_another_n
     async with working(control, instance="a"), working(control, instance="b"):
         late = FakeWorker(control, "worker-1", "a", 4)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await late.until(lambda w: bool(w.told))
+            await late.until(lambda w: bool(w.received))
         assert "COUNTLINE_WORKER_NAME" in from_rpc_error(caught.value).hint
 
 

@@ -25,7 +25,7 @@ def tools(tmp_path: Path) -> Path:
 
 def python(folder: Path, name: str, *, version: str, venv: bool = True, libpython: bool = True) -> None:
     """A stand-in that answers as an interpreter of some kind would."""
-    # What is asked is told by the text of the program: the version, the modules, or (from standard input) the library.
+    # The text of the program shows what is asked: the version, the modules, or (from standard input) the library.
     (folder / name).write_text(
         "#!/bin/sh\n"
         'case "$*" in\n'

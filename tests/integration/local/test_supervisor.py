@@ -32,7 +32,7 @@ def when_there(path: Path) -> Callable[[], Awaitable[None]]:
 
 
 class Bench:
-    """Parts, the supervisor over them, and the events it told."""
+    """Parts, the supervisor over them, and the events that it reported."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -59,7 +59,8 @@ class Running:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return tmp_path / "data"
+    """A data folder of the kind that users have: blanks, quotes, letters beyond ASCII, and a long path."""
+    return tmp_path / f'Jürgen\'s "dätä" {"x" * 120} 数据'
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import onnx
 import pytest
 from tests.fixtures.clips import Pass, render
 from tests.fixtures.contract_models import marker_model
-from tests.fixtures.detector_networks import SmallNet
+from tests.fixtures.detector_networks import SmallNet, fuse
 from tests.fixtures.repository import REPOSITORY
 from typer.testing import CliRunner
 
@@ -22,7 +22,6 @@ from countline_common.errors import CountlineError
 from countline_demo.scenes.render import render_clip
 from countline_models.cli.app import app
 from countline_models.contract import FUSED_KEY, check_contract, set_metadata
-from countline_models.fusing.fuse import fuse
 from countline_models.fusing.options import FuseOptions
 from countline_models.heads import head_named
 from countline_models.quantize.int8 import QUANTIZED_KEY

@@ -60,9 +60,7 @@ def test_a_clip_gives_its_true_counts_and_the_whole_of_the_json(clip: Path, blob
     assert "ETA" in done.stderr
 
 
-def test_a_clip_whose_timestamps_jump_keeps_its_counts_and_times_and_says_so(
-    blob_file: Path, tmp_path: Path
-) -> None:
+def test_a_clip_whose_timestamps_jump_keeps_its_counts_and_times_and_says_so(blob_file: Path, tmp_path: Path) -> None:
     stream = render(tmp_path / "stream.ts", [Pass(True), Pass(False)])
     jump = restamped(stream, tmp_path / "jump.ts", lambda n, t: t + (36_000 * HZ if n >= 30 else 0))
     result = counted(jump, "--model", blob_file, *LINE)

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from countline_common import errors
 from countline_common.errors import CountlineError, FieldProblem, InternalError, UnavailableError
-from countline_common.grpc.errors import from_rpc_error, request_id_of, to_status, translated
+from countline_common.grpc.errors import from_rpc_error, to_status, translated
 
 
 @dataclass
@@ -55,8 +56,10 @@ def test_a_subclass_arrives_as_the_kind_that_its_code_stands_for() -> None:
 
 
 def test_the_number_of_the_call_arrives() -> None:
-    assert request_id_of(over_the_wire(InternalError("oops"), "abc123")) == "abc123"
-    assert request_id_of(Failure(grpc.StatusCode.INTERNAL, "oops")) == ""
+    arrived = rpc_status.from_call(over_the_wire(InternalError("oops"), "abc123"))
+    info = error_details_pb2.RequestInfo()
+    assert any(detail.Unpack(info) for detail in arrived.details)
+    assert info.request_id == "abc123"
 
 
 def test_a_server_that_cannot_be_reached_says_what_to_look_at() -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from countline_common.tasks import to_its_end
+from countline_common.tasks import cancel, to_its_end
 
 
 async def _turns(count: int = 5) -> None:
@@ -58,3 +58,29 @@ async def test_without_a_cancellation_it_is_a_plain_await() -> None:
     assert await to_its_end(work(7)) == 7
     with pytest.raises(ValueError, match="negative"):
         await to_its_end(work(-1))
+
+
+async def test_tasks_are_cancelled_together_and_an_error_on_the_way_out_is_logged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def fails_at_its_end() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise ValueError("the file is gone")
+
+    async def fails_at_once() -> None:
+        raise KeyError("seen by its owner")
+
+    tasks = [
+        asyncio.create_task(asyncio.sleep(60), name="sleeper"),
+        asyncio.create_task(fails_at_its_end(), name="closer"),
+        asyncio.create_task(fails_at_once(), name="early"),
+    ]
+    await asyncio.sleep(0)
+    await cancel(*tasks)
+    assert all(task.done() for task in tasks)
+    written = "".join(capsys.readouterr())
+    assert "closer" in written
+    assert "the file is gone" in written
+    assert "early" not in written

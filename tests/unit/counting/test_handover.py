@@ -98,7 +98,7 @@ def crossings(kept: Sequence[tuple[Identity, Event]]) -> list[Crossing]:
 @given(SEEDS, st.integers(0, 120), st.floats(0, rules.SAME_CROSSING_S), st.floats(0, 40))
 @examples(30)
 def test_objects_that_both_see_count_once_wherever_the_change_falls(seed, people, jitter_s, at):
-    """Up to 120 people in 20 seconds: so many cross within a second that times alone cannot tell them apart."""
+    """Up to 120 people in 20 seconds: so many cross within a second that times alone do not distinguish them."""
     old, new, frames = crowd(np.random.default_rng(seed), people, 30.0, jitter_s)
     assert len(crossings(counted(old, new, frames, at))) == people
 

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from countline.v1.events_pb2 import TrialRecord
 from countline_common.data.bus import DLQ, TRIALS, dlq_subject, ensure_streams
 from countline_common.logs import get_logger, redact
+from countline_common.resilience.retry import Backoff
 from countline_common.waiting import happens
 from countline_control.database import is_away
 from countline_control.models import messages
@@ -30,7 +31,7 @@ DURABLE: Final = "models"
 BATCH: Final = 100
 FETCH_WAIT_S: Final = 1.0
 ACK_WAIT_S: Final = 30.0
-RETRY_S: Final = 1.0
+BUS_CHECK_PERIOD_S: Final = 1.0
 PUBLISH_TIMEOUT_S: Final = 5.0
 
 _log = get_logger(__name__)
@@ -55,6 +56,7 @@ class TrialFeed:
         self._bus = bus
         self._trials = trials
         self._stopping = asyncio.Event()
+        self._backoff = Backoff()
 
     def stop(self) -> None:
         """Let `run` end."""
@@ -63,13 +65,15 @@ class TrialFeed:
     async def run(self) -> None:
         """Consume until `stop` is called."""
         while not self._stopping.is_set():
+            pause_s = BUS_CHECK_PERIOD_S
             try:
                 if (jetstream := self._bus.jetstream) is not None:
                     await self._consume(jetstream)
             except Exception as error:  # noqa: BLE001  (the feed survives every error; an absent database is not logged)
                 if not is_away(error):
                     _log.warning("trials.feed_failed", error=redact(str(error)) or type(error).__name__)
-            await happens(self._stopping, RETRY_S)
+                pause_s = self._backoff.next_s()
+            await happens(self._stopping, pause_s)
 
     async def _consume(self, jetstream: JetStreamContext) -> None:
         await ensure_streams(jetstream)
@@ -85,6 +89,7 @@ class TrialFeed:
         try:
             while not self._stopping.is_set():
                 await self._take_batch(jetstream, subscription)
+                self._backoff.reset()
         finally:
             with contextlib.suppress(nats.errors.Error):
                 await subscription.unsubscribe()

@@ -126,7 +126,10 @@ class Trials:
             await model_store.get_model(connection, name, lock=True)
             ended = await self._end(connection, trial.trial_id, TrialOutcome.STOPPED, f"stopped by {actor}", actor)
         if ended is None:
-            raise ConflictError(f"trial {trial_id} has already ended: {trial.state.value}")
+            raise ConflictError(
+                f"trial {trial_id} has already ended: {trial.state.value}",
+                hint=f"see its result: countline models trials {name}",
+            )
         self._on_change()
         return ended
 

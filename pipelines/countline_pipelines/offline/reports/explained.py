@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from countline_common.cli.terminal import Terminal
 from countline_counting.events import Direction
 from countline_counting.explain import Candidate, Gate, Journal
 from countline_counting.reasons import REASONS, Reason
@@ -61,7 +61,7 @@ def _candidate(one: Candidate) -> dict[str, Any]:
     }
 
 
-def show_explained(console: Console, result: Mapping[str, Any]) -> None:
+def show_explained(terminal: Terminal, result: Mapping[str, Any]) -> None:
     """Print a table for each line, its totals, and the meaning of the reasons."""
     for name in result["lines"]:
         rows = [one for one in result["candidates"] if one["line"] == name]
@@ -69,10 +69,10 @@ def show_explained(console: Console, result: Mapping[str, Any]) -> None:
             table = Table("t", "track", "way", "outcome", "measured, and its limit", title=f"line {name}")
             for one in rows:
                 table.add_row(*_row(one))
-            console.print(table)
-    console.print(_totals_table(result["lines"]))
+            terminal.print(table)
+    terminal.print(_totals_table(result["lines"]))
     for code, meaning in result["reasons"].items():
-        console.print(f"{code}: {meaning}")
+        terminal.print(f"{code}: {meaning}")
 
 
 def _row(one: Mapping[str, Any]) -> Iterator[str]:

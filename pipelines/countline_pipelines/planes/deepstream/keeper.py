@@ -13,6 +13,7 @@ from typing import Final
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_common.resilience.retry import Backoff
+from countline_common.tasks import cancel
 from countline_common.triton import ModelInfo
 from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamera
 from countline_pipelines.planes.deepstream.config.files import write_files
@@ -125,8 +126,7 @@ class PipelineKeeper:
         """Remove every camera and close the pipeline."""
         for camera_id in list(self._cameras):
             await self.remove(camera_id)
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await cancel(self._task)
 
     # Cameras ---------------------------------------------------------------------------------------------------------
 
@@ -148,5 +148,4 @@ class PipelineKeeper:
         """Close a camera's source, once the frames inside are counted (`SourceKeeper.run`)."""
         task = self._cameras.pop(camera_id, None)
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel(task)

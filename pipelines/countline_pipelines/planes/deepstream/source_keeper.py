@@ -13,8 +13,8 @@ from typing import Final
 
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
-from countline_common.resilience.retry import Backoff
 from countline_common.tasks import to_its_end
+from countline_pipelines.pauses import SourcePauses
 from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamera
 from countline_pipelines.planes.deepstream.gst.listener import SourceTrouble
 from countline_pipelines.planes.deepstream.open_sources import OpenSources
@@ -23,7 +23,6 @@ from countline_pipelines.planes.interface import CameraState, Fault, OnEnd, faul
 from countline_pipelines.sources import SourceError, SourceFailure
 from countline_pipelines.sources.errors import CURABLE_BY_WAITING
 
-RETRY_FAILED_S: Final = 30.0
 _REBUILDING: Final = Fault("pipeline", "the pipeline is being rebuilt", "wait; the pipeline restarts in a moment")
 _log = get_logger(__name__)
 
@@ -49,7 +48,7 @@ class SourceKeeper:
         self._sources = sources
         self._pipeline_fault = pipeline_fault
         self._on_end = on_end
-        self._backoff = Backoff()
+        self._pauses = SourcePauses()
 
     async def run(self) -> None:
         """Keep the source open.
@@ -66,11 +65,11 @@ class SourceKeeper:
                     _log.warning("camera.not_opened", camera=camera.camera_id, error=error.message)
                     camera.lost(CameraState.FAILED, fault_of(error))
                     await to_its_end(self._sources.close_all(camera, drain=False))
-                    await asyncio.sleep(RETRY_FAILED_S)
+                    await asyncio.sleep(self._pauses.next_s(curable=False))
                 except Exception as error:  # noqa: BLE001  (the last resort of the task, which must not end silently)
                     _log.exception("camera.keeper_failed", camera=camera.camera_id)
                     camera.lost(CameraState.FAILED, fault_of(error))
-                    await asyncio.sleep(RETRY_FAILED_S)
+                    await asyncio.sleep(self._pauses.next_s(curable=False))
         finally:
             await self._leave()
 
@@ -80,7 +79,7 @@ class SourceKeeper:
         await self._sources.playing.wait()
         opening = await self._sources.open(camera)
         if opening is None:
-            return self._backoff.next_s()
+            return self._pauses.next_s(curable=True)
         ending = await asyncio.shield(opening.over)
         # A cancellation in the middle would leave the source in the pipeline, and `_leave` would not find it.
         await to_its_end(self._sources.close(opening, drain=False))
@@ -103,8 +102,8 @@ class SourceKeeper:
         camera.lost(CameraState.RECONNECTING if curable else CameraState.FAILED, fault_of(error))
         _log.warning("source.failed", camera=camera.camera_id, failure=trouble.failure.value, error=error.message)
         if opening.valve.transit.arrived:
-            self._backoff.reset()
-        return self._backoff.next_s() if curable else RETRY_FAILED_S
+            self._pauses.reset()
+        return self._pauses.next_s(curable=curable)
 
     async def _leave(self) -> None:
         camera = self._camera

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from countline_common.errors import InvalidInputError
-from countline_counting.explain import Journal
+from countline_counting.rule.facts import NewListener
 from countline_counting.spec import CountingSpec
 from countline_pipelines.planes.health import CameraHealth
 from countline_pipelines.planes.interface import (
@@ -14,7 +14,7 @@ from countline_pipelines.planes.interface import (
     FollowerPlan,
     FrameSink,
     PlaneSink,
-    counting_spec,
+    require_classes,
 )
 from countline_pipelines.planes.sinks import NullSink
 from countline_pipelines.planes.software.change.branch import Branch, BranchListener
@@ -25,7 +25,7 @@ from countline_pipelines.planes.software.change.retired import RetiredBranches
 from countline_pipelines.planes.software.lane.lane import ModelLane
 from countline_pipelines.planes.software.source.feeder import CameraFeed
 from countline_pipelines.planes.software.source.tee import Tee
-from countline_pipelines.planes.software.trial.run import TrialRun
+from countline_pipelines.planes.software.trial.camera_trial import CameraTrial
 
 
 class CameraBranches:
@@ -39,7 +39,7 @@ class CameraBranches:
         measured: takes what is counted.
         sink: takes the spans of trials.
         on_retired: called when a retired branch is to be stopped.
-        journal: takes the reason of each crossing and near-crossing.
+        new_listener: makes the listener of each counter of the first branch.
 
     Raises:
         InvalidInputError: the plan cannot be counted with.
@@ -56,19 +56,17 @@ class CameraBranches:
         measured: FrameSink,
         sink: PlaneSink,
         on_retired: Callable[[], None],
-        journal: Journal | None,
+        new_listener: NewListener | None,
     ) -> None:
         self._feed = feed
-        self._tee = tee
         self._health = health
         self._listener = listener
-        self._sink = sink
         self.failures = ModelFailures()
         self._retired = RetiredBranches(tee, on_retired)
-        spec = counting_spec(plan.counting, lane.info.labels)
-        first = Branch(plan, lane, spec, feed, listener, Outlet(measured), journal=journal)
+        spec = require_classes(plan.counting, lane.info.labels)
+        first = Branch(plan, lane, spec, feed, listener, Outlet(measured), new_listener=new_listener)
         self.change = ModelChange(first, self._new_branch, feed, tee, self._retired, measured)
-        self.trial: TrialRun | None = None
+        self.trial = CameraTrial(tee, self._retired, sink)
 
     def _new_branch(
         self,
@@ -85,8 +83,8 @@ class CameraBranches:
     def __iter__(self) -> Iterator[Branch]:
         """The branches that look at frames; the older one of two that change first."""
         yield from self.change.branches
-        if self.trial is not None:
-            yield self.trial.follower
+        if (follower := self.trial.follower) is not None:
+            yield follower
 
     @property
     def counting(self) -> Branch:
@@ -114,7 +112,7 @@ class CameraBranches:
         unfit: InvalidInputError | None = None
         for branch in self:
             try:
-                branch.reconfigure(counting_spec(counting, branch.lane.info.labels))
+                branch.reconfigure(require_classes(counting, branch.lane.info.labels))
             except InvalidInputError as error:
                 unfit = error if branch is self.counting else unfit
         self.change.share()
@@ -135,16 +133,11 @@ class CameraBranches:
         Raises:
             InvalidInputError: the plan cannot be counted with this model.
         """
-        spec = counting_spec(plan.counting, lane.info.labels)
-        self.unfollow()
+        spec = require_classes(plan.counting, lane.info.labels)
+        self.trial.end()
         self.change.begin(plan, lane, spec)
 
     # A follower on trial ---------------------------------------------------------------------------------------------
-
-    @property
-    def follower_plan(self) -> FollowerPlan | None:
-        """Of the present trial; None without one."""
-        return self.trial.plan if self.trial is not None else None
 
     @property
     def may_follow(self) -> bool:
@@ -157,31 +150,23 @@ class CameraBranches:
         Raises:
             InvalidInputError: the lines cannot be counted with the classes of this model.
         """
-        spec = counting_spec(self.plan.counting, lane.info.labels)
+        spec = require_classes(self.plan.counting, lane.info.labels)
         follower = Branch(self.plan, lane, spec, self._feed, self._listener, Outlet(NullSink()), follows=True)
-        self.trial = TrialRun(plan, follower, self.counting, self._sink)
-        self._tee.attach(follower.feeder)
-
-    def unfollow(self) -> None:
-        """End the trial, if there is one."""
-        trial, self.trial = self.trial, None
-        if trial is not None:
-            trial.end()
-            self._retired.retire(trial.follower)
+        self.trial.begin(plan, follower, self.counting)
 
     # What becomes of them --------------------------------------------------------------------------------------------
 
     def skipped(self, branch: Branch, t: float) -> None:
         """A branch will not count the frame captured at `t`, so the other one of a change must not wait for it."""
-        if self.trial is None or branch is not self.trial.follower:
+        if branch is not self.trial.follower:
             self.change.skipped(branch, t)
 
     def give_up(self, branch: Branch, error: Exception) -> bool:
         """Do without a branch that failed. Return False if it is the one that counts."""
         self.failures.record(branch.lane.name, error)
-        if self.trial is None or branch is not self.trial.follower:
+        if branch is not self.trial.follower:
             return self.change.give_up(branch)
-        self.unfollow()
+        self.trial.end()
         return True
 
     def tick(self, now: float) -> None:
@@ -209,7 +194,7 @@ class CameraBranches:
     def end_beside(self) -> None:
         """End what does not count; all frames are counted."""
         self.change.end_beside()
-        self.unfollow()
+        self.trial.end()
 
     async def end_retired(self, timeout_s: float) -> list[ModelLane]:
         """Stop the retired branches, and return their lanes, which the camera no longer uses."""
@@ -229,6 +214,4 @@ class CameraBranches:
         decide = not self.plan.source.playback.is_finite
         await asyncio.gather(*(branch.stop(timeout_s, decide=decide) for branch in branches))
         self.change.drain()
-        if self.trial is not None:
-            self.trial.end()
-            self.trial = None
+        self.trial.close()

@@ -10,7 +10,7 @@ Everything but the reader's thread happens on the plane's event loop.
 from collections.abc import Callable
 
 from countline_common.logs import get_logger
-from countline_counting.explain import Journal
+from countline_counting.rule.facts import NewListener
 from countline_pipelines import metrics
 from countline_pipelines.planes.health import CameraHealth
 from countline_pipelines.planes.interface import (
@@ -45,7 +45,7 @@ class SoftwareCamera:
         on_change: called on the loop when a retired branch is to be stopped.
         once: give up at the first failure that ends the source.
         keep_pictures: hand the picture of every frame to the sink.
-        journal: takes the reason of each crossing and near-crossing.
+        new_listener: makes the listener of each counter that counts for the camera.
         decoding: what may decode.
 
     Raises:
@@ -62,7 +62,7 @@ class SoftwareCamera:
         *,
         once: bool,
         keep_pictures: bool,
-        journal: Journal | None = None,
+        new_listener: NewListener | None = None,
         decoding: Decoding | None = None,
     ) -> None:
         self.camera_id = plan.camera_id
@@ -74,7 +74,7 @@ class SoftwareCamera:
         self._source = SourceState(plan.source, feed, self._health, self._finish_safely, once=once, decoding=decoding)
         measured = MeasuredSink(sink, plan.camera_id, self._metrics)
         self.branches = CameraBranches(
-            plan, lane, feed, self._source.tee, self._health, self, measured, sink, on_change, journal
+            plan, lane, feed, self._source.tee, self._health, self, measured, sink, on_change, new_listener
         )
 
     @property
@@ -117,14 +117,14 @@ class SoftwareCamera:
 
     def condition(self) -> CameraCondition:
         """The camera at this moment; may be called from any thread."""
-        branch, trial = self.branches.counting, self.branches.trial
+        branch, follower = self.branches.counting, self.branches.trial.follower
         return self._health.condition(
             branch.throughput,
             self._source.tee.meter,
             size_wh=branch.size_wh or self._source.size_wh,
             progress=self._source.progress,
             model=branch.lane.name,
-            follower_model=trial.follower.lane.name if trial is not None else "",
+            follower_model=follower.lane.name if follower is not None else "",
             trouble=branch.lane.trouble,
             warning=self._source.tee.stamps.warning,
         )

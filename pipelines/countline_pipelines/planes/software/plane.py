@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from countline_common.errors import CountlineError
-from countline_counting.explain import Journal
+from countline_counting.rule.facts import NewListener
 from countline_pipelines import metrics
 from countline_pipelines.planes.held import HeldCamera
 from countline_pipelines.planes.interface import CameraPlan, FollowerPlan, OnEnd, PlaneSink
@@ -32,8 +32,8 @@ class PlaneOptions:
     """Give a source up at its first failure, as a command on one file does."""
     keep_pictures: bool = False
     """Hand the picture of every frame to the sink."""
-    journal: Journal | None = None
-    """Takes the reason of each crossing and near-crossing, of all cameras together."""
+    new_listener: NewListener | None = None
+    """Makes the listener of each counter, of all cameras; None for no listeners."""
     decoding: Decoding = field(default_factory=Decoding)
     """What may decode; by default the CPU alone."""
 
@@ -85,7 +85,7 @@ class SoftwarePlane(KeepingPlane[SoftwareCamera]):
                 held.changed.set,
                 once=self._once,
                 keep_pictures=self._options.keep_pictures,
-                journal=self._options.journal,
+                new_listener=self._options.new_listener,
                 decoding=self._options.decoding,
             )
         except CountlineError:
@@ -103,8 +103,8 @@ class SoftwarePlane(KeepingPlane[SoftwareCamera]):
         if unfit is None:  # the lines stay, even if the model cannot change
             held.plan = replace(held.plan, counting=plan.counting)
         await self._end_retired(branches)
-        if branches.follower_plan != plan.follower:
-            branches.unfollow()
+        if branches.trial.plan != plan.follower:
+            branches.trial.end()
         await self._bring_model(branches, plan)
         if unfit is not None and not branches.change.is_changing:
             raise unfit
@@ -135,7 +135,7 @@ class SoftwarePlane(KeepingPlane[SoftwareCamera]):
     async def _bring_follower(self, branches: CameraBranches, plan: CameraPlan) -> None:
         """Let the wanted version follow. If a version takes over, do nothing: its end wakes the task."""
         wanted = plan.follower
-        if branches.follower_plan == wanted or wanted is None or not branches.may_follow:
+        if branches.trial.plan == wanted or wanted is None or not branches.may_follow:
             return
         try:
             lane = await self._enter_lane(wanted.model, plan)

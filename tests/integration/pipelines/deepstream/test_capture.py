@@ -1,4 +1,4 @@
-"""When a frame was captured: by the camera's own clock where it tells it."""
+"""When a frame was captured: by the camera's own clock where it reports it."""
 
 import time
 from collections.abc import Callable

@@ -20,7 +20,7 @@ from countline_counting.events import Crossing
 from countline_counting.geometry.ground import GroundPlane, travel
 from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.cli.spec_args import parse_spec
-from countline_pipelines.planes.interface import counting_spec
+from countline_pipelines.planes.interface import require_classes
 from countline_pipelines.publishing.events import RecordBuilder, RecordIdentity
 from countline_pipelines.worker.assignments import counting_of
 
@@ -214,7 +214,7 @@ def test_the_ground_of_an_assignment_reaches_the_counter_and_its_speeds_the_reco
     message = cameras_pb2.CameraSpec()
     for (x, y), (x_m, y_m) in zip(IMAGE, STREET, strict=True):
         message.ground_plane.points.add(image=cameras_pb2.Point(x=x, y=y), x_m=x_m, y_m=y_m)
-    assert counting_spec(counting_of(message), []).ground == PLANE
+    assert require_classes(counting_of(message), []).ground == PLANE
     (found,) = crossings(walk(1.2, 90.0, 25), through(6.0))
     identity = RecordIdentity("site", "cam", "worker", 1, "run", "UTC", ("person",))
     record = RecordBuilder(identity, 0.1, finite=False, hand_over=False).finish([found])

@@ -20,7 +20,7 @@ from countline_counting.geometry.polygons import inside
 from countline_counting.objects.masks import MaskFilter
 from countline_counting.spec import CountingSpec, Mask, MaskKind
 from countline_pipelines.cli.spec_args import parse_spec
-from countline_pipelines.planes.interface import counting_spec
+from countline_pipelines.planes.interface import require_classes
 from countline_pipelines.worker.assignments import counting_of, plan_of
 
 LEFT = norm((0, 0), (600, 0), (600, 720), (0, 720))
@@ -142,7 +142,7 @@ def test_the_worker_takes_masks_age_and_score_from_the_camera():
         cameras_pb2.Point(x=x, y=y) for x, y in LEFT
     )
     plan = plan_of(workers_pb2.Assignment(camera=cameras_pb2.Camera(camera_id="a", spec=spec)), "model")
-    counting = counting_spec(plan.counting, ["person"])
+    counting = require_classes(plan.counting, ["person"])
     assert counting.masks == (Mask("tree", LEFT, MaskKind.IGNORE),)
     assert (counting.min_track_age_s, counting.min_track_score) == (1.5, 0.4)
     spec.masks[0].kind = cameras_pb2.MASK_KIND_UNSPECIFIED

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from countline_demo.training.evaluate import DetectionTally, iou, padded, tally
+from countline_demo.training.evaluate import DetectionTally, padded, tally
 from countline_demo.training.targets import STRIDE, make_targets
 
 
@@ -67,11 +67,6 @@ def test_detections_are_judged(
     detections: NDArray[np.float32], objects: NDArray[np.float32], expected: DetectionTally
 ) -> None:
     assert tally(detections, objects) == expected
-
-
-def test_overlap_is_shared_area_over_joint_area() -> None:
-    a = np.array([[0, 0, 10, 10], [20, 20, 30, 30]], dtype=np.float32)
-    assert iou(a, np.array([[5, 0, 15, 10]], dtype=np.float32))[:, 0].tolist() == pytest.approx([1 / 3, 0.0], abs=1e-6)
 
 
 def test_pictures_are_padded_below_and_to_the_right_with_114() -> None:

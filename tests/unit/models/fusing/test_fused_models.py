@@ -16,7 +16,6 @@ from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.triton.letterbox import Letterbox, Scaler, paste
 from countline_models.contract import FUSED_KEY, open_session, run_contract
 from countline_models.fusing.files import fuse_file
-from countline_models.fusing.fuse import fuse
 from countline_models.fusing.options import FuseOptions
 from countline_models.heads import HEADS, head_named
 from countline_models.onnx.builder import GraphBuilder
@@ -41,7 +40,7 @@ def finished(**more: object) -> onnx.ModelProto:
 
 
 def test_the_file_says_how_the_network_was_read() -> None:
-    fused = fuse(finished(), head_named("end2end"), NAMES)
+    fused = nets.fuse(finished(), head_named("end2end"), NAMES)
     said = {entry.key: entry.value for entry in fused.metadata_props}[FUSED_KEY]
     assert said.startswith("end2end [batch, 40, 6]: finished detections, boxes in pixels (observed)")
     assert "RGB, scale 0.00392157" in said

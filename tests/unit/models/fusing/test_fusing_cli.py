@@ -120,7 +120,7 @@ def test_checking_prints_what_the_model_is(marker: Path) -> None:
     ("arguments", "problem", "hint"),
     [
         (["fuse", "{yolox}", "--head", "yolo99", "-o", "{out}"], "unknown head 'yolo99'", "yolox"),
-        (["fuse", "{yolox}", "--size", "large", "-o", "{out}"], "'large' is not a size", "640x384"),
+        (["fuse", "{yolox}", "--size", "large", "-o", "{out}"], "--size large: not a picture size", "1280x720"),
         (["fuse", "{yolox}", "--size", "60x64", "-o", "{out}"], "multiples of 32, not 60x64", "--size"),
         (["fuse", "{yolox}", "--nms-iou", "1.5", "-o", "{out}"], "nms_iou must lie between 0 and 1", ""),
         (["fuse", "{yolox}", "--mean", "1,2", "-o", "{out}"], "'1,2' is not three numbers", "--mean 123.7"),

@@ -6,7 +6,6 @@ import pytest
 from tests.fixtures import detector_networks as nets
 
 from countline_common.errors import InvalidInputError
-from countline_models.fusing.fuse import fuse
 from countline_models.fusing.options import FuseOptions
 from countline_models.heads import head_named, recognise
 from countline_models.onnx.network import Network
@@ -139,4 +138,4 @@ def test_maps_of_several_sizes_are_refused() -> None:
     outputs = maps(5, 1, (64, 64), 2)
     outputs["wh"] = outputs["wh"][:, :, :8]
     with pytest.raises(InvalidInputError, match="maps of one size"):
-        fuse(nets.answering(outputs, (64, 64)), head_named("centernet"))
+        nets.fuse(nets.answering(outputs, (64, 64)), head_named("centernet"))

@@ -6,7 +6,6 @@ import pytest
 from tests.fixtures import detector_networks as nets
 
 from countline_common.errors import InvalidInputError
-from countline_models.fusing.fuse import fuse
 from countline_models.fusing.options import FuseOptions
 from countline_models.heads import head_named, recognise
 from countline_models.onnx.network import Network
@@ -86,11 +85,11 @@ def test_grids_that_do_not_go_together_are_refused() -> None:
     coverage, sides = grids(3, 1, (96, 96), 3)
     network = nets.answering({COVERAGE: coverage, BOXES: sides[:, :8]}, (96, 96))
     with pytest.raises(InvalidInputError, match="four times as many boxes"):
-        fuse(network, head_named("detectnet"))
+        nets.fuse(network, head_named("detectnet"))
 
 
 def test_a_size_that_is_no_multiple_of_the_stride_is_refused() -> None:
     coverage, sides = grids(4, 1, (96, 96), 1)
     network = nets.answering({COVERAGE: coverage, BOXES: sides}, (96, 96))
     with pytest.raises(InvalidInputError, match="multiples of 16, not 100x96"):
-        fuse(network, head_named("detectnet"), options=FuseOptions(size_hw=(96, 100)))
+        nets.fuse(network, head_named("detectnet"), options=FuseOptions(size_hw=(96, 100)))

@@ -6,7 +6,6 @@ import pytest
 from tests.fixtures import detector_networks as nets
 
 from countline_common.errors import InvalidInputError
-from countline_models.fusing.fuse import fuse
 from countline_models.fusing.options import FuseOptions
 from countline_models.heads import head_named, recognise
 from countline_models.onnx.network import Network, NetworkOptions
@@ -108,11 +107,11 @@ def test_boxes_come_back_in_the_picture_within_half_a_pixel(size_hw: tuple[int, 
 def test_class_names_must_be_known() -> None:
     network = nets.answering({"output0": answers(4, 1, (96, 128))}, (96, 128))
     with pytest.raises(InvalidInputError, match="number of classes is not in the graph") as caught:
-        fuse(network, head_named("end2end"))
+        nets.fuse(network, head_named("end2end"))
     assert "--labels" in caught.value.hint
 
 
 def test_too_few_labels_are_seen_in_a_run() -> None:
     network = nets.answering({"output0": answers(5, 1, (96, 128))}, (96, 128))
     with pytest.raises(InvalidInputError, match="2 labels are given and the model answers class 2"):
-        fuse(network, head_named("end2end"), ("person", "bicycle"))
+        nets.fuse(network, head_named("end2end"), ("person", "bicycle"))

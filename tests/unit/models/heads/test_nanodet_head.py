@@ -6,7 +6,6 @@ import pytest
 from tests.fixtures import detector_networks as nets
 
 from countline_common.errors import InvalidInputError
-from countline_models.fusing.fuse import fuse
 from countline_models.fusing.options import FuseOptions
 from countline_models.heads import head_named, recognise
 from countline_models.onnx.network import Network, NetworkOptions
@@ -129,4 +128,4 @@ def test_boxes_come_back_in_the_picture_within_half_a_pixel(size_hw: tuple[int, 
 def test_rows_that_fit_no_grid_are_refused() -> None:
     network = nets.answering({"output": np.zeros((1, 99, 34), np.float32)}, (64, 64))
     with pytest.raises(InvalidInputError, match=r"a row of classes \+ 4 \* bins per cell"):
-        fuse(network, head_named("nanodet"))
+        nets.fuse(network, head_named("nanodet"))

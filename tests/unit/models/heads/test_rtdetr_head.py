@@ -6,7 +6,6 @@ import pytest
 from tests.fixtures import detector_networks as nets
 
 from countline_common.errors import InvalidInputError
-from countline_models.fusing.fuse import fuse
 from countline_models.fusing.options import FuseOptions
 from countline_models.heads import head_named, recognise
 from countline_models.onnx.network import Network, NetworkOptions
@@ -98,7 +97,7 @@ def test_rows_that_may_be_corners_or_centre_and_size_are_ambiguous() -> None:
 
 def test_picked_queries_are_refused_as_corners() -> None:
     with pytest.raises(InvalidInputError, match="these are not corners") as caught:
-        fuse(nets.answering({"output0": picked(8, 1)}, (96, 160)), head_named("end2end"), NAMES)
+        nets.fuse(nets.answering({"output0": picked(8, 1)}, (96, 160)), head_named("end2end"), NAMES)
     assert "--head rtdetr" in caught.value.hint
 
 
@@ -143,10 +142,10 @@ def test_a_second_input_that_nobody_knows_is_refused() -> None:
     logits, boxes = queries(5, 1)
     network = nets.answering({"logits": logits, "boxes": boxes}, (64, 64), sizes_input="mask")
     with pytest.raises(InvalidInputError, match="inputs of an unknown kind: mask"):
-        fuse(network, head_named("rtdetr"))
+        nets.fuse(network, head_named("rtdetr"))
 
 
 def test_outputs_of_another_form_are_refused_with_the_forms_there_are() -> None:
     network = nets.answering({"maps": np.zeros((1, 3, 8, 8), np.float32)}, (64, 64))
     with pytest.raises(InvalidInputError, match="logits and boxes, or labels, boxes and scores"):
-        fuse(network, head_named("rtdetr"))
+        nets.fuse(network, head_named("rtdetr"))

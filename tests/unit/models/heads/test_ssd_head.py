@@ -6,7 +6,6 @@ import pytest
 from tests.fixtures import detector_networks as nets
 
 from countline_common.errors import InvalidInputError
-from countline_models.fusing.fuse import fuse
 from countline_models.fusing.options import FuseOptions
 from countline_models.heads import head_named, recognise
 from countline_models.onnx.network import Network
@@ -98,5 +97,5 @@ def test_boxes_come_back_in_the_picture_within_half_a_pixel(size_hw: tuple[int, 
 def test_one_output_alone_is_none_of_ssd() -> None:
     network = nets.answering({"scores": answers(3, 1, 2)[0]}, (64, 64))
     with pytest.raises(InvalidInputError, match="SSD has two outputs") as caught:
-        fuse(network, head_named("ssd"))
+        nets.fuse(network, head_named("ssd"))
     assert "--head" in caught.value.hint

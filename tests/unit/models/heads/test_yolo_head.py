@@ -7,7 +7,6 @@ from onnx import helper
 from tests.fixtures import detector_networks as nets
 
 from countline_common.errors import InvalidInputError
-from countline_models.fusing.fuse import fuse
 from countline_models.fusing.options import FuseOptions
 from countline_models.heads import head_named, recognise
 from countline_models.onnx.network import Network, NetworkOptions
@@ -208,7 +207,7 @@ def test_boxes_come_back_in_the_picture_within_half_a_pixel(head: str, size_hw: 
 def test_names_that_the_file_carries_become_its_labels() -> None:
     network = small_yolov8((64, 64), 2)
     helper.set_model_props(network, {"names": "{0: 'person', 1: 'car'}", "task": "detect"})
-    fused = fuse(network, head_named("yolov12"))
+    fused = nets.fuse(network, head_named("yolov12"))
     assert '["person", "car"]' in [entry.value for entry in fused.metadata_props]
 
 
@@ -223,7 +222,7 @@ def test_chosen_classes_are_kept_in_the_order_that_they_are_named() -> None:
 
 def test_a_network_made_for_one_size_is_refused_at_another() -> None:
     with pytest.raises(InvalidInputError, match="cannot be run at 96x64") as caught:
-        fuse(small_yolov8((64, 64), 2), head_named("yolov8"), options=FuseOptions(size_hw=(64, 96)))
+        nets.fuse(small_yolov8((64, 64), 2), head_named("yolov8"), options=FuseOptions(size_hw=(64, 96)))
     assert "leave --size away" in caught.value.hint
 
 
@@ -231,7 +230,7 @@ def test_a_network_for_poses_is_refused() -> None:
     network = small_yolov8((64, 64), 2)
     helper.set_model_props(network, {"task": "pose"})
     with pytest.raises(InvalidInputError, match="made for the task 'pose'"):
-        fuse(network, head_named("yolov8"))
+        nets.fuse(network, head_named("yolov8"))
 
 
 def test_boxes_whose_unit_cannot_be_seen_must_be_told() -> None:
@@ -239,6 +238,6 @@ def test_boxes_whose_unit_cannot_be_seen_must_be_told() -> None:
     raw[..., :4] = np.random.default_rng(0).random(raw[..., :4].shape)  # nowhere near their cells
     network = nets.answering({"output0": raw.transpose(0, 2, 1)}, (64, 64))
     with pytest.raises(InvalidInputError, match="in which unit") as caught:
-        fuse(network, head_named("yolov8"))
+        nets.fuse(network, head_named("yolov8"))
     assert "--boxes pixels" in caught.value.hint
-    fuse(network, head_named("yolov8"), options=FuseOptions(boxes="normalised"))
+    nets.fuse(network, head_named("yolov8"), options=FuseOptions(boxes="normalised"))

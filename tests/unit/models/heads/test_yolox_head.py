@@ -10,7 +10,6 @@ from tests.fixtures import detector_networks as nets
 
 from countline_common.errors import InvalidInputError
 from countline_models.contract import check_contract, open_session, read_model, run_contract
-from countline_models.fusing.fuse import fuse
 from countline_models.fusing.options import FuseOptions
 from countline_models.heads import HEADS, recognise
 from countline_models.labels import COCO_LABELS
@@ -68,7 +67,7 @@ def test_fused_network_agrees_with_plain_decode_for_every_frame_of_a_batch(
     seed: int, size_hw: tuple[int, int], classes: int, crowd: float, options: FuseOptions
 ) -> None:
     raw = random_raw(seed, 4, size_hw, classes, crowd)
-    fused = fuse(network(raw, size_hw), YOLOX, options=options)
+    fused = nets.fuse(network(raw, size_hw), YOLOX, options=options)
     frames = np.zeros((4, *size_hw, 3), np.uint8)
     answer = run_contract(open_session(fused.SerializeToString()), frames)
     expected = np.stack([decode(frame, size_hw, options) for frame in raw])
@@ -78,7 +77,7 @@ def test_fused_network_agrees_with_plain_decode_for_every_frame_of_a_batch(
 @pytest.mark.parametrize("opset", [11, 12, 13, 17, 21])
 def test_every_supported_opset_decodes_alike(opset: int) -> None:
     raw = random_raw(7, 3, (64, 64), 2, 0.3)
-    fused = fuse(network(raw, (64, 64), opset), YOLOX)
+    fused = nets.fuse(network(raw, (64, 64), opset), YOLOX)
     answer = run_contract(open_session(fused.SerializeToString()), np.zeros((3, 64, 64, 3), np.uint8))
     np.testing.assert_allclose(answer, [decode(frame, (64, 64), FuseOptions()) for frame in raw], atol=1e-3)
 
@@ -86,7 +85,7 @@ def test_every_supported_opset_decodes_alike(opset: int) -> None:
 @pytest.mark.parametrize("opset", [10, 22])
 def test_an_opset_that_is_not_supported_is_refused_by_number(opset: int) -> None:
     with pytest.raises(InvalidInputError, match=f"opset {opset}; 11 to 21"):
-        fuse(network(random_raw(0, 1, (64, 64), 2, 0.3), (64, 64), opset), YOLOX)
+        nets.fuse(network(random_raw(0, 1, (64, 64), 2, 0.3), (64, 64), opset), YOLOX)
 
 
 @pytest.mark.parametrize("size_hw", [(64, 96), (96, 128)])
@@ -113,7 +112,7 @@ def test_boxes_come_back_in_the_picture_within_half_a_pixel(size_hw: tuple[int, 
 
 
 def test_thresholds_labels_and_size_travel_with_the_model() -> None:
-    fused = fuse(
+    fused = nets.fuse(
         network(random_raw(0, 3, (64, 96), 2, 0.3), (64, 96)),
         YOLOX,
         ("person", "vehicle"),
@@ -126,7 +125,7 @@ def test_thresholds_labels_and_size_travel_with_the_model() -> None:
 
 def test_wrong_number_of_labels_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="1 labels are given and the model has 2 classes"):
-        fuse(network(random_raw(0, 1, (64, 64), 2, 0.3), (64, 64)), YOLOX, ("person",))
+        nets.fuse(network(random_raw(0, 1, (64, 64), 2, 0.3), (64, 64)), YOLOX, ("person",))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +137,7 @@ def test_wrong_number_of_labels_is_refused() -> None:
 )
 def test_outputs_that_are_none_of_yolox_are_refused(shape: tuple[int, int], problem: str) -> None:
     with pytest.raises(InvalidInputError, match=problem):
-        fuse(network(np.zeros((1, *shape)), (64, 64)), YOLOX)
+        nets.fuse(network(np.zeros((1, *shape)), (64, 64)), YOLOX)
 
 
 def test_a_network_of_another_kind_is_not_recognised_and_the_hint_names_the_heads() -> None:
@@ -166,14 +165,14 @@ def frames(shared_data: Path) -> np.ndarray:
 
 def test_real_network_is_recognised_and_gets_the_labels_of_coco(yolox_nano: onnx.ModelProto) -> None:
     assert recognise(Network(yolox_nano)) is YOLOX
-    assert check_contract(fuse(yolox_nano, YOLOX).SerializeToString(), run=False).labels == COCO_LABELS
+    assert check_contract(nets.fuse(yolox_nano, YOLOX).SerializeToString(), run=False).labels == COCO_LABELS
 
 
 def test_real_network_agrees_with_plain_decode_alone_and_in_batches(
     yolox_nano: onnx.ModelProto, frames: np.ndarray
 ) -> None:
     options = FuseOptions()
-    fused = open_session(fuse(yolox_nano, YOLOX, options=options).SerializeToString())
+    fused = open_session(nets.fuse(yolox_nano, YOLOX, options=options).SerializeToString())
     raw = open_session(yolox_nano.SerializeToString())
     bgr = frames[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
     expected = [decode(raw.run(None, {"images": frame[None]})[0][0], (416, 416), options) for frame in bgr]
@@ -186,8 +185,8 @@ def test_real_network_agrees_with_plain_decode_alone_and_in_batches(
 
 def test_real_network_runs_at_another_size(yolox_nano: onnx.ModelProto, frames: np.ndarray) -> None:
     """The lower part of the letterboxed frame is empty, so half the height sees the same."""
-    small = open_session(fuse(yolox_nano, YOLOX, options=FuseOptions(size_hw=(256, 416))).SerializeToString())
-    large = open_session(fuse(yolox_nano, YOLOX).SerializeToString())
+    small = open_session(nets.fuse(yolox_nano, YOLOX, options=FuseOptions(size_hw=(256, 416))).SerializeToString())
+    large = open_session(nets.fuse(yolox_nano, YOLOX).SerializeToString())
     ours, theirs = run_contract(small, frames[:, :256].copy()), run_contract(large, frames)
     for few, many in zip(ours, theirs, strict=True):
         for detection in many[many[:, 4] > 0.6]:

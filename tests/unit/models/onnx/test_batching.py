@@ -117,4 +117,4 @@ def test_a_batch_that_attention_folds_into_other_axes_is_opened(kind: str, size_
         scores = np.zeros((2, len(rows)))
         scores[0] = rows[:, 4]
         np.testing.assert_allclose(found, nets.best(rows[:, :4], scores, FuseOptions()), atol=1e-3)
-    assert np.abs(answer[0] - answer[1]).max() > 0.1, "frames are told apart"
+    assert np.abs(answer[0] - answer[1]).max() > 0.1, "the network answers each frame differently"

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fixtures.counting.mot import NOBODY, boxes, truth, walk
+from tests.fixtures.counting.mot import NOBODY, boxes, combined, truth, walk
 from tests.fixtures.examples import examples
 from tests.fixtures.repository import REPOSITORY
 
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_pipelines.evaluation.comparison import compare, intersection_over_union
-from countline_pipelines.evaluation.metrics import combined, measure
+from countline_pipelines.evaluation.comparison import compare
+from countline_pipelines.evaluation.metrics import measure
 from countline_pipelines.evaluation.mot import (
     Boxes,
     MotTruth,
@@ -171,12 +171,6 @@ def test_names_of_tracks_and_the_order_of_rows_change_nothing(seed):
     order = np.lexsort([rng.random(len(found)), found.frame])
     other = Boxes(found.frame[order], names[found.ids[order]], found.xyxy[order], found.score[order])
     assert measure(compare(there, found)).as_dict() == measure(compare(there, other)).as_dict()
-
-
-def test_intersection_over_union_of_boxes_apart_touching_and_nested():
-    one = np.array([[0.0, 0, 10, 10]])
-    others = np.array([[20.0, 0, 30, 10], [10, 0, 20, 10], [0, 0, 5, 10], [0, 0, 10, 10]])
-    assert intersection_over_union(one, others).tolist() == [[0, 0, 0.5, 1]]
 
 
 # --- files ---------------------------------------------------------------------------------------------------------

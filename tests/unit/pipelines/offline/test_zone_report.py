@@ -1,4 +1,4 @@
-"""How full zones were, what becomes of everybody who was in one, and what a run tells of it."""
+"""How full zones were, what becomes of everybody who was in one, and what a run reports of it."""
 
 import copy
 import json
@@ -21,7 +21,7 @@ from countline_counting.rule.zones import ZoneCounter
 from countline_counting.spec import Zone
 from countline_pipelines.cli.replay import count_recording
 from countline_pipelines.offline.replay import RecordedFrame
-from countline_pipelines.planes.interface import counting_spec
+from countline_pipelines.planes.interface import require_classes
 from countline_pipelines.publishing.events import RecordBuilder, RecordIdentity
 from countline_pipelines.worker.assignments import counting_of
 
@@ -101,7 +101,7 @@ WALKS = st.lists(
 @examples(15)
 @given(WALKS, st.integers(0, 2**32 - 1))
 def test_who_came_in_is_who_went_out_and_who_is_still_inside(walks, seed):
-    """Whenever counting is ended, exactly those who were said to be inside are told of as stays that end there."""
+    """When counting ends, exactly the objects that were inside are reported as stays that end there."""
     chance = np.random.default_rng(seed)
     counter = CameraCounter(IDENTITY, spec(lines=(), zones=(ROOM,)), tracked=True)
     steps = chance.normal(0, 12, (len(walks), 120, 2)).cumsum(axis=1)
@@ -119,8 +119,7 @@ def test_who_came_in_is_who_went_out_and_who_is_still_inside(walks, seed):
         if index % 17 == 0 or index == 119:
             ended = [event for event in copy.deepcopy(counter).flush() if isinstance(event, Visit)]
             # A sight that was held back to be healed may, at the end, still complete a stay or begin one.
-            held = counter.state_size() - len(counter._sightings.objects.living())
-            if not held:
+            if not counter._sightings._fragments:
                 stays = [*told, *ended]
                 came = sum(not stay.born_inside for stay in stays) + sum(stay.born_inside for stay in stays)
                 went = sum(not stay.lost_inside for stay in told) + sum(stay.lost_inside for stay in told)
@@ -178,7 +177,7 @@ def test_a_zone_whose_outline_meets_itself_is_refused():
 def test_a_queue_stays_one_from_the_assignment_to_the_visit():
     zone = cameras_pb2.Zone(zone_id="till", polygon=[{"x": 0, "y": 0}, {"x": 1, "y": 0}, {"x": 1, "y": 1}], queue=True)
     plan = counting_of(cameras_pb2.CameraSpec(zones=[zone]))
-    counter = CameraCounter(IDENTITY, counting_spec(plan, ["person"]), tracked=True)
+    counter = CameraCounter(IDENTITY, require_classes(plan, ["person"]), tracked=True)
     for index in range(20):
         counter.update_tracked(tracked(index, index / 10, [(1, 900, 350)]))
     (visit,) = [event for event in counter.flush() if isinstance(event, Visit)]

@@ -472,7 +472,7 @@ def test_a_follower_sees_every_frame_of_a_file_and_its_counts_are_compared_and_n
     assert {(span.trial_id, span.incumbent, span.challenger) for span in spans} == {("trial", "fake@1", "fake@2")}
     assert all(one.end <= following.start for one, following in pairwise(spans))
     assert sum(span.frames_missed for span in spans) == 0
-    # What both have decided is told; the last moment of the film is not where its end was there first.
+    # What both have decided is reported; the last moment of the film is not where its end was there first.
     assert sum(span.frames for span in spans) == pytest.approx((PASSES * 1.5 - rules.WARM_UP_S) * FPS, abs=FPS)
     assert len(bench.recorder.runs) == 1
 

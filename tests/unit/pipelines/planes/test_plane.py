@@ -13,10 +13,10 @@ from tests.fixtures.planes import COUNTING, Bench, FakeTriton, plan
 
 from countline_counting.identity import Identity
 from countline_counting.spec import CountingSpec, Line
+from countline_pipelines import pauses
 from countline_pipelines.planes import keeping
 from countline_pipelines.planes.interface import CameraPlan, CameraState, CountedFrame, Fault
 from countline_pipelines.planes.software.camera import SoftwareCamera
-from countline_pipelines.planes.software.source import reader as reader_module
 from countline_pipelines.sources import Playback, SourceSpec
 
 FULL = Fault("spool_full", "the spool is full", "empty it")
@@ -114,7 +114,7 @@ def test_a_source_that_was_mended_runs_again(
     benches, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The camera was counted, and its state stayed FAILED."""
-    monkeypatch.setattr(reader_module, "RETRY_FAILED_S", 0.1)
+    monkeypatch.setattr(pauses, "RETRY_FAILED_S", 0.1)
     bench = benches()
     source = tmp_path / "source.mp4"
     source.write_text("not a film")

@@ -13,7 +13,7 @@ from countline_pipelines.planes.interface import (
     CameraCondition,
     CameraState,
     FollowerPlan,
-    counting_spec,
+    require_classes,
 )
 from countline_pipelines.planes.runs import BREAK_KEEPS_RUN_S, RunKeeper, new_run_name
 from countline_pipelines.sources import Picture, Playback, RtspTransport
@@ -89,7 +89,7 @@ def test_classes_are_known_by_name_and_number() -> None:
     assert some.resolve(LABELS).of(some.lines[0]) == frozenset({0, 1})
     assert seventh.resolve(()).of(seventh.lines[0]) == frozenset({7})
     with pytest.raises(InvalidInputError) as raised:
-        counting_spec(tram, LABELS)
+        require_classes(tram, LABELS)
     assert raised.value.message == "gate: the model has no class 'tram'"
     assert raised.value.hint == "choose from: person, vehicle"
     assert raised.value.fields[0].field == "gate.classes"

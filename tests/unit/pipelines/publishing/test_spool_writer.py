@@ -15,20 +15,20 @@ NEARLY_FULL = [("a", b"x" * 1300)] * 105
 
 
 class Pressure:
-    """Notes what the worker would be told."""
+    """Records what the writer reports to the worker."""
 
     def __init__(self) -> None:
-        self.told: list[CountlineError | None] = []
+        self.reported: list[CountlineError | None] = []
         self._changed = threading.Condition()
 
     def __call__(self, error: CountlineError | None) -> None:
         with self._changed:
-            self.told.append(error)
+            self.reported.append(error)
             self._changed.notify_all()
 
     def wait_for(self, count: int) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.told) >= count, 10)
+            assert self._changed.wait_for(lambda: len(self.reported) >= count, 10)
 
 
 def payloads(spool: Spool) -> list[bytes]:
@@ -67,11 +67,11 @@ def test_a_full_disk_holds_records_back_asks_for_a_pause_and_takes_them_when_the
         for index in range(10):
             writer.submit("a", str(index).encode())
         pressure.wait_for(1)
-        assert isinstance(pressure.told[0], SpoolFullError)
+        assert isinstance(pressure.reported[0], SpoolFullError)
         assert writer.under_pressure
         full.clear()
         pressure.wait_for(2)
-        assert pressure.told[1] is None
+        assert pressure.reported[1] is None
         assert writer.flushed()
         assert payloads(spool) == [str(index).encode() for index in range(10)]
         writer.close(5)
@@ -91,7 +91,7 @@ def test_a_spool_that_fills_asks_for_a_pause_before_it_is_full_and_ends_it_when_
             spool.ack(number)
         spool.delete_acked()
         pressure.wait_for(2)
-        assert pressure.told[1] is None
+        assert pressure.reported[1] is None
         writer.close(5)
 
 

@@ -14,6 +14,16 @@ MOMENT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
+    _create_users_and_sessions()
+    _create_attempts_audit_and_outbox()
+
+
+def downgrade() -> None:
+    for table in ("outbox", "audit", "login_attempts", "refresh_tokens", "sessions", "users"):
+        op.drop_table(table, schema=S)
+
+
+def _create_users_and_sessions() -> None:
     op.create_table(
         "users",
         sa.Column("user_id", sa.String, primary_key=True),
@@ -46,6 +56,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_auth_refresh_tokens_session_id", "refresh_tokens", ["session_id"], schema=S)
     op.create_index("ix_auth_refresh_tokens_expires_at", "refresh_tokens", ["expires_at"], schema=S)
+
+
+def _create_attempts_audit_and_outbox() -> None:
     op.create_table(
         "login_attempts",
         sa.Column("key", sa.String, primary_key=True),
@@ -77,8 +90,3 @@ def upgrade() -> None:
         schema=S,
     )
     op.create_index("outbox_unsent", "outbox", ["outbox_id"], schema=S, postgresql_where=sa.text("sent_at IS NULL"))
-
-
-def downgrade() -> None:
-    for table in ("outbox", "audit", "login_attempts", "refresh_tokens", "sessions", "users"):
-        op.drop_table(table, schema=S)

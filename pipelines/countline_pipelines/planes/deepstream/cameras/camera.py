@@ -26,7 +26,7 @@ from countline_pipelines.planes.interface import (
     CountedFrame,
     Fault,
     PlaneSink,
-    counting_spec,
+    require_classes,
 )
 from countline_pipelines.planes.meters import DropCounter, Throughput
 from countline_pipelines.planes.previews import PreviewWatch
@@ -63,7 +63,7 @@ class DeepStreamCamera:
     def __init__(self, plan: CameraPlan, info: ModelInfo, sink: PlaneSink) -> None:
         self.plan = plan
         self._info = info
-        self._spec = counting_spec(plan.counting, info.labels)
+        self._spec = require_classes(plan.counting, info.labels)
         self._open: _OpenSource | None = None
         self._scores = ScoreMemory()
         self._watch = PreviewWatch()
@@ -218,7 +218,7 @@ class DeepStreamCamera:
         Raises:
             InvalidInputError: they cannot be counted with; the old ones stay.
         """
-        self._spec = counting_spec(counting, self._info.labels)
+        self._spec = require_classes(counting, self._info.labels)
         self._counter.reconfigure(self._spec)
 
     def watch(self, until: float) -> None:

@@ -19,8 +19,6 @@ UINT: Final = 2**32 - 1
 INT: Final = 2**31 - 1
 UNTRACKED: Final = 2**64 - 1
 """`object_id` of an object without a track; a C macro that pyds does not export."""
-TRACKER_ONLY: Final = -0.1
-"""`confidence` of a box that the tracker predicted and the detector did not see."""
 PLUGIN_PACKAGE: Final = "/opt/nvidia/deepstream/deepstream"
 TRACKER_LIBRARY: Final = "lib/libnvds_nvmultiobjecttracker.so"
 NEW_MUX_VARIABLE: Final = "USE_NEW_NVSTREAMMUX"

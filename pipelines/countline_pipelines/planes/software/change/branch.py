@@ -17,9 +17,9 @@ from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_common.waiting import happens
 from countline_counting.counter import CameraCounter
-from countline_counting.explain import Explainer, Journal
 from countline_counting.frames import DetectionFrame
 from countline_counting.identity import Identity
+from countline_counting.rule.facts import NewListener
 from countline_counting.spec import CountingSpec
 from countline_counting.tracking import TrackerSettings
 from countline_pipelines.planes.interface import CameraPlan, CountedFrame
@@ -69,7 +69,7 @@ class Branch:
         after: of a finite file, the name of the run from which this branch takes over.
         warms_up: True for a branch that will take over: another branch reports its first frames.
         follows: True for a follower on trial.
-        journal: takes the reason of each crossing and near-crossing.
+        new_listener: makes the listener of each counter, one for each run; None for no listener.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Branch:
         after: str = "",
         warms_up: bool = False,
         follows: bool = False,
-        journal: Journal | None = None,
+        new_listener: NewListener | None = None,
     ) -> None:
         self.plan = plan
         self.lane = lane
@@ -92,7 +92,7 @@ class Branch:
         self.outlet = outlet
         self.owner = f"{plan.camera_id}#{next(_numbers)}"
         self._listener = listener
-        self._journal = journal
+        self._new_listener = new_listener
         self.runs = RunKeeper(plan.camera_id, plan.epoch, plan.run, after)
         self._stop = threading.Event()
         finite = plan.source.playback.is_finite
@@ -208,7 +208,7 @@ class Branch:
     def _new_counter(self, run: Run, t: float) -> CameraCounter:
         tracking = TrackerSettings(high_score=self.lane.info.score_threshold)
         trajectories = self._paths.begin_run(t)
-        listener = Explainer(self._journal) if self._journal is not None else None
+        listener = self._new_listener() if self._new_listener is not None else None
         return CameraCounter(
             run.identity,
             self.spec,

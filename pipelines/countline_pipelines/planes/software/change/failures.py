@@ -6,7 +6,7 @@ from typing import Final
 from countline_common.errors import CountlineError
 from countline_pipelines.planes.interface import fault_of
 
-RETRY_FAILED_S: Final = 10.0
+COOLDOWN_S: Final = 10.0
 """How long a version that failed on this camera is not tried again."""
 
 
@@ -27,4 +27,4 @@ class ModelFailures:
     def recent(self, model: str) -> CountlineError | None:
         """Why a version must not be tried again yet; None if it may be tried."""
         failed_at, error = self._failures.get(model, (float("-inf"), None))
-        return error if time.monotonic() - failed_at < RETRY_FAILED_S else None
+        return error if time.monotonic() - failed_at < COOLDOWN_S else None

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from countline_common.errors import CountlineError, DeadlineExceededError, InternalError
 from countline_common.logs import get_logger
+from countline_common.tasks import cancel
 from countline_common.triton.letterbox import paste
 from countline_common.waiting import happens
 from countline_pipelines import metrics
@@ -96,10 +97,7 @@ class ModelLane:
     async def close(self) -> None:
         """Stop sending, and cancel the requests in flight."""
         self._closed = True
-        tasks = [*self._requests, *([self._dispatcher] if self._dispatcher else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(*self._requests, *([self._dispatcher] if self._dispatcher else []))
         with suppress(CountlineError):
             await self._client.detach(self._ring)
         self._ring.close()

@@ -17,8 +17,8 @@ from typing import Final, Protocol
 
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
-from countline_common.resilience.retry import Backoff
 from countline_pipelines import metrics
+from countline_pipelines.pauses import SourcePauses
 from countline_pipelines.sources import (
     ClockSteppedError,
     Decoder,
@@ -33,7 +33,6 @@ from countline_pipelines.sources import (
 )
 from countline_pipelines.sources.errors import CURABLE_BY_WAITING
 
-RETRY_FAILED_S: Final = 30.0
 WELL_AFTER_S: Final = 5.0
 """After a connection that held for this long, the next attempt follows soon."""
 _log = get_logger(__name__)
@@ -90,7 +89,7 @@ class SourceReader:
         self._consumer = consumer
         self._once = once
         self._log = _log.bind(camera=name, source=spec.label)
-        self._backoff = Backoff()
+        self._pauses = SourcePauses()
         self.gave_up = False
         """True once no more attempts will be made."""
         self.stop_event = threading.Event()
@@ -139,7 +138,7 @@ class SourceReader:
             self._play()
         except SourceError as error:
             if time.monotonic() - began > WELL_AFTER_S:
-                self._backoff.reset()
+                self._pauses.reset()
             error.__context__ = None  # this and the traceback would hold the decoder during the wait
             return self._failed(error.with_traceback(None))
         except ClockSteppedError:
@@ -201,7 +200,7 @@ class SourceReader:
         self._report(ReadState.BROKEN if passing else ReadState.FAILED, error)
         if self.gave_up:
             return True
-        self.stop_event.wait(self._backoff.next_s() if passing else RETRY_FAILED_S)
+        self.stop_event.wait(self._pauses.next_s(curable=passing))
         if finite:
             self._consumer.restart()
         return False

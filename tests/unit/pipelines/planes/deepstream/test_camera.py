@@ -17,12 +17,13 @@ from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamer
 from countline_pipelines.planes.deepstream.cameras.metadata import FrameTable
 from countline_pipelines.planes.deepstream.cameras.scores import ScoreMemory
 from countline_pipelines.planes.deepstream.cameras.valve import SourceValve
-from countline_pipelines.planes.deepstream.config.facts import TRACKER_ONLY
 from countline_pipelines.planes.interface import CameraPlan, CameraState, CountedFrame, RunStarted
 from countline_pipelines.sources import Playback, SourceSpec
 
 INFO = ModelInfo("people", 3, 384, 640, 100, ("person", "vehicle"), 0.45, 8, 1)
 PERIOD_NS = 50_000_000
+TRACKER_ONLY = -0.1
+"""Confidence that DeepStream gives a box which the tracker predicted and the detector did not see."""
 
 
 class Sink:

@@ -1,0 +1,67 @@
+"""Opens gRPC connections: the same options for all, and no proxy for services of this machine.
+
+gRPC sends every connection through the proxy that `http_proxy` names, also one to 127.0.0.1, where the proxy itself
+cannot reach it.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from countline_common.hosts import host_of, is_this_machine
+
+MOST_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+PROXY_VARIABLES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
+"""In the order in which gRPC reads them; the first that is set counts."""
+
+Option = tuple[str, Any]
+
+
+def channel_options(address: str) -> list[Option]:
+    """The options of a connection.
+
+    Args:
+        address: HOST:PORT.
+    """
+    usual: list[Option] = [
+        ("grpc.max_receive_message_length", MOST_MESSAGE_BYTES),
+        # gRPC's own pause grows to two minutes. With these, a server that comes back is found within a second.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+    ]
+    return [*usual, *proxy_options(address)]
+
+
+def proxy_options(address: str) -> list[Option]:
+    """The option that keeps a connection to this machine away from a proxy; none for other machines."""
+    return [("grpc.enable_http_proxy", 0)] if is_this_machine(host_of(address)) else []
+
+
+def open_channel(
+    address: str, *, options: Sequence[Option] = (), interceptors: Sequence[grpc.aio.ClientInterceptor] = ()
+) -> grpc.aio.Channel:
+    """Open a connection, to be closed by the caller.
+
+    Args:
+        address: HOST:PORT.
+        options: beside `channel_options`.
+        interceptors: of the calls.
+    """
+    return grpc.aio.insecure_channel(
+        address, options=[*channel_options(address), *options], interceptors=list(interceptors)
+    )
+
+
+def proxy_remark(address: str) -> str:
+    """Names the proxy through which gRPC reaches an address, for errors; empty if there is none, or no address.
+
+    The proxy's address is not part of it, because it may contain a password.
+    """
+    variable = next((name for name in PROXY_VARIABLES if os.environ.get(name)), "")
+    host = host_of(address)
+    if not variable or not host or is_this_machine(host):
+        return ""
+    return f"{variable} is set, so gRPC goes through a proxy; to go without it, add {host} to no_proxy"
