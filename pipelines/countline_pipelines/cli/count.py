@@ -21,7 +21,7 @@ from countline_common.scratch import scratch_folder
 from countline_common.triton.private import find_model, prepare_model, private_triton
 from countline_pipelines.cli import options
 from countline_pipelines.cli.options import SpecOptions
-from countline_pipelines.cli.printing import show
+from countline_pipelines.cli.printing import show, show_warning
 from countline_pipelines.offline.count import CountJob, CountOrder, Progress, ServedModel
 from countline_pipelines.offline.trajectory_files import TrajectoryFile
 from countline_pipelines.sources import (
@@ -29,8 +29,11 @@ from countline_pipelines.sources import (
     Playback,
     RtspTransport,
     SourceSpec,
+    SourceWarning,
+    SourceWarnings,
     VideoInfo,
     VideoReader,
+    WarningCode,
     decoding_of,
     source_address,
 )
@@ -139,18 +142,26 @@ def count(
         job = CountJob(order, served, paths)
         with _progress_lines() if output.progress_json else _progress(info) as update:
             result = job.run(update)
+    for warning in result["warnings"]:
+        show_warning(warning["message"], warning["hint"])
     print(json.dumps(result)) if output.json_ else show(result)
 
 
 def _probe(source: str, transport: RtspTransport, rate: float) -> tuple[SourceSpec, VideoInfo]:
     """Open the source once, so that a fault of it is reported at once; a finite source is read as fast as possible."""
     spec = SourceSpec(source_address(source), Playback.FAST, transport=transport, rate=rate)
-    with VideoReader(spec) as video:
+    with VideoReader(spec, warnings=SourceWarnings(_say_wait)) as video:
         info = video.info
     live = spec.is_rtsp or (spec.is_network and info.duration_s is None)
     if live:
         return replace(spec, playback=Playback.LIVE), info
     return spec, info
+
+
+def _say_wait(warning: SourceWarning) -> None:
+    """Print at once that a stream is waited for. The count prints the other warnings at its end."""
+    if warning.code is WarningCode.NO_KEY_FRAME:
+        show_warning(warning.message, warning.hint)
 
 
 @contextmanager

@@ -23,10 +23,13 @@ def show(result: dict[str, Any]) -> None:
         show_zones(terminal, result["zones"])
     if any(flow["origin"] for flow in result["flows"]):
         show_flows(terminal, result["flows"])
-    for warning in result.get("warnings", ()):
-        terminal.print(f"warning: {warning}")
     if "explain" in result:
         show_explained(terminal, result["explain"])
+
+
+def show_warning(message: str, hint: str) -> None:
+    """Print on standard error what a person should know about a source, and what to do about it."""
+    Terminal(stderr=True).print(f"warning: {message}\nhint: {hint}", soft_wrap=True)
 
 
 def show_flows(terminal: Terminal, flows: Iterable[Mapping[str, Any]]) -> None:

@@ -88,7 +88,8 @@ class Annotator:
                 pass
 
     def _write(self, picture: Any, tracked: TrackedFrame, events: Sequence[Event]) -> None:
-        image = picture.to_image()
+        # In the displayed proportion, in which the boxes are.
+        image = picture.to_image(width=tracked.size_wh[0], height=tracked.size_wh[1])
         self._painter.paint(image, tracked, events)
         if self._stream is None:
             width, height = (size // 2 * 2 for size in image.size)  # H.264 4:2:0 wants even sizes

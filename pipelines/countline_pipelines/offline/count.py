@@ -6,7 +6,7 @@ A frame goes the way that it goes in a worker: the same plane, tracker and count
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -96,6 +96,9 @@ class CountJob:
         Args:
             update: called several times a second with frames, share done (0..1) and frames a second.
 
+        Returns:
+            The summary, with the warnings about the source.
+
         Raises:
             CountlineError: the count stopped before its end; says why.
         """
@@ -116,9 +119,8 @@ class CountJob:
         fault = condition.fault if condition is not None else None
         if fault is not None and not (fault.code == "truncated" and self._order.partial):
             raise CountlineError(fault.message, hint=fault.hint)
-        warning = condition.warning if condition is not None else None
-        summary = self._sink.summary()
-        return summary if warning is None else {**summary, "warnings": [f"{warning.message}: {warning.hint}"]}
+        warnings = condition.warnings if condition is not None else ()
+        return {**self._sink.summary(), "warnings": [asdict(warning) for warning in warnings]}
 
     async def _connect(self) -> TritonClient:
         return await TritonClient.connect(self._served.address, self._served.transport)

@@ -7,7 +7,7 @@ from countline_common.errors import CountlineError
 from countline_pipelines import metrics
 from countline_pipelines.planes.interface import CameraCondition, CameraState, Fault, fault_of
 from countline_pipelines.planes.meters import RateMeter, Throughput
-from countline_pipelines.sources import Playback, SourceSpec
+from countline_pipelines.sources import Playback, SourceSpec, SourceWarning
 
 SILENT_S: Final = 5.0
 """A live camera without a counted frame for this long is not running, whatever its reader reports."""
@@ -88,7 +88,7 @@ class CameraHealth:
         model: str,
         follower_model: str = "",
         trouble: CountlineError | None = None,
-        warning: Fault | None = None,
+        warnings: tuple[SourceWarning, ...] = (),
     ) -> CameraCondition:
         """The camera at this moment.
 
@@ -100,7 +100,7 @@ class CameraHealth:
             model: what counts, as NAME@VERSION.
             follower_model: what runs beside it on trial; empty for none.
             trouble: why Triton does not answer; None if it does.
-            warning: what is wrong with the source, although it is counted.
+            warnings: of the source.
         """
         state, fault = self.shown(throughput.last_counted_at, trouble)
         source_fps, processed_fps, latency_s = self._measured(throughput, source_meter)
@@ -118,7 +118,7 @@ class CameraHealth:
             progress=1.0 if finished else progress if self._source.playback.is_finite else 0.0,
             model=model,
             follower_model=follower_model,
-            warning=warning,
+            warnings=warnings,
         )
 
     def _measured(self, throughput: Throughput, source_meter: RateMeter | None) -> tuple[float, float, float]:

@@ -4,12 +4,9 @@ from typing import Final
 
 from countline_common.logs import get_logger
 from countline_pipelines import metrics
-from countline_pipelines.planes.interface import Fault
-from countline_pipelines.sources import SourceSpec
+from countline_pipelines.sources import SourceSpec, SourceWarning, WarningCode
 from countline_pipelines.sources.stamps import CLEAN, StampReport
 
-STAMPS_FAULT: Final = "timestamps"
-"""Code of the warning."""
 MANY_DISORDERED: Final = 10
 """A file with fewer timestamps out of order is not worth a warning."""
 _log = get_logger(__name__)
@@ -32,8 +29,14 @@ class StampWatch:
         self._disorder = metrics.STAMP_FAULTS.labels(camera_id, "disorder")
         self._rate = metrics.STAMP_RATE.labels(camera_id)
         self._rate.set(1.0)
-        self.warning: Fault | None = None
+        self.warning: SourceWarning | None = None
         """Until the source is opened again."""
+
+    @property
+    def warnings(self) -> tuple[SourceWarning, ...]:
+        """The warning, if there is one."""
+        warning = self.warning
+        return () if warning is None else (warning,)
 
     def opened(self) -> None:
         """The source was opened: its timestamps begin anew."""
@@ -52,14 +55,14 @@ class StampWatch:
         if self.warning is not None:
             self._log_once(self.warning, report)
 
-    def _log_once(self, warning: Fault, report: StampReport) -> None:
+    def _log_once(self, warning: SourceWarning, report: StampReport) -> None:
         kind = "jump" if report.jumps else "pace" if report.rate != 1.0 or report.by_arrival else "disorder"
         if kind not in self._logged:
             self._logged.add(kind)
             self._log.warning("source.timestamps", kind=kind, problem=warning.message)
 
 
-def _warning(source: SourceSpec, report: StampReport) -> Fault | None:
+def _warning(source: SourceSpec, report: StampReport) -> SourceWarning | None:
     if report.jumps:
         times = "once" if report.jumps == 1 else f"{report.jumps} times, first"
         what = f"its timestamps jump {times} by {report.first_jump_s:+.1f} s after {report.first_jump_at_s:.1f} s"
@@ -75,4 +78,4 @@ def _warning(source: SourceSpec, report: StampReport) -> Fault | None:
         does, hint = "its frames are dated evenly there", "convert the file with new timestamps if times matter"
     else:
         return None
-    return Fault(STAMPS_FAULT, f"{source.label}: {what}; {does}", hint)
+    return SourceWarning(WarningCode.TIMESTAMPS, f"{source.label}: {what}; {does}", hint)

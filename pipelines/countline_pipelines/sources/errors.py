@@ -1,7 +1,7 @@
 """Why a source fails, in words on which a person can act.
 
 FFmpeg has a hundred error numbers, and puts the whole address with its password into its texts. This module turns them
-into nine failures, each with a hint, and redacts every address.
+into ten failures, each with a hint, and redacts every address.
 """
 
 from enum import StrEnum
@@ -24,6 +24,7 @@ class SourceFailure(StrEnum):
     CODEC_MISSING = "codec_missing"
     TRUNCATED = "truncated"
     BAD_PICTURE = "bad_picture"
+    NO_KEY_FRAME = "no_key_frame"
     DECODER_LOST = "decoder_lost"
 
 
@@ -36,6 +37,7 @@ _STATUS: Final = {
     SourceFailure.CODEC_MISSING: "FAILED_PRECONDITION",
     SourceFailure.TRUNCATED: "INVALID_ARGUMENT",
     SourceFailure.BAD_PICTURE: "INVALID_ARGUMENT",
+    SourceFailure.NO_KEY_FRAME: "DEADLINE_EXCEEDED",
     SourceFailure.DECODER_LOST: "UNAVAILABLE",
 }
 
@@ -48,6 +50,7 @@ _HINTS: Final = {
     SourceFailure.CODEC_MISSING: "encode the video as H.264, H.265, VP9 or AV1",
     SourceFailure.TRUNCATED: "copy the file again from the recorder; it was cut off",
     SourceFailure.BAD_PICTURE: "check the settings of the encoder",
+    SourceFailure.NO_KEY_FRAME: "set the encoder to send a key frame every few seconds",
     SourceFailure.DECODER_LOST: "check the GPU with `nvidia-smi` and the kernel's log (Xid)",
 }
 
@@ -57,6 +60,7 @@ CURABLE_BY_WAITING: Final = frozenset(
         SourceFailure.TIMED_OUT,
         SourceFailure.NOT_FOUND,
         SourceFailure.TRUNCATED,
+        SourceFailure.NO_KEY_FRAME,
         SourceFailure.DECODER_LOST,
     }
 )

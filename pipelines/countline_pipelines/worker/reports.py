@@ -20,7 +20,7 @@ def camera_report(
     camera_id: str, epoch: int, worker_id: str, condition: CameraCondition, now: float
 ) -> workers_pb2.CameraReport:
     """Return one camera's condition at Unix time `now`, as a message."""
-    fault = condition.fault or condition.warning
+    fault = condition.fault
     status = cameras_pb2.CameraStatus(
         state=_STATES[condition.state],
         worker_id=worker_id,
@@ -38,19 +38,24 @@ def camera_report(
         progress=condition.progress,
         model=condition.model,
         follower_model=condition.follower_model,
+        warnings=[
+            cameras_pb2.CameraError(code=warning.code, message=warning.message, hint=warning.hint)
+            for warning in condition.warnings
+        ],
     )
     return workers_pb2.CameraReport(camera_id=camera_id, epoch=epoch, status=status)
 
 
 def signature(conditions: Mapping[str, CameraCondition]) -> tuple[tuple[str, ...], ...]:
-    """Return states, faults and model versions: when they change, the worker reports at once."""
+    """Return states, faults, model versions and codes of warnings: when they change, the worker reports at once."""
     return tuple(
         (
             camera_id,
             c.state.value,
-            *(each.code if each else "" for each in (c.fault, c.warning)),
+            c.fault.code if c.fault else "",
             c.model,
             c.follower_model,
+            *(warning.code for warning in c.warnings),
         )
         for camera_id, c in sorted(conditions.items())
     )

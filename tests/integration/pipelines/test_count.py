@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -42,7 +43,7 @@ def test_a_clip_gives_its_true_counts_and_the_whole_of_the_json(clip: Path, blob
     done = count(clip, "--model", blob_file, *LINE, "--line", "corner:0.9,0,1,0.05", "--json")
     result = json.loads(done.stdout)
     assert result["frames"] == 200
-    assert "warnings" not in result
+    assert result["warnings"] == []
     assert result["duration_s"] == pytest.approx(10.0)
     middle, corner = result["lines"]["middle"], result["lines"]["corner"]
     assert (middle["in"], middle["out"]) == (1, 3)
@@ -68,7 +69,8 @@ def test_a_clip_whose_timestamps_jump_keeps_its_counts_and_times_and_says_so(blo
     assert [event["t"] for event in result["events"]] == pytest.approx([1.0, 3.5], abs=0.1)
     assert [event["direction"] for event in result["events"]] == ["out", "in"]
     (warning,) = result["warnings"]
-    assert "its timestamps jump once by +36000.0 s after 1.4 s" in warning
+    assert "its timestamps jump once by +36000.0 s after 1.4 s" in warning["message"]
+    assert warning["code"] == "timestamps"
 
 
 def test_ids_depend_on_the_content_and_not_on_the_path(clip: Path, blob_file: Path, tmp_path: Path) -> None:
@@ -246,3 +248,37 @@ def test_ctrl_c_ends_a_stream_and_prints_what_was_counted(rtsp: Callable[..., Rt
         out, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert json.loads(out)["frames"] > 0
+
+
+def test_lines_lie_in_the_displayed_picture(clip: Path, blob_file: Path, tmp_path: Path) -> None:
+    """A phone's recording, lying and squeezed, counted 1/0 for 4/3 without a word."""
+    path = tmp_path / "phone.mp4"
+    with av.open(str(clip)) as whole, av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=20, options={"crf": "12", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 240, 160, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(1, 2)  # shown as 120x160, then turned
+        stream.set_display_rotation(90)
+        for index, shown in enumerate(whole.decode(video=0)):
+            lying = np.ascontiguousarray(np.rot90(shown.to_ndarray(format="rgb24", width=160, height=240), -1))
+            frame = av.VideoFrame.from_ndarray(lying, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 20)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    film = tmp_path / "annotated.mp4"
+    result = counted(path, "--model", blob_file, *LINE, "--annotate", film)
+    assert (result["lines"]["middle"]["in"], result["lines"]["middle"]["out"]) == (1, 3)
+    assert result["warnings"] == []
+    with av.open(str(film)) as drawn:
+        assert (drawn.streams.video[0].width, drawn.streams.video[0].height) == (160, 120)
+
+
+def test_what_a_file_lacks_is_printed(clip: Path, blob_file: Path, tmp_path: Path) -> None:
+    data = bytearray(clip.read_bytes())
+    start = int(len(data) * 0.4)
+    data[start : start + len(data) // 5] = bytes(len(data) // 5)
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(data)
+    done = count(path, "--model", blob_file, *LINE, "--json")
+    (warning,) = json.loads(done.stdout)["warnings"]
+    assert warning["code"] == "hole"
+    assert f"warning: {warning['message']}" in done.stderr

@@ -246,5 +246,5 @@ class DeepStreamCamera:
             size_wh=self._counter.size_wh or (0, 0),
             progress=self._progress,
             model=str(self._info.ref),
-            warning=self._stamps.warning,
+            warnings=self._stamps.warnings,
         )

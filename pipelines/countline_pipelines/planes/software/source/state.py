@@ -21,7 +21,7 @@ from countline_pipelines.planes.software.source.reader import ReadState, SourceR
 from countline_pipelines.planes.software.source.tee import Tee
 from countline_pipelines.planes.stamps import StampWatch
 from countline_pipelines.planes.states import StateMachine
-from countline_pipelines.sources import Decoding, SourceSpec
+from countline_pipelines.sources import Decoding, SourceSpec, SourceWarning
 
 MODEL_FAULT: Final = "model"
 """Code of the fault of a camera whose frames Triton refuses."""
@@ -103,6 +103,11 @@ class SourceState:
         """As the container states it, in pixels; (0, 0) before the source was opened."""
         info = self.tee.info
         return (info.width, info.height) if info else (0, 0)
+
+    @property
+    def warnings(self) -> tuple[SourceWarning, ...]:
+        """What a person should know about the source now."""
+        return self._reader.warnings.all()
 
     @property
     def progress(self) -> float:
