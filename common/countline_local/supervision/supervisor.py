@@ -23,6 +23,8 @@ POLL_S: Final = 0.1
 WATCH_INTERVAL_S: Final = 5.0
 WATCH_FAILURES: Final = 2
 """So many checks in a row must fail before a running part counts as not ready."""
+DEAD_AFTER: Final = 4
+"""So many checks in a row must fail before a part whose event loop does not answer is restarted."""
 FIRST_TRIES: Final = 3
 """A part that fails so often before it was ever ready is not started again."""
 FIRST_RESTART_S: Final = 0.5
@@ -56,6 +58,8 @@ class _Watched:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     was_ready: bool = False
     failures: int = 0
+    ending: str = ""
+    """Why the supervisor ends the part."""
     log_start: int = 0
     """Size of the log at the part's last start, bytes."""
 
@@ -242,14 +246,18 @@ class Supervisor:
         )
 
     async def _watch(self, watched: _Watched) -> None:
-        """Watch the readiness of a part; returns only if it does not become ready in time."""
+        """Watch a part; returns only if it does not become ready in time, or no longer answers its health check."""
         started_at = time.monotonic()
         if not await self._becomes_ready(watched, started_at + watched.part.start_timeout_s):
+            watched.ending = f"it was not ready within {watched.part.start_timeout_s:g} s: {watched.status.detail}"
+            watched.failures = FIRST_TRIES
             return
         watched.status.ready_after_s = time.monotonic() - started_at
+        if watched.part.on_ready is not None and watched.status.pid is not None:
+            await asyncio.to_thread(watched.part.on_ready, watched.status.pid)
         self._on_ready(watched)
-        failures = 0
-        while True:
+        failures = silent = 0
+        while silent < DEAD_AFTER:
             await asyncio.sleep(WATCH_INTERVAL_S)
             problem = await problem_with(watched.part)
             failures = failures + 1 if problem else 0
@@ -258,6 +266,8 @@ class Supervisor:
                 self._on_event(PartEvent(watched.part.name, f"runs but is not ready: {problem}"))
             elif not problem and watched.status.state is not PartState.READY:
                 self._on_ready(watched)
+            silent = silent + 1 if problem and await is_silent(watched.part) else 0
+        watched.ending = f"it does not answer its health check, {silent} times in a row"
 
     async def _becomes_ready(self, watched: _Watched, deadline: float) -> bool:
         self._set(watched, PartState.STARTING, f"waits for {watched.part.waits_for}")
@@ -278,12 +288,10 @@ class Supervisor:
 
     async def _end_unready(self, watched: _Watched, running: Running, watching: "asyncio.Task[None]") -> str:
         watching.result()  # an exception of the check is a bug, not the part's failure
-        reason = f"it was not ready within {watched.part.start_timeout_s:g} s: {watched.status.detail}"
         with contextlib.suppress(UnavailableError):
             await self._guard.stop(watched.part.name)
         await running.wait()
-        watched.failures = FIRST_TRIES
-        return reason
+        return watched.ending
 
     def _give_up_if_hopeless(self, watched: _Watched, reason: str) -> None:
         watched.failures += 1
@@ -302,6 +310,17 @@ class Supervisor:
 async def first_of(*futures: "asyncio.Future[Any]") -> None:
     """Return when one of them is done; none is cancelled."""
     await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def is_silent(part: Part) -> bool:
+    """Whether a part that is not ready does not answer at all, or asks for a restart."""
+    if part.alive is None:
+        return False
+    try:
+        await part.alive()
+    except CountlineError:
+        return True
+    return False
 
 
 async def problem_with(part: Part) -> str:

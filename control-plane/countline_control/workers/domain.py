@@ -11,6 +11,7 @@ Times are Unix seconds.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from countline_common.errors import FieldProblem, InvalidInputError
 from countline_control import names
@@ -47,6 +48,7 @@ class WorkerView:
     connected_at: float
     reported_at: float
     spool_bytes: float
+    clock_offset_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,12 @@ class WorkerReport:
     version: str
     spool_bytes: float
     cameras: tuple[CameraReport, ...]
+    clock_offset_s: float = 0.0
+    """How far the worker's clock is ahead of that of NATS."""
+
+
+MAX_LABEL: Final = 128
+"""Characters of the backend and the version of a worker."""
 
 
 def check_introduction(report: WorkerReport) -> None:
@@ -82,6 +90,11 @@ def check_introduction(report: WorkerReport) -> None:
         problems.append(FieldProblem("worker_id", f"{report.worker_id[:80]!r} is not an id; {names.WORKER_HINT}"))
     if not 0 < len(report.instance) <= 128:
         problems.append(FieldProblem("instance", "give 1 to 128 characters that are new at each start"))
+    problems += [
+        FieldProblem(field, f"has {len(text)} characters; {MAX_LABEL} is the limit")
+        for field, text in (("backend", report.backend), ("version", report.version))
+        if len(text) > MAX_LABEL
+    ]
     if report.capacity < 0:
         problems.append(FieldProblem("capacity", "is negative; give the number of cameras that the worker can hold"))
     if problems:
@@ -112,6 +125,7 @@ class Assignment:
     model: str
     """`NAME@VERSION`; empty where no version is known."""
     follower: Follower | None
+    assigned_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +156,8 @@ class Holder:
     worker_id: str
     instance: str
     epoch: int
+    assigned_at: float | None = field(default=None, compare=False)
+    """Unix seconds; None for a file that is played once."""
 
 
 @dataclass(slots=True)

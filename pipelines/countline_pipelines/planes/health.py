@@ -11,6 +11,8 @@ from countline_pipelines.sources import Playback, SourceSpec, SourceWarning
 
 SILENT_S: Final = 5.0
 """A live camera without a counted frame for this long is not running, whatever its reader reports."""
+MODEL_FAULT: Final = "model"
+"""Code of the fault of a camera whose frames Triton refuses."""
 MEASURE_EVERY_S: Final = 0.8
 """How long measured rates are kept: conditions are asked for more often."""
 
@@ -70,13 +72,20 @@ class CameraHealth:
         if paused is not None and self.state is not CameraState.FINISHED:
             return CameraState.FAILED, paused
         silent_s = time.monotonic() - last_counted_at
-        if self.state is CameraState.RUNNING and silent_s > SILENT_S:
-            if trouble is not None:
-                return CameraState.RECONNECTING, fault_of(trouble)
-            if self._source.playback is Playback.LIVE:
-                silence = f"{self._source.label}: no picture for {silent_s:.0f} s"
-                return CameraState.RECONNECTING, Fault("timed_out", silence, "check that the camera sends pictures")
+        if trouble is not None and silent_s > SILENT_S and self._waits_for_triton:
+            return CameraState.RECONNECTING, fault_of(trouble)
+        if self.state is CameraState.RUNNING and silent_s > SILENT_S and self._source.playback is Playback.LIVE:
+            silence = f"{self._source.label}: no picture for {silent_s:.0f} s"
+            return CameraState.RECONNECTING, Fault("timed_out", silence, "check that the camera sends pictures")
         return self.state, self.fault
+
+    @property
+    def _waits_for_triton(self) -> bool:
+        """Whether a Triton that does not answer holds the camera up; a stream that is broken shows its own fault."""
+        if self._source.playback.is_finite:
+            return self.state is not CameraState.FINISHED
+        refused = self.fault is not None and self.fault.code == MODEL_FAULT
+        return refused or self.state in {CameraState.RUNNING, CameraState.STARTING}
 
     def condition(
         self,

@@ -4,13 +4,14 @@ FFmpeg has a hundred error numbers, and puts the whole address with its password
 into ten failures, each with a hint, and redacts every address.
 """
 
+import errno
 from enum import StrEnum
 from typing import Final
 
 import av.error
 
 from countline_common.errors import CountlineError
-from countline_common.logs import redact
+from countline_common.redaction import redact, redact_address
 
 
 class SourceFailure(StrEnum):
@@ -26,6 +27,7 @@ class SourceFailure(StrEnum):
     BAD_PICTURE = "bad_picture"
     NO_KEY_FRAME = "no_key_frame"
     DECODER_LOST = "decoder_lost"
+    TRANSPORT_REFUSED = "transport_refused"
 
 
 _STATUS: Final = {
@@ -39,6 +41,7 @@ _STATUS: Final = {
     SourceFailure.BAD_PICTURE: "INVALID_ARGUMENT",
     SourceFailure.NO_KEY_FRAME: "DEADLINE_EXCEEDED",
     SourceFailure.DECODER_LOST: "UNAVAILABLE",
+    SourceFailure.TRANSPORT_REFUSED: "FAILED_PRECONDITION",
 }
 
 _HINTS: Final = {
@@ -52,6 +55,7 @@ _HINTS: Final = {
     SourceFailure.BAD_PICTURE: "check the settings of the encoder",
     SourceFailure.NO_KEY_FRAME: "set the encoder to send a key frame every few seconds",
     SourceFailure.DECODER_LOST: "check the GPU with `nvidia-smi` and the kernel's log (Xid)",
+    SourceFailure.TRANSPORT_REFUSED: "use the other RTSP transport: --transport tcp or --transport udp",
 }
 
 CURABLE_BY_WAITING: Final = frozenset(
@@ -87,7 +91,7 @@ class SourceError(CountlineError):
         hint: str | None = None,
         after_pictures: bool = False,
     ) -> None:
-        super().__init__(f"{redact(label)}: {redact(detail)}", hint=_HINTS[failure] if hint is None else hint)
+        super().__init__(f"{redact_address(label)}: {redact(detail)}", hint=_HINTS[failure] if hint is None else hint)
         self.failure = failure
         self.after_pictures = after_pictures
         self.code = _STATUS[failure]
@@ -104,6 +108,8 @@ def refused(label: str, error: Exception, *, waited_s: float, limit_s: float) ->
     """
     if waited_s >= limit_s or isinstance(error, av.error.ExitError | av.error.TimeoutError):
         return SourceError(SourceFailure.TIMED_OUT, label, f"no answer within {limit_s:g} s")
+    if getattr(error, "errno", 0) == errno.EPROTONOSUPPORT:  # RTSP status 461; FFmpeg has no kind of error for it
+        return SourceError(SourceFailure.TRANSPORT_REFUSED, label, "the camera does not offer this RTSP transport")
     for kinds, failure, detail in _MEANINGS:
         if isinstance(error, kinds):
             return SourceError(failure, label, detail)

@@ -23,6 +23,7 @@ from countline_pipelines.sources.errors import SourceError, SourceFailure
 from countline_pipelines.sources.spec import Playback, SourceSpec
 from countline_pipelines.sources.stamps import CLEAN, LONGEST_GAP_S, StampReport
 from countline_pipelines.sources.video import DecodedFrame, VideoReader
+from countline_pipelines.sources.wall_clock import WALL, steady_s
 
 BEHIND_S: Final = 2.0
 """A loop that is further behind the clock jumps to its due position; the frames between count as dropped."""
@@ -132,7 +133,7 @@ def _from_here(
     spec: SourceSpec, reader: VideoReader, stop: threading.Event, duration: Fraction
 ) -> Iterator[tuple[DecodedFrame, float, StampReport]]:
     """Frames from now on with their capture times, cycle after cycle, until stopped or far behind the clock."""
-    started_at, wall = time.time(), _WallClock()
+    started_at, wall = WALL.now(), _SetBack()
     cycle = math.floor(Fraction(started_at) / duration)
     begin_s = float(Fraction(started_at) - cycle * duration)
     while True:
@@ -143,7 +144,7 @@ def _from_here(
                 continue  # between the last key frame and this moment
             if wall.was_set_back():
                 raise ClockSteppedError
-            wait_s = t - time.time()
+            wait_s = t - WALL.now()
             if stop.wait(max(0.0, wait_s)) or wait_s < -BEHIND_S:
                 return
             yield decoded, t, stamps
@@ -152,14 +153,14 @@ def _from_here(
         cycle, begin_s = cycle + 1, 0.0
 
 
-class _WallClock:
+class _SetBack:
     """Notices that the wall clock was set back since this object was made."""
 
     def __init__(self) -> None:
-        self._ahead_s = time.time() - time.monotonic()
+        self._ahead_s = WALL.now() - steady_s()
 
     def was_set_back(self) -> bool:
-        return time.time() - time.monotonic() < self._ahead_s - CLOCK_STEP_S
+        return WALL.now() - steady_s() < self._ahead_s - CLOCK_STEP_S
 
 
 def _unbroken(
@@ -224,7 +225,7 @@ def _even_pace(stop: threading.Event) -> Callable[[float, float], float]:
         if not anchor or arrived_at > due or due - arrived_at > 60.0:
             anchor[:] = [arrived_at - time_s]
             return arrived_at
-        stop.wait(due - time.time())
+        stop.wait(due - WALL.now())
         return due
 
     return hold

@@ -24,12 +24,15 @@ import av.error
 
 from countline_common.display import Displayer, PictureShape
 from countline_common.hosts import host_of, is_this_machine
+from countline_common.text_files import LFS_HINT
+from countline_pipelines.sources.content import is_pointer
 from countline_pipelines.sources.decoding import DecodeMode, Decoder, Decoding, is_on_gpu
 from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
 from countline_pipelines.sources.holes import HoleFinder
 from countline_pipelines.sources.mp4 import Mp4Part, mp4_parts
 from countline_pipelines.sources.spec import Playback, SourceSpec
 from countline_pipelines.sources.tracks import pick_track
+from countline_pipelines.sources.wall_clock import WALL
 from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
 
 _SEGMENTED_FORMATS: Final = frozenset({"hls", "hls,applehttp", "dash"})
@@ -191,6 +194,9 @@ class VideoReader:
 
     def _open(self, url: str) -> Any:
         began = time.monotonic()
+        if is_pointer(self._spec):
+            detail = "is a Git LFS pointer, not the video itself"
+            raise SourceError(SourceFailure.NOT_VIDEO, self._spec.label, detail, hint=LFS_HINT)
         try:
             limits = (self._spec.open_timeout_s, self._spec.read_timeout_s)
             return av.open(url, options=_options(self._spec), timeout=limits, hwaccel=self._choice.accel)
@@ -354,7 +360,7 @@ class VideoReader:
             base_s = float(sum((each or 0 for each in self._part_durations_s[:part]), Fraction(0)))
             self._holes.begin(base_s, None if self._stream.start_time is None else self.start_s)
         for packet in self._packets():
-            arrived_at = time.time()
+            arrived_at = WALL.now()
             self._record_ntp(packet)
             pictures = self._decode(packet)
             self._judge(pictures)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from countline_common.logs import redact
+from countline_common.redaction import redact
 
 
 class WarningCode(StrEnum):

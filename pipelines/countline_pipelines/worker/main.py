@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -20,15 +20,18 @@ from countline_common.errors import CountlineError, ResourceExhaustedError
 from countline_common.http.health import HealthServer
 from countline_common.logs import get_logger
 from countline_common.tasks import cancel
+from countline_common.waiting import happens
 from countline_pipelines import metrics
 from countline_pipelines.planes.interface import CameraPlan, CameraState, fault_of
 from countline_pipelines.publishing.publisher import Publisher
 from countline_pipelines.publishing.spool import Spool
 from countline_pipelines.publishing.writer import SpoolWriter
+from countline_pipelines.sources.wall_clock import WALL
 from countline_pipelines.triton.slots import remove_stale_slots
 from countline_pipelines.worker.agent import Agent
 from countline_pipelines.worker.assignments import Ownership
 from countline_pipelines.worker.bus_link import BusLink
+from countline_pipelines.worker.clock_check import ClockCheck
 from countline_pipelines.worker.desired import DesiredCameras
 from countline_pipelines.worker.pictures import PictureEncoder
 from countline_pipelines.worker.planes import make_plane
@@ -40,6 +43,7 @@ WATCH_S: Final = 5.0
 LOOK_EVERY_S: Final = 0.2
 """A change of a camera's state is reported within this time."""
 STATUS_EVERY_S: Final = 1.0
+CLOCK_PATIENCE_S: Final = 2.0
 REFUSED_EVERY_S: Final = 10.0
 """The worker looks this often whether refused cameras can be counted now."""
 FLUSH_S: Final = 1.0
@@ -86,7 +90,8 @@ class Worker:
         )
         self._plane = make_plane(settings, sink, self._camera_ended)
         self._desired = DesiredCameras(self._plane, settings.spool_folder, settings.default_model, self._owners)
-        self._agent = Agent(settings.workers_address, settings.token, self._report, self._desired.apply)
+        self._clock_check = ClockCheck(WALL, self._link.stream_info)
+        self._agent = Agent(settings.workers_address, settings.token, self._report, self._apply)
         self._errands: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -102,6 +107,7 @@ class Worker:
                     "link": self._link.run(),
                     "publisher": self._publisher.run(),
                     "agent": self._agent.run(),
+                    "clock": self._clock_check.run(),
                     "statuses": self._send_statuses(),
                     "refused": self._retry_refused(),
                 }.items()
@@ -139,8 +145,14 @@ class Worker:
             continue
         await asyncio.to_thread(self._desired.mark_finished, plan)
 
+    async def _apply(self, assignments: Sequence[workers_pb2.Assignment]) -> None:
+        """Hold the assigned cameras. The first ones wait a moment for the comparison of clocks, which dates them."""
+        await happens(self._clock_check.checked, CLOCK_PATIENCE_S)
+        self._clock_check.checked.set()
+        await self._desired.apply(assignments)
+
     def _report(self) -> workers_pb2.ConnectRequest:
-        name, now = self._settings.worker_name, time.time()
+        name, now = self._settings.worker_name, WALL.now()
         held = self._desired.conditions()
         return workers_pb2.ConnectRequest(
             worker_id=name,
@@ -150,6 +162,7 @@ class Worker:
             cameras=[camera_report(camera_id, epoch, name, c, now) for camera_id, (epoch, c) in held.items()],
             version=self._version,
             spool_bytes=self._spool.waiting_bytes,
+            clock_offset_s=WALL.offset_s,
         )
 
     async def _check_spool(self) -> None:

@@ -14,10 +14,10 @@ import av
 import numpy as np
 import pytest
 from tests.fixtures.clips import Pass, blob_model, cut_off, render
+from tests.fixtures.forked.command import countline
 from tests.fixtures.pipelines.stamps import HZ, restamped
 from tests.fixtures.rtsp import RtspServer
 
-COUNTLINE = Path(sys.executable).with_name("countline")
 LINE = ("--line", "middle:0.5,0,0.5,1")
 
 
@@ -29,8 +29,8 @@ def blob_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def count(source: Path | str, *options: object, status: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [str(COUNTLINE), "count", str(source), *map(str, options)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    command = [str(countline()), "count", str(source), *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
     assert done.returncode == status, done.stderr
     return done
 

@@ -15,6 +15,7 @@ from countline_pipelines.planes.deepstream.cameras.transit import FrameTransit
 from countline_pipelines.planes.meters import RateMeter
 from countline_pipelines.sources import Playback, SourceSpec
 from countline_pipelines.sources.clock import FileClock
+from countline_pipelines.sources.wall_clock import WALL
 
 BEHIND_S: Final = 2.0
 """If a real-time file is further behind than this, its clock restarts instead of catching up."""
@@ -87,7 +88,7 @@ class SourceValve:
             if not self._waits:
                 return False
             self._open.wait(LOOK_S)
-        if self._stopping.is_set() or not self.transit.enter(pts_ns, time.time(), now):
+        if self._stopping.is_set() or not self.transit.enter(pts_ns, WALL.now(), now):
             return False
         preview = self.preview
         if preview is not None:
