@@ -87,7 +87,7 @@ async def test_on_this_machine_nobody_has_to_log_in(shell: Shell, site: str) -> 
 
 
 async def test_a_site_is_deleted_only_while_it_has_no_cameras(shell: Shell, site: str) -> None:
-    await shell.ok("cameras", "add", "door", "rtsp://127.0.0.1:1/door", "--site", site, "--no-check")
+    await shell.ok("cameras", "add", "door", "rtsp://127.0.0.1:1/door", "--site", site)
     code, _, err = await shell.run("sites", "rm", site, "--yes")
     assert (code, "still has cameras: door" in err, "countline cameras rm" in err) == (1, True, True)
     await shell.ok("cameras", "rm", "door", "--yes")
