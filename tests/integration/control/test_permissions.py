@@ -19,7 +19,7 @@ SERVICES = {
 METHODS = [(name, method) for name, service in SERVICES.items() for method in service.methods]
 # Repeated here on purpose: a changed permission in a .proto must not go unnoticed.
 VIEWER_MAY = {
-    "GetCurrentUser", "ListSites", "GetCamera", "ListCameras", "ListWorkers", "ListCameraStatuses",
+    "GetCurrentUser", "GetSite", "ListSites", "GetCamera", "ListCameras", "ListWorkers", "ListCameraStatuses",
     "ListModels", "GetModel", "ListTrials", "GetTrial", "ListServing",
 }  # fmt: skip
 PUBLIC = {"Login", "RefreshToken", "Logout"}
