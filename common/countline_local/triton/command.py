@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -127,8 +128,14 @@ def triton_command(settings: TritonSettings, backends: Path, ports: TritonPorts,
 
 
 def _unprivileged(paths: tuple[Path, ...]) -> list[str]:
-    """The command before Triton's that drops root: a model may contain code. Empty for an ordinary user."""
-    return process_user(*(path.absolute() / "x" for path in paths)).prefix() if os.geteuid() == 0 else []
+    """The command before Triton's that drops root: a model may contain code. Empty for an ordinary user.
+
+    The user must reach the backend's Python too, which may lie in a home folder.
+    """
+    if os.geteuid() != 0:
+        return []
+    python = (Path(sys.executable), Path(sys.base_prefix), Path(sysconfig.get_path("purelib")), Path(closed.__file__))
+    return process_user(*(path.absolute() / "x" for path in (*paths, *python))).prefix()
 
 
 def _pairs(option: str, values: tuple[str, ...] | list[str]) -> list[str]:
