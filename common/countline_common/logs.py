@@ -1,53 +1,52 @@
 """Structured logs on standard error: coloured on a terminal, JSON elsewhere, and never with a password.
 
-Camera addresses contain credentials, and exception texts of libraries contain camera addresses. So every string of
-every event passes `redact`.
+Camera addresses contain credentials, and exception texts of libraries contain camera addresses. So every value of
+every event passes `redact`, and is cut at a limit.
 """
 
 import logging
 import os
-import re
 import sys
 from collections.abc import MutableMapping
+from itertools import islice
 from typing import Any, Final, TextIO, cast
 
 import structlog
 
+from countline_common.redaction import redact
+
 FORMAT_VARIABLE: Final = "COUNTLINE_LOG_FORMAT"
 LEVEL_VARIABLE: Final = "COUNTLINE_LOG_LEVEL"
-MASK: Final = "***"
-
-# Greedy up to the last @ before the path: passwords of cameras often contain an unescaped @ or :.
-_USER_INFO: Final = re.compile(
-    r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?P<user>[^\s/:@\"']*):(?P<password>[^\s/\"']*)@"
-)
-_SECRET_PARAMETER: Final = re.compile(r"(?i)(?P<key>[?&](?:password|passwd|pwd|token|secret|api_?key)=)[^\s&\"']+")
-
-
-def redact(text: str) -> str:
-    """The text with passwords in addresses replaced by `***`.
-
-    >>> redact("cannot open rtsp://joe:p@ss@10.0.0.7/live?token=abc")
-    'cannot open rtsp://joe:***@10.0.0.7/live?token=***'
-    """
-    text = _USER_INFO.sub(rf"\g<scheme>\g<user>:{MASK}@", text)
-    return _SECRET_PARAMETER.sub(rf"\g<key>{MASK}", text)
+LONGEST_TEXT: Final = 4_000
+"""Characters of one value of an event; callers can send long ids."""
+LONGEST_TRACE: Final = 30_000
+"""Characters of a traceback."""
+MOST_ITEMS: Final = 200
+"""Items of a list or a mapping in an event."""
 
 
-def _redact_value(value: Any) -> Any:
-    if isinstance(value, str):
-        return redact(value)
+def bounded(text: str, limit: int = LONGEST_TEXT) -> str:
+    """The text; if it is longer than the limit, its beginning and its end."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}…({len(text)} characters)…{text[-half:]}"
+
+
+def _safe_value(value: Any, limit: int = LONGEST_TEXT) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
     if isinstance(value, dict):
-        return {key: _redact_value(item) for key, item in value.items()}
+        return {str(key): _safe_value(item) for key, item in islice(value.items(), MOST_ITEMS)}
     if isinstance(value, list | tuple):
-        return [_redact_value(item) for item in value]
-    if isinstance(value, BaseException):
-        return redact(repr(value))
-    return value
+        return [_safe_value(item) for item in value[:MOST_ITEMS]]
+    # Redacted before it is cut: a cut address could lose the sign by which its secret is found.
+    return bounded(redact(value if isinstance(value, str) else repr(value)), limit)
 
 
-def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {key: _redact_value(value) for key, value in event.items()}
+def _safe_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    limits = {"exception": LONGEST_TRACE, "stack": LONGEST_TRACE}
+    return {key: _safe_value(value, limits.get(key, LONGEST_TEXT)) for key, value in event.items()}
 
 
 def _json_wanted(stream: TextIO) -> bool:
@@ -57,8 +56,8 @@ def _json_wanted(stream: TextIO) -> bool:
 
 def _renderers(stream: TextIO) -> list[Any]:
     if _json_wanted(stream):
-        return [structlog.processors.format_exc_info, _redact_event, structlog.processors.JSONRenderer()]
-    return [structlog.processors.format_exc_info, _redact_event, structlog.dev.ConsoleRenderer()]
+        return [structlog.processors.format_exc_info, _safe_event, structlog.processors.JSONRenderer()]
+    return [structlog.processors.format_exc_info, _safe_event, structlog.dev.ConsoleRenderer()]
 
 
 def configure(process: str, stream: TextIO | None = None) -> None:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from countline_common.triton.access import system_user
+
 LOCK: Final = ".lock"
 UNLOCKED_S: Final = 60.0
 """A younger folder without a lock file counts as one that is just being made."""
@@ -24,6 +26,9 @@ def scratch_folder(purpose: str) -> Iterator[Path]:
     """A temporary folder named `countline-<purpose>-…`; it exists as long as the block lasts."""
     _remove_abandoned(purpose)
     with tempfile.TemporaryDirectory(prefix=f"countline-{purpose}-", ignore_cleanup_errors=True) as name:
+        if user := system_user():  # root's Triton reads models from such folders as that user
+            os.chown(name, -1, user.pw_gid)
+            Path(name).chmod(0o710)
         fd = os.open(Path(name, LOCK), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)

@@ -34,7 +34,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.data.bus import domain_subject
-from countline_common.logs import get_logger, redact
+from countline_common.logs import get_logger
+from countline_common.redaction import redact
 from countline_common.waiting import happens
 from countline_control.database import Database, is_away
 

@@ -60,13 +60,14 @@ def _shares(
     return {
         "control": {
             **public,
-            **_read(credentials.token_key, credentials.admin_password),
+            **_read(credentials.token_key, credentials.admin_password, credentials.triton_secret),
             "auth-dsn": dsn["auth-dsn"],
             "cameras-dsn": dsn["cameras-dsn"],
             **bus,
         },
         "analytics": {**public, "analytics-dsn": dsn["analytics-dsn"], **bus},
-        "worker": {**_read(credentials.worker_token), **bus},
+        "worker": {**_read(credentials.worker_token, credentials.triton_secret), **bus},
+        "triton": _read(credentials.triton_secret),
         "nats": {"authorization.conf": f"user: {NATS_USER}\npassword: {json.dumps(passwords['nats'])}"},
         "postgres": {f"{name}-password": passwords[name] for name in (*DATABASES, SUPERUSER)},
     }

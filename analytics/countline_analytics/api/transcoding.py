@@ -24,13 +24,14 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from countline_common.errors import FieldProblem, InvalidInputError
+from countline_common.grpc.texts import check_texts
 from countline_common.http.rest_json import enum_prefix, json_name
 
 UPDATE_MASK: Final = "update_mask"
 MASK_DEPTH: Final = 2
 """Depth of a mask that is built from a body; deeper values are replaced as a whole."""
 
-_VARIABLE: Final = re.compile(r"\{(?P<path>[\w.]+)(?:=(?P<pattern>[^}]*))?\}")
+_VARIABLE: Final = re.compile(r"\{(?P<path>[\w.]+)(?:=(?P<pattern>[^{}]*))?\}")
 _INTEGERS: Final = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
@@ -190,6 +191,7 @@ def build_request(
     for name, text in zip(route.variables, path_values, strict=True):
         _read_text(reader, request, name, text, "")
     _raise(reader.problems)
+    check_texts(request)
     return request
 
 

@@ -26,7 +26,8 @@ from countline_analytics.ingest.records import MalformedRecordError, Record, dec
 from countline_analytics.ingest.writer import CountWriter
 from countline_common.data.bus import COUNTS, DLQ, dlq_subject, ensure_streams
 from countline_common.errors import CountlineError, UnavailableError
-from countline_common.logs import get_logger, redact
+from countline_common.logs import get_logger
+from countline_common.redaction import redact
 from countline_common.resilience.retry import Backoff
 from countline_common.waiting import happens
 

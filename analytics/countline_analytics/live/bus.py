@@ -21,9 +21,11 @@ from countline.v1 import events_pb2, workers_pb2
 from countline_common.data import bus
 from countline_common.errors import CountlineError, UnavailableError
 from countline_common.http.rest_json import to_json
-from countline_common.logs import get_logger, redact
+from countline_common.logs import get_logger
+from countline_common.redaction import redact
 from countline_common.resilience.retry import Backoff
 from countline_common.times import from_timestamp, rfc3339
+from countline_common.vitality import forget_fault
 
 KEEP_ALIVE_PERIOD_S: Final = 2.0
 STATUS_SUBJECT: Final = "countline.status.*"
@@ -45,24 +47,38 @@ class LiveBus:
         self._url = url
         self._name = name
         self._client: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
+        self._lost = asyncio.Event()
 
     async def run(self) -> None:
-        """Connect, and stay connected until cancelled."""
+        """Connect, and stay connected until cancelled; a connection that NATS closed for good is made anew."""
         backoff = Backoff()
+        try:
+            while True:
+                await self._connect(backoff)
+                await self._lost.wait()
+                self._lost.clear()
+                self._client = asyncio.get_running_loop().create_future()
+                await asyncio.sleep(backoff.next_s())
+        finally:
+            if self._client.done():
+                await self._client.result().close()
+
+    async def _connect(self, backoff: Backoff) -> None:
         while not self._client.done():
             try:
-                self._client.set_result(await bus.connect(self._url, self._name))
+                self._client.set_result(await bus.connect(self._url, self._name, self._lost.set))
+                forget_fault(f"bus {self._name}")
             except UnavailableError as error:
                 _log.warning("waiting", part="nats", error=error.message)
                 await asyncio.sleep(backoff.next_s())
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await self._client.result().close()
 
     async def client(self) -> Client:
-        """Wait for the connection and return the client."""
-        return await asyncio.shield(self._client)
+        """Wait for the connection and return the client; after its end, the next one."""
+        while True:
+            client = await asyncio.shield(self._client)
+            if not client.is_closed:
+                return client
+            await asyncio.sleep(CHECK_PERIOD_S)  # NATS closed it; `run` makes another one
 
     async def check(self) -> None:
         """Health check: raise while NATS is not connected."""
@@ -105,10 +121,16 @@ class Relay:
         return not self._takers
 
     async def _run(self) -> None:
-        client = await self._bus.client()
+        while True:
+            with contextlib.suppress(nats.errors.Error, OSError):  # the connection was closed at that moment
+                await self._forward(await self._bus.client())
+            await asyncio.sleep(CHECK_PERIOD_S)
+
+    async def _forward(self, client: Client) -> None:
+        """Forward over one connection, until it is closed."""
         subscription = await client.subscribe(self._subject, cb=self._received)
         try:
-            while True:
+            while not client.is_closed:
                 # While NATS is not connected, no worker can receive this.
                 if client.is_connected:
                     with contextlib.suppress(nats.errors.Error, OSError):
@@ -192,8 +214,14 @@ class StatusBoard:
         self._listeners.discard(put)
 
     async def run(self) -> None:
-        """Follow statuses until the connection closes. Each (re)connection reads the last status of every camera."""
-        client = await self._bus.client()
+        """Follow statuses until cancelled. Each (re)connection reads the last status of every camera."""
+        while True:
+            with contextlib.suppress(nats.errors.Error, OSError):  # the connection was closed at that moment
+                await self._follow(await self._bus.client())
+            await asyncio.sleep(CHECK_PERIOD_S)
+
+    async def _follow(self, client: Client) -> None:
+        """Follow statuses over one connection, until it is closed."""
         await client.subscribe(STATUS_SUBJECT, cb=self._received)
         read_at, backoff = -1, Backoff()
         # nats-py raises an error of its own instead of a cancellation if the connection closes at that moment; then

@@ -5,6 +5,7 @@ Every process calls `ensure_streams` when it connects, so the start order does n
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Final
 
 import nats
@@ -14,7 +15,9 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from nats.js.errors import BadRequestError, NotFoundError
 
 from countline_common.errors import InvalidInputError, UnavailableError
-from countline_common.logs import get_logger, redact
+from countline_common.logs import get_logger
+from countline_common.redaction import redact
+from countline_common.vitality import record_fault
 
 COUNTS: Final = "COUNTS"
 STATUS: Final = "STATUS"
@@ -32,14 +35,18 @@ RECONNECT_WAIT_S: Final = 0.5
 DUPLICATE_WINDOW_S: Final = 600.0
 """How long JetStream remembers message ids. The database's key catches later repeats."""
 
-_TOKEN: Final = re.compile(r"[^\s.*>]+")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+"""What may be between two dots of a subject. NATS closes a connection for good whose line is too long."""
 _log = get_logger(__name__)
 
 
 def _token(value: str) -> str:
     # An id with a dot or a wildcard would reach the subject of another camera.
     if not _TOKEN.fullmatch(value):
-        raise InvalidInputError(f"{value!r} cannot be part of a NATS subject", hint="use letters, digits and hyphens")
+        raise InvalidInputError(
+            f"{value[:80]!r} cannot be part of a NATS subject",
+            hint="use 1 to 128 letters, digits, hyphens and underscores",
+        )
     return value
 
 
@@ -147,12 +154,27 @@ async def _create(js: JetStreamContext, config: StreamConfig) -> None:
             raise
 
 
-async def connect(url: str, name: str) -> Client:
+class BusClient(Client):
+    """A client that knows who closed it: NATS closes a connection for good after a violation of its protocol."""
+
+    was_closed_here = False
+
+    async def close(self) -> None:
+        """Close the connection."""
+        self.was_closed_here = True
+        await super().close()
+
+
+async def connect(url: str, name: str, on_lost: Callable[[], None] | None = None) -> Client:
     """Connect to NATS; the connected client then reconnects without limit.
+
+    If NATS closes the connection for good, the process no longer passes its health check and is restarted, unless
+    the caller makes the connection anew.
 
     Args:
         url: `nats://user:password@host:port`, several separated by commas.
         name: shown in the server's list of connections.
+        on_lost: called when NATS closed the connection for good.
 
     Raises:
         UnavailableError: no server answers now.
@@ -167,7 +189,15 @@ async def connect(url: str, name: str) -> Client:
     async def on_reconnect() -> None:
         _log.info("bus.reconnected")
 
-    client = Client()
+    async def on_closed() -> None:
+        if not client.was_closed_here:
+            reason = redact(str(client.last_error or "NATS closed the connection"))
+            _log.error("bus.closed", error=reason)
+            record_fault(f"bus {name}", reason)
+            if on_lost is not None:
+                on_lost()
+
+    client = BusClient()
     try:
         # A client that reconnects without limit also tries the first connection without limit.
         async with asyncio.timeout(FIRST_CONNECTION_S):
@@ -181,6 +211,7 @@ async def connect(url: str, name: str) -> Client:
                 error_cb=on_error,
                 disconnected_cb=on_disconnect,
                 reconnected_cb=on_reconnect,
+                closed_cb=on_closed,
             )
     except (OSError, TimeoutError, nats.errors.Error) as error:
         await client.close()

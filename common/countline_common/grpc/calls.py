@@ -12,13 +12,21 @@ from contextvars import ContextVar
 from typing import Any, Final, Self
 
 import grpc
+from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 from prometheus_client import Counter, Gauge, Histogram
 
-from countline_common.errors import CountlineError, DeadlineExceededError, InternalError, UnauthenticatedError
+from countline_common.errors import (
+    CountlineError,
+    DeadlineExceededError,
+    InternalError,
+    InvalidInputError,
+    UnauthenticatedError,
+)
 from countline_common.grpc.authorization import authorize
 from countline_common.grpc.errors import to_status
 from countline_common.grpc.permissions import OPEN_SERVICES, method_policy
+from countline_common.grpc.texts import check_texts
 from countline_common.grpc.tokens import Principal, TokenVerifier
 from countline_common.logs import get_logger
 
@@ -137,6 +145,43 @@ class _Call:
         )
 
 
+class _Malformed:
+    """Takes the place of a request that is no message of its type."""
+
+
+def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """A reader of requests that leaves the refusal to the call: gRPC's own would be INTERNAL with a traceback."""
+    if deserialize is None:
+        return None
+
+    def read(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except (DecodeError, ValueError):
+            return _Malformed()
+
+    return read
+
+
+def _checked(request: Any) -> Any:
+    """A request, or a stream of requests, of which every text was checked.
+
+    Raises:
+        InvalidInputError: the request is malformed, or holds a text that no service takes.
+    """
+    if isinstance(request, _Malformed):
+        raise InvalidInputError("the request is malformed", hint="send a message of the method's request type")
+    if isinstance(request, Message):
+        check_texts(request)
+        return request
+    return _checked_stream(request) if hasattr(request, "__aiter__") else request
+
+
+async def _checked_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _checked(request)
+
+
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Wraps the handler of every method: authorisation, time limit, errors, log and metrics."""
 
@@ -150,7 +195,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         if handler is None:
             return None
         method = handler_call_details.method
-        codec = (handler.request_deserializer, handler.response_serializer)
+        codec = (_tolerant(handler.request_deserializer), handler.response_serializer)
         if handler.request_streaming and handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), *codec)
         if handler.response_streaming:
@@ -164,6 +209,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             with _Call(method, context, self._verifier, self._translate) as call:
                 try:
                     call.authorize()
+                    request = _checked(request)
                     async with asyncio.timeout(self._call_limit_s):
                         response = await behaviour(request, context)
                 except BaseException as error:  # noqa: BLE001  (mapped to a status, or raised again)
@@ -178,7 +224,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             with _Call(method, context, self._verifier, self._translate) as call:
                 try:
                     call.authorize()
-                    answered = behaviour(request, context)
+                    answered = behaviour(_checked(request), context)
                     if hasattr(answered, "__aiter__"):
                         async with contextlib.aclosing(answered) as responses:
                             async for response in responses:

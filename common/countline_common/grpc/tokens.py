@@ -20,6 +20,7 @@ from countline_common.errors import InvalidInputError, UnauthenticatedError
 
 ALGORITHM: Final = "Ed25519"
 ISSUER: Final = "countline"
+AUDIENCE: Final = "countline"
 EVERYTHING: Final = "*"
 """The permission that implies all others except those in `NEVER_IMPLIED`."""
 CAMERA_SECRETS: Final = "cameras.secrets"
@@ -27,6 +28,10 @@ CAMERA_SECRETS: Final = "cameras.secrets"
 NEVER_IMPLIED: Final = frozenset({CAMERA_SECRETS})
 CLOCK_LEEWAY_S: Final = 5
 """Permitted difference between the clocks of two machines."""
+
+
+_UNUSABLE: Final = (JoseError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
+"""Errors of reading a token; JSON brings numbers beyond any float and lists nested without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,7 @@ class TokenSigner:
         now = self._clock()
         claims: dict[str, Any] = {
             "iss": ISSUER,
+            "aud": AUDIENCE,
             "sub": subject,
             "name": name,
             "roles": list(roles),
@@ -102,13 +108,14 @@ class TokenVerifier:
         """The principal of a token.
 
         Raises:
-            UnauthenticatedError: the token was not signed by our key, was changed, or has expired.
+            UnauthenticatedError: the token was not signed by our key, was changed, has expired, or is meant for another
+                system.
         """
         try:
             claims = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims
             self._registry().validate(claims)
             return _principal(claims)
-        except (JoseError, ValueError, TypeError, KeyError) as error:
+        except _UNUSABLE as error:
             reason = "has expired" if getattr(error, "error", "") == "expired_token" else "is not valid"
             raise UnauthenticatedError(f"the access token {reason}", hint="log in again") from error
 
@@ -117,6 +124,7 @@ class TokenVerifier:
             now=int(self._clock()),
             leeway=CLOCK_LEEWAY_S,
             iss={"essential": True, "value": ISSUER},
+            aud={"essential": True, "value": AUDIENCE},
             sub={"essential": True},
             exp={"essential": True},
         )

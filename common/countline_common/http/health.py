@@ -1,7 +1,7 @@
 """Health and metrics of a process over HTTP: `/healthz`, `/readyz`, `/metrics`.
 
-`/healthz` answers as long as the event loop runs. `/readyz` runs the process's checks, each with a limit of one second,
-and names those that fail. `/metrics` is for Prometheus.
+`/healthz` answers as long as the event loop runs, with 503 after a fault that only a restart cures. `/readyz` runs the
+process's checks, each with a limit of one second, and names those that fail. `/metrics` is for Prometheus.
 """
 
 import asyncio
@@ -12,8 +12,9 @@ from typing import Final, Self
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
-from countline_common.logs import redact
+from countline_common.redaction import redact
 from countline_common.settings import host_port
+from countline_common.vitality import faults
 
 CHECK_TIMEOUT_S: Final = 1.0
 
@@ -62,7 +63,8 @@ class HealthServer:
         return int(self._runner.addresses[0][1])
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        return web.json_response({"alive": True})
+        found = faults()
+        return web.json_response({"alive": not found, "faults": found}, status=503 if found else 200)
 
     async def _readyz(self, _: web.Request) -> web.Response:
         results = await asyncio.gather(*(self._run(check) for check in self._checks.values()))

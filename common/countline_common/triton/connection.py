@@ -12,12 +12,14 @@ from typing import Any, Final, Self, TypeVar
 import grpc
 import numpy as np
 from numpy.typing import NDArray
+from tritonclient._plugin import InferenceServerClientPlugin
 from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from countline_common.errors import CountlineError
+from countline_common.errors import CountlineError, PermissionDeniedError
 from countline_common.grpc.channels import proxy_options, proxy_remark
+from countline_common.triton.access import SECRET_VARIABLE, secret_headers
 from countline_common.triton.model_config import INPUT_NAME, OUTPUT_NAME, Config, labels_of
 from countline_common.triton.models import InferenceLostError, ModelRef, ModelRefusedError
 
@@ -36,6 +38,8 @@ LOST_STATUS: Final = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "NOT_FOUN
 """NOT_FOUND: a restarted Triton has not loaded our models yet."""
 LOST_WORDS: Final = ("Unable to find shared memory region", "RST_STREAM")
 """Messages of a restarted Triton that does not know our frames, and of a connection that broke with INTERNAL."""
+RESTRICTED_WORDS: Final = "protocol is restricted"
+"""Part of Triton's answer to a restricted call without its secret."""
 DEAD_BACKEND_WORDS: Final = ("Stub process", "is not healthy")
 """Messages for a dead backend process. Triton starts another one only when the model is loaded again."""
 
@@ -46,12 +50,24 @@ class BackendDeadError(InferenceLostError):
     """The process that runs a model died; the model must be unloaded and loaded again."""
 
 
+class _SecretPlugin(InferenceServerClientPlugin):  # type: ignore[misc]  # tritonclient has no types
+    """Adds this machine's secret to every request."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        self._headers = headers
+
+    def __call__(self, request: Any) -> None:
+        request.headers = {**(request.headers or {}), **self._headers}
+
+
 class Connection:
     """Typed calls to one Triton over gRPC. Create and use it in one event loop."""
 
     def __init__(self, address: str) -> None:
         self.address = address
         self._client = InferenceServerClient(address, channel_args=[*_OPTIONS, *proxy_options(address)])
+        if headers := secret_headers():
+            self._client.register_plugin(_SecretPlugin(headers))
 
     async def close(self) -> None:
         """Close the channel."""
@@ -98,6 +114,8 @@ class Connection:
         try:
             await self._client.load_model(model, config=text, client_timeout=LOAD_TIMEOUT_S)
         except InferenceServerException as error:
+            if RESTRICTED_WORDS in _words(error):
+                raise self._restricted() from error
             if _status(error) in {"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"} and _is_transport(error):
                 raise self._lost(error) from error
             raise _refusal(model, error) from error
@@ -161,11 +179,19 @@ class Connection:
         except (InferenceServerException, grpc.RpcError) as error:
             raise self._lost(error) from error
 
-    def _lost(self, error: Exception) -> InferenceLostError:
+    def _lost(self, error: Exception) -> CountlineError:
+        if RESTRICTED_WORDS in _words(error):
+            return self._restricted()
         silent = _status(error) in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
         return InferenceLostError(
             f"Triton at {self.address} {'does not answer' if silent else 'fails'}: {_words(error)}",
             hint=proxy_remark(self.address) or "check that it runs: countline status",
+        )
+
+    def _restricted(self) -> PermissionDeniedError:
+        return PermissionDeniedError(
+            f"Triton at {self.address} refuses the call: it expects its secret",
+            hint=f"set {SECRET_VARIABLE} to the file credentials/triton-secret of its data folder",
         )
 
     def _inference_error(self, model: str, error: Exception) -> CountlineError:

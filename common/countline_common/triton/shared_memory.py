@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from countline_common.errors import AlreadyExistsError, ResourceExhaustedError
+from countline_common.triton.access import system_user
 
 SHARED_MEMORY_DIRECTORY: Final = Path("/dev/shm")  # noqa: S108  (where Linux keeps POSIX shared memory)
 
@@ -92,9 +93,12 @@ def _create_locked(path: Path, size_bytes: int) -> int:
 
 def _create(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError as error:
         raise AlreadyExistsError(f"the shared-memory segment {path.name!r} exists already") from error
+    if user := system_user():  # Triton, which opens the segment, does not run as root
+        os.fchown(fd, user.pw_uid, user.pw_gid)
+    return fd
 
 
 def _too_small(size_bytes: int) -> ResourceExhaustedError:

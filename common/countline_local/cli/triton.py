@@ -19,7 +19,9 @@ import typer
 from countline_common.cli.tools import note, say
 from countline_common.errors import InvalidInputError, UnavailableError
 from countline_common.scratch import scratch_folder
+from countline_common.triton.access import secret_file
 from countline_common.triton.shared_memory import remove_stale
+from countline_local.supervision.credentials import ensure_secret
 from countline_local.triton.command import TritonPorts, TritonSettings
 from countline_local.triton.server import EmbeddedTriton, TritonStartError
 
@@ -45,6 +47,8 @@ def triton(
 ) -> None:
     """Run an embedded Triton until it is stopped; its log goes to standard error.
 
+    Only clients that send the secret of the data folder (credentials/triton-secret) may load models or share memory.
+
     Example: countline triton --model-repository triton-repo --load demo_detector
     """
     for repository in model_repository:
@@ -52,7 +56,9 @@ def triton(
             raise InvalidInputError(
                 f"there is no folder {repository}", hint="give --model-repository a folder of models"
             )
+    secret = ensure_secret(secret_file())
     settings = TritonSettings(
+        secret=secret,
         repositories=tuple(model_repository),
         models=tuple(load or ()),
         host=host,

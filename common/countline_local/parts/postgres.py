@@ -23,9 +23,9 @@ import psycopg
 from countline_common.errors import InternalError, UnavailableError
 from countline_local.parts.part import Part
 from countline_local.parts.postgres_leftovers import stop_leftover
-from countline_local.parts.postgres_user import process_user
 from countline_local.parts.system import System
 from countline_local.supervision.credentials import ensure_secret
+from countline_local.supervision.process_user import process_user
 
 DATABASES: Final = ("auth", "cameras", "analytics")
 SUPERUSER: Final = "postgres"

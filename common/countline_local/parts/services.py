@@ -41,7 +41,7 @@ def _service(
         name=name, argv=tuple(command_line(*command)),
         env={**env, "COUNTLINE_HEALTH_ADDRESS": health}, address=system.address(listens),
         check=partial(http_ok, f"http://{health}/readyz"), waits_for="its health check", needs=needs,
-        stop_grace_s=STOP_GRACE_S,
+        alive=partial(http_ok, f"http://{health}/healthz"), stop_grace_s=STOP_GRACE_S,
     )  # fmt: skip
 
 

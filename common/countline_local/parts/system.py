@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from countline_common.settings import DataFolder
+from countline_common.triton.access import SECRET_VARIABLE
 from countline_local.supervision.credentials import Credentials
 from countline_local.supervision.ports import HOST
 
@@ -35,4 +36,9 @@ class System:
 
     def environment(self) -> dict[str, str]:
         """The environment of a process of ours that needs no address of a part."""
-        return {**os.environ, "PYTHONUNBUFFERED": "1", "COUNTLINE_DATA": str(self.data.root)}
+        return {
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",
+            "COUNTLINE_DATA": str(self.data.root),
+            SECRET_VARIABLE: str(self.credentials.triton_secret),
+        }

@@ -3,12 +3,17 @@
 from functools import partial
 from typing import Final
 
+from countline_common.logs import get_logger
 from countline_common.triton.shared_memory import SHARED_MEMORY_DIRECTORY
 from countline_local.parts.http_check import http_ok
 from countline_local.parts.part import Part
 from countline_local.parts.system import System
+from countline_local.supervision.credentials import ensure_secret
+from countline_local.triton.arguments import SHOWN_WARNING, hide_in_arguments
 from countline_local.triton.assembly import prepare_backends
 from countline_local.triton.command import TritonPorts, TritonSettings, triton_command
+
+_log = get_logger(__name__)
 
 START_TIMEOUT_S: Final = 90.0
 STOP_GRACE_S: Final = 2.5
@@ -21,14 +26,20 @@ def triton_part(system: System) -> Part:
         TritonMissingError: the wheel is not installed or does not fit this Python.
     """
     ports = TritonPorts(system.ports["triton-http"], system.ports["triton-grpc"], system.ports["triton-metrics"])
-    settings = TritonSettings(repositories=(system.data.models,), ports=ports)
+    secret = ensure_secret(system.credentials.triton_secret)
+    settings = TritonSettings(repositories=(system.data.models,), secret=secret, ports=ports)
     command = triton_command(settings, prepare_backends(system.data.triton), ports, system.triton_segments)
     return Part(
         name="triton", argv=command.argv, env=command.env, address=system.address("triton-grpc"),
         check=partial(http_ok, f"http://{system.address('triton-http')}/v2/health/ready"),
         waits_for="Triton to be ready", prepare=partial(_remove_segments, system.triton_segments),
-        start_timeout_s=START_TIMEOUT_S, stop_grace_s=STOP_GRACE_S,
+        on_ready=partial(_hide, secret), start_timeout_s=START_TIMEOUT_S, stop_grace_s=STOP_GRACE_S,
     )  # fmt: skip
+
+
+def _hide(secret: str, pid: int) -> None:
+    if not hide_in_arguments(pid, secret):
+        _log.warning(SHOWN_WARNING)
 
 
 def _remove_segments(prefix: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from countline_common.grpc.tokens import TokenSigner, generate_key_pair
+from countline_common.triton.access import CREDENTIAL
 
 PASSWORD_BYTES: Final = 18
 FOLDER_MODE: Final = 0o700
@@ -74,9 +75,15 @@ class Credentials:
         """Access token of this machine's worker."""
         return self.folder / "worker-token"
 
+    @property
+    def triton_secret(self) -> Path:
+        """Secret that clients send to Triton to load models and share memory."""
+        return self.folder / CREDENTIAL
+
     def ensure(self) -> None:
         """Create missing credentials, and a new token for the worker."""
         ensure_secret(self.admin_password)
+        ensure_secret(self.triton_secret)
         if not self.token_key.exists():
             private, public = generate_key_pair()
             write_secret(self.token_public_key, public.decode())

@@ -23,6 +23,8 @@ POLL_S: Final = 0.1
 WATCH_INTERVAL_S: Final = 5.0
 WATCH_FAILURES: Final = 2
 """So many checks in a row must fail before a running part counts as not ready."""
+DEAD_AFTER: Final = 4
+"""So many checks in a row must fail before a part whose event loop does not answer is restarted."""
 FIRST_TRIES: Final = 3
 """A part that fails so often before it was ever ready is not started again."""
 FIRST_RESTART_S: Final = 0.5
@@ -56,6 +58,8 @@ class _Watched:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     was_ready: bool = False
     failures: int = 0
+    ending: str = ""
+    """Why the supervisor ends the part."""
     log_start: int = 0
     """Size of the log at the part's last start, bytes."""
 
@@ -70,6 +74,8 @@ class Supervisor:
         on_event: called with deaths, restarts and the like.
         first_restart_s: how long to wait before the first restart of a part that died; each further wait is twice as
             long, `LONGEST_RESTART_S` at most.
+        watch_interval_s: pause between two checks of a running part.
+        dead_after: so many checks in a row must fail before a part that does not answer at all is restarted.
     """
 
     def __init__(
@@ -79,6 +85,8 @@ class Supervisor:
         guard: Callable[[], GuardClient],
         on_event: Callable[[PartEvent], None] = lambda _: None,
         first_restart_s: float = FIRST_RESTART_S,
+        watch_interval_s: float = WATCH_INTERVAL_S,
+        dead_after: int = DEAD_AFTER,
     ) -> None:
         order = stages(parts)
         self._watched = {
@@ -91,6 +99,8 @@ class Supervisor:
             )
             for part in parts
         }
+        self._watch_interval_s = watch_interval_s
+        self._dead_after = dead_after
         self._logs = logs
         self._make_guard = guard
         self._guard = guard()
@@ -242,15 +252,19 @@ class Supervisor:
         )
 
     async def _watch(self, watched: _Watched) -> None:
-        """Watch the readiness of a part; returns only if it does not become ready in time."""
+        """Watch a part; returns only if it does not become ready in time, or no longer answers its health check."""
         started_at = time.monotonic()
         if not await self._becomes_ready(watched, started_at + watched.part.start_timeout_s):
+            watched.ending = f"it was not ready within {watched.part.start_timeout_s:g} s: {watched.status.detail}"
+            watched.failures = FIRST_TRIES
             return
         watched.status.ready_after_s = time.monotonic() - started_at
+        if watched.part.on_ready is not None and watched.status.pid is not None:
+            await asyncio.to_thread(watched.part.on_ready, watched.status.pid)
         self._on_ready(watched)
-        failures = 0
-        while True:
-            await asyncio.sleep(WATCH_INTERVAL_S)
+        failures = silent = 0
+        while silent < self._dead_after:
+            await asyncio.sleep(self._watch_interval_s)
             problem = await problem_with(watched.part)
             failures = failures + 1 if problem else 0
             if problem and failures == WATCH_FAILURES:
@@ -258,6 +272,8 @@ class Supervisor:
                 self._on_event(PartEvent(watched.part.name, f"runs but is not ready: {problem}"))
             elif not problem and watched.status.state is not PartState.READY:
                 self._on_ready(watched)
+            silent = silent + 1 if problem and await is_silent(watched.part) else 0
+        watched.ending = f"it does not answer its health check, {silent} times in a row"
 
     async def _becomes_ready(self, watched: _Watched, deadline: float) -> bool:
         self._set(watched, PartState.STARTING, f"waits for {watched.part.waits_for}")
@@ -278,12 +294,10 @@ class Supervisor:
 
     async def _end_unready(self, watched: _Watched, running: Running, watching: "asyncio.Task[None]") -> str:
         watching.result()  # an exception of the check is a bug, not the part's failure
-        reason = f"it was not ready within {watched.part.start_timeout_s:g} s: {watched.status.detail}"
         with contextlib.suppress(UnavailableError):
             await self._guard.stop(watched.part.name)
         await running.wait()
-        watched.failures = FIRST_TRIES
-        return reason
+        return watched.ending
 
     def _give_up_if_hopeless(self, watched: _Watched, reason: str) -> None:
         watched.failures += 1
@@ -302,6 +316,17 @@ class Supervisor:
 async def first_of(*futures: "asyncio.Future[Any]") -> None:
     """Return when one of them is done; none is cancelled."""
     await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def is_silent(part: Part) -> bool:
+    """Whether a part that is not ready does not answer at all, or asks for a restart."""
+    if part.alive is None:
+        return False
+    try:
+        await part.alive()
+    except CountlineError:
+        return True
+    return False
 
 
 async def problem_with(part: Part) -> str:

@@ -7,12 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from countline_common.triton.access import HEADER
 from countline_common.triton.model_config import EMBEDDED_SERVER_ID
 from countline_local.supervision.ports import any_ports
+from countline_local.supervision.process_user import process_user
+from countline_local.triton import closed
 from countline_local.triton.assembly import find_wheel
 
 EXIT_TIMEOUT_S: Final = 4
 """How long a stopping server waits for requests in flight."""
+
+
+RESTRICTED: Final = ("model-repository", "shared-memory", "trace", "logging")
+"""Calls that need the secret. Inference over gRPC needs none: DeepStream's client cannot send one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,8 @@ class TritonSettings:
 
     repositories: tuple[Path, ...]
     """Model repositories; a model's name must be unique over all of them."""
+    secret: str
+    """What clients must send to load models, share memory or change traces and logs; no comma, no equals sign."""
     models: tuple[str, ...] = ()
     """Models to load at start; the server does not start if one fails. Clients can load more at any time."""
     host: str = "127.0.0.1"
@@ -96,6 +105,8 @@ def triton_command(settings: TritonSettings, backends: Path, ports: TritonPorts,
     """
     wheel = find_wheel()
     argv = [
+        *_unprivileged((wheel.server, backends, *settings.repositories)),
+        *(sys.executable, "-I", "-S", closed.__file__),
         str(wheel.server),
         *_pairs("--model-repository", [str(path.absolute()) for path in settings.repositories]),
         *_pairs("--load-model", settings.models),
@@ -104,6 +115,8 @@ def triton_command(settings: TritonSettings, backends: Path, ports: TritonPorts,
         f"--backend-directory={backends.absolute()}",
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
         *_listening(settings.host, ports),
+        f"--grpc-restricted-protocol={','.join(RESTRICTED)}:{HEADER}={settings.secret}",
+        f"--http-restricted-api={','.join((*RESTRICTED, 'inference'))}:{HEADER}={settings.secret}",
         f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
         "--allow-gpu-metrics=false",
         "--pinned-memory-pool-byte-size=0",  # pinned memory is for GPUs; without a GPU it only logs a warning
@@ -111,6 +124,11 @@ def triton_command(settings: TritonSettings, backends: Path, ports: TritonPorts,
         "--log-format=ISO8601",
     ]
     return TritonCommand(tuple(argv), _environment(wheel.libraries))
+
+
+def _unprivileged(paths: tuple[Path, ...]) -> list[str]:
+    """The command before Triton's that drops root: a model may contain code. Empty for an ordinary user."""
+    return process_user(*(path.absolute() / "x" for path in paths)).prefix() if os.geteuid() == 0 else []
 
 
 def _pairs(option: str, values: tuple[str, ...] | list[str]) -> list[str]:

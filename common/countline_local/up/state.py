@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,8 @@ def make_folders(data: DataFolder) -> None:
     Raises:
         InvalidInputError: the folder cannot be made or written to.
     """
+    if os.geteuid() == 0:
+        os.umask(0o022)  # Triton, which does not run as root, reads models; secrets get their modes one by one
     try:
         data.root.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
         for folder in (data.run, data.logs):

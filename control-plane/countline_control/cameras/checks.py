@@ -9,6 +9,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from countline_common.errors import FieldProblem, InvalidInputError
+from countline_common.stream_addresses import scheme
 from countline_common.triton import ModelRef
 from countline_control import names
 from countline_control.cameras import sources
@@ -205,7 +206,7 @@ def _recorded_problems(spec: CameraSpec, now: float) -> Problems:
 def _transport_problems(spec: CameraSpec) -> Problems:
     if spec.rtsp_transport is TransportMode.UNKNOWN:
         return [FieldProblem("spec.rtsp_transport", "is unknown; give TCP or UDP")]
-    if spec.rtsp_transport and not sources.scheme(spec.source_url).startswith("rtsp"):
+    if spec.rtsp_transport and not scheme(spec.source_url).startswith("rtsp"):
         return [FieldProblem("spec.rtsp_transport", "is only for rtsp:// and rtsps://; leave it out")]
     return []
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Final
 
+from countline_common.stream_addresses import FILE_SCHEME, scheme
 from countline_control.cameras import sources
 from countline_counting.identity import line_fingerprint, zone_fingerprint
 from countline_counting.spec import MaskKind
@@ -188,7 +189,7 @@ class CameraStatus:
 
 def is_file(spec: CameraSpec) -> bool:
     """Whether the source is a file."""
-    return sources.scheme(spec.source_url) == sources.FILE_SCHEME
+    return scheme(spec.source_url) == FILE_SCHEME
 
 
 def plays_once(spec: CameraSpec) -> bool:

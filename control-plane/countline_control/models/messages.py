@@ -7,6 +7,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from countline.v1 import events_pb2, models_pb2
+from countline_common.errors import FieldProblem, InvalidInputError
 from countline_common.times import from_timestamp, to_timestamp
 from countline_control.models.deployment.domain import DeployRequest, GoldenClip, StepOutcome, StepReport
 from countline_control.models.domain import (
@@ -28,7 +29,7 @@ from countline_control.models.domain import (
     VersionState,
     sum_of,
 )
-from countline_models.deploy import CountedLine
+from countline_models.deploy import CountedLine, parse_truth
 from countline_models.trials.verdict import ERROR, PairedCounts, ratio_interval
 
 STATES: Final = {
@@ -199,6 +200,8 @@ def _golden_of(message: models_pb2.GoldenResult) -> GoldenResult:
 def deploy_request_of(message: models_pb2.DeployHeader) -> DeployRequest:
     """Read the header of an upload."""
     golden = message.golden
+    if message.HasField("golden"):
+        _check_golden(golden)
     return DeployRequest(
         name=message.name,
         size_bytes=message.size_bytes,
@@ -210,6 +213,22 @@ def deploy_request_of(message: models_pb2.DeployHeader) -> DeployRequest:
         target=message.target,
         max_latency_ms=message.max_latency_ms,
     )
+
+
+def _check_golden(golden: models_pb2.GoldenClip) -> None:
+    """Check a golden clip before its upload: a clip that cannot be counted must not pass for one that was.
+
+    Raises:
+        InvalidInputError: the clip is empty, has no digest, or its truth cannot be read.
+    """
+    problems = []
+    if not golden.size_bytes > 0:
+        problems.append(FieldProblem("header.golden.size_bytes", "is 0; send the clip, or no golden clip"))
+    if not golden.digest:
+        problems.append(FieldProblem("header.golden.digest", "is empty; give the SHA-256 of the clip"))
+    if problems:
+        raise InvalidInputError("the golden clip cannot be counted", fields=tuple(problems))
+    parse_truth(golden.truth)
 
 
 def step_message(report: StepReport) -> models_pb2.DeployModelResponse:

@@ -11,6 +11,7 @@ Times are Unix seconds.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from countline_common.errors import FieldProblem, InvalidInputError
 from countline_control import names
@@ -71,6 +72,10 @@ class WorkerReport:
     cameras: tuple[CameraReport, ...]
 
 
+MAX_LABEL: Final = 128
+"""Characters of the backend and the version of a worker."""
+
+
 def check_introduction(report: WorkerReport) -> None:
     """Check a worker's first report.
 
@@ -82,6 +87,11 @@ def check_introduction(report: WorkerReport) -> None:
         problems.append(FieldProblem("worker_id", f"{report.worker_id[:80]!r} is not an id; {names.WORKER_HINT}"))
     if not 0 < len(report.instance) <= 128:
         problems.append(FieldProblem("instance", "give 1 to 128 characters that are new at each start"))
+    problems += [
+        FieldProblem(field, f"has {len(text)} characters; {MAX_LABEL} is the limit")
+        for field, text in (("backend", report.backend), ("version", report.version))
+        if len(text) > MAX_LABEL
+    ]
     if report.capacity < 0:
         problems.append(FieldProblem("capacity", "is negative; give the number of cameras that the worker can hold"))
     if problems:

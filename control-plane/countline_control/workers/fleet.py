@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
-from countline_common.logs import redact
+from countline_common.redaction import redact
 from countline_control.cameras.domain import CameraStatus, ObservedState, plays_once
 from countline_control.models.domain import ModelRouting
 from countline_control.models.routing import choose

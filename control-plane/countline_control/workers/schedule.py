@@ -217,11 +217,19 @@ class Schedule:
             gone, self._forgot_at = self._fleet.forget_long_gone(), time.monotonic()
         if not unsaved and not gone:
             return
+        for worker_id in sorted(unsaved - gone):
+            await self._save_worker(worker_id)
+        if gone:
+            async with self._database.begin() as connection:
+                await store.forget_workers(connection, gone)
+
+    async def _save_worker(self, worker_id: str) -> None:
+        """Save one worker. A row that the database refuses is logged, and stops no other worker."""
         try:
             async with self._database.begin() as connection:
-                for worker_id in sorted(unsaved - gone):
-                    await store.save_worker(connection, self._fleet.registry.record(worker_id).stored())
-                await store.forget_workers(connection, gone)
-        except Exception:
-            self._unsaved |= unsaved - gone
-            raise
+                await store.save_worker(connection, self._fleet.registry.record(worker_id).stored())
+        except Exception as error:
+            if is_away(error):
+                self._unsaved.add(worker_id)
+                raise
+            _log.error("worker.not_saved", worker_id=worker_id, exc_info=error)

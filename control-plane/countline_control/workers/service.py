@@ -12,8 +12,8 @@ from typing import Final
 
 from countline.v1 import workers_pb2, workers_pb2_grpc
 from countline.v1.workers_pb2 import ConnectRequest, ConnectResponse
-from countline_common.errors import CountlineError, InvalidInputError, UnavailableError
-from countline_common.grpc.calls import Context
+from countline_common.errors import CountlineError, InvalidInputError, PermissionDeniedError, UnavailableError
+from countline_common.grpc.calls import Context, current_principal
 from countline_common.grpc.paging import next_token, page
 from countline_common.grpc.server import Service
 from countline_common.logs import get_logger
@@ -111,6 +111,7 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
                 first = messages.report_of(await anext(requests))
         except (TimeoutError, StopAsyncIteration) as error:
             raise InvalidInputError("the worker sent no report", hint="send a report at once") from error
+        _check_name(first.worker_id)
         record = self._fleet.registry.introduce(first)
         self._end_older_stream(first)
         self._fleet.report(first)
@@ -152,3 +153,17 @@ class WorkerService(workers_pb2_grpc.WorkerServiceServicer):
             )
         if self._fleet.report(report):
             self._schedule.wake()
+
+
+def _check_name(worker_id: str) -> None:
+    """Check that a worker reports under the name that its token was made for: it is sent passwords of cameras.
+
+    Raises:
+        PermissionDeniedError: the token is that of another worker.
+    """
+    subject = current_principal().subject
+    if worker_id != subject:
+        raise PermissionDeniedError(
+            f"the token of {subject!r} does not fit the worker {worker_id[:80]!r}",
+            hint="give each worker a token of its own: countline tokens worker NAME",
+        )

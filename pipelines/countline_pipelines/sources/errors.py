@@ -10,7 +10,7 @@ from typing import Final
 import av.error
 
 from countline_common.errors import CountlineError
-from countline_common.logs import redact
+from countline_common.redaction import redact, redact_address
 
 
 class SourceFailure(StrEnum):
@@ -83,7 +83,7 @@ class SourceError(CountlineError):
         hint: str | None = None,
         after_pictures: bool = False,
     ) -> None:
-        super().__init__(f"{redact(label)}: {redact(detail)}", hint=_HINTS[failure] if hint is None else hint)
+        super().__init__(f"{redact_address(label)}: {redact(detail)}", hint=_HINTS[failure] if hint is None else hint)
         self.failure = failure
         self.after_pictures = after_pictures
         self.code = _STATUS[failure]

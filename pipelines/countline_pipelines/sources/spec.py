@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from countline_common.errors import InvalidInputError
-from countline_common.logs import redact
+from countline_common.redaction import redact_address
+from countline_common.stream_addresses import split_address, stream_problem, text_problem
 
 
 class Playback(StrEnum):
@@ -54,7 +55,7 @@ class SourceSpec:
     @property
     def label(self) -> str:
         """The source without its password, for logs and errors."""
-        return redact(self.url)
+        return redact_address(self.url)
 
     @property
     def is_network(self) -> bool:
@@ -82,12 +83,18 @@ def source_address(text: str) -> str:
     """
     scheme = text.partition("://")[0].lower() if "://" in text else ""
     if scheme in NETWORK_SCHEMES:
+        if problem := text_problem(text) or stream_problem(text):
+            what, _, cure = problem.partition("; ")
+            raise InvalidInputError(f"the address {redact_address(text)} {what}", hint=cure)
         return text
     if scheme == "file":
-        return str(Path(unquote(urlsplit(text).path)))
+        parts = split_address(text)
+        if parts is None:
+            raise InvalidInputError(f"{redact_address(text)} is no address of a file", hint="write file:///PATH")
+        return str(Path(unquote(parts.path)))
     if scheme:
         raise InvalidInputError(
-            f"{redact(text)}: unknown scheme {scheme}://",
+            f"{redact_address(text)}: unknown scheme {scheme}://",
             hint="use rtsp://, rtsps://, http://, https://, file:// or a path",
         )
     return str(Path(text).expanduser().absolute())

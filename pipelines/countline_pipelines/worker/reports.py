@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from countline.v1 import cameras_pb2, workers_pb2
+from countline_common.grpc.texts import escaped
+from countline_common.logs import bounded
 from countline_common.times import to_timestamp
-from countline_pipelines.planes.interface import CameraCondition, CameraState
+from countline_pipelines.planes.interface import CameraCondition, CameraState, Fault
 
 _STATES: Final = {
     CameraState.STARTING: cameras_pb2.CAMERA_STATE_STARTING,
@@ -32,7 +34,7 @@ def camera_report(
         latency_s=condition.latency_s,
         frames_processed=condition.frames_processed,
         frames_dropped=condition.frames_dropped,
-        error=cameras_pb2.CameraError(code=fault.code, message=fault.message, hint=fault.hint) if fault else None,
+        error=_error(fault) if fault else None,
         last_frame_at=to_timestamp(condition.last_frame_at) if condition.last_frame_at is not None else None,
         reported_at=to_timestamp(now),
         progress=condition.progress,
@@ -40,6 +42,11 @@ def camera_report(
         follower_model=condition.follower_model,
     )
     return workers_pb2.CameraReport(camera_id=camera_id, epoch=epoch, status=status)
+
+
+def _error(fault: Fault) -> cameras_pb2.CameraError:
+    # Names of files and answers of cameras may contain control characters, which the service refuses.
+    return cameras_pb2.CameraError(code=fault.code, message=escaped(bounded(fault.message)), hint=escaped(fault.hint))
 
 
 def signature(conditions: Mapping[str, CameraCondition]) -> tuple[tuple[str, ...], ...]:

@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from countline_common.triton.access import secret_file
+from countline_local.supervision.credentials import ensure_secret
 from countline_local.triton.command import TritonPorts, TritonSettings
 from countline_local.triton.server import EmbeddedTriton
 from countline_models.contract import open_session, run_contract
@@ -111,7 +113,7 @@ def fill(ring: SlotRing) -> np.ndarray:
 
 async def bench(prepared: RepositoryModel, repository: Path, work: Path, frames: int, rounds: int) -> list[Series]:
     contract, name = prepared.contract, prepared.name
-    settings = TritonSettings((repository,), ports=TritonPorts(0, 0, 0))
+    settings = TritonSettings((repository,), secret=ensure_secret(secret_file()), ports=TritonPorts(0, 0, 0))
     log = (work / "triton.log").open("w")
     model = (repository / name / "1" / "model.onnx").read_bytes()
     all_series: dict[str, Series] = {}

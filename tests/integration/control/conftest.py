@@ -66,9 +66,9 @@ class Control:
         """A caller with exactly these permissions."""
         return Caller(self.channels, self.token(*permissions))
 
-    def worker(self) -> Caller:
-        """A caller that may report as a worker."""
-        return self.caller_with("workers.report")
+    def worker(self, worker_id: str = "worker-1") -> Caller:
+        """A caller that may report as this worker."""
+        return Caller(self.channels, self.token("workers.report", subject=worker_id))
 
     def holder(self, token: str) -> Caller:
         """A caller with a given token."""

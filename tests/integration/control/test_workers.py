@@ -31,7 +31,7 @@ class FakeWorker:
         self.silent = False
         self._changed = asyncio.Condition()
         self._leaving = asyncio.Event()
-        self._call = control.worker().workers.Connect(self._requests())
+        self._call = control.worker(worker_id).workers.Connect(self._requests())
         self._reader = asyncio.create_task(self._read())
 
     @property

@@ -5,6 +5,8 @@ import tritonclient.grpc as triton_grpc
 from tests.fixtures.clips import write_blob_repository
 from tests.fixtures.triton import start_triton
 
+from countline_common.triton.access import secret_headers
+
 
 @pytest.fixture(scope="session")
 def blob_triton(tmp_path_factory):
@@ -12,7 +14,7 @@ def blob_triton(tmp_path_factory):
     folder = tmp_path_factory.mktemp("blob-triton")
     server = start_triton(write_blob_repository(folder), folder)
     with triton_grpc.InferenceServerClient(server.grpc) as client:
-        client.load_model("blob")
+        client.load_model("blob", headers=secret_headers())
     yield server.grpc
     server.stop()
 

@@ -19,6 +19,8 @@ from tests.fixtures.clips import BLOB_SIZE_WH, FPS, HEIGHT, WIDTH, Pass, render
 from tests.fixtures.doubles.rig import LIBRARY, frames, main_loop, on_batches, rig, tensor_config, tracker_config
 from tests.fixtures.repository import REPOSITORY
 
+from countline_common.triton.access import secret_headers
+
 MUX = {"batch_size": 4}
 PARSER = """
 #include "nvdsinfer_custom_impl.h"
@@ -195,7 +197,7 @@ def test_a_failed_inference_ends_the_pipeline(deepstream_double, own_triton, tmp
 
     server = own_triton()
     with triton_grpc.InferenceServerClient(server.grpc) as client:
-        client.load_model("marker")
+        client.load_model("marker", headers=secret_headers())
     red = render(tmp_path / "red.mp4", [Pass(True)], size=(48, 32))
     with rig(deepstream_double) as made:
         config = tensor_config(tmp_path, server.grpc, model="marker")

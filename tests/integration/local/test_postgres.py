@@ -17,7 +17,7 @@ import pytest
 
 from countline_common.errors import UnavailableError
 from countline_local.parts.postgres import DATABASES, PostgresServer
-from countline_local.parts.postgres_user import is_reachable
+from countline_local.supervision.process_user import is_reachable
 
 
 def free_port() -> int:

@@ -195,7 +195,9 @@ def test_a_caller_cannot_choose_a_version() -> None:
         ("rtsp://joe:se:c@ret@h/live", "rtsp://joe:***@h/live"),
         ("http://h/live.m3u8?token=abc&x=1", "http://h/live.m3u8?token=***&x=1"),
         ("rtsp://h/live", "rtsp://h/live"),
-        ("rtsp://joe@h/live", "rtsp://joe@h/live"),
+        ("rtsp://token@h/live", "rtsp://***@h/live"),
+        ("rtsp://h/user=a_password=s_channel=1.sdp?x=1", "rtsp://h/user=a_password=***"),
+        ("http://h/live?loginuse=a&loginpas=s", "http://h/live?loginuse=a&loginpas=***"),
     ],
 )
 def test_readers_see_no_secret_and_sending_the_address_back_changes_nothing(url: str, shown: str) -> None:

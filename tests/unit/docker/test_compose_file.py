@@ -120,11 +120,14 @@ def test_each_service_mounts_the_secrets_of_its_own_and_only_init_all_of_them():
         for name in SERVICES
     }
     assert mounted.pop("init") == {
-        "credentials", "secrets-control", "secrets-analytics", "secrets-worker", "secrets-nats", "secrets-postgres",
+        "credentials", "secrets-control", "secrets-analytics", "secrets-worker", "secrets-triton",
+        "secrets-nats", "secrets-postgres",
     }  # fmt: skip
     assert {name: found for name, found in mounted.items() if found} == {
         "postgres": {"secrets-postgres"},
         "nats": {"secrets-nats"},
+        "triton": {"secrets-triton"},
+        "triton-gpu": {"secrets-triton"},
         "control-plane": {"secrets-control"},
         "ingest": {"secrets-analytics"},
         "api": {"secrets-analytics"},

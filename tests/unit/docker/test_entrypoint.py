@@ -38,5 +38,12 @@ def test_every_password_that_compose_gives_by_file_is_read():
     compose = (DOCKER / "compose.yaml").read_text()
     given = {word.removeprefix("COUNTLINE_").partition("_FILE")[0] for word in compose.split() if "_FILE:" in word}
     read = set(next(line for line in ENTRYPOINT.read_text().splitlines() if line.startswith("for name in")).split())
-    own = {"TOKEN_PRIVATE_KEY", "TOKEN_PUBLIC_KEY", "ADMIN_PASSWORD", "WORKER_TOKEN", "POSTGRES_PASSWORD"}
+    own = {
+        "TOKEN_PRIVATE_KEY",
+        "TOKEN_PUBLIC_KEY",
+        "ADMIN_PASSWORD",
+        "WORKER_TOKEN",
+        "POSTGRES_PASSWORD",
+        "TRITON_SECRET",
+    }
     assert given - own <= {word.rstrip(";") for word in read}

@@ -8,7 +8,8 @@ from tests.fixtures.docker.images import DOCKER, load
 
 from countline_common.grpc.tokens import TokenVerifier
 
-VOLUMES = ("credentials", "secrets-control", "secrets-analytics", "secrets-worker", "secrets-nats", "secrets-postgres",
+VOLUMES = ("credentials", "secrets-control", "secrets-analytics", "secrets-worker", "secrets-triton",
+           "secrets-nats", "secrets-postgres",
            "models", "run")  # fmt: skip
 
 
@@ -41,9 +42,11 @@ def test_each_service_gets_the_secrets_of_its_own(volumes: Path):
             "nats-url",
             "token-key.pem",
             "token-key.pub.pem",
+            "triton-secret",
         ],
         "secrets-analytics": ["analytics-dsn", "nats-url", "token-key.pub.pem"],
-        "secrets-worker": ["nats-url", "worker-token"],
+        "secrets-worker": ["nats-url", "triton-secret", "worker-token"],
+        "secrets-triton": ["triton-secret"],
         "secrets-nats": ["authorization.conf"],
         "secrets-postgres": ["analytics-password", "auth-password", "cameras-password", "postgres-password"],
     }

@@ -14,7 +14,7 @@ PORTS = TritonPorts(19000, 19001, 19002)
 
 @pytest.fixture
 def command(tmp_path: Path):
-    settings = TritonSettings((tmp_path / "repository",), models=("a", "b"), ports=PORTS)
+    settings = TritonSettings((tmp_path / "repository",), secret="x", models=("a", "b"), ports=PORTS)
     return triton_command(settings, tmp_path / "backends", PORTS, "countline-triton-x-")
 
 
@@ -42,7 +42,7 @@ def test_the_backends_run_in_this_very_environment(command) -> None:
 def test_nothing_of_our_environment_leaks_into_it(command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("COUNTLINE_SECRET", "x")
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
-    settings = TritonSettings((tmp_path,), ports=PORTS)
+    settings = TritonSettings((tmp_path,), secret="x", ports=PORTS)
     env = triton_command(settings, tmp_path, PORTS, "p").env
     assert "COUNTLINE_SECRET" not in env
     assert "PYTHONPATH" not in env

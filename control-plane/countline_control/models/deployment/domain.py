@@ -11,7 +11,7 @@ class GoldenClip:
     clip: str = ""
     """Name for people."""
     size_bytes: float = 0.0
-    """0 for a clip that the server has."""
+    """0 if the upload brings no clip."""
     digest: str = ""
     truth: str = ""
     """JSON, see `countline_models.deploy.truth`."""

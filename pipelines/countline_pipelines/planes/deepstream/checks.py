@@ -28,7 +28,7 @@ INSTALL_PYDS: Final = f"run user_deepstream_python_apps_install.sh in {Release.V
 ELEMENTS: Final = ("nvurisrcbin", "nvstreammux", "nvinferserver", "nvtracker", "nvvideoconvert")
 NEEDED_OF_PYDS: Final = ("gst_buffer_get_nvds_batch_meta", "NvDsFrameMeta", "NvDsObjectMeta")
 KERNEL_DRIVER: Final = Path("/proc/driver/nvidia/version")
-_RELEASE: Final = re.compile(r"(\d+)\.(\d+)")
+_RELEASE: Final = re.compile(r"(?<!\d)(\d{1,6})\.(\d{1,6})")
 
 
 class CheckVerdict(StrEnum):

@@ -22,6 +22,7 @@ from tests.fixtures.pipelines.deepstream_bench import Bench, deepstream_plane, p
 from tests.fixtures.rtsp import RtspServer
 from tests.fixtures.triton import TritonServer, start_triton
 
+from countline_common.triton.access import secret_headers
 from countline_pipelines.planes.deepstream import keeper
 from countline_pipelines.planes.deepstream.cameras.valve import SourceValve
 from countline_pipelines.planes.deepstream.gst.library import PipelineError
@@ -134,7 +135,7 @@ def test_an_inference_that_fails_in_flight_ends_the_pipeline_and_the_next_one_go
             bench.plane.add_camera(looping(name, clip, epoch=3))
         bench.wait_for(lambda: counted(bench, "cam") > 5 and counted(bench, "other") > 5, 40)
         with triton_grpc.InferenceServerClient(blob_triton.grpc) as client:
-            client.unload_model("blob")
+            client.unload_model("blob", headers=secret_headers())
         bench.wait_for(lambda: all(len(bench.recorder.names(name)) == 2 for name in ("cam", "other")), 60)
         goes_on(bench, "cam", "other")
     assert {run.identity.epoch for run in bench.recorder.runs} == {3}

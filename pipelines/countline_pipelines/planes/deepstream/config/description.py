@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from countline_common.logs import redact
+from countline_common.redaction import redact
 from countline_pipelines.planes.deepstream.config import properties
 from countline_pipelines.planes.deepstream.config.facts import NEW_MUX, NEW_MUX_VARIABLE, Value
 from countline_pipelines.planes.deepstream.config.files import PipelineFiles

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Container
 from typing import Any, Final
 
-from countline_common.logs import get_logger, redact
+from countline_common.logs import get_logger
+from countline_common.redaction import redact
 from countline_pipelines.planes.deepstream.config import properties
 from countline_pipelines.planes.deepstream.gst.listener import PipelineListener, SourceTrouble
 from countline_pipelines.planes.deepstream.gst.sources import SOURCE_PREFIX

@@ -1,4 +1,4 @@
-"""The system user that PostgreSQL runs as when `countline up` runs as root; PostgreSQL itself refuses root."""
+"""The unprivileged system user that PostgreSQL and Triton run as when Countline runs as root."""
 
 import pwd
 import subprocess
@@ -6,21 +6,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from countline_common.errors import UnavailableError
-
-SYSTEM_USER: Final = "countline"
+from countline_common.triton.access import SYSTEM_USER
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessUser:
-    """The user of PostgreSQL's processes, if it is another one than that of this process."""
+    """The user of a part's processes, if it is another one than that of this process."""
 
     uid: int
     gid: int
     search_past_modes: bool
-    """Whether a folder above the data or the binaries is closed to that user."""
+    """Whether a folder above the files that the part needs is closed to that user."""
 
     def prefix(self) -> list[str]:
         """The command to put before another one, so that it runs as this user."""
@@ -34,10 +32,10 @@ class ProcessUser:
 
 
 def process_user(*paths: Path) -> ProcessUser:
-    """The system user for PostgreSQL, created if it does not exist. Only for root.
+    """The system user, created if it does not exist. Only for root.
 
     Args:
-        paths: data and binaries, which the user must reach.
+        paths: data and programs, which the user must reach.
 
     Raises:
         UnavailableError: the user cannot be created.
@@ -71,7 +69,7 @@ def _ensure_system_user() -> pwd.struct_passwd:
             problem = _try([*command, SYSTEM_USER])
             time.sleep(0.1)
     raise UnavailableError(
-        f"PostgreSQL does not run as root, and the system user {SYSTEM_USER!r} cannot be created: {problem}",
+        f"PostgreSQL and Triton do not run as root, and the system user {SYSTEM_USER!r} cannot be created: {problem}",
         hint=f"create it with `useradd --system {SYSTEM_USER}`, or run countline as an ordinary user",
     )
 

@@ -1,0 +1,58 @@
+"""The secret of a machine's Triton, and the system user that it runs as.
+
+Triton's own API loads models of any code, opens shared memory, and writes trace and log files. A Triton of ours
+restricts these calls (`--http-restricted-api`, `--grpc-restricted-protocol`) to clients that send the secret. The
+secret lies in the data folder, in a file of mode 0600.
+"""
+
+import os
+import pwd
+from pathlib import Path
+from typing import Final
+
+from countline_common.errors import PermissionDeniedError
+from countline_common.settings import DataFolder
+
+SECRET_VARIABLE: Final = "COUNTLINE_TRITON_SECRET_FILE"  # noqa: S105  (a name)
+"""Environment variable with the path of the secret's file; without it the file is in the data folder."""
+CREDENTIAL: Final = "triton-secret"
+HEADER: Final = "countline-secret"
+"""Name of the HTTP header that carries the secret."""
+GRPC_HEADER: Final = f"triton-grpc-protocol-{HEADER}"
+"""Name of the gRPC metadata that carries the secret: Triton puts its prefix before the name of the option."""
+SYSTEM_USER: Final = "countline"
+"""The unprivileged user of the parts that must not run as root."""
+
+
+def secret_file() -> Path:
+    """The file of the secret; it may not exist."""
+    named = os.environ.get(SECRET_VARIABLE)
+    return Path(named) if named else DataFolder.resolve().credential(CREDENTIAL)
+
+
+def secret_headers() -> dict[str, str]:
+    """The gRPC metadata that a client sends; empty if this machine has no secret (a Triton that is not ours).
+
+    Raises:
+        PermissionDeniedError: this user may not read the secret.
+    """
+    path = secret_file()
+    try:
+        secret = path.read_text().strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except PermissionError as error:
+        raise PermissionDeniedError(
+            f"cannot read Triton's secret {path}", hint=f"run this as its owner, or set {SECRET_VARIABLE}"
+        ) from error
+    return {GRPC_HEADER: secret} if secret else {}
+
+
+def system_user() -> pwd.struct_passwd | None:
+    """The system user that root's Triton runs as; None if this process is not root, or the user does not exist."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        return None

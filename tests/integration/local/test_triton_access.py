@@ -1,0 +1,111 @@
+"""Attacks on an embedded Triton by another user of the machine: it loads nothing, and its memory is closed."""
+
+import base64
+import json
+import os
+import stat
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+import tritonclient.grpc as triton_grpc
+from tests.fixtures.triton import TritonServer
+from tritonclient.utils import InferenceServerException
+
+from countline_common.triton.access import secret_headers
+from countline_common.triton.connection import Connection
+
+MODEL_CODE = (
+    b"import pathlib\npathlib.Path(%r).write_text('ran')\nclass TritonPythonModel:\n  def execute(self, r): pass\n"
+)
+CONFIG = {"backend": "python", "input": [], "output": [], "max_batch_size": 0}
+
+
+def models_of(server: TritonServer) -> set[str]:
+    with triton_grpc.InferenceServerClient(server.grpc) as client:
+        index = client.get_model_repository_index(headers=secret_headers())
+    return {model.name for model in index.models}
+
+
+def modes_of_segments(prefix: str) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in Path("/dev/shm").glob(f"{prefix}*")}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "application/json"},
+        {"Content-Type": "text/plain", "Origin": "https://attacker.example"},
+        {"countline-secret": "guess"},
+    ],
+)
+def test_a_model_that_is_posted_to_http_is_refused(
+    triton: TritonServer, tmp_path: Path, headers: dict[str, str]
+) -> None:
+    code = MODEL_CODE % str(tmp_path / "mark").encode()
+    body = {"parameters": {"config": json.dumps(CONFIG), "file:1/model.py": base64.b64encode(code).decode()}}
+    request = urllib.request.Request(
+        f"http://{triton.http}/v2/repository/models/p/load", json.dumps(body).encode(), headers, method="POST"
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10)
+    assert refused.value.code in {401, 403}
+    assert not (tmp_path / "mark").exists()
+    assert "p" not in models_of(triton)
+
+
+@pytest.mark.parametrize("headers", [{}, {"triton-grpc-protocol-countline-secret": "guess"}])
+def test_a_model_that_is_loaded_over_grpc_is_refused(
+    triton: TritonServer, tmp_path: Path, headers: dict[str, str]
+) -> None:
+    code = MODEL_CODE % str(tmp_path / "mark").encode()
+    with (
+        triton_grpc.InferenceServerClient(triton.grpc) as client,
+        pytest.raises(InferenceServerException, match="restricted"),
+    ):
+        client.load_model("p", headers=headers, config=json.dumps(CONFIG), files={"file:1/model.py": code})
+    assert not (tmp_path / "mark").exists()
+    assert "p" not in models_of(triton)
+
+
+@pytest.mark.parametrize(
+    "path", ["v2/repository/index", "v2/systemsharedmemory/status", "v2/logging", "v2/trace/setting"]
+)
+def test_http_gives_no_management_call_without_the_secret(triton: TritonServer, path: str) -> None:
+    request = urllib.request.Request(f"http://{triton.http}/{path}", b"{}" if "index" in path else None)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10)
+    assert refused.value.code in {401, 403}
+
+
+def test_no_other_user_reads_the_secret_among_the_processes(triton: TritonServer) -> None:
+    (secret,) = secret_headers().values()
+    words = Path(f"/proc/{triton.pid}/cmdline").read_bytes()
+    assert b"--grpc-restricted-protocol=" in words
+    assert secret.encode() not in words
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            assert secret.encode() not in line.read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has privileges to drop")
+async def test_nothing_of_triton_runs_as_root(triton: TritonServer) -> None:
+    async with Connection(triton.grpc) as connection:
+        await connection.load("marker")
+    server = psutil.Process(triton.pid)
+    family = [server, *server.children(recursive=True)]
+    assert len(family) >= 2, "the server and a backend process"
+    for process in family:
+        assert 0 not in (*process.uids(), *process.gids()), process.cmdline()
+
+
+async def test_segments_are_closed_to_other_users(triton: TritonServer) -> None:
+    async with Connection(triton.grpc) as connection:
+        await connection.load("marker")
+    modes = modes_of_segments(f"countline-triton-{triton.process.pid}-")
+    assert len(modes) >= 2
+    assert set(modes.values()) == {0o600}, modes

@@ -1,0 +1,97 @@
+"""Every regular expression of the product takes time in proportion to the length of its text."""
+
+import ast
+import re
+import time
+from functools import cache
+from pathlib import Path
+
+import pytest
+from tests.fixtures.repository import REPOSITORY
+
+from countline_common.redaction import redact, redact_address
+
+ROOMS = ("common", "control-plane", "analytics", "pipelines", "models")
+CALLS = {"compile", "match", "search", "split", "sub", "findall", "finditer", "fullmatch"}
+SEEDS = (
+    "a", "1", ".", "-", "@", ":", "/", "=", "?", "&", " ", "\n", '"', "{", "}", "a.", "a:", "a@", "://", "a://", "a://b:",
+    "a://b:c@", "?token=", "a=", "{a=", "{a", '"a', "-- name: a ", "rpc a", "1x", "1.", "a-", "é", "%2F", "\t ", ",a://",
+)  # fmt: skip
+SHORT, LONG = 1_000, 8_000
+GROWTH = LONG / SHORT * 3
+"""A quadratic expression grows by 64, a linear one by 8; a busy machine makes the measurement inexact."""
+NEGLIGIBLE_S = 0.004
+
+
+@cache
+def patterns() -> dict[str, re.Pattern[str]]:
+    """Every expression that is written in a call of `re`, by its place."""
+    found: dict[str, re.Pattern[str]] = {}
+    for room in ROOMS:
+        for file in sorted((REPOSITORY / room).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if _is_call_of_re(node):
+                    text = node.args[0].value
+                    flags = re.IGNORECASE if "IGNORECASE" in ast.unparse(node) else re.NOFLAG
+                    flags |= re.MULTILINE if "MULTILINE" in ast.unparse(node) else re.NOFLAG
+                    found[f"{file.relative_to(REPOSITORY)}:{node.lineno}"] = re.compile(text, flags)
+    return found
+
+
+def _is_call_of_re(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and (node.func.value.id, node.func.attr in CALLS) == ("re", True)
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
+    )
+
+
+def seconds(work, text: str, times: int = 3) -> float:
+    took = []
+    for _ in range(times):
+        started = time.process_time()
+        work(text)
+        took.append(time.process_time() - started)
+    return min(took)
+
+
+def grows_too_fast(work) -> list[str]:
+    """The seeds whose repetition takes more than linear time."""
+    found = []
+    for seed in SEEDS:
+        for end in ("", "!"):
+            text = seed * (LONG // len(seed)) + end
+            if seconds(work, text, times=1) < NEGLIGIBLE_S:
+                continue
+            short, long = seconds(work, seed * (SHORT // len(seed)) + end), seconds(work, text)
+            if long > NEGLIGIBLE_S and long > short * GROWTH:
+                found.append(f"{seed!r}: {short:.4f} s, {long:.4f} s")
+    return found
+
+
+def test_there_are_expressions_to_measure() -> None:
+    assert len(patterns()) >= 15
+
+
+@pytest.mark.parametrize("place", sorted(patterns()))
+def test_an_expression_takes_linear_time(place: str) -> None:
+    pattern = patterns()[place]
+    for work in (pattern.fullmatch, lambda text: sum(1 for _ in pattern.finditer(text))):
+        assert not grows_too_fast(work), f"{place} {pattern.pattern}"
+
+
+@pytest.mark.parametrize("work", [redact, redact_address])
+def test_redaction_takes_linear_time(work) -> None:
+    assert not grows_too_fast(work)
+
+
+def test_the_measurement_finds_a_quadratic_expression() -> None:
+    old = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?P<user>[^\s/:@\"']*):(?P<password>[^\s/\"']*)@")
+    assert grows_too_fast(lambda text: old.sub("", text))
+
+
+def test_this_file_is_found_where_the_rooms_are() -> None:
+    assert all(Path(REPOSITORY, room).is_dir() for room in ROOMS)
