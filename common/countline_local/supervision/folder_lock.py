@@ -59,8 +59,7 @@ class FolderLock:
                 waits = True
             time.sleep(POLL_S)
         # Always of the same length, so that a full disk takes it where there was one before.
-        os.pwrite(self._fd, f"{os.getpid():<{PID_CHARACTERS}}
-".encode(), 0)
+        os.pwrite(self._fd, f"{os.getpid():<{PID_CHARACTERS}}\n".encode(), 0)
         return self
 
     def wait_released(self, timeout_s: float) -> bool:
