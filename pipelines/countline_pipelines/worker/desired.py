@@ -6,6 +6,7 @@ last record; until then it is running.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +20,12 @@ from countline_pipelines.worker.assignments import Ownership, counting_key, owne
 from countline_pipelines.worker.stored_files import StoredFiles
 
 MARKS: Final = "finished"
+STORED_WITHIN_S: Final = 3.0
+"""Records that wait for longer are a fault that people see."""
 NOT_STORED: Final = Fault(
     "not_stored",
-    "all frames are counted, and records wait in the spool until NATS stores them",
-    "check that NATS runs and that its disk has room: countline status",
+    "all frames are counted, but the last counts are not stored yet",
+    "check that NATS runs and that the disk has room: countline status",
 )
 _log = get_logger(__name__)
 
@@ -34,6 +37,8 @@ class _Entry:
     plan: CameraPlan | None
     fault: Fault | None = None
     finished: bool = False
+    ended_at_s: float | None = None
+    """Monotonic time at which the file was first seen as counted to its end, with records that are not stored yet."""
 
 
 class DesiredCameras:
@@ -131,13 +136,18 @@ class DesiredCameras:
                 condition = CameraCondition(CameraState.FINISHED, progress=1.0)
             else:
                 condition = running.get(camera_id, starting)
-            if condition.state is CameraState.FINISHED and not self._is_stored(entry):
-                condition = replace(condition, state=CameraState.RUNNING, fault=condition.fault or NOT_STORED)
+            if condition.state is CameraState.FINISHED:
+                condition = self._finished_if_stored(entry, condition)
             held[camera_id] = (entry.epoch, condition)
         return held
 
-    def _is_stored(self, entry: _Entry) -> bool:
-        return entry.plan is not None and counting_key(entry.plan) in self._stored
+    def _finished_if_stored(self, entry: _Entry, finished: CameraCondition) -> CameraCondition:
+        if entry.plan is not None and counting_key(entry.plan) in self._stored:
+            return finished
+        now_s = time.monotonic()
+        entry.ended_at_s = now_s if entry.ended_at_s is None else entry.ended_at_s
+        is_late = now_s - entry.ended_at_s > STORED_WITHIN_S
+        return replace(finished, state=CameraState.RUNNING, fault=NOT_STORED if is_late else finished.fault)
 
 
 def _comparable(assignment: workers_pb2.Assignment) -> bytes:
