@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from xml.sax.saxutils import escape
 
 from countline_common.errors import InvalidInputError
+from countline_common.output_files import OutputFile, OutputFiles
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,6 +21,9 @@ HEIGHT: Final = 640
 PAPER, INK, FAINT, RULE = "#ffffff", "#1b1f24", "#6b7280", "#e3e6ea"
 SMOOTH: Final = 2
 """Pixels are painted at this many times the size and then scaled down, because lines of Pillow have jagged edges."""
+
+KINDS: Final = {".png", ".svg"}
+"""Endings of the pictures that can be written."""
 
 Point = tuple[float, float]
 """x and y in pixels from the top left."""
@@ -116,24 +120,28 @@ def ticks(most: float, least_step: float = 0.0, count: int = 8) -> list[float]:
     return [round(index * step, 6) for index in range(int(most / step) + 1)]
 
 
-def save_picture(path: Path, marks: Iterable[Mark]) -> None:
+def open_picture(outputs: OutputFiles, path: Path) -> OutputFile:
+    """Open the file of `--plot` before the work begins.
+
+    Raises:
+        CountlineError: the file cannot be written, or its ending is not .png or .svg.
+    """
+    if path.suffix.lower() not in KINDS:
+        raise InvalidInputError(f"{path} cannot be written: unknown kind of picture", hint="use a .png or .svg file")
+    return outputs.open("--plot", path)
+
+
+def save_picture(output: OutputFile, marks: Iterable[Mark]) -> None:
     """Write the marks as a picture; the file's ending says which kind.
 
     Raises:
-        InvalidInputError: the file cannot be written, or its ending is not .png or .svg.
+        CountlineError: the file cannot be written.
     """
-    kind = path.suffix.lower()
-    if kind not in {".png", ".svg"}:
-        raise InvalidInputError(f"{path} cannot be written: unknown kind of picture", hint="use a .png or .svg file")
-    try:
-        if kind == ".svg":
-            path.write_text(as_svg(marks), encoding="utf-8")
+    with output.errors():
+        if output.named.suffix.lower() == ".svg":
+            output.file.write(as_svg(marks).encode())
         else:
-            as_image(marks).save(path)
-    except OSError as error:
-        raise InvalidInputError(
-            f"{path} cannot be written: {error.strerror or error}", hint="use a .png or .svg file in an existing folder"
-        ) from error
+            as_image(marks).save(output.file, "PNG")
 
 
 def as_svg(marks: Iterable[Mark]) -> str:

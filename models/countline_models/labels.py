@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.text_files import read_lines
 
 # fmt: off
 COCO_LABELS: Final[tuple[str, ...]] = (
@@ -25,11 +26,11 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: the file is empty, or has a name twice.
+        InvalidInputError: the file is not UTF-8 text or empty, or has a name twice.
     """
-    if not path.is_file():
+    if not path.exists():
         raise NotFoundError(f"there is no file {path}", hint="name a file with one class name a line: --labels FILE")
-    labels = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    labels = tuple(line.strip() for line in read_lines(path) if line.strip())
     if not labels:
         raise InvalidInputError(f"{path} names no class", hint="write one class name a line")
     if twice := sorted({label for label in labels if labels.count(label) > 1}):

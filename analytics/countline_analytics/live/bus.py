@@ -48,22 +48,24 @@ class LiveBus:
         self._name = name
         self._client: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         self._lost = asyncio.Event()
+        self.has_ended = False
+        """Whether `run` has ended, and no connection is made any more."""
 
     async def run(self) -> None:
         """Connect, and stay connected until cancelled; a connection that NATS closed for good is made anew."""
-        backoff = Backoff()
         try:
             while True:
-                await self._connect(backoff)
+                await self._connect()
                 await self._lost.wait()
                 self._lost.clear()
                 self._client = asyncio.get_running_loop().create_future()
-                await asyncio.sleep(backoff.next_s())
         finally:
+            self.has_ended = True
             if self._client.done():
                 await self._client.result().close()
 
-    async def _connect(self, backoff: Backoff) -> None:
+    async def _connect(self) -> None:
+        backoff = Backoff()
         while not self._client.done():
             try:
                 self._client.set_result(await bus.connect(self._url, self._name, self._lost.set))
@@ -73,12 +75,17 @@ class LiveBus:
                 await asyncio.sleep(backoff.next_s())
 
     async def client(self) -> Client:
-        """Wait for the connection and return the client; after its end, the next one."""
-        while True:
+        """Wait for the connection and return the client; after its end, the next one.
+
+        Raises:
+            UnavailableError: no connection is made any more.
+        """
+        while not self.has_ended:
             client = await asyncio.shield(self._client)
             if not client.is_closed:
                 return client
             await asyncio.sleep(CHECK_PERIOD_S)  # NATS closed it; `run` makes another one
+        raise UnavailableError("the connection to NATS has ended")
 
     async def check(self) -> None:
         """Health check: raise while NATS is not connected."""
@@ -121,8 +128,10 @@ class Relay:
         return not self._takers
 
     async def _run(self) -> None:
-        while True:
-            with contextlib.suppress(nats.errors.Error, OSError):  # the connection was closed at that moment
+        # nats-py raises an error of its own instead of a cancellation if the connection closes at that moment; then
+        # nobody watches any more, or the bus has ended.
+        while self._takers and not self._bus.has_ended:
+            with contextlib.suppress(nats.errors.Error, OSError, UnavailableError):
                 await self._forward(await self._bus.client())
             await asyncio.sleep(CHECK_PERIOD_S)
 
@@ -215,8 +224,8 @@ class StatusBoard:
 
     async def run(self) -> None:
         """Follow statuses until cancelled. Each (re)connection reads the last status of every camera."""
-        while True:
-            with contextlib.suppress(nats.errors.Error, OSError):  # the connection was closed at that moment
+        while not self._bus.has_ended:
+            with contextlib.suppress(nats.errors.Error, OSError, UnavailableError):  # it was closed at that moment
                 await self._follow(await self._bus.client())
             await asyncio.sleep(CHECK_PERIOD_S)
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_common.settings import host_port
+from countline_common.text_files import read_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,12 @@ class Endpoints:
             InvalidInputError: the content is not a set of endpoints.
         """
         try:
-            content = json.loads(path.read_text())
-        except FileNotFoundError as error:
+            content = json.loads(read_text(path))
+        except NotFoundError as error:
             raise NotFoundError(
                 f"{path} not found: no Countline runs from this data folder", hint="start one: countline up"
             ) from error
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise InvalidInputError(
                 f"cannot read {path}: {error}", hint="restart Countline: it writes this file"
             ) from error

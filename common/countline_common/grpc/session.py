@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Final
 
 from countline.v1 import auth_pb2, auth_pb2_grpc
-from countline_common.errors import UnauthenticatedError
+from countline_common.errors import CountlineError, UnauthenticatedError
 from countline_common.grpc.discovery import ServerProfile
 from countline_common.grpc.errors import translated
 from countline_common.grpc.logins import Login
+from countline_common.text_files import read_text
 from countline_common.times import from_timestamp
 
 ADMIN: Final = "admin"
@@ -108,10 +109,10 @@ class LoginSession:
     def _password(self) -> str:
         path = self._target.password_file
         try:
-            return path.read_text().strip() if path is not None else ""
-        except OSError as error:
+            return read_text(path).strip() if path is not None else ""
+        except CountlineError as error:
             raise UnauthenticatedError(
-                f"cannot read the admin password {path}: {error.strerror}",
+                f"cannot read the admin password: {error.message}",
                 hint="run this as the user that started Countline, or log in: countline login",
             ) from error
 

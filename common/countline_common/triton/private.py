@@ -9,6 +9,7 @@ from typing import Final
 from countline_common.cli.child_commands import call
 from countline_common.errors import CountlineError, NotFoundError
 from countline_common.settings import DataFolder
+from countline_common.text_files import LFS_POINTER, is_lfs_pointer, lfs_pointer_error, reading
 from countline_common.triton import ModelRef
 from countline_common.triton.provider import PrivateTriton, triton_provider
 
@@ -21,6 +22,17 @@ class PrivateModel:
 
     repository: Path
     name: str
+
+    def check_files(self) -> None:
+        """Check that the model's files are not pointers of Git LFS, which Triton cannot explain.
+
+        Raises:
+            InvalidInputError: a file is one.
+        """
+        for file in sorted((self.repository / self.name).glob("*/model.*")):
+            with reading(file), file.open("rb") as begin:
+                if is_lfs_pointer(begin.read(len(LFS_POINTER))):
+                    raise lfs_pointer_error(file)
 
 
 def find_model(name: str) -> PrivateModel:

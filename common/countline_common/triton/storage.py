@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from countline_common.errors import ResourceExhaustedError, UnavailableError
+from countline_common.output_files import sync_folder
 
 FRESH_PREFIX: Final = ".new-"
 DOOMED_PREFIX: Final = ".old-"
@@ -51,12 +52,12 @@ def make_folder(place: Path, fill: Callable[[Path], None]) -> None:
     try:
         fill(fresh)
         for folder in [*(path for path in fresh.iterdir() if path.is_dir()), fresh]:
-            _sync(folder)
+            sync_folder(folder)
         fresh.rename(place)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-    _sync(place.parent)
+    sync_folder(place.parent)
 
 
 def replace_file(file: Path, content: Content, beside: Path | None = None) -> None:
@@ -74,7 +75,7 @@ def replace_file(file: Path, content: Content, beside: Path | None = None) -> No
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
-    _sync(file.parent)
+    sync_folder(file.parent)
 
 
 def drop_folder(place: Path) -> None:
@@ -84,7 +85,7 @@ def drop_folder(place: Path) -> None:
         place.rename(doomed)
     except FileNotFoundError:
         return
-    _sync(place.parent)
+    sync_folder(place.parent)
     shutil.rmtree(doomed)
 
 
@@ -108,12 +109,3 @@ def write(file: Path, content: Content) -> None:
 
 def _fresh(folder: Path) -> Path:
     return folder / f"{FRESH_PREFIX}{secrets.token_hex(6)}"
-
-
-def _sync(folder: Path) -> None:
-    """Synchronise a folder, so that a rename in it survives a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

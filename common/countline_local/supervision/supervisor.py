@@ -75,8 +75,6 @@ class Supervisor:
         on_event: called with deaths, restarts and the like.
         first_restart_s: how long to wait before the first restart of a part that died; each further wait is twice as
             long, `LONGEST_RESTART_S` at most.
-        watch_interval_s: pause between two checks of a running part.
-        dead_after: so many checks in a row must fail before a part that does not answer at all is restarted.
     """
 
     def __init__(
@@ -86,8 +84,6 @@ class Supervisor:
         guard: Callable[[], GuardClient],
         on_event: Callable[[PartEvent], None] = lambda _: None,
         first_restart_s: float = FIRST_RESTART_S,
-        watch_interval_s: float = WATCH_INTERVAL_S,
-        dead_after: int = DEAD_AFTER,
     ) -> None:
         order = stages(parts)
         self._watched = {
@@ -100,8 +96,6 @@ class Supervisor:
             )
             for part in parts
         }
-        self._watch_interval_s = watch_interval_s
-        self._dead_after = dead_after
         self._logs = logs
         self._make_guard = guard
         self._guard = guard()
@@ -285,8 +279,8 @@ class Supervisor:
             await asyncio.to_thread(watched.part.on_ready, watched.status.pid)
         self._on_ready(watched)
         failures = silent = 0
-        while silent < self._dead_after:
-            await asyncio.sleep(self._watch_interval_s)
+        while silent < DEAD_AFTER:
+            await asyncio.sleep(WATCH_INTERVAL_S)
             problem = await problem_with(watched.part)
             failures = failures + 1 if problem else 0
             if problem and failures == WATCH_FAILURES:

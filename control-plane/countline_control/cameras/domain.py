@@ -182,6 +182,7 @@ class CameraStatus:
     progress: float = 0.0
     model: str = ""
     follower_model: str = ""
+    warnings: tuple[CameraFault, ...] = ()
 
 
 # Sources -------------------------------------------------------------------------------------------------------------

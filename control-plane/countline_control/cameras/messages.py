@@ -227,6 +227,7 @@ def status_message(status: CameraStatus) -> cameras_pb2.CameraStatus:
         progress=status.progress,
         model=status.model,
         follower_model=status.follower_model,
+        warnings=[_fault_message(each) for each in status.warnings],
     )
 
 
@@ -249,6 +250,7 @@ def status_of(message: cameras_pb2.CameraStatus) -> CameraStatus:
         progress=message.progress,
         model=message.model,
         follower_model=message.follower_model,
+        warnings=tuple(_fault_of(each) for each in message.warnings),
     )
 
 

@@ -107,6 +107,7 @@ def _status_facts(status: CameraStatus) -> list[tuple[str, str | Styled]]:
         facts.append(("processed", f"{status.frames_processed} frames, {status.processed_fps:.1f} frames/s"))
         facts.append(("dropped", f"{status.frames_dropped} frames"))
         facts.append(("latency", f"{status.latency_s * 1e3:.0f} ms (p95)"))
+    facts += [("warning", f"{each.message}; {each.hint}") for each in status.warnings]
     if status.progress:
         facts.append(("progress", f"{status.progress:.0%}"))
     if status.HasField("reported_at"):

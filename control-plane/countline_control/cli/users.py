@@ -92,7 +92,7 @@ def list_(json: JsonOption = False, server: ServerOption = None, data: DataOptio
         (user.username, ", ".join(user.roles), f"{to_datetime(from_timestamp(user.created_at)):%Y-%m-%d}", user.user_id)
         for user in users
     ]
-    print_table(("USER", "ROLES", "SINCE", "ID"), rows, "No users found.")
+    print_table(("USER", "ROLES", "SINCE (UTC)", "ID"), rows, "No users found.")
 
 
 @app.command("rm")

@@ -10,9 +10,10 @@ from typing import Final, Self
 
 from nats.js import JetStreamContext
 
-from countline_common.errors import InvalidInputError
+from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.grpc.tokens import TokenSigner, TokenVerifier
 from countline_common.logs import get_logger
+from countline_common.text_files import read_text
 from countline_control.auth.service import AuthService
 from countline_control.cameras.service import CameraService, StatusSource
 from countline_control.database import Database
@@ -213,11 +214,10 @@ async def _ensure_admin(service: AuthService, settings: ControlSettings) -> None
             _log.warning("serve.no_user", hint="set COUNTLINE_ADMIN_PASSWORD_FILE for the first start")
         return
     try:
-        password = path.read_text().strip()
-    except OSError as error:
+        password = read_text(path).strip()
+    except CountlineError as error:
         raise InvalidInputError(
-            f"the admin's password {path} cannot be read: {error.strerror}",
-            hint="correct COUNTLINE_ADMIN_PASSWORD_FILE",
+            f"the admin's password cannot be read: {error.message}", hint="correct COUNTLINE_ADMIN_PASSWORD_FILE"
         ) from error
     if await service.create_first_admin(password):
         _log.info("serve.admin_created", username="admin")

@@ -14,10 +14,11 @@ from countline.v1 import (
     workers_pb2,
     workers_pb2_grpc,
 )
-from countline_common.errors import InvalidInputError
+from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.grpc.authorization import Metadata, bearer_metadata
 from countline_common.grpc.errors import translated
 from countline_common.grpc.paging import MAX_SIZE, every_page
+from countline_common.text_files import read_text
 from countline_control.cameras.domain import CameraStatus
 from countline_control.cameras.messages import camera_of, status_of
 from countline_control.models.domain import ModelRouting
@@ -127,10 +128,9 @@ def service_metadata(token_file: Path | None) -> Metadata:
             hint="make one with `countline tokens service`, or run all services in one process",
         )
     try:
-        token = token_file.read_text().strip()
-    except OSError as error:
+        token = read_text(token_file).strip()
+    except CountlineError as error:
         raise InvalidInputError(
-            f"the service token {token_file} cannot be read: {error.strerror}",
-            hint="correct COUNTLINE_SERVICE_TOKEN_FILE",
+            f"the service token cannot be read: {error.message}", hint="correct COUNTLINE_SERVICE_TOKEN_FILE"
         ) from error
     return bearer_metadata(token)

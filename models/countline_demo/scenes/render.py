@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from countline_common.output_files import OutputFiles
 from countline_demo.scenes.clips import CLIPS, TIME_ZONE, VERSION, DemoClip
 from countline_demo.scenes.scene import CLASSES, Renderer, Scene, SceneFrame
 from countline_demo.scenes.truth import true_crossings
@@ -56,9 +57,8 @@ def render_clip(folder: Path, name: str, progress: Progress) -> dict[str, Any]:
     clip = CLIPS[name]()
     described = describe(clip)
     write_video(folder / f"{name}.mp4", _pictures(clip.scene, progress), clip.scene.camera.size_wh, clip.scene.fps)
-    fresh = folder / f".{name}.json.part"
-    fresh.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
-    fresh.replace(folder / f"{name}.json")
+    with OutputFiles() as outputs:
+        outputs.open("--out", folder / f"{name}.json").write(f"{json.dumps(described, indent=1)}\n".encode())
     return described
 
 
@@ -73,7 +73,10 @@ def render_scene(scene: Scene, path: Path, *, boxes: bool, progress: Progress) -
     """Write one period of a scene as a video, or its middle picture (.png), with the true boxes on request."""
     renderer = Renderer(scene)
     if path.suffix == ".png":
-        Image.fromarray(_shown(renderer.frame(scene.frames // 2), boxes=boxes)).save(path)
+        with OutputFiles() as outputs:
+            output = outputs.open("--out", path)
+            with output.errors():
+                Image.fromarray(_shown(renderer.frame(scene.frames // 2), boxes=boxes)).save(output.file, "PNG")
         return
 
     def pictures() -> Iterator[NDArray[np.uint8]]:

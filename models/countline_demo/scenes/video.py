@@ -14,6 +14,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from countline_common.output_files import OutputFiles
+
 KEY_FRAME_EVERY_S: Final = 2
 QUALITY: Final = "23"
 """x264's constant rate factor."""
@@ -24,10 +26,16 @@ def write_video(path: Path, pictures: Iterable[NDArray[np.uint8]], size_wh: tupl
 
     The file gets its name when it is complete.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
     count = 0
-    with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    with (
+        OutputFiles() as outputs,
+        av.open(
+            str(outputs.open("--out", path, seeks=True, makes_folder=True).path),
+            "w",
+            format="mp4",
+            options={"movflags": "+faststart"},
+        ) as container,
+    ):
         stream = container.add_stream("libx264", rate=fps)
         stream.width, stream.height = size_wh
         stream.pix_fmt = "yuv420p"
@@ -43,5 +51,4 @@ def write_video(path: Path, pictures: Iterable[NDArray[np.uint8]], size_wh: tupl
             frame.pts, frame.time_base = count - 1, 1 / fps
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    part.replace(path)
     return count

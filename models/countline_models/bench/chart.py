@@ -1,9 +1,9 @@
 """Latency against throughput: a curve for each setting, a dot for each load, a ring around the recommended one."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
+from countline_common.output_files import OutputFile
 from countline_models.bench.points import BenchPoint, Setting
 from countline_models.bench.recommend import Recommendation
 from countline_models.charts import (
@@ -30,14 +30,14 @@ COLOURS: Final = ("#2f6fb7", "#c2571a", "#7a4fb0", "#0f8a83", "#a3366f", "#6a7a1
 
 
 def save_chart(
-    path: Path, title: str, points: Sequence[BenchPoint], chosen: Recommendation, latency_limit_ms: float
+    output: OutputFile, title: str, points: Sequence[BenchPoint], chosen: Recommendation, latency_limit_ms: float
 ) -> None:
     """Draw the chart into a file.
 
     Raises:
-        InvalidInputError: the file cannot be written, or its ending is not .png or .svg.
+        CountlineError: the file cannot be written.
     """
-    save_picture(path, marks_of(title, points, chosen, latency_limit_ms))
+    save_picture(output, marks_of(title, points, chosen, latency_limit_ms))
 
 
 def marks_of(title: str, points: Sequence[BenchPoint], chosen: Recommendation, latency_limit_ms: float) -> list[Mark]:

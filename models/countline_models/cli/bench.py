@@ -14,6 +14,7 @@ from rich.table import Table
 from countline_common.cli.terminal import Terminal, progress_bar
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_json
 from countline_common.errors import ConflictError, InvalidInputError, NotFoundError
+from countline_common.output_files import OutputFile, OutputFiles
 from countline_common.scratch import scratch_folder
 from countline_common.triton import ModelRef
 from countline_common.triton.private import find_model, known_models, private_triton
@@ -85,17 +86,19 @@ def bench(
     """
     from countline_models.bench.recommend import recommend
 
-    _check_options(model, triton, repository, plot, apply=apply)
+    _check_options(model, triton, repository, apply=apply)
     settings = _settings(batch_sizes, instances, queue_delays)
     levels = _numbers(in_flight, "--in-flight") if in_flight else []
     _note_if_busy()
-    with _served(model, triton, repository) as (address, ref):
-        from countline_models.bench.sweep import BenchPlan
+    with OutputFiles([model if _is_file(model) else None]) as outputs:
+        chart = _chart_file(outputs, plot) if plot is not None else None
+        with _served(model, triton, repository) as (address, ref):
+            from countline_models.bench.sweep import BenchPlan
 
-        measured = _measure(address, BenchPlan(ref, settings, levels, seconds, alone=triton is None))
-    chosen = recommend(measured.points, latency_limit_ms)
-    if plot is not None:
-        _plot(plot, measured, chosen, latency_limit_ms)
+            measured = _measure(address, BenchPlan(ref, settings, levels, seconds, alone=triton is None))
+        chosen = recommend(measured.points, latency_limit_ms)
+        if chart is not None:
+            _plot(chart, measured, chosen, latency_limit_ms)
     if as_json:
         print_json(_as_json(measured, chosen, latency_limit_ms))
     else:
@@ -117,7 +120,13 @@ def _settings(batch_sizes: str, instances: str, queue_delays: str) -> "list[Sett
     return found
 
 
-def _check_options(model: str, triton: str | None, repository: Path | None, plot: Path | None, *, apply: bool) -> None:
+def _chart_file(outputs: OutputFiles, plot: Path) -> OutputFile:
+    from countline_models.charts import open_picture
+
+    return open_picture(outputs, plot)
+
+
+def _check_options(model: str, triton: str | None, repository: Path | None, *, apply: bool) -> None:
     """Check options before anything is measured."""
     if _is_file(model) and (triton or apply or repository):
         raise InvalidInputError(
@@ -128,8 +137,6 @@ def _check_options(model: str, triton: str | None, repository: Path | None, plot
         raise InvalidInputError(
             "--triton and --repository exclude each other", hint="a running Triton has its own repository"
         )
-    if plot is not None and (plot.suffix.lower() not in {".png", ".svg"} or not plot.absolute().parent.is_dir()):
-        raise InvalidInputError(f"{plot} cannot be written", hint="use a .png or .svg file in an existing folder")
 
 
 def _note_if_busy() -> None:
@@ -207,10 +214,10 @@ def _measure(address: str, plan: "BenchPlan") -> "Sweep":
         return asyncio.run(sweep(address, plan, on_point))
 
 
-def _plot(path: Path, measured: "Sweep", chosen: "Recommendation", latency_limit_ms: float) -> None:
+def _plot(chart: OutputFile, measured: "Sweep", chosen: "Recommendation", latency_limit_ms: float) -> None:
     from countline_models.bench.chart import save_chart
 
-    save_chart(path, f"{measured.model} on {_machine(measured)}", measured.points, chosen, latency_limit_ms)
+    save_chart(chart, f"{measured.model} on {_machine(measured)}", measured.points, chosen, latency_limit_ms)
 
 
 def _machine(measured: "Sweep") -> str:

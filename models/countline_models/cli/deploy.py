@@ -23,6 +23,7 @@ from countline_common.grpc.authorization import bearer_metadata
 from countline_common.grpc.channels import channel_options
 from countline_common.grpc.client import Client
 from countline_common.grpc.errors import translated
+from countline_common.text_files import read_text
 from countline_models.cli.references import complete_model
 from countline_models.digests import file_digest
 
@@ -220,14 +221,7 @@ def _truth(golden: Path | None, truth: Path | None) -> str:
         return ""
     from countline_models.deploy import parse_truth
 
-    try:
-        text = truth.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {truth}", hint="correct the path") from error
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(
-            f"{truth} cannot be read: {error}", hint="give a JSON file in UTF-8 that this user may read"
-        ) from error
+    text = read_text(truth)
     try:
         parse_truth(text)
     except InvalidInputError as error:

@@ -10,6 +10,7 @@ import typer
 
 from countline_common.cli.tools import note, say
 from countline_common.errors import InvalidInputError
+from countline_common.output_files import OutputFile, OutputFiles
 from countline_counting.errors import GrammarError
 from countline_counting.text import read_size
 
@@ -73,8 +74,9 @@ def fuse(
     Example: countline models fuse yolo11n.onnx --classes person,car -o gates.onnx
     """
     from countline_models.fusing.options import FuseOptions
+    from countline_models.onnx.reading import network_files
 
-    options = FuseOptions(
+    chosen = FuseOptions(
         size_hw=_size_hw(size),
         max_detections=max_detections,
         nms_iou=nms_iou,
@@ -89,26 +91,29 @@ def fuse(
         std=_three(std, "--std"),
         scale_order=scale_order,
     )
-    _fuse(model, output, head, _labels(labels), options)
+    with OutputFiles([*network_files(model), labels]) as outputs:
+        file = outputs.open("--output", output, makes_folder=True)
+        _fuse(model, file, head, _labels(labels), chosen)
 
 
-def _fuse(model: Path, output: Path, head: str | None, labels: tuple[str, ...] | None, options: "FuseOptions") -> None:
+def _fuse(
+    model: Path, output: OutputFile, head: str | None, labels: tuple[str, ...] | None, options: "FuseOptions"
+) -> None:
     from countline_models.contract import FUSED_KEY, check_contract
     from countline_models.fusing.files import fuse_file
     from countline_models.heads import HEADS
 
     fused, name = fuse_file(model, head, labels, options)
     data = fused.SerializeToString()
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_bytes(data)
+    output.write(data)
     found = next(entry.value for entry in fused.metadata_props if entry.key == FUSED_KEY)
-    note(f"{output}: head {'given' if head else 'recognised'}: {found}")
+    note(f"{output.named}: head {'given' if head else 'recognised'}: {found}")
     if HEADS[name].resized == "stretched":
         note(
             "note: the authors stretch pictures to the input; Countline keeps their shape and pads them. "
             "If the network allows it, give --size the shape of the cameras."
         )
-    _show(check_contract(data, run=False), as_json=False)
+    _show(check_contract(data, run=False), as_json=False, err=output.is_standard_output)
 
 
 def heads(
@@ -209,13 +214,15 @@ def _three(text: str | None, option: str) -> tuple[float, float, float] | None:
     return first, second, third
 
 
-def _show(contract: "ContractModel", *, as_json: bool) -> None:
+def _show(contract: "ContractModel", *, as_json: bool, err: bool = False) -> None:
+    """Print what a model declares; `err`: to standard error, because the model goes to standard output."""
     if as_json:
         json.dump(asdict(contract), sys.stdout)
         sys.stdout.write("\n")
         return
     names = ", ".join(contract.labels[:5]) + (", ..." if len(contract.labels) > 5 else "")
-    say(f"input           {contract.width}x{contract.height}")
-    say(f"detections      at most {contract.max_detections} a frame")
-    say(f"classes         {len(contract.labels) or 'not named'}{f': {names}' if names else ''}")
-    say(f"score threshold {contract.score_threshold:g}")
+    show = note if err else say
+    show(f"input           {contract.width}x{contract.height}")
+    show(f"detections      at most {contract.max_detections} a frame")
+    show(f"classes         {len(contract.labels) or 'not named'}{f': {names}' if names else ''}")
+    show(f"score threshold {contract.score_threshold:g}")

@@ -11,6 +11,7 @@ import typer
 from countline_common.cli.terminal import progress_bar, words
 from countline_common.cli.tools import JsonOption, note, print_json, print_table
 from countline_common.errors import InvalidInputError
+from countline_common.output_files import OutputFile, OutputFiles
 
 if TYPE_CHECKING:
     from countline_models.pull.manifest import KnownModel, Manifest
@@ -57,11 +58,16 @@ def pull(
     model = known.named(name)
     target = _target(model, output)
     note(f"{model.architecture}: licence {model.licence} ({model.licence_address or 'no address given'}).")
-    downloaded = _download(model, target)
-    note(
-        f"{target}: {model.size_bytes} bytes, SHA-256 as expected{'' if downloaded else '; it was downloaded before'}."
-    )
-    fused = _fuse(model, target) if fuse else None
+    fused = target.with_name(f"{target.stem}.fused.onnx") if fuse else None
+    with OutputFiles([manifest, target]) as outputs:
+        fused_file = outputs.open("--fuse", fused, makes_folder=True) if fused is not None else None
+        downloaded = _download(model, target)
+        note(
+            f"{target}: {model.size_bytes} bytes, SHA-256 as expected"
+            f"{'' if downloaded else '; it was downloaded before'}."
+        )
+        if fused_file is not None:
+            _fuse(model, target, fused_file)
     if json:
         print_json(_described(model, target, fused, downloaded=downloaded))
     else:
@@ -94,13 +100,11 @@ def _bar(model: "KnownModel") -> "Iterator[Moved]":
         yield lambda here, total: progress.update(task, completed=here, total=total)
 
 
-def _fuse(model: "KnownModel", network: Path) -> Path:
+def _fuse(model: "KnownModel", network: Path, output: OutputFile) -> None:
     from countline_models.fusing.files import fuse_file
 
     fused, _ = fuse_file(network, model.head, model.class_names)
-    path = network.with_name(f"{network.stem}.fused.onnx")
-    path.write_bytes(fused.SerializeToString())
-    return path
+    output.write(fused.SerializeToString())
 
 
 def _next_step(model: "KnownModel", target: Path, fused: Path | None) -> str:

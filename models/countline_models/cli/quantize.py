@@ -1,5 +1,7 @@
 """`countline models quantize`: makes a contract model in eight bits and measures the effect."""
 
+import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -10,8 +12,9 @@ import typer
 from rich.table import Table
 
 from countline_common.cli.terminal import Terminal, progress_bar
-from countline_common.cli.tools import JsonOption, print_json
-from countline_common.errors import InvalidInputError
+from countline_common.cli.tools import JsonOption
+from countline_common.output_files import OutputFiles
+from countline_common.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from countline_models.contract import ContractModel
@@ -56,27 +59,27 @@ def quantize(
     Example: countline models quantize gates.onnx -o gates.int8.onnx --clip gate.mp4 --line gate:0.1,0.6,0.9,0.6
     """
     from countline_models.contract import check_contract
+    from countline_models.onnx.reading import network_files
     from countline_models.quantize.int8 import Options
     from countline_models.quantize.int8 import quantize as quantize_model
     from countline_models.quantize.verdict import judge
 
-    contract = check_contract(model, run=False)
-    if output.resolve() == model.resolve():
-        raise InvalidInputError(f"{output} is the model itself", hint="give another --output")
-    with _bar() as steps:
+    with OutputFiles([*network_files(model), *clip]) as outputs, _bar() as steps:
+        file = outputs.open("--output", output, makes_folder=True)
+        contract = check_contract(model, run=False)
         calibrating, held_out = _frames_of(clip, contract, frames, steps)
         options = Options(format_, per_channel, calibration, tuple(exclude or ()))
         source = model.read_bytes()
         made = quantize_model(source, calibrating, options, steps("calibrating", len(calibrating)))
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_bytes(made.model)
+        file.write(made.model)
         measured = _measured(source, made.model, held_out, contract.score_threshold, steps)
-        counts = _counted(clip, model, output, line or [], steps)
+        counts = _counted(clip, model, made.model, line or [], steps)
+        err = outputs.takes_standard_output
     effect = _Effect(len(source), made, *measured, tuple(counts), *judge(measured[0], counts))
     if as_json:
-        print_json(effect.to_json(output))
+        print(json.dumps(effect.to_json(output), indent=2), file=sys.stderr if err else sys.stdout)
     else:
-        _show(effect, output)
+        _show(effect, output, err=err)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,7 @@ def _measured(
 
 
 def _counted(
-    clips: Sequence[Path], model: Path, output: Path, lines: Sequence[str], steps: Callable[[str, int], PartDone]
+    clips: Sequence[Path], model: Path, quantized: bytes, lines: Sequence[str], steps: Callable[[str, int], PartDone]
 ) -> list["ClipCounts"]:
     from countline_models.quantize.counting import count_lines
     from countline_models.quantize.verdict import ClipCounts
@@ -161,16 +164,19 @@ def _counted(
         return []
     step = steps("counting with both", 2 * len(clips))
     counts = []
-    for clip in clips:
-        in_float = count_lines(clip, model, lines)
-        step()
-        counts.append(ClipCounts(clip.name, in_float, count_lines(clip, output, lines)))
-        step()
+    with scratch_folder("quantize") as folder:
+        in_int8 = folder / "int8.onnx"
+        in_int8.write_bytes(quantized)
+        for clip in clips:
+            in_float = count_lines(clip, model, lines)
+            step()
+            counts.append(ClipCounts(clip.name, in_float, count_lines(clip, in_int8, lines)))
+            step()
     return counts
 
 
-def _show(effect: _Effect, output: Path) -> None:
-    terminal = Terminal()
+def _show(effect: _Effect, output: Path, *, err: bool) -> None:
+    terminal = Terminal(stderr=err)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("", "float", "int8", ""):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)

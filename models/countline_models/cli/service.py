@@ -290,9 +290,9 @@ def coloured_state(state: "ModelState.ValueType") -> Styled:
 
 
 def local_time(timestamp: Timestamp) -> str:
-    """A time in the local time zone; a dash if there is none."""
+    """A time in the time zone of this machine, with its name; a dash if there is none."""
     seconds = from_timestamp(timestamp)
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M") if seconds else "-"
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M %Z") if seconds else "-"
 
 
 def shortened(labels: Sequence[str], most: int = 3) -> str:

@@ -33,6 +33,7 @@ from countline_common.errors import InvalidInputError, UnavailableError
 from countline_common.grpc.client import Client
 from countline_common.grpc.errors import translated
 from countline_common.http.rest_json import enum_word, to_json
+from countline_common.output_files import OutputFile, OutputFiles
 from countline_common.times import from_timestamp
 from countline_models.cli.references import (
     CamerasOption,
@@ -135,7 +136,7 @@ def _start(
     started = ask(server, data, question)
     note(f"Started trial {started.trial_id}: {_headline(started)}.")
     if wait:
-        _wait_and_report(started, server, data, as_json=as_json, plot=None)
+        _report_ended(_waited(started, server, data), as_json=as_json)
     elif as_json:
         print_message(started)
     else:
@@ -193,17 +194,40 @@ def trial(
             return found
         return (await client.models.StopTrial(StopTrialRequest(name=found.name, trial_id=found.trial_id))).trial
 
-    found = ask(server, data, question)
+    with OutputFiles() as outputs:
+        chart = _chart_file(outputs, plot) if plot is not None else None
+        found = ask(server, data, question)
+        found = _waited(found, server, data) if wait else found
+        if chart is not None:
+            _draw(chart, found)
     if wait:
-        _wait_and_report(found, server, data, as_json=json, plot=plot)
+        _report_ended(found, as_json=json)
     else:
-        _report(found, as_json=json, plot=plot)
+        _report(found, as_json=json)
 
 
-def _wait_and_report(trial: Trial, server: str | None, data: Path | None, *, as_json: bool, plot: Path | None) -> None:
+def _chart_file(outputs: OutputFiles, plot: Path) -> OutputFile:
+    from countline_models.charts import open_picture
+
+    return open_picture(outputs, plot)
+
+
+def _draw(chart: OutputFile, trial: Trial) -> None:
+    from countline_models.trials.chart import save_chart
+
+    save_chart(chart, trial)
+    note(f"Wrote {chart.named}.")
+
+
+def _waited(trial: Trial, server: str | None, data: Path | None) -> Trial:
+    """The trial after its end."""
     with _progress_display() as show:
-        ended = ask(server, data, lambda client: _ended(client, trial, show))
-    _report(ended, as_json=as_json, plot=plot)
+        return ask(server, data, lambda client: _ended(client, trial, show))
+
+
+def _report_ended(ended: Trial, *, as_json: bool) -> None:
+    """Report a trial that has ended; end the command with a status of its own unless the new version was accepted."""
+    _report(ended, as_json=as_json)
     if ended.state != models_pb2.TRIAL_STATE_ACCEPTED:
         raise typer.Exit(REJECTED_CODE)
 
@@ -257,12 +281,7 @@ def _progress(trial: Trial) -> str:
     return f"{minutes:.0f} min, {_crossings(trial.total)} crossings: {trial.verdict or 'no crossings yet'}"
 
 
-def _report(trial: Trial, *, as_json: bool, plot: Path | None) -> None:
-    if plot is not None:
-        from countline_models.trials.chart import save_chart
-
-        save_chart(plot, trial)
-        note(f"Wrote {plot}.")
+def _report(trial: Trial, *, as_json: bool) -> None:
     if as_json:
         print_message(trial)
         return

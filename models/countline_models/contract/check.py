@@ -5,6 +5,7 @@ from pathlib import Path
 import onnx
 
 from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.text_files import is_lfs_pointer, lfs_pointer_error
 from countline_models.contract.answers import check_answers
 from countline_models.contract.errors import EXPORT_HINT
 from countline_models.contract.metadata import labels_in, score_threshold_in
@@ -70,6 +71,8 @@ def _parse(source: Path | bytes, name: str | None) -> tuple[onnx.ModelProto, str
     if isinstance(source, Path) and not source.is_file():
         raise NotFoundError(f"there is no file {source}", hint="check the path of the model")
     data = source.read_bytes() if isinstance(source, Path) else source
+    if is_lfs_pointer(data):
+        raise lfs_pointer_error(shown)
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:

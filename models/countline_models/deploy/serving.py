@@ -41,6 +41,7 @@ INFER_TIMEOUT_S: Final = 60.0
 """For one request; a GPU may build an engine first."""
 POLL_S: Final = 0.05
 LEAST_FRAMES: Final = 5
+MEASURE_S: Final = 2.0
 """At least this many frames are measured, each within `INFER_TIMEOUT_S`."""
 
 
@@ -221,8 +222,8 @@ class ServingTriton:
             frames = np.resize(_frames(contract), (batch, contract.height, contract.width, 3))
             await asyncio.gather(*(self._infer(ref, frames) for _ in range(info.instances)))
 
-    async def measure(self, ref: ModelRef, contract: ContractModel, seconds: float = 2.0) -> ServedSpeed:
-        """Measure the speed with one frame after another, sent as bytes.
+    async def measure(self, ref: ModelRef, contract: ContractModel) -> ServedSpeed:
+        """Measure the speed for `MEASURE_S` with one frame after another, sent as bytes.
 
         Raises:
             InferenceLostError: Triton does not answer.
@@ -230,7 +231,7 @@ class ServingTriton:
         frame = _frames(contract)[:1]
         began_s = time.perf_counter()
         taken_ms: list[float] = []
-        while time.perf_counter() - began_s < seconds or len(taken_ms) < LEAST_FRAMES:
+        while time.perf_counter() - began_s < MEASURE_S or len(taken_ms) < LEAST_FRAMES:
             taken_ms.append(await self._timed(ref, frame))
             if time.perf_counter() - began_s > INFER_TIMEOUT_S:
                 break

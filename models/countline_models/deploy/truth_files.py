@@ -103,6 +103,8 @@ def parse_truth(text: str) -> ClipTruth:
     """
     try:
         data: Any = json.loads(text)
+    except RecursionError as error:
+        raise InvalidInputError("the truth of the clip is nested too deeply", hint=HINT) from error
     except json.JSONDecodeError as error:
         raise InvalidInputError(
             f"the truth of the clip is not JSON: {error.msg} in line {error.lineno}, column {error.colno}", hint=HINT

@@ -7,6 +7,7 @@ import onnx
 from onnx.external_data_helper import load_external_data_for_model
 
 from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.text_files import LFS_POINTER, is_lfs_pointer, lfs_pointer_error, reading
 from countline_models.onnx.graph import external_files, sort_nodes
 from countline_models.onnx.session import first_line
 
@@ -23,6 +24,9 @@ def read_network(file: Path) -> onnx.ModelProto:
     """
     if not file.is_file():
         raise NotFoundError(f"there is no file {file}", hint="check the path of the model")
+    with reading(file), file.open("rb") as begin:
+        if is_lfs_pointer(begin.read(len(LFS_POINTER))):
+            raise lfs_pointer_error(file)
     try:
         model = onnx.load(file, load_external_data=False)
     except Exception as error:
@@ -36,6 +40,15 @@ def read_network(file: Path) -> onnx.ModelProto:
     except Exception as error:
         raise _not_a_model(file, error) from error
     return model
+
+
+def network_files(file: Path) -> list[Path]:
+    """Return an ONNX file and the files beside it that hold its weights; the file alone if it cannot be read."""
+    try:
+        model = onnx.load(file, load_external_data=False)
+    except Exception:  # noqa: BLE001  (`read_network` reports it)
+        return [file]
+    return [file, *(file.parent / name for name in external_files(model))]
 
 
 def _not_a_model(file: Path, error: Exception) -> InvalidInputError:

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError
 
 from countline_common.errors import FieldProblem, InvalidInputError, NotFoundError
+from countline_common.text_files import read_text
 from countline_models.labels import COCO_LABELS
 
 COCO: Final = "coco"
@@ -90,14 +91,7 @@ def read_manifest(path: Path) -> Manifest:
         NotFoundError: there is no such file.
         InvalidInputError: the file is not a manifest; the error names each field.
     """
-    try:
-        return parse_manifest(path.read_text(encoding="utf-8"), str(path))
-    except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {path}", hint="correct the path") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(
-            f"{path} cannot be read: {error}", hint="give a manifest in UTF-8 that this user may read"
-        ) from error
+    return parse_manifest(read_text(path), str(path))
 
 
 def parse_manifest(text: str, source: str) -> Manifest:

@@ -9,6 +9,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from countline_common.display import Displayer, PictureShape
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_common.triton.letterbox import Letterbox, Scaler, paste
 
@@ -70,24 +71,31 @@ def read_frames(clip: Path, size_wh: tuple[int, int], numbers: Sequence[int], on
         for number, frame in enumerate(frames):
             on_frame()
             if number in rows:
-                box = Letterbox((frame.width, frame.height), size_wh)
-                paste(scaler.scale(frame, box), found[rows[number]], padded=False)
+                picture, shape = frame
+                box = Letterbox(shape.size_wh, size_wh)
+                paste(scaler.scale(picture, box), found[rows[number]], padded=False)
             if number >= numbers[-1]:
                 break
     return found
 
 
 @contextmanager
-def _opened(clip: Path) -> Iterator[Iterator[Any]]:
-    """The decoded frames of a clip's first video stream."""
+def _opened(clip: Path) -> Iterator[Iterator[tuple[Any, PictureShape]]]:
+    """The decoded frames of a clip's first video stream, upright, and their displayed shapes."""
     if not clip.is_file():
         raise NotFoundError(f"there is no clip {clip}", hint="check the path given to --clip")
     try:
         with av.open(str(clip)) as container:
             if not container.streams.video:
                 raise InvalidInputError(f"{clip} has no video stream", hint="give a video file")
-            yield container.decode(container.streams.video[0])
+            yield _displayed(container, container.streams.video[0])
     except (av.error.FFmpegError, OSError) as error:
         raise InvalidInputError(
             f"{clip} cannot be read as a video: {error}", hint="check that another player can play it"
         ) from error
+
+
+def _displayed(container: Any, stream: Any) -> Iterator[tuple[Any, PictureShape]]:
+    displayer = Displayer(stream.sample_aspect_ratio)
+    for frame in container.decode(stream):
+        yield displayer.show(frame, stream.codec_context.sample_aspect_ratio)

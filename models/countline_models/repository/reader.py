@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.text_files import read_text
 from countline_common.triton.model_config import DEFAULT_SCORE_THRESHOLD, model_info
 from countline_common.triton.models import NAME_PATTERN, ModelRefusedError
 from countline_models.contract_model import ContractModel
@@ -95,11 +96,9 @@ class ModelReader:
             InvalidInputError: it cannot be read.
         """
         file = self.root / name / CONFIG_FILE
-        try:
-            text = file.read_text(encoding="utf-8")
-        except FileNotFoundError as error:
-            raise NotFoundError(f"there is no model {name!r} in {self.root}", hint="deploy it first") from error
-        return parse_config(text, str(file))
+        if not file.is_file():
+            raise NotFoundError(f"there is no model {name!r} in {self.root}", hint="deploy it first")
+        return parse_config(read_text(file), str(file))
 
     def named(self, name: str) -> tuple[int, ...] | None:
         """The versions that the configuration names; None if there is no configuration, or if it names none."""
@@ -127,7 +126,7 @@ class ModelReader:
 
     def _labels(self, name: str) -> tuple[str, ...]:
         file = self.root / name / LABELS_FILE
-        return tuple(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else ()
+        return tuple(read_text(file).splitlines()) if file.is_file() else ()
 
     def _folders(self) -> list[Path]:
         paths = self.root.iterdir() if self.root.is_dir() else iter(())

@@ -4,11 +4,11 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from pathlib import Path
 from typing import Final
 
 from countline.v1 import models_pb2
 from countline.v1.models_pb2 import Trial
+from countline_common.output_files import OutputFile
 from countline_common.times import from_timestamp
 from countline_models.charts import FAINT, INK, WIDTH, Area, Axis, Mark, Plot, Stroke, Words, save_picture, ticks
 
@@ -23,13 +23,13 @@ MINUTE_S: Final = 60.0
 INCUMBENT, CHALLENGER, BAND = "#2f6fde", "#e08a00", "#eef6f0"
 
 
-def save_chart(path: Path, trial: Trial) -> None:
+def save_chart(output: OutputFile, trial: Trial) -> None:
     """Draw the chart into a file.
 
     Raises:
-        InvalidInputError: the file cannot be written, or its ending is not .png or .svg.
+        CountlineError: the file cannot be written.
     """
-    save_picture(path, chart(trial))
+    save_picture(output, chart(trial))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,22 +15,35 @@ import typer
 from rich.progress import BarColumn, TaskID, TimeElapsedColumn, TimeRemainingColumn
 
 from countline_common import logs
+from countline_common.cli.app import report
 from countline_common.cli.options import grouped
 from countline_common.cli.terminal import Terminal, progress_bar, words
+from countline_common.errors import CountlineError
+from countline_common.output_files import OutputFile, OutputFiles
 from countline_common.scratch import scratch_folder
 from countline_common.triton.private import find_model, prepare_model, private_triton
 from countline_pipelines.cli import options
 from countline_pipelines.cli.options import SpecOptions
-from countline_pipelines.cli.printing import show
-from countline_pipelines.offline.count import CountJob, CountOrder, Progress, ServedModel
+from countline_pipelines.cli.printing import show, show_warning
+from countline_pipelines.offline.count import (
+    CountJob,
+    CountOrder,
+    CountOutcome,
+    InterruptedCountError,
+    Progress,
+    ServedModel,
+)
 from countline_pipelines.offline.trajectory_files import TrajectoryFile
 from countline_pipelines.sources import (
     DecodeMode,
     Playback,
     RtspTransport,
     SourceSpec,
+    SourceWarning,
+    SourceWarnings,
     VideoInfo,
     VideoReader,
+    WarningCode,
     decoding_of,
     source_address,
 )
@@ -40,6 +53,7 @@ from countline_pipelines.triton.client import TritonClient
 
 DEFAULT_MODEL: Final = "demo_detector"
 CONNECT_TIMEOUT_S: Final = 10.0
+RECONNECT_S: Final = 60.0
 PROGRESS_EVERY_S: Final = 1.0
 
 _MODEL: Final = "Model"
@@ -65,6 +79,12 @@ class ModelOptions:
     labels: Annotated[
         Path | None, typer.Option(help="File with class names, one per line.", rich_help_panel=_MODEL)
     ] = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the model is made from."""
+        model = (Path(self.model),) if _is_file(self.model) else ()
+        return (*model, *([self.labels] if self.labels else []))
 
     def served(self) -> AbstractContextManager[ServedModel]:
         """Return the served model: on a running Triton, or on a private one inside the block."""
@@ -92,6 +112,14 @@ class ReadingOptions:
     seconds: Annotated[
         float, typer.Option(help="Stop a stream after so many seconds; 0 for never.", min=0, rich_help_panel=_SOURCE)
     ] = 0.0
+    reconnect: Annotated[
+        float,
+        typer.Option(
+            help="Seconds for which to try to open a broken stream again; 0 ends the count at once.",
+            min=0,
+            rich_help_panel=_SOURCE,
+        ),
+    ] = RECONNECT_S
     partial: Annotated[bool, typer.Option(help="Accept a file that is cut off.", rich_help_panel=_SOURCE)] = False
 
 
@@ -115,6 +143,16 @@ class OutputOptions:
         ),
     ] = False
 
+    def opened(self, outputs: OutputFiles) -> tuple[OutputFile | None, OutputFile | None]:
+        """Open the files before the first frame: the annotated video and the trajectories.
+
+        Raises:
+            CountlineError: a file cannot be written, or is one that the command reads.
+        """
+        film = outputs.open("--annotate", self.annotate, seeks=True) if self.annotate is not None else None
+        paths = outputs.open("--trajectories", self.trajectories) if self.trajectories is not None else None
+        return film, paths
+
 
 @grouped
 def count(
@@ -125,32 +163,86 @@ def count(
     output: OutputOptions,
     classes: options.ClassesOption = None,
 ) -> None:
-    """Count the objects that cross the lines of a video file or stream. Ctrl-C ends a stream and prints its counts.
+    """Count the objects that cross the lines of a video file or stream.
+
+    A stream that breaks is opened again, as a worker does it. Ctrl-C ends a stream and prints its counts. If a fault
+    ends the count, the counts until then are printed with it, and the exit status is not 0. Files are then written only
+    for a stream.
 
     Example: countline count street.mp4 --line gate:0,0.5,1,0.5
     """
     os.environ.setdefault(logs.LEVEL_VARIABLE, "WARNING")
     logs.configure("count")
     decoding = decoding_of(read.decode)  # first: a GPU that is asked for and is not there ends the count at once
-    video, info = _probe(source, read.transport, read.rate)
-    spec = counted.spec((info.width, info.height), classes, may_be_empty=output.trajectories is not None)
-    order = CountOrder(video, spec, decoding, read.seconds, read.partial, output.annotate, output.explain)
-    with TrajectoryFile(output.trajectories) as paths, detector.served() as served:
-        job = CountJob(order, served, paths)
-        with _progress_lines() if output.progress_json else _progress(info) as update:
-            result = job.run(update)
-    print(json.dumps(result)) if output.json_ else show(result)
+    with OutputFiles([source_address(source), *detector.files]) as outputs:
+        film, paths = output.opened(outputs)
+        video, info = _probe(source, read.transport, read.rate)
+        spec = counted.spec((info.width, info.height), classes, may_be_empty=paths is not None)
+        order = CountOrder(video, spec, decoding, read.seconds, read.reconnect, read.partial, film, output.explain)
+        with detector.served() as served:
+            job = CountJob(order, served, TrajectoryFile(paths))
+            with _progress_lines() if output.progress_json else _progress(info) as update:
+                outcome = job.run(update)
+        outcome = _with_files(outcome, outputs)
+        err = outputs.takes_standard_output
+    _report(outcome, as_json=output.json_, err=err)
+
+
+def _with_files(outcome: CountOutcome, outputs: OutputFiles) -> CountOutcome:
+    """Put the files in place if they are complete. A file that cannot be written is a fault, and costs no counts."""
+    try:
+        if outcome.keeps_files:
+            outputs.commit()
+    except CountlineError as error:
+        outcome = replace(outcome, fault=outcome.fault or error)
+    outputs.discard()
+    return outcome
+
+
+def _report(outcome: CountOutcome, *, as_json: bool, err: bool) -> None:
+    """Print what was counted, and then raise the fault that ended the count.
+
+    Raises:
+        CountlineError: the count ended early, or a file could not be written.
+        KeyboardInterrupt: the user stopped the count of a file.
+    """
+    summary, fault, stream = outcome.summary, outcome.fault, sys.stderr if err else sys.stdout
+    for warning in summary["warnings"] if summary is not None else ():
+        show_warning(warning["message"], warning["hint"])
+    if summary is not None and as_json:
+        print(json.dumps(summary if fault is None else {**summary, "fault": _as_json(fault)}), file=stream)
+    elif summary is not None:
+        show(summary, err=err)
+    if isinstance(fault, InterruptedCountError):
+        report(fault)
+        raise KeyboardInterrupt
+    if fault is not None:
+        raise fault
+
+
+def _as_json(fault: CountlineError) -> dict[str, str]:
+    return {"code": fault.code, "message": fault.message, "hint": fault.hint}
 
 
 def _probe(source: str, transport: RtspTransport, rate: float) -> tuple[SourceSpec, VideoInfo]:
     """Open the source once, so that a fault of it is reported at once; a finite source is read as fast as possible."""
     spec = SourceSpec(source_address(source), Playback.FAST, transport=transport, rate=rate)
-    with VideoReader(spec) as video:
+    with VideoReader(spec, warnings=SourceWarnings(_say_wait)) as video:
         info = video.info
     live = spec.is_rtsp or (spec.is_network and info.duration_s is None)
     if live:
         return replace(spec, playback=Playback.LIVE), info
     return spec, info
+
+
+def _say_wait(warning: SourceWarning) -> None:
+    """Print at once that a stream is waited for. The count prints the other warnings at its end."""
+    if warning.code is WarningCode.NO_KEY_FRAME:
+        show_warning(warning.message, warning.hint)
+
+
+def _is_file(model: str) -> bool:
+    return model.endswith(".onnx") or "/" in model
 
 
 @contextmanager
@@ -159,9 +251,10 @@ def _served(model: str, head: str | None, labels: Path | None) -> Iterator[Serve
     terminal = Terminal(stderr=True)
     with scratch_folder("models") as folder:
         with terminal.status(f"preparing {model}"):
-            is_file = model.endswith(".onnx") or "/" in model
+            is_file = _is_file(model)
             version = 0 if is_file else ModelRef.parse(model).version
             prepared = prepare_model(Path(model), head, labels, folder) if is_file else find_model(model)
+            prepared.check_files()
         with private_triton(prepared.repository) as server:
             with terminal.status("starting Triton"):
                 server.wait_ready()

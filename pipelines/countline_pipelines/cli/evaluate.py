@@ -1,6 +1,7 @@
 """`countline evaluate`: measures tracks and counts against ground truth in MOTChallenge's format."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from rich.table import Table
 from countline_common.cli.terminal import Terminal, progress_bar
 from countline_common.cli.tools import note
 from countline_common.errors import InvalidInputError
+from countline_common.output_files import OutputFile, OutputFiles
 from countline_counting.events import Crossing
 from countline_counting.spec import CountingSpec
 from countline_pipelines.cli.spec_args import parse_size, parse_spec
@@ -69,16 +71,28 @@ def evaluate(
     """
     if (result is None) == (detections is None):
         raise InvalidInputError("give either tracks or detections", hint="give RESULT.txt or --detections det.txt")
-    there = read_truth(truth)
-    given = read_result(result) if result is not None else read_detections(detections or truth)
-    sequence = _sequence(truth, there, given, size, fps, frames)
-    spec = parse_spec(line or [], anchor=anchor, pixels_of=sequence.size_wh if pixels else None, min_score=min_score)
-    found = _evaluate(there, given, sequence, spec, track=result is None)
-    if tracks_out is not None:
-        write_result(tracks_out, found.run.tracked)
-    if picture is not None:
-        _draw(picture, found, spec, (result or detections or truth).name)
-    print(json.dumps(as_dict(found))) if json_ else show(found)
+    with OutputFiles([truth, result, detections, find_seqinfo(truth)]) as outputs:
+        tracks_file = outputs.open("--tracks-out", tracks_out) if tracks_out is not None else None
+        picture_file = _picture_file(outputs, picture) if picture is not None else None
+        there = read_truth(truth)
+        given = read_result(result) if result is not None else read_detections(detections or truth)
+        sequence = _sequence(truth, there, given, size, fps, frames)
+        pixels_of = sequence.size_wh if pixels else None
+        spec = parse_spec(line or [], anchor=anchor, pixels_of=pixels_of, min_score=min_score)
+        found = _evaluate(there, given, sequence, spec, track=result is None)
+        if tracks_file is not None:
+            write_result(tracks_file, found.run.tracked)
+        if picture_file is not None:
+            _draw(picture_file, found, spec, (result or detections or truth).name)
+        err = outputs.takes_standard_output
+        print(json.dumps(as_dict(found)), file=sys.stderr if err else sys.stdout) if json_ else show(found, err=err)
+
+
+def _picture_file(outputs: OutputFiles, path: Path) -> OutputFile:
+    from countline_pipelines.evaluation.picture import picture_format
+
+    picture_format(path)  # an unknown kind of picture is reported before the evaluation
+    return outputs.open("--picture", path)
 
 
 def _sequence(
@@ -123,12 +137,12 @@ def _errors(spec: CountingSpec, true: dict[int, tuple[Crossing, ...]], run: Eval
     return count_errors([line.id for line in spec.lines], everyone, run.crossings)
 
 
-def _draw(path: Path, found: Evaluation, spec: CountingSpec, name: str) -> None:
+def _draw(output: OutputFile, found: Evaluation, spec: CountingSpec, name: str) -> None:
     from countline_pipelines.evaluation.maps import Evaluated
     from countline_pipelines.evaluation.picture import save_picture
 
     save_picture(
-        path,
+        output,
         Evaluated(
             f"{name}:  {_in_words(found)}",
             found.sequence,
@@ -140,7 +154,7 @@ def _draw(path: Path, found: Evaluation, spec: CountingSpec, name: str) -> None:
             found.cases,
         ),
     )
-    note(f"wrote a picture of the worst cases to {path}")
+    note(f"wrote a picture of the worst cases to {output.named}")
 
 
 def _in_words(found: Evaluation) -> str:
@@ -193,9 +207,9 @@ def _counts_dict(errors: CountErrors) -> dict[str, Any]:
     }
 
 
-def show(found: Evaluation) -> None:
-    """Print the numbers as tables."""
-    terminal = Terminal()
+def show(found: Evaluation, *, err: bool = False) -> None:
+    """Print the numbers as tables, to standard output or standard error."""
+    terminal = Terminal(stderr=err)
     numbers = found.metrics.as_dict()
     table = Table(*numbers)
     table.add_row(*(f"{100 * v:.1f}" if isinstance(v, float) else str(v) for v in numbers.values()))

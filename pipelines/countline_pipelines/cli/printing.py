@@ -10,10 +10,12 @@ from countline_counting.rule.flows import matrix
 from countline_pipelines.offline.reports.explained import show_explained
 
 
-def show(result: dict[str, Any]) -> None:
-    """Print a summary as tables."""
-    terminal = Terminal()
+def show(result: dict[str, Any], *, err: bool = False) -> None:
+    """Print a summary as tables, to standard output or standard error."""
+    terminal = Terminal(stderr=err)
     terminal.print(f"{result['frames']} frames, {result['duration_s']:.1f} s")
+    if number := result.get("interruptions", 0):
+        terminal.print(f"the stream broke {number} times, {result['interrupted_s']:.1f} s without frames")
     if result["lines"]:
         table = Table("line", "in", "out", "net", "U-turns")
         for name, counts in result["lines"].items():
@@ -25,6 +27,11 @@ def show(result: dict[str, Any]) -> None:
         show_flows(terminal, result["flows"])
     if "explain" in result:
         show_explained(terminal, result["explain"])
+
+
+def show_warning(message: str, hint: str) -> None:
+    """Print on standard error what a person should know about a source, and what to do about it."""
+    Terminal(stderr=True).print(f"warning: {message}\nhint: {hint}", soft_wrap=True)
 
 
 def show_flows(terminal: Terminal, flows: Iterable[Mapping[str, Any]]) -> None:

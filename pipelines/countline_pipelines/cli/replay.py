@@ -1,6 +1,7 @@
 """`countline replay`: count over recorded detections or tracks, with the code that counts live."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +11,7 @@ import typer
 
 from countline_common.cli.options import grouped
 from countline_common.errors import NotFoundError
+from countline_common.output_files import OutputFiles
 from countline_counting.counter import CameraCounter
 from countline_counting.explain import Explainer, Journal
 from countline_counting.frames import TrackedFrame
@@ -70,13 +72,16 @@ def replay(
     journal = Journal() if explain else None
     tracks: list[TrackedFrame] = []
     each = tracks.append if tracks_out is not None else None
-    with TrajectoryFile(trajectories) as paths:
+    with OutputFiles([file]) as outputs:
+        tracks_file = outputs.open("--tracks-out", tracks_out) if tracks_out is not None else None
+        paths = TrajectoryFile(outputs.open("--trajectories", trajectories) if trajectories is not None else None)
         result = count_recording(
             frames, spec, size_wh, tracked=tracked, run=run, journal=journal, each=each, paths=paths
         )
-    if tracks_out is not None:
-        write_result(tracks_out, boxes_of(tracks))
-    print(json.dumps(result)) if json_ else show(result)
+        if tracks_file is not None:
+            write_result(tracks_file, boxes_of(tracks))
+        err = outputs.takes_standard_output
+        print(json.dumps(result), file=sys.stderr if err else sys.stdout) if json_ else show(result, err=err)
 
 
 def count_recording(

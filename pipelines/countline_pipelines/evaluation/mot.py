@@ -18,7 +18,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.errors import InvalidInputError
+from countline_common.output_files import OutputFile
+from countline_common.text_files import read_lines
 
 Floats = NDArray[np.float64]
 
@@ -134,11 +136,11 @@ def as_probabilities(score: Floats) -> Floats:
     return np.asarray(np.clip(stretched, SCORE_FLOOR, SCORE_CEILING))
 
 
-def write_result(path: Path, boxes: Boxes) -> None:
+def write_result(output: OutputFile, boxes: Boxes) -> None:
     """Write tracks as MOT text: frame, id, x, y, width, height, score, -1, -1, -1.
 
     Raises:
-        InvalidInputError: the file cannot be written.
+        CountlineError: the file cannot be written.
     """
     rows = zip(
         boxes.frame.tolist(),
@@ -152,24 +154,15 @@ def write_result(path: Path, boxes: Boxes) -> None:
         f"{frame},{track},{x:.2f},{y:.2f},{width:.2f},{height:.2f},{score:.4f},-1,-1,-1\n"
         for frame, track, (x, y), (width, height), score in rows
     ]
-    try:
-        path.write_text("".join(lines), encoding="utf-8")
-    except OSError as error:
-        raise InvalidInputError(f"cannot write {path}: {error.strerror}", hint="choose another file") from error
+    output.write("".join(lines).encode())
 
 
 def _table(path: Path) -> Floats:
     """Return the numbers of a file, (N, columns)."""
-    if not path.is_file():
-        raise NotFoundError(f"there is no file {path}", hint="check the path")
     rows: list[list[float]] = []
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    rows.append(_row(line, number, path, len(rows[0]) if rows else None))
-    except UnicodeDecodeError as error:
-        raise InvalidInputError(f"{path} is not text", hint=_FORM) from error
+    for number, line in enumerate(read_lines(path), 1):
+        if line.strip():
+            rows.append(_row(line, number, path, len(rows[0]) if rows else None))
     if not rows:
         raise InvalidInputError(f"{path} is empty", hint=_FORM)
     table: Floats = np.array(rows, dtype=np.float64)

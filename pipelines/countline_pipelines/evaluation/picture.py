@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from countline_common.errors import InvalidInputError
+from countline_common.output_files import OutputFile
 from countline_pipelines.evaluation.maps import FAINT, INK, PAPER, RULE, TRACKS, WRONG, Evaluated, colour_of, draw_map
 from countline_pipelines.evaluation.worst import Kind, in_turn
 
@@ -39,18 +40,28 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Bools = NDArray[np.bool_]
 
 
-def save_picture(path: Path, shown: Evaluated) -> None:
+def picture_format(path: Path) -> str:
+    """Return the format that the ending of a file names, as Pillow calls it; PNG for a path without an ending.
+
+    Raises:
+        InvalidInputError: Pillow cannot write such a picture.
+    """
+    if not path.suffix:
+        return "PNG"
+    name = Image.registered_extensions().get(path.suffix.lower(), "")
+    if name not in Image.SAVE:
+        raise InvalidInputError(f"cannot write {path}: unknown kind of picture", hint="use a .png file")
+    return name
+
+
+def save_picture(output: OutputFile, shown: Evaluated) -> None:
     """Draw and write the picture.
 
     Raises:
-        InvalidInputError: the file cannot be written, or its name has no known picture format.
+        CountlineError: the file cannot be written, or its name has no known picture format.
     """
-    try:
-        draw_picture(shown).save(path)
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(
-            f"cannot write {path}: {error}", hint="choose a .png file in an existing folder"
-        ) from error
+    with output.errors():
+        draw_picture(shown).save(output.file, picture_format(output.named))
 
 
 def draw_picture(shown: Evaluated) -> Image.Image:

@@ -4,6 +4,7 @@ import configparser
 from pathlib import Path
 
 from countline_common.errors import InvalidInputError
+from countline_common.text_files import read_text
 from countline_pipelines.evaluation.run import SequenceInfo
 
 
@@ -19,11 +20,11 @@ def read_seqinfo(path: Path) -> SequenceInfo:
     """Read the file.
 
     Raises:
-        InvalidInputError: a field is missing, or is no number.
+        InvalidInputError: the file is no UTF-8 text, or a field is missing or is no number.
     """
-    parser = configparser.ConfigParser()
+    text, parser = read_text(path), configparser.ConfigParser()
     try:
-        parser.read(path, encoding="utf-8")
+        parser.read_string(text, str(path))
         section = parser["Sequence"]
         size_wh = section.getint("imWidth", 0), section.getint("imHeight", 0)
         fps, frames = section.getfloat("frameRate", 0.0), section.getint("seqLength", 0)

@@ -8,14 +8,13 @@ import queue
 import threading
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Final
 
 import av
 import av.error
 from PIL import Image, ImageDraw, ImageFont
 
-from countline_common.errors import InvalidInputError
+from countline_common.output_files import OutputFile
 from countline_counting.events import Crossing, Direction, Event
 from countline_counting.frames import TrackedFrame
 from countline_counting.spec import CountingSpec
@@ -34,25 +33,20 @@ class Annotator:
     """Writes an annotated video.
 
     Args:
-        path: of the MP4.
+        output: the open file; its owner puts it in place.
         spec: what is counted.
         labels: class names by index.
         fps: of the source, for the container's header.
 
-    Raises:
-        InvalidInputError: the file cannot be written.
+    An error of writing is kept for the owner of the file: the count goes on.
     """
 
-    def __init__(self, path: Path, spec: CountingSpec, labels: Sequence[str], fps: float) -> None:
-        self._path = path
+    def __init__(self, output: OutputFile, spec: CountingSpec, labels: Sequence[str], fps: float) -> None:
+        self._output = output
         self._painter = _Painter(spec, labels)
         self._rate = Fraction(fps).limit_denominator(1000)
         self._queue: queue.Queue[Drawn | None] = queue.Queue(_QUEUE)
-        self._error: Exception | None = None
-        try:
-            self._container = av.open(str(path), "w", format="mp4")
-        except (av.error.FFmpegError, OSError) as error:
-            raise InvalidInputError(f"cannot write {path}: {error.strerror}", hint="choose another file") from None
+        self._container: Any = None
         self._stream: Any = None
         self._size = (0, 0)
         self._first_t = 0.0
@@ -61,34 +55,31 @@ class Annotator:
 
     def add(self, picture: Any, tracked: TrackedFrame, events: Sequence[Event]) -> None:
         """Add a frame; wait while the encoder is behind."""
-        if self._error is None:
+        if self._output.fault is None:
             self._queue.put((picture, tracked, events))
 
     def close(self) -> None:
-        """Finish the file.
-
-        Raises:
-            InvalidInputError: it could not be written.
-        """
+        """Finish the file."""
         self._queue.put(None)
         self._thread.join()
-        if self._error is not None:
-            raise InvalidInputError(f"cannot write {self._path}: {self._error}", hint="check the disk's free space")
 
     def _run(self) -> None:
         try:
+            self._container = av.open(str(self._output.path), "w", format="mp4")
             while (item := self._queue.get()) is not None:
                 self._write(*item)
             if self._stream is not None:
                 self._container.mux(self._stream.encode(None))
             self._container.close()
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            self._error = error
+            words = getattr(error, "strerror", None)  # without the name of the temporary file
+            self._output.fail(OSError(getattr(error, "errno", None), words) if words else OSError(str(error)))
             while self._queue.get() is not None:  # release waiting callers of `add`
                 pass
 
     def _write(self, picture: Any, tracked: TrackedFrame, events: Sequence[Event]) -> None:
-        image = picture.to_image()
+        # In the displayed proportion, in which the boxes are.
+        image = picture.to_image(width=tracked.size_wh[0], height=tracked.size_wh[1])
         self._painter.paint(image, tracked, events)
         if self._stream is None:
             width, height = (size // 2 * 2 for size in image.size)  # H.264 4:2:0 wants even sizes

@@ -6,12 +6,12 @@ A frame goes the way that it goes in a worker: the same plane, tracker and count
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
-from countline_common.errors import CountlineError, NotFoundError, UnavailableError
+from countline_common.errors import CountlineError, NotFoundError
+from countline_common.output_files import OutputFile
 from countline_common.triton.provider import PrivateTriton
 from countline_counting.events import Event
 from countline_counting.explain import Explainer, Journal
@@ -20,6 +20,7 @@ from countline_counting.spec import CountingSpec
 from countline_counting.trials import TrialSpan
 from countline_pipelines.messages import class_name
 from countline_pipelines.offline.annotate import Annotator
+from countline_pipelines.offline.gaps import Interruptions, TritonSilence
 from countline_pipelines.offline.reports.explained import explained
 from countline_pipelines.offline.reports.summary import Summary
 from countline_pipelines.offline.trajectory_files import TrajectoryFile
@@ -27,17 +28,13 @@ from countline_pipelines.planes.interface import CameraCondition, CameraPlan, Co
 from countline_pipelines.planes.software.plane import PlaneOptions, SoftwarePlane
 from countline_pipelines.sources import Decoding, SourceSpec
 from countline_pipelines.sources.content import content_of
+from countline_pipelines.sources.warnings import SourceWarning
 from countline_pipelines.triton import Transport
 from countline_pipelines.triton.client import TritonClient
 
 CAMERA_ID: Final = "count"
 CLOSE_TIMEOUT_S: Final = 10.0
 POLL_S: Final = 0.1
-AWAY_S: Final = 60.0
-"""How long a Triton may be away during a count."""
-AWAY_CODES: Final = {"deadline_exceeded", "unavailable"}
-"""Codes of the faults of a Triton that does not answer."""
-
 Progress = Callable[[int, float, float], None]
 """Called with frames, share done (0..1) and frames a second."""
 
@@ -51,11 +48,26 @@ class CountOrder:
     decoding: Decoding
     seconds: float
     """Stop a stream after so many seconds; 0 for never."""
+    reconnect_s: float
+    """How long to try to open a broken stream again."""
     partial: bool
-    """Whether to return the count of a file that is cut off."""
-    annotate: Path | None
-    """File for the annotated video."""
+    """Whether a file that is cut off is no fault."""
+    annotate: OutputFile | None
+    """The annotated video."""
     explain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CountOutcome:
+    """What was counted, and why no more was."""
+
+    summary: dict[str, Any] | None
+    """Ready for JSON; None if no frame was counted."""
+    fault: CountlineError | None
+    """Why the count ended early; None if it did not."""
+    keeps_files: bool
+    """Whether the files of the count are complete: of a file that was counted to its end, or of a stream, which ends
+    at any moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +101,15 @@ class CountJob:
         self._journal = Journal() if order.explain else None
         self._sink = _Sink(order, self._journal, paths)
         self._ended = threading.Event()
+        self._gaps = Interruptions(order.reconnect_s)
+        self._warnings: tuple[SourceWarning, ...] = ()
+        """About the source, as its last condition has them."""
 
-    def run(self, update: Progress) -> dict[str, Any]:
-        """Count and return the summary.
+    def run(self, update: Progress) -> CountOutcome:
+        """Count to the end of the source, until Ctrl-C, or until a fault ends the count.
 
         Args:
             update: called several times a second with frames, share done (0..1) and frames a second.
-
-        Raises:
-            CountlineError: the count stopped before its end; says why.
         """
         options = PlaneOptions(
             once=True,
@@ -107,23 +119,46 @@ class CountJob:
         )
         plane = SoftwarePlane(self._connect, self._sink, options, on_end=lambda *_: self._ended.set())
         plane.start()
+        fault: CountlineError | None = None
+        is_interrupted = False
         try:
             plane.add_camera(self._plan)
-            condition = self._wait(plane, update)
+            fault = self._wait(plane, update)
+        except CountlineError as error:
+            fault = error
+        except KeyboardInterrupt:
+            is_interrupted = True
         finally:
             plane.close(CLOSE_TIMEOUT_S)
             self._sink.close()
-        fault = condition.fault if condition is not None else None
-        if fault is not None and not (fault.code == "truncated" and self._order.partial):
-            raise CountlineError(fault.message, hint=fault.hint)
-        return self._sink.summary()
+        summary = self._summary()
+        if is_interrupted:
+            fault = InterruptedCountError(self._sink.frames)  # here, since the frames in flight are counted at the end
+        if summary is None and fault is None:
+            fault = NotFoundError("the source gave no frame", hint="check whether another player shows it")
+        is_complete = fault is None or not self._order.source.playback.is_finite
+        return CountOutcome(summary, fault, keeps_files=is_complete and summary is not None)
+
+    def _summary(self) -> dict[str, Any] | None:
+        summary = self._sink.summary()
+        if summary is None:
+            return None
+        summary["warnings"] = [asdict(warning) for warning in self._warnings]
+        if self._order.source.playback.is_finite:
+            return summary
+        return {**summary, "interruptions": self._gaps.number, "interrupted_s": round(self._gaps.total_s, 3)}
 
     async def _connect(self) -> TritonClient:
         return await TritonClient.connect(self._served.address, self._served.transport)
 
-    def _wait(self, plane: SoftwarePlane, update: Progress) -> CameraCondition | None:
-        """Wait for the end, or until it is time to stop; return the last condition, None if there was none."""
-        began, silence = 0.0, _Silence()
+    def _wait(self, plane: SoftwarePlane, update: Progress) -> CountlineError | None:
+        """Wait for the end, or until it is time to stop. Return the camera's fault at that moment.
+
+        Raises:
+            CountlineError: Triton ended, or does not answer.
+            KeyboardInterrupt: the user stopped the count of a file.
+        """
+        began, silence = 0.0, TritonSilence()
         try:
             while not self._ended.wait(POLL_S):
                 began = began or (time.monotonic() if self._sink.frames else 0.0)
@@ -132,7 +167,10 @@ class CountJob:
                 condition = plane.conditions().get(CAMERA_ID)
                 silence.look(self._sink.frames, condition)
                 if condition is not None:
+                    self._warnings = condition.warnings
                     update(self._sink.frames, condition.progress, condition.processed_fps)
+                if self._gaps.look(self._sink.frames, condition):
+                    break
                 if began and 0 < self._order.seconds < time.monotonic() - began:
                     break
         except KeyboardInterrupt:
@@ -142,27 +180,23 @@ class CountJob:
         condition = plane.conditions().get(CAMERA_ID)
         if not self._ended.is_set():
             plane.remove_camera(CAMERA_ID)
-        return condition
+        self._warnings = condition.warnings if condition is not None else self._warnings
+        return self._fault_of(condition)
 
-
-class _Silence:
-    """Ends a count whose Triton no longer answers."""
-
-    def __init__(self) -> None:
-        self._frames = 0
-        self._since = time.monotonic()
-
-    def look(self, frames: int, condition: CameraCondition | None) -> None:
-        """Look at the number of frames until now.
-
-        Raises:
-            UnavailableError: no frame came for `AWAY_S`, and Triton is the cause.
-        """
-        if frames != self._frames:
-            self._frames, self._since = frames, time.monotonic()
+    def _fault_of(self, condition: CameraCondition | None) -> CountlineError | None:
         fault = condition.fault if condition is not None else None
-        if fault is not None and fault.code in AWAY_CODES and time.monotonic() - self._since > AWAY_S:
-            raise UnavailableError(fault.message, hint=fault.hint)
+        if fault is None or (fault.code == "truncated" and self._order.partial):
+            return None
+        return CountlineError(fault.message, hint=fault.hint)
+
+
+class InterruptedCountError(CountlineError):
+    """The user stopped the count of a file before its end."""
+
+    code = "CANCELLED"
+
+    def __init__(self, frames: int) -> None:
+        super().__init__(f"interrupted after {frames} frames", hint="count the file again for all of it")
 
 
 def _run_name(order: CountOrder, model: str) -> str:
@@ -232,13 +266,9 @@ class _Sink:
         if self._annotator is not None:
             self._annotator.close()
 
-    def summary(self) -> dict[str, Any]:
-        """Return the summary, ready for JSON.
-
-        Raises:
-            NotFoundError: the source gave no frame.
-        """
+    def summary(self) -> dict[str, Any] | None:
+        """Return the summary, ready for JSON; None if no frame was counted."""
         if self._summary is None:
-            raise NotFoundError("the source gave no frame", hint="check whether another player shows it")
+            return None
         summary = self._summary.as_dict(frames=self.frames, duration_s=self._last_t - self._first_t + self._period_s)
         return summary if self._journal is None else {**summary, "explain": explained(self._journal, self._spec)}

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_common.errors import InvalidInputError
+from countline_common.text_files import read_lines
 from countline_counting.frames import DetectionFrame, TrackedFrame
 
 
@@ -48,16 +49,15 @@ def read_jsonl(path: Path, *, with_ids: bool) -> Iterator[RecordedFrame]:
     Raises:
         InvalidInputError: a line is not a frame; the message names file, line and field.
     """
-    with path.open(encoding="utf-8") as lines:
-        numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-        for index, (number, line) in enumerate(numbered):
-            try:
-                yield _frame_of(json.loads(line), index, with_ids=with_ids)
-            except (ValueError, KeyError, TypeError) as error:
-                raise InvalidInputError(
-                    f"{path}, line {number}: {_reason(error)}",
-                    hint='{"t": 0.0, "objects": [{"id": 1, "box": [x1, y1, x2, y2], "score": 0.9, "class": 0}]}',
-                ) from error
+    numbered = ((number, line) for number, line in enumerate(read_lines(path), 1) if line.strip())
+    for index, (number, line) in enumerate(numbered):
+        try:
+            yield _frame_of(json.loads(line), index, with_ids=with_ids)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InvalidInputError(
+                f"{path}, line {number}: {_reason(error)}",
+                hint='{"t": 0.0, "objects": [{"id": 1, "box": [x1, y1, x2, y2], "score": 0.9, "class": 0}]}',
+            ) from error
 
 
 def _reason(error: Exception) -> str:
@@ -101,17 +101,16 @@ def read_mot(path: Path, *, fps: float, with_ids: bool) -> Iterator[RecordedFram
         InvalidInputError: a row is not valid; the message names file and line.
     """
     by_frame: dict[int, list[tuple[int, list[float]]]] = {}
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                try:
-                    frame, raw_id, row = _mot_row(line)
-                except ValueError as error:
-                    raise InvalidInputError(
-                        f"{path}, line {number}: {error}",
-                        hint="frame, id, x, y, width, height, score, ... with frames from 1",
-                    ) from error
-                by_frame.setdefault(frame, []).append((raw_id, row))
+    for number, line in enumerate(read_lines(path), 1):
+        if line.strip():
+            try:
+                frame, raw_id, row = _mot_row(line)
+            except ValueError as error:
+                raise InvalidInputError(
+                    f"{path}, line {number}: {error}",
+                    hint="frame, id, x, y, width, height, score, ... with frames from 1",
+                ) from error
+            by_frame.setdefault(frame, []).append((raw_id, row))
     for frame in range(1, max(by_frame, default=0) + 1):
         items = by_frame.get(frame, [])
         ids = np.array([raw_id for raw_id, _ in items], dtype=np.int64) if with_ids else None

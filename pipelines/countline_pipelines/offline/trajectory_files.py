@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from google.protobuf import json_format
 
 from countline.v1 import events_pb2
 from countline_common.errors import InvalidInputError
+from countline_common.output_files import OutputFile
+from countline_common.text_files import read_lines
 from countline_counting.events import Event
 from countline_counting.identity import Identity
 from countline_counting.paths import Trajectory
@@ -17,43 +18,31 @@ from countline_pipelines.messages import to_message
 
 
 class TrajectoryFile:
-    """Writes the trajectories among events; without a path, it writes nothing.
+    """Writes the trajectories among events; without a file, it writes nothing.
 
-    Raises:
-        InvalidInputError: the file cannot be written.
+    Args:
+        output: the open file; its owner puts it in place.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        try:
-            self._file = path.open("w", encoding="utf-8") if path is not None else None
-        except OSError as error:
-            raise InvalidInputError(f"cannot write {path}: {error.strerror}", hint="choose another file") from error
+    def __init__(self, output: OutputFile | None) -> None:
+        self._output = output
 
     @property
     def is_wanted(self) -> bool:
         """Whether there is a file to write to."""
-        return self._file is not None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        return self._output is not None
 
     def write(self, events: Iterable[Event], identity: Identity, labels: Sequence[str] = ()) -> None:
-        """Write the trajectories of a run; classes without a name are written as numbers."""
-        if self._file is None:
+        """Write the trajectories of a run; classes without a name are written as numbers.
+
+        Raises:
+            CountlineError: the file cannot be written.
+        """
+        if self._output is None:
             return
         for event in events:
             if isinstance(event, Trajectory):
-                self._file.write(as_line(to_message(event, labels, identity)))
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
+                self._output.write(as_line(to_message(event, labels, identity)).encode())
 
 
 def as_line(message: events_pb2.Trajectory) -> str:
@@ -79,15 +68,14 @@ def read_trajectories(path: Path) -> Iterator[events_pb2.Trajectory]:
     Raises:
         InvalidInputError: a line is not a trajectory; the message names file and line.
     """
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                found = json.loads(line)
-            except ValueError as error:
-                raise InvalidInputError(
-                    f"{path}, line {number}: {error}",
-                    hint="create the file with: countline replay ... --trajectories FILE",
-                ) from error
-            yield parse(found, f"{path}, line {number}")
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip():
+            continue
+        try:
+            found = json.loads(line)
+        except ValueError as error:
+            raise InvalidInputError(
+                f"{path}, line {number}: {error}",
+                hint="create the file with: countline replay ... --trajectories FILE",
+            ) from error
+        yield parse(found, f"{path}, line {number}")

@@ -7,10 +7,12 @@ from countline_common.errors import CountlineError
 from countline_pipelines import metrics
 from countline_pipelines.planes.interface import CameraCondition, CameraState, Fault, fault_of
 from countline_pipelines.planes.meters import RateMeter, Throughput
-from countline_pipelines.sources import Playback, SourceSpec
+from countline_pipelines.sources import Playback, SourceSpec, SourceWarning
 
 SILENT_S: Final = 5.0
 """A live camera without a counted frame for this long is not running, whatever its reader reports."""
+MODEL_FAULT: Final = "model"
+"""Code of the fault of a camera whose frames Triton refuses."""
 MEASURE_EVERY_S: Final = 0.8
 """How long measured rates are kept: conditions are asked for more often."""
 
@@ -70,13 +72,20 @@ class CameraHealth:
         if paused is not None and self.state is not CameraState.FINISHED:
             return CameraState.FAILED, paused
         silent_s = time.monotonic() - last_counted_at
-        if self.state is CameraState.RUNNING and silent_s > SILENT_S:
-            if trouble is not None:
-                return CameraState.RECONNECTING, fault_of(trouble)
-            if self._source.playback is Playback.LIVE:
-                silence = f"{self._source.label}: no picture for {silent_s:.0f} s"
-                return CameraState.RECONNECTING, Fault("timed_out", silence, "check that the camera sends pictures")
+        if trouble is not None and silent_s > SILENT_S and self._waits_for_triton:
+            return CameraState.RECONNECTING, fault_of(trouble)
+        if self.state is CameraState.RUNNING and silent_s > SILENT_S and self._source.playback is Playback.LIVE:
+            silence = f"{self._source.label}: no picture for {silent_s:.0f} s"
+            return CameraState.RECONNECTING, Fault("timed_out", silence, "check that the camera sends pictures")
         return self.state, self.fault
+
+    @property
+    def _waits_for_triton(self) -> bool:
+        """Whether a Triton that does not answer holds the camera up; a stream that is broken shows its own fault."""
+        if self._source.playback.is_finite:
+            return self.state is not CameraState.FINISHED
+        refused = self.fault is not None and self.fault.code == MODEL_FAULT
+        return refused or self.state in {CameraState.RUNNING, CameraState.STARTING}
 
     def condition(
         self,
@@ -88,6 +97,7 @@ class CameraHealth:
         model: str,
         follower_model: str = "",
         trouble: CountlineError | None = None,
+        warnings: tuple[SourceWarning, ...] = (),
     ) -> CameraCondition:
         """The camera at this moment.
 
@@ -99,6 +109,7 @@ class CameraHealth:
             model: what counts, as NAME@VERSION.
             follower_model: what runs beside it on trial; empty for none.
             trouble: why Triton does not answer; None if it does.
+            warnings: of the source.
         """
         state, fault = self.shown(throughput.last_counted_at, trouble)
         source_fps, processed_fps, latency_s = self._measured(throughput, source_meter)
@@ -116,6 +127,7 @@ class CameraHealth:
             progress=1.0 if finished else progress if self._source.playback.is_finite else 0.0,
             model=model,
             follower_model=follower_model,
+            warnings=warnings,
         )
 
     def _measured(self, throughput: Throughput, source_meter: RateMeter | None) -> tuple[float, float, float]:

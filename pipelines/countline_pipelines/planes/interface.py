@@ -19,7 +19,7 @@ from countline_counting.events import Event
 from countline_counting.identity import Identity
 from countline_counting.spec import CountingSpec
 from countline_counting.trials import TrialSpan
-from countline_pipelines.sources import SourceSpec
+from countline_pipelines.sources import SourceSpec, SourceWarning
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,8 @@ class CameraCondition:
     """The version that counts now, as NAME@VERSION. During a change, the old version until the new one takes over."""
     follower_model: str = ""
     """The version that follows on trial, as NAME@VERSION; empty for none."""
+    warnings: tuple[SourceWarning, ...] = ()
+    """What a person should know about the source, though it is read."""
 
 
 OnEnd = Callable[[CameraPlan, CameraState], None]

@@ -1,8 +1,8 @@
 """Runs of one camera: which frame begins a new run, and when a run has ended.
 
-A run is one life of a tracker. A new run begins when the picture size changes, after a break of more than
-`BREAK_KEEPS_RUN_S`, and when the reader restarts (a file that begins again, a clock that was set). The reader's thread
-and the event loop share the runs, so every step holds the lock.
+A run is one life of a tracker. A new run begins when the displayed picture changes its size or turns, after a break of
+more than `BREAK_KEEPS_RUN_S`, and when the reader restarts (a file that begins again, a clock that was set). The
+reader's thread and the event loop share the runs, so every step holds the lock.
 """
 
 import secrets
@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+from countline_common.display import Orientation
 from countline_counting.identity import Identity, live_run_name, part_run_name, rest_run_name
 from countline_pipelines.sources import Picture
 
@@ -24,7 +25,9 @@ class Run:
 
     identity: Identity
     size_wh: tuple[int, int]
-    """Of its pictures, in pixels."""
+    """Of its pictures as displayed, in square pixels."""
+    orientation: Orientation = Orientation.UPRIGHT
+    """How its pictures were turned."""
     next_index: int = 0
     last_t: float = -1.0
     """Capture time of its last frame."""
@@ -69,7 +72,7 @@ class RunKeeper:
 
     def _breaks(self, run: Run, picture: Picture) -> bool:
         silent = picture.t - run.last_t > BREAK_KEEPS_RUN_S and not self._name
-        return picture.size_wh != run.size_wh or silent
+        return picture.size_wh != run.size_wh or picture.orientation is not run.orientation or silent
 
     @property
     def name(self) -> str:
@@ -82,7 +85,7 @@ class RunKeeper:
             self._name, self._after = rest_run_name(self._name, self._after, picture.ordinal), ""
         part, self._parts = self._parts, self._parts + 1
         name = part_run_name(self._name, part) if self._name else new_run_name()
-        return Run(Identity(self._camera_id, self._epoch, name), picture.size_wh)
+        return Run(Identity(self._camera_id, self._epoch, name), picture.size_wh, picture.orientation)
 
     def abandon(self) -> None:
         """Begin a new run with the next frame. A finite file begins again, and so do the numbers of its parts."""

@@ -4,6 +4,10 @@ spec.py      one source and how it is played
 errors.py    why a source fails, with hints
 clock.py     capture times, and which frames are due; pure
 content.py   a hash of a file's content
+warnings.py  what a person should know about a source that is read all the same
+mp4.py       the recordings of which an MP4 file was joined
+tracks.py    which video track is read
+holes.py     times of a file without readable pictures
 video.py     one open container; every call has a deadline
 decoding.py  which decoder a stream gets: the CPU's or the GPU's
 play.py      the ways of playing: fast, real time, loop, live
@@ -14,6 +18,7 @@ from countline_pipelines.sources.errors import SourceError, SourceFailure
 from countline_pipelines.sources.play import ClockSteppedError, Picture, play
 from countline_pipelines.sources.spec import Playback, RtspTransport, SourceSpec, default_playback, source_address
 from countline_pipelines.sources.video import VideoInfo, VideoReader
+from countline_pipelines.sources.warnings import SourceWarning, SourceWarnings, WarningCode
 
 __all__ = [
     "ClockSteppedError",
@@ -26,8 +31,11 @@ __all__ = [
     "SourceError",
     "SourceFailure",
     "SourceSpec",
+    "SourceWarning",
+    "SourceWarnings",
     "VideoInfo",
     "VideoReader",
+    "WarningCode",
     "decoding_of",
     "default_playback",
     "play",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from countline_common.errors import NotFoundError
+from countline_common.text_files import LFS_POINTER, is_lfs_pointer
 from countline_pipelines.sources.spec import SourceSpec
 
 _TAG: Final = b"19:countline.content.1"
@@ -39,3 +40,14 @@ def content_of(source: SourceSpec) -> str:
         NotFoundError: the file cannot be read.
     """
     return source.url if source.is_network else content_hash(Path(source.url))
+
+
+def is_pointer(source: SourceSpec) -> bool:
+    """Return whether a source is a file that Git LFS did not fetch, but only points to."""
+    if source.is_network:
+        return False
+    try:
+        with Path(source.url).open("rb") as stream:
+            return is_lfs_pointer(stream.read(len(LFS_POINTER)))
+    except (OSError, ValueError):
+        return False  # the caller opens the file too, and reports why that fails

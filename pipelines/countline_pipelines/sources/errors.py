@@ -1,9 +1,10 @@
 """Why a source fails, in words on which a person can act.
 
 FFmpeg has a hundred error numbers, and puts the whole address with its password into its texts. This module turns them
-into nine failures, each with a hint, and redacts every address.
+into ten failures, each with a hint, and redacts every address.
 """
 
+import errno
 from enum import StrEnum
 from typing import Final
 
@@ -24,7 +25,9 @@ class SourceFailure(StrEnum):
     CODEC_MISSING = "codec_missing"
     TRUNCATED = "truncated"
     BAD_PICTURE = "bad_picture"
+    NO_KEY_FRAME = "no_key_frame"
     DECODER_LOST = "decoder_lost"
+    TRANSPORT_REFUSED = "transport_refused"
 
 
 _STATUS: Final = {
@@ -36,7 +39,9 @@ _STATUS: Final = {
     SourceFailure.CODEC_MISSING: "FAILED_PRECONDITION",
     SourceFailure.TRUNCATED: "INVALID_ARGUMENT",
     SourceFailure.BAD_PICTURE: "INVALID_ARGUMENT",
+    SourceFailure.NO_KEY_FRAME: "DEADLINE_EXCEEDED",
     SourceFailure.DECODER_LOST: "UNAVAILABLE",
+    SourceFailure.TRANSPORT_REFUSED: "FAILED_PRECONDITION",
 }
 
 _HINTS: Final = {
@@ -48,7 +53,9 @@ _HINTS: Final = {
     SourceFailure.CODEC_MISSING: "encode the video as H.264, H.265, VP9 or AV1",
     SourceFailure.TRUNCATED: "copy the file again from the recorder; it was cut off",
     SourceFailure.BAD_PICTURE: "check the settings of the encoder",
+    SourceFailure.NO_KEY_FRAME: "set the encoder to send a key frame every few seconds",
     SourceFailure.DECODER_LOST: "check the GPU with `nvidia-smi` and the kernel's log (Xid)",
+    SourceFailure.TRANSPORT_REFUSED: "use the other RTSP transport: --transport tcp or --transport udp",
 }
 
 CURABLE_BY_WAITING: Final = frozenset(
@@ -57,6 +64,7 @@ CURABLE_BY_WAITING: Final = frozenset(
         SourceFailure.TIMED_OUT,
         SourceFailure.NOT_FOUND,
         SourceFailure.TRUNCATED,
+        SourceFailure.NO_KEY_FRAME,
         SourceFailure.DECODER_LOST,
     }
 )
@@ -100,6 +108,8 @@ def refused(label: str, error: Exception, *, waited_s: float, limit_s: float) ->
     """
     if waited_s >= limit_s or isinstance(error, av.error.ExitError | av.error.TimeoutError):
         return SourceError(SourceFailure.TIMED_OUT, label, f"no answer within {limit_s:g} s")
+    if getattr(error, "errno", 0) == errno.EPROTONOSUPPORT:  # RTSP status 461; FFmpeg has no kind of error for it
+        return SourceError(SourceFailure.TRANSPORT_REFUSED, label, "the camera does not offer this RTSP transport")
     for kinds, failure, detail in _MEANINGS:
         if isinstance(error, kinds):
             return SourceError(failure, label, detail)

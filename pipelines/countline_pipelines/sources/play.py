@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
+from countline_common.display import Orientation
 from countline_pipelines.sources.clock import CaptureClock, FileClock
 from countline_pipelines.sources.errors import SourceError, SourceFailure
 from countline_pipelines.sources.spec import Playback, SourceSpec
@@ -35,16 +36,19 @@ class Picture:
     """One frame of a source."""
 
     frame: Any
-    """av.VideoFrame"""
+    """av.VideoFrame, upright; its pixels need not be square"""
     t: float
     """Capture time, seconds."""
     size_wh: tuple[int, int]
+    """As displayed, in square pixels."""
     ordinal: int
     """Number of the decoded frame since the source was opened, including frames that are not looked at."""
     skipped: int = 0
     """Frames left out just before this one because the source was behind."""
     position_s: float = 0.0
     """Seconds from the start of a file; 0 for streams."""
+    orientation: Orientation = Orientation.UPRIGHT
+    """How the decoded picture was turned."""
 
 
 class ClockSteppedError(Exception):
@@ -71,23 +75,33 @@ def play_file(spec: SourceSpec, reader: VideoReader, stop: threading.Event, *, r
     """All frames of a file."""
     clock = FileClock(1.0 / reader.info.fps)
     began = time.monotonic()
-    position = 0.0
+    lead_s = position = held_s = 0.0
     for ordinal, decoded in enumerate(reader.frames()):
-        position = clock.position(decoded.pts_s)
+        if ordinal == 0 and decoded.pts_s is not None:
+            lead_s = max(0.0, decoded.pts_s - reader.start_s)
+        position, held_s = clock.position(decoded.pts_s), decoded.duration_s
         if stop.is_set() or (real_time and stop.wait(max(0.0, began + position - time.monotonic()))):
             return
         yield _picture(decoded, spec.recorded_at + position, ordinal, position_s=position)
-    _check_complete(spec, reader, position)
+    _check_complete(spec, reader, lead_s + position, held_s)
 
 
-def _check_complete(spec: SourceSpec, reader: VideoReader, position_s: float) -> None:
+def _check_complete(spec: SourceSpec, reader: VideoReader, position_s: float, held_s: float) -> None:
+    """Compare the end of a file with its header.
+
+    Args:
+        spec: the file.
+        reader: has read it.
+        position_s: of the last picture, from the start that the header states.
+        held_s: how long the last picture is shown; 0 if that is not stated.
+    """
     stated = reader.info.duration_s
     period_s = 1.0 / reader.info.fps
     if stated is None or spec.is_network:
         return
-    missing_s = float(stated) - (position_s + period_s)
-    if missing_s > max(TRUNCATION_SLACK_S, TRUNCATION_SLACK_FRAMES * period_s):
-        detail = f"ends after {position_s + period_s:.1f} s, though its header states {float(stated):.1f} s"
+    end_s = position_s + max(period_s, held_s)
+    if float(stated) - end_s > max(TRUNCATION_SLACK_S, TRUNCATION_SLACK_FRAMES * period_s):
+        detail = f"ends after {end_s:.1f} s, though its header states {float(stated):.1f} s"
         raise SourceError(SourceFailure.TRUNCATED, spec.label, detail, after_pictures=True)
 
 
@@ -180,5 +194,5 @@ def _even_pace(stop: threading.Event) -> Callable[[float, float], float]:
 
 
 def _picture(decoded: DecodedFrame, t: float, ordinal: int, *, skipped: int = 0, position_s: float = 0.0) -> Picture:
-    frame = decoded.picture
-    return Picture(frame, t, (frame.width, frame.height), ordinal, skipped, position_s)
+    shape = decoded.shape
+    return Picture(decoded.picture, t, shape.size_wh, ordinal, skipped, position_s, shape.orientation)

@@ -76,7 +76,7 @@ NETWORK_SCHEMES = frozenset({"rtsp", "rtsps", "http", "https"})
 
 
 def source_address(text: str) -> str:
-    """A source that a person named: a stream's address unchanged, a file as an absolute path.
+    """A source that a person named: a stream's address with its scheme in lower case, a file as an absolute path.
 
     Raises:
         InvalidInputError: the scheme of the address is unknown.
@@ -85,16 +85,16 @@ def source_address(text: str) -> str:
     if scheme in NETWORK_SCHEMES:
         if problem := text_problem(text) or stream_problem(text):
             what, _, cure = problem.partition("; ")
-            raise InvalidInputError(f"the address {redact_address(text)} {what}", hint=cure)
-        return text
+            raise InvalidInputError(f"the {scheme}:// address {what}", hint=cure)
+        return f"{scheme}{text[len(scheme) :]}"
     if scheme == "file":
         parts = split_address(text)
         if parts is None:
-            raise InvalidInputError(f"{redact_address(text)} is no address of a file", hint="write file:///PATH")
+            raise InvalidInputError("the file:// address is invalid", hint="write file:///PATH")
         return str(Path(unquote(parts.path)))
     if scheme:
         raise InvalidInputError(
-            f"{redact_address(text)}: unknown scheme {scheme}://",
+            f"unknown scheme {scheme[:20]}://",
             hint="use rtsp://, rtsps://, http://, https://, file:// or a path",
         )
     return str(Path(text).expanduser().absolute())

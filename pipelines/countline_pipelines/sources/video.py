@@ -9,30 +9,52 @@ twice, so it breaks and is opened again, as after any break.
 """
 
 import struct
+import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final, Self
 
 import av
 import av.error
 
+from countline_common.display import Displayer, PictureShape
 from countline_common.hosts import host_of, is_this_machine
-from countline_pipelines.sources.decoding import DecodeMode, Decoder, DecoderChoice, Decoding, is_on_gpu
+from countline_common.text_files import LFS_HINT
+from countline_pipelines.sources.content import is_pointer
+from countline_pipelines.sources.decoding import DecodeMode, Decoder, Decoding, is_on_gpu
 from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
+from countline_pipelines.sources.holes import HoleFinder
+from countline_pipelines.sources.mp4 import Mp4Part, mp4_parts
 from countline_pipelines.sources.spec import Playback, SourceSpec
+from countline_pipelines.sources.tracks import pick_track
+from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
 
-_NOT_VIDEO_FORMATS: Final = frozenset({"tty", "bin", "xbin", "adf", "idf"})
-"""Demuxers that turn any text into pictures of letters."""
 _PRODUCER_REFERENCE_TIME: Final = "prft"
 _REORDERING_US: Final = 300_000
 _UDP_BUFFER_BYTES: Final = 4 * 1024 * 1024
 _DEFAULT_FPS: Final = Fraction(25)
 _FASTEST_FPS: Final = 1000
 _MOST_BROKEN_PACKETS: Final = 300
-"""After this many packets in a row without a picture, none is expected."""
+"""After this many packets of a stream in a row without a picture, none is expected."""
+KEY_FRAME_WITHIN_S: Final = 30.0
+"""How long a stream may send no key frame after it was opened. Decoding starts at a key frame; cameras that save
+bandwidth send one every 10 to 20 seconds."""
+_SAY_AFTER_S: Final = 2.0
+"""A wait for the first key frame that takes longer is reported."""
+_NO_TIMESTAMPS: Final = 0x0080
+"""FFmpeg's flag of a container format without times (AVFMT_NOTIMESTAMPS)."""
+_MOST_BYTES_AFTER: Final = 0.2
+"""Share of a file that may follow its last packet: an index, attachments."""
+_MOST_RESUMED: Final = 10_000
+KEY_FRAME_HINT: Final = "set the encoder to send a key frame every few seconds"
+_OTHER_TRACK_HINT: Final = "to count another track, extract it: ffmpeg -i IN -map 0:v:NUMBER -c copy OUT.mkv"
+_RESUMABLE: Final = (av.error.BlockingIOError, av.error.InvalidDataError)
+"""Errors of a demuxer that stands in damaged bytes; it finds the next packet if it is asked again."""
 _REFUSED: Final = "the GPU does not take this kind of picture, or no decoder of it is free"
 _ONLY_GPU_HINT: Final = "use --decode auto, so that the CPU decodes what the GPU refuses"
 
@@ -43,10 +65,11 @@ class _GpuFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a container states about its video."""
+    """What a source states about its video, and what its first picture shows."""
 
     width: int
     height: int
+    """As displayed, in square pixels."""
     fps: float
     """25 if the container states nothing."""
     duration_s: Fraction | None
@@ -58,32 +81,49 @@ class VideoInfo:
 
 @dataclass(frozen=True, slots=True)
 class DecodedFrame:
-    """One picture as FFmpeg decoded it."""
+    """One picture, turned upright."""
 
     picture: Any
-    """av.VideoFrame; the receiver owns it."""
+    """av.VideoFrame; the receiver owns it. Its pixels need not be square: see `shape`."""
     pts_s: float | None
     """Presentation time, seconds; None if the frame has none."""
     ntp_s: float | None
     """Unix time of this frame by the camera's RTCP report; None without one."""
     arrived_at: float
     """Unix time at which its packet was read."""
+    duration_s: float
+    """How long the picture is shown; 0 if the container does not state it."""
+    shape: PictureShape
+    """As displayed."""
 
 
 class VideoReader:
-    """An open source and its first video stream.
+    """An open source and the first of its video tracks that moves.
 
     Args:
         spec: what to open.
         decoding: what may decode; by default the CPU alone.
+        warnings: gets what a person should know about the source.
+        stop: ends a wait for the first picture.
 
     Raises:
-        SourceError: the source cannot be opened, has no video, or only the GPU may decode it and refuses.
+        SourceError: the source cannot be opened, has no video, sends no key frame in time, or only the GPU may decode
+            it and refuses.
     """
 
-    def __init__(self, spec: SourceSpec, decoding: Decoding | None = None) -> None:
+    def __init__(
+        self,
+        spec: SourceSpec,
+        decoding: Decoding | None = None,
+        *,
+        warnings: SourceWarnings | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        began = time.monotonic()
         self._spec = spec
         self._decoding = decoding or Decoding()
+        self.warnings = warnings if warnings is not None else SourceWarnings()
+        self._stop = stop or threading.Event()
         self.broken_packets = 0
         self.decoder: Decoder | None = None
         """What decodes; None until the first picture shows it."""
@@ -91,20 +131,48 @@ class VideoReader:
         """Why the CPU decodes though there is a GPU; empty otherwise."""
         self._ntp_s: float | None = None
         self._sought_s: float | None = None
+        self._parts = self._find_parts()
+        self._without_picture = 0
+        self._waited_s = 0.0
+        """How long the reader waited for packets since the last picture; first, since it was opened."""
+        self._has_picture = False
+        self._read_to = 0
+        """One past the last byte of the last packet, in the file."""
         self._begin()
+        self._waited_s = time.monotonic() - began
+        try:
+            self.info = self._describe()
+            self._holes = HoleFinder(self.warnings, self._spec.label, 1.0 / self.info.fps)
+            self._ahead: Iterator[DecodedFrame] | None = self._all()
+            self._first = next(self._ahead, None)
+            self.info = self._displayed(self._first)
+        except BaseException:
+            self.close()
+            raise
+
+    def _find_parts(self) -> tuple[Mp4Part, ...]:
+        """Return the recordings of which a file was joined; empty unless it is an MP4."""
+        parts = () if self._spec.is_network else mp4_parts(self._spec.url)
+        if len(parts) > 1 and not self._spec.playback.is_finite:
+            unread = parts[-1].end - parts[1].start
+            message = f"{self._spec.label}: another recording is appended; its {unread} bytes are not played in a loop"
+            self.warnings.put(WarningCode.UNREAD, message, "join the recordings with `ffmpeg -f concat`")
+            return parts[:1]
+        return parts
 
     def _begin(self) -> None:
         choice = self._decoding.choose(self._spec.url)
         self._hopes_for_gpu = choice.accel is not None
         if choice.refusal:
             self._do_without_gpu(choice.refusal, SourceFailure.DECODER_LOST)
-        self._container = self._open(choice)
+        self._choice = choice
+        self._container = self._open(self._url_of(0))
         try:
             self._stream = self._pick()
-            self.info = self._describe()
             if self._hopes_for_gpu and not self._stream.codec_context.is_hwaccel:
                 self._hopes_for_gpu = False
-                self._do_without_gpu(f"FFmpeg decodes {self.info.codec} on the CPU only")
+                codec = self._stream.codec_context.name
+                self._do_without_gpu(f"FFmpeg decodes {codec} on the CPU only")
         except BaseException:
             self._container.close()
             raise
@@ -116,48 +184,88 @@ class VideoReader:
             raise SourceError(failure, self._spec.label, refusal, hint=_ONLY_GPU_HINT)
         self.decoder, self.refusal = Decoder.CPU, refusal
 
-    def _open(self, choice: DecoderChoice) -> Any:
+    def _url_of(self, part: int) -> str:
+        """FFmpeg's address of one of several recordings in a file."""
+        if len(self._parts) < 2:
+            return self._spec.url
+        return f"subfile,,start,{self._parts[part].start},end,{self._parts[part].end},,:{self._spec.url}"
+
+    def _open(self, url: str) -> Any:
         began = time.monotonic()
+        if is_pointer(self._spec):
+            detail = "is a Git LFS pointer, not the video itself"
+            raise SourceError(SourceFailure.NOT_VIDEO, self._spec.label, detail, hint=LFS_HINT)
         try:
             limits = (self._spec.open_timeout_s, self._spec.read_timeout_s)
-            return av.open(self._spec.url, options=_options(self._spec), timeout=limits, hwaccel=choice.accel)
+            return av.open(url, options=_options(self._spec), timeout=limits, hwaccel=self._choice.accel)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise self._refused(error, began, self._spec.open_timeout_s) from None
 
     def _refused(self, error: Exception, began: float, limit_s: float) -> SourceError:
         # `from None` where this is raised: FFmpeg's own text holds the address with its password.
-        if isinstance(error, av.error.InvalidDataError) and _lacks_index(self._spec):
+        if isinstance(error, av.error.InvalidDataError) and self._parts and not self._parts[0].has_index:
             detail = "the recording was cut off before its index was written"
             return SourceError(SourceFailure.TRUNCATED, self._spec.label, detail)
         waited_s = time.monotonic() - began
         return refused(self._spec.label, error, waited_s=waited_s, limit_s=limit_s)
 
-    def _pick(self) -> Any:
-        streams = self._container.streams.video
-        if not streams or self._container.format.name in _NOT_VIDEO_FORMATS:
-            raise SourceError(SourceFailure.NOT_VIDEO, self._spec.label, "no readable video stream")
-        stream = streams[0]
+    def _pick(self, part: int = 0) -> Any:
+        label, videos = self._spec.label, self._container.streams.video
+        reopen = None if self._spec.is_network else lambda: self._open(self._url_of(part))
+        stream = pick_track(self._container, label, reopen)
         if stream.codec_context is None:
-            raise SourceError(SourceFailure.CODEC_MISSING, self._spec.label, "no decoder for this video here")
-        if stream.codec_context.width < 1 or stream.codec_context.height < 1:
-            raise SourceError(SourceFailure.BAD_PICTURE, self._spec.label, "pictures have no size")
+            raise SourceError(SourceFailure.CODEC_MISSING, label, "no decoder for this video here")
+        if stream is not videos[0]:
+            number = videos.index(stream)
+            message = f"{label}: video track {number} is read, because the tracks before it are still pictures"
+            self.warnings.put(WarningCode.OTHER_TRACK, message, _OTHER_TRACK_HINT)
         stream.thread_type = "AUTO" if self._spec.decode_threads > 1 else "SLICE"
         stream.codec_context.thread_count = self._spec.decode_threads
+        self._displayer = Displayer(stream.sample_aspect_ratio)
         return stream
 
     def _describe(self) -> VideoInfo:
         stream, context = self._stream, self._stream.codec_context
         rate = stream.average_rate or stream.guessed_rate or _DEFAULT_FPS
+        if self._container.format.flags & _NO_TIMESTAMPS and not self._spec.is_network:
+            rate = self._assumed_rate(rate)
         fps = float(rate) if 0 < rate <= _FASTEST_FPS else float(_DEFAULT_FPS)
-        return VideoInfo(context.width, context.height, fps, self._duration_s(), stream.frames or 0, context.name)
+        durations = [_duration_s(self._container, stream)]
+        frames = stream.frames or 0
+        for part in range(1, len(self._parts)):
+            with suppress(SourceError), self._open(self._url_of(part)) as container:
+                more = pick_track(container, self._spec.label, None)
+                durations.append(_duration_s(container, more))
+                frames += more.frames or 0
+        self._part_durations_s = tuple(durations)
+        known = [duration for duration in durations if duration is not None]
+        return VideoInfo(0, 0, fps, sum(known, Fraction(0)) if known else None, frames, context.name)
 
-    def _duration_s(self) -> Fraction | None:
-        if self._stream.duration and self._stream.time_base:
-            return Fraction(self._stream.duration) * Fraction(self._stream.time_base)
-        # With several streams, the container's duration may be that of a longer sound track.
-        if self._container.duration and len(self._container.streams) == 1:
-            return Fraction(self._container.duration, av.time_base)
-        return None
+    def _assumed_rate(self, rate: Fraction) -> Fraction:
+        """Return the frame rate of a stream without a container, whose pictures have no times."""
+        stated = self._stream.codec_context.framerate
+        is_stated = bool(stated and 0 < stated <= _FASTEST_FPS)
+        used = stated if is_stated else rate
+        source = "as its header states" if is_stated else "because its header states none"
+        message = (
+            f"{self._spec.label}: its pictures have no times; {float(used):g} frames per second are assumed, {source}"
+        )
+        hint = "if the rate is wrong, write it into a file with times: ffmpeg -framerate FPS -i IN -c copy OUT.mp4"
+        self.warnings.put(WarningCode.ASSUMED_RATE, message, hint)
+        return Fraction(used)
+
+    def _displayed(self, first: DecodedFrame | None) -> VideoInfo:
+        """Return the description with the size of the first picture, or of the header if there is no picture."""
+        context, fps = self._stream.codec_context, self.info.fps
+        if first is not None:
+            width, height = first.shape.size_wh
+            if not self._stream.average_rate and first.duration_s >= 1.0 / _FASTEST_FPS:
+                fps = 1.0 / first.duration_s
+        elif context.width < 1 or context.height < 1:
+            raise SourceError(SourceFailure.BAD_PICTURE, self._spec.label, "no picture can be decoded")
+        else:
+            width, height = context.width, context.height
+        return replace(self.info, width=width, height=height, fps=fps)
 
     @property
     def start_s(self) -> float:
@@ -170,6 +278,13 @@ class VideoReader:
         Raises:
             SourceError: the source broke, was silent for too long, or sends no decodable pictures.
         """
+        first, self._first = self._first, None
+        ahead, self._ahead = self._ahead or self._all(), None
+        if first is not None:
+            yield first
+        yield from ahead
+
+    def _all(self) -> Iterator[DecodedFrame]:
         given = 0
         while True:
             try:
@@ -191,30 +306,110 @@ class VideoReader:
         self.close()
         self._begin()
         if self._sought_s is not None:
-            self.seek(self._sought_s)
+            self._seek(self._sought_s)
 
     def _frames(self) -> Iterator[DecodedFrame]:
-        packets = self._container.demux(self._stream)
-        since_picture = 0
-        while (packet := self._next(packets)) is not None:
+        yield from self._frames_of_part(0)
+        for part in range(1, len(self._parts)):
+            self._go_on_with(part)
+            yield from self._frames_of_part(part)
+        if self._spec.playback.is_finite and not self._spec.is_network and not self._parts:
+            self._check_all_read()
+
+    def _go_on_with(self, part: int) -> None:
+        """Open a recording that was appended to the file."""
+        self._container.close()
+        try:
+            self._container = self._open(self._url_of(part))
+            self._stream = self._pick(part)
+        except SourceError as error:
+            raise self._unread(self._parts[part].start, self._parts[-1].end, error.message) from None
+
+    def _check_all_read(self) -> None:
+        """Raise an error if the demuxer stopped long before the end of the file, as at an appended recording."""
+        try:
+            size = Path(self._spec.url).stat().st_size
+        except OSError:
+            return
+        if self._read_to and size - self._read_to > _MOST_BYTES_AFTER * size:
+            raise self._unread(self._read_to, size, "it was joined from several, or damaged")
+
+    def _unread(self, start: int, end: int, why: str) -> SourceError:
+        until = f" after {self._holes.read_until_s:.1f} s" if self._holes.read_until_s else ""
+        detail = f"{end - start} of its {end} bytes, from byte {start} on, were not read{until}: {why}"
+        hint = "join recordings with `ffmpeg -f concat`, or give each by itself; --partial counts what was read"
+        return SourceError(SourceFailure.TRUNCATED, self._spec.label, detail, hint=hint, after_pictures=True)
+
+    def _frames_of_part(self, part: int) -> Iterator[DecodedFrame]:
+        stated_s = self._part_durations_s[part] if part < len(self._part_durations_s) else None
+        if self._sought_s is None:
+            base_s = float(sum((each or 0 for each in self._part_durations_s[:part]), Fraction(0)))
+            self._holes.begin(base_s, None if self._stream.start_time is None else self.start_s)
+        for packet in self._packets():
             arrived_at = time.time()
             self._record_ntp(packet)
             pictures = self._decode(packet)
-            since_picture = 0 if pictures else since_picture + 1
-            if since_picture > _MOST_BROKEN_PACKETS:
-                self._blame_gpu("gives no pictures")
-                raise SourceError(SourceFailure.BAD_PICTURE, self._spec.label, "no packet can be decoded")
+            self._judge(pictures)
             for picture in pictures:
                 yield self._decoded(picture, arrived_at)
+        self._holes.end(None if stated_s is None else float(stated_s))
 
-    def _next(self, packets: Iterator[Any]) -> Any:
-        began = time.monotonic()
-        try:
-            return next(packets, None)
-        except av.error.EOFError:
-            return None
-        except (av.error.FFmpegError, OSError) as error:
-            raise self._refused(error, began, self._spec.read_timeout_s) from None
+    def _packets(self) -> Iterator[Any]:
+        """The packets of the video; a demuxer that met damaged bytes in a file is asked again."""
+        # Of a stream, packets of other tracks are read too: else a sound without pictures would block for ever.
+        tracks = self._container.streams if self._spec.is_network else (self._stream,)
+        resumed = 0
+        packets = self._container.demux(*tracks)
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                packet = next(packets, None)
+            except av.error.EOFError:
+                return
+            except (av.error.FFmpegError, OSError) as error:
+                resumed += 1
+                if self._spec.is_network or not isinstance(error, _RESUMABLE) or resumed > _MOST_RESUMED:
+                    raise self._refused(error, began, self._spec.read_timeout_s) from None
+                self._holes.broken()
+                packets = self._container.demux(*tracks)
+                continue
+            if packet is None:
+                return
+            self._waited_s += time.monotonic() - began
+            if packet.stream_index == self._stream.index:
+                resumed = 0
+                self._read_to = max(self._read_to, (packet.pos or 0) + packet.size)
+                yield packet
+            else:
+                self._judge_wait()
+
+    def _judge(self, pictures: list[Any]) -> None:
+        """Raise an error if packets come and give no pictures."""
+        if pictures:
+            self._without_picture, self._waited_s = 0, 0.0
+            self.warnings.clear(WarningCode.NO_KEY_FRAME)
+            self._has_picture = True
+            return
+        self._without_picture += 1
+        if self._without_picture > _MOST_BROKEN_PACKETS:
+            self._blame_gpu("gives no pictures")
+            if self._has_picture and self._spec.is_network:
+                raise SourceError(SourceFailure.BAD_PICTURE, self._spec.label, "no packet can be decoded")
+        self._judge_wait()
+
+    def _judge_wait(self) -> None:
+        """Raise an error if a stream sent no picture for too long; say so before."""
+        label, limit_s = self._spec.label, KEY_FRAME_WITHIN_S
+        if not self._spec.is_network or self._waited_s < _SAY_AFTER_S:
+            return
+        if self._waited_s < limit_s:
+            if not self._has_picture:
+                message = f"{label}: waits for the first key frame, for at most {limit_s:g} s"
+                self.warnings.put(WarningCode.NO_KEY_FRAME, message, KEY_FRAME_HINT)
+        elif self._has_picture:
+            raise SourceError(SourceFailure.TIMED_OUT, label, f"no picture for {limit_s:g} s, though data arrives")
+        else:
+            raise SourceError(SourceFailure.NO_KEY_FRAME, label, f"no key frame within {limit_s:g} s")
 
     def _decode(self, packet: Any) -> list[Any]:
         try:
@@ -223,6 +418,7 @@ class VideoReader:
             if not isinstance(error, av.error.InvalidDataError):
                 self._blame_gpu(f"stopped decoding: {error.strerror}")
             self.broken_packets += 1  # one broken packet among good ones; the next may be intact
+            self._holes.broken()
             return []
         if pictures and self._hopes_for_gpu:
             self._record_decoder()
@@ -250,11 +446,20 @@ class VideoReader:
             raise SourceError(SourceFailure.BAD_PICTURE, self._spec.label, "pictures have no size")
         pts_s = None if picture.pts is None else float(picture.pts * picture.time_base)
         ntp_s = None if pts_s is None or self._ntp_s is None else pts_s + self._ntp_s
-        return DecodedFrame(picture, pts_s, ntp_s, arrived_at)
+        duration_s = float(picture.duration * picture.time_base) if picture.duration else 0.0
+        if not self._spec.is_network:
+            self._holes.picture(pts_s, duration_s)
+        upright, shape = self._displayer.show(picture, self._stream.codec_context.sample_aspect_ratio)
+        return DecodedFrame(upright, pts_s, ntp_s, arrived_at, duration_s, shape)
 
     def seek(self, position_s: float) -> None:
         """Go to the last key frame at or before a position, seconds from the first frame."""
+        self._first = self._ahead = None
         self._sought_s = position_s
+        self._seek(position_s)
+
+    def _seek(self, position_s: float) -> None:
+        self._holes.begin(0.0, None)
         start = self._stream.start_time or 0
         target = start + int(position_s / self._stream.time_base)
         try:
@@ -274,6 +479,15 @@ class VideoReader:
         self.close()
 
 
+def _duration_s(container: Any, stream: Any) -> Fraction | None:
+    if stream.duration and stream.time_base:
+        return Fraction(stream.duration) * Fraction(stream.time_base)
+    # With several streams, the container's duration may be that of a longer sound track.
+    if container.duration and len(container.streams) == 1:
+        return Fraction(container.duration, av.time_base)
+    return None
+
+
 def _options(spec: SourceSpec) -> dict[str, str]:
     if not spec.is_rtsp:
         # FFmpeg asks the proxy of the environment for every HTTP address, also one of this machine.
@@ -282,32 +496,3 @@ def _options(spec: SourceSpec) -> dict[str, str]:
     if spec.transport == "udp":
         options["buffer_size"] = str(_UDP_BUFFER_BYTES)
     return options
-
-
-def _lacks_index(spec: SourceSpec) -> bool:
-    """Whether this is an MP4 or MOV file without its `moov` box, as a recorder leaves it that lost power."""
-    if spec.is_network:
-        return False
-    try:
-        with open(spec.url, "rb") as file:  # noqa: PTH123  (paths stay text here: they are FFmpeg's)
-            return _walk_boxes(file)
-    except OSError:
-        return False
-
-
-def _walk_boxes(file: Any) -> bool:
-    seen_ftyp = False
-    while len(header := file.read(8)) == 8:
-        size, kind = struct.unpack(">I4s", header)
-        if kind == b"moov":
-            return False
-        seen_ftyp = seen_ftyp or kind == b"ftyp"
-        if not seen_ftyp or size == 0:
-            break
-        body = 8
-        if size == 1:
-            size, body = struct.unpack(">Q", file.read(8).rjust(8, b"\0"))[0], 16
-        if size < body:
-            break
-        file.seek(size - body, 1)
-    return seen_ftyp

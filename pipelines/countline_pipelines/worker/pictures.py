@@ -75,8 +75,9 @@ class PictureEncoder:
 
 def preview(tracked: TrackedFrame, boxes: Sequence[events_pb2.LiveBox], picture: Any) -> events_pb2.PreviewFrame:
     """Return a picture as a message: JPEG of at most `WIDEST_PX` width, boxes in pixels of the source."""
-    width = min(WIDEST_PX, picture.width)
-    height = max(1, round(picture.height * width / picture.width))
+    shown_width, shown_height = tracked.size_wh  # as displayed: the picture's own pixels need not be square
+    width = min(WIDEST_PX, shown_width)
+    height = max(1, round(shown_height * width / shown_width))
     image = picture.reformat(width=width, height=height, format="rgb24").to_image()
     jpeg = io.BytesIO()
     image.save(jpeg, "JPEG", quality=QUALITY)

@@ -40,6 +40,10 @@ def camera_report(
         progress=condition.progress,
         model=condition.model,
         follower_model=condition.follower_model,
+        warnings=[
+            cameras_pb2.CameraError(code=warning.code, message=warning.message, hint=warning.hint)
+            for warning in condition.warnings
+        ],
     )
     return workers_pb2.CameraReport(camera_id=camera_id, epoch=epoch, status=status)
 
@@ -50,8 +54,15 @@ def _error(fault: Fault) -> cameras_pb2.CameraError:
 
 
 def signature(conditions: Mapping[str, CameraCondition]) -> tuple[tuple[str, ...], ...]:
-    """Return states, faults and model versions: when they change, the worker reports at once."""
+    """Return states, faults, model versions and codes of warnings: when they change, the worker reports at once."""
     return tuple(
-        (camera_id, c.state.value, c.fault.code if c.fault else "", c.model, c.follower_model)
+        (
+            camera_id,
+            c.state.value,
+            c.fault.code if c.fault else "",
+            c.model,
+            c.follower_model,
+            *(warning.code for warning in c.warnings),
+        )
         for camera_id, c in sorted(conditions.items())
     )

@@ -5,8 +5,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from countline_common.errors import InvalidInputError
+from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.settings import DataFolder, ProcessSettings
+from countline_common.text_files import read_text
 from countline_pipelines.sources import DecodeMode
 from countline_pipelines.triton import Transport
 
@@ -72,10 +73,10 @@ class WorkerSettings(ProcessSettings):
         if self.worker_token_file is None:
             return ""
         try:
-            return self.worker_token_file.read_text().strip()
-        except OSError as error:
+            return read_text(self.worker_token_file).strip()
+        except CountlineError as error:
             raise InvalidInputError(
-                f"cannot read the worker's token {self.worker_token_file}: {error.strerror}",
+                f"cannot read the worker's token: {error.message}",
                 hint="set COUNTLINE_WORKER_TOKEN_FILE to the file that the control-plane created",
             ) from error
 

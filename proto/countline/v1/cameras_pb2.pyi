@@ -486,11 +486,12 @@ class CameraStatus(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     FOLLOWER_MODEL_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     state: Global___CameraState.ValueType
     worker_id: _builtins.str
     epoch: _builtins.int
     width: _builtins.int
-    """Size of the source picture in pixels."""
+    """Size of the picture as displayed: upright, in square pixels."""
     height: _builtins.int
     source_fps: _builtins.float
     """Frames per second over the last seconds: sent by the source, and processed."""
@@ -514,6 +515,12 @@ class CameraStatus(_message.Message):
     def last_frame_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def reported_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___CameraError]:
+        """What a person should know about a source that is read all the same: `hole`, `assumed_rate`, `no_key_frame`,
+        `other_track`, `picture_changed`, `unread`.
+        """
+
     def __init__(
         self,
         *,
@@ -533,10 +540,11 @@ class CameraStatus(_message.Message):
         progress: _builtins.float = ...,
         model: _builtins.str = ...,
         follower_model: _builtins.str = ...,
+        warnings: _abc.Iterable[Global___CameraError] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "last_frame_at", b"last_frame_at", "reported_at", b"reported_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "error", b"error", "follower_model", b"follower_model", "frames_dropped", b"frames_dropped", "frames_processed", b"frames_processed", "height", b"height", "last_frame_at", b"last_frame_at", "latency_s", b"latency_s", "model", b"model", "processed_fps", b"processed_fps", "progress", b"progress", "reported_at", b"reported_at", "source_fps", b"source_fps", "state", b"state", "width", b"width", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "error", b"error", "follower_model", b"follower_model", "frames_dropped", b"frames_dropped", "frames_processed", b"frames_processed", "height", b"height", "last_frame_at", b"last_frame_at", "latency_s", b"latency_s", "model", b"model", "processed_fps", b"processed_fps", "progress", b"progress", "reported_at", b"reported_at", "source_fps", b"source_fps", "state", b"state", "warnings", b"warnings", "width", b"width", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -137,5 +137,5 @@ async def stack(
         addresses = await cleanup.enter_async_context(serving(settings, parts, asyncio.Event()))
         await cleanup.enter_async_context(ingesting(nats_server.url, engine))
         session = await cleanup.enter_async_context(aiohttp.ClientSession())
-        yield Stack(nats_server.url, {**plane.addresses, **addresses}, TokenSigner(private), session)
+        yield Stack(nats_server.url, {**plane.addresses, **addresses}, TokenSigner(private), session, parts.bus)
     postgres.drop_database(control_dsn)

@@ -3,13 +3,13 @@
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from tests.fixtures.analytics.factory import NOON, crossing, record, sample, span, visit
 from tests.fixtures.analytics.stack import ADMIN_PASSWORD, Stack, until
+from tests.fixtures.forked.command import countline
 
 from countline_common.times import rfc3339
 
@@ -43,7 +43,7 @@ async def run(stack: Stack, scalar: Scalar, tmp_path: Path) -> Callable[..., Awa
 
     async def command(*arguments: str) -> tuple[int, str, str]:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "countline_common", *arguments, "--data", str(folder)),
+            *(str(countline()), *arguments, "--data", str(folder)),
             env={**os.environ, "COLUMNS": "200"},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

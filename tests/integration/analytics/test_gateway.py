@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 
 import aiohttp
@@ -10,11 +9,10 @@ import pytest
 from tests.fixtures.analytics.cameras import CAMERA, TRUTH, add_camera
 from tests.fixtures.analytics.factory import NOON, crossing, record, span
 from tests.fixtures.analytics.stack import ADMIN_PASSWORD, Stack, until
+from tests.fixtures.forked.command import countline
 
 from countline_common.times import rfc3339, to_timestamp
 from countline_control.auth.domain import FREE_ADDRESS_FAILURES
-
-COUNTLINE = Path(sys.executable).with_name("countline")
 
 
 @pytest.fixture
@@ -163,7 +161,7 @@ async def test_the_page_is_served_on_every_path_of_its_own_and_missing_files_are
 
 async def verify(data: Path, *arguments: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
-        str(COUNTLINE), "verify", "--data", str(data), *arguments,
+        str(countline()), "verify", "--data", str(data), *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await asyncio.wait_for(process.communicate(), 60)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from tests.fixtures.analytics.factory import NOON, crossing, record, subject
 from tests.fixtures.analytics.page import Page, connected, now_records, receive
 from tests.fixtures.analytics.stack import Stack, until
+from tests.fixtures.forked.command import countline
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
 
@@ -22,7 +22,6 @@ from countline_common.data import bus
 from countline_common.data.database import migrate
 from countline_common.grpc.tokens import TokenSigner, generate_key_pair
 
-COUNTLINE = Path(sys.executable).with_name("countline")
 RECORDS = 240
 PER_RECORD = 10
 
@@ -43,12 +42,12 @@ class IngestProcess:
     async def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                str(COUNTLINE), "analytics", "ingest", env=self._environment, stdout=log, stderr=log
+                str(countline()), "analytics", "ingest", env=self._environment, stdout=log, stderr=log
             )
 
     async def kill(self) -> None:
         assert self.process is not None
-        self.process.kill()
+        self.process.send_signal(signal.SIGQUIT)  # `countline()` passes it on as SIGKILL
         await self.process.wait()
 
     async def stop(self) -> int:
@@ -253,7 +252,7 @@ async def test_the_api_process_sends_pages_away_and_stops_when_told(
         "COUNTLINE_WEBSOCKET_ADDRESS": "127.0.0.1:0",
         **{f"COUNTLINE_{name}_ADDRESS": "127.0.0.1:1" for name in ("AUTH", "CAMERAS", "WORKERS")},
     }
-    process = await asyncio.create_subprocess_exec(str(COUNTLINE), "analytics", "api", env=environment)
+    process = await asyncio.create_subprocess_exec(str(countline()), "analytics", "api", env=environment)
     async with aiohttp.ClientSession() as session:
 
         async def serves() -> bool:

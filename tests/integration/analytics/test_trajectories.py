@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from google.protobuf import json_format
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.fixtures.analytics.factory import NOON, crossing, record, trajectory
 from tests.fixtures.analytics.stack import ADMIN_PASSWORD, Stack, ingesting, publish, until
+from tests.fixtures.forked.command import countline
 from tests.fixtures.nats import NatsServer
 
 from countline.v1 import events_pb2
@@ -26,7 +26,6 @@ from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.publishing.events import RecordBuilder, RecordIdentity
 
 Scalar = Callable[..., object]
-COUNTLINE = Path(sys.executable).with_name("countline")
 COUNT = "SELECT count(*) FROM analytics.trajectories"
 
 
@@ -131,7 +130,7 @@ def walk() -> tuple[list[events_pb2.CountRecord], list[Crossing]]:
 
 async def recounted(data: Path, *arguments: str) -> dict:
     process = await asyncio.create_subprocess_exec(
-        str(COUNTLINE), "recount", "cam-1", "--data", str(data), "--json", *arguments,
+        str(countline()), "recount", "cam-1", "--data", str(data), "--json", *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await asyncio.wait_for(process.communicate(), 60)

@@ -1,13 +1,14 @@
 """Live numbers, boxes and pictures over the WebSocket."""
 
 import asyncio
+import contextlib
 import json
 import random
 import time
 from collections.abc import Callable
 
 import nats
-from aiohttp import WSMsgType
+from aiohttp import ClientWebSocketResponse, WSMsgType
 from tests.fixtures.analytics.factory import NOON, crossing, record
 from tests.fixtures.analytics.page import Page, connected, now_records, receive
 from tests.fixtures.analytics.stack import Stack, until
@@ -15,6 +16,7 @@ from tests.fixtures.analytics.stack import Stack, until
 from countline.v1 import cameras_pb2, events_pb2, workers_pb2
 from countline_common.data import bus
 from countline_common.times import rfc3339, to_timestamp
+from countline_common.vitality import faults
 
 Scalar = Callable[..., object]
 
@@ -197,3 +199,46 @@ async def test_the_last_status_of_a_camera_comes_at_once_and_each_new_one_after_
         await report(cameras_pb2.CAMERA_STATE_RUNNING)
         assert (await receive(socket))["status"]["state"] == "running"
     await worker.close()
+
+
+async def test_a_name_that_is_no_subject_is_refused_and_live_goes_on(stack: Stack) -> None:
+    """NATS closed the connection of the API for good, and live stopped for everybody."""
+    async with connected(stack) as socket:
+        for name in ("x" * 5_000, "x" * 129, "a b", "a.b", "a>", "é", "\0", ""):
+            await socket.send_json({"type": "subscribe", "channel": f"preview:{name}"})
+            answer = await receive(socket)
+            assert answer["type"] == "error"
+            assert len(json.dumps(answer)) < 1_000
+        await _sees_a_frame(stack, socket)
+
+
+async def test_a_connection_that_nats_closes_for_good_is_made_anew(stack: Stack) -> None:
+    async with connected(stack) as socket:
+        await _sees_a_frame(stack, socket)
+        client = await stack.live_bus.client()
+        with contextlib.suppress(Exception):
+            await client.subscribe("x" * 5_000)
+            await client.flush()
+        await until(lambda: client.is_closed)
+        await _sees_a_frame(stack, socket)
+    assert not faults()
+
+
+async def _sees_a_frame(stack: Stack, socket: ClientWebSocketResponse) -> None:
+    await socket.send_json({"type": "subscribe", "channel": "live:cam-1"})
+    publisher = await nats.connect(stack.nats_url)
+    frame = events_pb2.LiveFrame(camera_id="cam-1", width=4, height=3, t=to_timestamp(time.time()))
+
+    async def publish_again() -> None:
+        while True:
+            await publisher.publish(bus.live_subject("cam-1"), frame.SerializeToString())
+            await asyncio.sleep(0.1)
+
+    publishing = asyncio.create_task(publish_again())
+    try:
+        while (await receive(socket))["type"] != "live":
+            pass
+    finally:
+        publishing.cancel()
+        await publisher.close()
+    await socket.send_json({"type": "unsubscribe", "channel": "live:cam-1"})

@@ -19,6 +19,8 @@ from countline_control.settings import ControlSettings
 
 ADMIN_PASSWORD = "correct horse battery"
 LEASE_S = 2.0
+CALL_TIMEOUT_S = 30.0
+"""Generous, since the machine may be busy."""
 
 
 class Caller:
@@ -42,7 +44,7 @@ class _Stub:
         method = getattr(self._stub, name)
         if name in ("Connect", "DeployModel"):
             return lambda requests=None: method(requests, metadata=self._metadata)
-        return lambda request, timeout=10: method(request, metadata=self._metadata, timeout=timeout)
+        return lambda request, timeout=CALL_TIMEOUT_S: method(request, metadata=self._metadata, timeout=timeout)
 
 
 @dataclass

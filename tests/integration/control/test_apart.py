@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 from aiohttp import ClientError, ClientSession
+from tests.fixtures.forked.command import countline
 from tests.fixtures.postgres import PostgresServer
 
 from countline.v1 import auth_pb2, auth_pb2_grpc, cameras_pb2
@@ -26,8 +26,6 @@ from countline_control.settings import ControlSettings
 
 from .conftest import ADMIN_PASSWORD, Control
 from .test_workers import _is, create_camera, eventually, working
-
-COUNTLINE = Path(sys.executable).with_name("countline")
 
 
 def _free_ports(number: int) -> list[int]:
@@ -81,8 +79,12 @@ class Apart:
     async def start(self, name: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = await asyncio.create_subprocess_exec(
-                str(COUNTLINE), "serve", name, env={**self.environment, **self.own[name]}, stdout=log, stderr=log
+                str(countline()), "serve", name, env={**self.environment, **self.own[name]}, stdout=log, stderr=log
             )
+
+    async def kill(self, name: str) -> None:
+        self.processes[name].send_signal(signal.SIGQUIT)  # `countline()` passes it on as SIGKILL
+        await self.processes[name].wait()
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
@@ -134,8 +136,7 @@ async def test_each_service_outlives_the_absence_of_the_others(distant: Control,
     await create_camera(distant, "door")
     async with working(distant) as worker:
         await worker.until(lambda w: w.epochs == {"door": 1})
-        apart.processes["cameras"].kill()
-        await apart.processes["cameras"].wait()
+        await apart.kill("cameras")
         await asyncio.sleep(1.5)
         assert worker.epochs == {"door": 1}
         await apart.start("cameras")
@@ -143,8 +144,7 @@ async def test_each_service_outlives_the_absence_of_the_others(distant: Control,
         await create_camera(distant, "yard")
         await asyncio.wait_for(worker.until(lambda w: "yard" in w.epochs), 10)
         assert worker.epochs == {"door": 1, "yard": 1}
-    apart.processes["workers"].kill()
-    await apart.processes["workers"].wait()
+    await apart.kill("workers")
     assert await _is(distant, "door", cameras_pb2.CAMERA_STATE_WAITING)
 
 

@@ -251,3 +251,30 @@ async def test_a_stream_that_becomes_a_file_is_played_as_one(admin: _Stub) -> No
     changed = await update(admin, a_camera(), "spec.source_url")
     assert changed.spec.playback == cameras_pb2.PLAYBACK_LIVE
     assert not changed.spec.HasField("recorded_at")
+
+
+SECRET_PLACES = (
+    "rtsp://admin:pa%2FSECRET@h.invalid/s", 'rtsp://admin:pa"SECRET@h.invalid/s', "rtsp://admin:pa'SECRET@h.invalid/s",
+    "rtsp://admin:a@b/SECRET@h.invalid/s", "http://h.invalid/s?user=a&pass=SECRET",
+    "http://h.invalid/s?loginuse=a&loginpas=SECRET", "http://h.invalid/s?auth=SECRET", "http://h.invalid/s?key=SECRET",
+    "rtsp://h.invalid/user=admin_password=SECRET_channel=1_stream=0.sdp", "rtsp://SECRET@h.invalid/s",
+    "http://h.invalid/s?x-amz-signature=a/SECRET&x=1",
+)  # fmt: skip
+
+
+async def test_no_secret_of_an_address_reaches_a_viewer_the_log_or_an_error(
+    admin: _Stub, control: Control, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    viewer = control.caller("viewer").cameras
+    service = control.caller_with("cameras.read", CAMERA_SECRETS).cameras
+    shown: list[str] = []
+    for i, url in enumerate(SECRET_PLACES):
+        name = f"cam-{i}"
+        shown.append(str(await create(admin, a_camera(name, source_url=url))))
+        shown.append(str(await refused(create(admin, a_camera(name, source_url=url)))))
+        shown.append(str((await refused(create(admin, a_camera("other", source_url=f"{url}\x20x")))).fields))
+        masked = (await get(viewer, name)).spec.source_url
+        shown.append(str(await update(admin, a_camera(name, source_url=masked, processing_rate=5), "spec")))
+        assert (await get(service, name)).spec.source_url == url
+    shown.append(str(await viewer.ListCameras(cameras_pb2.ListCamerasRequest())))
+    assert "SECRET" not in "".join([*shown, *capsys.readouterr(), caplog.text])

@@ -3,15 +3,14 @@
 import asyncio
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
+from tests.fixtures.forked.command import countline
 
 from .conftest import ADMIN_PASSWORD, Control
 from .test_workers import working
 
-COUNTLINE = Path(sys.executable).with_name("countline")
 LINE = "gate:0.5,0.1,0.5,0.9"
 
 
@@ -36,7 +35,7 @@ class Shell:
     async def run(self, *arguments: str, stdin: str = "", environment: dict[str, str] | None = None) -> tuple:
         """Exit code, standard output, standard error."""
         process = await asyncio.create_subprocess_exec(
-            str(COUNTLINE),
+            str(countline()),
             *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

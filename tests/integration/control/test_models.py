@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,10 +14,11 @@ import psycopg
 import pytest
 from tests.fixtures.clips import BLOB_LABELS, MIDDLE, Pass, blob_model, render, write_blob_repository
 from tests.fixtures.contract_models import marker_model
+from tests.fixtures.forked.command import forked
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.triton import TritonServer, start_triton
 
-from countline.v1 import cameras_pb2, events_pb2, models_pb2
+from countline.v1 import cameras_pb2, events_pb2, models_pb2, models_pb2_grpc
 from countline.v1.events_pb2 import TrialRecord, TrialTally
 from countline.v1.models_pb2 import DeployHeader, DeployModelRequest, DeployModelResponse, Model, ModelVersion
 from countline_common.data import bus
@@ -27,12 +28,12 @@ from countline_common.times import to_timestamp
 from countline_common.triton import ModelRef
 from countline_common.triton.connection import Connection
 from countline_common.triton.model_config import named_versions
-from countline_control.models import store
+from countline_control.models import store, upkeep
 from countline_control.models.deployment.domain import DeployRequest
 from countline_control.models.deployment.progress import Progress
 from countline_control.models.domain import MOST_DEPLOYMENTS, StoredModel, StoredVersion
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import ModelBackend, ModelFolder, ModelTarget, Tuning
+from countline_models.deploy import ModelBackend, ModelFolder, ModelTarget, Tuning, examination, serving
 
 from .conftest import Control
 from .test_workers import create_camera, eventually, working
@@ -74,17 +75,24 @@ class Service:
         told = {"size_bytes": len(data), "digest": hashlib.sha256(data).hexdigest(), **header}
         first = DeployModelRequest(header=DeployHeader(name=name, **told))
 
-        async def requests() -> AsyncIterator[DeployModelRequest]:
+        def requests() -> Iterator[DeployModelRequest]:
             yield first
             for part in (data, after):
                 for start in range(0, len(part), CHUNK):
                     yield DeployModelRequest(chunk=part[start : start + CHUNK])
 
         found = Deployed()
+
+        def call() -> None:
+            with grpc.insecure_channel(self.control.plane.addresses["models"]) as channel:
+                stub = models_pb2_grpc.ModelServiceStub(channel)
+                for answer in stub.DeployModel(requests(), metadata=self.control.caller("admin").metadata):
+                    _note(found, answer)
+
         try:
-            async for answer in self.models.DeployModel(requests()):
-                _note(found, answer)
-        except grpc.aio.AioRpcError as error:
+            # As the command does: the asynchronous interface may lose the reason of a refusal during the upload.
+            await asyncio.to_thread(call)
+        except grpc.RpcError as error:
             raise from_rpc_error(error) from error
         return found
 
@@ -117,6 +125,13 @@ def _note(found: Deployed, answer: DeployModelResponse) -> None:
 
 
 @pytest.fixture
+def eager_upkeep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service that is started next corrects Triton at once, and tries again soon."""
+    monkeypatch.setattr(upkeep, "LOOK_S", 0.3)
+    monkeypatch.setattr(upkeep, "AGAIN_S", 0.5)
+
+
+@pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A repository with the model `blob`, which was not deployed."""
     return write_blob_repository(tmp_path / "models", "blob")
@@ -124,8 +139,16 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def service(
-    repository: Path, control_dsn: str, start_control, nats_server: NatsServer, tmp_path: Path
+    repository: Path,
+    control_dsn: str,
+    start_control,
+    nats_server: NatsServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Service]:
+    # Every deployment measures; how fast a machine is matters to no test here.
+    monkeypatch.setattr(serving, "MEASURE_S", 0.1)
+    monkeypatch.setattr(examination, "PROBE", (str(forked("countline_models.deploy.probe")),))
     triton = await asyncio.to_thread(start_triton, repository, tmp_path / "triton")
     try:
         control = await start_control(
@@ -351,10 +374,14 @@ async def test_a_deployment_that_is_cancelled_twice_takes_back_what_it_did_befor
     take_back.may_begin.set()
     await asyncio.wait({task}, timeout=WAIT_S)
     assert task.cancelled()
-    assert not repository.changing.locked()
+    await eventually(lambda: _is_free(repository.changing))  # upkeep takes it too, now and then
     assert service.files() == before
     assert await service.states("net") == {1: "live"}
     await eventually(lambda: _serves(service, "net", (1,)))
+
+
+async def _is_free(lock: asyncio.Lock) -> bool:
+    return not lock.locked()
 
 
 async def test_a_client_that_leaves_while_its_version_is_written_down_changes_nothing(
@@ -451,6 +478,35 @@ async def test_a_golden_clip_that_is_counted_wrong_refuses_the_model(service: Se
     assert passed.version is not None
     (line,) = passed.version.validation.golden.lines
     assert (line.line_id, line.counted_in, line.counted_out) == ("middle", 1, 1)
+
+
+DIGEST = "a" * 64
+NO_GOLDEN_CLIPS = (
+    {"clip": "missing.mp4"},
+    {"clip": "clip.mp4", "size_bytes": 0, "truth": "{}"},
+    {"clip": "clip.mp4", "size_bytes": 10, "digest": DIGEST, "truth": "not json"},
+    {"clip": "clip.mp4", "size_bytes": 10, "digest": DIGEST, "truth": "[1, 2]"},
+    {"clip": "clip.mp4", "size_bytes": 10, "digest": DIGEST, "truth": "{}"},
+    {"clip": "clip.mp4", "size_bytes": 10, "digest": DIGEST, "truth": "[" * 5_000},
+    {"clip": "clip.mp4", "size_bytes": float("nan"), "digest": DIGEST, "truth": "{}"},
+    {"truth": "{}"},
+    {},
+)
+
+
+async def test_a_golden_clip_that_cannot_be_counted_is_refused_at_once(control_dsn: str, start_control) -> None:
+    """It was ignored, and the version passed on the demo clip."""
+    control = await start_control(control_dsn)
+    for golden in NO_GOLDEN_CLIPS:
+        header = DeployHeader(name="net", size_bytes=5, digest="b" * 64, golden=models_pb2.GoldenClip(**golden))
+
+        async def requests(first: DeployHeader) -> AsyncIterator[DeployModelRequest]:
+            yield DeployModelRequest(header=first)
+
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            async for _ in control.caller("admin").models.DeployModel(requests(header)):
+                pass
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT, golden
 
 
 # Which version counts cameras ---------------------------------------------------------------------------------------
@@ -665,6 +721,7 @@ async def test_a_trial_is_stopped_by_hand_by_time_and_by_a_promotion(service: Se
     assert [each.trial_id for each in listed.trials] == [third.trial_id, short.trial_id, trial.trial_id]
 
 
+@pytest.mark.usefixtures("eager_upkeep")
 async def test_a_version_that_somebody_has_triton_drop_is_served_again(service: Service) -> None:
     """A load with the versions from before a deployment dropped the new one, and no worker restored it."""
     async with Connection(service.triton.grpc) as connection:
@@ -681,6 +738,7 @@ async def test_a_version_that_somebody_has_triton_drop_is_served_again(service: 
         await eventually(is_back)
 
 
+@pytest.mark.usefixtures("eager_upkeep")
 async def test_a_model_that_cannot_be_put_right_keeps_no_other_from_it(
     service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -699,6 +757,7 @@ async def test_a_model_that_cannot_be_put_right_keeps_no_other_from_it(
     assert any("no file of first@2" in line for line in said)
 
 
+@pytest.mark.usefixtures("eager_upkeep")
 async def test_a_version_that_triton_refused_is_tried_again_later(
     service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -338,6 +338,90 @@ async def test_a_worker_that_does_not_say_who_it_is_is_refused(
         yield request_
 
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        async for _ in control.worker().workers.Connect(requests()):
+        async for _ in control.worker(request_.worker_id).workers.Connect(requests()):
             pass
     assert [problem.field for problem in from_rpc_error(caught.value).fields] == [field]
+
+
+@pytest.mark.parametrize("field", ["backend", "version", "instance", "worker_id"])
+async def test_a_worker_that_sends_a_nul_is_refused_and_the_others_go_on(control: Control, field: str) -> None:
+    """The database refused the row, each tick failed, and no camera was assigned again."""
+    values = {"worker_id": "worker-9", "instance": "a", "backend": "b", "version": "1", field: "a\0b"}
+
+    async def requests() -> AsyncIterator[ConnectRequest]:
+        yield ConnectRequest(**values, capacity=1)
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async for _ in control.worker("worker-9").workers.Connect(requests()):
+            pass
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert [problem.field for problem in from_rpc_error(caught.value).fields] == [field]
+    await create_camera(control, "door")
+    async with working(control) as worker:
+        await worker.until(lambda w: set(w.epochs) == {"door"})
+
+
+async def test_a_nul_in_a_later_report_ends_the_stream_of_this_worker_alone(control: Control) -> None:
+    good = ConnectRequest(worker_id="worker-9", instance="a", capacity=1)
+    bad = ConnectRequest(worker_id="worker-9", instance="a", capacity=1, version="\0")
+
+    async def requests() -> AsyncIterator[ConnectRequest]:
+        yield good
+        yield bad
+        await asyncio.sleep(WAIT_S)
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async for _ in control.worker("worker-9").workers.Connect(requests()):
+            pass
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_row_that_the_database_refuses_stops_no_other_worker(control: Control) -> None:
+    """As a row of an older release can be; the edge lets none through."""
+    async with working(control, "worker-1") as first:
+        schedule = control.plane._statuses.schedule
+        record = schedule._fleet.registry.record("worker-1")
+        record.version = "\0"
+        schedule._unsaved.add("worker-1")
+        await create_camera(control, "door")
+        async with working(control, "worker-2"):
+            await first.until(lambda w: set(w.epochs) == {"door"})
+            schedule._unsaved.add("worker-1")
+            await create_camera(control, "hall")
+            await asyncio.wait_for(_both_assigned(control), WAIT_S)
+
+
+async def _both_assigned(control: Control) -> None:
+    workers = control.caller("admin").workers
+    while True:
+        listed = await workers.ListWorkers(workers_pb2.ListWorkersRequest())
+        if {camera for worker in listed.workers for camera in worker.camera_ids} == {"door", "hall"}:
+            return
+        await asyncio.sleep(0.05)
+
+
+async def test_a_worker_cannot_report_under_the_name_of_another(control: Control) -> None:
+    """It would be sent the other one's cameras, with their passwords."""
+    await create_camera(control, "door")
+    async with working(control, "worker-1") as real:
+        await real.until(lambda w: set(w.epochs) == {"door"})
+
+        async def requests() -> AsyncIterator[ConnectRequest]:
+            yield ConnectRequest(worker_id="worker-1", instance="z", capacity=9)
+
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in control.worker("worker-2").workers.Connect(requests()):
+                pass
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert real.error is None
+        assert set(real.epochs) == {"door"}
+
+
+async def test_a_malformed_request_is_an_error_of_the_caller(control: Control) -> None:
+    channel = control.channels["workers"]
+    call = channel.unary_unary("/countline.v1.WorkerService/ListWorkers")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(
+            b"\xff\xff\xff", metadata=(("authorization", f"Bearer {control.token('workers.read')}"),), timeout=10
+        )
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

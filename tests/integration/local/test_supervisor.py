@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.fixtures.local.processes import alive, until
 from countline_common.errors import UnavailableError
 from countline_local.parts.part import Part, PartEvent, PartState
 from countline_local.supervision.guard_client import GuardClient, Launch
-from countline_local.supervision.supervisor import PartFailedError, Supervisor
+from countline_local.supervision.supervisor import DEAD_AFTER, PartFailedError, Supervisor
 
 ENV = {"PATH": os.environ["PATH"]}
 SLEEPER = "touch $NAME.up; sleep 600"
@@ -162,6 +163,40 @@ async def test_a_part_that_runs_but_stops_answering_is_not_ready(
     (tmp_path / "a.up").touch()
     await until(lambda: supervisor.ready)
     assert (status(supervisor, "a").pid, status(supervisor, "a").restarts) == (pid, 0)
+
+
+async def test_a_part_that_does_not_answer_at_all_is_started_again(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event loop that a call blocks answers no health check; the part stayed `starting` for ever."""
+    monkeypatch.setattr("countline_local.supervision.supervisor.WATCH_INTERVAL_S", 0.05)
+    blocked = replace(bench.part("a"), alive=when_there(tmp_path / "a.up"))
+    supervisor = await bench.run(blocked)
+    await supervisor.wait_ready()
+    pid = status(supervisor, "a").pid
+    (tmp_path / "a.up").unlink()
+    await until(lambda: status(supervisor, "a").restarts == 1 and supervisor.ready)
+    assert status(supervisor, "a").pid != pid
+    assert not alive(pid)
+    assert any("does not answer its health check" in event.text for event in bench.events)
+
+
+async def test_a_part_that_waits_for_another_one_is_not_started_again(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not ready while its database is away, but it answers."""
+    monkeypatch.setattr("countline_local.supervision.supervisor.WATCH_INTERVAL_S", 0.02)
+    checks: list[bool] = []
+
+    async def answers() -> None:
+        checks.append(True)
+
+    supervisor = await bench.run(replace(bench.part("a"), alive=answers))
+    await supervisor.wait_ready()
+    (tmp_path / "a.up").unlink()
+    await until(lambda: len(checks) > 3 * DEAD_AFTER)
+    assert status(supervisor, "a").restarts == 0
+    assert status(supervisor, "a").state is PartState.STARTING
 
 
 async def test_when_the_guard_is_killed_all_parts_are_started_again(bench: Bench) -> None:

@@ -77,8 +77,13 @@ async def until_ready(connection: Connection, name: str, versions: tuple[int, ..
 
 
 async def test_a_candidate_is_staged_held_to_its_file_measured_and_taken_away(
-    serving: ServingTriton, folder: ModelFolder, server: TritonServer, tmp_path: Path
+    serving: ServingTriton,
+    folder: ModelFolder,
+    server: TritonServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("countline_models.deploy.serving.MEASURE_S", 0.3)
     good = await candidate(tmp_path, 0.9)
     await serving.check()
     staged = folder.stage(good.file, good.contract)
@@ -86,7 +91,7 @@ async def test_a_candidate_is_staged_held_to_its_file_measured_and_taken_away(
     ref = ModelRef(staged, 1)
     await serving.verify(ref, good)
     await serving.warm_up(ref, good.contract)
-    speed = await serving.measure(ref, good.contract, seconds=0.3)
+    speed = await serving.measure(ref, good.contract)
     assert 0 < speed.latency_p50_ms <= speed.latency_p95_ms
     assert speed.frames_per_s <= 1000 / speed.latency_p50_ms * 2
     await serving.unload(staged)

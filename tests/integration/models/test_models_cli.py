@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.fixtures.models_double import COUNTLINE, NOW, ModelsShell
+from tests.fixtures.forked.command import countline
+from tests.fixtures.models_double import NOW, ModelsShell
 
 from countline.v1 import models_pb2
 from countline.v1.models_pb2 import DeployHeader, Trial, TrialBucket, TrialComparison
@@ -108,7 +109,7 @@ async def test_a_reason_is_never_lost_to_the_files_that_are_still_being_sent(she
 
 async def test_on_a_terminal_each_step_gets_its_sign(shell: ModelsShell, network: Path) -> None:
     ours, theirs = pty.openpty()
-    command = (str(COUNTLINE), "models", "deploy", str(network), "--name", "gates", "--json")
+    command = (str(countline()), "models", "deploy", str(network), "--name", "gates", "--json")
     environment = shell.environment | {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
     process = await asyncio.create_subprocess_exec(
         *command, stdin=theirs, stdout=asyncio.subprocess.PIPE, stderr=theirs, env=environment

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import json
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 from tests.fixtures.detector_networks import answering
+from tests.fixtures.forked.command import countline
 
 from countline_common.errors import (
     AlreadyExistsError,
@@ -343,7 +343,7 @@ def one_object_seen() -> bytes:
 
 async def command(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
     """Run `countline models pull …` as a process of its own."""
-    run = [sys.executable, "-c", "from countline_common.cli.app import main; main()", "models", "pull", *arguments]
+    run = [str(countline()), "models", "pull", *arguments]
     return await asyncio.to_thread(
         subprocess.run, run, cwd=folder, capture_output=True, text=True, timeout=120, check=False
     )

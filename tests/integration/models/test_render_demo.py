@@ -2,18 +2,16 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import av
 import pytest
-
-COUNTLINE = [sys.executable, "-c", "from countline_common.cli.app import main; main()"]
+from tests.fixtures.forked.command import countline
 
 
 def render(out: Path) -> tuple[list[dict], str]:
     done = subprocess.run(
-        [*COUNTLINE, "models", "render-demo", "--out", str(out), "--only", "street", "--json"],
+        [str(countline()), "models", "render-demo", "--out", str(out), "--only", "street", "--json"],
         capture_output=True,
         text=True,
         timeout=170,
@@ -36,7 +34,7 @@ def test_a_clip_is_rendered_once_and_announced_each_time(tmp_path: Path) -> None
 
 
 def test_a_clip_that_does_not_exist_is_refused_with_the_names_that_do(tmp_path: Path) -> None:
-    command = [*COUNTLINE, "models", "render-demo", "--out", str(tmp_path), "--only", "moon"]
+    command = [str(countline()), "models", "render-demo", "--out", str(tmp_path), "--only", "moon"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert "'moon'" in done.stderr

@@ -2,13 +2,13 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import pytest
+from tests.fixtures.forked.command import countline
 from tests.fixtures.triton import start_triton
 
 from countline_models.contract import open_session, run_contract
@@ -19,7 +19,7 @@ from countline_pipelines.triton.slots import SlotRing
 @pytest.fixture
 def prepared(shared_data: Path, tmp_path: Path) -> dict[str, Any]:
     """What `countline models prepare` says of yolox_nano, which then lies in tmp_path/repository."""
-    command = [sys.executable, "-c", "from countline_common.cli.app import main; main()", "models", "prepare"]
+    command = [str(countline()), "models", "prepare"]
     model = shared_data / "models" / "yolox_nano.onnx"
     out = ["--out", str(tmp_path / "repository"), "--json"]
     answer = subprocess.run([*command, str(model), *out], capture_output=True, check=True)

@@ -7,15 +7,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from tests.fixtures.clips import Pass, blob_model, cut_off, render
+from tests.fixtures.forked.command import countline
 from tests.fixtures.rtsp import RtspServer
 
-COUNTLINE = Path(sys.executable).with_name("countline")
 LINE = ("--line", "middle:0.5,0,0.5,1")
 
 
@@ -27,8 +28,8 @@ def blob_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def count(source: Path | str, *options: object, status: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [str(COUNTLINE), "count", str(source), *map(str, options)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    command = [str(countline()), "count", str(source), *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
     assert done.returncode == status, done.stderr
     return done
 
@@ -233,3 +234,37 @@ def test_ctrl_c_ends_a_stream_and_prints_what_was_counted(rtsp: Callable[..., Rt
         out, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert json.loads(out)["frames"] > 0
+
+
+def test_lines_lie_in_the_displayed_picture(clip: Path, blob_file: Path, tmp_path: Path) -> None:
+    """A phone's recording, lying and squeezed, counted 1/0 for 4/3 without a word."""
+    path = tmp_path / "phone.mp4"
+    with av.open(str(clip)) as whole, av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=20, options={"crf": "12", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 240, 160, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(1, 2)  # shown as 120x160, then turned
+        stream.set_display_rotation(90)
+        for index, shown in enumerate(whole.decode(video=0)):
+            lying = np.ascontiguousarray(np.rot90(shown.to_ndarray(format="rgb24", width=160, height=240), -1))
+            frame = av.VideoFrame.from_ndarray(lying, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 20)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    film = tmp_path / "annotated.mp4"
+    result = counted(path, "--model", blob_file, *LINE, "--annotate", film)
+    assert (result["lines"]["middle"]["in"], result["lines"]["middle"]["out"]) == (1, 3)
+    assert result["warnings"] == []
+    with av.open(str(film)) as drawn:
+        assert (drawn.streams.video[0].width, drawn.streams.video[0].height) == (160, 120)
+
+
+def test_what_a_file_lacks_is_printed(clip: Path, blob_file: Path, tmp_path: Path) -> None:
+    data = bytearray(clip.read_bytes())
+    start = int(len(data) * 0.4)
+    data[start : start + len(data) // 5] = bytes(len(data) // 5)
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(data)
+    done = count(path, "--model", blob_file, *LINE, "--json")
+    (warning,) = json.loads(done.stdout)["warnings"]
+    assert warning["code"] == "hole"
+    assert f"warning: {warning['message']}" in done.stderr

@@ -3,14 +3,14 @@
 import asyncio
 import json
 import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from tests.fixtures.clips import FPS, Pass, render, write_blob_versions
 from tests.fixtures.control_double import ControlDouble
+from tests.fixtures.forked.command import countline
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.pipelines.workers import (
     Totals,
@@ -31,7 +31,6 @@ from countline_counting import rules
 
 CYCLE_S = 1.5
 BLUE = 2
-COUNTLINE = Path(sys.executable).with_name("countline")
 
 
 @pytest.fixture(scope="module")
@@ -182,25 +181,44 @@ def _sums(records: list[events_pb2.TrialRecord]) -> tuple[int, int, int]:
 async def test_a_canary_begins_and_is_rolled_back_without_a_lost_crossing(
     worker: WorkerProcess, nats_server: NatsServer, control_double: ControlDouble, tmp_path: Path
 ) -> None:
-    source = str(film(tmp_path / "loop.mp4", 2))
-    live = {"playback": cameras_pb2.PLAYBACK_LOOP, "epoch": 1}
-    await control_double.assign(assignment("cam", source, model="blob@1", **live))
-    await control_double.wait_for("cam", lambda status: status.frames_processed > 20)
-    follower = workers_pb2.Follower(trial_id="canary", model="blob@1", is_challenger=False)
-    await control_double.assign(assignment("cam", source, model="blob@2", follower=follower, **live))
-    await control_double.wait_for("cam", lambda status: status.follower_model == "blob@1")
-    await wait_compared(nats_server.url, "canary", "cam", lambda records: _sums(undisturbed(records))[0] >= 5)
-    await control_double.assign(assignment("cam", source, model="blob@1", **live))
-    await control_double.wait_for("cam", lambda s: (s.model, s.follower_model) == ("blob@1", ""))
-    _, *only = _sums(undisturbed(await compared(nats_server.url, "canary", "cam")))
-    assert only == [0, 0]
-    totals = await published(nats_server.url, "cam")
+    """A file leaves no frame out, so every record counts; a live camera beside it may leave some out."""
+    passes = 30
+    file = {"source": str(film(tmp_path / "file.mp4", passes)), "playback": cameras_pb2.PLAYBACK_REALTIME}
+    live = {"source": str(film(tmp_path / "loop.mp4", 2)), "playback": cameras_pb2.PLAYBACK_LOOP, "epoch": 1}
+    cameras = {"file": file, "live": live}
+
+    async def assign(model: str, **more: object) -> None:
+        await control_double.assign(
+            *(assignment(name, model=model, **camera, **more) for name, camera in cameras.items())
+        )
+
+    async def both_are(holds: Callable[[cameras_pb2.CameraStatus], bool]) -> None:
+        for name in cameras:
+            await control_double.wait_for(name, holds)
+
+    await assign("blob@1")
+    await both_are(lambda status: status.frames_processed > 20)
+    await assign("blob@2", follower=workers_pb2.Follower(trial_id="canary", model="blob@1", is_challenger=False))
+    await both_are(lambda status: status.follower_model == "blob@1")
+    await wait_compared(nats_server.url, "canary", "file", lambda records: _sums(records)[0] >= 5)
+    await assign("blob@1")
+    await both_are(lambda status: (status.model, status.follower_model) == ("blob@1", ""))
+    await control_double.wait_for_state("file", cameras_pb2.CAMERA_STATE_FINISHED)
+    of_file = await compared(nats_server.url, "canary", "file")
+    assert _sums(of_file)[1:] == (0, 0)
+    assert sum(record.frames_missed for record in of_file) == 0
+    frames = round(passes * CYCLE_S * FPS)
+    totals = await wait_until(nats_server.url, "file", lambda t: sum(span.frames for span in t.spans) == frames)
+    assert totals.in_out == (passes // 2, passes // 2)
+    check_covered(totals)
+    assert _sums(undisturbed(await compared(nats_server.url, "canary", "live")))[1:] == (0, 0)
+    totals = await published(nats_server.url, "live")
     check_film(totals, CYCLE_S)
     check_covered(totals)
 
 
 def count(*options: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [str(COUNTLINE), "count", *options, "--line", "middle:0.5,0,0.5,1"]
+    command = [str(countline()), "count", *options, "--line", "middle:0.5,0,0.5,1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == status, done.stderr
     return done

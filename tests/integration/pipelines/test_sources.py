@@ -253,7 +253,69 @@ def test_a_change_of_size_in_mid_stream_shows_in_the_pictures(tmp_path: Path) ->
     assert all(before.t < after.t for before, after in pairwise(found))
 
 
+def test_a_scheme_in_capitals_is_the_same_scheme() -> None:
+    assert source_address("RTSP://User:Secret@Host/Path") == "rtsp://User:Secret@Host/Path"
+    assert SourceSpec(source_address("Rtsps://host/x"), Playback.LIVE).is_rtsp
+    assert source_address("FILE:///a/b.mp4") == "/a/b.mp4"
+
+
+SDP = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=cam\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+
+
+def _refuse_transports(server: socket.socket) -> None:
+    """Answer as a camera that offers neither of our transports: SETUP gets status 461."""
+    connection, _ = server.accept()
+    with connection, connection.makefile("rb") as requests:
+        head = b""
+        for line in requests:
+            head += line
+            if line != b"\r\n":
+                continue
+            sequence = next(field for field in head.split(b"\r\n") if field.lower().startswith(b"cseq"))
+            status = b"461 Unsupported Transport" if head.startswith(b"SETUP") else b"200 OK"
+            body = SDP if head.startswith(b"DESCRIBE") else b""
+            kind = b"Content-Type: application/sdp\r\n" if body else b"Public: DESCRIBE, SETUP, PLAY\r\n"
+            length = b"Content-Length: %d\r\n" % len(body)
+            connection.sendall(b"RTSP/1.0 %s\r\n%s\r\n%s%s\r\n%s" % (status, sequence, kind, length, body))
+            head = b""
+
+
+@pytest.mark.parametrize("transport", list(RtspTransport))
+def test_a_camera_that_refuses_the_transport_is_told_from_an_absent_one(transport: RtspTransport) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=_refuse_transports, args=(server,))
+        thread.start()
+        url = f"rtsp://127.0.0.1:{server.getsockname()[1]}/x"
+        error = failure(SourceSpec(url, Playback.LIVE, transport=transport))
+        thread.join(10)
+    assert error.failure is SourceFailure.TRANSPORT_REFUSED
+    assert "--transport" in error.hint
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.txt", "clip"])
+def test_a_pointer_of_git_lfs_is_named_as_such(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    error = failure(fast(tmp_path / name))
+    assert "Git LFS pointer" in error.message
+    assert "git lfs pull" in error.hint
+
+
 def test_an_address_of_an_unknown_kind_is_refused() -> None:
     with pytest.raises(InvalidInputError) as raised:
         source_address("gopher://user:secret@host/x")
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "rtsp://admin:pa/SECRET@127.0.0.1:9/s", "rtsp://admin:pa SECRET@h/s", "rtsp://admin:pa#SECRET@h/s",
+        "rtsp://admin:SECRET@h:port/s", "http://h:99999/?pass=SECRET", "rtsp://[SECRET/s", "gopher://SECRET@h/x",
+        "rtsp://:SECRET@/s", "rtsp://u:\x00SECRET@h/s", "file://[SECRET/x", "rtsp://u:SECRET@h/" + "a" * 3_000,
+    ],
+)  # fmt: skip
+def test_an_address_that_cannot_be_used_is_refused_without_its_secret(address: str) -> None:
+    with pytest.raises(InvalidInputError) as raised:
+        source_address(address)
+    assert "SECRET" not in str(raised.value) + raised.value.hint
+    assert raised.value.hint

@@ -11,6 +11,7 @@ import pytest
 from tests.fixtures.clips import MIDDLE, Pass, cut_off, render, write_blob_repository
 from tests.fixtures.control_double import ControlDouble
 from tests.fixtures.examples import rounds
+from tests.fixtures.forked.command import COUNTLINE
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.pipelines.workers import (
     Totals,
@@ -311,13 +312,13 @@ async def test_a_full_spool_makes_files_wait_and_live_cameras_say_so_and_loses_n
         live = assignment("live", str(loop), epoch=1, playback=cameras_pb2.PLAYBACK_LOOP)
         await control_double.assign(live, assignment("file", str(long_clip)))
         for camera_id in ("file", "live"):
-            full = await control_double.wait_for_state(camera_id, cameras_pb2.CAMERA_STATE_FAILED, 60)
+            full = await control_double.wait_for_state(camera_id, cameras_pb2.CAMERA_STATE_FAILED)
             assert full.error.code == "spool_full"
             assert "NATS" in full.error.hint
         assert (tmp_path / "worker" / "spool" / "records" / "spool.db").stat().st_size <= 24576
         await nats_server.start()
         await control_double.wait_for_state("live", cameras_pb2.CAMERA_STATE_RUNNING)
-        await control_double.wait_for_state("file", cameras_pb2.CAMERA_STATE_FINISHED, 60)
+        await control_double.wait_for_state("file", cameras_pb2.CAMERA_STATE_FINISHED)
         totals = await wait_until(nats_server.url, "file", lambda t: sum(s.frames for s in t.spans) == 60 * 50)
         assert totals.in_out == (20, 40)
         live_totals = await wait_until(nats_server.url, "live", lambda t: len({r.run for r in t.records}) >= 2)
@@ -334,6 +335,9 @@ async def test_the_memory_of_a_worker_stays_flat_over_thousands_of_frames(
     worker: WorkerProcess, nats_server: NatsServer, control_double: ControlDouble, tmp_path: Path
 ) -> None:
     long_clip = render(tmp_path / "long.mp4", [Pass(index % 3 != 0, index % 3) for index in range(300)])
+    await worker.stop()
+    worker.command = COUNTLINE  # whose process is the worker's own
+    await worker.start()
     await control_double.assign(assignment("cam", str(long_clip)))
     warm, most = 2000, 2000 + rounds(3000, 10_000)
     await control_double.wait_for("cam", lambda status: status.frames_processed > warm, 100)

@@ -46,7 +46,14 @@ def test_a_token_is_good_until_it_expires(after_s: float, good: bool) -> None:
 
 
 def _claims(**changes: object) -> dict:
-    claims = {"iss": "countline", "sub": "u1", "permissions": ["*"], "exp": int(NOW + 60), **changes}
+    claims = {
+        "iss": "countline",
+        "aud": "countline",
+        "sub": "u1",
+        "permissions": ["*"],
+        "exp": int(NOW + 60),
+        **changes,
+    }
     return {key: value for key, value in claims.items() if value is not None}
 
 
@@ -79,6 +86,20 @@ FORGED = {
     "for nobody": lambda: jwt.encode(
         {"alg": "Ed25519"}, _claims(sub=None), OKPKey.import_key(PRIVATE), algorithms=["Ed25519"]
     ),
+    "of another system": lambda: jwt.encode(
+        {"alg": "Ed25519"}, _claims(aud="else"), OKPKey.import_key(PRIVATE), algorithms=["Ed25519"]
+    ),
+    "for no system": lambda: jwt.encode(
+        {"alg": "Ed25519"}, _claims(aud=None), OKPKey.import_key(PRIVATE), algorithms=["Ed25519"]
+    ),
+    "with an end beyond any float": lambda: jwt.encode(
+        {"alg": "Ed25519"}, _claims(exp=10**400), OKPKey.import_key(PRIVATE), algorithms=["Ed25519"]
+    ),
+    "with permissions that are a number": lambda: jwt.encode(
+        {"alg": "Ed25519"}, _claims(permissions=7), OKPKey.import_key(PRIVATE), algorithms=["Ed25519"]
+    ),
+    "with a header of nested lists": lambda: f"{_part(b'[' * 100_000)}.e30.e30",
+    "with a header that is a list": lambda: f"{_part(b'[]')}.e30.e30",
     "empty": lambda: "",
     "no token": lambda: "hello",
 }

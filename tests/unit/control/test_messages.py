@@ -57,6 +57,7 @@ STATUS = CameraStatus(
     progress=0.5,
     model="net@2",
     follower_model="net@1",
+    warnings=(CameraFault("hole", "no picture from 1.0 s to 2.0 s", "copy it again"),),
 )
 
 

@@ -16,6 +16,7 @@ from tests.fixtures.examples import examples
 from typer.testing import CliRunner
 
 from countline_common.errors import InvalidInputError
+from countline_common.output_files import OutputFiles
 from countline_counting import rules
 from countline_counting.counter import CameraCounter
 from countline_counting.events import Crossing, Event
@@ -260,7 +261,8 @@ def test_a_path_takes_a_fraction_of_what_was_seen(shared_data: Path):
 
 def test_a_file_gives_back_what_was_written(tmp_path: Path):
     events = events_of(heights(ramp(200, 520, 31)))
-    with TrajectoryFile(tmp_path / "paths.jsonl") as file:
+    with OutputFiles() as outputs:
+        file = TrajectoryFile(outputs.open("--trajectories", tmp_path / "paths.jsonl"))
         file.write(events, IDENTITY, ("person",))
     sent = [to_message(event, ("person",), IDENTITY) for event in events if isinstance(event, Trajectory)]
     assert list(read_trajectories(tmp_path / "paths.jsonl")) == sent

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
-from countline_common.errors import NotFoundError
+from countline_common.text_files import read_text
 from countline_common.triton import ModelInfo, ModelRef
 from countline_pipelines.planes.deepstream.config import files
 from countline_pipelines.planes.deepstream.config.description import launch_line
@@ -39,13 +39,10 @@ def model_of_config(config: Path) -> ModelInfo:
         InvalidInputError: the file is no configuration of a model.
         ModelRefusedError: the model does not follow the detection contract.
     """
-    try:
-        text = config.read_text()
-    except OSError as error:
-        raise NotFoundError(f"{config}: {error.strerror}", hint="name the config.pbtxt of a model") from error
+    text = read_text(config)
     versions = [int(path.name) for path in config.parent.iterdir() if path.name.isdecimal()]
     labels = config.with_name("labels.txt")
-    names = tuple(labels.read_text().splitlines()) if labels.exists() else ()
+    names = tuple(read_text(labels).splitlines()) if labels.exists() else ()
     return info_of_pbtxt(text, max(versions, default=1), names)
 
 

@@ -16,11 +16,9 @@ from countline_pipelines.planes.health import CameraHealth
 from countline_pipelines.planes.interface import (
     CameraCondition,
     CameraPlan,
-    CameraState,
     Fault,
     OnEnd,
     PlaneSink,
-    fault_of,
 )
 from countline_pipelines.planes.previews import PreviewWatch
 from countline_pipelines.planes.sinks import MeasuredSink
@@ -28,7 +26,7 @@ from countline_pipelines.planes.software.branches import CameraBranches
 from countline_pipelines.planes.software.change.branch import Branch
 from countline_pipelines.planes.software.lane.lane import ModelLane
 from countline_pipelines.planes.software.source.feeder import CameraFeed
-from countline_pipelines.planes.software.source.state import MODEL_FAULT, SourcePhase, SourceState
+from countline_pipelines.planes.software.source.state import SourcePhase, SourceState
 from countline_pipelines.sources import Decoding
 
 _log = get_logger(__name__)
@@ -126,6 +124,7 @@ class SoftwareCamera:
             model=branch.lane.name,
             follower_model=follower.lane.name if follower is not None else "",
             trouble=branch.lane.trouble,
+            warnings=self._source.warnings,
         )
 
     # What becomes of frames ------------------------------------------------------------------------------------------
@@ -154,7 +153,7 @@ class SoftwareCamera:
         if crashed:
             self._crash(error)
         else:
-            self._health.set(CameraState.FAILED, fault_of(error, MODEL_FAULT))
+            self._source.frame_refused(error)
 
     # The end ---------------------------------------------------------------------------------------------------------
 

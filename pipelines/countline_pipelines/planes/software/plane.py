@@ -29,7 +29,10 @@ class PlaneOptions:
 
     lane: LaneOptions = field(default_factory=LaneOptions)
     once: bool = False
-    """Give a source up at its first failure, as a command on one file does."""
+    """Give a file up at its first failure, and a camera at its first refused plan, as a command does that counts one.
+
+    A stream is opened again all the same.
+    """
     keep_pictures: bool = False
     """Hand the picture of every frame to the sink."""
     new_listener: NewListener | None = None
@@ -83,7 +86,7 @@ class SoftwarePlane(KeepingPlane[SoftwareCamera]):
                 self._sink,
                 self._on_end,
                 held.changed.set,
-                once=self._once,
+                once=self._once and plan.source.playback.is_finite,
                 keep_pictures=self._options.keep_pictures,
                 new_listener=self._options.new_listener,
                 decoding=self._options.decoding,

@@ -1,13 +1,13 @@
 """Real footage, a real network and a person's lines, over both planes: the same files, models, lines, and counts."""
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from tests.doubles.deepstream import Installed
+from tests.fixtures.forked.command import countline
 from tests.fixtures.pipelines.deepstream_bench import Recorder, by_software, deepstream_plane, plan
 from tests.fixtures.triton import TritonServer, start_triton
 
@@ -50,7 +50,7 @@ PEOPLE = Footage("one-by-one-person.mp4", {"door": (100, 323, 500, 431)}, {"door
 def yolox_triton(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     """Serves yolox_nano, prepared by command."""
     folder = tmp_path_factory.mktemp("yolox")
-    command = [sys.executable, "-c", "from countline_common.cli.app import main; main()", "models", "prepare"]
+    command = [str(countline()), "models", "prepare"]
     model = shared_data / "models" / "yolox_nano.onnx"
     subprocess.run([*command, str(model), "--out", str(folder / "repository")], capture_output=True, check=True)
     server = start_triton(folder / "repository", folder)

@@ -14,9 +14,10 @@ import pytest
 from tests.doubles.deepstream import Installed
 from tests.fixtures.clips import write_blob_repository
 from tests.fixtures.control_double import ControlDouble
+from tests.fixtures.forked.command import COUNTLINE
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.pipelines.deepstream_bench import install_root
-from tests.fixtures.pipelines.workers import COUNTLINE, WorkerProcess, assignment, wait_until, worker_process
+from tests.fixtures.pipelines.workers import WorkerProcess, assignment, wait_until, worker_process
 from tests.fixtures.repository import REPOSITORY
 from tests.fixtures.triton import TritonServer, start_triton
 

@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 
 from countline_common.errors import InvalidInputError
+from countline_common.output_files import OutputFiles
 from countline_models.bench.chart import CHOSEN, LIMIT, marks_of, save_chart
 from countline_models.bench.points import BenchPoint, Setting
 from countline_models.bench.recommend import recommend
-from countline_models.charts import HEIGHT, WIDTH, Dot, Words, ticks
+from countline_models.charts import HEIGHT, WIDTH, Dot, Words, open_picture, ticks
 
 POINTS = [
     BenchPoint(Setting(batch, 1), in_flight, 40.0 * batch + in_flight, 5, 10.0 * batch * in_flight, 30, 0.01, True, 50)
@@ -38,11 +39,13 @@ def test_a_limit_is_drawn_where_there_is_one() -> None:
 
 def test_it_is_written_as_svg_or_as_pixels(tmp_path: Path) -> None:
     chosen = recommend(POINTS)
-    save_chart(tmp_path / "chart.svg", "a <model> & more", POINTS, chosen, 25.0)
+    with OutputFiles() as outputs:
+        save_chart(open_picture(outputs, tmp_path / "chart.svg"), "a <model> & more", POINTS, chosen, 25.0)
     root = ET.parse(tmp_path / "chart.svg").getroot()
     assert root.attrib["viewBox"] == f"0 0 {WIDTH} {HEIGHT}"
     assert "a <model> & more" in [element.text for element in root.iter()]
-    save_chart(tmp_path / "chart.png", "model", POINTS, chosen, 25.0)
+    with OutputFiles() as outputs:
+        save_chart(open_picture(outputs, tmp_path / "chart.png"), "model", POINTS, chosen, 25.0)
     with Image.open(tmp_path / "chart.png") as image:
         assert image.size == (WIDTH, HEIGHT)
         assert len(image.getcolors(WIDTH * HEIGHT)) > 20
@@ -50,8 +53,8 @@ def test_it_is_written_as_svg_or_as_pixels(tmp_path: Path) -> None:
 
 def test_a_picture_that_cannot_be_written_is_an_error_with_a_hint(tmp_path: Path) -> None:
     for name in ("chart.unknown", "missing/chart.svg"):
-        with pytest.raises(InvalidInputError, match="cannot be written") as caught:
-            save_chart(tmp_path / name, "model", POINTS, recommend(POINTS), 0.0)
+        with OutputFiles() as outputs, pytest.raises(InvalidInputError, match=r"cannot (be written|write)") as caught:
+            open_picture(outputs, tmp_path / name)
         assert caught.value.hint
 
 

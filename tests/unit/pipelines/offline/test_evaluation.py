@@ -12,6 +12,7 @@ from tests.fixtures.examples import examples
 from tests.fixtures.repository import REPOSITORY
 
 from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.output_files import OutputFiles
 from countline_pipelines.evaluation.comparison import compare
 from countline_pipelines.evaluation.metrics import measure
 from countline_pipelines.evaluation.mot import (
@@ -214,7 +215,8 @@ def test_scores_that_are_no_probabilities_are_stretched_and_others_are_left_alon
 
 def test_a_result_that_is_written_is_read_again(tmp_path):
     rows = boxes((1, 3, 0.25), (2, 3, 5), (2, 4, 90))
-    write_result(tmp_path / "out.txt", rows)
+    with OutputFiles() as outputs:
+        write_result(outputs.open("--tracks-out", tmp_path / "out.txt"), rows)
     again = read_result(tmp_path / "out.txt")
     assert again.ids.tolist() == [3, 3, 4]
     assert np.allclose(again.xyxy, rows.xyxy)
@@ -247,7 +249,7 @@ def test_truth_without_an_object_a_missing_file_and_a_picture_are_refused(tmp_pa
     with pytest.raises(NotFoundError):
         read_truth(tmp_path / "nowhere.txt")
     (tmp_path / "picture.txt").write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(InvalidInputError, match="is not text"):
+    with pytest.raises(InvalidInputError, match="is not UTF-8 text: line 1"):
         read_truth(tmp_path / "picture.txt")
 
 

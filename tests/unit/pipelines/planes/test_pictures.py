@@ -7,7 +7,7 @@ import numpy as np
 
 from countline.v1 import events_pb2
 from countline_counting.frames import TrackedFrame
-from countline_pipelines.worker.pictures import PictureEncoder
+from countline_pipelines.worker.pictures import PictureEncoder, preview
 
 WAIT_S = 10.0
 
@@ -36,6 +36,13 @@ class Held:
             self.all.set()
         elif len(self.taken) > self._expected:
             self.more.set()
+
+
+def test_a_preview_has_the_proportion_in_which_boxes_and_lines_are() -> None:
+    """Half D1: 32x48 pixels twice as wide as high."""
+    tracked, boxes, _ = shot("a", 1.0)
+    shown = preview(tracked, boxes, av.VideoFrame.from_ndarray(np.zeros((48, 32, 3), np.uint8), format="rgb24"))
+    assert (shown.width, shown.height) == (shown.source_width, shown.source_height) == (64, 48)
 
 
 def test_while_the_encoder_is_busy_the_newest_picture_of_every_camera_waits() -> None:

@@ -6,7 +6,8 @@ them wait for each other. So while live cameras use the lane, a batch holds no m
 cameras, yolox_nano, two cores: batches of eight instead of one take 0.7 ms of core time a frame off the worker. The
 graph itself gains nothing from batches on a CPU, where Triton runs the frames one by one.) The lane sends a request
 that Triton did not answer again, with the same frames, until Triton answers. So a restart of Triton loses nothing;
-meanwhile files wait and live cameras drop frames.
+meanwhile files wait and live cameras drop frames. If Triton refuses a request, frames of live cameras are dropped, and
+frames of files are sent again for `LaneOptions.refused_s`.
 """
 
 import asyncio
@@ -21,7 +22,9 @@ from numpy.typing import NDArray
 
 from countline_common.errors import CountlineError, DeadlineExceededError, InternalError
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import retrying
 from countline_common.tasks import cancel
+from countline_common.triton import ModelRefusedError
 from countline_common.triton.letterbox import paste
 from countline_common.waiting import happens
 from countline_pipelines import metrics
@@ -47,6 +50,8 @@ class LaneOptions:
     """How long a frame waits for others of its batch."""
     in_flight: int | None = None
     """Requests at the same time. By default one more than the model has instances, which keeps every instance busy."""
+    refused_s: float = 15.0
+    """How long frames of files that Triton refuses are sent again; longer than a client waits to load a model again."""
 
 
 class ModelLane:
@@ -75,6 +80,9 @@ class ModelLane:
         """Branches that send frames here."""
         self.live_users = 0
         """Branches of live cameras, whose frames must not come late."""
+        self._refused_s = options.refused_s
+        self._refuses = False
+        """True while Triton refuses frames of files for good: the next ones are not sent again for so long."""
         self._frame_s = 0.0
         """Seconds of inference for each frame, smoothed; 0 before the first answer."""
         self._waiting_time = metrics.STAGE_SECONDS.labels("wait")
@@ -152,24 +160,54 @@ class ModelLane:
 
     async def _request(self, batch: list[Ticket], block: "Block") -> None:
         began = time.monotonic()
+        slots = block.fill(batch)
         try:
-            detections = await self._infer(block.fill(batch))
+            try:
+                detections = await self._infer(slots)
+                self._note_answer(batch, began)
+            except ModelRefusedError as error:
+                self._refuse([ticket for ticket in batch if not ticket.waits], error)
+                slots = [slot for ticket, slot in zip(batch, slots, strict=True) if ticket.waits]
+                batch = [ticket for ticket in batch if ticket.waits]
+                detections = await self._insist(slots)
         except Exception as error:  # noqa: BLE001  (cameras wait for their frames, so each frame must come back)
             self._refuse(batch, error)
             return
         finally:
             self._free.put_nowait(block)
+        for ticket, rows in zip(batch, detections, strict=True):
+            self._hand_back(ticket, rows)
+
+    async def _insist(self, slots: Sequence[Slot]) -> NDArray[np.float32]:
+        """Send frames of files again that Triton refused: for `refused_s`, or once if it refused other frames so long.
+
+        Raises:
+            ModelRefusedError: Triton still refuses them.
+        """
+        if self._refuses or not slots:
+            return await self._infer(slots)
+        try:
+            async for attempt in retrying(ModelRefusedError, timeout_s=self._refused_s):
+                with attempt:
+                    return await self._infer(slots)
+        except ModelRefusedError:
+            self._refuses = True
+            raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def _note_answer(self, batch: Sequence[Ticket], began: float) -> None:
         took_s = time.monotonic() - began
+        self._refuses = False
         self._note_speed(took_s / len(batch))
         metrics.INFERENCE_SECONDS.labels(self.name).observe(took_s)
         metrics.BATCH_FRAMES.labels(self.name).observe(len(batch))
         for ticket in batch:
             self._waiting_time.observe(began - ticket.taken_at)
-        for ticket, rows in zip(batch, detections, strict=True):
-            self._hand_back(ticket, rows)
 
     def _refuse(self, batch: Sequence[Ticket], error: Exception) -> None:
         """Hand frames back that Triton will not answer."""
+        if not batch:
+            return
         if isinstance(error, CountlineError):
             _log.error("lane.refused", model=self.name, error=error.message)
             refusal = error

@@ -50,5 +50,7 @@ class Ticket:
     """Monotonic time at which the frame was decoded."""
     picture: Any | None = None
     """av.VideoFrame, if somebody watches."""
+    waits: bool = False
+    """True for a frame of a finite file: it is sent again if Triton refuses it, because no frame of a file may miss."""
     sequence: int = -1
     """Number among the frames that went to Triton; the lane sets it when the frame sets out."""

@@ -101,7 +101,8 @@ class Feeder:
         kept = picture.frame if self._is_counting and self._feed.previews.is_due(time.monotonic()) else None
         dropped = self.drops.take_pending()
         if self._runs.enter(run):
-            self._lane.submit(Ticket(self._traveller, run, scaled, box, index, picture.t, dropped, now, kept))
+            ticket = Ticket(self._traveller, run, scaled, box, index, picture.t, dropped, now, kept, self._waits)
+            self._lane.submit(ticket)
         else:  # the run was ended between numbering and here, after a long pause; the next frame begins another
             self.landed()
 

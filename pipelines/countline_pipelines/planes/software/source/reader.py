@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final, Protocol
 
+from countline_common.display import PictureShape
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_pipelines import metrics
@@ -27,8 +28,11 @@ from countline_pipelines.sources import (
     SourceError,
     SourceFailure,
     SourceSpec,
+    SourceWarning,
+    SourceWarnings,
     VideoInfo,
     VideoReader,
+    WarningCode,
     play,
 )
 from countline_pipelines.sources.errors import CURABLE_BY_WAITING
@@ -92,6 +96,9 @@ class SourceReader:
         self._pauses = SourcePauses()
         self.gave_up = False
         """True once no more attempts will be made."""
+        self.warnings = SourceWarnings(None if once else self._log_warning)
+        """Of the source as it is open now. A command on one file prints them itself."""
+        self._shape: PictureShape | None = None
         self.stop_event = threading.Event()
         self._resumed = threading.Event()
         self._resumed.set()
@@ -152,7 +159,8 @@ class SourceReader:
 
     def _play(self) -> None:
         finite = self._spec.playback.is_finite
-        with VideoReader(self._spec, self._decoding) as video:
+        self.warnings.reopened()
+        with VideoReader(self._spec, self._decoding, warnings=self.warnings, stop=self.stop_event) as video:
             self._consumer.opened(video.info)
             self._log.info("source.opened", size=f"{video.info.width}x{video.info.height}", codec=video.info.codec)
             try:
@@ -160,6 +168,8 @@ class SourceReader:
             finally:
                 if video.broken_packets:
                     self._log.warning("source.broken_packets", packets=video.broken_packets)
+                if finite:
+                    self._log_holes()
 
     def _hand_over(self, video: VideoReader, pictures: Iterator[Picture], *, finite: bool) -> None:
         is_playing = False
@@ -173,10 +183,27 @@ class SourceReader:
                 return
             if self._decoder != (video.decoder, video.refusal):
                 self._report_decoder(video)
+            self._compare(picture)
             if not is_playing:
                 is_playing = True
                 self._report(ReadState.PLAYING, None)
             self._consumer.take(picture)
+
+    def _compare(self, picture: Picture) -> None:
+        """Warn if a picture is displayed in another shape than the pictures before, also over a reconnection."""
+        shape, self._shape = self._shape, PictureShape(picture.size_wh, picture.orientation)
+        if shape is not None and not shape.matches(self._shape):
+            message = f"{self._spec.label}: the picture changed from {shape} to {self._shape}"
+            self.warnings.put(WarningCode.PICTURE_CHANGED, message, "check the lines and zones, and draw them again")
+
+    def _log_warning(self, warning: SourceWarning) -> None:
+        self._log.warning(f"source.{warning.code.value}", warning=warning.message)
+
+    def _log_holes(self) -> None:
+        """Log all holes of a file; the first was logged when it was met."""
+        for warning in self.warnings.all():
+            if warning.code is WarningCode.HOLE and not self._once:
+                self._log_warning(warning)
 
     def _report_decoder(self, video: VideoReader) -> None:
         self._decoder = (video.decoder, video.refusal)
@@ -189,6 +216,8 @@ class SourceReader:
             self._log.info("source.decoded_on_gpu", codec=video.info.codec)
 
     def _failed(self, error: SourceError) -> bool:
+        if self.stop_event.is_set():
+            return True
         finite = self._spec.playback.is_finite
         if error.after_pictures and (finite or self._once):
             truncated = error.failure is SourceFailure.TRUNCATED

@@ -10,20 +10,18 @@ The last frames may still be in flight when a source is over; it is DRAINED when
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
 from countline_common.errors import CountlineError
-from countline_pipelines.planes.health import CameraHealth
-from countline_pipelines.planes.interface import CameraState, fault_of
+from countline_pipelines.planes.health import MODEL_FAULT, CameraHealth
+from countline_pipelines.planes.interface import CameraState, Fault, fault_of
 from countline_pipelines.planes.software.source.feeder import CameraFeed
 from countline_pipelines.planes.software.source.reader import ReadState, SourceReader
 from countline_pipelines.planes.software.source.tee import Tee
 from countline_pipelines.planes.states import StateMachine
-from countline_pipelines.sources import Decoding, SourceSpec
-
-MODEL_FAULT: Final = "model"
-"""Code of the fault of a camera whose frames Triton refuses."""
+from countline_pipelines.sources import Decoding, SourceSpec, SourceWarning
 
 
 class SourcePhase(StrEnum):
@@ -84,6 +82,10 @@ class SourceState:
         self._on_over = on_over
         self._loop = asyncio.get_running_loop()
         self._machine = StateMachine("a source", SourcePhase.OPENING, _LEGAL)
+        self._refused = 0
+        """Frames that Triton refused for good."""
+        self._lost: Fault | None = None
+        """Why it refused the last of them."""
         self.tee = Tee(feed, spec.rate, self._post)
         self._reader = SourceReader(feed.camera_id, spec, self.tee, once=once, decoding=decoding)
 
@@ -102,6 +104,11 @@ class SourceState:
         """As the container states it, in pixels; (0, 0) before the source was opened."""
         info = self.tee.info
         return (info.width, info.height) if info else (0, 0)
+
+    @property
+    def warnings(self) -> tuple[SourceWarning, ...]:
+        """What a person should know about the source now."""
+        return self._reader.warnings.all()
 
     @property
     def progress(self) -> float:
@@ -133,6 +140,7 @@ class SourceState:
     def _note(self, state: ReadState, error: CountlineError | None) -> None:
         self._machine.move(self._phase_of(state))
         if self.phase is SourcePhase.PLAYING:
+            self._refused, self._lost = 0, None  # a file that is opened again is counted from its first frame
             return  # nothing is counted yet: see `frame_counted`
         shown = _SHOWN.get(self.phase, self._health.state)
         if error is None:
@@ -154,6 +162,12 @@ class SourceState:
         if self._health.state is not CameraState.RUNNING and self._shows_running():
             self._health.set(CameraState.RUNNING)
 
+    def frame_refused(self, error: Exception) -> None:
+        """Show that Triton refuses a frame for good. A finite file then fails at its end: a frame is not counted."""
+        self._refused += 1
+        self._health.set(CameraState.FAILED, fault_of(error, MODEL_FAULT))
+        self._lost = fault_of(error, MODEL_FAULT)
+
     def _shows_running(self) -> bool:
         if self.phase is SourcePhase.ENDED:
             return self._health.fault is not None and self._health.fault.code == MODEL_FAULT
@@ -161,6 +175,9 @@ class SourceState:
 
     def drained(self) -> None:
         """All frames are counted, and the source is over."""
+        if self._lost is not None and self._spec.playback.is_finite:
+            message = f"{self._refused} frames are not counted, because Triton refused them: {self._lost.message}"
+            self._health.fault = replace(self._lost, message=message)
         # A file that is shorter than its header states is counted to its end, and has failed all the same.
         is_whole = self.phase is SourcePhase.ENDED and self._health.fault is None
         self._machine.move(SourcePhase.DRAINED)

@@ -1,0 +1,72 @@
+"""Times without frames while `countline count` waits: those of a broken stream, and those of a silent Triton."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from countline_common.errors import UnavailableError
+from countline_pipelines.planes.health import MODEL_FAULT
+from countline_pipelines.planes.interface import CameraCondition, CameraState
+
+AWAY_S: Final = 60.0
+"""How long a Triton may be away during a count."""
+AWAY_CODES: Final = {"deadline_exceeded", "unavailable"}
+"""Codes of the faults of a Triton that does not answer."""
+_BROKEN: Final = {CameraState.RECONNECTING, CameraState.FAILED}
+
+
+class Interruptions:
+    """Times in which a stream gave no frames: how many, how long, and whether the present one lasts too long.
+
+    Args:
+        limit_s: a broken stream without frames for this long is given up.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, limit_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit_s = limit_s
+        self._clock = clock
+        self._frames = 0
+        self._last_at = clock()
+        self._ended_s = 0.0
+        self._present_s = 0.0
+        self.number = 0
+
+    @property
+    def total_s(self) -> float:
+        """Seconds without frames, the present interruption included."""
+        return self._ended_s + self._present_s
+
+    def look(self, frames: int, condition: CameraCondition | None) -> bool:
+        """Look at the number of frames until now. Return whether to give the stream up."""
+        gap_s = self._clock() - self._last_at
+        if frames != self._frames:
+            self._ended_s += gap_s if self._present_s else 0.0
+            self._frames, self._last_at, self._present_s = frames, self._clock(), 0.0
+            return False
+        fault = condition.fault if condition is not None and condition.state in _BROKEN else None
+        if fault is None or fault.code in {*AWAY_CODES, MODEL_FAULT}:
+            return False
+        self.number += not self._present_s
+        self._present_s = gap_s
+        return gap_s > self._limit_s
+
+
+class TritonSilence:
+    """Ends a count whose Triton no longer answers."""
+
+    def __init__(self) -> None:
+        self._frames = 0
+        self._since = time.monotonic()
+
+    def look(self, frames: int, condition: CameraCondition | None) -> None:
+        """Look at the number of frames until now.
+
+        Raises:
+            UnavailableError: no frame came for `AWAY_S`, and Triton is the cause.
+        """
+        if frames != self._frames:
+            self._frames, self._since = frames, time.monotonic()
+        fault = condition.fault if condition is not None else None
+        if fault is not None and fault.code in AWAY_CODES and time.monotonic() - self._since > AWAY_S:
+            raise UnavailableError(fault.message, hint=fault.hint)

@@ -1,0 +1,82 @@
+"""Finds the times of a file of which no picture could be read, so that a person learns what a count lacks."""
+
+from typing import Final
+
+from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
+
+LEAST_HOLE_S: Final = 0.5
+"""A shorter time between two pictures is no hole unless packets between them could not be decoded."""
+MOST_NAMED: Final = 5
+"""Holes that a warning names; it gives the number of the others."""
+
+
+class HoleFinder:
+    """Follows the pictures of one recording in the order of presentation.
+
+    A picture that is held for long is no hole: its duration covers the time up to the next picture.
+
+    Args:
+        warnings: gets the holes.
+        label: the source without its credentials.
+        period_s: time between two pictures.
+    """
+
+    def __init__(self, warnings: SourceWarnings, label: str, period_s: float) -> None:
+        self._warnings = warnings
+        self._label = label
+        self._period_s = period_s
+        self._start_s = self._base_s = 0.0
+        self._end_s: float | None = None
+        self._broken = 0
+        self._states_durations = False
+        self._holes: list[tuple[float, float]] = []
+
+    def begin(self, base_s: float, start_s: float | None) -> None:
+        """Begin with the first recording of a file, or with one that was appended to it.
+
+        Args:
+            base_s: where it begins in the file, seconds.
+            start_s: presentation time of its first picture, as its header states it; None if it states none.
+        """
+        self._base_s, self._start_s = base_s, start_s or 0.0
+        # A video may begin later than its sound: only broken packets make its late start a hole.
+        self._end_s, self._broken, self._states_durations = start_s, 0, False
+
+    @property
+    def read_until_s(self) -> float:
+        """Where the last picture ends in the file, seconds; 0 if pictures have no times."""
+        return 0.0 if self._end_s is None else self._base_s + self._end_s - self._start_s
+
+    def broken(self) -> None:
+        """A packet could not be decoded."""
+        self._broken += 1
+
+    def picture(self, pts_s: float | None, duration_s: float) -> None:
+        """A picture was decoded; `duration_s` is 0 if the file does not state how long it is shown."""
+        if pts_s is None:
+            return
+        if self._end_s is not None:
+            # Without stated durations, only broken packets tell a hole from a picture that is held.
+            least_s = self._period_s / 2 if self._broken else LEAST_HOLE_S
+            if pts_s - self._end_s > least_s and (self._broken or self._states_durations):
+                self._report(self._end_s, pts_s)
+        self._states_durations = duration_s > 0
+        self._end_s, self._broken = pts_s + (duration_s or self._period_s), 0
+
+    def end(self, stated_s: float | None) -> None:
+        """The recording ended; `stated_s` is its stated duration."""
+        end_s = None if stated_s is None else self._start_s + stated_s
+        if self._broken and self._end_s is not None and end_s is not None and end_s > self._end_s:
+            self._report(self._end_s, end_s)
+
+    def _report(self, from_s: float, to_s: float) -> None:
+        offset = self._base_s - self._start_s
+        self._holes.append((from_s + offset, to_s + offset))
+        named = ", ".join(f"{begin:.1f} s to {end:.1f} s" for begin, end in self._holes[:MOST_NAMED])
+        more = len(self._holes) - MOST_NAMED
+        others = f" and {more} more" if more > 0 else ""
+        missing_s = sum(end - begin for begin, end in self._holes)
+        message = f"{self._label}: no picture could be read from {named}{others} ({missing_s:.1f} s in all)"
+        self._warnings.put(
+            WarningCode.HOLE, message, "copy the file again from the recorder; what is there was counted"
+        )

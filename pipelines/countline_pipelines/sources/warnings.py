@@ -1,0 +1,66 @@
+"""What a person should know about a source that is read all the same: a hole in a file, an assumed frame rate."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from countline_common.redaction import redact
+
+
+class WarningCode(StrEnum):
+    """What a warning is about; the stable word in `CameraStatus.warnings`."""
+
+    ASSUMED_RATE = "assumed_rate"
+    HOLE = "hole"
+    NO_KEY_FRAME = "no_key_frame"
+    OTHER_TRACK = "other_track"
+    PICTURE_CHANGED = "picture_changed"
+    UNREAD = "unread"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceWarning:
+    """One warning."""
+
+    code: WarningCode
+    message: str
+    hint: str
+
+
+class SourceWarnings:
+    """The warnings that hold for a source now, one of each code; may be used from any thread.
+
+    Args:
+        on_new: called with a warning when none of its code was held.
+    """
+
+    def __init__(self, on_new: Callable[[SourceWarning], None] | None = None) -> None:
+        self._on_new = on_new
+        self._held: dict[WarningCode, SourceWarning] = {}
+        self._lock = threading.Lock()
+
+    def put(self, code: WarningCode, message: str, hint: str) -> None:
+        """Hold a warning in place of an earlier one of this code."""
+        warning = SourceWarning(code, redact(message), hint)
+        with self._lock:
+            is_new = code not in self._held
+            self._held[code] = warning
+        if is_new and self._on_new is not None:
+            self._on_new(warning)
+
+    def clear(self, code: WarningCode) -> None:
+        """Drop the warning of this code, if there is one."""
+        with self._lock:
+            self._held.pop(code, None)
+
+    def reopened(self) -> None:
+        """Drop all warnings but that of a changed picture, because the source is opened again."""
+        with self._lock:
+            changed = self._held.get(WarningCode.PICTURE_CHANGED)
+            self._held = {} if changed is None else {changed.code: changed}
+
+    def all(self) -> tuple[SourceWarning, ...]:
+        """Return the warnings that hold now, by code."""
+        with self._lock:
+            return tuple(self._held[code] for code in sorted(self._held))

@@ -1,0 +1,78 @@
+"""How a command ends: standard output that fails, closed pipes, Ctrl-C, SIGTERM."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from countline_common.cli.child_commands import COMMAND
+
+HEADS = ("models", "heads")
+WRITES_SLOWLY = """
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import typer
+from countline_common.cli import app as root
+from countline_common.output_files import OutputFiles
+
+def slow(out: str) -> None:
+    with OutputFiles() as outputs:
+        outputs.open("--out", __import__("pathlib").Path(out)).write(b"new")
+        print("writing", flush=True)
+        time.sleep(60)
+
+root.app.command("slow")(slow)
+root.main()
+"""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", [HEADS, (*HEADS, "--json"), ("models", "pull", "--list"), ("--help",)])
+def test_a_full_disk_behind_standard_output_is_an_error_line(command: tuple[str, ...], unbuffered: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*COMMAND, *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: cannot write standard output: No space left on device\nhint: ")
+
+
+@pytest.mark.parametrize("command", [HEADS, ("--help",)])
+def test_a_reader_that_has_enough_is_no_error(command: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*COMMAND, *command], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    os.close(writing)
+    assert done.returncode == 1
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_command_leaves_the_old_file_and_no_temporary_one(
+    tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    target = tmp_path / "out.txt"
+    target.write_text("old")
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITES_SLOWLY, "slow", str(target)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        assert len(list(tmp_path.iterdir())) == 2
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert b"Traceback" not in errors
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+    assert target.read_text() == "old"

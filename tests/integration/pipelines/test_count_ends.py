@@ -1,0 +1,215 @@
+"""How `countline count` ends when something fails: what was counted is printed, with the fault, and no file is lost."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.fixtures.clips import Pass, cut_off, render, write_blob_repository
+from tests.fixtures.rtsp import RtspServer
+from tests.fixtures.triton import TritonServer, start_triton
+from tests.fixtures.triton_proxy import TritonProxy
+
+LINE = ("--line", "middle:0.5,0,0.5,1")
+FRAMES = 200
+"""Of the clip."""
+# A shell that starts a program in the background has it ignore SIGINT; tests may run in such a one. A Triton that is
+# silent for two seconds is enough for a test.
+MAIN = """
+import signal; signal.signal(signal.SIGINT, signal.default_int_handler)
+from countline_pipelines.offline import gaps; gaps.AWAY_S = 2.0
+from countline_common.cli.app import main; main()
+"""
+Proxies = Callable[..., TritonProxy]
+
+
+@pytest.fixture(scope="module")
+def blob_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    folder = tmp_path_factory.mktemp("blob")
+    server = start_triton(write_blob_repository(folder), folder)
+    yield server
+    server.stop()
+
+
+def command(source: Path | str, triton: str, *options: object) -> list[str]:
+    served = ("--triton", triton, "--triton-transport", "grpc", "--model", "blob")
+    return [sys.executable, "-c", MAIN, "count", str(source), *LINE, *served, *map(str, options)]
+
+
+def count(source: Path | str, triton: str, *options: object, status: int = 1) -> tuple[dict, str]:
+    """Count and return the JSON and the standard error."""
+    words = command(source, triton, "--json", *options)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
+def in_and_out(result: dict) -> tuple[int, int]:
+    return result["lines"]["middle"]["in"], result["lines"]["middle"]["out"]
+
+
+# Files that cannot be written ----------------------------------------------------------------------------------------
+
+
+def test_counts_are_printed_whatever_becomes_of_the_video(
+    clip: Path, blob_triton: TritonServer, tmp_path: Path
+) -> None:
+    result, errors = count(
+        clip, blob_triton.grpc, "--annotate", "/dev/full", "--trajectories", tmp_path / "paths.jsonl"
+    )
+    assert (result["frames"], in_and_out(result)) == (FRAMES, (1, 3))
+    assert result["fault"]["code"] == "RESOURCE_EXHAUSTED"
+    assert "error: cannot write --annotate /dev/full: No space left on device\nhint: " in errors
+    paths = [json.loads(line) for line in (tmp_path / "paths.jsonl").read_text().splitlines()]
+    assert sum(path["sights"] for path in paths) > 140, "the other file is whole"
+
+
+def test_trajectories_go_to_standard_output_and_the_summary_to_standard_error(
+    clip: Path, blob_triton: TritonServer
+) -> None:
+    words = command(clip, blob_triton.grpc, "--trajectories", "-", "--json")
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
+    assert [json.loads(line)["class_name"] for line in done.stdout.splitlines()].count("red") == 2
+    assert json.loads(done.stderr.splitlines()[-1])["frames"] == FRAMES
+
+
+def test_a_file_that_is_cut_off_prints_its_counts_and_keeps_the_old_files(
+    clip: Path, blob_triton: TritonServer, tmp_path: Path
+) -> None:
+    kept = tmp_path / "paths.jsonl"
+    kept.write_text("old")
+    source = cut_off(clip, tmp_path / "part.mp4")
+    result, errors = count(source, blob_triton.grpc, "--trajectories", kept)
+    assert 0 < result["frames"] < FRAMES
+    assert "header states" in result["fault"]["message"]
+    assert "copy the file again" in errors
+    assert kept.read_text() == "old"
+    assert not list(tmp_path.glob(".countline-*"))
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_count_of_a_file_prints_what_was_counted_and_keeps_the_old_files(
+    blob_triton: TritonServer, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    clip = render(tmp_path / "long.mp4", [Pass(index % 2 == 0) for index in range(60)], pause_s=0.1)
+    kept = tmp_path / "paths.jsonl"
+    kept.write_text("old")
+    words = command(clip, blob_triton.grpc, "--json", "--trajectories", kept, "--annotate", tmp_path / "film.mp4")
+    words.append("--progress-json")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_for_frames(process, 50)
+        process.send_signal(number)
+        out, errors = process.communicate(timeout=30)
+    assert process.returncode == status, errors
+    result = json.loads(out)
+    assert 50 <= result["frames"] < 2520
+    assert result["fault"]["message"] == f"interrupted after {result['frames']} frames"
+    assert "Traceback" not in errors
+    assert kept.read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.mp4", "paths.jsonl"]
+
+
+def wait_for_frames(process: subprocess.Popen[str], frames: int) -> None:
+    """Read `--progress-json` until so many frames are counted."""
+    assert process.stderr is not None
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        if (found := re.search(r'"frames": (\d+)', line)) and int(found[1]) >= frames:
+            return
+    raise AssertionError("".join(seen))
+
+
+# Streams that break --------------------------------------------------------------------------------------------------
+
+
+def test_a_stream_that_comes_back_is_counted_on(
+    rtsp: Callable[..., RtspServer], blob_triton: TritonServer, tmp_path: Path
+) -> None:
+    server = rtsp()
+    words = command(
+        server.url(),
+        blob_triton.grpc,
+        *("--json", "--progress-json", "--seconds", 15, "--trajectories", tmp_path / "t"),
+    )
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_for_frames(process, 20)
+        server.stop()
+        time.sleep(1)
+        server.start()
+        out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    result = json.loads(out)
+    assert result["frames"] > 60
+    assert result["interruptions"] >= 1
+    assert 1 <= result["interrupted_s"] < 14
+    assert "fault" not in result
+    assert (tmp_path / "t").exists()
+
+
+def test_a_stream_that_stays_away_ends_the_count_with_what_was_counted(
+    rtsp: Callable[..., RtspServer], blob_triton: TritonServer, tmp_path: Path
+) -> None:
+    server = rtsp()
+    words = command(
+        server.url(),
+        blob_triton.grpc,
+        *("--json", "--progress-json", "--reconnect", 3, "--trajectories", tmp_path / "t"),
+    )
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_for_frames(process, 20)
+        server.stop()
+        out, errors = process.communicate(timeout=60)
+    assert process.returncode == 1, errors
+    result = json.loads(out)
+    assert result["frames"] >= 20
+    assert result["interruptions"] == 1
+    assert result["interrupted_s"] > 3
+    assert "127.0.0.1" in result["fault"]["message"]
+    assert f"error: {result['fault']['message']}\nhint: " in errors
+    assert (tmp_path / "t").exists(), "the files of a stream are kept: it cannot be counted again"
+
+
+# A Triton that refuses or falls silent -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "refuses",
+    [lambda number: number == 10, lambda number: number % 3 == 0, lambda number: 10 <= number < 13],
+    ids=["one", "every third", "some in a row"],
+)
+def test_a_file_loses_no_frame_to_a_refused_request(
+    clip: Path, blob_triton: TritonServer, triton_proxy: Proxies, refuses: Callable[[int], bool]
+) -> None:
+    proxy = triton_proxy(blob_triton.grpc, refuses=refuses)
+    result, _ = count(clip, proxy.address, status=0)
+    assert (result["frames"], in_and_out(result)) == (FRAMES, (1, 3))
+
+
+def test_a_file_whose_frames_stay_refused_says_how_many_were_lost(
+    clip: Path, blob_triton: TritonServer, triton_proxy: Proxies
+) -> None:
+    proxy = triton_proxy(blob_triton.grpc, refuses=lambda number: number >= 10)
+    result, errors = count(clip, proxy.address)
+    assert 0 < result["frames"] < FRAMES
+    lost = f"{FRAMES - result['frames']} frames are not counted, because Triton refused them"
+    assert lost in result["fault"]["message"]
+    assert "refused by the test" in errors
+
+
+@pytest.mark.parametrize("refused", [0, 10], ids=["silent", "refused once, then silent"])
+def test_a_triton_that_falls_silent_ends_the_count(
+    clip: Path, blob_triton: TritonServer, triton_proxy: Proxies, refused: int
+) -> None:
+    proxy = triton_proxy(
+        blob_triton.grpc, refuses=lambda number: number == refused, falls_silent=lambda number: number > 10
+    )
+    result, _ = count(clip, proxy.address)
+    assert 0 < result["frames"] < FRAMES
+    assert result["fault"]["code"] == "UNAVAILABLE"

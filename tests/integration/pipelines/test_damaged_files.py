@@ -1,0 +1,296 @@
+"""Joined, damaged and unusual files: all that can be read is read, and what cannot be read is named with its times."""
+
+import contextlib
+import http.server
+import io
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from tests.fixtures.clips import FPS, Pass, render
+
+from countline_pipelines.sources import (
+    Picture,
+    Playback,
+    SourceError,
+    SourceFailure,
+    SourceSpec,
+    SourceWarnings,
+    VideoReader,
+    WarningCode,
+    play,
+)
+from countline_pipelines.sources.errors import CURABLE_BY_WAITING
+
+
+class Read:
+    """A file, read to its end."""
+
+    def __init__(self, path: Path, playback: Playback = Playback.FAST) -> None:
+        spec = SourceSpec(str(path), playback)
+        self.pictures: list[Picture] = []
+        self.error: SourceError | None = None
+        warnings = SourceWarnings()
+        try:
+            with VideoReader(spec, warnings=warnings) as video:
+                self.info = video.info
+                self.pictures.extend(play(spec, video, threading.Event()))
+        except SourceError as error:
+            self.error = error
+        self.warnings = {each.code: each.message for each in warnings.all()}
+
+
+def remuxed(source: Path, path: Path, change=lambda packets: packets) -> Path:
+    """Write the packets of a clip, changed, into another container."""
+    with av.open(str(source)) as whole, av.open(str(path), "w") as container:
+        copy = container.add_stream_from_template(whole.streams.video[0])
+        for packet in change([each for each in whole.demux(video=0) if each.size]):
+            packet.stream = copy
+            container.mux(packet)
+    return path
+
+
+# Joined --------------------------------------------------------------------------------------------------------------
+
+
+def test_every_recording_of_joined_mp4_files_is_read(clip: Path, tmp_path: Path) -> None:
+    """`cat a.mp4 b.mp4`: FFmpeg reads the first half without a word."""
+    other = render(tmp_path / "other.mp4", [Pass(True, 0, 0.5)], size=(160, 120))
+    both = tmp_path / "both.mp4"
+    both.write_bytes(clip.read_bytes() + other.read_bytes())
+    read = Read(both)
+    assert read.error is None
+    assert [each.size_wh for each in read.pictures] == [(320, 240)] * 200 + [(160, 120)] * 20
+    assert [round(each.t * FPS) for each in read.pictures] == list(range(220))
+    assert (read.info.duration_s, read.info.frames) == (Fraction(11), 220)
+
+
+def test_an_appended_recording_that_cannot_be_read_is_named(clip: Path, tmp_path: Path) -> None:
+    index_last = remuxed(clip, tmp_path / "last.mp4").read_bytes()
+    both = tmp_path / "both.mp4"
+    both.write_bytes(clip.read_bytes() + index_last[: len(index_last) // 2])
+    read = Read(both)
+    assert len(read.pictures) == 200
+    assert read.error is not None
+    assert read.error.failure is SourceFailure.TRUNCATED
+    assert read.error.after_pictures
+    assert f"from byte {clip.stat().st_size} on" in read.error.message
+    assert "10.0 s" in read.error.message
+
+
+def test_the_rest_of_a_file_at_which_the_demuxer_stops_is_named(clip: Path, tmp_path: Path) -> None:
+    single = remuxed(clip, tmp_path / "single.flv").read_bytes()
+    both = tmp_path / "both.flv"
+    both.write_bytes(single + single)
+    read = Read(both)
+    assert read.error is not None
+    assert "were not read after 10.0 s" in read.error.message
+
+
+def test_a_loop_says_that_it_leaves_an_appended_recording_out(clip: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both.mp4"
+    both.write_bytes(clip.read_bytes() * 2)
+    warnings = SourceWarnings()
+    with VideoReader(SourceSpec(str(both), Playback.LOOP), warnings=warnings):
+        assert [each.code for each in warnings.all()] == [WarningCode.UNREAD]
+
+
+# Damaged -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "ts", "flv"])
+@pytest.mark.parametrize("filling", ["zeros", "noise"])
+def test_a_hole_in_a_file_is_named_with_its_times(tmp_path: Path, kind: str, filling: str) -> None:
+    noise = np.random.default_rng(7)
+    film = tmp_path / "film.mp4"
+    with av.open(str(film), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"crf": "30", "g": str(FPS), "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for index in range(10 * FPS):
+            frame = av.VideoFrame.from_ndarray(noise.integers(0, 255, (120, 160, 3), np.uint8), format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, FPS)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    data = bytearray(remuxed(film, tmp_path / f"whole.{kind}").read_bytes())
+    start, length = int(len(data) * 0.45), len(data) // 10
+    data[start : start + length] = bytes(length) if filling == "zeros" else noise.bytes(length)
+    damaged = tmp_path / f"damaged.{kind}"
+    damaged.write_bytes(data)
+    read = Read(damaged)
+    assert read.error is None
+    assert 160 < len(read.pictures) < 190
+    message = read.warnings[WarningCode.HOLE]
+    begin, end = (float(part.split()[-1]) for part in message.split("read from ")[1].split(" s")[:2])
+    assert 4.0 < begin < 5.0
+    assert 5.0 < end < 7.0
+    missing = 200 - len(read.pictures)
+    assert end - begin == pytest.approx(missing / FPS, abs=0.2)
+
+
+def test_a_whole_file_has_no_hole_though_a_picture_is_held(clip: Path, tmp_path: Path) -> None:
+    """A screen recording sends no picture while nothing changes; its container states how long each is shown."""
+
+    def held(packets):
+        for packet in packets[100:]:
+            packet.pts += 60 * packet.duration
+            packet.dts += 60 * packet.duration
+        return packets
+
+    for path in (clip, remuxed(clip, tmp_path / "held.mp4", held)):
+        read = Read(path)
+        assert (read.error, read.warnings) == (None, {})
+        assert len(read.pictures) == 200
+
+
+def test_a_last_picture_that_is_held_ends_its_file(clip: Path, tmp_path: Path) -> None:
+    """It ended a complete file as cut off: the end of a file is its last picture plus that picture's duration."""
+
+    def held(packets):
+        packets[-1].duration = int(3 / packets[-1].time_base)
+        return packets
+
+    read = Read(remuxed(clip, tmp_path / "tail.mp4", held))
+    assert read.error is None
+    assert len(read.pictures) == 200
+    assert read.info.duration_s == pytest.approx(12.95)
+
+
+# Unusual -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["mkv", "mp4"])
+def test_the_track_that_moves_is_read(clip: Path, tmp_path: Path, kind: str) -> None:
+    """A film whose first track is a cover picture counted zero without a word."""
+    path = tmp_path / f"film.{kind}"
+    with av.open(str(clip)) as whole, av.open(str(path), "w") as container:
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
+        film = container.add_stream_from_template(whole.streams.video[0])
+        container.mux(cover.encode(av.VideoFrame(64, 64, "yuvj420p")))
+        container.mux(cover.encode(None))
+        for packet in whole.demux(video=0):
+            if packet.size:
+                packet.stream = film
+                container.mux(packet)
+    read = Read(path)
+    assert len(read.pictures) == 200
+    assert "video track 1 is read" in read.warnings[WarningCode.OTHER_TRACK]
+
+
+def test_a_file_without_a_container_says_which_rate_is_assumed(clip: Path, tmp_path: Path) -> None:
+    def without_times(path: Path, bitstream_filter: str) -> Path:
+        with av.open(str(clip)) as whole:
+            context = av.bitstream.BitStreamFilterContext(bitstream_filter, whole.streams.video[0])
+            packets = [part for each in whole.demux(video=0) for part in context.filter(each if each.size else None)]
+            path.write_bytes(b"".join(bytes(packet) for packet in packets))
+        return path
+
+    stated = Read(without_times(tmp_path / "stated.h264", "h264_mp4toannexb"))
+    assert "20 frames per second are assumed, as its header states" in stated.warnings[WarningCode.ASSUMED_RATE]
+    assert stated.pictures[-1].t == pytest.approx(199 / 20)
+
+
+def between_key_frames(clip: Path, path: Path) -> bytes:
+    """Write a clip of 60 frames with one key frame, from its second frame on, and return its bytes."""
+    dense = path.with_suffix(".dense.mp4")
+    with av.open(str(clip)) as whole, av.open(str(dense), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"g": "400", "bf": "0", "sc_threshold": "0"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for index, frame in enumerate(whole.decode(video=0)):
+            if index == 60:
+                break
+            frame.pts, frame.time_base, frame.pict_type = index, Fraction(1, FPS), 0
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    remuxed(dense, path, lambda packets: packets[1:])
+    return path.read_bytes()
+
+
+@contextlib.contextmanager
+def trickle(first: bytes, then: bytes, pause_s: float) -> Iterator[str]:
+    """Serve a stream over HTTP: a part that comes slowly, then the rest."""
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "video/mp2t")
+            self.end_headers()
+            parts = io.BytesIO(first)
+            with contextlib.suppress(OSError):
+                while part := parts.read(max(188, len(first) // 50 // 188 * 188)):
+                    self.wfile.write(part)
+                    time.sleep(pause_s)
+                self.wfile.write(then)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/live.ts"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_stream_that_is_joined_between_key_frames_is_waited_for(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was `pictures have no size`, a fault that a person has to mend; a camera may send a key frame in 20 s only."""
+    monkeypatch.setattr("countline_pipelines.sources.video._SAY_AFTER_S", 0.2)
+    late = between_key_frames(clip, tmp_path / "late.ts")
+    whole = remuxed(clip, tmp_path / "whole.ts").read_bytes()
+    said: list[WarningCode] = []
+    with trickle(late, whole, 0.02) as url:
+        warnings = SourceWarnings(lambda warning: said.append(warning.code))
+        spec = SourceSpec(url, Playback.LIVE)
+        with VideoReader(spec, warnings=warnings) as video:
+            assert (video.info.width, video.info.height) == (320, 240)
+            assert next(play(spec, video, threading.Event())).size_wh == (320, 240)
+        assert said == [WarningCode.NO_KEY_FRAME]
+        assert warnings.all() == ()
+
+
+def test_a_stream_without_a_key_frame_fails_for_a_cause_that_may_pass(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("countline_pipelines.sources.video.KEY_FRAME_WITHIN_S", 0.3)
+    monkeypatch.setattr("countline_pipelines.sources.video._SAY_AFTER_S", 0.1)
+    late = between_key_frames(clip, tmp_path / "late.ts")
+    with trickle(late * 20, b"", 0.05) as url, pytest.raises(SourceError) as raised:
+        VideoReader(SourceSpec(url, Playback.LIVE))
+    assert raised.value.failure is SourceFailure.NO_KEY_FRAME
+    assert "no key frame within 0.3 s" in raised.value.message
+    assert raised.value.failure in CURABLE_BY_WAITING
+
+
+def test_video_that_begins_after_its_sound_is_whole(clip: Path, tmp_path: Path) -> None:
+    """FFmpeg's probe ends before the first picture, so the header states no size: it was `pictures have no size`."""
+    path = tmp_path / "late.ts"
+    with av.open(str(clip)) as whole, av.open(str(path), "w") as container:
+        film = container.add_stream_from_template(whole.streams.video[0])
+        sound = container.add_stream("mp2", rate=48000)
+        sound.layout = "mono"
+        for index in range(int(18 * 48000 / 1152)):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.int16), format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 48000, index * 1152, Fraction(1, 48000)
+            container.mux(sound.encode(frame))
+        for packet in whole.demux(video=0):
+            if packet.size:
+                packet.stream = film
+                packet.pts += int(8 / packet.time_base)
+                packet.dts += int(8 / packet.time_base)
+                container.mux(packet)
+    read = Read(path)
+    assert (read.error, read.warnings) == (None, {})
+    assert len(read.pictures) == 200
+    assert (read.info.width, read.info.height, read.info.fps) == (320, 240, FPS)
