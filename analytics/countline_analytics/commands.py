@@ -28,6 +28,12 @@ COMMANDS: list[LazyCommand] = [
         extra="analytics",
     ),
     LazyCommand(
+        name="db",
+        help="Maintain the database of counts.",
+        target="countline_analytics.cli.db:app",
+        extra="analytics",
+    ),
+    LazyCommand(
         name="verify",
         help="Compare counted crossings with true crossings.",
         target="countline_analytics.cli.verify:verify",

@@ -3,11 +3,13 @@
 Analytics asks with the caller's own token, so a caller sees no more cameras here than the camera service shows.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
-from zoneinfo import ZoneInfo
+from datetime import date
+from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -17,12 +19,11 @@ from countline_common.errors import CountlineError
 from countline_common.grpc.errors import translated
 from countline_common.grpc.paging import MAX_SIZE, every_page
 from countline_common.logs import get_logger
+from countline_common.site_zones import SiteZones
 
 CALL_TIMEOUT_S: Final = 2.0
 KEPT_S: Final = 5.0
 """How long an answer, or a failure, of the camera service is used."""
-ASKED_ANEW_S: Final = 0.5
-"""If an answer older than this lacks the requested camera, the camera service is asked again."""
 MAX_KEPT: Final = 256
 """Most callers whose answers are kept."""
 
@@ -34,7 +35,8 @@ class KnownCamera:
     """A camera with the lines and zones that counts can belong to."""
 
     camera_id: str
-    zone: ZoneInfo
+    site_zones: SiteZones
+    """The time zones of its days."""
     lines: tuple[str, ...]
     """Current lines: an answer holds zeros for them."""
     past_lines: frozenset[str] = frozenset()
@@ -77,19 +79,31 @@ class CameraDirectory:
         self._stub = stub
         self._clock = clock
         self._kept: dict[str, tuple[float, Cameras | None]] = {}
+        self._changed_at = float("-inf")
+        self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def cameras(self, authorization: str, wanted: str = "") -> Cameras:
+    async def cameras(self, authorization: str, holds: Callable[[Cameras], bool] = lambda _: True) -> Cameras:
         """Return every camera that the caller may see, by id.
 
         Args:
             authorization: the caller's header, sent on to the camera service.
-            wanted: a requested camera. If it is unknown, the camera service is asked again, because the camera may be
-                new.
+            holds: whether the cameras have what a request names. If a kept answer does not, the camera service is asked
+                again, because a camera or line may be new.
         """
+        asked_at = self._clock()
+        found = await self._united(authorization, asked_at - KEPT_S)
+        if holds(found) or self._kept.get(authorization, (0.0, None))[1] is None:
+            return found
+        return await self._united(authorization, asked_at)
+
+    def forget(self) -> None:
+        """Use no answer again that was asked for before now, because sites or cameras changed."""
+        self._changed_at = self._clock()
+
+    async def _united(self, authorization: str, since: float) -> Cameras:
+        """Return the cameras of the service, as of `since` or later, and the stored ones."""
         stored = await self._stored()
-        served = await self._served(authorization, KEPT_S)
-        if wanted and served is not None and wanted not in served:
-            served = await self._served(authorization, ASKED_ANEW_S)
+        served = await self._served(authorization, since)
         if served is None:
             return stored
         return {**{camera_id: _past(camera) for camera_id, camera in stored.items()}, **_united(served, stored)}
@@ -99,16 +113,24 @@ class CameraDirectory:
             rows = await connection.execute(query("counts", "known_cameras"))
             return {
                 row.camera_id: KnownCamera(
-                    row.camera_id, ZoneInfo(row.time_zone or "UTC"), tuple(row.line_ids), zones=tuple(row.zone_ids)
+                    row.camera_id, stored_zones(row), tuple(row.line_ids), zones=tuple(row.zone_ids)
                 )
                 for row in rows
             }
 
-    async def _served(self, authorization: str, kept_s: float) -> Cameras | None:
-        """Return the cameras of the camera service; None if it does not answer this caller."""
-        asked_at, answer = self._kept.get(authorization, (float("-inf"), None))
-        if self._clock() - asked_at < kept_s:
-            return answer
+    async def _served(self, authorization: str, since: float) -> Cameras | None:
+        """Return the cameras of the camera service, asked at `since` or later; None if it does not answer this caller.
+
+        Requests of one caller that come at the same time share one question to the service.
+        """
+        async with self._asking.setdefault(authorization, asyncio.Lock()):
+            asked_at, answer = self._kept.get(authorization, (float("-inf"), None))
+            if asked_at > max(since, self._changed_at):
+                return answer
+            return await self._ask_and_keep(authorization)
+
+    async def _ask_and_keep(self, authorization: str) -> Cameras | None:
+        began = self._clock()
         try:
             with translated():
                 answer = await self._ask(authorization)
@@ -117,7 +139,7 @@ class CameraDirectory:
             answer = None
         while len(self._kept) >= MAX_KEPT:
             del self._kept[next(iter(self._kept))]
-        self._kept[authorization] = (self._clock(), answer)
+        self._kept[authorization] = (began, answer)
         return answer
 
     async def _ask(self, authorization: str) -> Cameras:
@@ -138,14 +160,26 @@ class CameraDirectory:
             ),
             lambda response: response.cameras,
         )
-        zones = {site.site_id: site.time_zone for site in sites}
+        zones = {site.site_id: served_zones(site) for site in sites}
         return {camera.camera_id: _served_camera(camera, zones) for camera in cameras}
 
 
-def _served_camera(camera: cameras_pb2.Camera, zones: Mapping[str, str]) -> KnownCamera:
-    zone = ZoneInfo(zones.get(camera.site_id) or "UTC")
+def served_zones(site: cameras_pb2.Site) -> SiteZones:
+    """Return the time zones of a site, as the camera service shows them."""
+    return SiteZones.of(
+        site.time_zone or "UTC", ((each.time_zone, date.fromisoformat(each.until)) for each in site.earlier_time_zones)
+    )
+
+
+def stored_zones(row: Any) -> SiteZones:
+    """Return the time zones of a stored camera's site: as the site was announced, or else as a record named it."""
+    return SiteZones.of(row.time_zone or "UTC", zip(row.earlier_zones or (), row.until or (), strict=True))
+
+
+def _served_camera(camera: cameras_pb2.Camera, zones: Mapping[str, SiteZones]) -> KnownCamera:
+    site_zones = zones.get(camera.site_id) or SiteZones.of("UTC")
     lines = tuple(line.line_id for line in camera.spec.lines)
-    return KnownCamera(camera.camera_id, zone, lines, zones=tuple(each.zone_id for each in camera.spec.zones))
+    return KnownCamera(camera.camera_id, site_zones, lines, zones=tuple(each.zone_id for each in camera.spec.zones))
 
 
 def _past(camera: KnownCamera) -> KnownCamera:

@@ -35,6 +35,15 @@ def to_datetime(t: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
 
 
+def parse_rfc3339(text: str) -> datetime:
+    """Return a time as RFC 3339 writes it. `t` and `z` may be lower-case (section 5.6). A missing offset stays missing.
+
+    Raises:
+        ValueError: the text is not a time.
+    """
+    return datetime.fromisoformat(text.upper())
+
+
 def rfc3339(t: float) -> str:
     """Unix seconds as text, such as `2026-03-01T12:00:00.250000Z`."""
     return to_datetime(t).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -32,6 +32,7 @@ SPOOL_BYTES: Final = Gauge("countline_spool_bytes", "Bytes of the spool on disk.
 SPOOL_RECORDS: Final = Gauge("countline_spool_records", "Records that JetStream has not acknowledged yet.")
 PUBLISHED: Final = Counter("countline_records_published", "Records that JetStream has acknowledged.")
 PUBLISH_FAILURES: Final = Counter("countline_publish_failures", "Failed attempts to publish a record.")
+CLOCK_OFFSET: Final = Gauge("countline_clock_offset_seconds", "How far this machine's clock is ahead of that of NATS.")
 FSYNC_SECONDS: Final = Histogram(
     "countline_spool_commit_seconds", "Time to commit a group of records to disk.", buckets=_STAGE_BUCKETS
 )

@@ -6,7 +6,7 @@ permission. This process answers the service of analytics itself and checks the 
 
 import asyncio
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -108,6 +108,25 @@ class LocalUpstream:
     def _caller(self, method: Method, context: CallContext) -> Caller:
         principal = authorize(self._verifier, context.authorization, method.path, method.policy)
         return Caller(principal, context.authorization)
+
+
+class WatchedUpstream:
+    """A service whose changes are announced to other parts of this process.
+
+    Args:
+        upstream: the service.
+        changed: called after each successful call that may have changed something.
+    """
+
+    def __init__(self, upstream: Upstream, changed: Callable[[], None]) -> None:
+        self._upstream = upstream
+        self._changed = changed
+
+    async def call(self, method: Method, request: Message, context: CallContext) -> Message:
+        response = await self._upstream.call(method, request, context)
+        if not method.only_reads:
+            self._changed()
+        return response
 
 
 class UnroutedServiceError(InvalidInputError):

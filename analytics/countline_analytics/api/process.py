@@ -17,12 +17,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline.v1 import cameras_pb2_grpc
 from countline_analytics.api.application import make_application
-from countline_analytics.api.gateway import MODEL_CHANGE_TIMEOUT_S, LocalUpstream, RemoteUpstream, Upstream, add_routes
+from countline_analytics.api.gateway import (
+    MODEL_CHANGE_TIMEOUT_S,
+    LocalUpstream,
+    RemoteUpstream,
+    Upstream,
+    WatchedUpstream,
+    add_routes,
+)
 from countline_analytics.api.openapi import document
 from countline_analytics.api.services import Method, http_methods
 from countline_analytics.api.static import add_dashboard
 from countline_analytics.directory import CameraDirectory
-from countline_analytics.live.bus import LiveBus, StatusBoard
+from countline_analytics.live.bus import LiveBus, StatusBoard, follow_changes
 from countline_analytics.live.feed import CrossingFeed
 from countline_analytics.live.websocket import LiveHub
 from countline_analytics.processes import check_database, stop_signals, until_available
@@ -144,8 +151,15 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
                 settings.models_address,
             }
         }
-        api = Api(tuple(http_methods()), _upstreams(settings, parts, channels), hub, settings.proxy_networks())
-        await stack.enter_async_context(_tasks(parts.bus.run(), parts.feed.run(), statuses.run(), stopping=stopping))
+        directory = CameraDirectory(
+            parts.engine, cameras_pb2_grpc.CameraServiceStub(channels[settings.cameras_address])
+        )
+        upstreams = _upstreams(settings, parts, channels, directory)
+        api = Api(tuple(http_methods()), upstreams, hub, settings.proxy_networks())
+        changes = follow_changes(parts.bus, directory.forget)
+        await stack.enter_async_context(
+            _tasks(parts.bus.run(), parts.feed.run(), statuses.run(), changes, stopping=stopping)
+        )
         addresses = {
             "gateway": await _listen(stack, api.gateway(), settings.gateway_address),
             "analytics": await _listen(stack, api.analytics(), settings.analytics_address),
@@ -155,14 +169,16 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
         yield addresses
 
 
-def _upstreams(settings: ApiSettings, parts: ApiParts, channels: Mapping[str, grpc.aio.Channel]) -> dict[str, Upstream]:
+def _upstreams(
+    settings: ApiSettings, parts: ApiParts, channels: Mapping[str, grpc.aio.Channel], directory: CameraDirectory
+) -> dict[str, Upstream]:
     """Return the upstream of each service, by full service name."""
-    cameras = cameras_pb2_grpc.CameraServiceStub(channels[settings.cameras_address])
-    directory = CameraDirectory(parts.engine, cameras)
     counts = make_handlers(parts.engine, directory)
     return {
         "countline.v1.AuthService": RemoteUpstream(channels[settings.auth_address]),
-        "countline.v1.CameraService": RemoteUpstream(channels[settings.cameras_address]),
+        "countline.v1.CameraService": WatchedUpstream(
+            RemoteUpstream(channels[settings.cameras_address]), directory.forget
+        ),
         "countline.v1.WorkerService": RemoteUpstream(channels[settings.workers_address]),
         "countline.v1.ModelService": RemoteUpstream(channels[settings.models_address], MODEL_CHANGE_TIMEOUT_S),
         COUNT_SERVICE: LocalUpstream(counts, parts.verifier),

@@ -12,7 +12,6 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 from google.api.http_pb2 import HttpRule
@@ -26,6 +25,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from countline_common.errors import FieldProblem, InvalidInputError
 from countline_common.grpc.texts import check_texts
 from countline_common.http.rest_json import enum_prefix, json_name
+from countline_common.times import parse_rfc3339
 
 UPDATE_MASK: Final = "update_mask"
 MASK_DEPTH: Final = 2
@@ -358,7 +358,7 @@ def _enum(enum: EnumDescriptor, value: Any) -> int:
 def _timestamp(target: Message, value: Any) -> str:
     assert isinstance(target, Timestamp)
     try:
-        moment = datetime.fromisoformat(_text(value))
+        moment = parse_rfc3339(_text(value))
     except (_WrongValueError, ValueError):
         moment = None
     if moment is None or moment.tzinfo is None:

@@ -17,7 +17,6 @@ from countline_analytics.cli.rest import (
     StartOption,
     ask,
     clock,
-    moment,
 )
 from countline_common.cli.terminal import Terminal
 from countline_common.cli.tools import note, print_json
@@ -42,14 +41,15 @@ def counts(
 
     Example: countline counts --camera door --bucket 1d --by line,direction
     """
-    asked = {"camera_id": camera, "line_id": line, "start": moment(start, "start"), "end": moment(end, "end")}
-    answer = ask(COUNTS, {**asked, "bucket": bucket, "group_by": by}, server, data)
+    asked = {"camera_id": camera, "line_id": line, "bucket": bucket, "group_by": by}
+    answer = ask(COUNTS, asked, {"start": start, "end": end}, server, data)
     if as_json:
         print_json(answer)
         return
     rows = (
         (
-            clock(b["start"]),
+            clock(b, bucket),
+            b["time_zone"],
             b["camera_id"],
             b["line_id"],
             b["class_name"],
@@ -60,7 +60,8 @@ def counts(
         )
         for b in answer.get("buckets", [])
     )
-    _print(("from", "camera", "line", "class", "direction", "in", "out", "coverage"), rows, words=5)
+    titles = ("from", "time zone", "camera", "line", "class", "direction", "in", "out", "coverage")
+    _print(titles, rows, words=6)
 
 
 def occupancy(
@@ -77,14 +78,15 @@ def occupancy(
 
     Example: countline occupancy --camera door --zone till --bucket 15m
     """
-    asked = {"camera_id": camera, "zone_id": zone, "start": moment(start, "start"), "end": moment(end, "end")}
-    answer = ask(OCCUPANCY, {**asked, "bucket": bucket}, server, data)
+    asked = {"camera_id": camera, "zone_id": zone, "bucket": bucket}
+    answer = ask(OCCUPANCY, asked, {"start": start, "end": end}, server, data)
     if as_json:
         print_json(answer)
         return
     rows = (
         (
-            clock(b["start"]),
+            clock(b, bucket),
+            b["time_zone"],
             b["camera_id"],
             b["zone_id"],
             *(_number(b.get(name)) for name in ("now", "min", "mean", "max")),
@@ -96,7 +98,7 @@ def occupancy(
         for b in answer.get("buckets", [])
     )
     titles = ("now", "min", "mean", "max", "in + born", "out + lost", "stay s", "longest")
-    _print(("from", "camera", "zone", *titles, "coverage"), rows, words=3)
+    _print(("from", "time zone", "camera", "zone", *titles, "coverage"), rows, words=4)
 
 
 def flows(
@@ -111,8 +113,7 @@ def flows(
 
     Example: countline flows --camera plaza
     """
-    asked = {"camera_id": camera, "start": moment(start, "start"), "end": moment(end, "end")}
-    answer = ask(FLOWS, asked, server, data)
+    answer = ask(FLOWS, {"camera_id": camera}, {"start": start, "end": end}, server, data)
     if as_json:
         print_json(answer)
         return

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.table import Table
 
-from countline_analytics.cli.rest import CameraOption, DataOption, JsonOption, ServerOption, ask, moment
+from countline_analytics.cli.rest import CameraOption, DataOption, JsonOption, ServerOption, ask
 from countline_common.cli.terminal import Terminal
 from countline_common.cli.tools import note, print_json
 
@@ -17,10 +17,17 @@ def verify(
     camera: CameraOption = None,
     start: Annotated[
         str | None,
-        typer.Option(help="Start of the time span, such as 2026-03-01T12:00:00Z; the start of the truth by default."),
+        typer.Option(
+            help="Start of the time span, such as 2026-03-01T12:00:00Z, or 2026-03-01 in the site's time zone;"
+            " the start of the truth by default."
+        ),
     ] = None,
     end: Annotated[
-        str | None, typer.Option(help="End of the time span; 3 s ago by default, because a decision takes up to 3 s.")
+        str | None,
+        typer.Option(
+            help="End of the time span, in the site's time zone without an offset; 3 s ago by default, because a"
+            " decision takes up to 3 s."
+        ),
     ] = None,
     as_json: JsonOption = False,
     server: ServerOption = None,
@@ -34,8 +41,7 @@ def verify(
 
     Example: countline verify --camera plaza
     """
-    asked = {"camera_id": camera, "start": moment(start, "start"), "end": moment(end, "end")}
-    answer = ask(PATH, asked, server, data)
+    answer = ask(PATH, {"camera_id": camera}, {"start": start, "end": end}, server, data)
     by_camera = {each["camera_id"]: each for each in answer.get("cameras", [])}
     if as_json:
         print_json({name: _lines(each) for name, each in by_camera.items()})

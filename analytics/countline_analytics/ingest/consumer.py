@@ -21,10 +21,14 @@ from prometheus_client import Counter, Gauge, Histogram
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from countline.v1 import events_pb2
+from countline_analytics.ingest.dead_letters import DeadLetters
+from countline_analytics.ingest.fencing import Correction
 from countline_analytics.ingest.pull import PullReader
-from countline_analytics.ingest.records import MalformedRecordError, Record, decode
-from countline_analytics.ingest.writer import CountWriter
-from countline_common.data.bus import COUNTS, DLQ, dlq_subject, ensure_streams
+from countline_analytics.ingest.records import MalformedRecordError, Record, decode, halves, with_rows
+from countline_analytics.ingest.writer import CountWriter, Written
+from countline_analytics.instants import to_us
+from countline_common.data.bus import COUNTS, ensure_streams
 from countline_common.errors import CountlineError, UnavailableError
 from countline_common.logs import get_logger
 from countline_common.redaction import redact
@@ -36,14 +40,13 @@ ACK_WAIT_S: Final = 30.0
 READ_WAIT_S: Final = 1.0
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
-DLQ_TIMEOUT_S: Final = 5.0
-MAX_REASON: Final = 500
-HEADERS_ROOM: Final = 2048
 FULL_ENOUGH: Final = 0.5
 """Share of the stream's size limit above which ingest purges messages that the database holds."""
 
 RECORDS: Final = Counter("countline_ingest_records_total", "Records, by outcome", ["outcome"])
 CROSSINGS: Final = Counter("countline_ingest_crossings_total", "Crossings, by outcome", ["outcome"])
+ROWS: Final = Counter("countline_ingest_refused_rows_total", "Rows that were moved to the dead letters")
+CORRECTIONS: Final = Counter("countline_ingest_hand_over_corrections_total", "Hand-overs that were judged anew")
 RETRIES: Final = Counter("countline_ingest_retries_total", "Retried batches", ["error"])
 BATCH_SECONDS: Final = Histogram("countline_ingest_batch_seconds", "Time from reading a batch to its acknowledgement")
 LAST_WRITE: Final = Gauge("countline_ingest_last_write_timestamp_seconds", "Time of the last commit")
@@ -61,6 +64,10 @@ class Delivered:
 
 class PoisonError(Exception):
     """The database refuses the content of a record; a retry cannot succeed."""
+
+
+class _StoppingError(Exception):
+    """The process stops before a record is written."""
 
 
 async def ensure_consumer(js: JetStreamContext, batch: int) -> None:
@@ -94,6 +101,7 @@ class Ingest:
     ) -> None:
         self._client = client
         self._js = client.jetstream()
+        self._dead_letters = DeadLetters(client)
         self._writer = writer
         self._batch = batch
         self._oldest = oldest
@@ -149,12 +157,11 @@ class Ingest:
         if delivered:
             await self._write(delivered, stopping)
 
-    def _decode(self, message: Msg) -> Record:
-        record = decode(message.data, message.subject)
-        oldest_us = self._oldest() * 1e6
-        if record.crossings and min(row.t_us for row in record.crossings) < oldest_us:
-            raise MalformedRecordError("it holds crossings older than COUNTLINE_CROSSINGS_RETENTION_DAYS")
-        return record
+    def _decode(self, message: Msg, content: bytes | None = None) -> Record:
+        """Decode a message, or a part of it."""
+        data = message.data if content is None else content
+        received_at_us = to_us(message.metadata.timestamp)
+        return decode(data, message.subject, self._oldest() * 1e6, received_at_us)
 
     async def _write(self, delivered: Sequence[Delivered], stopping: asyncio.Event) -> None:
         """Write and acknowledge a batch. If the database refuses a record, find that record by halving the batch."""
@@ -162,7 +169,7 @@ class Ingest:
             written = await self._until_possible(delivered, stopping)
         except PoisonError as error:
             if len(delivered) == 1:
-                await self._refuse(delivered[0].message, str(error))
+                await self._write_rows(delivered[0], str(error), stopping)
                 return
             middle = len(delivered) // 2
             await self._write(delivered[:middle], stopping)
@@ -170,6 +177,44 @@ class Ingest:
             return
         if written:
             await self._acknowledge(delivered)
+
+    async def _write_rows(self, delivered: Delivered, reason: str, stopping: asyncio.Event) -> None:
+        """Write the rows of a record that the database accepts, and move the others to the dead letters."""
+        record = events_pb2.CountRecord.FromString(delivered.message.data)
+        try:
+            bad = await self._bad_rows(delivered.message, record, reason, stopping)
+        except _StoppingError:
+            return
+        if len(bad) == 1 and bad[0][0] is record:
+            await self._refuse(delivered.message, reason)
+            return
+        for part, why in bad:
+            await self._dead_letters.put(delivered.message, part.SerializeToString(deterministic=True), why)
+        ROWS.inc(len(bad))
+        await self._acknowledge([delivered])
+
+    async def _bad_rows(
+        self, message: Msg, record: events_pb2.CountRecord, reason: str, stopping: asyncio.Event
+    ) -> list[tuple[events_pb2.CountRecord, str]]:
+        """Halve a record that the database refuses until each bad row is alone; return these, each with the reason.
+
+        Raises:
+            _StoppingError: the process stops before everything is written.
+        """
+        parts = halves(record)
+        if len(parts) == 1:
+            return [(record, reason)]
+        bad = []
+        for part in parts:
+            try:
+                delivered = Delivered(message, self._decode(message, part.SerializeToString()))
+                if not await self._until_possible([delivered], stopping):
+                    raise _StoppingError
+            except MalformedRecordError:
+                continue  # its rows are among the refused rows of the whole record
+            except PoisonError as error:
+                bad += await self._bad_rows(message, part, str(error), stopping)
+        return bad
 
     async def _until_possible(self, delivered: Sequence[Delivered], stopping: asyncio.Event) -> bool:
         """Write a batch; retry while the database is away. Return False if the process stops before it succeeds.
@@ -188,11 +233,8 @@ class Ingest:
                 self._record_retry("database", error)
             else:
                 self.problem = ""
-                LAST_WRITE.set(time.time())
                 RECORDS.labels("written").inc(len(delivered))
-                CROSSINGS.labels("inserted").inc(written.crossings)
-                CROSSINGS.labels("fenced").inc(written.fenced)
-                CROSSINGS.labels("duplicate").inc(written.duplicates)
+                _report(written)
                 return True
             if stopping.is_set():
                 return False
@@ -208,23 +250,23 @@ class Ingest:
     async def _acknowledge(self, delivered: Sequence[Delivered]) -> None:
         # If an acknowledgement is lost, JetStream redelivers the message, and its record is a duplicate without effect.
         for each in delivered:
+            await self._refuse_rows(each)
             await each.message.ack()
 
+    async def _refuse_rows(self, delivered: Delivered) -> None:
+        """Copy the rows that cannot be written to the dead letters, with the head of their record."""
+        refused = delivered.record.refused
+        if not refused:
+            return
+        record = events_pb2.CountRecord.FromString(delivered.message.data)
+        letter = with_rows(record, [(each.field, each.row) for each in refused])
+        reason = "; ".join(f"{each.field}: {each.reason}" for each in refused)
+        await self._dead_letters.put(delivered.message, letter.SerializeToString(deterministic=True), reason)
+        ROWS.inc(len(refused))
+
     async def _refuse(self, message: Msg, reason: str) -> None:
-        """Move a message to the dead letter stream, then acknowledge it."""
-        sequence = message.metadata.sequence.stream
-        _log.error("ingest.refused", subject=message.subject, stream_sequence=sequence, reason=reason)
-        headers = {
-            "Countline-Reason": " ".join(reason.split())[:MAX_REASON],
-            "Countline-Subject": message.subject,
-            "Countline-Stream": COUNTS,
-            "Countline-Stream-Sequence": str(sequence),
-            "Nats-Msg-Id": f"{COUNTS}-{sequence}",
-        }
-        # A message of the server's maximum size leaves no room for headers: then the dead letter only states its place.
-        fits = len(message.data) + HEADERS_ROOM <= self._client.max_payload
-        data = message.data if fits else b""
-        await self._js.publish(dlq_subject(COUNTS), data, timeout=DLQ_TIMEOUT_S, stream=DLQ, headers=headers)
+        """Move a message to the dead letters, then acknowledge it."""
+        await self._dead_letters.put(message, message.data, reason)
         await message.ack()
         RECORDS.labels("refused").inc()
 
@@ -232,6 +274,29 @@ class Ingest:
         self.problem = f"{part}: {redact(str(_cause(error))) or type(error).__name__}"
         RETRIES.labels(part).inc()
         _log.warning("ingest.retry", part=part, error=self.problem)
+
+
+def _report(written: Written) -> None:
+    LAST_WRITE.set(time.time())
+    CROSSINGS.labels("inserted").inc(written.crossings)
+    CROSSINGS.labels("fenced").inc(written.fenced)
+    CROSSINGS.labels("restored").inc(written.restored)
+    CROSSINGS.labels("duplicate").inc(written.duplicates)
+    for correction in written.corrections:
+        report_correction(correction)
+
+
+def report_correction(correction: Correction) -> None:
+    """Log and count a hand-over that was judged anew."""
+    CORRECTIONS.inc()
+    _log.warning(
+        "ingest.hand_over_corrected",
+        camera_id=correction.camera_id,
+        epoch=correction.epoch,
+        reported_at=correction.reported_at.isoformat(),
+        hand_over_at=correction.hand_over_at.isoformat(),
+        reason=correction.fault or "the reported time is right",
+    )
 
 
 def _cause(error: BaseException) -> BaseException:

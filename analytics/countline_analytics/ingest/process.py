@@ -13,15 +13,20 @@ from typing import Final
 import nats.errors
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from nats.aio.client import Client
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from countline_analytics.ingest.consumer import Ingest, check
+from countline_analytics.ingest.consumer import Ingest, check, report_correction
+from countline_analytics.ingest.refence import refence
+from countline_analytics.ingest.sites import SiteFollower
 from countline_analytics.ingest.writer import CountWriter
 from countline_analytics.instants import to_datetime
 from countline_analytics.processes import check_database, stop_signals, until_available
 from countline_analytics.settings import IngestSettings
 from countline_analytics.store.rollups import RETENTION_MARGIN, Rollups, find_rollups
 from countline_common.data import bus, database
+from countline_common.errors import UnavailableError
 from countline_common.http.health import HealthServer
 from countline_common.logs import configure
 
@@ -47,7 +52,11 @@ async def run(settings: IngestSettings) -> None:
                 client = await _connect(settings, stopping)
                 try:
                     ingest = _build(settings, engine, client)
-                    await _serve(ingest, await find_rollups(engine), settings, stopping)
+                    await _correct_fences(engine, stopping)
+                    rollups = await find_rollups(engine)
+                    async with asyncio.TaskGroup() as tasks:
+                        tasks.create_task(SiteFollower(client, engine).run(stopping), name="sites")
+                        tasks.create_task(_serve(ingest, rollups, settings, stopping), name="ingest")
                 finally:
                     await _close(client)
             finally:
@@ -62,6 +71,20 @@ async def _connect(settings: IngestSettings, stopping: asyncio.Event) -> Client:
 
     await until_available("database", migrate, stopping)
     return await until_available("nats", lambda: bus.connect(settings.nats_url, "ingest"), stopping)
+
+
+async def _correct_fences(engine: AsyncEngine, stopping: asyncio.Event) -> None:
+    """Judge stored hand-overs again: an earlier release may have believed wrong ones."""
+
+    async def correct() -> None:
+        try:
+            result = await refence(engine, only_outdated=True)
+        except (DBAPIError, PoolTimeoutError, OSError) as error:
+            raise UnavailableError(f"the database does not answer: {error.__class__.__name__}") from error
+        for correction in result.corrections:
+            report_correction(correction)
+
+    await until_available("database", correct, stopping)
 
 
 async def _close(client: Client) -> None:

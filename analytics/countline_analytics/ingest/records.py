@@ -1,13 +1,13 @@
 """Checks the records of workers and converts them to rows.
 
-Pure. Times are whole microseconds since the Unix epoch, as PostgreSQL keeps them. Records that cannot be written are
-refused here with a reason, so that one worker's malformed record never blocks the others.
+Pure. Times are whole microseconds since the Unix epoch, as PostgreSQL keeps them. A row that cannot be written is
+refused here with a reason; the other rows of its record are kept. A record whose head cannot be read is refused as a
+whole. So one worker's malformed record never blocks the others.
 """
 
 from binascii import unhexlify
-from functools import lru_cache
-from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -16,6 +16,7 @@ from countline.v1 import events_pb2
 from countline_analytics.ingest.trajectories import TrajectoryRow, trajectory_row
 from countline_analytics.store.spans import CoveredSpan
 from countline_common.errors import InvalidInputError
+from countline_common.time_zones import find_time_zone
 from countline_counting.coverage import longest_gap_s
 
 MAX_NAME_LENGTH: Final = 200
@@ -27,6 +28,10 @@ MAX_SPAN_US: Final = 31 * 86_400_000_000
 MAX_DWELL_S: Final = 366 * 86_400.0
 INT32: Final = 2**31
 
+ROWS: Final = ("crossings", "visits", "occupancy", "coverage", "trajectories")
+"""The fields of a `CountRecord` that hold rows."""
+
+_Row = TypeVar("_Row")
 _DIRECTIONS: Final = {events_pb2.DIRECTION_IN: "in", events_pb2.DIRECTION_OUT: "out"}
 
 
@@ -82,6 +87,16 @@ class OccupancyRow(NamedTuple):
     objects: int
 
 
+class RefusedRow(NamedTuple):
+    """A row of a record that cannot be written."""
+
+    field: str
+    """One of `ROWS`."""
+    row: Any
+    """The message of the row."""
+    reason: str
+
+
 class Record(NamedTuple):
     """A `CountRecord`, checked."""
 
@@ -96,13 +111,25 @@ class Record(NamedTuple):
     occupancy: list[OccupancyRow]
     coverage: list[CoveredSpan]
     trajectories: list[TrajectoryRow]
+    assigned_at_us: int | None = None
+    """When the control-plane gave the epoch out; None if the record does not say."""
+    received_at_us: int | None = None
+    """When JetStream received the record; None if unknown."""
+    refused: Sequence[RefusedRow] = ()
 
 
-def decode(data: bytes, subject: str) -> Record:
+def decode(data: bytes, subject: str, oldest_us: float = float("-inf"), received_at_us: int | None = None) -> Record:
     """Read a message from `countline.counts.<site>.<camera>`.
 
+    Args:
+        data: the message.
+        subject: where it was published.
+        oldest_us: crossings before this time are refused.
+        received_at_us: when JetStream received the message.
+
     Raises:
-        MalformedRecordError: it is not a record, or has a field that cannot be written; the error names the field.
+        MalformedRecordError: it is not a record, its head cannot be read, or none of its rows can be written. The error
+            names the field.
     """
     message = events_pb2.CountRecord()
     try:
@@ -110,20 +137,61 @@ def decode(data: bytes, subject: str) -> Record:
     except DecodeError as error:
         raise MalformedRecordError(f"not a CountRecord: {error}") from error
     _check_subject(message, subject)
-    run = _name(message.run, "run")
-    return Record(
+    reader = _RowReader()
+    record = Record(
         site_id=message.site_id,
         camera_id=message.camera_id,
         time_zone=_time_zone(message.time_zone or "UTC"),
         epoch=_within(message.epoch, 0, INT32, "epoch"),
-        run=run,
-        hand_over_at_us=_us(message.hand_over_at, "hand_over_at") if message.HasField("hand_over_at") else None,
-        crossings=[_crossing(crossing) for crossing in message.crossings],
-        visits=[_visit(visit) for visit in message.visits],
-        occupancy=[_occupancy(sample) for sample in message.occupancy],
-        coverage=[_span(span) for span in message.coverage],
-        trajectories=[_trajectory(trajectory) for trajectory in message.trajectories],
+        run=_name(message.run, "run"),
+        hand_over_at_us=_nearest_us(message.hand_over_at) if message.HasField("hand_over_at") else None,
+        crossings=reader.read("crossings", message.crossings, lambda row: _crossing(row, oldest_us)),
+        visits=reader.read("visits", message.visits, _visit),
+        occupancy=reader.read("occupancy", message.occupancy, _occupancy),
+        coverage=reader.read("coverage", message.coverage, _span),
+        trajectories=reader.read("trajectories", message.trajectories, _trajectory),
+        assigned_at_us=_nearest_us(message.assigned_at) if message.HasField("assigned_at") else None,
+        received_at_us=received_at_us,
+        refused=reader.refused,
     )
+    if record.refused and record.hand_over_at_us is None and not any(getattr(record, field) for field in ROWS):
+        raise MalformedRecordError(record.refused[0].reason)
+    return record
+
+
+class _RowReader:
+    """Converts rows, and collects those that are refused."""
+
+    def __init__(self) -> None:
+        self.refused: list[RefusedRow] = []
+
+    def read(self, field: str, messages: Iterable[Any], convert: Callable[[Any], _Row]) -> list[_Row]:
+        rows = []
+        for message in messages:
+            try:
+                rows.append(convert(message))
+            except MalformedRecordError as error:
+                self.refused.append(RefusedRow(field, message, error.message))
+        return rows
+
+
+def with_rows(head: events_pb2.CountRecord, rows: Iterable[tuple[str, Any]]) -> events_pb2.CountRecord:
+    """Return a record with the head of another one, and these rows, each with its field."""
+    part = events_pb2.CountRecord()
+    part.CopyFrom(head)
+    for field in ROWS:
+        part.ClearField(field)
+    for field, row in rows:
+        getattr(part, field).append(row)
+    return part
+
+
+def halves(record: events_pb2.CountRecord) -> list[events_pb2.CountRecord]:
+    """Return two records with the same head and half of the rows each; the record itself if it cannot be split."""
+    rows = [(field, row) for field in ROWS for row in getattr(record, field)]
+    if len(rows) < 2:
+        return [record]
+    return [with_rows(record, rows[: len(rows) // 2]), with_rows(record, rows[len(rows) // 2 :])]
 
 
 def _check_subject(message: events_pb2.CountRecord, subject: str) -> None:
@@ -134,13 +202,18 @@ def _check_subject(message: events_pb2.CountRecord, subject: str) -> None:
         raise MalformedRecordError(f"the record of site {site_id!r}, camera {camera_id!r} came on {subject!r}")
 
 
-def _crossing(crossing: events_pb2.Crossing) -> CrossingRow:
+def _crossing(crossing: events_pb2.Crossing, oldest_us: float) -> CrossingRow:
     direction = _DIRECTIONS.get(crossing.direction)
     if direction is None:
         raise MalformedRecordError(f"crossing {crossing.crossing_id!r} has no direction")
+    t_us = _us(crossing.t, "crossings.t")
+    if t_us < oldest_us:  # its neighbours are deleted: the counts of its buckets would be wrong
+        raise MalformedRecordError(
+            f"crossing {crossing.crossing_id!r} is older than COUNTLINE_CROSSINGS_RETENTION_DAYS"
+        )
     return CrossingRow(
         _event_id(crossing.crossing_id),
-        _us(crossing.t, "crossings.t"),
+        t_us,
         _us(crossing.decided_at, "crossings.decided_at"),
         _name(crossing.line_id, "crossings.line_id"),
         crossing.line_version,
@@ -161,9 +234,12 @@ def _visit(visit: events_pb2.Visit) -> VisitRow:
         raise MalformedRecordError(f"visit {visit.visit_id!r} lasts {visit.dwell_s} s")
     entered_at_us = _us(visit.entered_at, "visits.entered_at")
     seen_until_us = entered_at_us + round(visit.dwell_s * 1e6)
+    left_at_us = _us(visit.left_at, "visits.left_at") if visit.HasField("left_at") else seen_until_us
+    if left_at_us < entered_at_us:
+        raise MalformedRecordError(f"visit {visit.visit_id!r} left before it entered")
     return VisitRow(
         _event_id(visit.visit_id),
-        _us(visit.left_at, "visits.left_at") if visit.HasField("left_at") else seen_until_us,
+        left_at_us,
         entered_at_us,
         visit.dwell_s,
         _us(visit.decided_at, "visits.decided_at"),
@@ -222,6 +298,12 @@ def _us(timestamp: Timestamp, field: str) -> int:
     return timestamp.seconds * 1_000_000 + timestamp.nanos // 1000
 
 
+def _nearest_us(timestamp: Timestamp) -> int:
+    """Return the time, or the nearest one that can be stored. The fences decide whether a hand-over is plausible."""
+    seconds = min(max(timestamp.seconds, MIN_SECONDS), MAX_SECONDS)
+    return seconds * 1_000_000 + min(max(timestamp.nanos, 0), 999_999_999) // 1000
+
+
 def _name(text: str, field: str) -> str:
     if not text:
         raise MalformedRecordError(f"{field} is empty")
@@ -240,10 +322,7 @@ def _within(value: int, low: int, high: int, field: str) -> int:
     return value
 
 
-@lru_cache(maxsize=1024)
 def _time_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise MalformedRecordError(f"time_zone {name[:MAX_NAME_LENGTH]!r} is not known") from error
+    if find_time_zone(name) is None:
+        raise MalformedRecordError(f"time_zone {name[:MAX_NAME_LENGTH]!r} is not known")
     return name

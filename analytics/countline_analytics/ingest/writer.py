@@ -1,6 +1,7 @@
-"""Writes records into the database, each batch in one transaction. Each event counts once, however often it arrives.
+"""Writes records into the database, each batch in one transaction.
 
-The writer copies crossings straight into their table. The copy fails as a whole if one of them exists; then the writer
+Each event counts once, however often it arrives and whatever its time: `event_ids` has the id of every event. The
+writer copies the ids of a batch into that table. The copy fails as a whole if one of them exists; then the writer
 queries which ones exist and copies the others. No other writer can interfere: a writer holds the row of `ingest_state`,
 which also makes sequence numbers appear in order and without gaps.
 """
@@ -17,15 +18,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline_analytics.ingest import copy_format as encode
+from countline_analytics.ingest.fencing import Correction, Fencing
+from countline_analytics.ingest.hand_overs import Fences
 from countline_analytics.ingest.records import CrossingRow, Record, VisitRow
-from countline_analytics.ingest.trajectories import trajectory_arrays
+from countline_analytics.ingest.trajectories import TrajectoryRow, trajectory_arrays
 from countline_analytics.instants import to_datetime, to_us
 from countline_analytics.store.spans import CoveredSpan, cut_at_midnight, merge
 from countline_analytics.store.sql import query
 
 MINUTE_US: Final = 60_000_000
-NO_FENCE_US: Final = 2**62
 
+COPY_IDS: Final[LiteralString] = "COPY analytics.event_ids (event_id, kind, t) FROM STDIN (FORMAT binary)"
+ID_COLUMNS: Final = 3
+CROSSING, VISIT, TRAJECTORY = b"c", b"v", b"t"
+"""Kinds of events in `event_ids`."""
 COPY_CROSSINGS: Final[LiteralString] = """
 COPY analytics.crossings (
     event_id, t, decided_at, camera_id, line_id, line_version, direction, class_name, score,
@@ -44,11 +50,14 @@ VISIT_COLUMNS: Final = 18
 
 # Packs neighbouring fixed-size columns together, each with its length: a call a column costs a tenth of the speed.
 _ID_AND_TIMES: Final = struct.Struct("!i16siqiq").pack
+_ID_AND_KIND: Final = struct.Struct("!i16sic").pack
 _SCORE_AND_EPOCH: Final = struct.Struct("!ifii").pack
 _TRACK_SEQUENCE_FRAME: Final = struct.Struct("!iqiiiq").pack
 
 Run = tuple[str, int, str]
 """Camera, epoch, run."""
+Key = tuple[bytes, bytes]
+"""Id and kind of an event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +70,10 @@ class Written:
     """Crossings that this batch fenced, new and earlier ones."""
     duplicates: int
     """Crossings that existed already."""
-
-
-class Fences:
-    """The time from which events of an epoch are fenced. Files (epoch 0) neither fence nor are fenced."""
-
-    def __init__(self, hand_overs: Iterable[tuple[str, int, int]]) -> None:
-        """Take (camera, epoch, time in microseconds) of each hand-over."""
-        self._by_camera: dict[str, list[tuple[int, int]]] = {}
-        for camera_id, epoch, t_us in hand_overs:
-            self._by_camera.setdefault(camera_id, []).append((epoch, t_us))
-
-    def limit_us(self, camera_id: str, epoch: int) -> int:
-        """Return the time after which events of this epoch are fenced."""
-        later = [t_us for other, t_us in self._by_camera.get(camera_id, ()) if other > epoch > 0]
-        return min(later, default=NO_FENCE_US)
+    restored: int = 0
+    """Crossings that count again, because a hand-over was wrong."""
+    corrections: Sequence[Correction] = ()
+    """Hand-overs that were judged anew."""
 
 
 class _Crossing(NamedTuple):
@@ -84,10 +82,6 @@ class _Crossing(NamedTuple):
     record: Record
     row: CrossingRow
     fenced: bool
-
-    @property
-    def key(self) -> tuple[bytes, int]:
-        return self.row.event_id, self.row.t_us
 
 
 class CountWriter:
@@ -119,27 +113,31 @@ class _Transaction:
         self._connection = connection
         self._records = records
         self._now_us = now_us
+        self._fencing = Fencing(connection, now_us)
         self._changed: set[tuple[str, datetime]] = set()
         self._last_sequence = 0
 
     async def run(self) -> Written:
         self._last_sequence = before = int((await self._execute("lock_state")).scalar_one())
         await self._remember()
-        newly_fenced = await self._fence_earlier()
-        fences = await self._fences()
-        given = self._crossings(fences)
-        inserted = await self._insert_crossings(given)
-        await self._insert_visits(fences)
+        fences = await self._move_fences()
+        new = await self._claim_ids()
+        inserted = await self._insert_crossings(self._crossings(fences, new))
+        await self._insert_visits(fences, new)
         await self._insert_occupancy(fences)
-        await self._insert_trajectories()
+        await self._insert_trajectories(new)
         await self._insert_coverage()
-        await self._mark_changed()
+        await mark_changed(self._connection, self._changed)
         if self._last_sequence > before:
-            await self._announce(before, inserted)
+            since_us = min((each.row.t_us for each in inserted if not each.fenced), default=self._now_us)
+            await announce(self._connection, before, self._last_sequence, since_us)
+        changes = self._fencing.changes
         return Written(
             crossings=len(inserted),
-            fenced=newly_fenced + sum(crossing.fenced for crossing in inserted),
+            fenced=changes.fenced + sum(crossing.fenced for crossing in inserted),
             duplicates=sum(len(record.crossings) for record in self._records) - len(inserted),
+            restored=changes.restored,
+            corrections=changes.corrections,
         )
 
     async def _execute(self, name: str, **parameters: Any) -> Any:
@@ -164,44 +162,56 @@ class _Transaction:
             camera_ids, zone_ids = zip(*sorted(zones), strict=True)
             await self._execute("remember_zones", camera_ids=list(camera_ids), zone_ids=list(zone_ids))
 
-    async def _fence_earlier(self) -> int:
-        """Store new hand-overs and fence later events of older epochs; return the number of fenced crossings."""
-        given = [(r.camera_id, r.epoch, r.hand_over_at_us) for r in self._records if r.hand_over_at_us is not None]
-        if not given:
-            return 0
-        new = (await self._execute("add_hand_overs", **_hand_over_arrays(given))).all()
-        if not new:
-            return 0
-        arrays = _hand_over_arrays([(row.camera_id, row.epoch, to_us(row.hand_over_at)) for row in new])
-        fenced = (await self._execute("fence_crossings", **arrays, now=to_datetime(self._now_us))).all()
-        await self._execute("fence_visits", **arrays)
-        await self._execute("fence_occupancy", **arrays)
-        self._changed.update((row.camera_id, row.bucket) for row in fenced)
-        if fenced:
-            # A sequence number without a row: followers of the crossings see that totals decreased and read them again.
+    async def _move_fences(self) -> Fences:
+        """Store new hand-overs, and fence or restore the events that they concern."""
+        await self._fencing.load({record.camera_id for record in self._records})
+        fences = await self._fencing.take(self._records)
+        changes = self._fencing.changes
+        self._changed |= changes.buckets
+        if changes.buckets:
+            # A sequence number without a row: followers of the crossings see that totals changed and read them again.
             self._last_sequence += 1
-        return len(fenced)
+        return fences
 
-    async def _fences(self) -> Fences:
-        camera_ids = sorted({record.camera_id for record in self._records})
-        rows = await self._execute("read_hand_overs", camera_ids=camera_ids)
-        return Fences((row.camera_id, row.epoch, to_us(row.hand_over_at)) for row in rows)
+    async def _claim_ids(self) -> set[Key]:
+        """Store the ids of the events that are new; return these ids."""
+        given: dict[Key, int] = {}
+        for record in self._records:
+            for crossing in record.crossings:
+                given.setdefault((crossing.event_id, CROSSING), crossing.t_us)
+            for visit in record.visits:
+                given.setdefault((visit.event_id, VISIT), visit.t_us)
+            for trajectory in record.trajectories:
+                given.setdefault((trajectory.event_id, TRAJECTORY), trajectory.start_us)
+        if given and not await self._copy(COPY_IDS, _id_stream(given)):
+            for known in await self._known(given):
+                del given[known]
+            if given:
+                await self._copy(COPY_IDS, _id_stream(given), must=True)
+        return set(given)
 
-    def _crossings(self, fences: Fences) -> list[_Crossing]:
-        """Return the crossings of the records, each once."""
-        found: dict[tuple[bytes, int], _Crossing] = {}
+    async def _known(self, given: Iterable[Key]) -> list[Key]:
+        keys = list(given)
+        rows = await self._execute(
+            "known_ids",
+            event_ids=[event_id.hex() for event_id, _ in keys],
+            kinds=[kind.decode() for _, kind in keys],
+        )
+        return [(row.event_id.bytes, row.kind.encode()) for row in rows]
+
+    def _crossings(self, fences: Fences, new: set[Key]) -> list[_Crossing]:
+        """Return the new crossings of the records, each once."""
+        found: dict[bytes, _Crossing] = {}
         for record in self._records:
             limit_us = fences.limit_us(record.camera_id, record.epoch)
             for row in record.crossings:
-                found.setdefault((row.event_id, row.t_us), _Crossing(record, row, row.t_us > limit_us))
+                if (row.event_id, CROSSING) in new:
+                    found.setdefault(row.event_id, _Crossing(record, row, row.t_us > limit_us))
         return list(found.values())
 
     async def _insert_crossings(self, given: list[_Crossing]) -> list[_Crossing]:
-        if given and not await self._copy(COPY_CROSSINGS, self._crossing_stream(given)):
-            known = await self._known("known_crossings", [crossing.key for crossing in given])
-            given = [crossing for crossing in given if crossing.key not in known]
-            if given:
-                await self._copy(COPY_CROSSINGS, self._crossing_stream(given), must=True)
+        if given:
+            await self._copy(COPY_CROSSINGS, self._crossing_stream(given), must=True)
         self._last_sequence += sum(not crossing.fenced for crossing in given)
         self._changed.update(
             (camera_id, to_datetime(minute * MINUTE_US))
@@ -232,23 +242,14 @@ class _Transaction:
             return False
         return True
 
-    async def _known(self, name: str, keys: Sequence[tuple[bytes, int]]) -> set[tuple[bytes, int]]:
-        rows = await self._execute(
-            name, event_ids=[event_id.hex() for event_id, _ in keys], times=[to_datetime(t_us) for _, t_us in keys]
-        )
-        return {(event_id.bytes, to_us(t)) for event_id, t in rows}
-
-    async def _insert_visits(self, fences: Fences) -> None:
-        found: dict[tuple[bytes, int], tuple[Record, VisitRow]] = {}
+    async def _insert_visits(self, fences: Fences, new: set[Key]) -> None:
+        found: dict[bytes, tuple[Record, VisitRow]] = {}
         for record in self._records:
             for row in record.visits:
-                found.setdefault((row.event_id, row.t_us), (record, row))
-        if not found or await self._copy(COPY_VISITS, _visit_stream(found.values(), fences)):
-            return
-        known = await self._known("known_visits", list(found))
-        missing = [visit for key, visit in found.items() if key not in known]
-        if missing:
-            await self._copy(COPY_VISITS, _visit_stream(missing, fences), must=True)
+                if (row.event_id, VISIT) in new:
+                    found.setdefault(row.event_id, (record, row))
+        if found:
+            await self._copy(COPY_VISITS, _visit_stream(found.values(), fences), must=True)
 
     async def _insert_occupancy(self, fences: Fences) -> None:
         samples = [(record, row) for record in self._records for row in record.occupancy]
@@ -266,10 +267,14 @@ class _Transaction:
             fenced=[row.t_us > fences.limit_us(record.camera_id, record.epoch) for record, row in samples],
         )
 
-    async def _insert_trajectories(self) -> None:
-        rows = [(record, row) for record in self._records for row in record.trajectories]
-        if rows:
-            await self._execute("add_trajectories", **trajectory_arrays(rows))
+    async def _insert_trajectories(self, new: set[Key]) -> None:
+        found: dict[bytes, tuple[Record, TrajectoryRow]] = {}
+        for record in self._records:
+            for row in record.trajectories:
+                if (row.event_id, TRAJECTORY) in new:
+                    found.setdefault(row.event_id, (record, row))
+        if found:
+            await self._execute("add_trajectories", **trajectory_arrays(list(found.values())))
 
     async def _insert_coverage(self) -> None:
         """Merge the new spans with spans of the same run that they touch."""
@@ -301,16 +306,27 @@ class _Transaction:
             known.setdefault((row.camera_id, row.epoch, row.run), []).append(span)
         return known
 
-    async def _mark_changed(self) -> None:
-        if self._changed:
-            camera_ids, buckets = zip(*sorted(self._changed), strict=True)
-            await self._execute("mark_changed", camera_ids=list(camera_ids), buckets=list(buckets))
 
-    async def _announce(self, before: int, inserted: list[_Crossing]) -> None:
-        await self._execute("advance_state", last_sequence=self._last_sequence)
-        since_us = min((crossing.row.t_us for crossing in inserted if not crossing.fenced), default=self._now_us)
-        payload = {"after": before, "last": self._last_sequence, "since_us": since_us}
-        await self._execute("announce", payload=json.dumps(payload))
+async def mark_changed(connection: SqlConnection, buckets: Iterable[tuple[str, datetime]]) -> None:
+    """Put minutes of cameras on the list of changed buckets."""
+    changed = sorted(buckets)
+    if changed:
+        camera_ids, minutes = zip(*changed, strict=True)
+        await connection.execute(
+            query("ingest", "mark_changed"), {"camera_ids": list(camera_ids), "buckets": list(minutes)}
+        )
+
+
+async def announce(connection: SqlConnection, before: int, last: int, since_us: int) -> None:
+    """Store the last sequence number and announce it to the API processes; no new crossing lies before `since_us`."""
+    await connection.execute(query("ingest", "advance_state"), {"last_sequence": last})
+    payload = json.dumps({"after": before, "last": last, "since_us": since_us})
+    await connection.execute(query("ingest", "announce"), {"payload": payload})
+
+
+def _id_stream(ids: Mapping[Key, int]) -> bytes:
+    rows = ((_ID_AND_KIND(16, event_id, 1, kind), encode.timestamptz(t_us)) for (event_id, kind), t_us in ids.items())
+    return encode.stream(rows, ID_COLUMNS)
 
 
 def _encode_crossing(crossing: _Crossing, sequence: bytes, changed_at: bytes) -> tuple[bytes, ...]:
@@ -363,14 +379,6 @@ def _encode_visit(record: Record, row: VisitRow, fences: Fences) -> tuple[bytes,
         encode.boolean(row.stitched),
         encode.boolean(row.queue),
     )
-
-
-def _hand_over_arrays(hand_overs: Sequence[tuple[str, int, int]]) -> dict[str, list[Any]]:
-    return {
-        "camera_ids": [camera_id for camera_id, _, _ in hand_overs],
-        "epochs": [epoch for _, epoch, _ in hand_overs],
-        "times": [to_datetime(t_us) for _, _, t_us in hand_overs],
-    }
 
 
 def _runs(spans: Mapping[Run, list[CoveredSpan]]) -> dict[str, list[Any]]:

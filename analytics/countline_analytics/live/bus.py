@@ -93,6 +93,18 @@ class LiveBus:
             raise UnavailableError("NATS is not connected")
 
 
+async def follow_changes(live_bus: LiveBus, changed: Callable[[], None]) -> None:
+    """Call `changed` at each announcement of a changed camera or site, until cancelled. An announcement may be lost."""
+
+    async def announced(_: Msg) -> None:
+        changed()
+
+    client = await live_bus.client()
+    for aggregate in ("camera", "site"):
+        await client.subscribe(bus.domain_subject(aggregate, "any").replace("any", "*"), cb=announced)
+    await asyncio.Event().wait()
+
+
 class Relay:
     """Forwards the live messages of one camera to its watchers, and keeps the worker informed that it is watched."""
 

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from countline_analytics.directory import stored_zones
 from countline_analytics.instants import FIRST, from_unix, to_datetime
 from countline_analytics.live.totals import LiveCamera, LiveCrossing, Totals
 from countline_analytics.store.sql import query
@@ -137,7 +138,7 @@ class CrossingFeed:
             return False
         self._cameras_read_at = time.monotonic()
         rows = await connection.execute(query("live", "cameras"))
-        return {row.camera_id: row.time_zone for row in rows} != totals.time_zones()
+        return {row.camera_id: stored_zones(row) for row in rows} != totals.time_zones()
 
     async def _publish(self, connection: AsyncConnection, totals: Totals, last: int, since: datetime) -> None:
         rows = await _read_rows(connection, totals.sequence, last, since)
@@ -200,7 +201,7 @@ async def read_totals(connection: AsyncConnection, now: datetime) -> Totals:
     async with connection.begin():
         last = int((await connection.execute(query("live", "last_sequence"))).scalar_one())
         rows = await connection.execute(query("live", "cameras"))
-        cameras = [LiveCamera.at(row.camera_id, row.time_zone, row.line_ids, now) for row in rows]
+        cameras = [LiveCamera.at(row.camera_id, stored_zones(row), row.line_ids, now) for row in rows]
         parameters = {
             "camera_ids": [camera.camera_id for camera in cameras],
             "starts": [camera.start for camera in cameras],

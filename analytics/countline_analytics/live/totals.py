@@ -5,11 +5,10 @@ Pure. A day is that of the camera's site.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from countline_analytics.questions.buckets import day_of, start_of_day
+from countline_common.site_zones import DAY, SiteZones
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,19 +16,18 @@ class LiveCamera:
     """A camera and its current day."""
 
     camera_id: str
-    zone: ZoneInfo
+    site_zones: SiteZones
     line_ids: tuple[str, ...]
     day: date
     start: datetime
     end: datetime
 
     @classmethod
-    def at(cls, camera_id: str, time_zone: str, line_ids: Iterable[str], now: datetime) -> "LiveCamera":
+    def at(cls, camera_id: str, site_zones: SiteZones, line_ids: Iterable[str], now: datetime) -> "LiveCamera":
         """Return the camera with the day that contains `now`."""
-        zone = ZoneInfo(time_zone)
-        day = day_of(now, zone)
-        start, end = start_of_day(day, zone), start_of_day(day + timedelta(days=1), zone)
-        return cls(camera_id, zone, tuple(line_ids), day, start, end)
+        day = site_zones.day_of(now)
+        start, end = site_zones.start_of_day(day), site_zones.start_of_day(day + DAY)
+        return cls(camera_id, site_zones, tuple(line_ids), day, start, end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +69,9 @@ class Totals:
         """Whether `now` lies in the current day of every camera."""
         return all(camera.start <= now < camera.end for camera in self._cameras.values())
 
-    def time_zones(self) -> dict[str, str]:
-        """Return the time zone names of the cameras."""
-        return {camera.camera_id: camera.zone.key or "" for camera in self._cameras.values()}
+    def time_zones(self) -> dict[str, SiteZones]:
+        """Return the time zones of the cameras."""
+        return {camera.camera_id: camera.site_zones for camera in self._cameras.values()}
 
     def knows(self, camera_id: str) -> bool:
         """Whether the camera is known."""

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from countline_analytics.directory import CameraDirectory, KnownCamera
+from countline_analytics.directory import CameraDirectory, Cameras, KnownCamera
 from countline_analytics.instants import from_proto, to_datetime
 from countline_analytics.questions.callers import Caller
 from countline_common.errors import FieldProblem, InvalidInputError, NotFoundError
@@ -23,14 +23,23 @@ async def asked_cameras(
     Raises:
         NotFoundError: no camera matches.
     """
-    known = await directory.cameras(caller.authorization, camera_id)
+
+    def matching(known: Cameras) -> list[KnownCamera]:
+        named = [known[camera_id]] if camera_id in known else []
+        found = named if camera_id else [camera for _, camera in sorted(known.items())]
+        return [
+            camera
+            for camera in found
+            if (not line_id or camera.has(line_id)) and (not zone_id or camera.has_zone(zone_id))
+        ]
+
+    names_something = bool(camera_id or line_id or zone_id)
+    known = await directory.cameras(
+        caller.authorization, lambda cameras: not names_something or bool(matching(cameras))
+    )
     if camera_id and camera_id not in known:
         raise NotFoundError(f"camera {camera_id!r} does not exist", hint="list cameras: countline cameras list")
-    found = [known[camera_id]] if camera_id else [camera for _, camera in sorted(known.items())]
-    if line_id:
-        found = [camera for camera in found if camera.has(line_id)]
-    if zone_id:
-        found = [camera for camera in found if camera.has_zone(zone_id)]
+    found = matching(known)
     if not found and (line_id or zone_id):
         whose = f"camera {camera_id!r} has no" if camera_id else "no camera has a"
         what = f"line {line_id!r}" if line_id else f"zone {zone_id!r}"

@@ -6,15 +6,14 @@ shorter.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from countline_common.errors import FieldProblem, InvalidInputError
+from countline_common.site_zones import DAY, SiteZones
 
 MINUTE: Final = timedelta(minutes=1)
 QUARTER: Final = timedelta(minutes=15)
-DAY: Final = timedelta(days=1)
 
 SIZES: Final = {"1m": MINUTE, "15m": QUARTER, "1h": timedelta(hours=1), "1d": DAY, "1mo": 30 * DAY}
 """Bucket sizes of a request, each with its approximate length."""
@@ -56,7 +55,7 @@ def check_length(size: str, rows: int) -> None:
         raise TooManyBucketsError(size, rows, MAX_BUCKETS)
 
 
-def edges(size: str, start: datetime, end: datetime, zone: ZoneInfo) -> list[datetime]:
+def edges(size: str, start: datetime, end: datetime, zones: SiteZones) -> list[datetime]:
     """Return the edges in UTC of the buckets that overlap [start, end): each start in order, then the last end.
 
     Raises:
@@ -66,20 +65,21 @@ def edges(size: str, start: datetime, end: datetime, zone: ZoneInfo) -> list[dat
     if estimate > MAX_BUCKETS:
         raise TooManyBucketsError(size, estimate, MAX_BUCKETS)
     found = []
-    for edge in _edges_from(size, start.astimezone(UTC), zone):
+    for edge in _edges_from(size, start.astimezone(UTC), zones):
         found.append(edge)
         if edge >= end:
             return found
     return found
 
 
-def _edges_from(size: str, start: datetime, zone: ZoneInfo) -> Iterator[datetime]:
+def _edges_from(size: str, start: datetime, zones: SiteZones) -> Iterator[datetime]:
     """Yield edges without end, beginning with the last one at or before `start`."""
     if size in {"1m", "15m"}:
         return _regular(start, SIZES[size])
     if size == "1h":
-        return _hours(start, zone)
-    return _days(start.astimezone(zone).date(), zone) if size == "1d" else _months(start.astimezone(zone).date(), zone)
+        return _hours(start, zones)
+    first = zones.day_of(start)
+    return _days(first, zones) if size == "1d" else _months(first, zones)
 
 
 def _regular(start: datetime, step: timedelta) -> Iterator[datetime]:
@@ -89,45 +89,35 @@ def _regular(start: datetime, step: timedelta) -> Iterator[datetime]:
         edge += step
 
 
-def _hours(start: datetime, zone: ZoneInfo) -> Iterator[datetime]:
+def _hours(start: datetime, zones: SiteZones) -> Iterator[datetime]:
     """Yield the moments at which the wall clock enters another hour or changes its offset."""
     quarter = next(_regular(start, QUARTER))
-    while _hour_of(quarter - QUARTER, zone) == _hour_of(quarter, zone):
+    while _hour_of(quarter - QUARTER, zones) == _hour_of(quarter, zones):
         quarter -= QUARTER
     while True:
         yield quarter
-        hour = _hour_of(quarter, zone)
-        while _hour_of(quarter, zone) == hour:
+        hour = _hour_of(quarter, zones)
+        while _hour_of(quarter, zones) == hour:
             quarter += QUARTER
 
 
-def _hour_of(moment: datetime, zone: ZoneInfo) -> tuple[int, timedelta | None]:
-    local = moment.astimezone(zone)
+def _hour_of(moment: datetime, zones: SiteZones) -> tuple[int, timedelta | None]:
+    local = moment.astimezone(zones.at(moment))
     return local.hour, local.utcoffset()
 
 
-def _days(first: date, zone: ZoneInfo) -> Iterator[datetime]:
+def _days(first: date, zones: SiteZones) -> Iterator[datetime]:
     previous = None
     while True:
-        edge = start_of_day(first, zone)
+        edge = zones.start_of_day(first)
         if edge != previous:  # a date that a zone skipped has no length
             yield edge
         previous = edge
         first += DAY
 
 
-def _months(first: date, zone: ZoneInfo) -> Iterator[datetime]:
+def _months(first: date, zones: SiteZones) -> Iterator[datetime]:
     first = first.replace(day=1)
     while True:
-        yield start_of_day(first, zone)
+        yield zones.start_of_day(first)
         first = (first + 31 * DAY).replace(day=1)
-
-
-def start_of_day(day: date, zone: ZoneInfo) -> datetime:
-    """Return the first moment of a day in a time zone, in UTC. If the zone skips midnight, that is the clock change."""
-    return datetime.combine(day, time(), tzinfo=zone).astimezone(UTC)
-
-
-def day_of(moment: datetime, zone: ZoneInfo) -> date:
-    """Return the calendar day of a moment in a time zone."""
-    return moment.astimezone(zone).date()

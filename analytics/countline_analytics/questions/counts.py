@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -23,6 +22,7 @@ from countline_analytics.questions.paging import read_page
 from countline_analytics.store.spans import CoveredSpan
 from countline_analytics.store.sql import query
 from countline_common.errors import FieldProblem, InvalidInputError
+from countline_common.site_zones import SiteZones
 
 GROUPS: Final = ("line", "direction", "class")
 FINAL_AFTER: Final = timedelta(seconds=30)
@@ -94,7 +94,7 @@ class CountQueries:
             self._engine,
             question.size,
             cameras,
-            lambda connection, zone, of_zone: _Answer(connection, question, zone, of_zone).buckets(),
+            lambda connection, zones, of_zone: _Answer(connection, question, zones, of_zone).buckets(),
         )
         buckets.sort(key=lambda bucket: bucket.camera_id)  # stable: the series of a camera keep their order
         return counts_pb2.QueryCountsResponse(buckets=buckets, bucket=question.size, time_zone=zone_name)
@@ -119,12 +119,13 @@ class _Answer:
     """Builds the buckets of the cameras of one time zone."""
 
     def __init__(
-        self, connection: AsyncConnection, question: CountQuestion, zone: ZoneInfo, cameras: Sequence[KnownCamera]
+        self, connection: AsyncConnection, question: CountQuestion, zones: SiteZones, cameras: Sequence[KnownCamera]
     ) -> None:
         self._connection = connection
         self._question = question
         self._cameras = cameras
-        self._edges = edges(question.size, question.start, question.end, zone)
+        self._edges = edges(question.size, question.start, question.end, zones)
+        self._zone_names = [zones.at(edge).key for edge in self._edges]
         self._camera_ids = [camera.camera_id for camera in cameras]
 
     async def buckets(self) -> list[counts_pb2.CountBucket]:
@@ -217,6 +218,7 @@ class _Answer:
             out_count=cell.out_count,
             coverage=coverage,
             state=_state(end, cell.changed_at, self._question.now),
+            time_zone=self._zone_names[n],
         )
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -26,6 +25,7 @@ from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.counts import LONG, read_coverage
 from countline_analytics.questions.coverage import Interval, covered, shares
 from countline_analytics.store.sql import query
+from countline_common.site_zones import SiteZones
 
 KNOWN_NOW_WITHIN: Final = timedelta(seconds=10)
 """`now` is known if the camera was processed this recently; a record takes a second or two to arrive."""
@@ -84,7 +84,7 @@ class OccupancyQueries:
             self._engine,
             question.size,
             cameras,
-            lambda connection, zone, of_zone: _Answer(connection, question, zone, of_zone).buckets(),
+            lambda connection, zones, of_zone: _Answer(connection, question, zones, of_zone).buckets(),
         )
         buckets.sort(key=lambda bucket: (bucket.camera_id, bucket.zone_id))
         return counts_pb2.QueryOccupancyResponse(buckets=buckets, bucket=question.size, time_zone=zone_name)
@@ -94,12 +94,13 @@ class _Answer:
     """Builds the buckets of the cameras of one time zone."""
 
     def __init__(
-        self, connection: AsyncConnection, question: OccupancyQuestion, zone: ZoneInfo, cameras: Sequence[KnownCamera]
+        self, connection: AsyncConnection, question: OccupancyQuestion, zones: SiteZones, cameras: Sequence[KnownCamera]
     ) -> None:
         self._connection = connection
         self._question = question
         self._cameras = cameras
-        self._edges = edges(question.size, question.start, question.end, zone)
+        self._edges = edges(question.size, question.start, question.end, zones)
+        self._zone_names = [zones.at(edge).key for edge in self._edges]
         self._camera_ids = [camera.camera_id for camera in cameras]
         self._cells: dict[CameraZone, dict[int, OccupancyCell]] = defaultdict(lambda: defaultdict(OccupancyCell))
 
@@ -191,6 +192,7 @@ class _Answer:
             camera_id=place.camera_id,
             zone_id=place.zone_id,
             coverage=coverage,
+            time_zone=self._zone_names[n],
         )
         if cell.level is not None:
             bucket.min_count, bucket.max_count = cell.level.least, cell.level.most

@@ -131,9 +131,10 @@ class Truths:
         """Compare counts with the truth sets of cameras (`CountService.VerifyCounts`)."""
         start = from_proto(request.start) if request.HasField("start") else None
         end = from_proto(request.end) if request.HasField("end") else from_unix(self._clock() - LATEST_S)
-        known = await self._directory.cameras(caller.authorization, request.camera_id)
-        if request.camera_id and request.camera_id not in known:
-            raise _no_camera(request.camera_id)
+        asked = request.camera_id
+        known = await self._directory.cameras(caller.authorization, lambda cameras: not asked or asked in cameras)
+        if asked and asked not in known:
+            raise _no_camera(asked)
         async with self._engine.connect() as connection:
             truths = [truth for truth in await _read(connection, request.camera_id) if truth.camera_id in known]
             comparison = await _load(connection, truths, start, end)
@@ -142,7 +143,7 @@ class Truths:
         return counts_pb2.VerifyCountsResponse(cameras=cameras, end=to_proto(end))
 
     async def _require_camera(self, camera_id: str, caller: Caller) -> None:
-        if camera_id not in await self._directory.cameras(caller.authorization, camera_id):
+        if camera_id not in await self._directory.cameras(caller.authorization, lambda cameras: camera_id in cameras):
             raise _no_camera(camera_id)
 
 

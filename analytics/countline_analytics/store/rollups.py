@@ -42,6 +42,17 @@ async def find_rollups(engine: AsyncEngine) -> Rollups:
     return TableRollups(engine) if kind == "r" else ContinuousAggregates(engine)
 
 
+KINDS: Final = {"crossings": ["c"], "visits": ["v"], "trajectories": ["t"]}
+"""Kinds of the ids in `event_ids`, by table."""
+
+
+async def forget_ids(engine: AsyncEngine, table: str, before: datetime) -> None:
+    """Delete the ids of the events of a table that are older than `before`; ingest refuses such events by their age."""
+    if table in KINDS:
+        async with engine.begin() as connection:
+            await connection.execute(query("rollups", "forget_ids"), {"kinds": KINDS[table], "before": before})
+
+
 class TableRollups:
     """Rollups as tables, on a plain PostgreSQL."""
 
@@ -74,6 +85,7 @@ class TableRollups:
                 await connection.execute(
                     query("rollups", f"forget_{table}"), {"camera_id": camera_id, "before": before}
                 )
+        await forget_ids(self._engine, table, before)
 
 
 class ContinuousAggregates:
@@ -106,6 +118,7 @@ class ContinuousAggregates:
         """Drop chunks older than `before`. TimescaleDB drops whole chunks, so rows may stay up to a week longer."""
         async with self._engine.connect() as connection:
             await connection.execute(query("rollups", f"forget_chunks_of_{table}"), {"before": before})
+        await forget_ids(self._engine, table, before)
 
 
 def windows(buckets: Iterable[datetime]) -> Sequence[tuple[datetime, datetime]]:

@@ -88,6 +88,8 @@ export interface CountBucket {
   /** Share of the bucket's time up to now in which the camera was processed, 0..1. */
   coverage: number;
   state: "provisional" | "final" | "corrected";
+  /** Time zone of the site at the start of the bucket. */
+  time_zone?: string;
 }
 
 export interface Counts {

@@ -11,6 +11,8 @@ export interface Bar {
   out: number;
   coverage: number;
   state: CountBucket["state"];
+  /** Time zone of the site at the start; it differs between bars if the site's zone was changed from a date on. */
+  zone?: string | undefined;
 }
 
 /**
@@ -46,6 +48,7 @@ export function bars(buckets: readonly CountBucket[], cameraId: string, lineId: 
       // Coverage belongs to the camera. If its lines ever differ, the lowest counts.
       coverage: 1,
       state: bucket.state,
+      zone: bucket.time_zone,
     };
     const counts = lineId === null || bucket.line_id === lineId;
     all.set(start, {
@@ -134,12 +137,13 @@ export function timeTicks(all: readonly Bar[], timeZone: string, most: number): 
   let dayNumber = -1;
   all.forEach((bar, index) => {
     const at = new Date(bar.start);
-    const local = localTime(at, timeZone);
+    const zone = bar.zone ?? timeZone;
+    const local = localTime(at, zone);
     const minutes = local.hour * 60 + local.minute;
     const newDay = minutes === 0;
     if (newDay) dayNumber++;
     if (minutes % step !== 0 || (step === 1440 && (!newDay || dayNumber % days !== 0))) return;
-    ticks.push({ index, label: newDay ? day(at, timeZone) : clock(at, timeZone), newDay });
+    ticks.push({ index, label: newDay ? day(at, zone) : clock(at, zone), newDay });
   });
   return ticks;
 }

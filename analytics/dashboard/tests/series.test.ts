@@ -84,4 +84,15 @@ describe("what the chart shows", () => {
       "00:20",
     ]);
   });
+
+  test("are those of each bar's own zone after a site's zone was changed", () => {
+    const days = ["UTC", "America/New_York"].map((zone, i) => ({ ...bucket(0, "d", 0, 0), time_zone: zone, i }));
+    const [before, after] = days.map(({ i, ...one }) => ({
+      ...one,
+      start: i === 0 ? "2026-10-24T00:00:00Z" : "2026-10-25T04:00:00Z",
+      end: i === 0 ? "2026-10-25T04:00:00Z" : "2026-10-26T04:00:00Z",
+    })) as [CountBucket, CountBucket];
+    const labels = timeTicks(bars([before, after], "gate", null), "America/New_York", 8).map((tick) => tick.label);
+    expect(labels).toEqual(["Sat 24 Oct", "Sun 25 Oct"]);
+  });
 });

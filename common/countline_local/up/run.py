@@ -21,7 +21,7 @@ from countline_local.supervision import control_socket
 from countline_local.supervision.folder_lock import FolderLock
 from countline_local.supervision.guard_client import GuardClient
 from countline_local.supervision.ports import choose_ports, read_remembered, remember
-from countline_local.supervision.supervisor import WATCH_INTERVAL_S, PartFailedError, Supervisor
+from countline_local.supervision.supervisor import PartFailedError, Supervisor
 from countline_local.up.display import Display
 from countline_local.up.state import (
     WAS_READY,
@@ -62,7 +62,6 @@ class Up:
         display: shows progress and events.
         background: work beside the parts; it starts with them and is cancelled when they stop.
         parts: makes the parts; tests use fewer.
-        watch_interval_s: pause between two checks of a running part.
     """
 
     def __init__(
@@ -71,9 +70,7 @@ class Up:
         display: Display,
         background: Sequence[Background] = (),
         parts: Callable[[System], list[Part]] = all_parts,
-        watch_interval_s: float = WATCH_INTERVAL_S,
     ) -> None:
-        self._watch_interval_s = watch_interval_s
         self._options = options
         self._data = options.data
         self._display = display
@@ -100,7 +97,6 @@ class Up:
                 self._data.logs,
                 lambda: GuardClient(self._data.logs / "guard.log", guard_keeps, leftovers),
                 self._on_event,
-                watch_interval_s=self._watch_interval_s,
             )
             await self._supervise(system, supervisor)
         await asyncio.to_thread(remove_stale, OUR_SEGMENTS)

@@ -5,11 +5,12 @@ to write instead.
 """
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from countline_common.errors import FieldProblem, InvalidInputError
 from countline_common.stream_addresses import scheme
+from countline_common.time_zones import find_time_zone
 from countline_common.triton import ModelRef
 from countline_control import names
 from countline_control.cameras import sources
@@ -69,18 +70,31 @@ def refuse(what: str, problems: Sequence[FieldProblem]) -> None:
 def site_problems(site: Site) -> Problems:
     """Check a new site."""
     found = _label_problems("site_id", site.site_id) + _title_problems(site.title)
-    if not _is_time_zone(site.time_zone):
+    if find_time_zone(site.time_zone) is None:
         message = f"{site.time_zone!r} is not a time zone; give an IANA name such as Europe/Berlin"
         found.append(FieldProblem("time_zone", message))
     return found
 
 
-def _is_time_zone(name: str) -> bool:
+def site_mask_problems(paths: Sequence[str]) -> Problems:
+    """Check the paths of an update mask of a site. `revision` is compared and not changed."""
+    known = ("*", "title", "time_zone", "revision")
+    return [FieldProblem("update_mask", f"{path!r} cannot be changed") for path in paths if path not in known]
+
+
+def first_day(text: str) -> date | None:
+    """Return the first day of a new time zone; None for an empty text.
+
+    Raises:
+        InvalidInputError: the text is not a date.
+    """
+    if not text:
+        return None
     try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder, such as `Europe`
-        return False
-    return bool(name)
+        return date.fromisoformat(text)
+    except ValueError:
+        problem = FieldProblem("time_zone_from", f"{text[:40]!r} is not a date; write it as 2026-03-01")
+    raise InvalidInputError(f"the site cannot be changed: time_zone_from {problem.message}", fields=(problem,))
 
 
 def camera_problems(camera: Camera, now: float) -> Problems:

@@ -6,7 +6,9 @@ Points are (x, y) in fractions of the picture, 0..1, origin at the top left. Tim
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from datetime import date
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final
 
 from countline_common.stream_addresses import FILE_SCHEME, scheme
@@ -53,6 +55,34 @@ class Site:
     time_zone: str
     """IANA name, such as `Europe/Berlin`."""
     created_at: float = 0.0
+    earlier_time_zones: "tuple[EarlierTimeZone, ...]" = ()
+    """Zones of earlier days, the oldest first."""
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierTimeZone:
+    """The time zone of a site's days before it was changed."""
+
+    time_zone: str
+    until: date
+    """The first day of the next zone."""
+
+
+def with_time_zone(site: Site, time_zone: str, first_day: date | None) -> Site:
+    """Return the site with another time zone, from a day on, or for its whole history (None)."""
+    starts = [None, *(each.until for each in site.earlier_time_zones)]
+    names = [*(each.time_zone for each in site.earlier_time_zones), site.time_zone]
+    if first_day is None:
+        return replace(site, time_zone=time_zone, earlier_time_zones=())
+    kept = [(start, name) for start, name in zip(starts, names, strict=True) if start is None or start < first_day]
+    spans = [*kept, (first_day, time_zone)]
+    earlier = tuple(
+        EarlierTimeZone(name, until)
+        for (_, name), (until, following) in pairwise(spans)
+        if until is not None and name != following
+    )
+    return replace(site, time_zone=time_zone, earlier_time_zones=earlier)
 
 
 @dataclass(frozen=True, slots=True)

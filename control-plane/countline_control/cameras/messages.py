@@ -1,6 +1,7 @@
 """Sites, cameras and statuses as messages of the contract, both ways."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any, Final
 
 from google.protobuf.json_format import MessageToDict, ParseDict
@@ -13,6 +14,7 @@ from countline_control.cameras.domain import (
     CameraFault,
     CameraSpec,
     CameraStatus,
+    EarlierTimeZone,
     GroundPoint,
     LineSpec,
     MaskSpec,
@@ -63,8 +65,31 @@ _STATE_OF: Final = {message: state for state, message in STATES.items()}
 def site_message(site: Site) -> cameras_pb2.Site:
     """Translate a site."""
     return cameras_pb2.Site(
-        site_id=site.site_id, title=site.title, time_zone=site.time_zone, created_at=to_timestamp(site.created_at)
+        site_id=site.site_id,
+        title=site.title,
+        time_zone=site.time_zone,
+        created_at=to_timestamp(site.created_at),
+        earlier_time_zones=[
+            cameras_pb2.EarlierTimeZone(time_zone=each.time_zone, until=each.until.isoformat())
+            for each in site.earlier_time_zones
+        ],
+        revision=site.revision,
     )
+
+
+def set_site_paths(message: cameras_pb2.Site) -> list[str]:
+    """Return the update mask that an empty one stands for: every field that the message sets and that can change."""
+    return [name for name in ("title", "time_zone") if getattr(message, name)]
+
+
+def earlier_time_zones_json(site: Site) -> list[dict[str, str]]:
+    """Return the earlier time zones of a site as they are stored."""
+    return [{"time_zone": each.time_zone, "until": each.until.isoformat()} for each in site.earlier_time_zones]
+
+
+def earlier_time_zones_from_json(values: Iterable[Mapping[str, str]]) -> tuple[EarlierTimeZone, ...]:
+    """Read stored earlier time zones."""
+    return tuple(EarlierTimeZone(each["time_zone"], date.fromisoformat(each["until"])) for each in values)
 
 
 # Cameras -------------------------------------------------------------------------------------------------------------

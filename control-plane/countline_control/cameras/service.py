@@ -81,6 +81,32 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             await self.outbox.add(connection, "site", "created", current_principal().name, message)
         return cameras_pb2.CreateSiteResponse(site=message)
 
+    async def UpdateSite(
+        self, request: cameras_pb2.UpdateSiteRequest, context: Context
+    ) -> cameras_pb2.UpdateSiteResponse:
+        paths = list(request.update_mask.paths) or messages.set_site_paths(request.site)
+        checks.refuse("the site cannot be changed", checks.site_mask_problems(paths))
+        first_day, wanted = checks.first_day(request.time_zone_from), request.site
+        async with self._database.begin() as connection:
+            stored = await store.get_site(connection, wanted.site_id, lock=True)
+            if stored is None:
+                raise _no_site(wanted.site_id)
+            if wanted.revision and wanted.revision != stored.revision:
+                raise _changed_meanwhile(f"site {stored.site_id!r}", stored.revision, wanted.revision)
+            site = stored
+            if {"*", "title"} & set(paths):
+                site = replace(site, title=wanted.title)
+            if {"*", "time_zone"} & set(paths):
+                site = domain.with_time_zone(site, wanted.time_zone, first_day)
+            checks.refuse("the site cannot be changed", checks.site_problems(site))
+            site = replace(site, revision=stored.revision + 1)
+            message = messages.site_message(site)
+            await store.update_site(connection, site)
+            await self.outbox.add(connection, "site", "updated", current_principal().name, message)
+        _log.info("site.updated", site_id=site.site_id, actor=current_principal().name, time_zone=site.time_zone)
+        self._on_change()
+        return cameras_pb2.UpdateSiteResponse(site=message)
+
     async def ListSites(self, request: cameras_pb2.ListSitesRequest, context: Context) -> cameras_pb2.ListSitesResponse:
         wanted = page(request.page_size, request.page_token)
         found = await self._database.read(
@@ -201,10 +227,18 @@ def _status(camera: Camera, known: CameraStatus | None) -> CameraStatus:
 
 def _check_revision(stored: Camera, given: int) -> None:
     if given and given != stored.revision:
-        raise ConflictError(
-            f"camera {stored.camera_id!r} was changed meanwhile: it has revision {stored.revision}, not {given}",
-            hint="read it again and repeat the change",
-        )
+        raise _changed_meanwhile(f"camera {stored.camera_id!r}", stored.revision, given)
+
+
+def _changed_meanwhile(what: str, revision: int, given: int) -> ConflictError:
+    return ConflictError(
+        f"{what} was changed meanwhile: it has revision {revision}, not {given}",
+        hint="read it again and repeat the change",
+    )
+
+
+def _no_site(site_id: str) -> NotFoundError:
+    return NotFoundError(f"there is no site {site_id!r}", hint="list the sites: countline sites list")
 
 
 def _not_found(camera_id: str) -> NotFoundError:

@@ -15,7 +15,14 @@ from countline_control.cameras.tables import cameras, geometry_versions, sites
 
 
 def _site(row: Mapping[str, Any]) -> Site:
-    return Site(row["site_id"], row["title"], row["time_zone"], row["created_at"].timestamp())
+    return Site(
+        row["site_id"],
+        row["title"],
+        row["time_zone"],
+        row["created_at"].timestamp(),
+        messages.earlier_time_zones_from_json(row["earlier_time_zones"]),
+        row["revision"],
+    )
 
 
 def _camera(row: Mapping[str, Any]) -> Camera:
@@ -47,9 +54,21 @@ async def insert_site(connection: AsyncConnection, site: Site) -> None:
         raise AlreadyExistsError(f"site {site.site_id!r} already exists", hint="choose another id")
 
 
-async def get_site(connection: AsyncConnection, site_id: str) -> Site | None:
-    """Return one site."""
-    row = (await connection.execute(select(sites).where(sites.c.site_id == site_id))).mappings().one_or_none()
+async def update_site(connection: AsyncConnection, site: Site) -> None:
+    """Store title, time zones and revision of an existing site."""
+    values = {
+        "title": site.title,
+        "time_zone": site.time_zone,
+        "earlier_time_zones": messages.earlier_time_zones_json(site),
+        "revision": site.revision,
+    }
+    await connection.execute(update(sites).where(sites.c.site_id == site.site_id).values(values))
+
+
+async def get_site(connection: AsyncConnection, site_id: str, *, lock: bool = False) -> Site | None:
+    """Return one site; with `lock`, its row stays locked until the transaction ends."""
+    query = select(sites).where(sites.c.site_id == site_id)
+    row = (await connection.execute(query.with_for_update() if lock else query)).mappings().one_or_none()
     return _site(dict(row)) if row is not None else None
 
 

@@ -16,6 +16,9 @@ sites = Table(
     Column("title", String, nullable=False),
     Column("time_zone", String, nullable=False),
     Column("created_at", _moment, nullable=False),
+    # List of {"time_zone", "until"}, the oldest first: the zones of earlier days.
+    Column("earlier_time_zones", JSONB, nullable=False, server_default="[]"),
+    Column("revision", Integer, nullable=False, server_default="1"),
 )
 
 cameras = Table(

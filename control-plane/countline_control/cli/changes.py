@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import CameraSpec, Line, Mask, Playback, RtspTransport, Zone
 from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.times import parse_rfc3339, to_timestamp
 from countline_control.cli.geometry import parse_anchor, parse_ground, parse_line, parse_mask, parse_queue, parse_zone
 
 _Item = TypeVar("_Item", Line, Zone, Mask)
@@ -128,11 +129,12 @@ def _merged(stored: Mapping[str, _Item], new: Mapping[str, _Item], removed: froz
 
 
 def _parse_time(text: str) -> Timestamp:
-    time = Timestamp()
     try:
-        time.FromJsonString(text)
-    except ValueError as error:
+        moment = parse_rfc3339(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
         raise InvalidInputError(
-            f"{text!r} is not a time", hint="write RFC 3339 with a zone, such as 2026-03-01T12:00:00+01:00"
-        ) from error
-    return time
+            f"{text!r} is not a time", hint="write RFC 3339 with an offset, such as 2026-03-01T12:00:00+01:00"
+        )
+    return to_timestamp(moment.timestamp())

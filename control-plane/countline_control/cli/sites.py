@@ -3,8 +3,9 @@
 from typing import Annotated
 
 import typer
+from google.protobuf.field_mask_pb2 import FieldMask
 
-from countline.v1.cameras_pb2 import CreateSiteRequest, ListSitesRequest, Site
+from countline.v1.cameras_pb2 import CreateSiteRequest, ListSitesRequest, Site, UpdateSiteRequest
 from countline_common.cli.tools import (
     DataOption,
     JsonOption,
@@ -15,6 +16,7 @@ from countline_common.cli.tools import (
     print_message,
     print_table,
 )
+from countline_common.errors import InvalidInputError
 from countline_common.grpc.client import Client
 from countline_common.grpc.paging import every_page
 from countline_common.http.rest_json import to_json
@@ -25,7 +27,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Manage sites
 @app.command("add")
 def add(
     site_id: Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")],
-    time_zone: Annotated[str, typer.Option(help="IANA time zone in which the days of counts are cut.")] = "UTC",
+    time_zone: Annotated[
+        str, typer.Option("--time-zone", "--timezone", help="IANA time zone in which the days of counts are cut.")
+    ] = "UTC",
     title: Annotated[str, typer.Option(help="Display name.")] = "",
     json: JsonOption = False,
     server: ServerOption = None,
@@ -47,6 +51,52 @@ def add(
         note(f"Created site {site.site_id} ({site.time_zone}).")
 
 
+@app.command("set")
+def set_(
+    site_id: Annotated[str, typer.Argument(help="Site to change.")],
+    time_zone: Annotated[
+        str | None,
+        typer.Option("--time-zone", "--timezone", help="IANA time zone in which the days of counts are cut."),
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="First day of the new time zone, such as 2026-03-01; the whole history by default."
+        ),
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Display name.")] = None,
+    json: JsonOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
+) -> None:
+    """Change a site. All counts follow a new time zone at once.
+
+    Example: countline sites set lab --time-zone Europe/Berlin --from 2026-03-01
+    """
+    paths = [name for name, value in (("title", title), ("time_zone", time_zone)) if value is not None]
+    if not paths:
+        raise InvalidInputError("there is nothing to change", hint="give --time-zone or --title")
+    if from_ is not None and time_zone is None:
+        raise InvalidInputError("--from belongs to a time zone", hint="give --time-zone")
+    site = Site(site_id=site_id, title=title or "", time_zone=time_zone or "")
+    request = UpdateSiteRequest(site=site, update_mask=FieldMask(paths=paths), time_zone_from=from_ or "")
+
+    async def question(client: Client) -> Site:
+        return (await client.cameras.UpdateSite(request)).site
+
+    changed = ask(server, data, question)
+    if json:
+        print_message(changed)
+    else:
+        note(f"Changed site {changed.site_id} ({_zones(changed)}).")
+
+
+def _zones(site: Site) -> str:
+    """Return the time zones of a site as text: the current one, and those of earlier days."""
+    earlier = [f"{each.time_zone} before {each.until}" for each in reversed(site.earlier_time_zones)]
+    return ", ".join([site.time_zone, *earlier])
+
+
 async def all_sites(client: Client) -> list[Site]:
     """Return every site."""
     return await every_page(
@@ -64,6 +114,6 @@ def list_(json: JsonOption = False, server: ServerOption = None, data: DataOptio
     if json:
         print_json({"sites": [to_json(site) for site in sites]})
         return
-    rows = [(site.site_id, site.time_zone, site.title) for site in sites]
+    rows = [(site.site_id, _zones(site), site.title) for site in sites]
     nothing = "No sites found. Add one: countline sites add ID --time-zone ZONE"
     print_table(("SITE", "TIME ZONE", "TITLE"), rows, nothing)

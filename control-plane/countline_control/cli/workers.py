@@ -1,6 +1,7 @@
 """`countline workers`."""
 
 import time
+from typing import Final
 
 import typer
 
@@ -11,6 +12,9 @@ from countline_common.grpc.client import Client
 from countline_common.grpc.paging import every_page
 from countline_common.http.rest_json import to_json
 from countline_common.times import from_timestamp
+
+MOST_OFFSET_S: Final = 2.0
+"""A clock that differs by more is reported; the worker then uses the time of NATS."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -37,7 +41,7 @@ def list_(json: JsonOption = False, server: ServerOption = None, data: DataOptio
     if json:
         print_json({"workers": [to_json(worker) for worker in workers]})
         return
-    columns = ("WORKER", "STATE", "CAMERAS", "BACKEND", "VERSION", "REPORTED", "SPOOL")
+    columns = ("WORKER", "STATE", "CAMERAS", "BACKEND", "VERSION", "REPORTED", "SPOOL", "CLOCK")
     print_table(columns, [_row(worker) for worker in workers], "No workers found. Start one: countline worker")
 
 
@@ -52,4 +56,12 @@ def _row(worker: Worker) -> tuple[str | Styled, ...]:
         worker.version,
         f"{seconds_ago:.0f} s ago",
         f"{worker.spool_bytes / 1024:.0f} KiB",
+        _clock(worker.clock_offset_s),
     )
+
+
+def _clock(offset_s: float) -> str:
+    """Describe the difference between a worker's clock and that of NATS."""
+    if abs(offset_s) <= MOST_OFFSET_S:
+        return "right"
+    return f"{abs(offset_s):.0f} s {'ahead' if offset_s > 0 else 'behind'}"

@@ -48,6 +48,7 @@ class WorkerView:
     connected_at: float
     reported_at: float
     spool_bytes: float
+    clock_offset_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class WorkerReport:
     version: str
     spool_bytes: float
     cameras: tuple[CameraReport, ...]
+    clock_offset_s: float = 0.0
+    """How far the worker's clock is ahead of that of NATS."""
 
 
 MAX_LABEL: Final = 128
@@ -122,6 +125,7 @@ class Assignment:
     model: str
     """`NAME@VERSION`; empty where no version is known."""
     follower: Follower | None
+    assigned_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,8 @@ class Holder:
     worker_id: str
     instance: str
     epoch: int
+    assigned_at: float | None = field(default=None, compare=False)
+    """Unix seconds; None for a file that is played once."""
 
 
 @dataclass(slots=True)

@@ -128,14 +128,14 @@ class Fleet:
     def assignments_of(self, worker_id: str, instance: str) -> tuple[Assignment, ...]:
         """Return what a worker's process should hold now, by camera."""
         return tuple(
-            self._assignment(self._cameras[camera_id], holder.epoch)
+            self._assignment(self._cameras[camera_id], holder)
             for camera_id, holder in sorted(self._held.items())
             if (holder.worker_id, holder.instance) == (worker_id, instance) and camera_id in self._cameras
         )
 
-    def _assignment(self, item: AssignableCamera, epoch: int) -> Assignment:
+    def _assignment(self, item: AssignableCamera, holder: Holder) -> Assignment:
         choice = choose(item.camera.camera_id, item.camera.spec.model, self._routing)
-        return Assignment(item, epoch, choice.model, choice.follower)
+        return Assignment(item, holder.epoch, choice.model, choice.follower, holder.assigned_at)
 
     # Files that have ended -------------------------------------------------------------------------------------------
 

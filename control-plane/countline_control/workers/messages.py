@@ -24,6 +24,7 @@ def report_of(message: workers_pb2.ConnectRequest) -> WorkerReport:
         capacity=message.capacity,
         version=message.version,
         spool_bytes=message.spool_bytes,
+        clock_offset_s=message.clock_offset_s,
         cameras=tuple(CameraReport(each.camera_id, each.epoch, status_of(each.status)) for each in message.cameras),
     )
 
@@ -47,6 +48,7 @@ def worker_message(view: WorkerView) -> workers_pb2.Worker:
         connected_at=to_timestamp(view.connected_at),
         reported_at=to_timestamp(view.reported_at),
         spool_bytes=view.spool_bytes,
+        clock_offset_s=view.clock_offset_s,
     )
 
 
@@ -64,6 +66,7 @@ def _assignment_message(assignment: Assignment) -> workers_pb2.Assignment:
         time_zone=assignment.item.time_zone,
         model=assignment.model,
         follower=None if assignment.follower is None else _follower_message(assignment.follower),
+        assigned_at=None if assignment.assigned_at is None else to_timestamp(assignment.assigned_at),
     )
 
 

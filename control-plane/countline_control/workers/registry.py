@@ -37,6 +37,7 @@ class WorkerRecord:
     lease_until: float
     """On the monotonic clock."""
     spool_bytes: float = 0.0
+    clock_offset_s: float = 0.0
     past_instances: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED_INSTANCES))
     """Processes that were replaced. If one of them reports again, two processes share the name."""
 
@@ -139,6 +140,7 @@ class WorkerRegistry:
         has_changed = not self.is_alive(record) or record.capacity != report.capacity
         record.capacity = report.capacity
         record.spool_bytes = report.spool_bytes
+        record.clock_offset_s = report.clock_offset_s
         record.reported_at = self._wall()
         record.lease_until = self._clock() + self.lease_s
         return has_changed
@@ -204,4 +206,5 @@ class WorkerRegistry:
             connected_at=record.connected_at,
             reported_at=record.reported_at,
             spool_bytes=record.spool_bytes,
+            clock_offset_s=record.clock_offset_s,
         )

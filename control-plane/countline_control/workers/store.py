@@ -47,7 +47,14 @@ async def all_held(connection: AsyncConnection) -> dict[str, Holder]:
     """Return the holder of each camera that has one."""
     query = select(assignments).where(assignments.c.worker_id.is_not(None))
     rows = (await connection.execute(query)).mappings()
-    return {row["camera_id"]: Holder(row["worker_id"], row["instance"], row["epoch"]) for row in rows}
+    return {
+        row["camera_id"]: _holder(row["worker_id"], row["instance"], row["epoch"], row["assigned_at"]) for row in rows
+    }
+
+
+def _holder(worker_id: str, instance: str, epoch: int, assigned_at: datetime) -> Holder:
+    # The records of a file that is played once are the same each time, so its assignment has no time.
+    return Holder(worker_id, instance, epoch, assigned_at.timestamp() if epoch else None)
 
 
 async def give(
@@ -68,7 +75,7 @@ async def give(
     }
     statement = statement.on_conflict_do_update(index_elements=["camera_id"], set_=changes)
     epoch = await connection.scalar(statement.returning(assignments.c.epoch))
-    return Holder(worker_id, instance, int(epoch or 0))
+    return _holder(worker_id, instance, int(epoch or 0), now)
 
 
 async def release(connection: AsyncConnection, camera_ids: set[str]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from countline_common.cli.drawings import WHAT_COUNTS, LineOption
 from countline_common.cli.terminal import Terminal, progress_bar, words
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_common.grpc.discovery import discover
+from countline_common.http.site_times import parse_option
 from countline_common.times import from_timestamp
 from countline_counting.events import Direction
 from countline_counting.geometry.segments import Point
@@ -29,7 +30,7 @@ from countline_counting.trajectories.sampling import TrackedObject
 from countline_pipelines.cli import options
 from countline_pipelines.cli.spec_args import parse_size, parse_spec
 from countline_pipelines.offline.recount import objects_of
-from countline_pipelines.offline.recount_source import stored_trajectories
+from countline_pipelines.offline.recount_source import site_times, stored_trajectories
 from countline_pipelines.offline.trajectory_files import read_trajectories
 
 
@@ -38,9 +39,13 @@ def recount(
     from_: Annotated[Path | None, typer.Option("--from", help="File of trajectories, instead of a camera.")] = None,
     line: LineOption = None,
     start: Annotated[
-        str | None, typer.Option(help="First moment, for example 2026-03-01T12:00:00Z; default: one hour ago.")
+        str | None,
+        typer.Option(
+            help="First moment, such as 2026-03-01T12:00:00Z; without an offset in the time zone of the camera's site,"
+            " for a file in that of this machine; default: one hour ago."
+        ),
     ] = None,
-    end: Annotated[str | None, typer.Option(help="End of the time; default: now.")] = None,
+    end: Annotated[str | None, typer.Option(help="End of the time, written like --start; default: now.")] = None,
     classes: options.ClassesOption = None,
     anchor: options.AnchorOption = "bottom",
     pixels: Annotated[
@@ -63,7 +68,9 @@ def recount(
     spec = parse_spec(line or [], anchor=anchor, pixels_of=parse_size(pixels, "--pixels") if pixels else None)
     if not spec.lines:
         raise InvalidInputError("there is nothing to count", hint="give --line")
-    asked = _time_range(start, end, live=camera is not None)
+    texts = {"start": start, "end": end}
+    moments = _file_times(texts) if camera is None else asyncio.run(site_times(discover(server, data), camera, texts))
+    asked = _time_range(moments.get("start"), moments.get("end"), live=camera is not None)
     if from_ is not None:
         if not from_.is_file():
             raise NotFoundError(f"there is no file {from_}", hint="check the path")
@@ -87,19 +94,17 @@ class TimeRange:
         return self.start <= t < self.end
 
 
-def _time_range(start: str | None, end: str | None, *, live: bool) -> TimeRange:
-    until = _moment(end, "--end") if end else (datetime.now(UTC).timestamp() if live else math.inf)
-    since = _moment(start, "--start") if start else (until - timedelta(hours=1).total_seconds() if live else -math.inf)
+def _time_range(start: datetime | None, end: datetime | None, *, live: bool) -> TimeRange:
+    until = end.timestamp() if end else (datetime.now(UTC).timestamp() if live else math.inf)
+    since = start.timestamp() if start else (until - timedelta(hours=1).total_seconds() if live else -math.inf)
     if since >= until:
         raise InvalidInputError("the span of time is empty", hint="--start must lie before --end")
     return TimeRange(since, until)
 
 
-def _moment(text: str, option: str) -> float:
-    try:
-        return datetime.fromisoformat(text).timestamp()  # one without an offset is in this machine's zone
-    except ValueError as error:
-        raise InvalidInputError(f"{option} {text!r} is no time", hint="write it as 2026-03-01T12:00:00Z") from error
+def _file_times(texts: Mapping[str, str | None]) -> dict[str, datetime]:
+    """Read times for a file, which names no site: without an offset they are in this machine's time zone."""
+    return {option: parse_option(option, text) for option, text in texts.items() if text is not None}
 
 
 async def _ask(camera: str, asked: TimeRange, server: str | None, data: Path | None) -> list[events_pb2.Trajectory]:

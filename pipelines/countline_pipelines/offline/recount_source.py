@@ -1,8 +1,8 @@
 """Trajectories of a camera of a running system, page by page over REST."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 
@@ -10,6 +10,7 @@ from countline.v1 import events_pb2
 from countline_common.grpc.client import connect
 from countline_common.grpc.discovery import ServerProfile
 from countline_common.http.rest_client import get
+from countline_common.http.site_times import read_times
 from countline_pipelines.offline.trajectory_files import parse
 
 PATH: Final = "/api/v1/analytics/trajectories"
@@ -17,6 +18,21 @@ TIMEOUT_S: Final = 30.0
 PAGE: Final = 500
 RUN_UP: Final = timedelta(seconds=60)
 """So much earlier than what is asked for, since a line must know where an object comes from."""
+
+
+async def site_times(target: ServerProfile, camera_id: str, texts: Mapping[str, str | None]) -> dict[str, datetime]:
+    """Read times as a user wrote them, by option; without an offset they are those of the camera's site.
+
+    Raises:
+        CountlineError: a text is not a time, or the system cannot be asked.
+    """
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+    async with connect(target) as client, aiohttp.ClientSession(timeout=timeout) as session:
+
+        async def rest(path: str, query: Mapping[str, str]) -> dict[str, Any]:
+            return await get(session, client.rest_base_url + path, query, await client.authorization())
+
+        return await read_times(rest, texts, camera_id)
 
 
 async def stored_trajectories(

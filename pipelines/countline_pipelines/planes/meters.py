@@ -7,6 +7,8 @@ import time
 from collections import deque
 from typing import Final
 
+from countline_pipelines.sources.wall_clock import WALL
+
 WINDOW_S: Final = 5.0
 """Rates and latencies cover this much time before now."""
 _MOST: Final = 400
@@ -112,7 +114,7 @@ class Throughput:
             Its latency in seconds; negative if the camera's clock is ahead of ours.
         """
         now = time.monotonic()
-        latency_s = now - decoded_at if self._finite else time.time() - t
+        latency_s = now - decoded_at if self._finite else WALL.now() - t
         self._latency.record(now, latency_s)
         self._rate.tick(now)
         self.processed += 1

@@ -42,6 +42,8 @@ class RecordIdentity:
     time_zone: str
     labels: tuple[str, ...]
     """Class names by index."""
+    assigned_at: float | None = None
+    """When the control-plane gave the epoch out; goes with the hand-over."""
 
 
 class RecordBuilder:
@@ -124,6 +126,7 @@ class RecordBuilder:
 
     def _close(self, t: float | None) -> events_pb2.CountRecord:
         identity = self._identity
+        assigned_at = None if self._hand_over_at is None else identity.assigned_at
         record = events_pb2.CountRecord(
             site_id=identity.site_id,
             camera_id=identity.camera_id,
@@ -137,6 +140,7 @@ class RecordBuilder:
             occupancy=[_sample(sample) for sample in self._occupancy.release(t)],
             coverage=[_span(span) for span in self._coverage.cut()],
             time_zone=identity.time_zone,
+            assigned_at=None if assigned_at is None else to_timestamp(assigned_at),
             trajectories=[to_message(trajectory, identity.labels) for trajectory in self._next_trajectories()],
         )
         self._events = []

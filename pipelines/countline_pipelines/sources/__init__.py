@@ -1,16 +1,17 @@
 """Where frames come from: files and streams, decoded, each frame with its capture time.
 
-spec.py      one source and how it is played
-errors.py    why a source fails, with hints
-clock.py     capture times, and which frames are due; pure
-content.py   a hash of a file's content
-warnings.py  what a person should know about a source that is read all the same
-mp4.py       the recordings of which an MP4 file was joined
-tracks.py    which video track is read
-holes.py     times of a file without readable pictures
-video.py     one open container; every call has a deadline
-decoding.py  which decoder a stream gets: the CPU's or the GPU's
-play.py      the ways of playing: fast, real time, loop, live
+spec.py        one source and how it is played
+errors.py      why a source fails, with hints
+clock.py       capture times, and which frames are due; pure
+content.py     a hash of a file's content
+warnings.py    what a person should know about a source that is read all the same
+mp4.py         the recordings of which an MP4 file was joined
+tracks.py      which video track is read
+holes.py       times of a file without readable pictures
+video.py       one open container; every call has a deadline
+wall_clock.py  by which clock live pictures are dated
+decoding.py    which decoder a stream gets: the CPU's or the GPU's
+play.py        the ways of playing: fast, real time, loop, live
 """
 
 from countline_pipelines.sources.decoding import DecodeMode, Decoder, Decoding, decoding_of

@@ -21,6 +21,7 @@ from countline_pipelines.sources.clock import CaptureClock, FileClock
 from countline_pipelines.sources.errors import SourceError, SourceFailure
 from countline_pipelines.sources.spec import Playback, SourceSpec
 from countline_pipelines.sources.video import DecodedFrame, VideoReader
+from countline_pipelines.sources.wall_clock import WALL
 
 BEHIND_S: Final = 2.0
 """A loop that is further behind the clock jumps to its due position; the frames between count as dropped."""
@@ -117,7 +118,7 @@ def play_loop(spec: SourceSpec, reader: VideoReader, stop: threading.Event) -> I
         raise SourceError(SourceFailure.NOT_VIDEO, spec.label, detail, hint="convert it to MP4")
     ordinal, last_t = 0, -math.inf
     while not stop.is_set():
-        now = Fraction(time.time())
+        now = Fraction(WALL.now())
         cycle = math.floor(now / duration)
         reader.seek(float(now - cycle * duration))
         for decoded, t in _from_here(spec, reader, stop, cycle, duration):
@@ -130,13 +131,13 @@ def _from_here(
     spec: SourceSpec, reader: VideoReader, stop: threading.Event, cycle: int, duration: Fraction
 ) -> Iterator[tuple[DecodedFrame, float]]:
     """Frames from now on with their capture times, cycle after cycle, until stopped or far behind the clock."""
-    started_at = time.time()
+    started_at = WALL.now()
     while True:
         for decoded in reader.frames():
             t = float(cycle * duration + Fraction(_position_s(spec, reader, decoded)))
             if t < started_at:
                 continue  # between the last key frame and this moment
-            wait_s = t - time.time()
+            wait_s = t - WALL.now()
             if wait_s > CLOCK_STEP_S + 1.0 / reader.info.fps:
                 raise ClockSteppedError
             if stop.wait(max(0.0, wait_s)) or wait_s < -BEHIND_S:
@@ -187,7 +188,7 @@ def _even_pace(stop: threading.Event) -> Callable[[float, float], float]:
         if not anchor or arrived_at > due or due - arrived_at > 60.0:
             anchor[:] = [arrived_at - pts_s]
             return arrived_at
-        stop.wait(due - time.time())
+        stop.wait(due - WALL.now())
         return due
 
     return hold

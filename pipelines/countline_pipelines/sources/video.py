@@ -32,6 +32,7 @@ from countline_pipelines.sources.holes import HoleFinder
 from countline_pipelines.sources.mp4 import Mp4Part, mp4_parts
 from countline_pipelines.sources.spec import Playback, SourceSpec
 from countline_pipelines.sources.tracks import pick_track
+from countline_pipelines.sources.wall_clock import WALL
 from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
 
 _PRODUCER_REFERENCE_TIME: Final = "prft"
@@ -346,7 +347,7 @@ class VideoReader:
             base_s = float(sum((each or 0 for each in self._part_durations_s[:part]), Fraction(0)))
             self._holes.begin(base_s, None if self._stream.start_time is None else self.start_s)
         for packet in self._packets():
-            arrived_at = time.time()
+            arrived_at = WALL.now()
             self._record_ntp(packet)
             pictures = self._decode(packet)
             self._judge(pictures)

@@ -38,11 +38,14 @@ class Ownership:
 
     site_id: str
     time_zone: str
+    assigned_at: float | None = None
+    """When the control-plane gave the epoch out, Unix seconds by its clock; None for a file that is played once."""
 
 
 def ownership_of(assignment: workers_pb2.Assignment) -> Ownership:
-    """Return the site and time zone of an assigned camera."""
-    return Ownership(assignment.camera.site_id, assignment.time_zone)
+    """Return the site and time zone of an assigned camera, and the time of the assignment."""
+    assigned_at = from_timestamp(assignment.assigned_at) if assignment.HasField("assigned_at") else None
+    return Ownership(assignment.camera.site_id, assignment.time_zone, assigned_at)
 
 
 def plan_of(assignment: workers_pb2.Assignment, default_model: str) -> CameraPlan:

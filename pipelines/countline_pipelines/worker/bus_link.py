@@ -21,6 +21,7 @@ from countline_common.resilience.retry import Backoff
 
 LOSSY_QUEUE: Final = 256
 CLOSE_TIMEOUT_S: Final = 1.0
+REQUEST_TIMEOUT_S: Final = 2.0
 _log = get_logger(__name__)
 
 
@@ -85,6 +86,17 @@ class BusLink:
         await self._connected.wait()
         assert self._jetstream is not None
         return self._jetstream
+
+    async def stream_info(self) -> bytes:
+        """Return JetStream's description of the stream COUNTS, with the time of the server; wait for the connection.
+
+        Raises:
+            nats.errors.Error: no answer.
+        """
+        await self._connected.wait()
+        assert self._client is not None
+        answer = await self._client.request(f"$JS.API.STREAM.INFO.{bus.COUNTS}", b"", timeout=REQUEST_TIMEOUT_S)
+        return answer.data
 
     @property
     def is_connected(self) -> bool:

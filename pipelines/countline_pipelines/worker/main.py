@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -21,15 +21,18 @@ from countline_common.http.health import HealthServer
 from countline_common.logs import get_logger
 from countline_common.resilience.retry import Backoff
 from countline_common.tasks import cancel
+from countline_common.waiting import happens
 from countline_pipelines import metrics
 from countline_pipelines.planes.interface import CameraPlan, CameraState, fault_of
 from countline_pipelines.publishing.publisher import Publisher
 from countline_pipelines.publishing.spool import Spool
 from countline_pipelines.publishing.writer import SpoolWriter
+from countline_pipelines.sources.wall_clock import WALL
 from countline_pipelines.triton.slots import remove_stale_slots
 from countline_pipelines.worker.agent import Agent
 from countline_pipelines.worker.assignments import Ownership, counting_key
 from countline_pipelines.worker.bus_link import BusLink
+from countline_pipelines.worker.clock_check import ClockCheck
 from countline_pipelines.worker.desired import DesiredCameras
 from countline_pipelines.worker.pictures import PictureEncoder
 from countline_pipelines.worker.planes import make_plane
@@ -42,6 +45,7 @@ WATCH_S: Final = 5.0
 LOOK_EVERY_S: Final = 0.2
 """A change of a camera's state is reported within this time."""
 STATUS_EVERY_S: Final = 1.0
+CLOCK_PATIENCE_S: Final = 2.0
 REFUSED_EVERY_S: Final = 10.0
 """The worker looks this often whether refused cameras can be counted now."""
 FLUSH_S: Final = 1.0
@@ -91,7 +95,8 @@ class Worker:
         self._desired = DesiredCameras(
             self._plane, settings.spool_folder, settings.default_model, self._owners, self._stored
         )
-        self._agent = Agent(settings.workers_address, settings.token, self._report, self._desired.apply)
+        self._clock_check = ClockCheck(WALL, self._link.stream_info)
+        self._agent = Agent(settings.workers_address, settings.token, self._report, self._apply)
         self._errands: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -107,6 +112,7 @@ class Worker:
                     "link": self._link.run(),
                     "publisher": self._publisher.run(),
                     "agent": self._agent.run(),
+                    "clock": self._clock_check.run(),
                     "statuses": self._send_statuses(),
                     "refused": self._retry_refused(),
                     "stored": self._stored.run(),
@@ -154,8 +160,14 @@ class Worker:
             else:
                 return
 
+    async def _apply(self, assignments: Sequence[workers_pb2.Assignment]) -> None:
+        """Hold the assigned cameras. The first ones wait a moment for the comparison of clocks, which dates them."""
+        await happens(self._clock_check.checked, CLOCK_PATIENCE_S)
+        self._clock_check.checked.set()
+        await self._desired.apply(assignments)
+
     def _report(self) -> workers_pb2.ConnectRequest:
-        name, now = self._settings.worker_name, time.time()
+        name, now = self._settings.worker_name, WALL.now()
         held = self._desired.conditions()
         return workers_pb2.ConnectRequest(
             worker_id=name,
@@ -165,6 +177,7 @@ class Worker:
             cameras=[camera_report(camera_id, epoch, name, c, now) for camera_id, (epoch, c) in held.items()],
             version=self._version,
             spool_bytes=self._spool.waiting_bytes,
+            clock_offset_s=WALL.offset_s,
         )
 
     async def _check_spool(self) -> None:

@@ -143,13 +143,21 @@ class Site(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    EARLIER_TIME_ZONES_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
     """Lower-case letters, digits and hyphens, at most 63 characters."""
     title: _builtins.str
     time_zone: _builtins.str
     """IANA name, such as `Europe/Berlin`. Days and months of counts are cut in this zone."""
+    revision: _builtins.int
+    """Set by the service; grows by one with each change. An update that carries it is refused if it is stale."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def earlier_time_zones(self) -> _containers.RepeatedCompositeFieldContainer[Global___EarlierTimeZone]:
+        """Set by the service: the zones of earlier days, the oldest first."""
+
     def __init__(
         self,
         *,
@@ -157,14 +165,42 @@ class Site(_message.Message):
         title: _builtins.str = ...,
         time_zone: _builtins.str = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        earlier_time_zones: _abc.Iterable[Global___EarlierTimeZone] | None = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "site_id", b"site_id", "time_zone", b"time_zone", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "earlier_time_zones", b"earlier_time_zones", "revision", b"revision", "site_id", b"site_id", "time_zone", b"time_zone", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Site: _TypeAlias = Site  # noqa: Y015
+
+@_typing.final
+class EarlierTimeZone(_message.Message):
+    """The time zone of a site's days before it was changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    time_zone: _builtins.str
+    """IANA name."""
+    until: _builtins.str
+    """The first day of the next zone, such as `2026-03-01`."""
+    def __init__(
+        self,
+        *,
+        time_zone: _builtins.str = ...,
+        until: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["time_zone", b"time_zone", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EarlierTimeZone: _TypeAlias = EarlierTimeZone  # noqa: Y015
 
 @_typing.final
 class Point(_message.Message):
@@ -639,6 +675,56 @@ class CreateSiteResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateSiteResponse: _TypeAlias = CreateSiteResponse  # noqa: Y015
+
+@_typing.final
+class UpdateSiteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FROM_FIELD_NUMBER: _builtins.int
+    time_zone_from: _builtins.str
+    """The first day of the new time zone, such as `2026-03-01`. Empty: the new zone holds for the whole history."""
+    @_builtins.property
+    def site(self) -> Global___Site: ...
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """`title`, `time_zone`. Empty for every field that the site sets. Over REST: the fields of the body."""
+
+    def __init__(
+        self,
+        *,
+        site: Global___Site | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        time_zone_from: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["site", b"site", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["site", b"site", "time_zone_from", b"time_zone_from", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateSiteRequest: _TypeAlias = UpdateSiteRequest  # noqa: Y015
+
+@_typing.final
+class UpdateSiteResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def site(self) -> Global___Site: ...
+    def __init__(
+        self,
+        *,
+        site: Global___Site | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["site", b"site"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["site", b"site"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateSiteResponse: _TypeAlias = UpdateSiteResponse  # noqa: Y015
 
 @_typing.final
 class ListSitesRequest(_message.Message):

@@ -45,6 +45,11 @@ class CameraServiceStub:
                 request_serializer=countline_dot_v1_dot_cameras__pb2.ListSitesRequest.SerializeToString,
                 response_deserializer=countline_dot_v1_dot_cameras__pb2.ListSitesResponse.FromString,
                 _registered_method=True)
+        self.UpdateSite = channel.unary_unary(
+                '/countline.v1.CameraService/UpdateSite',
+                request_serializer=countline_dot_v1_dot_cameras__pb2.UpdateSiteRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_cameras__pb2.UpdateSiteResponse.FromString,
+                _registered_method=True)
         self.CreateCamera = channel.unary_unary(
                 '/countline.v1.CameraService/CreateCamera',
                 request_serializer=countline_dot_v1_dot_cameras__pb2.CreateCameraRequest.SerializeToString,
@@ -85,6 +90,16 @@ class CameraServiceServicer:
 
     def ListSites(self, request, context):
         """Lists sites by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSite(self, request, context):
+        """Changes the fields that the mask names: `title`, `time_zone`. A new time zone holds for the whole history, or from the
+        day `time_zone_from` on; all counts follow at once.
+        Errors: NOT_FOUND if there is no such site; FAILED_PRECONDITION if `site.revision` is given and is not the current
+        one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,6 +155,11 @@ def add_CameraServiceServicer_to_server(servicer, server):
                     servicer.ListSites,
                     request_deserializer=countline_dot_v1_dot_cameras__pb2.ListSitesRequest.FromString,
                     response_serializer=countline_dot_v1_dot_cameras__pb2.ListSitesResponse.SerializeToString,
+            ),
+            'UpdateSite': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSite,
+                    request_deserializer=countline_dot_v1_dot_cameras__pb2.UpdateSiteRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_cameras__pb2.UpdateSiteResponse.SerializeToString,
             ),
             'CreateCamera': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateCamera,
@@ -222,6 +242,33 @@ class CameraService:
             '/countline.v1.CameraService/ListSites',
             countline_dot_v1_dot_cameras__pb2.ListSitesRequest.SerializeToString,
             countline_dot_v1_dot_cameras__pb2.ListSitesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSite(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.CameraService/UpdateSite',
+            countline_dot_v1_dot_cameras__pb2.UpdateSiteRequest.SerializeToString,
+            countline_dot_v1_dot_cameras__pb2.UpdateSiteResponse.FromString,
             options,
             channel_credentials,
             insecure,

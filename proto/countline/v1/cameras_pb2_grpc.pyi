@@ -37,6 +37,12 @@ class CameraServiceStub:
     """Creates a site. Errors: ALREADY_EXISTS if the id is taken."""
     ListSites: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.ListSitesRequest, _cameras_pb2.ListSitesResponse]
     """Lists sites by id."""
+    UpdateSite: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.UpdateSiteRequest, _cameras_pb2.UpdateSiteResponse]
+    """Changes the fields that the mask names: `title`, `time_zone`. A new time zone holds for the whole history, or from the
+    day `time_zone_from` on; all counts follow at once.
+    Errors: NOT_FOUND if there is no such site; FAILED_PRECONDITION if `site.revision` is given and is not the current
+    one.
+    """
     CreateCamera: _grpc.UnaryUnaryMultiCallable[_cameras_pb2.CreateCameraRequest, _cameras_pb2.CreateCameraResponse]
     """Creates a camera. A worker starts to process it within seconds.
     Errors: INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS if the id is
@@ -62,6 +68,12 @@ class CameraServiceAsyncStub(CameraServiceStub):
     """Creates a site. Errors: ALREADY_EXISTS if the id is taken."""
     ListSites: _aio.UnaryUnaryMultiCallable[_cameras_pb2.ListSitesRequest, _cameras_pb2.ListSitesResponse]  # type: ignore[assignment]
     """Lists sites by id."""
+    UpdateSite: _aio.UnaryUnaryMultiCallable[_cameras_pb2.UpdateSiteRequest, _cameras_pb2.UpdateSiteResponse]  # type: ignore[assignment]
+    """Changes the fields that the mask names: `title`, `time_zone`. A new time zone holds for the whole history, or from the
+    day `time_zone_from` on; all counts follow at once.
+    Errors: NOT_FOUND if there is no such site; FAILED_PRECONDITION if `site.revision` is given and is not the current
+    one.
+    """
     CreateCamera: _aio.UnaryUnaryMultiCallable[_cameras_pb2.CreateCameraRequest, _cameras_pb2.CreateCameraResponse]  # type: ignore[assignment]
     """Creates a camera. A worker starts to process it within seconds.
     Errors: INVALID_ARGUMENT with a BadRequest detail for each field that cannot be used; ALREADY_EXISTS if the id is
@@ -96,6 +108,18 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cameras_pb2.ListSitesResponse, _abc.Awaitable[_cameras_pb2.ListSitesResponse]]:
         """Lists sites by id."""
+
+    @_abc_1.abstractmethod
+    def UpdateSite(
+        self,
+        request: _cameras_pb2.UpdateSiteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cameras_pb2.UpdateSiteResponse, _abc.Awaitable[_cameras_pb2.UpdateSiteResponse]]:
+        """Changes the fields that the mask names: `title`, `time_zone`. A new time zone holds for the whole history, or from the
+        day `time_zone_from` on; all counts follow at once.
+        Errors: NOT_FOUND if there is no such site; FAILED_PRECONDITION if `site.revision` is given and is not the current
+        one.
+        """
 
     @_abc_1.abstractmethod
     def CreateCamera(

@@ -99,7 +99,7 @@ class QueryCountsResponse(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     bucket: _builtins.str
     time_zone: _builtins.str
-    """The time zone in which hours, days and months are cut."""
+    """The time zone in which hours, days and months are cut; empty if the buckets have several."""
     @_builtins.property
     def buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___CountBucket]: ...
     def __init__(
@@ -133,6 +133,7 @@ class CountBucket(_message.Message):
     OUT_COUNT_FIELD_NUMBER: _builtins.int
     COVERAGE_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
     line_id: _builtins.str
     """Empty if the query does not group by line."""
@@ -145,6 +146,8 @@ class CountBucket(_message.Message):
     coverage: _builtins.float
     """Share of the bucket's time up to now during which the camera was processed, 0..1."""
     state: Global___BucketState.ValueType
+    time_zone: _builtins.str
+    """Time zone of the site at the start of the bucket."""
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -162,10 +165,11 @@ class CountBucket(_message.Message):
         out_count: _builtins.int = ...,
         coverage: _builtins.float = ...,
         state: Global___BucketState.ValueType = ...,
+        time_zone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "class_name", b"class_name", "coverage", b"coverage", "direction", b"direction", "end", b"end", "in_count", b"in_count", "line_id", b"line_id", "out_count", b"out_count", "start", b"start", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "class_name", b"class_name", "coverage", b"coverage", "direction", b"direction", "end", b"end", "in_count", b"in_count", "line_id", b"line_id", "out_count", b"out_count", "start", b"start", "state", b"state", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -337,6 +341,7 @@ class QueryOccupancyResponse(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     bucket: _builtins.str
     time_zone: _builtins.str
+    """The time zone in which hours, days and months are cut; empty if the buckets have several."""
     @_builtins.property
     def buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___OccupancyBucket]: ...
     def __init__(
@@ -375,6 +380,7 @@ class OccupancyBucket(_message.Message):
     MEAN_DWELL_S_FIELD_NUMBER: _builtins.int
     MAX_DWELL_S_FIELD_NUMBER: _builtins.int
     COVERAGE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
     zone_id: _builtins.str
     min_count: _builtins.int
@@ -395,6 +401,8 @@ class OccupancyBucket(_message.Message):
     max_dwell_s: _builtins.float
     coverage: _builtins.float
     """Share of the bucket's time up to now during which the camera was processed, 0..1."""
+    time_zone: _builtins.str
+    """Time zone of the site at the start of the bucket."""
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -417,10 +425,11 @@ class OccupancyBucket(_message.Message):
         mean_dwell_s: _builtins.float | None = ...,
         max_dwell_s: _builtins.float | None = ...,
         coverage: _builtins.float = ...,
+        time_zone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_count", b"_max_count", "_max_dwell_s", b"_max_dwell_s", "_mean_count", b"_mean_count", "_mean_dwell_s", b"_mean_dwell_s", "_min_count", b"_min_count", "_now_count", b"_now_count", "end", b"end", "max_count", b"max_count", "max_dwell_s", b"max_dwell_s", "mean_count", b"mean_count", "mean_dwell_s", b"mean_dwell_s", "min_count", b"min_count", "now_count", b"now_count", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_count", b"_max_count", "_max_dwell_s", b"_max_dwell_s", "_mean_count", b"_mean_count", "_mean_dwell_s", b"_mean_dwell_s", "_min_count", b"_min_count", "_now_count", b"_now_count", "born_count", b"born_count", "camera_id", b"camera_id", "coverage", b"coverage", "end", b"end", "entry_count", b"entry_count", "exit_count", b"exit_count", "lost_count", b"lost_count", "max_count", b"max_count", "max_dwell_s", b"max_dwell_s", "mean_count", b"mean_count", "mean_dwell_s", b"mean_dwell_s", "min_count", b"min_count", "now_count", b"now_count", "start", b"start", "zone_id", b"zone_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_count", b"_max_count", "_max_dwell_s", b"_max_dwell_s", "_mean_count", b"_mean_count", "_mean_dwell_s", b"_mean_dwell_s", "_min_count", b"_min_count", "_now_count", b"_now_count", "born_count", b"born_count", "camera_id", b"camera_id", "coverage", b"coverage", "end", b"end", "entry_count", b"entry_count", "exit_count", b"exit_count", "lost_count", b"lost_count", "max_count", b"max_count", "max_dwell_s", b"max_dwell_s", "mean_count", b"mean_count", "mean_dwell_s", b"mean_dwell_s", "min_count", b"min_count", "now_count", b"now_count", "start", b"start", "time_zone", b"time_zone", "zone_id", b"zone_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_count: _TypeAlias = _typing.Literal["max_count"]  # noqa: Y015
     _WhichOneofArgType__max_count: _TypeAlias = _typing.Literal["_max_count", b"_max_count"]  # noqa: Y015

@@ -395,6 +395,7 @@ class CountRecord(_message.Message):
     COVERAGE_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     TRAJECTORIES_FIELD_NUMBER: _builtins.int
+    ASSIGNED_AT_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
     camera_id: _builtins.str
     worker_id: _builtins.str
@@ -420,6 +421,12 @@ class CountRecord(_message.Message):
     def coverage(self) -> _containers.RepeatedCompositeFieldContainer[Global___CoverageSpan]: ...
     @_builtins.property
     def trajectories(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trajectory]: ...
+    @_builtins.property
+    def assigned_at(self) -> _timestamp_pb2.Timestamp:
+        """When the control-plane gave this epoch out, by the control-plane's clock. Only with `hand_over_at`: a hand-over before
+        it is wrong.
+        """
+
     def __init__(
         self,
         *,
@@ -436,10 +443,11 @@ class CountRecord(_message.Message):
         coverage: _abc.Iterable[Global___CoverageSpan] | None = ...,
         time_zone: _builtins.str = ...,
         trajectories: _abc.Iterable[Global___Trajectory] | None = ...,
+        assigned_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hand_over_at", b"hand_over_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assigned_at", b"assigned_at", "hand_over_at", b"hand_over_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "coverage", b"coverage", "crossings", b"crossings", "epoch", b"epoch", "hand_over_at", b"hand_over_at", "occupancy", b"occupancy", "run", b"run", "sequence", b"sequence", "site_id", b"site_id", "time_zone", b"time_zone", "trajectories", b"trajectories", "visits", b"visits", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned_at", b"assigned_at", "camera_id", b"camera_id", "coverage", b"coverage", "crossings", b"crossings", "epoch", b"epoch", "hand_over_at", b"hand_over_at", "occupancy", b"occupancy", "run", b"run", "sequence", b"sequence", "site_id", b"site_id", "time_zone", b"time_zone", "trajectories", b"trajectories", "visits", b"visits", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -56,6 +56,7 @@ class ConnectRequest(_message.Message):
     CAMERAS_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     SPOOL_BYTES_FIELD_NUMBER: _builtins.int
+    CLOCK_OFFSET_S_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Name of the worker, the same after a restart, such as `worker-1`."""
     instance: _builtins.str
@@ -68,6 +69,10 @@ class ConnectRequest(_message.Message):
     """Version of the software."""
     spool_bytes: _builtins.float
     """Bytes of records in the spool that JetStream has not acknowledged."""
+    clock_offset_s: _builtins.float
+    """Seconds by which this machine's clock is ahead of the clock of NATS; negative if it is behind. Capture times are
+    those of NATS while the difference is more than two seconds.
+    """
     @_builtins.property
     def cameras(self) -> _containers.RepeatedCompositeFieldContainer[Global___CameraReport]:
         """The cameras that it holds."""
@@ -82,10 +87,11 @@ class ConnectRequest(_message.Message):
         cameras: _abc.Iterable[Global___CameraReport] | None = ...,
         version: _builtins.str = ...,
         spool_bytes: _builtins.float = ...,
+        clock_offset_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "cameras", b"cameras", "capacity", b"capacity", "instance", b"instance", "spool_bytes", b"spool_bytes", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "cameras", b"cameras", "capacity", b"capacity", "clock_offset_s", b"clock_offset_s", "instance", b"instance", "spool_bytes", b"spool_bytes", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -159,6 +165,7 @@ class Assignment(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     FOLLOWER_FIELD_NUMBER: _builtins.int
+    ASSIGNED_AT_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     """Grows with each assignment of the camera; 0 for files that are played once."""
     time_zone: _builtins.str
@@ -175,6 +182,10 @@ class Assignment(_message.Message):
     def follower(self) -> Global___Follower:
         """Set during a trial: a second version on the same frames."""
 
+    @_builtins.property
+    def assigned_at(self) -> _timestamp_pb2.Timestamp:
+        """When the control-plane gave this epoch out; unset for files that are played once."""
+
     def __init__(
         self,
         *,
@@ -183,10 +194,11 @@ class Assignment(_message.Message):
         time_zone: _builtins.str = ...,
         model: _builtins.str = ...,
         follower: Global___Follower | None = ...,
+        assigned_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "follower", b"follower"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assigned_at", b"assigned_at", "camera", b"camera", "follower", b"follower"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "epoch", b"epoch", "follower", b"follower", "model", b"model", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned_at", b"assigned_at", "camera", b"camera", "epoch", b"epoch", "follower", b"follower", "model", b"model", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -236,6 +248,7 @@ class Worker(_message.Message):
     CONNECTED_AT_FIELD_NUMBER: _builtins.int
     REPORTED_AT_FIELD_NUMBER: _builtins.int
     SPOOL_BYTES_FIELD_NUMBER: _builtins.int
+    CLOCK_OFFSET_S_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     state: Global___WorkerState.ValueType
     backend: _builtins.str
@@ -245,6 +258,8 @@ class Worker(_message.Message):
     version: _builtins.str
     spool_bytes: _builtins.float
     """Bytes of records in the spool that JetStream has not acknowledged."""
+    clock_offset_s: _builtins.float
+    """Seconds by which the worker's clock is ahead of the clock of NATS; negative if it is behind."""
     @_builtins.property
     def camera_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The cameras that it holds."""
@@ -265,10 +280,11 @@ class Worker(_message.Message):
         connected_at: _timestamp_pb2.Timestamp | None = ...,
         reported_at: _timestamp_pb2.Timestamp | None = ...,
         spool_bytes: _builtins.float = ...,
+        clock_offset_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["connected_at", b"connected_at", "reported_at", b"reported_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "camera_ids", b"camera_ids", "capacity", b"capacity", "connected_at", b"connected_at", "reported_at", b"reported_at", "spool_bytes", b"spool_bytes", "state", b"state", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "camera_ids", b"camera_ids", "capacity", b"capacity", "clock_offset_s", b"clock_offset_s", "connected_at", b"connected_at", "reported_at", b"reported_at", "spool_bytes", b"spool_bytes", "state", b"state", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,7 +3,8 @@
     python tests/benchmarks/analytics/bench_ingest.py [--rows N] [--rounds N] [--dsn DSN]
 
 The limit is what PostgreSQL takes when nothing is checked: one COPY of ready rows, by the driver's own `write_row`,
-into the table with its indexes. Against it stand, round by round in turns so that a busy machine hits all alike:
+into the table with its indexes, and one of their ids. Against it stand, round by round in turns so that a busy machine
+hits all alike:
 
 - `writer`: from the bytes of records to the commit, as ingest does it, 2,000 crossings a transaction;
 - `small batches`: the same, 250 crossings a transaction, as under an ordinary load;
@@ -87,7 +88,7 @@ def _record(i: int) -> tuple[bytes, str]:
 
 def empty(dsn: str) -> None:
     """Start from nothing."""
-    tables = "crossings, analytics.changed_buckets, analytics.coverage, analytics.epochs"
+    tables = "crossings, analytics.event_ids, analytics.changed_buckets, analytics.coverage, analytics.epochs"
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(f"TRUNCATE analytics.{tables}".encode())
         connection.execute(b"UPDATE analytics.ingest_state SET last_sequence = 0")
@@ -104,13 +105,19 @@ async def write(engine: AsyncEngine, messages: Sequence[tuple[bytes, str]], rows
 
 
 def bare_copy(dsn: str, rows: list[tuple[object, ...]]) -> float:
-    """Seconds of one COPY of ready rows."""
+    """Seconds of one COPY of ready rows, and one of their ids."""
     statement = f"COPY analytics.crossings ({COLUMNS}) FROM STDIN".encode()
     with psycopg.connect(dsn) as connection:
         start = time.perf_counter()
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
             for row in rows:
                 copy.write_row(row)
+        with (
+            connection.cursor() as cursor,
+            cursor.copy(b"COPY analytics.event_ids (event_id, kind, t) FROM STDIN") as copy,
+        ):
+            for row in rows:
+                copy.write_row((row[0], "c", row[1]))
         connection.commit()
         return time.perf_counter() - start
 

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from tests.fixtures.analytics.cameras import add_camera
 from tests.fixtures.analytics.factory import NOON, crossing, record, sample, span, visit
 from tests.fixtures.analytics.stack import ADMIN_PASSWORD, Stack, until
 from tests.fixtures.forked.command import countline
@@ -91,3 +93,43 @@ async def test_what_cannot_be_asked_is_said_with_the_exit_code(run) -> None:
     code, _, err = await run("counts", "--start", "yesterday")
     assert code == 1
     assert "2026-03-01T12:00:00Z" in err
+
+
+BERLIN = ["--start", "2026-10-25", "--end", "2026-10-26", "--camera", "cam-1"]
+
+
+@pytest.mark.parametrize("machine", ["UTC", "America/New_York"])
+async def test_days_have_the_dates_of_the_site_whatever_the_zone_of_the_machine(
+    run, stack: Stack, monkeypatch: pytest.MonkeyPatch, machine: str
+) -> None:
+    """2026-10-25 has 25 hours in Berlin and begins at 22:00 UTC."""
+    monkeypatch.setenv("TZ", machine)
+    await add_camera(stack)
+    code, out, err = await run("counts", *BERLIN, "--bucket", "1d", "--line", "gate", "--json")
+    assert code == 0, err
+    (day,) = json.loads(out)["buckets"]
+    assert (day["start"][:16], day["end"][:16]) == ("2026-10-24T22:00", "2026-10-25T23:00")
+    code, out, err = await run("counts", *BERLIN, "--bucket", "1d")
+    assert code == 0, err
+    assert "time zone Europe/Berlin" in out
+    assert "2026-10-25 " in out
+    assert "2026-10-24" not in out
+    code, out, err = await run("counts", *BERLIN, "--bucket", "1h", "--line", "gate")
+    assert re.findall(r"2026-10-25 \d\d:\d\d(?:[+-]\d{4})?", out)[:5] == [
+        "2026-10-25 00:00",
+        "2026-10-25 01:00",
+        "2026-10-25 02:00+0200",
+        "2026-10-25 02:00+0100",
+        "2026-10-25 03:00",
+    ]
+    code, out, err = await run("counts", *BERLIN, "--bucket", "1mo", "--line", "gate")
+    assert "2026-10 " in out
+
+
+async def test_a_time_without_an_offset_needs_one_zone(run, stack: Stack) -> None:
+    await add_camera(stack)
+    await stack.post("sites", {"site": {"site_id": "far", "time_zone": "Asia/Tokyo"}})
+    code, _, err = await run("counts", "--start", "2026-10-25")
+    assert code == 1
+    assert "several time zones" in err
+    assert (await run("counts", "--start", "2026-10-25T00:00:00z"))[0] == 0

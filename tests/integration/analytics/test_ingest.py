@@ -10,10 +10,11 @@ import nats
 import nats.js.errors
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tests.fixtures.analytics.factory import NOON, crossing, record, span
+from tests.fixtures.analytics.factory import NOON, crossing, record, span, trajectory, visit
 from tests.fixtures.analytics.stack import ingesting, publish, until
 from tests.fixtures.nats import NatsServer
 
+from countline.v1 import events_pb2
 from countline_analytics.ingest.consumer import Ingest
 from countline_analytics.ingest.writer import CountWriter
 from countline_common.data import bus
@@ -236,3 +237,73 @@ async def test_crossings_older_than_what_is_kept_are_refused_and_not_half_counte
     assert "RETENTION" in letter.headers["Countline-Reason"]
     assert scalar("SELECT array_agg(track) FROM analytics.crossings") == [2]
     await client.close()
+
+
+async def dead_letters(server: NatsServer) -> list[tuple[str, bytes]]:
+    """Reason and content of each dead letter."""
+    client = await nats.connect(server.url)
+    js = client.jetstream()
+    try:
+        info = await js.stream_info(bus.DLQ)
+        letters = [await js.get_msg(bus.DLQ, n) for n in range(info.state.first_seq, info.state.last_seq + 1)]
+        return [(letter.headers["Countline-Reason"], letter.data) for letter in letters if letter.headers]
+    finally:
+        await client.close()
+
+
+async def test_one_bad_row_goes_to_the_dead_letters_and_the_good_rows_of_its_record_count(
+    nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar
+) -> None:
+    mixed = record(
+        crossing(1, NOON), crossing(2, NOON, kind="per\0son"), crossing(3, NOON + 1), coverage=[span(NOON, NOON + 5)]
+    )
+    mixed.visits.append(visit(7, NOON + 5, 5))
+    mixed.visits[0].left_at.seconds -= 60
+    await publish(nats_server.url, mixed)
+    async with ingesting(nats_server.url, engine):
+        await until(lambda: scalar("SELECT count(*) FROM analytics.crossings") == 2)
+        await until_nothing_is_pending(nats_server)
+    assert scalar("SELECT count(*) FROM analytics.coverage") == 1
+    ((reason, content),) = await dead_letters(nats_server)
+    assert "NUL" in reason
+    assert "left before it entered" in reason
+    refused = events_pb2.CountRecord.FromString(content)
+    assert (refused.camera_id, refused.run) == ("cam-1", "run-1")
+    assert [each.track for each in refused.crossings] == [2]
+    assert [each.track for each in refused.visits] == [7]
+    assert not refused.coverage
+
+
+async def test_rows_that_only_the_database_refuses_are_found_within_their_record(
+    nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar, execute: Callable[..., None]
+) -> None:
+    execute("ALTER TABLE analytics.crossings ADD CHECK (class_name <> 'unicorn')")
+    kinds = ["unicorn" if k in {3, 11} else "person" for k in range(20)]
+    await publish(nats_server.url, record(*[crossing(k, NOON + k, kind=kind) for k, kind in enumerate(kinds)]))
+    async with ingesting(nats_server.url, engine):
+        await until(lambda: scalar("SELECT count(*) FROM analytics.crossings") == 18)
+        await until_nothing_is_pending(nats_server)
+    letters = await dead_letters(nats_server)
+    assert all("CheckViolation" in reason for reason, _ in letters)
+    tracks = [c.track for _, content in letters for c in events_pb2.CountRecord.FromString(content).crossings]
+    assert sorted(tracks) == [3, 11]
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_an_event_counts_once_whatever_its_time(
+    nats_server: NatsServer, engine: AsyncEngine, scalar: Scalar, together: bool
+) -> None:
+    first = record(crossing(1, NOON), visits=[visit(1, NOON, 3)], trajectories=[trajectory(1, NOON)])
+    again = record(crossing(1, NOON + 1e-6), visits=[visit(1, NOON + 40, 3)], trajectories=[trajectory(1, NOON)])
+    again.trajectories[0].start.seconds += 90
+    again.crossings.append(crossing(2, NOON + 86_400 * 30))
+    async with ingesting(nats_server.url, engine):
+        await publish(nats_server.url, first)
+        if not together:
+            await until_nothing_is_pending(nats_server)
+        await publish(nats_server.url, again, again)
+        await until(lambda: scalar("SELECT count(*) FROM analytics.crossings") == 2)
+        await until_nothing_is_pending(nats_server)
+    assert scalar("SELECT sum(count) FROM analytics.counts_1m") == 2
+    assert scalar("SELECT count(*) FROM analytics.visits") == 1
+    assert scalar("SELECT count(*) FROM analytics.trajectories") == 1

@@ -86,6 +86,24 @@ async def test_on_this_machine_nobody_has_to_log_in(shell: Shell, site: str) -> 
     assert kept.stat().st_mode & 0o777 == 0o600
 
 
+async def test_the_time_zone_of_a_site_is_corrected(shell: Shell, site: str) -> None:
+    changed = await shell.json("sites", "set", "lab", "--timezone", "Asia/Tokyo", "--from", "2026-03-01")
+    assert changed["time_zone"] == "Asia/Tokyo"
+    assert changed["earlier_time_zones"] == [{"time_zone": "Europe/Berlin", "until": "2026-03-01"}]
+    assert "Asia/Tokyo, Europe/Berlin before 2026-03-01" in await shell.ok("sites", "list")
+    await shell.ok("sites", "set", "lab", "--title", "Laboratory")
+    changed = await shell.json("sites", "set", "lab", "--time-zone", "UTC")
+    assert (changed["time_zone"], changed["earlier_time_zones"], changed["title"]) == ("UTC", [], "Laboratory")
+    for wrong in (
+        ["--time-zone", "right/UTC"],
+        ["--time-zone", "UTC", "--from", "May"],
+        ["--from", "2026-01-01"],
+        [],
+    ):
+        code, _, err = await shell.run("sites", "set", "lab", *wrong)
+        assert (code, "error:" in err) == (1, True)
+
+
 async def test_a_camera_is_added_shown_changed_and_removed(shell: Shell, site: str) -> None:
     url = "rtsp://joe:secret@camera.invalid/live"
     added = await shell.json("cameras", "add", "door", url, "--line", LINE, "--rate", "12.5", "--title", "Front door")

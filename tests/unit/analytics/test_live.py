@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from countline_analytics.live.client import ClientQueue, SlowClientError
 from countline_analytics.live.totals import LiveCamera, LiveCrossing, Totals
+from countline_common.site_zones import SiteZones
 
 NOW = datetime(2026, 10, 25, 10, tzinfo=UTC)
 
 
 def camera(camera_id: str = "cam-1", zone: str = "Europe/Berlin", lines: tuple[str, ...] = ("gate",)) -> LiveCamera:
-    return LiveCamera.at(camera_id, zone, lines, NOW)
+    return LiveCamera.at(camera_id, SiteZones.of(zone), lines, NOW)
 
 
 def crossing(sequence: int, t: datetime = NOW, direction: str = "in", line: str = "gate") -> LiveCrossing:

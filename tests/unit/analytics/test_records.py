@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from countline.v1 import events_pb2
-from countline_analytics.ingest.records import MalformedRecordError, decode
+from countline_analytics.ingest.records import MalformedRecordError, decode, halves
 from countline_analytics.store.spans import merge
+from countline_common.time_zones import find_time_zone
 from countline_common.times import to_timestamp
 from countline_counting.coverage import CoverageTracker
 
@@ -143,6 +144,53 @@ def test_a_visit_that_was_never_seen_to_end_counts_at_the_last_sight() -> None:
 @pytest.mark.parametrize("dwell_s", [float("nan"), -1.0, float("inf")])
 def test_a_visit_of_no_length_is_refused(dwell_s) -> None:
     assert "lasts" in refusal(record(visits=[visit(dwell_s=dwell_s)]))
+
+
+def test_a_visit_that_left_before_it_entered_is_refused() -> None:
+    assert "left before it entered" in refusal(record(visits=[visit(left_at=to_timestamp(4.999), dwell_s=0.0)]))
+    decode(record(visits=[visit(left_at=to_timestamp(5.0), dwell_s=0.0)]).SerializeToString(), SUBJECT)
+
+
+@pytest.mark.parametrize("name", ["Factory", "localtime", "right/Europe/Berlin", "posix/UTC", "Europe", "", "x" * 5000])
+def test_what_is_no_time_zone_of_a_place_is_refused(name) -> None:
+    assert find_time_zone(name) is None
+    if name:
+        assert "time_zone" in refusal(record(time_zone=name))
+
+
+def test_one_bad_row_leaves_the_good_rows_of_its_record() -> None:
+    message = record(
+        crossings=[crossing(), crossing(direction=events_pb2.DIRECTION_UNSPECIFIED)],
+        visits=[visit(dwell_s=-1.0)],
+        coverage=[events_pb2.CoverageSpan(start=to_timestamp(10), end=to_timestamp(0))],
+    )
+    found = decode(message.SerializeToString(), SUBJECT)
+    assert (len(found.crossings), found.visits, found.coverage) == (1, [], [])
+    assert [(each.field, each.row) for each in found.refused] == [
+        ("crossings", message.crossings[1]),
+        ("visits", message.visits[0]),
+        ("coverage", message.coverage[0]),
+    ]
+
+
+def test_a_hand_over_that_is_no_time_is_left_to_the_fences() -> None:
+    """Its record holds the first counts of the epoch."""
+    message = record(crossings=[crossing()])
+    message.hand_over_at.seconds = -(10**15)
+    found = decode(message.SerializeToString(), SUBJECT)
+    assert (len(found.crossings), found.hand_over_at_us) == (1, -62_135_596_800_000_000)
+
+
+@given(st.lists(st.sampled_from(["crossings", "visits", "occupancy"]), max_size=9))
+def test_halves_hold_every_row_once(fields) -> None:
+    message = record()
+    for number, field in enumerate(fields):
+        row = getattr(message, field).add()
+        setattr(row, "count" if field == "occupancy" else "sequence", number)
+    parts = halves(message)
+    assert len(parts) == (1 if len(fields) < 2 else 2)
+    for field in ("crossings", "visits", "occupancy"):
+        assert [row for part in parts for row in getattr(part, field)] == list(getattr(message, field))
 
 
 def test_a_crossing_has_a_speed_where_there_is_a_ground_and_none_where_there_is_not() -> None:

@@ -39,6 +39,11 @@ def test_a_query_fills_fields_times_included() -> None:
     assert request.group_by == "line,class"
 
 
+@pytest.mark.parametrize("text", ["2026-01-01t00:00:00z", "2026-01-01T00:00:00Z", "2026-01-01 01:00:00.000+01:00"])
+def test_a_time_is_read_as_rfc_3339_allows(text) -> None:
+    assert counts_request(("start", text)).start.ToJsonString() == "2026-01-01T00:00:00Z"
+
+
 def test_every_wrong_field_of_a_query_is_named() -> None:
     found = problems(lambda: counts_request(("start", "noon"), ("lines", "3"), ("end", "2026-03-01T12:00:00")))
     assert set(found) == {"start", "lines", "end"}

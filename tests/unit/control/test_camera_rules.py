@@ -1,6 +1,7 @@
 """Which cameras can be stored, and which versions their lines get."""
 
 import math
+from datetime import date
 
 import pytest
 from hypothesis import given
@@ -122,6 +123,34 @@ def test_ids_that_could_break_a_subject_or_an_url_are_refused(name: str) -> None
     camera = Camera(camera_id=name, site_id=name, spec=spec())
     assert fields_of(checks.camera_problems(messages.camera_of(camera), NOW)) == ["camera_id", "site_id"]
     assert "site_id" in fields_of(checks.site_problems(domain.Site(name, "", "UTC")))
+
+
+@pytest.mark.parametrize("name", ["Factory", "localtime", "right/Europe/Berlin", "posix/UTC", "Europe", "", "a/../b"])
+def test_what_is_no_time_zone_of_a_place_is_refused(name: str) -> None:
+    assert fields_of(checks.site_problems(domain.Site("lab", "", name))) == ["time_zone"]
+
+
+DAY_1, DAY_2, DAY_3 = (date(2026, 3, day) for day in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "time_zone", "earlier"),
+    [
+        ([("Asia/Tokyo", None)], "Asia/Tokyo", []),
+        ([("Asia/Tokyo", DAY_2)], "Asia/Tokyo", [("UTC", DAY_2)]),
+        ([("Asia/Tokyo", DAY_1), ("Asia/Seoul", DAY_3)], "Asia/Seoul", [("UTC", DAY_1), ("Asia/Tokyo", DAY_3)]),
+        ([("Asia/Tokyo", DAY_3), ("Asia/Seoul", DAY_2)], "Asia/Seoul", [("UTC", DAY_2)]),
+        ([("Asia/Tokyo", DAY_2), ("Asia/Seoul", DAY_2)], "Asia/Seoul", [("UTC", DAY_2)]),
+        ([("Asia/Tokyo", DAY_2), ("UTC", DAY_2)], "UTC", []),
+        ([("Asia/Tokyo", DAY_2), ("Asia/Seoul", None)], "Asia/Seoul", []),
+    ],
+)
+def test_a_zone_changes_from_a_day_on_or_for_the_whole_history(changes, time_zone, earlier) -> None:
+    site = domain.Site("lab", "", "UTC")
+    for name, first_day in changes:
+        site = domain.with_time_zone(site, name, first_day)
+    assert site.time_zone == time_zone
+    assert [(each.time_zone, each.until) for each in site.earlier_time_zones] == earlier
 
 
 @pytest.mark.parametrize(("seconds", "fine"), [(0, True), (NOW, True), (NOW + 90_000, False), (-5, False)])

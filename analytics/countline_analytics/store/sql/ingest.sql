@@ -15,6 +15,15 @@ SELECT * FROM unnest(CAST(:camera_ids AS text[]), CAST(:site_ids AS text[]), CAS
 ON CONFLICT (camera_id) DO UPDATE SET site_id = excluded.site_id, time_zone = excluded.time_zone
 WHERE (known.site_id, known.time_zone) IS DISTINCT FROM (excluded.site_id, excluded.time_zone)
 
+-- name: remember_site
+-- A site as the camera service announced it; an older announcement changes nothing.
+INSERT INTO analytics.sites AS known (site_id, created_at, revision, time_zone, earlier_zones, until)
+VALUES (:site_id, :created_at, :revision, :time_zone, CAST(:earlier_zones AS text[]), CAST(:until AS date[]))
+ON CONFLICT (site_id) DO UPDATE
+SET created_at = excluded.created_at, revision = excluded.revision, time_zone = excluded.time_zone,
+    earlier_zones = excluded.earlier_zones, until = excluded.until
+WHERE (known.created_at, known.revision) < (excluded.created_at, excluded.revision)
+
 -- name: remember_lines
 INSERT INTO analytics.lines (camera_id, line_id)
 SELECT * FROM unnest(CAST(:camera_ids AS text[]), CAST(:line_ids AS text[]))
@@ -25,57 +34,79 @@ INSERT INTO analytics.zones (camera_id, zone_id)
 SELECT * FROM unnest(CAST(:camera_ids AS text[]), CAST(:zone_ids AS text[]))
 ON CONFLICT DO NOTHING
 
--- name: add_hand_overs
--- The earliest hand-over stays: a repeated or late record changes nothing.
-INSERT INTO analytics.epochs AS known (camera_id, epoch, hand_over_at)
-SELECT camera_id, epoch, min(hand_over_at)
-FROM unnest(CAST(:camera_ids AS text[]), CAST(:epochs AS integer[]), CAST(:times AS timestamptz[]))
-     AS given (camera_id, epoch, hand_over_at)
-GROUP BY camera_id, epoch
-ON CONFLICT (camera_id, epoch) DO UPDATE SET hand_over_at = excluded.hand_over_at
-WHERE known.hand_over_at > excluded.hand_over_at
-RETURNING camera_id, epoch, hand_over_at
-
 -- name: read_hand_overs
-SELECT camera_id, epoch, hand_over_at FROM analytics.epochs WHERE camera_id = ANY(:camera_ids)
+SELECT camera_id, epoch, hand_over_at, fault, reported_at, received_at, written_at, assigned_at, before_t, before_written_at,
+       first_t
+FROM analytics.epochs WHERE camera_id = ANY(:camera_ids)
 
--- name: fence_crossings
--- Fences events of older epochs that lie after a hand-over and arrived before it was known. Files (epoch 0) are exempt.
+-- name: crossings_before
+-- The newest and the oldest counted crossing of the epochs before one, and when they were written.
+(SELECT t AS seen_at, changed_at FROM analytics.crossings
+ WHERE camera_id = :camera_id AND epoch > 0 AND epoch < :epoch AND NOT fenced
+ ORDER BY t DESC LIMIT 1)
+UNION ALL
+(SELECT t, changed_at FROM analytics.crossings
+ WHERE camera_id = :camera_id AND epoch > 0 AND epoch < :epoch AND NOT fenced
+ ORDER BY t LIMIT 1)
+
+-- name: put_hand_over
+INSERT INTO analytics.epochs (camera_id, epoch, hand_over_at, fault, reported_at, received_at, written_at, assigned_at,
+                              before_t, before_written_at, first_t)
+VALUES (:camera_id, :epoch, :hand_over_at, :fault, :reported_at, :received_at, :written_at, :assigned_at,
+        :before_t, :before_written_at, :first_t)
+ON CONFLICT (camera_id, epoch) DO UPDATE
+SET hand_over_at = excluded.hand_over_at, fault = excluded.fault, reported_at = excluded.reported_at,
+    received_at = excluded.received_at, written_at = excluded.written_at, assigned_at = excluded.assigned_at,
+    before_t = excluded.before_t, before_written_at = excluded.before_written_at,
+    first_t = excluded.first_t
+
+-- name: audit_hand_over
+INSERT INTO analytics.hand_over_audit (decided_at, camera_id, epoch, reported_at, hand_over_at, fault)
+VALUES (:decided_at, :camera_id, :epoch, :reported_at, :hand_over_at, :fault)
+
+-- name: cameras_with_epochs
+SELECT DISTINCT camera_id FROM analytics.epochs ORDER BY camera_id
+
+-- name: no_statement_timeout
+SET LOCAL statement_timeout = 0
+
+-- name: no_decompression_limit
+-- TimescaleDB's; without TimescaleDB the setting has no effect.
+SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0
+
+-- name: move_crossings
+-- Fences events of older epochs that lie after a fence, and restores those that do not. Files (epoch 0) are exempt.
 UPDATE analytics.crossings c
-SET fenced = true, changed_at = :now
-FROM unnest(CAST(:camera_ids AS text[]), CAST(:epochs AS integer[]), CAST(:times AS timestamptz[]))
-     AS given (camera_id, epoch, hand_over_at)
-WHERE c.camera_id = given.camera_id AND c.t > given.hand_over_at
-  AND c.epoch > 0 AND c.epoch < given.epoch AND NOT c.fenced
-RETURNING c.camera_id, date_trunc('minute', c.t) AS bucket
+SET fenced = NOT c.fenced, changed_at = :now
+FROM unnest(CAST(:camera_ids AS text[]), CAST(:first_epochs AS integer[]), CAST(:last_epochs AS integer[]),
+            CAST(:limits AS timestamptz[]), CAST(:sinces AS timestamptz[]))
+     AS given (camera_id, first_epoch, last_epoch, limit_t, since)
+WHERE c.camera_id = given.camera_id AND c.epoch BETWEEN given.first_epoch AND given.last_epoch
+  AND c.t > given.since AND c.fenced <> (c.t > given.limit_t)
+RETURNING c.camera_id, date_trunc('minute', c.t) AS bucket, c.fenced
 
--- name: fence_visits
+-- name: move_visits
 UPDATE analytics.visits v
-SET fenced = true
-FROM unnest(CAST(:camera_ids AS text[]), CAST(:epochs AS integer[]), CAST(:times AS timestamptz[]))
-     AS given (camera_id, epoch, hand_over_at)
-WHERE v.camera_id = given.camera_id AND v.t > given.hand_over_at
-  AND v.epoch > 0 AND v.epoch < given.epoch AND NOT v.fenced
+SET fenced = NOT v.fenced
+FROM unnest(CAST(:camera_ids AS text[]), CAST(:first_epochs AS integer[]), CAST(:last_epochs AS integer[]),
+            CAST(:limits AS timestamptz[]), CAST(:sinces AS timestamptz[]))
+     AS given (camera_id, first_epoch, last_epoch, limit_t, since)
+WHERE v.camera_id = given.camera_id AND v.epoch BETWEEN given.first_epoch AND given.last_epoch
+  AND v.t > given.since AND v.fenced <> (v.t > given.limit_t)
 
--- name: fence_occupancy
+-- name: move_occupancy
 UPDATE analytics.occupancy o
-SET fenced = true
-FROM unnest(CAST(:camera_ids AS text[]), CAST(:epochs AS integer[]), CAST(:times AS timestamptz[]))
-     AS given (camera_id, epoch, hand_over_at)
-WHERE o.camera_id = given.camera_id AND o.t > given.hand_over_at
-  AND o.epoch > 0 AND o.epoch < given.epoch AND NOT o.fenced
+SET fenced = NOT o.fenced
+FROM unnest(CAST(:camera_ids AS text[]), CAST(:first_epochs AS integer[]), CAST(:last_epochs AS integer[]),
+            CAST(:limits AS timestamptz[]), CAST(:sinces AS timestamptz[]))
+     AS given (camera_id, first_epoch, last_epoch, limit_t, since)
+WHERE o.camera_id = given.camera_id AND o.epoch BETWEEN given.first_epoch AND given.last_epoch
+  AND o.t > given.since AND o.fenced <> (o.t > given.limit_t)
 
--- name: known_crossings
-SELECT c.event_id, c.t
-FROM analytics.crossings c
-JOIN unnest(CAST(:event_ids AS uuid[]), CAST(:times AS timestamptz[])) AS given (event_id, t)
-  ON c.event_id = given.event_id AND c.t = given.t
-
--- name: known_visits
-SELECT v.event_id, v.t
-FROM analytics.visits v
-JOIN unnest(CAST(:event_ids AS uuid[]), CAST(:times AS timestamptz[])) AS given (event_id, t)
-  ON v.event_id = given.event_id AND v.t = given.t
+-- name: known_ids
+SELECT event_id, kind::text AS kind FROM analytics.event_ids
+JOIN unnest(CAST(:event_ids AS uuid[]), CAST(:kinds AS text[])) AS given (event_id, kind_text) USING (event_id)
+WHERE kind::text = kind_text
 
 -- name: add_occupancy
 -- Of two samples with the same time the lower one stays, in any order: all objects leave a removed zone at the time of
@@ -127,4 +158,3 @@ SELECT * FROM unnest(
     CAST(:camera_ids AS text[]), CAST(:epochs AS integer[]), CAST(:runs AS text[]), CAST(:tracks AS bigint[]),
     CAST(:parts AS integer[]), CAST(:class_names AS text[]), CAST(:min_x AS real[]), CAST(:min_y AS real[]),
     CAST(:max_x AS real[]), CAST(:max_y AS real[]), CAST(:payloads AS bytea[]))
-ON CONFLICT DO NOTHING

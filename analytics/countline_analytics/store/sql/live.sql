@@ -2,11 +2,12 @@
 SELECT last_sequence FROM analytics.ingest_state
 
 -- name: cameras
-SELECT c.camera_id, c.time_zone, coalesce(array_agg(l.line_id ORDER BY l.line_id) FILTER (WHERE l.line_id IS NOT NULL), '{}')
-       AS line_ids
+SELECT c.camera_id, coalesce(s.time_zone, c.time_zone) AS time_zone, s.earlier_zones, s.until,
+       coalesce(array_agg(l.line_id ORDER BY l.line_id) FILTER (WHERE l.line_id IS NOT NULL), '{}') AS line_ids
 FROM analytics.cameras c
+LEFT JOIN analytics.sites s USING (site_id)
 LEFT JOIN analytics.lines l USING (camera_id)
-GROUP BY c.camera_id, c.time_zone
+GROUP BY c.camera_id, c.time_zone, s.site_id
 ORDER BY c.camera_id
 
 -- name: totals

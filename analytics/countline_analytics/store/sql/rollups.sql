@@ -66,6 +66,9 @@ SELECT camera_id FROM analytics.cameras ORDER BY camera_id
 -- Their counts stay in the rollups.
 DELETE FROM analytics.crossings WHERE camera_id = :camera_id AND t < :before
 
+-- name: forget_ids
+DELETE FROM analytics.event_ids WHERE kind::text = ANY(:kinds) AND t < :before
+
 -- name: forget_visits
 DELETE FROM analytics.visits WHERE camera_id = :camera_id AND t < :before
 

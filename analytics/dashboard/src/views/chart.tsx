@@ -296,7 +296,8 @@ function useCounts(store: Store, api: Api, cameraId: string, range: Range, bucke
   return answer.key === key ? answer : { counts: null, trouble: null };
 }
 
-function period(bar: Bar, zone: string, bucket: Bucket): string {
+function period(bar: Bar, siteZone: string, bucket: Bucket): string {
+  const zone = bar.zone ?? siteZone;
   const [start, end] = [new Date(bar.start), new Date(bar.end)];
   if (bucket === "1d") return day(start, zone);
   return `${day(start, zone)}, ${clock(start, zone)} to ${clock(end, zone)}`;

@@ -1,6 +1,7 @@
 """Records and coverage: what is said, when, and that it is the same each time."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -57,6 +58,10 @@ def test_the_hand_over_is_said_at_once_and_never_again() -> None:
     assert from_timestamp(records[0].hand_over_at) == 5.0
     assert records[0].sequence == 0
     assert not any(record.HasField("hand_over_at") for record in records[1:])
+    assigned = replace(IDENTITY, assigned_at=4.0)
+    records = run([(5.0, []), (7.0, [])], RecordBuilder(assigned, 0.1, finite=False, hand_over=True))
+    assert [record.HasField("assigned_at") for record in records] == [True] + [False] * (len(records) - 1)
+    assert from_timestamp(records[0].assigned_at) == 4.0
     assert not any(record.HasField("hand_over_at") for record in run([(5.0, []), (7.0, [])], builder()))
 
 

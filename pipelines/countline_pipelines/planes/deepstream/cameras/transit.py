@@ -18,6 +18,7 @@ from typing import Final
 
 from countline_pipelines.sources import Playback, SourceSpec
 from countline_pipelines.sources.clock import CaptureClock, FileClock, RateGate
+from countline_pipelines.sources.wall_clock import WALL
 
 MOST_INSIDE: Final = 1024
 """Far more than fit into a muxer, its queue and its batches; the pipeline has lost anything older."""
@@ -136,7 +137,7 @@ class FrameTransit:
                     self._inside.popleft()
             frame = self._inside.popleft()
             if ntp_ns > 0 and self._spec.playback is Playback.LIVE:
-                arrived_at = time.time() - (time.monotonic() - frame.entered_at)
+                arrived_at = WALL.now() - (time.monotonic() - frame.entered_at)
                 self._capture.observe_ntp(pts_ns * NS, ntp_ns * NS, arrived_at)
             lost, self._left = frame.number - self._left - 1, frame.number
             return frame, lost

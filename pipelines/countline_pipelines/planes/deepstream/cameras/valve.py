@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from countline_pipelines.planes.deepstream.cameras.transit import FrameTransit
 from countline_pipelines.planes.meters import RateMeter
 from countline_pipelines.sources import Playback, SourceSpec
+from countline_pipelines.sources.wall_clock import WALL
 
 AHEAD_S: Final = 60.0
 """If the next time of a real-time file is further ahead than this, the file's clock restarts instead of waiting."""
@@ -87,7 +88,7 @@ class SourceValve:
             if not self._waits:
                 return False
             self._open.wait(LOOK_S)
-        if self._stopping.is_set() or not self.transit.enter(pts_ns, time.time(), now):
+        if self._stopping.is_set() or not self.transit.enter(pts_ns, WALL.now(), now):
             return False
         preview = self.preview
         if preview is not None:
