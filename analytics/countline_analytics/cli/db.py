@@ -17,7 +17,7 @@ from countline_common.cli.terminal import Terminal
 from countline_common.cli.tools import note, print_json
 from countline_common.data import database
 from countline_common.errors import NotFoundError, UnavailableError
-from countline_common.logs import redact
+from countline_common.redaction import redact
 from countline_common.settings import DataFolder
 
 DSN_VARIABLE: Final = "COUNTLINE_ANALYTICS_DSN"

@@ -23,7 +23,8 @@ from countline_analytics.instants import from_proto
 from countline_analytics.store.sql import query
 from countline_common.data.bus import DOMAIN, domain_subject, ensure_streams
 from countline_common.errors import CountlineError
-from countline_common.logs import get_logger, redact
+from countline_common.logs import get_logger
+from countline_common.redaction import redact
 from countline_common.resilience.retry import Backoff
 from countline_common.time_zones import find_time_zone
 from countline_common.waiting import happens
