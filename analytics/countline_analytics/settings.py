@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from countline_common.addresses import Network, networks
+from countline_common.http.client_address import Network, networks
 from countline_common.settings import ProcessSettings
 
 

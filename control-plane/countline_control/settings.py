@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from countline_common.addresses import Network, networks
 from countline_common.errors import InvalidInputError
+from countline_common.http.client_address import Network, networks
 from countline_common.settings import DataFolder, ProcessSettings
 from countline_control.models.domain import MOST_DEPLOYMENTS
 from countline_control.workers.schedule import LEASE_S

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from xml.sax.saxutils import escape
 
 from countline_common.errors import InvalidInputError
-from countline_common.output_files import OutputFile, OutputFiles
+from countline_common.files.output_files import OutputFile, OutputFiles
 
 if TYPE_CHECKING:
     from PIL.Image import Image

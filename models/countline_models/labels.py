@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_common.text_files import read_lines
+from countline_common.files.text_files import read_lines
 
 # fmt: off
 COCO_LABELS: Final[tuple[str, ...]] = (

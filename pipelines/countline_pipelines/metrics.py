@@ -24,6 +24,16 @@ QUEUED_FRAMES: Final = Gauge("countline_queued_frames", "Frames waiting for infe
 RUNS: Final = Counter("countline_runs_started", "Starts of a tracker.", ["camera"])
 CROSSINGS: Final = Counter("countline_crossings", "Decided crossings.", ["camera"])
 SOURCE_FAILURES: Final = Counter("countline_source_failures", "Failures of sources.", ["camera", "failure"])
+STAMP_FAULTS: Final = Counter(
+    "countline_timestamp_faults",
+    "Timestamps of sources that jumped (kind jump), or were repeated or out of order (kind disorder).",
+    ["camera", "kind"],
+)
+STAMP_RATE: Final = Gauge(
+    "countline_timestamp_rate_ratio",
+    "Seconds that pass while the timestamps of a live camera advance by one; 1 if they are right.",
+    ["camera"],
+)
 DECODER: Final = Gauge("countline_decoder_info", "1 for the decoder that a camera uses, else 0.", ["camera", "decoder"])
 DECODER_REFUSALS: Final = Counter(
     "countline_decoder_refusals", "Times that the CPU decoded a camera though there is a GPU.", ["camera"]

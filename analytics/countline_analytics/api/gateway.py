@@ -19,11 +19,11 @@ from countline_analytics.api.services import Method
 from countline_analytics.api.transcoding import Route, build_request
 from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.service import Handler
-from countline_common.addresses import Network, address, calling
 from countline_common.errors import InvalidInputError, UnauthenticatedError
 from countline_common.grpc.authorization import authorize
 from countline_common.grpc.errors import translated
 from countline_common.grpc.tokens import TokenVerifier
+from countline_common.http.client_address import Network, address, calling
 from countline_common.http.rest_json import to_json
 
 CALL_TIMEOUT_S: Final = 15.0

@@ -35,11 +35,11 @@ from countline_analytics.live.websocket import LiveHub
 from countline_analytics.processes import check_database, stop_signals, until_available
 from countline_analytics.questions.service import make_handlers
 from countline_analytics.settings import ApiSettings
-from countline_common.addresses import Network
 from countline_common.data import database
 from countline_common.errors import UnavailableError
 from countline_common.grpc.channels import open_channel
 from countline_common.grpc.tokens import TokenVerifier
+from countline_common.http.client_address import Network
 from countline_common.http.health import Check, HealthServer
 from countline_common.logs import configure, get_logger
 from countline_common.settings import host_port

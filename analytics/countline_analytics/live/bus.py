@@ -24,8 +24,8 @@ from countline_common.http.rest_json import to_json
 from countline_common.logs import get_logger
 from countline_common.redaction import redact
 from countline_common.resilience.retry import Backoff
+from countline_common.resilience.vitality import forget_fault
 from countline_common.times import from_timestamp, rfc3339
-from countline_common.vitality import forget_fault
 
 KEEP_ALIVE_PERIOD_S: Final = 2.0
 STATUS_SUBJECT: Final = "countline.status.*"

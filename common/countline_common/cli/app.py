@@ -6,24 +6,21 @@ and a command whose dependencies are missing is listed and says what to install.
 """
 
 import importlib
-import io
 import logging
-import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import entry_points
-from typing import Any, Final, TextIO, cast
+from typing import Any, Final, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from countline_common.cli.standard_output import checked, discard_output
 from countline_common.cli.usage import CommandUsageError, usage_errors
 from countline_common.errors import CountlineError
-from countline_common.output_files import unwritable
 
 ENTRY_POINT_GROUP: Final = "countline.commands"
 NAME: Final = "countline"
@@ -204,12 +201,12 @@ def main() -> None:
     """Entry point of the console script."""
     signal.signal(signal.SIGTERM, _interrupt)
     if sys.stdout is not None:
-        sys.stdout = _checked(sys.stdout)
-    status = _run()
+        sys.stdout = checked(sys.stdout)
+    status = run()
     sys.exit(TERMINATED if status == INTERRUPTED and _terminated else status)
 
 
-def _run() -> int:
+def run() -> int:
     """Run the command. Return its exit status."""
     try:
         status = _status_of_command()
@@ -219,7 +216,7 @@ def _run() -> int:
         report(error)
         return EXIT_USAGE if isinstance(error, CommandUsageError) else EXIT_ERROR
     except BrokenPipeError:
-        _discard_output()  # the reader, such as `head`, has what it wants
+        discard_output()  # the reader, such as `head`, has what it wants
     except OSError as error:
         logging.getLogger(__name__).debug("the command failed", exc_info=error)
         where = f"{error.filename}: {error.strerror}" if error.filename else f"the system reported: {error}"
@@ -242,49 +239,3 @@ def _interrupt(*_: object) -> None:
     global _terminated  # noqa: PLW0603  (a signal handler has no other way to say what happened)
     _terminated = True
     raise KeyboardInterrupt
-
-
-class _StandardOutput(io.FileIO):
-    """Standard output whose errors say what failed. A closed pipe stays a `BrokenPipeError`."""
-
-    def write(self, data: Any, /) -> int:
-        """Write bytes."""
-        with _output_errors():
-            return super().write(data)
-
-
-class _Immediate(io.BufferedWriter):
-    """Holds nothing back, as PYTHONUNBUFFERED asks."""
-
-    def write(self, data: Any, /) -> int:
-        """Write bytes."""
-        written = super().write(data)
-        self.flush()
-        return written
-
-
-def _checked(stream: TextIO) -> TextIO:
-    """Return a stream that writes where standard output writes, through `_StandardOutput`."""
-    raw: Any = _StandardOutput(stream.fileno(), "wb", closefd=False)
-    unbuffered = bool(getattr(stream, "write_through", False))
-    buffer = _Immediate(raw) if unbuffered else io.BufferedWriter(raw)
-    return io.TextIOWrapper(
-        buffer, stream.encoding, stream.errors, line_buffering=stream.isatty(), write_through=unbuffered
-    )
-
-
-@contextmanager
-def _output_errors() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _discard_output()
-        raise unwritable("standard output", error) from error
-
-
-def _discard_output() -> None:
-    """Send what standard output still buffers to nowhere, or Python would fail on it once more at its end."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

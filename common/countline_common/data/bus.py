@@ -17,7 +17,7 @@ from nats.js.errors import BadRequestError, NotFoundError
 from countline_common.errors import InvalidInputError, UnavailableError
 from countline_common.logs import get_logger
 from countline_common.redaction import redact
-from countline_common.vitality import record_fault
+from countline_common.resilience.vitality import record_fault
 
 COUNTS: Final = "COUNTS"
 STATUS: Final = "STATUS"

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.files.text_files import read_text
 from countline_common.settings import host_port
-from countline_common.text_files import read_text
 
 
 @dataclass(frozen=True, slots=True)

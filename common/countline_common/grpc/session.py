@@ -9,10 +9,10 @@ from typing import Final
 
 from countline.v1 import auth_pb2, auth_pb2_grpc
 from countline_common.errors import CountlineError, UnauthenticatedError
+from countline_common.files.text_files import read_text
 from countline_common.grpc.discovery import ServerProfile
 from countline_common.grpc.errors import translated
 from countline_common.grpc.logins import Login
-from countline_common.text_files import read_text
 from countline_common.times import from_timestamp
 
 ADMIN: Final = "admin"

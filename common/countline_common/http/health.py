@@ -13,8 +13,8 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
 from countline_common.redaction import redact
+from countline_common.resilience.vitality import faults
 from countline_common.settings import host_port
-from countline_common.vitality import faults
 
 CHECK_TIMEOUT_S: Final = 1.0
 

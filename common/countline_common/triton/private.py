@@ -8,8 +8,8 @@ from typing import Final
 
 from countline_common.cli.child_commands import call
 from countline_common.errors import CountlineError, NotFoundError
+from countline_common.files.text_files import LFS_POINTER, is_lfs_pointer, lfs_pointer_error, reading
 from countline_common.settings import DataFolder
-from countline_common.text_files import LFS_POINTER, is_lfs_pointer, lfs_pointer_error, reading
 from countline_common.triton import ModelRef
 from countline_common.triton.provider import PrivateTriton, triton_provider
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from countline_common.errors import ResourceExhaustedError, UnavailableError
-from countline_common.output_files import sync_folder
+from countline_common.files.output_files import sync_folder
 
 FRESH_PREFIX: Final = ".new-"
 DOOMED_PREFIX: Final = ".old-"

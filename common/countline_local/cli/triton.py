@@ -18,7 +18,7 @@ import typer
 
 from countline_common.cli.tools import note, say
 from countline_common.errors import InvalidInputError, UnavailableError
-from countline_common.scratch import scratch_folder
+from countline_common.files.scratch import scratch_folder
 from countline_common.triton.access import secret_file
 from countline_common.triton.shared_memory import remove_stale
 from countline_local.supervision.credentials import ensure_secret

@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import unquote
 
-from countline_common.addresses import Network, address, calling
 from countline_common.errors import FieldProblem, InvalidInputError, ResourceExhaustedError
 from countline_common.grpc.tokens import EVERYTHING
+from countline_common.http.client_address import Network, address, calling
 
 ADMIN: Final = "admin"
 VIEWER: Final = "viewer"

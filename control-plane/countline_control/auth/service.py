@@ -16,12 +16,12 @@ from uuid import uuid4
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import auth_pb2, auth_pb2_grpc
-from countline_common.addresses import Network
 from countline_common.errors import ConflictError, NotFoundError, UnauthenticatedError
 from countline_common.grpc.calls import Context, current_principal, current_request_id
 from countline_common.grpc.paging import next_token, page
 from countline_common.grpc.server import Service
 from countline_common.grpc.tokens import TokenSigner
+from countline_common.http.client_address import Network
 from countline_common.logs import get_logger
 from countline_common.times import to_datetime
 from countline_control.auth import domain, store

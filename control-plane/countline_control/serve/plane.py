@@ -11,9 +11,9 @@ from typing import Final, Self
 from nats.js import JetStreamContext
 
 from countline_common.errors import CountlineError, InvalidInputError
+from countline_common.files.text_files import read_text
 from countline_common.grpc.tokens import TokenSigner, TokenVerifier
 from countline_common.logs import get_logger
-from countline_common.text_files import read_text
 from countline_control.auth.service import AuthService
 from countline_control.cameras.service import CameraService, StatusSource
 from countline_control.database import Database

@@ -15,10 +15,10 @@ from countline.v1 import (
     workers_pb2_grpc,
 )
 from countline_common.errors import CountlineError, InvalidInputError
+from countline_common.files.text_files import read_text
 from countline_common.grpc.authorization import Metadata, bearer_metadata
 from countline_common.grpc.errors import translated
 from countline_common.grpc.paging import MAX_SIZE, every_page
-from countline_common.text_files import read_text
 from countline_control.cameras.domain import CameraStatus
 from countline_control.cameras.messages import camera_of, status_of
 from countline_control.models.domain import ModelRouting

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from countline_common.output_files import OutputFiles
+from countline_common.files.output_files import OutputFiles
 from countline_demo.scenes.clips import CLIPS, TIME_ZONE, VERSION, DemoClip
 from countline_demo.scenes.scene import CLASSES, Renderer, Scene, SceneFrame
 from countline_demo.scenes.truth import true_crossings

@@ -14,7 +14,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_common.output_files import OutputFiles
+from countline_common.files.output_files import OutputFiles
 
 KEY_FRAME_EVERY_S: Final = 2
 QUALITY: Final = "23"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from countline_common.output_files import OutputFile
+from countline_common.files.output_files import OutputFile
 from countline_models.bench.points import BenchPoint, Setting
 from countline_models.bench.recommend import Recommendation
 from countline_models.charts import (

@@ -14,8 +14,8 @@ from rich.table import Table
 from countline_common.cli.terminal import Terminal, progress_bar
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_json
 from countline_common.errors import ConflictError, InvalidInputError, NotFoundError
-from countline_common.output_files import OutputFile, OutputFiles
-from countline_common.scratch import scratch_folder
+from countline_common.files.output_files import OutputFile, OutputFiles
+from countline_common.files.scratch import scratch_folder
 from countline_common.triton import ModelRef
 from countline_common.triton.private import find_model, known_models, private_triton
 

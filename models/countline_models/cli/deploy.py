@@ -19,11 +19,11 @@ from countline.v1.models_pb2 import (
 )
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_message
 from countline_common.errors import InternalError, InvalidInputError, NotFoundError
+from countline_common.files.text_files import read_text
 from countline_common.grpc.authorization import bearer_metadata
 from countline_common.grpc.channels import channel_options
 from countline_common.grpc.client import Client
 from countline_common.grpc.errors import translated
-from countline_common.text_files import read_text
 from countline_models.cli.references import complete_model
 from countline_models.digests import file_digest
 

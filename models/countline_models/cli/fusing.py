@@ -10,7 +10,7 @@ import typer
 
 from countline_common.cli.tools import note, say
 from countline_common.errors import InvalidInputError
-from countline_common.output_files import OutputFile, OutputFiles
+from countline_common.files.output_files import OutputFile, OutputFiles
 from countline_counting.errors import GrammarError
 from countline_counting.text import read_size
 

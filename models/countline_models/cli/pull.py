@@ -11,7 +11,7 @@ import typer
 from countline_common.cli.terminal import progress_bar, words
 from countline_common.cli.tools import JsonOption, note, print_json, print_table
 from countline_common.errors import InvalidInputError
-from countline_common.output_files import OutputFile, OutputFiles
+from countline_common.files.output_files import OutputFile, OutputFiles
 
 if TYPE_CHECKING:
     from countline_models.pull.manifest import KnownModel, Manifest

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from countline_common.cli.terminal import Terminal, progress_bar
 from countline_common.cli.tools import JsonOption
-from countline_common.output_files import OutputFiles
-from countline_common.scratch import scratch_folder
+from countline_common.files.output_files import OutputFiles
+from countline_common.files.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from countline_models.contract import ContractModel

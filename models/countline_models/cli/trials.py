@@ -30,10 +30,10 @@ from countline_common.cli.tools import (
     print_table,
 )
 from countline_common.errors import InvalidInputError, UnavailableError
+from countline_common.files.output_files import OutputFile, OutputFiles
 from countline_common.grpc.client import Client
 from countline_common.grpc.errors import translated
 from countline_common.http.rest_json import enum_word, to_json
-from countline_common.output_files import OutputFile, OutputFiles
 from countline_common.times import from_timestamp
 from countline_models.cli.references import (
     CamerasOption,

@@ -5,7 +5,7 @@ from pathlib import Path
 import onnx
 
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_common.text_files import is_lfs_pointer, lfs_pointer_error
+from countline_common.files.text_files import is_lfs_pointer, lfs_pointer_error
 from countline_models.contract.answers import check_answers
 from countline_models.contract.errors import EXPORT_HINT
 from countline_models.contract.metadata import labels_in, score_threshold_in

@@ -7,7 +7,7 @@ import onnx
 from onnx.external_data_helper import load_external_data_for_model
 
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_common.text_files import LFS_POINTER, is_lfs_pointer, lfs_pointer_error, reading
+from countline_common.files.text_files import LFS_POINTER, is_lfs_pointer, lfs_pointer_error, reading
 from countline_models.onnx.graph import external_files, sort_nodes
 from countline_models.onnx.session import first_line
 

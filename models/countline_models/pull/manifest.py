@@ -11,7 +11,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError
 
 from countline_common.errors import FieldProblem, InvalidInputError, NotFoundError
-from countline_common.text_files import read_text
+from countline_common.files.text_files import read_text
 from countline_models.labels import COCO_LABELS
 
 COCO: Final = "coco"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_common.text_files import read_text
+from countline_common.files.text_files import read_text
 from countline_common.triton.model_config import DEFAULT_SCORE_THRESHOLD, model_info
 from countline_common.triton.models import NAME_PATTERN, ModelRefusedError
 from countline_models.contract_model import ContractModel

@@ -8,7 +8,7 @@ from typing import Final
 
 from countline.v1 import models_pb2
 from countline.v1.models_pb2 import Trial
-from countline_common.output_files import OutputFile
+from countline_common.files.output_files import OutputFile
 from countline_common.times import from_timestamp
 from countline_models.charts import FAINT, INK, WIDTH, Area, Axis, Mark, Plot, Stroke, Words, save_picture, ticks
 

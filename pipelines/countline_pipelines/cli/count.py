@@ -19,8 +19,8 @@ from countline_common.cli.app import report
 from countline_common.cli.options import grouped
 from countline_common.cli.terminal import Terminal, progress_bar, words
 from countline_common.errors import CountlineError
-from countline_common.output_files import OutputFile, OutputFiles
-from countline_common.scratch import scratch_folder
+from countline_common.files.output_files import OutputFile, OutputFiles
+from countline_common.files.scratch import scratch_folder
 from countline_common.triton.private import find_model, prepare_model, private_triton
 from countline_pipelines.cli import options
 from countline_pipelines.cli.options import SpecOptions

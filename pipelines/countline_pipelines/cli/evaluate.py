@@ -12,7 +12,7 @@ from rich.table import Table
 from countline_common.cli.terminal import Terminal, progress_bar
 from countline_common.cli.tools import note
 from countline_common.errors import InvalidInputError
-from countline_common.output_files import OutputFile, OutputFiles
+from countline_common.files.output_files import OutputFile, OutputFiles
 from countline_counting.events import Crossing
 from countline_counting.spec import CountingSpec
 from countline_pipelines.cli.spec_args import parse_size, parse_spec

@@ -11,7 +11,7 @@ import typer
 
 from countline_common.cli.options import grouped
 from countline_common.errors import NotFoundError
-from countline_common.output_files import OutputFiles
+from countline_common.files.output_files import OutputFiles
 from countline_counting.counter import CameraCounter
 from countline_counting.explain import Explainer, Journal
 from countline_counting.frames import TrackedFrame

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_common.errors import InvalidInputError
-from countline_common.output_files import OutputFile
-from countline_common.text_files import read_lines
+from countline_common.files.output_files import OutputFile
+from countline_common.files.text_files import read_lines
 
 Floats = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from countline_common.errors import InvalidInputError
-from countline_common.output_files import OutputFile
+from countline_common.files.output_files import OutputFile
 from countline_pipelines.evaluation.maps import FAINT, INK, PAPER, RULE, TRACKS, WRONG, Evaluated, colour_of, draw_map
 from countline_pipelines.evaluation.worst import Kind, in_turn
 

@@ -4,7 +4,7 @@ import configparser
 from pathlib import Path
 
 from countline_common.errors import InvalidInputError
-from countline_common.text_files import read_text
+from countline_common.files.text_files import read_text
 from countline_pipelines.evaluation.run import SequenceInfo
 
 

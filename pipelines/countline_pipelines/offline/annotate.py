@@ -14,7 +14,7 @@ import av
 import av.error
 from PIL import Image, ImageDraw, ImageFont
 
-from countline_common.output_files import OutputFile
+from countline_common.files.output_files import OutputFile
 from countline_counting.events import Crossing, Direction, Event
 from countline_counting.frames import TrackedFrame
 from countline_counting.spec import CountingSpec

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from countline_common.errors import CountlineError, NotFoundError
-from countline_common.output_files import OutputFile
+from countline_common.files.output_files import OutputFile
 from countline_common.triton.provider import PrivateTriton
 from countline_counting.events import Event
 from countline_counting.explain import Explainer, Journal

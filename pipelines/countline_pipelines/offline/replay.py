@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_common.errors import InvalidInputError
-from countline_common.text_files import read_lines
+from countline_common.files.text_files import read_lines
 from countline_counting.frames import DetectionFrame, TrackedFrame
 
 

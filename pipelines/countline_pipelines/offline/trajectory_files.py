@@ -9,8 +9,8 @@ from google.protobuf import json_format
 
 from countline.v1 import events_pb2
 from countline_common.errors import InvalidInputError
-from countline_common.output_files import OutputFile
-from countline_common.text_files import read_lines
+from countline_common.files.output_files import OutputFile
+from countline_common.files.text_files import read_lines
 from countline_counting.events import Event
 from countline_counting.identity import Identity
 from countline_counting.paths import Trajectory

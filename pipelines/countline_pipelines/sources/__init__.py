@@ -2,6 +2,8 @@
 
 spec.py        one source and how it is played
 errors.py      why a source fails, with hints
+stamps.py      presentation times without jumps; pure
+drift.py       whether presentation times run at the pace of the clock; pure
 clock.py       capture times, and which frames are due; pure
 content.py     a hash of a file's content
 warnings.py    what a person should know about a source that is read all the same

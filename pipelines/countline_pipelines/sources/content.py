@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from countline_common.errors import NotFoundError
-from countline_common.text_files import LFS_POINTER, is_lfs_pointer
+from countline_common.files.text_files import LFS_POINTER, is_lfs_pointer
 from countline_pipelines.sources.spec import SourceSpec
 
 _TAG: Final = b"19:countline.content.1"

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from countline_pipelines.sources.stamps import LONGEST_GAP_S
 from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
 
 LEAST_HOLE_S: Final = 0.5
@@ -58,7 +59,8 @@ class HoleFinder:
         if self._end_s is not None:
             # Without stated durations, only broken packets tell a hole from a picture that is held.
             least_s = self._period_s / 2 if self._broken else LEAST_HOLE_S
-            if pts_s - self._end_s > least_s and (self._broken or self._states_durations):
+            is_jump = pts_s - self._end_s > LONGEST_GAP_S and not self._broken  # the clock reports it
+            if pts_s - self._end_s > least_s and (self._broken or self._states_durations) and not is_jump:
                 self._report(self._end_s, pts_s)
         self._states_durations = duration_s > 0
         self._end_s, self._broken = pts_s + (duration_s or self._period_s), 0

@@ -3,7 +3,8 @@
     FAST      t = recorded_at + position                      as fast as the consumer takes them
     REALTIME  t = recorded_at + position                      held back until their time
     LOOP      t = the wall time at which the position is due  held back until then; left out if far behind
-    LIVE      t from the stream's own clock (clock.py)        as they arrive; HTTP and HLS are held back to an even pace
+    LIVE      t from the stream's own clock (clock.py)        as they arrive; HLS and files on HTTP are held back to an
+                                                              even pace
 
 Every wait ends at once when `stop` is set.
 """
@@ -20,8 +21,9 @@ from countline_common.display import Orientation
 from countline_pipelines.sources.clock import CaptureClock, FileClock
 from countline_pipelines.sources.errors import SourceError, SourceFailure
 from countline_pipelines.sources.spec import Playback, SourceSpec
+from countline_pipelines.sources.stamps import CLEAN, LONGEST_GAP_S, StampReport
 from countline_pipelines.sources.video import DecodedFrame, VideoReader
-from countline_pipelines.sources.wall_clock import WALL
+from countline_pipelines.sources.wall_clock import WALL, steady_s
 
 BEHIND_S: Final = 2.0
 """A loop that is further behind the clock jumps to its due position; the frames between count as dropped."""
@@ -50,6 +52,8 @@ class Picture:
     """Seconds from the start of a file; 0 for streams."""
     orientation: Orientation = Orientation.UPRIGHT
     """How the decoded picture was turned."""
+    stamps: StampReport = CLEAN
+    """What was wrong with the presentation times until now."""
 
 
 class ClockSteppedError(Exception):
@@ -83,8 +87,9 @@ def play_file(spec: SourceSpec, reader: VideoReader, stop: threading.Event, *, r
         position, held_s = clock.position(decoded.pts_s), decoded.duration_s
         if stop.is_set() or (real_time and stop.wait(max(0.0, began + position - time.monotonic()))):
             return
-        yield _picture(decoded, spec.recorded_at + position, ordinal, position_s=position)
-    _check_complete(spec, reader, lead_s + position, held_s)
+        yield _picture(decoded, spec.recorded_at + position, ordinal, position_s=position, stamps=clock.report)
+    # The header states what the stamps say, jumps included.
+    _check_complete(spec, reader, lead_s + max(position, clock.furthest_s), held_s)
 
 
 def _check_complete(spec: SourceSpec, reader: VideoReader, position_s: float, held_s: float) -> None:
@@ -118,33 +123,65 @@ def play_loop(spec: SourceSpec, reader: VideoReader, stop: threading.Event) -> I
         raise SourceError(SourceFailure.NOT_VIDEO, spec.label, detail, hint="convert it to MP4")
     ordinal, last_t = 0, -math.inf
     while not stop.is_set():
-        now = Fraction(WALL.now())
-        cycle = math.floor(now / duration)
-        reader.seek(float(now - cycle * duration))
-        for decoded, t in _from_here(spec, reader, stop, cycle, duration):
+        for decoded, t, stamps in _from_here(spec, reader, stop, duration):
             skipped = max(0, round((t - last_t) * reader.info.fps) - 1) if ordinal else 0
-            yield _picture(decoded, t, ordinal, skipped=skipped)
+            yield _picture(decoded, t, ordinal, skipped=skipped, stamps=stamps)
             ordinal, last_t = ordinal + 1, t
 
 
 def _from_here(
-    spec: SourceSpec, reader: VideoReader, stop: threading.Event, cycle: int, duration: Fraction
-) -> Iterator[tuple[DecodedFrame, float]]:
+    spec: SourceSpec, reader: VideoReader, stop: threading.Event, duration: Fraction
+) -> Iterator[tuple[DecodedFrame, float, StampReport]]:
     """Frames from now on with their capture times, cycle after cycle, until stopped or far behind the clock."""
-    started_at = WALL.now()
+    started_at, wall = WALL.now(), _SetBack()
+    cycle = math.floor(Fraction(started_at) / duration)
+    begin_s = float(Fraction(started_at) - cycle * duration)
     while True:
-        for decoded in reader.frames():
-            t = float(cycle * duration + Fraction(_position_s(spec, reader, decoded)))
+        end_s = 0.0
+        for decoded, end_s, stamps in _unbroken(spec, reader, begin_s):
+            t = float(cycle * duration + Fraction(end_s))
             if t < started_at:
                 continue  # between the last key frame and this moment
-            wait_s = t - WALL.now()
-            if wait_s > CLOCK_STEP_S + 1.0 / reader.info.fps:
+            if wall.was_set_back():
                 raise ClockSteppedError
+            wait_s = t - WALL.now()
             if stop.wait(max(0.0, wait_s)) or wait_s < -BEHIND_S:
                 return
-            yield decoded, t
-        cycle += 1
-        reader.seek(0.0)
+            yield decoded, t, stamps
+        if abs(end_s - float(duration)) > LONGEST_GAP_S:
+            raise _cannot_be_looped(spec, f"it ends after {end_s:.1f} s, though it states {float(duration):.1f} s")
+        cycle, begin_s = cycle + 1, 0.0
+
+
+class _SetBack:
+    """Notices that the wall clock was set back since this object was made."""
+
+    def __init__(self) -> None:
+        self._ahead_s = WALL.now() - steady_s()
+
+    def was_set_back(self) -> bool:
+        return WALL.now() - steady_s() < self._ahead_s - CLOCK_STEP_S
+
+
+def _unbroken(
+    spec: SourceSpec, reader: VideoReader, begin_s: float
+) -> Iterator[tuple[DecodedFrame, float, StampReport]]:
+    """Frames of a looped file from the key frame before `begin_s`, with their positions; jumps are mended."""
+    reader.seek(begin_s)
+    clock = FileClock(1.0 / reader.info.fps)
+    first_s: float | None = None
+    for decoded in reader.frames():
+        stated_s = _position_s(spec, reader, decoded)
+        if first_s is None and stated_s > begin_s + LONGEST_GAP_S:
+            raise _cannot_be_looped(spec, f"its timestamps lead from {begin_s:.1f} s to {stated_s:.1f} s")
+        first_s = stated_s if first_s is None else first_s
+        since_first_s = clock.position(decoded.pts_s)
+        yield decoded, stated_s if clock.report.is_clean else first_s + since_first_s, clock.report
+
+
+def _cannot_be_looped(spec: SourceSpec, why: str) -> SourceError:
+    hint = "convert it to MP4, with new timestamps"
+    return SourceError(SourceFailure.NOT_VIDEO, spec.label, f"cannot be looped: {why}", hint=hint)
 
 
 def _position_s(spec: SourceSpec, reader: VideoReader, decoded: DecodedFrame) -> float:
@@ -156,21 +193,21 @@ def _position_s(spec: SourceSpec, reader: VideoReader, decoded: DecodedFrame) ->
 
 def play_live(spec: SourceSpec, reader: VideoReader, stop: threading.Event) -> Iterator[Picture]:
     """A stream as it arrives. It has no end, so the iteration ends with an error."""
-    pace = _arrival if spec.is_rtsp else _even_pace(stop)
-    clock = CaptureClock()
+    is_paced = not spec.is_rtsp and reader.comes_in_bursts
+    pace = _even_pace(stop) if is_paced else _arrival
+    clock = CaptureClock(1.0 / reader.info.fps, has_own_stamps=reader.has_own_stamps, is_paced=is_paced)
     last_arrival = -math.inf
-    synthetic = FileClock(1.0 / reader.info.fps)
     for ordinal, decoded in enumerate(reader.frames()):
-        pts_s = synthetic.position(None) if decoded.pts_s is None else decoded.pts_s
-        arrived_at = pace(pts_s, decoded.arrived_at)
+        time_s = clock.advance(decoded.pts_s, decoded.arrived_at)
+        arrived_at = pace(time_s, decoded.arrived_at)
         if stop.is_set():
             return
         if arrived_at < last_arrival - CLOCK_STEP_S:
             raise ClockSteppedError
         last_arrival = arrived_at
-        if decoded.ntp_s is not None:
-            clock.observe_ntp(pts_s, decoded.ntp_s, arrived_at)
-        yield _picture(decoded, clock.stamp(pts_s, arrived_at), ordinal)
+        if decoded.ntp_s is not None and decoded.pts_s is not None:
+            clock.observe_ntp(decoded.pts_s, decoded.ntp_s, arrived_at)
+        yield _picture(decoded, clock.date(time_s, arrived_at), ordinal, stamps=clock.report)
     raise SourceError(SourceFailure.UNREACHABLE, spec.label, "the stream ended", after_pictures=True)
 
 
@@ -179,14 +216,14 @@ def _arrival(_: float, arrived_at: float) -> float:
 
 
 def _even_pace(stop: threading.Event) -> Callable[[float, float], float]:
-    """Hold frames back to the pace of their PTS: HLS comes in bursts, segments of several seconds."""
+    """Hold frames back to the pace of the stream: HLS comes in bursts, segments of several seconds."""
     anchor: list[float] = []
 
-    def hold(pts_s: float, arrived_at: float) -> float:
-        due = pts_s + anchor[0] if anchor else arrived_at
+    def hold(time_s: float, arrived_at: float) -> float:
+        due = time_s + anchor[0] if anchor else arrived_at
         # The buffer ran empty, or a new time line begins: this frame is due now.
         if not anchor or arrived_at > due or due - arrived_at > 60.0:
-            anchor[:] = [arrived_at - pts_s]
+            anchor[:] = [arrived_at - time_s]
             return arrived_at
         stop.wait(due - WALL.now())
         return due
@@ -194,6 +231,14 @@ def _even_pace(stop: threading.Event) -> Callable[[float, float], float]:
     return hold
 
 
-def _picture(decoded: DecodedFrame, t: float, ordinal: int, *, skipped: int = 0, position_s: float = 0.0) -> Picture:
+def _picture(
+    decoded: DecodedFrame,
+    t: float,
+    ordinal: int,
+    *,
+    skipped: int = 0,
+    position_s: float = 0.0,
+    stamps: StampReport = CLEAN,
+) -> Picture:
     shape = decoded.shape
-    return Picture(decoded.picture, t, shape.size_wh, ordinal, skipped, position_s, shape.orientation)
+    return Picture(decoded.picture, t, shape.size_wh, ordinal, skipped, position_s, shape.orientation, stamps)

@@ -23,8 +23,8 @@ import av
 import av.error
 
 from countline_common.display import Displayer, PictureShape
+from countline_common.files.text_files import LFS_HINT
 from countline_common.hosts import host_of, is_this_machine
-from countline_common.text_files import LFS_HINT
 from countline_pipelines.sources.content import is_pointer
 from countline_pipelines.sources.decoding import DecodeMode, Decoder, Decoding, is_on_gpu
 from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
@@ -35,6 +35,7 @@ from countline_pipelines.sources.tracks import pick_track
 from countline_pipelines.sources.wall_clock import WALL
 from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
 
+_SEGMENTED_FORMATS: Final = frozenset({"hls", "hls,applehttp", "dash"})
 _PRODUCER_REFERENCE_TIME: Final = "prft"
 _REORDERING_US: Final = 300_000
 _UDP_BUFFER_BYTES: Final = 4 * 1024 * 1024
@@ -269,6 +270,18 @@ class VideoReader:
         return replace(self.info, width=width, height=height, fps=fps)
 
     @property
+    def has_own_stamps(self) -> bool:
+        """Whether the source has presentation times; if not, FFmpeg counts frames at a rate that it assumes."""
+        return not self._container.format.flags & _NO_TIMESTAMPS
+
+    @property
+    def comes_in_bursts(self) -> bool:
+        """Whether a network source comes faster than it was recorded: in segments, or as a file."""
+        return self._spec.is_network and (
+            self._container.format.name in _SEGMENTED_FORMATS or self.info.duration_s is not None
+        )
+
+    @property
     def start_s(self) -> float:
         """Presentation time of the first frame, as the header states it, in seconds."""
         return float((self._stream.start_time or 0) * self._stream.time_base)
@@ -491,9 +504,19 @@ def _duration_s(container: Any, stream: Any) -> Fraction | None:
 
 def _options(spec: SourceSpec) -> dict[str, str]:
     if not spec.is_rtsp:
-        # FFmpeg asks the proxy of the environment for every HTTP address, also one of this machine.
-        return {"http_proxy": ""} if is_this_machine(host_of(spec.url)) else {}
+        return _http_options(spec)
     options = {"rtsp_transport": spec.transport.value, "max_delay": str(_REORDERING_US), "fpsprobesize": "0"}
     if spec.transport == "udp":
         options["buffer_size"] = str(_UDP_BUFFER_BYTES)
+    return options
+
+
+def _http_options(spec: SourceSpec) -> dict[str, str]:
+    options = {}
+    if is_this_machine(host_of(spec.url)):
+        # FFmpeg asks the proxy of the environment for every HTTP address, also one of this machine.
+        options["http_proxy"] = ""
+    if spec.is_network and spec.playback is Playback.LIVE:
+        # To measure the frame rate of a camera, FFmpeg would keep back two seconds of pictures, then give them at once.
+        options["fpsprobesize"] = "0"
     return options

@@ -16,6 +16,7 @@ class WarningCode(StrEnum):
     NO_KEY_FRAME = "no_key_frame"
     OTHER_TRACK = "other_track"
     PICTURE_CHANGED = "picture_changed"
+    TIMESTAMPS = "timestamps"
     UNREAD = "unread"
 
 

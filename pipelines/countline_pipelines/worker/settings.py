@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Self
 
 from countline_common.errors import CountlineError, InvalidInputError
+from countline_common.files.text_files import read_text
 from countline_common.settings import DataFolder, ProcessSettings
-from countline_common.text_files import read_text
 from countline_pipelines.sources import DecodeMode
 from countline_pipelines.triton import Transport
 

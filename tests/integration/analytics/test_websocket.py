@@ -15,8 +15,8 @@ from tests.fixtures.analytics.stack import Stack, until
 
 from countline.v1 import cameras_pb2, events_pb2, workers_pb2
 from countline_common.data import bus
+from countline_common.resilience.vitality import faults
 from countline_common.times import rfc3339, to_timestamp
-from countline_common.vitality import faults
 
 Scalar = Callable[..., object]
 

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from countline_common.cli.child_commands import COMMAND
+from tests.fixtures.forked.command import COUNTLINE
 
 HEADS = ("models", "heads")
 WRITES_SLOWLY = """
@@ -16,7 +15,7 @@ import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 import typer
 from countline_common.cli import app as root
-from countline_common.output_files import OutputFiles
+from countline_common.files.output_files import OutputFiles
 
 def slow(out: str) -> None:
     with OutputFiles() as outputs:
@@ -34,7 +33,7 @@ root.main()
 def test_a_full_disk_behind_standard_output_is_an_error_line(command: tuple[str, ...], unbuffered: str) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            [*COMMAND, *command],
+            [COUNTLINE, *command],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -51,7 +50,7 @@ def test_a_reader_that_has_enough_is_no_error(command: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [*COMMAND, *command], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        [COUNTLINE, *command], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, check=False
     )
     os.close(writing)
     assert done.returncode == 1

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from tests.fixtures.clips import Pass, blob_model, cut_off, render
 from tests.fixtures.forked.command import countline
+from tests.fixtures.pipelines.stamps import HZ, restamped
 from tests.fixtures.rtsp import RtspServer
 
 LINE = ("--line", "middle:0.5,0,0.5,1")
@@ -42,6 +43,7 @@ def test_a_clip_gives_its_true_counts_and_the_whole_of_the_json(clip: Path, blob
     done = count(clip, "--model", blob_file, *LINE, "--line", "corner:0.9,0,1,0.05", "--json")
     result = json.loads(done.stdout)
     assert result["frames"] == 200
+    assert result["warnings"] == []
     assert result["duration_s"] == pytest.approx(10.0)
     middle, corner = result["lines"]["middle"], result["lines"]["corner"]
     assert (middle["in"], middle["out"]) == (1, 3)
@@ -57,6 +59,18 @@ def test_a_clip_gives_its_true_counts_and_the_whole_of_the_json(clip: Path, blob
         assert 0 < event["decided_at"] - event["t"] <= 3
     assert "fps" in done.stderr
     assert "ETA" in done.stderr
+
+
+def test_a_clip_whose_timestamps_jump_keeps_its_counts_and_times_and_says_so(blob_file: Path, tmp_path: Path) -> None:
+    stream = render(tmp_path / "stream.ts", [Pass(True), Pass(False)])
+    jump = restamped(stream, tmp_path / "jump.ts", lambda n, t: t + (36_000 * HZ if n >= 30 else 0))
+    result = counted(jump, "--model", blob_file, *LINE)
+    assert result["duration_s"] == pytest.approx(5.0)
+    assert [event["t"] for event in result["events"]] == pytest.approx([1.0, 3.5], abs=0.1)
+    assert [event["direction"] for event in result["events"]] == ["out", "in"]
+    (warning,) = result["warnings"]
+    assert "its timestamps jump once by +36000.0 s after 1.4 s" in warning["message"]
+    assert warning["code"] == "timestamps"
 
 
 def test_ids_depend_on_the_content_and_not_on_the_path(clip: Path, blob_file: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.fixtures.examples import examples
 from typer.testing import CliRunner
 
 from countline_common.errors import InvalidInputError
-from countline_common.output_files import OutputFiles
+from countline_common.files.output_files import OutputFiles
 from countline_counting import rules
 from countline_counting.counter import CameraCounter
 from countline_counting.events import Crossing, Event

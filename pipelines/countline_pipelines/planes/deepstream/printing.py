@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
-from countline_common.text_files import read_text
+from countline_common.files.text_files import read_text
 from countline_common.triton import ModelInfo, ModelRef
 from countline_pipelines.planes.deepstream.config import files
 from countline_pipelines.planes.deepstream.config.description import launch_line

@@ -124,7 +124,7 @@ class SoftwareCamera:
             model=branch.lane.name,
             follower_model=follower.lane.name if follower is not None else "",
             trouble=branch.lane.trouble,
-            warnings=self._source.warnings,
+            warnings=(*self._source.warnings, *self._source.tee.stamps.warnings),
         )
 
     # What becomes of frames ------------------------------------------------------------------------------------------

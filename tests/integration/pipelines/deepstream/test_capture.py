@@ -16,7 +16,7 @@ from countline_pipelines.sources import Playback
 def believes_the_camera(bench: Bench, camera_id: str) -> bool:
     held = bench.plane._held.get(camera_id)
     valve = held.camera.valve if held is not None and held.camera is not None else None
-    return valve is not None and valve.transit._capture._ntp_offset is not None
+    return valve is not None and valve.transit.believes_camera
 
 
 def test_a_camera_that_sends_reports_is_stamped_by_its_own_clock(

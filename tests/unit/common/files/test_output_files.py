@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from countline_common.errors import CountlineError, InvalidInputError, ResourceExhaustedError
-from countline_common.output_files import OutputFiles
+from countline_common.files.output_files import OutputFiles
 
 
 def names(folder: Path) -> list[str]:

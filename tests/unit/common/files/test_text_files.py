@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_common.text_files import read_lines, read_text
+from countline_common.files.text_files import read_lines, read_text
 
 WORDS = "person\r\nvélo\r\n"
 

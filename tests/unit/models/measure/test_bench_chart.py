@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from countline_common.errors import InvalidInputError
-from countline_common.output_files import OutputFiles
+from countline_common.files.output_files import OutputFiles
 from countline_models.bench.chart import CHOSEN, LIMIT, marks_of, save_chart
 from countline_models.bench.points import BenchPoint, Setting
 from countline_models.bench.recommend import recommend

@@ -12,7 +12,7 @@ from tests.fixtures.examples import examples
 from tests.fixtures.repository import REPOSITORY
 
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_common.output_files import OutputFiles
+from countline_common.files.output_files import OutputFiles
 from countline_pipelines.evaluation.comparison import compare
 from countline_pipelines.evaluation.metrics import measure
 from countline_pipelines.evaluation.mot import (

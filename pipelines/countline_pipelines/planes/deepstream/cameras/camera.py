@@ -33,6 +33,7 @@ from countline_pipelines.planes.previews import PreviewWatch
 from countline_pipelines.planes.run_counter import RunCounter
 from countline_pipelines.planes.runs import Run, RunKeeper
 from countline_pipelines.planes.sinks import MeasuredSink
+from countline_pipelines.planes.stamps import StampWatch
 from countline_pipelines.sources import Picture
 
 _log = get_logger(__name__)
@@ -69,6 +70,7 @@ class DeepStreamCamera:
         self._progress = 0.0
         self._metrics = metrics.CameraMetrics(plan.camera_id)
         self._health = CameraHealth(plan.camera_id, plan.source)
+        self._stamps = StampWatch(plan.camera_id, plan.source)
         self._drops = DropCounter()
         self._throughput = Throughput(self._drops, finite=self.is_finite)
         self._runs = RunKeeper(plan.camera_id, plan.epoch, plan.run)
@@ -116,6 +118,7 @@ class DeepStreamCamera:
     def opened(self, valve: SourceValve) -> None:
         """The source is being opened on a new pad: its tracker starts a new run."""
         self._open = _OpenSource(valve)
+        self._stamps.opened()
         if self._health.paused is not None:
             valve.pause()
         if self._health.state is not CameraState.RECONNECTING:
@@ -158,6 +161,7 @@ class DeepStreamCamera:
         if left is None:
             return
         frame, lost = left
+        self._stamps.observe(source.valve.transit.stamps)
         if lost:
             self._drops.add(lost)
             metrics.DROPPED.labels(self.camera_id).inc(lost)
@@ -242,4 +246,5 @@ class DeepStreamCamera:
             size_wh=self._counter.size_wh or (0, 0),
             progress=self._progress,
             model=str(self._info.ref),
+            warnings=self._stamps.warnings,
         )

@@ -18,6 +18,7 @@ from typing import Final
 
 from countline_pipelines.sources import Playback, SourceSpec
 from countline_pipelines.sources.clock import CaptureClock, FileClock, RateGate
+from countline_pipelines.sources.stamps import StampReport
 from countline_pipelines.sources.wall_clock import WALL
 
 MOST_INSIDE: Final = 1024
@@ -56,7 +57,6 @@ class FrameTransit:
     def __init__(self, spec: SourceSpec) -> None:
         self._spec = spec
         self._finite = spec.playback.is_finite
-        self._capture = CaptureClock()
         self._gate = RateGate(spec.rate)
         self._inside: deque[TransitFrame] = deque(maxlen=MOST_INSIDE)
         self._lock = threading.Lock()
@@ -69,7 +69,7 @@ class FrameTransit:
 
     def _set_frame_rate(self, fps: float) -> None:
         self.fps = fps
-        self._file = FileClock(1.0 / fps)
+        self._file, self._capture = FileClock(1.0 / fps), CaptureClock(1.0 / fps)
 
     def describe(self, fps: float) -> None:
         """Take the frame rate that the stream states; call it before the first frame."""
@@ -112,10 +112,20 @@ class FrameTransit:
 
     def _stamp(self, pts_s: float | None, arrived_at: float) -> float:
         if arrived_at < self._last_arrival - CLOCK_STEP_S:
-            self._capture, self._gate = CaptureClock(), RateGate(self._spec.rate)
+            self._capture, self._gate = CaptureClock(1.0 / self.fps), RateGate(self._spec.rate)
             self._era += 1
         self._last_arrival = arrived_at
-        return self._capture.stamp(self._file.position(None) if pts_s is None else pts_s, arrived_at)
+        return self._capture.stamp(pts_s, arrived_at)
+
+    @property
+    def stamps(self) -> StampReport:
+        """What was wrong with the presentation times until now."""
+        return self._file.report if self._finite else self._capture.report
+
+    @property
+    def believes_camera(self) -> bool:
+        """Whether frames are dated by the camera's own clock."""
+        return self._capture.believes_camera
 
     def leave(self, pts_ns: int, ntp_ns: int) -> tuple[TransitFrame, int] | None:
         """Remove a frame that left the pipeline; returns it with the number of frames lost before it.

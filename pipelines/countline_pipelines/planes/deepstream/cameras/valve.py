@@ -14,10 +14,9 @@ from typing import Any, Final, Protocol
 from countline_pipelines.planes.deepstream.cameras.transit import FrameTransit
 from countline_pipelines.planes.meters import RateMeter
 from countline_pipelines.sources import Playback, SourceSpec
+from countline_pipelines.sources.clock import FileClock
 from countline_pipelines.sources.wall_clock import WALL
 
-AHEAD_S: Final = 60.0
-"""If the next time of a real-time file is further ahead than this, the file's clock restarts instead of waiting."""
 BEHIND_S: Final = 2.0
 """If a real-time file is further behind than this, its clock restarts instead of catching up."""
 LOOK_S: Final = 0.1
@@ -54,8 +53,9 @@ class SourceValve:
         self.preview: FramePreview | None = None
         self._waits = spec.playback.is_finite
         self._paced = spec.playback in {Playback.REALTIME, Playback.LOOP}
-        self._origin: float | None = None
-        """Monotonic time at which presentation time 0 is due."""
+        self._pace: FileClock | None = None
+        self._origin = 0.0
+        """Monotonic time at which the first frame was due."""
         self._stopping = threading.Event()
         self._open = threading.Event()
         self._open.set()
@@ -80,8 +80,8 @@ class SourceValve:
             pts_ns: presentation time; None where the frame has none.
             buffer: the Gst.Buffer, handed to the preview.
         """
-        if self._paced and pts_ns is not None:
-            self._wait_until_due(pts_ns / 1e9)
+        if self._paced:
+            self._wait_until_due(None if pts_ns is None else pts_ns / 1e9)
         now = time.monotonic()
         self.meter.tick(now)
         while not self._open.is_set():
@@ -95,9 +95,12 @@ class SourceValve:
             preview.offer(buffer, pts_ns, now)
         return True
 
-    def _wait_until_due(self, pts_s: float) -> None:
+    def _wait_until_due(self, pts_s: float | None) -> None:
         now = time.monotonic()
-        early_s = 0.0 if self._origin is None else self._origin + pts_s - now
-        if self._origin is None or not -BEHIND_S < early_s < AHEAD_S:
-            self._origin, early_s = now - pts_s, 0.0
+        if self._pace is None:
+            self._pace, self._origin = FileClock(1.0 / self.transit.fps), now
+        position_s = self._pace.position(pts_s)  # without jumps: nothing waits for those
+        early_s = self._origin + position_s - now
+        if early_s < -BEHIND_S:
+            self._origin = now - position_s
         self._stopping.wait(max(0.0, early_s))

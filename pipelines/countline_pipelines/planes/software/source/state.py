@@ -20,6 +20,7 @@ from countline_pipelines.planes.interface import CameraState, Fault, fault_of
 from countline_pipelines.planes.software.source.feeder import CameraFeed
 from countline_pipelines.planes.software.source.reader import ReadState, SourceReader
 from countline_pipelines.planes.software.source.tee import Tee
+from countline_pipelines.planes.stamps import StampWatch
 from countline_pipelines.planes.states import StateMachine
 from countline_pipelines.sources import Decoding, SourceSpec, SourceWarning
 
@@ -86,7 +87,7 @@ class SourceState:
         """Frames that Triton refused for good."""
         self._lost: Fault | None = None
         """Why it refused the last of them."""
-        self.tee = Tee(feed, spec.rate, self._post)
+        self.tee = Tee(feed, spec.rate, StampWatch(feed.camera_id, spec), self._post)
         self._reader = SourceReader(feed.camera_id, spec, self.tee, once=once, decoding=decoding)
 
     @property

@@ -8,6 +8,7 @@ from countline_pipelines.planes.meters import RateMeter
 from countline_pipelines.planes.software.source.feeder import CameraFeed, Feeder
 from countline_pipelines.planes.software.source.reader import ReadState
 from countline_pipelines.planes.software.source.scaling import SharedScaler
+from countline_pipelines.planes.stamps import StampWatch
 from countline_pipelines.sources import Picture, VideoInfo
 from countline_pipelines.sources.clock import RateGate
 
@@ -19,14 +20,20 @@ class Tee:
 
     Args:
         feed: of the camera; learns the stated frame rate.
+        stamps: watches the presentation times.
         rate: frames a second that are looked at; 0 for all.
         on_state: called with each state of the reader and its reason.
     """
 
     def __init__(
-        self, feed: CameraFeed, rate: float, on_state: Callable[[ReadState, CountlineError | None], None]
+        self,
+        feed: CameraFeed,
+        rate: float,
+        stamps: StampWatch,
+        on_state: Callable[[ReadState, CountlineError | None], None],
     ) -> None:
         self._feed = feed
+        self.stamps = stamps
         self._rate = rate
         self._gate = RateGate(rate)
         self._on_state = on_state
@@ -50,6 +57,7 @@ class Tee:
     def opened(self, info: VideoInfo) -> None:
         """Keep what the container states."""
         self.info, self._feed.stated_fps = info, info.fps
+        self.stamps.opened()
 
     def restart(self) -> None:
         """Begin new runs with the next picture."""
@@ -65,6 +73,7 @@ class Tee:
         """Hand a picture to every feeder."""
         self.meter.tick(time.monotonic())
         self.position_s = picture.position_s
+        self.stamps.observe(picture.stamps)
         looked_at, scaler = self._gate.passes(picture.t), self._scaler
         for feeder in self._feeders:
             feeder.take(picture, scaler, looked_at=looked_at)

@@ -92,3 +92,25 @@ def test_a_wall_clock_that_is_set_back_begins_an_era() -> None:
     first, second, third = (transit.leave(i * PERIOD_NS, 0)[0] for i in range(3))
     assert (first.era, second.era, third.era) == (0, 0, 1)
     assert third.t == pytest.approx(4_000.0)
+
+
+def test_a_file_whose_times_jump_goes_on_and_says_so() -> None:
+    transit = FrameTransit(FILE)
+    times = []
+    for i in range(40):
+        pts_ns = i * PERIOD_NS + (36_000_000_000_000 if i >= 20 else 0)
+        assert transit.enter(pts_ns, 0.0, 0.0)
+        times.append(transit.leave(pts_ns, 0)[0].t)
+    assert times == pytest.approx([1_000 + i * 0.04 for i in range(40)])
+    assert transit.stamps.jumps == 1
+
+
+@pytest.mark.parametrize("has_times", [True, False])
+def test_a_camera_whose_times_run_too_slowly_is_dated_by_the_arrivals(has_times: bool) -> None:
+    """It stamps 25 frames a second, or none, and sends 10."""
+    transit = FrameTransit(CAMERA)
+    for i in range(200):
+        assert transit.enter(i * PERIOD_NS if has_times else None, 5_000.0 + i * 0.1, i * 0.1)
+        entry, _ = transit.leave(i * PERIOD_NS, 0)
+    assert entry.t == pytest.approx(5_000 + 199 * 0.1, abs=0.05)
+    assert transit.stamps.rate == pytest.approx(2.5, rel=0.02)

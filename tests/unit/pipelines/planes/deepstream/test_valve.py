@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from countline_pipelines.planes.deepstream.cameras.valve import AHEAD_S, BEHIND_S, SourceValve
+from countline_pipelines.planes.deepstream.cameras.valve import BEHIND_S, SourceValve
 from countline_pipelines.sources import Playback, SourceSpec
 
 PERIOD_NS = 20_000_000
@@ -32,8 +32,8 @@ def test_a_file_in_real_time_passes_no_frame_before_it_is_due(playback: Playback
         assert time.monotonic() - began >= i * PERIOD_NS / 1e9 - 0.001
 
 
-@pytest.mark.parametrize("jump_s", [AHEAD_S + 1, -(BEHIND_S + 1)])
-def test_times_that_jump_begin_anew_instead_of_being_waited_for(jump_s: float) -> None:
+@pytest.mark.parametrize("jump_s", [36_000, 61, 10, -(BEHIND_S + 1), -36_000])
+def test_times_that_jump_are_not_waited_for(jump_s: float) -> None:
     paced = valve(Playback.REALTIME)
     began = time.monotonic()
     assert paced.admit(100_000_000_000, None)
@@ -66,7 +66,7 @@ def test_a_paused_camera_skips_frames_and_blocks_no_thread() -> None:
 
 def test_a_thread_that_waits_is_released_when_the_valve_stops() -> None:
     """Else the source's thread, and with it the main loop that ends it, would wait for ever."""
-    for waiting, pts in ((valve(Playback.FAST), 0), (valve(Playback.REALTIME), 50_000_000_000)):
+    for waiting, pts in ((valve(Playback.FAST), 0), (valve(Playback.REALTIME), 4_000_000_000)):
         assert waiting.admit(0, None)
         if pts == 0:
             waiting.pause()

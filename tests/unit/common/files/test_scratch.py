@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from countline_common.scratch import UNLOCKED_S, scratch_folder
+from countline_common.files.scratch import UNLOCKED_S, scratch_folder
 
 HOLD = """
 import sys, tempfile
 tempfile.tempdir = sys.argv[1]
-from countline_common.scratch import scratch_folder
+from countline_common.files.scratch import scratch_folder
 with scratch_folder("try") as folder:
     (folder / "model").write_text("much")
     print(folder, flush=True)

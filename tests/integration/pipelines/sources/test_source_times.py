@@ -1,0 +1,102 @@
+"""When frames of sources with faulty timestamps were captured: real files, real servers."""
+
+import threading
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from tests.fixtures.clips import FPS, Pass, render
+from tests.fixtures.pipelines.stamps import HZ, HttpCamera, jpegs, restamped, segments
+from tests.fixtures.rtsp import RtspServer
+
+from countline_pipelines.sources import Picture, Playback, SourceError, SourceFailure, SourceSpec, VideoReader, play
+
+HOUR = 3600 * HZ
+FAULTS: dict[str, Callable[[int, int], int]] = {
+    "glitch_future": lambda n, t: t + (10 * HOUR if n % 20 == 10 else 0),
+    "glitch_past": lambda n, t: t + 600 * HZ - (300 * HZ if n % 20 == 10 else 0),
+    "jump_forward": lambda n, t: t + (10 * HOUR if n >= 20 else 0),
+    "jump_back": lambda n, t: t + 1000 * HZ - (900 * HZ if n >= 20 else 0),
+    "jitter_back": lambda n, t: t + 600 * HZ - (5000 if n % 3 == 1 else 0),
+    "pairs": lambda n, t: t - (HZ // FPS if n % 2 else 0),
+    "wrap": lambda _, t: t - 126_000 + (1 << 33) - HZ,
+}
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return render(tmp_path_factory.mktemp("stream") / "stream.ts", [Pass(True)])
+
+
+def pictures(spec: SourceSpec, seconds: float = 1000.0) -> list[Picture]:
+    found, stop, began = [], threading.Event(), time.monotonic()
+    with VideoReader(spec) as video:
+        for picture in play(spec, video, stop):
+            found.append(picture)
+            if time.monotonic() - began > seconds:
+                break
+    return found
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_file_with_faulty_timestamps_has_the_times_of_its_frames(stream: Path, tmp_path: Path, fault: str) -> None:
+    """24 s of a recording were spread over five days."""
+    faulty = restamped(stream, tmp_path / "faulty.ts", FAULTS[fault])
+    found = pictures(SourceSpec(str(faulty), Playback.FAST, recorded_at=1000.0))
+    assert [picture.t - 1000.0 for picture in found] == pytest.approx([n / FPS for n in range(50)], abs=0.02)
+
+
+def test_a_file_in_real_time_does_not_wait_for_a_timestamp_hours_away(stream: Path, tmp_path: Path) -> None:
+    """It was `running`, with 0 frames a second, for ten hours."""
+    faulty = restamped(stream, tmp_path / "faulty.ts", FAULTS["jump_forward"])
+    began = time.monotonic()
+    found = pictures(SourceSpec(str(faulty), Playback.REALTIME))
+    assert len(found) == 50
+    assert 2.3 < time.monotonic() - began < 6
+    assert found[-1].stamps.jumps == 1
+
+
+def test_a_file_whose_times_lead_nowhere_is_not_looped(stream: Path, tmp_path: Path) -> None:
+    faulty = restamped(stream, tmp_path / "faulty.ts", FAULTS["jump_forward"])
+    with pytest.raises(SourceError, match="cannot be looped") as raised:
+        pictures(SourceSpec(str(faulty), Playback.LOOP))
+    assert raised.value.failure is SourceFailure.NOT_VIDEO
+    assert raised.value.hint
+
+
+@pytest.mark.parametrize("fps", [10, 30])
+def test_a_camera_on_http_is_dated_by_when_it_sends(stream: Path, fps: int) -> None:
+    """Multipart JPEG has no timestamps. FFmpeg makes them up at 25 frames a second: 10 ran at 0.4 of the time."""
+    with HttpCamera(jpegs(stream), fps) as camera:
+        found = pictures(SourceSpec(camera.url("/mjpeg"), Playback.LIVE), seconds=5)
+        errors = [picture.t - sent for picture, sent in zip(found, camera.sent_at, strict=False)]
+    assert len(found) > 3 * fps
+    assert max(map(abs, errors)) < 0.5
+    assert found[-1].t - found[0].t == pytest.approx((len(found) - 1) / fps, abs=0.3)
+
+
+def test_hls_whose_segments_all_begin_at_the_same_timestamp_goes_on_evenly(tmp_path: Path) -> None:
+    clip = render(tmp_path / "clip.mp4", [Pass(True), Pass(False)])
+    with HttpCamera(parts=segments(clip, FPS), part_s=1.0) as camera:
+        found = pictures(SourceSpec(camera.url("/live.m3u8"), Playback.LIVE), seconds=5)
+    steps = [after.t - before.t for before, after in pairwise(found)]
+    assert found[-1].t - found[0].t > 4
+    assert sum(steps) / len(steps) == pytest.approx(1 / FPS, rel=0.05)
+    assert sum(abs(step - 1 / FPS) > 0.02 for step in steps) <= 3
+
+
+def test_a_camera_that_stamps_25_and_sends_10_is_dated_by_when_it_sends(rtsp: Callable[..., RtspServer]) -> None:
+    """It was up to five seconds off, and jumped."""
+    spec = SourceSpec(rtsp().url("/nominal"), Playback.LIVE)
+    late = []
+    with VideoReader(spec) as video:
+        began = time.monotonic()
+        for picture in play(spec, video, threading.Event()):
+            late.append((time.monotonic() - began, time.time() - picture.t))
+            if late[-1][0] > 11:
+                break
+    assert max(lag for _, lag in late) < 2.0
+    assert max(lag for at, lag in late if at > 9) < 0.5
+    assert picture.stamps.rate == pytest.approx(2.5, rel=0.1)
