@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.data.database import create_engine
-from countline_common.errors import CountlineError, DeadlineExceededError, UnavailableError
+from countline_common.errors import CountlineError, DeadlineExceededError, ResourceExhaustedError, UnavailableError
 from countline_common.resilience.retry import retrying
 
 READ_PATIENCE_S: Final = 5.0
@@ -47,6 +47,8 @@ def translate(error: Exception) -> CountlineError | None:
     """Translate an exception of the database; None if it is a fault of ours."""
     if is_away(error):
         return UnavailableError("the database does not answer", hint="try again in some seconds")
+    if isinstance(error, DBAPIError) and isinstance(error.orig, psycopg.errors.DiskFull):
+        return ResourceExhaustedError("the disk of the database is full", hint="free some disk space, then try again")
     if isinstance(error, DBAPIError) and _was_cancelled(error):
         return DeadlineExceededError("the database took too long", hint="try again later")
     return None

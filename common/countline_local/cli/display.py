@@ -62,13 +62,14 @@ class TerminalDisplay:
 
     def ready(self, status: dict[str, Any], *, first_password: str | None) -> None:
         """The table of parts, the address of the dashboard and, the first time, the password."""
-        self._output.print(parts_table(status["parts"]))
-        self._output.print(Styled.assemble("Dashboard  ", (status["url"], "bold cyan")))
-        if first_password is not None:
-            self._output.print(Styled.assemble("User       ", ("admin", "bold")))
-            remark = "  (shown once; stored in the data folder)"
-            self._output.print(Styled.assemble("Password   ", (first_password, "bold"), remark))
-        self._output.print(Styled(f"Data       {status['data']}"))
+        with contextlib.suppress(OSError):  # as in `_say`
+            self._output.print(parts_table(status["parts"]))
+            self._output.print(Styled.assemble("Dashboard  ", (status["url"], "bold cyan")))
+            if first_password is not None:
+                self._output.print(Styled.assemble("User       ", ("admin", "bold")))
+                remark = "  (shown once; stored in the data folder)"
+                self._output.print(Styled.assemble("Password   ", (first_password, "bold"), remark))
+            self._output.print(Styled(f"Data       {status['data']}"))
 
     async def _redraw(self, statuses: Statuses) -> None:
         spinners: dict[str, Spinner] = {}
@@ -97,7 +98,9 @@ class TerminalDisplay:
                 self._say(Styled(f"{status.name}: {text}"))
 
     def _say(self, text: RenderableType) -> None:
-        self._errors.print(text, soft_wrap=True)  # no wrapping: programs and logs need one line per event
+        # A remark that cannot be written, on a full disk, must not end the parts.
+        with contextlib.suppress(OSError):
+            self._errors.print(text, soft_wrap=True)  # no wrapping: programs and logs need one line per event
 
 
 class JsonDisplay(TerminalDisplay):
@@ -105,8 +108,9 @@ class JsonDisplay(TerminalDisplay):
 
     def ready(self, status: dict[str, Any], *, first_password: str | None) -> None:  # noqa: ARG002  (it is in the data folder)
         """The status, once."""
-        sys.stdout.write(json.dumps(status) + "\n")
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):  # as in `_say`
+            sys.stdout.write(json.dumps(status) + "\n")
+            sys.stdout.flush()
 
 
 def describe(status: PartStatus) -> str:

@@ -1,11 +1,11 @@
 """`countline up`: starts all parts on one machine and stops them at the end."""
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -21,7 +21,7 @@ from countline_local.supervision.log_files import size_bytes, tail
 from countline_local.supervision.ports import parse_wishes
 from countline_local.up.camera_events import show_camera_events
 from countline_local.up.run import Background, Up, UpOptions
-from countline_local.up.state import first_password, make_folders, read_status
+from countline_local.up.state import first_password, make_folders, read_status, writing_to
 
 DETACHED_TIMEOUT_S: Final = 300.0
 DETACHED_TAIL_LINES: Final = 40
@@ -54,13 +54,18 @@ def up(
         asyncio.run(Up(UpOptions(folder, wishes, any_ports), display, background).run())
 
 
-@contextmanager
+@contextlib.contextmanager
 def log_to(folder: DataFolder) -> Iterator[None]:
     """Write log events to `supervisor.log`, so that they do not disturb the display."""
     make_folders(folder)
-    with (folder.logs / "supervisor.log").open("a") as stream:
+    with writing_to(folder):
+        stream = (folder.logs / "supervisor.log").open("a")
+    try:
         configure("up", stream)
         yield
+    finally:
+        with contextlib.suppress(OSError):  # what a full disk did not take is lost
+            stream.close()
 
 
 def background_work(*, demo: bool) -> list[Background]:
@@ -86,8 +91,8 @@ def _detach(folder: DataFolder, *, json_output: bool) -> None:
     process = _start_again(log)
     deadline = time.monotonic() + DETACHED_TIMEOUT_S
     while process.poll() is None and time.monotonic() < deadline:
-        status, _ = read_status(folder)
-        if status["ready"]:
+        status = read_status(folder)
+        if status["ready"] and status["pid"] == process.pid:  # another `up` may run on this folder
             display = JsonDisplay() if json_output else TerminalDisplay()
             display.ready(status, first_password=password())
             display.note("Countline runs in the background. To stop it: countline down")

@@ -9,6 +9,7 @@ from countline_local.parts.services import service_parts
 from countline_local.parts.shipped_models import copy_shipped, find_shipped
 from countline_local.parts.system import System
 from countline_local.parts.triton import triton_part
+from countline_local.supervision.state_files import replace_text
 
 
 def prepare(system: System) -> None:
@@ -24,8 +25,7 @@ def prepare(system: System) -> None:
 def _write_endpoints(system: System) -> None:
     names = ("auth", "cameras", "workers", "models", "analytics", "websocket", "triton-grpc")
     endpoints = {"gateway": system.url.rstrip("/"), **{name: system.address(name) for name in names}}
-    path = system.data.run / "endpoints.json"
-    path.write_text(json.dumps(endpoints, indent=2) + "\n")
+    replace_text(system.data.run / "endpoints.json", json.dumps(endpoints, indent=2) + "\n")
 
 
 def all_parts(system: System) -> list[Part]:

@@ -4,6 +4,7 @@ Every write is synced before it is acknowledged: an acknowledged count survives 
 127.0.0.1 only. Clients need a user and a generated password; monitoring needs none.
 """
 
+import asyncio
 import os
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -14,6 +15,7 @@ from countline_local.parts.http_check import http_ok
 from countline_local.parts.part import Part
 from countline_local.parts.system import System
 from countline_local.supervision.credentials import ensure_secret
+from countline_local.supervision.state_files import has_room, replace_text
 
 USER: Final = "countline"
 STOP_GRACE_S: Final = 2.5
@@ -54,10 +56,7 @@ class NatsServer:
             f"jetstream {{\n  store_dir: {quoted(str(self.folder / 'store'))}\n  sync_interval: always\n"
             f"  max_file_store: {MAX_STORE_BYTES}\n}}\n"
         )
-        partial = self._config.with_suffix(".partial")
-        partial.touch(mode=0o600)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(self._config)
+        replace_text(self._config, text)
 
     def argv(self) -> list[str]:
         """The command that runs the server in the foreground."""
@@ -73,7 +72,25 @@ class NatsServer:
         Raises:
             UnavailableError: they are not, with the reason.
         """
-        await http_ok(f"http://127.0.0.1:{self.monitor_port}/healthz")
+        await http_ok(self._health_url)
+
+    async def check_alive(self) -> None:
+        """Return unless a restart is due: a stream that failed once to write stores nothing until then.
+
+        While the disk has no room, a restart does not help, and what stores nothing goes on: live pictures and boxes.
+
+        Raises:
+            UnavailableError: a restart is due.
+        """
+        try:
+            await http_ok(self._health_url)
+        except UnavailableError:
+            if await asyncio.to_thread(has_room, self.folder):
+                raise
+
+    @property
+    def _health_url(self) -> str:
+        return f"http://127.0.0.1:{self.monitor_port}/healthz"
 
     @property
     def _config(self) -> Path:
@@ -92,7 +109,8 @@ def nats_part(system: System, server: NatsServer) -> Part:
     """The part `nats`."""
     return Part(
         name="nats", argv=server.argv(), env=server.env(), address=system.address("nats"), check=server.check,
-        waits_for="JetStream to be healthy", prepare=server.prepare, stop_grace_s=STOP_GRACE_S,
+        waits_for="JetStream to be healthy", prepare=server.prepare, alive=server.check_alive,
+        stop_grace_s=STOP_GRACE_S,
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from countline_local.parts.postgres_leftovers import stop_leftover
 from countline_local.parts.system import System
 from countline_local.supervision.credentials import ensure_secret
 from countline_local.supervision.process_user import process_user
+from countline_local.supervision.state_files import replace_text
 
 DATABASES: Final = ("auth", "cameras", "analytics")
 SUPERUSER: Final = "postgres"
@@ -154,8 +155,7 @@ class PostgresServer:
         self._write(folder / "pg_hba.conf", ACCESS_RULES)
 
     def _write(self, path: Path, text: str) -> None:
-        path.write_text(text)
-        path.chmod(0o600)
+        replace_text(path, text)
         if self._user is not None:
             os.chown(path, self._user.uid, self._user.gid)
 

@@ -15,6 +15,7 @@ from countline_common.errors import AlreadyExistsError
 
 ENDING_TIMEOUT_S: Final = 20.0
 POLL_S: Final = 0.05
+PID_CHARACTERS: Final = 10
 
 
 class FolderLock:
@@ -57,25 +58,32 @@ class FolderLock:
                 on_wait()
                 waits = True
             time.sleep(POLL_S)
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        # Always of the same length, so that a full disk takes it where there was one before.
+        os.pwrite(self._fd, f"{os.getpid():<{PID_CHARACTERS}}\n".encode(), 0)
         return self
 
     def wait_released(self, timeout_s: float) -> bool:
         """Whether the lock is free now or becomes free within some seconds."""
         deadline = time.monotonic() + timeout_s
-        while True:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    return False
-            else:
-                return True
-            finally:
-                os.close(fd)
+        while self.is_held():
+            if time.monotonic() > deadline:
+                return False
             time.sleep(POLL_S)
+        return True
+
+    def is_held(self) -> bool:
+        """Whether a process holds the lock now. Nothing is written, so a full disk or another user's folder is fine."""
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
 
     def holder(self) -> int | None:
         """Process id of the last holder."""

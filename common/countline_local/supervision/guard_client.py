@@ -82,11 +82,19 @@ class GuardClient:
         self._reader_task: asyncio.Task[None] | None = None
 
     async def open(self) -> Self:
-        """Start the guard."""
+        """Start the guard.
+
+        Raises:
+            OSError: it cannot be started, since its log cannot be opened, say.
+        """
         guard.become_subreaper()  # to adopt the descendants if the guard itself is killed
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = self._spawn(theirs.fileno())
+            try:
+                self._process = self._spawn(theirs.fileno())
+            except OSError:
+                ours.close()
+                raise
         reader, self._writer = await asyncio.open_connection(sock=ours)
         self._reader_task = asyncio.create_task(self._read(reader), name="guard-events")
         return self

@@ -1,5 +1,6 @@
 """The parts' log files: their last lines for error messages, and a bound on their size."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -39,7 +40,8 @@ def size_bytes(path: Path) -> int:
 def bound_all(folder: Path) -> None:
     """Bound every log in a folder."""
     for path in folder.glob("*.log"):
-        bound(path)
+        with contextlib.suppress(OSError):  # the disk is full, say: the next call tries again
+            bound(path)
 
 
 def bound(path: Path, most_bytes: int = MAX_LOG_BYTES) -> bool:
@@ -47,9 +49,17 @@ def bound(path: Path, most_bytes: int = MAX_LOG_BYTES) -> bool:
 
     The part holds the file open, so the file cannot be moved. A line written between copy and truncation is lost. The
     alternative, a pipe through this process, could block every part.
+
+    Raises:
+        OSError: there is no room for the copy; the log is unchanged.
     """
     if size_bytes(path) <= most_bytes:
         return False
-    shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+    copy = path.with_name(f"{path.name}.1")
+    try:
+        shutil.copyfile(path, copy)
+    except OSError:
+        copy.unlink(missing_ok=True)  # half a copy only takes room
+        raise
     os.truncate(path, 0)
     return True

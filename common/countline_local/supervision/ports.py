@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from countline_common.errors import ConflictError, InvalidInputError
+from countline_local.supervision.state_files import replace_text
 
 HOST: Final = "127.0.0.1"
 USUAL_PORTS: Final[Mapping[str, int]] = {
@@ -139,4 +140,4 @@ def read_remembered(path: Path) -> dict[str, int]:
 
 def remember(path: Path, choices: Mapping[str, PortChoice]) -> None:
     """Store the ports for the next time."""
-    path.write_text(json.dumps({name: choice.port for name, choice in choices.items()}, indent=2) + "\n")
+    replace_text(path, json.dumps({name: choice.port for name, choice in choices.items()}, indent=2) + "\n")

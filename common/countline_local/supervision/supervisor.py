@@ -18,6 +18,7 @@ from countline_common.tasks import cancel
 from countline_local.parts.part import Part, PartEvent, PartState, PartStatus, stages
 from countline_local.supervision.guard_client import GuardClient, Launch, Running
 from countline_local.supervision.log_files import bound_all, size_bytes, tail
+from countline_local.supervision.state_files import says_full
 
 POLL_S: Final = 0.1
 WATCH_INTERVAL_S: Final = 5.0
@@ -114,6 +115,16 @@ class Supervisor:
         """Whether every part is ready."""
         return all(status.state is PartState.READY for status in self.statuses)
 
+    @property
+    def was_ready(self) -> bool:
+        """Whether every part was ready once."""
+        return all(watched.was_ready for watched in self._watched.values())
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the parts are being stopped, or have stopped."""
+        return self._stopping
+
     async def start(self) -> None:
         """Begin to start all parts; returns at once. `wait_ready` waits for them."""
         await asyncio.to_thread(self._logs.mkdir, parents=True, exist_ok=True)
@@ -181,8 +192,17 @@ class Supervisor:
             self._failed.set_result(fault)
 
     async def _keep_guard(self) -> None:
+        backoff = Backoff(FIRST_RESTART_S, LONGEST_RESTART_S, jitter=0.0)
         while True:
-            await self._guard.open()
+            try:
+                await self._guard.open()
+            except OSError as error:
+                wait_s = backoff.next_s()
+                reason = f"the guard process cannot be started: {says_full(error)}; it is tried again in {wait_s:.1f} s"
+                self._on_event(PartEvent("guard", reason))
+                await asyncio.sleep(wait_s)
+                continue
+            backoff.reset()
             self._guard_ready.set()
             await self._guard.died()
             self._guard_ready.clear()
@@ -228,6 +248,8 @@ class Supervisor:
             running = await self._guard.start(self._launch(watched))
         except CountlineError as error:
             return error.message
+        except OSError as error:
+            return f"it cannot be prepared: {says_full(error)}"
         watched.status.pid = running.pid
         watching = asyncio.create_task(self._watch(watched), name=f"watch-{part.name}")
         dying = asyncio.create_task(running.wait(), name=f"wait-{part.name}")

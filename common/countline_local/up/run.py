@@ -31,6 +31,7 @@ from countline_local.up.state import (
     port_notes,
     status_json,
     write_state,
+    writing_to,
 )
 
 SEGMENT_PREFIX: Final = "countline-triton-"
@@ -87,7 +88,8 @@ class Up:
         """
         await asyncio.to_thread(make_folders, self._data)
         with self._locked() as lock, self._segment() as segment, self._signals():
-            system = await asyncio.to_thread(self._prepare, f"{segment.name}-")
+            with writing_to(self._data):
+                system = await asyncio.to_thread(self._prepare, f"{segment.name}-")
             guard_keeps = (lock.fd, segment.fd)
             leftovers = (str(self._data.run / control_socket.NAME), f"/dev/shm/{segment.name}*")  # noqa: S108
             supervisor = Supervisor(
@@ -134,7 +136,8 @@ class Up:
                 await asyncio.wait([ready, stopped], return_when=asyncio.FIRST_COMPLETED)
             if ready.done():
                 ready.result()
-                (self._data.run / WAS_READY).touch()
+                with contextlib.suppress(OSError):  # the disk is full: the password is shown once more
+                    (self._data.run / WAS_READY).touch()
                 self._display.ready(status(), first_password=password())
                 self._display.note("Press Ctrl-C to stop.")
                 await self._stay(supervisor, stopped)
@@ -186,7 +189,8 @@ class Up:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[FolderLock]:
         lock = FolderLock(self._data.run / "lock", self._data.root)
-        lock.acquire(lambda: self._display.note("Waiting for the parts of a killed countline to end…"))
+        with writing_to(self._data):
+            lock.acquire(lambda: self._display.note("Waiting for the parts of a killed countline to end…"))
         try:
             yield lock
         finally:

@@ -42,6 +42,7 @@ MOST_DELETED: Final = 1000
 """Records deleted in one transaction at most, so that a commit stays short."""
 _DELETE: Final = "DELETE FROM records WHERE number = ? RETURNING length(payload)"
 _READ: Final = "SELECT number, subject, payload FROM records WHERE number >= ? ORDER BY number LIMIT ?"
+_NUMBERS: Final = "SELECT number FROM records WHERE number < ?"
 _log = get_logger(__name__)
 
 __all__ = ["MIB", "Spool", "SpoolBrokenError", "SpoolFullError", "SpooledRecord"]
@@ -182,6 +183,20 @@ class Spool:
         with self._guard:
             self._acked.add(number)
 
+    @property
+    def next_number(self) -> int:
+        """The number that the next record gets; all committed records have smaller ones."""
+        return self._next
+
+    def is_acknowledged(self, end: int) -> bool:
+        """Whether JetStream has acknowledged every record with a number below `end`.
+
+        Raises:
+            SpoolFullError, SpoolBrokenError: the database cannot be opened or read.
+        """
+        with self._disk:
+            return self._is_all_acked(end)
+
     def delete_acked(self) -> None:
         """Delete acknowledged records, so that a restart does not send them again. Logs a failure of the disk."""
         try:
@@ -196,7 +211,10 @@ class Spool:
 
     def _replace_if_empty(self) -> None:
         with self._disk:
-            if self.waiting > 0 or not self._is_all_acked():
+            try:
+                if self.waiting > 0 or not self._is_all_acked(self._next):
+                    return
+            except (SpoolFullError, SpoolBrokenError):
                 return
             with self._guard:
                 self._acked.clear()
@@ -206,12 +224,12 @@ class Spool:
             with suppress(SpoolFullError, SpoolBrokenError):  # the next `append` tries again and raises
                 self._used_bytes, self._file_bytes = sizes(self._opened())
 
-    def _is_all_acked(self) -> bool:
-        """Whether every stored record is acknowledged. The counters do not show it: an `ack` may be repeated."""
+    def _is_all_acked(self, end: int) -> bool:
+        """Whether the records below `end` are acknowledged. The counters do not show it: an `ack` may be repeated."""
         try:
-            numbers = self._opened().execute("SELECT number FROM records").fetchall()
-        except sqlite3.Error:
-            return False
+            numbers = self._opened().execute(_NUMBERS, (end,)).fetchall()
+        except sqlite3.Error as error:
+            raise translated(self._folder, error) from error
         with self._guard:
             return all(number in self._acked for (number,) in numbers)
 

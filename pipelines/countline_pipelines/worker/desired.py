@@ -1,12 +1,14 @@
 """Reconciles the plane's cameras with the assigned ones. Each time, the whole set of assignments is compared.
 
 A finite file that was counted to its end is not counted again after a restart: the worker writes a mark into the
-spool's folder once the file's last record is on disk.
+spool's folder once the file's last record is on disk. The file is reported as finished once JetStream has stored its
+last record; until then it is running.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +17,16 @@ from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState, Fault, Plane, fault_of
 from countline_pipelines.worker.assignments import Ownership, counting_key, ownership_of, plan_of
+from countline_pipelines.worker.stored_files import StoredFiles
 
 MARKS: Final = "finished"
+STORED_WITHIN_S: Final = 3.0
+"""Records that wait for longer are a fault that people see."""
+NOT_STORED: Final = Fault(
+    "not_stored",
+    "all frames are counted, but the last counts are not stored yet",
+    "check that NATS runs and that the disk has room: countline status",
+)
 _log = get_logger(__name__)
 
 
@@ -27,6 +37,8 @@ class _Entry:
     plan: CameraPlan | None
     fault: Fault | None = None
     finished: bool = False
+    ended_at_s: float | None = None
+    """Monotonic time at which the file was first seen as counted to its end, with records that are not stored yet."""
 
 
 class DesiredCameras:
@@ -37,9 +49,18 @@ class DesiredCameras:
         spool_folder: holds the marks of finished files.
         default_model: for cameras whose spec names no model.
         owners: site and time zone of each camera that is or was held; updated here.
+        stored: the files of which no record waits in the spool.
     """
 
-    def __init__(self, plane: Plane, spool_folder: Path, default_model: str, owners: dict[str, Ownership]) -> None:
+    def __init__(
+        self,
+        plane: Plane,
+        spool_folder: Path,
+        default_model: str,
+        owners: dict[str, Ownership],
+        stored: StoredFiles,
+    ) -> None:
+        self._stored = stored
         self._plane = plane
         self._marks = spool_folder / MARKS
         self._default_model = default_model
@@ -79,6 +100,7 @@ class DesiredCameras:
         else:
             entry.finished = await asyncio.to_thread(self._is_marked, entry.plan)
             if entry.finished:
+                self._stored.expect(counting_key(entry.plan))
                 self._plane.remove_camera(camera_id)
             else:
                 self._plane.update_camera(entry.plan)
@@ -91,7 +113,11 @@ class DesiredCameras:
                 await self._hold(workers_pb2.Assignment.FromString(entry.assignment))
 
     def mark_finished(self, plan: CameraPlan) -> None:
-        """Mark a finite file as counted to its end by this plan, assigned or not; blocks on the disk."""
+        """Mark a finite file as counted to its end by this plan, assigned or not; blocks on the disk.
+
+        Raises:
+            OSError: the disk does not take the mark.
+        """
         self._marks.mkdir(parents=True, exist_ok=True)
         (self._marks / counting_key(plan)).write_text(plan.source.label)
 
@@ -110,8 +136,18 @@ class DesiredCameras:
                 condition = CameraCondition(CameraState.FINISHED, progress=1.0)
             else:
                 condition = running.get(camera_id, starting)
+            if condition.state is CameraState.FINISHED:
+                condition = self._finished_if_stored(entry, condition)
             held[camera_id] = (entry.epoch, condition)
         return held
+
+    def _finished_if_stored(self, entry: _Entry, finished: CameraCondition) -> CameraCondition:
+        if entry.plan is not None and counting_key(entry.plan) in self._stored:
+            return finished
+        now_s = time.monotonic()
+        entry.ended_at_s = now_s if entry.ended_at_s is None else entry.ended_at_s
+        is_late = now_s - entry.ended_at_s > STORED_WITHIN_S
+        return replace(finished, state=CameraState.RUNNING, fault=NOT_STORED if is_late else finished.fault)
 
 
 def _comparable(assignment: workers_pb2.Assignment) -> bytes:

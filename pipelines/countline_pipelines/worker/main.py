@@ -19,6 +19,7 @@ from countline_common.data import bus
 from countline_common.errors import CountlineError, ResourceExhaustedError
 from countline_common.http.health import HealthServer
 from countline_common.logs import get_logger
+from countline_common.resilience.retry import Backoff
 from countline_common.tasks import cancel
 from countline_common.waiting import happens
 from countline_pipelines import metrics
@@ -29,7 +30,7 @@ from countline_pipelines.publishing.writer import SpoolWriter
 from countline_pipelines.sources.wall_clock import WALL
 from countline_pipelines.triton.slots import remove_stale_slots
 from countline_pipelines.worker.agent import Agent
-from countline_pipelines.worker.assignments import Ownership
+from countline_pipelines.worker.assignments import Ownership, counting_key
 from countline_pipelines.worker.bus_link import BusLink
 from countline_pipelines.worker.clock_check import ClockCheck
 from countline_pipelines.worker.desired import DesiredCameras
@@ -38,6 +39,7 @@ from countline_pipelines.worker.planes import make_plane
 from countline_pipelines.worker.reports import camera_report, signature
 from countline_pipelines.worker.settings import WorkerSettings
 from countline_pipelines.worker.sink import WorkerSink
+from countline_pipelines.worker.stored_files import StoredFiles
 
 WATCH_S: Final = 5.0
 LOOK_EVERY_S: Final = 0.2
@@ -89,7 +91,10 @@ class Worker:
             self._pictures,
         )
         self._plane = make_plane(settings, sink, self._camera_ended)
-        self._desired = DesiredCameras(self._plane, settings.spool_folder, settings.default_model, self._owners)
+        self._stored = StoredFiles(self._spool)
+        self._desired = DesiredCameras(
+            self._plane, settings.spool_folder, settings.default_model, self._owners, self._stored
+        )
         self._clock_check = ClockCheck(WALL, self._link.stream_info)
         self._agent = Agent(settings.workers_address, settings.token, self._report, self._apply)
         self._errands: set[asyncio.Task[None]] = set()
@@ -110,6 +115,7 @@ class Worker:
                     "clock": self._clock_check.run(),
                     "statuses": self._send_statuses(),
                     "refused": self._retry_refused(),
+                    "stored": self._stored.run(),
                 }.items()
             ]
             stopped = self._loop.create_task(stop.wait(), name="stop")
@@ -140,10 +146,19 @@ class Worker:
         task.add_done_callback(self._errands.discard)
 
     async def _mark_finished(self, plan: CameraPlan) -> None:
-        """Mark a file once its last record is on disk, however long that takes."""
+        """Mark a file once its last record is on disk, however long that takes, and wait until NATS stores it."""
         while not await asyncio.to_thread(self._writer.flushed, FLUSH_S):
             continue
-        await asyncio.to_thread(self._desired.mark_finished, plan)
+        self._stored.expect(counting_key(plan))
+        backoff = Backoff()
+        while True:
+            try:
+                await asyncio.to_thread(self._desired.mark_finished, plan)
+            except OSError as error:
+                _log.warning("camera.not_marked", camera=plan.camera_id, error=str(error))
+                await asyncio.sleep(backoff.next_s())
+            else:
+                return
 
     async def _apply(self, assignments: Sequence[workers_pb2.Assignment]) -> None:
         """Hold the assigned cameras. The first ones wait a moment for the comparison of clocks, which dates them."""

@@ -95,8 +95,9 @@ def listening(data: Path) -> set[str]:
 
 def test_the_status_says_what_runs_in_exactly_the_published_form(up: Running) -> None:
     found = status(up.data)
-    assert set(found) == {"ready", "data", "url", "parts"}
-    assert (found["ready"], found["data"]) == (True, str(up.data))
+    assert set(found) == {"state", "ready", "pid", "data", "url", "parts"}
+    assert (found["state"], found["ready"], found["data"]) == ("ready", True, str(up.data))
+    assert found["pid"] == up.process.pid
     assert [part["name"] for part in found["parts"]] == ["postgres", "nats"]
     for each in found["parts"]:
         assert set(each) == {"name", "state", "address", "pid", "restarts"}
@@ -243,10 +244,42 @@ def test_a_part_that_cannot_start_is_told_with_its_log_and_the_others_are_stoppe
     failed.end()
 
 
+def test_status_and_down_say_the_same_in_every_state(up: Running, data: Path) -> None:
+    """Not ready, the status called it stopped while `up` was refused and `down` waited in vain."""
+    nats = part(data, "nats")["pid"]
+    os.kill(nats, signal.SIGSTOP)
+    wait_until(lambda: status(data)["state"] == "degraded", 30)
+    assert countline("status", "--data", str(data)).returncode == 0
+    os.kill(nats, signal.SIGCONT)
+    wait_until(lambda: status(data)["state"] == "ready", 30)
+    (data / "run" / "control.sock").unlink()
+    assert (status(data)["state"], status(data)["pid"]) == ("starting", up.process.pid)
+    stopped = countline("down", "--data", str(data))
+    assert stopped.returncode == 0, stopped.stderr
+    assert up.process.wait(5) == 0
+    gone = countline("status", "--data", str(data))
+    assert (gone.returncode, status(data)["state"]) == (3, "stopped")
+    assert "Countline is not running on" in gone.stdout
+
+
+def test_the_status_of_a_killed_supervisor_is_stopping_until_its_parts_have_ended(up: Running, data: Path) -> None:
+    postgres = part(data, "postgres")["pid"]
+    os.kill(postgres, signal.SIGSTOP)  # so that it takes its whole grace
+    up.process.kill()
+    up.process.wait()
+    shown = countline("status", "--data", str(data), "--json")
+    assert (shown.returncode, json.loads(shown.stdout)["state"]) == (0, "stopping")
+    stopped = countline("down", "--data", str(data))
+    assert stopped.returncode == 0, stopped.stderr
+    assert not alive(postgres)
+    assert status(data)["state"] == "stopped"
+
+
 def test_down_and_status_where_nothing_runs(tmp_path: Path) -> None:
     shown = countline("status", "--data", str(tmp_path / "none"), "--json")
     assert shown.returncode == 3
-    assert json.loads(shown.stdout) == {"ready": False, "data": str(tmp_path / "none"), "url": None, "parts": []}
+    none = {"state": "stopped", "ready": False, "pid": None, "data": str(tmp_path / "none"), "url": None, "parts": []}
+    assert json.loads(shown.stdout) == none
     stopped = countline("down", "--data", str(tmp_path / "none"))
     assert stopped.returncode == 0
     assert "Countline is not running on" in stopped.stderr

@@ -151,7 +151,7 @@ def test_a_bad_source_is_named_with_its_hint(
 ) -> None:
     done = count(broken(clip, tmp_path, kind), "--model", blob_file, *LINE, "--json", status=1)
     if kind == "truncated":  # what was counted is printed, with the fault
-        assert "cut off" in json.loads(done.stdout)["fault"]["message"]
+        assert "its header states" in json.loads(done.stdout)["fault"]["message"]
     else:
         assert done.stdout == ""
     assert "error: " in done.stderr

@@ -1,12 +1,15 @@
 """What people see of the parts."""
 
+import contextlib
 import time
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 from rich.spinner import Spinner
 
-from countline_local.cli.display import describe, parts_table, progress_table
-from countline_local.parts.part import PartState, PartStatus
+from countline_local.cli.display import JsonDisplay, TerminalDisplay, describe, parts_table, progress_table
+from countline_local.parts.part import PartEvent, PartState, PartStatus
 
 
 def shown(renderable: object) -> list[str]:
@@ -44,3 +47,20 @@ def test_the_table_has_address_and_state_of_each_part() -> None:
     assert lines[0].split() == ["part", "state", "address", "process", "restarts"]
     assert lines[1].split() == ["nats", "ready", "127.0.0.1:4222", "12", "3"]
     assert lines[2].split() == ["worker", "stopped", "127.0.0.1:9013", "–", "0"]
+
+
+@pytest.mark.parametrize("display", [TerminalDisplay, JsonDisplay])
+def test_output_that_cannot_be_written_ends_nothing(
+    display: type[TerminalDisplay], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`up -d` writes to a log in the data folder; its first remark on a full disk ended the supervisor."""
+    with Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr("sys.stderr", full)
+        monkeypatch.setattr("sys.stdout", full)
+        shown = display()
+        shown.note("a remark")
+        shown.event(PartEvent("nats", "is ready again", good=True))
+        shown.ready({"url": "http://127.0.0.1:1/", "data": "/data", "parts": []}, first_password="secret")
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()

@@ -352,6 +352,22 @@ def test_a_repeated_acknowledgement_deletes_no_other_record(tmp_path: Path) -> N
         assert spool.waiting == 1
 
 
+def test_records_up_to_a_number_are_acknowledged_whatever_follows(tmp_path: Path) -> None:
+    """Others go on to write while the last records of a file are awaited."""
+    with Spool(tmp_path) as spool:
+        assert spool.is_acknowledged(spool.next_number)
+        spool.append([("one", b"1"), ("two", b"2")])
+        end = spool.next_number
+        spool.append([("other", b"3")])
+        spool.ack(0)
+        assert not spool.is_acknowledged(end)
+        spool.ack(1)
+        assert spool.is_acknowledged(end)
+        assert not spool.is_acknowledged(spool.next_number)
+        spool.delete_acked()
+        assert spool.is_acknowledged(end)
+
+
 def test_two_workers_cannot_share_a_spool(tmp_path: Path) -> None:
     with Spool(tmp_path / "s"), pytest.raises(AlreadyExistsError):
         Spool(tmp_path / "s")

@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from tests.fixtures.clips import MIDDLE, Pass, render
 
 from countline.v1 import cameras_pb2, workers_pb2
-from countline_pipelines.planes.interface import CameraPlan, CameraState
-from countline_pipelines.worker import main
+from countline_common.tasks import cancel
+from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState
+from countline_pipelines.worker import desired, main
 from countline_pipelines.worker.assignments import counting_key, plan_of
-from countline_pipelines.worker.desired import MARKS
+from countline_pipelines.worker.desired import MARKS, NOT_STORED
 from countline_pipelines.worker.main import Worker
 from countline_pipelines.worker.settings import WorkerSettings
 
@@ -94,6 +96,62 @@ async def test_a_file_is_not_marked_while_its_records_wait_for_the_disk(
     worker._spool.ack(worker._spool.read(0, 1)[0].number)
     await wait_for(lambda: marks(worker))
     assert not worker._writer._queue
+    assert marks(worker) == {counting_key(plan)}
+
+
+def condition_of(worker: Worker, state: CameraState) -> CameraCondition:
+    """What the worker reports of a camera whose plane is in this state."""
+    worker._plane.conditions = lambda: {"cam": CameraCondition(state, progress=1.0)}
+    return worker._desired.conditions()["cam"][1]
+
+
+async def test_a_file_is_finished_only_when_jetstream_has_stored_its_records(
+    worker: Worker, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was finished while its last counts waited for a full disk, so the counts shown as complete were not."""
+    one = assignment(film, middle=MIDDLE)
+    plan = plan_of(one, "model")
+    await worker._desired.apply([one])
+    following = asyncio.create_task(worker._stored.run())
+    worker._writer.submit("counts.site.cam", b"the last record")
+    await wait_for(lambda: worker._spool.waiting)
+    worker._camera_ended(plan, CameraState.FINISHED)
+    await wait_for(lambda: marks(worker))
+    waiting = condition_of(worker, CameraState.FINISHED)
+    assert (waiting.state, waiting.fault) == (CameraState.RUNNING, None), "a moment is no fault"
+    monkeypatch.setattr(desired, "STORED_WITHIN_S", 0.0)
+    waiting = condition_of(worker, CameraState.FINISHED)
+    assert (waiting.state, waiting.fault) == (CameraState.RUNNING, NOT_STORED)
+    worker._writer.submit("counts.site.other", b"a record of another camera does not matter")
+    await wait_for(lambda: worker._spool.waiting == 2)
+    worker._spool.ack(worker._spool.read(0, 1)[0].number)
+    await wait_for(lambda: condition_of(worker, CameraState.FINISHED).state is CameraState.FINISHED)
+    assert condition_of(worker, CameraState.FINISHED).fault is None
+    await cancel(following)
+
+
+async def test_a_file_that_a_former_worker_finished_waits_for_the_spool_too(worker: Worker, film: Path) -> None:
+    one = assignment(film, middle=MIDDLE)
+    worker._desired.mark_finished(plan_of(one, "model"))
+    worker._writer.submit("counts.site.cam", b"left by the worker that was killed")
+    await wait_for(lambda: worker._spool.waiting)
+    following = asyncio.create_task(worker._stored.run())
+    await worker._desired.apply([one])
+    assert worker._desired.conditions()["cam"][1].state is CameraState.RUNNING
+    worker._spool.ack(worker._spool.read(0, 1)[0].number)
+    await wait_for(lambda: worker._desired.conditions()["cam"][1].state is CameraState.FINISHED)
+    await cancel(following)
+
+
+async def test_a_mark_that_the_disk_does_not_take_is_written_later(worker: Worker, film: Path) -> None:
+    plan = plan_of(assignment(film, middle=MIDDLE), "model")
+    folder = worker._settings.spool_folder / MARKS
+    folder.write_text("a file where a folder must be")
+    worker._camera_ended(plan, CameraState.FINISHED)
+    with capture_logs() as logs:
+        await wait_for(lambda: any(entry["event"] == "camera.not_marked" for entry in logs))
+    folder.unlink()
+    await wait_for(lambda: marks(worker))
     assert marks(worker) == {counting_key(plan)}
 
 
