@@ -61,7 +61,7 @@ async def test_without_a_cancellation_it_is_a_plain_await() -> None:
 
 
 async def test_tasks_are_cancelled_together_and_an_error_on_the_way_out_is_logged(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fails_at_its_end() -> None:
         try:
@@ -80,7 +80,7 @@ async def test_tasks_are_cancelled_together_and_an_error_on_the_way_out_is_logge
     await asyncio.sleep(0)
     await cancel(*tasks)
     assert all(task.done() for task in tasks)
-    written = "".join(capsys.readouterr())
+    written = "".join((*capsys.readouterr(), caplog.text))  # as another test of the process configured logging
     assert "closer" in written
     assert "the file is gone" in written
     assert "early" not in written
