@@ -113,6 +113,7 @@ class Branch:
             finite=finite,
         )
         self._paths = PathShare(warms_up=warms_up)
+        self._follows = follows
         self._drained = asyncio.Event()
         self._closed = False
         self._crashed = False
@@ -149,6 +150,11 @@ class Branch:
         self._paths.own(self._counting.counter)
 
     # Answers ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether the camera's counts are this branch's: it neither warms up nor is on trial."""
+        return not self._follows and not self._paths.are_of_another
 
     def next_sequence(self) -> int:
         """Number of the next frame that goes to Triton, from 0."""

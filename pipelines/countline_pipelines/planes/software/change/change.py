@@ -143,7 +143,9 @@ class ModelChange:
             self._replace_silent(plan, lane, spec)
             return
         self._machine.move(ChangeState.WARMING)
-        new = self._new_branch(plan, lane, spec, Outlet(NullSink()), after=old.runs.name, warms_up=True)
+        # An old branch without a run has reported no paths, so the new one reports them from its first frame.
+        has_run = old.identity is not None
+        new = self._new_branch(plan, lane, spec, Outlet(NullSink()), after=old.runs.name, warms_up=has_run)
         tail = Outlet(self._sink)
         router = BranchRouter(
             tail,

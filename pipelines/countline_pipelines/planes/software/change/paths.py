@@ -16,6 +16,11 @@ class PathShare:
         self._begin_at: float | None = None
         self._end_at = float("inf")
 
+    @property
+    def are_of_another(self) -> bool:
+        """Whether another branch reports the paths, until `own` is called."""
+        return self._warms_up
+
     def begin_run(self, t: float) -> bool:
         """A run begins at `t`. Return whether its counter reports paths from its first frame on."""
         self._begin_at = t + WARM_UP_S if self._warms_up else None

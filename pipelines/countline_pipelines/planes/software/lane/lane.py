@@ -7,7 +7,7 @@ cameras, yolox_nano, two cores: batches of eight instead of one take 0.7 ms of c
 graph itself gains nothing from batches on a CPU, where Triton runs the frames one by one.) The lane sends a request
 that Triton did not answer again, with the same frames, until Triton answers. So a restart of Triton loses nothing;
 meanwhile files wait and live cameras drop frames. If Triton refuses a request, frames of live cameras are dropped, and
-frames of files are sent again for `LaneOptions.refused_s`.
+frames of files are sent again for `LaneOptions.refused_s`, unless another version of the model counts them.
 """
 
 import asyncio
@@ -15,6 +15,8 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import compress
+from operator import not_
 from typing import Final
 
 import numpy as np
@@ -166,9 +168,9 @@ class ModelLane:
                 detections = await self._infer(slots)
                 self._note_answer(batch, began)
             except ModelRefusedError as error:
-                self._refuse([ticket for ticket in batch if not ticket.waits], error)
-                slots = [slot for ticket, slot in zip(batch, slots, strict=True) if ticket.waits]
-                batch = [ticket for ticket in batch if ticket.waits]
+                again = [ticket.is_sent_again for ticket in batch]
+                self._refuse(list(compress(batch, map(not_, again))), error)
+                batch, slots = list(compress(batch, again)), list(compress(slots, again))
                 detections = await self._insist(slots)
         except Exception as error:  # noqa: BLE001  (cameras wait for their frames, so each frame must come back)
             self._refuse(batch, error)

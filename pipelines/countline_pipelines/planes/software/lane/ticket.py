@@ -19,6 +19,11 @@ class Traveller(Protocol):
         """A name among the users of a lane. Cameras take turns, and each camera may have several models."""
         ...
 
+    @property
+    def is_counting(self) -> bool:
+        """Whether the camera's counts need the answers; a version that warms up or is on trial may do without."""
+        ...
+
     def next_sequence(self) -> int:
         """Number of the next frame that goes to Triton, from 0."""
         ...
@@ -52,5 +57,11 @@ class Ticket:
     """av.VideoFrame, if somebody watches."""
     waits: bool = False
     """True for a frame of a finite file: it is sent again if Triton refuses it, because no frame of a file may miss."""
+
+    @property
+    def is_sent_again(self) -> bool:
+        """Whether the frame is sent again if Triton refuses it."""
+        return self.waits and self.traveller.is_counting
+
     sequence: int = -1
     """Number among the frames that went to Triton; the lane sets it when the frame sets out."""
