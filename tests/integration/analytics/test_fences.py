@@ -140,6 +140,6 @@ async def test_refence_restores_what_an_older_release_fenced(
         check=False,
     )
     assert printed.returncode == 0, printed.stderr
-    told = json.loads(printed.stdout)
-    assert (told["cameras"], told["fenced"], told["restored"]) == (1, 0, 0)
-    assert [each["epoch"] for each in told["corrections"]] == [2]
+    found = json.loads(printed.stdout)
+    assert (found["cameras"], found["fenced"], found["restored"]) == (1, 0, 0)
+    assert [each["epoch"] for each in found["corrections"]] == [2]

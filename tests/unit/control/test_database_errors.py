@@ -1,4 +1,4 @@
-"""What callers are told of the database's refusals."""
+"""What callers learn of the refusals of the database."""
 
 import psycopg.errors
 from sqlalchemy.exc import OperationalError
