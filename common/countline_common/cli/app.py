@@ -142,7 +142,8 @@ class LazyGroup(TyperGroup):
         """The called command. It is imported for shell completion of its arguments too."""
         command = discover().get(args[0]) if args else None
         if command is None:
-            similar = get_close_matches(args[0], discover()) if args and not ctx.resilient_parsing else []
+            known = not args or args[0] in self.list_commands(ctx) or ctx.resilient_parsing
+            similar = [] if known else get_close_matches(args[0], discover())
             if similar:  # typer itself suggests only commands that are imported
                 ctx.fail(f"No such command {args[0]!r}. Did you mean {', '.join(map(repr, similar))}?")
             return super().resolve_command(ctx, args)

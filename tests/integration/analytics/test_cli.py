@@ -128,7 +128,7 @@ async def test_days_have_the_dates_of_the_site_whatever_the_zone_of_the_machine(
 
 async def test_a_time_without_an_offset_needs_one_zone(run, stack: Stack) -> None:
     await add_camera(stack)
-    await stack.post("sites", {"site": {"site_id": "far", "time_zone": "Asia/Tokyo"}})
+    await stack.post("sites", {"site_id": "far", "time_zone": "Asia/Tokyo"})
     code, _, err = await run("counts", "--start", "2026-10-25")
     assert code == 1
     assert "several time zones" in err

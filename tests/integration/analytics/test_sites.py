@@ -45,7 +45,7 @@ async def counted(stack: Stack, scalar: Scalar) -> Stack:
 async def test_a_corrected_zone_holds_for_the_whole_history(counted: Stack) -> None:
     assert [row[2] for row in await days(counted)] == [24, 24, 24]
     status, body = await counted.call("PATCH", "sites/demo", json={"time_zone": "Europe/Berlin"})
-    assert (status, body["data"]["site"]["time_zone"]) == (200, "Europe/Berlin")
+    assert (status, body["data"]["time_zone"]) == (200, "Europe/Berlin")
     assert await days(counted) == [
         ("2026-10-23T22:00", "Europe/Berlin", 22),
         ("2026-10-24T22:00", "Europe/Berlin", 25),
@@ -58,7 +58,7 @@ async def test_a_corrected_zone_holds_from_a_date_on(counted: Stack) -> None:
         "PATCH", "sites/demo", params={"time_zone_from": "2026-10-26"}, json={"time_zone": "Europe/Berlin"}
     )
     assert status == 200, body
-    assert body["data"]["site"]["earlier_time_zones"] == [{"time_zone": "UTC", "until": "2026-10-26"}]
+    assert body["data"]["earlier_time_zones"] == [{"time_zone": "UTC", "until": "2026-10-26"}]
     assert await days(counted) == [
         ("2026-10-24T00:00", "UTC", 24),
         ("2026-10-25T00:00", "UTC", 23),

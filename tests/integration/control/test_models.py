@@ -13,8 +13,8 @@ import nats
 import psycopg
 import pytest
 from tests.fixtures.clips import BLOB_LABELS, MIDDLE, Pass, blob_model, render, write_blob_repository
-from tests.fixtures.contract_models import marker_model
 from tests.fixtures.forked.command import forked
+from tests.fixtures.models.contract_models import marker_model
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.triton import TritonServer, start_triton
 

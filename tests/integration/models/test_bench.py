@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.fixtures.contract_models import marker_model, write_marker_repository
+from tests.fixtures.models.contract_models import marker_model, write_marker_repository
 from tests.fixtures.triton import TritonServer
 from typer.testing import CliRunner
 
@@ -134,7 +134,7 @@ async def test_a_model_that_refuses_the_frames_is_an_error_and_not_a_figure(
         (["demo_detector", "--batch-sizes", "1,x"], "--batch-sizes '1,x' is not a list"),
         (["demo_detector", "--instances", "0"], "--instances '0' is not a list"),
         (["demo_detector", "--batch-sizes", "1", "--queue-delays", "500"], "nothing to measure"),
-        (["demo_detector", "--plot", "missing/x.png"], "cannot be written"),
+        (["demo_detector", "--plot", "missing/x.png"], "cannot write --plot missing/x.png"),
         (["demo_detector", "--plot", "x.txt"], "cannot be written"),
         (["model.onnx", "--apply"], "measured on a private Triton"),
         (["demo_detector", "--triton", "127.0.0.1:1", "--repository", "here"], "exclude each other"),

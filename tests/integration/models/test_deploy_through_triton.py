@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from tests.fixtures.contract_models import marker_model
+from tests.fixtures.models.contract_models import marker_model
 from tests.fixtures.triton import TritonServer, start_triton
 
 from countline_common.errors import NotFoundError, UnavailableError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.fixtures.contract_models import marker_model
+from tests.fixtures.models.contract_models import marker_model
 from tests.fixtures.repository import REPOSITORY
 from tests.fixtures.triton import TritonServer, start_triton
 

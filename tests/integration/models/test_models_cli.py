@@ -142,7 +142,7 @@ def read_all(descriptor: int) -> str:
         (("nothing.onnx",), "there is no file nothing.onnx"),
         (("out.onnx", "--golden", "gate.mp4"), "--golden and --truth need each other"),
         (("out.onnx", "--golden", "gate.mp4", "--truth", "none.json"), "there is no file none.json"),
-        (("out.onnx", "--golden", "gate.mp4", "--truth", "gate.mp4"), "cannot be read"),
+        (("out.onnx", "--golden", "gate.mp4", "--truth", "gate.mp4"), "is not UTF-8 text"),
         (("out.onnx", "--golden", "gate.mp4", "--truth", "empty.json"), "lines: field required"),
         (("empty.onnx",), "empty.onnx is empty"),
     ],

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aiohttp import web
-from tests.fixtures.detector_networks import answering
 from tests.fixtures.forked.command import countline
+from tests.fixtures.models.detector_networks import answering
 
 from countline_common.errors import (
     AlreadyExistsError,

@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 import pytest
 from tests.fixtures.clips import Pass, render
-from tests.fixtures.contract_models import marker_model
-from tests.fixtures.detector_networks import SmallNet, fuse
+from tests.fixtures.models.contract_models import marker_model
+from tests.fixtures.models.detector_networks import SmallNet, fuse
 from tests.fixtures.repository import REPOSITORY
 from typer.testing import CliRunner
 
@@ -192,7 +192,7 @@ def test_a_model_that_cannot_be_quantised_is_refused_with_a_hint(model: Path, cl
         with pytest.raises(CountlineError, match=message) as caught:
             quantize(file, "-o", tmp_path / "int8.onnx", "--clip", clip, "--frames", 2)
         assert caught.value.hint
-    with pytest.raises(CountlineError, match="is the model itself"):
+    with pytest.raises(CountlineError, match="it is a file that this command reads"):
         quantize(model, "-o", model, "--clip", clip)
     with pytest.raises(CountlineError, match="no node matches"):
         quantize(model, "-o", tmp_path / "int8.onnx", "--clip", clip, "--frames", 2, "--exclude", "Nothing*")

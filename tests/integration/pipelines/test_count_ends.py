@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from tests.fixtures.clips import Pass, cut_off, render, write_blob_repository
-from tests.fixtures.pipelines.triton_proxy import TritonProxy
 from tests.fixtures.rtsp import RtspServer
 from tests.fixtures.triton import TritonServer, start_triton
+from tests.fixtures.triton_proxy import TritonProxy
 
 LINE = ("--line", "middle:0.5,0,0.5,1")
 FRAMES = 200

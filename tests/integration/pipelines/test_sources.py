@@ -233,13 +233,14 @@ def test_a_codec_without_a_decoder_is_named_as_such(clip: Path, tmp_path: Path) 
 
 
 def test_pictures_without_a_size_are_named_as_such(clip: Path, tmp_path: Path) -> None:
-    """The container says 0x0, and the codec's header, which would say better, is missing."""
+    """The container says 0x0, and the codec's headers, which would say better, are missing."""
     data = bytearray(clip.read_bytes())
     entry, header = data.find(b"avc1", data.find(b"stsd")), data.find(b"avcC")
     data[entry + 28 : entry + 32] = b"\0\0\0\0"  # width and height
     data[header + 9] = 0xE0  # no sequence parameter sets
+    parameters = bytes(data[header + 12 : header + 12 + int.from_bytes(data[header + 10 : header + 12])])
     zero = tmp_path / "zero.mp4"
-    zero.write_bytes(data)
+    zero.write_bytes(data.replace(parameters, b"\x0c" * len(parameters)))  # filler where pictures repeat them
     assert failure(fast(zero)).failure is SourceFailure.BAD_PICTURE
 
 

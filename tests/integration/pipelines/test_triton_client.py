@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from onnx import TensorProto, helper
-from tests.fixtures.contract_models import MARKER_LABELS, POISON_RED, expected_marks
+from tests.fixtures.models.contract_models import MARKER_LABELS, POISON_RED, expected_marks
 from tests.fixtures.triton import TritonServer
 
 from countline_common.errors import DeadlineExceededError, InvalidInputError

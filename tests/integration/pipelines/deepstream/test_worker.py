@@ -169,7 +169,7 @@ def test_the_pipeline_is_printed_without_deepstream_or_triton(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("config", "words"), [("missing.pbtxt", "config.pbtxt of a model"), (__file__, "no config.pbtxt")]
+    ("config", "words"), [("missing.pbtxt", "there is no file missing.pbtxt"), (__file__, "no config.pbtxt")]
 )
 def test_a_config_that_is_none_is_named_with_its_hint(config: str, words: str) -> None:
     done = run("worker", "--print-pipeline", "--config", config)

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
-from tests.fixtures.contract_models import marker_model
+from tests.fixtures.models.contract_models import marker_model
 
 from countline_common.errors import CountlineError, InvalidInputError, ResourceExhaustedError
 from countline_models.contract import LABELS_KEY, SCORE_THRESHOLD_KEY, set_metadata

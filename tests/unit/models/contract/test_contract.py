@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from tests.fixtures.contract_models import MARKER_LABELS, expected_marks, marker_model
+from tests.fixtures.models.contract_models import MARKER_LABELS, expected_marks, marker_model
 
 from countline_common.errors import CountlineError, InvalidInputError, NotFoundError
 from countline_models.contract import (

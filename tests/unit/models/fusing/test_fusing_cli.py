@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from tests.fixtures.contract_models import marker_model
+from tests.fixtures.models.contract_models import marker_model
 from typer.testing import CliRunner
 
 from countline_common.errors import CountlineError

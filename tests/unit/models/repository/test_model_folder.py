@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from tests.fixtures.contract_models import marker_model
+from tests.fixtures.models.contract_models import marker_model
 
 from countline_common.errors import AlreadyExistsError, InvalidInputError, NotFoundError, UnavailableError
 from countline_models.bench.applying import tune_repository

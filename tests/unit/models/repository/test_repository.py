@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
-from tests.fixtures.contract_models import marker_model
+from tests.fixtures.models.contract_models import marker_model
 from tritonclient.grpc import model_config_pb2
 
 from countline_common.errors import AlreadyExistsError, InvalidInputError

@@ -34,7 +34,10 @@ def test_the_release_is_read_from_the_version_file(text: str, release: Release |
     assert (checks.check_version(tmp_path).verdict is CheckVerdict.OK) is (release is not None)
 
 
-def test_without_deepstream_everything_that_is_missing_is_reported_at_once_with_the_image(tmp_path: Path) -> None:
+def test_without_deepstream_everything_that_is_missing_is_reported_at_once_with_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyds", None)  # type: ignore[arg-type]
     options = PipelineOptions(Release.V7_1, root=tmp_path, parser=tmp_path / "missing.so")
     with pytest.raises(DeepStreamMissingError) as caught:
         checks.require_runtime(options)
