@@ -14,7 +14,7 @@ import pytest
 from tests.fixtures.analytics.factory import NOON, crossing, record, subject
 from tests.fixtures.analytics.page import Page, connected, now_records, receive
 from tests.fixtures.analytics.stack import Stack, until
-from tests.fixtures.forked.command import countline
+from tests.fixtures.forked.command import COUNTLINE, countline
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
 
@@ -27,7 +27,7 @@ PER_RECORD = 10
 
 
 class IngestProcess:
-    """`countline analytics ingest` as it is run."""
+    """`countline analytics ingest` as it is run: the installed command, because it is killed as soon as it is started."""
 
     def __init__(self, dsn: str, nats_url: str, log: Path) -> None:
         self._environment = {
@@ -42,12 +42,12 @@ class IngestProcess:
     async def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                str(countline()), "analytics", "ingest", env=self._environment, stdout=log, stderr=log
+                str(COUNTLINE), "analytics", "ingest", env=self._environment, stdout=log, stderr=log
             )
 
     async def kill(self) -> None:
         assert self.process is not None
-        self.process.send_signal(signal.SIGQUIT)  # `countline()` passes it on as SIGKILL
+        self.process.kill()
         await self.process.wait()
 
     async def stop(self) -> int:
