@@ -27,7 +27,7 @@ PER_RECORD = 10
 
 
 class IngestProcess:
-    """`countline analytics ingest` as it is run: the installed command, because it is killed as soon as it is started."""
+    """`countline analytics ingest`; the installed command, because it is killed as soon as it starts."""
 
     def __init__(self, dsn: str, nats_url: str, log: Path) -> None:
         self._environment = {
