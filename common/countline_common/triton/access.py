@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from countline_common.errors import PermissionDeniedError
+from countline_common.hosts import host_of, is_this_machine
 from countline_common.settings import DataFolder
 
 SECRET_VARIABLE: Final = "COUNTLINE_TRITON_SECRET_FILE"  # noqa: S105  (a name)
@@ -46,6 +47,18 @@ def secret_headers() -> dict[str, str]:
             f"cannot read Triton's secret {path}", hint=f"run this as its owner, or set {SECRET_VARIABLE}"
         ) from error
     return {GRPC_HEADER: secret} if secret else {}
+
+
+def headers_for(address: str) -> dict[str, str]:
+    """The gRPC metadata for the Triton at HOST:PORT.
+
+    The data folder's secret is for this machine alone. Another machine's Triton gets the secret whose file
+    `COUNTLINE_TRITON_SECRET_FILE` names.
+
+    Raises:
+        PermissionDeniedError: this user may not read the secret.
+    """
+    return secret_headers() if SECRET_VARIABLE in os.environ or is_this_machine(host_of(address)) else {}
 
 
 def system_user() -> pwd.struct_passwd | None:

@@ -19,7 +19,7 @@ from tritonclient.utils import InferenceServerException
 
 from countline_common.errors import CountlineError, PermissionDeniedError
 from countline_common.grpc.channels import proxy_options, proxy_remark
-from countline_common.triton.access import SECRET_VARIABLE, secret_headers
+from countline_common.triton.access import SECRET_VARIABLE, headers_for
 from countline_common.triton.model_config import INPUT_NAME, OUTPUT_NAME, Config, labels_of
 from countline_common.triton.models import InferenceLostError, ModelRef, ModelRefusedError
 
@@ -66,7 +66,7 @@ class Connection:
     def __init__(self, address: str) -> None:
         self.address = address
         self._client = InferenceServerClient(address, channel_args=[*_OPTIONS, *proxy_options(address)])
-        if headers := secret_headers():
+        if headers := headers_for(address):
             self._client.register_plugin(_SecretPlugin(headers))
 
     async def close(self) -> None:
