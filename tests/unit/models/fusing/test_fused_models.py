@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, external_data_helper, helper
-from tests.fixtures import detector_networks as nets
+from tests.fixtures.models import detector_networks as nets
 from tests.fixtures.repository import REPOSITORY
 
 from countline_common.errors import CountlineError, InvalidInputError

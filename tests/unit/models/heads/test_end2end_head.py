@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from tests.fixtures import detector_networks as nets
+from tests.fixtures.models import detector_networks as nets
 
 from countline_common.errors import InvalidInputError
 from countline_models.fusing.options import FuseOptions

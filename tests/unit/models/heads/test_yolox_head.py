@@ -6,7 +6,7 @@ import av
 import numpy as np
 import onnx
 import pytest
-from tests.fixtures import detector_networks as nets
+from tests.fixtures.models import detector_networks as nets
 
 from countline_common.errors import InvalidInputError
 from countline_models.contract import check_contract, open_session, read_model, run_contract

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
-from tests.fixtures import detector_networks as nets
+from tests.fixtures.models import detector_networks as nets
 
 from countline_models.fusing.options import FuseOptions
 from countline_models.onnx.batching import carrying_axis
