@@ -105,11 +105,11 @@ async def test_a_version_that_a_running_triton_does_not_serve_is_refused(triton:
 
 
 async def test_frames_travel_as_bytes_to_a_triton_that_cannot_read_ours(
-    triton: TritonServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_triton: Callable[..., TritonServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server on another machine: segments that are made in another folder than its /dev/shm are none to it."""
     monkeypatch.setattr("countline_common.triton.shared_memory.SHARED_MEMORY_DIRECTORY", tmp_path)
-    found = await sweep(triton.grpc, BenchPlan(ModelRef("marker"), [Setting(2, 1)], [1], 0.3), lambda _: None)
+    found = await sweep(own_triton().grpc, BenchPlan(ModelRef("marker"), [Setting(2, 1)], [1], 0.3), lambda _: None)
     assert found.shared is False
     assert found.points[0].requests > 5
 
