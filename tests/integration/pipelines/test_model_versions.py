@@ -116,8 +116,7 @@ async def test_cameras_of_every_kind_go_to_another_version_and_back(
         assert totals.in_out == (count // 2, count // 2)
         assert len({record.run for record in totals.records}) == 3
         check_covered(totals)
-    totals = await published(nats_server.url, "loop")
-    check_film(totals, CYCLE_S)
+    totals = await check_film(nats_server.url, "loop", CYCLE_S)
     assert len({record.run for record in totals.records}) == 3
     assert {record.epoch for record in totals.records} == {1}
     check_covered(totals)
@@ -212,8 +211,7 @@ async def test_a_canary_begins_and_is_rolled_back_without_a_lost_crossing(
     assert totals.in_out == (passes // 2, passes // 2)
     check_covered(totals)
     assert _sums(undisturbed(await compared(nats_server.url, "canary", "live")))[1:] == (0, 0)
-    totals = await published(nats_server.url, "live")
-    check_film(totals, CYCLE_S)
+    totals = await check_film(nats_server.url, "live", CYCLE_S)
     check_covered(totals)
 
 
