@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from countline_common.cli.standard_output import checked, discard_output
+from countline_common.cli.standard_output import discard_output, prepare_streams
 from countline_common.cli.usage import CommandUsageError, usage_errors
 from countline_common.errors import CountlineError
 
@@ -201,8 +201,7 @@ def report(error: CountlineError) -> None:
 def main() -> None:
     """Entry point of the console script."""
     signal.signal(signal.SIGTERM, _interrupt)
-    if sys.stdout is not None:
-        sys.stdout = checked(sys.stdout)
+    prepare_streams()
     status = run()
     sys.exit(TERMINATED if status == INTERRUPTED and _terminated else status)
 
@@ -211,8 +210,7 @@ def run() -> int:
     """Run the command. Return its exit status."""
     try:
         status = _status_of_command()
-        if sys.stdout is not None:
-            sys.stdout.flush()  # here, since an error while Python exits is a traceback
+        sys.stdout.flush()  # here, since an error while Python exits is a traceback
     except CountlineError as error:
         report(error)
         return EXIT_USAGE if isinstance(error, CommandUsageError) else EXIT_ERROR
