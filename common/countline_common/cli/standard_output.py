@@ -53,8 +53,8 @@ def prepare_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    sys.stdout = checked(sys.stdout or open(1, "w", closefd=False))  # noqa: PTH123, SIM115  (a number, not a path)
-    sys.stderr = lenient(sys.stderr or open(2, "w", closefd=False))  # noqa: PTH123, SIM115
+    sys.stdout = checked(sys.stdout or open(1, "w", closefd=False))  # noqa: SIM115  (a number, not a path)
+    sys.stderr = lenient(sys.stderr or open(2, "w", closefd=False))  # noqa: SIM115
 
 
 def lenient(stream: TextIO) -> TextIO:

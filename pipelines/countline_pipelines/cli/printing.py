@@ -15,9 +15,8 @@ def show(result: dict[str, Any], *, err: bool = False) -> None:
     terminal = Terminal(stderr=err)
     terminal.print(f"{result['frames']} frames, {result['duration_s']:.1f} s")
     if number := result.get("interruptions", 0):
-        terminal.print(
-            f"the stream broke {'once' if number == 1 else f'{number} times'}, {result['interrupted_s']:.1f} s without frames"
-        )
+        broke = "once" if number == 1 else f"{number} times"
+        terminal.print(f"the stream broke {broke}, {result['interrupted_s']:.1f} s without frames")
     if result["lines"]:
         table = Table("line", "in", "out", "net", "U-turns")
         for name, counts in result["lines"].items():

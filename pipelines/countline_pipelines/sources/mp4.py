@@ -37,17 +37,17 @@ def mp4_parts(path: str) -> tuple[Mp4Part, ...]:
 
 
 def _parts(file: Any, size: int) -> Iterator[Mp4Part]:
-    start, has_index, has_begun, end = 0, False, False, 0
-    for place, kind, end in _boxes(file, size):
+    start, end, has_index, has_begun = 0, 0, False, False
+    for place, kind, box_end in _boxes(file, size):
         if not has_begun and kind != _FIRST:
             return
         if kind == _FIRST and has_begun and has_index:
             yield Mp4Part(start, place, has_index)
             start, has_index = place, False
-        has_begun = True
+        has_begun, end = True, min(box_end, size)
         has_index = has_index or kind == _INDEX
     if has_begun:
-        yield Mp4Part(start, min(end, size), has_index)
+        yield Mp4Part(start, end, has_index)
 
 
 def _boxes(file: Any, size: int) -> Iterator[tuple[int, bytes, int]]:
