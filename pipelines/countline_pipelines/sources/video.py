@@ -48,10 +48,10 @@ KEY_FRAME_WITHIN_S: Final = 30.0
 bandwidth send one every 10 to 20 seconds."""
 _SAY_AFTER_S: Final = 2.0
 """A wait for the first key frame that takes longer is reported."""
+_WITHOUT_ORDER: Final = "avi"
+"""A format that numbers pictures in the order of decoding. FFmpeg's presentation times of its B-frames are wrong."""
 _NO_TIMESTAMPS: Final = 0x0080
 """FFmpeg's flag of a container format without times (AVFMT_NOTIMESTAMPS)."""
-_MOST_BYTES_BETWEEN: Final = 64 * 1024
-"""More bytes between two packets of a file are damaged ones, which the demuxer skipped."""
 _MOST_RESUMED: Final = 10_000
 KEY_FRAME_HINT: Final = "set the encoder to send a key frame every few seconds"
 _OTHER_TRACK_HINT: Final = "to count another track, extract it: ffmpeg -i IN -map 0:v:NUMBER -c copy OUT.mkv"
@@ -389,20 +389,13 @@ class VideoReader:
             if packet is None:
                 return
             self._waited_s += time.monotonic() - began
-            if not self._spec.is_network:
-                self._follow(packet)
+            if packet.size and packet.pos is not None:
+                self._read_to = max(self._read_to, self._part_start + packet.pos + packet.size)
             if packet.stream_index == self._stream.index:
                 resumed = 0
                 yield packet
             else:
                 self._judge_wait()
-
-    def _follow(self, packet: Any) -> None:
-        """Record how far the file was read, and whether bytes before this packet are damaged."""
-        begin = self._part_start + packet.pos if packet.pos is not None and packet.size else self._read_to
-        if 0 < self._read_to < begin - _MOST_BYTES_BETWEEN:
-            self._holes.broken()
-        self._read_to = max(self._read_to, begin + packet.size)
 
     def _judge(self, pictures: list[Any]) -> None:
         """Raise an error if packets come and give no pictures."""
@@ -465,7 +458,8 @@ class VideoReader:
     def _decoded(self, picture: Any, arrived_at: float) -> DecodedFrame:
         if picture.width < 1 or picture.height < 1:
             raise SourceError(SourceFailure.BAD_PICTURE, self._spec.label, "pictures have no size")
-        pts_s = None if picture.pts is None else float(picture.pts * picture.time_base)
+        stamp = picture.dts if self._container.format.name == _WITHOUT_ORDER else picture.pts
+        pts_s = None if stamp is None else float(stamp * picture.time_base)
         ntp_s = None if pts_s is None or self._ntp_s is None else pts_s + self._ntp_s
         duration_s = float(picture.duration * picture.time_base) if picture.duration else 0.0
         if not self._spec.is_network:
