@@ -42,7 +42,8 @@ def noisy(out: str = typer.Argument("")) -> None:
             outputs.open("--out", Path(out)).write(b"kept")
         with progress_bar(stays=True) as bar:
             bar.add_task("work", total=1)
-            os.write(2, b"a library prints" if out else b"")
+            if out:
+                os.write(2, b"a library prints")
         Terminal(stderr=True).print("a warning")
     print("the result")
 
