@@ -20,7 +20,7 @@ from rich.table import Table
 
 from countline_common.cli.terminal import Styled, Terminal
 from countline_common.tasks import cancel
-from countline_local.parts.part import PartEvent, PartState, PartStatus
+from countline_local.supervision.part import PartEvent, PartState, PartStatus
 
 REFRESH_S: Final = 0.1
 STYLES: Final = {

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.spinner import Spinner
 
 from countline_local.cli.display import JsonDisplay, TerminalDisplay, describe, parts_table, progress_table
-from countline_local.parts.part import PartEvent, PartState, PartStatus
+from countline_local.supervision.part import PartEvent, PartState, PartStatus
 
 
 def shown(renderable: object) -> list[str]:
