@@ -198,7 +198,8 @@ def report(error: CountlineError) -> None:
     terminal = Terminal(stderr=True)
     terminal.print(Styled.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
     for problem in error.fields:
-        if (line := f"{problem.field}: {problem.message}") != error.message:
+        line = f"{problem.field}: {problem.message}"
+        if len(error.fields) > 1 or not error.message.endswith(line):
             terminal.print(f"  {line}", soft_wrap=True)
     if error.hint:
         terminal.print(Styled.assemble(("hint: ", "green"), error.hint), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Standard output whose errors are errors of a command: a full disk, a closed pipe."""
+"""Standard output that reports a full disk or a closed pipe as an error of the command."""
 
 import io
 import os
