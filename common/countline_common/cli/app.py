@@ -174,15 +174,21 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _root(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
-) -> None:
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         from importlib.metadata import version as distribution_version
 
         print(f"countline {distribution_version('countline')}")
         raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
+    ),
+) -> None:
+    pass
 
 
 def report(error: CountlineError) -> None:
@@ -192,7 +198,8 @@ def report(error: CountlineError) -> None:
     terminal = Terminal(stderr=True)
     terminal.print(Styled.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
     for problem in error.fields:
-        if (line := f"{problem.field}: {problem.message}") != error.message:
+        line = f"{problem.field}: {problem.message}"
+        if len(error.fields) > 1 or not error.message.endswith(line):
             terminal.print(f"  {line}", soft_wrap=True)
     if error.hint:
         terminal.print(Styled.assemble(("hint: ", "green"), error.hint), soft_wrap=True)

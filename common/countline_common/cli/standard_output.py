@@ -1,4 +1,4 @@
-"""Standard streams of a command. Errors of standard output are errors of the command: a full disk, a closed pipe.
+"""Standard streams of a command: standard output that is full or closed fails the command.
 
 Errors of standard error lose messages, and never the work.
 """

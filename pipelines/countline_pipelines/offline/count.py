@@ -47,7 +47,7 @@ class CountOrder:
     counting: CountingSpec
     decoding: Decoding
     seconds: float
-    """Stop a stream after so many seconds; 0 for never."""
+    """Seconds after which to stop a stream; 0 for never."""
     reconnect_s: float
     """How long to try to open a broken stream again."""
     partial: bool
