@@ -6,7 +6,7 @@ from typing import Final
 
 from countline_common.resilience.retry import Backoff
 from countline_local.parts.part import PartEvent
-from countline_local.supervision.guard_client import GuardClient, Launch, Running
+from countline_local.supervision.guard_client import GuardClient
 from countline_local.supervision.state_files import says_full
 
 FIRST_RESTART_S: Final = 0.5
@@ -24,15 +24,17 @@ class KeptGuard:
     def __init__(self, make: Callable[[], GuardClient], on_event: Callable[[PartEvent], None]) -> None:
         self._make = make
         self._on_event = on_event
-        self._client = make()
-        self._ready = asyncio.Event()
+        self.client = make()
+        """The present guard; after a death, another one."""
+        self.ready = asyncio.Event()
+        """Set while the guard takes orders."""
 
     async def keep(self) -> None:
         """Start the guard, and start a new one after each death; never returns."""
         backoff = Backoff(FIRST_RESTART_S, LONGEST_RESTART_S, jitter=0.0)
         while True:
             try:
-                await self._client.open()
+                await self.client.open()
             except OSError as error:
                 wait_s = backoff.next_s()
                 reason = f"the guard process cannot be started: {says_full(error)}; it is tried again in {wait_s:.1f} s"
@@ -40,37 +42,9 @@ class KeptGuard:
                 await asyncio.sleep(wait_s)
                 continue
             backoff.reset()
-            self._ready.set()
-            await self._client.died()
-            self._ready.clear()
+            self.ready.set()
+            await self.client.died()
+            self.ready.clear()
             self._on_event(PartEvent("guard", "the guard process died, and the parts with it; restarting it"))
-            await self._client.close()
-            self._client = self._make()
-
-    async def wait_ready(self) -> None:
-        """Return when the guard takes orders."""
-        await self._ready.wait()
-
-    async def start(self, launch: Launch) -> Running:
-        """Start a process.
-
-        Raises:
-            UnavailableError: it cannot be started (no such program), or the guard is gone.
-        """
-        return await self._client.start(launch)
-
-    async def stop(self, name: str) -> None:
-        """Ask a process to stop.
-
-        Raises:
-            UnavailableError: the guard is gone.
-        """
-        await self._client.stop(name)
-
-    async def end(self, *, now: bool) -> None:
-        """End every process and the guard; `now` kills them without a stop signal."""
-        await self._client.end(now=now)
-
-    async def close(self) -> None:
-        """Close the channel to the guard."""
-        await self._client.close()
+            await self.client.close()
+            self.client = self._make()

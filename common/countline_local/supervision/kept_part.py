@@ -111,10 +111,10 @@ class KeptPart:
         self._set(PartState.STARTING, "is being prepared")
         self._log_start = size_bytes(self._launch.log)
         try:
-            await self._guard.wait_ready()
+            await self._guard.ready.wait()
             if part.prepare is not None:
                 await asyncio.to_thread(part.prepare)
-            running = await self._guard.start(self._launch)
+            running = await self._guard.client.start(self._launch)
         except CountlineError as error:
             return error.message
         except OSError as error:
@@ -177,7 +177,7 @@ class KeptPart:
     async def _end_unready(self, running: Running, watching: "asyncio.Task[None]") -> str:
         watching.result()  # an exception of the check is a bug, not the part's failure
         with contextlib.suppress(UnavailableError):
-            await self._guard.stop(self._part.name)
+            await self._guard.client.stop(self._part.name)
         await running.wait()
         return self._ending
 

@@ -105,24 +105,24 @@ class Supervisor:
 
     async def run_once(self, launch: Launch) -> int:
         """Run a process that is not a part to its end; returns its exit code, negative for a signal."""
-        await self._guard.wait_ready()
-        return await (await self._guard.start(launch)).wait()
+        await self._guard.ready.wait()
+        return await (await self._guard.client.start(launch)).wait()
 
     async def stop(self, *, now: bool = False) -> None:
         """Stop every part in reverse start order; `now` kills them without a stop signal."""
         self._stopping = True
         await cancel(*self._tasks)
         try:
-            await self._guard.end(now=now)
+            await self._guard.client.end(now=now)
         finally:
-            await self._guard.close()
+            await self._guard.client.close()
         for kept in self._kept.values():
             kept.stopped()
 
     async def hurry(self) -> None:
         """Kill the parts that `stop` still waits for."""
         with contextlib.suppress(UnavailableError):  # the guard has ended meanwhile: nothing is left to kill
-            await self._guard.end(now=True)
+            await self._guard.client.end(now=True)
 
     def _spawn(self, name: str, work: "asyncio._CoroutineLike[None]") -> None:
         task = asyncio.create_task(work, name=f"supervise-{name}")

@@ -204,7 +204,7 @@ async def test_when_the_guard_is_killed_all_parts_are_started_again(bench: Bench
     supervisor = await bench.run(bench.part("a"), bench.part("b", "a"))
     await supervisor.wait_ready()
     before = [s.pid for s in supervisor.statuses]
-    supervisor._guard._client._process.kill()
+    supervisor._guard.client._process.kill()
     await until(lambda: supervisor.ready and all(s.restarts == 1 for s in supervisor.statuses))
     assert not any(alive(pid) for pid in before)
 
