@@ -18,6 +18,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from countline_common.redaction import redact
+
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
@@ -32,7 +34,8 @@ class CountlineError(Exception):
     """Root of every error that Countline raises on purpose.
 
     Args:
-        message: what failed and why, one sentence without a full stop.
+        message: what failed and why, one sentence without a full stop. Secrets in it are masked here: it may quote an
+            address that a person mistyped.
         hint: what the reader can do; empty if there is nothing to do.
         fields: the wrong parts of the input, for forms and gRPC `BadRequest` details.
     """
@@ -41,10 +44,10 @@ class CountlineError(Exception):
     """Stable code for programs: the name of the gRPC status code."""
 
     def __init__(self, message: str, *, hint: str = "", fields: tuple[FieldProblem, ...] = ()) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = redact(message)
+        super().__init__(self.message)
         self.hint = hint
-        self.fields = fields
+        self.fields = tuple(FieldProblem(problem.field, redact(problem.message)) for problem in fields)
 
     def __str__(self) -> str:
         return self.message

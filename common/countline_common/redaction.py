@@ -2,7 +2,8 @@
 
 Cameras take passwords in many places, and people write them unescaped. So the rules mask too much rather than too
 little: everything between `://` and the last `@`, and the value of every key that ends like the name of a secret, up
-to the next `&`. Every function takes time in proportion to the length of its text: anyone can send a long text.
+to the next `&`. An address whose scheme is missing, mistyped or percent-encoded is an address too. Every function takes
+time in proportion to the length of its text: anyone can send a long text.
 """
 
 import re
@@ -19,7 +20,11 @@ SECRET_KEYS: Final = (
 """Endings of the names of secrets: `loginpas`, `X-Amz-Signature`, `admin_password`."""
 _PLAIN_USER_LENGTH: Final = 64
 _WORDS: Final = re.compile(r"(\s+)")
-_SIGNS_OF_ADDRESS: Final = ("://", "=")
+_SIGNS_OF_ADDRESS: Final = ("=", "@", "%")
+"""One of them is in every address with a secret."""
+_ESCAPED_SCHEME: Final = ("%3a%2f%2f", "%253a%252f%252f")
+_BEHIND_ADDRESS: Final = ":;,.)]}>\"'"
+"""Signs of the sentence around an address that is masked already."""
 _BEFORE_SCHEME: Final = frozenset(",;='\"(<[{|")
 
 
@@ -42,9 +47,11 @@ def redact_address(address: str) -> str:
     >>> redact_address("http://cam/user=admin_password=x_channel=1.sdp")
     'http://cam/user=admin_password=***'
     """
+    if any(sign in address.lower() for sign in _ESCAPED_SCHEME) and "://" not in address:
+        return redact_address(unquote(unquote(address)))
     scheme, found, rest = address.partition("://")
     if not found:
-        return _redact_pairs(address)
+        return _redact_plain(_redact_pairs(address))
     if scheme.lower() == "file" and rest.startswith("/"):  # a file has no user, and folders may have an `@`
         return f"{scheme}://{_redact_pairs(rest)}"
     user_info, at, place = rest.rpartition("@")
@@ -52,6 +59,13 @@ def redact_address(address: str) -> str:
     if at and _redact_pair(last_pair) != last_pair:  # the last `@` may be part of a secret value
         place = MASK + "".join(place.partition("&")[1:])
     return f"{scheme}://{_redact_user_info(user_info)}{at}{_redact_pairs(place)}"
+
+
+def _redact_plain(address: str) -> str:
+    """Redact `user:password@host` behind a scheme that is missing or mistyped, such as `rtsp:/user:password@host`."""
+    user_info, at, host = address.rpartition("@")
+    user, colon, _ = user_info.partition(":")
+    return f"{user}:{MASK}@{host}" if at and colon else address
 
 
 def _redact_word(word: str) -> str:
@@ -94,7 +108,8 @@ def _redact_pair(pair: str) -> str:
     start = 0
     while (equals := pair.find("=", start)) >= 0:
         if _names_secret(pair[start:equals]) or _hides_address(pair[equals + 1 :], first=start == 0):
-            return f"{pair[: equals + 1]}{MASK}"
+            value = pair[equals + 1 :]
+            return pair if value.rstrip(_BEHIND_ADDRESS) == MASK else f"{pair[: equals + 1]}{MASK}"
         start = equals + 1
     return pair
 

@@ -29,13 +29,13 @@ EXIT_USAGE: Final = 2
 
 INTERRUPTED: Final = 130
 """Exit status after Ctrl-C."""
-TERMINATED: Final = 143
-"""Exit status after SIGTERM."""
+SIGNALLED: Final = 128
+"""Exit status after another signal, minus the signal's number."""
 
 Command = TyperCommand | TyperGroup
 
-_terminated = False
-"""Whether SIGTERM came."""
+_ended_by = signal.SIGINT
+"""The signal that interrupted the command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +208,11 @@ def report(error: CountlineError) -> None:
 def main() -> None:
     """Entry point of the console script."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # `nohup` ignores the end of the terminal
+        signal.signal(signal.SIGHUP, _interrupt)
     prepare_streams()
     status = run()
-    sys.exit(TERMINATED if status == INTERRUPTED and _terminated else status)
+    sys.exit(SIGNALLED + _ended_by if status == INTERRUPTED else status)
 
 
 def run() -> int:
@@ -240,8 +242,8 @@ def _status_of_command() -> int:
     return 0
 
 
-def _interrupt(*_: object) -> None:
+def _interrupt(number: int, _frame: object) -> None:
     """End the command as Ctrl-C does, so that it removes its temporary files. Services replace this handler."""
-    global _terminated  # noqa: PLW0603  (a signal handler has no other way to say what happened)
-    _terminated = True
+    global _ended_by  # noqa: PLW0603  (a signal handler has no other way to say what happened)
+    _ended_by = signal.Signals(number)
     raise KeyboardInterrupt

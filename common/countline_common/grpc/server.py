@@ -33,9 +33,15 @@ OPTIONS: Final = [
     ("grpc.so_reuseport", 0),  # a second process on the same port is an error
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
-    # A peer that vanished silently is noticed within 15 s; TCP alone takes much longer.
+    # A connection that sends no valid beginning is closed after this time; gRPC's default is 2 minutes.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    # A peer that vanished or stalls is noticed within 20 s; TCP alone takes much longer. Both limits are needed: gRPC
+    # waits a minute for the answer to a ping of its own, and sends no keepalive meanwhile.
     ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    # A connection without calls; clients open it again by themselves.
+    ("grpc.max_connection_idle_ms", 300_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),

@@ -3,17 +3,13 @@
 from functools import partial
 from typing import Final
 
-from countline_common.logs import get_logger
 from countline_common.triton.shared_memory import SHARED_MEMORY_DIRECTORY
 from countline_local.parts.http_check import http_ok
 from countline_local.parts.system import System
 from countline_local.supervision.credentials import ensure_secret
 from countline_local.supervision.part import Part
-from countline_local.triton.arguments import SHOWN_WARNING, hide_in_arguments
 from countline_local.triton.assembly import prepare_backends
 from countline_local.triton.command import TritonPorts, TritonSettings, triton_command
-
-_log = get_logger(__name__)
 
 START_TIMEOUT_S: Final = 90.0
 STOP_GRACE_S: Final = 2.5
@@ -33,13 +29,8 @@ def triton_part(system: System) -> Part:
         name="triton", argv=command.argv, env=command.env, address=system.address("triton-grpc"),
         check=partial(http_ok, f"http://{system.address('triton-http')}/v2/health/ready"),
         waits_for="Triton to be ready", prepare=partial(_remove_segments, system.triton_segments),
-        on_ready=partial(_hide, secret), start_timeout_s=START_TIMEOUT_S, stop_grace_s=STOP_GRACE_S,
+        start_timeout_s=START_TIMEOUT_S, stop_grace_s=STOP_GRACE_S,
     )  # fmt: skip
-
-
-def _hide(secret: str, pid: int) -> None:
-    if not hide_in_arguments(pid, secret):
-        _log.warning(SHOWN_WARNING)
 
 
 def _remove_segments(prefix: str) -> None:

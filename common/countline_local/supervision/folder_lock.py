@@ -1,17 +1,20 @@
 """The lock that permits one `countline up` per data folder.
 
 The lock is an flock, which the kernel drops with the process, however it dies. The guard inherits it: while the guard
-ends the parts of a killed supervisor, the folder stays locked and the next `countline up` waits.
+ends the parts of a killed supervisor, the folder stays locked and the next `countline up` waits. It also waits while
+another one stops.
 """
 
 import fcntl
+import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from countline_common.errors import AlreadyExistsError
+from countline_common.errors import AlreadyExistsError, CountlineError
+from countline_local.supervision import control_socket
 
 ENDING_TIMEOUT_S: Final = 20.0
 POLL_S: Final = 0.05
@@ -37,26 +40,27 @@ class FolderLock:
         return self._fd
 
     def acquire(self, on_wait: Callable[[], None] = lambda: None, timeout_s: float = ENDING_TIMEOUT_S) -> Self:
-        """Take the lock; wait while the guard ends the parts of a killed supervisor.
+        """Take the lock; wait while the last holder stops, or while the guard ends the parts of a killed one.
 
         Args:
             on_wait: called once, if there is a wait.
             timeout_s: limit of the wait.
 
         Raises:
-            AlreadyExistsError: another `countline up` uses this folder.
+            AlreadyExistsError: another `countline up` uses this folder, or does not stop in time.
         """
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + timeout_s
-        waits = False
+        stops = False
         while not self._try():
             holder = self.holder()
-            if not has_ended(holder) or time.monotonic() > deadline:
+            ends = has_ended(holder) or self._holder_stops(before=stops)
+            if not ends or time.monotonic() > deadline:
                 os.close(self._fd)
-                raise self._refusal(holder)
-            if not waits:
+                raise self._refusal(holder, stops=ends)
+            if not stops:
                 on_wait()
-                waits = True
+            stops = True
             time.sleep(POLL_S)
         # Always of the same length, so that a full disk takes it where there was one before.
         os.pwrite(self._fd, f"{os.getpid():<{PID_CHARACTERS}}\n".encode(), 0)
@@ -105,11 +109,35 @@ class FolderLock:
             return False
         return True
 
-    def _refusal(self, holder: int | None) -> AlreadyExistsError:
+    def _holder_stops(self, *, before: bool) -> bool:
+        """Whether a living holder is stopping. One that no longer listens was stopping before, or has written so."""
+        run = self._path.parent
+        try:
+            found = control_socket.ask(run, "status")
+        except (CountlineError, FileNotFoundError):
+            if before:
+                return True
+            found = _written_state(run)
+        return found.get("state") == "stopping"
+
+    def _refusal(self, holder: int | None, *, stops: bool) -> AlreadyExistsError:
+        if stops:
+            return AlreadyExistsError(
+                f"Countline on {self._folder} is stopping (process {holder})",
+                hint="try again soon; countline status shows what still runs",
+            )
         return AlreadyExistsError(
             f"Countline is already running on {self._folder} (process {holder})",
             hint="show it: countline status; stop it: countline down; or use another folder: --data",
         )
+
+
+def _written_state(run: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((run / "state.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
 
 
 def has_ended(pid: int | None, within_s: float = 0.0) -> bool:

@@ -120,7 +120,7 @@ class KeptPart:
         except OSError as error:
             return f"it cannot be prepared: {says_full(error)}"
         self.status.pid = running.pid
-        watching = asyncio.create_task(self._watch(running.pid), name=f"watch-{part.name}")
+        watching = asyncio.create_task(self._watch(), name=f"watch-{part.name}")
         dying = asyncio.create_task(running.wait(), name=f"wait-{part.name}")
         try:
             await first_of(dying, watching)
@@ -130,7 +130,7 @@ class KeptPart:
         finally:
             await cancel(watching, dying)
 
-    async def _watch(self, pid: int) -> None:
+    async def _watch(self) -> None:
         """Watch the part; returns only if it does not become ready in time, or no longer answers its health check."""
         started_at, timeout_s = time.monotonic(), self._part.start_timeout_s
         if not await self._becomes_ready(started_at + timeout_s):
@@ -138,8 +138,6 @@ class KeptPart:
             self._failures = FIRST_TRIES
             return
         self.status.ready_after_s = time.monotonic() - started_at
-        if self._part.on_ready is not None:
-            await asyncio.to_thread(self._part.on_ready, pid)
         self._becomes_good()
         failures = silent = 0
         while silent < DEAD_AFTER:

@@ -41,8 +41,6 @@ class Part:
     """Called in a thread before each start."""
     alive: Callable[[], Awaitable[None]] | None = None
     """Raises CountlineError if the part does not answer at all, or asks for a restart; None: there is no such check."""
-    on_ready: Callable[[int], None] | None = None
-    """Called in a thread with the process id when the part becomes ready after a start."""
     start_timeout_s: float = 60.0
     stop_signal: int = signal.SIGTERM
     stop_grace_s: float = 2.5

@@ -9,6 +9,7 @@ megabytes).
 """
 
 import filecmp
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -104,6 +105,17 @@ def prepare_backends(folder: Path) -> Path:
     for source in sorted(OWN_BACKENDS.glob("*/model.py")):
         _copy(source, target / source.parent.name / source.name)
     return target
+
+
+def link_repository(folder: Path, repository: Path) -> str:
+    """Make a link to a model repository in a folder; returns the link's name, which has only letters and digits."""
+    target = repository.absolute()
+    link = folder / f"repository{hashlib.sha256(os.fsencode(target)).hexdigest()[:12]}"
+    if not link.is_symlink():
+        fresh = link.with_name(f".{link.name}.{os.getpid()}")
+        fresh.symlink_to(target)
+        fresh.replace(link)
+    return link.name
 
 
 def _copy(source: Path, target: Path) -> None:

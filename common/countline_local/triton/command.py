@@ -1,4 +1,8 @@
-"""The command line and environment of the embedded Triton; starts nothing."""
+"""The command line and environment of the embedded Triton; starts nothing.
+
+Triton's Python backend gives paths to a shell, unquoted: a blank or a quote in one ends it. So Triton runs in the
+folder above its backends, and all paths that it receives are relative names there. A repository gets a link there.
+"""
 
 import os
 import socket
@@ -13,7 +17,7 @@ from countline_common.triton.model_config import EMBEDDED_SERVER_ID
 from countline_local.supervision.ports import any_ports
 from countline_local.supervision.process_user import process_user
 from countline_local.triton import closed
-from countline_local.triton.assembly import find_wheel
+from countline_local.triton.assembly import find_wheel, link_repository
 
 EXIT_TIMEOUT_S: Final = 4
 """How long a stopping server waits for requests in flight."""
@@ -89,6 +93,7 @@ class TritonCommand:
     """A command line of `tritonserver` with its environment."""
 
     argv: tuple[str, ...]
+    """Without the secret, since every user of the machine can read it."""
     env: dict[str, str]
 
 
@@ -107,24 +112,24 @@ def triton_command(settings: TritonSettings, backends: Path, ports: TritonPorts,
     wheel = find_wheel()
     argv = [
         *_unprivileged((wheel.server, backends, *settings.repositories)),
-        *(sys.executable, "-I", "-S", closed.__file__),
+        *(sys.executable, "-I", "-S", closed.__file__, str(backends.absolute().parent)),
         str(wheel.server),
-        *_pairs("--model-repository", [str(path.absolute()) for path in settings.repositories]),
+        *_pairs("--model-repository", [link_repository(backends.parent, path) for path in settings.repositories]),
         *_pairs("--load-model", settings.models),
         f"--id={EMBEDDED_SERVER_ID}",
         "--model-control-mode=explicit",
-        f"--backend-directory={backends.absolute()}",
+        f"--backend-directory={backends.name}",
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
         *_listening(settings.host, ports),
-        f"--grpc-restricted-protocol={','.join(RESTRICTED)}:{HEADER}={settings.secret}",
-        f"--http-restricted-api={','.join((*RESTRICTED, 'inference'))}:{HEADER}={settings.secret}",
+        f"--grpc-restricted-protocol={','.join(RESTRICTED)}:{HEADER}{closed.PLACEHOLDER}",
+        f"--http-restricted-api={','.join((*RESTRICTED, 'inference'))}:{HEADER}{closed.PLACEHOLDER}",
         f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
         "--allow-gpu-metrics=false",
         "--pinned-memory-pool-byte-size=0",  # pinned memory is for GPUs; without a GPU it only logs a warning
         f"--log-verbose={int(settings.verbose)}",
         "--log-format=ISO8601",
     ]
-    return TritonCommand(tuple(argv), _environment(wheel.libraries))
+    return TritonCommand(tuple(argv), {**_environment(wheel.libraries), closed.SECRET_VARIABLE: settings.secret})
 
 
 def _unprivileged(paths: tuple[Path, ...]) -> list[str]:

@@ -24,7 +24,6 @@ import aiohttp
 
 from countline_common.errors import ConflictError, DeadlineExceededError, UnavailableError
 from countline_common.triton.shared_memory import SharedSegment, remove_stale
-from countline_local.triton.arguments import SHOWN_WARNING, hide_in_arguments
 from countline_local.triton.assembly import prepare_backends
 from countline_local.triton.command import (
     TritonAddresses,
@@ -139,8 +138,6 @@ class EmbeddedTriton:
         )
         self._pump = asyncio.create_task(self._read_log(self._process), name="triton-log")
         await self._wait_ready(time.monotonic() + timeout_s)
-        if not await asyncio.to_thread(hide_in_arguments, self._running.pid, self._settings.secret):
-            self._log(SHOWN_WARNING)
 
     async def _wait_ready(self, deadline_s: float) -> None:
         url = f"http://{self.addresses.http}/v2/health/ready"

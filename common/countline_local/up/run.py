@@ -191,7 +191,7 @@ class Up:
     def _locked(self) -> Iterator[FolderLock]:
         lock = FolderLock(self._data.run / "lock", self._data.root)
         with writing_to(self._data):
-            lock.acquire(lambda: self._display.note("Waiting for the parts of a killed countline to end…"))
+            lock.acquire(lambda: self._display.note("Waiting for the end of the Countline that stops on this folder…"))
         try:
             yield lock
         finally:

@@ -130,7 +130,7 @@ def read_status(data: DataFolder) -> dict[str, Any]:
     """The status. If Countline does not run, the parts of the last run are listed as stopped.
 
     The running process answers. Before it listens and after it has ended, the lock of the folder shows whether it
-    starts, or its parts are still being ended.
+    starts, or its parts are still being ended: those that live are listed as stopping.
 
     Raises:
         UnavailableError: the process runs and does not answer.
@@ -148,7 +148,7 @@ def _status_without_answer(data: DataFolder) -> dict[str, Any]:
     state = UpState.STOPPED
     if holder is not None:
         state = UpState.STOPPING if has_ended(holder) else UpState.STARTING
-    parts, url = _last_parts(data)
+    parts, url = _last_parts(data, ending=state is UpState.STOPPING)
     return _as_json(state, holder, data, url, parts)
 
 
@@ -159,9 +159,14 @@ def _as_json(
     return {"state": state.value, "ready": ready, "pid": pid, "data": str(data.root), "url": url, "parts": parts}
 
 
-def _last_parts(data: DataFolder) -> tuple[list[dict[str, Any]], str | None]:
+def _last_parts(data: DataFolder, *, ending: bool) -> tuple[list[dict[str, Any]], str | None]:
     try:
         last = json.loads((data.run / "state.json").read_text())
     except (OSError, ValueError):
         return [], None
-    return [{**part, "state": "stopped", "pid": None} for part in last["parts"]], last["url"]
+    return [_last_part(part, ending=ending) for part in last["parts"]], last["url"]
+
+
+def _last_part(part: dict[str, Any], *, ending: bool) -> dict[str, Any]:
+    lives = ending and not has_ended(part["pid"])
+    return {**part, "state": "stopping"} if lives else {**part, "state": "stopped", "pid": None}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from countline_common.errors import DeadlineExceededError
+from countline_common.resilience.interrupts import interrupted_once
 from countline_common.triton import ModelInfo, ModelOverrides, ModelRef, ModelRefusedError
 from countline_common.triton.connection import Connection
 from countline_common.triton.model_config import Config, model_info, overridden
@@ -50,12 +51,18 @@ class Sweep:
 async def sweep(address: str, plan: BenchPlan, on_point: Callable[[BenchPoint], None]) -> Sweep:
     """Measure every setting under every load.
 
-    On a shared server the model's own configuration is loaded again at the end, also after an error.
+    On a shared server the model is as before at the end, also after an error, Ctrl-C or SIGTERM: loaded with the
+    configuration that it had, or not loaded. Run it in the main thread, which receives the signals.
 
     Raises:
         InferenceLostError: Triton does not answer.
         ModelRefusedError: Triton lacks the model or the version or cannot run it so, or the model breaks the contract.
     """
+    with interrupted_once():  # a second Ctrl-C would leave the configuration of the measurement
+        return await _swept(address, plan, on_point)
+
+
+async def _swept(address: str, plan: BenchPlan, on_point: Callable[[BenchPoint], None]) -> Sweep:
     async with Connection(address) as connection:
         server = await connection.server_id()
         before = await connection.model_config(plan.model.name)

@@ -47,7 +47,7 @@ from countline_pipelines.sources import (
     decoding_of,
     source_address,
 )
-from countline_pipelines.sources.content import content_hash
+from countline_pipelines.sources.content import content_hash, files_of
 from countline_pipelines.triton import ModelRef, Transport
 from countline_pipelines.triton.client import TritonClient
 
@@ -174,7 +174,7 @@ def count(
     os.environ.setdefault(logs.LEVEL_VARIABLE, "WARNING")
     logs.configure("count")
     decoding = decoding_of(read.decode)  # first: a GPU that is asked for and is not there ends the count at once
-    with OutputFiles([source_address(source), *detector.files]) as outputs:
+    with OutputFiles([*files_of(source_address(source)), *detector.files]) as outputs:
         film, paths = output.opened(outputs)
         video, info = _probe(source, read.transport, read.rate)
         spec = counted.spec((info.width, info.height), classes, may_be_empty=paths is not None)
@@ -229,7 +229,7 @@ def _probe(source: str, transport: RtspTransport, rate: float) -> tuple[SourceSp
     spec = SourceSpec(source_address(source), Playback.FAST, transport=transport, rate=rate)
     with VideoReader(spec, warnings=SourceWarnings(_say_wait)) as video:
         info = video.info
-    live = spec.is_rtsp or (spec.is_network and info.duration_s is None)
+        live = spec.is_rtsp or (spec.is_network and not video.is_whole_file)
     if live:
         return replace(spec, playback=Playback.LIVE), info
     return spec, info

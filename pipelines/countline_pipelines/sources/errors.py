@@ -1,7 +1,7 @@
 """Why a source fails, in words on which a person can act.
 
 FFmpeg has a hundred error numbers, and puts the whole address with its password into its texts. This module turns them
-into ten failures, each with a hint, and redacts every address.
+into ten failures, each with a hint; `CountlineError` redacts every address.
 """
 
 import errno
@@ -11,7 +11,7 @@ from typing import Final
 import av.error
 
 from countline_common.errors import CountlineError
-from countline_common.redaction import redact, redact_address
+from countline_common.redaction import redact_address
 
 
 class SourceFailure(StrEnum):
@@ -91,7 +91,7 @@ class SourceError(CountlineError):
         hint: str | None = None,
         after_pictures: bool = False,
     ) -> None:
-        super().__init__(f"{redact_address(label)}: {redact(detail)}", hint=_HINTS[failure] if hint is None else hint)
+        super().__init__(f"{redact_address(label)}: {detail}", hint=_HINTS[failure] if hint is None else hint)
         self.failure = failure
         self.after_pictures = after_pictures
         self.code = _STATUS[failure]

@@ -1,5 +1,6 @@
 """One video source and how it is played."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -73,14 +74,21 @@ class SourceSpec:
 
 
 NETWORK_SCHEMES = frozenset({"rtsp", "rtsps", "http", "https"})
+_MISTYPED = re.compile(r"(?:rtsps?|https?)(?::(?!//)|//)", re.IGNORECASE)
+"""Such as `rtsp:/host`, `rtsp:host`, `rtsp//host`."""
 
 
 def source_address(text: str) -> str:
     """A source that a person named: a stream's address with its scheme in lower case, a file as an absolute path.
 
     Raises:
-        InvalidInputError: the scheme of the address is unknown.
+        InvalidInputError: the scheme of the address is unknown or mistyped.
     """
+    if _MISTYPED.match(text):
+        raise InvalidInputError(
+            "the address has no :// behind its scheme",
+            hint="write rtsp://USER:PASSWORD@HOST/PATH, or ./PATH for a file",
+        )
     scheme = text.partition("://")[0].lower() if "://" in text else ""
     if scheme in NETWORK_SCHEMES:
         if problem := text_problem(text) or stream_problem(text):

@@ -27,6 +27,7 @@ from countline_pipelines.sources.wall_clock import WALL
 from countline_pipelines.sources.warnings import SourceWarnings
 
 _SEGMENTED_FORMATS: Final = frozenset({"hls", "hls,applehttp", "dash"})
+_ENDLESS_FORMATS: Final = _SEGMENTED_FORMATS | {"mpjpeg", "mjpeg"}
 
 
 class VideoReader:
@@ -110,6 +111,17 @@ class VideoReader:
         return self._spec.is_network and (
             self._opened.container.format.name in _SEGMENTED_FORMATS or self.info.duration_s is not None
         )
+
+    @property
+    def is_whole_file(self) -> bool:
+        """Whether a network source is a file with an end: it states a duration, or its server states its length.
+
+        Some cameras state a false length for their endless stream of pictures.
+        """
+        if self.info.duration_s is not None:
+            return True
+        container = self._opened.container
+        return container.format.name not in _ENDLESS_FORMATS and container.size > 0
 
     @property
     def start_s(self) -> float:

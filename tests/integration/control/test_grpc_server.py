@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.fixtures import raw_http2
 
 from countline.v1 import cameras_pb2
 from countline_common.errors import UnavailableError
@@ -168,3 +169,42 @@ async def test_a_second_server_on_the_same_port_is_refused(answering: Answering)
     second = GrpcServer(answering.address, (), TokenVerifier(answering.public))
     with pytest.raises(UnavailableError, match="cannot listen on"):
         await second.__aenter__()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", raw_http2.PREFACE[:9], raw_http2.PREFACE, raw_http2.PREFACE + raw_http2.frame(4, 0, 0, b""),
+     raw_http2.call(PATH)[:-20], raw_http2.call(PATH),
+     raw_http2.call(PATH) + raw_http2.frame(0, 0, 1, b"\0\0\0\0\x09ab")],
+    ids=["nothing", "half a preface", "preface", "settings", "half the headers", "headers", "half a message"],
+)  # fmt: skip
+async def test_a_connection_that_stalls_is_closed(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some stayed open for two minutes, or for ever."""
+    limits = {"grpc.server_handshake_timeout_ms", "grpc.http2.ping_timeout_ms"}
+    quick = [(name, 500 if name in limits else value) for name, value in grpc_server.OPTIONS]
+    quick = [(name, 1000 if "keepalive_time" in name else value) for name, value in quick]
+    monkeypatch.setattr(grpc_server, "OPTIONS", quick)
+    _, public = generate_key_pair()
+    async with GrpcServer("127.0.0.1:0", (), TokenVerifier(public)) as server:
+        reader, writer = await asyncio.open_connection(*server.address.split(":"))
+        writer.write(sent)
+        async with asyncio.timeout(15):
+            await reader.read()  # to the end
+        writer.close()
+
+
+async def test_a_message_that_is_falsely_marked_as_compressed_is_refused(answering: Answering) -> None:
+    host, port = answering.address.split(":")
+    reader, writer = await asyncio.open_connection(host, port)
+    head = raw_http2.call("/grpc.health.v1.Health/Check", grpc_encoding="gzip")
+    writer.write(head + raw_http2.frame(0, 1, 1, b"\1\0\0\0\x08garbage!"))
+    received = b""
+    async with asyncio.timeout(15):
+        while b"Decompression failed" not in received:
+            part = await reader.read(4096)
+            assert part, received
+            received += part
+    writer.close()
+    async with grpc.aio.insecure_channel(answering.address) as channel:  # the server goes on
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    assert answer.status

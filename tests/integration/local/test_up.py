@@ -16,6 +16,9 @@ import pytest
 from tests.fixtures.local.processes import alive, descendants, segments_of, wait_until
 from tests.fixtures.repository import REPOSITORY
 
+from countline_common.settings import DataFolder
+from countline_local.up.state import read_status
+
 COUNTLINE = Path(sys.executable).with_name("countline")
 PROGRAM = REPOSITORY / "tests" / "fixtures" / "local" / "small_system.py"
 START_TIMEOUT_S = 60.0
@@ -76,6 +79,11 @@ def countline(*words: str) -> subprocess.CompletedProcess[str]:
 
 def status(data: Path) -> dict:
     return json.loads(countline("status", "--data", str(data), "--json").stdout)
+
+
+def state(data: Path) -> dict:
+    """The status within this process: the command may start too slowly for a state that passes."""
+    return read_status(DataFolder(data))
 
 
 def part(data: Path, name: str) -> dict:
@@ -209,6 +217,18 @@ def test_a_start_right_after_kill_9_waits_for_what_is_being_ended(up: Running, d
     again.end()
 
 
+def test_a_start_while_another_one_stops_waits_for_its_end(up: Running, data: Path) -> None:
+    """It was refused as already running."""
+    postgres = part(data, "postgres")["pid"]
+    os.kill(postgres, signal.SIGSTOP)  # so that it takes its whole grace
+    up.process.send_signal(signal.SIGINT)
+    wait_until(lambda: state(data)["state"] == "stopping")
+    again = Running(data).wait_ready()
+    assert up.process.wait(5) == 0
+    assert status(data)["ready"]
+    again.end()
+
+
 def test_kill_9_of_supervisor_and_guard_at_once_leaves_nothing_running(up: Running) -> None:
     pids = up.pids
     guard = next(pid for pid in pids if b"guard.py" in Path(f"/proc/{pid}/cmdline").read_bytes())
@@ -267,8 +287,10 @@ def test_the_status_of_a_killed_supervisor_is_stopping_until_its_parts_have_ende
     os.kill(postgres, signal.SIGSTOP)  # so that it takes its whole grace
     up.process.kill()
     up.process.wait()
-    shown = countline("status", "--data", str(data), "--json")
-    assert (shown.returncode, json.loads(shown.stdout)["state"]) == (0, "stopping")
+    found = state(data)
+    assert found["state"] == "stopping"
+    (listed,) = (each for each in found["parts"] if each["name"] == "postgres")
+    assert (listed["state"], listed["pid"]) == ("stopping", postgres), "it still runs"
     stopped = countline("down", "--data", str(data))
     assert stopped.returncode == 0, stopped.stderr
     assert not alive(postgres)

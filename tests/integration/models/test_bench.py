@@ -1,7 +1,10 @@
 """`countline models bench` on real servers: the marker model, which takes next to no time."""
 
+import asyncio
 import json
 import os
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,6 +98,39 @@ async def test_a_model_that_was_not_loaded_is_not_left_loaded(own_triton: Callab
     await sweep(server.grpc, BenchPlan(ModelRef("marker"), [Setting(1, 1)], [1], 0.3, alone=False), lambda _: None)
     async with Connection(server.grpc) as connection:
         assert await connection.ready_versions("marker") == ()
+
+
+@pytest.mark.parametrize(("loaded", "number", "times"), [(True, signal.SIGINT, 4), (False, signal.SIGHUP, 1)])
+async def test_a_signal_leaves_a_running_triton_as_it_was(
+    own_triton: Callable[..., TritonServer], loaded: bool, number: int, times: int
+) -> None:
+    """The end of the terminal, or a second Ctrl-C, left the configuration of the measurement behind."""
+    server = own_triton()
+    async with Connection(server.grpc) as connection:
+        await connection.load("marker")
+        before = await connection.model_config("marker")
+        if not loaded:
+            await connection.unload("marker")
+        assert await interrupted_bench(server, connection, number, times) == 128 + number
+        assert await connection.model_config("marker") == (before if loaded else None)
+        await connection.load("marker")
+        assert await connection.model_config("marker") == before
+
+
+async def interrupted_bench(server: TritonServer, connection: Connection, number: int, times: int) -> int:
+    """Send a signal to a running `countline models bench` some times; returns its exit status."""
+    options = ("--triton", server.grpc, "--batch-sizes", "3", "--instances", "3", "--seconds", "60")
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).with_name("countline")), "models", "bench", "marker", *options
+    )
+    async with asyncio.timeout(60):
+        while instance_count(await connection.model_config("marker") or {}) != 3:
+            assert process.returncode is None
+            await asyncio.sleep(0.02)
+        for _ in range(times):
+            process.send_signal(number)
+            await asyncio.sleep(0.02)
+        return await process.wait()
 
 
 async def test_a_version_that_a_running_triton_does_not_serve_is_refused(triton: TritonServer) -> None:

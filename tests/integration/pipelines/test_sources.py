@@ -21,6 +21,7 @@ from tests.fixtures.clips import FPS, Pass, cut_off, render
 from tests.fixtures.rtsp import RtspServer
 
 from countline_common.errors import InvalidInputError
+from countline_pipelines.cli.count import _probe
 from countline_pipelines.sources import (
     DecodeMode,
     Picture,
@@ -184,6 +185,21 @@ def test_http_and_hls_are_read(clip: Path, tmp_path: Path) -> None:
     # A segment comes at once; it is played at the pace it was recorded.
     steps = [after.t - before.t for before, after in pairwise(live_hls)]
     assert 0.9 / FPS < sum(steps) / len(steps) < 1.1 / FPS
+
+
+def test_a_file_over_http_that_states_no_duration_has_an_end(clip: Path, tmp_path: Path) -> None:
+    """It was counted as a stream: at its end it was opened again, until `--reconnect` was over."""
+    with av.open(str(clip)) as whole, av.open(str(tmp_path / "live.mkv"), "w", options={"live": "1"}) as recording:
+        copy = recording.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = copy
+                recording.mux(packet)
+    with http_server(tmp_path) as url:
+        spec, info = _probe(f"{url}/live.mkv", RtspTransport.TCP, 0.0)
+        assert info.duration_s is None
+        assert spec.playback is Playback.FAST
+        assert len(pictures(spec)) == 200
 
 
 def test_a_truncated_file_gives_what_it_has_and_says_so(clip: Path, tmp_path: Path) -> None:

@@ -3,14 +3,25 @@
 import io
 import json
 import logging
+from contextlib import redirect_stderr
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from google.protobuf.json_format import MessageToJson
 from hypothesis import given
 from hypothesis import strategies as st
 
 from countline_common import logs
+from countline_common.cli.app import report
+from countline_common.errors import FieldProblem, InvalidInputError
+from countline_common.grpc.errors import to_status
+from countline_common.http.errors import problem
 from countline_common.redaction import redact, redact_address
+from countline_control.cameras.domain import Camera, CameraSpec, for_readers
+from countline_control.cameras.messages import camera_message
+from countline_pipelines.sources import Playback, SourceSpec, SourceWarnings, WarningCode, source_address
+from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
 
 SECRET = "S3CRET"
 NOISE = st.text(alphabet="abz09/:@\"'?#&=._-+~!$*(),;[]{}|^`\\<>%é", max_size=6)
@@ -28,15 +39,21 @@ SCHEMES = ("rtsp", "rtsps", "http", "https", "RTSP", "nats", "postgresql")
 def planted(draw: st.DrawFn) -> str:
     """An address with the secret at one of the places where cameras take it."""
     scheme = draw(st.sampled_from(SCHEMES))
-    place = draw(st.sampled_from(("password", "user", "query", "later", "path", "nested", "escaped")))
+    places = ("password", "user", "query", "later", "path", "fragment", "nested", "escaped", "mistyped", "whole")
+    place = draw(st.sampled_from(places))
     if place in ("password", "user"):
         around = f"{draw(NOISE)}{SECRET}{draw(NOISE)}"
         user = "admin:" if place == "password" else ""
         around = around if user else around.replace(":", "")  # with a colon it is a user and a password
-        return f"{scheme}://{user}{around}@10.0.0.7:554/live?x=1"
+        host = draw(st.sampled_from(("10.0.0.7:554", "cam", "[2001:db8::7]:554", "b@cam")))
+        return f"{scheme}://{user}{around}@{host}/live?x=1"
     value = f"{draw(QUERY_NOISE)}{SECRET}{draw(QUERY_NOISE)}"
     key = draw(st.sampled_from(KEYS))
+    mistyped = draw(st.sampled_from(("", f"{scheme}:/", f"{scheme}:", f"/folder/{scheme}:/", f"{scheme}//")))
     return {
+        "mistyped": f"{mistyped}admin:{value}@10.0.0.7/live",
+        "whole": quote(f"{scheme}://admin:{value}@10.0.0.7/live", safe=""),
+        "fragment": f"{scheme}://10.0.0.7/live#{key}={value}",
         "query": f"{scheme}://10.0.0.7/live?{key}={value}",
         "later": f"{scheme}://10.0.0.7/live?user=a&{key}={value}&x=1#top",
         "path": f"{scheme}://10.0.0.7/user=admin_{key}={value}_channel=1_stream=0.sdp",
@@ -58,6 +75,46 @@ def test_no_planted_secret_survives_in_a_text(address: str, text: str) -> None:
 @given(planted())
 def test_redacting_twice_changes_nothing_more(address: str) -> None:
     assert SECRET not in redact(redact_address(address))
+
+
+@given(planted())
+def test_no_planted_secret_reaches_an_error(address: str) -> None:
+    """Whatever raised it: on a terminal, over gRPC, over REST."""
+    for text in (f"{address}: no such file", str(Path(address)), f"unexpected argument ({address})"):
+        error = InvalidInputError(text, fields=(FieldProblem("spec.source_url", text),))
+        received = to_status(error).SerializeToString() + json.dumps(problem(error, "1")).encode()
+        shown = io.StringIO()
+        with redirect_stderr(shown):
+            report(error)
+        assert SECRET not in f"{error} {error.message} {error.fields} {error!r} {shown.getvalue()}"
+        assert SECRET.encode() not in received
+
+
+@given(planted())
+def test_no_planted_secret_reaches_what_a_source_reports(address: str) -> None:
+    try:
+        spec = SourceSpec(source_address(address), Playback.LIVE)
+    except InvalidInputError as error:
+        shown = f"{error} {error.hint}"
+    else:
+        shown = what_a_source_reports(spec)
+    assert SECRET not in shown
+
+
+def what_a_source_reports(spec: SourceSpec) -> str:
+    warnings = SourceWarnings()
+    warnings.put(WarningCode.NO_KEY_FRAME, f"{spec.url} sends no key frame", "")
+    refusals = [refused(spec.label, ValueError(spec.url), waited_s=0.0, limit_s=1.0)]
+    refusals.append(SourceError(SourceFailure.NOT_FOUND, spec.url, f"cannot open {spec.url}"))
+    return f"{spec.label} {refusals} {[str(each) for each in refusals]} {warnings.all()}"
+
+
+@given(planted())
+def test_no_planted_secret_reaches_readers_of_cameras_and_events(address: str) -> None:
+    camera = for_readers(Camera("door", spec=CameraSpec(source_url=address)))
+    message = camera_message(camera)
+    shown = [MessageToJson(message, ensure_ascii=False), str(message), repr(camera)]
+    assert all(SECRET not in text for text in shown)
 
 
 class Holder:

@@ -1,0 +1,111 @@
+"""Passwords of cameras in a whole system: nothing that it shows, logs or publishes contains one."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import nats
+import pytest
+from tests.fixtures.local.system import System, wait_for
+
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+SECRET = re.compile("SECRET|SE%43RET")
+ADDRESSES = (
+    'rtsp://admin:pa"SECRET@127.0.0.1:9/live',
+    "rtsp://admin:a@SECRET@b@127.0.0.1:9/live",
+    "rtsp://admin:SE%43RET%2FSECRET@[::1]:9/live",
+    "rtsp://SECRET@127.0.0.1:9/live",
+    "http://127.0.0.1:9/live?loginuse=a&loginpas=SECRET",
+    "http://127.0.0.1:9/live?auth=SECRET&x=1#top",
+    "http://127.0.0.1:9/live#token=SECRET",
+    "http://127.0.0.1:9/user=admin_password=SECRET_channel=1_stream=0.sdp",
+    "http://127.0.0.1:9/api?src=rtsp%3A%2F%2Fadmin%3ASECRET%40cam%2Flive",
+)
+MISTYPED = (
+    "rtsp:/admin:SECRET@127.0.0.1:9/live",
+    "admin:SECRET@127.0.0.1/live",
+    "rtsp://admin:pa/SECRET@127.0.0.1/live",
+)
+REPORTED_WITHIN_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    running = System(tmp_path_factory.mktemp("secrets") / "data", "--no-demo")
+    try:
+        running.wait_ready()
+        yield running
+    finally:
+        running.end()
+
+
+def commands_show(system: System) -> dict[str, str]:
+    """What commands print, by command."""
+    asked = [("cameras", "list"), ("cameras", "show", "c0", "--json"), ("status", "--json"), ("workers", "list")]
+    asked += [("cameras", "add", "wrong", address) for address in MISTYPED]
+    shown = {}
+    for words in asked:
+        done = system.run(*words)
+        shown[" ".join(words[:2])] = done.stdout + done.stderr
+    return shown
+
+
+async def stored_by_nats(system: System) -> dict[str, str]:
+    """The messages of each stream."""
+    port = json.loads((system.data / "run" / "ports.json").read_text())["nats"]
+    password = (system.data / "credentials" / "nats-password").read_text().strip()
+    client = await nats.connect(f"nats://127.0.0.1:{port}", user="countline", password=password)
+    stream_of = client.jetstream()
+    found: dict[str, str] = {}
+    for stream in await stream_of.streams_info():
+        name = str(stream.config.name)
+        for number in range(max(1, stream.state.first_seq), stream.state.last_seq + 1):
+            try:
+                message = await stream_of.get_msg(name, number)
+            except nats.js.errors.NotFoundError:  # a newer status replaced it
+                continue
+            found[name] = found.get(name, "") + repr(message)
+    await client.close()
+    return found
+
+
+async def metrics(system: System) -> dict[str, str]:
+    """The metrics of each part."""
+    ports = json.loads((system.data / "run" / "ports.json").read_text())
+    found = {}
+    async with aiohttp.ClientSession() as session:
+        for name in ("control-health", "ingest-health", "api-health", "worker-health"):
+            async with session.get(f"http://127.0.0.1:{ports[name]}/metrics") as answer:
+                assert answer.status == 200
+                found[name] = await answer.text()
+    return found
+
+
+def logs(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text(errors="replace") for path in folder.iterdir() if path.is_file()}
+
+
+async def test_no_password_of_a_camera_leaves_the_system(system: System) -> None:
+    assert system.run("sites", "add", "here").returncode == 0
+    for number, address in enumerate(ADDRESSES):
+        words = ("--model", "demo_detector", "--line", "gate:0,0.5,1,0.5")
+        assert system.run("cameras", "add", f"c{number}", address, *words).returncode == 0
+
+    async def all_failed() -> bool:
+        cameras = (await system.get("/api/v1/cameras"))["cameras"]
+        return all(each["status"].get("error") for each in cameras)
+
+    await wait_for(all_failed, REPORTED_WITHIN_S)
+    stored = await stored_by_nats(system)
+    assert {"DOMAIN", "STATUS"} <= set(stored)
+    rest = {"REST": json.dumps(await system.get("/api/v1/cameras"))}
+    shown = {**commands_show(system), **stored, **await metrics(system), **rest, **logs(system.data / "logs")}
+    assert {name for name, text in shown.items() if SECRET.search(text)} == set()
