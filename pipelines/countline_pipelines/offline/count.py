@@ -28,6 +28,7 @@ from countline_pipelines.planes.interface import CameraCondition, CameraPlan, Co
 from countline_pipelines.planes.software.plane import PlaneOptions, SoftwarePlane
 from countline_pipelines.sources import Decoding, SourceSpec
 from countline_pipelines.sources.content import content_of
+from countline_pipelines.sources.errors import error_of
 from countline_pipelines.sources.warnings import SourceWarning
 from countline_pipelines.triton import Transport
 from countline_pipelines.triton.client import TritonClient
@@ -189,7 +190,7 @@ class CountJob:
         fault = condition.fault if condition is not None else None
         if fault is None or (fault.code == "truncated" and self._order.partial):
             return None
-        return CountlineError(fault.message, hint=fault.hint)
+        return error_of(fault.code, fault.message, fault.hint)
 
 
 class InterruptedCountError(CountlineError):

@@ -5,12 +5,13 @@ into ten failures, each with a hint; `CountlineError` redacts every address.
 """
 
 import errno
+from contextlib import suppress
 from enum import StrEnum
 from typing import Final
 
 import av.error
 
-from countline_common.errors import CountlineError
+from countline_common.errors import BY_CODE, CountlineError
 from countline_common.redaction import redact_address
 
 
@@ -95,6 +96,20 @@ class SourceError(CountlineError):
         self.failure = failure
         self.after_pictures = after_pictures
         self.code = _STATUS[failure]
+
+
+def error_of(code: str, message: str, hint: str) -> CountlineError:
+    """Return the error that a camera's fault means to a program; its code is the name of a gRPC status.
+
+    Args:
+        code: of the fault: a value of `SourceFailure`, the lower-case code of an error, or a word of a plane.
+        message: of the fault.
+        hint: of the fault.
+    """
+    error = BY_CODE.get(code.upper(), CountlineError)(message, hint=hint)
+    with suppress(ValueError):
+        error.code = _STATUS[SourceFailure(code)]
+    return error
 
 
 def refused(label: str, error: Exception, *, waited_s: float, limit_s: float) -> SourceError:

@@ -88,6 +88,7 @@ def test_a_file_that_is_cut_off_prints_its_counts_and_keeps_the_old_files(
     result, errors = count(source, blob_triton.grpc, "--trajectories", kept)
     assert 0 < result["frames"] < FRAMES
     assert "header states" in result["fault"]["message"]
+    assert result["fault"]["code"] == "INVALID_ARGUMENT"
     assert "copy the file again" in errors
     assert kept.read_text() == "old"
     assert not list(tmp_path.glob(".countline-*"))
