@@ -13,7 +13,6 @@ import nats
 import psycopg
 import pytest
 from tests.fixtures.clips import BLOB_LABELS, MIDDLE, Pass, blob_model, render, write_blob_repository
-from tests.fixtures.forked.command import forked
 from tests.fixtures.models.contract_models import marker_model
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.triton import FreshTriton, TritonServer
@@ -33,7 +32,7 @@ from countline_control.models.deployment.domain import DeployRequest
 from countline_control.models.deployment.progress import Progress
 from countline_control.models.domain import MOST_DEPLOYMENTS, StoredModel, StoredVersion
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import ModelBackend, ModelFolder, ModelTarget, Tuning, examination, serving
+from countline_models.deploy import ModelBackend, ModelFolder, ModelTarget, Tuning, serving
 
 from .conftest import Control
 from .test_workers import create_camera, eventually, working
@@ -145,12 +144,12 @@ async def service(
     control_dsn: str,
     start_control,
     nats_server: NatsServer,
+    forked_probe: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Service:
     """The control-plane of one test, on a Triton that serves nothing yet."""
     # Every deployment measures; how fast a machine is matters to no test here.
     monkeypatch.setattr(serving, "MEASURE_S", 0.1)
-    monkeypatch.setattr(examination, "PROBE", (str(forked("countline_models.deploy.probe")),))
     triton = await asyncio.to_thread(session_triton.begin, lambda folder: write_blob_repository(folder, "blob"))
     control = await start_control(
         control_dsn,
