@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import grpc
 import pytest
 from sqlalchemy import select
-from tests.fixtures.passwords import CHEAP_HASHER
+from tests.fixtures.shortcuts import CHEAP_HASHER
 
 from countline.v1 import auth_pb2, auth_pb2_grpc
 from countline_common.errors import (
