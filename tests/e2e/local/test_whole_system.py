@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.fixtures.forked.command import countline
 from tests.fixtures.local.processes import alive, descendants, segments_of, wait_until
 from tests.fixtures.local.system import LOOK_S, System, wait_for
 
@@ -136,7 +137,7 @@ async def test_a_second_start_in_the_background_sets_nothing_up_twice_and_is_sto
         assert await system.get("/api/v1/cameras/plaza/truth") == truth
     finally:
         began = time.monotonic()
-        assert system.run("down").returncode == 0
+        assert system.run("down", command=countline()).returncode == 0
         took_s = time.monotonic() - began
     print(f"\nstopped within {took_s:.1f} s")
     assert took_s < 10
