@@ -85,6 +85,21 @@ def test_no_module_imports_itself_over_others() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
+def test_no_folder_imports_itself_over_its_siblings() -> None:
+    graph = defaultdict(set)
+    for name in modules():
+        for other in imports(name):
+            importing, imported = name.split("."), other.split(".")
+            at = next((i for i, (a, b) in enumerate(zip(importing, imported, strict=False)) if a != b), None)
+            if other in modules() and at and at < min(len(importing), len(imported)) - 1:
+                graph[".".join(importing[: at + 1])].add(".".join(imported[: at + 1]))
+    assert len(graph) > 40, "this test sees what it looks for"
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
 def test_tests_import_no_tests() -> None:
     wrong = [
         f"{path.relative_to(REPOSITORY)}:{node.lineno}"
@@ -119,3 +134,36 @@ def test_every_other_module_that_the_page_names_exists() -> None:
     named = re.findall(r"`([\w-]+/[\w/.-]+\.(?:py|tsx?))`", PAGE.read_text())
     roots = [REPOSITORY, *(REPOSITORY / place for place in PLACES)]
     assert [name for name in named if not any((root / name).is_file() for root in roots)] == []
+
+
+def folders_of(path: Path) -> set[str]:
+    """Return the names of the folders with code in a folder."""
+    suffixes = {".py", ".ts", ".tsx", ".css", ".cpp"}
+    return {
+        folder.name
+        for folder in path.glob("*/")
+        if folder.name not in {"__pycache__", "static", "migrations"}
+        and is_ours(folder)
+        and any(file.suffix in suffixes for file in folder.rglob("*.*"))
+    }
+
+
+def test_the_page_shows_every_folder_of_the_tree() -> None:
+    block = PAGE.read_text().partition("## Inside a room")[2].partition("A folder answers")[0]
+    shown: dict[Path, set[str]] = {}
+    parents: list[tuple[int, Path]] = []
+    for line in filter(str.strip, block.splitlines()):
+        indent = len(line) - len(line.lstrip())
+        first, _, rest = line.strip().partition(" ")
+        if indent > 20:  # the line above goes on
+            first, rest = "", line
+        else:
+            parents = [(at, path) for at, path in parents if at < indent]
+            parents.append((indent, (parents[-1][1] if parents else REPOSITORY) / first))
+        shown.setdefault(parents[-1][1], set()).update(re.findall(r"(\w+)/(?=\s|$)", rest))
+        if len(parents) > 1 and first:
+            shown[parents[-2][1]].add(first.rstrip("/"))
+    assert len(shown) > 12, "this test sees what it looks for"
+    flat = {REPOSITORY / "docker", REPOSITORY / "triton-repo", REPOSITORY / "proto/countline/v1"}
+    different = {str(path): folders ^ folders_of(path) for path, folders in shown.items() if path not in flat}
+    assert {path: folders for path, folders in different.items() if folders} == {}

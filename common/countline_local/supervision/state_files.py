@@ -34,7 +34,10 @@ def replace_text(path: Path, text: str, mode: int = 0o600) -> None:
 
 
 def has_room(folder: Path) -> bool:
-    """Whether the disk of a folder takes another mebibyte. It is written: free space says nothing about a quota."""
+    """Return whether the disk of a folder has room for a mebibyte.
+
+    It writes one, because a quota can be full while the disk has free space.
+    """
     probe = folder / f".room-{os.getpid()}"
     try:
         with probe.open("wb") as file:

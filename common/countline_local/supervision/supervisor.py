@@ -15,9 +15,9 @@ from typing import Any, Final
 from countline_common.errors import CountlineError, InternalError, UnavailableError
 from countline_common.resilience.retry import Backoff
 from countline_common.tasks import cancel
-from countline_local.parts.part import Part, PartEvent, PartState, PartStatus, stages
 from countline_local.supervision.guard_client import GuardClient, Launch, Running
 from countline_local.supervision.log_files import bound_all, size_bytes, tail
+from countline_local.supervision.part import Part, PartEvent, PartState, PartStatus, stages
 from countline_local.supervision.state_files import says_full
 
 POLL_S: Final = 0.1

@@ -57,7 +57,7 @@ class HoleFinder:
         if pts_s is None:
             return
         if self._end_s is not None:
-            # Without stated durations, only broken packets tell a hole from a picture that is held.
+            # Without stated durations, only broken packets distinguish a hole from a picture that is held.
             least_s = self._period_s / 2 if self._broken else LEAST_HOLE_S
             is_jump = pts_s - self._end_s > LONGEST_GAP_S and not self._broken  # the clock reports it
             if pts_s - self._end_s > least_s and (self._broken or self._states_durations) and not is_jump:

@@ -25,7 +25,7 @@ import av.error
 from countline_common.display import Displayer, PictureShape
 from countline_common.files.text_files import LFS_HINT
 from countline_common.hosts import host_of, is_this_machine
-from countline_pipelines.sources.content import is_pointer
+from countline_pipelines.sources.content import is_pointer, unread_end
 from countline_pipelines.sources.decoding import DecodeMode, Decoder, Decoding, is_on_gpu
 from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
 from countline_pipelines.sources.holes import HoleFinder
@@ -48,10 +48,10 @@ KEY_FRAME_WITHIN_S: Final = 30.0
 bandwidth send one every 10 to 20 seconds."""
 _SAY_AFTER_S: Final = 2.0
 """A wait for the first key frame that takes longer is reported."""
+_WITHOUT_ORDER: Final = "avi"
+"""A format that numbers pictures in the order of decoding. FFmpeg's presentation times of its B-frames are wrong."""
 _NO_TIMESTAMPS: Final = 0x0080
 """FFmpeg's flag of a container format without times (AVFMT_NOTIMESTAMPS)."""
-_MOST_BYTES_AFTER: Final = 0.2
-"""Share of a file that may follow its last packet: an index, attachments."""
 _MOST_RESUMED: Final = 10_000
 KEY_FRAME_HINT: Final = "set the encoder to send a key frame every few seconds"
 _OTHER_TRACK_HINT: Final = "to count another track, extract it: ffmpeg -i IN -map 0:v:NUMBER -c copy OUT.mkv"
@@ -327,7 +327,7 @@ class VideoReader:
         for part in range(1, len(self._parts)):
             self._go_on_with(part)
             yield from self._frames_of_part(part)
-        if self._spec.playback.is_finite and not self._spec.is_network and not self._parts:
+        if self._spec.playback.is_finite and not self._spec.is_network:
             self._check_all_read()
 
     def _go_on_with(self, part: int) -> None:
@@ -341,12 +341,10 @@ class VideoReader:
 
     def _check_all_read(self) -> None:
         """Raise an error if the demuxer stopped long before the end of the file, as at an appended recording."""
-        try:
-            size = Path(self._spec.url).stat().st_size
-        except OSError:
-            return
-        if self._read_to and size - self._read_to > _MOST_BYTES_AFTER * size:
-            raise self._unread(self._read_to, size, "it was joined from several, or damaged")
+        read_to = max(self._read_to, self._parts[-1].end if self._parts else 0)
+        with suppress(OSError, ValueError):
+            if end := unread_end(Path(self._spec.url), read_to, self._container.format.name):
+                raise self._unread(read_to, end, "it was joined from several, or damaged")
 
     def _unread(self, start: int, end: int, why: str) -> SourceError:
         until = f" after {self._holes.read_until_s:.1f} s" if self._holes.read_until_s else ""
@@ -356,6 +354,7 @@ class VideoReader:
 
     def _frames_of_part(self, part: int) -> Iterator[DecodedFrame]:
         stated_s = self._part_durations_s[part] if part < len(self._part_durations_s) else None
+        self._part_start = self._parts[part].start if self._parts else 0
         if self._sought_s is None:
             base_s = float(sum((each or 0 for each in self._part_durations_s[:part]), Fraction(0)))
             self._holes.begin(base_s, None if self._stream.start_time is None else self.start_s)
@@ -371,9 +370,9 @@ class VideoReader:
     def _packets(self) -> Iterator[Any]:
         """The packets of the video; a demuxer that met damaged bytes in a file is asked again."""
         # Of a stream, packets of other tracks are read too: else a sound without pictures would block for ever.
-        tracks = self._container.streams if self._spec.is_network else (self._stream,)
+        # Of a file, they show how far it was read.
         resumed = 0
-        packets = self._container.demux(*tracks)
+        packets = self._container.demux(*self._container.streams)
         while not self._stop.is_set():
             began = time.monotonic()
             try:
@@ -385,14 +384,15 @@ class VideoReader:
                 if self._spec.is_network or not isinstance(error, _RESUMABLE) or resumed > _MOST_RESUMED:
                     raise self._refused(error, began, self._spec.read_timeout_s) from None
                 self._holes.broken()
-                packets = self._container.demux(*tracks)
+                packets = self._container.demux(*self._container.streams)
                 continue
             if packet is None:
                 return
             self._waited_s += time.monotonic() - began
+            if packet.size and packet.pos is not None:
+                self._read_to = max(self._read_to, self._part_start + packet.pos + packet.size)
             if packet.stream_index == self._stream.index:
                 resumed = 0
-                self._read_to = max(self._read_to, (packet.pos or 0) + packet.size)
                 yield packet
             else:
                 self._judge_wait()
@@ -458,7 +458,8 @@ class VideoReader:
     def _decoded(self, picture: Any, arrived_at: float) -> DecodedFrame:
         if picture.width < 1 or picture.height < 1:
             raise SourceError(SourceFailure.BAD_PICTURE, self._spec.label, "pictures have no size")
-        pts_s = None if picture.pts is None else float(picture.pts * picture.time_base)
+        stamp = picture.dts if self._container.format.name == _WITHOUT_ORDER else picture.pts
+        pts_s = None if stamp is None else float(stamp * picture.time_base)
         ntp_s = None if pts_s is None or self._ntp_s is None else pts_s + self._ntp_s
         duration_s = float(picture.duration * picture.time_base) if picture.duration else 0.0
         if not self._spec.is_network:

@@ -13,8 +13,8 @@ import pytest
 from tests.fixtures.local.processes import alive, until
 
 from countline_common.errors import UnavailableError
-from countline_local.parts.part import Part, PartEvent, PartState
 from countline_local.supervision.guard_client import GuardClient, Launch
+from countline_local.supervision.part import Part, PartEvent, PartState
 from countline_local.supervision.supervisor import DEAD_AFTER, PartFailedError, Supervisor
 
 ENV = {"PATH": os.environ["PATH"]}
