@@ -48,6 +48,14 @@ def print_message(message: Message) -> None:
     print_json(to_json(message))
 
 
+def print_change(message: Message, text: str, *, as_json: bool) -> None:
+    """Print a changed thing as JSON, or a sentence about it."""
+    if as_json:
+        print_message(message)
+    else:
+        note(text)
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Styled]], nothing: str) -> None:
     """Print a table; if there are no rows, print `nothing` to standard error. A cell with a colour is a `Styled`."""
     rows = list(rows)

@@ -322,7 +322,7 @@ def test_a_stream_that_is_joined_between_key_frames_is_waited_for(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was `pictures have no size`, a fault that a person has to mend; a camera may send a key frame in 20 s only."""
-    monkeypatch.setattr("countline_pipelines.sources.video._SAY_AFTER_S", 0.2)
+    monkeypatch.setattr("countline_pipelines.sources.reading.watch._SAY_AFTER_S", 0.2)
     late = between_key_frames(clip, tmp_path / "late.ts")
     whole = remuxed(clip, tmp_path / "whole.ts").read_bytes()
     said: list[WarningCode] = []
@@ -339,8 +339,8 @@ def test_a_stream_that_is_joined_between_key_frames_is_waited_for(
 def test_a_stream_without_a_key_frame_fails_for_a_cause_that_may_pass(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("countline_pipelines.sources.video.KEY_FRAME_WITHIN_S", 0.3)
-    monkeypatch.setattr("countline_pipelines.sources.video._SAY_AFTER_S", 0.1)
+    monkeypatch.setattr("countline_pipelines.sources.reading.watch.KEY_FRAME_WITHIN_S", 0.3)
+    monkeypatch.setattr("countline_pipelines.sources.reading.watch._SAY_AFTER_S", 0.1)
     late = between_key_frames(clip, tmp_path / "late.ts")
     with trickle(late * 20, b"", 0.05) as url, pytest.raises(SourceError) as raised:
         VideoReader(SourceSpec(url, Playback.LIVE))
