@@ -39,6 +39,11 @@ def shared_data() -> Path:
     return folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes start first: `make test` gives each file to one process, which would end last."""
+    items.sort(key=lambda item: item.get_closest_marker("early") is None)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List why tests were skipped, most frequent reason first."""
     reasons: dict[str, list[str]] = defaultdict(list)

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.fixtures.forked.command import countline
 from tests.fixtures.local.processes import alive, descendants, segments_of, wait_until
-from tests.fixtures.local.system import System, wait_for
+from tests.fixtures.local.system import LOOK_S, System, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 
@@ -94,7 +95,7 @@ async def test_what_is_counted_is_true_on_every_camera(system: System) -> None:
 async def test_a_part_that_is_killed_comes_back_and_crossings_go_on(system: System, name: str) -> None:
     before = system.part(name)
     os.kill(before["pid"], signal.SIGKILL)
-    wait_until(lambda: system.part(name)["restarts"] == before["restarts"] + 1, RESTARTED_WITHIN_S)
+    wait_until(lambda: system.part(name)["restarts"] == before["restarts"] + 1, RESTARTED_WITHIN_S, LOOK_S)
     system.wait_ready(RESTARTED_WITHIN_S)
     known = {each["crossing_id"] for each in await crossings(system)}
 
@@ -136,7 +137,7 @@ async def test_a_second_start_in_the_background_sets_nothing_up_twice_and_is_sto
         assert await system.get("/api/v1/cameras/plaza/truth") == truth
     finally:
         began = time.monotonic()
-        assert system.run("down").returncode == 0
+        assert system.run("down", command=countline()).returncode == 0
         took_s = time.monotonic() - began
     print(f"\nstopped within {took_s:.1f} s")
     assert took_s < 10

@@ -14,10 +14,11 @@ import pytest
 from tests.fixtures.analytics.factory import NOON, crossing, record, subject
 from tests.fixtures.analytics.page import Page, connected, now_records, receive
 from tests.fixtures.analytics.stack import Stack, until
-from tests.fixtures.forked.command import COUNTLINE, countline
+from tests.fixtures.forked.command import KILL, countline
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.postgres import PostgresServer
 
+from countline_analytics.ingest.consumer import DURABLE
 from countline_common.data import bus
 from countline_common.data.database import migrate
 from countline_common.grpc.tokens import TokenSigner, generate_key_pair
@@ -27,7 +28,7 @@ PER_RECORD = 10
 
 
 class IngestProcess:
-    """`countline analytics ingest`; the installed command, because it is killed as soon as it starts."""
+    """`countline analytics ingest`."""
 
     def __init__(self, dsn: str, nats_url: str, log: Path) -> None:
         self._environment = {
@@ -42,12 +43,12 @@ class IngestProcess:
     async def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                str(COUNTLINE), "analytics", "ingest", env=self._environment, stdout=log, stderr=log
+                str(countline()), "analytics", "ingest", env=self._environment, stdout=log, stderr=log
             )
 
     async def kill(self) -> None:
         assert self.process is not None
-        self.process.kill()
+        self.process.send_signal(KILL)
         await self.process.wait()
 
     async def stop(self) -> int:
@@ -111,11 +112,28 @@ def check_totals(dsn: str) -> None:
     assert ask(dsn, "SELECT sum(count)::int FROM analytics.counts_15m") == expected
 
 
+def crossings(dsn: str) -> int:
+    found = ask(dsn, "SELECT count(*) FROM analytics.crossings")
+    return found if isinstance(found, int) else 0
+
+
+async def deliver_again(nats_url: str) -> None:
+    """Have JetStream deliver at once what it delivered to an ingest that was killed; it waits for half a minute."""
+    client = await bus.connect(nats_url, "test")
+    js = client.jetstream()
+    config = (await js.consumer_info(bus.COUNTS, DURABLE)).config
+    config.ack_wait = 0.5
+    await js.add_consumer(bus.COUNTS, config)
+    await client.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["postgres", "nats", "ingest"])
 async def test_a_part_that_is_killed_under_load_changes_no_total(
     victim: str, own_postgres: PostgresServer, dsn: str, nats_server: NatsServer, ingest: IngestProcess
 ) -> None:
+    stored = [0]
+
     async def kill_and_start(i: int) -> None:
         if i not in {60, 61, 150}:  # twice in a row as well
             return
@@ -128,10 +146,15 @@ async def test_a_part_that_is_killed_under_load_changes_no_total(
             await asyncio.sleep(0.3)
             await nats_server.start()
         else:
+            if i != 61:  # it counts again before it is killed again
+                before = stored[-1]
+                await until(lambda: crossings(dsn) > before, 60)
+                stored.append(crossings(dsn))
             await ingest.kill()
             await ingest.start()
 
     await publish_steadily(nats_server.url, kill_and_start)
+    await deliver_again(nats_server.url)
     await until(lambda: ask(dsn, "SELECT count(*) FROM analytics.crossings") == RECORDS * PER_RECORD, 60)
     await until(lambda: ask(dsn, "SELECT count(*) FROM analytics.changed_buckets") == 0, 60)
     check_totals(dsn)

@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 from aiohttp import ClientError, ClientSession
-from tests.fixtures.forked.command import countline
+from tests.fixtures.forked.command import KILL, countline
 from tests.fixtures.postgres import PostgresServer
 
 from countline.v1 import auth_pb2, auth_pb2_grpc, cameras_pb2
@@ -83,7 +83,7 @@ class Apart:
             )
 
     async def kill(self, name: str) -> None:
-        self.processes[name].send_signal(signal.SIGQUIT)  # `countline()` passes it on as SIGKILL
+        self.processes[name].send_signal(KILL)
         await self.processes[name].wait()
 
     def log(self, name: str) -> str:

@@ -6,8 +6,8 @@ from ipaddress import ip_network
 
 import grpc
 import pytest
-from argon2 import PasswordHasher
 from sqlalchemy import select
+from tests.fixtures.shortcuts import CHEAP_HASHER
 
 from countline.v1 import auth_pb2, auth_pb2_grpc
 from countline_common.errors import (
@@ -32,7 +32,6 @@ from countline_control.database import Database, translate
 from .conftest import Caller, _Stub
 
 PASSWORD = "correct horse battery"
-CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 class Clock:
@@ -52,7 +51,7 @@ class Auth:
         private, public = generate_key_pair()
         self.clock, self.database = clock, database
         proxies = (ip_network("127.0.0.0/8"),)
-        self.service = AuthService(database, TokenSigner(private, clock), Passwords(CHEAP), clock, proxies)
+        self.service = AuthService(database, TokenSigner(private, clock), Passwords(CHEAP_HASHER()), clock, proxies)
         verifier = TokenVerifier(public, clock)
         self.server = GrpcServer("127.0.0.1:0", (self.service.as_service(),), verifier, translate=translate)
 
@@ -104,6 +103,16 @@ async def test_the_first_admin_logs_in_whatever_the_case_of_the_name_and_may_do_
 async def test_the_first_admin_is_created_once_and_never_again(auth: Auth) -> None:
     assert not await auth.service.create_first_admin("another password")
     await auth.login()
+
+
+async def test_a_start_with_users_hashes_no_password(auth: Auth, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every start of the service hashed the password of the first admin, and then found that there are users."""
+
+    async def hashes(_: str) -> str:
+        pytest.fail("a password is hashed")
+
+    monkeypatch.setattr(auth.service._passwords, "hash", hashes)
+    assert not await auth.service.create_first_admin("another password")
 
 
 async def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(auth: Auth) -> None:

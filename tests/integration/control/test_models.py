@@ -13,10 +13,9 @@ import nats
 import psycopg
 import pytest
 from tests.fixtures.clips import BLOB_LABELS, MIDDLE, Pass, blob_model, render, write_blob_repository
-from tests.fixtures.forked.command import forked
 from tests.fixtures.models.contract_models import marker_model
 from tests.fixtures.nats import NatsServer
-from tests.fixtures.triton import TritonServer, start_triton
+from tests.fixtures.triton import FreshTriton, TritonServer
 
 from countline.v1 import cameras_pb2, events_pb2, models_pb2, models_pb2_grpc
 from countline.v1.events_pb2 import TrialRecord, TrialTally
@@ -33,10 +32,12 @@ from countline_control.models.deployment.domain import DeployRequest
 from countline_control.models.deployment.progress import Progress
 from countline_control.models.domain import MOST_DEPLOYMENTS, StoredModel, StoredVersion
 from countline_models.contract_model import ContractModel
-from countline_models.deploy import ModelBackend, ModelFolder, ModelTarget, Tuning, examination, serving
+from countline_models.deploy import ModelBackend, ModelFolder, ModelTarget, Tuning, serving
 
 from .conftest import Control
 from .test_workers import create_camera, eventually, working
+
+pytestmark = pytest.mark.early
 
 CHUNK = 1 << 16
 WAIT_S = 30.0
@@ -139,31 +140,28 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def service(
-    repository: Path,
+    session_triton: FreshTriton,
     control_dsn: str,
     start_control,
     nats_server: NatsServer,
-    tmp_path: Path,
+    forked_probe: None,
     monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Service]:
+) -> Service:
+    """The control-plane of one test, on a Triton that serves nothing yet."""
     # Every deployment measures; how fast a machine is matters to no test here.
     monkeypatch.setattr(serving, "MEASURE_S", 0.1)
-    monkeypatch.setattr(examination, "PROBE", (str(forked("countline_models.deploy.probe")),))
-    triton = await asyncio.to_thread(start_triton, repository, tmp_path / "triton")
-    try:
-        control = await start_control(
-            control_dsn,
-            nats_url=nats_server.url,
-            model_repository=repository,
-            model_store="nats",
-            triton_address=triton.grpc,
-            default_model="blob",
-        )
-        found = Service(control, triton, repository)
-        await eventually(lambda: _knows_nats(found))
-        yield found
-    finally:
-        await asyncio.to_thread(triton.stop)
+    triton = await asyncio.to_thread(session_triton.begin, lambda folder: write_blob_repository(folder, "blob"))
+    control = await start_control(
+        control_dsn,
+        nats_url=nats_server.url,
+        model_repository=triton.repository,
+        model_store="nats",
+        triton_address=triton.grpc,
+        default_model="blob",
+    )
+    found = Service(control, triton, triton.repository)
+    await eventually(lambda: _knows_nats(found))
+    return found
 
 
 async def _knows_nats(service: Service) -> bool:
@@ -839,11 +837,11 @@ async def test_what_is_no_model_of_ours_is_left_alone_in_the_repository(
 
 
 async def test_a_folder_whose_number_meant_another_model_is_not_taken_in(
-    service: Service, start_control: Callable, control_dsn: str
+    service: Service, start_control: Callable, control_dsn: str, tmp_path: Path
 ) -> None:
     """Otherwise the counts of net@1 would seem to come from another model."""
     await service.deploy("net", variant("one"))
-    lost = service.repository.parent / "lost"
+    lost = tmp_path / "lost"
     await asyncio.to_thread(shutil.copytree, service.repository / "net", lost)
     await service.models.DeleteModel(models_pb2.DeleteModelRequest(name="net"))
     await asyncio.to_thread(shutil.copytree, lost, service.repository / "net")

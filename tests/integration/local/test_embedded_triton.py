@@ -49,12 +49,12 @@ def test_configuration_loads_unchanged_and_its_labels_are_known(own_triton) -> N
 
 def test_stopping_leaves_no_process_and_no_shared_memory(own_triton) -> None:
     server = own_triton("--load", "marker")
-    family = psutil.Process(server.process.pid).children(recursive=True)
+    family = psutil.Process(server.command_pid).children(recursive=True)
     assert len(family) >= 3, "the server and two backend processes"
-    assert segments_of(server.process.pid)
+    assert segments_of(server.command_pid)
     assert server.stop() == 0
     assert not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in family)
-    assert not segments_of(server.process.pid)
+    assert not segments_of(server.command_pid)
 
 
 def test_closing_its_standard_input_stops_the_server(own_triton) -> None:
@@ -62,7 +62,7 @@ def test_closing_its_standard_input_stops_the_server(own_triton) -> None:
     server.process.stdin.close()
     assert server.process.wait(20) == 0
     wait_until(lambda: not psutil.pid_exists(server.pid))
-    assert not segments_of(server.process.pid)
+    assert not segments_of(server.command_pid)
 
 
 def test_frames_of_a_killed_program_are_removed_when_its_private_server_ends(own_triton, tmp_path: Path) -> None:
@@ -87,11 +87,11 @@ def test_frames_of_a_killed_program_are_removed_when_its_private_server_ends(own
 
 def test_killing_the_command_takes_triton_with_it_and_the_next_start_cleans_up(own_triton) -> None:
     server = own_triton("--load", "marker")
-    family = psutil.Process(server.process.pid).children(recursive=True)
+    family = psutil.Process(server.command_pid).children(recursive=True)
     server.kill()
     wait_until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in family))
     own_triton()
-    assert not segments_of(server.process.pid)
+    assert not segments_of(server.command_pid)
 
 
 def test_a_triton_that_dies_ends_the_command_with_an_error(own_triton) -> None:
@@ -103,9 +103,9 @@ def test_a_triton_that_dies_ends_the_command_with_an_error(own_triton) -> None:
 
 def test_a_second_server_does_not_clean_up_the_first(own_triton) -> None:
     first = own_triton("--load", "marker")
-    before = segments_of(first.process.pid)
+    before = segments_of(first.command_pid)
     own_triton("--load", "marker")
-    assert segments_of(first.process.pid) == before
+    assert segments_of(first.command_pid) == before
 
 
 def test_a_broken_model_keeps_the_server_from_starting_and_is_named(own_triton, tmp_path: Path) -> None:

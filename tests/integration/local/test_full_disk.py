@@ -13,6 +13,7 @@ import nats
 import nats.errors
 import psycopg
 import pytest
+from tests.fixtures.forked.command import countline as forked_countline
 from tests.fixtures.local.processes import wait_until
 from tests.fixtures.local.small_disk import SmallDisk, small_disk
 from tests.fixtures.repository import REPOSITORY
@@ -21,7 +22,6 @@ from countline_common.data.bus import COUNTS, counts_subject, ensure_streams
 from countline_common.settings import DataFolder
 from countline_local.supervision.credentials import ensure_secret
 
-COUNTLINE = Path(sys.executable).with_name("countline")
 PROGRAM = REPOSITORY / "tests" / "fixtures" / "local" / "small_system.py"
 DISK_MEGABYTES = 120
 AGAIN_WITHIN_S = 60.0
@@ -51,7 +51,7 @@ def up(disk: SmallDisk) -> Iterator[DataFolder]:
 
 
 def countline(data: DataFolder, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [str(COUNTLINE), *words, "--data", str(data.root)]
+    command = [str(forked_countline()), *words, "--data", str(data.root)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

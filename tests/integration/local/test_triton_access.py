@@ -136,6 +136,6 @@ async def test_nothing_of_triton_runs_as_root(triton: TritonServer) -> None:
 async def test_segments_are_closed_to_other_users(triton: TritonServer) -> None:
     async with Connection(triton.grpc) as connection:
         await connection.load("marker")
-    modes = modes_of_segments(f"countline-triton-{triton.process.pid}-")
+    modes = modes_of_segments(f"countline-triton-{triton.command_pid}-")
     assert len(modes) >= 2
     assert set(modes.values()) == {0o600}, modes

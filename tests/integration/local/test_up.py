@@ -13,13 +13,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests.fixtures.forked.command import countline as forked_countline
 from tests.fixtures.local.processes import alive, descendants, segments_of, wait_until
 from tests.fixtures.repository import REPOSITORY
 
 from countline_common.settings import DataFolder
 from countline_local.up.state import read_status
 
-COUNTLINE = Path(sys.executable).with_name("countline")
 PROGRAM = REPOSITORY / "tests" / "fixtures" / "local" / "small_system.py"
 START_TIMEOUT_S = 60.0
 
@@ -74,7 +74,7 @@ def up(data: Path) -> Iterator[Running]:
 
 
 def countline(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(COUNTLINE), *words], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([str(forked_countline()), *words], capture_output=True, text=True, timeout=60, check=False)
 
 
 def status(data: Path) -> dict:

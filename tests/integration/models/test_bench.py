@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,37 +80,36 @@ def test_nothing_is_applied_that_breaks_the_limit(tmp_path: Path) -> None:
     assert (repository / "marker" / "config.pbtxt").read_text() == before
 
 
-async def test_a_running_triton_has_its_model_back_as_it_was(own_triton: Callable[..., TritonServer]) -> None:
-    server = own_triton()
-    async with Connection(server.grpc) as connection:
+async def test_a_running_triton_has_its_model_back_as_it_was(fresh_triton: TritonServer) -> None:
+    async with Connection(fresh_triton.grpc) as connection:
         await connection.load("marker")
         before = await connection.model_config("marker")
         plan = BenchPlan(ModelRef("marker"), [Setting(3, 3)], [1], 0.3, alone=False)
-        found = await sweep(server.grpc, plan, lambda _: None)
+        found = await sweep(fresh_triton.grpc, plan, lambda _: None)
         assert (found.model, found.shared, len(found.points)) == (ModelRef("marker", 1), True, 1)
         assert instance_count(before or {}) != 3
         assert await connection.model_config("marker") == before
 
 
-async def test_a_model_that_was_not_loaded_is_not_left_loaded(own_triton: Callable[..., TritonServer]) -> None:
-    server = own_triton()
-    await sweep(server.grpc, BenchPlan(ModelRef("marker"), [Setting(1, 1)], [1], 0.3, alone=False), lambda _: None)
-    async with Connection(server.grpc) as connection:
+async def test_a_model_that_was_not_loaded_is_not_left_loaded(fresh_triton: TritonServer) -> None:
+    await sweep(
+        fresh_triton.grpc, BenchPlan(ModelRef("marker"), [Setting(1, 1)], [1], 0.3, alone=False), lambda _: None
+    )
+    async with Connection(fresh_triton.grpc) as connection:
         assert await connection.ready_versions("marker") == ()
 
 
 @pytest.mark.parametrize(("loaded", "number", "times"), [(True, signal.SIGINT, 4), (False, signal.SIGHUP, 1)])
 async def test_a_signal_leaves_a_running_triton_as_it_was(
-    own_triton: Callable[..., TritonServer], loaded: bool, number: int, times: int
+    fresh_triton: TritonServer, loaded: bool, number: int, times: int
 ) -> None:
     """The end of the terminal, or a second Ctrl-C, left the configuration of the measurement behind."""
-    server = own_triton()
-    async with Connection(server.grpc) as connection:
+    async with Connection(fresh_triton.grpc) as connection:
         await connection.load("marker")
         before = await connection.model_config("marker")
         if not loaded:
             await connection.unload("marker")
-        assert await interrupted_bench(server, connection, number, times) == 128 + number
+        assert await interrupted_bench(fresh_triton, connection, number, times) == 128 + number
         assert await connection.model_config("marker") == (before if loaded else None)
         await connection.load("marker")
         assert await connection.model_config("marker") == before
@@ -141,22 +139,21 @@ async def test_a_version_that_a_running_triton_does_not_serve_is_refused(triton:
 
 
 async def test_frames_travel_as_bytes_to_a_triton_that_cannot_read_ours(
-    own_triton: Callable[..., TritonServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fresh_triton: TritonServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server on another machine: segments that are made in another folder than its /dev/shm are none to it."""
     monkeypatch.setattr("countline_common.triton.shared_memory.SHARED_MEMORY_DIRECTORY", tmp_path)
-    found = await sweep(own_triton().grpc, BenchPlan(ModelRef("marker"), [Setting(2, 1)], [1], 0.3), lambda _: None)
+    found = await sweep(fresh_triton.grpc, BenchPlan(ModelRef("marker"), [Setting(2, 1)], [1], 0.3), lambda _: None)
     assert found.shared is False
     assert found.points[0].requests > 5
 
 
 async def test_a_model_that_refuses_the_frames_is_an_error_and_not_a_figure(
-    own_triton: Callable[..., TritonServer], monkeypatch: pytest.MonkeyPatch
+    fresh_triton: TritonServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = own_triton()
     monkeypatch.setattr(bench_load, "_fill", poison)
     with pytest.raises(ModelRefusedError, match="refuses the model"):
-        await sweep(server.grpc, BenchPlan(ModelRef("marker"), [Setting(1, 1)], [1], 0.3), lambda _: None)
+        await sweep(fresh_triton.grpc, BenchPlan(ModelRef("marker"), [Setting(1, 1)], [1], 0.3), lambda _: None)
     assert our_segments() == []
 
 

@@ -26,6 +26,8 @@ from countline_models.deploy import ExaminedModel, Limits, ModelFolder, ServingT
 from countline_models.noise import noise_frames
 from countline_pipelines.triton.client import TritonClient
 
+pytestmark = pytest.mark.usefixtures("forked_probe")
+
 WAIT_S = 30.0
 
 

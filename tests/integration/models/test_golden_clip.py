@@ -28,7 +28,7 @@ from countline_models.deploy.golden import count_golden
 DETECTOR = ModelRef("demo_detector", 1)
 LABELS = ("person", "vehicle")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_probe")]
 
 
 @pytest.fixture(scope="module")

@@ -195,36 +195,6 @@ def test_a_truncated_file_is_counted_where_that_is_wanted(clip: Path, blob_file:
     assert result["lines"]["middle"]["out"] in {1, 2}
 
 
-@pytest.mark.slow
-def test_cars_are_counted_as_a_person_counted_them(shared_data: Path) -> None:
-    result = counted(
-        shared_data / "videos" / "car.mp4",
-        *("--model", shared_data / "models" / "yolox_nano.onnx", "--head", "yolox", "--pixels"),
-        *("--line", "middle_horizontal:0,208,767,208", "--line", "right_lane_diagonal:480,200,290,312"),
-    )
-    truth = json.loads((shared_data / "videos" / "car.truth.json").read_text())
-    for name, total in truth["totals"].items():
-        assert (result["lines"][name]["in"], result["lines"][name]["out"]) == (total["positive"], total["negative"])
-    frames = {(event["line"], event["frame"]) for event in result["events"]}
-    for crossing in truth["crossings"]:
-        near = range(
-            crossing["frame_bottom_center"] - crossing["tolerance"],
-            crossing["frame_bottom_center"] + crossing["tolerance"] + 1,
-        )
-        assert any((crossing["line"], frame) in frames for frame in near), crossing
-
-
-@pytest.mark.slow
-def test_people_who_come_in_one_by_one_are_counted_once_each(shared_data: Path) -> None:
-    """Their feet are cut off by the picture's border where they come in."""
-    result = counted(
-        shared_data / "videos" / "one-by-one-person.mp4",
-        *("--model", shared_data / "models" / "yolox_nano.onnx", "--head", "yolox", "--pixels", "--classes", "person"),
-        *("--line", "door:100,323,500,431"),
-    )
-    assert (result["lines"]["door"]["in"], result["lines"]["door"]["out"]) == (0, 6)
-
-
 # A shell that starts a program in the background has it ignore SIGINT; tests may run in such a one.
 HEEDS_SIGINT = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"

@@ -4,13 +4,13 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.fixtures.clips import Pass, cut_off, render, write_blob_repository
+from tests.fixtures.forked.command import forked
 from tests.fixtures.rtsp import RtspServer
 from tests.fixtures.triton import TritonServer, start_triton
 from tests.fixtures.triton_proxy import TritonProxy
@@ -18,13 +18,6 @@ from tests.fixtures.triton_proxy import TritonProxy
 LINE = ("--line", "middle:0.5,0,0.5,1")
 FRAMES = 200
 """Of the clip."""
-# A shell that starts a program in the background has it ignore SIGINT; tests may run in such a one. A Triton that is
-# silent for two seconds is enough for a test.
-MAIN = """
-import signal; signal.signal(signal.SIGINT, signal.default_int_handler)
-from countline_pipelines.offline import gaps; gaps.AWAY_S = 2.0
-from countline_common.cli.app import main; main()
-"""
 Proxies = Callable[..., TritonProxy]
 
 
@@ -38,7 +31,7 @@ def blob_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServ
 
 def command(source: Path | str, triton: str, *options: object) -> list[str]:
     served = ("--triton", triton, "--triton-transport", "grpc", "--model", "blob")
-    return [sys.executable, "-c", MAIN, "count", str(source), *LINE, *served, *map(str, options)]
+    return [str(forked("impatient_count")), "count", str(source), *LINE, *served, *map(str, options)]
 
 
 def count(source: Path | str, triton: str, *options: object, status: int = 1) -> tuple[dict, str]:

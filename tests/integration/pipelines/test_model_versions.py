@@ -29,6 +29,8 @@ from countline.v1 import cameras_pb2, events_pb2, workers_pb2
 from countline_common.times import from_timestamp
 from countline_counting import rules
 
+pytestmark = pytest.mark.early
+
 CYCLE_S = 1.5
 BLUE = 2
 
@@ -231,14 +233,21 @@ def test_a_clip_is_counted_by_a_version_on_a_triton_that_runs_already(
     told = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
     assert told
     assert all(line.keys() == {"frames", "share", "fps"} for line in told)
-    seeing, blind = json.loads(done.stdout), json.loads(count(str(clip), *there, "--model", "blob@3").stdout)
-    assert [(each["lines"]["middle"]["in"], each["lines"]["middle"]["out"]) for each in (seeing, blind)] == [
-        (1, 3),
-        (0, 3),
-    ]
+    line = json.loads(done.stdout)["lines"]["middle"]
+    assert (line["in"], line["out"]) == (1, 3)
+
+
+def test_versions_have_counts_and_ids_of_their_own_and_a_model_alone_means_its_newest(
+    clip: Path, versions: TritonServer
+) -> None:
+    seeing, blind, newest = (
+        json.loads(count(str(clip), "--triton", versions.grpc, "--json", "--model", model).stdout)
+        for model in ("blob@1", "blob@3", "blob")
+    )
+    lines = [each["lines"]["middle"] for each in (seeing, blind)]
+    assert [(line["in"], line["out"]) for line in lines] == [(1, 3), (0, 3)]
     ids = [{event["id"] for event in each["events"]} for each in (seeing, blind)]
     assert not ids[0] & ids[1]
-    newest = json.loads(count(str(clip), *there, "--model", "blob").stdout)
     assert newest == blind
 
 

@@ -127,15 +127,14 @@ def own_triton_elsewhere(own_triton, tmp_path: Path) -> str:
     return str(own_triton(within=within).grpc)
 
 
-async def test_overrides_change_what_the_machine_runs_and_not_the_repository(own_triton) -> None:
-    server = own_triton()
-    before = (server.repository / "marker" / "config.pbtxt").read_text()
-    async with await TritonClient.connect(server.grpc) as client:
+async def test_overrides_change_what_the_machine_runs_and_not_the_repository(fresh_triton: TritonServer) -> None:
+    before = (fresh_triton.repository / "marker" / "config.pbtxt").read_text()
+    async with await TritonClient.connect(fresh_triton.grpc) as client:
         overrides = ModelOverrides(instances=1, intra_op_threads=2, max_batch_size=3, max_queue_delay_us=500)
         info = await client.load("marker", overrides)
         assert (info.instances, info.max_batch_size) == (1, 3)
-    assert len(await backends_of(server, 1)) == 1
-    assert (server.repository / "marker" / "config.pbtxt").read_text() == before
+    assert len(await backends_of(fresh_triton, 1)) == 1
+    assert (fresh_triton.repository / "marker" / "config.pbtxt").read_text() == before
 
 
 async def test_a_model_that_is_not_there_is_refused_with_a_hint(client: TritonClient) -> None:
@@ -144,13 +143,12 @@ async def test_a_model_that_is_not_there_is_refused_with_a_hint(client: TritonCl
     assert "countline models add" in caught.value.hint
 
 
-async def test_a_model_that_breaks_the_contract_is_refused_by_name_and_tensor(own_triton) -> None:
-    server = own_triton()
-    folder = server.repository / "floats"
+async def test_a_model_that_breaks_the_contract_is_refused_by_name_and_tensor(fresh_triton: TritonServer) -> None:
+    folder = fresh_triton.repository / "floats"
     (folder / "1").mkdir(parents=True)
     (folder / "1" / "model.onnx").write_bytes(_float_model())
     (folder / "config.pbtxt").write_text('backend: "onnxruntime"\nmax_batch_size: 4\n')
-    async with await TritonClient.connect(server.grpc) as client:
+    async with await TritonClient.connect(fresh_triton.grpc) as client:
         with pytest.raises(ModelRefusedError, match="'frames' must be TYPE_UINT8, and is TYPE_FP32"):
             await client.load("floats")
 
@@ -177,12 +175,11 @@ async def test_frames_of_the_wrong_size_are_refused_before_they_travel(client: T
         await client.detach(small)
 
 
-async def test_one_bad_request_does_not_fail_those_it_was_joined_with(own_triton) -> None:
+async def test_one_bad_request_does_not_fail_those_it_was_joined_with(fresh_triton: TritonServer) -> None:
     """Triton's batcher joins the requests, and the backend joins their frames: only the poisoned one gets an error."""
-    server = own_triton()
     frames = np.full((6, 1, HEIGHT, WIDTH, 3), 7, np.uint8)
     frames[2, 0, 0, 0, 0] = POISON_RED
-    async with Connection(server.grpc) as connection:
+    async with Connection(fresh_triton.grpc) as connection:
         await connection.load("marker")
         config = await connection.model_config("marker")
         assert config is not None
@@ -243,29 +240,27 @@ async def _keep_asking(client: TritonClient, slots: list[Slot], lost: asyncio.Ev
         answered_after += lost.is_set()
 
 
-async def test_a_backend_process_that_is_killed_is_survived(own_triton, ring: SlotRing) -> None:
-    server = own_triton()
-    async with await TritonClient.connect(server.grpc) as client:
+async def test_a_backend_process_that_is_killed_is_survived(fresh_triton: TritonServer, ring: SlotRing) -> None:
+    async with await TritonClient.connect(fresh_triton.grpc) as client:
         await client.load("marker", ModelOverrides(instances=1))
         await client.attach(ring)
         slots = fill(ring, 4)
-        for backend in await backends_of(server, 1):
+        for backend in await backends_of(fresh_triton, 1):
             backend.kill()
         answers = await infer_surely(client, "marker", slots, patience_s=60)
         np.testing.assert_allclose(answers, marks(slots), rtol=1e-4)
 
 
 async def test_a_version_that_is_served_no_more_stops_no_other_one(
-    own_triton, ring: SlotRing, monkeypatch: pytest.MonkeyPatch
+    fresh_triton: TritonServer, ring: SlotRing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All models of the client waited for the one that never came back."""
     monkeypatch.setattr(recovery, "RETRY_REFUSED_S", 0.2)
-    server = own_triton()
-    folder = server.repository / "marker"
+    folder = fresh_triton.repository / "marker"
     shutil.copytree(folder / "1", folder / "2")
     config, both = folder / "config.pbtxt", "version_policy { all { } }\n"
     config.write_text(config.read_text() + both)
-    async with await TritonClient.connect(server.grpc) as client, Connection(server.grpc) as operator:
+    async with await TritonClient.connect(fresh_triton.grpc) as client, Connection(fresh_triton.grpc) as operator:
         for model in ("marker@1", "marker@2", "other"):
             await client.load(model)
         await client.attach(ring)
@@ -285,15 +280,14 @@ async def test_a_version_that_is_served_no_more_stops_no_other_one(
 
 
 async def test_a_version_that_is_added_while_another_is_being_loaded_is_not_dropped(
-    own_triton, monkeypatch: pytest.MonkeyPatch
+    fresh_triton: TritonServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was: what the worker sent, to suit the machine, named the versions that it had read a moment before."""
     monkeypatch.setattr(loading.os, "sched_getaffinity", lambda _: {0, 1, 2})
-    server = own_triton()
-    folder = server.repository / "marker"
+    folder = fresh_triton.repository / "marker"
     shutil.copytree(folder / "1", folder / "2")
     config = (folder / "config.pbtxt").read_text()
-    async with await TritonClient.connect(server.grpc) as client, Connection(server.grpc) as operator:
+    async with await TritonClient.connect(fresh_triton.grpc) as client, Connection(fresh_triton.grpc) as operator:
 
         async def serve(versions: list[int]) -> None:
             text = f"{config}version_policy {{ specific {{ versions: {versions} }} }}\n"
@@ -315,12 +309,16 @@ async def test_a_version_that_is_added_while_another_is_being_loaded_is_not_drop
         assert named_versions(in_force) == {1, 2}
 
 
-async def test_a_version_that_does_not_load_leaves_the_others_in_peace_and_is_used_when_it_is_whole(own_triton) -> None:
+async def test_a_version_that_does_not_load_leaves_the_others_in_peace_and_is_used_when_it_is_whole(
+    fresh_triton: TritonServer,
+) -> None:
     """Each attempt of a worker, every ten seconds, loaded again the versions that were counting."""
-    server = own_triton()
-    config, second = server.repository / "marker" / "config.pbtxt", server.repository / "marker" / "2" / "model.onnx"
+    config, second = (
+        fresh_triton.repository / "marker" / "config.pbtxt",
+        fresh_triton.repository / "marker" / "2" / "model.onnx",
+    )
     config.write_text(config.read_text() + "version_policy { all { } }\n")
-    async with await TritonClient.connect(server.grpc) as client, Connection(server.grpc) as operator:
+    async with await TritonClient.connect(fresh_triton.grpc) as client, Connection(fresh_triton.grpc) as operator:
         await client.load("marker@1")
         shutil.copytree(second.parents[1] / "1", second.parent)
         whole = second.read_bytes()
@@ -329,7 +327,7 @@ async def test_a_version_that_does_not_load_leaves_the_others_in_peace_and_is_us
         for _ in range(4):
             with pytest.raises(ModelRefusedError) as caught:
                 await client.load("marker@2")
-            reasons.append((server.log.count("loading: marker:1"), caught.value.message))
+            reasons.append((fresh_triton.log.count("loading: marker:1"), caught.value.message))
         assert len(set(reasons)) == 1, "it is looked for once, and the reason stays"
         assert await operator.ready_versions("marker") == (1,)
         assert "version 2" in reasons[0][1]
@@ -338,9 +336,8 @@ async def test_a_version_that_does_not_load_leaves_the_others_in_peace_and_is_us
         assert (await client.load("marker@2")).version == 2
 
 
-async def test_a_version_that_was_retired_is_said_with_what_to_do(own_triton) -> None:
-    server = own_triton()
-    async with await TritonClient.connect(server.grpc) as client:
+async def test_a_version_that_was_retired_is_said_with_what_to_do(fresh_triton: TritonServer) -> None:
+    async with await TritonClient.connect(fresh_triton.grpc) as client:
         await client.load("marker@1")
         for _ in range(2):
             await _refused_without(client, "marker@2")
@@ -353,14 +350,13 @@ async def _refused_without(client: TritonClient, model: str) -> None:
 
 
 async def test_a_version_that_was_put_beside_the_others_by_hand_is_found_at_the_next_look(
-    own_triton, monkeypatch: pytest.MonkeyPatch
+    fresh_triton: TritonServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "LOOK_AGAIN_S", 0.2)
-    server = own_triton()
-    async with await TritonClient.connect(server.grpc) as client:
+    async with await TritonClient.connect(fresh_triton.grpc) as client:
         await client.load("marker@1")
         await _refused_without(client, "marker@2")
-        shutil.copytree(server.repository / "marker" / "1", server.repository / "marker" / "2")
+        shutil.copytree(fresh_triton.repository / "marker" / "1", fresh_triton.repository / "marker" / "2")
         async with asyncio.timeout(20):
             while True:
                 with suppress(ModelRefusedError):
@@ -369,10 +365,11 @@ async def test_a_version_that_was_put_beside_the_others_by_hand_is_found_at_the_
                 await asyncio.sleep(0.02)
 
 
-async def test_frames_travel_in_smaller_requests_once_a_model_takes_fewer_at_a_time(own_triton, ring: SlotRing) -> None:
+async def test_frames_travel_in_smaller_requests_once_a_model_takes_fewer_at_a_time(
+    fresh_triton: TritonServer, ring: SlotRing
+) -> None:
     """They were refused for good, and a file's were lost, when the running model was tuned to a smaller batch."""
-    server = own_triton()
-    async with await TritonClient.connect(server.grpc) as client, Connection(server.grpc) as operator:
+    async with await TritonClient.connect(fresh_triton.grpc) as client, Connection(fresh_triton.grpc) as operator:
         await client.load("marker")
         await client.attach(ring)
         slots = fill(ring, 8)

@@ -27,6 +27,8 @@ from tests.fixtures.triton import TritonServer, start_triton
 from countline.v1 import cameras_pb2, events_pb2
 from countline_common.data import bus
 
+pytestmark = pytest.mark.early
+
 TRUE_IN_OUT = (1, 3)
 
 

@@ -17,6 +17,8 @@ from tests.fixtures.triton import TritonServer, start_triton
 from countline.v1 import cameras_pb2
 from countline_common.times import from_timestamp
 
+pytestmark = pytest.mark.early
+
 LIVE = {"epoch": 1, "playback": cameras_pb2.PLAYBACK_LIVE}
 
 

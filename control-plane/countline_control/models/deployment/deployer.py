@@ -9,11 +9,12 @@ to its model. A load that fails is undone, and Triton itself keeps what it serve
 import asyncio
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 from countline_common.errors import AlreadyExistsError, InvalidInputError, ResourceExhaustedError
+from countline_common.tasks import to_its_end
 from countline_common.triton import ModelRef
 from countline_control.database import Database
 from countline_control.models import checks, store
@@ -106,8 +107,10 @@ class Deployer:
         self, request: DeployRequest, target: ModelTarget, chunks: Chunks, actor: str, progress: Progress
     ) -> StoredVersion:
         self._work.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="deploy-", dir=self._work))
+        folder = self._work / f"deploy-{uuid4().hex}"
         try:
+            # A thread that goes on after a cancellation would make the folder, or a file in it, after the removal.
+            await to_its_end(asyncio.to_thread(folder.mkdir, mode=0o700))
             upload = await receive(request, chunks, folder, self._limits, progress)
             candidate = await self._examine(upload, progress)
             order = Order(upload, candidate, target, actor)

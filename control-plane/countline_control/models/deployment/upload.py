@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from countline_common.errors import DeadlineExceededError, InvalidInputError, ResourceExhaustedError
+from countline_common.tasks import to_its_end
 from countline_control.models.deployment.domain import DeployRequest
 from countline_control.models.deployment.progress import Progress
 from countline_models.deploy import Limits
@@ -69,13 +70,13 @@ def _check_digest(what: str, received: str, announced: str) -> None:
 async def _write(chunks: Chunks, file: Path, size: int, moved: Callable[[int], None]) -> str:
     """Write exactly `size` bytes into a file; return their SHA-256."""
     digest, taken = hashlib.sha256(), 0
-    with await asyncio.to_thread(file.open, "wb") as target:
+    with await to_its_end(asyncio.to_thread(file.open, "wb")) as target:
         while taken < size:
             chunk = await _next(chunks, taken, size)
             taken += len(chunk)
             if taken > size:
                 raise InvalidInputError(f"the upload is longer than the announced {size} bytes", hint="send it again")
-            await asyncio.to_thread(_append, target, digest, chunk)
+            await to_its_end(asyncio.to_thread(_append, target, digest, chunk))
             moved(taken)
     return digest.hexdigest()
 

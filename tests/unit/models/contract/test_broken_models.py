@@ -222,6 +222,7 @@ BROKEN: dict[str, tuple[Breaking, str, str]] = {
 }
 
 
+@pytest.mark.usefixtures("forked_probe")
 @pytest.mark.parametrize("name", BROKEN)
 async def test_a_broken_model_is_refused_with_its_name_the_reason_and_a_hint(name: str, tmp_path: Path) -> None:
     breaking, problem, hint = BROKEN[name]
@@ -243,6 +244,7 @@ FILES = {
 }
 
 
+@pytest.mark.usefixtures("forked_probe")
 @pytest.mark.parametrize("name", FILES)
 async def test_a_file_that_is_no_model_is_refused(name: str, tmp_path: Path) -> None:
     content, problem, hint = FILES[name]
