@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import cameras_pb2, cameras_pb2_grpc
+from countline_common.display import PictureShape
 from countline_common.errors import ConflictError, CountlineError, FieldProblem, NotFoundError
 from countline_common.grpc.calls import Context, current_principal
 from countline_common.grpc.paging import next_token, page
@@ -152,10 +153,10 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
                 checks.refuse("the camera cannot be created", [FieldProblem("site_id", problem)])
             known = await store.geometry_versions_of(connection, wanted.camera_id)
             spec, new = domain.versioned(domain.with_defaults(wanted.spec, now), known)
-            camera = replace(wanted, spec=spec, revision=1, created_at=now, updated_at=now)
+            camera = replace(wanted, spec=spec, revision=1, created_at=now, updated_at=now, picture=None)
             await store.insert_camera(connection, camera)
             await store.save_geometry_versions(connection, camera.camera_id, new)
-            await self._record(connection, "created", camera)
+            await self._record(connection, "created", camera, current_principal().name)
         self._on_change()
         return cameras_pb2.CreateCameraResponse(camera=await self._shown(camera))
 
@@ -192,11 +193,11 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             wanted = replace(wanted, spec=replace(wanted.spec, source_url=url))
             checks.refuse("the camera cannot be changed", checks.camera_problems(wanted, now))
             known = await store.geometry_versions_of(connection, wanted.camera_id)
-            spec, new = domain.versioned(domain.with_defaults(wanted.spec, stored.created_at), known)
+            spec, new = domain.versioned(domain.with_defaults(wanted.spec, stored.created_at), known, stored.picture)
             camera = replace(wanted, spec=spec, revision=stored.revision + 1, updated_at=now)
             await store.update_camera(connection, camera)
             await store.save_geometry_versions(connection, camera.camera_id, new)
-            await self._record(connection, "updated", camera)
+            await self._record(connection, "updated", camera, current_principal().name)
         self._on_change()
         return cameras_pb2.UpdateCameraResponse(camera=await self._shown(camera))
 
@@ -208,7 +209,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             if camera is None:
                 raise _not_found(request.camera_id)
             await store.delete_camera(connection, request.camera_id)
-            await self._record(connection, "deleted", camera)
+            await self._record(connection, "deleted", camera, current_principal().name)
         self._on_change()
         return cameras_pb2.DeleteCameraResponse()
 
@@ -216,9 +217,29 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         """Return every camera with its credentials and its site's time zone, for services of this process only."""
         return await self._database.read(store.all_assignable)
 
-    async def _record(self, connection: AsyncConnection, event: str, camera: Camera) -> None:
+    async def take_picture(self, camera_id: str, picture: PictureShape) -> None:
+        """Store the displayed picture that a worker has seen. If it turned, lines and zones get new versions."""
+        async with self._database.begin() as connection:
+            stored = await store.get_camera(connection, camera_id, lock=True)
+            if stored is None or (stored.picture is not None and stored.picture.matches(picture)):
+                return
+            known = await store.geometry_versions_of(connection, camera_id)
+            spec, new = domain.versioned(stored.spec, known, picture)
+            camera = replace(domain.with_picture(stored, picture), spec=spec)
+            if spec != stored.spec:
+                camera = replace(camera, revision=stored.revision + 1, updated_at=self._clock())
+            await store.update_camera(connection, camera)
+            await store.save_geometry_versions(connection, camera_id, new)
+            if spec != stored.spec:
+                await self._record(connection, "updated", camera, NAME)
+        if stored.picture is not None:
+            _log.warning(
+                "camera.picture_changed", camera_id=camera_id, before=str(stored.picture), picture=str(picture)
+            )
+        self._on_change()
+
+    async def _record(self, connection: AsyncConnection, event: str, camera: Camera, actor: str) -> None:
         """Log a change and add its event to the outbox."""
-        actor = current_principal().name
         _log.info(f"camera.{event}", camera_id=camera.camera_id, actor=actor, revision=camera.revision)
         message = messages.camera_message(domain.for_readers(camera))
         await self.outbox.add(connection, "camera", event, actor, message)
@@ -246,7 +267,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
 def _status(camera: Camera, known: CameraStatus | None) -> CameraStatus:
     if camera.spec.disabled:
         return CameraStatus(ObservedState.DISABLED)
-    return known or CameraStatus(ObservedState.WAITING)
+    return domain.with_picture_warning(camera, known or CameraStatus(ObservedState.WAITING))
 
 
 def _check_revision(stored: Camera, given: int) -> None:

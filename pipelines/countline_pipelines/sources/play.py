@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
-from countline_common.display import Orientation
+from countline_common.display import Orientation, PictureShape
 from countline_pipelines.sources.clock import CaptureClock, FileClock
 from countline_pipelines.sources.errors import SourceError, SourceFailure
 from countline_pipelines.sources.spec import Playback, SourceSpec
@@ -54,6 +54,11 @@ class Picture:
     """How the decoded picture was turned."""
     stamps: StampReport = CLEAN
     """What was wrong with the presentation times until now."""
+
+    @property
+    def shape(self) -> PictureShape:
+        """As displayed."""
+        return PictureShape(self.size_wh, self.orientation)
 
 
 class ClockSteppedError(Exception):

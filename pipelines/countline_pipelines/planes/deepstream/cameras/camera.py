@@ -243,7 +243,7 @@ class DeepStreamCamera:
         return self._health.condition(
             self._throughput,
             valve.meter if valve is not None else None,
-            size_wh=self._counter.size_wh or (0, 0),
+            picture=self._counter.picture,
             progress=self._progress,
             model=str(self._info.ref),
             warnings=self._stamps.warnings,
