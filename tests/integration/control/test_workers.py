@@ -435,11 +435,12 @@ async def test_a_stored_line_whose_picture_turns_gets_a_new_version_and_a_warnin
     async def stored() -> Camera:
         return (await admin.GetCamera(cameras_pb2.GetCameraRequest(camera_id="door"))).camera
 
-    async def until(condition: Callable[[Camera], bool]) -> Camera:
-        async with asyncio.timeout(WAIT_S):
-            while not condition(found := await stored()):
-                await asyncio.sleep(0.1)
-        return found
+    async def until(holds: Callable[[Camera], bool]) -> Camera:
+        async def now_holds() -> bool:
+            return holds(await stored())
+
+        await eventually(now_holds)
+        return await stored()
 
     def versions(worker: FakeWorker) -> list[int]:
         return [line.version for item in worker.received[-1].assignments for line in item.camera.spec.lines]

@@ -169,7 +169,10 @@ class DeepStreamCamera:
             source.era = frame.era
             self._runs.abandon()
         skipped, source.next_ordinal = frame.ordinal - source.next_ordinal, frame.ordinal + 1
-        numbered = self._runs.number(Picture(None, frame.t, table.source_wh, frame.ordinal, max(0, skipped)))
+        picture = Picture(
+            None, frame.t, table.source_wh, frame.ordinal, max(0, skipped), orientation=source.valve.orientation
+        )
+        numbered = self._runs.number(picture)
         if numbered is not None:
             run, index = numbered
             self._count(table, frame, run, index, source.valve)
