@@ -89,7 +89,8 @@ def play_file(spec: SourceSpec, reader: VideoReader, stop: threading.Event, *, r
     for ordinal, decoded in enumerate(reader.frames()):
         if ordinal == 0 and decoded.pts_s is not None:
             lead_s = max(0.0, decoded.pts_s - reader.start_s)
-        position, held_s = clock.position(decoded.pts_s), decoded.duration_s
+        position = clock.position(decoded.pts_s, is_gap=decoded.is_after_hole)
+        held_s = decoded.duration_s
         if stop.is_set() or (real_time and stop.wait(max(0.0, began + position - time.monotonic()))):
             return
         yield _picture(decoded, spec.recorded_at + position, ordinal, position_s=position, stamps=clock.report)

@@ -97,6 +97,8 @@ class DecodedFrame:
     """How long the picture is shown; 0 if the container does not state it."""
     shape: PictureShape
     """As displayed."""
+    is_after_hole: bool = False
+    """Whether pictures of a file before it are missing, for as long as the PTS say."""
 
 
 class VideoReader:
@@ -144,7 +146,9 @@ class VideoReader:
         self._waited_s = time.monotonic() - began
         try:
             self.info = self._describe()
-            self._holes = HoleFinder(self.warnings, self._spec.label, 1.0 / self.info.fps)
+            self._holes = HoleFinder(
+                self.warnings, self._spec.label, 1.0 / self.info.fps, is_alone=len(self._container.streams) == 1
+            )
             self._ahead: Iterator[DecodedFrame] | None = self._all()
             self._first = next(self._ahead, None)
             self.info = self._displayed(self._first)
@@ -461,10 +465,9 @@ class VideoReader:
         pts_s = None if picture.pts is None else float(picture.pts * picture.time_base)
         ntp_s = None if pts_s is None or self._ntp_s is None else pts_s + self._ntp_s
         duration_s = float(picture.duration * picture.time_base) if picture.duration else 0.0
-        if not self._spec.is_network:
-            self._holes.picture(pts_s, duration_s)
+        is_after_hole = not self._spec.is_network and self._holes.picture(pts_s, duration_s, self._read_to)
         upright, shape = self._displayer.show(picture, self._stream.codec_context.sample_aspect_ratio)
-        return DecodedFrame(upright, pts_s, ntp_s, arrived_at, duration_s, shape)
+        return DecodedFrame(upright, pts_s, ntp_s, arrived_at, duration_s, shape, is_after_hole)
 
     def seek(self, position_s: float) -> None:
         """Go to the last key frame at or before a position, seconds from the first frame."""
