@@ -23,21 +23,21 @@ _MATRIX: Final = struct.Struct("=9i")
 
 
 class Orientation(Enum):
-    """What a player does to a picture. The values are FFmpeg's filters: name and argument."""
+    """What a player does to a picture. The values are chains of FFmpeg's filters: `NAME=ARGUMENT,NAME`."""
 
-    UPRIGHT = ()
-    MIRRORED = (("hflip", ""),)
-    UPSIDE_DOWN = (("vflip", ""), ("copy", ""))  # vflip alone gives rows in memory from bottom to top
-    HALF_TURN = (("vflip", ""), ("hflip", ""))
-    CLOCKWISE = (("transpose", "clock"),)
-    COUNTERCLOCKWISE = (("transpose", "cclock"),)
-    TRANSPOSED = (("transpose", "cclock_flip"),)
-    ANTITRANSPOSED = (("transpose", "clock_flip"),)
+    UPRIGHT = ""
+    MIRRORED = "hflip"
+    UPSIDE_DOWN = "vflip,copy"  # vflip alone gives rows in memory from bottom to top
+    HALF_TURN = "vflip,hflip"
+    CLOCKWISE = "transpose=clock"
+    COUNTERCLOCKWISE = "transpose=cclock"
+    TRANSPOSED = "transpose=cclock_flip"
+    ANTITRANSPOSED = "transpose=clock_flip"
 
     @property
     def is_sideways(self) -> bool:
         """Whether width and height change places."""
-        return bool(self.value) and self.value[0][0] == "transpose"
+        return self.value.startswith("transpose")
 
     @property
     def words(self) -> str:
@@ -189,6 +189,7 @@ def _graph(frame: Any, orientation: Orientation) -> Any:
     source = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)
     )
-    filters = [graph.add(name, argument) for name, argument in orientation.value]
+    chain = [step.partition("=") for step in orientation.value.split(",")]
+    filters = [graph.add(name, argument) for name, _, argument in chain]
     graph.link_nodes(source, *filters, graph.add("buffersink")).configure()
     return graph
