@@ -30,7 +30,7 @@ down: ## Stop what `make up` started
 setup: $(STAMPS)/setup $(STATIC) ## Install everything into .venv and build the dashboard
 
 .PHONY: precheck
-precheck: ## Look for what has to come from the system, and say how to install it
+precheck: ## Check for missing system packages, and print how to install them
 	@PYTHON="$(PYTHON)" sh common/precheck.sh >/dev/null
 
 $(STAMPS)/setup: pyproject.toml constraints.txt | precheck
@@ -55,7 +55,7 @@ $(STAMPS)/dev: $(STAMPS)/setup
 	@touch $@
 
 .PHONY: test-deps
-test-deps: $(STAMPS)/dev $(STATIC) ## Install what tests need; Debian packages too where we may
+test-deps: $(STAMPS)/dev $(STATIC) ## Install what the tests need (Debian packages too, as root)
 	@sh tests/debian-packages.sh
 
 .PHONY: test
@@ -69,19 +69,19 @@ test: test-deps ## Run all tests that can run here
 PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: acceptance
-acceptance: test-deps ## Hold the whole, live, to the truth: needs this machine to itself
+acceptance: test-deps ## Compare the running system with true counts (needs an idle machine)
 	$(BIN)/python -m pytest -m acceptance tests/e2e $(ARGS)
 
 .PHONY: unit
-unit: $(STAMPS)/dev ## Run the unit tests alone: seconds
+unit: $(STAMPS)/dev ## Run only the unit tests
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 
 .PHONY: fuzz
-fuzz: test-deps ## Run property and leak tests with their full budgets and new examples each time: an hour and more
+fuzz: test-deps ## Run property and leak tests with full budgets and new examples (an hour or more)
 	COUNTLINE_TEST_FUZZ=1 $(BIN)/python -m pytest --numprocesses 2 --timeout=3600 -m "hypothesis or leaks" tests/unit tests/integration $(ARGS)
 
 .PHONY: check
-check: lint types imports proto-lint dashboard-lint compose-check ## Everything that needs no running part: lint, types, import contracts
+check: lint types imports proto-lint dashboard-lint compose-check ## Run all checks that need no server: lint, types, import contracts, contracts of the API
 
 .PHONY: lint
 lint: $(STAMPS)/dev
@@ -102,7 +102,7 @@ dashboard-lint: $(STATIC)
 	$(NPM) run --silent check
 
 .PHONY: format
-format: $(STAMPS)/dev ## Put the code into its usual form
+format: $(STAMPS)/dev ## Format the code
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 	$(NPM) run --silent format
@@ -112,11 +112,11 @@ COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose
 DOCKERFILES := $(wildcard docker/*/Dockerfile)
 
 .PHONY: images
-images: ## Build the images of docker/compose.yaml (ARGS='--profile gpu' for those of GPUs)
+images: ## Build the images of docker/compose.yaml (ARGS='--profile gpu' adds the GPU images)
 	cd docker && COUNTLINE_REVISION=$$(git rev-parse --short HEAD) $(COMPOSE) $(ARGS) build
 
 .PHONY: compose-check
-compose-check: $(STAMPS)/dev ## Lint the Dockerfiles and hold compose to its rules
+compose-check: $(STAMPS)/dev ## Lint the Dockerfiles and check the compose files
 	$(BIN)/hadolint $(DOCKERFILES)
 	$(BIN)/python -m pytest -q tests/unit/docker
 
@@ -130,7 +130,7 @@ proto: $(STAMPS)/dev ## Generate the stubs of proto/countline/v1
 GOOGLEAPIS := $(BIN)/python -c 'import google.api, pathlib; print(pathlib.Path(list(google.api.__path__)[0]).parents[1])'
 
 .PHONY: proto-lint
-proto-lint: $(STAMPS)/dev $(STAMPS)/buf ## Lint the contracts, and see that the stubs are those of the contracts
+proto-lint: $(STAMPS)/dev $(STAMPS)/buf ## Lint the contracts and check that the stubs are current
 	mkdir -p proto/third_party/google/api
 	cp "$$($(GOOGLEAPIS))"/google/api/{annotations,http}.proto proto/third_party/google/api/
 	cd proto && ../$(STAMPS)/node/node_modules/.bin/buf lint
@@ -148,14 +148,14 @@ $(STAMPS)/buf: proto/package.json $(STAMPS)/setup
 
 ##@ Measure
 .PHONY: bench
-bench: $(STAMPS)/dev ## Measure: ratios against a limit or a peer in the same run
+bench: $(STAMPS)/dev ## Print ratios against a limit or a peer that is measured in the same run
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 .PHONY: peers
-peers: $(STAMPS)/peers ## Install what users would write instead, in an environment of its own
+peers: $(STAMPS)/peers ## Install the programs to compare with, into .venv-peers
 
 .PHONY: bench-peers
-bench-peers: $(STAMPS)/dev $(STAMPS)/peers ## The same, with the programs that users would write instead
+bench-peers: $(STAMPS)/dev $(STAMPS)/peers ## Run the benchmarks with these programs
 	$(BIN)/python -m tests.benchmarks --peers $(ARGS)
 
 $(STAMPS)/peers: tests/benchmarks/peers-requirements.txt | $(STAMPS)/setup
@@ -165,14 +165,14 @@ $(STAMPS)/peers: tests/benchmarks/peers-requirements.txt | $(STAMPS)/setup
 
 ##@ Models
 .PHONY: train-demo
-train-demo: ## Train the demo detector anew, in an environment of its own
+train-demo: ## Train the demo detector, in .venv-train
 	test -x .venv-train/bin/python || "$(PYTHON)" -m venv .venv-train
 	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]'
 	.venv-train/bin/python -m countline_demo.training.train $(ARGS)
 
 ##@ Other
 .PHONY: clean
-clean: ## Remove what was built; data folders stay
+clean: ## Remove everything that was built; data folders stay
 	rm -rf $(STAMPS) $(VENV) .venv-peers .venv-train dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf analytics/dashboard/node_modules analytics/countline_analytics/static proto/third_party
 

@@ -66,18 +66,15 @@ class CameraDirectory:
     Args:
         engine: connects to the analytics database.
         stub: calls the camera service.
-        clock: monotonic seconds.
     """
 
     def __init__(
         self,
         engine: AsyncEngine,
         stub: "cameras_pb2_grpc.CameraServiceAsyncStub",  # exists in the type stubs only
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._stub = stub
-        self._clock = clock
         self._kept: dict[str, tuple[float, Cameras | None]] = {}
         self._changed_at = float("-inf")
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -90,7 +87,7 @@ class CameraDirectory:
             holds: whether the cameras have what a request names. If a kept answer does not, the camera service is asked
                 again, because a camera or line may be new.
         """
-        asked_at = self._clock()
+        asked_at = time.monotonic()
         found = await self._united(authorization, asked_at - KEPT_S)
         if holds(found) or self._kept.get(authorization, (0.0, None))[1] is None:
             return found
@@ -98,7 +95,7 @@ class CameraDirectory:
 
     def forget(self) -> None:
         """Use no answer again that was asked for before now, because sites or cameras changed."""
-        self._changed_at = self._clock()
+        self._changed_at = time.monotonic()
 
     async def _united(self, authorization: str, since: float) -> Cameras:
         """Return the cameras of the service, as of `since` or later, and the stored ones."""
@@ -130,7 +127,7 @@ class CameraDirectory:
             return await self._ask_and_keep(authorization)
 
     async def _ask_and_keep(self, authorization: str) -> Cameras | None:
-        began = self._clock()
+        began = time.monotonic()
         try:
             with translated():
                 answer = await self._ask(authorization)

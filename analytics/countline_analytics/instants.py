@@ -24,6 +24,11 @@ def from_unix(t: float) -> datetime:
     return to_datetime(round(t * 1e6))
 
 
+def utc_now() -> datetime:
+    """Return the present time."""
+    return datetime.now(UTC)
+
+
 def to_us(moment: datetime) -> int:
     """Return a datetime as microseconds."""
     return (moment - EPOCH) // _MICROSECOND

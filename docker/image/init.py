@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from countline_local.parts.shipped_models import copy_shipped, find_shipped
 from countline_local.supervision.credentials import Credentials, ensure_secret, write_secret
+from countline_local.triton.shipped_models import copy_shipped, find_shipped
 
 DATABASES: Final = ("auth", "cameras", "analytics")
 """Names of databases and of the roles that own them; docker/postgres/databases.sh creates both."""

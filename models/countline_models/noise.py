@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 
 def noise_frames(height: int, width: int) -> NDArray[np.uint8]:
-    """Three frames (3, height, width, 3) of noise, the same in every run.
+    """Return three frames of noise (3, height, width, 3), the same in every run.
 
     A uniform picture would leave most of a graph unused.
     """

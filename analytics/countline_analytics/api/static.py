@@ -24,7 +24,7 @@ NOT_BUILT: Final = """<!doctype html>
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def add_dashboard(app: web.Application, folder: Path = BUILT) -> None:
+def add_dashboard(app: web.Application) -> None:
     """Serve the page and its files on paths that no route of the application matches."""
 
     @web.middleware
@@ -33,7 +33,7 @@ def add_dashboard(app: web.Application, folder: Path = BUILT) -> None:
         if unmatched is None or unmatched.status != HTTPStatus.NOT_FOUND:
             return await handler(request)
         path = request.path.removeprefix("/")
-        file = _file(folder, path or ENTRY)
+        file = _file(BUILT, path or ENTRY)
         if file is None and path:
             return await handler(request)
         if request.method not in METHODS:

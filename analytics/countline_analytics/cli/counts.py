@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Final
 
 import typer
-from rich import box
-from rich.table import Table
 
 from countline_analytics.cli.rest import (
     BucketOption,
@@ -18,8 +16,9 @@ from countline_analytics.cli.rest import (
     ask,
     clock,
 )
+from countline_common.cli.tables import new_table
 from countline_common.cli.terminal import Terminal
-from countline_common.cli.tools import note, print_json
+from countline_common.cli.tools import note, print_json, say
 
 COUNTS: Final = "/api/v1/analytics/counts"
 OCCUPANCY: Final = "/api/v1/analytics/occupancy"
@@ -60,7 +59,7 @@ def counts(
         )
         for b in answer.get("buckets", [])
     )
-    titles = ("from", "time zone", "camera", "line", "class", "direction", "in", "out", "coverage")
+    titles = ("FROM", "TIME ZONE", "CAMERA", "LINE", "CLASS", "DIRECTION", "IN", "OUT", "COVERAGE")
     _print(titles, rows, words=6)
 
 
@@ -75,6 +74,8 @@ def occupancy(
     data: DataOption = None,
 ) -> None:
     """Show occupancy, entries, exits and dwell times of zones by time bucket, with coverage.
+
+    In ENTERED and LEFT, "18 + 2" means that 18 objects crossed the outline, and 2 were first or last seen inside.
 
     Example: countline occupancy --camera door --zone till --bucket 15m
     """
@@ -97,8 +98,8 @@ def occupancy(
         )
         for b in answer.get("buckets", [])
     )
-    titles = ("now", "min", "mean", "max", "in + born", "out + lost", "stay s", "longest")
-    _print(("from", "time zone", "camera", "zone", *titles, "coverage"), rows, words=4)
+    titles = ("NOW", "MIN", "MEAN", "MAX", "ENTERED", "LEFT", "MEAN STAY(s)", "LONGEST STAY(s)")
+    _print(("FROM", "TIME ZONE", "CAMERA", "ZONE", *titles, "COVERAGE"), rows, words=4)
 
 
 def flows(
@@ -121,7 +122,7 @@ def flows(
         (f["origin"] or "-", f["destination"], f["class_name"], f["count"], _number(f.get("mean_s")))
         for f in answer.get("flows", [])
     )
-    _print(("from", "to", "class", "count", "mean s"), rows, words=3)
+    _print(("FROM", "TO", "CLASS", "COUNT", "MEAN TIME(s)"), rows, words=3)
     note(f"coverage: {answer.get('coverage', 0.0):.0%}")
 
 
@@ -139,7 +140,7 @@ def _number(value: float | None) -> str:
 
 
 def _print(titles: Sequence[str], rows: Iterable[Sequence[Any]], *, words: int) -> None:
-    """Print a table: the first `words` columns hold words, the others numbers. A word of all rows goes to the title.
+    """Print a table: the first `words` columns hold words, the others numbers. A word that all rows share goes above.
 
     The table may be wider than the window: a truncated number would be another number.
     """
@@ -148,11 +149,10 @@ def _print(titles: Sequence[str], rows: Iterable[Sequence[Any]], *, words: int) 
         note("No data found.")
         return
     shared = [i for i in range(1, words) if len({row[i] for row in cells}) == 1]
-    title = ", ".join(f"{titles[i]} {cells[0][i]}" for i in shared if cells[0][i])
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    if shown := ", ".join(f"{titles[i].lower()} {cells[0][i]}" for i in shared if cells[0][i]):
+        say(shown)
     kept = [i for i in range(len(titles)) if i not in shared]
-    for i in kept:
-        table.add_column(titles[i], justify="left" if i < words else "right", no_wrap=True)
+    table = new_table(*(titles[i] for i in kept), numbers=titles[words:])
     for row in cells:
         table.add_row(*(row[i] for i in kept))
     terminal = Terminal()

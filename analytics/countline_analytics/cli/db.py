@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from countline_analytics.cli.rest import DataOption, JsonOption
 from countline_analytics.ingest.refence import Refenced, refence
+from countline_common.cli.tables import new_table
 from countline_common.cli.terminal import Terminal
 from countline_common.cli.tools import note, print_json
 from countline_common.data import database
@@ -106,7 +106,7 @@ def _as_json(result: Refenced) -> dict[str, Any]:
 
 def _print(result: Refenced) -> None:
     if result.corrections:
-        table = Table("camera", "epoch", "reported (UTC)", "taken as (UTC)", "reason")
+        table = new_table("CAMERA", "EPOCH", "REPORTED(UTC)", "TAKEN AS(UTC)", "REASON")
         for each in result.corrections:
             moments = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (each.reported_at, each.hand_over_at))
             table.add_row(each.camera_id, str(each.epoch), *moments, each.fault or "right as reported")

@@ -3,9 +3,9 @@
 from typing import Annotated, Any, Final
 
 import typer
-from rich.table import Table
 
 from countline_analytics.cli.rest import CameraOption, DataOption, JsonOption, ServerOption, ask
+from countline_common.cli.tables import new_table
 from countline_common.cli.terminal import Terminal
 from countline_common.cli.tools import note, print_json
 
@@ -67,9 +67,8 @@ def _print(cameras: dict[str, dict[str, Any]]) -> None:
     if not cameras:
         note("No camera has a truth set.")
         return
-    table = Table("camera", "line", "direction", *(("counted", "true", "missed", "false")), "compared")
-    for column in table.columns[3:]:
-        column.justify = "right"
+    columns = ("COUNTED", "TRUE", "MISSED", "FALSE", "COMPARED")
+    table = new_table("CAMERA", "LINE", "DIRECTION", *columns, numbers=columns)
     for camera_id, camera in cameras.items():
         for line in camera["lines"]:
             for name in DIRECTIONS:

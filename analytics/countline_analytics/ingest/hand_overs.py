@@ -112,7 +112,7 @@ def _fault(hand_over: ReportedHandOver, earlier: Sequence[ReportedHandOver]) -> 
 
 
 def _fault_by_counts(hand_over: ReportedHandOver, before: Sighting | None) -> str:
-    """Return what earlier counts say against a hand-over without a time of assignment."""
+    """Return why a hand-over without a time of assignment contradicts earlier counts; empty if it does not."""
     if hand_over.first_us is not None and hand_over.reported_us < hand_over.first_us - DELAY_US:
         return "it lies before everything that earlier epochs counted"
     delay_us = hand_over.received_us - hand_over.reported_us
@@ -173,7 +173,7 @@ class MovedFence(NamedTuple):
     limit_us: int
     """The new fence."""
     since_us: int
-    """No event before this time is concerned."""
+    """Events before this time keep their state."""
 
 
 LAST_EPOCH: Final = 2**31 - 1

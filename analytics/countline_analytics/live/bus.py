@@ -43,9 +43,8 @@ _log = get_logger(__name__)
 class LiveBus:
     """The connection to NATS, made as soon as NATS answers."""
 
-    def __init__(self, url: str, name: str = "api") -> None:
+    def __init__(self, url: str) -> None:
         self._url = url
-        self._name = name
         self._client: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         self._lost = asyncio.Event()
         self.has_ended = False
@@ -68,8 +67,8 @@ class LiveBus:
         backoff = Backoff()
         while not self._client.done():
             try:
-                self._client.set_result(await bus.connect(self._url, self._name, self._lost.set))
-                forget_fault(f"bus {self._name}")
+                self._client.set_result(await bus.connect(self._url, "api", self._lost.set))
+                forget_fault("bus api")
             except UnavailableError as error:
                 _log.warning("waiting", part="nats", error=error.message)
                 await asyncio.sleep(backoff.next_s())

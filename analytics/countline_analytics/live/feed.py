@@ -10,7 +10,7 @@ import contextlib
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from countline_analytics.directory import stored_zones
-from countline_analytics.instants import FIRST, from_unix, to_datetime
+from countline_analytics.instants import FIRST, to_datetime, utc_now
 from countline_analytics.live.totals import LiveCamera, LiveCrossing, Totals
 from countline_analytics.store.sql import query
 from countline_common.errors import UnavailableError
@@ -58,13 +58,11 @@ class CrossingFeed:
     Args:
         engine: connects to the analytics database.
         dsn: of the same database, for the connection that listens.
-        clock: Unix seconds.
     """
 
-    def __init__(self, engine: AsyncEngine, dsn: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, engine: AsyncEngine, dsn: str) -> None:
         self._engine = engine
         self._dsn = dsn
-        self._clock = clock
         self._backoff = Backoff()
         self._totals: Totals | None = None
         self._cameras_read_at = float("-inf")
@@ -121,7 +119,7 @@ class CrossingFeed:
 
     async def _catch_up(self, since: datetime) -> None:
         """Read new crossings, none of which lies before `since`."""
-        now = from_unix(self._clock())
+        now = utc_now()
         totals = self._totals
         async with self._engine.connect() as connection:
             last = int((await connection.execute(query("live", "last_sequence"))).scalar_one())
@@ -143,7 +141,7 @@ class CrossingFeed:
     async def _publish(self, connection: AsyncConnection, totals: Totals, last: int, since: datetime) -> None:
         rows = await _read_rows(connection, totals.sequence, last, since)
         if len(rows) < last - totals.sequence or not all(totals.knows(row["camera_id"]) for row in rows):
-            await self._start_anew(connection, from_unix(self._clock()))
+            await self._start_anew(connection, utc_now())
             return
         for row in rows:
             crossing = _crossing(row)

@@ -60,7 +60,6 @@ class LiveHub:
         live_bus: the connection to NATS.
         statuses: publishes the status of cameras.
         verifier: checks access tokens.
-        clock: Unix seconds, for the expiry of tokens.
     """
 
     def __init__(
@@ -69,12 +68,10 @@ class LiveHub:
         live_bus: LiveBus,
         statuses: StatusBoard,
         verifier: TokenVerifier,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self.feed = feed
         self.statuses = statuses
         self.verifier = verifier
-        self.clock = clock
         self._bus = live_bus
         self._relays: dict[str, Relay] = {}
         self._sockets: set[web.WebSocketResponse] = set()
@@ -170,7 +167,7 @@ class _Connection:
         """Raise if no token arrives in time, and when the token expires."""
         await asyncio.sleep(AUTH_WITHIN_S)
         while self._principal is not None:
-            left_s = self._principal.expires_at - self._hub.clock()
+            left_s = self._principal.expires_at - time.time()
             if left_s <= 0:
                 raise UnauthenticatedError(
                     "the access token has expired", hint="send a new token before the old one expires"

@@ -2,13 +2,55 @@
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from countline_analytics.directory import KnownCamera
-from countline_analytics.questions.buckets import check_length
+from countline_analytics.directory import CameraDirectory, KnownCamera
+from countline_analytics.questions.buckets import check_length, edges
 from countline_common.site_zones import SiteZones
+
+
+class Questions:
+    """What all classes that answer questions need.
+
+    Args:
+        engine: connects to the analytics database.
+        directory: looks up cameras, lines and zones.
+    """
+
+    def __init__(self, engine: AsyncEngine, directory: CameraDirectory) -> None:
+        self._engine = engine
+        self._directory = directory
+
+
+class BucketQuestion(Protocol):
+    """A validated request for buckets."""
+
+    @property
+    def start(self) -> datetime: ...
+    @property
+    def end(self) -> datetime: ...
+    @property
+    def size(self) -> str: ...
+
+
+_Question = TypeVar("_Question", bound=BucketQuestion)
+
+
+class Answer(Generic[_Question]):
+    """Builds the buckets of the cameras of one time zone."""
+
+    def __init__(
+        self, connection: AsyncConnection, question: _Question, zones: SiteZones, cameras: Sequence[KnownCamera]
+    ) -> None:
+        self._connection = connection
+        self._question = question
+        self._cameras = cameras
+        self._camera_ids = [camera.camera_id for camera in cameras]
+        self._edges = edges(question.size, question.start, question.end, zones)
+        self._zone_names = [zones.at(edge).key for edge in self._edges]
 
 
 class Zoned(Protocol):

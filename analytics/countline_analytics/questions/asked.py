@@ -4,13 +4,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from countline_analytics.directory import CameraDirectory, Cameras, KnownCamera
-from countline_analytics.instants import from_proto, to_datetime
+from countline_analytics.instants import FIRST, LAST, from_proto
 from countline_analytics.questions.callers import Caller
 from countline_common.errors import FieldProblem, InvalidInputError, NotFoundError
 
 DEFAULT_SPAN: Final = timedelta(hours=1)
-FIRST_US: Final = -62_135_596_800_000_000
-LAST_US: Final = 253_370_764_800_000_000
 
 
 async def asked_cameras(
@@ -63,6 +61,6 @@ def asked_span(request: Any, now: datetime) -> tuple[datetime, datetime]:
 def asked_limits(request: Any) -> dict[str, datetime]:
     """Return `start` and `end` of a list request as query parameters; an unset one sets no limit."""
     return {
-        "start": from_proto(request.start) if request.HasField("start") else to_datetime(FIRST_US),
-        "end": from_proto(request.end) if request.HasField("end") else to_datetime(LAST_US),
+        "start": from_proto(request.start) if request.HasField("start") else FIRST,
+        "end": from_proto(request.end) if request.HasField("end") else LAST,
     }

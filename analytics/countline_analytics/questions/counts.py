@@ -1,28 +1,26 @@
 """QueryCounts and ListCrossings: crossings in buckets, and one by one."""
 
 import asyncio
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import counts_pb2
-from countline_analytics.directory import CameraDirectory, KnownCamera
-from countline_analytics.instants import to_datetime, to_proto, to_us
-from countline_analytics.questions.answers import answer_by_time_zone
+from countline_analytics.directory import KnownCamera
+from countline_analytics.instants import to_proto, to_us, utc_now
+from countline_analytics.questions.answers import Answer, Questions, answer_by_time_zone
 from countline_analytics.questions.asked import asked_cameras, asked_limits, asked_span
-from countline_analytics.questions.buckets import check_length, check_size, edges
+from countline_analytics.questions.buckets import check_length, check_size
 from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.coverage import Interval, StoredSpan, covered, merged, shares
 from countline_analytics.questions.paging import read_page
 from countline_analytics.store.spans import CoveredSpan
 from countline_analytics.store.sql import query
 from countline_common.errors import FieldProblem, InvalidInputError
-from countline_common.site_zones import SiteZones
 
 GROUPS: Final = ("line", "direction", "class")
 FINAL_AFTER: Final = timedelta(seconds=30)
@@ -70,26 +68,15 @@ class CountQuestion:
     """Whether the request names a camera. Then the answer holds zeros even if the camera was deleted."""
 
 
-class CountQueries:
-    """Answers questions about counts.
-
-    Args:
-        engine: connects to the analytics database.
-        directory: looks up cameras and lines.
-        clock: Unix seconds.
-    """
-
-    def __init__(self, engine: AsyncEngine, directory: CameraDirectory, clock: Callable[[], float] = time.time) -> None:
-        self._engine = engine
-        self._directory = directory
-        self._clock = clock
+class CountQueries(Questions):
+    """Answers questions about counts."""
 
     async def query_counts(
         self, request: counts_pb2.QueryCountsRequest, caller: Caller
     ) -> counts_pb2.QueryCountsResponse:
         """Return crossings in buckets, zeros included, each bucket with its coverage and state."""
         cameras = await asked_cameras(self._directory, caller, request.camera_id, line_id=request.line_id)
-        question = _question(request, to_datetime(round(self._clock() * 1e6)))
+        question = _question(request, utc_now())
         buckets, zone_name = await answer_by_time_zone(
             self._engine,
             question.size,
@@ -115,18 +102,8 @@ class CountQueries:
         return counts_pb2.ListCrossingsResponse(crossings=[_crossing(row) for row in rows], next_page_token=token)
 
 
-class _Answer:
+class _Answer(Answer[CountQuestion]):
     """Builds the buckets of the cameras of one time zone."""
-
-    def __init__(
-        self, connection: AsyncConnection, question: CountQuestion, zones: SiteZones, cameras: Sequence[KnownCamera]
-    ) -> None:
-        self._connection = connection
-        self._question = question
-        self._cameras = cameras
-        self._edges = edges(question.size, question.start, question.end, zones)
-        self._zone_names = [zones.at(edge).key for edge in self._edges]
-        self._camera_ids = [camera.camera_id for camera in cameras]
 
     async def buckets(self) -> list[counts_pb2.CountBucket]:
         cells = await self._cells()

@@ -4,16 +4,12 @@ The rule is that of the data plane: the origin of an object is the first line or
 last one. An object counts in the time span in which it met its destination, so adjacent spans add up.
 """
 
-import time
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from countline.v1 import counts_pb2
-from countline_analytics.directory import CameraDirectory
-from countline_analytics.instants import to_datetime, to_us
+from countline_analytics.instants import to_us, utc_now
+from countline_analytics.questions.answers import Questions
 from countline_analytics.questions.asked import asked_cameras, asked_span
 from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.counts import read_coverage
@@ -26,26 +22,15 @@ FOLLOWED: Final = timedelta(hours=1)
 MAX_FLOWS: Final = 10_000
 
 
-class FlowQueries:
-    """Answers questions about flows.
-
-    Args:
-        engine: connects to the analytics database.
-        directory: looks up cameras.
-        clock: Unix seconds.
-    """
-
-    def __init__(self, engine: AsyncEngine, directory: CameraDirectory, clock: Callable[[], float] = time.time) -> None:
-        self._engine = engine
-        self._directory = directory
-        self._clock = clock
+class FlowQueries(Questions):
+    """Answers questions about flows."""
 
     async def query_flows(self, request: counts_pb2.QueryFlowsRequest, caller: Caller) -> counts_pb2.QueryFlowsResponse:
         """Return the flows of one camera, and the coverage of the time span."""
         if not request.camera_id:
             raise InvalidInputError("flows need a camera", fields=(FieldProblem("camera_id", "must name a camera"),))
         (camera,) = await asked_cameras(self._directory, caller, request.camera_id)
-        now = to_datetime(round(self._clock() * 1e6))
+        now = utc_now()
         start, end = asked_span(request, now)
         parameters = {
             "camera_id": camera.camera_id,

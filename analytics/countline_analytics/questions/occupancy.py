@@ -6,21 +6,20 @@ that is still inside shows in `now` and not yet among the entries.
 """
 
 import asyncio
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import counts_pb2
-from countline_analytics.directory import CameraDirectory, KnownCamera
-from countline_analytics.instants import to_datetime, to_proto, to_us
-from countline_analytics.questions.answers import answer_by_time_zone
+from countline_analytics.directory import KnownCamera
+from countline_analytics.instants import to_datetime, to_proto, to_us, utc_now
+from countline_analytics.questions.answers import Answer, Questions, answer_by_time_zone
 from countline_analytics.questions.asked import asked_cameras, asked_span
-from countline_analytics.questions.buckets import check_length, check_size, edges
+from countline_analytics.questions.buckets import check_length, check_size
 from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.counts import LONG, read_coverage
 from countline_analytics.questions.coverage import Interval, covered, shares
@@ -60,26 +59,15 @@ class OccupancyQuestion:
     """Whether the request names a camera. Then the answer holds its zones even if the camera was deleted."""
 
 
-class OccupancyQueries:
-    """Answers questions about zones.
-
-    Args:
-        engine: connects to the analytics database.
-        directory: looks up cameras and zones.
-        clock: Unix seconds.
-    """
-
-    def __init__(self, engine: AsyncEngine, directory: CameraDirectory, clock: Callable[[], float] = time.time) -> None:
-        self._engine = engine
-        self._directory = directory
-        self._clock = clock
+class OccupancyQueries(Questions):
+    """Answers questions about zones."""
 
     async def query_occupancy(
         self, request: counts_pb2.QueryOccupancyRequest, caller: Caller
     ) -> counts_pb2.QueryOccupancyResponse:
         """Return occupancy, entries, exits and dwell times in buckets, each bucket with its coverage."""
         cameras = await asked_cameras(self._directory, caller, request.camera_id, zone_id=request.zone_id)
-        question = _question(request, to_datetime(round(self._clock() * 1e6)))
+        question = _question(request, utc_now())
         buckets, zone_name = await answer_by_time_zone(
             self._engine,
             question.size,
@@ -90,18 +78,13 @@ class OccupancyQueries:
         return counts_pb2.QueryOccupancyResponse(buckets=buckets, bucket=question.size, time_zone=zone_name)
 
 
-class _Answer:
+class _Answer(Answer[OccupancyQuestion]):
     """Builds the buckets of the cameras of one time zone."""
 
     def __init__(
         self, connection: AsyncConnection, question: OccupancyQuestion, zones: SiteZones, cameras: Sequence[KnownCamera]
     ) -> None:
-        self._connection = connection
-        self._question = question
-        self._cameras = cameras
-        self._edges = edges(question.size, question.start, question.end, zones)
-        self._zone_names = [zones.at(edge).key for edge in self._edges]
-        self._camera_ids = [camera.camera_id for camera in cameras]
+        super().__init__(connection, question, zones, cameras)
         self._cells: dict[CameraZone, dict[int, OccupancyCell]] = defaultdict(lambda: defaultdict(OccupancyCell))
 
     async def buckets(self) -> list[counts_pb2.OccupancyBucket]:

@@ -1,40 +1,25 @@
 """ListTrajectories: stored paths of objects, oldest first."""
 
-import time
-from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from countline.v1 import counts_pb2, events_pb2
-from countline_analytics.directory import CameraDirectory
-from countline_analytics.instants import to_datetime, to_us
+from countline_analytics.instants import to_us, utc_now
+from countline_analytics.questions.answers import Questions
 from countline_analytics.questions.asked import asked_cameras, asked_span
 from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.paging import read_page
 
 
-class TrajectoryQueries:
-    """Lists trajectories.
-
-    Args:
-        engine: connects to the analytics database.
-        directory: looks up cameras.
-        clock: Unix seconds.
-    """
-
-    def __init__(self, engine: AsyncEngine, directory: CameraDirectory, clock: Callable[[], float] = time.time) -> None:
-        self._engine = engine
-        self._directory = directory
-        self._clock = clock
+class TrajectoryQueries(Questions):
+    """Lists trajectories."""
 
     async def list_trajectories(
         self, request: counts_pb2.ListTrajectoriesRequest, caller: Caller
     ) -> counts_pb2.ListTrajectoriesResponse:
         """Return a page of trajectories. The part that a stale worker saw after the hand-over is cut off."""
         cameras = await asked_cameras(self._directory, caller, request.camera_id)
-        start, end = asked_span(request, to_datetime(round(self._clock() * 1e6)))
+        start, end = asked_span(request, utc_now())
         camera_ids = [camera.camera_id for camera in cameras]
         rows, token = await read_page(
             self._engine, "list_trajectories", request, camera_ids=camera_ids, start=start, end=end

@@ -1,19 +1,18 @@
 """True crossings of cameras: stores, lists and deletes truth sets, and compares counts with them."""
 
 import asyncio
-import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import counts_pb2
-from countline_analytics.directory import CameraDirectory
-from countline_analytics.instants import EPOCH, from_proto, from_unix, to_datetime, to_proto, to_us
+from countline_analytics.instants import EPOCH, from_proto, to_datetime, to_proto, to_us, utc_now
+from countline_analytics.questions.answers import Questions
 from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.counts import read_coverage
 from countline_analytics.questions.coverage import Interval, decided, intersection, length_us, union
@@ -62,19 +61,8 @@ class TruthSet:
         return list(occurrences(start_s, self.duration_s, self.repeats, times_s, span))
 
 
-class Truths:
-    """Stores truth sets and compares counts with them.
-
-    Args:
-        engine: connects to the analytics database.
-        directory: lists the cameras.
-        clock: returns Unix seconds.
-    """
-
-    def __init__(self, engine: AsyncEngine, directory: CameraDirectory, clock: Callable[[], float] = time.time) -> None:
-        self._engine = engine
-        self._directory = directory
-        self._clock = clock
+class Truths(Questions):
+    """Stores truth sets and compares counts with them."""
 
     async def create_truth_set(
         self, request: counts_pb2.CreateTruthSetRequest, caller: Caller
@@ -84,7 +72,7 @@ class Truths:
         Raises:
             AlreadyExistsError: the line has a truth set for a part of the same time; two would contradict each other.
         """
-        truth = _checked(request.truth_set, from_unix(self._clock()))
+        truth = _checked(request.truth_set, utc_now())
         await self._require_camera(truth.camera_id, caller)
         async with self._engine.begin() as connection:
             await connection.execute(query("counts", "lock_truth"), {"camera_id": truth.camera_id})
@@ -133,7 +121,7 @@ class Truths:
     ) -> counts_pb2.VerifyCountsResponse:
         """Compare counts with the truth sets of cameras (`CountService.VerifyCounts`)."""
         start = from_proto(request.start) if request.HasField("start") else None
-        end = from_proto(request.end) if request.HasField("end") else from_unix(self._clock() - LATEST_S)
+        end = from_proto(request.end) if request.HasField("end") else utc_now() - timedelta(seconds=LATEST_S)
         asked = request.camera_id
         known = await self._directory.cameras(caller.authorization, lambda cameras: not asked or asked in cameras)
         if asked and asked not in known:

@@ -2,27 +2,16 @@
 
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from countline.v1 import counts_pb2
-from countline_analytics.directory import CameraDirectory
 from countline_analytics.instants import to_proto
+from countline_analytics.questions.answers import Questions
 from countline_analytics.questions.asked import asked_cameras, asked_limits
 from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.paging import read_page
 
 
-class VisitQueries:
-    """Lists visits.
-
-    Args:
-        engine: connects to the analytics database.
-        directory: looks up cameras and zones.
-    """
-
-    def __init__(self, engine: AsyncEngine, directory: CameraDirectory) -> None:
-        self._engine = engine
-        self._directory = directory
+class VisitQueries(Questions):
+    """Lists visits."""
 
     async def list_visits(self, request: counts_pb2.ListVisitsRequest, caller: Caller) -> counts_pb2.ListVisitsResponse:
         """Return a page of visits, newest end first. The end of a visit decides its order and the time limits."""

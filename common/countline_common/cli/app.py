@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from countline_common.cli.standard_output import checked, discard_output
+from countline_common.cli.standard_output import discard_output, prepare_streams
 from countline_common.cli.usage import CommandUsageError, usage_errors
 from countline_common.errors import CountlineError
 
@@ -174,15 +174,21 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _root(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
-) -> None:
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         from importlib.metadata import version as distribution_version
 
         print(f"countline {distribution_version('countline')}")
         raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
+    ),
+) -> None:
+    pass
 
 
 def report(error: CountlineError) -> None:
@@ -192,7 +198,8 @@ def report(error: CountlineError) -> None:
     terminal = Terminal(stderr=True)
     terminal.print(Styled.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
     for problem in error.fields:
-        if (line := f"{problem.field}: {problem.message}") != error.message:
+        line = f"{problem.field}: {problem.message}"
+        if len(error.fields) > 1 or not error.message.endswith(line):
             terminal.print(f"  {line}", soft_wrap=True)
     if error.hint:
         terminal.print(Styled.assemble(("hint: ", "green"), error.hint), soft_wrap=True)
@@ -201,8 +208,7 @@ def report(error: CountlineError) -> None:
 def main() -> None:
     """Entry point of the console script."""
     signal.signal(signal.SIGTERM, _interrupt)
-    if sys.stdout is not None:
-        sys.stdout = checked(sys.stdout)
+    prepare_streams()
     status = run()
     sys.exit(TERMINATED if status == INTERRUPTED and _terminated else status)
 
@@ -211,8 +217,7 @@ def run() -> int:
     """Run the command. Return its exit status."""
     try:
         status = _status_of_command()
-        if sys.stdout is not None:
-            sys.stdout.flush()  # here, since an error while Python exits is a traceback
+        sys.stdout.flush()  # here, since an error while Python exits is a traceback
     except CountlineError as error:
         report(error)
         return EXIT_USAGE if isinstance(error, CommandUsageError) else EXIT_ERROR

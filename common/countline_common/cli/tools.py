@@ -9,8 +9,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from google.protobuf.message import Message
-from rich.table import Table
 
+from countline_common.cli.tables import new_table
 from countline_common.cli.terminal import Styled, Terminal, shown
 from countline_common.grpc.client import Client, connect
 from countline_common.grpc.discovery import discover
@@ -48,15 +48,21 @@ def print_message(message: Message) -> None:
     print_json(to_json(message))
 
 
+def print_change(message: Message, text: str, *, as_json: bool) -> None:
+    """Print a changed thing as JSON, or a sentence about it."""
+    if as_json:
+        print_message(message)
+    else:
+        note(text)
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Styled]], nothing: str) -> None:
     """Print a table; if there are no rows, print `nothing` to standard error. A cell with a colour is a `Styled`."""
     rows = list(rows)
     if not rows:
         note(nothing)
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    table = new_table(*columns)
     for row in rows:
         table.add_row(*(shown(cell, one_line=True) if isinstance(cell, str) else cell for cell in row))
     Terminal().print(table)

@@ -30,11 +30,11 @@ def url(dsn: str) -> URL:
     return make_url(dsn).set(drivername="postgresql+psycopg")
 
 
-def create_engine(dsn: str, *, pool_size: int = POOL_SIZE) -> AsyncEngine:
+def create_engine(dsn: str) -> AsyncEngine:
     """An engine with a bounded pool, checked connections and a statement timeout."""
     return create_async_engine(
         url(dsn),
-        pool_size=pool_size,
+        pool_size=POOL_SIZE,
         max_overflow=POOL_OVERFLOW,
         pool_timeout=POOL_TIMEOUT_S,
         pool_pre_ping=True,

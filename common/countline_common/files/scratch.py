@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from countline_common.triton.access import system_user
+from countline_common.system_user import system_user
 
 LOCK: Final = ".lock"
 UNLOCKED_S: Final = 60.0

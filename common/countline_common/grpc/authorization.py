@@ -12,11 +12,11 @@ from countline_common.grpc.tokens import Principal, TokenVerifier
 _SCHEME: Final = "Bearer"
 
 Metadata = tuple[tuple[str, str], ...]
-"""Of a gRPC call: names and values."""
+"""Names and values of a gRPC call."""
 
 
 def authorize(verifier: TokenVerifier, authorization: str, method: str, policy: MethodPolicy) -> Principal:
-    """The caller of a method that is not public.
+    """Check token and permission, and return the caller of a method that is not public.
 
     Args:
         verifier: checks the token.

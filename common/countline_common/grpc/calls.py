@@ -164,7 +164,7 @@ def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], A
 
 
 def _checked(request: Any) -> Any:
-    """A request, or a stream of requests, of which every text was checked.
+    """Return a request, or a stream of requests, and check every text in it.
 
     Raises:
         InvalidInputError: the request is malformed, or holds a text that no service takes.

@@ -15,7 +15,7 @@ from countline_common.hosts import host_of, is_this_machine
 
 MOST_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 PROXY_VARIABLES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
-"""In the order in which gRPC reads them; the first that is set counts."""
+"""gRPC reads them in this order and uses the first that is set."""
 
 Option = tuple[str, Any]
 

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -25,15 +24,11 @@ class LoginSession:
     Args:
         auth: the auth service.
         target: the server, with the file of the login.
-        clock: Unix seconds.
     """
 
-    def __init__(
-        self, auth: "auth_pb2_grpc.AuthServiceAsyncStub", target: ServerProfile, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, auth: "auth_pb2_grpc.AuthServiceAsyncStub", target: ServerProfile) -> None:
         self._auth = auth
         self._target = target
-        self._clock = clock
         self._login: Login | None = None
         self._renewing = asyncio.Lock()
 
@@ -44,7 +39,7 @@ class LoginSession:
             UnauthenticatedError: there is no login, or it has expired.
         """
         async with self._renewing:
-            if self._login is None or not self._login.is_fresh(self._clock()):
+            if self._login is None or not self._login.is_fresh(time.time()):
                 self._login = await self._stored_or_renewed()
             return self._login.access_token
 
@@ -73,7 +68,7 @@ class LoginSession:
     async def _stored_or_renewed(self) -> Login:
         async with self._target.login_file.locked():
             stored = self._stored()
-            if stored is not None and stored.is_fresh(self._clock()):
+            if stored is not None and stored.is_fresh(time.time()):
                 return stored  # another process has renewed it
             renewed = await self._renewed(stored)
             self._target.login_file.save(renewed)
@@ -86,7 +81,7 @@ class LoginSession:
         return stored
 
     async def _renewed(self, stored: Login | None) -> Login:
-        if stored is not None and stored.refresh_expires_at > self._clock():
+        if stored is not None and stored.refresh_expires_at > time.time():
             try:
                 with translated():
                     request = auth_pb2.RefreshTokenRequest(refresh_token=stored.refresh_token)

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from countline_common.redaction import redact
 from countline_common.resilience.vitality import faults
@@ -31,15 +31,11 @@ class HealthServer:
     Args:
         address: `host:port` to listen on; port 0 picks a free one, see `port`.
         checks: by name; all must pass for the process to be ready.
-        registry: the metrics to show.
     """
 
-    def __init__(
-        self, address: str, checks: Mapping[str, Check] | None = None, registry: CollectorRegistry = REGISTRY
-    ) -> None:
+    def __init__(self, address: str, checks: Mapping[str, Check]) -> None:
         self._host, self._port = host_port(address)
-        self._checks = dict(checks or {})
-        self._registry = registry
+        self._checks = checks
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -85,4 +81,4 @@ class HealthServer:
         return None
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,6 +1,6 @@
 """Whether this process can still do its work. A fault that only a restart cures is recorded here.
 
-`/healthz` then answers 503, and whoever watches the process (the supervisor, Kubernetes) restarts it.
+`/healthz` then answers 503, and the supervisor or Kubernetes restarts the process.
 """
 
 _faults: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The secret of a machine's Triton, and the system user that it runs as.
+"""The secret of a machine's Triton.
 
 Triton's own API loads models of any code, opens shared memory, and writes trace and log files. A Triton of ours
 restricts these calls (`--http-restricted-api`, `--grpc-restricted-protocol`) to clients that send the secret. The
@@ -6,7 +6,6 @@ secret lies in the data folder, in a file of mode 0600.
 """
 
 import os
-import pwd
 from pathlib import Path
 from typing import Final
 
@@ -21,8 +20,6 @@ HEADER: Final = "countline-secret"
 """Name of the HTTP header that carries the secret."""
 GRPC_HEADER: Final = f"triton-grpc-protocol-{HEADER}"
 """Name of the gRPC metadata that carries the secret: Triton puts its prefix before the name of the option."""
-SYSTEM_USER: Final = "countline"
-"""The unprivileged user of the parts that must not run as root."""
 
 
 def secret_file() -> Path:
@@ -59,13 +56,3 @@ def headers_for(address: str) -> dict[str, str]:
         PermissionDeniedError: this user may not read the secret.
     """
     return secret_headers() if SECRET_VARIABLE in os.environ or is_this_machine(host_of(address)) else {}
-
-
-def system_user() -> pwd.struct_passwd | None:
-    """The system user that root's Triton runs as; None if this process is not root, or the user does not exist."""
-    if os.geteuid() != 0:
-        return None
-    try:
-        return pwd.getpwnam(SYSTEM_USER)
-    except KeyError:
-        return None

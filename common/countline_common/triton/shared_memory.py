@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from countline_common.errors import AlreadyExistsError, ResourceExhaustedError
-from countline_common.triton.access import system_user
+from countline_common.system_user import system_user
 
 SHARED_MEMORY_DIRECTORY: Final = Path("/dev/shm")  # noqa: S108  (where Linux keeps POSIX shared memory)
 

@@ -18,9 +18,10 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 
+from countline_common.cli.tables import new_table
 from countline_common.cli.terminal import Styled, Terminal
 from countline_common.tasks import cancel
-from countline_local.parts.part import PartEvent, PartState, PartStatus
+from countline_local.supervision.part import PartEvent, PartState, PartStatus
 
 REFRESH_S: Final = 0.1
 STYLES: Final = {
@@ -143,11 +144,9 @@ def _progress_text(status: PartStatus) -> str:
 
 def parts_table(parts: Sequence[dict[str, Any]]) -> Table:
     """The parts with address and state, from the status's JSON."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("part", "state", "address", "process", "restarts"):
-        table.add_column(column)
+    table = new_table("PART", "STATE", "ADDRESS", "PID", "RESTARTS", numbers=("PID", "RESTARTS"))
     for part in parts:
         state = PartState(part["state"])
-        cells = (part["name"], Styled(state.value, style=STYLES[state]), part["address"], str(part["pid"] or "–"))
+        cells = (part["name"], Styled(state.value, style=STYLES[state]), part["address"], str(part["pid"] or "-"))
         table.add_row(*cells, str(part["restarts"]))
     return table

@@ -35,7 +35,8 @@ def up(
     any_ports: Annotated[bool, typer.Option(help="Take any free ports instead of the usual ones.")] = False,
     demo: Annotated[bool, typer.Option(help="Set up the demo site at the first start.")] = True,
     detach: Annotated[
-        bool, typer.Option("--detach", "-d", help="Return when all parts are ready; they go on in the background.")
+        bool,
+        typer.Option("--detach", "-d", help="Return when all parts are ready; they keep running in the background."),
     ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

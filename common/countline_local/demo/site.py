@@ -29,10 +29,10 @@ from countline_common.grpc.discovery import discover
 from countline_common.grpc.errors import translated
 from countline_common.http import rest_client
 from countline_common.resilience.retry import retrying
-from countline_local.parts.part import PartEvent
 from countline_local.parts.system import System
 from countline_local.supervision.guard_client import Launch
 from countline_local.supervision.log_files import size_bytes, tail
+from countline_local.supervision.part import PartEvent
 from countline_local.supervision.supervisor import Supervisor
 from countline_local.up.display import Display
 

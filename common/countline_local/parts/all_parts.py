@@ -3,13 +3,13 @@
 import json
 
 from countline_local.parts.nats import nats_part, nats_server
-from countline_local.parts.part import Part
 from countline_local.parts.postgres import postgres_part, postgres_server
 from countline_local.parts.services import service_parts
-from countline_local.parts.shipped_models import copy_shipped, find_shipped
 from countline_local.parts.system import System
 from countline_local.parts.triton import triton_part
+from countline_local.supervision.part import Part
 from countline_local.supervision.state_files import replace_text
+from countline_local.triton.shipped_models import copy_shipped, find_shipped
 
 
 def prepare(system: System) -> None:

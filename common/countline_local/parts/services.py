@@ -10,10 +10,10 @@ from typing import Final
 from countline_common.cli.child_commands import command_line
 from countline_local.parts.http_check import http_ok
 from countline_local.parts.nats import NatsServer
-from countline_local.parts.part import Part
 from countline_local.parts.postgres import PostgresServer
 from countline_local.parts.system import System
 from countline_local.supervision.credentials import WORKER
+from countline_local.supervision.part import Part
 
 STOP_GRACE_S: Final = 2.0
 LISTENERS: Final = ("auth", "cameras", "workers", "models", "analytics", "websocket", "gateway")

@@ -6,9 +6,9 @@ from typing import Final
 from countline_common.logs import get_logger
 from countline_common.triton.shared_memory import SHARED_MEMORY_DIRECTORY
 from countline_local.parts.http_check import http_ok
-from countline_local.parts.part import Part
 from countline_local.parts.system import System
 from countline_local.supervision.credentials import ensure_secret
+from countline_local.supervision.part import Part
 from countline_local.triton.arguments import SHOWN_WARNING, hide_in_arguments
 from countline_local.triton.assembly import prepare_backends
 from countline_local.triton.command import TritonPorts, TritonSettings, triton_command

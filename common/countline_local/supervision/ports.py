@@ -34,7 +34,7 @@ USUAL_PORTS: Final[Mapping[str, int]] = {
 """The preferred port of each listener, as documented."""
 
 SEARCH_ABOVE: Final = 100
-"""So many ports above a taken one are tried first, because a near port is easy to remember."""
+"""Number of ports above a taken port that are tried first. A near port is easy to remember."""
 ANY_FROM: Final = 10_240
 ANY_TRIES: Final = 200
 EPHEMERAL_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")

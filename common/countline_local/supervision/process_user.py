@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from countline_common.errors import UnavailableError
-from countline_common.triton.access import SYSTEM_USER
+from countline_common.system_user import SYSTEM_USER
 
 
 @dataclass(frozen=True, slots=True)

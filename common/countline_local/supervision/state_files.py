@@ -11,7 +11,7 @@ PROBE_BYTES: Final = 1024 * 1024
 """A part that is started with less room would soon stop storing again."""
 
 
-def replace_text(path: Path, text: str, mode: int = 0o600) -> None:
+def replace_text(path: Path, text: str) -> None:
     """Replace a file atomically. A file that already has this content is left alone, so a full disk is no obstacle.
 
     Raises:
@@ -24,7 +24,7 @@ def replace_text(path: Path, text: str, mode: int = 0o600) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.unlink(missing_ok=True)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data)
         partial.replace(path)
     except OSError:
@@ -34,7 +34,10 @@ def replace_text(path: Path, text: str, mode: int = 0o600) -> None:
 
 
 def has_room(folder: Path) -> bool:
-    """Whether the disk of a folder takes another mebibyte. It is written: free space says nothing about a quota."""
+    """Return whether the disk of a folder has room for a mebibyte.
+
+    It writes one, because a quota can be full while the disk has free space.
+    """
     probe = folder / f".room-{os.getpid()}"
     try:
         with probe.open("wb") as file:

@@ -17,7 +17,7 @@ from typing import IO, Any, Final
 from countline_common.cli.child_commands import command_line, relayed
 from countline_common.errors import CountlineError
 from countline_common.triton.provider import TritonProvider
-from countline_local.parts.shipped_models import find_shipped
+from countline_local.triton.shipped_models import find_shipped
 
 RESTARTS: Final = 3
 STOP_TIMEOUT_S: Final = 8.0

@@ -264,5 +264,5 @@ async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
         return False
 
 
-def _shorten(lines: "deque[str] | list[str]", limit: int = 1000) -> str:
-    return " / ".join(line.strip() for line in lines)[-limit:]
+def _shorten(lines: "deque[str] | list[str]") -> str:
+    return " / ".join(line.strip() for line in lines)[-1000:]

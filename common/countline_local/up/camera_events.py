@@ -9,8 +9,8 @@ from nats.aio.msg import Msg
 from countline.v1 import cameras_pb2
 from countline_common.data.bus import connect, domain_subject
 from countline_local.parts.nats import nats_server
-from countline_local.parts.part import PartEvent
 from countline_local.parts.system import System
+from countline_local.supervision.part import PartEvent
 from countline_local.supervision.supervisor import Supervisor
 from countline_local.up.display import Display
 

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from countline_local.parts.part import PartEvent, PartStatus
+from countline_local.supervision.part import PartEvent, PartStatus
 
 
 class Display(Protocol):

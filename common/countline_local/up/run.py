@@ -15,13 +15,14 @@ from countline_common.settings import DataFolder
 from countline_common.tasks import cancel
 from countline_common.triton.shared_memory import SharedSegment, remove_stale
 from countline_local.parts.all_parts import all_parts, prepare
-from countline_local.parts.part import Part, PartEvent
 from countline_local.parts.system import System
 from countline_local.supervision import control_socket
 from countline_local.supervision.folder_lock import FolderLock
 from countline_local.supervision.guard_client import GuardClient
+from countline_local.supervision.kept_part import PartFailedError
+from countline_local.supervision.part import Part, PartEvent
 from countline_local.supervision.ports import choose_ports, read_remembered, remember
-from countline_local.supervision.supervisor import PartFailedError, Supervisor
+from countline_local.supervision.supervisor import Supervisor
 from countline_local.up.display import Display
 from countline_local.up.state import (
     WAS_READY,

@@ -64,7 +64,7 @@ def refuse(what: str, problems: Sequence[FieldProblem]) -> None:
     if problems:
         first = problems[0]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise InvalidInputError(f"{what}: {first.field} {first.message}{more}", fields=tuple(problems))
+        raise InvalidInputError(f"{what}: {first.field}: {first.message}{more}", fields=tuple(problems))
 
 
 def site_problems(site: Site) -> Problems:

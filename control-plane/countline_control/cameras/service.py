@@ -49,7 +49,6 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         database: holds the schema `cameras`.
         statuses: source of statuses; while it does not answer, cameras are shown without.
         on_change: called after each committed change.
-        clock: returns Unix seconds.
     """
 
     def __init__(
@@ -57,12 +56,10 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         database: Database,
         statuses: StatusSource,
         on_change: Callable[[], None] = lambda: None,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._statuses = statuses
         self._on_change = on_change
-        self._clock = clock
         self.outbox = Outbox(outbox_rows)
 
     def as_service(self) -> Service:
@@ -76,7 +73,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     async def CreateSite(
         self, request: cameras_pb2.CreateSiteRequest, context: Context
     ) -> cameras_pb2.CreateSiteResponse:
-        site = Site(request.site.site_id, request.site.title, request.site.time_zone, self._clock())
+        site = Site(request.site.site_id, request.site.title, request.site.time_zone, time.time())
         checks.refuse("the site cannot be created", checks.site_problems(site))
         message = messages.site_message(site)
         async with self._database.begin() as connection:
@@ -143,7 +140,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     async def CreateCamera(
         self, request: cameras_pb2.CreateCameraRequest, context: Context
     ) -> cameras_pb2.CreateCameraResponse:
-        wanted, now = messages.camera_of(request.camera), self._clock()
+        wanted, now = messages.camera_of(request.camera), time.time()
         checks.refuse("the camera cannot be created", checks.camera_problems(wanted, now))
         checks.url_with_secrets(wanted.spec.source_url, stored="")
         async with self._database.begin() as connection:
@@ -182,7 +179,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     ) -> cameras_pb2.UpdateCameraResponse:
         paths = list(request.update_mask.paths) or messages.set_paths(request.camera)
         checks.refuse("the camera cannot be changed", checks.mask_problems(paths))
-        now = self._clock()
+        now = time.time()
         async with self._database.begin() as connection:
             stored = await store.get_camera(connection, request.camera.camera_id, lock=True)
             if stored is None:
@@ -227,7 +224,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             spec, new = domain.versioned(stored.spec, known, picture)
             camera = replace(domain.with_picture(stored, picture), spec=spec)
             if spec != stored.spec:
-                camera = replace(camera, revision=stored.revision + 1, updated_at=self._clock())
+                camera = replace(camera, revision=stored.revision + 1, updated_at=time.time())
             await store.update_camera(connection, camera)
             await store.save_geometry_versions(connection, camera_id, new)
             if spec != stored.spec:

@@ -24,6 +24,7 @@ from countline_common.cli.tools import (
     ask,
     confirm,
     note,
+    print_change,
     print_json,
     print_message,
     print_table,
@@ -193,7 +194,4 @@ async def _only_site(client: Client) -> str:
 
 
 def _print_change(camera: Camera, what: str, *, as_json: bool) -> None:
-    if as_json:
-        print_message(camera)
-    else:
-        note(f"{what} camera {camera.camera_id} (revision {camera.revision}).")
+    print_change(camera, f"{what} camera {camera.camera_id} (revision {camera.revision}).", as_json=as_json)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from countline.v1.auth_pb2 import GetCurrentUserRequest, GetCurrentUserResponse, User
-from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_message
+from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_change, print_message
 from countline_common.errors import InvalidInputError
 from countline_common.grpc.client import Client, connect
 from countline_common.grpc.discovery import ServerProfile, discover
@@ -32,10 +32,7 @@ def login(
     password = sys.stdin.readline().rstrip("\n") if password_stdin else _password()
     user = asyncio.run(_log_in(target, name, password))
     Profiles().set_current(target.server)
-    if json:
-        print_message(user)
-    else:
-        note(f"Logged in to {target.server} as {user.username} ({', '.join(user.roles)}).")
+    print_change(user, f"Logged in to {target.server} as {user.username} ({', '.join(user.roles)}).", as_json=json)
 
 
 def _login_target(server: str | None, data: Path | None) -> ServerProfile:

@@ -14,8 +14,8 @@ from countline_common.cli.tools import (
     ask,
     confirm,
     note,
+    print_change,
     print_json,
-    print_message,
     print_table,
 )
 from countline_common.errors import InvalidInputError
@@ -47,10 +47,7 @@ def add(
         return (await client.cameras.CreateSite(CreateSiteRequest(site=site))).site
 
     site = ask(server, data, question)
-    if json:
-        print_message(site)
-    else:
-        note(f"Created site {site.site_id} ({site.time_zone}).")
+    print_change(site, f"Created site {site.site_id} ({site.time_zone}).", as_json=json)
 
 
 @app.command("set")
@@ -87,10 +84,7 @@ def set_(
         return (await client.cameras.UpdateSite(request)).site
 
     changed = ask(server, data, question)
-    if json:
-        print_message(changed)
-    else:
-        note(f"Changed site {changed.site_id} ({_zones(changed)}).")
+    print_change(changed, f"Changed site {changed.site_id} ({_zones(changed)}).", as_json=json)
 
 
 def _zones(site: Site) -> str:

@@ -15,8 +15,8 @@ from countline_common.cli.tools import (
     ask,
     confirm,
     note,
+    print_change,
     print_json,
-    print_message,
     print_table,
 )
 from countline_common.errors import InvalidInputError, NotFoundError
@@ -56,10 +56,7 @@ def add(
         return (await client.auth.CreateUser(request)).user
 
     user = ask(server, data, question)
-    if json:
-        print_message(user)
-    else:
-        note(f"Created user {user.username} ({', '.join(user.roles)}).")
+    print_change(user, f"Created user {user.username} ({', '.join(user.roles)}).", as_json=json)
 
 
 def _new_password() -> str:

@@ -63,5 +63,5 @@ def _row(worker: Worker) -> tuple[str | Styled, ...]:
 def _clock(offset_s: float) -> str:
     """Describe the difference between a worker's clock and that of NATS."""
     if abs(offset_s) <= MOST_OFFSET_S:
-        return "right"
+        return "ok"
     return f"{abs(offset_s):.0f} s {'ahead' if offset_s > 0 else 'behind'}"

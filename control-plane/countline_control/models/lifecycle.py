@@ -32,7 +32,6 @@ class Lifecycle:
         usage: knows the cameras that use a version.
         outbox: the outbox of the service.
         on_change: called after a change of what counts cameras.
-        clock: returns Unix seconds.
     """
 
     def __init__(
@@ -43,7 +42,6 @@ class Lifecycle:
         usage: ModelUsage,
         outbox: Outbox,
         on_change: Callable[[], None] = lambda: None,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._repository = repository
@@ -51,8 +49,7 @@ class Lifecycle:
         self._usage = usage
         self._outbox = outbox
         self._on_change = on_change
-        self._clock = clock
-        self.trials = Trials(database, outbox, self._make_live, on_change, clock)
+        self.trials = Trials(database, outbox, self._make_live, on_change)
 
     async def model(self, name: str) -> StoredModel:
         """Return one model.
@@ -112,7 +109,7 @@ class Lifecycle:
         await self.promote(name, model.previous_version, actor)
 
     async def _make_live(self, connection: AsyncConnection, model: StoredModel, version: int, actor: str) -> None:
-        now = to_datetime(self._clock())
+        now = to_datetime(time.time())
         await store.set_live(connection, model.name, version, model.live_version, actor, now)
         _log.info("model.promoted", model=str(ModelRef(model.name, version)), before=model.live_version, actor=actor)
         await self._record(connection, "promoted", await store.existing_model(connection, model.name), actor)

@@ -5,8 +5,7 @@ reads `routing`.
 """
 # ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
 
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -43,7 +42,6 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         lifecycle: changes deployed versions, and runs trials.
         tuner: changes how Triton runs a model.
         usage: knows the cameras that use a version.
-        clock: returns Unix seconds.
     """
 
     def __init__(
@@ -53,7 +51,6 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         lifecycle: Lifecycle,
         tuner: Tuner,
         usage: ModelUsage,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._deployer = deployer
@@ -61,7 +58,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         self._tuner = tuner
         self._usage = usage
         self._trials = lifecycle.trials
-        self._results = TrialResults(database, clock)
+        self._results = TrialResults(database)
 
     def as_service(self) -> Service:
         """Describe this service to a gRPC server."""

@@ -1,7 +1,7 @@
 """Changes how Triton runs a model, or leaves everything as it was."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from countline_common.errors import CountlineError
@@ -25,16 +25,12 @@ class Tuner:
         database: holds the schema `models`.
         repository: Triton's repository, and the Triton that serves it.
         outbox: the outbox of the service.
-        clock: returns Unix seconds.
     """
 
-    def __init__(
-        self, database: Database, repository: Repository, outbox: Outbox, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, database: Database, repository: Repository, outbox: Outbox) -> None:
         self._database = database
         self._repository = repository
         self._outbox = outbox
-        self._clock = clock
 
     async def tune(self, name: str, values: Mapping[str, int], actor: str) -> None:
         """Change how Triton runs a model.
@@ -61,7 +57,7 @@ class Tuner:
         """Store a tuning that is loaded, or undo it. A client that disconnects in between changes nothing."""
         try:
             async with self._database.begin() as connection:
-                await store.set_tuning(connection, before.name, tuning, to_datetime(self._clock()))
+                await store.set_tuning(connection, before.name, tuning, to_datetime(time.time()))
                 message = messages.event_message(await store.existing_model(connection, before.name))
                 await self._outbox.add(connection, "model", "tuned", actor, message)
         except BaseException:

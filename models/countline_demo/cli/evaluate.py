@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from countline_common.cli.tables import new_table
 from countline_common.cli.terminal import Terminal
 from countline_common.errors import InvalidInputError, NotFoundError
 
@@ -48,10 +49,8 @@ def evaluate_demo(
 
 def _table(reports: list["Report"], *, parts: bool) -> Table:
     title = f"Score {reports[0].threshold:g}, IoU 0.5, objects at least half visible and 16 px high, unseen seeds"
-    table = Table("crowd", "", title=title)
-    headings = ("objects a frame", "at most", "precision", "recall", "right", "false", "missed", "ignored")
-    for heading in headings:
-        table.add_column(heading, justify="right")
+    columns = ("OBJECTS/FRAME", "MOST", "PRECISION", "RECALL", "RIGHT", "FALSE", "MISSED", "IGNORED")
+    table = new_table("CROWD", "PART", *columns, numbers=columns, title=title)
     for report in reports:
         crowded = (f"{report.objects / max(1, report.frames):.1f}", str(report.most_objects))
         table.add_row(report.crowd, "all", *crowded, *_figures(report.total))

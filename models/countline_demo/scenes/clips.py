@@ -49,7 +49,7 @@ class DemoClip:
 
 
 class _Cast:
-    """Collects the actors of a clip; looks come from a seed, times and ways are given."""
+    """Collects the actors of a clip. The caller gives times and ways; a seed decides how actors look."""
 
     def __init__(self, camera: GroundCamera, seed: int) -> None:
         self._camera = camera

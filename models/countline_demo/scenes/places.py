@@ -256,7 +256,7 @@ DOOR_TOP_M: Final = 2.45
 
 
 def shop_front(rng: Generator, y: float, door_x: float, door: float) -> list[Wall]:
-    """A facade along X at a distance y with an open door and windows; what goes in is hidden by it."""
+    """Return a facade along X at distance y, with windows and an open door. It hides an actor who went in."""
     wall = _facade(rng, windows=False)
     left, right = door_x - door / 2, door_x + door / 2
     room = Texture("interior", (188, 168, 138), (92, 74, 58), (1, 1), _seed(rng))

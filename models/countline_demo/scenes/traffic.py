@@ -69,7 +69,7 @@ def random_light(rng: Generator) -> Light:
 
 
 def populate(rng: Generator, layout: Layout, crowd: Crowd, period_s: float) -> Iterator[Actor]:
-    """Actors whose journeys do not collide; fewer than requested if there is no room."""
+    """Yield actors whose journeys do not collide. If there is no room, there are fewer than requested."""
     taken: list[NDArray[np.float64]] = []
     number = 0
     for vehicles, count in ((True, crowd.vehicles), (False, crowd.people)):
@@ -91,7 +91,7 @@ def _group(
     taken: list[NDArray[np.float64]],
     crowd: Crowd,
 ) -> list[tuple[Person | Vehicle, Journey]]:
-    """One vehicle, or a group of people, at a time when their way is free; empty if no such time is found."""
+    """Return a vehicle or a group of people at a time when their way is free. Empty if there is no such time."""
     way = ways[int(rng.integers(len(ways)))]
     size = 1 if way.vehicles else int(rng.choice(crowd.together))
     looks = [

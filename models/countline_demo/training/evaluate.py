@@ -68,7 +68,7 @@ class DetectionTally:
         self.ignored += other.ignored
 
     def to_json(self) -> dict[str, Any]:
-        """Counts and shares."""
+        """Return the counts, precision and recall as JSON."""
         return {**asdict(self), "precision": round(self.precision, 4), "recall": round(self.recall, 4)}
 
 
@@ -85,7 +85,7 @@ class Report:
     """Most objects in one frame, including those that do not count."""
     total: DetectionTally = field(default_factory=DetectionTally)
     parts: dict[str, DetectionTally] = field(default_factory=dict)
-    """By class, by view and by seed."""
+    """The same figures for each class, view and seed."""
 
     def add(self, names: tuple[str, ...], tally: DetectionTally) -> None:
         """Add the numbers of one class in one frame to the total and to the parts called `names`."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.table import Table
 
+from countline_common.cli.tables import new_table
 from countline_common.cli.terminal import Terminal, progress_bar
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_json
 from countline_common.errors import ConflictError, InvalidInputError, NotFoundError
@@ -252,10 +252,8 @@ def _point_json(point: "BenchPoint") -> dict[str, Any]:
 
 
 def _show(measured: "Sweep", chosen: "Recommendation") -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    headings = ("batch", "instances", "delay µs", "in flight", "frames/s", "±", "p50 ms", "p95 ms", "p99 ms", "")
-    for heading in headings:
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    columns = ("BATCH", "INSTANCES", "DELAY(µs)", "IN FLIGHT", "FRAMES/S", "±", "P50(ms)", "P95(ms)", "P99(ms)")
+    table = new_table(*columns, "REMARK", numbers=columns)
     for point in measured.points:
         marked = point is chosen.point
         remark = ("recommended" if chosen.holds else "nearest") if marked else "" if point.stable else "unstable"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.table import Table
 
+from countline_common.cli.tables import new_table
 from countline_common.cli.terminal import Terminal, progress_bar
 from countline_common.cli.tools import JsonOption
 from countline_common.files.output_files import OutputFiles
@@ -177,9 +177,7 @@ def _counted(
 
 def _show(effect: _Effect, output: Path, *, err: bool) -> None:
     terminal = Terminal(stderr=err)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("", "float", "int8", ""):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    table = new_table("MEASURED", "FLOAT", "INT8", "COMPARISON", numbers=("FLOAT", "INT8"))
     for row in (*_rows(effect), *_count_rows(effect.counts)):
         table.add_row(*row)
     made = effect.made

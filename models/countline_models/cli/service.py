@@ -295,7 +295,7 @@ def local_time(timestamp: Timestamp) -> str:
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M %Z") if seconds else "-"
 
 
-def shortened(labels: Sequence[str], most: int = 3) -> str:
+def shortened(labels: Sequence[str]) -> str:
     """The first names, and their number if there are more."""
-    names = ", ".join(labels[:most])
-    return f"{names}, … ({len(labels)})" if len(labels) > most else names
+    names = ", ".join(labels[:3])
+    return f"{names}, … ({len(labels)})" if len(labels) > 3 else names

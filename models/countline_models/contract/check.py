@@ -47,14 +47,14 @@ def check_contract(
     return contract
 
 
-def read_model(source: Path | bytes, name: str | None = None) -> onnx.ModelProto:
+def read_model(source: Path | bytes) -> onnx.ModelProto:
     """Read an ONNX file and run ONNX's own checker on it.
 
     Raises:
         NotFoundError: there is no such file.
         InvalidInputError: the file is not an ONNX model, or a broken one.
     """
-    model, shown = _parse(source, name)
+    model, shown = _parse(source, None)
     _check_graph(model, shown)
     return model
 

@@ -119,9 +119,9 @@ def unit_of_rows(network: Network, rows: Rows) -> BoxUnit | None:
     return "normalised" if 0.5 < slope * width < 2.0 else None
 
 
-def unit_of_values(network: Network, output: str, columns: slice = slice(0, 4)) -> BoxUnit | None:
+def unit_of_values(network: Network, output: str) -> BoxUnit | None:
     """The unit of boxes [n, 4 or more], from the size of their coordinates in a run; None if all are 0."""
-    seen = np.abs(network.sample(output)[:, columns].astype(np.float64))
+    seen = np.abs(network.sample(output)[:, :4].astype(np.float64))
     largest = float(seen.max(initial=0.0))
     if largest == 0.0 or not np.isfinite(largest):
         return None

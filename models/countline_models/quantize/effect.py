@@ -66,15 +66,13 @@ class DetectionAgreement:
         return self.matched / self.in_int8 if self.in_int8 else float(not self.in_float)
 
 
-def measure_speed(
-    float_model: bytes, int8_model: bytes, frames: Frames, on_round: Callable[[], None], rounds: int = ROUNDS
-) -> SpeedGain:
+def measure_speed(float_model: bytes, int8_model: bytes, frames: Frames, on_round: Callable[[], None]) -> SpeedGain:
     """Time both models in turns: float, eight bits, float again, round after round."""
     first, second = open_session(float_model), open_session(int8_model)
     repeats = max(1, round(ROUND_S / max(_seconds(first, frames[:1], 2), 1e-6)))
     _seconds(second, frames, repeats)
     times: list[tuple[float, float, float]] = []
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         times.append(
             (_seconds(first, frames, repeats), _seconds(second, frames, repeats), _seconds(first, frames, repeats))
         )

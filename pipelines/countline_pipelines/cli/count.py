@@ -69,7 +69,7 @@ class ModelOptions:
         str, typer.Option(help="Model of the repository, NAME or NAME@VERSION, or ONNX file.", rich_help_panel=_MODEL)
     ] = DEFAULT_MODEL
     triton: Annotated[
-        str | None, typer.Option(help="host:port (gRPC) of a Triton that runs already.", rich_help_panel=_MODEL)
+        str | None, typer.Option(help="HOST:PORT (gRPC) of a running Triton.", rich_help_panel=_MODEL)
     ] = None
     triton_transport: Annotated[
         Transport, typer.Option(help="How frames reach that Triton.", rich_help_panel=_MODEL)
@@ -111,7 +111,7 @@ class ReadingOptions:
         ),
     ] = DecodeMode.AUTO
     seconds: Annotated[
-        float, typer.Option(help="Stop a stream after so many seconds; 0 for never.", min=0, rich_help_panel=_SOURCE)
+        float, typer.Option(help="Seconds after which to stop a stream; 0 for never.", min=0, rich_help_panel=_SOURCE)
     ] = 0.0
     reconnect: Annotated[
         float,

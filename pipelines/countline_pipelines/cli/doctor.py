@@ -1,6 +1,7 @@
 """`countline doctor`: checks whether this machine can run the data plane, for each backend."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
@@ -36,6 +37,7 @@ def doctor(
 
     Example: countline doctor --backend software
     """
+    os.environ.setdefault(logs.LEVEL_VARIABLE, "WARNING")
     logs.configure("doctor")
     options = DeepStreamSettings().checked(triton).pipeline_options(1)
     of_backend = {
@@ -88,4 +90,4 @@ def _show(name: PlaneBackend, found: Sequence[CheckFinding]) -> None:
         (finding.name, Styled(finding.verdict.value, style=_COLOURS[finding.verdict]), finding.detail, finding.hint)
         for finding in found
     ]
-    print_table(("check", "", "found", "hint"), rows, "no checks")
+    print_table(("CHECK", "RESULT", "FOUND", "HINT"), rows, "No checks.")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
+from countline_common.cli.tables import new_table
 from countline_common.cli.terminal import Terminal, progress_bar
 from countline_common.cli.tools import note
 from countline_common.errors import InvalidInputError
@@ -211,7 +211,7 @@ def show(found: Evaluation, *, err: bool = False) -> None:
     """Print the numbers as tables, to standard output or standard error."""
     terminal = Terminal(stderr=err)
     numbers = found.metrics.as_dict()
-    table = Table(*numbers)
+    table = new_table(*numbers, numbers=numbers)
     table.add_row(*(f"{100 * v:.1f}" if isinstance(v, float) else str(v) for v in numbers.values()))
     terminal.print(
         f"{found.sequence.frames} frames, {len(found.comparison.truth_ids)} objects ({found.truth.convention}), "
@@ -221,14 +221,15 @@ def show(found: Evaluation, *, err: bool = False) -> None:
     if found.errors is not None:
         _show_counts(terminal, found.errors)
     if found.cases:
-        worst = Table("the worst cases", "from frame", "to frame", "")
+        worst = new_table("WORST CASES", "FROM FRAME", "TO FRAME", "WHAT HAPPENED", numbers=("FROM FRAME", "TO FRAME"))
         for case in in_turn(found.cases, SHOWN):
             worst.add_row(case.kind.value, str(case.first), str(case.last), case.words)
         terminal.print(worst)
 
 
 def _show_counts(terminal: Terminal, errors: CountErrors) -> None:
-    table = Table("line", "direction", "true", "counted", "matched")
+    columns = ("TRUE", "COUNTED", "MATCHED")
+    table = new_table("LINE", "DIRECTION", *columns, numbers=columns)
     for line in errors.lines:
         table.add_row(line.line_id, line.direction.value, str(line.true), str(line.counted), str(line.matched))
     terminal.print(table)

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rich.table import Table
-
+from countline_common.cli.tables import new_table
 from countline_common.cli.terminal import Terminal
 from countline_counting.rule.flows import matrix
 from countline_pipelines.offline.reports.explained import show_explained
@@ -15,9 +14,11 @@ def show(result: dict[str, Any], *, err: bool = False) -> None:
     terminal = Terminal(stderr=err)
     terminal.print(f"{result['frames']} frames, {result['duration_s']:.1f} s")
     if number := result.get("interruptions", 0):
-        terminal.print(f"the stream broke {number} times, {result['interrupted_s']:.1f} s without frames")
+        broke = "once" if number == 1 else f"{number} times"
+        terminal.print(f"the stream broke {broke}, {result['interrupted_s']:.1f} s without frames")
     if result["lines"]:
-        table = Table("line", "in", "out", "net", "U-turns")
+        columns = ("IN", "OUT", "NET", "U-TURNS")
+        table = new_table("LINE", *columns, numbers=columns)
         for name, counts in result["lines"].items():
             table.add_row(name, *(str(counts[which]) for which in ("in", "out", "net", "u_turns")))
         terminal.print(table)
@@ -37,7 +38,7 @@ def show_warning(message: str, hint: str) -> None:
 def show_flows(terminal: Terminal, flows: Iterable[Mapping[str, Any]]) -> None:
     """Print the number of objects from each origin to each destination, all classes together."""
     rows, columns, counts = matrix((flow["origin"], flow["destination"], flow["count"]) for flow in flows)
-    table = Table("from \\ to", *columns)
+    table = new_table("FROM \\ TO", *columns, numbers=columns)
     for row, numbers in zip(rows, counts, strict=True):
         table.add_row(row or "-", *map(str, numbers))
     terminal.print(table)
@@ -49,7 +50,8 @@ def _seconds(value: float | None) -> str:
 
 def show_zones(terminal: Terminal, zones: Mapping[str, Mapping[str, Any]]) -> None:
     """Print the occupancy of zones, and how long objects stayed in them."""
-    table = Table("zone", "visits", "at once", "mean", "median stay", "longest")
+    columns = ("VISITS", "OCCUPANCY", "MEAN", "MEDIAN STAY", "LONGEST STAY")
+    table = new_table("ZONE", *columns, numbers=columns)
     for name, zone in zones.items():
         at_once = "-" if zone["max"] is None else f"{zone['min']} to {zone['max']}"
         mean = "-" if zone["mean"] is None else f"{zone['mean']:.1f}"

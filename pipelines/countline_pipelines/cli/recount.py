@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, TimeElapsedColumn
-from rich.table import Table
 
 from countline.v1 import events_pb2
 from countline_common.cli.drawings import WHAT_COUNTS, LineOption
+from countline_common.cli.tables import new_table
 from countline_common.cli.terminal import Terminal, progress_bar, words
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_common.grpc.discovery import discover
@@ -217,7 +217,8 @@ def _event(event: RecountedCrossing) -> dict[str, Any]:
 def _show(result: dict[str, Any]) -> None:
     terminal = Terminal()
     terminal.print(f"{result['objects']} objects, {result['duration_s']:.1f} s")
-    table = Table("line", "in", "out", "of these uncertain")
+    columns = ("IN", "OUT", "OF THESE UNCERTAIN")
+    table = new_table("LINE", *columns, numbers=columns)
     for name, counts in result["lines"].items():
         table.add_row(name, str(counts["in"]), str(counts["out"]), str(counts["uncertain"]))
     terminal.print(table)

@@ -4,8 +4,8 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
+from countline_common.cli.tables import new_table
 from countline_common.cli.terminal import Styled, Terminal, progress_bar
 from countline_common.cli.tools import say
 from countline_pipelines.selftest.cases import all_cases
@@ -53,7 +53,7 @@ def _as_dict(outcomes: list[CaseOutcome]) -> dict[str, Any]:
 
 
 def _show(outcomes: list[CaseOutcome], forms: int) -> None:
-    table = Table("case", "remark", "true", "counted", "")
+    table = new_table("CASE", "REMARK", "TRUE", "COUNTED", "RESULT")
     for outcome in outcomes:
         wrong = f"wrong: {', '.join(outcome.failed_forms)}"
         verdict = Styled("ok", style="green") if outcome.passed else Styled(wrong, style="red")

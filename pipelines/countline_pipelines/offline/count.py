@@ -47,7 +47,7 @@ class CountOrder:
     counting: CountingSpec
     decoding: Decoding
     seconds: float
-    """Stop a stream after so many seconds; 0 for never."""
+    """Seconds after which to stop a stream; 0 for never."""
     reconnect_s: float
     """How long to try to open a broken stream again."""
     partial: bool
@@ -180,9 +180,11 @@ class CountJob:
                 raise
         # A removed camera has no condition, so read it first.
         condition = plane.conditions().get(CAMERA_ID)
+        if condition is not None:
+            self._warnings = condition.warnings
+            update(self._sink.frames, condition.progress, condition.processed_fps)
         if not self._ended.is_set():
             plane.remove_camera(CAMERA_ID)
-        self._warnings = condition.warnings if condition is not None else self._warnings
         return self._fault_of(condition)
 
     def _fault_of(self, condition: CameraCondition | None) -> CountlineError | None:

@@ -1,7 +1,6 @@
 """Times without frames while `countline count` waits: those of a broken stream, and those of a silent Triton."""
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 from countline_common.errors import UnavailableError
@@ -20,14 +19,12 @@ class Interruptions:
 
     Args:
         limit_s: a broken stream without frames for this long is given up.
-        clock: monotonic seconds.
     """
 
-    def __init__(self, limit_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
-        self._clock = clock
         self._frames = 0
-        self._last_at = clock()
+        self._last_at = time.monotonic()
         self._ended_s = 0.0
         self._present_s = 0.0
         self.number = 0
@@ -39,10 +36,10 @@ class Interruptions:
 
     def look(self, frames: int, condition: CameraCondition | None) -> bool:
         """Look at the number of frames until now. Return whether to give the stream up."""
-        gap_s = self._clock() - self._last_at
+        gap_s = time.monotonic() - self._last_at
         if frames != self._frames:
             self._ended_s += gap_s if self._present_s else 0.0
-            self._frames, self._last_at, self._present_s = frames, self._clock(), 0.0
+            self._frames, self._last_at, self._present_s = frames, time.monotonic(), 0.0
             return False
         fault = condition.fault if condition is not None and condition.state in _BROKEN else None
         if fault is None or fault.code in {*AWAY_CODES, MODEL_FAULT}:

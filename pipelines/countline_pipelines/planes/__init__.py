@@ -2,6 +2,7 @@
 
 interface.py    what a plane does, what it is given, what it reports
 keeping.py      reconciles running cameras with the desired ones
+plane_thread.py the event loop of a plane, in a thread of its own
 held.py         one camera of a plane: what is wanted, and what there is
 runs.py         which frame begins a new run
 run_counter.py  the counter of the present run

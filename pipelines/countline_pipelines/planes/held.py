@@ -2,11 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
-from countline_pipelines.planes.interface import CameraCondition, CameraPlan, Fault
+from countline_common.logs import get_logger
+from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState, Fault
+
+AWAY_CODES: Final = {"unavailable", "deadline_exceeded"}
+"""Codes of faults that say that Triton does not answer; it is expected to come back."""
+_log = get_logger(__name__)
 
 
 class KeptCamera(Protocol):
@@ -56,6 +61,34 @@ class HeldCamera(Generic[AnyCamera]):
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the camera's task has something to do."""
     task: asyncio.Task[None] | None = None
+
+    def tick(self, now: float) -> None:
+        """Give the camera its tick; a failure is logged."""
+        try:
+            if self.camera is not None:
+                self.camera.tick(now)
+        except Exception:  # noqa: BLE001  (the other cameras get their ticks all the same)
+            _log.exception("camera.tick_failed", camera=self.camera_id)
+
+    def crashed_for_s(self, now: float) -> float:
+        """How long ago a bug in Countline stopped the camera, seconds; 0 if none did."""
+        crashed_at = self.camera.crashed_at if self.camera is not None else None
+        return 0.0 if crashed_at is None else now - crashed_at
+
+    def watch(self, until: float) -> None:
+        """Hand pictures of this camera, or of the next one, to the sink until this monotonic time."""
+        self.watched_until = until
+        if self.camera is not None:
+            self.camera.watch(until)
+
+    def condition(self) -> CameraCondition:
+        """The condition of the camera at this moment; may be called from any thread."""
+        camera, fault = self.camera, self.fault
+        if camera is None:
+            starts = fault is None or fault.code in AWAY_CODES
+            return CameraCondition(CameraState.STARTING if starts else CameraState.FAILED, fault)
+        condition = camera.condition()
+        return condition if fault is None else replace(condition, fault=fault)
 
 
 class KeepingStep(Enum):

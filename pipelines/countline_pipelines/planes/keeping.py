@@ -4,18 +4,13 @@
                                             |
                         its task --next_step--> make | change | end, again and again until nothing is wanted
 
-The thread keeps a plane's work from holding up the loop that talks to the control-plane and to NATS. A call from
-another thread is posted to the loop and runs there in the order of the calls, so nothing comes between two steps of one
-camera. Each plane adds what a step does.
+A call from another thread is posted to the loop and runs there in the order of the calls, so nothing comes between two
+steps of one camera. Each plane adds what a step does.
 """
 
 import asyncio
-import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from dataclasses import replace
 from typing import Final, Generic
 
 from countline_common.errors import CountlineError
@@ -25,16 +20,39 @@ from countline_common.waiting import happens
 from countline_pipelines.pauses import RETRY_REFUSED_S
 from countline_pipelines.planes.held import AnyCamera, HeldCamera, KeepingStep, next_step
 from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState, Fault, OnEnd, fault_of
+from countline_pipelines.planes.plane_thread import PlaneThread
 from countline_pipelines.triton import InferenceClient
 
-TICK_S: Final = 1.0
 RETRY_CRASHED_S: Final = 10.0
 """Pause before a crashed camera is created again, because it may crash at once."""
-AWAY_CODES: Final = {"unavailable", "deadline_exceeded"}
-"""Codes of faults that say that Triton does not answer; it is expected to come back."""
 _log = get_logger(__name__)
 
 Connect = Callable[[], Awaitable[InferenceClient]]
+
+
+class TritonConnection:
+    """A client to Triton that is connected when it is needed first.
+
+    Args:
+        connect: connects it.
+    """
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._connecting = asyncio.Lock()
+        self._client: InferenceClient | None = None
+
+    async def client(self) -> InferenceClient:
+        """The client; the first call connects it."""
+        async with self._connecting:
+            if self._client is None:
+                self._client = await self._connect()
+            return self._client
+
+    async def close(self) -> None:
+        """Close the client, if there is one."""
+        if self._client is not None:
+            await self._client.close()
 
 
 class KeepingPlane(ABC, Generic[AnyCamera]):
@@ -47,17 +65,13 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
     """
 
     def __init__(self, connect: Connect, on_end: OnEnd, *, once: bool = False) -> None:
-        self._connect = connect
+        self._triton = TritonConnection(connect)
         self._on_end = on_end
         self._once = once
-        self._connecting = asyncio.Lock()
-        self._client: InferenceClient | None = None
         self._held: dict[str, HeldCamera[AnyCamera]] = {}
         self._closing = False
         self._paused: Fault | None = None
-        self._stopping = asyncio.Event()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="plane", daemon=True)
+        self._thread = PlaneThread(self._tick_all, self._shut_down)
 
     # What a plane adds -----------------------------------------------------------------------------------------------
 
@@ -107,23 +121,23 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
 
     def update_camera(self, plan: CameraPlan) -> None:
         """Change a camera, or make it again where it cannot change."""
-        self._post(lambda: self._want(plan.camera_id, plan))
+        self._thread.post(lambda: self._want(plan.camera_id, plan))
 
     def remove_camera(self, camera_id: str) -> None:
         """Stop a camera."""
-        self._post(lambda: self._want(camera_id, None))
+        self._thread.post(lambda: self._want(camera_id, None))
 
     def watch(self, camera_id: str, until: float) -> None:
         """Hand pictures to the sink until this monotonic time."""
-        self._post(lambda: self._watch(camera_id, until))
+        self._thread.post(lambda: self._watch(camera_id, until))
 
     def pause(self, fault: Fault) -> None:
         """Take no more frames, for this reason."""
-        self._post(lambda: self._set_paused(fault))
+        self._thread.post(lambda: self._set_paused(fault))
 
     def resume(self) -> None:
         """Undo `pause`."""
-        self._post(lambda: self._set_paused(None))
+        self._thread.post(lambda: self._set_paused(None))
 
     def conditions(self) -> dict[str, CameraCondition]:
         """Every camera that the plane holds, by id."""
@@ -131,22 +145,11 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
 
     def close(self, timeout_s: float) -> None:
         """Stop every camera and wait for it; a plane that hangs is logged."""
-        self._post(self._stopping.set)
-        self._thread.join(timeout_s)
-        if self._thread.is_alive():
+        if not self._thread.close(timeout_s):
             _log.error("plane.hangs", cameras=list(self._held))
 
-    def _post(self, work: Callable[[], None]) -> None:
-        with suppress(RuntimeError):  # the loop is closed: the plane has ended
-            self._loop.call_soon_threadsafe(work)
-
     def _condition(self, held: HeldCamera[AnyCamera]) -> CameraCondition:
-        camera, fault = held.camera, held.fault
-        if camera is None:
-            starts = fault is None or fault.code in AWAY_CODES
-            return CameraCondition(CameraState.STARTING if starts else CameraState.FAILED, fault)
-        condition = camera.condition()
-        return condition if fault is None else replace(condition, fault=fault)
+        return held.condition()
 
     # On the loop: what is wanted ------------------------------------------------------------------------------------
 
@@ -156,16 +159,14 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
             return
         if held is None:
             held = self._held[camera_id] = HeldCamera(camera_id, plan)
-            held.task = self._loop.create_task(self._keep(held), name=f"held-{camera_id}")
+            held.task = asyncio.create_task(self._keep(held), name=f"held-{camera_id}")
         held.wanted = plan
         held.changed.set()
 
     def _watch(self, camera_id: str, until: float) -> None:
         held = self._held.get(camera_id)
         if held is not None:
-            held.watched_until = until
-            if held.camera is not None:
-                held.camera.watch(until)
+            held.watch(until)
 
     def _set_paused(self, fault: Fault | None) -> None:
         self._paused = fault
@@ -233,41 +234,13 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
 
     # On the loop: the plane's life -----------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._work())
-
-    async def _work(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                await self._tick_all(time.monotonic())
-            except Exception:  # noqa: BLE001  (the plane's last resort: every camera would end with its thread)
-                _log.exception("plane.tick_failed")
-            await happens(self._stopping, TICK_S)
-        await self._shut_down()
-
     async def _tick_all(self, now: float) -> None:
         for held in list(self._held.values()):
-            if held.camera is not None:
-                self._tick_safely(held.camera_id, held.camera, now)
-                crashed_at = held.camera.crashed_at
-                if crashed_at is not None and now - crashed_at > RETRY_CRASHED_S and not self._once:
-                    held.plan = None
-                    held.changed.set()
+            held.tick(now)
+            if held.crashed_for_s(now) > RETRY_CRASHED_S and not self._once:
+                held.plan = None
+                held.changed.set()
         await self._tick(now)
-
-    def _tick_safely(self, camera_id: str, camera: AnyCamera, now: float) -> None:
-        try:
-            camera.tick(now)
-        except Exception:  # noqa: BLE001  (the other cameras get their ticks all the same)
-            _log.exception("camera.tick_failed", camera=camera_id)
-
-    async def _connected(self) -> InferenceClient:
-        """The client to Triton; the first call connects it."""
-        async with self._connecting:
-            if self._client is None:
-                self._client = await self._connect()
-            return self._client
 
     async def _shut_down(self) -> None:
         self._closing = True
@@ -277,5 +250,4 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
         tasks = [held.task for held in self._held.values() if held.task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._close_rest()
-        if self._client is not None:
-            await self._client.close()
+        await self._triton.close()

@@ -6,19 +6,14 @@ PREVIEW_EVERY_S: Final = 0.2
 
 
 class Throttle:
-    """Lets one event pass every `every_s`; used from one thread.
+    """Lets one event pass every `PREVIEW_EVERY_S`; used from one thread."""
 
-    Args:
-        every_s: the shortest time between two events.
-    """
-
-    def __init__(self, every_s: float = PREVIEW_EVERY_S) -> None:
-        self._every_s = every_s
+    def __init__(self) -> None:
         self._passed_at = float("-inf")
 
     def passes(self, now: float) -> bool:
         """Whether an event at monotonic time `now` passes."""
-        if now - self._passed_at < self._every_s:
+        if now - self._passed_at < PREVIEW_EVERY_S:
             return False
         self._passed_at = now
         return True

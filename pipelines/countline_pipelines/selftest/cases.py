@@ -26,9 +26,9 @@ def up(start_s: float = 0.0, seconds: float = 3.0, x: float = 600.0) -> Path:
     return down(start_s, seconds, x, 520.0, 200.0)
 
 
-def stand(y: float, seconds: float = 6.0, x: float = 600.0, start_s: float = 0.0) -> Path:
+def stand(y: float, seconds: float = 6.0, x: float = 600.0) -> Path:
     """Stand still."""
-    return [(start_s, x, y), (start_s + seconds, x, y)]
+    return [(0.0, x, y), (seconds, x, y)]
 
 
 def visit(y: float, stay_s: float, seconds: float = 2.0, x: float = 600.0) -> Path:

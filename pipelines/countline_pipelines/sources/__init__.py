@@ -10,7 +10,8 @@ warnings.py    what a person should know about a source that is read all the sam
 mp4.py         the recordings of which an MP4 file was joined
 tracks.py      which video track is read
 holes.py       times of a file without readable pictures
-video.py       one open container; every call has a deadline
+video.py       one open source; every call has a deadline
+reading/       what video.py is made of: recordings, decoder, watch, description
 wall_clock.py  by which clock live pictures are dated
 decoding.py    which decoder a stream gets: the CPU's or the GPU's
 play.py        the ways of playing: fast, real time, loop, live
@@ -19,8 +20,9 @@ play.py        the ways of playing: fast, real time, loop, live
 from countline_pipelines.sources.decoding import DecodeMode, Decoder, Decoding, decoding_of
 from countline_pipelines.sources.errors import SourceError, SourceFailure
 from countline_pipelines.sources.play import ClockSteppedError, Picture, play
+from countline_pipelines.sources.reading.description import VideoInfo
 from countline_pipelines.sources.spec import Playback, RtspTransport, SourceSpec, default_playback, source_address
-from countline_pipelines.sources.video import VideoInfo, VideoReader
+from countline_pipelines.sources.video import VideoReader
 from countline_pipelines.sources.warnings import SourceWarning, SourceWarnings, WarningCode
 
 __all__ = [

@@ -73,7 +73,7 @@ class HoleFinder:
             return False
         is_missing = self._is_missing(pts_s, missing_bytes)
         if self._end_s is not None:
-            # Without stated durations, only broken packets tell a hole from a picture that is held.
+            # Without stated durations, only broken packets distinguish a hole from a picture that is held.
             least_s = self._period_s / 2 if self._broken else LEAST_HOLE_S
             is_jump = pts_s - self._end_s > LONGEST_GAP_S and not is_missing  # the clock reports it
             is_hole = self._broken or self._states_durations or is_missing

@@ -37,21 +37,21 @@ def mp4_parts(path: str) -> tuple[Mp4Part, ...]:
 
 
 def _parts(file: Any, size: int) -> Iterator[Mp4Part]:
-    start, has_index, has_begun = 0, False, False
-    for place, kind in _boxes(file, size):
+    start, end, has_index, has_begun = 0, 0, False, False
+    for place, kind, box_end in _boxes(file, size):
         if not has_begun and kind != _FIRST:
             return
         if kind == _FIRST and has_begun and has_index:
             yield Mp4Part(start, place, has_index)
             start, has_index = place, False
-        has_begun = True
+        has_begun, end = True, min(box_end, size)
         has_index = has_index or kind == _INDEX
     if has_begun:
-        yield Mp4Part(start, size, has_index)
+        yield Mp4Part(start, end, has_index)
 
 
-def _boxes(file: Any, size: int) -> Iterator[tuple[int, bytes]]:
-    """Place and kind of each box, up to bytes that are no box."""
+def _boxes(file: Any, size: int) -> Iterator[tuple[int, bytes, int]]:
+    """Place, kind and end of each box, up to bytes that are no box."""
     place = 0
     while place + _HEADER.size <= size:
         file.seek(place)
@@ -60,9 +60,8 @@ def _boxes(file: Any, size: int) -> Iterator[tuple[int, bytes]]:
         if length == 1:
             wide = file.read(8)
             length, body = (struct.unpack(">Q", wide)[0], 16) if len(wide) == 8 else (0, 16)
-        if not kind.isascii() or (length != 0 and length < body):
+        if not (kind.isascii() and kind.decode().isprintable()) or (length != 0 and length < body):
             return
-        yield place, kind
-        if length == 0:  # up to the end of the file
-            return
-        place += length
+        end = place + length if length else size
+        yield place, kind, end
+        place = end

@@ -20,9 +20,10 @@ from typing import Any, Final
 from countline_common.display import Orientation, PictureShape
 from countline_pipelines.sources.clock import CaptureClock, FileClock
 from countline_pipelines.sources.errors import SourceError, SourceFailure
+from countline_pipelines.sources.reading.opened import DecodedFrame
 from countline_pipelines.sources.spec import Playback, SourceSpec
 from countline_pipelines.sources.stamps import CLEAN, LONGEST_GAP_S, StampReport
-from countline_pipelines.sources.video import DecodedFrame, VideoReader
+from countline_pipelines.sources.video import VideoReader
 from countline_pipelines.sources.wall_clock import WALL, steady_s
 
 BEHIND_S: Final = 2.0

@@ -26,7 +26,7 @@ from typing import Final
 
 LONGEST_GAP_S: Final = 5.0
 """A longer step between two stamps of a file is a jump. A recorder that pauses for longer (without motion, say) makes
-such steps too; nothing in the file tells the two apart, and a false gap of hours does more harm than a closed one."""
+such steps too; nothing in the file distinguishes the two, and a false gap of hours does more harm than a closed one."""
 CONFIRMED_FRAMES: Final = 8
 """More frames than an encoder reorders."""
 DISORDER_S: Final = 1.0

@@ -19,7 +19,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tests.fixtures.local.system import COUNTLINE, System, wait_for
 
-from countline_local.parts.shipped_models import find_shipped
+from countline_local.triton.shipped_models import find_shipped
 from countline_models.deploy import ClipTruth, demo_golden, parse_truth
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.asyncio(loop_scope="module")]

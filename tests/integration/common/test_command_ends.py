@@ -28,6 +28,30 @@ root.main()
 """
 
 
+PRINTS_ON_BOTH = """
+import os, sys
+from pathlib import Path
+import typer
+from countline_common.cli import app as root
+from countline_common.cli.terminal import Terminal, progress_bar
+from countline_common.files.output_files import OutputFiles
+
+def noisy(out: str = typer.Argument("")) -> None:
+    with OutputFiles() as outputs:
+        if out:
+            outputs.open("--out", Path(out)).write(b"kept")
+        with progress_bar(stays=True) as bar:
+            bar.add_task("work", total=1)
+            if out:
+                os.write(2, b"a library prints")
+        Terminal(stderr=True).print("a warning")
+    print("the result")
+
+root.app.command("noisy")(noisy)
+root.main()
+"""
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("command", [HEADS, (*HEADS, "--json"), ("models", "pull", "--list"), ("--help",)])
 def test_a_full_disk_behind_standard_output_is_an_error_line(command: tuple[str, ...], unbuffered: str) -> None:
@@ -43,6 +67,29 @@ def test_a_full_disk_behind_standard_output_is_an_error_line(command: tuple[str,
         )
     assert done.returncode == 1
     assert done.stderr.startswith("error: cannot write standard output: No space left on device\nhint: ")
+
+
+@pytest.mark.parametrize("streams", ["2>&-", "2>/dev/full", "<&-", "0<&- 2>&-"])
+def test_standard_error_that_cannot_be_written_costs_no_result(streams: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" "$@" {streams}', sys.executable, "-c", PRINTS_ON_BOTH, "noisy"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "the result\n")
+
+
+def test_a_closed_standard_stream_is_not_the_next_file_that_is_opened(tmp_path: Path) -> None:
+    """FFmpeg prints to descriptor 2, whatever file has that number: an output was damaged."""
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" "$@" >&- 2>&-', sys.executable, "-c", PRINTS_ON_BOTH, "noisy", str(tmp_path / "out")],
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert (tmp_path / "out").read_text() == "kept"
 
 
 @pytest.mark.parametrize("command", [HEADS, ("--help",)])

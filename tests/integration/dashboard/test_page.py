@@ -6,7 +6,8 @@ import time
 
 import pytest
 from playwright.async_api import Browser, expect
-from tests.fixtures.dashboard.fake_gateway import FakeGateway, rfc3339
+from tests.fixtures.dashboard.answers import rfc3339
+from tests.fixtures.dashboard.fake_gateway import FakeGateway
 from tests.fixtures.dashboard.visit import Visit, visit
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -29,7 +30,7 @@ async def test_a_reload_keeps_the_login_and_logging_out_forgets_it(dashboard: Vi
     await expect(page.locator("input[name=password]")).to_be_visible()
     await page.reload()
     await expect(page.locator("input[name=password]")).to_be_visible()
-    assert dashboard.gateway.refresh_tokens == set()
+    assert dashboard.gateway.sessions.refresh_tokens == set()
 
 
 async def test_counters_move_with_each_crossing_and_the_title_shows_the_total(dashboard: Visit) -> None:
@@ -39,7 +40,7 @@ async def test_counters_move_with_each_crossing_and_the_title_shows_the_total(da
     await gateway.cross("entrance", "door", "out")
     await dashboard.until_counts_agree()
     assert await dashboard.count("entrance", "door", "in") == before + 1
-    total = sum(totals["in"] + totals["out"] for totals in gateway.totals.values())
+    total = sum(totals["in"] + totals["out"] for totals in gateway.ledger.totals.values())
     await page.wait_for_function(
         "total => document.title.startsWith(`${total} today, 100 % covered`)", arg=f"{total:,}"
     )
@@ -60,7 +61,7 @@ async def test_no_crossing_is_lost_or_counted_twice_however_often_the_socket_is_
     for _ in range(12):
         for _ in range(chance.randrange(4)):
             await gateway.cross("entrance", "door", chance.choice(["in", "out"]))
-        await gateway.cut()
+        await gateway.sockets.cut()
         for _ in range(chance.randrange(1, 4)):
             await gateway.cross("square", "north-south", chance.choice(["in", "out"]))
         # The browser learns that the network is back, so that the waits of the back-off need not be sat out.
@@ -73,7 +74,7 @@ async def test_no_crossing_is_lost_or_counted_twice_however_often_the_socket_is_
 
 
 async def test_a_row_that_got_lost_is_fetched_again(dashboard: Visit) -> None:
-    dashboard.gateway.lose_row()
+    dashboard.gateway.sockets.lose_row()
     for _ in range(3):
         await dashboard.gateway.cross("dock", "gate", "in")
     await dashboard.until_counts_agree()
@@ -88,25 +89,25 @@ async def test_totals_that_do_not_follow_are_replaced_by_a_new_snapshot(dashboar
 
 async def test_rows_that_are_too_old_to_resume_come_as_a_snapshot(dashboard: Visit) -> None:
     gateway, page = dashboard.gateway, dashboard.page
-    gateway.refuse_sockets = True
-    await gateway.cut()
+    gateway.sockets.refuse = True
+    await gateway.sockets.cut()
     await page.wait_for_selector("[data-connection=waiting]")
     for _ in range(9):
         await gateway.cross("ramp", "barrier", "out")
     gateway.forget_rows()
-    gateway.refuse_sockets = False
+    gateway.sockets.refuse = False
     await dashboard.until_counts_agree()
     assert (await page.evaluate("window.countlineStream"))["snapshots"] == 2
 
 
 async def test_the_page_says_that_counters_stand_still_while_it_is_cut_off(dashboard: Visit) -> None:
     gateway, page = dashboard.gateway, dashboard.page
-    gateway.refuse_sockets = True
-    await gateway.cut()
+    gateway.sockets.refuse = True
+    await gateway.sockets.cut()
     await expect(page.locator(".link")).to_contain_text("Not connected, retrying in")
     await expect(page.locator(".link")).to_contain_text("counters as of")
     await expect(page.get_by_role("status")).to_contain_text("Connection lost")
-    gateway.refuse_sockets = False
+    gateway.sockets.refuse = False
     await page.wait_for_selector("[data-connection=live]", timeout=20_000)
     await expect(page.locator(".link")).to_have_text("Live")
 
@@ -129,7 +130,7 @@ async def test_a_running_camera_that_is_not_reported_any_more_is_not_called_runn
     await dashboard.gateway.set_status("dock", state="running")
     status = dashboard.gateway.statuses["dock"]
     status["reported_at"] = rfc3339(time.time() - 60)
-    await dashboard.gateway._send("status", {"type": "status", "camera_id": "dock", "status": status})
+    await dashboard.gateway.sockets.send("status", {"type": "status", "camera_id": "dock", "status": status})
     await expect(dashboard.page.locator("[data-camera=dock]")).to_have_attribute("data-state", "silent")
 
 
@@ -211,7 +212,10 @@ async def test_pictures_are_asked_for_only_while_somebody_sees_them(browser: Bro
 
         def watched() -> set[str]:
             return {
-                channel for client in gateway.clients for channel in client.channels if channel.startswith("preview:")
+                channel
+                for client in gateway.sockets.clients
+                for channel in client.channels
+                if channel.startswith("preview:")
             }
 
         assert "preview:dock" not in watched()
@@ -239,8 +243,8 @@ async def test_the_drawn_picture_shows_the_camera_and_not_a_blank(dashboard: Vis
 
 async def test_a_login_that_the_server_forgot_is_renewed_without_asking(dashboard: Visit) -> None:
     gateway, page = dashboard.gateway, dashboard.page
-    gateway.access_tokens.clear()
-    await gateway.cut()
+    gateway.sessions.access_tokens.clear()
+    await gateway.sockets.cut()
     await page.wait_for_selector("[data-connection=waiting]")
     await page.wait_for_selector("[data-connection=live]", timeout=15_000)
     await gateway.cross("entrance", "door", "in")
@@ -248,8 +252,8 @@ async def test_a_login_that_the_server_forgot_is_renewed_without_asking(dashboar
 
 
 async def test_a_session_that_has_ended_leads_to_the_login_form_and_says_so(dashboard: Visit) -> None:
-    dashboard.gateway.access_tokens.clear()
-    dashboard.gateway.refresh_tokens.clear()
+    dashboard.gateway.sessions.access_tokens.clear()
+    dashboard.gateway.sessions.refresh_tokens.clear()
     await expect(dashboard.page.get_by_role("alert")).to_contain_text("Session expired")
     await expect(dashboard.page.locator("input[name=password]")).to_be_visible()
 

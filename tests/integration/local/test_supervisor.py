@@ -13,9 +13,10 @@ import pytest
 from tests.fixtures.local.processes import alive, until
 
 from countline_common.errors import UnavailableError
-from countline_local.parts.part import Part, PartEvent, PartState
 from countline_local.supervision.guard_client import GuardClient, Launch
-from countline_local.supervision.supervisor import DEAD_AFTER, PartFailedError, Supervisor
+from countline_local.supervision.kept_part import DEAD_AFTER, PartFailedError
+from countline_local.supervision.part import Part, PartEvent, PartState
+from countline_local.supervision.supervisor import Supervisor
 
 ENV = {"PATH": os.environ["PATH"]}
 SLEEPER = "touch $NAME.up; sleep 600"
@@ -153,7 +154,7 @@ async def test_a_part_that_was_ready_once_is_never_given_up(bench: Bench, tmp_pa
 async def test_a_part_that_runs_but_stops_answering_is_not_ready(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("countline_local.supervision.supervisor.WATCH_INTERVAL_S", 0.05)
+    monkeypatch.setattr("countline_local.supervision.kept_part.WATCH_INTERVAL_S", 0.05)
     supervisor = await bench.run(bench.part("a"))
     await supervisor.wait_ready()
     pid = status(supervisor, "a").pid
@@ -169,7 +170,7 @@ async def test_a_part_that_does_not_answer_at_all_is_started_again(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An event loop that a call blocks answers no health check; the part stayed `starting` for ever."""
-    monkeypatch.setattr("countline_local.supervision.supervisor.WATCH_INTERVAL_S", 0.05)
+    monkeypatch.setattr("countline_local.supervision.kept_part.WATCH_INTERVAL_S", 0.05)
     blocked = replace(bench.part("a"), alive=when_there(tmp_path / "a.up"))
     supervisor = await bench.run(blocked)
     await supervisor.wait_ready()
@@ -185,7 +186,7 @@ async def test_a_part_that_waits_for_another_one_is_not_started_again(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not ready while its database is away, but it answers."""
-    monkeypatch.setattr("countline_local.supervision.supervisor.WATCH_INTERVAL_S", 0.02)
+    monkeypatch.setattr("countline_local.supervision.kept_part.WATCH_INTERVAL_S", 0.02)
     checks: list[bool] = []
 
     async def answers() -> None:
@@ -203,7 +204,7 @@ async def test_when_the_guard_is_killed_all_parts_are_started_again(bench: Bench
     supervisor = await bench.run(bench.part("a"), bench.part("b", "a"))
     await supervisor.wait_ready()
     before = [s.pid for s in supervisor.statuses]
-    supervisor._guard._process.kill()
+    supervisor._guard.client._process.kill()
     await until(lambda: supervisor.ready and all(s.restarts == 1 for s in supervisor.statuses))
     assert not any(alive(pid) for pid in before)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.frame import PictureType
 from tests.fixtures.clips import FPS, Pass, render
 from tests.fixtures.pipelines.stamps import HZ, restamped
 
@@ -57,6 +58,18 @@ def remuxed(source: Path, path: Path, change=lambda packets: packets) -> Path:
     return path
 
 
+def encoded(source: Path, path: Path, codec: str, frames: int = 200, **kept: dict[str, str]) -> Path:
+    """Encode the first pictures of a clip with another codec."""
+    with av.open(str(source)) as whole, av.open(str(path), "w") as container:
+        film = container.add_stream(codec, rate=FPS, **kept)
+        film.width, film.height, film.pix_fmt = whole.streams.video[0].width, whole.streams.video[0].height, "yuv420p"
+        for index, picture in zip(range(frames), whole.decode(video=0), strict=False):
+            picture.pts, picture.time_base, picture.pict_type = index, Fraction(1, FPS), PictureType.NONE
+            container.mux(film.encode(picture))
+        container.mux(film.encode(None))
+    return path
+
+
 # Joined --------------------------------------------------------------------------------------------------------------
 
 
@@ -92,6 +105,58 @@ def test_the_rest_of_a_file_at_which_the_demuxer_stops_is_named(clip: Path, tmp_
     read = Read(both)
     assert read.error is not None
     assert "were not read after 10.0 s" in read.error.message
+
+
+@pytest.mark.parametrize("kind", ["flv", "wmv"])
+def test_a_short_recording_that_was_appended_is_named(clip: Path, tmp_path: Path, kind: str) -> None:
+    """It was silently left out where it is a small share of the file."""
+    single = encoded(clip, tmp_path / f"single.{kind}", "wmv2" if kind == "wmv" else "flv")
+    short = encoded(clip, tmp_path / f"short.{kind}", "wmv2" if kind == "wmv" else "flv", frames=10)
+    both = tmp_path / f"both.{kind}"
+    both.write_bytes(single.read_bytes() + short.read_bytes())
+    assert short.stat().st_size < 0.2 * both.stat().st_size
+    read = Read(both)
+    assert read.error is not None
+    assert "were not read after 10.0 s" in read.error.message
+
+
+def test_a_recording_of_another_format_that_was_appended_to_an_mp4_is_named(clip: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both.mp4"
+    both.write_bytes(clip.read_bytes() + remuxed(clip, tmp_path / "other.mkv").read_bytes())
+    read = Read(both)
+    assert len(read.pictures) == 200
+    assert read.error is not None
+    assert f"from byte {clip.stat().st_size} on, were not read after 10.0 s" in read.error.message
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv"])
+def test_space_that_a_recorder_reserved_is_no_recording(clip: Path, tmp_path: Path, kind: str) -> None:
+    path = remuxed(clip, tmp_path / f"reserved.{kind}")
+    path.write_bytes(path.read_bytes() + bytes(2 * path.stat().st_size))
+    read = Read(path)
+    assert (read.error, read.warnings, len(read.pictures)) == (None, {}, 200)
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv"])
+def test_sound_that_goes_on_after_the_video_is_no_appended_recording(clip: Path, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"sound.{kind}"
+    with av.open(str(clip)) as whole, av.open(str(path), "w") as container:
+        film = container.add_stream_from_template(whole.streams.video[0])
+        sound = container.add_stream("aac", rate=48000)
+        sound.layout = "mono"
+        for packet in whole.demux(video=0):
+            if packet.size:
+                packet.stream = film
+                container.mux(packet)
+        noise = np.random.default_rng(3)
+        for index in range(25 * 48000 // 1024):
+            samples = noise.uniform(-0.5, 0.5, (1, 1024)).astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 48000, index * 1024, Fraction(1, 48000)
+            container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+    read = Read(path)
+    assert (read.error, read.warnings, len(read.pictures)) == (None, {}, 200)
 
 
 def test_a_loop_says_that_it_leaves_an_appended_recording_out(clip: Path, tmp_path: Path) -> None:
@@ -214,6 +279,17 @@ def test_the_track_that_moves_is_read(clip: Path, tmp_path: Path, kind: str) -> 
     assert "video track 1 is read" in read.warnings[WarningCode.OTHER_TRACK]
 
 
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_pictures_of_an_avi_with_b_frames_keep_their_times(clip: Path, tmp_path: Path, codec: str) -> None:
+    """AVI has no presentation times: those that FFmpeg makes up went back and forth, and stretched time."""
+    read = Read(encoded(clip, tmp_path / "film.avi", codec, options={"bf": "2", "g": "50"}))
+    assert read.error is None
+    assert not read.warnings
+    times = [picture.t for picture in read.pictures]
+    assert times == pytest.approx([index / FPS for index in range(200)])
+    assert read.pictures[-1].stamps.is_clean
+
+
 def test_a_file_without_a_container_says_which_rate_is_assumed(clip: Path, tmp_path: Path) -> None:
     def without_times(path: Path, bitstream_filter: str) -> Path:
         with av.open(str(clip)) as whole:
@@ -278,7 +354,7 @@ def test_a_stream_that_is_joined_between_key_frames_is_waited_for(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was `pictures have no size`, a fault that a person has to mend; a camera may send a key frame in 20 s only."""
-    monkeypatch.setattr("countline_pipelines.sources.video._SAY_AFTER_S", 0.2)
+    monkeypatch.setattr("countline_pipelines.sources.reading.watch._SAY_AFTER_S", 0.2)
     late = between_key_frames(clip, tmp_path / "late.ts")
     whole = remuxed(clip, tmp_path / "whole.ts").read_bytes()
     said: list[WarningCode] = []
@@ -295,8 +371,8 @@ def test_a_stream_that_is_joined_between_key_frames_is_waited_for(
 def test_a_stream_without_a_key_frame_fails_for_a_cause_that_may_pass(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("countline_pipelines.sources.video.KEY_FRAME_WITHIN_S", 0.3)
-    monkeypatch.setattr("countline_pipelines.sources.video._SAY_AFTER_S", 0.1)
+    monkeypatch.setattr("countline_pipelines.sources.reading.watch.KEY_FRAME_WITHIN_S", 0.3)
+    monkeypatch.setattr("countline_pipelines.sources.reading.watch._SAY_AFTER_S", 0.1)
     late = between_key_frames(clip, tmp_path / "late.ts")
     with trickle(late * 20, b"", 0.05) as url, pytest.raises(SourceError) as raised:
         VideoReader(SourceSpec(url, Playback.LIVE))

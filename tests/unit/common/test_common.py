@@ -1,5 +1,6 @@
 """What every room builds on: times, redaction, addresses, the data folder, the root of the command line."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,14 @@ def test_the_list_of_commands_imports_no_room_beyond_its_manifest() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+def test_the_root_prints_its_version_and_ends_well() -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "countline_common", "--version"], capture_output=True, text=True, check=False
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+    assert re.fullmatch(r"countline \d+\.\d+\.\d+\n", found.stdout)
 
 
 def test_a_command_whose_dependency_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.spinner import Spinner
 
 from countline_local.cli.display import JsonDisplay, TerminalDisplay, describe, parts_table, progress_table
-from countline_local.parts.part import PartEvent, PartState, PartStatus
+from countline_local.supervision.part import PartEvent, PartState, PartStatus
 
 
 def shown(renderable: object) -> list[str]:
@@ -44,9 +44,9 @@ def test_the_table_has_address_and_state_of_each_part() -> None:
     status = PartStatus("nats", "127.0.0.1:4222", PartState.READY, pid=12, restarts=3)
     stopped = PartStatus("worker", "127.0.0.1:9013")
     lines = shown(parts_table([status.as_json(), stopped.as_json()]))
-    assert lines[0].split() == ["part", "state", "address", "process", "restarts"]
+    assert lines[0].split() == ["PART", "STATE", "ADDRESS", "PID", "RESTARTS"]
     assert lines[1].split() == ["nats", "ready", "127.0.0.1:4222", "12", "3"]
-    assert lines[2].split() == ["worker", "stopped", "127.0.0.1:9013", "–", "0"]
+    assert lines[2].split() == ["worker", "stopped", "127.0.0.1:9013", "-", "0"]
 
 
 @pytest.mark.parametrize("display", [TerminalDisplay, JsonDisplay])

@@ -3,7 +3,7 @@
 import pytest
 
 from countline_common.errors import InvalidInputError
-from countline_local.parts.part import Part, PartState, PartStatus, stages
+from countline_local.supervision.part import Part, PartState, PartStatus, stages
 
 
 async def nothing() -> None: ...

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from countline_local.parts.shipped_models import copy_shipped
+from countline_local.triton.shipped_models import copy_shipped
 
 
 def model(folder: Path, name: str, content: str) -> None:

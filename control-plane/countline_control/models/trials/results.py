@@ -1,6 +1,7 @@
 """What workers reported of trials: sums, by camera and line, and over time."""
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,18 +19,16 @@ class TrialResults:
 
     Args:
         database: holds the schema `models`.
-        clock: returns Unix seconds.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._clock = clock
 
     async def full(self, trial: StoredTrial) -> TrialResult:
         """Return a trial with its sums, by camera and line, and over time."""
 
         async def read(connection: AsyncConnection) -> TrialResult:
-            end = trial.ended_at if trial.ended_at is not None else self._clock()
+            end = trial.ended_at if trial.ended_at is not None else time.time()
             width_s = bucket_width_s(end - trial.started_at)
             return TrialResult(
                 trial,

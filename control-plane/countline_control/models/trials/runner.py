@@ -53,7 +53,6 @@ class Trials:
         outbox: the outbox of the service.
         promote: makes a version live.
         on_change: called after a change of what counts cameras.
-        clock: returns Unix seconds.
     """
 
     def __init__(
@@ -62,13 +61,11 @@ class Trials:
         outbox: Outbox,
         promote: Promote,
         on_change: Callable[[], None],
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._outbox = outbox
         self._promote = promote
         self._on_change = on_change
-        self._clock = clock
         self._stopping = asyncio.Event()
 
     async def start(
@@ -88,7 +85,7 @@ class Trials:
         if request.mode is None:
             raise InvalidInputError("the mode of the trial is missing", hint="give SHADOW or CANARY")
         checks.check_time_limit(request.time_limit_s)
-        margin, now = checks.checked_margin(request.margin), self._clock()
+        margin, now = checks.checked_margin(request.margin), time.time()
         async with self._database.begin() as connection:
             model = await model_store.existing_model(connection, request.name, lock=True)
             live, running = await model_store.live_versions(connection), await store.running_trials(connection)
@@ -199,7 +196,7 @@ class Trials:
     async def _end(
         self, connection: AsyncConnection, trial_id: str, outcome: TrialOutcome, verdict: str, actor: str
     ) -> StoredTrial | None:
-        ended = await store.end_trial(connection, trial_id, outcome, verdict, to_datetime(self._clock()))
+        ended = await store.end_trial(connection, trial_id, outcome, verdict, to_datetime(time.time()))
         if ended is not None:
             await self._record(connection, "ended", ended, actor)
         return ended
@@ -226,7 +223,7 @@ class Trials:
             await happens(self._stopping, CHECK_PERIOD_S)
 
     async def _end_overdue(self) -> None:
-        running, now = await self._database.read(store.running_trials), self._clock()
+        running, now = await self._database.read(store.running_trials), time.time()
         overdue = [trial for trial in running if trial.ends_by is not None and trial.ends_by <= now]
         for trial in overdue:
             why = f"its time was over before enough crossings were counted: {trial.verdict or 'no crossing'}"

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
+from countline_common.cli.tables import new_table
 from countline_common.cli.terminal import Terminal
 from countline_counting.events import Direction
 from countline_counting.explain import Candidate, Gate, Journal
@@ -66,7 +67,8 @@ def show_explained(terminal: Terminal, result: Mapping[str, Any]) -> None:
     for name in result["lines"]:
         rows = [one for one in result["candidates"] if one["line"] == name]
         if rows:
-            table = Table("t", "track", "way", "outcome", "measured, and its limit", title=f"line {name}")
+            numbers = ("TIME(s)", "TRACK")
+            table = new_table(*numbers, "DIRECTION", "RESULT", "MEASURED, LIMIT", numbers=numbers, title=f"line {name}")
             for one in rows:
                 table.add_row(*_row(one))
             terminal.print(table)
@@ -90,7 +92,8 @@ def _in_words(gate: Gate) -> str:
 
 
 def _totals_table(lines: Mapping[str, Any]) -> Table:
-    table = Table("line", "way", "candidates", "counted", "not counted, by reason")
+    columns = ("CANDIDATES", "COUNTED")
+    table = new_table("LINE", "DIRECTION", *columns, "NOT COUNTED", numbers=columns)
     for name, ways in lines.items():
         for way, totals in ways.items():
             reasons = ", ".join(f"{count} {code}" for code, count in totals["reasons"].items())

@@ -32,7 +32,7 @@ _RELEASE: Final = re.compile(r"(?<!\d)(\d{1,6})\.(\d{1,6})")
 
 
 class CheckVerdict(StrEnum):
-    """Of one check."""
+    """The result of one check."""
 
     OK = "ok"
     MISSING = "missing"

@@ -186,4 +186,4 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
         return PipelineKeeper(self._runtime, self._main, self._options, info, self._ready, self._on_end, live=live)
 
     async def _ready(self, model: str) -> ModelInfo:
-        return await (await self._connected()).load(model)
+        return await (await self._triton.client()).load(model)

@@ -166,7 +166,7 @@ class SoftwarePlane(KeepingPlane[SoftwareCamera]):
             return lane
 
     async def _open_lane(self, model: str) -> ModelLane:
-        client = await self._connected()
+        client = await self._triton.client()
         info = await _load_version(client, model)
         name = str(info.ref)
         if name not in self._lanes:
@@ -197,7 +197,7 @@ class SoftwarePlane(KeepingPlane[SoftwareCamera]):
     async def _close_lane(self, lane: ModelLane) -> None:
         del self._lanes[lane.name]
         self._newest = {model: name for model, name in self._newest.items() if name != lane.name}
-        (await self._connected()).release(lane.name)
+        (await self._triton.client()).release(lane.name)
         await lane.close()
 
 

@@ -3,13 +3,11 @@
 import threading
 import time
 import weakref
-from itertools import pairwise
 from typing import Any
 
 from gi.repository import GLib, Gst
-from tests.doubles.deepstream import native
 from tests.doubles.deepstream.elements.base import NVMM, DeepStreamElement, pad_template
-from tests.doubles.deepstream.facts import tables
+from tests.doubles.deepstream.elements.source_tail import SourceTail, make
 
 RESET_INTERVAL_S = 3.0
 """At most one source of the process is reset in this time."""
@@ -34,18 +32,13 @@ class UriSrcBin(DeepStreamElement):
     def set_up(self) -> None:
         self._inner: list[Any] = []
         """The source and its decoder; a reset makes new ones."""
-        self._tail: Any = None
+        self._tail: SourceTail | None = None
         self._ghost: Any = None
         self._watchdog = 0
-        self._heard_at = 0.0
+        self._tried_at = 0.0
         self._attempts = 0
-        self._decoded = 0
-        self._offset_ns = 0
-        self._end_ns = 0
         self._changing = threading.Lock()
         """Held during a reset (main loop) and during the end (the thread that ends the pipeline)."""
-
-    # --- state
 
     def do_change_state(self, transition: Any) -> Any:
         """Build the chain on the way to PAUSED, and remove it on the way back.
@@ -69,44 +62,43 @@ class UriSrcBin(DeepStreamElement):
         return result
 
     def _build(self) -> bool:
-        uri = self.value("uri")
-        if not uri:
-            self.post_error(f"{self._factory()}: uri is not set")
-            return False
         self._take_down()  # of a start that failed
-        self._offset_ns = self._end_ns = self._decoded = 0
-        self._heard_at = time.monotonic()
+        self._tried_at = time.monotonic()
         self._arm()  # before the source can fail: from now on its errors become warnings
         try:
-            self._inner = self._rtsp_source(uri) if self.is_rtsp else self._uri_source(uri)
+            self._inner = self._source_of(self.value("uri"))
         except ValueError as error:
             self.post_error(f"{self._factory()}: {error}")
             return False
         return True
 
+    def _source_of(self, uri: str | None) -> list[Any]:
+        if not uri:
+            raise ValueError("uri is not set")
+        return self._rtsp_source(uri) if self.is_rtsp else self._uri_source(uri)
+
     @property
     def is_rtsp(self) -> bool:
         """Whether the source is RTSP: by `type`, else by the address."""
-        kind = self.value("type")
-        return kind == 2 or (kind == 0 and (self.value("uri") or "").startswith(("rtsp://", "rtsps://")))
+        return self.value("type") == 2 or (self.value("type") == 0 and self._is_at("rtsp://", "rtsps://"))
+
+    def _is_at(self, *schemes: str) -> bool:
+        return (self.value("uri") or "").startswith(schemes)
 
     def _uri_source(self, uri: str) -> list[Any]:
         if not Gst.uri_is_valid(uri):
             raise ValueError(f"not an address: {uri!r}")
-        source = self._make("uridecodebin")
-        source.set_property("uri", uri)
-        source.set_property("caps", Gst.Caps.from_string("video/x-raw"))
+        source = make("uridecodebin", uri=uri, caps=Gst.Caps.from_string("video/x-raw"))
         source.connect("pad-added", _when_alive(self, UriSrcBin._decoded_pad))
         self.add(source)
         return [source]
 
     def _rtsp_source(self, uri: str) -> list[Any]:
-        source, decoder = self._make("rtspsrc"), self._make("decodebin")
-        source.set_property("location", uri)
-        source.set_property("latency", self.value("latency"))
-        source.set_property("drop-on-latency", self.value("drop-on-latency"))
-        source.set_property("protocols", _PROTOCOLS[self.value("select-rtp-protocol")])
-        source.set_property("udp-buffer-size", min(self.value("udp-buffer-size"), 2**31 - 1))
+        settings = {name: self.value(name) for name in ("latency", "drop-on-latency")}
+        protocols = _PROTOCOLS[self.value("select-rtp-protocol")]
+        buffer_bytes = min(self.value("udp-buffer-size"), 2**31 - 1)
+        source = make("rtspsrc", location=uri, protocols=protocols, udp_buffer_size=buffer_bytes, **settings)
+        decoder = make("decodebin")
         source.connect("select-stream", _is_video)
         decoder_ref = weakref.ref(decoder)
         source.connect("pad-added", lambda _source, pad: _link(pad, decoder_ref()))
@@ -115,15 +107,8 @@ class UriSrcBin(DeepStreamElement):
         self.add(decoder)
         return [source, decoder]
 
-    def _make(self, name: str, **values: Any) -> Any:
-        made = Gst.ElementFactory.make(name, None)
-        assert made is not None, name
-        for key, value in values.items():
-            made.set_property(key.replace("_", "-"), value)
-        return made
-
     def _take_down(self) -> None:
-        for element in [*self._inner, *(self._tail or ())]:
+        for element in [*self._inner, *(self._tail.elements if self._tail else ())]:
             self._drop(element)
         if self._ghost is not None:
             self._ghost.set_active(False)
@@ -135,80 +120,35 @@ class UriSrcBin(DeepStreamElement):
         element.set_state(Gst.State.NULL)
         self.remove(element)
 
-    # --- decoded frames
-
     def _decoded_pad(self, _decoder: Any, pad: Any) -> None:
         caps = pad.get_current_caps() or pad.query_caps(None)
         if not caps.get_structure(0).get_name().startswith("video/"):
             return
         first = self._tail is None
+        if self._tail is None:
+            at_end = _when_alive(self, UriSrcBin._at_end, answer=False)
+            self._tail = SourceTail(self.value("drop-frame-interval"), at_end)
+            self._tail.add_to(self)
+        pad.link(self._tail.sink)
         if first:
-            self._tail = self._make_tail()
-        pad.link(self._tail[0].get_static_pad("sink"))
-        if first:
-            self._expose()
+            self._expose(self._tail)
 
-    def _make_tail(self) -> list[Any]:
-        """Converter to NV12, step into NVMM, and a filter so that the pad promises NVMM."""
-        tail = [
-            self._make("videoconvert"),
-            self._make("capsfilter", caps=Gst.Caps.from_string("video/x-raw, format=NV12")),
-            self._make("nvvideoconvert"),
-            self._make("capsfilter", caps=Gst.Caps.from_string(f"{NVMM}, format=NV12")),
-        ]
-        for element in tail:
-            self.add(element)
-        for one, other in pairwise(tail):
-            assert one.link(other)
-        tail[-1].get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, _probe(self, UriSrcBin._frame))
-        # An EOS must be dropped before a pad sees it: afterwards the pad accepts no event.
-        tail[0].get_static_pad("sink").add_probe(
-            Gst.PadProbeType.EVENT_DOWNSTREAM | Gst.PadProbeType.EVENT_FLUSH, _probe(self, UriSrcBin._event)
-        )
-        for element in tail:
-            element.sync_state_with_parent()
-        return tail
-
-    def _expose(self) -> None:
-        self._ghost = Gst.GhostPad.new_from_template(
-            "vsrc_0", self._tail[-1].get_static_pad("src"), self.get_pad_template("vsrc_%u")
-        )
+    def _expose(self, tail: SourceTail) -> None:
+        self._ghost = Gst.GhostPad.new_from_template("vsrc_0", tail.source, self.get_pad_template("vsrc_%u"))
         self.installed.ledger.pad_made(self._ghost)
         self._ghost.set_active(True)
         self.add_pad(self._ghost)
 
-    def _frame(self, info: Any) -> Any:
-        """Handle a decoded frame: reset the watchdog, apply drop-frame-interval, continue the time of a loop."""
-        self._heard_at = time.monotonic()
-        index, self._decoded = self._decoded, self._decoded + 1
-        every = self.value("drop-frame-interval")
-        if every > 1 and index % every:
-            return Gst.PadProbeReturn.DROP
-        buffer = info.get_buffer()
-        if self._offset_ns and buffer.pts != Gst.CLOCK_TIME_NONE:
-            buffer.pts += self._offset_ns
-        if buffer.pts != Gst.CLOCK_TIME_NONE:
-            duration = buffer.duration if buffer.duration != Gst.CLOCK_TIME_NONE else Gst.SECOND // 25
-            self._end_ns = max(self._end_ns, buffer.pts + duration)
-        return Gst.PadProbeReturn.OK
-
-    def _event(self, info: Any) -> Any:
-        event = info.get_event()
-        if event.type == Gst.EventType.EOS:
-            return self._at_end()
-        if event.type in {Gst.EventType.FLUSH_START, Gst.EventType.FLUSH_STOP} and self._offset_ns:
-            return Gst.PadProbeReturn.DROP
-        return Gst.PadProbeReturn.OK
-
-    def _at_end(self) -> Any:
+    def _at_end(self) -> bool:
+        """Reconnect or begin again. Return whether the end is held back."""
         if self.is_rtsp and self._armed():
-            self._later(UriSrcBin._lost)
-            return Gst.PadProbeReturn.DROP
-        if self.value("file-loop") and (self.value("uri") or "").startswith("file://"):
-            self._offset_ns = max(1, self._end_ns)
-            self._later(UriSrcBin._again)
-            return Gst.PadProbeReturn.DROP
-        return Gst.PadProbeReturn.OK
+            GLib.idle_add(_when_alive(self, UriSrcBin._lost, answer=False))
+            return True
+        if self._tail is not None and self.value("file-loop") and self._is_at("file://"):
+            self._tail.loop()
+            GLib.idle_add(_when_alive(self, UriSrcBin._again, answer=False))
+            return True
+        return False
 
     def _again(self) -> None:
         """Seek to the first frame; in the main loop, like the real one."""
@@ -232,7 +172,8 @@ class UriSrcBin(DeepStreamElement):
 
     def _watch(self) -> bool:
         """Every second, in the main loop: reset the source if there is no stream."""
-        silent_s = time.monotonic() - self._heard_at
+        heard_at = self._tail.heard_at if self._tail is not None else 0.0
+        silent_s = time.monotonic() - max(self._tried_at, heard_at)
         if silent_s >= self.value("rtsp-reconnect-interval"):
             self._lost()
         return self._watchdog != 0
@@ -264,20 +205,13 @@ class UriSrcBin(DeepStreamElement):
     def _reset(self) -> None:
         for element in self._inner:
             self._drop(element)
-        self._tell_reset()
+        if self._tail is not None and self.value("source-id") >= 0:
+            self._tail.announce_reset(self.value("source-id"))
         self._inner = self._rtsp_source(self.value("uri"))
-        self._heard_at = time.monotonic()
+        self._tried_at = time.monotonic()
         for element in reversed(self._inner):
             # Not the state of the bin: a decoder without pictures keeps the bin in PAUSED, where no camera sends.
             element.set_state(Gst.State.PLAYING)
-
-    def _tell_reset(self) -> None:
-        if self._ghost is None or self.value("source-id") < 0:
-            return
-        structure = Gst.Structure.new_empty("nv-mux-event")
-        structure.set_value("source-id", self.value("source-id"))
-        reset = native.custom_event(tables()["events"]["GST_NVEVENT_STREAM_RESET"], structure)
-        self._tail[-1].get_static_pad("src").push_event(reset)
 
     def do_handle_message(self, message: Any) -> None:
         """While the watchdog is armed, errors of the source are warnings."""
@@ -285,9 +219,6 @@ class UriSrcBin(DeepStreamElement):
             error, debug = message.parse_error()
             message = Gst.Message.new_warning(message.src, error, debug)
         Gst.Bin.do_handle_message(self, message)
-
-    def _later(self, method: Any) -> None:
-        GLib.idle_add(_when_alive(self, method, answer=False))
 
 
 def _when_alive(bin_: UriSrcBin, method: Any, *, answer: Any = None) -> Any:
@@ -302,16 +233,6 @@ def _when_alive(bin_: UriSrcBin, method: Any, *, answer: Any = None) -> Any:
         return answer if result is None else result
 
     return call
-
-
-def _probe(bin_: UriSrcBin, method: Any) -> Any:
-    reference = weakref.ref(bin_)
-
-    def probe(_pad: Any, info: Any) -> Any:
-        found = reference()
-        return Gst.PadProbeReturn.OK if found is None else method(found, info)
-
-    return probe
 
 
 def _is_video(_source: Any, _number: int, caps: Any) -> bool:

@@ -6,17 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from tests.doubles.deepstream import native
-from tests.doubles.deepstream.batches import UNTRACKED, Batch, Batches, list_of
+from tests.doubles.deepstream.batches import UNTRACKED, Batches, list_of
 from tests.doubles.deepstream.facts import Facts, tables
-from tests.doubles.deepstream.structs import (
-    GList,
-    Life,
-    PyCapsule,
-    Structure,
-    UseAfterReleaseError,
-    structure_class,
-)
+from tests.doubles.deepstream.modules.pyds_functions import PydsFunctions
+from tests.doubles.deepstream.structs import GList, Life, PyCapsule, Structure, structure_class
 
 _RESERVED_META, _FIRST_USER_META = 4095, 4096
 
@@ -29,15 +22,14 @@ class Pyds:
     """Builds the module, and makes structures for the elements."""
 
     def __init__(self, facts: Facts, batches: Batches, send_event: Callable[[int, str, int], None]) -> None:
-        self.facts, self.batches = facts, batches
-        self._send_event = send_event
+        self.facts = facts
         self.classes: dict[str, type[Structure]] = {}
         self._user_meta_types: dict[str, int] = {}
         self._immortal = batches.new_life()
         self.module = types.ModuleType("pyds", "A double of DeepStream's Python bindings, for tests.")
         self._add_classes()
         self.meta_type = self._add_enums()
-        self._add_functions()
+        self._add_functions(PydsFunctions(self, batches, send_event))
 
     # --- building
 
@@ -70,9 +62,9 @@ class Pyds:
                 setattr(self.module, member.name, member)
         return made["NvDsMetaType"]
 
-    def _add_functions(self) -> None:
+    def _add_functions(self, functions: PydsFunctions) -> None:
         for name in tables()["pyds"]["functions"]:
-            played = getattr(self, f"_do_{name}", None)
+            played = getattr(functions, name, None)
             setattr(self.module, name, self._counted(name, played) if played else _not_played(name))
 
     def _counted(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -133,174 +125,6 @@ class Pyds:
     def user_meta_type(self, descriptor: str) -> int:
         """A number that differs between processes and releases, like a GLib quark; programs must not store it."""
         return self._user_meta_types.setdefault(descriptor, _FIRST_USER_META + 37 + len(self._user_meta_types))
-
-    # --- functions of pyds
-
-    def _do_gst_buffer_get_nvds_batch_meta(self, address: int) -> Structure | None:
-        if not isinstance(address, int):
-            raise TypeError(f"gst_buffer_get_nvds_batch_meta takes hash(buffer), not {type(address).__name__}")
-        batch = self.batches.find(address)
-        return None if batch is None else batch.meta
-
-    def _do_nvds_get_user_meta_type(self, descriptor: str) -> int:
-        if not isinstance(descriptor, str):
-            raise TypeError("nvds_get_user_meta_type takes a str")
-        return self.user_meta_type(descriptor)
-
-    def _batch_of(self, structure: Any, kind: str) -> Batch:
-        if not isinstance(structure, self.classes[kind]):
-            raise TypeError(f"takes {kind}, not {type(structure).__name__}")
-        batch = self.batches.of(structure)
-        if batch is None:
-            raise UseAfterReleaseError(f"{kind} of a buffer that was released")
-        return batch
-
-    def _acquire(self, batch_meta: Any, kind: str, meta_type: str) -> Structure:
-        batch = self._batch_of(batch_meta, "NvDsBatchMeta")
-        made = self.make(kind, batch.life)
-        made._values["base_meta"] = self.base_meta(batch.meta, meta_type)
-        batch.acquired.add(id(made))
-        _keep(batch, made)
-        return made
-
-    def _do_nvds_acquire_obj_meta_from_pool(self, batch_meta: Any) -> Structure:
-        made = self._acquire(batch_meta, "NvDsObjectMeta", "NVDS_OBJ_META")
-        # The pool clears a structure, so its id is 0 until the program sets it.
-        made._values.update(object_id=0, parent=None)
-        return made
-
-    def _do_nvds_acquire_user_meta_from_pool(self, batch_meta: Any) -> Structure:
-        return self._acquire(batch_meta, "NvDsUserMeta", "NVDS_USER_META")
-
-    def _do_nvds_acquire_display_meta_from_pool(self, batch_meta: Any) -> Structure:
-        return self._acquire(batch_meta, "NvDsDisplayMeta", "NVDS_DISPLAY_META")
-
-    def _do_nvds_acquire_classifier_meta_from_pool(self, batch_meta: Any) -> Structure:
-        return self._acquire(batch_meta, "NvDsClassifierMeta", "NVDS_CLASSIFIER_META")
-
-    def _do_nvds_acquire_label_info_meta_from_pool(self, batch_meta: Any) -> Structure:
-        return self._acquire(batch_meta, "NvDsLabelInfo", "NVDS_LABEL_INFO_META")
-
-    def _add(self, owner: Any, owner_kind: str, list_name: str, added: Any, added_kind: str) -> None:
-        batch = self._batch_of(owner, owner_kind)
-        if not isinstance(added, self.classes[added_kind]):
-            raise TypeError(f"takes {added_kind}, not {type(added).__name__}")
-        if id(added) not in batch.acquired:
-            raise RuntimeError(f"this {added_kind} is not from the pool of this batch, or was added before")
-        batch.acquired.discard(id(added))
-        list_of(owner, list_name).append(added)
-
-    def _do_nvds_add_obj_meta_to_frame(self, frame: Any, added: Any, parent: Any) -> None:
-        self._add(frame, "NvDsFrameMeta", "obj_meta_list", added, "NvDsObjectMeta")
-        if parent is not None and not isinstance(parent, self.classes["NvDsObjectMeta"]):
-            raise TypeError("parent is an NvDsObjectMeta or None")
-        added._values["parent"] = parent
-        frame._values["num_obj_meta"] = len(list_of(frame, "obj_meta_list"))
-
-    def _do_nvds_add_user_meta_to_frame(self, frame: Any, added: Any) -> None:
-        self._add(frame, "NvDsFrameMeta", "frame_user_meta_list", added, "NvDsUserMeta")
-
-    def _do_nvds_add_user_meta_to_obj(self, obj: Any, added: Any) -> None:
-        self._add(obj, "NvDsObjectMeta", "obj_user_meta_list", added, "NvDsUserMeta")
-
-    def _do_nvds_add_user_meta_to_batch(self, batch_meta: Any, added: Any) -> None:
-        self._add(batch_meta, "NvDsBatchMeta", "batch_user_meta_list", added, "NvDsUserMeta")
-
-    def _do_nvds_add_display_meta_to_frame(self, frame: Any, added: Any) -> None:
-        self._add(frame, "NvDsFrameMeta", "display_meta_list", added, "NvDsDisplayMeta")
-
-    def _do_nvds_add_classifier_meta_to_object(self, obj: Any, added: Any) -> None:
-        self._add(obj, "NvDsObjectMeta", "classifier_meta_list", added, "NvDsClassifierMeta")
-
-    def _do_nvds_add_label_info_meta_to_classifier(self, classifier: Any, added: Any) -> None:
-        self._add(classifier, "NvDsClassifierMeta", "label_info_list", added, "NvDsLabelInfo")
-
-    def _do_nvds_remove_obj_meta_from_frame(self, frame: Any, removed: Any) -> None:
-        self._batch_of(frame, "NvDsFrameMeta")
-        if not list_of(frame, "obj_meta_list").remove(removed):
-            raise RuntimeError("this object is not in this frame")
-        frame._values["num_obj_meta"] = len(list_of(frame, "obj_meta_list"))
-
-    def _do_nvds_remove_user_meta_from_frame(self, frame: Any, removed: Any) -> None:
-        self._batch_of(frame, "NvDsFrameMeta")
-        if not list_of(frame, "frame_user_meta_list").remove(removed):
-            raise RuntimeError("this user meta is not in this frame")
-
-    def _do_nvds_clear_obj_meta_list(self, frame: Any, meta_list: Any) -> None:
-        self._batch_of(frame, "NvDsFrameMeta")
-        if not isinstance(meta_list, GList | types.NoneType):
-            raise TypeError("takes the frame's obj_meta_list")
-        list_of(frame, "obj_meta_list").clear()
-        frame._values["num_obj_meta"] = 0
-
-    def _do_nvds_acquire_meta_lock(self, batch_meta: Any) -> None:
-        batch = self._batch_of(batch_meta, "NvDsBatchMeta")
-        batch.lock.acquire()
-        batch.lock_depth += 1
-
-    def _do_nvds_release_meta_lock(self, batch_meta: Any) -> None:
-        batch = self._batch_of(batch_meta, "NvDsBatchMeta")
-        batch.lock.release()  # RuntimeError if this thread does not hold it; the real mutex would be corrupt
-        batch.lock_depth -= 1
-
-    def _do_nvds_get_nth_frame_meta(self, node: GList, index: int) -> Structure:
-        frames = list(node._owner)
-        return frames[index]
-
-    def _do_get_nvds_LayerInfo(self, tensor_meta: Any, index: int) -> Structure:  # noqa: N802
-        if not isinstance(tensor_meta, self.classes["NvDsInferTensorMeta"]):
-            raise TypeError("takes NvDsInferTensorMeta")
-        layer = tensor_meta.output_layers_info(index)
-        layer._values["buffer"] = PyCapsule(layer._life, tensor_meta._values["arrays"][index])
-        return layer
-
-    def _do_get_ptr(self, capsule: Any) -> int:
-        """The address in a capsule. The memory is real, and is overwritten when the buffer is released."""
-        if not isinstance(capsule, PyCapsule):
-            raise TypeError(f"get_ptr takes a capsule, not {type(capsule).__name__}")
-        capsule._life.touch("get_ptr")
-        target = capsule._target
-        return target.ctypes.data if isinstance(target, np.ndarray) else id(target)
-
-    def _do_get_nvds_buf_surface(self, address: int, batch_id: int) -> np.ndarray:
-        """(height, width, 4) uint8 of an RGBA frame, valid while its buffer lives.
-
-        Raises:
-            RuntimeError: the frame is NV12, as it leaves the muxer.
-        """
-        batch = self.batches.find(address)
-        if batch is None or not 0 <= batch_id < len(batch.pictures):
-            raise RuntimeError("no such buffer, or no such frame in its batch")
-        picture = batch.pictures[batch_id]
-        if picture.format not in {"RGBA", "RGB"}:
-            raise RuntimeError(
-                f"get_nvds_buf_surface: Currently we only support RGBA/RGB color Format, not {picture.format}"
-            )
-        batch.views.append(picture.planes)
-        return picture.planes
-
-    def _do_unmap_nvds_buf_surface(self, address: int, batch_id: int) -> None:
-        """Does nothing, as on a discrete GPU."""
-
-    def _do_gst_element_send_nvevent_new_stream_reset(self, address: int, source_id: int) -> bool:
-        self._send_event(address, "GST_NVEVENT_STREAM_RESET", source_id)
-        return True
-
-    def _do_configure_source_for_ntp_sync(self, address: int) -> None:
-        if not isinstance(address, int):
-            raise TypeError("configure_source_for_ntp_sync takes hash(rtspsrc)")
-        if native.type_name(address) != "GstRTSPSrc":
-            raise RuntimeError("configure_source_for_ntp_sync takes an rtspsrc, not the bin that holds it")
-        # After the camera's first report, GStreamer's rtspsrc then attaches the camera's time to each frame.
-        native.switch_on(address, "add-reference-timestamp-meta")
-
-    def _do_unset_callback_funcs(self) -> None:
-        """Does nothing: the double holds no callbacks."""
-
-
-def _keep(batch: Batch, made: Structure) -> None:
-    """Keep a pooled structure until the end of the batch, so that its `id()` is not reused."""
-    batch.meta._values.setdefault("_pooled", []).append(made)
 
 
 def _sides(box: tuple[float, ...]) -> dict[str, float]:

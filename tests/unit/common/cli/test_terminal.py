@@ -10,7 +10,7 @@ from rich.table import Table
 from countline_common.cli.app import report
 from countline_common.cli.terminal import Styled, Terminal, shown, words
 from countline_common.cli.tools import note, print_table, say
-from countline_common.errors import InvalidInputError
+from countline_common.errors import FieldProblem, InvalidInputError
 
 HOSTILE = (
     "Shop [/b]",
@@ -71,3 +71,18 @@ def test_a_spinner_and_a_progress_bar_read_no_markup() -> None:
         terminal.print(status.renderable)
     assert "preparing [/b] :zebra:" in out.getvalue()
     assert words("{task.description}").markup is False
+
+
+@pytest.mark.parametrize(
+    ("message", "fields", "lines"),
+    [
+        ("the site cannot be created: title: is long", [("title", "is long")], []),
+        ("the request was refused", [("bucket", "must be 1m")], ["  bucket: must be 1m"]),
+        ("no: a: is b (and 1 more)", [("a", "is b"), ("c", "is d")], ["  a: is b", "  c: is d"]),
+    ],
+)
+def test_an_error_repeats_no_field_that_its_message_names(
+    message: str, fields: list[tuple[str, str]], lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    report(InvalidInputError(message, fields=tuple(FieldProblem(*field) for field in fields)))
+    assert capsys.readouterr().err.splitlines() == [f"error: {message}", *lines]

@@ -140,7 +140,7 @@ def test_replay_tells_flows_in_json_and_shows_them_as_a_table(tmp_path):
     flows = {(f["origin"], f["destination"]): (f["class"], f["count"]) for f in json.loads(told.stdout)["flows"]}
     assert flows == {("zone:yard", "line:north:out"): ("0", 1), ("zone:yard", "line:south:out"): ("0", 1)}
     shown = CliRunner().invoke(app, arguments).stdout
-    assert "from" in shown
+    assert "FROM" in shown
     assert "line:south:out" in shown
 
 

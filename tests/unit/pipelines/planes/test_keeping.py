@@ -12,7 +12,7 @@ from tests.fixtures.examples import examples
 
 from countline_common.errors import NotFoundError, UnavailableError
 from countline_counting.spec import CountingSpec
-from countline_pipelines.planes import keeping
+from countline_pipelines.planes import keeping, plane_thread
 from countline_pipelines.planes.held import HeldCamera, KeepingStep, next_step
 from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState, Fault
 from countline_pipelines.planes.keeping import KeepingPlane
@@ -84,7 +84,7 @@ class TinyPlane(KeepingPlane[Camera]):
         return replace(present, model=wanted.model) == wanted
 
     async def _load(self, model: str) -> None:
-        await self._connected()
+        await self._triton.client()
         await self._wait(model)
         self.attempts += 1
         if model in self.errors:
@@ -149,7 +149,7 @@ def plane() -> Iterator[TinyPlane]:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks, and tries again, soon."""
-    monkeypatch.setattr(keeping, "TICK_S", 0.01)
+    monkeypatch.setattr(plane_thread, "TICK_S", 0.01)
     monkeypatch.setattr(keeping, "RETRY_REFUSED_S", 0.01)
     monkeypatch.setattr(keeping, "RETRY_CRASHED_S", 0.05)
 
@@ -366,7 +366,8 @@ WISHES = st.lists(
 @examples(30)
 def test_whatever_happens_in_between_the_last_wishes_come_true(wishes: list[tuple]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("TICK_S", "RETRY_REFUSED_S", "RETRY_CRASHED_S"):
+        patch.setattr(plane_thread, "TICK_S", 0.005)
+        for name in ("RETRY_REFUSED_S", "RETRY_CRASHED_S"):
             patch.setattr(keeping, name, 0.005)
         plane = TinyPlane()
         plane.start()

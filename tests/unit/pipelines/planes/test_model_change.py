@@ -278,10 +278,8 @@ def test_what_a_retired_version_is_refused_late_does_not_stop_the_next_change(be
     bench.plane.update_camera(plan("cam", long_film, model="fake@3"))
     bench.wait_for(lambda: camera.branches.change.is_changing)
     coming, told = camera.branches.change.new, threading.Event()
-    bench.plane._loop.call_soon_threadsafe(
-        lambda: camera.branch_failed(retired, ModelRefusedError("late"), crashed=False)
-    )
-    bench.plane._loop.call_soon_threadsafe(told.set)
+    bench.plane._thread.post(lambda: camera.branch_failed(retired, ModelRefusedError("late"), crashed=False))
+    bench.plane._thread.post(told.set)
     assert told.wait(5)
     assert coming in {camera.branches.change.new, camera.branches.change.counting}
     bench.wait_ended("cam")

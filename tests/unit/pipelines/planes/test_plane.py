@@ -14,7 +14,7 @@ from tests.fixtures.planes import COUNTING, Bench, FakeTriton, plan
 from countline_counting.identity import Identity
 from countline_counting.spec import CountingSpec, Line
 from countline_pipelines import pauses
-from countline_pipelines.planes import keeping
+from countline_pipelines.planes import keeping, plane_thread
 from countline_pipelines.planes.interface import CameraPlan, CameraState, CountedFrame, Fault
 from countline_pipelines.planes.software.camera import SoftwareCamera
 from countline_pipelines.sources import Playback, SourceSpec
@@ -315,7 +315,7 @@ def test_a_camera_whose_tick_crashes_leaves_the_plane_alive(
     benches, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The plane's thread ended, and every camera with it."""
-    monkeypatch.setattr(keeping, "TICK_S", 0.05)
+    monkeypatch.setattr(plane_thread, "TICK_S", 0.05)
     bench = benches(once=True)
     for camera in ("bad", "good"):
         bench.plane.add_camera(plan(camera, film, Playback.LOOP))

@@ -44,7 +44,7 @@ async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
     made._writer.close(1)
     made._spool.close()
     made._pictures.close(1)
-    made._plane._loop.close()
+    made._plane._thread._loop.close()
 
 
 def marks(worker: Worker) -> set[str]:

@@ -28,6 +28,7 @@ from countline_pipelines.planes.run_counter import RunCounter
 from countline_pipelines.planes.runs import Run, RunKeeper
 from countline_pipelines.planes.software.change.outlet import Outlet
 from countline_pipelines.planes.software.change.paths import PathShare
+from countline_pipelines.planes.software.lane.answers import AnswerOrder
 from countline_pipelines.planes.software.lane.lane import ModelLane
 from countline_pipelines.planes.software.lane.ticket import Ticket
 from countline_pipelines.planes.software.source.feeder import CameraFeed, Feeder
@@ -97,10 +98,7 @@ class Branch:
         self._stop = threading.Event()
         finite = plan.source.playback.is_finite
         self.feeder = Feeder(feed, self, lane, self.runs, self._stop, waits=finite, follows=follows)
-        self._sequence = 0
-        self._expected = 0
-        self._early: dict[int, tuple[Ticket, NDArray[np.float32] | None]] = {}
-        """By sequence: answers that wait for earlier ones; None for a refused frame."""
+        self._answers = AnswerOrder()
         self.throughput = Throughput(self.feeder.drops, finite=finite)
         self._counting = RunCounter(
             self.runs,
@@ -153,27 +151,24 @@ class Branch:
 
     def next_sequence(self) -> int:
         """Number of the next frame that goes to Triton, from 0."""
-        self._sequence += 1
-        return self._sequence - 1
+        return self._answers.next_sequence()
 
     def arrived(self, ticket: Ticket, detections: NDArray[np.float32]) -> None:
         """Count a frame, after all frames before it."""
-        self._early[ticket.sequence] = (ticket, detections)
+        self._answers.put(ticket, detections)
         self.feeder.landed()
         self._catch_up()
 
     def refused(self, ticket: Ticket, error: CountlineError) -> None:
         """Skip a frame that Triton refuses."""
-        self._early[ticket.sequence] = (ticket, None)
+        self._answers.put(ticket, None)
         self.runs.leave(ticket.run)
         self.feeder.landed()
         self._listener.branch_failed(self, error, crashed=False)
         self._catch_up()
 
     def _catch_up(self) -> None:
-        while self._expected in self._early:
-            ticket, detections = self._early.pop(self._expected)
-            self._expected += 1
+        for ticket, detections in self._answers.due():
             if detections is None:
                 self._listener.frame_skipped(self, ticket.t)
             else:

@@ -2,5 +2,6 @@
 
 ticket.py    one frame in flight
 batching.py  which frames go together
-lane.py      ring, requests in flight, answers
+answers.py   answers in the order of their frames
+lane.py      ring and requests in flight
 """

@@ -23,7 +23,7 @@ FILE_FRAMES: Final = 8
 LIVE_WAITING: Final = 2
 """Frames of a live camera that may wait for inference."""
 WAIT_S: Final = 0.1
-"""Between two checks whether to stop."""
+"""A wait checks this often whether it must stop, in seconds."""
 USUAL_FPS: Final = 25.0
 """Frame rate of a source that was never opened."""
 

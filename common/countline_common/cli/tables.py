@@ -1,0 +1,28 @@
+"""The tables of commands. They all look the same: headings in capitals, no borders, numbers to the right."""
+
+from collections.abc import Collection
+
+from rich.table import Table
+
+from countline_common.cli.terminal import Styled
+
+
+def new_table(*columns: str, numbers: Collection[str] = (), title: str = "") -> Table:
+    """Return an empty table.
+
+    Args:
+        columns: headings. Our own are in capitals, with the unit in brackets: `P95(ms)`.
+        numbers: the headings of columns with numbers. Their cells are never shortened or broken into lines, since a
+            part of a number is another number.
+        title: a line above the table.
+    """
+    table = Table(
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", title=Styled(title) if title else None
+    )
+    table.title_justify, table.title_style = "left", ""
+    for column in columns:
+        if column in numbers:
+            table.add_column(Styled(column), justify="right", no_wrap=True)
+        else:
+            table.add_column(Styled(column), overflow="fold")
+    return table

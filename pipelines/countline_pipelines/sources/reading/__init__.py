@@ -1,0 +1,8 @@
+"""What `sources.video.VideoReader` is made of.
+
+recordings.py   the recordings of which a source consists; opens each
+opened.py       one open recording: its packets and its pictures
+decoder.py      decodes packets, on a GPU or on the CPU
+watch.py        whether pictures come in time
+description.py  size, frame rate and duration of a source
+"""

@@ -1,0 +1,129 @@
+"""The recordings of which a source consists, and how FFmpeg opens them.
+
+A source is one recording, unless a tool without knowledge of MP4 joined several to one file.
+"""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import av.error
+from av.codec.hwaccel import HWAccel
+
+from countline_common.files.text_files import LFS_HINT
+from countline_common.hosts import host_of, is_this_machine
+from countline_pipelines.sources.content import is_pointer, unread_end
+from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
+from countline_pipelines.sources.mp4 import Mp4Part, mp4_parts
+from countline_pipelines.sources.spec import Playback, SourceSpec
+from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
+
+_REORDERING_US: Final = 300_000
+_UDP_BUFFER_BYTES: Final = 4 * 1024 * 1024
+
+
+class Recordings:
+    """Opens the recordings of a source, numbered from 0.
+
+    Args:
+        spec: the source.
+        warnings: gets a warning if a loop leaves out the recordings after the first.
+    """
+
+    def __init__(self, spec: SourceSpec, warnings: SourceWarnings) -> None:
+        self.spec = spec
+        self._parts = _find_parts(spec, warnings)
+
+    def __len__(self) -> int:
+        return max(1, len(self._parts))
+
+    def open(self, number: int, accel: HWAccel | None) -> Any:
+        """Return PyAV's container of a recording, with deadlines for every call.
+
+        Raises:
+            SourceError: the recording cannot be opened.
+        """
+        spec, began = self.spec, time.monotonic()
+        if is_pointer(spec):
+            detail = "is a Git LFS pointer, not the video itself"
+            raise SourceError(SourceFailure.NOT_VIDEO, spec.label, detail, hint=LFS_HINT)
+        try:
+            limits = (spec.open_timeout_s, spec.read_timeout_s)
+            return av.open(self._url_of(number), options=_options(spec), timeout=limits, hwaccel=accel)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise self.refused(error, began, spec.open_timeout_s) from None
+
+    def _url_of(self, number: int) -> str:
+        """FFmpeg's address of one of several recordings in a file."""
+        if len(self) == 1:
+            return self.spec.url
+        return f"subfile,,start,{self._parts[number].start},end,{self._parts[number].end},,:{self.spec.url}"
+
+    def refused(self, error: Exception, began: float, limit_s: float) -> SourceError:
+        """Return what an error of FFmpeg means, in a call that began at a monotonic time and had a deadline."""
+        # `from None` where this is raised: FFmpeg's own text holds the address with its password.
+        if isinstance(error, av.error.InvalidDataError) and self._parts and not self._parts[0].has_index:
+            detail = "the recording was cut off before its index was written"
+            return SourceError(SourceFailure.TRUNCATED, self.spec.label, detail)
+        return refused(self.spec.label, error, waited_s=time.monotonic() - began, limit_s=limit_s)
+
+    def unread_from(self, number: int, read_until_s: float, why: str) -> SourceError:
+        """Return the error that the recordings from a number on were not read."""
+        return self._unread(self._parts[number].start, self._parts[-1].end, read_until_s, why)
+
+    def check_all_read(self, read_to: int, format_name: str, read_until_s: float) -> None:
+        """Check that the demuxer did not stop long before the end of a file, as at an appended recording.
+
+        Args:
+            read_to: one past the last byte of the last packet.
+            format_name: FFmpeg's name of the format.
+            read_until_s: where the last picture ends, seconds; 0 if unknown.
+
+        Raises:
+            SourceError: a large part of the file was not read.
+        """
+        if self.spec.is_network or not self.spec.playback.is_finite:
+            return
+        read_to = max(read_to, self._parts[-1].end if self._parts else 0)
+        with suppress(OSError, ValueError):
+            if end := unread_end(Path(self.spec.url), read_to, format_name):
+                raise self._unread(read_to, end, read_until_s, "it was joined from several, or damaged")
+
+    def _unread(self, start: int, end: int, read_until_s: float, why: str) -> SourceError:
+        until = f" after {read_until_s:.1f} s" if read_until_s else ""
+        detail = f"{end - start} of its {end} bytes, from byte {start} on, were not read{until}: {why}"
+        hint = "join recordings with `ffmpeg -f concat`, or give each by itself; --partial counts what was read"
+        return SourceError(SourceFailure.TRUNCATED, self.spec.label, detail, hint=hint, after_pictures=True)
+
+
+def _find_parts(spec: SourceSpec, warnings: SourceWarnings) -> tuple[Mp4Part, ...]:
+    """Return the recordings of which a file was joined; empty unless it is an MP4."""
+    parts = () if spec.is_network else mp4_parts(spec.url)
+    if len(parts) > 1 and not spec.playback.is_finite:
+        unread = parts[-1].end - parts[1].start
+        message = f"{spec.label}: another recording is appended; its {unread} bytes are not played in a loop"
+        warnings.put(WarningCode.UNREAD, message, "join the recordings with `ffmpeg -f concat`")
+        return parts[:1]
+    return parts
+
+
+def _options(spec: SourceSpec) -> dict[str, str]:
+    if not spec.is_rtsp:
+        return _http_options(spec)
+    options = {"rtsp_transport": spec.transport.value, "max_delay": str(_REORDERING_US), "fpsprobesize": "0"}
+    if spec.transport == "udp":
+        options["buffer_size"] = str(_UDP_BUFFER_BYTES)
+    return options
+
+
+def _http_options(spec: SourceSpec) -> dict[str, str]:
+    options = {}
+    if is_this_machine(host_of(spec.url)):
+        # FFmpeg asks the proxy of the environment for every HTTP address, also one of this machine.
+        options["http_proxy"] = ""
+    if spec.is_network and spec.playback is Playback.LIVE:
+        # To measure the frame rate of a camera, FFmpeg would keep back two seconds of pictures, then give them at once.
+        options["fpsprobesize"] = "0"
+    return options
