@@ -7,16 +7,17 @@ then be kept apart.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from countline_common.display import PictureShape
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_common.waiting import happens
-from countline_control.cameras import store
+from countline_control.cameras import domain, store
 from countline_control.cameras.domain import CameraStatus
-from countline_control.cameras.service import CameraService, StatusSource
+from countline_control.cameras.service import NAME, CameraService, StatusSource
 from countline_control.database import Database, is_away
 
 LOOK_EVERY_S: Final = 1.0
@@ -33,10 +34,14 @@ class PictureWatch:
     Args:
         database: holds the schema `cameras`.
         statuses: source of statuses.
-        service: stores changes.
+        service: records changes.
+        on_change: called after each committed change.
     """
 
-    def __init__(self, database: Database, statuses: StatusSource, service: CameraService) -> None:
+    def __init__(
+        self, database: Database, statuses: StatusSource, service: CameraService, on_change: Callable[[], None]
+    ) -> None:
+        self._on_change = on_change
         self._database = database
         self._statuses = statuses
         self._service = service
@@ -64,8 +69,27 @@ class PictureWatch:
         statuses = await self._statuses.statuses(list(stored)) if stored else {}
         for camera_id, picture in changed_pictures(stored, statuses).items():
             if stored[camera_id] is None or self._may_change(camera_id, time.monotonic()):
-                await self._service.take_picture(camera_id, picture)
+                await self._take(camera_id, picture)
         self._changes = {camera_id: times for camera_id, times in self._changes.items() if camera_id in stored}
+
+    async def _take(self, camera_id: str, picture: PictureShape) -> None:
+        """Store the displayed picture that a worker has seen. If it turned, lines and zones get new versions."""
+        async with self._database.begin() as connection:
+            stored = await store.get_camera(connection, camera_id, lock=True)
+            if stored is None or (stored.picture is not None and stored.picture.matches(picture)):
+                return
+            known = await store.geometry_versions_of(connection, camera_id)
+            spec, new = domain.versioned(stored.spec, known, picture)
+            camera = replace(domain.with_picture(stored, picture), spec=spec)
+            if spec != stored.spec:
+                camera = replace(camera, revision=stored.revision + 1, updated_at=time.time())
+            await store.update_camera(connection, camera)
+            await store.save_geometry_versions(connection, camera_id, new)
+            if spec != stored.spec:
+                await self._service.record(connection, "updated", camera, NAME)
+        if stored.picture is not None:
+            _log.warning("camera.picture_changed", camera_id=camera_id, before=str(stored.picture), now=str(picture))
+        self._on_change()
 
     def _may_change(self, camera_id: str, now: float) -> bool:
         times = self._changes.setdefault(camera_id, deque(maxlen=MOST_CHANGES))

@@ -14,7 +14,6 @@ from typing import Final, Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import cameras_pb2, cameras_pb2_grpc
-from countline_common.display import PictureShape
 from countline_common.errors import ConflictError, CountlineError, FieldProblem, NotFoundError
 from countline_common.grpc.calls import Context, current_principal
 from countline_common.grpc.paging import next_token, page
@@ -153,7 +152,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             camera = replace(wanted, spec=spec, revision=1, created_at=now, updated_at=now, picture=None)
             await store.insert_camera(connection, camera)
             await store.save_geometry_versions(connection, camera.camera_id, new)
-            await self._record(connection, "created", camera, current_principal().name)
+            await self.record(connection, "created", camera, current_principal().name)
         self._on_change()
         return cameras_pb2.CreateCameraResponse(camera=await self._shown(camera))
 
@@ -194,7 +193,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             camera = replace(wanted, spec=spec, revision=stored.revision + 1, updated_at=now)
             await store.update_camera(connection, camera)
             await store.save_geometry_versions(connection, camera.camera_id, new)
-            await self._record(connection, "updated", camera, current_principal().name)
+            await self.record(connection, "updated", camera, current_principal().name)
         self._on_change()
         return cameras_pb2.UpdateCameraResponse(camera=await self._shown(camera))
 
@@ -206,7 +205,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             if camera is None:
                 raise _not_found(request.camera_id)
             await store.delete_camera(connection, request.camera_id)
-            await self._record(connection, "deleted", camera, current_principal().name)
+            await self.record(connection, "deleted", camera, current_principal().name)
         self._on_change()
         return cameras_pb2.DeleteCameraResponse()
 
@@ -214,28 +213,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         """Return every camera with its credentials and its site's time zone, for services of this process only."""
         return await self._database.read(store.all_assignable)
 
-    async def take_picture(self, camera_id: str, picture: PictureShape) -> None:
-        """Store the displayed picture that a worker has seen. If it turned, lines and zones get new versions."""
-        async with self._database.begin() as connection:
-            stored = await store.get_camera(connection, camera_id, lock=True)
-            if stored is None or (stored.picture is not None and stored.picture.matches(picture)):
-                return
-            known = await store.geometry_versions_of(connection, camera_id)
-            spec, new = domain.versioned(stored.spec, known, picture)
-            camera = replace(domain.with_picture(stored, picture), spec=spec)
-            if spec != stored.spec:
-                camera = replace(camera, revision=stored.revision + 1, updated_at=time.time())
-            await store.update_camera(connection, camera)
-            await store.save_geometry_versions(connection, camera_id, new)
-            if spec != stored.spec:
-                await self._record(connection, "updated", camera, NAME)
-        if stored.picture is not None:
-            _log.warning(
-                "camera.picture_changed", camera_id=camera_id, before=str(stored.picture), picture=str(picture)
-            )
-        self._on_change()
-
-    async def _record(self, connection: AsyncConnection, event: str, camera: Camera, actor: str) -> None:
+    async def record(self, connection: AsyncConnection, event: str, camera: Camera, actor: str) -> None:
         """Log a change and add its event to the outbox."""
         _log.info(f"camera.{event}", camera_id=camera.camera_id, actor=actor, revision=camera.revision)
         message = messages.camera_message(domain.for_readers(camera))

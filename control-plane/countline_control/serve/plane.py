@@ -117,7 +117,7 @@ class ControlPlane:
         database, statuses = await self._database("cameras"), await self._status_source()
         service = CameraService(database, statuses, self._cameras_changed)
         self._cameras = service
-        watch = PictureWatch(database, statuses, service)
+        watch = PictureWatch(database, statuses, service, self._cameras_changed)
         self._host.spawn("pictures of cameras", watch.run(), watch.stop)
         self._relay("cameras", database, service.outbox)
         await self._host.listen("cameras", self._settings.cameras_address, service.as_service())

@@ -169,9 +169,7 @@ class DeepStreamCamera:
             source.era = frame.era
             self._runs.abandon()
         skipped, source.next_ordinal = frame.ordinal - source.next_ordinal, frame.ordinal + 1
-        picture = Picture(
-            None, frame.t, table.source_wh, frame.ordinal, max(0, skipped), orientation=source.valve.orientation
-        )
+        picture = Picture(None, frame.t, table.source_wh, frame.ordinal, max(0, skipped), 0.0, source.valve.orientation)
         numbered = self._runs.number(picture)
         if numbered is not None:
             run, index = numbered
@@ -242,10 +240,9 @@ class DeepStreamCamera:
 
     def condition(self) -> CameraCondition:
         """The camera at this moment; may be called from any thread."""
-        valve = self.valve
         return self._health.condition(
             self._throughput,
-            valve.meter if valve is not None else None,
+            (valve := self.valve) and valve.meter,
             picture=self._counter.picture,
             progress=self._progress,
             model=str(self._info.ref),
