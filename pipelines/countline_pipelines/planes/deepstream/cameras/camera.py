@@ -242,7 +242,7 @@ class DeepStreamCamera:
         """The camera at this moment; may be called from any thread."""
         return self._health.condition(
             self._throughput,
-            (valve := self.valve) and valve.meter,
+            valve.meter if (valve := self.valve) is not None else None,
             picture=self._counter.picture,
             progress=self._progress,
             model=str(self._info.ref),
