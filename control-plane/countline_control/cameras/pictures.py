@@ -28,7 +28,7 @@ end."""
 _log = get_logger(__name__)
 
 
-class PictureWatch:
+class TurnWatch:
     """The task that compares pictures that workers report with those that are stored.
 
     Args:

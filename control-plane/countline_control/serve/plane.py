@@ -15,7 +15,7 @@ from countline_common.files.text_files import read_text
 from countline_common.grpc.tokens import TokenSigner, TokenVerifier
 from countline_common.logs import get_logger
 from countline_control.auth.service import AuthService
-from countline_control.cameras.pictures import PictureWatch
+from countline_control.cameras.pictures import TurnWatch
 from countline_control.cameras.service import CameraService, StatusSource
 from countline_control.database import Database
 from countline_control.models.artifacts import open_store
@@ -117,7 +117,7 @@ class ControlPlane:
         database, statuses = await self._database("cameras"), await self._status_source()
         service = CameraService(database, statuses, self._cameras_changed)
         self._cameras = service
-        watch = PictureWatch(database, statuses, service, self._cameras_changed)
+        watch = TurnWatch(database, statuses, service, self._cameras_changed)
         self._host.spawn("pictures of cameras", watch.run(), watch.stop)
         self._relay("cameras", database, service.outbox)
         await self._host.listen("cameras", self._settings.cameras_address, service.as_service())
