@@ -14,8 +14,6 @@ from enum import Enum
 from fractions import Fraction
 from typing import Any, Final
 
-import av.filter
-
 SQUARE: Final = Fraction(1)
 MOST_EXTREME_SAR: Final = 16
 """A SAR beyond this, or below its inverse, is an error of the encoder and is ignored."""
@@ -45,6 +43,16 @@ class Orientation(Enum):
     def words(self) -> str:
         """What was done to the decoded picture."""
         return _WORDS[self]
+
+    @property
+    def code(self) -> str:
+        """The stable word of the contract, such as `clockwise`; empty for `UPRIGHT`."""
+        return "" if self is Orientation.UPRIGHT else self.name.lower()
+
+    @classmethod
+    def of_code(cls, code: str) -> "Orientation":
+        """Return the orientation of a word of the contract; `UPRIGHT` for an unknown word."""
+        return cls.__members__.get(code.upper(), cls.UPRIGHT)
 
 
 _WORDS: Final = {
@@ -175,6 +183,8 @@ class _Turner:
 
 
 def _graph(frame: Any, orientation: Orientation) -> Any:
+    import av.filter  # here: the control-plane compares shapes and decodes nothing
+
     graph: Any = av.filter.Graph()
     source = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)

@@ -51,6 +51,8 @@ export interface CameraStatus {
   latency_s?: number;
   frames_dropped?: number;
   error?: CameraError | null;
+  /** What a person should know about a source that is read all the same. */
+  warnings?: CameraError[];
   reported_at?: string | null;
 }
 

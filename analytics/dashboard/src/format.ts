@@ -1,7 +1,11 @@
 /** Formats numbers, durations and times for people. Pure: the caller passes the time zone and the time. */
 
+import type { Camera, CameraError, CameraStatus } from "./contract";
+
 /** Shown instead of an unknown number. Zero would be a claim. */
 export const UNKNOWN = "–";
+/** Code of a warning: lines were drawn on another picture. */
+const PICTURE_CHANGED = "picture_changed";
 
 const integer = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
@@ -104,4 +108,14 @@ export function day(at: Date, timeZone: string): string {
 
 function two(value: number): string {
   return String(value).padStart(2, "0");
+}
+
+/**
+ * The warnings of a camera. Its worker reports `status`; the service of cameras adds to the stored camera that lines were
+ * drawn on another picture, and no worker knows that after a restart.
+ */
+export function warningsOf(camera: Camera, status: CameraStatus): CameraError[] {
+  const stored = (camera.status?.warnings ?? []).filter((warning) => warning.code === PICTURE_CHANGED);
+  const reported = status.warnings ?? [];
+  return [...stored, ...reported.filter((warning) => stored.length === 0 || warning.code !== PICTURE_CHANGED)];
 }

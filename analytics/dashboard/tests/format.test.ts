@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { clock, count, fps, latency, percent, roughly, span, unixSeconds } from "../src/format";
+import { clock, count, fps, latency, percent, roughly, span, unixSeconds, warningsOf } from "../src/format";
 
 describe("numbers", () => {
   test.each([
@@ -54,5 +54,25 @@ describe("times", () => {
   test("are parsed from numbers and from text", () => {
     expect(unixSeconds(1_800_000_000.25)).toBe(1_800_000_000.25);
     expect(unixSeconds("2027-01-15T08:00:00.250000Z")).toBe(1_800_000_000.25);
+  });
+});
+
+describe("warnings", () => {
+  const warning = (code: string, message = code) => ({ code, message, hint: "look" });
+  const camera = (...warnings: ReturnType<typeof warning>[]) => ({
+    camera_id: "door",
+    site_id: "lab",
+    title: "",
+    revision: 1,
+    status: { warnings },
+  });
+
+  test("are those of the worker, and the stored one of a changed picture, once", () => {
+    const old = [warning("hole", "old"), warning("picture_changed", "stored")];
+    const reported = { warnings: [warning("timestamps"), warning("picture_changed", "reported")] };
+    const messages = (found: { message: string }[]) => found.map((each) => each.message);
+    expect(messages(warningsOf(camera(...old), reported))).toEqual(["stored", "timestamps"]);
+    expect(messages(warningsOf(camera(), reported))).toEqual(["timestamps", "reported"]);
+    expect(warningsOf(camera(), {})).toEqual([]);
   });
 });

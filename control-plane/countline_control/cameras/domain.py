@@ -11,6 +11,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
+from countline_common.display import Orientation, PictureShape
 from countline_common.stream_addresses import FILE_SCHEME, scheme
 from countline_control.cameras import sources
 from countline_counting.identity import line_fingerprint, zone_fingerprint
@@ -167,6 +168,10 @@ class Camera:
     revision: int = 0
     created_at: float = 0.0
     updated_at: float = 0.0
+    picture: PictureShape | None = None
+    """The displayed picture, on which lines and zones count; None before a worker has seen it."""
+    drawn_on: PictureShape | None = None
+    """The displayed picture when lines and zones were drawn."""
 
 
 class ObservedState(StrEnum):
@@ -213,6 +218,13 @@ class CameraStatus:
     model: str = ""
     follower_model: str = ""
     warnings: tuple[CameraFault, ...] = ()
+    orientation: Orientation = Orientation.UPRIGHT
+
+    @property
+    def picture(self) -> PictureShape | None:
+        """The displayed picture; None while the worker has not seen it."""
+        has_size = self.width > 0 and self.height > 0
+        return PictureShape((self.width, self.height), self.orientation) if has_size else None
 
 
 # Sources -------------------------------------------------------------------------------------------------------------
@@ -256,6 +268,8 @@ def changed(stored: Camera, update: Camera, paths: Sequence[str]) -> Camera:
         paths: paths of an update mask that `checks.mask_problems` accepts; `*` names every field.
     """
     everything = "*" in paths
+    if {"*", "spec", "spec.lines", "spec.zones"} & set(paths):
+        stored = replace(stored, drawn_on=stored.picture)
     title = update.title if everything or "title" in paths else stored.title
     if everything or "spec" in paths:
         return replace(stored, title=title, spec=update.spec)
@@ -282,42 +296,73 @@ class GeometryVersion:
 
     version: int
     fingerprint: str
+    picture: PictureShape | None = None
+    """The displayed picture on which it counts; None until a worker has seen it."""
+
+    def holds_for(self, fingerprint: str, picture: PictureShape | None) -> bool:
+        """Whether a line or zone with this fingerprint counts the same on this picture."""
+        return self.fingerprint == fingerprint and not has_turned(self.picture, picture)
 
 
 Versions = dict[tuple[str, str], GeometryVersion]
 """By (`line` or `zone`, id)."""
 
 
-def versioned(spec: CameraSpec, known: Versions) -> tuple[CameraSpec, Versions]:
+def has_turned(before: PictureShape | None, now: PictureShape | None) -> bool:
+    """Whether the same coordinates mean other places in the second picture; False where one is not known."""
+    return before is not None and now is not None and not before.matches(now)
+
+
+def versioned(spec: CameraSpec, known: Versions, picture: PictureShape | None = None) -> tuple[CameraSpec, Versions]:
     """Set the version of each line and zone.
 
     Args:
         spec: the versions that it carries are ignored.
+        picture: the displayed picture; None if it is not known.
         known: versions of all lines and zones that the camera ever had. A line that is removed and drawn again keeps
             its version if its geometry is the same, and gets the next one if it is not.
 
     Returns:
-        The spec with versions, and the versions that are new.
+        The spec with versions, and the versions to store: new ones, and those whose picture was not known.
     """
     new: Versions = {}
+
+    def version_of(kind: str, key: str, fingerprint: str) -> int:
+        last = known.get((kind, key))
+        if last is None or not last.holds_for(fingerprint, picture):
+            last = new[kind, key] = GeometryVersion(last.version + 1 if last else 1, fingerprint, picture)
+        elif last.picture is None and picture is not None:
+            new[kind, key] = replace(last, picture=picture)
+        return last.version
+
     lines = tuple(
-        replace(line, version=_version("line", line.line_id, line_fingerprint(line.points, line.classes), known, new))
+        replace(line, version=version_of("line", line.line_id, line_fingerprint(line.points, line.classes)))
         for line in spec.lines
     )
     zones = tuple(
         replace(
             zone,
-            version=_version(
-                "zone", zone.zone_id, zone_fingerprint(zone.polygon, zone.classes, queue=zone.queue), known, new
-            ),
+            version=version_of("zone", zone.zone_id, zone_fingerprint(zone.polygon, zone.classes, queue=zone.queue)),
         )
         for zone in spec.zones
     )
     return replace(spec, lines=lines, zones=zones), new
 
 
-def _version(kind: str, key: str, fingerprint: str, known: Versions, new: Versions) -> int:
-    last = known.get((kind, key))
-    if last is None or last.fingerprint != fingerprint:
-        last = new[kind, key] = GeometryVersion(last.version + 1 if last else 1, fingerprint)
-    return last.version
+def with_picture(camera: Camera, picture: PictureShape) -> Camera:
+    """Return the camera after a worker has seen this displayed picture; the first one is that of its lines."""
+    return replace(camera, picture=picture, drawn_on=camera.drawn_on or picture)
+
+
+PICTURE_CHANGED: Final = "picture_changed"
+
+
+def with_picture_warning(camera: Camera, status: CameraStatus) -> CameraStatus:
+    """Add a warning to a camera's status while its lines and zones lie on another picture than they were drawn on."""
+    drawn = bool(camera.spec.lines or camera.spec.zones)
+    if not drawn or not has_turned(camera.drawn_on, camera.picture):
+        return status
+    message = f"the picture is now {camera.picture}; lines and zones were drawn on {camera.drawn_on}"
+    hint = f"draw them again: countline cameras set {camera.camera_id} --line NAME:x1,y1,x2,y2"
+    others = tuple(each for each in status.warnings if each.code != PICTURE_CHANGED)
+    return replace(status, warnings=(*others, CameraFault(PICTURE_CHANGED, message, hint)))

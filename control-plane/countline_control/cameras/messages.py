@@ -8,6 +8,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from countline.v1 import cameras_pb2
+from countline_common.display import Orientation, PictureShape
 from countline_common.times import from_timestamp, to_timestamp
 from countline_control.cameras.domain import (
     Camera,
@@ -106,6 +107,7 @@ def camera_message(camera: Camera, status: CameraStatus | None = None) -> camera
         revision=camera.revision,
         created_at=to_timestamp(camera.created_at),
         updated_at=to_timestamp(camera.updated_at),
+        picture=None if camera.picture is None else picture_message(camera.picture),
     )
 
 
@@ -119,7 +121,28 @@ def camera_of(message: cameras_pb2.Camera) -> Camera:
         revision=message.revision,
         created_at=from_timestamp(message.created_at),
         updated_at=from_timestamp(message.updated_at),
+        picture=_picture_of(message.picture) if message.HasField("picture") else None,
     )
+
+
+def picture_message(picture: PictureShape) -> cameras_pb2.Picture:
+    """Translate a displayed picture."""
+    width, height = picture.size_wh
+    return cameras_pb2.Picture(width=width, height=height, orientation=picture.orientation.code)
+
+
+def _picture_of(message: cameras_pb2.Picture) -> PictureShape:
+    return PictureShape((message.width, message.height), Orientation.of_code(message.orientation))
+
+
+def picture_json(picture: PictureShape | None) -> dict[str, Any] | None:
+    """Return a picture as it is stored: protobuf's JSON."""
+    return None if picture is None else MessageToDict(picture_message(picture), preserving_proto_field_name=True)
+
+
+def picture_from_json(values: Mapping[str, Any] | None) -> PictureShape | None:
+    """Read a stored picture."""
+    return None if values is None else _picture_of(ParseDict(dict(values), cameras_pb2.Picture()))
 
 
 def set_paths(message: cameras_pb2.Camera) -> list[str]:
@@ -253,6 +276,7 @@ def status_message(status: CameraStatus) -> cameras_pb2.CameraStatus:
         model=status.model,
         follower_model=status.follower_model,
         warnings=[_fault_message(each) for each in status.warnings],
+        orientation=status.orientation.code,
     )
 
 
@@ -276,6 +300,7 @@ def status_of(message: cameras_pb2.CameraStatus) -> CameraStatus:
         model=message.model,
         follower_model=message.follower_model,
         warnings=tuple(_fault_of(each) for each in message.warnings),
+        orientation=Orientation.of_code(message.orientation),
     )
 
 

@@ -149,10 +149,10 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
                 checks.refuse("the camera cannot be created", [FieldProblem("site_id", problem)])
             known = await store.geometry_versions_of(connection, wanted.camera_id)
             spec, new = domain.versioned(domain.with_defaults(wanted.spec, now), known)
-            camera = replace(wanted, spec=spec, revision=1, created_at=now, updated_at=now)
+            camera = replace(wanted, spec=spec, revision=1, created_at=now, updated_at=now, picture=None)
             await store.insert_camera(connection, camera)
             await store.save_geometry_versions(connection, camera.camera_id, new)
-            await self._record(connection, "created", camera)
+            await self.record(connection, "created", camera, current_principal().name)
         self._on_change()
         return cameras_pb2.CreateCameraResponse(camera=await self._shown(camera))
 
@@ -189,11 +189,11 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             wanted = replace(wanted, spec=replace(wanted.spec, source_url=url))
             checks.refuse("the camera cannot be changed", checks.camera_problems(wanted, now))
             known = await store.geometry_versions_of(connection, wanted.camera_id)
-            spec, new = domain.versioned(domain.with_defaults(wanted.spec, stored.created_at), known)
+            spec, new = domain.versioned(domain.with_defaults(wanted.spec, stored.created_at), known, stored.picture)
             camera = replace(wanted, spec=spec, revision=stored.revision + 1, updated_at=now)
             await store.update_camera(connection, camera)
             await store.save_geometry_versions(connection, camera.camera_id, new)
-            await self._record(connection, "updated", camera)
+            await self.record(connection, "updated", camera, current_principal().name)
         self._on_change()
         return cameras_pb2.UpdateCameraResponse(camera=await self._shown(camera))
 
@@ -205,7 +205,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             if camera is None:
                 raise _not_found(request.camera_id)
             await store.delete_camera(connection, request.camera_id)
-            await self._record(connection, "deleted", camera)
+            await self.record(connection, "deleted", camera, current_principal().name)
         self._on_change()
         return cameras_pb2.DeleteCameraResponse()
 
@@ -213,9 +213,8 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         """Return every camera with its credentials and its site's time zone, for services of this process only."""
         return await self._database.read(store.all_assignable)
 
-    async def _record(self, connection: AsyncConnection, event: str, camera: Camera) -> None:
+    async def record(self, connection: AsyncConnection, event: str, camera: Camera, actor: str) -> None:
         """Log a change and add its event to the outbox."""
-        actor = current_principal().name
         _log.info(f"camera.{event}", camera_id=camera.camera_id, actor=actor, revision=camera.revision)
         message = messages.camera_message(domain.for_readers(camera))
         await self.outbox.add(connection, "camera", event, actor, message)
@@ -243,7 +242,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
 def _status(camera: Camera, known: CameraStatus | None) -> CameraStatus:
     if camera.spec.disabled:
         return CameraStatus(ObservedState.DISABLED)
-    return known or CameraStatus(ObservedState.WAITING)
+    return domain.with_picture_warning(camera, known or CameraStatus(ObservedState.WAITING))
 
 
 def _check_revision(stored: Camera, given: int) -> None:

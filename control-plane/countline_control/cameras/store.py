@@ -7,6 +7,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from countline_common.display import PictureShape
 from countline_common.errors import AlreadyExistsError
 from countline_common.times import to_datetime
 from countline_control.cameras import messages
@@ -34,6 +35,8 @@ def _camera(row: Mapping[str, Any]) -> Camera:
         revision=row["revision"],
         created_at=row["created_at"].timestamp(),
         updated_at=row["updated_at"].timestamp(),
+        picture=messages.picture_from_json(row["picture"]),
+        drawn_on=messages.picture_from_json(row["drawn_on"]),
     )
 
 
@@ -106,12 +109,14 @@ async def insert_camera(connection: AsyncConnection, camera: Camera) -> None:
 
 
 async def update_camera(connection: AsyncConnection, camera: Camera) -> None:
-    """Store title, spec, revision and time of change of an existing camera."""
+    """Store everything that can change of an existing camera."""
     values = {
         "title": camera.title,
         "spec": messages.spec_json(camera.spec),
         "revision": camera.revision,
         "updated_at": to_datetime(camera.updated_at),
+        "picture": messages.picture_json(camera.picture),
+        "drawn_on": messages.picture_json(camera.drawn_on),
     }
     await connection.execute(update(cameras).where(cameras.c.camera_id == camera.camera_id).values(values))
 
@@ -136,6 +141,14 @@ async def list_cameras(connection: AsyncConnection, after: str, limit: int, site
     return [_camera(dict(row)) for row in (await connection.execute(query)).mappings()]
 
 
+async def pictures_of_all(connection: AsyncConnection) -> dict[str, PictureShape | None]:
+    """Return the displayed picture of every camera that is not switched off, as far as it is known."""
+    is_disabled = cameras.c.spec["disabled"].as_boolean()
+    query = select(cameras.c.camera_id, cameras.c.picture).where(is_disabled.is_not(True))
+    rows = (await connection.execute(query)).all()
+    return {camera_id: messages.picture_from_json(picture) for camera_id, picture in rows}
+
+
 async def all_assignable(connection: AsyncConnection) -> list[tuple[Camera, str]]:
     """Return every camera, credentials included, with the time zone of its site."""
     query = select(cameras, sites.c.time_zone).join(sites, sites.c.site_id == cameras.c.site_id)
@@ -147,19 +160,22 @@ async def geometry_versions_of(connection: AsyncConnection, camera_id: str) -> V
     """Return the last version of every line and zone under this camera id, deleted ones included."""
     query = select(geometry_versions).where(geometry_versions.c.camera_id == camera_id)
     rows = (await connection.execute(query)).mappings()
-    return {(row["kind"], row["geometry_id"]): GeometryVersion(row["version"], row["fingerprint"]) for row in rows}
+    return {
+        (row["kind"], row["geometry_id"]): GeometryVersion(
+            row["version"], row["fingerprint"], messages.picture_from_json(row["picture"])
+        )
+        for row in rows
+    }
 
 
 async def save_geometry_versions(connection: AsyncConnection, camera_id: str, versions: Versions) -> None:
-    """Store new versions."""
+    """Store versions that are new or whose picture became known."""
     for (kind, geometry_id), last in versions.items():
-        statement = upsert(geometry_versions).values(
-            camera_id=camera_id,
-            kind=kind,
-            geometry_id=geometry_id,
-            version=last.version,
-            fingerprint=last.fingerprint,
-        )
-        changes = {"version": last.version, "fingerprint": last.fingerprint}
+        changes = {
+            "version": last.version,
+            "fingerprint": last.fingerprint,
+            "picture": messages.picture_json(last.picture),
+        }
+        statement = upsert(geometry_versions).values(camera_id=camera_id, kind=kind, geometry_id=geometry_id, **changes)
         keys = ["camera_id", "kind", "geometry_id"]
         await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes))

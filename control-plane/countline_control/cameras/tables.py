@@ -32,6 +32,9 @@ cameras = Table(
     Column("revision", Integer, nullable=False),
     Column("created_at", _moment, nullable=False),
     Column("updated_at", _moment, nullable=False),
+    # Pictures as protobuf's JSON: the displayed picture, and the one on which lines and zones were drawn.
+    Column("picture", JSONB),
+    Column("drawn_on", JSONB),
 )
 
 # Rows outlive lines, zones and cameras, so that two geometries never get the same version.
@@ -43,6 +46,8 @@ geometry_versions = Table(
     Column("geometry_id", String, primary_key=True),
     Column("version", Integer, nullable=False),
     Column("fingerprint", String, nullable=False),
+    # The displayed picture on which this version counts; NULL until a worker has seen it.
+    Column("picture", JSONB),
 )
 
 outbox = outbox_table(metadata)

@@ -15,6 +15,7 @@ from countline_common.files.text_files import read_text
 from countline_common.grpc.tokens import TokenSigner, TokenVerifier
 from countline_common.logs import get_logger
 from countline_control.auth.service import AuthService
+from countline_control.cameras.pictures import TurnWatch
 from countline_control.cameras.service import CameraService, StatusSource
 from countline_control.database import Database
 from countline_control.models.artifacts import open_store
@@ -113,9 +114,11 @@ class ControlPlane:
         await self._host.listen("auth", settings.auth_address, service.as_service())
 
     async def _start_cameras(self) -> None:
-        database = await self._database("cameras")
-        service = CameraService(database, await self._status_source(), self._cameras_changed)
+        database, statuses = await self._database("cameras"), await self._status_source()
+        service = CameraService(database, statuses, self._cameras_changed)
         self._cameras = service
+        watch = TurnWatch(database, statuses, service, self._cameras_changed)
+        self._host.spawn("pictures of cameras", watch.run(), watch.stop)
         self._relay("cameras", database, service.outbox)
         await self._host.listen("cameras", self._settings.cameras_address, service.as_service())
 

@@ -38,6 +38,7 @@ from countline_pipelines.sources import (
     DecodeMode,
     Playback,
     RtspTransport,
+    SourceError,
     SourceSpec,
     SourceWarning,
     SourceWarnings,
@@ -207,8 +208,8 @@ def _report(outcome: CountOutcome, *, as_json: bool, err: bool) -> None:
         KeyboardInterrupt: the user stopped the count of a file.
     """
     summary, fault, stream = outcome.summary, outcome.fault, sys.stderr if err else sys.stdout
-    for warning in summary["warnings"] if summary is not None else ():
-        show_warning(warning["message"], warning["hint"])
+    for warning in outcome.warnings:
+        show_warning(warning.message, warning.hint)
     if summary is not None and as_json:
         print(json.dumps(summary if fault is None else {**summary, "fault": _as_json(fault)}), file=stream)
     elif summary is not None:
@@ -227,9 +228,16 @@ def _as_json(fault: CountlineError) -> dict[str, str]:
 def _probe(source: str, transport: RtspTransport, rate: float) -> tuple[SourceSpec, VideoInfo]:
     """Open the source once, so that a fault of it is reported at once; a finite source is read as fast as possible."""
     spec = SourceSpec(source_address(source), Playback.FAST, transport=transport, rate=rate)
-    with VideoReader(spec, warnings=SourceWarnings(_say_wait)) as video:
-        info = video.info
-        live = spec.is_rtsp or (spec.is_network and not video.is_whole_file)
+    warnings = SourceWarnings(_say_wait)
+    try:
+        with VideoReader(spec, warnings=warnings) as video:
+            info = video.info
+            live = spec.is_rtsp or (spec.is_network and not video.is_whole_file)
+    except SourceError:
+        for warning in warnings.all():
+            if warning.code is not WarningCode.NO_KEY_FRAME:
+                show_warning(warning.message, warning.hint)
+        raise
     if live:
         return replace(spec, playback=Playback.LIVE), info
     return spec, info

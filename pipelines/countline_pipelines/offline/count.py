@@ -66,6 +66,8 @@ class CountOutcome:
     """Ready for JSON; None if no frame was counted."""
     fault: CountlineError | None
     """Why the count ended early; None if it did not."""
+    warnings: tuple[SourceWarning, ...]
+    """About the source, counted or not."""
     keeps_files: bool
     """Whether the files of the count are complete: of a file that was counted to its end, or of a stream, which ends
     at any moment."""
@@ -138,7 +140,7 @@ class CountJob:
         if summary is None and fault is None:
             fault = NotFoundError("the source gave no frame", hint="check whether another player shows it")
         is_complete = fault is None or not self._order.source.playback.is_finite
-        return CountOutcome(summary, fault, keeps_files=is_complete and summary is not None)
+        return CountOutcome(summary, fault, self._warnings, keeps_files=is_complete and summary is not None)
 
     def _summary(self) -> dict[str, Any] | None:
         summary = self._sink.summary()

@@ -3,6 +3,7 @@
 import time
 from typing import Final
 
+from countline_common.display import PictureShape
 from countline_common.errors import CountlineError
 from countline_pipelines import metrics
 from countline_pipelines.planes.interface import CameraCondition, CameraState, Fault, fault_of
@@ -92,7 +93,7 @@ class CameraHealth:
         throughput: Throughput,
         source_meter: RateMeter | None,
         *,
-        size_wh: tuple[int, int],
+        picture: PictureShape | None,
         progress: float,
         model: str,
         follower_model: str = "",
@@ -104,7 +105,7 @@ class CameraHealth:
         Args:
             throughput: of the frames that count.
             source_meter: of the pictures that arrive; None while the source is closed.
-            size_wh: of the pictures, in pixels; (0, 0) before the first.
+            picture: as displayed; None before the first.
             progress: share of a finite file that was read, 0..1.
             model: what counts, as NAME@VERSION.
             follower_model: what runs beside it on trial; empty for none.
@@ -117,7 +118,7 @@ class CameraHealth:
         return CameraCondition(
             state=state,
             fault=fault,
-            size_wh=size_wh,
+            picture=picture,
             source_fps=source_fps,
             processed_fps=processed_fps,
             latency_s=latency_s,

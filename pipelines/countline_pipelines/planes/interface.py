@@ -8,10 +8,11 @@ sink.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
+from countline_common.display import PictureShape
 from countline_common.errors import CountlineError, FieldProblem, InvalidInputError
 from countline_counting.counter import FrameResult
 from countline_counting.errors import SpecError
@@ -46,6 +47,9 @@ class CameraPlan:
     content: str = ""
     """Of a finite file: the hash of its bytes, or its address on a network."""
     follower: FollowerPlan | None = None
+    picture: PictureShape | None = field(default=None, compare=False)
+    """The displayed picture on which the lines and zones count; None if it is not known. It is what the source showed
+    last, so another value alone changes nothing."""
 
     def goes_over_to(self, other: "CameraPlan") -> bool:
         """Return whether `other` differs at most in what may change while the source stays open.
@@ -86,7 +90,8 @@ class CameraCondition:
 
     state: CameraState
     fault: Fault | None = None
-    size_wh: tuple[int, int] = (0, 0)
+    picture: PictureShape | None = None
+    """As displayed; None before the first. Of a file: the first one."""
     source_fps: float = 0.0
     processed_fps: float = 0.0
     latency_s: float = 0.0

@@ -6,6 +6,7 @@ frame of another run ends the present one and starts the next.
 
 from collections.abc import Callable
 
+from countline_common.display import PictureShape
 from countline_common.logs import get_logger
 from countline_counting.counter import CameraCounter
 from countline_counting.spec import CountingSpec
@@ -55,8 +56,8 @@ class RunCounter:
         self._finite = finite
         self.run: Run | None = None
         self.counter: CameraCounter | None = None
-        self.size_wh: tuple[int, int] | None = None
-        """Size of the pictures of the last run; None before the first."""
+        self.picture: PictureShape | None = None
+        """Displayed picture of the last run; None before the first."""
 
     def counter_for(self, run: Run, t: float) -> CameraCounter:
         """The counter of a frame's run; ends the present run and starts this one if they differ.
@@ -76,7 +77,7 @@ class RunCounter:
     def _switch(self, run: Run, t: float) -> None:
         if self.run is not None:
             self._close(decide=not self.run.abandoned)
-        self.run, self.size_wh = run, run.size_wh
+        self.run, self.picture = run, PictureShape(run.size_wh, run.orientation)
         self.counter = self._new_counter(run, t)
         self._throughput.begin_run()
         identity, (width, height) = run.identity, run.size_wh

@@ -225,9 +225,14 @@ class FileClock:
     def __init__(self, frame_period_s: float) -> None:
         self._line = StampLine(frame_period_s)
 
-    def position(self, pts_s: float | None) -> float:
-        """The position of the next frame, in seconds from the first frame; strictly growing."""
-        return self._line.advance(pts_s)
+    def position(self, pts_s: float | None, *, is_gap: bool = False) -> float:
+        """The position of the next frame, in seconds from the first frame; strictly growing.
+
+        Args:
+            pts_s: its PTS; None if it has none.
+            is_gap: whether frames before it are missing, so that a step forward of any length is a gap.
+        """
+        return self._line.advance(pts_s, is_gap=is_gap)
 
     @property
     def furthest_s(self) -> float:

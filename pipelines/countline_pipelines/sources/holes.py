@@ -7,6 +7,9 @@ from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
 
 LEAST_HOLE_S: Final = 0.5
 """A shorter time between two pictures is no hole unless packets between them could not be decoded."""
+MOST_TIME_BY_BYTES: Final = 4.0
+"""The pictures that are missing took at most so many times the time that their bytes would usually take. Where fewer
+bytes are missing, the clock was set."""
 MOST_NAMED: Final = 5
 """Holes that a warning names; it gives the number of the others."""
 
@@ -20,17 +23,21 @@ class HoleFinder:
         warnings: gets the holes.
         label: the source without its credentials.
         period_s: time between two pictures.
+        is_alone: whether the file has no other track, so that all its bytes are those of pictures.
     """
 
-    def __init__(self, warnings: SourceWarnings, label: str, period_s: float) -> None:
+    def __init__(self, warnings: SourceWarnings, label: str, period_s: float, *, is_alone: bool) -> None:
         self._warnings = warnings
         self._label = label
         self._period_s = period_s
+        self._is_alone = is_alone
         self._start_s = self._base_s = 0.0
         self._end_s: float | None = None
         self._broken = 0
         self._states_durations = False
         self._holes: list[tuple[float, float]] = []
+        self._read_to = self._good_bytes = self._largest_bytes = 0
+        self._good_s = 0.0
 
     def begin(self, base_s: float, start_s: float | None) -> None:
         """Begin with the first recording of a file, or with one that was appended to it.
@@ -42,6 +49,7 @@ class HoleFinder:
         self._base_s, self._start_s = base_s, start_s or 0.0
         # A video may begin later than its sound: only broken packets make its late start a hole.
         self._end_s, self._broken, self._states_durations = start_s, 0, False
+        self._read_to = 0
 
     @property
     def read_until_s(self) -> float:
@@ -52,18 +60,46 @@ class HoleFinder:
         """A packet could not be decoded."""
         self._broken += 1
 
-    def picture(self, pts_s: float | None, duration_s: float) -> None:
-        """A picture was decoded; `duration_s` is 0 if the file does not state how long it is shown."""
+    def picture(self, pts_s: float | None, duration_s: float, read_to: int) -> bool:
+        """Take a decoded picture. Return whether pictures before it are missing, for as long as its PTS says.
+
+        Args:
+            pts_s: its PTS; None if it has none.
+            duration_s: how long it is shown; 0 if the file does not state that.
+            read_to: one past the last byte that was read for it.
+        """
+        missing_bytes, self._read_to = read_to - self._read_to, read_to
         if pts_s is None:
-            return
+            return False
+        is_missing = self._is_missing(pts_s, missing_bytes)
         if self._end_s is not None:
             # Without stated durations, only broken packets distinguish a hole from a picture that is held.
             least_s = self._period_s / 2 if self._broken else LEAST_HOLE_S
-            is_jump = pts_s - self._end_s > LONGEST_GAP_S and not self._broken  # the clock reports it
-            if pts_s - self._end_s > least_s and (self._broken or self._states_durations) and not is_jump:
+            is_jump = pts_s - self._end_s > LONGEST_GAP_S and not is_missing  # the clock reports it
+            is_hole = self._broken or self._states_durations or is_missing
+            if pts_s - self._end_s > least_s and is_hole and not is_jump:
                 self._report(self._end_s, pts_s)
         self._states_durations = duration_s > 0
         self._end_s, self._broken = pts_s + (duration_s or self._period_s), 0
+        return is_missing
+
+    def _is_missing(self, pts_s: float, read_bytes: int) -> bool:
+        """Whether so many bytes were passed over that pictures are missing; else learn how many a picture takes.
+
+        A demuxer may pass over damaged bytes without a broken packet. A key frame is larger than other pictures, so the
+        largest picture is no evidence.
+        """
+        gap_s = 0.0 if self._end_s is None else pts_s - self._end_s
+        missing_bytes = read_bytes - self._largest_bytes
+        may_be_hole = self._broken or self._is_alone
+        if self._good_bytes and may_be_hole and gap_s > LEAST_HOLE_S and missing_bytes > 0:
+            usual_s = missing_bytes * self._good_s / self._good_bytes
+            if gap_s <= MOST_TIME_BY_BYTES * usual_s:
+                return True
+        if not self._broken:
+            self._good_s, self._good_bytes = self._good_s + self._period_s, self._good_bytes + read_bytes
+            self._largest_bytes = max(self._largest_bytes, read_bytes)
+        return False
 
     def end(self, stated_s: float | None) -> None:
         """The recording ended; `stated_s` is its stated duration."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
-from countline_common.display import Orientation
+from countline_common.display import Orientation, PictureShape
 from countline_pipelines.sources.clock import CaptureClock, FileClock
 from countline_pipelines.sources.errors import SourceError, SourceFailure
 from countline_pipelines.sources.reading.opened import DecodedFrame
@@ -56,6 +56,11 @@ class Picture:
     stamps: StampReport = CLEAN
     """What was wrong with the presentation times until now."""
 
+    @property
+    def shape(self) -> PictureShape:
+        """As displayed."""
+        return PictureShape(self.size_wh, self.orientation)
+
 
 class ClockSteppedError(Exception):
     """The wall clock was set back: capture times must begin again."""
@@ -85,7 +90,8 @@ def play_file(spec: SourceSpec, reader: VideoReader, stop: threading.Event, *, r
     for ordinal, decoded in enumerate(reader.frames()):
         if ordinal == 0 and decoded.pts_s is not None:
             lead_s = max(0.0, decoded.pts_s - reader.start_s)
-        position, held_s = clock.position(decoded.pts_s), decoded.duration_s
+        position = clock.position(decoded.pts_s, is_gap=decoded.is_after_hole)
+        held_s = decoded.duration_s
         if stop.is_set() or (real_time and stop.wait(max(0.0, began + position - time.monotonic()))):
             return
         yield _picture(decoded, spec.recorded_at + position, ordinal, position_s=position, stamps=clock.report)

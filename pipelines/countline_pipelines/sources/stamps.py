@@ -12,9 +12,10 @@ that does not fit the trusted line begins a doubtful line, which goes on one fra
 later stamp fits the trusted line, the doubtful line is dropped, and no time was lost or gained. After
 `CONFIRMED_FRAMES` the doubtful line is the trusted one.
 
-A step forward is a gap, and fits, up to `LONGEST_GAP_S`. A longer step is a jump, with two exceptions. A step that
-follows a step of at least half its length is the rate of a slow source, such as a time-lapse. And time that passed
-between the arrivals of two frames of a live stream has really passed.
+A step forward is a gap, and fits, up to `LONGEST_GAP_S`. A longer step is a jump, with three exceptions. A step that
+follows a step of at least half its length is the rate of a slow source, such as a time-lapse. Time that passed between
+the arrivals of two frames of a live stream has really passed. And the time of frames that are known to be missing, in a
+damaged file, has passed.
 """
 
 import math
@@ -91,15 +92,19 @@ class StampLine:
         """The largest stamp, seconds from the first one."""
         self.report = CLEAN
 
-    def advance(self, pts_s: float | None, elapsed_s: float = 0.0) -> float:
+    def advance(self, pts_s: float | None, elapsed_s: float = 0.0, *, is_gap: bool = False) -> float:
         """The time of the next frame.
 
         Args:
             pts_s: its stamp in seconds; None if it has none. A stamp that is no finite number counts as none.
             elapsed_s: of a live stream, the time since the last frame arrived, in seconds of its stamps.
+            is_gap: whether frames before it are missing, so that a step forward of any length is a gap.
         """
         is_stamped = pts_s is not None and math.isfinite(pts_s)
-        time = self._of_stamp(float(pts_s or 0.0), elapsed_s) if is_stamped else self._next(0.0)
+        stamp = float(pts_s or 0.0)
+        if is_gap and is_stamped and self._origin is not None:
+            elapsed_s = max(0.0, stamp - self._origin + self._trusted - self._time)
+        time = self._of_stamp(stamp, elapsed_s) if is_stamped else self._next(0.0)
         self._time, self._frames = time, self._frames + 1
         return time
 

@@ -11,6 +11,7 @@ twice, so it breaks and is opened again, as after any break.
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Final, Self
 
@@ -65,7 +66,8 @@ class VideoReader:
         try:
             fps = stated_fps(spec, self._opened, self.warnings)
             self._lengths = lengths_of(self._recordings, self._opened, self._decoder.accel)
-            self._holes = HoleFinder(self.warnings, spec.label, 1.0 / fps)
+            is_alone = len(self._opened.container.streams) == 1
+            self._holes = HoleFinder(self.warnings, spec.label, 1.0 / fps, is_alone=is_alone)
             self._ahead: Iterator[DecodedFrame] | None = self._all()
             self._first = next(self._ahead, None)
             self.info = describe(spec.label, self._opened, self._first, fps, self._lengths)
@@ -194,7 +196,8 @@ class VideoReader:
             for picture in pictures or ():
                 decoded = opened.show(picture, arrived_at)
                 if not self._spec.is_network:
-                    self._holes.picture(decoded.pts_s, decoded.duration_s)
+                    is_after_hole = self._holes.picture(decoded.pts_s, decoded.duration_s, opened.read_to)
+                    decoded = replace(decoded, is_after_hole=is_after_hole)
                 yield decoded
         self._holes.end(self._lengths.of(number))
 

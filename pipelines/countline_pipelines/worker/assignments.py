@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from countline.v1 import cameras_pb2, workers_pb2
+from countline_common.display import Orientation, PictureShape
 from countline_common.errors import InvalidInputError
 from countline_common.times import from_timestamp
 from countline_counting.errors import SpecError
@@ -63,9 +64,18 @@ def plan_of(assignment: workers_pb2.Assignment, default_model: str) -> CameraPla
         model=assignment.model or spec.model or default_model,
         counting=counting_of(spec),
         epoch=assignment.epoch,
+        picture=_picture_of(assignment.camera),
         follower=_follower(assignment),
     )
     return with_run(plan) if source.playback.is_finite else plan
+
+
+def _picture_of(camera: cameras_pb2.Camera) -> PictureShape | None:
+    """Return the displayed picture on which lines and zones count, if there are any and it is known."""
+    picture = camera.picture
+    if not picture.width or not (camera.spec.lines or camera.spec.zones):
+        return None
+    return PictureShape((picture.width, picture.height), Orientation.of_code(picture.orientation))
 
 
 def _follower(assignment: workers_pb2.Assignment) -> FollowerPlan | None:

@@ -32,7 +32,9 @@ _log = get_logger(__name__)
 
 @dataclass(slots=True)
 class _Entry:
-    assignment: bytes
+    key: bytes
+    """Of the assignment; another one means other work."""
+    assignment: workers_pb2.Assignment
     epoch: int
     plan: CameraPlan | None
     fault: Fault | None = None
@@ -87,10 +89,10 @@ class DesiredCameras:
         camera_id = assignment.camera.camera_id
         key = _comparable(assignment)
         known = self._entries.get(camera_id)
-        if known is not None and known.assignment == key and known.fault is None:
+        if known is not None and known.key == key and known.fault is None:
             return
         self._owners[camera_id] = ownership_of(assignment)
-        entry = _Entry(key, assignment.epoch, None)
+        entry = _Entry(key, assignment, assignment.epoch, None)
         try:
             entry.plan = await asyncio.to_thread(plan_of, assignment, self._default_model)
         except CountlineError as error:
@@ -110,7 +112,7 @@ class DesiredCameras:
         """Try refused cameras again, such as files that were not there."""
         async with self._lock:
             for entry in [entry for entry in self._entries.values() if entry.fault is not None]:
-                await self._hold(workers_pb2.Assignment.FromString(entry.assignment))
+                await self._hold(entry.assignment)
 
     def mark_finished(self, plan: CameraPlan) -> None:
         """Mark a finite file as counted to its end by this plan, assigned or not; blocks on the disk.
@@ -154,6 +156,6 @@ def _comparable(assignment: workers_pb2.Assignment) -> bytes:
     """Serialize an assignment without the fields that change while the work stays the same."""
     copy = workers_pb2.Assignment()
     copy.CopyFrom(assignment)
-    for field in ("status", "revision", "updated_at", "title"):
+    for field in ("status", "revision", "updated_at", "title", "picture"):
         copy.camera.ClearField(field)
     return copy.SerializeToString(deterministic=True)

@@ -22,13 +22,14 @@ def camera_report(
     camera_id: str, epoch: int, worker_id: str, condition: CameraCondition, now: float
 ) -> workers_pb2.CameraReport:
     """Return one camera's condition at Unix time `now`, as a message."""
-    fault = condition.fault
+    fault, picture = condition.fault, condition.picture
     status = cameras_pb2.CameraStatus(
         state=_STATES[condition.state],
         worker_id=worker_id,
         epoch=epoch,
-        width=condition.size_wh[0],
-        height=condition.size_wh[1],
+        width=picture.size_wh[0] if picture else 0,
+        height=picture.size_wh[1] if picture else 0,
+        orientation=picture.orientation.code if picture else "",
         source_fps=condition.source_fps,
         processed_fps=condition.processed_fps,
         latency_s=condition.latency_s,
@@ -54,7 +55,7 @@ def _error(fault: Fault) -> cameras_pb2.CameraError:
 
 
 def signature(conditions: Mapping[str, CameraCondition]) -> tuple[tuple[str, ...], ...]:
-    """Return states, faults, model versions and codes of warnings: when they change, the worker reports at once."""
+    """Return what the worker reports at once when it changes: states, faults, models, pictures, codes of warnings."""
     return tuple(
         (
             camera_id,
@@ -62,6 +63,7 @@ def signature(conditions: Mapping[str, CameraCondition]) -> tuple[tuple[str, ...
             c.fault.code if c.fault else "",
             c.model,
             c.follower_model,
+            str(c.picture),
             *(warning.code for warning in c.warnings),
         )
         for camera_id, c in sorted(conditions.items())

@@ -241,7 +241,7 @@ class Line(_message.Message):
     line_id: _builtins.str
     """Unique within the camera; lower-case letters, digits, hyphens and underscores."""
     version: _builtins.int
-    """Set by the service; grows by one with each change of points or classes."""
+    """Set by the service; grows by one with each change of points or classes, and when the camera's picture turns."""
     @_builtins.property
     def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]: ...
     @_builtins.property
@@ -523,6 +523,7 @@ class CameraStatus(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     FOLLOWER_MODEL_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    ORIENTATION_FIELD_NUMBER: _builtins.int
     state: Global___CameraState.ValueType
     worker_id: _builtins.str
     epoch: _builtins.int
@@ -543,6 +544,8 @@ class CameraStatus(_message.Message):
     """The version that counts now, as `NAME@VERSION`. A new version appears here once it has taken over."""
     follower_model: _builtins.str
     """The version that runs beside it on trial, as `NAME@VERSION`; empty for none."""
+    orientation: _builtins.str
+    """How pictures of the source are turned to be displayed, such as `clockwise`; empty for not turned."""
     @_builtins.property
     def error(self) -> Global___CameraError:
         """Unset while nothing is wrong."""
@@ -554,7 +557,7 @@ class CameraStatus(_message.Message):
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___CameraError]:
         """What a person should know about a source that is read all the same: `hole`, `assumed_rate`, `no_key_frame`,
-        `other_track`, `picture_changed`, `unread`.
+        `other_track`, `picture_changed`, `timestamps`, `unread`.
         """
 
     def __init__(
@@ -577,14 +580,44 @@ class CameraStatus(_message.Message):
         model: _builtins.str = ...,
         follower_model: _builtins.str = ...,
         warnings: _abc.Iterable[Global___CameraError] | None = ...,
+        orientation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "last_frame_at", b"last_frame_at", "reported_at", b"reported_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "error", b"error", "follower_model", b"follower_model", "frames_dropped", b"frames_dropped", "frames_processed", b"frames_processed", "height", b"height", "last_frame_at", b"last_frame_at", "latency_s", b"latency_s", "model", b"model", "processed_fps", b"processed_fps", "progress", b"progress", "reported_at", b"reported_at", "source_fps", b"source_fps", "state", b"state", "warnings", b"warnings", "width", b"width", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "error", b"error", "follower_model", b"follower_model", "frames_dropped", b"frames_dropped", "frames_processed", b"frames_processed", "height", b"height", "last_frame_at", b"last_frame_at", "latency_s", b"latency_s", "model", b"model", "orientation", b"orientation", "processed_fps", b"processed_fps", "progress", b"progress", "reported_at", b"reported_at", "source_fps", b"source_fps", "state", b"state", "warnings", b"warnings", "width", b"width", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CameraStatus: _TypeAlias = CameraStatus  # noqa: Y015
+
+@_typing.final
+class Picture(_message.Message):
+    """The displayed picture of a camera."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    ORIENTATION_FIELD_NUMBER: _builtins.int
+    width: _builtins.int
+    """In square pixels."""
+    height: _builtins.int
+    orientation: _builtins.str
+    """How pictures of the source are turned for it, such as `clockwise`; empty for not turned."""
+    def __init__(
+        self,
+        *,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+        orientation: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "orientation", b"orientation", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Picture: _TypeAlias = Picture  # noqa: Y015
 
 @_typing.final
 class Camera(_message.Message):
@@ -600,6 +633,7 @@ class Camera(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
+    PICTURE_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
     """Lower-case letters, digits and hyphens, at most 63 characters."""
     site_id: _builtins.str
@@ -616,6 +650,13 @@ class Camera(_message.Message):
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def picture(self) -> Global___Picture:
+        """Set by the service: the displayed picture that its lines and zones count on; unset before the first. When a picture
+        turns or changes its proportion, each line and zone gets the next version, and the status warns until they are drawn
+        again.
+        """
+
     def __init__(
         self,
         *,
@@ -627,10 +668,11 @@ class Camera(_message.Message):
         revision: _builtins.int = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
+        picture: Global___Picture | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "spec", b"spec", "status", b"status", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "picture", b"picture", "spec", b"spec", "status", b"status", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "created_at", b"created_at", "revision", b"revision", "site_id", b"site_id", "spec", b"spec", "status", b"status", "title", b"title", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "created_at", b"created_at", "picture", b"picture", "revision", b"revision", "site_id", b"site_id", "spec", b"spec", "status", b"status", "title", b"title", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,5 +1,6 @@
 """Pictures: NV12 as decoders make it; swscale scales and converts in place of the GPU."""
 
+from collections.abc import Callable
 from typing import Any
 
 import av
@@ -43,6 +44,34 @@ def converted(picture: Picture, pixel_format: str, width: int, height: int) -> P
     if (picture.format, picture.width, picture.height) == (pixel_format, width, height):
         return picture
     return Picture(_reformat(picture, width, height, pixel_format.lower()), pixel_format, width, height)
+
+
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda plane: np.rot90(plane, 1),
+    2: lambda plane: np.rot90(plane, 2),
+    3: lambda plane: np.rot90(plane, -1),
+    4: lambda plane: plane[:, ::-1],
+    5: lambda plane: np.rot90(plane.swapaxes(0, 1), 2),
+    6: lambda plane: plane[::-1],
+    7: lambda plane: plane.swapaxes(0, 1),
+}
+"""By `flip-method`: counterclockwise, by 180 degrees, clockwise, left to right, across the diagonal to the upper right,
+top to bottom, across the diagonal to the lower right."""
+
+
+def turned(picture: Picture, flip_method: int) -> Picture:
+    """A picture turned or mirrored."""
+    turn = _TURNS.get(flip_method)
+    if turn is None:
+        return picture
+    height, width = picture.height, picture.width
+    if picture.format == "RGBA":
+        planes = np.ascontiguousarray(turn(picture.planes))
+        return Picture(planes, "RGBA", planes.shape[1], planes.shape[0])
+    luma = turn(picture.planes[:height])
+    chroma = turn(picture.planes[height:].reshape(height // 2, width // 2, 2))
+    planes = np.concatenate((luma, chroma.reshape(chroma.shape[0], -1)))
+    return Picture(planes, picture.format, luma.shape[1], luma.shape[0])
 
 
 def to_bytes(picture: Picture) -> bytes:

@@ -425,3 +425,42 @@ async def test_a_malformed_request_is_an_error_of_the_caller(control: Control) -
             b"\xff\xff\xff", metadata=(("authorization", f"Bearer {control.token('workers.read')}"),), timeout=10
         )
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_stored_line_whose_picture_turns_gets_a_new_version_and_a_warning(control: Control) -> None:
+    admin = control.caller("admin").cameras
+    gate = a_line()
+    await create_camera(control, "door", lines=[gate])
+
+    async def stored() -> Camera:
+        return (await admin.GetCamera(cameras_pb2.GetCameraRequest(camera_id="door"))).camera
+
+    async def until(holds: Callable[[Camera], bool]) -> Camera:
+        async def now_holds() -> bool:
+            return holds(await stored())
+
+        await eventually(now_holds)
+        return await stored()
+
+    def versions(worker: FakeWorker) -> list[int]:
+        return [line.version for item in worker.received[-1].assignments for line in item.camera.spec.lines]
+
+    def shows(**picture: object) -> CameraStatus:
+        return CameraStatus(state=cameras_pb2.CAMERA_STATE_RUNNING, **picture)
+
+    async with working(control) as worker:
+        worker.states["door"] = shows(width=640, height=360)
+        seen = await until(lambda camera: camera.HasField("picture"))
+        assert (seen.picture.width, seen.picture.height, seen.revision, seen.spec.lines[0].version) == (640, 360, 1, 1)
+        worker.states["door"] = shows(width=360, height=640, orientation="clockwise")
+        turned = await until(lambda camera: camera.spec.lines[0].version == 2)
+        await worker.until(lambda worker: versions(worker) == [2])
+        assert worker.received[-1].assignments[0].camera.picture.orientation == "clockwise"
+        assert turned.revision == 2
+        (warning,) = turned.status.warnings
+        assert (warning.code, "drawn on 640x360" in warning.message) == ("picture_changed", True)
+        redrawn = Camera(camera_id="door", spec=CameraSpec(lines=[gate]))
+        await admin.UpdateCamera(cameras_pb2.UpdateCameraRequest(camera=redrawn))
+        found = await stored()
+        assert not found.status.warnings
+        assert found.spec.lines[0].version == 2

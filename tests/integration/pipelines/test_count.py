@@ -13,6 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.bitstream import BitStreamFilterContext
 from tests.fixtures.clips import Pass, blob_model, cut_off, render
 from tests.fixtures.forked.command import countline
 from tests.fixtures.pipelines.stamps import HZ, restamped
@@ -255,3 +256,14 @@ def test_what_a_file_lacks_is_printed(clip: Path, blob_file: Path, tmp_path: Pat
     (warning,) = json.loads(done.stdout)["warnings"]
     assert warning["code"] == "hole"
     assert f"warning: {warning['message']}" in done.stderr
+
+
+def test_warnings_are_printed_though_no_frame_could_be_counted(clip: Path, blob_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "no-key-frames.h264"
+    with av.open(str(clip)) as source:
+        filtered = BitStreamFilterContext("h264_mp4toannexb,filter_units=remove_types=5", source.streams.video[0])
+        packets = [bytes(each) for packet in source.demux(video=0) for each in filtered.filter(packet)]
+    path.write_bytes(b"".join(packets))
+    done = count(path, "--model", blob_file, *LINE, "--json", status=1)
+    assert "warning: " in done.stderr
+    assert "its pictures have no times" in done.stderr

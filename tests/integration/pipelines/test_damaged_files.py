@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from av.video.frame import PictureType
 from tests.fixtures.clips import FPS, Pass, render
+from tests.fixtures.pipelines.stamps import HZ, restamped
 
 from countline_pipelines.sources import (
     Picture,
@@ -195,6 +197,36 @@ def test_a_hole_in_a_file_is_named_with_its_times(tmp_path: Path, kind: str, fil
     assert 5.0 < end < 7.0
     missing = 200 - len(read.pictures)
     assert end - begin == pytest.approx(missing / FPS, abs=0.2)
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "ts"])
+def test_a_long_hole_takes_its_time_and_is_no_jump(tmp_path: Path, kind: str) -> None:
+    """It was bridged as if the clock had been set, so that everything after it was dated too early."""
+    film = render(tmp_path / "film.mp4", [Pass(to_right=True)] * 16)
+    data = bytearray(remuxed(film, tmp_path / f"whole.{kind}").read_bytes())
+    start, length = int(len(data) * 0.35), len(data) // 4
+    data[start : start + length] = bytes(length)
+    damaged = tmp_path / f"damaged.{kind}"
+    damaged.write_bytes(data)
+    read = Read(damaged)
+    assert list(read.warnings) == [WarningCode.HOLE]
+    times = [picture.t for picture in read.pictures]
+    assert times[-1] == pytest.approx(40.0 - 1 / FPS, abs=0.1)
+    assert max(later - earlier for earlier, later in pairwise(times)) > 5.0
+    assert read.pictures[-1].stamps.is_clean
+
+
+def test_recordings_that_were_joined_in_mid_stream_are_not_hours_apart(tmp_path: Path) -> None:
+    """Packets at the joint cannot be decoded, but none is missing: the clock was set, as the files show."""
+    film = remuxed(render(tmp_path / "film.mp4", [Pass(to_right=True)] * 4), tmp_path / "film.ts")
+    later = restamped(film, tmp_path / "later.ts", lambda _, pts: pts + 3600 * HZ)
+    joined = tmp_path / "joined.ts"
+    cut = (film.stat().st_size // 2 + 500, later.stat().st_size // 2 + 500)
+    joined.write_bytes(film.read_bytes()[: cut[0]] + later.read_bytes()[cut[1] :])
+    read = Read(joined)
+    assert WarningCode.HOLE not in read.warnings
+    assert read.pictures[-1].t < 12.0
+    assert read.pictures[-1].stamps.jumps == 1
 
 
 def test_a_whole_file_has_no_hole_though_a_picture_is_held(clip: Path, tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import Camera, CameraSpec, Line, Mask, MaskKind, Point, Zone
+from countline_common.display import Orientation, PictureShape
 from countline_common.errors import InvalidInputError
 from countline_control.cameras import checks, domain, messages, sources
+from countline_control.cameras.pictures import changed_pictures
 from countline_counting.errors import GeometryError
 from countline_counting.geometry.ground import GroundPlane
 
@@ -209,6 +211,63 @@ def test_a_zone_that_becomes_a_queue_begins_another_series() -> None:
     zone.queue = False
     third, _ = domain.versioned(messages.spec_of(spec(zones=[zone])), {**known, **new})
     assert [each.zones[0].version for each in (first, second, third)] == [1, 2, 3]
+
+
+WIDE, TALL = PictureShape((640, 360)), PictureShape((360, 640))
+TURNED = PictureShape((640, 360), Orientation.HALF_TURN)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "versions"),
+    [
+        ((None, WIDE), [1, 1]),  # the first picture is that of the lines
+        ((WIDE, PictureShape((1280, 720))), [1, 1]),
+        ((WIDE, PictureShape((640, 368))), [1, 2]),
+        ((WIDE, TALL, WIDE), [1, 2, 3]),
+        ((WIDE, TURNED), [1, 2]),
+        ((WIDE, None, TALL), [1, 1, 2]),
+    ],
+)
+def test_a_line_or_zone_whose_picture_turns_gets_the_next_version(pictures: tuple, versions: list[int]) -> None:
+    known: domain.Versions = {}
+    found = []
+    area = zone((0, 0), (1, 0), (1, 1))
+    for picture in pictures:
+        versioned, new = domain.versioned(messages.spec_of(spec(lines=[UP], zones=[area])), known, picture)
+        known = {**known, **new}
+        assert versioned.lines[0].version == versioned.zones[0].version
+        found.append(versioned.lines[0].version)
+    assert found == versions
+
+
+def test_a_camera_warns_until_its_lines_are_drawn_again_or_the_picture_is_back() -> None:
+    running = domain.CameraStatus(domain.ObservedState.RUNNING)
+    camera = domain.Camera("door", spec=messages.spec_of(spec(lines=[UP])))
+    for picture in (WIDE, TALL):
+        assert not domain.with_picture_warning(camera, running).warnings
+        camera = domain.with_picture(camera, picture)
+    (warning,) = domain.with_picture_warning(camera, running).warnings
+    assert "now 360x640" in warning.message
+    assert "drawn on 640x360" in warning.message
+    assert "countline cameras set door --line" in warning.hint
+    back = domain.with_picture(camera, WIDE)
+    assert not domain.with_picture_warning(back, running).warnings
+    renamed = domain.changed(camera, domain.Camera("door", title="Door"), ["title"])
+    assert domain.with_picture_warning(renamed, running).warnings
+    redrawn = domain.changed(camera, camera, ["spec.lines"])
+    assert not domain.with_picture_warning(redrawn, running).warnings
+
+
+def test_pictures_that_differ_from_the_stored_ones_are_found() -> None:
+    def shows(width: int, height: int) -> domain.CameraStatus:
+        return domain.CameraStatus(domain.ObservedState.RUNNING, width=width, height=height)
+
+    stored = {"new": None, "same": WIDE, "larger": WIDE, "turned": WIDE, "closed": WIDE, "gone": WIDE}
+    statuses = {
+        "new": shows(640, 360), "same": shows(640, 360), "larger": shows(1920, 1080), "turned": shows(360, 640),
+        "closed": shows(0, 0), "unknown": shows(1, 1),
+    }  # fmt: skip
+    assert changed_pictures(stored, statuses) == {"new": WIDE, "turned": TALL}
 
 
 def test_a_caller_cannot_choose_a_version() -> None:

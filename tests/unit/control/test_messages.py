@@ -1,6 +1,7 @@
 """Domain objects survive the way through the messages of the contract."""
 
 from countline.v1 import cameras_pb2, models_pb2
+from countline_common.display import Orientation, PictureShape
 from countline_control.cameras import messages as camera_messages
 from countline_control.cameras.domain import (
     Camera,
@@ -40,6 +41,7 @@ SPEC = CameraSpec(
     masks=(MaskSpec("tree", SQUARE, MaskKind.IGNORE), MaskSpec("hall", SQUARE, MaskKind.INCLUDE)),
     ground_plane=(GroundPoint((0.25, 0.5), -1.5, 30.0),),
 )
+PICTURE = PictureShape((360, 640), Orientation.COUNTERCLOCKWISE)
 STATUS = CameraStatus(
     state=ObservedState.FAILED,
     worker_id="worker-1",
@@ -58,11 +60,12 @@ STATUS = CameraStatus(
     model="net@2",
     follower_model="net@1",
     warnings=(CameraFault("hole", "no picture from 1.0 s to 2.0 s", "copy it again"),),
+    orientation=Orientation.CLOCKWISE,
 )
 
 
 def test_a_camera_with_every_field_comes_back_as_it_was() -> None:
-    camera = Camera("door", "lab", "Front", SPEC, 7, 1_700_000_000.125, 1_700_000_001.125)
+    camera = Camera("door", "lab", "Front", SPEC, 7, 1_700_000_000.125, 1_700_000_001.125, PICTURE)
     message = camera_messages.camera_message(camera)
     assert camera_messages.camera_of(message) == camera
     unset = {field.name for field in cameras_pb2.CameraSpec.DESCRIPTOR.fields} - {
@@ -70,6 +73,7 @@ def test_a_camera_with_every_field_comes_back_as_it_was() -> None:
     }
     assert unset == set(), "this test leaves no field out"
     assert camera_messages.spec_from_json(camera_messages.spec_json(SPEC)) == SPEC
+    assert camera_messages.picture_from_json(camera_messages.picture_json(PICTURE)) == PICTURE
 
 
 def test_an_empty_spec_sets_no_field() -> None:

@@ -111,3 +111,15 @@ def test_the_frame_rate_of_the_stamps_replaces_a_wrong_one() -> None:
     stamps = [n * 0.04 - (0.05 if n % 3 == 1 else 0) for n in range(600)]
     found, _ = positions(stamps, period_s=0.1)
     assert found[-1] == pytest.approx(599 * 0.04, abs=1.0)
+
+
+def test_frames_that_are_known_to_be_missing_take_their_time() -> None:
+    clock = FileClock(PERIOD_S)
+    before = [clock.position(PERIOD_S * n) for n in range(100)]
+    after = [clock.position(60.0 + PERIOD_S * n, is_gap=n == 0) for n in range(100)]
+    assert before[-1] == pytest.approx(9.9)
+    assert after == pytest.approx([60.0 + PERIOD_S * n for n in range(100)])
+    assert clock.report.is_clean
+    back = clock.position(20.0, is_gap=True)  # a jump all the same
+    assert back == pytest.approx(after[-1] + PERIOD_S)
+    assert clock.report.jumps == 1

@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import type { Camera, CameraState, CameraStatus } from "../contract";
-import { fps, latency, percent, span, UNKNOWN } from "../format";
+import { fps, latency, percent, span, UNKNOWN, warningsOf } from "../format";
 import type { Store } from "../store";
 import { Counters } from "./counters";
 import { NoLines } from "./empty";
@@ -71,6 +71,7 @@ export function Card({ store, camera, chosen, onChoose, large, onEnlarge }: Prop
         )}
         <TodaysCoverage store={store} camera={camera} />
         <Vitals status={status} />
+        <Warnings camera={camera} status={status} />
       </div>
     </article>
   );
@@ -190,6 +191,21 @@ function Vitals({ status }: { status: CameraStatus }) {
         <dd>{dropped ?? UNKNOWN}</dd>
       </div>
     </dl>
+  );
+}
+
+/** Shows what a person should know about a source that is read all the same, and what to do. */
+function Warnings({ camera, status }: { camera: Camera; status: CameraStatus }) {
+  const warnings = warningsOf(camera, status);
+  if (warnings.length === 0) return null;
+  return (
+    <ul class="warnings" aria-label="Warnings">
+      {warnings.map((warning) => (
+        <li key={warning.code} data-warning={warning.code}>
+          {warning.message} <span class="advice">{warning.hint}</span>
+        </li>
+      ))}
+    </ul>
   );
 }
 

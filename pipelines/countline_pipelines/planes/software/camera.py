@@ -69,7 +69,9 @@ class SoftwareCamera:
         self._health = CameraHealth(plan.camera_id, plan.source)
         self._previews = PreviewWatch(keep_all=keep_pictures)
         feed = CameraFeed(plan.camera_id, self._previews)
-        self._source = SourceState(plan.source, feed, self._health, self._finish_safely, once=once, decoding=decoding)
+        self._source = SourceState(
+            plan.source, feed, self._health, self._finish_safely, once=once, decoding=decoding, picture=plan.picture
+        )
         measured = MeasuredSink(sink, plan.camera_id, self._metrics)
         self.branches = CameraBranches(
             plan, lane, feed, self._source.tee, self._health, self, measured, sink, on_change, new_listener
@@ -104,6 +106,10 @@ class SoftwareCamera:
         if not self._health.is_crashed:
             self._safely(lambda: self.branches.tick(now))
 
+    def redrawn(self) -> None:
+        """The lines are other ones, or have other versions: drop a warning that the picture changed."""
+        self._source.redrawn()
+
     def watch(self, until: float) -> None:
         """Hand pictures to the sink until this monotonic time."""
         self._previews.watch(until)
@@ -119,7 +125,7 @@ class SoftwareCamera:
         return self._health.condition(
             branch.throughput,
             self._source.tee.meter,
-            size_wh=branch.size_wh or self._source.size_wh,
+            picture=self._source.picture,
             progress=self._source.progress,
             model=branch.lane.name,
             follower_model=follower.lane.name if follower is not None else "",

@@ -104,6 +104,8 @@ class SoftwarePlane(KeepingPlane[SoftwareCamera]):
         branches = camera.branches
         unfit = _reconfigured(branches, held.plan, plan)
         if unfit is None:  # the lines stay, even if the model cannot change
+            if held.plan.counting != plan.counting:
+                camera.redrawn()
             held.plan = replace(held.plan, counting=plan.counting)
         await self._end_retired(branches)
         if branches.trial.plan != plan.follower:

@@ -44,6 +44,8 @@ class DecodedFrame:
     """How long the picture is shown; 0 if the container does not state it."""
     shape: PictureShape
     """As displayed."""
+    is_after_hole: bool = False
+    """Whether pictures of a file before it are missing, for as long as the PTS say."""
 
 
 class OpenRecording:

@@ -1,4 +1,4 @@
-"""nvvideoconvert: converts memory (system, NVMM), format and size; batches are converted in place."""
+"""nvvideoconvert: converts memory (system, NVMM), format, orientation and size; batches are converted in place."""
 
 from typing import Any
 
@@ -31,6 +31,7 @@ class VideoConvert(DeepStreamElement):
         self._sink.set_chain_function_full(_chain)
         self._sink.set_event_function_full(_event)
         self._incoming: Any = None
+        self._caps: Any = None
         self._wanted = Picture(pixels.NOTHING, "", 0, 0)
         for pad in (self._sink, self._source):
             self.installed.ledger.pad_made(pad)
@@ -41,7 +42,7 @@ class VideoConvert(DeepStreamElement):
         possible = self._source.peer_query_caps(None).intersect(self._source.get_pad_template_caps())
         if possible.is_empty():
             return False
-        self._incoming = video_info(caps)
+        self._incoming, self._caps = video_info(caps), caps
         chosen = _fixed(possible, caps.get_structure(0))
         structure = chosen.get_structure(0)
         self._wanted = Picture(
@@ -58,14 +59,18 @@ class VideoConvert(DeepStreamElement):
         if batch is not None:
             batch.pictures[:] = [self._converted(each) for each in batch.pictures]
             return buffer
+        if self._source.check_reconfigure() and self._caps is not None:
+            self.negotiate(self._caps)  # as GstBaseTransform does when the next element wants other caps
         info, wanted = self._incoming, self._wanted
-        if (info.finfo.name, info.width, info.height) == (wanted.format, wanted.width, wanted.height):
+        have = (info.finfo.name, info.width, info.height)
+        if not self.value("flip-method") and have == (wanted.format, wanted.width, wanted.height):
             return buffer
         made = Gst.Buffer.new_wrapped(pixels.to_bytes(self._converted(picture_of(buffer, info))))
         made.pts, made.duration = buffer.pts, buffer.duration
         return made
 
     def _converted(self, picture: Picture) -> Picture:
+        picture = pixels.turned(picture, self.value("flip-method"))
         return pixels.converted(picture, self._wanted.format, self._wanted.width, self._wanted.height)
 
 
@@ -103,8 +108,8 @@ def _fixed(possible: Any, incoming: Any) -> Any:
     structure.set_value("format", own if own in options else options[0])
     if not structure.has_field("framerate") and incoming.has_field("framerate"):
         structure.set_value("framerate", incoming.get_value("framerate"))
-    for name in ("batch-size", "num-surfaces-per-frame"):
-        if incoming.has_field(name):
+    for name in ("batch-size", "num-surfaces-per-frame", "pixel-aspect-ratio"):
+        if incoming.has_field(name) and not structure.has_field(name):
             structure.set_value(name, incoming.get_value(name))
     chosen = Gst.Caps.new_empty()
     chosen.append_structure_full(structure, possible.get_features(0).copy())

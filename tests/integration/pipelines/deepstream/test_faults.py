@@ -23,6 +23,7 @@ from tests.fixtures.pipelines.deepstream_bench import Bench, deepstream_plane, p
 from tests.fixtures.rtsp import RtspServer
 from tests.fixtures.triton import TritonServer, start_triton
 
+from countline_common.display import PictureShape
 from countline_common.triton.access import secret_headers
 from countline_pipelines.planes.deepstream import keeper
 from countline_pipelines.planes.deepstream.cameras.valve import SourceValve
@@ -264,7 +265,7 @@ def test_a_camera_whose_address_changes_is_opened_anew_and_the_others_go_on(
             bench.plane.add_camera(looping(name, clip))
         goes_on(bench, "cam", "other")
         bench.plane.update_camera(looping("cam", small_clip))
-        bench.wait_for(lambda: bench.condition("cam").size_wh == (96, 64), 40)
+        bench.wait_for(lambda: bench.condition("cam").picture == PictureShape((96, 64)), 40)
         goes_on(bench, "cam", "other")
     assert len(bench.recorder.names("cam")) == 2
     assert len(bench.recorder.names("other")) == 1

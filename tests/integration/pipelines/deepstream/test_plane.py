@@ -2,12 +2,13 @@
 
 import asyncio
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.doubles.deepstream import Installed
-from tests.fixtures.clips import MIDDLE, Pass, render
+from tests.fixtures.clips import MIDDLE, Pass, laid_down, render
 from tests.fixtures.pipelines.deepstream_bench import (
     COUNTING,
     Bench,
@@ -19,6 +20,8 @@ from tests.fixtures.pipelines.deepstream_bench import (
 )
 from tests.fixtures.triton import TritonServer
 
+from countline_common.display import Orientation, PictureShape
+from countline_counting.events import Direction
 from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.planes.deepstream.config.facts import Release
 from countline_pipelines.planes.deepstream.config.properties import BoxPath
@@ -114,6 +117,38 @@ def test_boxes_are_in_pixels_of_the_source_whatever_its_shape(
     assert np.median(heights) == pytest.approx(size[1] // 3, abs=6)
     tops = [row[1] for each in tracked for row in each.xyxy_px]
     assert np.median(tops) == pytest.approx(size[1] // 3, abs=6)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "sar", "orientation"),
+    [
+        (90, Fraction(1), Orientation.COUNTERCLOCKWISE),
+        (180, Fraction(1), Orientation.HALF_TURN),
+        (270, Fraction(1), Orientation.CLOCKWISE),
+        (0, Fraction(1, 2), Orientation.UPRIGHT),
+        (0, Fraction(2), Orientation.UPRIGHT),
+    ],
+)
+def test_pictures_are_turned_and_squared_as_on_the_software_plane(
+    deepstream_double: Installed,
+    blob_triton: TritonServer,
+    tmp_path: Path,
+    degrees: int,
+    sar: Fraction,
+    orientation: Orientation,
+) -> None:
+    upright = render(tmp_path / "upright.mp4", [Pass(True), Pass(False)])
+    lying = plan("cam", laid_down(upright, tmp_path / "lying.mp4", degrees, sar))
+    with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
+        bench.plane.add_camera(lying)
+        bench.wait_ended("cam")
+        assert bench.condition("cam").picture == PictureShape((320, 240), orientation)
+    software = by_software(blob_triton.grpc, lying)
+    for recorder in (bench.recorder, software):
+        assert {counted.result.tracked.size_wh for counted in recorder.frames["cam"]} == {(320, 240)}
+        assert [crossing.direction for crossing in recorder.crossings("cam")] == [Direction.OUT, Direction.IN]
+    box, same = (recorder.frames["cam"][20].result.tracked.xyxy_px for recorder in (bench.recorder, software))
+    np.testing.assert_allclose(box, same, atol=8)
 
 
 @pytest.mark.parametrize("kind", TrackerKind)

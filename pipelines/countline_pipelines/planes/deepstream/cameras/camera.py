@@ -169,7 +169,8 @@ class DeepStreamCamera:
             source.era = frame.era
             self._runs.abandon()
         skipped, source.next_ordinal = frame.ordinal - source.next_ordinal, frame.ordinal + 1
-        numbered = self._runs.number(Picture(None, frame.t, table.source_wh, frame.ordinal, max(0, skipped)))
+        picture = Picture(None, frame.t, table.source_wh, frame.ordinal, max(0, skipped), 0.0, source.valve.orientation)
+        numbered = self._runs.number(picture)
         if numbered is not None:
             run, index = numbered
             self._count(table, frame, run, index, source.valve)
@@ -239,11 +240,10 @@ class DeepStreamCamera:
 
     def condition(self) -> CameraCondition:
         """The camera at this moment; may be called from any thread."""
-        valve = self.valve
         return self._health.condition(
             self._throughput,
-            valve.meter if valve is not None else None,
-            size_wh=self._counter.size_wh or (0, 0),
+            valve.meter if (valve := self.valve) is not None else None,
+            picture=self._counter.picture,
             progress=self._progress,
             model=str(self._info.ref),
             warnings=self._stamps.warnings,

@@ -11,6 +11,7 @@ import threading
 import time
 from typing import Any, Final, Protocol
 
+from countline_common.display import Orientation
 from countline_pipelines.planes.deepstream.cameras.transit import FrameTransit
 from countline_pipelines.planes.meters import RateMeter
 from countline_pipelines.sources import Playback, SourceSpec
@@ -51,6 +52,8 @@ class SourceValve:
         self.meter = RateMeter()
         self.duration_s = 0.0
         self.preview: FramePreview | None = None
+        self.orientation = Orientation.UPRIGHT
+        """How pictures were turned before they came here."""
         self._waits = spec.playback.is_finite
         self._paced = spec.playback in {Playback.REALTIME, Playback.LOOP}
         self._pace: FileClock | None = None

@@ -12,7 +12,7 @@ from countline_pipelines.sources import SourceSpec
 
 
 def launch_line(options: PipelineOptions, folder: Path, source: SourceSpec) -> str:
-    """The command that plays the pipeline with one source. The pipeline of a worker has probes besides.
+    """The command that plays the pipeline with one source. A worker adds probes, and turns pictures.
 
     Args:
         options: of the pipeline.
@@ -29,7 +29,8 @@ def launch_line(options: PipelineOptions, folder: Path, source: SourceSpec) -> s
     ]
     main = " ! ".join(_element(name, values) for name, values in chain)
     first = _element("nvurisrcbin", properties.source_properties(options, source, 0))
-    return redact(f"{NEW_MUX_VARIABLE}={NEW_MUX} gst-launch-1.0 {main} {first} ! mux.sink_0")
+    convert = _element("nvvideoconvert", properties.convert_properties(options))
+    return redact(f"{NEW_MUX_VARIABLE}={NEW_MUX} gst-launch-1.0 {main} {first} ! {convert} ! mux.sink_0")
 
 
 def _element(name: str, values: Mapping[str, Value]) -> str:

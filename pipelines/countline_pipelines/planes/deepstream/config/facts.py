@@ -114,7 +114,11 @@ ELEMENTS: Final[Mapping[str, Mapping[str, Property]]] = {
         "display-tracking-id": _FLAG,
         "tracking-id-reset-mode": Property(int, 0, 3),
     },
-    "nvvideoconvert": {"gpu-id": _COUNT, "nvbuf-memory-type": Property(int, choices=(0, 1, 2, 3, 4))},
+    "nvvideoconvert": {
+        "gpu-id": _COUNT,
+        "nvbuf-memory-type": Property(int, choices=(0, 1, 2, 3, 4)),
+        "flip-method": Property(int, 0, 7),
+    },
     "queue": {
         "max-size-buffers": _COUNT,
         "max-size-bytes": _COUNT,

@@ -141,6 +141,11 @@ def uri_of(spec: SourceSpec) -> str:
     return spec.url if spec.is_network else Path(spec.url).absolute().as_uri()
 
 
+def convert_properties(options: PipelineOptions) -> dict[str, Value]:
+    """Properties of the nvvideoconvert of a source; it turns and scales pictures that a player turns or scales."""
+    return facts.checked("nvvideoconvert", {"gpu-id": options.gpu}, options.release)
+
+
 def queue_properties(options: PipelineOptions) -> dict[str, Value]:
     """Properties of the queue that gives inference a thread of its own: bounded by batches alone, waits when full."""
     values: dict[str, Value] = {"max-size-buffers": QUEUE_BATCHES, "max-size-bytes": 0, "max-size-time": 0}

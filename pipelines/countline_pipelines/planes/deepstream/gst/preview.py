@@ -16,7 +16,7 @@ import av
 import numpy as np
 
 from countline_common.logs import get_logger
-from countline_pipelines.planes.deepstream.config import facts, properties
+from countline_pipelines.planes.deepstream.config import properties
 from countline_pipelines.planes.deepstream.config.properties import PipelineOptions
 from countline_pipelines.planes.deepstream.gst.elements import add_chain, make
 from countline_pipelines.planes.deepstream.gst.library import Runtime
@@ -65,8 +65,7 @@ class Preview:
         for name, value in {"format": gst.Format.TIME, "is-live": True, "max-buffers": 1, "caps": caps}.items():
             self._source.set_property(name, value)
         self._source.set_property("leaky-type", _LEAK_DOWNSTREAM)
-        values = facts.checked("nvvideoconvert", {"gpu-id": self._options.gpu}, self._options.release)
-        convert = make(gst, "nvvideoconvert", None, values)
+        convert = make(gst, "nvvideoconvert", None, properties.convert_properties(self._options))
         plain = make(gst, "capsfilter", None)
         plain.set_property("caps", gst.Caps.from_string("video/x-raw,format=NV12"))
         sink = make(gst, "fakesink", None, properties.sink_properties(self._options))

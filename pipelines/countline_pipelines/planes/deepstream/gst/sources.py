@@ -1,25 +1,35 @@
-"""One camera's source inside a pipeline: nvurisrcbin, linked to its own pad of the muxer.
+"""One camera's source inside a pipeline: a bin, linked to its own pad of the muxer.
 
-    nvurisrcbin ─ valve ─ sink_N of nvstreammux
+    [ nvurisrcbin ─ nvvideoconvert ─ capsfilter ] ─ valve ─ sink_N of nvstreammux
 
+The converter turns and scales pictures as a player does: by the stream's tag of orientation and by the aspect ratio of
+its pixels. Tag and caps come before the pictures that they describe. Pictures that are upright and square pass through.
 The valve is a probe on the muxer's pad (`SourceValve`). A source is made, stopped and removed in the main loop's
 thread.
 """
 
+from fractions import Fraction
 from typing import Any, Final
 
+from countline_common.display import Orientation
 from countline_common.logs import get_logger
 from countline_pipelines.planes.deepstream.cameras.metadata import follow_camera_clock
 from countline_pipelines.planes.deepstream.cameras.valve import SourceValve
 from countline_pipelines.planes.deepstream.config import properties
+from countline_pipelines.planes.deepstream.config.orientation import (
+    FLIP_METHOD,
+    ORIENTATION_OF_TAG,
+    ORIENTATION_TAG,
+    shown_caps,
+)
 from countline_pipelines.planes.deepstream.config.properties import PipelineOptions
-from countline_pipelines.planes.deepstream.gst.elements import make
+from countline_pipelines.planes.deepstream.gst.elements import add_chain, make
 from countline_pipelines.planes.deepstream.gst.library import PipelineError, Runtime
 from countline_pipelines.sources import SourceSpec
 
 NVMM: Final = "memory:NVMM"
 SOURCE_PREFIX: Final = "source-"
-"""Name of a source's element, before the index of its pad."""
+"""Name of a source's bin, before the index of its pad."""
 STOP_NS: Final = 5_000_000_000
 _log = get_logger(__name__)
 
@@ -53,16 +63,22 @@ class PipelineSource:
         self._pipeline, self._mux = pipeline, mux
         self._valve = valve
         self.name = f"{SOURCE_PREFIX}{index}"
-        values = properties.source_properties(options, spec, index)
-        self._bin = make(self._gst, "nvurisrcbin", self.name, values)
+        self._source = make(self._gst, "nvurisrcbin", None, properties.source_properties(options, spec, index))
+        self._convert = make(self._gst, "nvvideoconvert", None, properties.convert_properties(options))
+        self._filter = make(self._gst, "capsfilter", None)
+        self._bin = self._gst.Bin.new(self.name)
+        self._bin.add(self._source)
+        add_chain(self._bin, (self._convert, self._filter))
+        self._bin.add_pad(self._gst.GhostPad.new("src", self._filter.get_static_pad("src")))
+        self._orientation, self._caps = Orientation.UPRIGHT, ""
         self._sink_pad = mux.request_pad_simple(f"sink_{index}")
         if self._sink_pad is None:
             raise PipelineError(f"nvstreammux gives no pad sink_{index}", hint="see the worker's log")
         self._probe = self._sink_pad.add_probe(self._gst.PadProbeType.BUFFER, self._at_valve)
         self._pyds = runtime.pyds
-        self._handlers = [self._bin.connect("pad-added", self._pad_added)]
+        self._handlers = [self._source.connect("pad-added", self._pad_added)]
         if spec.is_rtsp:
-            self._handlers.append(self._bin.connect("deep-element-added", self._element_added))
+            self._handlers.append(self._source.connect("deep-element-added", self._element_added))
 
     def start(self) -> None:
         """Start to play; later failures are messages on the bus.
@@ -90,10 +106,41 @@ class PipelineSource:
             self._valve.transit.describe(numerator / denominator)
         known, duration_ns = pad.query_duration(self._gst.Format.TIME)
         self._valve.duration_s = duration_ns / 1e9 if known and duration_ns > 0 else 0.0
-        sink_pad, check = self._sink_pad, self._gst.PadLinkCheck.DEFAULT
-        # gst-python's `link` raises an error of its own, here in GStreamer's thread; `link_full` returns a result.
-        if not sink_pad.is_linked() and pad.link_full(sink_pad, check) != self._gst.PadLinkReturn.OK:
-            _log.error("source.not_linked", source=self.name, caps=caps.to_string())
+        self._show(caps)
+        pad.add_probe(self._gst.PadProbeType.EVENT_DOWNSTREAM, self._event_seen)
+        # The muxer waits for linked pads, so its pad is linked only now.
+        links = ((self._bin.get_static_pad("src"), self._sink_pad), (pad, self._convert.get_static_pad("sink")))
+        for source_pad, sink_pad in links:
+            # gst-python's `link` raises an error of its own, here in GStreamer's thread; `link_full` returns a result.
+            result = source_pad.link_full(sink_pad, self._gst.PadLinkCheck.DEFAULT)
+            if result != self._gst.PadLinkReturn.OK:
+                _log.error("source.not_linked", source=self.name, caps=caps.to_string())
+
+    def _event_seen(self, pad: Any, info: Any) -> Any:
+        """Take the caps and tags of the pictures that follow."""
+        event = info.get_event()
+        if event.type == self._gst.EventType.CAPS:
+            self._show(event.parse_caps())
+        elif event.type == self._gst.EventType.TAG:
+            found, text = event.parse_tag().get_string(ORIENTATION_TAG)
+            self._orientation = ORIENTATION_OF_TAG.get(text, Orientation.UPRIGHT) if found else self._orientation
+            self._show(pad.get_current_caps())
+        return self._gst.PadProbeReturn.OK
+
+    def _show(self, caps: Any) -> None:
+        """Turn and scale the pictures that follow as a player does."""
+        if not _is_decoded_video(caps):
+            return
+        structure = caps.get_structure(0)
+        (_, width), (_, height) = structure.get_int("width"), structure.get_int("height")
+        found, numerator, denominator = structure.get_fraction("pixel-aspect-ratio")
+        sar = Fraction(numerator, denominator) if found and denominator else None
+        shown = shown_caps((width, height), sar, self._orientation)
+        self._convert.set_property("flip-method", FLIP_METHOD[self._orientation])
+        self._valve.orientation = self._orientation
+        if shown != self._caps:
+            self._caps = shown
+            self._filter.set_property("caps", self._gst.Caps.from_string(shown))
 
     def _at_valve(self, _: Any, info: Any) -> Any:
         buffer = info.get_buffer()
@@ -116,7 +163,7 @@ class PipelineSource:
     def remove(self) -> None:
         """Release the muxer's pad and everything else; after `stop`."""
         for handler in self._handlers:
-            self._bin.disconnect(handler)
+            self._source.disconnect(handler)
         self._sink_pad.remove_probe(self._probe)
         # NVIDIA's sample has this order: flush, release, remove. In another order the muxer may wait for the pad for
         # ever.
@@ -124,7 +171,7 @@ class PipelineSource:
         self._mux.release_request_pad(self._sink_pad)
         if self._bin.get_parent() is not None:
             self._pipeline.remove(self._bin)
-        self._sink_pad = self._bin = None
+        self._sink_pad = self._bin = self._source = self._convert = self._filter = None
 
 
 def _is_decoded_video(caps: Any) -> bool:

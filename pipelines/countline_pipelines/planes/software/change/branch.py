@@ -124,11 +124,6 @@ class Branch:
         return self._counting.run.identity if self._counting.run is not None else None
 
     @property
-    def size_wh(self) -> tuple[int, int] | None:
-        """Size of the pictures of the last run; None before the first."""
-        return self._counting.size_wh
-
-    @property
     def is_silent(self) -> bool:
         """Whether it has neither a run nor a frame in flight."""
         return self._counting.run is None and self.runs.is_idle()

@@ -25,6 +25,7 @@ from countline_pipelines.sources import (
     Decoder,
     Decoding,
     Picture,
+    Playback,
     SourceError,
     SourceFailure,
     SourceSpec,
@@ -39,6 +40,9 @@ from countline_pipelines.sources.errors import CURABLE_BY_WAITING
 
 WELL_AFTER_S: Final = 5.0
 """After a connection that held for this long, the next attempt follows soon."""
+NEW_LINES_WITHIN_S: Final = 5.0
+"""If a finite file shows another picture than its camera did before, the lines get new versions, and the file begins
+again with them. Nothing is counted for so long, because it would be counted twice."""
 _log = get_logger(__name__)
 
 
@@ -80,10 +84,18 @@ class SourceReader:
         consumer: takes the pictures.
         once: give up at the first failure that ends the source, as a command on one file does.
         decoding: what may decode; by default the CPU alone.
+        picture: the displayed picture that is expected; None for any.
     """
 
     def __init__(
-        self, name: str, spec: SourceSpec, consumer: Consumer, *, once: bool = False, decoding: Decoding | None = None
+        self,
+        name: str,
+        spec: SourceSpec,
+        consumer: Consumer,
+        *,
+        once: bool = False,
+        decoding: Decoding | None = None,
+        picture: PictureShape | None = None,
     ) -> None:
         self._name = name
         self._decoding = decoding
@@ -98,7 +110,10 @@ class SourceReader:
         """True once no more attempts will be made."""
         self.warnings = SourceWarnings(None if once else self._log_warning)
         """Of the source as it is open now. A command on one file prints them itself."""
-        self._shape: PictureShape | None = None
+        self._shape = picture
+        self.picture: PictureShape | None = None
+        """The displayed picture; None before the first. Of a file: the first one since it was opened. What comes later
+        in it comes again each time that it is counted, so it is no change of the camera."""
         self.stop_event = threading.Event()
         self._resumed = threading.Event()
         self._resumed.set()
@@ -183,18 +198,27 @@ class SourceReader:
                 return
             if self._decoder != (video.decoder, video.refusal):
                 self._report_decoder(video)
-            self._compare(picture)
+            is_other = self._compare(picture)
+            if not is_playing or self._spec.playback is Playback.LIVE:
+                self.picture = picture.shape
             if not is_playing:
                 is_playing = True
+                if is_other and finite:
+                    self.stop_event.wait(NEW_LINES_WITHIN_S)
                 self._report(ReadState.PLAYING, None)
             self._consumer.take(picture)
 
-    def _compare(self, picture: Picture) -> None:
-        """Warn if a picture is displayed in another shape than the pictures before, also over a reconnection."""
-        shape, self._shape = self._shape, PictureShape(picture.size_wh, picture.orientation)
-        if shape is not None and not shape.matches(self._shape):
-            message = f"{self._spec.label}: the picture changed from {shape} to {self._shape}"
-            self.warnings.put(WarningCode.PICTURE_CHANGED, message, "check the lines and zones, and draw them again")
+    def _compare(self, picture: Picture) -> bool:
+        """Warn if a picture is displayed in another shape than the pictures before, also over a reconnection.
+
+        Return whether it is.
+        """
+        shape, self._shape = self._shape, picture.shape
+        if shape is None or shape.matches(self._shape):
+            return False
+        message = f"{self._spec.label}: the picture changed from {shape} to {self._shape}"
+        self.warnings.put(WarningCode.PICTURE_CHANGED, message, "check the lines and zones, and draw them again")
+        return True
 
     def _log_warning(self, warning: SourceWarning) -> None:
         self._log.warning(f"source.{warning.code.value}", warning=warning.message)

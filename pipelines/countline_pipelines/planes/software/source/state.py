@@ -14,6 +14,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
+from countline_common.display import PictureShape
 from countline_common.errors import CountlineError
 from countline_pipelines.planes.health import MODEL_FAULT, CameraHealth
 from countline_pipelines.planes.interface import CameraState, Fault, fault_of
@@ -22,7 +23,7 @@ from countline_pipelines.planes.software.source.reader import ReadState, SourceR
 from countline_pipelines.planes.software.source.tee import Tee
 from countline_pipelines.planes.stamps import StampWatch
 from countline_pipelines.planes.states import StateMachine
-from countline_pipelines.sources import Decoding, SourceSpec, SourceWarning
+from countline_pipelines.sources import Decoding, SourceSpec, SourceWarning, WarningCode
 
 
 class SourcePhase(StrEnum):
@@ -66,6 +67,7 @@ class SourceState:
         on_over: called on the loop when the source is over.
         once: give up at the first failure that ends the source.
         decoding: what may decode.
+        picture: the displayed picture that is expected; None for any.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class SourceState:
         *,
         once: bool,
         decoding: Decoding | None,
+        picture: PictureShape | None = None,
     ) -> None:
         self._spec = spec
         self._health = health
@@ -88,7 +91,7 @@ class SourceState:
         self._lost: Fault | None = None
         """Why it refused the last of them."""
         self.tee = Tee(feed, spec.rate, StampWatch(feed.camera_id, spec), self._post)
-        self._reader = SourceReader(feed.camera_id, spec, self.tee, once=once, decoding=decoding)
+        self._reader = SourceReader(feed.camera_id, spec, self.tee, once=once, decoding=decoding, picture=picture)
 
     @property
     def phase(self) -> SourcePhase:
@@ -101,10 +104,9 @@ class SourceState:
         return self.phase in {SourcePhase.ENDED, SourcePhase.GAVE_UP}
 
     @property
-    def size_wh(self) -> tuple[int, int]:
-        """As the container states it, in pixels; (0, 0) before the source was opened."""
-        info = self.tee.info
-        return (info.width, info.height) if info else (0, 0)
+    def picture(self) -> PictureShape | None:
+        """The displayed picture; None before the first. Of a file: the first one since it was opened."""
+        return self._reader.picture
 
     @property
     def warnings(self) -> tuple[SourceWarning, ...]:
@@ -125,6 +127,10 @@ class SourceState:
     def stop(self) -> None:
         """Ask the reader to end; it hands over nothing more."""
         self._reader.stop()
+
+    def redrawn(self) -> None:
+        """Drop the warning that the picture changed."""
+        self._reader.warnings.clear(WarningCode.PICTURE_CHANGED)
 
     def set_paused(self, *, paused: bool) -> None:
         """Hand over nothing, or go on."""
