@@ -88,7 +88,16 @@ def _as_click(target: typer.Typer | Callable[..., Any], command: LazyCommand) ->
         app.command(name=command.name)(target)
         loaded = cast("Command", typer.main.get_command(app))
     loaded.name = command.name
+    _join_lines(loaded)
     return loaded
+
+
+def _join_lines(command: Any) -> None:
+    """Let the terminal break the lines of help texts, where a docstring breaks them at its own width."""
+    paragraphs = (command.help or "").split("\n\n")
+    command.help = "\n\n".join(text if "\n " in f"\n{text}" else " ".join(text.split()) for text in paragraphs)
+    for inner in getattr(command, "commands", {}).values():
+        _join_lines(inner)
 
 
 def discover() -> dict[str, LazyCommand]:

@@ -25,6 +25,7 @@ from countline_common.triton.private import find_model, prepare_model, private_t
 from countline_pipelines.cli import options
 from countline_pipelines.cli.options import SpecOptions
 from countline_pipelines.cli.printing import show, show_warning
+from countline_pipelines.offline.annotate import check_film
 from countline_pipelines.offline.count import (
     CountJob,
     CountOrder,
@@ -130,7 +131,10 @@ class OutputOptions:
 
     annotate: Annotated[
         Path | None,
-        typer.Option(help="File for the video with boxes, ids, lines and totals.", rich_help_panel=options.OUTPUT),
+        typer.Option(
+            help="File (.mp4, .mov, .mkv) for the video with boxes, ids, lines and totals.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None
     explain: options.ExplainOption = False
     trajectories: options.TrajectoriesOption = None
@@ -151,6 +155,8 @@ class OutputOptions:
             CountlineError: a file cannot be written, or is one that the command reads.
         """
         film = outputs.open("--annotate", self.annotate, seeks=True) if self.annotate is not None else None
+        if film is not None:
+            check_film(film)
         paths = outputs.open("--trajectories", self.trajectories) if self.trajectories is not None else None
         return film, paths
 

@@ -110,7 +110,7 @@ def _file_times(texts: Mapping[str, str | None]) -> dict[str, datetime]:
 async def _ask(camera: str, asked: TimeRange, server: str | None, data: Path | None) -> list[events_pb2.Trajectory]:
     start, end = (datetime.fromtimestamp(t).astimezone() for t in (asked.start, asked.end))
     columns = (words("reading"), BarColumn(), words("{task.fields[paths]} trajectories"), TimeElapsedColumn())
-    with progress_bar(*columns, stays=True) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task("read", total=asked.end - asked.start, paths=0)
         found = []
         async for message in stored_trajectories(discover(server, data), camera, start, end):

@@ -1,4 +1,4 @@
-"""Draws counts onto pictures and writes an MP4: boxes with ids, lines with their sides, zones, running totals.
+"""Draws counts onto pictures and writes a video: boxes with ids, lines with their sides, zones, running totals.
 
 A thread encodes behind a bounded queue. `add` waits while the queue is full, because no frame of the video may be
 missing.
@@ -14,11 +14,14 @@ import av
 import av.error
 from PIL import Image, ImageDraw, ImageFont
 
+from countline_common.errors import InvalidInputError
 from countline_common.files.output_files import OutputFile
 from countline_counting.events import Crossing, Direction, Event
 from countline_counting.frames import TrackedFrame
 from countline_counting.spec import CountingSpec
 
+_FORMATS: Final = {"": "mp4", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+"""FFmpeg's names of formats, by the ending of the file's name. A device has none."""
 _QUEUE: Final = 16
 _TIME_BASE: Final = Fraction(1, 90000)
 _COLOURS: Final = ("#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6", "#bcf60c")
@@ -27,6 +30,19 @@ _FLASH_COLOUR: Final = "#ff1744"
 _FLASH_S: Final = 0.6
 
 Drawn = tuple[Any, TrackedFrame, Sequence[Event]]
+
+
+def check_film(output: OutputFile) -> None:
+    """Check that a video can be written under the name of a file.
+
+    Raises:
+        InvalidInputError: the ending names a format that cannot be written.
+    """
+    if output.named.suffix.lower() not in _FORMATS:
+        raise InvalidInputError(
+            f"{output.option} {output.named}: this format of video cannot be written",
+            hint="name the file .mp4, .mov or .mkv",
+        )
 
 
 class Annotator:
@@ -65,7 +81,7 @@ class Annotator:
 
     def _run(self) -> None:
         try:
-            self._container = av.open(str(self._output.path), "w", format="mp4")
+            self._container = av.open(str(self._output.path), "w", format=_FORMATS[self._output.named.suffix.lower()])
             while (item := self._queue.get()) is not None:
                 self._write(*item)
             if self._stream is not None:

@@ -238,11 +238,12 @@ def test_lines_lie_in_the_displayed_picture(clip: Path, blob_file: Path, tmp_pat
             frame.pts, frame.time_base = index, Fraction(1, 20)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    film = tmp_path / "annotated.mp4"
+    film = tmp_path / "annotated.mkv"
     result = counted(path, "--model", blob_file, *LINE, "--annotate", film)
     assert (result["lines"]["middle"]["in"], result["lines"]["middle"]["out"]) == (1, 3)
     assert result["warnings"] == []
     with av.open(str(film)) as drawn:
+        assert drawn.format.name.startswith("matroska")
         assert (drawn.streams.video[0].width, drawn.streams.video[0].height) == (160, 120)
 
 

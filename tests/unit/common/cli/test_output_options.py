@@ -177,3 +177,13 @@ def test_a_folder_that_does_not_exist_is_reported_before_the_work(folder: Path, 
     assert isinstance(result.exception, CountlineError), result.output
     assert "cannot write" in result.exception.message
     assert "missing/out.png" in result.exception.message
+
+
+def test_a_format_that_cannot_be_written_is_reported_before_the_work(folder: Path) -> None:
+    result = CliRunner().invoke(app, [*COUNT, "--annotate", "out.avi"])
+    assert isinstance(result.exception, InvalidInputError), result.output
+    assert (result.exception.message, result.exception.hint) == (
+        "--annotate out.avi: this format of video cannot be written",
+        "name the file .mp4, .mov or .mkv",
+    )
+    assert not [*folder.glob(".countline-*"), *folder.glob("out.avi")]
