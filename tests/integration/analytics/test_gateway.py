@@ -188,7 +188,7 @@ async def test_verify_prints_how_counts_and_truth_compare(stack: Stack, tmp_path
     result = {"counted": 5, "true": 5, "missed": 0, "false": 0}
     assert json.loads(printed) == {"cam-1": {"gate": {"in": result, "out": result}}}
     code, table = await verify(data, "--camera", "cam-1", *window)
-    assert (code, "gate" in table, "counted" in table) == (0, True, True)
+    assert (code, "gate" in table, "COUNTED" in table) == (0, True, True)
 
     await stack.publish(record(crossing(99, NOON + 50), sequence=1))
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.fixtures import raw_http2
+from tests.fixtures.control import raw_http2
 
 from countline.v1 import cameras_pb2
 from countline_common.errors import UnavailableError

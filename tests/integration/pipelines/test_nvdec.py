@@ -18,7 +18,7 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 from tests.fixtures.clips import FPS, Pass, render
-from tests.fixtures.pipelines.nvdec import REAL_DRIVER, NvdecDriver
+from tests.fixtures.nvdec import REAL_DRIVER, NvdecDriver
 from tests.fixtures.rtsp import RtspServer
 
 from countline_common.errors import CountlineError, UnavailableError

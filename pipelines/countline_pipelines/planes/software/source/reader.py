@@ -112,8 +112,8 @@ class SourceReader:
         """Of the source as it is open now. A command on one file prints them itself."""
         self._shape = picture
         self.picture: PictureShape | None = None
-        """The displayed picture; None before the first. Of a file: the first one since it was opened. What comes later
-        in it comes again each time that it is counted, so it is no change of the camera."""
+        """The displayed picture; None before the first. Of a file: the first one since it was opened, in its newest
+        size. Another one comes again each time that the file is counted, so it is no change of the camera."""
         self.stop_event = threading.Event()
         self._resumed = threading.Event()
         self._resumed.set()
@@ -199,7 +199,7 @@ class SourceReader:
             if self._decoder != (video.decoder, video.refusal):
                 self._report_decoder(video)
             is_other = self._compare(picture)
-            if not is_playing or self._spec.playback is Playback.LIVE:
+            if not is_playing or self._spec.playback is Playback.LIVE or self._is_resized(picture):
                 self.picture = picture.shape
             if not is_playing:
                 is_playing = True
@@ -207,6 +207,9 @@ class SourceReader:
                     self.stop_event.wait(NEW_LINES_WITHIN_S)
                 self._report(ReadState.PLAYING, None)
             self._consumer.take(picture)
+
+    def _is_resized(self, picture: Picture) -> bool:
+        return self.picture is not None and self.picture.matches(picture.shape)
 
     def _compare(self, picture: Picture) -> bool:
         """Warn if a picture is displayed in another shape than the pictures before, also over a reconnection.

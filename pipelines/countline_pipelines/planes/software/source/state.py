@@ -105,7 +105,7 @@ class SourceState:
 
     @property
     def picture(self) -> PictureShape | None:
-        """The displayed picture; None before the first. Of a file: the first one since it was opened."""
+        """The displayed picture; None before the first. Of a file: the first one, in its newest size."""
         return self._reader.picture
 
     @property
