@@ -12,6 +12,7 @@ import filecmp
 import hashlib
 import importlib.util
 import os
+import shlex
 import shutil
 import sys
 import sysconfig
@@ -107,9 +108,11 @@ def prepare_backends(folder: Path) -> Path:
     return target
 
 
-def link_repository(folder: Path, repository: Path) -> str:
-    """Make a link to a model repository in a folder; returns the link's name, which has only letters and digits."""
-    target = repository.absolute()
+def shell_safe(repository: Path, folder: Path) -> str:
+    """Return a path of a model repository that a shell reads as it is: its own, or the name of a link in a folder."""
+    target = str(repository.absolute())
+    if shlex.quote(target) == target:
+        return target
     link = folder / f"repository{hashlib.sha256(os.fsencode(target)).hexdigest()[:12]}"
     if not link.is_symlink():
         fresh = link.with_name(f".{link.name}.{os.getpid()}")

@@ -1,7 +1,8 @@
 """The command line and environment of the embedded Triton; starts nothing.
 
 Triton's Python backend gives paths to a shell, unquoted: a blank or a quote in one ends it. So Triton runs in the
-folder above its backends, and all paths that it receives are relative names there. A repository gets a link there.
+folder above its backends, whose path it receives as a name there. A repository whose path a shell would change gets a
+link there.
 """
 
 import os
@@ -17,7 +18,7 @@ from countline_common.triton.model_config import EMBEDDED_SERVER_ID
 from countline_local.supervision.ports import any_ports
 from countline_local.supervision.process_user import process_user
 from countline_local.triton import closed
-from countline_local.triton.assembly import find_wheel, link_repository
+from countline_local.triton.assembly import find_wheel, shell_safe
 
 EXIT_TIMEOUT_S: Final = 4
 """How long a stopping server waits for requests in flight."""
@@ -114,7 +115,7 @@ def triton_command(settings: TritonSettings, backends: Path, ports: TritonPorts,
         *_unprivileged((wheel.server, backends, *settings.repositories)),
         *(sys.executable, "-I", "-S", closed.__file__, str(backends.absolute().parent)),
         str(wheel.server),
-        *_pairs("--model-repository", [link_repository(backends.parent, path) for path in settings.repositories]),
+        *_pairs("--model-repository", [shell_safe(path, backends.parent) for path in settings.repositories]),
         *_pairs("--load-model", settings.models),
         f"--id={EMBEDDED_SERVER_ID}",
         "--model-control-mode=explicit",
