@@ -123,7 +123,7 @@ def test_no_password_is_seen_from_outside_and_no_service_has_that_of_another(sys
     for part in PARTS:
         inspected = json.dumps(system.container(part))
         assert not [password for password in passwords if password in inspected], part
-    assert system.shell("worker", "ls /secrets").split() == ["nats-url", "worker-token"]
+    assert system.shell("worker", "ls /secrets").split() == ["nats-url", "triton-secret", "worker-token"]
     assert set(system.shell("control-plane", "stat -c %a:%u /var/lib/countline/credentials/*").split()) == {"600:10001"}
 
 
