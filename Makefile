@@ -64,10 +64,10 @@ test: test-deps ## Run all tests that can run here
 	$(if $(ARGS),,$(BIN)/python -m pytest $(PARALLEL) tests/integration tests/unit)
 	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(SYSTEMS) tests/e2e)
 
-# Most tests wait more than they compute: three times as many processes as CI has cores. Each file is the work of one
-# process. Files marked `early` start first, and the short files of tests/unit fill the end. Whole systems (tests/e2e)
-# need the cores: one system plays demo cameras, and beside it another plays films at their own speed.
-PARALLEL := --numprocesses 6 --dist loadfile --no-loadscope-reorder
+# Most tests wait more than they compute: twice as many processes as CI has cores. Each file is the work of one process.
+# Files marked `early` start first, and the short files of tests/unit fill the end. Whole systems (tests/e2e) need the
+# cores: one system plays demo cameras, and beside it another plays films at their own speed.
+PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 SYSTEMS := --numprocesses 2 --dist loadfile
 
 .PHONY: acceptance
