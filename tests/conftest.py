@@ -14,9 +14,12 @@ if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
 pytest_plugins = [
-    f"tests.fixtures.{path.stem}"
-    for path in sorted((ROOT / "tests" / "fixtures").glob("*.py"))
-    if path.stem != "__init__"
+    *(
+        f"tests.fixtures.{path.stem}"
+        for path in sorted((ROOT / "tests" / "fixtures").glob("*.py"))
+        if path.stem != "__init__"
+    ),
+    "tests.fixtures.pipelines.workers",  # last: it imports others, which pytest must register first
 ]
 
 FUZZ = "COUNTLINE_TEST_FUZZ"

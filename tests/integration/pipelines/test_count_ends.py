@@ -5,28 +5,20 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.fixtures.clips import Pass, cut_off, render, write_blob_repository
+from tests.fixtures.clips import Pass, cut_off, render
 from tests.fixtures.forked.command import forked
 from tests.fixtures.rtsp import RtspServer
-from tests.fixtures.triton import TritonServer, start_triton
+from tests.fixtures.triton import TritonServer
 from tests.fixtures.triton_proxy import TritonProxy
 
 LINE = ("--line", "middle:0.5,0,0.5,1")
 FRAMES = 200
 """Of the clip."""
 Proxies = Callable[..., TritonProxy]
-
-
-@pytest.fixture(scope="module")
-def blob_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    folder = tmp_path_factory.mktemp("blob")
-    server = start_triton(write_blob_repository(folder), folder)
-    yield server
-    server.stop()
 
 
 def command(source: Path | str, triton: str, *options: object) -> list[str]:

@@ -1,7 +1,6 @@
 """The worker as a process, with a real Triton and a real NATS; a double speaks the control-plane's real service."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,26 +29,6 @@ from countline_common.data import bus
 pytestmark = pytest.mark.early
 
 TRUE_IN_OUT = (1, 3)
-
-
-@pytest.fixture(scope="module")
-def blob_triton(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TritonServer]:
-    folder = tmp_path_factory.mktemp("blob-triton")
-    server = start_triton(write_blob_repository(folder), folder)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-async def worker(
-    tmp_path: Path, nats_server: NatsServer, control_double: ControlDouble, blob_triton: TritonServer
-) -> AsyncIterator[WorkerProcess]:
-    process = worker_process(tmp_path / "worker", nats_server.url, control_double.address, blob_triton.grpc)
-    await process.start()
-    try:
-        yield process
-    finally:
-        await process.stop()
 
 
 async def test_a_file_is_counted_and_its_records_reach_jetstream(

@@ -4,43 +4,21 @@ import asyncio
 import re
 import time
 import urllib.request
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import av
 import pytest
-from tests.fixtures.clips import FPS, MIDDLE, Pass, render, write_blob_repository
+from tests.fixtures.clips import FPS, MIDDLE, Pass, render
 from tests.fixtures.control_double import ControlDouble
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.pipelines.stamps import HZ, restamped
-from tests.fixtures.pipelines.workers import WorkerProcess, assignment, published, wait_until, worker_process
-from tests.fixtures.triton import TritonServer, start_triton
+from tests.fixtures.pipelines.workers import WorkerProcess, assignment, published, wait_until
 
 from countline.v1 import cameras_pb2, workers_pb2
 
 HOUR = 3600 * HZ
 PASSES = (Pass(to_right=True), Pass(to_right=False))
 TALL, WIDE = (240, 320), (320, 240)
-
-
-@pytest.fixture(scope="module")
-def blob_triton(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TritonServer]:
-    folder = tmp_path_factory.mktemp("blob-triton")
-    server = start_triton(write_blob_repository(folder), folder)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-async def worker(
-    tmp_path: Path, nats_server: NatsServer, control_double: ControlDouble, blob_triton: TritonServer
-) -> AsyncIterator[WorkerProcess]:
-    process = worker_process(tmp_path / "worker", nats_server.url, control_double.address, blob_triton.grpc)
-    await process.start()
-    try:
-        yield process
-    finally:
-        await process.stop()
 
 
 def drawn(camera_id: str, source: Path, size: tuple[int, int], version: int) -> workers_pb2.Assignment:

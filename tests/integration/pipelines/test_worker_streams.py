@@ -2,17 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tests.fixtures.clips import Pass, render, write_blob_repository
+from tests.fixtures.clips import Pass, render
 from tests.fixtures.control_double import ControlDouble
 from tests.fixtures.nats import NatsServer
-from tests.fixtures.pipelines.workers import WorkerProcess, assignment, wait_until, worker_process
+from tests.fixtures.pipelines.workers import WorkerProcess, assignment, wait_until
 from tests.fixtures.rtsp import RtspServer
-from tests.fixtures.triton import TritonServer, start_triton
 
 from countline.v1 import cameras_pb2
 from countline_common.times import from_timestamp
@@ -20,26 +19,6 @@ from countline_common.times import from_timestamp
 pytestmark = pytest.mark.early
 
 LIVE = {"epoch": 1, "playback": cameras_pb2.PLAYBACK_LIVE}
-
-
-@pytest.fixture(scope="module")
-def blob_triton(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TritonServer]:
-    folder = tmp_path_factory.mktemp("blob-triton")
-    server = start_triton(write_blob_repository(folder), folder)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-async def worker(
-    tmp_path: Path, nats_server: NatsServer, control_double: ControlDouble, blob_triton: TritonServer
-) -> AsyncIterator[WorkerProcess]:
-    process = worker_process(tmp_path / "worker", nats_server.url, control_double.address, blob_triton.grpc)
-    await process.start()
-    try:
-        yield process
-    finally:
-        await process.stop()
 
 
 async def test_a_camera_whose_server_restarts_is_back_within_ten_seconds_and_counts_on(
