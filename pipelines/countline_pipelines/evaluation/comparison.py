@@ -112,13 +112,15 @@ def _count(numbers: list[Rows], length: int) -> NDArray[np.int64]:
     return np.bincount(together, minlength=length)
 
 
-def sequence_length(truth: MotTruth, tracked: Boxes, frames: int | None) -> int:
-    """Return the number of frames.
+def sequence_length(truth: MotTruth | None, tracked: Boxes, frames: int | None) -> int:
+    """Return the number of frames. Without true tracks, they are those of the run, if not given.
 
     Raises:
         InvalidInputError: the run is of another sequence.
     """
     last = int(tracked.frame.max(initial=0))
+    if truth is None:
+        return max(last, frames or 0)
     if frames is not None:
         if max(last, truth.frames) > frames:
             raise InvalidInputError(

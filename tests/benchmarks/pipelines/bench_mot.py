@@ -46,7 +46,7 @@ from countline_counting.spec import CountingSpec  # noqa: E402
 from countline_pipelines.evaluation.comparison import compare, with_true_ids  # noqa: E402
 from countline_pipelines.evaluation.metrics import Metrics, measure  # noqa: E402
 from countline_pipelines.evaluation.mot import Boxes  # noqa: E402
-from countline_pipelines.evaluation.run import EvaluatedRun, run_detections, run_result  # noqa: E402
+from countline_pipelines.evaluation.run import EvaluatedRun, count_tracks, run_detections  # noqa: E402
 
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 PEERS_SCRIPT = ROOT / "tests" / "benchmarks" / "peers" / "mot_trackers.py"
@@ -99,7 +99,7 @@ class Measured:
             tracker, setting, name = key.split("|")
             each = self.recordings[name]
             tracked = Boxes(rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64), rows[:, 2:6], rows[:, 6])
-            self.take(f"{tracker}, {setting}", each, run_result(tracked, each.sequence, SPEC))
+            self.take(f"{tracker}, {setting}", each, count_tracks(tracked, each.sequence, SPEC))
 
 
 def peer_tracks(found: list[Recording]) -> dict[str, np.ndarray]:
