@@ -71,7 +71,7 @@ class Side(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class CountFault:
     """A missed or a false crossing, with its cause."""
 
     missed: bool
@@ -119,9 +119,9 @@ class Causes:
         self._true = count_each(objects, sequence, spec, explain=True)
         self._limit = count_each(self._boxes, sequence, spec, explain=True)
 
-    def faults(self, errors: CountErrors) -> list[Fault]:
+    def faults(self, errors: CountErrors) -> list[CountFault]:
         """Return the faults in order of time."""
-        found: list[Fault] = []
+        found: list[CountFault] = []
         for line in errors.lines:
             found += [self._missed(crossing, line.extra) for crossing in line.missed]
             found += [self._false(crossing, line.missed) for crossing in line.extra]
@@ -129,7 +129,7 @@ class Causes:
 
     # --- missed ------------------------------------------------------------------------------------------------------
 
-    def _missed(self, true: Crossing, extra: Iterable[Crossing]) -> Fault:
+    def _missed(self, true: Crossing, extra: Iterable[Crossing]) -> CountFault:
         number = true.track
         late = [other for other in extra if _near(true, other, LATE_S) and number in self._objects_of(other)]
         if late:
@@ -144,7 +144,7 @@ class Causes:
             return _fault(true, Cause.TIMING, number, None, words)
         return self._of_boxes(true)
 
-    def _of_boxes(self, true: Crossing) -> Fault:
+    def _of_boxes(self, true: Crossing) -> CountFault:
         """Explain a crossing that the object's boxes do not make, even under its true id."""
         boxes = self._boxes.where(self._boxes.ids == true.track)
         before, after = self._sides(true, set(boxes.frame.tolist()))
@@ -163,7 +163,7 @@ class Causes:
             cause = Cause.ORIGIN_NEVER_CLEAR
         return _fault(true, cause, true.track, None, words)
 
-    def _of_tracks(self, true: Crossing) -> Fault:
+    def _of_tracks(self, true: Crossing) -> CountFault:
         """Explain a crossing that the object's boxes make under its true id, and the run's tracks do not."""
         on = self._book.on_object[self._row(true.track)]
         tracked = {int(frame) + 1 for frame in np.nonzero(on >= 0)[0]}
@@ -192,7 +192,7 @@ class Causes:
 
     # --- false -------------------------------------------------------------------------------------------------------
 
-    def _false(self, counted: Crossing, missed: Iterable[Crossing]) -> Fault:
+    def _false(self, counted: Crossing, missed: Iterable[Crossing]) -> CountFault:
         track = counted.track
         before, after = self._object_at(counted, -AROUND_S, 0.0), self._object_at(counted, 0.0, AROUND_S)
         number = after if after is not None else before
@@ -269,14 +269,14 @@ class Causes:
         return min(near, key=lambda each: abs(each.t - at.t), default=None)
 
 
-def causes_of_crossings(errors: CountErrors, candidates: Iterable[Candidate]) -> list[Fault]:
+def causes_of_crossings(errors: CountErrors, candidates: Iterable[Candidate]) -> list[CountFault]:
     """Return the faults where only the true crossings are known, and not who makes them.
 
     The candidates of the run tell apart the time of a crossing, an unclear origin and noise of boxes. They do not
     tell apart the other causes: a missed crossing without a candidate is `Cause.LOST`, and a false one is taken for
     noise.
     """
-    known, found = list(candidates), list[Fault]()
+    known, found = list(candidates), list[CountFault]()
     for line in errors.lines:
         for wrong, others, missed in ((line.missed, line.extra, True), (line.extra, line.missed, False)):
             found += [_without_tracks(crossing, others, known, missed=missed) for crossing in wrong]
@@ -285,7 +285,7 @@ def causes_of_crossings(errors: CountErrors, candidates: Iterable[Candidate]) ->
 
 def _without_tracks(
     crossing: Crossing, others: Iterable[Crossing], candidates: Iterable[Candidate], *, missed: bool
-) -> Fault:
+) -> CountFault:
     track = None if missed else crossing.track
     late = [other for other in others if _near(crossing, other, LATE_S)]
     if late:
@@ -316,5 +316,5 @@ def _clear(side: Side, heights: float, *, last: bool) -> int:
 
 def _fault(
     at: Crossing, cause: Cause, truth_id: int | None, track_id: int | None, words: str, *, missed: bool = True
-) -> Fault:
-    return Fault(missed, at.line_id, at.direction, at.t, cause, truth_id, track_id, words)
+) -> CountFault:
+    return CountFault(missed, at.line_id, at.direction, at.t, cause, truth_id, track_id, words)

@@ -6,13 +6,13 @@ from typing import Any
 
 from countline_common.cli.tables import new_table
 from countline_common.cli.terminal import Terminal
-from countline_pipelines.evaluation.causes import CAUSES, Cause, Fault
+from countline_pipelines.evaluation.causes import CAUSES, Cause, CountFault
 
 SHOWN = 40
 """Number of faults that a terminal lists."""
 
 
-def faults_dict(faults: Sequence[Fault]) -> dict[str, Any]:
+def faults_dict(faults: Sequence[CountFault]) -> dict[str, Any]:
     """Return totals by cause, the meaning of each cause, and every fault, ready for JSON."""
     return {
         "causes": {
@@ -35,7 +35,7 @@ def faults_dict(faults: Sequence[Fault]) -> dict[str, Any]:
     }
 
 
-def show_faults(terminal: Terminal, faults: Sequence[Fault]) -> None:
+def show_faults(terminal: Terminal, faults: Sequence[CountFault]) -> None:
     """Print the totals by cause, then every fault in order of time."""
     if not faults:
         return
@@ -54,18 +54,18 @@ def show_faults(terminal: Terminal, faults: Sequence[Fault]) -> None:
         terminal.print(f"{len(faults) - SHOWN} more; --json lists all of them")
 
 
-def caption(fault: Fault) -> str:
+def caption(fault: CountFault) -> str:
     """Return one line for a picture of the fault."""
     return (
         f"{_kind(fault)} {fault.line_id} {fault.direction.value} at {fault.t:.2f} s: {fault.cause.value}; {fault.words}"
     )
 
 
-def _kind(fault: Fault) -> str:
+def _kind(fault: CountFault) -> str:
     return "missed" if fault.missed else "false"
 
 
-def _totals(faults: Sequence[Fault]) -> list[tuple[Cause, int, int]]:
+def _totals(faults: Sequence[CountFault]) -> list[tuple[Cause, int, int]]:
     """Return cause, missed and false, the most frequent first."""
     counted = Counter((fault.cause, fault.missed) for fault in faults)
     rows = [(cause, counted[cause, True], counted[cause, False]) for cause in Cause]

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from countline_common.files.output_files import OutputFile
 from countline_counting.frames import TrackedFrame
 from countline_counting.spec import CountingSpec
-from countline_pipelines.evaluation.causes import Fault
+from countline_pipelines.evaluation.causes import CountFault
 from countline_pipelines.evaluation.fault_report import caption
 from countline_pipelines.evaluation.mot import Boxes
 from countline_pipelines.evaluation.run import SequenceInfo
@@ -26,7 +26,7 @@ _GROUND, _TRUTH, _FAULT = "#20242a", "#8a929e", "#ff1744"
 class _Ground:
     """What a decoded picture is for the annotator: it gives an image of a size."""
 
-    def __init__(self, boxes: Boxes, faults: Sequence[Fault]) -> None:
+    def __init__(self, boxes: Boxes, faults: Sequence[CountFault]) -> None:
         self._boxes, self._faults = boxes, faults
 
     def to_image(self, *, width: int, height: int) -> Image.Image:
@@ -44,7 +44,7 @@ class _Ground:
 
 def write_film(
     output: OutputFile,
-    faults: Sequence[Fault],
+    faults: Sequence[CountFault],
     truth: Boxes | None,
     tracked: Boxes,
     sequence: SequenceInfo,

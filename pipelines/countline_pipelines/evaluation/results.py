@@ -6,7 +6,7 @@ from typing import Any
 
 from countline_counting.events import Crossing
 from countline_counting.spec import CountingSpec
-from countline_pipelines.evaluation.causes import Causes, Fault, causes_of_crossings
+from countline_pipelines.evaluation.causes import Causes, CountFault, causes_of_crossings
 from countline_pipelines.evaluation.comparison import Comparison, compare
 from countline_pipelines.evaluation.counts import CountErrors, count_errors
 from countline_pipelines.evaluation.fault_report import faults_dict
@@ -60,7 +60,7 @@ class Evaluation:
     sequence: SequenceInfo
     run: EvaluatedRun
     errors: CountErrors | None
-    faults: Sequence[Fault]
+    faults: Sequence[CountFault]
     tracks: TrackResults | None = None
     """None if only the true crossings are known."""
 
@@ -74,7 +74,7 @@ def evaluate_tracks(given: Given, truth: MotTruth, each: Each = lambda: None) ->
     runs = count_each(truth.objects, sequence, given.spec)
     true = {number: one.crossings for number, one in runs.items()}
     errors = given.errors((crossing for crossings in true.values() for crossing in crossings), run)
-    faults: list[Fault] = []
+    faults: list[CountFault] = []
     if errors is not None:
         faults = Causes(truth.objects, given.boxes, run, comparison, book, sequence, given.spec).faults(errors)
     cases = worst_cases(comparison, book, errors, sequence.fps)
