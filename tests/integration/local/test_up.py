@@ -152,7 +152,7 @@ def test_down_stops_everything_within_10_s_and_leaves_nothing(up: Running) -> No
     assert time.monotonic() - started < 10
     assert done.returncode == 0
     assert not any(alive(pid) for pid in pids), "`down` came back before everything was gone"
-    assert up.process.wait(5) == 0
+    assert up.process.wait(20) == 0
     assert segments_of(pids) == []
     assert [path for path in up.data.rglob("*") if path.is_socket()] == []
     after = status(up.data)
@@ -224,7 +224,7 @@ def test_a_start_while_another_one_stops_waits_for_its_end(up: Running, data: Pa
     up.process.send_signal(signal.SIGINT)
     wait_until(lambda: state(data)["state"] == "stopping")
     again = Running(data).wait_ready()
-    assert up.process.wait(5) == 0
+    assert up.process.wait(20) == 0
     assert status(data)["ready"]
     again.end()
 
@@ -276,7 +276,7 @@ def test_status_and_down_say_the_same_in_every_state(up: Running, data: Path) ->
     assert (status(data)["state"], status(data)["pid"]) == ("starting", up.process.pid)
     stopped = countline("down", "--data", str(data))
     assert stopped.returncode == 0, stopped.stderr
-    assert up.process.wait(5) == 0
+    assert up.process.wait(20) == 0
     gone = countline("status", "--data", str(data))
     assert (gone.returncode, status(data)["state"]) == (3, "stopped")
     assert "Countline is not running on" in gone.stdout

@@ -328,7 +328,7 @@ async def test_the_memory_of_a_worker_stays_flat_over_thousands_of_frames(
     worker.command = COUNTLINE  # whose process is the worker's own
     await worker.start()
     await control_double.assign(assignment("cam", str(long_clip)))
-    warm, most = 2000, 2000 + rounds(3000, 10_000)
+    warm, most = 1500, 1500 + rounds(2000, 10_000)
     await control_double.wait_for("cam", lambda status: status.frames_processed > warm, 100)
     assert worker.process is not None
     process = psutil.Process(worker.process.pid)
