@@ -240,16 +240,13 @@ async def test_a_model_goes_from_file_to_live_and_back(service: Service) -> None
 
     await service.models.DeleteModel(models_pb2.DeleteModelRequest(name="net", version=1))
     assert await service.states("net") == {2: "live"}
-    third = await service.deploy("net", variant("three"))
-    assert third.version is not None
-    assert third.version.version == 3, "a number is never given twice"
     await service.models.DeleteModel(models_pb2.DeleteModelRequest(name="net"))
     assert not (service.repository / "net").exists()
     error = await refused(service.models.GetModel(models_pb2.GetModelRequest(name="net")))
     assert "no model 'net'" in str(error)
-    fourth = await service.deploy("net", variant("four"))
-    assert fourth.version is not None
-    assert fourth.version.version == 4, "not even over the deletion of its model"
+    third = await service.deploy("net", variant("three"))
+    assert third.version is not None
+    assert third.version.version == 3, "a number is never given twice, not even over the deletion of its model"
 
 
 async def _serves(service: Service, name: str, versions: tuple[int, ...]) -> bool:

@@ -236,7 +236,7 @@ async def test_cameras_of_a_worker_that_falls_silent_move_when_its_lease_runs_ou
         first.silent = True
         silent_since = time.monotonic()
         await second.until(lambda w: w.epochs == {"door": 2})
-        assert LEASE_S - REPORT_PERIOD_S - 0.1 < time.monotonic() - silent_since < LEASE_S + 2
+        assert LEASE_S - REPORT_PERIOD_S - 0.1 < time.monotonic() - silent_since < LEASE_S + 10
         await first.until(lambda w: w.epochs == {})
 
 

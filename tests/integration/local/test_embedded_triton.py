@@ -15,7 +15,7 @@ from tests.fixtures.triton import TritonNotStartedError, TritonServer
 COUNTLINE = str(Path(sys.executable).with_name("countline"))
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, "condition was not met in time"

@@ -158,9 +158,9 @@ def broken(clip: Path, folder: Path, kind: str) -> Path | str:
     ],
 )
 def test_a_bad_source_is_named_with_its_hint(
-    clip: Path, blob_file: Path, tmp_path: Path, kind: str, words: str, hint: str
+    clip: Path, blob: Options, tmp_path: Path, kind: str, words: str, hint: str
 ) -> None:
-    done = count(broken(clip, tmp_path, kind), "--model", blob_file, *LINE, "--json", status=1)
+    done = count(broken(clip, tmp_path, kind), *blob, *LINE, "--json", status=1)
     if kind == "truncated":  # what was counted is printed, with the fault
         assert "its header states" in json.loads(done.stdout)["fault"]["message"]
     else:
@@ -183,8 +183,8 @@ def test_a_bad_source_is_named_with_its_hint(
         ((*LINE, "--model", "missing.onnx"), "missing.onnx"),
     ],
 )
-def test_bad_options_are_named_with_their_hint(clip: Path, blob_file: Path, options: tuple, words: str) -> None:
-    model = () if "--model" in options else ("--model", blob_file)
+def test_bad_options_are_named_with_their_hint(clip: Path, blob: Options, options: tuple, words: str) -> None:
+    model = () if "--model" in options else blob
     done = count(clip, *model, *options, "--json", status=1)
     assert done.stdout == ""
     assert words in done.stderr
@@ -200,8 +200,8 @@ def test_a_model_that_breaks_the_contract_is_refused(clip: Path, tmp_path: Path)
     assert "Traceback" not in done.stderr
 
 
-def test_a_truncated_file_is_counted_where_that_is_wanted(clip: Path, blob_file: Path, tmp_path: Path) -> None:
-    result = counted(cut_off(clip, tmp_path / "part.mp4"), "--model", blob_file, *LINE, "--partial")
+def test_a_truncated_file_is_counted_where_that_is_wanted(clip: Path, blob: Options, tmp_path: Path) -> None:
+    result = counted(cut_off(clip, tmp_path / "part.mp4"), *blob, *LINE, "--partial")
     assert 0 < result["frames"] < 200
     assert result["lines"]["middle"]["out"] in {1, 2}
 
@@ -213,8 +213,8 @@ HEEDS_SIGINT = (
 )
 
 
-def test_ctrl_c_ends_a_stream_and_prints_what_was_counted(rtsp: Callable[..., RtspServer], blob_file: Path) -> None:
-    options = ["count", rtsp().url(), "--model", str(blob_file), *LINE, "--json"]
+def test_ctrl_c_ends_a_stream_and_prints_what_was_counted(rtsp: Callable[..., RtspServer], blob: Options) -> None:
+    options = ["count", rtsp().url(), *blob, *LINE, "--json"]
     with subprocess.Popen(
         [sys.executable, "-c", HEEDS_SIGINT, *options],
         stdout=subprocess.PIPE,
@@ -269,12 +269,12 @@ def test_what_a_file_lacks_is_printed(clip: Path, blob: Options, tmp_path: Path)
     assert f"warning: {warning['message']}" in done.stderr
 
 
-def test_warnings_are_printed_though_no_frame_could_be_counted(clip: Path, blob_file: Path, tmp_path: Path) -> None:
+def test_warnings_are_printed_though_no_frame_could_be_counted(clip: Path, blob: Options, tmp_path: Path) -> None:
     path = tmp_path / "no-key-frames.h264"
     with av.open(str(clip)) as source:
         filtered = BitStreamFilterContext("h264_mp4toannexb,filter_units=remove_types=5", source.streams.video[0])
         packets = [bytes(each) for packet in source.demux(video=0) for each in filtered.filter(packet)]
     path.write_bytes(b"".join(packets))
-    done = count(path, "--model", blob_file, *LINE, "--json", status=1)
+    done = count(path, *blob, *LINE, "--json", status=1)
     assert "warning: " in done.stderr
     assert "its pictures have no times" in done.stderr

@@ -54,6 +54,13 @@ def test_the_suite_notices_a_number_of_the_rule_that_is_off(monkeypatch, number,
     assert [outcome.case.name for outcome in run_cases(cases, FORMS[:1]) if not outcome.passed]
 
 
+@pytest.fixture
+def few_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command counts the first cases only; another test counts all of them."""
+    monkeypatch.setattr("countline_pipelines.cli.selftest.all_cases", lambda: all_cases()[:8])
+
+
+@pytest.mark.usefixtures("few_cases")
 def test_the_command_prints_truth_against_counted_as_json():
     result = CliRunner().invoke(app, ["selftest", "--quick", "--json"], catch_exceptions=False)
     assert result.exit_code == 0
@@ -63,6 +70,7 @@ def test_the_command_prints_truth_against_counted_as_json():
     assert told["cases"][0]["counted"] == {"gate": [1, 0]}
 
 
+@pytest.mark.usefixtures("few_cases")
 def test_the_command_leaves_with_one_when_a_case_is_wrong(monkeypatch):
     monkeypatch.setattr(rules, "DESTINATION_CLEAR_HEIGHTS", 5.0)
     result = CliRunner().invoke(app, ["selftest", "--quick"])
