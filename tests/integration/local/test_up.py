@@ -53,6 +53,10 @@ class Running:
     def pids(self) -> set[int]:
         return {self.process.pid, *descendants(self.process.pid)}
 
+    @property
+    def guard(self) -> int:
+        return next(pid for pid in self.pids if b"guard.py" in Path(f"/proc/{pid}/cmdline").read_bytes())
+
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
@@ -242,8 +246,7 @@ def test_a_start_while_another_one_stops_waits_for_its_end(up: Running, data: Pa
 
 def test_kill_9_of_supervisor_and_guard_at_once_leaves_nothing_running(up: Running) -> None:
     pids = up.pids
-    guard = next(pid for pid in pids if b"guard.py" in Path(f"/proc/{pid}/cmdline").read_bytes())
-    os.kill(guard, signal.SIGKILL)
+    os.kill(up.guard, signal.SIGKILL)
     up.process.kill()
     up.process.wait()
     wait_until(lambda: not any(alive(pid) for pid in pids))
@@ -294,11 +297,12 @@ def test_status_and_down_say_the_same_in_every_state(up: Running, data: Path) ->
 
 
 def test_the_status_of_a_killed_supervisor_is_stopping_until_its_parts_have_ended(up: Running, data: Path) -> None:
-    postgres = part(data, "postgres")["pid"]
-    os.kill(postgres, signal.SIGSTOP)  # so that it takes its whole grace
+    postgres, guard = part(data, "postgres")["pid"], up.guard
+    os.kill(guard, signal.SIGSTOP)  # so that no part ends before the status was read
     up.process.kill()
     up.process.wait()
     found = state(data)
+    os.kill(guard, signal.SIGCONT)
     assert found["state"] == "stopping"
     (listed,) = (each for each in found["parts"] if each["name"] == "postgres")
     assert (listed["state"], listed["pid"]) == ("stopping", postgres), "it still runs"
