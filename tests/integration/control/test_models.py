@@ -959,8 +959,10 @@ async def test_tuning_is_written_and_loaded(service: Service) -> None:
 async def tuned_in_vain(second_version: None, service: Service) -> AsyncIterator[models_pb2.TuneModelRequest]:
     """A tuning that fails: afterwards Triton, the repository and the database are as before."""
     config = service.repository / "blob" / "config.pbtxt"
+    models = service.control.plane._models._lifecycle
+    stored = await models._database.read(lambda connection: store.get_model(connection, "blob"))
+    await models._repository.refresh(stored)  # writes the configuration as the service does
     async with Connection(service.triton.grpc) as connection:
-        await connection.load("blob")
         written, in_force = await asyncio.to_thread(config.read_text), await connection.model_config("blob")
         tuning = models_pb2.ModelTuning(max_batch_size=4, max_queue_delay_us=500, instances=1)
         yield models_pb2.TuneModelRequest(name="blob", tuning=tuning)
