@@ -2,7 +2,7 @@
 DeepStream plane.
 
 The network needs tens of milliseconds for a frame, so each clip is counted once by the command, and people, who walk,
-at a low rate. The DeepStream plane counts cars at half of their frames.
+at half of their frames.
 """
 
 import json
@@ -24,8 +24,6 @@ from countline_counting.spec import CountingSpec, Line
 
 MOST_APART_S = 0.5
 """Between the same crossing of two planes: two trackers, and two ways to scale a picture, on boxes that flicker."""
-HALF_RATE = 6.25
-"""Frames a second on the DeepStream plane where the command counts every frame; both find the same crossings."""
 STARTS_AT = 1000.0
 """Capture time of a clip's first frame on the DeepStream plane (`deepstream_bench.plan`)."""
 
@@ -125,7 +123,7 @@ def test_the_deepstream_plane_counts_what_the_command_counts(
     footage: Footage,
     tmp_path: Path,
 ) -> None:
-    clip, rate = shared_data / "videos" / footage.clip, footage.rate or HALF_RATE
+    clip, rate = shared_data / "videos" / footage.clip, footage.rate
     with deepstream_plane(yolox_triton.grpc, tmp_path) as bench:
         bench.plane.add_camera(plan("cam", clip, model="yolox_nano", counting=footage.counting(), rate=rate))
         bench.wait_ended("cam", timeout_s=400)
