@@ -323,6 +323,37 @@ def test_down_and_status_where_nothing_runs(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+LINGERING = """
+import signal, sys, time
+from pathlib import Path
+from countline_local.supervision.folder_lock import FolderLock
+
+run = Path(sys.argv[1]) / "run"
+run.mkdir(parents=True)
+lock = FolderLock(run / "lock", run.parent).acquire()
+
+def stop(*_):
+    lock.release()
+    time.sleep(6)
+    sys.exit()
+
+signal.signal(signal.SIGTERM, stop)
+print("locked", flush=True)
+signal.pause()
+"""
+"""A supervisor that takes six seconds to end after it has released the lock."""
+
+
+def test_down_waits_for_a_supervisor_whose_interpreter_is_slow_to_end(data: Path) -> None:
+    """After five seconds `down` reported that the system had not stopped within twenty."""
+    command = [sys.executable, "-c", LINGERING, str(data)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdout is not None
+        assert supervisor.stdout.readline() == "locked\n"
+        done = countline("down", "--data", str(data))
+        assert (done.returncode, supervisor.wait(30)) == (0, 0), done.stderr
+
+
 def test_a_data_folder_that_cannot_be_made_is_an_error_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     failed = countline("up", "--data", str(tmp_path / "file" / "data"))
