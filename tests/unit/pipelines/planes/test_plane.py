@@ -210,7 +210,7 @@ def test_removing_a_live_camera_decides_what_is_open_and_breaking_off_a_file_doe
 
 def test_a_camera_that_is_wanted_again_while_it_is_being_stopped_is_not_forgotten(benches, film: Path) -> None:
     """It was forgotten: its entry was deleted after the new plan had been added to it."""
-    bench = benches(FakeTriton(delay_s=0.3))  # so that stopping has frames to wait for
+    bench = benches(FakeTriton(delay_s=1.0))  # so that stopping has frames to wait for
     bench.plane.add_camera(plan("door", film, Playback.LOOP))
     bench.wait_for(lambda: bench.condition("door").state is CameraState.RUNNING)
     bench.plane.remove_camera("door")
@@ -249,7 +249,7 @@ def test_a_camera_that_is_made_while_a_pause_ends_is_not_paused_for_good(
     monkeypatch.setattr(SoftwareCamera, "set_paused", set_paused_too_late)
     bench.plane.pause(FULL)
     bench.plane.add_camera(plan("cam", film))
-    bench.wait_ended("cam", timeout_s=10)
+    bench.wait_ended("cam")
     assert len(bench.recorder.frames["cam"]) == 90
 
 
@@ -349,11 +349,11 @@ def test_a_camera_that_crashed_is_made_anew_and_its_old_run_ended(
     bench.client.babbling.add("fake@1")
     bench.wait_for(lambda: bench.condition("cam").state is CameraState.FAILED)
     bench.client.babbling.clear()
-    bench.wait_for(lambda: bench.condition("cam").state is CameraState.RUNNING)
-    first, *later = bench.recorder.runs
-    assert later
-    assert first not in bench.recorder.open
-    assert len(bench.recorder.open) == 1
+    counted = len(bench.recorder.frames["cam"])
+    bench.wait_for(lambda: len(bench.recorder.frames["cam"]) > counted + 3)
+    # An attempt that had its bad answer before may still be ending.
+    bench.wait_for(lambda: bench.recorder.open == {bench.recorder.runs[-1]})
+    assert len(bench.recorder.runs) > 1
 
 
 def test_closing_the_plane_ends_every_run(film: Path) -> None:
@@ -361,6 +361,6 @@ def test_closing_the_plane_ends_every_run(film: Path) -> None:
     bench.plane.add_camera(plan("live", film, Playback.LOOP))
     bench.wait_for(lambda: len(bench.recorder.frames.get("live", [])) > 5)
     began = time.monotonic()
-    bench.plane.close(10)
-    assert time.monotonic() - began < 3
+    bench.plane.close(30)
+    assert time.monotonic() - began < 15
     assert not bench.recorder.open
