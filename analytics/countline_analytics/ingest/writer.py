@@ -122,7 +122,7 @@ class _Transaction:
 
     async def run(self) -> Written:
         self._last_sequence = before = int((await self._execute("lock_state")).scalar_one())
-        await self._remember()
+        await _remember(self._connection, self._records)
         await self._move_fences()
         new = await self._claim_ids()
         inserted = await self._insert_crossings(self._crossings(new))
@@ -145,25 +145,6 @@ class _Transaction:
 
     async def _execute(self, name: str, **parameters: Any) -> Any:
         return await self._connection.execute(query("ingest", name), parameters)
-
-    async def _remember(self) -> None:
-        """Store the cameras, lines and zones that the records name."""
-        cameras = {record.camera_id: (record.site_id, record.time_zone) for record in self._records}
-        await self._execute(
-            "remember_cameras",
-            camera_ids=list(cameras),
-            site_ids=[site_id for site_id, _ in cameras.values()],
-            time_zones=[time_zone for _, time_zone in cameras.values()],
-        )
-        lines = {(record.camera_id, row.line_id) for record in self._records for row in record.crossings}
-        if lines:
-            camera_ids, line_ids = zip(*sorted(lines), strict=True)
-            await self._execute("remember_lines", camera_ids=list(camera_ids), line_ids=list(line_ids))
-        zones = {(record.camera_id, visit.zone_id) for record in self._records for visit in record.visits}
-        zones |= {(record.camera_id, sample.zone_id) for record in self._records for sample in record.occupancy}
-        if zones:
-            camera_ids, zone_ids = zip(*sorted(zones), strict=True)
-            await self._execute("remember_zones", camera_ids=list(camera_ids), zone_ids=list(zone_ids))
 
     async def _move_fences(self) -> None:
         """Store new hand-overs and runs over files, and fence or restore the events that they concern."""
@@ -314,6 +295,28 @@ class _Transaction:
             span = CoveredSpan(to_us(row.start_t), to_us(row.end_t), to_us(row.covered_until))
             known.setdefault((row.camera_id, row.epoch, row.run), []).append(span)
         return known
+
+
+async def _remember(connection: SqlConnection, records: Sequence[Record]) -> None:
+    """Store the cameras, lines and zones that the records name."""
+    cameras = {record.camera_id: (record.site_id, record.time_zone) for record in records}
+    given = {
+        "camera_ids": list(cameras),
+        "site_ids": [site_id for site_id, _ in cameras.values()],
+        "time_zones": [time_zone for _, time_zone in cameras.values()],
+    }
+    await connection.execute(query("ingest", "remember_cameras"), given)
+    lines = {(record.camera_id, row.line_id) for record in records for row in record.crossings}
+    if lines:
+        camera_ids, line_ids = zip(*sorted(lines), strict=True)
+        given = {"camera_ids": list(camera_ids), "line_ids": list(line_ids)}
+        await connection.execute(query("ingest", "remember_lines"), given)
+    zones = {(record.camera_id, visit.zone_id) for record in records for visit in record.visits}
+    zones |= {(record.camera_id, sample.zone_id) for record in records for sample in record.occupancy}
+    if zones:
+        camera_ids, zone_ids = zip(*sorted(zones), strict=True)
+        given = {"camera_ids": list(camera_ids), "zone_ids": list(zone_ids)}
+        await connection.execute(query("ingest", "remember_zones"), given)
 
 
 async def mark_changed(connection: SqlConnection, buckets: Iterable[tuple[str, datetime]]) -> None:
