@@ -69,12 +69,14 @@ def evaluate(
     from countline_pipelines.offline.annotate import check_film
 
     against = _truth_file(truth, crossings, picture)
+    if annotate is not None and not line:
+        raise InvalidInputError("--annotate shows crossings, and there is no line", hint="give one with --line")
     if (result is None) == (detections is None):
         raise InvalidInputError("give either tracks or detections", hint="give RESULT.txt or --detections det.txt")
     with OutputFiles([truth, crossings, result, detections, find_seqinfo(against)]) as outputs:
         tracks_file = outputs.open("--tracks-out", tracks_out) if tracks_out is not None else None
         picture_file = _picture_file(outputs, picture) if picture is not None else None
-        film = outputs.open("--annotate", annotate) if annotate is not None else None
+        film = outputs.open("--annotate", annotate, seeks=True) if annotate is not None else None
         if film is not None:
             check_film(film)
         there = read_truth(truth) if truth is not None else None
@@ -167,6 +169,10 @@ def _draw(output: OutputFile, found: Evaluation, tracks: TrackResults, spec: Cou
 def _film(output: OutputFile, found: Evaluation, spec: CountingSpec) -> None:
     from countline_pipelines.evaluation.film import write_film
 
+    if not found.faults:
+        output.discard()
+        note("no missed or false crossing: no video was written")
+        return
     truth = found.tracks.truth.objects if found.tracks is not None else None
     write_film(output, found.faults, truth, found.run.tracked, found.sequence, spec)
     note(f"wrote a video of {len(found.faults)} faults to {output.named}")

@@ -62,7 +62,7 @@ REPLAY = ("replay", "boxes.jsonl", "--size", "100x100", *LINE)
 WRITTEN = {
     "count --annotate": (COUNT, ("clip.mp4", "in.onnx", "labels.txt")),
     "count --trajectories": (COUNT, ("clip.mp4", "in.onnx", "labels.txt")),
-    "evaluate --annotate": (EVALUATE, ("gt.txt", "result.txt", "seqinfo.ini")),
+    "evaluate --annotate": ((*EVALUATE, *LINE), ("gt.txt", "result.txt", "seqinfo.ini")),
     "evaluate --picture": (EVALUATE, ("gt.txt", "result.txt", "seqinfo.ini")),
     "evaluate --tracks-out": (EVALUATE, ("gt.txt", "result.txt", "seqinfo.ini")),
     "models bench --plot": (("models", "bench", "./in.onnx"), ("in.onnx",)),

@@ -206,6 +206,19 @@ def test_the_film_shows_four_seconds_around_a_fault(files):
     assert reddest > 100, "the box of the missed person is red"
 
 
+def test_a_run_without_a_fault_gives_no_film(files):
+    (files / "result.txt").write_text((files / "gt.txt").read_text())
+    done = run(files, "--truth", files / "gt.txt", "--annotate", files / "faults.mp4")
+    assert "no video was written" in done.stderr
+    assert not (files / "faults.mp4").exists()
+
+
+def test_a_film_needs_a_line(files):
+    options = ("--truth", files / "gt.txt", "--annotate", files / "x.mp4", "--size", "640x480", "--fps", "10")
+    with pytest.raises(CountlineError, match="there is no line"):
+        CliRunner().invoke(app, ["evaluate", str(files / "result.txt"), *map(str, options)], catch_exceptions=False)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
