@@ -240,6 +240,11 @@ def _descriptor(path: Path) -> int | None:
     return None
 
 
+def is_standard_output(path: Path) -> bool:
+    """Whether a path stands for standard output: `-`, `/dev/stdout` and the like."""
+    return _descriptor(path) == _STANDARD_OUTPUT
+
+
 def _place(path: Path) -> Path:
     """Return the path behind all symbolic links, so that a rename replaces the file and not a link to it."""
     return Path(os.path.realpath(path))

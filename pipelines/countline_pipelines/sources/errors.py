@@ -142,7 +142,6 @@ _MEANINGS: Final[tuple[tuple[tuple[type[Exception], ...], SourceFailure, str], .
         SourceFailure.NOT_FOUND,
         "no such file or stream",
     ),
-    ((av.error.IsADirectoryError,), SourceFailure.NOT_VIDEO, "is a folder"),
     ((av.error.ProtocolNotFoundError,), SourceFailure.NOT_VIDEO, "unknown kind of address"),
     ((av.error.ConnectionRefusedError,), SourceFailure.UNREACHABLE, "connection refused"),
     ((av.error.EOFError,), SourceFailure.UNREACHABLE, "the stream ended"),

@@ -39,6 +39,55 @@ def in_and_out(result: dict) -> tuple[int, int]:
     return result["lines"]["middle"]["in"], result["lines"]["middle"]["out"]
 
 
+# Sources that fail at once -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "options"),
+    [
+        ("missing.mp4", "NOT_FOUND", ()),
+        ("rtsp://127.0.0.1:9/s", "UNAVAILABLE", ()),
+        ("rtps://127.0.0.1/s", "INVALID_ARGUMENT", ()),
+        ("missing.mp4", "INVALID_ARGUMENT", ("--annotate", "/nowhere/film.mp4")),
+    ],
+)
+def test_the_json_is_printed_though_no_frame_was_counted(
+    source: str, code: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    source = source if "://" in source else str(tmp_path / source)
+    result, errors = count(source, "127.0.0.1:9", *options)
+    assert (result["frames"], result["duration_s"], in_and_out(result)) == (0, 0, (0, 0))
+    assert (result["events"], result["flows"], result["zones"], result["warnings"]) == ([], [], {}, [])
+    assert result["fault"]["code"] == code
+    assert f"error: {result['fault']['message']}\nhint: {result['fault']['hint']}" in errors
+
+
+def test_the_json_is_printed_though_triton_does_not_answer(clip: Path) -> None:
+    result, _ = count(clip, "127.0.0.1:9", "--pixels", "--line", "middle:160,0,160,240")
+    assert (result["frames"], result["fault"]["code"]) == (0, "INVALID_ARGUMENT"), "the name of a line twice"
+    result, _ = count(clip, "127.0.0.1:9")
+    assert (result["frames"], in_and_out(result), result["fault"]["code"]) == (0, (0, 0), "UNAVAILABLE")
+
+
+def test_the_json_is_printed_though_no_picture_can_be_decoded(
+    clip: Path, blob_triton: TritonServer, tmp_path: Path
+) -> None:
+    broken = bytearray(clip.read_bytes())
+    begin = broken.index(b"mdat") + 4
+    broken[begin:] = bytes(len(broken) - begin)
+    source = tmp_path / "broken.mp4"
+    source.write_bytes(broken)
+    result, _ = count(source, blob_triton.grpc)
+    assert (result["frames"], in_and_out(result)) == (0, (0, 0))
+    assert result["fault"]["message"]
+
+
+def test_no_table_is_printed_if_no_frame_was_counted(tmp_path: Path) -> None:
+    words = command(tmp_path / "missing.mp4", "127.0.0.1:9")
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+
+
 # Files that cannot be written ----------------------------------------------------------------------------------------
 
 

@@ -12,11 +12,11 @@ import av
 import av.error
 from av.codec.hwaccel import HWAccel
 
-from countline_common.files.text_files import LFS_HINT
 from countline_common.hosts import host_of, is_this_machine
-from countline_pipelines.sources.content import is_pointer, unread_end
+from countline_pipelines.sources.content import unread_end
 from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
 from countline_pipelines.sources.mp4 import Mp4Part, mp4_parts
+from countline_pipelines.sources.reading.foreign import foreign_file
 from countline_pipelines.sources.spec import Playback, SourceSpec
 from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
 
@@ -46,9 +46,9 @@ class Recordings:
             SourceError: the recording cannot be opened.
         """
         spec, began = self.spec, time.monotonic()
-        if is_pointer(spec):
-            detail = "is a Git LFS pointer, not the video itself"
-            raise SourceError(SourceFailure.NOT_VIDEO, spec.label, detail, hint=LFS_HINT)
+        foreign = None if spec.is_network else foreign_file(Path(spec.url))
+        if foreign is not None:
+            raise SourceError(SourceFailure.NOT_VIDEO, spec.label, foreign.detail, hint=foreign.hint)
         try:
             limits = (spec.open_timeout_s, spec.read_timeout_s)
             return av.open(self._url_of(number), options=_options(spec), timeout=limits, hwaccel=accel)
