@@ -1,5 +1,6 @@
 """One open recording: FFmpeg's container, and the first of its video tracks that moves."""
 
+import math
 import struct
 import threading
 import time
@@ -22,6 +23,10 @@ _WITHOUT_ORDER: Final = "avi"
 """A format that numbers pictures in the order of decoding. FFmpeg's presentation times of its B-frames are wrong."""
 _NO_TIMESTAMPS: Final = 0x0080
 """FFmpeg's flag of a container format without times (AVFMT_NOTIMESTAMPS)."""
+_MPEG_HZ: Final = 90_000
+_COUNTS_33_BITS: Final = frozenset({"mpegts", "mpeg", "hls", "hls,applehttp", "rtsp", "sdp"})
+_COUNTS_32_BITS: Final = frozenset({"flv", "live_flv", "asf"})
+"""Formats by the length of their counter of time, as FFmpeg's demuxers declare it (`pts_wrap_bits`)."""
 _MOST_RESUMED: Final = 10_000
 _OTHER_TRACK_HINT: Final = "to count another track, extract it: ffmpeg -i IN -map 0:v:NUMBER -c copy OUT.mkv"
 _RESUMABLE: Final = (av.error.BlockingIOError, av.error.InvalidDataError)
@@ -92,6 +97,14 @@ class OpenRecording:
     def has_own_stamps(self) -> bool:
         """Whether the container has presentation times; if not, FFmpeg counts frames at a rate that it assumes."""
         return not self.container.format.flags & _NO_TIMESTAMPS
+
+    @property
+    def turn_s(self) -> float:
+        """After which time the counter of the presentation times starts again; infinite if it never does."""
+        name, ticks_per_s = self.container.format.name, 1 / self.stream.time_base
+        if name in _COUNTS_33_BITS and ticks_per_s == _MPEG_HZ:
+            return float(2**33 / ticks_per_s)
+        return float(2**32 / ticks_per_s) if name in _COUNTS_32_BITS else math.inf
 
     @property
     def start_s(self) -> float:
