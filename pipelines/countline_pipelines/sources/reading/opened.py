@@ -4,6 +4,7 @@ import math
 import struct
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +22,7 @@ from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
 _PRODUCER_REFERENCE_TIME: Final = "prft"
 _WITHOUT_ORDER: Final = "avi"
 """A format that numbers pictures in the order of decoding. FFmpeg's presentation times of its B-frames are wrong."""
+_AVI_CHUNK_HEADER_BYTES: Final = 8
 _NO_TIMESTAMPS: Final = 0x0080
 """FFmpeg's flag of a container format without times (AVFMT_NOTIMESTAMPS)."""
 _MPEG_HZ: Final = 90_000
@@ -142,6 +144,7 @@ class OpenRecording:
             if packet.stream_index == self.stream.index:
                 resumed = 0
                 self._record_ntp(packet)
+                self._number(packet)
                 yield packet
             else:
                 watch.check()
@@ -151,6 +154,17 @@ class OpenRecording:
             return
         wall_us, _ = struct.unpack_from("<qi", bytes(packet.get_sidedata(_PRODUCER_REFERENCE_TIME)))
         self._ntp_s = wall_us / 1e6 - float(packet.pts * packet.time_base)
+
+    def _number(self, packet: Any) -> None:
+        """Give a packet of an AVI file the number that its index states: FFmpeg counts only the packets that it reads."""
+        if self.container.format.name != _WITHOUT_ORDER or packet.dts is None or packet.pos is None:
+            return
+        entries, place = self.stream.index_entries, packet.pos - _AVI_CHUNK_HEADER_BYTES
+        if packet.dts < len(entries) and entries[packet.dts].pos == place:
+            return
+        found = bisect_left(entries, place, key=lambda entry: entry.pos)
+        if found < len(entries) and entries[found].pos == place:
+            packet.dts = entries[found].timestamp
 
     def show(self, picture: Any, arrived_at: float) -> DecodedFrame:
         """Turn a decoded picture upright, and give it its times.
