@@ -1,11 +1,14 @@
 """How `countline count` ends when something fails: what was counted is printed, with the fault, and no file is lost."""
 
+import http.server
 import json
 import re
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -248,3 +251,41 @@ def test_a_triton_that_falls_silent_ends_the_count(
     result, _ = count(clip, proxy.address)
     assert 0 < result["frames"] < FRAMES
     assert result["fault"]["code"] == "UNAVAILABLE"
+
+
+# Secrets -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def file_server(tmp_path: Path) -> Iterator[str]:
+    """The address of a server of the folder of the test."""
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("output", [("--json",), ()], ids=["json", "tables"])
+def test_no_password_of_a_source_is_in_what_explains_a_count(
+    clip: Path, blob_triton: TritonServer, file_server: str, output: tuple[str, ...]
+) -> None:
+    address = f"http://admin:SECRET@{file_server}/{clip.name}?loginpas=SECRET&x=1"
+    words = command(address, blob_triton.grpc, "--explain", "--progress-json", *output)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "excursion" in done.stdout, "the gates of a crossing"
+    assert "SECRET" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "address",
+    ['rtsp://admin:pa"SECRET@127.0.0.1:9/s', "rtsp:/admin:SECRET@127.0.0.1:9/s", "http://127.0.0.1:9/s?auth=SECRET"],
+)
+def test_no_password_of_a_source_is_in_what_a_failed_count_prints(address: str) -> None:
+    words = command(address, "127.0.0.1:9", "--explain", "--json")
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert json.loads(done.stdout)["fault"]["code"] in {"UNAVAILABLE", "INVALID_ARGUMENT"}
+    assert "SECRET" not in done.stdout + done.stderr

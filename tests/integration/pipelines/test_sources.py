@@ -317,6 +317,19 @@ def test_a_pointer_of_git_lfs_is_named_as_such(tmp_path: Path, name: str) -> Non
     assert "git lfs pull" in error.hint
 
 
+def test_a_video_behind_a_proxy_that_does_not_answer_names_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The camera was blamed: `connection refused`, though it was the proxy that refused."""
+    monkeypatch.setenv("http_proxy", "http://user:SECRET@127.0.0.1:9")
+    spec = SourceSpec("http://192.0.2.7/live.m3u8", Playback.LIVE, open_timeout_s=2)
+    hint = failure(spec).hint
+    assert "http_proxy is set" in hint
+    assert "add 192.0.2.7 to no_proxy" in hint
+    assert "SECRET" not in hint
+    monkeypatch.setenv("no_proxy", "192.0.2.7")
+    assert "http_proxy" not in failure(spec).hint
+    assert "http_proxy" not in failure(SourceSpec("http://127.0.0.1:9/live.m3u8", Playback.LIVE)).hint
+
+
 def test_an_address_of_an_unknown_kind_is_refused() -> None:
     with pytest.raises(InvalidInputError) as raised:
         source_address("gopher://user:secret@host/x")
