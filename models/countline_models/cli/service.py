@@ -234,7 +234,9 @@ def delete(
     async def read(client: Client) -> None:
         found = await model_named(client, ref.name)
         if ref.version and ref.version not in {each.version for each in found.versions}:
-            raise NotFoundError(f"{ref.name} has no version {ref.version}", hint=f"list its versions: countline models show {ref.name}")
+            raise NotFoundError(
+                f"{ref.name} has no version {ref.version}", hint=f"list its versions: countline models show {ref.name}"
+            )
 
     async def question(client: Client) -> None:
         await client.models.DeleteModel(

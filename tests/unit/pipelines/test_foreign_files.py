@@ -62,7 +62,12 @@ def test_nothing_waits_for_the_writer_of_a_pipe(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"#EXTM3U\n#EXTINF:1,\na.ts\n", b"ffconcat version 1.0\nfile a.ts\n", b"v=0\r\no=- 0 0 IN IP4 h\r\n", b"\0\0\0\x18ftypmp42"],
+    [
+        b"#EXTM3U\n#EXTINF:1,\na.ts\n",
+        b"ffconcat version 1.0\nfile a.ts\n",
+        b"v=0\r\no=- 0 0 IN IP4 h\r\n",
+        b"\0\0\0\x18ftypmp42",
+    ],
 )
 def test_playlists_and_broken_videos_are_left_to_ffmpeg(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "clip").write_bytes(content)

@@ -65,8 +65,8 @@ COUNTED: dict[str, tuple[Callable[[int, float], float], float]] = {
     "set back and forward again": (lambda n, t: t + 1000 + (TURN_S - 900 if 90 <= n < 150 else 0), -900),
     "set forward by more than half a turn": (lambda n, t: t + (60_000 if n >= 120 else 0), 60_000),
     "one frame set back": (lambda n, t: t + 1000 + (TURN_S - 900 if n == 120 else 0), -900),
-    "wrapped, undone": (lambda n, t: t + TURN_S - 13, 0),
-    "wrapped, not undone": (lambda n, t: (t + TURN_S - 13) % TURN_S, 0),
+    "wrapped, undone": (lambda _, t: t + TURN_S - 13, 0),
+    "wrapped, not undone": (lambda _, t: (t + TURN_S - 13) % TURN_S, 0),
     "wrapped with frames out of order": (lambda n, t: (t + TURN_S - 13 - (0.111 if n % 3 == 1 else 0)) % TURN_S, 0),
     "a day later, when FFmpeg adds no turn any more": (lambda n, t: t + 1000 + (TURN_S if n < 120 else 0), 0),
 }

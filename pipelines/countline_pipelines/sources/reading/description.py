@@ -18,7 +18,7 @@ from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
 _DEFAULT_FPS: Final = Fraction(25)
 _FASTEST_FPS: Final = 1000
 _SHORTENED: Final = "avi"
-"""A format whose duration FFmpeg makes shorter if the file is cut off. The number of frames stays that of the header."""
+"""A format whose duration FFmpeg shortens if the file is cut off. The number of frames stays that of the header."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,16 +52,22 @@ def foreign_file(path: Path) -> ForeignFile | None:
             begin = stream.read(_READ_BYTES)
     except (OSError, ValueError):
         return None  # FFmpeg opens the file too, and reports why that fails
+    return _nothing(begin) or _binary(begin) or _text(begin)
+
+
+def _nothing(begin: bytes) -> ForeignFile | None:
     if not begin:
         return ForeignFile("is empty (0 bytes)", _COPY_HINT)
-    if is_lfs_pointer(begin):
-        return ForeignFile("is a Git LFS pointer, not the video itself", LFS_HINT)
     if not begin.strip(b"\0"):
         return ForeignFile("begins with zeros instead of a header of a video", f"{_COPY_HINT}; it was not completed")
+    return None
+
+
+def _binary(begin: bytes) -> ForeignFile | None:
     for first, name, hint in _BINARY:
         if begin.startswith(first):
             return ForeignFile(f"is {name}, not a video", hint)
-    return _text(begin)
+    return None
 
 
 def _not_regular(kind: int) -> ForeignFile:
@@ -72,18 +78,24 @@ def _not_regular(kind: int) -> ForeignFile:
 
 
 def _text(begin: bytes) -> ForeignFile | None:
-    if begin.startswith(_MARKS_OF_WIDE_TEXT) and b"\0" in begin[2:6]:
-        return ForeignFile("is a text file, not a video", _VIDEO_HINT)
-    if any(byte < 32 and byte not in _IN_TEXT for byte in begin):
-        return None
-    try:
-        text = begin.decode("utf-8-sig").lstrip()
-    except UnicodeDecodeError as error:
-        if error.start < len(begin) - 3:  # else the last character is cut
-            return None
-        text = begin[: error.start].decode("utf-8-sig").lstrip()
-    if text.startswith(_TEXTS_OF_VIDEO) or "<MPD" in text:
+    if is_lfs_pointer(begin):
+        return ForeignFile("is a Git LFS pointer, not the video itself", LFS_HINT)
+    text = _decoded(begin)
+    if text is None or text.startswith(_TEXTS_OF_VIDEO) or "<MPD" in text:
         return None
     if text.lower().startswith(_PAGES):
         return ForeignFile("is a web page, not a video", _DOWNLOAD_HINT)
     return ForeignFile("is a text file, not a video", _VIDEO_HINT)
+
+
+def _decoded(begin: bytes) -> str | None:
+    """Return the text that a file begins with; None if it is no text."""
+    if begin.startswith(_MARKS_OF_WIDE_TEXT) and b"\0" in begin[2:6]:
+        return begin.decode("utf-16", errors="replace").lstrip()
+    if any(byte < 32 and byte not in _IN_TEXT for byte in begin):
+        return None
+    try:
+        return begin.decode("utf-8-sig").lstrip()
+    except UnicodeDecodeError as error:
+        is_cut = error.start >= len(begin) - 3  # the last character
+        return begin[: error.start].decode("utf-8-sig").lstrip() if is_cut else None

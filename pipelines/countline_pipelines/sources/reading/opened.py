@@ -156,7 +156,7 @@ class OpenRecording:
         self._ntp_s = wall_us / 1e6 - float(packet.pts * packet.time_base)
 
     def _number(self, packet: Any) -> None:
-        """Give a packet of an AVI file the number that its index states: FFmpeg counts only the packets that it reads."""
+        """Give a packet of an AVI the number that its index states: FFmpeg counts only the packets that it reads."""
         if self.container.format.name != _WITHOUT_ORDER or packet.dts is None or packet.pos is None:
             return
         entries, place = self.stream.index_entries, packet.pos - _AVI_CHUNK_HEADER_BYTES
