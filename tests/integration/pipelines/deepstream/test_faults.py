@@ -272,7 +272,7 @@ def test_a_camera_whose_address_changes_is_opened_anew_and_the_others_go_on(
 
 
 @pytest.mark.slow
-def test_a_hundred_sources_come_and_go_in_random_order_and_one_plays_through(
+def test_many_sources_come_and_go_in_random_order_and_one_plays_through(
     deepstream_double: Installed, blob_triton: TritonServer, small_clip: Path, tmp_path: Path
 ) -> None:
     order = random.Random(7)
@@ -280,7 +280,7 @@ def test_a_hundred_sources_come_and_go_in_random_order_and_one_plays_through(
     with deepstream_plane(blob_triton.grpc, tmp_path, capacity=AT_A_TIME + 1) as bench:
         bench.plane.add_camera(looping("stays", small_clip))
         bench.wait_for(lambda: state_of(bench, "stays") is CameraState.RUNNING, 40)
-        for number in range(100):
+        for number in range(60):
             name = f"cam-{number}"
             bench.plane.add_camera(looping(name, small_clip))
             present.append(name)
@@ -421,7 +421,7 @@ def test_nothing_leaks_over_hundreds_of_cameras_that_come_and_go(
     deepstream_double: Installed, blob_triton: TritonServer, small_clip: Path, tmp_path: Path
 ) -> None:
     """Each comes to its pad; half of them are taken out before they have counted a frame."""
-    process, cycles = psutil.Process(), rounds(300, 1000)
+    process, cycles = psutil.Process(), rounds(160, 1000)
     with deepstream_plane(blob_triton.grpc, tmp_path, capacity=8) as bench:
         bench.plane.add_camera(looping("stays", small_clip))
         cycle(bench, "cam", small_clip)
@@ -445,8 +445,8 @@ def test_nothing_leaks_over_hundreds_of_cameras_that_come_and_go(
         goes_on(bench, "stays")
         assert len(bench.recorder.names("stays")) == 1, "one pipeline saw them all"
     growth = (sizes[-1] - sizes[2]) / (0.7 * cycles)
-    # Beside other tests the allocator keeps some MiB more or less: 300 cameras are too few for a finer limit.
-    assert growth < rounds(80_000, 20_000), f"{growth / 1000:.0f} kB a camera: {[size // 2**20 for size in sizes]} MiB"
+    # Beside other tests the allocator keeps some MiB more or less: 160 cameras are too few for a finer limit.
+    assert growth < rounds(120_000, 20_000), f"{growth / 1000:.0f} kB a camera: {[size // 2**20 for size in sizes]} MiB"
 
 
 def is_open(bench: Bench, camera_id: str) -> bool:
