@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Sequence
 from urllib.parse import urlsplit
-from urllib.request import proxy_bypass_environment
+from urllib.request import proxy_bypass
 
 
 def host_of(address: str) -> str:
@@ -50,6 +50,6 @@ def proxy_remark(address: str, variables: Sequence[str], client: str) -> str:
     """
     variable = next((name for name in variables if os.environ.get(name)), "")
     host = host_of(address)
-    if not variable or not host or is_this_machine(host) or proxy_bypass_environment(host):
+    if not variable or not host or is_this_machine(host) or proxy_bypass(host):
         return ""
     return f"{variable} is set, so {client} goes through a proxy; to go without it, add {host} to no_proxy"

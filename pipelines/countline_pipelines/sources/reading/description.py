@@ -78,7 +78,7 @@ def _duration_s(container: Any, stream: Any) -> Fraction | None:
     if stream.duration and stream.time_base:
         stated = Fraction(stream.duration) * Fraction(stream.time_base)
         if container.format.name == _SHORTENED and stream.average_rate:
-            return max(stated, stream.frames / stream.average_rate)
+            return max(stated, Fraction(stream.frames) / Fraction(stream.average_rate))
         return stated
     # With several streams, the container's duration may be that of a longer sound track.
     if container.duration and len(container.streams) == 1:
