@@ -30,6 +30,7 @@ from countline_pipelines.sources import (
     SourceError,
     SourceFailure,
     SourceSpec,
+    SourceWarnings,
     VideoReader,
     decoding_of,
     play,
@@ -196,7 +197,7 @@ def test_a_file_over_http_that_states_no_duration_has_an_end(clip: Path, tmp_pat
                 packet.stream = copy
                 recording.mux(packet)
     with http_server(tmp_path) as url:
-        spec, info = _probe(f"{url}/live.mkv", RtspTransport.TCP, 0.0)
+        spec, info = _probe(f"{url}/live.mkv", RtspTransport.TCP, 0.0, SourceWarnings())
         assert info.duration_s is None
         assert spec.playback is Playback.FAST
         assert len(pictures(spec)) == 200
