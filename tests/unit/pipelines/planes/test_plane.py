@@ -9,15 +9,18 @@ from pathlib import Path
 
 import pytest
 from tests.fixtures.clips import Pass, render
+from tests.fixtures.metrics import series_of
 from tests.fixtures.planes import COUNTING, Bench, FakeTriton, plan
 
+from countline_common.errors import CountlineError
 from countline_counting.identity import Identity
 from countline_counting.spec import CountingSpec, Line
-from countline_pipelines import pauses
+from countline_pipelines import metrics, pauses
 from countline_pipelines.planes import keeping, plane_thread
 from countline_pipelines.planes.interface import CameraPlan, CameraState, CountedFrame, Fault
 from countline_pipelines.planes.software.camera import SoftwareCamera
-from countline_pipelines.sources import Playback, SourceSpec
+from countline_pipelines.planes.software.source.reader import ReadState, SourceReader
+from countline_pipelines.sources import Picture, Playback, SourceSpec, VideoInfo
 
 FULL = Fault("spool_full", "the spool is full", "empty it")
 
@@ -364,3 +367,49 @@ def test_closing_the_plane_ends_every_run(film: Path) -> None:
     bench.plane.close(10)
     assert time.monotonic() - began < 3
     assert not bench.recorder.open
+
+
+def test_no_metrics_are_left_of_cameras_and_models_that_are_gone(benches, film: Path, tmp_path: Path) -> None:
+    """Series of every removed camera once stayed, about 60 kB each."""
+    bench = benches()
+    bench.plane.add_camera(plan("counted", film, Playback.LOOP, model="brief"))
+    bench.plane.add_camera(plan("broken", tmp_path / "no film", Playback.LIVE, model="brief"))
+    bench.wait_for(lambda: bench.condition("counted").frames_processed and bench.condition("broken").fault)
+    assert series_of(camera="counted")["countline_frames_processed_total"] > 0
+    assert series_of(camera="broken")["countline_source_failures_total"] > 0
+    assert series_of(model="brief@1")["countline_inference_seconds_count"] > 0
+    for camera in ("counted", "broken"):
+        bench.plane.remove_camera(camera)
+    bench.wait_for(lambda: not bench.plane.conditions() and not bench.client.rings)
+    bench.plane.close(10)
+    assert series_of(camera="counted") == series_of(camera="broken") == series_of(model="brief@1") == {}
+
+
+def test_a_thread_that_ends_late_makes_no_metrics_again(film: Path) -> None:
+    """The thread of a camera may hang in a read until after the camera was removed."""
+    states: list[ReadState] = []
+
+    class Late:
+        def opened(self, info: VideoInfo) -> None:
+            metrics.forget_camera("late")
+
+        def take(self, picture: Picture) -> None: ...
+
+        def restart(self) -> None: ...
+
+        def changed(self, state: ReadState, error: CountlineError | None) -> None:
+            states.append(state)
+
+    reader = SourceReader("late", SourceSpec(str(film), Playback.FAST), Late())
+    reader.start()
+    assert reader.join(20)
+    reader.stop()
+    assert states[-1] is ReadState.FINISHED
+    assert series_of(camera="late") == {}
+
+
+def test_every_metric_with_a_camera_or_a_model_is_forgotten_with_it() -> None:
+    for metric in vars(metrics).values():
+        names = getattr(metric, "_labelnames", ())
+        assert ("camera" in names) == (metric in metrics.OF_CAMERAS)
+        assert ("model" in names) == (metric in metrics.OF_MODELS)
