@@ -27,7 +27,6 @@ from countline_common.errors import (
 )
 from countline_common.grpc.authorization import require
 from countline_common.grpc.tokens import Principal, TokenVerifier
-from countline_common.http.errors import message_with_hint
 from countline_common.tasks import cancel
 
 AUTH_WITHIN_S: Final = 10.0
@@ -267,4 +266,4 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 def _error(error: CountlineError) -> str:
-    return json.dumps({"type": "error", "code": error.code, "message": message_with_hint(error)})
+    return json.dumps({"type": "error", "code": error.code, "message": error.message, "hint": error.hint})

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import Any, Final, Self
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -163,53 +163,95 @@ def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], A
     return read
 
 
-def _checked(request: Any) -> Any:
-    """Return a request, or a stream of requests, and check every text in it.
+async def _received(requests: AsyncIterator[Any], limit_s: float) -> Any:
+    """Wait for the next message and check every text in it.
 
     Raises:
-        InvalidInputError: the request is malformed, or holds a text that no service takes.
+        StopAsyncIteration: the caller sends no more.
+        DeadlineExceededError: the message did not arrive in time.
+        InvalidInputError: the message is malformed, or holds a text that no service takes.
     """
+    # gRPC's read must not be cancelled while the call goes on. It ends by itself when the call is refused.
+    reading = asyncio.ensure_future(anext(requests))
+    reading.add_done_callback(_discard)
+    await asyncio.wait({reading}, timeout=limit_s)
+    if not reading.done():
+        raise DeadlineExceededError(
+            f"no whole message arrived within {limit_s:g} s", hint="send the message at once, or a smaller one"
+        )
+    request = reading.result()
     if isinstance(request, _Malformed):
         raise InvalidInputError("the request is malformed", hint="send a message of the method's request type")
-    if isinstance(request, Message):
-        check_texts(request)
-        return request
-    return _checked_stream(request) if hasattr(request, "__aiter__") else request
+    check_texts(request)
+    return request
 
 
-async def _checked_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        yield _checked(request)
+def _discard(reading: asyncio.Future[Any]) -> None:
+    """Take the result of a read, so that asyncio does not log its exception."""
+    if not reading.cancelled():
+        reading.exception()
+
+
+async def _received_once(requests: AsyncIterator[Any], limit_s: float) -> Any:
+    """Like `_received`, of a method that takes one message."""
+    try:
+        return await _received(requests, limit_s)
+    except StopAsyncIteration:
+        raise InvalidInputError("the call has no message", hint="send a message of the method's request type") from None
+
+
+async def _received_stream(requests: AsyncIterator[Any], limit_s: float) -> AsyncIterator[Any]:
+    with contextlib.suppress(StopAsyncIteration):
+        while True:
+            yield await _received(requests, limit_s)
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
-    """Wraps the handler of every method: authorisation, time limit, errors, log and metrics."""
+    """Wraps the handler of every method: authorisation, time limits, errors, log and metrics.
 
-    def __init__(self, verifier: TokenVerifier, translate: Translate, call_limit_s: float) -> None:
+    gRPC serves each method as one that takes a stream of messages, which is the same on the wire. gRPC waits without a
+    limit for the message of a method that takes one, and the caller is unknown meanwhile; here a caller is authorised
+    before its message is read, and a message has to arrive in time.
+
+    Args:
+        verifier: checks access tokens.
+        translate: maps exceptions of libraries.
+        call_limit_s: seconds that a method with one answer may take.
+        message_limit_s: seconds in which a message has to arrive, also each one of a stream.
+    """
+
+    def __init__(
+        self, verifier: TokenVerifier, translate: Translate, call_limit_s: float, message_limit_s: float
+    ) -> None:
         self._verifier = verifier
         self._translate = translate
         self._call_limit_s = call_limit_s
+        self._message_limit_s = message_limit_s
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
         method = handler_call_details.method
+        receive = _received_stream if handler.request_streaming else _received_once
         codec = (_tolerant(handler.request_deserializer), handler.response_serializer)
-        if handler.request_streaming and handler.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), *codec)
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), *codec)
-        if handler.request_streaming:
-            return grpc.stream_unary_rpc_method_handler(self._unary(method, handler.stream_unary), *codec)
-        return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), *codec)
+            behaviour = handler.stream_stream or handler.unary_stream
+            return grpc.stream_stream_rpc_method_handler(self._stream(method, behaviour, receive), *codec)
+        behaviour = handler.stream_unary or handler.unary_unary
+        return grpc.stream_unary_rpc_method_handler(self._unary(method, behaviour, receive), *codec)
 
-    def _unary(self, method: str, behaviour: Any) -> Any:
-        async def call(request: Any, context: Any) -> Any:
+    async def _request(self, receive: Any, requests: Any) -> Any:
+        """The message of a method that takes one, else the stream of messages."""
+        request = receive(requests, self._message_limit_s)
+        return request if hasattr(request, "__aiter__") else await request
+
+    def _unary(self, method: str, behaviour: Any, receive: Any) -> Any:
+        async def call(requests: Any, context: Any) -> Any:
             with _Call(method, context, self._verifier, self._translate) as call:
                 try:
                     call.authorize()
-                    request = _checked(request)
+                    request = await self._request(receive, requests)
                     async with asyncio.timeout(self._call_limit_s):
                         response = await behaviour(request, context)
                 except BaseException as error:  # noqa: BLE001  (mapped to a status, or raised again)
@@ -219,12 +261,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
         return call
 
-    def _stream(self, method: str, behaviour: Any) -> Any:
-        async def call(request: Any, context: Any) -> AsyncIterator[Any]:
+    def _stream(self, method: str, behaviour: Any, receive: Any) -> Any:
+        async def call(requests: Any, context: Any) -> AsyncIterator[Any]:
             with _Call(method, context, self._verifier, self._translate) as call:
                 try:
                     call.authorize()
-                    answered = behaviour(_checked(request), context)
+                    answered = behaviour(await self._request(receive, requests), context)
                     if hasattr(answered, "__aiter__"):
                         async with contextlib.aclosing(answered) as responses:
                             async for response in responses:

@@ -51,7 +51,6 @@ class Answering:
 
 @pytest.fixture
 async def answering(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Answering]:
-    monkeypatch.setattr(grpc_server, "CALL_LIMIT_S", 0.3)
     monkeypatch.setattr(grpc_server, "CHECK_PERIOD_S", 0.05)
     private, public = generate_key_pair()
     answering = Answering()
@@ -60,7 +59,7 @@ async def answering(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Answering]
     )
     service = Service(NAME, answering.register, answering.check)
     async with (
-        GrpcServer("127.0.0.1:0", (service,), TokenVerifier(public)) as server,
+        GrpcServer("127.0.0.1:0", (service,), TokenVerifier(public), call_limit_s=0.3) as server,
         grpc.aio.insecure_channel(server.address) as answering.channel,
     ):
         answering.address = server.address
@@ -113,6 +112,7 @@ async def test_a_call_that_takes_too_long_is_ended_by_the_server(answering: Answ
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call(answering)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "took too long" in str(caught.value.details())
     await asyncio.wait_for(ended.wait(), 5)
 
 
@@ -191,6 +191,46 @@ async def test_a_connection_that_stalls_is_closed(sent: bytes, monkeypatch: pyte
         async with asyncio.timeout(15):
             await reader.read()  # to the end
         writer.close()
+
+
+HALF_A_MESSAGE = raw_http2.frame(0, 0, 1, b"\0\0\0\0\x09ab")
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/grpc.health.v1.Health/Check", HALF_A_MESSAGE),
+        ("/grpc.health.v1.Health/Check", b""),
+        ("/grpc.health.v1.Health/Watch", HALF_A_MESSAGE),
+        ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", HALF_A_MESSAGE),
+    ],
+    ids=["half a message", "no message", "of a stream", "in a stream"],
+)
+async def test_a_call_whose_message_stays_out_is_ended_though_its_connection_lives(path: str, sent: bytes) -> None:
+    """A caller that answered pings could keep calls open for ever."""
+    _, public = generate_key_pair()
+    async with GrpcServer("127.0.0.1:0", (), TokenVerifier(public), message_limit_s=0.3) as server:
+        caller = await raw_http2.PatientCaller.connect(server.address)
+        caller.send(raw_http2.call(path) + sent)
+        async with asyncio.timeout(10):
+            await caller.receive_until(b"no whole message arrived within 0.3 s")
+        caller.close()
+
+
+async def test_a_call_without_a_token_is_refused_before_its_message_is_read(answering: Answering) -> None:
+    caller = await raw_http2.PatientCaller.connect(answering.address)
+    caller.send(raw_http2.call(PATH) + HALF_A_MESSAGE)
+    async with asyncio.timeout(10):
+        await caller.receive_until(b"access token")
+    caller.close()
+
+
+async def test_a_call_without_a_message_is_refused(answering: Answering) -> None:
+    caller = await raw_http2.PatientCaller.connect(answering.address)
+    caller.send(raw_http2.call(PATH, authorization=f"Bearer {answering.token}") + raw_http2.frame(0, 1, 1, b""))
+    async with asyncio.timeout(10):
+        await caller.receive_until(b"the call has no message")
+    caller.close()
 
 
 async def test_a_message_that_is_falsely_marked_as_compressed_is_refused(answering: Answering) -> None:
