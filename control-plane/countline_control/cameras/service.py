@@ -98,6 +98,8 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             if {"*", "time_zone"} & set(paths):
                 site = domain.with_time_zone(site, wanted.time_zone, first_day)
             checks.refuse("the site cannot be changed", checks.site_problems(site))
+            if site == stored:
+                return cameras_pb2.UpdateSiteResponse(site=messages.site_message(stored))
             site = replace(site, revision=stored.revision + 1)
             message = messages.site_message(site)
             await store.update_site(connection, site)
@@ -190,7 +192,10 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             checks.refuse("the camera cannot be changed", checks.camera_problems(wanted, now))
             known = await store.geometry_versions_of(connection, wanted.camera_id)
             spec, new = domain.versioned(domain.with_defaults(wanted.spec, stored.created_at), known, stored.picture)
-            camera = replace(wanted, spec=spec, revision=stored.revision + 1, updated_at=now)
+            wanted = replace(wanted, spec=spec)
+            if wanted == stored:
+                return cameras_pb2.UpdateCameraResponse(camera=await self._shown(stored))
+            camera = replace(wanted, revision=stored.revision + 1, updated_at=now)
             await store.update_camera(connection, camera)
             await store.save_geometry_versions(connection, camera.camera_id, new)
             await self.record(connection, "updated", camera, current_principal().name)

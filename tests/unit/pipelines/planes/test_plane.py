@@ -16,9 +16,10 @@ from countline_common.errors import CountlineError
 from countline_counting.identity import Identity
 from countline_counting.spec import CountingSpec, Line
 from countline_pipelines import metrics, pauses
-from countline_pipelines.planes import keeping, plane_thread
+from countline_pipelines.planes import health, keeping, plane_thread
 from countline_pipelines.planes.interface import CameraPlan, CameraState, CountedFrame, Fault
 from countline_pipelines.planes.software.camera import SoftwareCamera
+from countline_pipelines.planes.software.lane import lane
 from countline_pipelines.planes.software.source.reader import ReadState, SourceReader
 from countline_pipelines.sources import Picture, Playback, SourceSpec, VideoInfo
 
@@ -413,3 +414,16 @@ def test_every_metric_with_a_camera_or_a_model_is_forgotten_with_it() -> None:
         names = getattr(metric, "_labelnames", ())
         assert ("camera" in names) == (metric in metrics.OF_CAMERAS)
         assert ("model" in names) == (metric in metrics.OF_MODELS)
+
+
+def test_the_fault_of_a_silent_triton_states_how_long_it_is_silent(
+    benches, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stated the limit of one attempt, three seconds, also after a minute."""
+    monkeypatch.setattr(lane, "PATIENCE_S", 0.4)
+    monkeypatch.setattr(health, "SILENT_S", 0.1)
+    bench = benches(FakeTriton(delay_s=60))
+    bench.plane.add_camera(plan("cam", film, Playback.LOOP))
+    for seconds in (1, 2):
+        message = f"Triton gave no answer within {seconds} s"
+        bench.wait_for(lambda message=message: (fault := bench.condition("cam").fault) and fault.message == message)
