@@ -1,9 +1,9 @@
 """Builds the request message of a gRPC method from an HTTP request, by its `google.api.http` annotation.
 
 Pure. Follows google/api/http.proto: path variables may name nested fields, the body is the whole message or one field,
-and the query holds the remaining fields. A body that names another resource than the path is refused. A PATCH without an update mask changes the fields that its body names. JSON
-has the shape that REST writes (`countline_common.http.rest_json`): names as in the .proto,
-enums as lower-case words, times as RFC 3339.
+and the query holds the remaining fields. A body that names another resource than the path is refused. A PATCH without
+an update mask changes the fields that its body names. JSON has the shape that REST writes
+(`countline_common.http.rest_json`): names as in the .proto, enums as lower-case words, times as RFC 3339.
 """
 
 import base64

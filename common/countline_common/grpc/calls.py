@@ -31,6 +31,10 @@ from countline_common.grpc.tokens import Principal, TokenVerifier
 from countline_common.logs import get_logger
 
 REQUEST_ID_KEY: Final = "x-request-id"
+DRAIN_S: Final = 2.0
+"""How long the messages of a refused stream are read at most."""
+DRAIN_GAP_S: Final = 0.1
+"""The caller of a refused stream that sends nothing for so long has sent all."""
 
 CALLS: Final = Histogram("countline_grpc_server_seconds", "Time that calls took", ["method", "code"])
 OPEN_CALLS: Final = Gauge("countline_grpc_server_open_calls", "Calls and streams in progress", ["method"])
@@ -163,47 +167,75 @@ def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], A
     return read
 
 
-async def _received(requests: AsyncIterator[Any], limit_s: float) -> Any:
-    """Wait for the next message and check every text in it.
+class _Messages:
+    """The messages of a caller, each of which has to arrive in time; an async iterator.
 
-    Raises:
-        StopAsyncIteration: the caller sends no more.
-        DeadlineExceededError: the message did not arrive in time.
-        InvalidInputError: the message is malformed, or holds a text that no service takes.
+    Args:
+        requests: gRPC's messages.
+        limit_s: seconds in which the next message has to arrive.
     """
-    # gRPC's read must not be cancelled while the call goes on. It ends by itself when the call is refused.
-    reading = asyncio.ensure_future(anext(requests))
-    reading.add_done_callback(_discard)
-    await asyncio.wait({reading}, timeout=limit_s)
-    if not reading.done():
-        raise DeadlineExceededError(
-            f"no whole message arrived within {limit_s:g} s", hint="send the message at once, or a smaller one"
-        )
-    request = reading.result()
-    if isinstance(request, _Malformed):
-        raise InvalidInputError("the request is malformed", hint="send a message of the method's request type")
-    check_texts(request)
-    return request
+
+    def __init__(self, requests: AsyncIterator[Any], limit_s: float) -> None:
+        self._requests = requests
+        self._limit_s = limit_s
+        self._reading: asyncio.Future[Any] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        """Wait for the next message and check every text in it.
+
+        Raises:
+            StopAsyncIteration: the caller sends no more.
+            DeadlineExceededError: the message did not arrive in time.
+            InvalidInputError: the message is malformed, or holds a text that no service takes.
+        """
+        if not await self._arrives(self._limit_s):
+            raise DeadlineExceededError(
+                f"no whole message arrived within {self._limit_s:g} s",
+                hint="send the message at once, or a smaller one",
+            )
+        assert self._reading is not None
+        request, self._reading = self._reading.result(), None
+        if isinstance(request, _Malformed):
+            raise InvalidInputError("the request is malformed", hint="send a message of the method's request type")
+        check_texts(request)
+        return request
+
+    async def only(self) -> Any:
+        """The one message of a method that takes no stream; raises like `__anext__`, or if there is none."""
+        try:
+            return await anext(self)
+        except StopAsyncIteration:
+            hint = "send a message of the method's request type"
+            raise InvalidInputError("the call has no message", hint=hint) from None
+
+    async def drain(self) -> None:
+        """Drop what the caller of a stream that is refused still sends, for a short while.
+
+        gRPC's Python client that writes to a refused stream reports INTERNAL instead of the refusal.
+        """
+        until = time.monotonic() + DRAIN_S
+        with contextlib.suppress(StopAsyncIteration):
+            while time.monotonic() < until and await self._arrives(DRAIN_GAP_S):
+                assert self._reading is not None
+                self._reading.result()
+                self._reading = None
+
+    async def _arrives(self, limit_s: float) -> bool:
+        """Whether the next message arrives in time. Its read goes on if not: gRPC's reads must not be cancelled."""
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(anext(self._requests))
+            self._reading.add_done_callback(_discard)
+        await asyncio.wait({self._reading}, timeout=limit_s)
+        return self._reading.done()
 
 
 def _discard(reading: asyncio.Future[Any]) -> None:
     """Take the result of a read, so that asyncio does not log its exception."""
     if not reading.cancelled():
         reading.exception()
-
-
-async def _received_once(requests: AsyncIterator[Any], limit_s: float) -> Any:
-    """Like `_received`, of a method that takes one message."""
-    try:
-        return await _received(requests, limit_s)
-    except StopAsyncIteration:
-        raise InvalidInputError("the call has no message", hint="send a message of the method's request type") from None
-
-
-async def _received_stream(requests: AsyncIterator[Any], limit_s: float) -> AsyncIterator[Any]:
-    with contextlib.suppress(StopAsyncIteration):
-        while True:
-            yield await _received(requests, limit_s)
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
@@ -232,26 +264,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        method = handler_call_details.method
-        receive = _received_stream if handler.request_streaming else _received_once
+        method, streams = handler_call_details.method, handler.request_streaming
         codec = (_tolerant(handler.request_deserializer), handler.response_serializer)
         if handler.response_streaming:
             behaviour = handler.stream_stream or handler.unary_stream
-            return grpc.stream_stream_rpc_method_handler(self._stream(method, behaviour, receive), *codec)
+            return grpc.stream_stream_rpc_method_handler(self._stream(method, behaviour, streams=streams), *codec)
         behaviour = handler.stream_unary or handler.unary_unary
-        return grpc.stream_unary_rpc_method_handler(self._unary(method, behaviour, receive), *codec)
+        return grpc.stream_unary_rpc_method_handler(self._unary(method, behaviour, streams=streams), *codec)
 
-    async def _request(self, receive: Any, requests: Any) -> Any:
-        """The message of a method that takes one, else the stream of messages."""
-        request = receive(requests, self._message_limit_s)
-        return request if hasattr(request, "__aiter__") else await request
-
-    def _unary(self, method: str, behaviour: Any, receive: Any) -> Any:
+    def _unary(self, method: str, behaviour: Any, *, streams: bool) -> Any:
         async def call(requests: Any, context: Any) -> Any:
+            messages = _Messages(requests, self._message_limit_s)
             with _Call(method, context, self._verifier, self._translate) as call:
                 try:
                     call.authorize()
-                    request = await self._request(receive, requests)
+                    request = messages if streams else await messages.only()
                     async with asyncio.timeout(self._call_limit_s):
                         response = await behaviour(request, context)
                 except BaseException as error:  # noqa: BLE001  (mapped to a status, or raised again)
@@ -261,12 +288,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
         return call
 
-    def _stream(self, method: str, behaviour: Any, receive: Any) -> Any:
+    def _stream(self, method: str, behaviour: Any, *, streams: bool) -> Any:
         async def call(requests: Any, context: Any) -> AsyncIterator[Any]:
+            messages = _Messages(requests, self._message_limit_s)
             with _Call(method, context, self._verifier, self._translate) as call:
                 try:
                     call.authorize()
-                    answered = behaviour(await self._request(receive, requests), context)
+                    answered = behaviour(messages if streams else await messages.only(), context)
                     if hasattr(answered, "__aiter__"):
                         async with contextlib.aclosing(answered) as responses:
                             async for response in responses:
@@ -274,6 +302,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                     else:  # health and reflection write their responses themselves
                         await answered
                 except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (as above)
+                    if streams and isinstance(error, CountlineError):
+                        await messages.drain()
                     await call.fail(error)
                     return
                 call.succeeded()

@@ -42,8 +42,13 @@ class Answering:
             request_deserializer=cameras_pb2.ListSitesRequest.FromString,
             response_serializer=cameras_pb2.ListSitesResponse.SerializeToString,
         )
+        stream = grpc.stream_stream_rpc_method_handler(
+            lambda requests, _: requests,
+            request_deserializer=cameras_pb2.ListSitesRequest.FromString,
+            response_serializer=cameras_pb2.ListSitesResponse.SerializeToString,
+        )
         generic = [
-            grpc.method_handlers_generic_handler(NAME, {"ListSites": handler}),
+            grpc.method_handlers_generic_handler(NAME, {"ListSites": handler, "Refuse": stream}),
             grpc.method_handlers_generic_handler("countline.v1.Unstated", {"Do": handler}),
         ]
         server.add_generic_rpc_handlers(generic)
@@ -163,6 +168,26 @@ async def test_what_is_under_way_when_the_server_stops_is_finished(answering: An
         await asyncio.wait_for(started.wait(), 5)
         await server.__aexit__(None, None, None)
         assert (await calling).next_page_token == "done"
+
+
+async def test_the_refusal_of_a_stream_reaches_a_caller_that_still_sends(answering: Answering) -> None:
+    """gRPC's Python client reported INTERNAL, "Internal error from Core"."""
+    chunks = [cameras_pb2.ListSitesRequest(page_token="x" * 1_000_000) for _ in range(8)]
+
+    async def stream() -> AsyncIterator[cameras_pb2.ListSitesRequest]:
+        for chunk in chunks:
+            yield chunk
+
+    method = answering.channel.stream_stream(
+        f"/{NAME}/Refuse",
+        request_serializer=cameras_pb2.ListSitesRequest.SerializeToString,
+        response_deserializer=cameras_pb2.ListSitesResponse.FromString,
+    )
+    for token, code in ((answering.token, "PERMISSION_DENIED"), ("nonsense", "UNAUTHENTICATED")):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in method(stream(), metadata=(("authorization", f"Bearer {token}"),), timeout=20):
+                pass
+        assert caught.value.code().name == code
 
 
 async def test_a_second_server_on_the_same_port_is_refused(answering: Answering) -> None:

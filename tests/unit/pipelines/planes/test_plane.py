@@ -371,7 +371,7 @@ def test_closing_the_plane_ends_every_run(film: Path) -> None:
 
 
 def test_no_metrics_are_left_of_cameras_and_models_that_are_gone(benches, film: Path, tmp_path: Path) -> None:
-    """Series of every removed camera once stayed, about 60 kB each."""
+    """The series of every removed camera stayed until the worker ended."""
     bench = benches()
     bench.plane.add_camera(plan("counted", film, Playback.LOOP, model="brief"))
     bench.plane.add_camera(plan("broken", tmp_path / "no film", Playback.LIVE, model="brief"))
