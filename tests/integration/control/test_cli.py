@@ -185,9 +185,8 @@ async def test_a_camera_added_by_the_command_is_with_the_worker_within_5_s(
     shell: Shell, site: str, control: Control
 ) -> None:
     async with working(control) as worker:
-        adding = asyncio.create_task(shell.ok("cameras", "add", "door", "rtsp://camera.invalid/live", "--line", LINE))
+        await shell.ok("cameras", "add", "door", "rtsp://camera.invalid/live", "--line", LINE)
         await asyncio.wait_for(worker.until(lambda w: "door" in w.epochs), 5)
-        await adding
         listed = (await shell.json("workers", "list"))["workers"]
         assert [(item["worker_id"], item["state"], item["camera_ids"]) for item in listed] == [
             ("worker-1", "online", ["door"])

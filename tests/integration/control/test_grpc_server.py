@@ -18,6 +18,7 @@ from countline_common.grpc.tokens import EVERYTHING, TokenSigner, TokenVerifier,
 
 NAME = "countline.v1.CameraService"
 PATH = f"/{NAME}/ListSites"
+WAIT_S = 30.0
 
 
 class Answering:
@@ -118,7 +119,7 @@ async def test_a_call_that_takes_too_long_is_ended_by_the_server(answering: Answ
         await call(answering)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert "took too long" in str(caught.value.details())
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), WAIT_S)
 
 
 async def test_a_caller_that_gives_up_ends_the_work(answering: Answering) -> None:
@@ -133,9 +134,9 @@ async def test_a_caller_that_gives_up_ends_the_work(answering: Answering) -> Non
 
     answering.do = slow
     calling = asyncio.create_task(call(answering))
-    await asyncio.wait_for(started.wait(), 5)
+    await asyncio.wait_for(started.wait(), WAIT_S)
     calling.cancel()
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), WAIT_S)
 
 
 async def test_health_follows_the_service(answering: Answering) -> None:
@@ -165,7 +166,7 @@ async def test_what_is_under_way_when_the_server_stops_is_finished(answering: An
     await server.__aenter__()
     async with grpc.aio.insecure_channel(server.address) as other.channel:
         calling = asyncio.create_task(call(other))
-        await asyncio.wait_for(started.wait(), 5)
+        await asyncio.wait_for(started.wait(), WAIT_S)
         await server.__aexit__(None, None, None)
         assert (await calling).next_page_token == "done"
 

@@ -323,12 +323,13 @@ async def test_a_full_spool_makes_files_wait_and_live_cameras_say_so_and_loses_n
 async def test_the_memory_of_a_worker_stays_flat_over_thousands_of_frames(
     worker: WorkerProcess, nats_server: NatsServer, control_double: ControlDouble, tmp_path: Path
 ) -> None:
-    long_clip = render(tmp_path / "long.mp4", [Pass(index % 3 != 0, index % 3) for index in range(300)])
+    passes = rounds(80, 300)  # of fifty frames each
+    long_clip = render(tmp_path / "long.mp4", [Pass(index % 3 != 0, index % 3) for index in range(passes)])
     await worker.stop()
     worker.command = COUNTLINE  # whose process is the worker's own
     await worker.start()
     await control_double.assign(assignment("cam", str(long_clip)))
-    warm, most = 2000, 2000 + rounds(3000, 10_000)
+    warm, most = 1500, 1500 + rounds(2000, 10_000)
     await control_double.wait_for("cam", lambda status: status.frames_processed > warm, 100)
     assert worker.process is not None
     process = psutil.Process(worker.process.pid)

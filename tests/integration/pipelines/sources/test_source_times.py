@@ -54,7 +54,7 @@ def test_a_file_in_real_time_does_not_wait_for_a_timestamp_hours_away(stream: Pa
     began = time.monotonic()
     found = pictures(SourceSpec(str(faulty), Playback.REALTIME))
     assert len(found) == 50
-    assert 2.3 < time.monotonic() - began < 6
+    assert 2.3 < time.monotonic() - began < 20
     assert found[-1].stamps.jumps == 1
 
 

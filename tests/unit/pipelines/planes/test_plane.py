@@ -353,11 +353,11 @@ def test_a_camera_that_crashed_is_made_anew_and_its_old_run_ended(
     bench.client.babbling.add("fake@1")
     bench.wait_for(lambda: bench.condition("cam").state is CameraState.FAILED)
     bench.client.babbling.clear()
-    bench.wait_for(lambda: bench.condition("cam").state is CameraState.RUNNING)
-    first, *later = bench.recorder.runs
-    assert later
-    assert first not in bench.recorder.open
-    assert len(bench.recorder.open) == 1
+    counted = len(bench.recorder.frames["cam"])
+    bench.wait_for(lambda: len(bench.recorder.frames["cam"]) > counted + 3)
+    # An attempt that had its bad answer before may still be ending.
+    bench.wait_for(lambda: bench.recorder.open == {bench.recorder.runs[-1]})
+    assert len(bench.recorder.runs) > 1
 
 
 def test_closing_the_plane_ends_every_run(film: Path) -> None:
@@ -365,8 +365,8 @@ def test_closing_the_plane_ends_every_run(film: Path) -> None:
     bench.plane.add_camera(plan("live", film, Playback.LOOP))
     bench.wait_for(lambda: len(bench.recorder.frames.get("live", [])) > 5)
     began = time.monotonic()
-    bench.plane.close(10)
-    assert time.monotonic() - began < 3
+    bench.plane.close(30)
+    assert time.monotonic() - began < 15
     assert not bench.recorder.open
 
 
