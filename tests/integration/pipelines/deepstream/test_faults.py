@@ -18,9 +18,9 @@ from tests.doubles.deepstream import Installed
 from tests.doubles.deepstream.ledger import Alive
 from tests.fixtures.clips import Pass, render, write_blob_repository
 from tests.fixtures.examples import rounds
-from tests.fixtures.memory import Memory
-from tests.fixtures.metrics import series_of
 from tests.fixtures.pipelines.deepstream_bench import Bench, deepstream_plane, plan
+from tests.fixtures.pipelines.memory import Memory
+from tests.fixtures.pipelines.metrics import series_of
 from tests.fixtures.rtsp import RtspServer
 from tests.fixtures.triton import TritonServer, start_triton
 

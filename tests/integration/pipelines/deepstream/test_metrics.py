@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from tests.doubles.deepstream import Installed
 from tests.doubles.deepstream.modules.nvml_module import USED_BYTES
-from tests.fixtures.metrics import series_of
 from tests.fixtures.pipelines.deepstream_bench import by_software, deepstream_plane, plan
+from tests.fixtures.pipelines.metrics import series_of
 from tests.fixtures.triton import TritonServer
 
 from countline_pipelines.planes.deepstream import metrics

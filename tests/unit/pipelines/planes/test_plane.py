@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.fixtures.clips import Pass, render
-from tests.fixtures.metrics import series_of
+from tests.fixtures.pipelines.metrics import series_of
 from tests.fixtures.planes import COUNTING, Bench, FakeTriton, plan
 
 from countline_common.errors import CountlineError
