@@ -185,7 +185,7 @@ async def test_uncovered_time_is_hatched_and_partly_covered_time_too(browser: "B
         assert await chart.locator(".bars").count() in {50, 51}, (
             "a bucket that nobody saw has no bar, not a bar of zero"
         )
-        await expect(chart.locator(".bars.provisional")).to_have_count(1)
+        assert await chart.locator(".bars.provisional").count() in {1, 2}, "this minute, and at first the one before"
         share = float(await chart.locator("[data-sum-coverage]").get_attribute("data-sum-coverage") or "nan")
         assert share == pytest.approx(49 / 60, abs=0.02)
 

@@ -214,7 +214,7 @@ def test_removing_a_live_camera_decides_what_is_open_and_breaking_off_a_file_doe
 
 def test_a_camera_that_is_wanted_again_while_it_is_being_stopped_is_not_forgotten(benches, film: Path) -> None:
     """It was forgotten: its entry was deleted after the new plan had been added to it."""
-    bench = benches(FakeTriton(delay_s=0.3))  # so that stopping has frames to wait for
+    bench = benches(FakeTriton(delay_s=1.0))  # so that stopping has frames to wait for
     bench.plane.add_camera(plan("door", film, Playback.LOOP))
     bench.wait_for(lambda: bench.condition("door").state is CameraState.RUNNING)
     bench.plane.remove_camera("door")
@@ -253,7 +253,7 @@ def test_a_camera_that_is_made_while_a_pause_ends_is_not_paused_for_good(
     monkeypatch.setattr(SoftwareCamera, "set_paused", set_paused_too_late)
     bench.plane.pause(FULL)
     bench.plane.add_camera(plan("cam", film))
-    bench.wait_ended("cam", timeout_s=10)
+    bench.wait_ended("cam")
     assert len(bench.recorder.frames["cam"]) == 90
 
 
