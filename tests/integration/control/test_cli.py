@@ -228,6 +228,19 @@ async def test_a_server_that_is_away_is_an_error_with_a_hint(shell: Shell) -> No
     assert "hint: start one: countline up" in err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("cameras", "rm", "ghost"), ("sites", "rm", "ghost"), ("users", "rm", "ghost"), ("models", "delete", "ghost")],
+)
+async def test_a_thing_that_does_not_exist_is_reported_before_the_question(
+    shell: Shell, words: tuple[str, ...]
+) -> None:
+    code, _, err = await shell.run(*words, stdin="y\n")
+    assert (code, "Delete" in err) == (1, False)
+    assert "error: " in err
+    assert "ghost" in err
+
+
 async def test_the_last_admin_cannot_be_removed_by_mistake(shell: Shell) -> None:
     code, _, err = await shell.run("users", "rm", "admin", "--yes")
     assert code == 1

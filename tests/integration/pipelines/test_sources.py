@@ -30,6 +30,7 @@ from countline_pipelines.sources import (
     SourceError,
     SourceFailure,
     SourceSpec,
+    SourceWarnings,
     VideoReader,
     decoding_of,
     play,
@@ -196,7 +197,7 @@ def test_a_file_over_http_that_states_no_duration_has_an_end(clip: Path, tmp_pat
                 packet.stream = copy
                 recording.mux(packet)
     with http_server(tmp_path) as url:
-        spec, info = _probe(f"{url}/live.mkv", RtspTransport.TCP, 0.0)
+        spec, info = _probe(f"{url}/live.mkv", RtspTransport.TCP, 0.0, SourceWarnings())
         assert info.duration_s is None
         assert spec.playback is Playback.FAST
         assert len(pictures(spec)) == 200
@@ -315,6 +316,19 @@ def test_a_pointer_of_git_lfs_is_named_as_such(tmp_path: Path, name: str) -> Non
     error = failure(fast(tmp_path / name))
     assert "Git LFS pointer" in error.message
     assert "git lfs pull" in error.hint
+
+
+def test_a_video_behind_a_proxy_that_does_not_answer_names_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The camera was blamed: `connection refused`, though it was the proxy that refused."""
+    monkeypatch.setenv("http_proxy", "http://user:SECRET@127.0.0.1:9")
+    spec = SourceSpec("http://192.0.2.7/live.m3u8", Playback.LIVE, open_timeout_s=2)
+    hint = failure(spec).hint
+    assert "http_proxy is set" in hint
+    assert "add 192.0.2.7 to no_proxy" in hint
+    assert "SECRET" not in hint
+    monkeypatch.setenv("no_proxy", "192.0.2.7")
+    assert "http_proxy" not in failure(spec).hint
+    assert "http_proxy" not in failure(SourceSpec("http://127.0.0.1:9/live.m3u8", Playback.LIVE)).hint
 
 
 def test_an_address_of_an_unknown_kind_is_refused() -> None:

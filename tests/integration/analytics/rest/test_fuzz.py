@@ -17,13 +17,14 @@ from tests.fixtures.analytics.factory import NOON, crossing, record
 from tests.fixtures.analytics.hostile_messages import messages
 from tests.fixtures.analytics.hostile_routes import RestRequest, rest_requests
 from tests.fixtures.analytics.stack import Stack, until
-from tests.fixtures.examples import examples
+from tests.fixtures.examples import examples, rounds
 from yarl import URL
 
 from countline_analytics.api.services import contract_files
 from countline_common.times import rfc3339
 
-LONGEST_S = 15.0
+LONGEST_S = float(rounds(15, 5))
+"""Longest answer. `make test` shares its cores with other tests, `make fuzz` does not."""
 QUIET_S = 1.0
 """A stream that answers nothing for so long is ended by the test."""
 FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED}
