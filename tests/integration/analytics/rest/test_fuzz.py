@@ -66,11 +66,13 @@ async def explore(
 
 
 async def still_counts(stack: Stack) -> None:
-    """Every service answers, and a crossing that arrives now is counted."""
-    assert (await stack.get("sites"))["sites"]
-    for path in ("cameras", "users", "workers", "ai-models"):
+    """Every service answers, and a crossing of a new camera is counted: a hostile request may delete older ones."""
+    for path in ("sites", "cameras", "users", "workers", "ai-models"):
         await stack.get(path)
-    await stack.publish(record(crossing(1, NOON)))
+    await add_camera(stack, "afterwards", "afterwards")
+    after = record(crossing(1, NOON), camera="afterwards")
+    after.site_id = "afterwards"
+    await stack.publish(after)
 
     async def counted() -> bool:
         found = await stack.get("analytics/counts", start=rfc3339(NOON - 60), end=rfc3339(NOON + 60))
