@@ -44,8 +44,6 @@ STILL_ABOVE = [330.0] * 10
         pytest.param(ramp(340, 400, 600), (1, 0), id="takes a minute for its own height"),
         pytest.param([*ramp(200, 360, 17), *ramp(360, 200, 17)], (0, 0), id="touches the line and goes back"),
         pytest.param([358, 362, 357, 364, *ramp(370, 520, 16)], (0, 0), id="appears on the line: came from nowhere"),
-        pytest.param(ramp(352, 500, 20), (1, 0), id="came into view a tenth of a height before and went straight over"),
-        pytest.param([352, 356, 349, 366, *ramp(370, 500, 16)], (0, 0), id="the same, but with a step back"),
         pytest.param([*[350] * 8, *ramp(352, 500, 15)], (1, 0), id="stood near the line for a while before"),
         pytest.param([*ramp(200, 366, 20)], (0, 0), id="vanishes on the line"),
     ],
@@ -63,6 +61,22 @@ def test_the_count_does_not_depend_on_the_frame_rate(fps):
 
     times = np.arange(0, 10.01, 1 / fps)
     assert totals([(t, [(1, 600, y(t))]) for t in times]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("ys", "counted"),
+    [
+        pytest.param(ramp(352, 500, 20), (1, 0), id="a tenth of a height before the line, and straight over"),
+        pytest.param([352, 356, 349, 366, *ramp(370, 500, 16)], (0, 0), id="the same, but with a step back"),
+        pytest.param(ramp(358, 500, 20), (0, 0), id="on the line"),
+        pytest.param(ramp(368, 500, 20), (0, 0), id="beyond the line"),
+    ],
+)
+def test_an_object_that_comes_into_view_near_the_line(ys, counted):
+    """Frames without an object come first: what is there in the first frame of a run did not come into view."""
+    nothing = [(i / 10, []) for i in range(5)]
+    assert totals([*nothing, *((0.5 + t, spots) for t, spots in heights(ys))]) == counted
+    assert totals(heights(ys)) == (0, 0)
 
 
 def test_a_line_drawn_the_other_way_swaps_in_and_out():
