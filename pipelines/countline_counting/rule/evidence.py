@@ -7,48 +7,6 @@ from countline_counting import rules
 from countline_counting.rule.passes import Sight
 
 
-class Approach:
-    """The way of an object towards a line and over it, since it came into view.
-
-    Args:
-        first: its first sight.
-    """
-
-    __slots__ = ("_farthest", "_first", "_net", "_setback", "_sights", "side")
-
-    def __init__(self, first: Sight) -> None:
-        self._first = first
-        self.side = 1 if first.distance_heights > 0 else -1
-        """On which the object came into view."""
-        self._net = 0
-        self._sights = 0
-        self._farthest = -abs(first.distance_heights)
-        self._setback = 0.0
-
-    def add(self, sight: Sight) -> None:
-        """Take the next sight."""
-        progress = -sight.distance_heights * self.side
-        self._farthest = max(self._farthest, progress)
-        self._setback = max(self._setback, self._farthest - progress)
-        self._sights += 1
-
-    def meet(self, sign: int) -> None:
-        """Take a meeting of the path and the line."""
-        self._net += sign
-
-    def origin_heights(self) -> float:
-        """Return how far before the line the object came into view, if its motion shows that it came from there.
-
-        It does if the object then went over the line without going back by more than `rules.ORIGIN_NEAR_HEIGHTS`, and
-        was seen at least three times: two sights are a motion, and the third one confirms it. If not, return 0. An
-        object in the first frame of a run did not come into view.
-        """
-        distance = abs(self._first.distance_heights)
-        least = max(rules.ORIGIN_NEAR_HEIGHTS, self._first.sure_heights)
-        passed = self._net == -self.side and self._sights >= rules.MOTION_SAMPLES and self._first.frame > 0
-        return distance if passed and distance >= least and self._setback <= rules.ORIGIN_NEAR_HEIGHTS else 0.0
-
-
 class RecentSights:
     """The last sights of one object at one line, as far back as `rules.RECENT_S`; one, if its boxes do not jitter."""
 

@@ -6,7 +6,7 @@ from typing import Final
 from countline_counting import rules
 from countline_counting.geometry.segments import Point, PolyLine, path_crossings
 from countline_counting.reasons import Reason
-from countline_counting.rule.evidence import Approach, RecentSights
+from countline_counting.rule.evidence import RecentSights
 from countline_counting.rule.facts import (
     ClearAgain,
     Decision,
@@ -45,7 +45,6 @@ class Passage:
     """
 
     __slots__ = (
-        "_approach",
         "_doubt_heights",
         "_held",
         "_met",
@@ -67,8 +66,6 @@ class Passage:
         self._met: dict[int, tuple[float, int]] = {}
         """Time and frame of the last meeting in each direction."""
         self._recent = RecentSights()
-        self._approach: Approach | None = None
-        """Until the side is known."""
         self._doubt_heights = 0.0
         """Distance by which the side was taken while the jitter of the boxes was unknown; 0 if there is no doubt."""
         self._sights_beyond = 0
@@ -98,8 +95,6 @@ class Passage:
             for fraction, sign in path_crossings(line.points, before[1], sight.xy_px):
                 at = before[0] + fraction * (sight.t - before[0])
                 certain = self._meet_line(sign, at, fraction, sight.frame) or certain
-        else:
-            self._approach = Approach(sight)
         self._sights_beyond += 1
         if self._doubt_heights:
             self._review_origin(sight)
@@ -150,8 +145,6 @@ class Passage:
             else:
                 certain = self._make_certain(held, Decision.CAME_BACK_LATER, stayed_s)
         self._net += sign
-        if self._approach is not None:
-            self._approach.meet(sign)
         self._met[sign] = (at, frame)
         self._sights_beyond = 0
         return certain
@@ -173,17 +166,10 @@ class Passage:
         return held.made
 
     def _find_origin(self, sight: Sight) -> None:
-        approach = self._approach
-        if approach is not None:
-            approach.add(sight)
         distance = sight.distance_heights
         side = 1 if distance > 0 else -1
         clear = self._recent.clear_heights(side, rules.ORIGIN_CLEAR_HEIGHTS)
-        if clear and approach and approach.side != side and (origin := approach.origin_heights()):
-            self._take_side(-side, Evidence.MOTION, origin)
-            self._net = side
-            self._find_destination(sight)
-        elif clear or sight.hidden_beyond:
+        if clear or sight.hidden_beyond:
             self._take_side(side, Evidence.CLEAR if clear else Evidence.BORDER, clear or abs(distance))
             if clear and not sight.jitter_heights and clear < SURE_HEIGHTS:
                 self._doubt_heights = clear
@@ -231,7 +217,7 @@ class Passage:
     def _take_side(self, side: int, how: Evidence, value: float) -> None:
         self.side = side
         self._net = 0
-        self._near_since = self._approach = None
+        self._near_since = None
         self._record(SideTaken(side, how, value))
 
     def _record(self, fact: PassageFact) -> None:

@@ -63,22 +63,6 @@ def test_the_count_does_not_depend_on_the_frame_rate(fps):
     assert totals([(t, [(1, 600, y(t))]) for t in times]) == (2, 1)
 
 
-@pytest.mark.parametrize(
-    ("ys", "counted"),
-    [
-        pytest.param(ramp(352, 500, 20), (1, 0), id="a tenth of a height before the line, and straight over"),
-        pytest.param([352, 356, 349, 366, *ramp(370, 500, 16)], (0, 0), id="the same, but with a step back"),
-        pytest.param(ramp(358, 500, 20), (0, 0), id="on the line"),
-        pytest.param(ramp(368, 500, 20), (0, 0), id="beyond the line"),
-    ],
-)
-def test_an_object_that_comes_into_view_near_the_line(ys, counted):
-    """Frames without an object come first: what is there in the first frame of a run did not come into view."""
-    nothing = [(i / 10, []) for i in range(5)]
-    assert totals([*nothing, *((0.5 + t, spots) for t, spots in heights(ys))]) == counted
-    assert totals(heights(ys)) == (0, 0)
-
-
 def test_a_line_drawn_the_other_way_swaps_in_and_out():
     reverse = spec(lines=[Line("gate", GATE.points[::-1])])
     assert totals(heights(ramp(200, 520, 31)), reverse) == (0, 1)
