@@ -13,22 +13,23 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from countline_pipelines.sources.decoding import Decoder, Decoding
 from countline_pipelines.sources.errors import SourceError
 from countline_pipelines.sources.holes import HoleFinder
+from countline_pipelines.sources.pacing import BurstMeter
+from countline_pipelines.sources.reading.ahead import ReadAhead
 from countline_pipelines.sources.reading.decoder import GpuFailedError, PacketDecoder
 from countline_pipelines.sources.reading.description import describe, lengths_of, stated_fps
 from countline_pipelines.sources.reading.opened import DecodedFrame, OpenRecording
-from countline_pipelines.sources.reading.recordings import Recordings
+from countline_pipelines.sources.reading.recordings import SEGMENTED_FORMATS, Recordings, is_segmented
 from countline_pipelines.sources.reading.watch import PictureWatch
-from countline_pipelines.sources.spec import SourceSpec
+from countline_pipelines.sources.spec import Playback, SourceSpec
 from countline_pipelines.sources.wall_clock import WALL
 from countline_pipelines.sources.warnings import SourceWarnings
 
-_SEGMENTED_FORMATS: Final = frozenset({"hls", "hls,applehttp", "dash"})
-_ENDLESS_FORMATS: Final = _SEGMENTED_FORMATS | {"mpjpeg", "mjpeg"}
+_ENDLESS_FORMATS: Final = SEGMENTED_FORMATS | {"mpjpeg", "mjpeg"}
 
 
 class VideoReader:
@@ -61,6 +62,7 @@ class VideoReader:
         self._watch = PictureWatch(spec, self.warnings)
         self._sought_s: float | None = None
         self._recordings = Recordings(spec, self.warnings)
+        self._read_ahead: ReadAhead | None = None
         self._begin()
         self._watch.waited_s = time.monotonic() - began
         try:
@@ -116,8 +118,13 @@ class VideoReader:
     def comes_in_bursts(self) -> bool:
         """Whether a network source comes faster than it was recorded: in segments, or as a file."""
         return self._spec.is_network and (
-            self._opened.container.format.name in _SEGMENTED_FORMATS or self.info.duration_s is not None
+            self._opened.container.format.name in SEGMENTED_FORMATS or self.info.duration_s is not None
         )
+
+    @property
+    def burst_meter(self) -> BurstMeter | None:
+        """Measures the stamps of a live stream in segments, which is read ahead; None for others."""
+        return None if self._read_ahead is None else self._read_ahead.meter
 
     @property
     def is_whole_file(self) -> bool:
@@ -189,8 +196,7 @@ class VideoReader:
         if self._sought_s is None:
             start_s = None if opened.stream.start_time is None else opened.start_s
             self._holes.begin(self._lengths.before(number), start_s)
-        for packet in opened.packets(self._stop, self._watch, self._holes.broken):
-            arrived_at = WALL.now()
+        for packet, arrived_at in self._packets(opened):
             pictures = self._decoder.decode(packet, context)
             if pictures is None:
                 self._holes.broken()
@@ -205,6 +211,15 @@ class VideoReader:
                     decoded = replace(decoded, is_after_hole=is_after_hole)
                 yield decoded
         self._holes.end(self._lengths.of(number))
+
+    def _packets(self, opened: OpenRecording) -> Iterator[tuple[Any, float]]:
+        """The packets and when they arrived; of a live stream in segments, they are read ahead."""
+        packets = opened.packets(self._stop, self._watch, self._holes.broken)
+        if not (self._spec.playback is Playback.LIVE and is_segmented(opened.container)):
+            return ((packet, WALL.now()) for packet in packets)
+        meter = BurstMeter(1.0 / stated_fps(self._spec, opened, self.warnings), opened.turn_s)
+        self._read_ahead = ReadAhead(self._spec, packets, meter, opened.close)
+        return iter(self._read_ahead)
 
     def _no_picture(self) -> None:
         self._watch.no_picture()
@@ -224,7 +239,7 @@ class VideoReader:
 
     def close(self) -> None:
         """Close the source; safe to call twice."""
-        self._opened.close()
+        (self._opened if self._read_ahead is None else self._read_ahead).close()
 
     def __enter__(self) -> Self:
         return self
