@@ -13,23 +13,20 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import Any, Final, Self
+from typing import Self
 
 from countline_pipelines.sources.decoding import Decoder, Decoding
 from countline_pipelines.sources.errors import SourceError
 from countline_pipelines.sources.holes import HoleFinder
 from countline_pipelines.sources.pacing import BurstMeter
-from countline_pipelines.sources.reading.ahead import ReadAhead
+from countline_pipelines.sources.reading.ahead import ReadAhead, read_ahead, with_arrivals
 from countline_pipelines.sources.reading.decoder import GpuFailedError, PacketDecoder
 from countline_pipelines.sources.reading.description import describe, lengths_of, stated_fps
 from countline_pipelines.sources.reading.opened import DecodedFrame, OpenRecording
-from countline_pipelines.sources.reading.recordings import SEGMENTED_FORMATS, Recordings, is_segmented
+from countline_pipelines.sources.reading.recordings import Recordings
 from countline_pipelines.sources.reading.watch import PictureWatch
-from countline_pipelines.sources.spec import Playback, SourceSpec
-from countline_pipelines.sources.wall_clock import WALL
+from countline_pipelines.sources.spec import SourceSpec
 from countline_pipelines.sources.warnings import SourceWarnings
-
-_ENDLESS_FORMATS: Final = SEGMENTED_FORMATS | {"mpjpeg", "mjpeg"}
 
 
 class VideoReader:
@@ -117,9 +114,7 @@ class VideoReader:
     @property
     def comes_in_bursts(self) -> bool:
         """Whether a network source comes faster than it was recorded: in segments, or as a file."""
-        return self._spec.is_network and (
-            self._opened.container.format.name in SEGMENTED_FORMATS or self.info.duration_s is not None
-        )
+        return self._spec.is_network and (self._opened.is_segmented or self.info.duration_s is not None)
 
     @property
     def burst_meter(self) -> BurstMeter | None:
@@ -132,10 +127,7 @@ class VideoReader:
 
         Some cameras state a false length for their endless stream of pictures.
         """
-        if self.info.duration_s is not None:
-            return True
-        container = self._opened.container
-        return container.format.name not in _ENDLESS_FORMATS and container.size > 0
+        return self.info.duration_s is not None or self._opened.has_length
 
     @property
     def start_s(self) -> float:
@@ -173,7 +165,7 @@ class VideoReader:
         self.close()
         self._begin()
         if self._sought_s is not None:
-            self._seek(self._sought_s)
+            self.seek(self._sought_s)
 
     def _frames(self) -> Iterator[DecodedFrame]:
         yield from self._frames_of(0)
@@ -196,7 +188,9 @@ class VideoReader:
         if self._sought_s is None:
             start_s = None if opened.stream.start_time is None else opened.start_s
             self._holes.begin(self._lengths.before(number), start_s)
-        for packet, arrived_at in self._packets(opened):
+        packets = opened.packets(self._stop, self._watch, self._holes.broken)
+        self._read_ahead = read_ahead(self._spec, opened, packets, self.warnings)
+        for packet, arrived_at in self._read_ahead or with_arrivals(packets):
             pictures = self._decoder.decode(packet, context)
             if pictures is None:
                 self._holes.broken()
@@ -212,15 +206,6 @@ class VideoReader:
                 yield decoded
         self._holes.end(self._lengths.of(number))
 
-    def _packets(self, opened: OpenRecording) -> Iterator[tuple[Any, float]]:
-        """The packets and when they arrived; of a live stream in segments, they are read ahead."""
-        packets = opened.packets(self._stop, self._watch, self._holes.broken)
-        if not (self._spec.playback is Playback.LIVE and is_segmented(opened.container)):
-            return ((packet, WALL.now()) for packet in packets)
-        meter = BurstMeter(1.0 / stated_fps(self._spec, opened, self.warnings), opened.turn_s)
-        self._read_ahead = ReadAhead(self._spec, packets, meter, opened.close)
-        return iter(self._read_ahead)
-
     def _no_picture(self) -> None:
         self._watch.no_picture()
         if self._watch.is_hopeless:
@@ -231,9 +216,6 @@ class VideoReader:
         """Go to the last key frame at or before a position, seconds from the first frame."""
         self._first = self._ahead = None
         self._sought_s = position_s
-        self._seek(position_s)
-
-    def _seek(self, position_s: float) -> None:
         self._holes.begin(0.0, None)
         self._opened.seek(position_s)
 

@@ -11,8 +11,12 @@ from typing import Any, Final
 
 from countline_pipelines.sources.errors import SourceError, SourceFailure
 from countline_pipelines.sources.pacing import BurstMeter
-from countline_pipelines.sources.spec import SourceSpec
+from countline_pipelines.sources.reading.description import stated_fps
+from countline_pipelines.sources.reading.opened import OpenRecording
+from countline_pipelines.sources.reading.recordings import is_live_in_segments
+from countline_pipelines.sources.spec import Playback, SourceSpec
 from countline_pipelines.sources.wall_clock import WALL
+from countline_pipelines.sources.warnings import SourceWarnings
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 """Packets that are read ahead; beyond it, the reader waits, as if it did not read ahead."""
@@ -99,3 +103,19 @@ class ReadAhead:
             self._held.clear()
             self._changed.notify_all()
         self._thread.join(_CLOSE_S)
+
+
+def read_ahead(
+    spec: SourceSpec, opened: OpenRecording, packets: Iterator[Any], warnings: SourceWarnings
+) -> ReadAhead | None:
+    """Begin to read a live stream in segments ahead; return None for any other source."""
+    if spec.playback is not Playback.LIVE or not is_live_in_segments(opened.container):
+        return None
+    meter = BurstMeter(1.0 / stated_fps(spec, opened, warnings), opened.turn_s)
+    return ReadAhead(spec, packets, meter, opened.close)
+
+
+def with_arrivals(packets: Iterator[Any]) -> Iterator[tuple[Any, float]]:
+    """Yield each packet and the Unix time at which it was read."""
+    for packet in packets:
+        yield packet, WALL.now()

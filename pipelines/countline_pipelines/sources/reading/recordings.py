@@ -29,7 +29,7 @@ _REORDERING_US: Final = 300_000
 _UDP_BUFFER_BYTES: Final = 4 * 1024 * 1024
 
 
-def is_segmented(container: Any) -> bool:
+def is_live_in_segments(container: Any) -> bool:
     """Whether a container is a stream in segments that has no end."""
     return container.format.name in SEGMENTED_FORMATS and container.duration is None
 
@@ -61,7 +61,7 @@ class Recordings:
             raise SourceError(SourceFailure.NOT_VIDEO, spec.label, foreign.detail, hint=foreign.hint)
         try:
             container = self._open(number, accel, spec.read_timeout_s)
-            if spec.playback is Playback.LIVE and is_segmented(container):
+            if spec.playback is Playback.LIVE and is_live_in_segments(container):
                 # A segment may take longer to come than a stream may be silent, and the limit cannot be changed.
                 container.close()
                 container = self._open(number, accel, max(spec.read_timeout_s, SEGMENT_WITHIN_S))
