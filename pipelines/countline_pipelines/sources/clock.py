@@ -12,7 +12,7 @@ first two change nothing in PTS that are right.
 import math
 from collections import deque
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from countline_pipelines.sources.drift import DriftMeter
 from countline_pipelines.sources.stamps import StampLine, StampReport
@@ -39,6 +39,15 @@ NTP_REPORT_S: Final = 0.001
 _DEFAULT_PERIOD_S: Final = 0.04
 
 
+class HasRate(Protocol):
+    """Has the rate of stamps."""
+
+    @property
+    def rate(self) -> float:
+        """How many seconds pass while the stamps advance by one."""
+        ...
+
+
 class CaptureClock:
     """Capture times of one connection to a live camera: strictly growing, never in the future.
 
@@ -46,7 +55,9 @@ class CaptureClock:
         period_s: time between two frames, as the stream states it.
         has_own_stamps: False if the demuxer makes up the PTS. Frames are then dated by their arrival until their rate
             is known.
-        is_paced: True if frames are held back to the pace of their PTS. Their arrivals then show nothing about a lag.
+        is_paced: True if frames are held back to the pace of their PTS. The moments at which they are due then show
+            nothing about a lag.
+        rate_by: what measures the rate of the PTS, if not the clock itself.
         turn_s: after which time the counter of the PTS starts again.
     """
 
@@ -56,9 +67,10 @@ class CaptureClock:
         *,
         has_own_stamps: bool = True,
         is_paced: bool = False,
+        rate_by: HasRate | None = None,
         turn_s: float = math.inf,
     ) -> None:
-        self._pace = _StreamPace(period_s, turn_s, by_arrival=not has_own_stamps)
+        self._pace = _StreamPace(period_s, turn_s, rate_by, by_arrival=not has_own_stamps)
         self._has_own_stamps = has_own_stamps
         self._is_paced = is_paced
         self._offset = _Offset()
@@ -128,9 +140,11 @@ class CaptureClock:
 class _StreamPace:
     """The time of each frame in the stream: its PTS without jumps, at the pace at which frames arrive."""
 
-    def __init__(self, period_s: float, turn_s: float, *, by_arrival: bool) -> None:
+    def __init__(self, period_s: float, turn_s: float, rate_by: HasRate | None, *, by_arrival: bool) -> None:
         self._line = StampLine(period_s, turn_s)
         self._meter = DriftMeter()
+        self._rate_by = rate_by
+        self._rate = 1.0
         self._by_arrival = by_arrival
         self._slip_s = 0.0  # time in the stream minus unbroken PTS
         self._last: tuple[float, float] | None = None  # unbroken PTS and arrival of the last frame
@@ -139,17 +153,19 @@ class _StreamPace:
         """Return a frame's time in the stream, and whether its pace is a new one."""
         stamp_before, arrived_before = self._last or (0.0, arrived_at)
         elapsed_s = max(0.0, arrived_at - arrived_before)
-        stamp_s = self._line.advance(pts_s, elapsed_s / self._meter.rate)
-        before = (self._by_arrival, self._meter.rate)
-        if self._meter.add(stamp_s, arrived_at):
-            self._by_arrival = False
+        stamp_s = self._line.advance(pts_s, elapsed_s / self._rate)
+        before = (self._by_arrival, self._rate)
+        if self._rate_by is not None:
+            self._rate = self._rate_by.rate
+        elif self._meter.add(stamp_s, arrived_at):
+            self._by_arrival, self._rate = False, self._meter.rate
         passed_s = stamp_s - stamp_before
         if self._by_arrival:
             self._slip_s += elapsed_s - passed_s
-        elif self._meter.rate != 1.0:
-            self._slip_s += (self._meter.rate - 1.0) * passed_s
+        elif self._rate != 1.0:
+            self._slip_s += (self._rate - 1.0) * passed_s
         self._last = (stamp_s, arrived_at)
-        return stamp_s + self._slip_s, before != (self._by_arrival, self._meter.rate)
+        return stamp_s + self._slip_s, before != (self._by_arrival, self._rate)
 
     def follow_arrivals(self) -> None:
         """Let arrivals alone set the pace, until their rate is known."""
@@ -158,7 +174,7 @@ class _StreamPace:
     @property
     def is_true(self) -> bool:
         """Whether the pace of the PTS is that of the clock."""
-        return not self._by_arrival and self._meter.rate == 1.0
+        return not self._by_arrival and self._rate == 1.0
 
     @property
     def line(self) -> float:
@@ -173,7 +189,7 @@ class _StreamPace:
     def report(self) -> StampReport:
         if self.is_true:
             return self._line.report
-        return replace(self._line.report, rate=self._meter.rate, by_arrival=self._by_arrival)
+        return replace(self._line.report, rate=self._rate, by_arrival=self._by_arrival)
 
 
 class _Offset:

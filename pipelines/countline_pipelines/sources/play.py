@@ -20,6 +20,7 @@ from typing import Any, Final
 from countline_common.display import Orientation, PictureShape
 from countline_pipelines.sources.clock import CaptureClock, FileClock
 from countline_pipelines.sources.errors import SourceError, SourceFailure
+from countline_pipelines.sources.pacing import EvenPace
 from countline_pipelines.sources.reading.opened import DecodedFrame
 from countline_pipelines.sources.spec import Playback, SourceSpec
 from countline_pipelines.sources.stamps import CLEAN, LONGEST_GAP_S, StampReport
@@ -200,44 +201,28 @@ def _position_s(spec: SourceSpec, reader: VideoReader, decoded: DecodedFrame) ->
 
 def play_live(spec: SourceSpec, reader: VideoReader, stop: threading.Event) -> Iterator[Picture]:
     """A stream as it arrives. It has no end, so the iteration ends with an error."""
-    is_paced = not spec.is_rtsp and reader.comes_in_bursts
-    pace = _even_pace(stop) if is_paced else _arrival
+    pace = EvenPace(stop, reader.burst_meter) if not spec.is_rtsp and reader.comes_in_bursts else None
     clock = CaptureClock(
-        1.0 / reader.info.fps, has_own_stamps=reader.has_own_stamps, is_paced=is_paced, turn_s=reader.turn_s
+        1.0 / reader.info.fps,
+        has_own_stamps=reader.has_own_stamps,
+        is_paced=pace is not None,
+        rate_by=reader.burst_meter,
+        turn_s=reader.turn_s,
     )
     last_arrival = -math.inf
     for ordinal, decoded in enumerate(reader.frames()):
-        time_s = clock.advance(decoded.pts_s, decoded.arrived_at)
-        arrived_at = pace(time_s, decoded.arrived_at)
+        if decoded.arrived_at < last_arrival - CLOCK_STEP_S:
+            raise ClockSteppedError
+        last_arrival = arrived_at = decoded.arrived_at
+        time_s = clock.advance(decoded.pts_s, arrived_at if pace is None else pace.reached(arrived_at))
+        if pace is not None:
+            arrived_at = pace.hold(time_s, arrived_at)
         if stop.is_set():
             return
-        if arrived_at < last_arrival - CLOCK_STEP_S:
-            raise ClockSteppedError
-        last_arrival = arrived_at
         if decoded.ntp_s is not None and decoded.pts_s is not None:
             clock.observe_ntp(decoded.pts_s, decoded.ntp_s, arrived_at)
         yield _picture(decoded, clock.date(time_s, arrived_at), ordinal, stamps=clock.report)
     raise SourceError(SourceFailure.UNREACHABLE, spec.label, "the stream ended", after_pictures=True)
-
-
-def _arrival(_: float, arrived_at: float) -> float:
-    return arrived_at
-
-
-def _even_pace(stop: threading.Event) -> Callable[[float, float], float]:
-    """Hold frames back to the pace of the stream: HLS comes in bursts, segments of several seconds."""
-    anchor: list[float] = []
-
-    def hold(time_s: float, arrived_at: float) -> float:
-        due = time_s + anchor[0] if anchor else arrived_at
-        # The buffer ran empty, or a new time line begins: this frame is due now.
-        if not anchor or arrived_at > due or due - arrived_at > 60.0:
-            anchor[:] = [arrived_at - time_s]
-            return arrived_at
-        stop.wait(due - WALL.now())
-        return due
-
-    return hold
 
 
 def _picture(

@@ -13,22 +13,20 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import Final, Self
+from typing import Self
 
 from countline_pipelines.sources.decoding import Decoder, Decoding
 from countline_pipelines.sources.errors import SourceError
 from countline_pipelines.sources.holes import HoleFinder
+from countline_pipelines.sources.pacing import BurstMeter
+from countline_pipelines.sources.reading.ahead import ReadAhead, read_ahead, with_arrivals
 from countline_pipelines.sources.reading.decoder import GpuFailedError, PacketDecoder
 from countline_pipelines.sources.reading.description import describe, lengths_of, stated_fps
 from countline_pipelines.sources.reading.opened import DecodedFrame, OpenRecording
 from countline_pipelines.sources.reading.recordings import Recordings
 from countline_pipelines.sources.reading.watch import PictureWatch
 from countline_pipelines.sources.spec import SourceSpec
-from countline_pipelines.sources.wall_clock import WALL
 from countline_pipelines.sources.warnings import SourceWarnings
-
-_SEGMENTED_FORMATS: Final = frozenset({"hls", "hls,applehttp", "dash"})
-_ENDLESS_FORMATS: Final = _SEGMENTED_FORMATS | {"mpjpeg", "mjpeg"}
 
 
 class VideoReader:
@@ -61,6 +59,7 @@ class VideoReader:
         self._watch = PictureWatch(spec, self.warnings)
         self._sought_s: float | None = None
         self._recordings = Recordings(spec, self.warnings)
+        self._read_ahead: ReadAhead | None = None
         self._begin()
         self._watch.waited_s = time.monotonic() - began
         try:
@@ -115,9 +114,12 @@ class VideoReader:
     @property
     def comes_in_bursts(self) -> bool:
         """Whether a network source comes faster than it was recorded: in segments, or as a file."""
-        return self._spec.is_network and (
-            self._opened.container.format.name in _SEGMENTED_FORMATS or self.info.duration_s is not None
-        )
+        return self._spec.is_network and (self._opened.is_segmented or self.info.duration_s is not None)
+
+    @property
+    def burst_meter(self) -> BurstMeter | None:
+        """Measures the stamps of a live stream in segments, which is read ahead; None for others."""
+        return None if self._read_ahead is None else self._read_ahead.meter
 
     @property
     def is_whole_file(self) -> bool:
@@ -125,10 +127,7 @@ class VideoReader:
 
         Some cameras state a false length for their endless stream of pictures.
         """
-        if self.info.duration_s is not None:
-            return True
-        container = self._opened.container
-        return container.format.name not in _ENDLESS_FORMATS and container.size > 0
+        return self.info.duration_s is not None or self._opened.has_length
 
     @property
     def start_s(self) -> float:
@@ -166,7 +165,7 @@ class VideoReader:
         self.close()
         self._begin()
         if self._sought_s is not None:
-            self._seek(self._sought_s)
+            self.seek(self._sought_s)
 
     def _frames(self) -> Iterator[DecodedFrame]:
         yield from self._frames_of(0)
@@ -189,8 +188,9 @@ class VideoReader:
         if self._sought_s is None:
             start_s = None if opened.stream.start_time is None else opened.start_s
             self._holes.begin(self._lengths.before(number), start_s)
-        for packet in opened.packets(self._stop, self._watch, self._holes.broken):
-            arrived_at = WALL.now()
+        packets = opened.packets(self._stop, self._watch, self._holes.broken)
+        self._read_ahead = read_ahead(self._spec, opened, packets, self.warnings)
+        for packet, arrived_at in self._read_ahead or with_arrivals(packets):
             pictures = self._decoder.decode(packet, context)
             if pictures is None:
                 self._holes.broken()
@@ -216,15 +216,12 @@ class VideoReader:
         """Go to the last key frame at or before a position, seconds from the first frame."""
         self._first = self._ahead = None
         self._sought_s = position_s
-        self._seek(position_s)
-
-    def _seek(self, position_s: float) -> None:
         self._holes.begin(0.0, None)
         self._opened.seek(position_s)
 
     def close(self) -> None:
         """Close the source; safe to call twice."""
-        self._opened.close()
+        (self._opened if self._read_ahead is None else self._read_ahead).close()
 
     def __enter__(self) -> Self:
         return self

@@ -14,7 +14,7 @@ from av.codec.hwaccel import HWAccel
 
 from countline_common.display import Displayer, PictureShape
 from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
-from countline_pipelines.sources.reading.recordings import Recordings
+from countline_pipelines.sources.reading.recordings import SEGMENTED_FORMATS, Recordings
 from countline_pipelines.sources.reading.watch import PictureWatch
 from countline_pipelines.sources.tracks import pick_track
 from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
@@ -29,6 +29,7 @@ _MPEG_HZ: Final = 90_000
 _COUNTS_33_BITS: Final = frozenset({"mpegts", "mpeg", "hls", "hls,applehttp", "rtsp", "sdp"})
 _COUNTS_32_BITS: Final = frozenset({"flv", "live_flv", "asf"})
 """Formats by the length of their counter of time, as FFmpeg's demuxers declare it (`pts_wrap_bits`)."""
+_ENDLESS_FORMATS: Final = SEGMENTED_FORMATS | {"mpjpeg", "mjpeg"}
 _MOST_RESUMED: Final = 10_000
 _OTHER_TRACK_HINT: Final = "to count another track, extract it: ffmpeg -i IN -map 0:v:NUMBER -c copy OUT.mkv"
 _RESUMABLE: Final = (av.error.BlockingIOError, av.error.InvalidDataError)
@@ -99,6 +100,16 @@ class OpenRecording:
     def has_own_stamps(self) -> bool:
         """Whether the container has presentation times; if not, FFmpeg counts frames at a rate that it assumes."""
         return not self.container.format.flags & _NO_TIMESTAMPS
+
+    @property
+    def is_segmented(self) -> bool:
+        """Whether the format is a list of segments."""
+        return self.container.format.name in SEGMENTED_FORMATS
+
+    @property
+    def has_length(self) -> bool:
+        """Whether the server of a file states its length in bytes."""
+        return self.container.format.name not in _ENDLESS_FORMATS and self.container.size > 0
 
     @property
     def turn_s(self) -> float:

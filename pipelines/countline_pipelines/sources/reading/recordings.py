@@ -22,8 +22,16 @@ from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
 
 _PROXY_VARIABLES: Final = ("http_proxy",)
 """What FFmpeg reads, for https:// too."""
+SEGMENTED_FORMATS: Final = frozenset({"hls", "hls,applehttp", "dash"})
+SEGMENT_WITHIN_S: Final = 30.0
+"""How long FFmpeg may wait for the next segment."""
 _REORDERING_US: Final = 300_000
 _UDP_BUFFER_BYTES: Final = 4 * 1024 * 1024
+
+
+def is_live_in_segments(container: Any) -> bool:
+    """Whether a container is a stream in segments that has no end."""
+    return container.format.name in SEGMENTED_FORMATS and container.duration is None
 
 
 class Recordings:
@@ -52,10 +60,18 @@ class Recordings:
         if foreign is not None:
             raise SourceError(SourceFailure.NOT_VIDEO, spec.label, foreign.detail, hint=foreign.hint)
         try:
-            limits = (spec.open_timeout_s, spec.read_timeout_s)
-            return av.open(self._url_of(number), options=_options(spec), timeout=limits, hwaccel=accel)
+            container = self._open(number, accel, spec.read_timeout_s)
+            if spec.playback is Playback.LIVE and is_live_in_segments(container):
+                # A segment may take longer to come than a stream may be silent, and the limit cannot be changed.
+                container.close()
+                container = self._open(number, accel, max(spec.read_timeout_s, SEGMENT_WITHIN_S))
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise self.refused(error, began, spec.open_timeout_s) from None
+        return container
+
+    def _open(self, number: int, accel: HWAccel | None, read_timeout_s: float) -> Any:
+        limits = (self.spec.open_timeout_s, read_timeout_s)
+        return av.open(self._url_of(number), options=_options(self.spec), timeout=limits, hwaccel=accel)
 
     def _url_of(self, number: int) -> str:
         """FFmpeg's address of one of several recordings in a file."""

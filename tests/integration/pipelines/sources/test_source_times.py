@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -57,12 +58,17 @@ def test_a_file_with_faulty_timestamps_has_the_times_of_its_frames(stream: Path,
 
 def test_a_file_in_real_time_does_not_wait_for_a_timestamp_hours_away(stream: Path, tmp_path: Path) -> None:
     """It was `running`, with 0 frames a second, for ten hours."""
-    faulty = restamped(stream, tmp_path / "faulty.ts", FAULTS["jump_forward"])
-    began = time.monotonic()
-    found = pictures(SourceSpec(str(faulty), Playback.REALTIME))
-    assert len(found) == 50
-    assert 2.3 < time.monotonic() - began < 20
-    assert found[-1].stamps.jumps == 1
+
+    def played(fault: str) -> tuple[str, int, float]:
+        faulty = restamped(stream, tmp_path / f"{fault}.ts", FAULTS[fault])
+        began = time.monotonic()
+        found = pictures(SourceSpec(str(faulty), Playback.REALTIME))
+        return fault, len(found), time.monotonic() - began
+
+    with ThreadPoolExecutor(len(FAULTS)) as pool:
+        for fault, frames, took_s in pool.map(played, FAULTS):
+            assert frames == 50, fault
+            assert 2.3 < took_s < 20, fault
 
 
 def test_a_file_whose_times_lead_nowhere_is_not_looped(stream: Path, tmp_path: Path) -> None:
@@ -92,6 +98,27 @@ def test_hls_whose_segments_all_begin_at_the_same_timestamp_goes_on_evenly(tmp_p
     assert found[-1].t - found[0].t > 4
     assert sum(steps) / len(steps) == pytest.approx(1 / FPS, rel=0.05)
     assert sum(abs(step - 1 / FPS) > 0.02 for step in steps) <= 3
+
+
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return render(tmp_path_factory.mktemp("long") / "clip.mp4", [Pass(bool(n % 2)) for n in range(8)])
+
+
+def test_hls_whose_timestamps_run_at_a_wrong_pace_is_dated_by_when_its_segments_come(long_clip: Path) -> None:
+    """A camera that sends 10 frames a second. Stamped as 5, it lagged without limit, and segments were lost."""
+
+    def played(stamped_fps: int) -> list[Picture]:
+        parts = segments(long_clip, 10, stamped_fps)
+        with HttpCamera(parts=parts, part_s=1.0, stated_s=10 / stamped_fps) as camera:
+            return pictures(SourceSpec(camera.url("/live.m3u8"), Playback.LIVE), seconds=22)
+
+    with ThreadPoolExecutor() as pool:
+        for stamped_fps, found in zip((5, 25), pool.map(played, (5, 25)), strict=True):
+            assert found[-1].stamps.jumps == 0, "no segment was lost"
+            assert found[-1].stamps.rate == pytest.approx(stamped_fps / 10, rel=0.1)
+            late = [picture.t - picture.ordinal / 10 for picture in found if picture.t > found[-1].t - 4]
+            assert max(late) - min(late) < 1.0
 
 
 def test_a_camera_that_stamps_25_and_sends_10_is_dated_by_when_it_sends(rtsp: Callable[..., RtspServer]) -> None:
