@@ -148,6 +148,10 @@ $(STAMPS)/buf: proto/package.json $(STAMPS)/setup
 	$(NPM) install --prefix "$(CURDIR)/$(STAMPS)/node" --no-audit --no-fund --no-package-lock --loglevel=error
 	@touch $@
 
+.PHONY: constants
+constants: $(STAMPS)/dev ## Write docs/constants.md
+	$(BIN)/python -m tests.benchmarks.mot.constants
+
 ##@ Measure
 .PHONY: bench
 bench: $(STAMPS)/dev ## Print ratios against a limit or a peer that is measured in the same run

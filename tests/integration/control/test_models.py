@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 import nats
@@ -29,7 +30,7 @@ from countline.v1 import cameras_pb2, events_pb2, models_pb2, models_pb2_grpc
 from countline.v1.events_pb2 import TrialRecord, TrialTally
 from countline.v1.models_pb2 import DeployHeader, DeployModelRequest, DeployModelResponse, Model, ModelVersion
 from countline_common.data import bus
-from countline_common.errors import CountlineError, ResourceExhaustedError, UnavailableError
+from countline_common.errors import CountlineError, InvalidInputError, ResourceExhaustedError, UnavailableError
 from countline_common.grpc.errors import from_rpc_error
 from countline_common.times import to_timestamp
 from countline_common.triton import ModelRef
@@ -510,19 +511,38 @@ NO_GOLDEN_CLIPS = (
 )
 
 
+async def refused_upload(control: Control, chunks: Sequence[bytes] = (), **header: Any) -> CountlineError:
+    """The error of a deployment that is refused."""
+
+    async def requests() -> AsyncIterator[DeployModelRequest]:
+        yield DeployModelRequest(header=DeployHeader(**{"name": "net", "size_bytes": 5, "digest": DIGEST, **header}))
+        for chunk in chunks:
+            yield DeployModelRequest(chunk=chunk)
+
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        async for _ in control.caller("admin").models.DeployModel(requests()):
+            pass
+    return from_rpc_error(refused.value)
+
+
 async def test_a_golden_clip_that_cannot_be_counted_is_refused_at_once(control_dsn: str, start_control) -> None:
     """It was ignored, and the version passed on the demo clip."""
     control = await start_control(control_dsn)
     for golden in NO_GOLDEN_CLIPS:
-        header = DeployHeader(name="net", size_bytes=5, digest="b" * 64, golden=models_pb2.GoldenClip(**golden))
+        error = await refused_upload(control, [b"x" * 1_000_000] * 4, golden=models_pb2.GoldenClip(**golden))
+        assert isinstance(error, InvalidInputError), golden
 
-        async def requests(first: DeployHeader) -> AsyncIterator[DeployModelRequest]:
-            yield DeployModelRequest(header=first)
 
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            async for _ in control.caller("admin").models.DeployModel(requests(header)):
-                pass
-        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT, golden
+async def test_an_upload_that_does_not_fit_its_header_is_refused(control_dsn: str, start_control) -> None:
+    """Bytes after the announced ones were ignored, and a limit of NaN ms was none."""
+    control = await start_control(control_dsn)
+    digest = hashlib.sha256(b"hello").hexdigest()
+    assert (
+        "longer than the announced 5 bytes" in (await refused_upload(control, [b"hello", b"x"], digest=digest)).message
+    )
+    for limit_ms in (-1.0, float("nan"), float("inf")):
+        (problem,) = (await refused_upload(control, [b"hello"], max_latency_ms=limit_ms)).fields
+        assert problem.field == "header.max_latency_ms"
 
 
 # Which version counts cameras ---------------------------------------------------------------------------------------

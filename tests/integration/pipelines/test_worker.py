@@ -25,6 +25,7 @@ from tests.fixtures.triton import TritonServer, start_triton
 
 from countline.v1 import cameras_pb2, events_pb2
 from countline_common.data import bus
+from countline_counting.identity import COUNTING_RULE_VERSION
 
 pytestmark = pytest.mark.early
 
@@ -47,6 +48,8 @@ async def test_a_file_is_counted_and_its_records_reach_jetstream(
     assert first.hand_over_at.seconds == 1_700_000_000
     assert [record.sequence for record in totals.records] == list(range(len(totals.records)))
     assert {record.time_zone for record in totals.records} == {"Europe/Berlin"}
+    file_of = {(record.recording, record.rule_version) for record in totals.records}
+    assert [(len(name), version) for name, version in file_of] == [(16, COUNTING_RULE_VERSION)]
 
 
 async def test_a_worker_that_is_killed_counts_a_file_again_with_the_same_ids(

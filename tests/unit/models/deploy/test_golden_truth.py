@@ -54,6 +54,8 @@ UNREADABLE = [
     ("{", "is not JSON: .* in line 1, column 2"),
     ("[]", "the truth of the clip: it: "),
     ("{}", "lines: field required"),
+    ("1" * 5000, "is not JSON: "),
+    (json.dumps({"lines": {"door": {**DOOR, "in": 10**400}}}), r"lines\.door\.in: input should be less than"),
     ('{"lines": {}}', "lines: dictionary should have at least 1 item"),
     (
         json.dumps({"lines": {"door": {**DOOR, "in": -1}}}),
