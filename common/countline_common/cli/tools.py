@@ -64,7 +64,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Styled]], 
         return
     table = new_table(*columns)
     for row in rows:
-        table.add_row(*(shown(cell, one_line=True) if isinstance(cell, str) else cell for cell in row))
+        table.add_row(*row)
     Terminal().print(table)
 
 

@@ -56,11 +56,7 @@ class OutputFiles:
     def _check(self, option: str, path: Path) -> None:
         descriptor = _descriptor(path)
         written = path if descriptor is None else Path(f"/proc/self/fd/{descriptor}")
-        if any(_is_same(written, each) for each in self._inputs):
-            raise InvalidInputError(
-                f"cannot write {option} {path}: it is a file that this command reads",
-                hint=f"name another file for {option}; nothing was changed",
-            )
+        refuse_input(option, path, self._inputs, written=written)
         for other in self._files:
             if _place(path) == other.place or (descriptor or -1) == other.descriptor:
                 raise InvalidInputError(
@@ -213,6 +209,25 @@ class OutputFile:
                 self.file.close()
             if self.place is not None:
                 self.path.unlink(missing_ok=True)
+
+
+def refuse_input(option: str, path: Path, inputs: Iterable[Path], *, written: Path | None = None) -> None:
+    """Check a file that a command is going to replace.
+
+    Args:
+        option: what named the path on the command line.
+        path: the file.
+        inputs: what the command reads.
+        written: what `path` stands for, such as an open file; by default the path itself.
+
+    Raises:
+        InvalidInputError: the file is one of the inputs.
+    """
+    if any(_is_same(written or path, each) for each in inputs):
+        raise InvalidInputError(
+            f"cannot write {option} {path}: it is a file that this command reads",
+            hint=f"name another file for {option}; nothing was changed",
+        )
 
 
 def unwritable(what: str, error: OSError) -> CountlineError:

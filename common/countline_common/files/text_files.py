@@ -70,6 +70,19 @@ def reading(path: Path) -> Iterator[None]:
         raise InvalidInputError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
 
 
+def check_file(path: Path, hint: str = "check the path") -> None:
+    """Check that a path is not a folder and exists.
+
+    Raises:
+        NotFoundError: there is no such file; the error has the hint.
+        InvalidInputError: it is a folder.
+    """
+    if path.is_dir():
+        raise InvalidInputError(f"{path} is a folder, not a file", hint="name a file")
+    if not path.is_file():
+        raise NotFoundError(f"there is no file {path}", hint=hint)
+
+
 def is_lfs_pointer(content: bytes) -> bool:
     """Whether the content of a file is that of a Git LFS pointer."""
     return content.startswith(LFS_POINTER)

@@ -17,8 +17,10 @@ from countline_common.logs import configure
 from countline_common.settings import DataFolder
 from countline_local.cli.display import JsonDisplay, TerminalDisplay
 from countline_local.demo.site import set_up_demo
+from countline_local.supervision.folder_lock import FolderLock
 from countline_local.supervision.log_files import size_bytes, tail
 from countline_local.supervision.ports import parse_wishes
+from countline_local.supervision.state_files import has_room
 from countline_local.up.camera_events import show_camera_events
 from countline_local.up.run import Background, Up, UpOptions
 from countline_local.up.state import first_password, make_folders, read_status, writing_to
@@ -85,6 +87,8 @@ def _start_again(log: Path) -> subprocess.Popen[bytes]:
 
 def _detach(folder: DataFolder, *, json_output: bool) -> None:
     """Start the same command in the background and wait until it is ready."""
+    # The process in the background refuses too, but it writes the reason to a log that a full disk does not take.
+    FolderLock(folder.run / "lock", folder.root).refuse_if_running()
     make_folders(folder)
     log = folder.logs / "up.log"
     start = size_bytes(log)
@@ -101,6 +105,11 @@ def _detach(folder: DataFolder, *, json_output: bool) -> None:
         time.sleep(0.2)
     said = "\n".join(tail(log, DETACHED_TAIL_LINES, start))
     if process.poll() is not None:
+        if not has_room(folder.logs):
+            raise UnavailableError(
+                f"Countline did not start: the disk of {folder.root} is full",
+                hint="free some disk space, or name another folder with --data",
+            )
         raise UnavailableError(
             f"Countline did not start; the end of its log:\n{said}", hint=f"the whole log is in {log}"
         )

@@ -89,6 +89,15 @@ class FolderLock:
             os.close(fd)
         return False
 
+    def refuse_if_running(self) -> None:
+        """Check before a start, without taking the lock.
+
+        Raises:
+            AlreadyExistsError: a process holds the lock and is not stopping.
+        """
+        if self.is_held() and not self._holder_stops(before=True):
+            raise self._refusal(self.holder(), stops=False)
+
     def holder(self) -> int | None:
         """Process id of the last holder."""
         try:

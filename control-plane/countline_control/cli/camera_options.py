@@ -18,6 +18,7 @@ from countline_common.cli.drawings import (
     ZoneOption,
 )
 from countline_common.errors import InvalidInputError
+from countline_common.files.text_files import check_file
 from countline_control.cameras.sources import file_url
 from countline_control.cli.changes import Changes
 from countline_counting.limits import MAX_TRACK_AGE_S
@@ -189,6 +190,5 @@ def _source_url(text: str) -> str:
     if "://" in text:
         return text
     path = Path(text).expanduser().absolute()
-    if not path.is_file():
-        raise InvalidInputError(f"there is no file {path}", hint="give an address, or the path of an existing file")
+    check_file(path, "give an address, or the path of an existing file")
     return file_url(str(path.resolve()))

@@ -32,7 +32,7 @@ def row(camera: Camera) -> tuple[str | Styled, ...]:
     return (
         camera.camera_id,
         camera.site_id,
-        _state(status),
+        _with_warnings(_state(status), status),
         fps,
         ", ".join(names),
         camera.spec.source_url,
@@ -43,6 +43,12 @@ def _state(status: CameraStatus) -> Styled:
     word = enum_word(cameras_pb2.CameraState.DESCRIPTOR, status.state)
     text = Styled(word, style=_COLOURS.get(status.state, "default"))
     return text.append(f": {status.error.message}", style="default") if status.error.message else text
+
+
+def _with_warnings(state: Styled, status: CameraStatus) -> Styled:
+    for warning in status.warnings:
+        state.append("; warning: ", style="yellow").append(warning.message, style="default")
+    return state
 
 
 def print_camera(camera: Camera) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import onnx
 
-from countline_common.errors import InvalidInputError, NotFoundError
-from countline_common.files.text_files import is_lfs_pointer, lfs_pointer_error
+from countline_common.errors import InvalidInputError
+from countline_common.files.text_files import check_file, is_lfs_pointer, lfs_pointer_error
 from countline_models.contract.answers import check_answers
 from countline_models.contract.errors import EXPORT_HINT
 from countline_models.contract.metadata import labels_in, score_threshold_in
@@ -68,8 +68,8 @@ def looks_like_contract(model: onnx.ModelProto) -> bool:
 def _parse(source: Path | bytes, name: str | None) -> tuple[onnx.ModelProto, str]:
     """The model as written in the file, and its name in errors."""
     shown = name or (source.name if isinstance(source, Path) else "the model")
-    if isinstance(source, Path) and not source.is_file():
-        raise NotFoundError(f"there is no file {source}", hint="check the path of the model")
+    if isinstance(source, Path):
+        check_file(source, "check the path of the model")
     data = source.read_bytes() if isinstance(source, Path) else source
     if is_lfs_pointer(data):
         raise lfs_pointer_error(shown)

@@ -21,6 +21,7 @@ from countline_common.errors import (
     NotFoundError,
     ResourceExhaustedError,
 )
+from countline_common.files.text_files import check_file
 from countline_models.contract_model import ContractModel
 from countline_models.deploy.child import child
 from countline_models.deploy.probe import MEMORY_HINT
@@ -89,8 +90,7 @@ async def examine(file: Path, labels: tuple[str, ...] | None, limits: Limits) ->
 
 
 def _size(file: Path, limits: Limits) -> int:
-    if not file.is_file():
-        raise NotFoundError(f"there is no file {file}", hint="check the path of the model")
+    check_file(file, "check the path of the model")
     size_bytes = file.stat().st_size
     if size_bytes == 0:
         raise InvalidInputError(f"{file.name} is empty", hint="export the network to ONNX again")

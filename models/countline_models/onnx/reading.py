@@ -6,8 +6,8 @@ from typing import Final
 import onnx
 from onnx.external_data_helper import load_external_data_for_model
 
-from countline_common.errors import InvalidInputError, NotFoundError
-from countline_common.files.text_files import LFS_POINTER, is_lfs_pointer, lfs_pointer_error, reading
+from countline_common.errors import InvalidInputError
+from countline_common.files.text_files import LFS_POINTER, check_file, is_lfs_pointer, lfs_pointer_error, reading
 from countline_models.onnx.graph import external_files, sort_nodes
 from countline_models.onnx.session import first_line
 
@@ -22,8 +22,7 @@ def read_network(file: Path) -> onnx.ModelProto:
         NotFoundError: there is no such file.
         InvalidInputError: the file is not an ONNX model, is broken or too large, or weights are missing.
     """
-    if not file.is_file():
-        raise NotFoundError(f"there is no file {file}", hint="check the path of the model")
+    check_file(file, "check the path of the model")
     with reading(file), file.open("rb") as begin:
         if is_lfs_pointer(begin.read(len(LFS_POINTER))):
             raise lfs_pointer_error(file)

@@ -4,11 +4,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from countline_common.files.output_files import refuse_input
 from countline_models.contract import looks_like_contract
 from countline_models.contract_model import ContractModel
 from countline_models.fusing.files import fuse_file
-from countline_models.onnx.reading import read_network
+from countline_models.onnx.reading import network_files, read_network
 from countline_models.repository.adding import add_model
+from countline_models.repository.names import MODEL_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,10 @@ def prepare(file: Path, out: Path, head_name: str | None, labels: tuple[str, ...
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: it cannot be made a contract model.
+        InvalidInputError: it cannot be made a contract model, or it is the file that the new model would replace.
     """
     name = model_name(file)
+    refuse_input("--out", out / name / "1" / MODEL_FILE, network_files(file))
     if head_name is None and looks_like_contract(read_network(file)):
         return RepositoryModel(name, "", add_model(file, name, out, labels=labels, replace=True))
     fused, head = fuse_file(file, head_name, labels)

@@ -16,7 +16,8 @@ from countline.v1 import events_pb2
 from countline_common.cli.drawings import WHAT_COUNTS, LineOption
 from countline_common.cli.tables import new_table
 from countline_common.cli.terminal import Terminal, progress_bar, words
-from countline_common.errors import InvalidInputError, NotFoundError
+from countline_common.errors import InvalidInputError
+from countline_common.files.text_files import check_file
 from countline_common.grpc.discovery import discover
 from countline_common.http.site_times import parse_option
 from countline_common.times import from_timestamp
@@ -72,8 +73,7 @@ def recount(
     moments = _file_times(texts) if camera is None else asyncio.run(site_times(discover(server, data), camera, texts))
     asked = _time_range(moments.get("start"), moments.get("end"), live=camera is not None)
     if from_ is not None:
-        if not from_.is_file():
-            raise NotFoundError(f"there is no file {from_}", hint="check the path")
+        check_file(from_)
         found: Iterable[events_pb2.Trajectory] = read_trajectories(from_)
     else:
         assert camera is not None

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from countline_common.cli.options import grouped
-from countline_common.errors import NotFoundError
 from countline_common.files.output_files import OutputFiles
+from countline_common.files.text_files import check_file
 from countline_counting.counter import CameraCounter
 from countline_counting.explain import Explainer, Journal
 from countline_counting.frames import TrackedFrame
@@ -62,8 +62,7 @@ def replay(
     """
     size_wh = parse_size(size)
     spec = chosen.spec(size_wh, may_be_empty=trajectories is not None)
-    if not file.is_file():
-        raise NotFoundError(f"there is no file {file}", hint="check the path")
+    check_file(file)
     if format_ is Format.JSONL:
         frames, fps = read_jsonl(file, with_ids=tracked), 0.0  # the file has its own times
     else:

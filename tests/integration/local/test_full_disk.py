@@ -105,6 +105,9 @@ def test_parts_that_end_while_the_disk_is_full_are_started_again_and_every_comma
     shown = countline(up, "status")
     assert shown.returncode == 0
     assert "not running" not in shown.stdout
+    second = countline(up, "up", "--detach")
+    assert second.returncode == 1
+    assert f"error: Countline is already running on {up.root}" in second.stderr, "its log took nothing"
     disk.free()
     wait_until(lambda: state(up) == "ready", AGAIN_WITHIN_S)
     assert answers(up)
@@ -140,3 +143,13 @@ def test_a_start_on_a_full_disk_is_refused_with_what_to_do(disk: SmallDisk) -> N
     assert "error: cannot" in said
     assert "hint: " in said
     assert countline(data, "down").returncode == 0
+
+
+def test_a_start_in_the_background_on_a_full_disk_says_that_it_is_full(disk: SmallDisk) -> None:
+    """The reason went to a log that the disk did not take, and the error ended with nothing."""
+    data = DataFolder(disk.folder / "data")
+    disk.fill()
+    started = countline(data, "up", "--detach", "--any-ports", "--no-demo")
+    assert started.returncode == 1
+    assert f"error: Countline did not start: the disk of {data.root} is full" in started.stderr
+    assert "hint: free some disk space" in started.stderr

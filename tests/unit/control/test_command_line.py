@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from countline.v1 import cameras_pb2
-from countline.v1.cameras_pb2 import CameraSpec, Line, Point
+from countline.v1.cameras_pb2 import Camera, CameraError, CameraSpec, CameraStatus, Line, Point
 from countline_common.cli.app import app
 from countline_common.errors import InvalidInputError, NotFoundError
 from countline_common.grpc.paging import next_token, page
 from countline_common.grpc.texts import text_problem
+from countline_control.cli.camera_view import row
 from countline_control.cli.changes import Changes, changed_spec
 from countline_control.cli.geometry import parse_anchor, parse_line, parse_zone, write_ground, write_points
 
@@ -176,3 +177,12 @@ def test_what_cannot_be_asked_for_is_an_error_that_says_what_to_give(
     error = CliRunner().invoke(app, words).exception
     assert isinstance(error, InvalidInputError)
     assert error.hint == hint
+
+
+def test_the_list_of_cameras_shows_faults_and_warnings() -> None:
+    """A camera whose picture turned was plainly `running` in the list; the warning was in `cameras show` alone."""
+    warning = CameraError(code="picture_changed", message="lines were drawn on 640x360", hint="draw them again")
+    running = cameras_pb2.CAMERA_STATE_RUNNING
+    state = row(Camera(camera_id="door", status=CameraStatus(state=running, warnings=[warning])))[2]
+    assert str(state) == "running; warning: lines were drawn on 640x360"
+    assert str(row(Camera(camera_id="door", status=CameraStatus(state=running)))[2]) == "running"

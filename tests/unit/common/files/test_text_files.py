@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from countline_common.errors import InvalidInputError, NotFoundError
-from countline_common.files.text_files import read_lines, read_text
+from countline_common.files.text_files import check_file, read_lines, read_text
 
 WORDS = "person\r\nvélo\r\n"
 
@@ -71,3 +71,12 @@ def test_a_pipe_is_read_too(tmp_path: Path) -> None:
     os.close(writing)
     assert read_text(Path(f"/dev/fd/{reading}")) == "car\n"
     os.close(reading)
+
+
+def test_a_folder_in_place_of_a_file_is_called_a_folder(tmp_path: Path) -> None:
+    """Commands that read recordings and models reported that "there is no file" of that name."""
+    with pytest.raises(InvalidInputError, match="is a folder, not a file"):
+        check_file(tmp_path)
+    with pytest.raises(NotFoundError, match=r"there is no file .*missing") as caught:
+        check_file(tmp_path / "missing", "check the path of the model")
+    assert caught.value.hint == "check the path of the model"

@@ -73,6 +73,22 @@ def test_a_contract_model_is_prepared_as_it_is(model: Path, tmp_path: Path) -> N
     assert (tmp_path / "out" / "marker" / "1" / "model.onnx").read_bytes() == model.read_bytes()
 
 
+def test_a_network_in_its_place_in_the_repository_is_not_replaced_by_the_model_made_of_it(
+    model: Path, tmp_path: Path
+) -> None:
+    """`prepare OUT/model/1/model.onnx --out OUT` put the fused model in place of the network."""
+    network = tmp_path / "out" / "model" / "1" / "model.onnx"
+    network.parent.mkdir(parents=True)
+    network.write_bytes(model.read_bytes())
+    link = tmp_path / "model.onnx"
+    link.symlink_to(network)
+    for file in (network, link):
+        with pytest.raises(InvalidInputError, match="it is a file that this command reads"):
+            prepare(file, tmp_path / "out", None, None)
+    assert network.read_bytes() == model.read_bytes()
+    assert list((tmp_path / "out" / "model").iterdir()) == [network.parent]
+
+
 @pytest.mark.parametrize(
     ("file", "name"),
     [("yolox_nano.onnx", "yolox_nano"), ("My net (v2).onnx", "My-net-v2"), ("...onnx", "model"), ("ä.onnx", "model")],

@@ -154,6 +154,8 @@ def test_a_file_that_is_not_there_is_an_error_with_a_hint(tmp_path):
     result = CliRunner().invoke(app, ["replay", str(tmp_path / "no.jsonl"), "--size", "10x10", "--line", "g:0,0,1,1"])
     assert result.exit_code != 0
     assert "there is no file" in str(result.exception)
+    result = CliRunner().invoke(app, ["replay", str(tmp_path), "--size", "10x10", "--line", "g:0,0,1,1"])
+    assert "is a folder, not a file" in str(result.exception)
 
 
 def _variants(case):
