@@ -80,7 +80,7 @@ unit: $(STAMPS)/dev ## Run only the unit tests
 
 .PHONY: fuzz
 fuzz: test-deps ## Run property and leak tests with full budgets and new examples (an hour or more)
-	COUNTLINE_TEST_FUZZ=1 $(BIN)/python -m pytest --numprocesses 2 --timeout=3600 -m "hypothesis or leaks" tests/unit tests/integration $(ARGS)
+	COUNTLINE_TEST_FUZZ=1 $(BIN)/python -m pytest --numprocesses 2 --timeout=3600 -m "hypothesis or leaks or fuzz" tests/unit tests/integration $(ARGS)
 
 .PHONY: check
 check: lint types imports proto-lint dashboard-lint compose-check ## Run all checks that need no server: lint, types, import contracts, contracts of the API
@@ -147,6 +147,10 @@ $(STAMPS)/buf: proto/package.json $(STAMPS)/setup
 	mkdir -p $(STAMPS)/node && cp proto/package.json $(STAMPS)/node/
 	$(NPM) install --prefix "$(CURDIR)/$(STAMPS)/node" --no-audit --no-fund --no-package-lock --loglevel=error
 	@touch $@
+
+.PHONY: constants
+constants: $(STAMPS)/dev ## Write docs/constants.md
+	$(BIN)/python -m tests.benchmarks.mot.constants
 
 ##@ Measure
 .PHONY: bench

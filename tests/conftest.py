@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +32,16 @@ settings.register_profile(
 )
 settings.register_profile("fuzz", settings.get_profile("usual"), derandomize=False, max_examples=1000)
 settings.load_profile("fuzz" if os.environ.get(FUZZ) else "usual")
+
+
+# Where a test configures no log, structlog's own prints tracebacks with all local variables: a second of processor time
+# for each. Countline's programs print plain ones too.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,12 @@
-"""Hosts of addresses, and which of them are this machine."""
+"""Hosts of addresses, which of them are this machine, and which are reached through a proxy."""
 
 import contextlib
 import ipaddress
+import os
 import socket
+from collections.abc import Sequence
 from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
 
 
 def host_of(address: str) -> str:
@@ -33,3 +36,20 @@ def _is_own(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
         probe.bind((str(ip), 0))
         return True
     return False
+
+
+def proxy_remark(address: str, variables: Sequence[str], client: str) -> str:
+    """Names the proxy through which an address is reached, for errors; empty if there is none, or no address.
+
+    The proxy's address is not part of it, because it may contain a password.
+
+    Args:
+        address: HOST:PORT or a URL.
+        variables: of the environment that the client reads, the first one that is set counts.
+        client: what goes through the proxy.
+    """
+    variable = next((name for name in variables if os.environ.get(name)), "")
+    host = host_of(address)
+    if not variable or not host or is_this_machine(host) or proxy_bypass(host):
+        return ""
+    return f"{variable} is set, so {client} goes through a proxy; to go without it, add {host} to no_proxy"

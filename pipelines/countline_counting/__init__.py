@@ -11,18 +11,22 @@ neither resolution nor frame rate matters. A line seen from its end, and an obje
        clear of the line   │   near the line: changes nothing  │   clear of the line
                          -0.15             0                 +0.22
 
-1. An object has a side once it was clear of the line, or stayed near the line on one side for half a second.
+1. An object has a side once it was clear of the line, or stayed near the line on one side for half a second. An object
+   that comes into view near the line and goes straight over it came from there.
 2. It has passed when it is seen clear on the other side and its path met the line on the way. A path is a chain of
    segments, tested exactly. An object that walks round the end of a line changes sides and crosses nothing.
 3. A pass is held back for half a second. If the path meets the line again within that time, or after a single sight
    beyond the line, both crossings are dropped. Dropped crossings go in pairs, so in - out stays the true change.
 4. Then the pass is certain. It is emitted once and never withdrawn. If its object vanished at once, the pass is decided
-   after two and a half seconds. If an object takes longer than two seconds from the line to clear of it, its crossing
-   is dated two seconds before it was clear.
+   after two and a half seconds. A crossing is dated when the path met the line, however long the object takes from
+   there until it is clear.
 5. A pass counts if its object is of the line's class, and was seen for long enough and with a sufficient score, if the
    spec asks for that.
 
 An object that crosses and crosses back makes a U-turn (`series`).
+
+Boxes jitter. The jitter of each object is measured on its own path (`objects/jitter`). If it is larger than the
+distances above, the mean of several sights has to be clear (`rule/evidence`).
 
 So jitter, flicker and a foot over the line count nothing; a fast object needs one sight on either side; a slow one
 counts once; and U-turns and loops count as such. The numbers are in `rules`.

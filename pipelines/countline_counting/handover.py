@@ -199,7 +199,11 @@ class HandOver:
         return tuple(counts)
 
     def _new_crossing_counts(self, event: Crossing) -> bool:
-        return _happened(event) >= self._new_from(event) and self._is_first(event, of_old=False)
+        assert self.at is not None
+        # The old run had ended when the object of a slow pass became clear of the line.
+        too_late_for_old = self._is_shared(event) and event.decided_at > self.at + HAND_OVER_S + LATEST_S
+        counts = too_late_for_old or _happened(event) >= self._new_from(event)
+        return counts and self._is_first(event, of_old=False)
 
     def _new_visit(self, visit: Visit) -> Visit | None:
         """Return a visit of the new run as it counts, with the entry that the old run saw; None if it does not."""

@@ -36,6 +36,7 @@ _EVENT_TAG: Final = "countline.event.1"
 _FILE_RUN_TAG: Final = "countline.run.file.1"
 _RECORDING_RUN_TAG: Final = "countline.run.recording.1"
 _REST_RUN_TAG: Final = "countline.run.rest.1"
+_RECORDED_FILE_TAG: Final = "countline.recorded.1"
 _COUNTED_TAG: Final = "countline.counted.1"
 _LINE_TAG: Final = "countline.line.1"
 _ZONE_TAG: Final = "countline.zone.1"
@@ -119,6 +120,15 @@ def counted_file_key(camera_id: str, file: FiniteFile, spec: CountingSpec) -> st
     lines = _sorted_list(_line(line) for line in spec.lines)
     zones = _sorted_list(_zone(zone) for zone in spec.zones)
     return _digest(_COUNTED_TAG, (camera_id, *_tracks_of(file, spec), *selection, *lines, *zones), _NAME_BYTES)
+
+
+def recorded_file_key(file: FiniteFile) -> str:
+    """Return the key by which runs over the same file are known to be such, 16 hexadecimal digits.
+
+    Fields: content, recorded_at. Every run over the file has this key, whatever model, settings and version of the
+    counting rule it has. A run with a later version of the rule supersedes the earlier ones.
+    """
+    return _digest(_RECORDED_FILE_TAG, (file.content, _float(file.recorded_at)), _NAME_BYTES)
 
 
 def recording_run_name(content: str, *, tracked: bool, fps: float, size_wh: tuple[int, int], spec: CountingSpec) -> str:

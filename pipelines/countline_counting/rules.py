@@ -14,10 +14,29 @@ ORIGIN_NEAR_HEIGHTS: Final = 0.05
 """... or on which it stayed at least this far from the line ..."""
 
 ORIGIN_STAY_S: Final = 0.5
-"""... for this long."""
+"""... for this long, ..."""
+
+MOTION_SAMPLES: Final = 3
+"""... or on which it came into view at least `ORIGIN_NEAR_HEIGHTS` from the line, if it then went over the line and
+clear of it without a step back of `ORIGIN_NEAR_HEIGHTS`, and was seen this often: two sights are a motion, and the
+third one confirms it."""
 
 DESTINATION_CLEAR_HEIGHTS: Final = 0.22
 """An object has passed the line when it is seen this far beyond it. Only distance decides where an object goes to."""
+
+SURE_DEVIATIONS: Final = 4.5
+"""If the boxes of an object jitter, it is clear of a line only at this many standard deviations of its jitter. The mean
+of several sights jitters less: by the root of their number, with sights at least `JITTER_SPACING_S` apart. Normal noise
+exceeds 4.5 deviations to one side once in 290,000 sights, and an hour has 36,000 that are independent. A tenth of them
+is for the error of the measured jitter. A pass needs that twice, `EXCURSION_S` apart, without a way back between."""
+
+JITTER_SPACING_S: Final = 0.1
+"""Noise of boxes that lie closer together than this in time is not independent: detectors see nearly the same picture,
+and trackers smooth."""
+
+RECENT_S: Final = 2.0
+"""The mean is that of sights of this time at most, so that a pass of an object whose boxes jitter is decided within
+`LATEST_S`, too. At twice the noise of a tenth of a height, it is exact enough for `ORIGIN_CLEAR_HEIGHTS`."""
 
 EXCURSION_S: Final = 0.5
 """An object that goes over the line and back within this time crosses nothing. A pass is decided this long after the
@@ -30,14 +49,10 @@ crossing."""
 DECIDE_LATEST_S: Final = 2.5
 """A pass whose object vanished before it could be confirmed is decided after this time, unless the object came back."""
 
-SLOW_PASS_S: Final = 2.0
-"""A crossing happens when the path meets the line. If an object takes longer than this from the line to clear beyond
-it, because it crawls or stands there, its crossing is dated this long before it was clear. So every crossing is emitted
-at most `LATEST_S` after it happened. The price: the time of so slow a crossing is one at which the object was still
-near the line, not the time at which it met the line."""
-
 LATEST_S: Final = 3.0
-"""No crossing is decided later than this after it happened, in time of running frames. This follows from the others."""
+"""A crossing is decided at most this long after it happened, in time of running frames, or as soon as the object is
+clear beyond the line if that takes longer. It happens when the path meets the line, also if the object crawls or stands
+there. This follows from the others."""
 
 OBJECT_UNSEEN_S: Final = 3.0
 """An id that was unseen for longer than this, in time of running frames, is a new object."""
@@ -74,6 +89,23 @@ NESTED_OVERLAP: Final = 0.6
 
 NESTED_SHARE: Final = 0.97
 """... has this share of its area in the larger box: it is a box of the same object, cut short."""
+
+SECOND_BOX_OVERLAP: Final = 0.35
+"""Two tracks are boxes of one object if they have this intersection over union: half of an object, with the noise of
+two boxes, ..."""
+
+SECOND_BOX_SHARE: Final = 0.9
+"""... this share of the smaller box lies in the larger one, ..."""
+
+PART_SHAPE: Final = 1.25
+"""... their ratios of width to height differ by this factor: a part of an object has another shape than an object, but
+a child has that of an adult, give or take a fifth, ..."""
+
+AS_ONE_S: Final = 1.0
+"""... and if they stay like this for this long, about two steps of a walker, ..."""
+
+AS_ONE_APART: Final = 0.1
+"""... while the smaller box moves by at most this share of the larger one between the halves of that time."""
 
 WARM_UP_S: Final = 5.0
 """A version of a model sees the frames of a camera for this long before it takes over or is compared with another. By

@@ -1,4 +1,8 @@
-"""Prometheus metrics of the data plane, with names and units as Prometheus recommends."""
+"""Prometheus metrics of the data plane, with names and units as Prometheus recommends.
+
+A plane forgets the series of a camera that it dropped and of a model that it no longer uses. Code that another thread
+may still run then keeps its series from the start: a lookup by label would make the series anew.
+"""
 
 from typing import Final
 
@@ -48,11 +52,42 @@ FSYNC_SECONDS: Final = Histogram(
 )
 
 
+OF_CAMERAS: Final = (
+    FRAMES,
+    DROPPED,
+    LATENCY_SECONDS,
+    RUNS,
+    CROSSINGS,
+    SOURCE_FAILURES,
+    STAMP_FAULTS,
+    STAMP_RATE,
+    DECODER,
+    DECODER_REFUSALS,
+)
+"""Metrics with a series for each camera."""
+OF_MODELS: Final = (INFERENCE_SECONDS, BATCH_FRAMES, QUEUED_FRAMES)
+"""Metrics with a series for each model."""
+
+
+def forget_camera(camera_id: str) -> None:
+    """Remove every series of a camera."""
+    for metric in OF_CAMERAS:
+        metric.remove_by_labels({"camera": camera_id})
+
+
+def forget_model(model: str) -> None:
+    """Remove every series of a model."""
+    for metric in OF_MODELS:
+        metric.remove_by_labels({"model": model})
+
+
 class CameraMetrics:
     """The metrics of one camera, looked up once: a lookup by label costs more than the counting."""
 
     def __init__(self, camera_id: str) -> None:
         self.frames = FRAMES.labels(camera_id)
+        self.dropped = DROPPED.labels(camera_id)
+        self.runs = RUNS.labels(camera_id)
         self.crossings = CROSSINGS.labels(camera_id)
         self.latency_s = LATENCY_SECONDS.labels(camera_id)
         self.counting_s = STAGE_SECONDS.labels("count")

@@ -1,7 +1,7 @@
 """Run every benchmark, one after the other, and print the machine's noise beside them.
 
 Each `bench_*.py` is a program of its own that prints a table; `--peers` is handed on to those that know peers.
-A name, or a part of one, on the command line picks some of them.
+A name, or a part of one, on the command line picks some of them. Those of `ON_REQUEST` run only when they are named.
 """
 
 import argparse
@@ -14,6 +14,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 NOISE_RUNS = 15
+ON_REQUEST = ("bench_sensitivity",)
+"""These take half an hour or more."""
 
 
 def noise() -> str:
@@ -35,7 +37,8 @@ def main() -> int:
     options = parser.parse_args()
     worst = 0
     for path in sorted(HERE.rglob("bench_*.py")):
-        if options.names and not any(name in path.stem for name in options.names):
+        is_named = any(name in path.stem for name in options.names)
+        if not is_named and (options.names or path.stem in ON_REQUEST):
             continue
         print(f"\n== {path.relative_to(HERE)}   ({os.cpu_count()} cores; {noise()})", flush=True)
         arguments = ["--peers"] if options.peers and "--peers" in path.read_text() else []

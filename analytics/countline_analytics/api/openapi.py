@@ -39,8 +39,13 @@ _ERROR: Final[dict[str, Any]] = {
             "type": "array",
             "items": {
                 "type": "object",
-                "required": ["code", "field", "message"],
-                "properties": {name: {"type": "string"} for name in ("code", "field", "message")},
+                "required": ["code", "field", "message", "hint"],
+                "properties": {
+                    "code": {"type": "string"},
+                    "field": {"type": "string", "description": "The wrong field; empty if there is none."},
+                    "message": {"type": "string", "description": "What is wrong."},
+                    "hint": {"type": "string", "description": "What to do; may be empty."},
+                },
             },
         },
     },

@@ -1,14 +1,15 @@
 """Builds the request message of a gRPC method from an HTTP request, by its `google.api.http` annotation.
 
 Pure. Follows google/api/http.proto: path variables may name nested fields, the body is the whole message or one field,
-and the query holds the remaining fields. A PATCH without an update mask changes the fields that its body names. JSON
-has the shape that REST writes (`countline_common.http.rest_json`): names as in the .proto,
-enums as lower-case words, times as RFC 3339.
+and the query holds the remaining fields. A body that names another resource than the path is refused. A PATCH without
+an update mask changes the fields that its body names. JSON has the shape that REST writes
+(`countline_common.http.rest_json`): names as in the .proto, enums as lower-case words, times as RFC 3339.
 """
 
 import base64
 import binascii
 import math
+import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -208,7 +209,7 @@ def build_request(
         names = field_names(getattr(request, route.body).DESCRIPTOR)
         getattr(request, UPDATE_MASK).paths.extend(_mask(body, names, set(_below(route))))
     for name, text in zip(route.variables, path_values, strict=True):
-        _read_text(reader, request, name, text)
+        _read_from_path(reader, request, name, text)
     _raise(reader.problems)
     check_texts(request)
     return request
@@ -256,6 +257,14 @@ def _paths(descriptor: FieldDescriptor, value: Any, depth: int) -> Iterator[str]
     for name, item in value.items():
         if name in names:
             yield from (f"{descriptor.name}.{path}" for path in _paths(names[name], item, depth - 1))
+
+
+def _read_from_path(reader: _Reader, request: Message, name: str, text: str) -> None:
+    """Read a value from the path. The body may name the resource too, as the answers do, but not another one."""
+    in_body = operator.attrgetter(name)(request)
+    _read_text(reader, request, name, text)
+    if in_body and in_body != operator.attrgetter(name)(request):
+        reader.refuse(name.rpartition(".")[2], "is not the one in the path; it cannot be changed")
 
 
 def _read_text(reader: _Reader, request: Message, name: str, text: str) -> None:

@@ -116,6 +116,10 @@ class Record(NamedTuple):
     received_at_us: int | None = None
     """When JetStream received the record; None if unknown."""
     refused: Sequence[RefusedRow] = ()
+    recording: str = ""
+    """Key of a file that is played once; empty for a live camera, and for a worker that sends none."""
+    rule_version: int = 0
+    """Version of the counting rule, if there is a recording."""
 
 
 def decode(data: bytes, subject: str, oldest_us: float = float("-inf"), received_at_us: int | None = None) -> Record:
@@ -153,6 +157,8 @@ def decode(data: bytes, subject: str, oldest_us: float = float("-inf"), received
         assigned_at_us=_nearest_us(message.assigned_at) if message.HasField("assigned_at") else None,
         received_at_us=received_at_us,
         refused=reader.refused,
+        recording=_name(message.recording, "recording") if message.recording else "",
+        rule_version=_within(message.rule_version, 0, INT32, "rule_version"),
     )
     if record.refused and record.hand_over_at_us is None and not any(getattr(record, field) for field in ROWS):
         raise MalformedRecordError(record.refused[0].reason)

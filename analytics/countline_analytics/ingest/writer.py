@@ -19,8 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline_analytics.ingest import copy_format as encode
 from countline_analytics.ingest.fencing import Correction, Fencing
-from countline_analytics.ingest.hand_overs import Fences
+from countline_analytics.ingest.hand_overs import NEVER_US, Fences
 from countline_analytics.ingest.records import CrossingRow, Record, VisitRow
+from countline_analytics.ingest.superseding import Superseding
 from countline_analytics.ingest.trajectories import TrajectoryRow, trajectory_arrays
 from countline_analytics.instants import to_datetime, to_us
 from countline_analytics.store.spans import CoveredSpan, cut_at_midnight, merge
@@ -114,17 +115,19 @@ class _Transaction:
         self._records = records
         self._now_us = now_us
         self._fencing = Fencing(connection, now_us)
+        self._superseding = Superseding(connection, now_us)
+        self._fences = Fences(())
         self._changed: set[tuple[str, datetime]] = set()
         self._last_sequence = 0
 
     async def run(self) -> Written:
         self._last_sequence = before = int((await self._execute("lock_state")).scalar_one())
-        await self._remember()
-        fences = await self._move_fences()
+        await _remember(self._connection, self._records)
+        await self._move_fences()
         new = await self._claim_ids()
-        inserted = await self._insert_crossings(self._crossings(fences, new))
-        await self._insert_visits(fences, new)
-        await self._insert_occupancy(fences)
+        inserted = await self._insert_crossings(self._crossings(new))
+        await self._insert_visits(new)
+        await self._insert_occupancy()
         await self._insert_trajectories(new)
         await self._insert_coverage()
         await mark_changed(self._connection, self._changed)
@@ -134,7 +137,7 @@ class _Transaction:
         changes = self._fencing.changes
         return Written(
             crossings=len(inserted),
-            fenced=changes.fenced + sum(crossing.fenced for crossing in inserted),
+            fenced=changes.fenced + self._superseding.fenced + sum(crossing.fenced for crossing in inserted),
             duplicates=sum(len(record.crossings) for record in self._records) - len(inserted),
             restored=changes.restored,
             corrections=changes.corrections,
@@ -143,35 +146,21 @@ class _Transaction:
     async def _execute(self, name: str, **parameters: Any) -> Any:
         return await self._connection.execute(query("ingest", name), parameters)
 
-    async def _remember(self) -> None:
-        """Store the cameras, lines and zones that the records name."""
-        cameras = {record.camera_id: (record.site_id, record.time_zone) for record in self._records}
-        await self._execute(
-            "remember_cameras",
-            camera_ids=list(cameras),
-            site_ids=[site_id for site_id, _ in cameras.values()],
-            time_zones=[time_zone for _, time_zone in cameras.values()],
-        )
-        lines = {(record.camera_id, row.line_id) for record in self._records for row in record.crossings}
-        if lines:
-            camera_ids, line_ids = zip(*sorted(lines), strict=True)
-            await self._execute("remember_lines", camera_ids=list(camera_ids), line_ids=list(line_ids))
-        zones = {(record.camera_id, visit.zone_id) for record in self._records for visit in record.visits}
-        zones |= {(record.camera_id, sample.zone_id) for record in self._records for sample in record.occupancy}
-        if zones:
-            camera_ids, zone_ids = zip(*sorted(zones), strict=True)
-            await self._execute("remember_zones", camera_ids=list(camera_ids), zone_ids=list(zone_ids))
-
-    async def _move_fences(self) -> Fences:
-        """Store new hand-overs, and fence or restore the events that they concern."""
+    async def _move_fences(self) -> None:
+        """Store new hand-overs and runs over files, and fence or restore the events that they concern."""
         await self._fencing.load({record.camera_id for record in self._records})
-        fences = await self._fencing.take(self._records)
-        changes = self._fencing.changes
-        self._changed |= changes.buckets
-        if changes.buckets:
+        self._fences = await self._fencing.take(self._records)
+        await self._superseding.take(self._records)
+        self._changed |= self._fencing.changes.buckets | self._superseding.buckets
+        if self._changed:
             # A sequence number without a row: followers of the crossings see that totals changed and read them again.
             self._last_sequence += 1
-        return fences
+
+    def _limit_us(self, record: Record) -> int:
+        """Return the time after which events of a record are fenced."""
+        if self._superseding.is_superseded(record):
+            return -NEVER_US
+        return self._fences.limit_us(record.camera_id, record.epoch)
 
     async def _claim_ids(self) -> set[Key]:
         """Store the ids of the events that are new; return these ids."""
@@ -199,11 +188,11 @@ class _Transaction:
         )
         return [(row.event_id.bytes, row.kind.encode()) for row in rows]
 
-    def _crossings(self, fences: Fences, new: set[Key]) -> list[_Crossing]:
+    def _crossings(self, new: set[Key]) -> list[_Crossing]:
         """Return the new crossings of the records, each once."""
         found: dict[bytes, _Crossing] = {}
         for record in self._records:
-            limit_us = fences.limit_us(record.camera_id, record.epoch)
+            limit_us = self._limit_us(record)
             for row in record.crossings:
                 if (row.event_id, CROSSING) in new:
                     found.setdefault(row.event_id, _Crossing(record, row, row.t_us > limit_us))
@@ -242,16 +231,17 @@ class _Transaction:
             return False
         return True
 
-    async def _insert_visits(self, fences: Fences, new: set[Key]) -> None:
-        found: dict[bytes, tuple[Record, VisitRow]] = {}
+    async def _insert_visits(self, new: set[Key]) -> None:
+        found: dict[bytes, tuple[Record, VisitRow, bool]] = {}
         for record in self._records:
+            limit_us = self._limit_us(record)
             for row in record.visits:
                 if (row.event_id, VISIT) in new:
-                    found.setdefault(row.event_id, (record, row))
+                    found.setdefault(row.event_id, (record, row, row.t_us > limit_us))
         if found:
-            await self._copy(COPY_VISITS, _visit_stream(found.values(), fences), must=True)
+            await self._copy(COPY_VISITS, _visit_stream(found.values()), must=True)
 
-    async def _insert_occupancy(self, fences: Fences) -> None:
+    async def _insert_occupancy(self) -> None:
         samples = [(record, row) for record in self._records for row in record.occupancy]
         if not samples:
             return
@@ -264,7 +254,7 @@ class _Transaction:
             epochs=[record.epoch for record, _ in samples],
             runs=[record.run for record, _ in samples],
             counts=[row.objects for _, row in samples],
-            fenced=[row.t_us > fences.limit_us(record.camera_id, record.epoch) for record, row in samples],
+            fenced=[row.t_us > self._limit_us(record) for record, row in samples],
         )
 
     async def _insert_trajectories(self, new: set[Key]) -> None:
@@ -305,6 +295,28 @@ class _Transaction:
             span = CoveredSpan(to_us(row.start_t), to_us(row.end_t), to_us(row.covered_until))
             known.setdefault((row.camera_id, row.epoch, row.run), []).append(span)
         return known
+
+
+async def _remember(connection: SqlConnection, records: Sequence[Record]) -> None:
+    """Store the cameras, lines and zones that the records name."""
+    cameras = {record.camera_id: (record.site_id, record.time_zone) for record in records}
+    given = {
+        "camera_ids": list(cameras),
+        "site_ids": [site_id for site_id, _ in cameras.values()],
+        "time_zones": [time_zone for _, time_zone in cameras.values()],
+    }
+    await connection.execute(query("ingest", "remember_cameras"), given)
+    lines = {(record.camera_id, row.line_id) for record in records for row in record.crossings}
+    if lines:
+        camera_ids, line_ids = zip(*sorted(lines), strict=True)
+        given = {"camera_ids": list(camera_ids), "line_ids": list(line_ids)}
+        await connection.execute(query("ingest", "remember_lines"), given)
+    zones = {(record.camera_id, visit.zone_id) for record in records for visit in record.visits}
+    zones |= {(record.camera_id, sample.zone_id) for record in records for sample in record.occupancy}
+    if zones:
+        camera_ids, zone_ids = zip(*sorted(zones), strict=True)
+        given = {"camera_ids": list(camera_ids), "zone_ids": list(zone_ids)}
+        await connection.execute(query("ingest", "remember_zones"), given)
 
 
 async def mark_changed(connection: SqlConnection, buckets: Iterable[tuple[str, datetime]]) -> None:
@@ -354,11 +366,11 @@ def _optional(value: float | None) -> bytes:
     return encode.NULL if value is None else encode.float4(value)
 
 
-def _visit_stream(visits: Iterable[tuple[Record, VisitRow]], fences: Fences) -> bytes:
-    return encode.stream((_encode_visit(record, row, fences) for record, row in visits), VISIT_COLUMNS)
+def _visit_stream(visits: Iterable[tuple[Record, VisitRow, bool]]) -> bytes:
+    return encode.stream((_encode_visit(*visit) for visit in visits), VISIT_COLUMNS)
 
 
-def _encode_visit(record: Record, row: VisitRow, fences: Fences) -> tuple[bytes, ...]:
+def _encode_visit(record: Record, row: VisitRow, fenced: bool) -> tuple[bytes, ...]:
     return (
         encode.uuid(row.event_id),
         encode.timestamptz(row.t_us),
@@ -373,7 +385,7 @@ def _encode_visit(record: Record, row: VisitRow, fences: Fences) -> tuple[bytes,
         encode.text(record.run),
         encode.int8(row.track),
         encode.int4(row.sequence),
-        encode.boolean(row.t_us > fences.limit_us(record.camera_id, record.epoch)),
+        encode.boolean(fenced),
         encode.boolean(row.born_inside),
         encode.boolean(row.lost_inside),
         encode.boolean(row.stitched),

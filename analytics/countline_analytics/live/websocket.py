@@ -27,13 +27,14 @@ from countline_common.errors import (
 )
 from countline_common.grpc.authorization import require
 from countline_common.grpc.tokens import Principal, TokenVerifier
-from countline_common.http.errors import message_with_hint
 from countline_common.tasks import cancel
 
 AUTH_WITHIN_S: Final = 10.0
 HEARTBEAT_S: Final = 20.0
 MAX_MESSAGE_BYTES: Final = 64 * 1024
 MAX_CHANNELS: Final = 200
+LONGEST_SHOWN: Final = 100
+"""Characters of a client's text in an error."""
 MAX_CLIENTS: Final = 1000
 CLOSE_UNAUTHENTICATED: Final = 4401
 CLOSE_TRY_LATER: Final = 1013
@@ -198,7 +199,9 @@ class _Connection:
         elif kind == "unsubscribe":
             await self._unsubscribe(str(message.get("channel", "")))
         else:
-            raise InvalidInputError(f"unknown message type {kind!r}", hint="use auth, subscribe, unsubscribe or ping")
+            raise InvalidInputError(
+                f"unknown message type {str(kind)[:LONGEST_SHOWN]!r}", hint="use auth, subscribe, unsubscribe or ping"
+            )
 
     async def _subscribe(self, channel: str, after: Any) -> None:
         kind, _, camera_id = channel.partition(":")
@@ -233,7 +236,8 @@ class _Connection:
     def _check(self, kind: str, channel: str, camera_id: str) -> None:
         if kind not in PERMISSIONS or bool(camera_id) != (kind in {"live", "preview"}):
             raise InvalidInputError(
-                f"unknown channel {channel!r}", hint="use counts, status, live:<camera> or preview:<camera>"
+                f"unknown channel {channel[:LONGEST_SHOWN]!r}",
+                hint="use counts, status, live:<camera> or preview:<camera>",
             )
         if self._principal is None:
             raise UnauthenticatedError("the first message must be the access token", hint=AUTH_HINT)
@@ -267,4 +271,4 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 def _error(error: CountlineError) -> str:
-    return json.dumps({"type": "error", "code": error.code, "message": message_with_hint(error)})
+    return json.dumps({"type": "error", "code": error.code, "message": error.message, "hint": error.hint})

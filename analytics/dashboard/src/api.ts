@@ -8,24 +8,37 @@ const TIMEOUT_MS = 10_000;
 const RENEW_BEFORE_MS = 60_000;
 const SESSION_ENDED = "Session expired. Log in again.";
 
-/** A failed request. `message` is text for the user; `status` is the HTTP status, 0 if the server did not respond. */
+/**
+ * A failed request. `message` and `hint` (what to do; may be empty) are texts for the user; `status` is the HTTP status,
+ * 0 if the server did not respond.
+ */
 export class ApiError extends Error {
   constructor(
     message: string,
     readonly status: number,
     readonly code: string,
     readonly requestId: string | null,
+    readonly hint = "",
   ) {
     super(message);
     this.name = "ApiError";
   }
 }
 
+/** The text of an error for the user, with what to do and the request's id if there are any. */
+export function errorText(error: unknown): string {
+  if (error instanceof ApiError) {
+    const text = error.hint ? `${error.message}; ${error.hint}` : error.message;
+    return error.requestId ? `${text} (request ${error.requestId})` : text;
+  }
+  return error instanceof Error ? error.message : String(error);
+}
+
 interface Envelope<T> {
   success: boolean;
   data?: T;
   request_id?: string;
-  errors?: { code: string; field?: string; message: string }[];
+  errors?: { code: string; field?: string; message: string; hint?: string }[];
 }
 
 export class Api {
@@ -184,7 +197,8 @@ async function unwrap<T>(response: Response): Promise<T> {
   if (response.ok && envelope.success) return (envelope.data ?? {}) as T;
   const errors = envelope.errors ?? [];
   const message = errors.map((error) => error.message).join("; ") || `The server returned HTTP ${response.status}.`;
-  throw new ApiError(message, response.status, errors[0]?.code ?? "unknown", envelope.request_id ?? null);
+  const { code = "unknown", hint = "" } = errors[0] ?? {};
+  throw new ApiError(message, response.status, code, envelope.request_id ?? null, hint);
 }
 
 /** Lifetime of a signed token in milliseconds, from its claim `iat`; infinite if the token has no `iat`. */

@@ -159,6 +159,7 @@ export interface ErrorMessage {
   type: "error";
   code: string;
   message: string;
+  hint?: string;
 }
 
 export type ServerMessage =

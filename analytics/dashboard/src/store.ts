@@ -5,7 +5,7 @@
  */
 
 import { type Signal, signal } from "@preact/signals";
-import { type Api, ApiError } from "./api";
+import { type Api, errorText } from "./api";
 import type {
   Camera,
   CameraStatus,
@@ -181,7 +181,7 @@ export class Store {
     if (this.counts.take(message)) return;
     if (message.type === "status") this.onStatus(message.camera_id, message.status);
     else if (message.type === "error")
-      console.warn(`The server refused a message: ${message.code}: ${message.message}`);
+      console.warn(`The server refused a message: ${message.code}: ${message.message} ${message.hint ?? ""}`.trimEnd());
   }
 
   private onBinary(message: ArrayBuffer): void {
@@ -269,13 +269,6 @@ export class Store {
       this.troubles.value = { ...this.troubles.value, [what]: errorText(error) };
     });
   }
-}
-
-/** The text of an error for the user, with the request's id if there is one. */
-export function errorText(error: unknown): string {
-  if (error instanceof ApiError)
-    return error.requestId ? `${error.message} (request ${error.requestId})` : error.message;
-  return error instanceof Error ? error.message : String(error);
 }
 
 function reportedAt(status: CameraStatus): number {

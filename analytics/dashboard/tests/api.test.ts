@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { Api, ApiError } from "../src/api";
+import { Api, ApiError, errorText } from "../src/api";
 import { SessionKeeper } from "../src/session";
 
 const FAR = "2099-01-01T00:00:00Z";
@@ -42,9 +42,9 @@ function harness(answer: (path: string, init: RequestInit) => Answer | Error, ex
 }
 
 const good = (data: unknown): Answer => ({ status: 200, body: { success: true, data } });
-const bad = (status: number, message: string): Answer => ({
+const bad = (status: number, message: string, hint = ""): Answer => ({
   status,
-  body: { success: false, request_id: "q1", errors: [{ code: "c", field: "", message }] },
+  body: { success: false, request_id: "q1", errors: [{ code: "c", field: "", message, hint }] },
 });
 
 describe("the API", () => {
@@ -89,13 +89,11 @@ describe("the API", () => {
     expect(sessions.session.value).not.toBeNull();
   });
 
-  test("reports the server's message and the request's id", async () => {
-    const { api } = harness(() => bad(503, "The database does not answer."));
-    await expect(api.sites()).rejects.toMatchObject({
-      message: "The database does not answer.",
-      status: 503,
-      requestId: "q1",
-    });
+  test("reports the server's message, its hint and the request's id", async () => {
+    const { api } = harness(() => bad(503, "the database does not answer", "try again later"));
+    const error = await api.sites().catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ message: "the database does not answer", status: 503, requestId: "q1" });
+    expect(errorText(error)).toBe("the database does not answer; try again later (request q1)");
   });
 
   test("reports a response that is not JSON as an error", async () => {

@@ -78,7 +78,14 @@ def say(text: str) -> None:
     Terminal().print(text, soft_wrap=True)
 
 
-def confirm(question: str, *, yes: bool) -> None:
-    """Ask before an action that cannot be undone; ends the command if the answer is no."""
+def confirm(question: str, *, yes: bool, check: Callable[[], object]) -> None:
+    """Ask before an action that cannot be undone; ends the command if the answer is no.
+
+    Args:
+        question: to the user.
+        yes: the user wants no question.
+        check: called before the question; raises an error if there is nothing to act on.
+    """
     if not yes:
+        check()
         typer.confirm(shown(question), abort=True, err=True)

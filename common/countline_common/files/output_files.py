@@ -54,13 +54,15 @@ class OutputFiles:
         return output
 
     def _check(self, option: str, path: Path) -> None:
-        if any(_is_same(path, each) for each in self._inputs):
+        descriptor = _descriptor(path)
+        written = path if descriptor is None else Path(f"/proc/self/fd/{descriptor}")
+        if any(_is_same(written, each) for each in self._inputs):
             raise InvalidInputError(
                 f"cannot write {option} {path}: it is a file that this command reads",
                 hint=f"name another file for {option}; nothing was changed",
             )
         for other in self._files:
-            if _place(path) == other.place or (_descriptor(path) or -1) == other.descriptor:
+            if _place(path) == other.place or (descriptor or -1) == other.descriptor:
                 raise InvalidInputError(
                     f"{option} and {other.option} name the same file, {path}", hint="name a file for each"
                 )
@@ -238,6 +240,11 @@ def _descriptor(path: Path) -> int | None:
             return None
         step = os.path.normpath(os.path.join(os.path.dirname(step), os.readlink(step)))  # noqa: PTH115, PTH118, PTH120
     return None
+
+
+def is_standard_output(path: Path) -> bool:
+    """Whether a path stands for standard output: `-`, `/dev/stdout` and the like."""
+    return _descriptor(path) == _STANDARD_OUTPUT
 
 
 def _place(path: Path) -> Path:

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import Any, Final, Self
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -31,6 +31,10 @@ from countline_common.grpc.tokens import Principal, TokenVerifier
 from countline_common.logs import get_logger
 
 REQUEST_ID_KEY: Final = "x-request-id"
+DRAIN_S: Final = 2.0
+"""How long the messages of a refused stream are read at most."""
+DRAIN_GAP_S: Final = 0.1
+"""The caller of a refused stream that sends nothing for so long has sent all."""
 
 CALLS: Final = Histogram("countline_grpc_server_seconds", "Time that calls took", ["method", "code"])
 OPEN_CALLS: Final = Gauge("countline_grpc_server_open_calls", "Calls and streams in progress", ["method"])
@@ -163,53 +167,118 @@ def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], A
     return read
 
 
-def _checked(request: Any) -> Any:
-    """Return a request, or a stream of requests, and check every text in it.
+class _Messages:
+    """The messages of a caller, each of which has to arrive in time; an async iterator.
 
-    Raises:
-        InvalidInputError: the request is malformed, or holds a text that no service takes.
+    Args:
+        requests: gRPC's messages.
+        limit_s: seconds in which the next message has to arrive.
     """
-    if isinstance(request, _Malformed):
-        raise InvalidInputError("the request is malformed", hint="send a message of the method's request type")
-    if isinstance(request, Message):
+
+    def __init__(self, requests: AsyncIterator[Any], limit_s: float) -> None:
+        self._requests = requests
+        self._limit_s = limit_s
+        self._reading: asyncio.Future[Any] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        """Wait for the next message and check every text in it.
+
+        Raises:
+            StopAsyncIteration: the caller sends no more.
+            DeadlineExceededError: the message did not arrive in time.
+            InvalidInputError: the message is malformed, or holds a text that no service takes.
+        """
+        if not await self._arrives(self._limit_s):
+            raise DeadlineExceededError(
+                f"no whole message arrived within {self._limit_s:g} s",
+                hint="send the message at once, or a smaller one",
+            )
+        assert self._reading is not None
+        request, self._reading = self._reading.result(), None
+        if isinstance(request, _Malformed):
+            raise InvalidInputError("the request is malformed", hint="send a message of the method's request type")
         check_texts(request)
         return request
-    return _checked_stream(request) if hasattr(request, "__aiter__") else request
+
+    async def only(self) -> Any:
+        """The one message of a method that takes no stream; raises like `__anext__`, or if there is none."""
+        try:
+            return await anext(self)
+        except StopAsyncIteration:
+            hint = "send a message of the method's request type"
+            raise InvalidInputError("the call has no message", hint=hint) from None
+
+    async def drain(self) -> None:
+        """Drop what the caller of a stream that is refused still sends, for a short while.
+
+        gRPC's Python client that writes to a refused stream reports INTERNAL instead of the refusal.
+        """
+        until = time.monotonic() + DRAIN_S
+        with contextlib.suppress(StopAsyncIteration):
+            while time.monotonic() < until and await self._arrives(DRAIN_GAP_S):
+                assert self._reading is not None
+                self._reading.result()
+                self._reading = None
+
+    async def _arrives(self, limit_s: float) -> bool:
+        """Whether the next message arrives in time. Its read goes on if not: gRPC's reads must not be cancelled."""
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(anext(self._requests))
+            self._reading.add_done_callback(_discard)
+        await asyncio.wait({self._reading}, timeout=limit_s)
+        return self._reading.done()
 
 
-async def _checked_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        yield _checked(request)
+def _discard(reading: asyncio.Future[Any]) -> None:
+    """Take the result of a read, so that asyncio does not log its exception."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
-    """Wraps the handler of every method: authorisation, time limit, errors, log and metrics."""
+    """Wraps the handler of every method: authorisation, time limits, errors, log and metrics.
 
-    def __init__(self, verifier: TokenVerifier, translate: Translate, call_limit_s: float) -> None:
+    gRPC serves each method as one that takes a stream of messages, which is the same on the wire. gRPC waits without a
+    limit for the message of a method that takes one, and the caller is unknown meanwhile; here a caller is authorised
+    before its message is read, and a message has to arrive in time.
+
+    Args:
+        verifier: checks access tokens.
+        translate: maps exceptions of libraries.
+        call_limit_s: seconds that a method with one answer may take.
+        message_limit_s: seconds in which a message has to arrive, also each one of a stream.
+    """
+
+    def __init__(
+        self, verifier: TokenVerifier, translate: Translate, call_limit_s: float, message_limit_s: float
+    ) -> None:
         self._verifier = verifier
         self._translate = translate
         self._call_limit_s = call_limit_s
+        self._message_limit_s = message_limit_s
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        method = handler_call_details.method
+        method, streams = handler_call_details.method, handler.request_streaming
         codec = (_tolerant(handler.request_deserializer), handler.response_serializer)
-        if handler.request_streaming and handler.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), *codec)
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), *codec)
-        if handler.request_streaming:
-            return grpc.stream_unary_rpc_method_handler(self._unary(method, handler.stream_unary), *codec)
-        return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), *codec)
+            behaviour = handler.stream_stream or handler.unary_stream
+            return grpc.stream_stream_rpc_method_handler(self._stream(method, behaviour, streams=streams), *codec)
+        behaviour = handler.stream_unary or handler.unary_unary
+        return grpc.stream_unary_rpc_method_handler(self._unary(method, behaviour, streams=streams), *codec)
 
-    def _unary(self, method: str, behaviour: Any) -> Any:
-        async def call(request: Any, context: Any) -> Any:
+    def _unary(self, method: str, behaviour: Any, *, streams: bool) -> Any:
+        async def call(requests: Any, context: Any) -> Any:
+            messages = _Messages(requests, self._message_limit_s)
             with _Call(method, context, self._verifier, self._translate) as call:
                 try:
                     call.authorize()
-                    request = _checked(request)
+                    request = messages if streams else await messages.only()
                     async with asyncio.timeout(self._call_limit_s):
                         response = await behaviour(request, context)
                 except BaseException as error:  # noqa: BLE001  (mapped to a status, or raised again)
@@ -219,12 +288,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
         return call
 
-    def _stream(self, method: str, behaviour: Any) -> Any:
-        async def call(request: Any, context: Any) -> AsyncIterator[Any]:
+    def _stream(self, method: str, behaviour: Any, *, streams: bool) -> Any:
+        async def call(requests: Any, context: Any) -> AsyncIterator[Any]:
+            messages = _Messages(requests, self._message_limit_s)
             with _Call(method, context, self._verifier, self._translate) as call:
                 try:
                     call.authorize()
-                    answered = behaviour(_checked(request), context)
+                    answered = behaviour(messages if streams else await messages.only(), context)
                     if hasattr(answered, "__aiter__"):
                         async with contextlib.aclosing(answered) as responses:
                             async for response in responses:
@@ -232,6 +302,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                     else:  # health and reflection write their responses themselves
                         await answered
                 except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (as above)
+                    if streams and isinstance(error, CountlineError):
+                        await messages.drain()
                     await call.fail(error)
                     return
                 call.succeeded()

@@ -4,13 +4,13 @@ gRPC sends every connection through the proxy that `http_proxy` names, also one 
 cannot reach it.
 """
 
-import os
 from collections.abc import Sequence
 from typing import Any, Final
 
 import grpc
 import grpc.aio
 
+from countline_common import hosts
 from countline_common.hosts import host_of, is_this_machine
 
 MOST_MESSAGE_BYTES: Final = 16 * 1024 * 1024
@@ -56,12 +56,5 @@ def open_channel(
 
 
 def proxy_remark(address: str) -> str:
-    """Names the proxy through which gRPC reaches an address, for errors; empty if there is none, or no address.
-
-    The proxy's address is not part of it, because it may contain a password.
-    """
-    variable = next((name for name in PROXY_VARIABLES if os.environ.get(name)), "")
-    host = host_of(address)
-    if not variable or not host or is_this_machine(host):
-        return ""
-    return f"{variable} is set, so gRPC goes through a proxy; to go without it, add {host} to no_proxy"
+    """Names the proxy through which gRPC reaches an address, for errors; empty if there is none, or no address."""
+    return hosts.proxy_remark(address, PROXY_VARIABLES, "gRPC")

@@ -25,6 +25,8 @@ from countline_common.waiting import happens
 
 CALL_LIMIT_S: Final = 30.0
 """Default limit of one call, whatever deadline the caller set. Streams are not limited."""
+MESSAGE_LIMIT_S: Final = 30.0
+"""Default time in which a message of a caller has to arrive: the one of a call, and each one of a stream."""
 CHECK_PERIOD_S: Final = 1.0
 CHECK_TIMEOUT_S: Final = 3.0
 STOP_GRACE_S: Final = 5.0
@@ -40,6 +42,8 @@ OPTIONS: Final = [
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),
+    # Calls at a time on one connection; gRPC's default has no bound.
+    ("grpc.max_concurrent_streams", 1000),
     # A connection without calls; clients open it again by themselves.
     ("grpc.max_connection_idle_ms", 300_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -74,6 +78,7 @@ class GrpcServer:
         translate: maps exceptions of libraries, such as those of an unreachable database.
         before_stop: called first when stopping, to end streams that have no end of their own.
         call_limit_s: seconds that one call may take; streams are not limited.
+        message_limit_s: seconds in which each message of a caller has to arrive.
     """
 
     def __init__(
@@ -85,11 +90,12 @@ class GrpcServer:
         translate: Translate = lambda _: None,
         before_stop: Callable[[], None] = lambda: None,
         call_limit_s: float = CALL_LIMIT_S,
+        message_limit_s: float = MESSAGE_LIMIT_S,
     ) -> None:
         host_port(address)
         self._wanted_address = address
         self._services = services
-        self._interceptor = CallInterceptor(verifier, translate, call_limit_s)
+        self._interceptor = CallInterceptor(verifier, translate, call_limit_s, message_limit_s)
         self._before_stop = before_stop
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._server: grpc.aio.Server | None = None

@@ -1,9 +1,10 @@
-"""The check of every text and time that comes from outside, at the edge: in gRPC's interceptor and in REST.
+"""The check of every text, time and number that comes from outside, at the edge: in gRPC's interceptor and in REST.
 
-PostgreSQL stores no NUL, terminals obey control characters, and a text without a limit costs memory in every log and
-every error. So no service has to think of them.
+PostgreSQL stores no NUL, terminals obey control characters, a text without a limit costs memory in every log and every
+error, and comparisons with NaN pass checks. So no service has to think of them.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, Final
@@ -29,10 +30,10 @@ _IDS: Final = ("_id", "_ids", "name", "username", "instance", "backend", "versio
 
 
 def check_texts(message: Message) -> None:
-    """Check every text and time of a message, at any depth.
+    """Check every text, time and number of a message, at any depth.
 
     Raises:
-        InvalidInputError: names the fields that hold a forbidden character, are too long, or out of range.
+        InvalidInputError: names the fields that hold a forbidden character, are too long, out of range, or not finite.
     """
     problems = []
     for problem in text_problems(message):
@@ -44,7 +45,7 @@ def check_texts(message: Message) -> None:
 
 
 def text_problems(message: Message, prefix: str = "") -> Iterator[FieldProblem]:
-    """Yield what is wrong with the texts of a message."""
+    """Yield what is wrong with the texts, times and numbers of a message."""
     for descriptor, value in message.ListFields():
         path = f"{prefix}{descriptor.name}"
         if descriptor.message_type is not None and descriptor.message_type.GetOptions().map_entry:
@@ -66,6 +67,8 @@ def _value_problems(descriptor: FieldDescriptor, value: Any, path: str) -> Itera
         limit = LONGEST_ID if descriptor.name.endswith(_IDS) else LONGEST_TEXT
         if problem := text_problem(value, limit):
             yield FieldProblem(path, problem)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield FieldProblem(path, "must be a finite number")
 
 
 def _map_problems(entries: Any, path: str) -> Iterator[FieldProblem]:

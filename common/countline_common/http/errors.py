@@ -1,13 +1,14 @@
 """Errors over HTTP: the one shape in which REST reports a `CountlineError`.
 
-    {"success": false, "request_id": "…", "errors": [{"code": "NOT_FOUND", "field": "", "message": "…"}]}
+    {"success": false, "request_id": "…", "errors": [{"code": "NOT_FOUND", "field": "", "message": "…", "hint": "…"}]}
 
-There is one entry for each wrong field, or a single entry without a field. The hint follows the message.
+There is one entry for each wrong field, or a single entry without a field. The hint is what to do, in each entry; it
+is empty if there is nothing to say.
 """
 
 from typing import Any, Final
 
-from countline_common.errors import CountlineError
+from countline_common.errors import CountlineError, FieldProblem
 
 STATUS: Final[dict[str, int]] = {
     "INVALID_ARGUMENT": 400,
@@ -33,13 +34,8 @@ def http_status(error: CountlineError) -> int:
 
 def problem(error: CountlineError, request_id: str) -> dict[str, Any]:
     """The body of the response."""
-    if error.fields:
-        errors = [{"code": error.code, "field": each.field, "message": each.message} for each in error.fields]
-    else:
-        errors = [{"code": error.code, "field": "", "message": message_with_hint(error)}]
+    problems = error.fields or (FieldProblem("", error.message),)
+    errors = [
+        {"code": error.code, "field": each.field, "message": each.message, "hint": error.hint} for each in problems
+    ]
     return {"success": False, "request_id": request_id, "errors": errors}
-
-
-def message_with_hint(error: CountlineError) -> str:
-    """Message and hint in one line."""
-    return f"{error.message}; {error.hint}" if error.hint else error.message

@@ -43,7 +43,7 @@ async def call(
     Raises:
         UnavailableError: the server cannot be reached, or its response is no JSON.
         InternalError: the response has another shape than ours.
-        CountlineError: the server refused the request; class and message are the server's.
+        CountlineError: the server refused the request; class, message and hint are the server's.
     """
     try:
         async with session.request(method, url, params=parameters, headers=headers, json=body) as response:
@@ -64,4 +64,5 @@ def _data(answer: Any, url: str) -> dict[str, Any]:
         raise InternalError(f"{url} gave an answer of an unknown shape")
     fields = tuple(FieldProblem(each["field"], each["message"]) for each in errors if each["field"])
     kind = BY_CODE.get(errors[0]["code"], InvalidInputError)
-    raise kind(errors[0]["message"] if not fields else "the request was refused", fields=fields)
+    message = "the request was refused" if fields else errors[0]["message"]
+    raise kind(message, hint=errors[0].get("hint", ""), fields=fields)

@@ -1,17 +1,14 @@
 """Makes callers wait after too many wrong passwords, by user name and by address."""
 
+import hashlib
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.times import to_datetime
 from countline_control.auth import domain, store
 from countline_control.database import Database
-
-LONGEST_NAME: Final = 100
-"""Characters of a user name in a key."""
 
 
 class LoginLimiter:
@@ -50,7 +47,11 @@ class LoginLimiter:
 
 def _keys(username: str, address: str) -> list[tuple[str, int]]:
     """Return the keys to count under, each with its number of free failures."""
-    # PostgreSQL indexes no long keys. No user has a name longer than the cut.
-    keys = [(f"user:{domain.username_key(username)[:LONGEST_NAME]}", domain.FREE_FAILURES)]
+    # Hashed: people type passwords into the wrong field, and PostgreSQL indexes no long keys.
+    keys = [(_hashed(f"user:{domain.username_key(username)}"), domain.FREE_FAILURES)]
     # Without an address (a proxy did not send it) there is no such key: one caller would lock out everyone else.
-    return keys + ([(f"address:{address}", domain.FREE_ADDRESS_FAILURES)] if address else [])
+    return keys + ([(_hashed(f"address:{address}"), domain.FREE_ADDRESS_FAILURES)] if address else [])
+
+
+def _hashed(key: str) -> str:
+    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()

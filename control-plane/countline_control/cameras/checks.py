@@ -50,7 +50,7 @@ MAX_TITLE: Final = 200
 DAY_S: Final = 86_400.0
 
 IMMUTABLE: Final = ("camera_id", "site_id")
-OUTPUT_ONLY: Final = ("status", "revision", "created_at", "updated_at")
+OUTPUT_ONLY: Final = ("status", "created_at", "updated_at")
 
 Problems = list[FieldProblem]
 
@@ -128,13 +128,13 @@ def spec_problems(spec: CameraSpec, now: float) -> Problems:
 
 
 def mask_problems(paths: Sequence[str]) -> Problems:
-    """Check the paths of an update mask."""
+    """Check the paths of an update mask of a camera. `revision` is compared and not changed."""
     return [FieldProblem("update_mask", problem) for path in paths if (problem := _path_problem(path))]
 
 
 def _path_problem(path: str) -> str:
     head, _, field = path.partition(".")
-    if path in ("*", "title", "spec") or (head == "spec" and field in SPEC_FIELDS):
+    if path in ("*", "title", "spec", "revision") or (head == "spec" and field in SPEC_FIELDS):
         return ""
     if path in IMMUTABLE:
         return f"{path} cannot be changed; delete the camera and create it again"

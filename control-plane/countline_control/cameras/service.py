@@ -9,6 +9,7 @@ reads the cameras with `assignable`. A schedule in another process reads them ov
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Final, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -92,12 +93,10 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
                 raise _no_site(wanted.site_id)
             if wanted.revision and wanted.revision != stored.revision:
                 raise _changed_meanwhile(f"site {stored.site_id!r}", stored.revision, wanted.revision)
-            site = stored
-            if {"*", "title"} & set(paths):
-                site = replace(site, title=wanted.title)
-            if {"*", "time_zone"} & set(paths):
-                site = domain.with_time_zone(site, wanted.time_zone, first_day)
+            site = _changed_site(stored, wanted, set(paths), first_day)
             checks.refuse("the site cannot be changed", checks.site_problems(site))
+            if site == stored:
+                return cameras_pb2.UpdateSiteResponse(site=messages.site_message(stored))
             site = replace(site, revision=stored.revision + 1)
             message = messages.site_message(site)
             await store.update_site(connection, site)
@@ -190,7 +189,10 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             checks.refuse("the camera cannot be changed", checks.camera_problems(wanted, now))
             known = await store.geometry_versions_of(connection, wanted.camera_id)
             spec, new = domain.versioned(domain.with_defaults(wanted.spec, stored.created_at), known, stored.picture)
-            camera = replace(wanted, spec=spec, revision=stored.revision + 1, updated_at=now)
+            wanted = replace(wanted, spec=spec)
+            if wanted == stored:
+                return cameras_pb2.UpdateCameraResponse(camera=await self._shown(stored))
+            camera = replace(wanted, revision=stored.revision + 1, updated_at=now)
             await store.update_camera(connection, camera)
             await store.save_geometry_versions(connection, camera.camera_id, new)
             await self.record(connection, "updated", camera, current_principal().name)
@@ -243,6 +245,11 @@ def _status(camera: Camera, known: CameraStatus | None) -> CameraStatus:
     if camera.spec.disabled:
         return CameraStatus(ObservedState.DISABLED)
     return domain.with_picture_warning(camera, known or CameraStatus(ObservedState.WAITING))
+
+
+def _changed_site(stored: Site, wanted: cameras_pb2.Site, paths: set[str], first_day: date | None) -> Site:
+    site = replace(stored, title=wanted.title) if {"*", "title"} & paths else stored
+    return domain.with_time_zone(site, wanted.time_zone, first_day) if {"*", "time_zone"} & paths else site
 
 
 def _check_revision(stored: Camera, given: int) -> None:

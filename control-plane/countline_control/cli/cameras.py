@@ -166,11 +166,14 @@ def remove(
 
     Example: countline cameras rm door --yes
     """
-    confirm(f"Delete camera {camera_id}? Its counts are kept.", yes=yes)
+
+    async def read(client: Client) -> None:
+        await client.cameras.GetCamera(GetCameraRequest(camera_id=camera_id))
 
     async def question(client: Client) -> None:
         await client.cameras.DeleteCamera(DeleteCameraRequest(camera_id=camera_id))
 
+    confirm(f"Delete camera {camera_id}? Its counts are kept.", yes=yes, check=lambda: ask(server, data, read))
     ask(server, data, question)
     note(f"Deleted camera {camera_id}.")
 

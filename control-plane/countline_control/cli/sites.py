@@ -5,7 +5,14 @@ from typing import Annotated
 import typer
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from countline.v1.cameras_pb2 import CreateSiteRequest, DeleteSiteRequest, ListSitesRequest, Site, UpdateSiteRequest
+from countline.v1.cameras_pb2 import (
+    CreateSiteRequest,
+    DeleteSiteRequest,
+    GetSiteRequest,
+    ListSitesRequest,
+    Site,
+    UpdateSiteRequest,
+)
 from countline_common.cli.tools import (
     DataOption,
     JsonOption,
@@ -126,10 +133,13 @@ def remove(
 
     Example: countline sites rm lab --yes
     """
-    confirm(f"Delete site {site_id}?", yes=yes)
+
+    async def read(client: Client) -> None:
+        await client.cameras.GetSite(GetSiteRequest(site_id=site_id))
 
     async def question(client: Client) -> None:
         await client.cameras.DeleteSite(DeleteSiteRequest(site_id=site_id))
 
+    confirm(f"Delete site {site_id}?", yes=yes, check=lambda: ask(server, data, read))
     ask(server, data, question)
     note(f"Deleted site {site_id}.")

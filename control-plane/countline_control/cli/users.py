@@ -103,14 +103,17 @@ def remove(
 
     Example: countline users rm vera --yes
     """
-    confirm(f"Delete user {username}?", yes=yes)
 
-    async def question(client: Client) -> None:
+    async def read(client: Client) -> User:
         users = await _all_users(client)
         found = [user for user in users if username in (user.user_id, user.username)]
         if not found:
             raise NotFoundError(f"there is no user {username!r}", hint="list the users: countline users list")
-        await client.auth.DeleteUser(DeleteUserRequest(user_id=found[0].user_id))
+        return found[0]
 
+    async def question(client: Client) -> None:
+        await client.auth.DeleteUser(DeleteUserRequest(user_id=(await read(client)).user_id))
+
+    confirm(f"Delete user {username}?", yes=yes, check=lambda: ask(server, data, read))
     ask(server, data, question)
     note(f"Deleted user {username}.")

@@ -209,6 +209,9 @@ def deploy_request_of(message: models_pb2.DeployHeader) -> DeployRequest:
     golden = message.golden
     if message.HasField("golden"):
         _check_golden(golden)
+    if message.max_latency_ms < 0:
+        problem = FieldProblem("header.max_latency_ms", "is negative; give a time, or 0 for the server's limit")
+        raise InvalidInputError("the model cannot be deployed", fields=(problem,))
     return DeployRequest(
         name=message.name,
         size_bytes=message.size_bytes,

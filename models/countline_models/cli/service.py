@@ -33,7 +33,7 @@ from countline_common.cli.tools import (
     print_message,
     print_table,
 )
-from countline_common.errors import InvalidInputError
+from countline_common.errors import InvalidInputError, NotFoundError
 from countline_common.grpc.client import Client
 from countline_common.http.rest_json import enum_word, to_json
 from countline_common.times import from_timestamp
@@ -230,13 +230,20 @@ def delete(
     """
     ref = ModelRef.parse(model)
     what = f"the version {ref}" if ref.version else f"the model {ref} with all its versions"
-    confirm(f"Delete {what}? Its counts stay.", yes=yes)
+
+    async def read(client: Client) -> None:
+        found = await model_named(client, ref.name)
+        if ref.version and ref.version not in {each.version for each in found.versions}:
+            raise NotFoundError(
+                f"{ref.name} has no version {ref.version}", hint=f"list its versions: countline models show {ref.name}"
+            )
 
     async def question(client: Client) -> None:
         await client.models.DeleteModel(
             DeleteModelRequest(name=ref.name, version=ref.version), timeout=CHANGE_TIMEOUT_S
         )
 
+    confirm(f"Delete {what}? Its counts stay.", yes=yes, check=lambda: ask(server, data, read))
     ask(server, data, question)
     if json:
         print_json({"name": ref.name, "version": ref.version})

@@ -23,7 +23,7 @@ HINT: Final = (
 )
 
 _Share = Annotated[float, Field(ge=0.0, le=1.0)]
-_Count = Annotated[int, Field(ge=0, strict=True)]
+_Count = Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)]
 _Pixels = tuple[float, float]
 _Name = Annotated[str, Field(min_length=1, max_length=100)]
 
@@ -109,6 +109,8 @@ def parse_truth(text: str) -> ClipTruth:
         raise InvalidInputError(
             f"the truth of the clip is not JSON: {error.msg} in line {error.lineno}, column {error.colno}", hint=HINT
         ) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise InvalidInputError(f"the truth of the clip is not JSON: {error}", hint=HINT) from error
     try:
         return _read(data)
     except ValidationError as error:

@@ -17,6 +17,7 @@ from countline_counting.rule.facts import (
     PassCertain,
     PassDropped,
     PassHeld,
+    PassReopened,
     SideTaken,
 )
 from countline_counting.rule.passes import Pass, Sight, direction_of
@@ -32,6 +33,7 @@ _LEAST_EVIDENCE: Final = {
     Evidence.CLEAR: rules.ORIGIN_CLEAR_HEIGHTS,
     Evidence.STAY: rules.ORIGIN_STAY_S,
     Evidence.BORDER: 0.0,
+    Evidence.MOTION: rules.ORIGIN_NEAR_HEIGHTS,
     Evidence.ROUND_THE_END: rules.DESTINATION_CLEAR_HEIGHTS,
 }
 
@@ -94,6 +96,8 @@ class PassageExplainer:
                     self._turn_back(fact.side)
                 case PassHeld():
                     self._hold(fact)
+                case PassReopened():
+                    self._reopen()
                 case PassDropped():
                     self._drop_held(fact)
                 case PassCertain():
@@ -124,6 +128,11 @@ class PassageExplainer:
 
     def _take_side(self, fact: SideTaken) -> None:
         assert self._sight is not None
+        least = _LEAST_EVIDENCE[fact.how]
+        gate = Gate(f"origin {fact.how.value}", fact.value, least, fact.value >= least - _SLACK)
+        if fact.how is Evidence.MOTION:  # the meetings until now lead to a pass
+            self._origin = gate, _seen("origin", self._sight)
+            return
         went_round = fact.how is Evidence.ROUND_THE_END
         reason = Reason.WENT_ROUND_THE_END if went_round else Reason.NEVER_CLEAR_AT_ORIGIN
         self._settle(self._pending, reason, self._missed_gate(reason))
@@ -131,8 +140,6 @@ class PassageExplainer:
             heights, place = self._beside
             if heights <= BESIDE_HEIGHTS:
                 self._settle_unmet(fact.side, reason, Gate("beside the end", heights, 0.0, passed=False), place)
-        least = _LEAST_EVIDENCE[fact.how]
-        gate = Gate(f"origin {fact.how.value}", fact.value, least, fact.value >= least - _SLACK)
         self._origin = gate, _seen("origin", self._sight)
         self._pending, self._farthest, self._beside, self._touch = [], None, None, None
 
@@ -147,6 +154,11 @@ class PassageExplainer:
         gate = Gate("destination clear", fact.beyond_heights, limit, fact.beyond_heights >= limit)
         self._held = _HeldPass(self._pending, _seen("clear", self._sight), gate)
         self._pending, self._farthest = [], None
+
+    def _reopen(self) -> None:
+        held = self._held
+        assert held is not None
+        self._pending, self._farthest, self._held = [*held.meetings, *self._pending], held.clear, None
 
     def _drop_held(self, fact: PassDropped) -> None:
         held = self._held

@@ -1,6 +1,7 @@
 """Which boxes of a frame are used: valid ones with a sufficient score, not masked, one for each object."""
 
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,11 @@ from countline_counting.reasons import Reason
 from countline_counting.spec import CountingSpec
 
 Ids = NDArray[np.int64]
+
+LARGEST_PX: Final = 1e6
+"""A box that reaches farther than this is none: no picture is so large. Stored paths hold ten million pixels."""
+LEAST_SIZE_PX: Final = 1e-3
+"""A box that is smaller than this is none: it has no size that distances could be measured by."""
 
 
 class Intake:
@@ -33,8 +39,7 @@ class Intake:
     def detections(self, frame: DetectionFrame) -> Floats:
         """Return the (M, 6) detections that are used."""
         table = frame.detections.astype(np.float64)
-        valid = (table[:, 2] > table[:, 0]) & (table[:, 3] > table[:, 1])  # refuses NaN too
-        table = table[valid & np.isfinite(table).all(axis=1)]
+        table = table[_valid(table)]
         keep = table[:, 4] >= self._spec.min_score
         table = self._kept(frame.t, table, keep, Reason.BOX_SCORE_TOO_LOW)
         if self._masks is not None:
@@ -44,7 +49,15 @@ class Intake:
         return self._kept(frame.t, table, keep, Reason.DUPLICATE_BOX)
 
     def tracks(self, frame: TrackedFrame) -> TrackedFrame:
-        """Return the frame with the boxes that are used. `Sightings` removes duplicates later, by the age of tracks."""
+        """Return the frame with the boxes that are used. `Sightings` removes duplicates later, by the age of tracks.
+
+        Of boxes with one id, the first is used.
+        """
+        table = np.column_stack([frame.xyxy_px, frame.scores])
+        valid = _valid(table)
+        valid[np.nonzero(valid)[0]] = _is_first(frame.ids[valid])
+        if not valid.all():
+            frame = _selected(frame, valid)
         low = frame.scores < self._spec.min_score
         if low.any():
             frame = self._without(frame, low, Reason.BOX_SCORE_TOO_LOW)
@@ -61,14 +74,33 @@ class Intake:
 
     def _without(self, frame: TrackedFrame, out: NDArray[np.bool_], reason: Reason) -> TrackedFrame:
         self._report(frame.t, frame.xyxy_px[out], frame.ids[out], reason)
-        return replace(
-            frame,
-            ids=frame.ids[~out],
-            xyxy_px=frame.xyxy_px[~out],
-            scores=frame.scores[~out],
-            classes=frame.classes[~out],
-        )
+        return _selected(frame, ~out)
 
     def _report(self, t: float, xyxy_px: Floats, ids: Ids | None, reason: Reason) -> None:
         if self._listener is not None and len(xyxy_px):
             self._listener(BoxesLeftOut(t, xyxy_px, anchors(xyxy_px, self._spec.anchor), ids, reason))
+
+
+def _valid(table: Floats) -> NDArray[np.bool_]:
+    """Return (N,) which rows x1, y1, x2, y2, ... are finite numbers of pixels and have a width and a height."""
+    has_size = (table[:, 2:4] - table[:, :2] >= LEAST_SIZE_PX).all(axis=1)  # refuses NaN too
+    is_near = (np.abs(table[:, :4]) <= LARGEST_PX).all(axis=1)
+    valid: NDArray[np.bool_] = has_size & is_near & np.isfinite(table).all(axis=1)
+    return valid
+
+
+def _is_first(ids: Ids) -> NDArray[np.bool_]:
+    """Return (N,) which ids are the first of their kind."""
+    first = np.zeros(len(ids), dtype=np.bool_)
+    first[np.unique(ids, return_index=True)[1]] = True
+    return first
+
+
+def _selected(frame: TrackedFrame, which: NDArray[np.bool_]) -> TrackedFrame:
+    return replace(
+        frame,
+        ids=frame.ids[which],
+        xyxy_px=frame.xyxy_px[which],
+        scores=frame.scores[which],
+        classes=frame.classes[which],
+    )

@@ -14,9 +14,11 @@ from countline_counting import rules
 from countline_counting.frames import TrackedFrame
 from countline_counting.geometry.segments import Floats
 from countline_counting.objects.boxes import completed, without_duplicates
+from countline_counting.objects.doubles import Doubles, Second
 from countline_counting.objects.facts import BoxesLeftOut, ObjectBegan, ObjectListener, TrackUnconfirmed
 from countline_counting.objects.fragments import RUNNING_SLACK_S, Fragments
 from countline_counting.objects.healing import Fragment
+from countline_counting.objects.jitter import JitterMeter
 from countline_counting.objects.masks import anchors
 from countline_counting.objects.sights import Sights
 from countline_counting.objects.table import HISTORY, HISTORY_SPACING_S, SIZE_MEMORY_S, Objects
@@ -57,6 +59,8 @@ class Sightings:
         self._row_of: dict[int, int] = {}
         self._raw_of: dict[int, int] = {}
         self._fragments = Fragments(self.objects, trusted=trusted)
+        self._jitter = JitterMeter()
+        self._doubles = Doubles(self.objects)
 
     def take(self, frame: TrackedFrame, running_s: float) -> list[Sights]:
         """Take the tracks of a frame; return the sights to count, in the order of time for each object."""
@@ -71,6 +75,7 @@ class Sightings:
             running = np.full(len(chosen), running_s)
             index = np.full(len(chosen), frame.index)
             boxes, scores, classes = frame.xyxy_px[chosen], frame.scores[chosen], frame.classes[chosen]
+            self._doubles.take(rows[known], frame.t, boxes)
             sights.append(
                 self._observe(_Batch(frame.size_wh, rows[known], moment, running, index, boxes, scores, classes))
             )
@@ -81,13 +86,15 @@ class Sightings:
         return sights
 
     def named(self, frame: TrackedFrame) -> TrackedFrame:
-        """Return the frame with the numbers of objects as ids, without duplicates."""
+        """Return the frame with the numbers of objects as ids, without duplicates and second boxes."""
         raw_ids = frame.ids.tolist()
         rows = [self._row_of.get(raw_id, -1) for raw_id in raw_ids]
         numbers = self.objects["number"][rows]
         for i, row in enumerate(rows):
             if row < 0:
                 numbers[i] = self._number(raw_ids[i])
+            elif self.objects["second"][row] == Second.YES:
+                numbers[i] = 0
         keep = numbers > 0
         return replace(
             frame,
@@ -113,6 +120,8 @@ class Sightings:
         """Free everything that is held for an object."""
         self._row_of.pop(self._raw_of.pop(row), None)
         self.objects.death(row)
+        self._jitter.forget(row)
+        self._doubles.forget(row)
 
     def _number(self, raw_id: int) -> int:
         row = self._row_of.get(raw_id)
@@ -185,16 +194,18 @@ class Sightings:
         measured_wh = np.where(whole, size_wh, np.maximum(known_wh, size_wh))
         known_wh = known_wh + (measured_wh - known_wh) * weight
         share = np.array(self.anchor)
+        xy_px = boxes[:, :2] + size_wh * share
         sights = Sights(
             rows=rows,
             t=batch.t,
             frame=batch.frame,
-            xy_px=boxes[:, :2] + size_wh * share,
+            xy_px=xy_px,
             hidden=(high & ~low) * share - (low & ~high) * (1 - share),
             height_px=known_wh[:, 1],
             before_t=table["last_t"][rows],
             before_xy_px=table["anchor_px"][rows],
             width_px=known_wh[:, 0],
+            jitter=self._jitter.take(rows, batch.t, xy_px, known_wh[:, 1]),
         )
         self._remember(batch, boxes)
         table["size_wh_px"][rows] = known_wh

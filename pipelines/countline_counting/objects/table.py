@@ -28,6 +28,7 @@ _ROW: Final = np.dtype(
         ("number", np.int64),  # the object's id: 1, 2, ... in order of birth
         ("alive", np.bool_),
         ("stitched", np.bool_),  # healed from fragments
+        ("second", np.int8),  # whether it is a second box of another object (`doubles.Second`)
         ("first_t", np.float64),
         ("last_t", np.float64),
         ("last_running_s", np.float64),

@@ -6,6 +6,7 @@ from countline_counting import rules
 from countline_counting.events import Crossing
 from countline_counting.geometry.ground import travel
 from countline_counting.identity import Identity, event_id
+from countline_counting.objects.doubles import Second
 from countline_counting.objects.table import Objects
 from countline_counting.reasons import Reason
 from countline_counting.rule.facts import Listener, PassJudged
@@ -52,7 +53,7 @@ class CrossingJudge:
         self._objects = objects
         self._listener = listener
         self._young: list[tuple[Line, int, Pass]] = []
-        """(line, row, pass) of objects that were not seen for long enough yet."""
+        """(line, row, pass) of objects that were not seen for long enough yet, or may be second boxes."""
 
     def judge(
         self,
@@ -77,9 +78,11 @@ class CrossingJudge:
         objects, crossings = self._objects, list[Crossing]()
         for row, made in passes:
             class_id, age_s, score = objects.class_of(row), objects.age_of(row), objects.score_of(row)
-            reason = objection(spec, classes, class_id, age_s, score)
+            second = objects["second"][row]
+            is_second = Reason.DUPLICATE_BOX if second == Second.YES else None
+            reason = is_second or objection(spec, classes, class_id, age_s, score)
             can_wait = now - made.t < rules.DECIDE_LATEST_S - rules.TIME_SLACK_S and not at_end
-            if reason is Reason.TOO_YOUNG and can_wait:
+            if can_wait and (reason is Reason.TOO_YOUNG or (reason is None and second == Second.MAYBE)):
                 self._young.append((line, row, made))
                 continue
             name = ""

@@ -24,6 +24,8 @@ class Evidence(StrEnum):
     """The picture's border hides a part of the object that is farther from the line."""
     STAY = "stay"
     """It stayed near the line on one side."""
+    MOTION = "motion"
+    """It came into view near the line and went straight over it."""
     ROUND_THE_END = "round the end"
     """It was clear on the other side, and its path had not met the line."""
 
@@ -87,6 +89,11 @@ class PassDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class PassReopened:
+    """The boxes jitter more than was known when the pass was held. Its meetings wait for more sights."""
+
+
+@dataclass(frozen=True, slots=True)
 class PassCertain:
     """The held pass is certain."""
 
@@ -97,7 +104,7 @@ class PassCertain:
     """Number of sights beyond the line."""
 
 
-PassageFact = Met | SideTaken | ClearAgain | PassHeld | PassDropped | PassCertain
+PassageFact = Met | SideTaken | ClearAgain | PassHeld | PassReopened | PassDropped | PassCertain
 
 
 @dataclass(frozen=True, slots=True)

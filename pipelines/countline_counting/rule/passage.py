@@ -1,11 +1,12 @@
 """The crossing rule for one object at one line. The package's docstring states the rule and draws it."""
 
-from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from countline_counting import rules
 from countline_counting.geometry.segments import Point, PolyLine, path_crossings
 from countline_counting.reasons import Reason
+from countline_counting.rule.evidence import Approach, RecentSights
 from countline_counting.rule.facts import (
     ClearAgain,
     Decision,
@@ -15,9 +16,14 @@ from countline_counting.rule.facts import (
     PassCertain,
     PassDropped,
     PassHeld,
+    PassReopened,
     SideTaken,
 )
 from countline_counting.rule.passes import Pass, Sight
+
+SURE_HEIGHTS: Final = 1.0
+"""At this distance from a line, an object is on its side, whatever the jitter: boxes that jitter by a quarter of a
+height do not overlap from sight to sight, and no tracker follows them."""
 
 
 @dataclass(slots=True)
@@ -27,6 +33,8 @@ class _Held:
     made: Pass
     sights: int
     """Number of sights beyond the line since the pass."""
+    since: float
+    """From when on the object has to stay: the pass, or the first sight that proves it if the boxes jitter."""
 
 
 class Passage:
@@ -36,7 +44,22 @@ class Passage:
         facts: receives the facts of each call; None records none.
     """
 
-    __slots__ = ("_held", "_met", "_near_since", "_net", "_passes", "_recent", "_sights_beyond", "facts", "side")
+    __slots__ = (
+        "_approach",
+        "_doubt_heights",
+        "_held",
+        "_is_measured",
+        "_is_near",
+        "_jitters",
+        "_met",
+        "_near_since",
+        "_net",
+        "_passes",
+        "_recent",
+        "_sights_beyond",
+        "facts",
+        "side",
+    )
 
     def __init__(self, facts: list[PassageFact] | None = None) -> None:
         self.side = 0
@@ -46,8 +69,17 @@ class Passage:
         """Meetings to the right less meetings to the left since the object was last clear of the line."""
         self._met: dict[int, tuple[float, int]] = {}
         """Time and frame of the last meeting in each direction."""
-        self._recent: deque[tuple[float, int]] = deque()
-        """Times and frames of the sights since the last meeting, as far back as `rules.SLOW_PASS_S`."""
+        self._recent = RecentSights()
+        self._jitters = False
+        """Whether the jitter of the boxes is larger than the distances that make things clear."""
+        self._approach: Approach | None = None
+        """Until the side is known."""
+        self._doubt_heights = 0.0
+        """Distance by which the side was taken while the jitter of the boxes was unknown; 0 if there is no doubt."""
+        self._is_measured = False
+        """Whether the jitter of the boxes is known."""
+        self._is_near = False
+        """Whether jitter may have the object meet the line."""
         self._sights_beyond = 0
         self._passes = 0
         self._held: _Held | None = None
@@ -56,7 +88,8 @@ class Passage:
     @property
     def idle(self) -> bool:
         """Whether nothing is open: the next sight matters only if it meets the line or is clear on the other side."""
-        return self.side != 0 and self._net == 0 and self._held is None
+        is_sure = self.side != 0 and not self._doubt_heights and not self._is_near
+        return is_sure and self._net == 0 and self._held is None
 
     @property
     def held(self) -> Pass | None:
@@ -72,11 +105,21 @@ class Passage:
             sight: the new one.
         """
         certain = None
+        self._is_measured = sight.jitter_heights > 0
+        self._jitters = sight.sure_heights > rules.ORIGIN_CLEAR_HEIGHTS
+        self._is_near = self._jitters and abs(sight.distance_heights) < sight.sure_heights
+        if sight.jitter_heights and not self._jitters:
+            self._recent.clear()
+        self._recent.add(sight)
         if before is not None:
             for fraction, sign in path_crossings(line.points, before[1], sight.xy_px):
                 at = before[0] + fraction * (sight.t - before[0])
                 certain = self._meet_line(sign, at, fraction, sight.frame) or certain
+        else:
+            self._approach = Approach(sight)
         self._sights_beyond += 1
+        if self._doubt_heights:
+            self._review_origin(sight)
         if self._held is not None:
             self._held.sights += 1
         elif self.side == 0:
@@ -90,8 +133,14 @@ class Passage:
         held = self._held
         if held is None:
             return None
-        waited_s, stayed = now - held.made.t, held.sights >= rules.EXCURSION_SAMPLES
+        stayed = held.sights >= rules.EXCURSION_SAMPLES
+        waited_s = now - (held.since if stayed else held.made.t)
         if waited_s < (rules.EXCURSION_S if stayed else rules.DECIDE_LATEST_S) - rules.TIME_SLACK_S:
+            return None
+        if stayed and not self._is_measured and waited_s < rules.DECIDE_LATEST_S - rules.TIME_SLACK_S:
+            return None
+        if stayed and not self._is_proven(held):
+            self._reopen(held)
             return None
         return self._make_certain(held, Decision.STAYED if stayed else Decision.UNSEEN, waited_s)
 
@@ -107,19 +156,33 @@ class Passage:
         if held is not None:
             if already_beyond:
                 return None  # the object went round the end and through again: still beyond
-            stayed_s = at - held.made.t
-            if stayed_s < rules.EXCURSION_S - rules.TIME_SLACK_S:
+            stayed_s = at - held.since
+            if self._jitters or not self._is_measured:
+                self._reopen(held)
+            elif stayed_s < rules.EXCURSION_S - rules.TIME_SLACK_S:
                 self._drop_held(Reason.CAME_BACK_TOO_SOON, stayed_s)
                 return None
-            if held.sights < rules.EXCURSION_SAMPLES:
+            elif held.sights < rules.EXCURSION_SAMPLES:
                 self._drop_held(Reason.SINGLE_SAMPLE_EXCURSION, held.sights)
                 return None
-            certain = self._make_certain(held, Decision.CAME_BACK_LATER, stayed_s)
+            else:
+                certain = self._make_certain(held, Decision.CAME_BACK_LATER, stayed_s)
         self._net += sign
+        if self._approach is not None:
+            self._approach.meet(sign)
         self._met[sign] = (at, frame)
-        self._recent.clear()
         self._sights_beyond = 0
         return certain
+
+    def _is_proven(self, held: _Held) -> bool:
+        """Whether a held pass is beyond the line by what is known of the object's jitter now."""
+        return not self._jitters or self._recent.clear_heights(held.made.sign, rules.DESTINATION_CLEAR_HEIGHTS) > 0
+
+    def _reopen(self, held: _Held) -> None:
+        self._held = None
+        self._net = held.made.sign
+        if self.facts is not None:
+            self.facts.append(PassReopened())
 
     def _drop_held(self, reason: Reason, value: float) -> None:
         self._held = None
@@ -135,11 +198,20 @@ class Passage:
         return held.made
 
     def _find_origin(self, sight: Sight) -> None:
+        approach = self._approach
+        if approach is not None:
+            approach.add(sight)
         distance = sight.distance_heights
         side = 1 if distance > 0 else -1
-        if abs(distance) >= rules.ORIGIN_CLEAR_HEIGHTS or sight.hidden_beyond:
-            clear = abs(distance) >= rules.ORIGIN_CLEAR_HEIGHTS
-            self._take_side(side, Evidence.CLEAR if clear else Evidence.BORDER, abs(distance))
+        clear = self._recent.clear_heights(side, rules.ORIGIN_CLEAR_HEIGHTS)
+        if clear and approach and approach.side != side and (origin := approach.origin_heights()):
+            self._take_side(-side, Evidence.MOTION, origin)
+            self._net = side
+            self._find_destination(sight)
+        elif clear or sight.hidden_beyond:
+            self._take_side(side, Evidence.CLEAR if clear else Evidence.BORDER, clear or abs(distance))
+            if clear and not sight.jitter_heights and clear < SURE_HEIGHTS:
+                self._doubt_heights = clear
         elif abs(distance) < rules.ORIGIN_NEAR_HEIGHTS or self._net != 0:
             self._near_since = None
             self._net = 0
@@ -148,43 +220,46 @@ class Passage:
         elif sight.t - self._near_since >= rules.ORIGIN_STAY_S - rules.TIME_SLACK_S:
             self._take_side(side, Evidence.STAY, sight.t - self._near_since)
 
+    def _review_origin(self, sight: Sight) -> None:
+        """Take the side back if the jitter is known by now, and could have been what the side was taken for."""
+        doubt = self._doubt_heights
+        if sight.distance_heights * self.side >= SURE_HEIGHTS:
+            self._doubt_heights = 0.0
+        elif sight.jitter_heights:
+            self._doubt_heights = 0.0
+            limit = rules.ORIGIN_CLEAR_HEIGHTS
+            if doubt < max(limit, sight.sure_heights) and not self._recent.clear_heights(self.side, limit):
+                if self._held is not None:
+                    self._reopen(self._held)
+                self.side = 0
+
     def _find_destination(self, sight: Sight) -> None:
         distance = sight.distance_heights * self.side
-        if self._net:
-            self._remember(sight)
         if distance >= rules.ORIGIN_CLEAR_HEIGHTS:
             self._net = 0
             if self.facts is not None:
                 self.facts.append(ClearAgain(self.side))
-        elif distance <= -rules.DESTINATION_CLEAR_HEIGHTS:
+        elif beyond := self._recent.clear_heights(-self.side, rules.DESTINATION_CLEAR_HEIGHTS):
             if self._net * self.side < 0:
-                self._hold(Pass(-self.side, *self._moment(sight), self._passes), -distance)
+                self._hold(Pass(-self.side, *self._moment(), self._passes), beyond, sight.t)
             else:
-                self._take_side(-self.side, Evidence.ROUND_THE_END, -distance)
+                self._take_side(-self.side, Evidence.ROUND_THE_END, beyond)
 
-    def _hold(self, made: Pass, beyond_heights: float) -> None:
-        self._held = _Held(made, self._sights_beyond)
+    def _hold(self, made: Pass, beyond_heights: float, now: float) -> None:
+        self._held = _Held(made, self._sights_beyond, now if self._jitters else made.t)
         self._net = 0
         if self.facts is not None:
             self.facts.append(PassHeld(made, beyond_heights))
 
-    def _remember(self, sight: Sight) -> None:
-        recent = self._recent
-        recent.append((sight.t, sight.frame))
-        while recent[0][0] < sight.t - rules.SLOW_PASS_S:
-            recent.popleft()
-
-    def _moment(self, clear: Sight) -> tuple[float, int]:
-        """Return time and frame of a pass: those of the meeting, but at most `SLOW_PASS_S` before it was clear."""
-        met = self._met[-self.side]
-        earliest = clear.t - rules.SLOW_PASS_S
-        if met[0] >= earliest:
-            return met
-        return earliest, self._recent[0][1]
+    def _moment(self) -> tuple[float, int]:
+        """Return time and frame of a pass: those of the meeting. If the boxes jitter, that of the turning point."""
+        if not self._jitters:
+            return self._met[-self.side]
+        return self._recent.turning(-self.side)
 
     def _take_side(self, side: int, how: Evidence, value: float) -> None:
         self.side = side
         self._net = 0
-        self._near_since = None
+        self._near_since = self._approach = None
         if self.facts is not None:
             self.facts.append(SideTaken(side, how, value))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from countline_counting import rules
 from countline_counting.events import Direction
 from countline_counting.geometry.segments import Point
 
@@ -19,6 +20,13 @@ class Sight:
     """Whether the picture's border hides the true anchor, and the true anchor is farther from the line."""
     height_px: float = 1.0
     """The height that `distance_heights` was divided by."""
+    jitter_heights: float = 0.0
+    """Standard deviation of the jitter of `distance_heights`; 0 while unknown."""
+
+    @property
+    def sure_heights(self) -> float:
+        """Distance that is no jitter of a single sight."""
+        return rules.SURE_DEVIATIONS * self.jitter_heights
 
 
 @dataclass(frozen=True, slots=True)

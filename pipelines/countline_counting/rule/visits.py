@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from countline_counting.events import OccupancySample, Visit
 from countline_counting.identity import Identity, event_id
+from countline_counting.objects.doubles import Second
 from countline_counting.objects.table import Objects
 from countline_counting.rule.zones import Stay, ZoneCounter
 from countline_counting.spec import Zone
@@ -30,7 +31,8 @@ def visits_of(
     visits = []
     for row, stay in stays:
         class_id, track = objects.class_of(row), int(objects["number"][row])
-        if classes is not None and class_id not in classes:
+        is_second = objects["second"][row] == Second.YES
+        if is_second or (classes is not None and class_id not in classes):
             continue
         visits.append(
             Visit(
@@ -57,7 +59,8 @@ def occupancy_change(
     counter: ZoneCounter, objects: Objects, classes: frozenset[int] | None, now: float
 ) -> OccupancySample | None:
     """Return a sample if the zone holds another number of objects of its classes than it reported last, else None."""
-    count = sum(classes is None or objects.class_of(row) in classes for row in counter.inside())
+    inside = [row for row in counter.inside() if objects["second"][row] != Second.YES]
+    count = sum(classes is None or objects.class_of(row) in classes for row in inside)
     if counter.reported == count:
         return None
     counter.reported = count

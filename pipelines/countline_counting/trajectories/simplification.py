@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from countline_counting.geometry.segments import Floats
 from countline_counting.identity import Identity, event_id
+from countline_counting.objects.doubles import Second
 from countline_counting.objects.sights import Sights
 from countline_counting.objects.table import Objects
 from countline_counting.paths import LEAST_ERROR_PX, UNITS_PER_PX, ObjectPath, Trajectory
@@ -54,7 +55,10 @@ _SHARES: Final = np.array([ERROR_HEIGHTS / np.sqrt(2)] * 2 + [SIZE_ERROR_HEIGHTS
 def trajectories_of(
     identity: Identity, objects: Objects, picture_wh: tuple[int, int], ended: Iterable[tuple[int, ObjectPath]]
 ) -> list[Trajectory]:
-    """Return the events for parts of paths that have ended, each with what the table knows of its object."""
+    """Return the events for parts of paths that have ended, each with what the table knows of its object.
+
+    Second boxes of other objects have none.
+    """
     return [
         Trajectory(
             id=event_id(identity, "trajectory", "", 0, int(objects["number"][row]), path.part),
@@ -66,6 +70,7 @@ def trajectories_of(
             path=path,
         )
         for row, path in ended
+        if objects["second"][row] != Second.YES
     ]
 
 

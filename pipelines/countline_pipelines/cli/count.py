@@ -6,10 +6,10 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.progress import BarColumn, TaskID, TimeElapsedColumn, TimeRemainingColumn
@@ -19,9 +19,10 @@ from countline_common.cli.app import report
 from countline_common.cli.options import grouped
 from countline_common.cli.terminal import Terminal, progress_bar, words
 from countline_common.errors import CountlineError
-from countline_common.files.output_files import OutputFile, OutputFiles
+from countline_common.files.output_files import OutputFile, OutputFiles, is_standard_output
 from countline_common.files.scratch import scratch_folder
 from countline_common.triton.private import find_model, prepare_model, private_triton
+from countline_counting.spec import CountingSpec
 from countline_pipelines.cli import options
 from countline_pipelines.cli.options import SpecOptions
 from countline_pipelines.cli.printing import show, show_warning
@@ -34,12 +35,12 @@ from countline_pipelines.offline.count import (
     Progress,
     ServedModel,
 )
+from countline_pipelines.offline.reports.summary import Summary
 from countline_pipelines.offline.trajectory_files import TrajectoryFile
 from countline_pipelines.sources import (
     DecodeMode,
     Playback,
     RtspTransport,
-    SourceError,
     SourceSpec,
     SourceWarning,
     SourceWarnings,
@@ -57,6 +58,8 @@ DEFAULT_MODEL: Final = "demo_detector"
 CONNECT_TIMEOUT_S: Final = 10.0
 RECONNECT_S: Final = 60.0
 PROGRESS_EVERY_S: Final = 1.0
+_ANY_SIZE_WH: Final = (1_000_000, 1_000_000)
+"""Contains every point in pixels that a user may name."""
 
 _MODEL: Final = "Model"
 _SOURCE: Final = "Source"
@@ -148,6 +151,11 @@ class OutputOptions:
         ),
     ] = False
 
+    @property
+    def takes_standard_output(self) -> bool:
+        """Whether one of the files is standard output, so that the summary goes to standard error."""
+        return any(path is not None and is_standard_output(path) for path in (self.annotate, self.trajectories))
+
     def opened(self, outputs: OutputFiles) -> tuple[OutputFile | None, OutputFile | None]:
         """Open the files before the first frame: the annotated video and the trajectories.
 
@@ -180,19 +188,43 @@ def count(
     """
     os.environ.setdefault(logs.LEVEL_VARIABLE, "WARNING")
     logs.configure("count")
+    warnings = SourceWarnings(_say_wait)
+    try:
+        outcome = _count(source, detector, counted, read, output, classes, warnings)
+    except (CountlineError, KeyboardInterrupt) as error:  # before the first frame
+        fault = error if isinstance(error, CountlineError) else InterruptedCountError(0)
+        outcome = CountOutcome(_nothing(counted, classes), fault, warnings.all(), keeps_files=False)
+    _report(outcome, output)
+
+
+def _count(
+    source: str,
+    detector: ModelOptions,
+    counted: SpecOptions,
+    read: ReadingOptions,
+    output: OutputOptions,
+    classes: str | None,
+    warnings: SourceWarnings,
+) -> CountOutcome:
     decoding = decoding_of(read.decode)  # first: a GPU that is asked for and is not there ends the count at once
     with OutputFiles([*files_of(source_address(source)), *detector.files]) as outputs:
         film, paths = output.opened(outputs)
-        video, info = _probe(source, read.transport, read.rate)
+        video, info = _probe(source, read.transport, read.rate, warnings)
         spec = counted.spec((info.width, info.height), classes, may_be_empty=paths is not None)
         order = CountOrder(video, spec, decoding, read.seconds, read.reconnect, read.partial, film, output.explain)
         with detector.served() as served:
             job = CountJob(order, served, TrajectoryFile(paths))
             with _progress_lines() if output.progress_json else _progress(info) as update:
                 outcome = job.run(update)
-        outcome = _with_files(outcome, outputs)
-        err = outputs.takes_standard_output
-    _report(outcome, as_json=output.json_, err=err)
+        return _with_files(outcome, outputs)
+
+
+def _nothing(counted: SpecOptions, classes: str | None) -> dict[str, Any]:
+    """The summary of a count that failed before the size of its pictures was known; without lines if they are wrong."""
+    spec = CountingSpec()
+    with suppress(CountlineError):
+        spec = counted.spec(_ANY_SIZE_WH, classes, may_be_empty=True)
+    return Summary(spec).as_dict(frames=0, duration_s=0.0)
 
 
 def _with_files(outcome: CountOutcome, outputs: OutputFiles) -> CountOutcome:
@@ -206,19 +238,23 @@ def _with_files(outcome: CountOutcome, outputs: OutputFiles) -> CountOutcome:
     return outcome
 
 
-def _report(outcome: CountOutcome, *, as_json: bool, err: bool) -> None:
+def _report(outcome: CountOutcome, output: OutputOptions) -> None:
     """Print what was counted, and then raise the fault that ended the count.
+
+    The JSON is printed in any case; tables are not printed if no frame was counted.
 
     Raises:
         CountlineError: the count ended early, or a file could not be written.
         KeyboardInterrupt: the user stopped the count of a file.
     """
-    summary, fault, stream = outcome.summary, outcome.fault, sys.stderr if err else sys.stdout
+    summary, fault, err = outcome.summary, outcome.fault, output.takes_standard_output
     for warning in outcome.warnings:
         show_warning(warning.message, warning.hint)
-    if summary is not None and as_json:
-        print(json.dumps(summary if fault is None else {**summary, "fault": _as_json(fault)}), file=stream)
-    elif summary is not None:
+    if output.json_:
+        printed = {**summary, "warnings": [asdict(warning) for warning in outcome.warnings]}
+        printed |= {} if fault is None else {"fault": _as_json(fault)}
+        print(json.dumps(printed), file=sys.stderr if err else sys.stdout)
+    elif summary["frames"]:
         show(summary, err=err)
     if isinstance(fault, InterruptedCountError):
         report(fault)
@@ -231,19 +267,17 @@ def _as_json(fault: CountlineError) -> dict[str, str]:
     return {"code": fault.code, "message": fault.message, "hint": fault.hint}
 
 
-def _probe(source: str, transport: RtspTransport, rate: float) -> tuple[SourceSpec, VideoInfo]:
-    """Open the source once, so that a fault of it is reported at once; a finite source is read as fast as possible."""
+def _probe(
+    source: str, transport: RtspTransport, rate: float, warnings: SourceWarnings
+) -> tuple[SourceSpec, VideoInfo]:
+    """Open the source once, so that a fault of it is reported at once; a finite source is read as fast as possible.
+
+    The count opens the source again and finds the same warnings, so they are kept for a failure only.
+    """
     spec = SourceSpec(source_address(source), Playback.FAST, transport=transport, rate=rate)
-    warnings = SourceWarnings(_say_wait)
-    try:
-        with VideoReader(spec, warnings=warnings) as video:
-            info = video.info
-            live = spec.is_rtsp or (spec.is_network and not video.is_whole_file)
-    except SourceError:
-        for warning in warnings.all():
-            if warning.code is not WarningCode.NO_KEY_FRAME:
-                show_warning(warning.message, warning.hint)
-        raise
+    with VideoReader(spec, warnings=warnings) as video:
+        info = video.info
+        live = spec.is_rtsp or (spec.is_network and not video.is_whole_file)
     if live:
         return replace(spec, playback=Playback.LIVE), info
     return spec, info

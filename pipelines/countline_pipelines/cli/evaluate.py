@@ -2,9 +2,8 @@
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,39 +12,36 @@ from countline_common.cli.terminal import Terminal, progress_bar
 from countline_common.cli.tools import note
 from countline_common.errors import InvalidInputError
 from countline_common.files.output_files import OutputFile, OutputFiles
-from countline_counting.events import Crossing
 from countline_counting.spec import CountingSpec
 from countline_pipelines.cli.spec_args import parse_size, parse_spec
-from countline_pipelines.evaluation.comparison import Comparison, compare, sequence_length
-from countline_pipelines.evaluation.counts import CountErrors, count_errors
-from countline_pipelines.evaluation.metrics import Metrics, measure
+from countline_pipelines.evaluation.comparison import sequence_length
+from countline_pipelines.evaluation.counts import CountErrors
+from countline_pipelines.evaluation.fault_report import show_faults
 from countline_pipelines.evaluation.mot import Boxes, MotTruth, read_detections, read_result, read_truth, write_result
-from countline_pipelines.evaluation.run import EvaluatedRun, SequenceInfo, count_truth, run_detections, run_result
+from countline_pipelines.evaluation.results import (
+    Evaluation,
+    Given,
+    TrackResults,
+    as_dict,
+    evaluate_crossings,
+    evaluate_tracks,
+)
+from countline_pipelines.evaluation.run import SequenceInfo
 from countline_pipelines.evaluation.seqinfo import find_seqinfo, read_seqinfo
-from countline_pipelines.evaluation.worst import Ledger, WorstCase, in_turn, ledger, worst_cases
+from countline_pipelines.evaluation.true_crossings import read_true_crossings
+from countline_pipelines.evaluation.worst import in_turn
 
 SHOWN = 12
 """Number of cases that a terminal lists."""
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """All results of an evaluation."""
-
-    truth: MotTruth
-    sequence: SequenceInfo
-    run: EvaluatedRun
-    comparison: Comparison
-    book: Ledger
-    metrics: Metrics
-    true_crossings: dict[int, tuple[Crossing, ...]]
-    errors: CountErrors | None
-    cases: list[WorstCase]
-
-
 def evaluate(
-    truth: Annotated[Path, typer.Option(help="Ground truth as MOT text (gt.txt).")],
+    truth: Annotated[Path | None, typer.Option(help="Ground truth as MOT text (gt.txt).")] = None,
     result: Annotated[Path | None, typer.Argument(help="Tracks to evaluate, as MOT text.")] = None,
+    crossings: Annotated[
+        Path | None,
+        typer.Option(help="True crossings as JSON, in place of true tracks: fewer causes can be told apart."),
+    ] = None,
     detections: Annotated[
         Path | None, typer.Option(help="Detections as MOT text, to be tracked and counted, in place of tracks.")
     ] = None,
@@ -59,33 +55,58 @@ def evaluate(
     anchor: Annotated[str, typer.Option(help="Tested point of a box: bottom, centre, or X,Y in fractions.")] = "bottom",
     min_score: Annotated[float, typer.Option(help="Lowest score of a detection.", min=0, max=1)] = 0.0,
     picture: Annotated[Path | None, typer.Option(help="Write a picture of the worst cases (PNG).")] = None,
+    annotate: Annotated[Path | None, typer.Option(help="Write a video of every missed and false crossing.")] = None,
     tracks_out: Annotated[Path | None, typer.Option(help="Write the tracks as MOT text.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure tracks and counts against ground truth: HOTA, IDF1, MOTA, and the error of the counts.
+    """Measure tracks and counts against ground truth: HOTA, IDF1, MOTA, the error of the counts, and its causes.
 
     Size, rate and length default to those in seqinfo.ini beside the truth. A true crossing is what the product's own
-    rule counts for each true object alone.
+    rule counts for each true object alone. Every missed and every false crossing has a cause.
 
     Example: countline evaluate --truth gt.txt --detections det.txt --line gate:0.1,0.6,0.9,0.6
     """
+    from countline_pipelines.offline.annotate import check_film
+
+    against = _truth_file(truth, crossings, picture)
+    if annotate is not None and not line:
+        raise InvalidInputError("--annotate shows crossings, and there is no line", hint="give one with --line")
     if (result is None) == (detections is None):
         raise InvalidInputError("give either tracks or detections", hint="give RESULT.txt or --detections det.txt")
-    with OutputFiles([truth, result, detections, find_seqinfo(truth)]) as outputs:
+    with OutputFiles([truth, crossings, result, detections, find_seqinfo(against)]) as outputs:
         tracks_file = outputs.open("--tracks-out", tracks_out) if tracks_out is not None else None
         picture_file = _picture_file(outputs, picture) if picture is not None else None
-        there = read_truth(truth)
-        given = read_result(result) if result is not None else read_detections(detections or truth)
-        sequence = _sequence(truth, there, given, size, fps, frames)
-        pixels_of = sequence.size_wh if pixels else None
-        spec = parse_spec(line or [], anchor=anchor, pixels_of=pixels_of, min_score=min_score)
-        found = _evaluate(there, given, sequence, spec, track=result is None)
+        film = outputs.open("--annotate", annotate, seeks=True) if annotate is not None else None
+        if film is not None:
+            check_film(film)
+        there = read_truth(truth) if truth is not None else None
+        boxes = read_result(result) if result is not None else read_detections(detections or against)
+        sequence = _sequence(against, there, boxes, size, fps, frames)
+        spec = parse_spec(
+            line or [], anchor=anchor, pixels_of=sequence.size_wh if pixels else None, min_score=min_score
+        )
+        found = _evaluate(Given(boxes, result is not None, sequence, spec), there, crossings)
         if tracks_file is not None:
             write_result(tracks_file, found.run.tracked)
-        if picture_file is not None:
-            _draw(picture_file, found, spec, (result or detections or truth).name)
+        if picture_file is not None and found.tracks is not None:
+            _draw(picture_file, found, found.tracks, spec, (result or detections or against).name)
+        if film is not None:
+            _film(film, found, spec)
         err = outputs.takes_standard_output
         print(json.dumps(as_dict(found)), file=sys.stderr if err else sys.stdout) if json_ else show(found, err=err)
+
+
+def _truth_file(truth: Path | None, crossings: Path | None, picture: Path | None) -> Path:
+    """Return the one file of truth."""
+    if truth is not None and crossings is None:
+        return truth
+    if crossings is None or truth is not None:
+        raise InvalidInputError(
+            "give the truth either as tracks or as crossings", hint="give --truth gt.txt or --crossings truth.json"
+        )
+    if picture is not None:
+        raise InvalidInputError("--picture needs true tracks", hint="give --truth gt.txt, or use --annotate")
+    return crossings
 
 
 def _picture_file(outputs: OutputFiles, path: Path) -> OutputFile:
@@ -96,7 +117,7 @@ def _picture_file(outputs: OutputFiles, path: Path) -> OutputFile:
 
 
 def _sequence(
-    path: Path, truth: MotTruth, given: Boxes, size: str | None, fps: float | None, frames: int | None
+    path: Path, truth: MotTruth | None, given: Boxes, size: str | None, fps: float | None, frames: int | None
 ) -> SequenceInfo:
     """Return size, rate and length of the sequence; options override seqinfo.ini."""
     seqinfo = find_seqinfo(path)
@@ -114,51 +135,51 @@ def _sequence(
     )
 
 
-def _evaluate(truth: MotTruth, given: Boxes, sequence: SequenceInfo, spec: CountingSpec, *, track: bool) -> Evaluation:
+def _evaluate(given: Given, truth: MotTruth | None, crossings: Path | None) -> Evaluation:
+    true = read_true_crossings(crossings, given.spec) if crossings is not None else []
     with progress_bar() as progress:
-        if track:
-            task = progress.add_task("tracking", total=sequence.frames)
-            run = run_detections(given, sequence, spec, lambda: progress.advance(task))
-        else:
-            run = run_result(given, sequence, spec)
-        progress.add_task("comparing", total=None)
-        comparison = compare(truth, run.tracked, sequence.frames)
-        book = ledger(comparison)
-        true_crossings = count_truth(truth.objects, sequence, spec)
-        errors = _errors(spec, true_crossings, run)
-        cases = worst_cases(comparison, book, errors, sequence.fps)
-        return Evaluation(truth, sequence, run, comparison, book, measure(comparison), true_crossings, errors, cases)
+        task = progress.add_task("evaluating", total=None if given.tracked else given.sequence.frames)
+
+        def each() -> None:
+            progress.advance(task)
+
+        return evaluate_crossings(given, true, each) if truth is None else evaluate_tracks(given, truth, each)
 
 
-def _errors(spec: CountingSpec, true: dict[int, tuple[Crossing, ...]], run: EvaluatedRun) -> CountErrors | None:
-    if not spec.lines:
-        return None
-    everyone = [crossing for crossings in true.values() for crossing in crossings]
-    return count_errors([line.id for line in spec.lines], everyone, run.crossings)
-
-
-def _draw(output: OutputFile, found: Evaluation, spec: CountingSpec, name: str) -> None:
+def _draw(output: OutputFile, found: Evaluation, tracks: TrackResults, spec: CountingSpec, name: str) -> None:
     from countline_pipelines.evaluation.maps import Evaluated
     from countline_pipelines.evaluation.picture import save_picture
 
     save_picture(
         output,
         Evaluated(
-            f"{name}:  {_in_words(found)}",
+            f"{name}:  {_in_words(found, tracks)}",
             found.sequence,
-            found.truth,
-            found.comparison,
-            found.book,
+            tracks.truth,
+            tracks.comparison,
+            tracks.book,
             spec.lines,
-            found.true_crossings,
-            found.cases,
+            tracks.true_crossings,
+            tracks.cases,
         ),
     )
     note(f"wrote a picture of the worst cases to {output.named}")
 
 
-def _in_words(found: Evaluation) -> str:
-    numbers = found.metrics.as_dict()
+def _film(output: OutputFile, found: Evaluation, spec: CountingSpec) -> None:
+    from countline_pipelines.evaluation.film import write_film
+
+    if not found.faults:
+        output.discard()
+        note("no missed or false crossing: no video was written")
+        return
+    truth = found.tracks.truth.objects if found.tracks is not None else None
+    write_film(output, found.faults, truth, found.run.tracked, found.sequence, spec)
+    note(f"wrote a video of {len(found.faults)} faults to {output.named}")
+
+
+def _in_words(found: Evaluation, tracks: TrackResults) -> str:
+    numbers = tracks.metrics.as_dict()
     words = ", ".join(f"{name} {100 * numbers[name]:.1f}" for name in ("HOTA", "IDF1", "MOTA"))
     words += f", {numbers['IDSW']} changes of identity, {numbers['FN']} missed and {numbers['FP']} false boxes"
     if found.errors is not None and found.errors.error is not None:
@@ -166,65 +187,30 @@ def _in_words(found: Evaluation) -> str:
     return words
 
 
-def as_dict(found: Evaluation) -> dict[str, Any]:
-    """Return the results, ready for JSON."""
-    answer: dict[str, Any] = {
-        "frames": found.sequence.frames,
-        "convention": found.truth.convention,
-        "objects": len(found.comparison.truth_ids),
-        "tracks": len(found.comparison.tracked_ids),
-        "metrics": found.metrics.as_dict(),
-        "worst": [
-            {
-                "kind": case.kind.value.replace(" ", "_"),
-                "first_frame": case.first,
-                "last_frame": case.last,
-                "truth_id": case.truth_id,
-                "track_id": case.track_id,
-                "words": case.words,
-            }
-            for case in found.cases
-        ],
-    }
-    if found.errors is not None:
-        answer["counts"] = _counts_dict(found.errors)
-    return answer
-
-
-def _counts_dict(errors: CountErrors) -> dict[str, Any]:
-    lines: dict[str, dict[str, Any]] = {}
-    for line in errors.lines:
-        lines.setdefault(line.line_id, {})[line.direction.value] = {
-            "true": line.true,
-            "counted": line.counted,
-            "matched": line.matched,
-        }
-    return {
-        "error": None if errors.error is None else round(errors.error, 5),
-        "f1": None if errors.f1 is None else round(errors.f1, 5),
-        "true": errors.true,
-        "lines": lines,
-    }
-
-
 def show(found: Evaluation, *, err: bool = False) -> None:
     """Print the numbers as tables, to standard output or standard error."""
     terminal = Terminal(stderr=err)
-    numbers = found.metrics.as_dict()
+    if found.tracks is not None:
+        _show_metrics(terminal, found, found.tracks)
+    if found.errors is not None:
+        _show_counts(terminal, found.errors)
+        show_faults(terminal, found.faults)
+    if found.tracks is not None and found.tracks.cases:
+        worst = new_table("WORST CASES", "FROM FRAME", "TO FRAME", "WHAT HAPPENED", numbers=("FROM FRAME", "TO FRAME"))
+        for case in in_turn(found.tracks.cases, SHOWN):
+            worst.add_row(case.kind.value, str(case.first), str(case.last), case.words)
+        terminal.print(worst)
+
+
+def _show_metrics(terminal: Terminal, found: Evaluation, tracks: TrackResults) -> None:
+    numbers = tracks.metrics.as_dict()
     table = new_table(*numbers, numbers=numbers)
     table.add_row(*(f"{100 * v:.1f}" if isinstance(v, float) else str(v) for v in numbers.values()))
     terminal.print(
-        f"{found.sequence.frames} frames, {len(found.comparison.truth_ids)} objects ({found.truth.convention}), "
-        f"{len(found.comparison.tracked_ids)} tracks"
+        f"{found.sequence.frames} frames, {len(tracks.comparison.truth_ids)} objects ({tracks.truth.convention}), "
+        f"{len(tracks.comparison.tracked_ids)} tracks"
     )
     terminal.print(table)
-    if found.errors is not None:
-        _show_counts(terminal, found.errors)
-    if found.cases:
-        worst = new_table("WORST CASES", "FROM FRAME", "TO FRAME", "WHAT HAPPENED", numbers=("FROM FRAME", "TO FRAME"))
-        for case in in_turn(found.cases, SHOWN):
-            worst.add_row(case.kind.value, str(case.first), str(case.last), case.words)
-        terminal.print(worst)
 
 
 def _show_counts(terminal: Terminal, errors: CountErrors) -> None:

@@ -91,18 +91,36 @@ def best_matches(worth: Floats) -> tuple[Rows, Rows]:
     return np.asarray(rows), np.asarray(columns)
 
 
+def with_true_ids(truth: Boxes, found: Boxes, frames: int) -> Boxes:
+    """Return the boxes that lie on an object, with the object's id: what perfect association makes of them.
+
+    In each frame, boxes and objects are paired one to one for the largest total of overlaps. A pair with less than
+    `LEAST_OVERLAP` is no pair.
+    """
+    ids, keep = found.ids.copy(), np.zeros(len(found), dtype=np.bool_)
+    for there, here in zip(truth.rows_of_frames(frames), found.rows_of_frames(frames), strict=True):
+        overlap = intersection_over_union(truth.xyxy[there, None], found.xyxy[None, here])
+        rows, columns = best_matches(overlap)
+        real = overlap[rows, columns] >= LEAST_OVERLAP
+        chosen = here.start + columns[real]
+        ids[chosen], keep[chosen] = truth.ids[there.start + rows[real]], True
+    return Boxes(found.frame, ids, found.xyxy, found.score).where(keep)
+
+
 def _count(numbers: list[Rows], length: int) -> NDArray[np.int64]:
     together = np.concatenate(numbers) if numbers else np.zeros(0, dtype=np.intp)
     return np.bincount(together, minlength=length)
 
 
-def sequence_length(truth: MotTruth, tracked: Boxes, frames: int | None) -> int:
-    """Return the number of frames.
+def sequence_length(truth: MotTruth | None, tracked: Boxes, frames: int | None) -> int:
+    """Return the number of frames. Without true tracks, they are those of the run, if not given.
 
     Raises:
         InvalidInputError: the run is of another sequence.
     """
     last = int(tracked.frame.max(initial=0))
+    if truth is None:
+        return max(last, frames or 0)
     if frames is not None:
         if max(last, truth.frames) > frames:
             raise InvalidInputError(

@@ -7,6 +7,7 @@ import numpy as np
 
 from countline_counting.counter import CameraCounter
 from countline_counting.events import Crossing, Event
+from countline_counting.explain import Candidate, Explainer, Journal
 from countline_counting.frames import DetectionFrame, TrackedFrame
 from countline_counting.identity import Identity
 from countline_counting.spec import CountingSpec
@@ -36,13 +37,22 @@ class EvaluatedRun:
 
     tracked: Boxes
     crossings: tuple[Crossing, ...]
+    candidates: tuple[Candidate, ...] = ()
+    """Everything near a line, with its outcome; empty if the run was not explained."""
 
 
 def run_detections(
-    detections: Boxes, sequence: SequenceInfo, spec: CountingSpec, each: Callable[[], object] = lambda: None
+    detections: Boxes,
+    sequence: SequenceInfo,
+    spec: CountingSpec,
+    each: Callable[[], object] = lambda: None,
+    *,
+    explain: bool = False,
 ) -> EvaluatedRun:
     """Track and count detections with the code that counts live; `each` is called after every frame."""
-    counter = CameraCounter(Identity(CAMERA_ID, 0, "run"), spec)
+    journal = Journal()
+    listener = Explainer(journal) if explain else None
+    counter = CameraCounter(Identity(CAMERA_ID, 0, "run"), spec, listener=listener)
     frames, crossings = list[TrackedFrame](), list[Crossing]()
     for frame, rows in enumerate(detections.rows_of_frames(sequence.frames), 1):
         boxes, scores = detections.xyxy[rows], detections.score[rows]
@@ -51,28 +61,31 @@ def run_detections(
         frames.append(result.tracked)
         crossings += _crossings(result.events)
         each()
-    return EvaluatedRun(boxes_of(frames), (*crossings, *_crossings(counter.flush())))
+    crossings += _crossings(counter.flush())
+    return EvaluatedRun(boxes_of(frames), tuple(crossings), tuple(journal.candidates))
 
 
-def run_result(tracked: Boxes, sequence: SequenceInfo, spec: CountingSpec) -> EvaluatedRun:
-    """Count over given tracks. Counting heals them as always; the metrics measure them unchanged."""
-    return EvaluatedRun(tracked, count_tracks(tracked, sequence, spec))
-
-
-def count_truth(objects: Boxes, sequence: SequenceInfo, spec: CountingSpec) -> dict[int, tuple[Crossing, ...]]:
-    """Return the true crossings by object. Each object is counted alone, so that no two are joined or mixed up."""
+def count_each(
+    objects: Boxes, sequence: SequenceInfo, spec: CountingSpec, *, explain: bool = False
+) -> dict[int, EvaluatedRun]:
+    """Count each id alone, so that no two are joined or mixed up; return the runs by id."""
     spec_without_score = CountingSpec(lines=spec.lines, anchor=spec.anchor)
     return {
-        int(number): count_tracks(objects.where(objects.ids == number), sequence, spec_without_score)
+        int(number): count_tracks(objects.where(objects.ids == number), sequence, spec_without_score, explain=explain)
         for number in np.unique(objects.ids)
     }
 
 
-def count_tracks(tracked: Boxes, sequence: SequenceInfo, spec: CountingSpec) -> tuple[Crossing, ...]:
-    """Count over boxes with ids, from the first frame that has one to the last; crossings name these ids."""
+def count_tracks(tracked: Boxes, sequence: SequenceInfo, spec: CountingSpec, *, explain: bool = False) -> EvaluatedRun:
+    """Count over boxes with ids, from the first frame that has one to the last; crossings name these ids.
+
+    Counting heals the tracks as always; `tracked` of the result is unchanged.
+    """
     if not len(tracked) or not spec.lines:
-        return ()
-    counter = CameraCounter(Identity(CAMERA_ID, 0, "run"), spec, tracked=True)
+        return EvaluatedRun(tracked, ())
+    journal = Journal()
+    listener = Explainer(journal) if explain else None
+    counter = CameraCounter(Identity(CAMERA_ID, 0, "run"), spec, tracked=True, listener=listener)
     events: list[Event] = []
     given_id: dict[int, int] = {}
     for frame in _frames(tracked, sequence):
@@ -80,7 +93,11 @@ def count_tracks(tracked: Boxes, sequence: SequenceInfo, spec: CountingSpec) -> 
         events += result.events
         given_id |= _same_boxes(result.tracked, frame)
     crossings = _crossings([*events, *counter.flush()])
-    return tuple(replace(crossing, track=given_id.get(crossing.track, crossing.track)) for crossing in crossings)
+    return EvaluatedRun(
+        tracked,
+        tuple(replace(crossing, track=given_id.get(crossing.track, crossing.track)) for crossing in crossings),
+        tuple(replace(each, track=given_id.get(each.track, each.track)) for each in journal.candidates),
+    )
 
 
 def _frames(tracked: Boxes, sequence: SequenceInfo) -> Iterator[TrackedFrame]:

@@ -53,13 +53,16 @@ class Annotator:
         spec: what is counted.
         labels: class names by index.
         fps: of the source, for the container's header.
+        totals: whether to write the running totals.
 
     An error of writing is kept for the owner of the file: the count goes on.
     """
 
-    def __init__(self, output: OutputFile, spec: CountingSpec, labels: Sequence[str], fps: float) -> None:
+    def __init__(
+        self, output: OutputFile, spec: CountingSpec, labels: Sequence[str], fps: float, *, totals: bool = True
+    ) -> None:
         self._output = output
-        self._painter = _Painter(spec, labels)
+        self._painter = _Painter(spec, labels, totals=totals)
         self._rate = Fraction(fps).limit_denominator(1000)
         self._queue: queue.Queue[Drawn | None] = queue.Queue(_QUEUE)
         self._container: Any = None
@@ -123,8 +126,9 @@ def _frame_of(image: Image.Image) -> Any:
 
 
 class _Painter:
-    def __init__(self, spec: CountingSpec, labels: Sequence[str]) -> None:
+    def __init__(self, spec: CountingSpec, labels: Sequence[str], *, totals: bool) -> None:
         self._spec = spec
+        self._shows_totals = totals
         self._labels = labels
         self._font = ImageFont.load_default(size=14)
         self._totals = {line.id: dict.fromkeys(Direction, 0) for line in spec.lines}
@@ -140,7 +144,8 @@ class _Painter:
         self._paint_zones(draw, image.size)
         self._paint_lines(draw, image.size, tracked.t)
         self._paint_objects(draw, tracked)
-        self._paint_totals(draw)
+        if self._shows_totals:
+            self._paint_totals(draw)
 
     def _paint_zones(self, draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
         for zone in self._spec.zones:

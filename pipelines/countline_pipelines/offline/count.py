@@ -6,7 +6,7 @@ A frame goes the way that it goes in a worker: the same plane, tracker and count
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -62,8 +62,8 @@ class CountOrder:
 class CountOutcome:
     """What was counted, and why no more was."""
 
-    summary: dict[str, Any] | None
-    """Ready for JSON; None if no frame was counted."""
+    summary: dict[str, Any]
+    """Ready for JSON, but for the warnings."""
     fault: CountlineError | None
     """Why the count ended early; None if it did not."""
     warnings: tuple[SourceWarning, ...]
@@ -137,16 +137,13 @@ class CountJob:
         summary = self._summary()
         if is_interrupted:
             fault = InterruptedCountError(self._sink.frames)  # here, since the frames in flight are counted at the end
-        if summary is None and fault is None:
+        if fault is None and not self._sink.frames:
             fault = NotFoundError("the source gave no frame", hint="check whether another player shows it")
         is_complete = fault is None or not self._order.source.playback.is_finite
-        return CountOutcome(summary, fault, self._warnings, keeps_files=is_complete and summary is not None)
+        return CountOutcome(summary, fault, self._warnings, keeps_files=is_complete and self._sink.frames > 0)
 
-    def _summary(self) -> dict[str, Any] | None:
+    def _summary(self) -> dict[str, Any]:
         summary = self._sink.summary()
-        if summary is None:
-            return None
-        summary["warnings"] = [asdict(warning) for warning in self._warnings]
         if self._order.source.playback.is_finite:
             return summary
         return {**summary, "interruptions": self._gaps.number, "interrupted_s": round(self._gaps.total_s, 3)}
@@ -220,8 +217,9 @@ class _Sink:
         self._paths = paths
         self._labels: tuple[str, ...] = ()
         self._journal = journal
-        self._spec = CountingSpec()
-        self._summary: Summary | None = None
+        self._spec = order.counting
+        self._summary = Summary(self._spec)
+        self._has_begun = False
         self._annotator: Annotator | None = None
         self.frames = 0
         self._first_t = self._last_t = 0.0
@@ -231,8 +229,9 @@ class _Sink:
         """Begin with the first run; a later run (another picture size) adds to the same sums."""
         self._period_s = run.period_s
         self._labels = run.labels
-        if self._summary is not None:
+        if self._has_begun:
             return
+        self._has_begun = True
         self._spec = spec = require_classes(self._order.counting, run.labels)
         self._summary = Summary(spec, lambda class_id: class_name(run.labels, class_id))
         if self._order.annotate is not None:
@@ -241,7 +240,7 @@ class _Sink:
     def frame_counted(self, identity: Identity, counted: CountedFrame) -> None:
         """Add a frame."""
         tracked, events = counted.result.tracked, counted.result.events
-        self._add(events)
+        self._summary.add(events)
         self._paths.write(events, identity, self._labels)
         self._first_t = tracked.t if self.frames == 0 else self._first_t
         self._last_t = tracked.t
@@ -251,7 +250,7 @@ class _Sink:
 
     def events_decided(self, identity: Identity, t: float, events: Sequence[Event]) -> None:  # noqa: ARG002
         """Add events of an old model; there is none, because one model counts here."""
-        self._add(events)
+        self._summary.add(events)
 
     def span_compared(self, camera_id: str, span: TrialSpan) -> None:
         """Ignore it: no second model follows here."""
@@ -259,21 +258,14 @@ class _Sink:
     def run_ended(self, identity: Identity, events: Sequence[Event] | None) -> None:
         """Add the events that were decided at the end of a run."""
         self._paths.write(events or (), identity, self._labels)
-        if self._summary is not None:
-            self._summary.end_run(events or (), self._last_t + self._period_s)
-
-    def _add(self, events: Sequence[Event]) -> None:
-        if self._summary is not None:
-            self._summary.add(events)
+        self._summary.end_run(events or (), self._last_t + self._period_s)
 
     def close(self) -> None:
         """Finish the annotated video."""
         if self._annotator is not None:
             self._annotator.close()
 
-    def summary(self) -> dict[str, Any] | None:
-        """Return the summary, ready for JSON; None if no frame was counted."""
-        if self._summary is None:
-            return None
+    def summary(self) -> dict[str, Any]:
+        """Return the summary, ready for JSON."""
         summary = self._summary.as_dict(frames=self.frames, duration_s=self._last_t - self._first_t + self._period_s)
         return summary if self._journal is None else {**summary, "explain": explained(self._journal, self._spec)}

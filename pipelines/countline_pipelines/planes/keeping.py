@@ -17,6 +17,7 @@ from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_common.resilience.retry import Backoff
 from countline_common.waiting import happens
+from countline_pipelines import metrics
 from countline_pipelines.pauses import RETRY_REFUSED_S
 from countline_pipelines.planes.held import AnyCamera, HeldCamera, KeepingStep, next_step
 from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState, Fault, OnEnd, fault_of
@@ -185,6 +186,7 @@ class KeepingPlane(ABC, Generic[AnyCamera]):
             retry_s = await self._attempt(held, wanted, backoff)
             if wanted is None and held.wanted is None:  # else it was wanted again while it ended
                 del self._held[held.camera_id]
+                metrics.forget_camera(held.camera_id)
                 return
             await happens(held.changed, retry_s)
 

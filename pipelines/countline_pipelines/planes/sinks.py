@@ -13,18 +13,16 @@ class MeasuredSink:
 
     Args:
         sink: the next sink.
-        camera_id: of the camera.
         measures: the camera's metrics.
     """
 
-    def __init__(self, sink: FrameSink, camera_id: str, measures: metrics.CameraMetrics) -> None:
+    def __init__(self, sink: FrameSink, measures: metrics.CameraMetrics) -> None:
         self._sink = sink
-        self._camera_id = camera_id
         self._measures = measures
 
     def run_started(self, run: RunStarted) -> None:
         """Count the run."""
-        metrics.RUNS.labels(self._camera_id).inc()
+        self._measures.runs.inc()
         self._sink.run_started(run)
 
     def frame_counted(self, identity: Identity, counted: CountedFrame) -> None:

@@ -15,6 +15,7 @@ from countline.v1 import events_pb2
 from countline_common.times import to_timestamp
 from countline_counting.coverage import CoverageSpan, CoverageTracker
 from countline_counting.events import Crossing, Direction, Event, OccupancySample, Visit
+from countline_counting.identity import COUNTING_RULE_VERSION
 from countline_counting.paths import Trajectory
 from countline_pipelines.messages import class_name, to_message
 
@@ -44,6 +45,8 @@ class RecordIdentity:
     """Class names by index."""
     assigned_at: float | None = None
     """When the control-plane gave the epoch out; goes with the hand-over."""
+    recording: str = ""
+    """Key of the file that is played once; empty for a live camera."""
 
 
 class RecordBuilder:
@@ -142,6 +145,8 @@ class RecordBuilder:
             time_zone=identity.time_zone,
             assigned_at=None if assigned_at is None else to_timestamp(assigned_at),
             trajectories=[to_message(trajectory, identity.labels) for trajectory in self._next_trajectories()],
+            recording=identity.recording,
+            rule_version=COUNTING_RULE_VERSION if identity.recording else 0,
         )
         self._events = []
         self._hand_over, self._hand_over_at = False, None

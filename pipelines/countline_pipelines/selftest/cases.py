@@ -400,7 +400,73 @@ def _boxes() -> Iterator[Case]:
     yield Case("one of them doubtful", "a mean score of 0.3 is below 0.5", unsure, IN, min_track_score=0.5)
 
 
+def _noise() -> Iterator[Case]:
+    """Boxes that jitter by 10 or 15 % of their size: hysteresis follows the measured jitter of each track."""
+    vertical = {"gate": ((640.0, 700.0), (640.0, 20.0))}
+    diagonal = {"gate": ((300.0, 600.0), (900.0, 150.0))}
+    near, far = (120.0, 300.0), (8.0, 20.0)
+    on = "jitter of 15 % counts dozens of times elsewhere"
+    yield Case("noise, stands on the line", on, [Mover(stand(360, 120.0), box_noise=0.15)], NONE)
+    aside = Mover(stand(400, 120.0, 640), near, box_noise=0.15)
+    yield Case("noise, stands on a vertical line", on, [aside], NONE, vertical)
+    slanted = Mover(stand(375, 120.0, 600), far, box_noise=0.15)
+    yield Case("noise, stands on a diagonal line", on, [slanted], NONE, diagonal, fps=5)
+    late = "10 %: the foot comes and goes over the line on the way"
+    yield Case("noise, walks over", late, [Mover(down(seconds=5), box_noise=0.1)], IN)
+    across: Path = [(0, 300, 500), (6, 980, 500)]
+    yield Case("noise, over a vertical line", late, [Mover(across, near, box_noise=0.1)], IN, vertical, fps=25)
+    yield Case(
+        "noise, far away over a diagonal line", late,
+        [Mover([(0, 540, 310), (6, 660, 440)], far, box_noise=0.1)], IN, diagonal,
+    )  # fmt: skip
+    yield Case("noise, there and back", late, [Mover(visit(560, 3, 5), box_noise=0.1)], BOTH)
+
+
+def _halves() -> Iterator[Case]:
+    """A box of an object and one of its half, which move as one; and two objects that look like that."""
+    vertical = {"gate": ((640.0, 700.0), (640.0, 20.0))}
+    diagonal = {"gate": ((300.0, 600.0), (900.0, 150.0))}
+    near, far = (120.0, 300.0), (16.0, 40.0)
+    half = "nested, IoU 0.4 to 0.55: each box would count"
+    legs = Mover(down(seconds=5), doubled=True, doubled_share=0.5, doubled_below=True)
+    yield Case("a person and his legs", half, [legs], IN, upright=True)
+    chest = Mover([(0, 300, 560), (6, 980, 560)], near, doubled=True, doubled_share=0.55)
+    yield Case("a person and his chest", half, [chest], IN, vertical, fps=25, upright=True)
+    small = Mover([(0, 540, 310), (6, 660, 440)], far, doubled=True, doubled_share=0.4, doubled_below=True)
+    yield Case("a person and his legs, far away", half, [small], IN, diagonal, upright=True)
+    child = Mover([(0, 300, 565), (6, 980, 565)], (84.0, 210.0))
+    adult = Mover([(0, 300, 560), (6, 980, 560)], near)
+    yield Case("a child in front of an adult", "nested, IoU 0.5, and two people", [adult, child], {"gate": (2, 0)},
+               vertical)  # fmt: skip
+
+
+def _motion() -> Iterator[Case]:
+    """Objects that come into view near a line, and those that take long to pass it."""
+    vertical = {"gate": ((640.0, 700.0), (640.0, 20.0))}
+    diagonal = {"gate": ((300.0, 600.0), (900.0, 150.0))}
+    near, far = (120.0, 300.0), (8.0, 20.0)
+    door = "a tenth of a height before the line, and straight over it"
+    yield Case("comes out of a door", door, [Mover([(0, 600, 352), (1.6, 600, 440)])], IN)
+    yield Case("comes from behind a pillar", door, [Mover([(0, 612, 500), (3, 1000, 500)], near)], IN, vertical, fps=25)
+    small: Path = [(0, 599, 373.6), (3, 611, 389.6)]
+    yield Case("comes from behind a pillar, far away", door, [Mover(small, far)], IN, diagonal)
+    yield Case("comes out of a door and goes back", "over the line, but not clear of it",
+               [Mover([(0, 600, 352), (0.4, 600, 370), (1, 600, 340)])], NONE)  # fmt: skip
+    yield Case("comes into view beyond the line", "and goes on: it came from there",
+               [Mover([(0, 600, 368), (2, 600, 500)])], NONE)  # fmt: skip
+    slow = "5 s from the line to clear of it; dated when it met the line"
+    crawl: Path = [(0, 600, 300), (2, 600, 360), (7, 600, 380), (8, 600, 420)]
+    yield Case("crawls over", slow, [Mover(crawl)], IN, met_at=(2.0,))
+    aside: Path = [(0, 400, 500), (2, 640, 500), (7, 700, 500), (8, 800, 500)]
+    yield Case("crawls over a vertical line", slow, [Mover(aside, near)], IN, vertical, met_at=(2.0,), fps=25)
+    slant: Path = [(0, 570, 330), (2, 600, 375), (7, 603, 378), (8, 612, 390)]
+    yield Case("crawls over a diagonal line, far away", slow, [Mover(slant, far)], IN, diagonal, met_at=(2.0,))
+
+
 def all_cases() -> list[Case]:
     """Return every case, in the order of the table."""
-    groups = (_published, _lines, _hysteresis, _identity, _strangers, _boxes, _reported, _time, _zones)
+    groups = (
+        *(_published, _lines, _hysteresis, _identity, _strangers, _boxes),
+        *(_noise, _motion, _halves, _reported, _time, _zones),
+    )
     return [case for group in groups for case in group()]

@@ -1,7 +1,8 @@
 """Counts the cases and compares the results with the true counts. Each case runs in several equivalent forms."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from countline_counting.counter import CameraCounter
 from countline_counting.events import Crossing, Direction, Visit
@@ -9,6 +10,9 @@ from countline_counting.frames import TrackedFrame
 from countline_counting.identity import Identity
 from countline_counting.spec import CountingSpec, Line, Mask, MaskKind, Zone
 from countline_pipelines.selftest.scene import SIZE_WH, Case, Spot, frames_of
+
+DATED_S: Final = 0.15
+"""A crossing is dated this near to the true time at which the path meets the line."""
 
 Counts = Mapping[str, tuple[int, int]]
 """(in, out) by line, (entries, exits) by zone."""
@@ -59,10 +63,22 @@ def run_cases(cases: Iterable[Case], forms: tuple[Form, ...] = FORMS) -> list[Ca
 
 def _run(case: Case, forms: tuple[Form, ...]) -> CaseOutcome:
     forms = tuple(form for form in forms if not (case.upright and form.overturns))
-    counted = {form.name: count(case, form) for form in forms}
+    counted = {form.name: _count(case, form) for form in forms}
     wanted = {form.name: _expected(case, form) for form in forms}
-    failed = tuple(name for name in counted if counted[name] != wanted[name])
-    return CaseOutcome(case, counted[forms[0].name], failed)
+    failed = tuple(
+        form.name
+        for form in forms
+        if counted[form.name][0] != wanted[form.name] or not _is_dated(case, form, counted[form.name][1])
+    )
+    return CaseOutcome(case, counted[forms[0].name][0], failed)
+
+
+def _is_dated(case: Case, form: Form, times: Sequence[float]) -> bool:
+    """Return whether the crossings happened when the case has them, to within `DATED_S`."""
+    started = case.start_t + form.later_s
+    return not case.met_at or all(
+        abs(t - started - met) <= DATED_S for t, met in zip(sorted(times), case.met_at, strict=True)
+    )
 
 
 def _expected(case: Case, form: Form) -> Counts:
@@ -73,16 +89,23 @@ def _expected(case: Case, form: Form) -> Counts:
 
 def count(case: Case, form: Form) -> Counts:
     """Count one case in one form."""
+    return _count(case, form)[0]
+
+
+def _count(case: Case, form: Form) -> tuple[Counts, list[float]]:
+    """Return the counts, and the times of the crossings."""
     counter = CameraCounter(Identity("selftest", 0, case.name), _spec(case, form), tracked=True)
     totals: dict[str, list[int]] = {name: [0, 0] for name in (*case.lines, *case.zones)}
     events = [event for frame in frames_of(case) for event in counter.update_tracked(_changed(frame, form)).events]
-    for event in (*events, *counter.flush()):
+    events += counter.flush()
+    for event in events:
         if isinstance(event, Crossing):
             totals[event.line_id][0 if event.direction is Direction.IN else 1] += 1
         elif isinstance(event, Visit):
             totals[event.zone_id][0] += not event.born_inside
             totals[event.zone_id][1] += not event.lost_inside
-    return {name: (pair[0], pair[1]) for name, pair in totals.items()}
+    times = [event.t for event in events if isinstance(event, Crossing)]
+    return {name: (pair[0], pair[1]) for name, pair in totals.items()}, times
 
 
 def _spec(case: Case, form: Form) -> CountingSpec:

@@ -29,6 +29,8 @@ class Mover:
     size_wh: tuple[float, float] = (40.0, 80.0)
     jitter_px: float = 0.0
     """Uniform noise of its position, in both directions."""
+    box_noise: float = 0.0
+    """Standard deviation of the place and of the size of its box along each axis, as a share of that size."""
     jumps: Sequence[tuple[float, float, float]] = ()
     """(second, dx, dy): one frame at or after that second shows it elsewhere."""
     hidden: Sequence[tuple[float, float]] = ()
@@ -43,7 +45,9 @@ class Mover:
     doubled_class: int | None = None
     """Class of the second box; None for the same class."""
     doubled_share: float = 1.0
-    """How much of the height the second box has, from the top; 1 for the same box, a pixel beside the first."""
+    """How much of the height the second box has; 1 for the same box, a pixel beside the first."""
+    doubled_below: bool = False
+    """Whether the second box is cut short from the top, not from the bottom."""
     cut: bool = False
     """Whether the picture's border cuts its box off; otherwise boxes may lie outside."""
     score: float = 0.9
@@ -79,6 +83,8 @@ class Case:
     """(second, length): no frame arrives for this time while the clock goes on; the movers wait."""
     disorder: str = ""
     """`late`, `doubled` or `swapped` frames."""
+    met_at: Sequence[float] = ()
+    """True times of the crossings in seconds; empty if the case does not test when they happened."""
 
 
 @dataclass(slots=True)
@@ -105,7 +111,7 @@ class _MoverState:
         width, height = mover.size_wh
         if mover.cut:
             return max(0, x - width / 2), max(0, y - height), min(SIZE_WH[0], x + width / 2), min(SIZE_WH[1], y)
-        return x - width / 2, y - height, x + width / 2, y
+        return self._noisy((x - width / 2, y - height, x + width / 2, y))
 
     def second_box(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
         """Return the second box on the object."""
@@ -113,7 +119,19 @@ class _MoverState:
         share = self.mover.doubled_share
         if share == 1.0:
             return x1 + 1, y1 + 1, x2 + 1, y2 + 1
+        if self.mover.doubled_below:
+            return x1, y2 - share * (y2 - y1), x2, y2
         return x1, y1, x2, y1 + share * (y2 - y1)
+
+    def _noisy(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        share = self.mover.box_noise
+        if not share:
+            return box
+        left, top, right, bottom = box
+        width, height = right - left, bottom - top
+        left, top = left + self.noise.gauss(0, share) * width, top + self.noise.gauss(0, share) * height
+        wide, high = (size * max(0.1, 1 + self.noise.gauss(0, share)) for size in (width, height))
+        return left, top, left + wide, top + high
 
     def _along(self, second: float, axis: int) -> float:
         path = self.mover.path

@@ -47,12 +47,18 @@ class CaptureClock:
         has_own_stamps: False if the demuxer makes up the PTS. Frames are then dated by their arrival until their rate
             is known.
         is_paced: True if frames are held back to the pace of their PTS. Their arrivals then show nothing about a lag.
+        turn_s: after which time the counter of the PTS starts again.
     """
 
     def __init__(
-        self, period_s: float = _DEFAULT_PERIOD_S, *, has_own_stamps: bool = True, is_paced: bool = False
+        self,
+        period_s: float = _DEFAULT_PERIOD_S,
+        *,
+        has_own_stamps: bool = True,
+        is_paced: bool = False,
+        turn_s: float = math.inf,
     ) -> None:
-        self._pace = _StreamPace(period_s, by_arrival=not has_own_stamps)
+        self._pace = _StreamPace(period_s, turn_s, by_arrival=not has_own_stamps)
         self._has_own_stamps = has_own_stamps
         self._is_paced = is_paced
         self._offset = _Offset()
@@ -122,8 +128,8 @@ class CaptureClock:
 class _StreamPace:
     """The time of each frame in the stream: its PTS without jumps, at the pace at which frames arrive."""
 
-    def __init__(self, period_s: float, *, by_arrival: bool) -> None:
-        self._line = StampLine(period_s)
+    def __init__(self, period_s: float, turn_s: float, *, by_arrival: bool) -> None:
+        self._line = StampLine(period_s, turn_s)
         self._meter = DriftMeter()
         self._by_arrival = by_arrival
         self._slip_s = 0.0  # time in the stream minus unbroken PTS
@@ -220,10 +226,14 @@ class FileClock:
     """Seconds from the start of a file by its PTS, mended by `stamps.StampLine`.
 
     Only the file decides, so that counting it again gives the same times.
+
+    Args:
+        frame_period_s: usual time between two frames.
+        turn_s: after which time the counter of the PTS starts again.
     """
 
-    def __init__(self, frame_period_s: float) -> None:
-        self._line = StampLine(frame_period_s)
+    def __init__(self, frame_period_s: float, turn_s: float = math.inf) -> None:
+        self._line = StampLine(frame_period_s, turn_s)
 
     def position(self, pts_s: float | None, *, is_gap: bool = False) -> float:
         """The position of the next frame, in seconds from the first frame; strictly growing.

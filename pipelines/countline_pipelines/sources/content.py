@@ -10,7 +10,6 @@ from typing import Final
 from urllib.parse import unquote
 
 from countline_common.errors import NotFoundError
-from countline_common.files.text_files import LFS_POINTER, is_lfs_pointer
 from countline_pipelines.sources.spec import SourceSpec
 
 _TAG: Final = b"19:countline.content.1"
@@ -37,6 +36,8 @@ def content_hash(*files: Path) -> str:
     digest = hashlib.blake2b(_TAG, digest_size=8)
     for file in files:
         try:
+            if not file.is_file() and file.exists():  # opening a pipe waits for its writer
+                raise NotFoundError(f"{file} is no regular file", hint="name a file")
             with file.open("rb") as stream:
                 digest.update(b"%d:" % os.fstat(stream.fileno()).st_size)
                 while chunk := stream.read(_CHUNK_BYTES):
@@ -80,6 +81,8 @@ def _add_files(path: Path, found: dict[Path, None]) -> None:
 def _named_in(path: Path) -> list[str]:
     """What a playlist names; empty for other files."""
     try:
+        if not path.is_file():  # opening a pipe waits for its writer
+            return []
         with path.open("rb") as stream:
             if not stream.read(len(_CONCAT_BEGIN)).startswith(_PLAYLIST_BEGINS):
                 return []
@@ -93,17 +96,6 @@ def _named_in(path: Path) -> list[str]:
     attributes = [uri for line in lines if line.startswith("#EXT-X-") for uri in _URI.findall(line)]
     names = [line for line in lines if line and not line.startswith("#")]
     return [unquoted for name in (*names, *attributes) for unquoted in dict.fromkeys((name, unquote(name)))]
-
-
-def is_pointer(source: SourceSpec) -> bool:
-    """Return whether a source is a file that Git LFS did not fetch, but only points to."""
-    if source.is_network:
-        return False
-    try:
-        with Path(source.url).open("rb") as stream:
-            return is_lfs_pointer(stream.read(len(LFS_POINTER)))
-    except (OSError, ValueError):
-        return False  # the caller opens the file too, and reports why that fails
 
 
 def _unquoted(text: str) -> str:

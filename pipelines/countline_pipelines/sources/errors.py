@@ -12,7 +12,6 @@ from typing import Final
 import av.error
 
 from countline_common.errors import BY_CODE, CountlineError
-from countline_common.redaction import redact_address
 
 
 class SourceFailure(StrEnum):
@@ -92,7 +91,7 @@ class SourceError(CountlineError):
         hint: str | None = None,
         after_pictures: bool = False,
     ) -> None:
-        super().__init__(f"{redact_address(label)}: {detail}", hint=_HINTS[failure] if hint is None else hint)
+        super().__init__(f"{label}: {detail}", hint=_HINTS[failure] if hint is None else hint)
         self.failure = failure
         self.after_pictures = after_pictures
         self.code = _STATUS[failure]
@@ -142,7 +141,6 @@ _MEANINGS: Final[tuple[tuple[tuple[type[Exception], ...], SourceFailure, str], .
         SourceFailure.NOT_FOUND,
         "no such file or stream",
     ),
-    ((av.error.IsADirectoryError,), SourceFailure.NOT_VIDEO, "is a folder"),
     ((av.error.ProtocolNotFoundError,), SourceFailure.NOT_VIDEO, "unknown kind of address"),
     ((av.error.ConnectionRefusedError,), SourceFailure.UNREACHABLE, "connection refused"),
     ((av.error.EOFError,), SourceFailure.UNREACHABLE, "the stream ended"),

@@ -29,6 +29,8 @@ class Mp4Part:
 def mp4_parts(path: str) -> tuple[Mp4Part, ...]:
     """Return the recordings in a file, one after the other; empty for a file that is no MP4 or cannot be read."""
     try:
+        if not Path(path).is_file():  # opening a pipe waits for its writer
+            return ()
         with Path(path).open("rb") as file:
             size = file.seek(0, 2)
             return tuple(_parts(file, size))

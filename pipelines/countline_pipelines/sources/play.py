@@ -84,7 +84,7 @@ def play(spec: SourceSpec, reader: VideoReader, stop: threading.Event) -> Iterat
 
 def play_file(spec: SourceSpec, reader: VideoReader, stop: threading.Event, *, real_time: bool) -> Iterator[Picture]:
     """All frames of a file."""
-    clock = FileClock(1.0 / reader.info.fps)
+    clock = FileClock(1.0 / reader.info.fps, reader.turn_s)
     began = time.monotonic()
     lead_s = position = held_s = 0.0
     for ordinal, decoded in enumerate(reader.frames()):
@@ -175,7 +175,7 @@ def _unbroken(
 ) -> Iterator[tuple[DecodedFrame, float, StampReport]]:
     """Frames of a looped file from the key frame before `begin_s`, with their positions; jumps are mended."""
     reader.seek(begin_s)
-    clock = FileClock(1.0 / reader.info.fps)
+    clock = FileClock(1.0 / reader.info.fps, reader.turn_s)
     first_s: float | None = None
     for decoded in reader.frames():
         stated_s = _position_s(spec, reader, decoded)
@@ -202,7 +202,9 @@ def play_live(spec: SourceSpec, reader: VideoReader, stop: threading.Event) -> I
     """A stream as it arrives. It has no end, so the iteration ends with an error."""
     is_paced = not spec.is_rtsp and reader.comes_in_bursts
     pace = _even_pace(stop) if is_paced else _arrival
-    clock = CaptureClock(1.0 / reader.info.fps, has_own_stamps=reader.has_own_stamps, is_paced=is_paced)
+    clock = CaptureClock(
+        1.0 / reader.info.fps, has_own_stamps=reader.has_own_stamps, is_paced=is_paced, turn_s=reader.turn_s
+    )
     last_arrival = -math.inf
     for ordinal, decoded in enumerate(reader.frames()):
         time_s = clock.advance(decoded.pts_s, decoded.arrived_at)

@@ -68,6 +68,11 @@ class SourceSpec:
         return 1.0 / (min(self.rate, stated_fps) if self.rate > 0 else stated_fps)
 
     @property
+    def is_http(self) -> bool:
+        """Whether the source comes over HTTP: a file, multipart JPEG or HLS."""
+        return self.url.startswith(("http://", "https://"))
+
+    @property
     def is_rtsp(self) -> bool:
         """Whether the source is an RTSP stream."""
         return self.url.startswith(("rtsp://", "rtsps://"))

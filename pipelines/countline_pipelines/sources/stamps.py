@@ -39,7 +39,36 @@ USUAL_STEPS: Final = 10.0
 """A gap of so many usual steps is none of the faults, however slow the source."""
 STALL_S: Final = 1.0
 """A live stream that jumps after a pause of more than this loses the pause, not one frame."""
+WRAP_WITHIN_S: Final = 60.0
+"""A counter that starts again has wrapped if its stamps then go on within this time. Otherwise it was set back."""
 _STEPS: Final = 9
+
+
+class StampCounter:
+    """Undoes the wraps of a counter of stamps, which has a limited number of bits.
+
+    FFmpeg adds a whole turn to stamps that lie before the first one, so a counter that was set back by minutes seems to
+    jump a day ahead. And it undoes one wrap only.
+
+    Args:
+        turn_s: after which time the counter starts again; infinite for one that never does.
+    """
+
+    def __init__(self, turn_s: float = math.inf) -> None:
+        self._turn_s = turn_s
+        self._turns = 0
+        self._last: float | None = None
+
+    def unwrap(self, pts_s: float) -> float:
+        """Return a stamp, in seconds, with the turns until then."""
+        if math.isinf(self._turn_s):
+            return pts_s
+        counted = pts_s % self._turn_s
+        step_s = 0.0 if self._last is None else counted - self._last
+        if abs(step_s) > self._turn_s - WRAP_WITHIN_S:
+            self._turns += 1 if step_s < 0 else -1
+        self._last = counted
+        return counted + self._turns * self._turn_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +102,14 @@ class StampLine:
 
     Args:
         period_s: usual time between two frames, as the source states it; replaced by what its stamps show.
+        turn_s: after which time the counter of the stamps starts again.
     """
 
-    def __init__(self, period_s: float) -> None:
+    def __init__(self, period_s: float, turn_s: float = math.inf) -> None:
+        self._counter = StampCounter(turn_s)
         self._steps = deque([period_s], maxlen=_STEPS)
         self._origin: float | None = None
+        self._given_origin = 0.0
         self._trusted = self._doubtful = 0.0  # time minus stamp, of the two lines
         self._doubts = 0
         self._frames = 0
@@ -89,7 +121,7 @@ class StampLine:
         self.line = 0.0
         """Time minus stamp of the last frame that has a stamp."""
         self.furthest_s = 0.0
-        """The largest stamp, seconds from the first one."""
+        """The largest stamp as the source gave it, wraps included, seconds from the first one."""
         self.report = CLEAN
 
     def advance(self, pts_s: float | None, elapsed_s: float = 0.0, *, is_gap: bool = False) -> float:
@@ -101,10 +133,11 @@ class StampLine:
             is_gap: whether frames before it are missing, so that a step forward of any length is a gap.
         """
         is_stamped = pts_s is not None and math.isfinite(pts_s)
-        stamp = float(pts_s or 0.0)
+        given_s = float(pts_s or 0.0)
+        stamp = self._counter.unwrap(given_s) if is_stamped else 0.0
         if is_gap and is_stamped and self._origin is not None:
             elapsed_s = max(0.0, stamp - self._origin + self._trusted - self._time)
-        time = self._of_stamp(stamp, elapsed_s) if is_stamped else self._next(0.0)
+        time = self._of_stamp(stamp, given_s, elapsed_s) if is_stamped else self._next(0.0)
         self._time, self._frames = time, self._frames + 1
         return time
 
@@ -119,19 +152,19 @@ class StampLine:
         """Usual time between two frames."""
         return median_low(self._steps)
 
-    def _of_stamp(self, pts_s: float, elapsed_s: float) -> float:
+    def _of_stamp(self, pts_s: float, given_s: float, elapsed_s: float) -> float:
         if self._origin is None:
-            self._origin = pts_s
+            self._origin, self._given_origin = pts_s, given_s
             self._trusted = self._next(0.0)
             self._fitted = (self._trusted, self._frames)
-            self.line = self._trusted - pts_s
+            self.line = self._trusted - given_s
             return self._trusted
         stamp = pts_s - self._origin
         step_s, self._stamp = stamp - self._stamp, stamp
-        self.furthest_s = max(self.furthest_s, stamp)
+        self.furthest_s = max(self.furthest_s, given_s - self._given_origin)
         time = self._fit(stamp, step_s, elapsed_s)
         self._stamp_step = step_s
-        self.line = (self._doubtful if self._doubts else self._trusted) - self._origin
+        self.line = (self._doubtful if self._doubts else self._trusted) + stamp - given_s
         return time
 
     def _fit(self, stamp: float, step_s: float, elapsed_s: float) -> float:

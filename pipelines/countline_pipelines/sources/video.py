@@ -108,6 +108,11 @@ class VideoReader:
         return self._opened.has_own_stamps
 
     @property
+    def turn_s(self) -> float:
+        """After which time the counter of the presentation times starts again; infinite if it never does."""
+        return self._opened.turn_s
+
+    @property
     def comes_in_bursts(self) -> bool:
         """Whether a network source comes faster than it was recorded: in segments, or as a file."""
         return self._spec.is_network and (

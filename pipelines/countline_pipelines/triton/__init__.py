@@ -11,7 +11,7 @@ client.py     connects, and puts the parts together
 """
 
 from countline_common.triton import InferenceLostError, ModelInfo, ModelOverrides, ModelRef, ModelRefusedError
-from countline_pipelines.triton.api import InferenceClient, Transport, infer_surely
+from countline_pipelines.triton.api import InferenceClient, SilentTritonError, Transport, infer_surely
 
 __all__ = [
     "InferenceClient",
@@ -20,6 +20,7 @@ __all__ = [
     "ModelOverrides",
     "ModelRef",
     "ModelRefusedError",
+    "SilentTritonError",
     "Transport",
     "infer_surely",
 ]

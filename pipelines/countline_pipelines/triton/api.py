@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_common.errors import CountlineError, DeadlineExceededError
+from countline_common.errors import DeadlineExceededError
 from countline_common.triton import InferenceLostError, ModelInfo, ModelOverrides
 from countline_pipelines.triton.slots import Slot, SlotRing
 
@@ -30,6 +30,23 @@ class Transport(StrEnum):
     """Shared memory if a probe shows that Triton can read this machine's, else gRPC bytes."""
     SHM = "shm"
     GRPC = "grpc"
+
+
+class SilentTritonError(DeadlineExceededError):
+    """Triton gave no answer in time.
+
+    Args:
+        waited_s: how long the caller waited.
+        reason: why Triton is away; empty if it is not known.
+    """
+
+    def __init__(self, waited_s: float, reason: str = "") -> None:
+        shown = f"{waited_s:.0f}" if waited_s >= 1 else f"{waited_s:g}"
+        super().__init__(
+            f"Triton gave no answer within {shown} s{': ' if reason else ''}{reason}",
+            hint="see Triton's log; `countline status` shows whether it is restarting",
+        )
+        self.reason = reason
 
 
 class InferenceClient(Protocol):
@@ -95,7 +112,7 @@ class InferenceClient(Protocol):
         """Wait until Triton answers and holds this client's rings and models.
 
         Raises:
-            DeadlineExceededError: not within `timeout_s`.
+            SilentTritonError: not within `timeout_s`.
         """
         ...
 
@@ -110,7 +127,7 @@ async def infer_surely(
     """Like `infer`, but survives restarts of Triton: sends the same slots again when Triton is back.
 
     Raises:
-        DeadlineExceededError: no answer within `patience_s`.
+        SilentTritonError: no answer within `patience_s`.
         CountlineError: an error of `infer` that waiting does not solve.
     """
     try:
@@ -121,11 +138,4 @@ async def infer_surely(
                 except InferenceLostError:
                     await client.wait_ready(patience_s)
     except TimeoutError as error:
-        raise _gave_up(patience_s) from error
-
-
-def _gave_up(patience_s: float) -> CountlineError:
-    return DeadlineExceededError(
-        f"Triton gave no answer within {patience_s:g} s",
-        hint="see Triton's log; `countline status` shows whether it is restarting",
-    )
+        raise SilentTritonError(patience_s) from error

@@ -13,11 +13,12 @@ from typing import Final
 
 import structlog
 
-from countline_common.errors import ConflictError, CountlineError, DeadlineExceededError
+from countline_common.errors import ConflictError, CountlineError
 from countline_common.resilience.retry import Backoff
 from countline_common.triton import InferenceLostError
 from countline_common.triton.connection import Connection
 from countline_pipelines.pauses import RETRY_REFUSED_S
+from countline_pipelines.triton.api import SilentTritonError
 from countline_pipelines.triton.models import LoadedModels
 from countline_pipelines.triton.transport import AttachedRings
 
@@ -95,16 +96,13 @@ class Recovery:
         """Wait until Triton answers and holds rings and models.
 
         Raises:
-            DeadlineExceededError: not within `timeout_s`.
+            SilentTritonError: not within `timeout_s`.
         """
         try:
             async with asyncio.timeout(timeout_s):
                 await self._ready.wait()
         except TimeoutError as error:
-            raise DeadlineExceededError(
-                f"Triton did not come back within {timeout_s:g} s: {self._trouble}",
-                hint="`countline status` and Triton's log show why",
-            ) from error
+            raise SilentTritonError(timeout_s, self._trouble) from error
 
     async def close(self) -> None:
         """End the task."""

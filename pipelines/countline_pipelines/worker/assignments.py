@@ -14,7 +14,7 @@ from countline_common.times import from_timestamp
 from countline_counting.errors import SpecError
 from countline_counting.geometry.ground import GroundPlane
 from countline_counting.geometry.segments import Points
-from countline_counting.identity import FiniteFile, counted_file_key, file_run_name
+from countline_counting.identity import FiniteFile, counted_file_key, file_run_name, recorded_file_key
 from countline_counting.spec import DEFAULT_ANCHOR, CountingSpec, Line, Mask, MaskKind, Zone
 from countline_pipelines.planes.interface import CameraPlan, FollowerPlan, unusable_spec
 from countline_pipelines.sources import Playback, RtspTransport, SourceSpec, default_playback, source_address
@@ -41,6 +41,8 @@ class Ownership:
     time_zone: str
     assigned_at: float | None = None
     """When the control-plane gave the epoch out, Unix seconds by its clock; None for a file that is played once."""
+    recording: str = ""
+    """Key of a file that is played once (`recorded_file_key`); empty for a live camera."""
 
 
 def ownership_of(assignment: workers_pb2.Assignment) -> Ownership:
@@ -157,6 +159,11 @@ def with_run(plan: CameraPlan) -> CameraPlan:
 def counting_key(plan: CameraPlan) -> str:
     """Return the key under which this worker remembers that it counted a finite file by this plan to its end."""
     return counted_file_key(plan.camera_id, _finite_file(plan), plan.counting)
+
+
+def recording_of(plan: CameraPlan) -> str:
+    """Return the key of the file that a plan counts; empty for a live camera."""
+    return recorded_file_key(_finite_file(plan)) if plan.source.playback.is_finite else ""
 
 
 def _finite_file(plan: CameraPlan) -> FiniteFile:

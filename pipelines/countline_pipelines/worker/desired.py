@@ -16,7 +16,7 @@ from countline.v1 import workers_pb2
 from countline_common.errors import CountlineError
 from countline_common.logs import get_logger
 from countline_pipelines.planes.interface import CameraCondition, CameraPlan, CameraState, Fault, Plane, fault_of
-from countline_pipelines.worker.assignments import Ownership, counting_key, ownership_of, plan_of
+from countline_pipelines.worker.assignments import Ownership, counting_key, ownership_of, plan_of, recording_of
 from countline_pipelines.worker.stored_files import StoredFiles
 
 MARKS: Final = "finished"
@@ -100,6 +100,7 @@ class DesiredCameras:
             self._plane.remove_camera(camera_id)
             _log.warning("camera.refused", camera=camera_id, error=error.message)
         else:
+            self._owners[camera_id] = replace(self._owners[camera_id], recording=recording_of(entry.plan))
             entry.finished = await asyncio.to_thread(self._is_marked, entry.plan)
             if entry.finished:
                 self._stored.expect(counting_key(entry.plan))

@@ -84,6 +84,7 @@ class WorkerSink:
             time_zone=owner.time_zone,
             labels=run.labels,
             assigned_at=owner.assigned_at,
+            recording=owner.recording if run.finite else "",
         )
         hand_over = self._is_first_of_epoch(run)
         builder = RecordBuilder(identity, run.period_s, finite=run.finite, hand_over=hand_over, since=run.since)

@@ -396,6 +396,8 @@ class CountRecord(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     TRAJECTORIES_FIELD_NUMBER: _builtins.int
     ASSIGNED_AT_FIELD_NUMBER: _builtins.int
+    RECORDING_FIELD_NUMBER: _builtins.int
+    RULE_VERSION_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
     camera_id: _builtins.str
     worker_id: _builtins.str
@@ -407,6 +409,12 @@ class CountRecord(_message.Message):
     """Number of this record within the run, from 0."""
     time_zone: _builtins.str
     """IANA time zone of the site, so that ingest needs no other service."""
+    recording: _builtins.str
+    """Of a file that is played once: a key of its content and of the time at which it was recorded. Empty for a live camera."""
+    rule_version: _builtins.int
+    """Version of the counting rule. A run with a higher version supersedes the runs of the same camera and recording with
+    lower ones: ingest fences them in the transaction in which the new run begins. 0 for a live camera.
+    """
     @_builtins.property
     def hand_over_at(self) -> _timestamp_pb2.Timestamp:
         """Capture time of the first frame of this epoch. Only in the first record of an epoch."""
@@ -444,10 +452,12 @@ class CountRecord(_message.Message):
         time_zone: _builtins.str = ...,
         trajectories: _abc.Iterable[Global___Trajectory] | None = ...,
         assigned_at: _timestamp_pb2.Timestamp | None = ...,
+        recording: _builtins.str = ...,
+        rule_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assigned_at", b"assigned_at", "hand_over_at", b"hand_over_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned_at", b"assigned_at", "camera_id", b"camera_id", "coverage", b"coverage", "crossings", b"crossings", "epoch", b"epoch", "hand_over_at", b"hand_over_at", "occupancy", b"occupancy", "run", b"run", "sequence", b"sequence", "site_id", b"site_id", "time_zone", b"time_zone", "trajectories", b"trajectories", "visits", b"visits", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned_at", b"assigned_at", "camera_id", b"camera_id", "coverage", b"coverage", "crossings", b"crossings", "epoch", b"epoch", "hand_over_at", b"hand_over_at", "occupancy", b"occupancy", "recording", b"recording", "rule_version", b"rule_version", "run", b"run", "sequence", b"sequence", "site_id", b"site_id", "time_zone", b"time_zone", "trajectories", b"trajectories", "visits", b"visits", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

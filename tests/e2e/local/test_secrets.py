@@ -4,10 +4,13 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import nats
+import psycopg
 import pytest
+from psycopg import sql
 from tests.fixtures.local.system import System, wait_for
 
 pytestmark = [
@@ -17,7 +20,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
-SECRET = re.compile("SECRET|SE%43RET")
+SECRET = re.compile("SECRET|SE%43RET|(?i:hunter7)")
 ADDRESSES = (
     'rtsp://admin:pa"SECRET@127.0.0.1:9/live',
     "rtsp://admin:a@SECRET@b@127.0.0.1:9/live",
@@ -34,6 +37,13 @@ MISTYPED = (
     "admin:SECRET@127.0.0.1/live",
     "rtsp://admin:pa/SECRET@127.0.0.1/live",
 )
+LOOSE = (
+    "rtsp://admin:SECRET@10.0.0.7/live",
+    "rtsp://admin:pa/SECRET@10.0.0.7/live",
+    "http://10.0.0.7/live?pwd=SECRET",
+    "admin:SECRET@10.0.0.7",
+)
+"""Addresses where a camera's id belongs."""
 REPORTED_WITHIN_S = 120.0
 
 
@@ -60,7 +70,7 @@ def commands_show(system: System) -> dict[str, str]:
 
 async def stored_by_nats(system: System) -> dict[str, str]:
     """The messages of each stream."""
-    port = json.loads((system.data / "run" / "ports.json").read_text())["nats"]
+    port = ports_of(system)["nats"]
     password = (system.data / "credentials" / "nats-password").read_text().strip()
     client = await nats.connect(f"nats://127.0.0.1:{port}", user="countline", password=password)
     stream_of = client.jetstream()
@@ -77,10 +87,71 @@ async def stored_by_nats(system: System) -> dict[str, str]:
     return found
 
 
+KEEPS_ADDRESSES = {("cameras", "cameras", "cameras")}
+"""Database, schema and table: workers need the passwords of cameras."""
+
+
+def ports_of(system: System) -> dict[str, int]:
+    ports: dict[str, int] = json.loads((system.data / "run" / "ports.json").read_text())
+    return ports
+
+
+def stored_by_databases(system: System) -> dict[str, str]:
+    """The rows of each table of each service, audit entries and events among them."""
+    password = (system.data / "credentials" / "postgres-password").read_text().strip()
+    server = f"postgresql://postgres:{password}@127.0.0.1:{ports_of(system)['postgres']}"
+    found = {}
+    for database in ("auth", "cameras", "analytics"):
+        with psycopg.connect(f"{server}/{database}") as connection:
+            tables = connection.execute(
+                "SELECT schemaname, tablename FROM pg_tables "
+                "WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+            ).fetchall()
+            for schema, table in tables:
+                if (database, schema, table) not in KEEPS_ADDRESSES:
+                    rows = sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(schema, table))
+                    found[f"{database}.{schema}.{table}"] = repr(connection.execute(rows).fetchall())
+    return found
+
+
+async def sockets_answer(system: System) -> dict[str, str]:
+    """What the WebSocket answers to messages that hold a secret where none belongs, and its close codes."""
+    url, token = await system.login()
+    token_message = {"type": "auth", "token": token}
+    wrong: list[dict[str, Any]] = [{"type": "auth", "token": "SECRET.SECRET.SECRET"}, {"type": LOOSE[0]}]
+    wrong += [
+        {"type": "subscribe", "channel": f"{kind}:{address}"} for kind in ("live", "pictures") for address in LOOSE
+    ]
+    found = {}
+    async with aiohttp.ClientSession() as session:
+        for message in wrong:
+            async with session.ws_connect(f"{url}/ws") as socket:
+                await socket.send_json(token_message)
+                assert (await socket.receive_json())["type"] == "ready"
+                await socket.send_json(message)
+                answer = await socket.receive_json(timeout=10)
+                assert answer["type"] == "error", answer
+                await socket.close()
+                found[f"socket {message}"] = json.dumps(answer) + repr(socket.close_code)
+    return found
+
+
+async def refused_logins(system: System) -> dict[str, str]:
+    """What the log-in answers to a password in the place of a user name."""
+    url, _ = await system.login()
+    found = {}
+    async with aiohttp.ClientSession() as session:
+        for username in ("Hunter7", "admin:Hunter7", "rtsp://admin:Hunter7@10.0.0.7/live"):
+            body = {"username": username, "password": "hunter7"}
+            async with session.post(f"{url}/api/v1/auth/login", json=body) as answer:
+                assert answer.status == 401
+                found[f"login {username}"] = await answer.text()
+    return found
+
+
 async def metrics(system: System) -> dict[str, str]:
     """The metrics of each part."""
-    ports = json.loads((system.data / "run" / "ports.json").read_text())
-    found = {}
+    ports, found = ports_of(system), {}
     async with aiohttp.ClientSession() as session:
         for name in ("control-health", "ingest-health", "api-health", "worker-health"):
             async with session.get(f"http://127.0.0.1:{ports[name]}/metrics") as answer:
@@ -104,8 +175,10 @@ async def test_no_password_of_a_camera_leaves_the_system(system: System) -> None
         return all(each["status"].get("error") for each in cameras)
 
     await wait_for(all_failed, REPORTED_WITHIN_S)
-    stored = await stored_by_nats(system)
-    assert {"DOMAIN", "STATUS"} <= set(stored)
+    shown = {**commands_show(system), **await sockets_answer(system), **await refused_logins(system)}
+    stored = {**await stored_by_nats(system), **stored_by_databases(system)}
+    assert {"DOMAIN", "STATUS", "auth.auth.audit", "cameras.cameras.outbox"} <= set(stored)
+    assert "login_failed" in stored["auth.auth.audit"]
     rest = {"REST": json.dumps(await system.get("/api/v1/cameras"))}
-    shown = {**commands_show(system), **stored, **await metrics(system), **rest, **logs(system.data / "logs")}
+    shown |= {**stored, **await metrics(system), **rest, **logs(system.data / "logs")}
     assert {name for name, text in shown.items() if SECRET.search(text)} == set()

@@ -98,7 +98,8 @@ async def test_errors_have_one_shape_whoever_raises_them(stack: Stack) -> None:
     for _, body in answers:
         assert set(body) == {"success", "request_id", "errors"}
         assert body["success"] is False
-        assert all(set(error) == {"code", "field", "message"} for error in body["errors"])
+        assert all(set(error) == {"code", "field", "message", "hint"} for error in body["errors"])
+    assert answers[2][1]["errors"][0]["hint"] == "send a JSON object"
 
 
 async def test_answers_carry_a_request_id_security_headers_and_come_compressed(stack: Stack) -> None:

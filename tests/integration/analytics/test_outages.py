@@ -296,7 +296,7 @@ async def test_the_api_process_sends_pages_away_and_stops_when_told(
             while (message := await socket.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
                 pass
             assert message.type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED}
-        assert await asyncio.wait_for(process.wait(), 8) == 0
+        assert await asyncio.wait_for(process.wait(), 30) == 0
 
 
 async def test_ingest_stops_when_told_while_nats_is_away(ingest: IngestProcess, nats_server: NatsServer) -> None:

@@ -122,6 +122,11 @@ async def test_a_channel_asks_for_its_permission(stack: Stack) -> None:
         assert "may not subscribe to counts: the permission 'counts.read' is missing" in refused["message"]
         await socket.send_json({"type": "subscribe", "channel": "weather"})
         assert (await receive(socket))["code"] == "INVALID_ARGUMENT"
+        for long in ({"type": "subscribe", "channel": "x" * 60_000}, {"type": "x" * 60_000}, {"type": ["x"] * 10_000}):
+            await socket.send_json(long)
+            refused = await receive(socket)
+            assert refused["code"] == "INVALID_ARGUMENT"
+            assert len(refused["message"]) < 200
         await socket.send_str("[1")
         assert (await receive(socket))["code"] == "INVALID_ARGUMENT"
         await socket.send_json({"type": "ping"})

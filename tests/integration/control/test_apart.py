@@ -127,7 +127,7 @@ async def test_cameras_reach_workers_and_statuses_come_back_across_processes(dis
         assert assignment.time_zone == "Europe/Berlin"
         await eventually(lambda: _is(distant, "door", cameras_pb2.CAMERA_STATE_RUNNING))
         await create_camera(distant, "yard")
-        await asyncio.wait_for(worker.until(lambda w: "yard" in w.epochs), 5)
+        await asyncio.wait_for(worker.until(lambda w: "yard" in w.epochs), 10)
         worker.states["yard"] = CameraStatus(state=cameras_pb2.CAMERA_STATE_RECONNECTING)
         await eventually(lambda: _is(distant, "yard", cameras_pb2.CAMERA_STATE_RECONNECTING))
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 from tests.fixtures.nats import NatsServer
 
 from countline_common.data import bus
@@ -21,6 +20,8 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 @pytest.fixture
 def s3_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A bucket on a local S3 server."""
+    from moto.server import ThreadedMotoServer  # takes half a second to import
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()

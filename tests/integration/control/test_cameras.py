@@ -163,7 +163,7 @@ async def test_without_a_mask_the_fields_that_are_set_change(admin: _Stub) -> No
     assert (changed.spec.min_score, len(changed.spec.lines), changed.spec.source_url) == (0.25, 1, MASKED)
 
 
-@pytest.mark.parametrize("path", ["camera_id", "site_id", "status", "revision", "nonsense", "spec.lines.points"])
+@pytest.mark.parametrize("path", ["camera_id", "site_id", "status", "created_at", "nonsense", "spec.lines.points"])
 async def test_a_mask_that_cannot_be_followed_is_refused(admin: _Stub, path: str) -> None:
     await create(admin, a_camera())
     error = await refused(update(admin, a_camera(), path))

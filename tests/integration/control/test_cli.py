@@ -185,9 +185,8 @@ async def test_a_camera_added_by_the_command_is_with_the_worker_within_5_s(
     shell: Shell, site: str, control: Control
 ) -> None:
     async with working(control) as worker:
-        adding = asyncio.create_task(shell.ok("cameras", "add", "door", "rtsp://camera.invalid/live", "--line", LINE))
+        await shell.ok("cameras", "add", "door", "rtsp://camera.invalid/live", "--line", LINE)
         await asyncio.wait_for(worker.until(lambda w: "door" in w.epochs), 5)
-        await adding
         listed = (await shell.json("workers", "list"))["workers"]
         assert [(item["worker_id"], item["state"], item["camera_ids"]) for item in listed] == [
             ("worker-1", "online", ["door"])
@@ -227,6 +226,19 @@ async def test_a_server_that_is_away_is_an_error_with_a_hint(shell: Shell) -> No
     code, _, err = await shell.run("cameras", "list")
     assert code == 1
     assert "hint: start one: countline up" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("cameras", "rm", "ghost"), ("sites", "rm", "ghost"), ("users", "rm", "ghost"), ("models", "delete", "ghost")],
+)
+async def test_a_thing_that_does_not_exist_is_reported_before_the_question(
+    shell: Shell, words: tuple[str, ...]
+) -> None:
+    code, _, err = await shell.run(*words, stdin="y\n")
+    assert (code, "Delete" in err) == (1, False)
+    assert "error: " in err
+    assert "ghost" in err
 
 
 async def test_the_last_admin_cannot_be_removed_by_mistake(shell: Shell) -> None:

@@ -18,6 +18,7 @@ from countline_common.grpc.tokens import EVERYTHING, TokenSigner, TokenVerifier,
 
 NAME = "countline.v1.CameraService"
 PATH = f"/{NAME}/ListSites"
+WAIT_S = 30.0
 
 
 class Answering:
@@ -42,8 +43,13 @@ class Answering:
             request_deserializer=cameras_pb2.ListSitesRequest.FromString,
             response_serializer=cameras_pb2.ListSitesResponse.SerializeToString,
         )
+        stream = grpc.stream_stream_rpc_method_handler(
+            lambda requests, _: requests,
+            request_deserializer=cameras_pb2.ListSitesRequest.FromString,
+            response_serializer=cameras_pb2.ListSitesResponse.SerializeToString,
+        )
         generic = [
-            grpc.method_handlers_generic_handler(NAME, {"ListSites": handler}),
+            grpc.method_handlers_generic_handler(NAME, {"ListSites": handler, "Refuse": stream}),
             grpc.method_handlers_generic_handler("countline.v1.Unstated", {"Do": handler}),
         ]
         server.add_generic_rpc_handlers(generic)
@@ -51,7 +57,6 @@ class Answering:
 
 @pytest.fixture
 async def answering(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Answering]:
-    monkeypatch.setattr(grpc_server, "CALL_LIMIT_S", 0.3)
     monkeypatch.setattr(grpc_server, "CHECK_PERIOD_S", 0.05)
     private, public = generate_key_pair()
     answering = Answering()
@@ -60,7 +65,7 @@ async def answering(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Answering]
     )
     service = Service(NAME, answering.register, answering.check)
     async with (
-        GrpcServer("127.0.0.1:0", (service,), TokenVerifier(public)) as server,
+        GrpcServer("127.0.0.1:0", (service,), TokenVerifier(public), call_limit_s=0.3) as server,
         grpc.aio.insecure_channel(server.address) as answering.channel,
     ):
         answering.address = server.address
@@ -113,7 +118,8 @@ async def test_a_call_that_takes_too_long_is_ended_by_the_server(answering: Answ
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call(answering)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    await asyncio.wait_for(ended.wait(), 5)
+    assert "took too long" in str(caught.value.details())
+    await asyncio.wait_for(ended.wait(), WAIT_S)
 
 
 async def test_a_caller_that_gives_up_ends_the_work(answering: Answering) -> None:
@@ -128,9 +134,9 @@ async def test_a_caller_that_gives_up_ends_the_work(answering: Answering) -> Non
 
     answering.do = slow
     calling = asyncio.create_task(call(answering))
-    await asyncio.wait_for(started.wait(), 5)
+    await asyncio.wait_for(started.wait(), WAIT_S)
     calling.cancel()
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), WAIT_S)
 
 
 async def test_health_follows_the_service(answering: Answering) -> None:
@@ -160,9 +166,29 @@ async def test_what_is_under_way_when_the_server_stops_is_finished(answering: An
     await server.__aenter__()
     async with grpc.aio.insecure_channel(server.address) as other.channel:
         calling = asyncio.create_task(call(other))
-        await asyncio.wait_for(started.wait(), 5)
+        await asyncio.wait_for(started.wait(), WAIT_S)
         await server.__aexit__(None, None, None)
         assert (await calling).next_page_token == "done"
+
+
+async def test_the_refusal_of_a_stream_reaches_a_caller_that_still_sends(answering: Answering) -> None:
+    """gRPC's Python client reported INTERNAL, "Internal error from Core"."""
+    chunks = [cameras_pb2.ListSitesRequest(page_token="x" * 1_000_000) for _ in range(8)]
+
+    async def stream() -> AsyncIterator[cameras_pb2.ListSitesRequest]:
+        for chunk in chunks:
+            yield chunk
+
+    method = answering.channel.stream_stream(
+        f"/{NAME}/Refuse",
+        request_serializer=cameras_pb2.ListSitesRequest.SerializeToString,
+        response_deserializer=cameras_pb2.ListSitesResponse.FromString,
+    )
+    for token, code in ((answering.token, "PERMISSION_DENIED"), ("nonsense", "UNAUTHENTICATED")):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in method(stream(), metadata=(("authorization", f"Bearer {token}"),), timeout=20):
+                pass
+        assert caught.value.code().name == code
 
 
 async def test_a_second_server_on_the_same_port_is_refused(answering: Answering) -> None:
@@ -191,6 +217,46 @@ async def test_a_connection_that_stalls_is_closed(sent: bytes, monkeypatch: pyte
         async with asyncio.timeout(15):
             await reader.read()  # to the end
         writer.close()
+
+
+HALF_A_MESSAGE = raw_http2.frame(0, 0, 1, b"\0\0\0\0\x09ab")
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/grpc.health.v1.Health/Check", HALF_A_MESSAGE),
+        ("/grpc.health.v1.Health/Check", b""),
+        ("/grpc.health.v1.Health/Watch", HALF_A_MESSAGE),
+        ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", HALF_A_MESSAGE),
+    ],
+    ids=["half a message", "no message", "of a stream", "in a stream"],
+)
+async def test_a_call_whose_message_stays_out_is_ended_though_its_connection_lives(path: str, sent: bytes) -> None:
+    """A caller that answered pings could keep calls open for ever."""
+    _, public = generate_key_pair()
+    async with GrpcServer("127.0.0.1:0", (), TokenVerifier(public), message_limit_s=0.3) as server:
+        caller = await raw_http2.PatientCaller.connect(server.address)
+        caller.send(raw_http2.call(path) + sent)
+        async with asyncio.timeout(10):
+            await caller.receive_until(b"no whole message arrived within 0.3 s")
+        caller.close()
+
+
+async def test_a_call_without_a_token_is_refused_before_its_message_is_read(answering: Answering) -> None:
+    caller = await raw_http2.PatientCaller.connect(answering.address)
+    caller.send(raw_http2.call(PATH) + HALF_A_MESSAGE)
+    async with asyncio.timeout(10):
+        await caller.receive_until(b"access token")
+    caller.close()
+
+
+async def test_a_call_without_a_message_is_refused(answering: Answering) -> None:
+    caller = await raw_http2.PatientCaller.connect(answering.address)
+    caller.send(raw_http2.call(PATH, authorization=f"Bearer {answering.token}") + raw_http2.frame(0, 1, 1, b""))
+    async with asyncio.timeout(10):
+        await caller.receive_until(b"the call has no message")
+    caller.close()
 
 
 async def test_a_message_that_is_falsely_marked_as_compressed_is_refused(answering: Answering) -> None:

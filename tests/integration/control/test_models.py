@@ -7,12 +7,21 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 import nats
 import psycopg
 import pytest
-from tests.fixtures.clips import BLOB_LABELS, MIDDLE, Pass, blob_model, render, write_blob_repository
+from tests.fixtures.clips import (
+    BLOB_LABELS,
+    MIDDLE,
+    Pass,
+    blob_model,
+    render,
+    write_blob_repository,
+    write_blob_versions,
+)
 from tests.fixtures.models.contract_models import marker_model
 from tests.fixtures.nats import NatsServer
 from tests.fixtures.triton import FreshTriton, TritonServer
@@ -21,7 +30,7 @@ from countline.v1 import cameras_pb2, events_pb2, models_pb2, models_pb2_grpc
 from countline.v1.events_pb2 import TrialRecord, TrialTally
 from countline.v1.models_pb2 import DeployHeader, DeployModelRequest, DeployModelResponse, Model, ModelVersion
 from countline_common.data import bus
-from countline_common.errors import CountlineError, ResourceExhaustedError, UnavailableError
+from countline_common.errors import CountlineError, InvalidInputError, ResourceExhaustedError, UnavailableError
 from countline_common.grpc.errors import from_rpc_error
 from countline_common.times import to_timestamp
 from countline_common.triton import ModelRef
@@ -130,6 +139,7 @@ def eager_upkeep(monkeypatch: pytest.MonkeyPatch) -> None:
     """The service that is started next corrects Triton at once, and tries again soon."""
     monkeypatch.setattr(upkeep, "LOOK_S", 0.3)
     monkeypatch.setattr(upkeep, "AGAIN_S", 0.5)
+    monkeypatch.setattr(upkeep, "AGAIN_LONGEST_S", 2.0)
 
 
 @pytest.fixture
@@ -139,7 +149,13 @@ def repository(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def second_version() -> None:
+    """`service` begins with two versions of `blob` in its repository, which saves a test their deployment."""
+
+
+@pytest.fixture
 async def service(
+    request: pytest.FixtureRequest,
     session_triton: FreshTriton,
     control_dsn: str,
     start_control,
@@ -150,7 +166,13 @@ async def service(
     """The control-plane of one test, on a Triton that serves nothing yet."""
     # Every deployment measures; how fast a machine is matters to no test here.
     monkeypatch.setattr(serving, "MEASURE_S", 0.1)
-    triton = await asyncio.to_thread(session_triton.begin, lambda folder: write_blob_repository(folder, "blob"))
+
+    def write(folder: Path) -> Path:
+        if "second_version" in request.fixturenames:
+            return write_blob_versions(folder, None, None)
+        return write_blob_repository(folder, "blob")
+
+    triton = await asyncio.to_thread(session_triton.begin, write)
     control = await start_control(
         control_dsn,
         nats_url=nats_server.url,
@@ -219,16 +241,13 @@ async def test_a_model_goes_from_file_to_live_and_back(service: Service) -> None
 
     await service.models.DeleteModel(models_pb2.DeleteModelRequest(name="net", version=1))
     assert await service.states("net") == {2: "live"}
-    third = await service.deploy("net", variant("three"))
-    assert third.version is not None
-    assert third.version.version == 3, "a number is never given twice"
     await service.models.DeleteModel(models_pb2.DeleteModelRequest(name="net"))
     assert not (service.repository / "net").exists()
     error = await refused(service.models.GetModel(models_pb2.GetModelRequest(name="net")))
     assert "no model 'net'" in str(error)
-    fourth = await service.deploy("net", variant("four"))
-    assert fourth.version is not None
-    assert fourth.version.version == 4, "not even over the deletion of its model"
+    third = await service.deploy("net", variant("three"))
+    assert third.version is not None
+    assert third.version.version == 3, "a number is never given twice, not even over the deletion of its model"
 
 
 async def _serves(service: Service, name: str, versions: tuple[int, ...]) -> bool:
@@ -492,19 +511,38 @@ NO_GOLDEN_CLIPS = (
 )
 
 
+async def refused_upload(control: Control, chunks: Sequence[bytes] = (), **header: Any) -> CountlineError:
+    """The error of a deployment that is refused."""
+
+    async def requests() -> AsyncIterator[DeployModelRequest]:
+        yield DeployModelRequest(header=DeployHeader(**{"name": "net", "size_bytes": 5, "digest": DIGEST, **header}))
+        for chunk in chunks:
+            yield DeployModelRequest(chunk=chunk)
+
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        async for _ in control.caller("admin").models.DeployModel(requests()):
+            pass
+    return from_rpc_error(refused.value)
+
+
 async def test_a_golden_clip_that_cannot_be_counted_is_refused_at_once(control_dsn: str, start_control) -> None:
     """It was ignored, and the version passed on the demo clip."""
     control = await start_control(control_dsn)
     for golden in NO_GOLDEN_CLIPS:
-        header = DeployHeader(name="net", size_bytes=5, digest="b" * 64, golden=models_pb2.GoldenClip(**golden))
+        error = await refused_upload(control, [b"x" * 1_000_000] * 4, golden=models_pb2.GoldenClip(**golden))
+        assert isinstance(error, InvalidInputError), golden
 
-        async def requests(first: DeployHeader) -> AsyncIterator[DeployModelRequest]:
-            yield DeployModelRequest(header=first)
 
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            async for _ in control.caller("admin").models.DeployModel(requests(header)):
-                pass
-        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT, golden
+async def test_an_upload_that_does_not_fit_its_header_is_refused(control_dsn: str, start_control) -> None:
+    """Bytes after the announced ones were ignored, and a limit of NaN ms was none."""
+    control = await start_control(control_dsn)
+    digest = hashlib.sha256(b"hello").hexdigest()
+    assert (
+        "longer than the announced 5 bytes" in (await refused_upload(control, [b"hello", b"x"], digest=digest)).message
+    )
+    for limit_ms in (-1.0, float("nan"), float("inf")):
+        (problem,) = (await refused_upload(control, [b"hello"], max_latency_ms=limit_ms)).fields
+        assert problem.field == "header.max_latency_ms"
 
 
 # Which version counts cameras ---------------------------------------------------------------------------------------
@@ -530,8 +568,9 @@ def _told(worker) -> dict[str, tuple[str, str]]:
     return {a.camera.camera_id: (a.model, a.follower.model) for a in worker.received[-1].assignments}
 
 
+@pytest.mark.usefixtures("second_version")
 async def test_a_version_that_a_camera_names_cannot_be_retired(service: Service) -> None:
-    await service.deploy("blob", variant("two"))
+    await promote(service, "blob", 1)
     await create_camera(service.control, "door")
     spec = cameras_pb2.CameraSpec(model="blob@2")
     update = cameras_pb2.UpdateCameraRequest(camera=cameras_pb2.Camera(camera_id="door", spec=spec))
@@ -629,9 +668,9 @@ async def _trial(service: Service, trial_id: str) -> models_pb2.Trial:
 
 
 @pytest.fixture
-async def door(service: Service) -> AsyncIterator[object]:
+async def door(second_version: None, service: Service) -> AsyncIterator[object]:
     """A camera on a worker, and a second version of its model."""
-    await service.deploy("blob", variant("two"))
+    await promote(service, "blob", 1)
     await create_camera(service.control, "door")
     async with working(service.control) as worker:
         await worker.until(lambda w: _told(w) == {"door": ("blob@1", "")})
@@ -719,61 +758,76 @@ async def test_a_trial_is_stopped_by_hand_by_time_and_by_a_promotion(service: Se
     assert [each.trial_id for each in listed.trials] == [third.trial_id, short.trial_id, trial.trial_id]
 
 
-@pytest.mark.usefixtures("eager_upkeep")
-async def test_a_version_that_somebody_has_triton_drop_is_served_again(service: Service) -> None:
-    """A load with the versions from before a deployment dropped the new one, and no worker restored it."""
-    async with Connection(service.triton.grpc) as connection:
-        await service.deploy("net", variant("one"), promote=True)
-        before = await connection.model_config("net")
-        await service.deploy("net", variant("two"))
-        await connection.load("net", before)
+@pytest.fixture
+async def two_models(
+    eager_upkeep: None, session_triton: FreshTriton, control_dsn: str, start_control: Callable
+) -> Service:
+    """A service with the models `first` and `net`; Triton serves the versions 1 and 2 of both."""
 
-        async def is_back() -> bool:
-            in_force = await connection.model_config("net")
-            named = named_versions(in_force) if in_force is not None else None
-            return named == {1, 2} and await _serves(service, "net", (1, 2))
-
-        await eventually(is_back)
-
-
-@pytest.mark.usefixtures("eager_upkeep")
-async def test_a_model_that_cannot_be_put_right_keeps_no_other_from_it(
-    service: Service, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Its failure ended each check silently: models later in the alphabet were never corrected."""
-    async with Connection(service.triton.grpc) as connection:
-        before = {}
+    def write(folder: Path) -> Path:
+        repository = write_blob_versions(folder, None, None)
+        shutil.copytree(repository / "blob", repository / "first")
+        (repository / "blob").rename(repository / "net")
         for name in ("first", "net"):
-            await service.deploy(name, variant(f"{name} one"), promote=True)
-            before[name] = await connection.model_config(name)
-            await service.deploy(name, variant(f"{name} two"))
-        await asyncio.to_thread(shutil.rmtree, service.repository / "first" / "2")
-        for name, config in before.items():
-            await connection.load(name, config)
-        await eventually(lambda: _serves(service, "net", (1, 2)))
-    said = [line for line in capsys.readouterr().out.splitlines() if "model.correction_failed" in line]
-    assert any("no file of first@2" in line for line in said)
+            config = repository / name / "config.pbtxt"
+            config.write_text(config.read_text().replace('"blob"', f'"{name}"'))
+        return repository
+
+    triton = await asyncio.to_thread(session_triton.begin, write)
+    async with Connection(triton.grpc) as connection:
+        for name in ("first", "net"):
+            await connection.load(name)
+    control = await start_control(control_dsn, model_repository=triton.repository, triton_address=triton.grpc)
+    return Service(control, triton, triton.repository)
 
 
-@pytest.mark.usefixtures("eager_upkeep")
-async def test_a_version_that_triton_refused_is_tried_again_later(
-    service: Service, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """After one refusal the service did not try again until its next start."""
-    file = service.repository / "net" / "2" / "model.onnx"
+async def _drop(service: Service, name: str) -> None:
+    """Have Triton serve version 1 alone, as a worker does that read the configuration before version 2 was deployed."""
     async with Connection(service.triton.grpc) as connection:
-        await service.deploy("net", variant("one"), promote=True)
-        before = await connection.model_config("net")
-        await service.deploy("net", variant("two"))
-        await asyncio.to_thread(file.write_bytes, b"half a mod")
-        await connection.load("net", before)
-        await eventually(lambda: _says("model.correction_failed", capsys))
-        await asyncio.to_thread(file.write_bytes, variant("two"))
-        await eventually(lambda: _serves(service, "net", (1, 2)))
+        config = await connection.model_config(name)
+        assert config is not None
+        await connection.load(name, {**config, "version_policy": {"specific": {"versions": ["1"]}}})
 
 
-async def _says(event: str, capsys: pytest.CaptureFixture[str]) -> bool:
-    return event in capsys.readouterr().out
+async def test_versions_that_somebody_has_triton_drop_are_served_again(
+    two_models: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three faults.
+
+    - A load with the versions from before a deployment dropped the new one, and no worker restored it.
+    - A model that could not be corrected ended each check silently: models later in the alphabet were never corrected.
+    - After Triton refused a version once, the service did not try again until its next start.
+    """
+    service, second = two_models, two_models.repository / "first" / "2"
+    whole = (second / "model.onnx").read_bytes()
+    await asyncio.to_thread(shutil.rmtree, second)
+    await _drop(service, "first")
+    await _drop(service, "net")
+
+    async def is_back(name: str) -> bool:
+        async with Connection(service.triton.grpc) as connection:
+            in_force = await connection.model_config(name)
+        named = named_versions(in_force) if in_force is not None else None
+        return named == {1, 2} and await _serves(service, name, (1, 2))
+
+    await eventually(lambda: is_back("net"))
+    said = _failures(capsys)
+    assert said
+    assert all("no file of first@2" in line for line in said)
+
+    await asyncio.to_thread(second.mkdir)
+    await asyncio.to_thread((second / "model.onnx").write_bytes, b"half a mod")
+    await eventually(lambda: _refused_by_triton(capsys))
+    await asyncio.to_thread((second / "model.onnx").write_bytes, whole)
+    await eventually(lambda: is_back("first"))
+
+
+def _failures(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return [line for line in capsys.readouterr().out.splitlines() if "model.correction_failed" in line]
+
+
+async def _refused_by_triton(capsys: pytest.CaptureFixture[str]) -> bool:
+    return any("no file of first@2" not in line for line in _failures(capsys))
 
 
 # Restarts -----------------------------------------------------------------------------------------------------------
@@ -922,11 +976,13 @@ async def test_tuning_is_written_and_loaded(service: Service) -> None:
 
 
 @pytest.fixture
-async def tuned_in_vain(service: Service) -> AsyncIterator[models_pb2.TuneModelRequest]:
+async def tuned_in_vain(second_version: None, service: Service) -> AsyncIterator[models_pb2.TuneModelRequest]:
     """A tuning that fails: afterwards Triton, the repository and the database are as before."""
     config = service.repository / "blob" / "config.pbtxt"
+    models = service.control.plane._models._lifecycle
+    stored = await models._database.read(lambda connection: store.get_model(connection, "blob"))
+    await models._repository.refresh(stored)  # writes the configuration as the service does
     async with Connection(service.triton.grpc) as connection:
-        await service.deploy("blob", variant("two"))
         written, in_force = await asyncio.to_thread(config.read_text), await connection.model_config("blob")
         tuning = models_pb2.ModelTuning(max_batch_size=4, max_queue_delay_us=500, instances=1)
         yield models_pb2.TuneModelRequest(name="blob", tuning=tuning)

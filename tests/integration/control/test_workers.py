@@ -18,6 +18,20 @@ from .conftest import LEASE_S, Control
 
 WAIT_S = 20.0
 REPORT_PERIOD_S = 0.2
+LONG_LEASE_S = 60.0
+"""Does not run out during a test, however busy the machine is."""
+
+
+@pytest.fixture
+async def control(control_dsn: str, start_control) -> Control:
+    """All services. No lease runs out in the tests that use it."""
+    return await start_control(control_dsn, lease_s=LONG_LEASE_S)
+
+
+@pytest.fixture
+async def short_lease(control_dsn: str, start_control) -> Control:
+    """All services, with leases of `LEASE_S`."""
+    return await start_control(control_dsn)
 
 
 class FakeWorker:
@@ -140,18 +154,18 @@ async def eventually(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_a_new_camera_reaches_the_worker_within_a_second_with_credentials_and_time_zone(control: Control) -> None:
+async def test_a_new_camera_reaches_the_worker_at_once_with_credentials_and_time_zone(control: Control) -> None:
     async with working(control) as worker:
         assert worker.epochs == {}
         created_at = time.monotonic()
         await create_camera(control, "door")
         await worker.until(lambda w: "door" in w.epochs)
-        assert time.monotonic() - created_at < 1.0
+        assert time.monotonic() - created_at < 5.0
         (assignment,) = worker.received[-1].assignments
         assert assignment.camera.spec.source_url == "rtsp://joe:secret@camera.invalid/live"
         assert assignment.time_zone == "Europe/Berlin"
         assert assignment.epoch == 1
-        assert worker.received[-1].lease.ToSeconds() == int(LEASE_S)
+        assert worker.received[-1].lease.ToSeconds() == int(LONG_LEASE_S)
 
 
 async def test_what_a_worker_says_is_the_status_of_the_camera(control: Control) -> None:
@@ -195,11 +209,11 @@ async def test_a_deleted_or_disabled_camera_is_taken_away_and_comes_back_with_a_
         await worker.until(lambda w: w.epochs == {"door": 2})
 
 
-async def test_a_worker_that_connects_again_in_time_keeps_its_cameras_and_epochs(control: Control) -> None:
-    await create_camera(control, "door")
-    async with working(control):
+async def test_a_worker_that_connects_again_in_time_keeps_its_cameras_and_epochs(short_lease: Control) -> None:
+    await create_camera(short_lease, "door")
+    async with working(short_lease):
         pass
-    async with working(control) as again:
+    async with working(short_lease) as again:
         assert again.epochs == {"door": 1}
         await asyncio.sleep(LEASE_S)  # longer than one lease: reports must have renewed it
         assert again.epochs == {"door": 1}
@@ -211,7 +225,7 @@ async def test_a_new_process_under_the_same_name_gets_the_cameras_at_once_with_n
         started = time.monotonic()
         async with working(control, instance="b") as new:
             await new.until(lambda w: w.epochs == {"door": 2})
-            assert time.monotonic() - started < LEASE_S
+            assert time.monotonic() - started < LONG_LEASE_S / 2
             await old.until(lambda w: w.error is not None)
             assert isinstance(from_rpc_error(old.error), ConflictError)
 
@@ -224,14 +238,14 @@ async def test_a_process_that_was_replaced_is_refused_and_told_to_take_another_n
         assert "COUNTLINE_WORKER_NAME" in from_rpc_error(caught.value).hint
 
 
-async def test_cameras_of_a_worker_that_falls_silent_move_when_its_lease_runs_out(control: Control) -> None:
-    await create_camera(control, "door")
-    async with working(control, "worker-1") as first, working(control, "worker-2") as second:
+async def test_cameras_of_a_worker_that_falls_silent_move_when_its_lease_runs_out(short_lease: Control) -> None:
+    await create_camera(short_lease, "door")
+    async with working(short_lease, "worker-1") as first, working(short_lease, "worker-2") as second:
         assert first.epochs == {"door": 1}
         first.silent = True
         silent_since = time.monotonic()
         await second.until(lambda w: w.epochs == {"door": 2})
-        assert LEASE_S - REPORT_PERIOD_S - 0.1 < time.monotonic() - silent_since < LEASE_S + 2
+        assert LEASE_S - REPORT_PERIOD_S - 0.1 < time.monotonic() - silent_since < LEASE_S + 10
         await first.until(lambda w: w.epochs == {})
 
 
@@ -242,16 +256,16 @@ async def test_cameras_of_a_worker_that_says_goodbye_move_at_once(control: Contr
         left_at = time.monotonic()
         await first.leave()
         await second.until(lambda w: w.epochs == {"door": 2})
-        assert time.monotonic() - left_at < LEASE_S / 2
+        assert time.monotonic() - left_at < LONG_LEASE_S / 2
 
 
-async def test_a_camera_waits_for_its_only_worker_and_goes_on_under_its_epoch(control: Control) -> None:
+async def test_a_camera_waits_for_its_only_worker_and_goes_on_under_its_epoch(short_lease: Control) -> None:
     """No other worker could count meanwhile, so there is nothing to fence."""
-    await create_camera(control, "door")
-    async with working(control):
+    await create_camera(short_lease, "door")
+    async with working(short_lease):
         pass
-    await eventually(lambda: _has_error(control, "door", "worker_offline"))
-    async with working(control) as again:
+    await eventually(lambda: _has_error(short_lease, "door", "worker_offline"))
+    async with working(short_lease) as again:
         assert again.epochs == {"door": 1}
 
 

@@ -3,17 +3,21 @@
 import asyncio
 import random
 import time
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.async_api import Browser, expect
+from tests.fixtures.browser import expect
 from tests.fixtures.dashboard.answers import rfc3339
 from tests.fixtures.dashboard.fake_gateway import FakeGateway
 from tests.fixtures.dashboard.visit import Visit, visit
 
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_a_wrong_password_is_refused_in_plain_words(browser: Browser) -> None:
+async def test_a_wrong_password_is_refused_in_plain_words(browser: "Browser") -> None:
     async with visit(browser, FakeGateway()) as one:
         await one.page.goto(one.url)
         await one.page.fill("input[name=password]", "wrong")
@@ -148,7 +152,7 @@ async def test_counted_and_true_stand_side_by_side_and_their_difference_is_named
     await expect(page.locator("[data-camera=entrance] [data-checked=out]")).to_contain_text("agree")
 
 
-async def test_a_camera_without_a_truth_makes_no_claim(browser: Browser) -> None:
+async def test_a_camera_without_a_truth_makes_no_claim(browser: "Browser") -> None:
     gateway = FakeGateway()
     gateway.has_truth = False
     async with visit(browser, gateway) as one:
@@ -168,7 +172,7 @@ async def test_a_query_that_fails_is_said_and_the_page_recovers(dashboard: Visit
     await expect(alert).to_have_count(0, timeout=15_000)
 
 
-async def test_uncovered_time_is_hatched_and_partly_covered_time_too(browser: Browser) -> None:
+async def test_uncovered_time_is_hatched_and_partly_covered_time_too(browser: "Browser") -> None:
     def coverage(minute: float) -> float:
         ago_min = (time.time() - minute) / 60
         return 0.0 if 20 <= ago_min < 30 else 0.5 if 30 <= ago_min < 32 else 1.0
@@ -181,7 +185,7 @@ async def test_uncovered_time_is_hatched_and_partly_covered_time_too(browser: Br
         assert await chart.locator(".bars").count() in {50, 51}, (
             "a bucket that nobody saw has no bar, not a bar of zero"
         )
-        await expect(chart.locator(".bars.provisional")).to_have_count(1)
+        assert await chart.locator(".bars.provisional").count() in {1, 2}, "this minute, and at first the one before"
         share = float(await chart.locator("[data-sum-coverage]").get_attribute("data-sum-coverage") or "nan")
         assert share == pytest.approx(49 / 60, abs=0.02)
 
@@ -204,7 +208,7 @@ async def test_ranges_offer_only_buckets_that_can_be_read(dashboard: Visit) -> N
     await page.wait_for_function("() => document.querySelectorAll('.bars').length >= 7 * 24")
 
 
-async def test_pictures_are_asked_for_only_while_somebody_sees_them(browser: Browser) -> None:
+async def test_pictures_are_asked_for_only_while_somebody_sees_them(browser: "Browser") -> None:
     async with visit(browser, FakeGateway(), width=390, height=600) as one:
         await one.log_in()
         page, gateway = one.page, one.gateway
@@ -221,7 +225,7 @@ async def test_pictures_are_asked_for_only_while_somebody_sees_them(browser: Bro
         assert "preview:dock" not in watched()
         await page.locator("[data-camera=dock]").scroll_into_view_if_needed()
         await page.wait_for_selector("[data-camera=dock] [data-picture=live]")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while "preview:entrance" in watched():  # noqa: ASYNC110  the gateway's channels are a plain set
                 await asyncio.sleep(0.02)
 
@@ -258,14 +262,14 @@ async def test_a_session_that_has_ended_leads_to_the_login_form_and_says_so(dash
     await expect(dashboard.page.locator("input[name=password]")).to_be_visible()
 
 
-async def test_without_cameras_the_page_says_how_to_add_one(browser: Browser) -> None:
+async def test_without_cameras_the_page_says_how_to_add_one(browser: "Browser") -> None:
     async with visit(browser, FakeGateway(scenes=())) as one:
         await one.log_in()
         await expect(one.page.locator(".empty")).to_contain_text("countline cameras add")
 
 
 @pytest.mark.parametrize("width", [360, 834, 1280, 1920])
-async def test_nothing_sticks_out_at_the_side(browser: Browser, width: int) -> None:
+async def test_nothing_sticks_out_at_the_side(browser: "Browser", width: int) -> None:
     async with visit(browser, FakeGateway(), width=width, height=800) as one:
         await one.log_in()
         await one.page.wait_for_selector(".bars", state="attached")

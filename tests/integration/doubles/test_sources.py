@@ -10,6 +10,7 @@ from tests.doubles.deepstream import native
 from tests.doubles.deepstream.facts import tables
 from tests.fixtures.clips import Pass, render
 from tests.fixtures.doubles.rig import frames, main_loop, on_batches, rig
+from tests.fixtures.examples import rounds
 
 MUX = {"batch_size": 1}
 LIVE = MUX | {"batched_push_timeout": 40_000}
@@ -226,13 +227,14 @@ def test_one_source_of_the_process_is_reset_in_three_seconds(deepstream_double, 
 
 
 @pytest.mark.parametrize("deepstream_double", ["7.1", "8.0"], indirect=True)
+@pytest.mark.leaks
 @pytest.mark.slow
-def test_nothing_is_left_after_a_thousand_comings_and_goings(deepstream_double, clip):
+def test_nothing_is_left_after_hundreds_of_comings_and_goings(deepstream_double, clip):
     with rig(deepstream_double) as made:
         seen = note_frames(made.chain(batch_size=8, drop_pipeline_eos=True))
         made.play()
         settled = deepstream_double.alive()
-        for cycle in range(1000):
+        for cycle in range(rounds(300, 1000)):
             source = made.source(cycle, clip.as_uri())
             source.sync_state_with_parent()
             if cycle % 100 == 0:

@@ -15,7 +15,7 @@ from tests.fixtures.triton import TritonNotStartedError, TritonServer
 COUNTLINE = str(Path(sys.executable).with_name("countline"))
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, "condition was not met in time"
@@ -27,21 +27,21 @@ def segments_of(pid: int) -> list[str]:
 
 
 def test_server_answers_on_the_addresses_it_prints(triton: TritonServer) -> None:
-    with urllib.request.urlopen(f"http://{triton.http}/v2", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{triton.http}/v2", timeout=30) as answer:
         assert json.load(answer)["name"] == "countline-embedded"
-    with urllib.request.urlopen(f"http://{triton.metrics}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{triton.metrics}/metrics", timeout=30) as answer:
         assert b"nv_cpu_utilization" in answer.read()
 
 
 def test_models_named_at_start_are_ready_when_the_addresses_are_printed(own_triton) -> None:
     server = own_triton("--load", "marker")
-    with urllib.request.urlopen(f"http://{server.http}/v2/models/marker/ready", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{server.http}/v2/models/marker/ready", timeout=30) as answer:
         assert answer.status == 200
 
 
 def test_configuration_loads_unchanged_and_its_labels_are_known(own_triton) -> None:
     server = own_triton("--load", "marker")
-    with urllib.request.urlopen(f"http://{server.http}/v2/models/marker/config", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{server.http}/v2/models/marker/config", timeout=30) as answer:
         config = json.load(answer)
     assert (config["backend"], config["max_batch_size"]) == ("onnxruntime", 8)
     assert config["output"][0]["label_filename"] == "labels.txt"

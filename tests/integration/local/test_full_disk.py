@@ -75,7 +75,7 @@ async def publish(data: DataFolder, payload: bytes) -> bool:
     try:
         js = client.jetstream()
         await ensure_streams(js)
-        await js.publish(SUBJECT, payload, timeout=1.0, stream=COUNTS)
+        await js.publish(SUBJECT, payload, timeout=5.0, stream=COUNTS)
     except nats.errors.TimeoutError:
         return False
     finally:

@@ -161,7 +161,7 @@ def test_a_server_that_outlived_its_supervisor_is_stopped(server: PostgresServer
     left = subprocess.Popen(server.argv(), env=server.env(), stderr=subprocess.DEVNULL)
     asyncio.run(until_it_answers(server))
     server.prepare()
-    assert left.wait(5) == 0
+    assert left.wait(30) == 0
 
 
 def test_a_making_that_was_killed_is_begun_again(tmp_path: Path) -> None:

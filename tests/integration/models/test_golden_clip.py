@@ -1,18 +1,26 @@
 """The golden clip, counted by `countline count` with a model that a real Triton serves."""
 
 import asyncio
+import json
 import shutil
+import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import av
 import psutil
 import pytest
+from tests.fixtures.forked.command import countline
 from tests.fixtures.models.contract_models import marker_model
 from tests.fixtures.repository import REPOSITORY
 from tests.fixtures.triton import TritonServer, start_triton
 
 from countline_common.errors import DeadlineExceededError, InvalidInputError
 from countline_common.triton import ModelRef
+from countline_demo.scenes import clips
+from countline_demo.scenes.truth import true_crossings
 from countline_models.deploy import (
     ClipLine,
     ClipTruth,
@@ -53,6 +61,22 @@ async def serving(server: TritonServer) -> AsyncIterator[ServingTriton]:
         yield opened
 
 
+def test_the_demo_clip_is_rendered_once_and_announced_each_time(golden: tuple[Path, ClipTruth]) -> None:
+    """`demo_golden` renders it by command, and `countline up` calls the same command."""
+    clip, truth = golden
+    assert {name: (line.into, line.out) for name, line in truth.lines.items()} == {"road": (4, 3), "pavement": (1, 2)}
+    written = clip.stat().st_mtime_ns
+    assert demo_golden(tuple(reversed(LABELS)), clip.parent) == golden
+    command = [str(countline()), "models", "render-demo", "--out", str(clip.parent), "--only", clip.stem, "--json"]
+    told = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=120).stdout)
+    with av.open(str(clip)) as container:
+        frames = sum(1 for _ in container.decode(video=0))
+    assert told["path"] == str(clip)
+    assert frames == told["frames"] == told["duration_s"] * told["fps"]
+    assert clip.stat().st_mtime_ns == written
+    assert sorted(path.name for path in clip.parent.iterdir()) == ["street.json", "street.mp4"]
+
+
 async def test_the_shipped_detector_counts_the_demo_clip_exactly(
     server: TritonServer, serving: ServingTriton, golden: tuple[Path, ClipTruth]
 ) -> None:
@@ -66,14 +90,34 @@ async def test_the_shipped_detector_counts_the_demo_clip_exactly(
     assert 0.0 <= shares[0] < shares[-1] <= 1.0
 
 
+def beginning(clip: Path, path: Path, seconds: float) -> Path:
+    """Copy the first seconds of a clip."""
+    with av.open(str(clip)) as whole, av.open(str(path), "w") as cut:
+        stream = cut.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(video=0):
+            if packet.dts is not None and packet.dts * packet.time_base < seconds:
+                packet.stream = stream
+                cut.mux(packet)
+    return path
+
+
 async def test_only_the_classes_of_the_truth_count(
-    server: TritonServer, serving: ServingTriton, golden: tuple[Path, ClipTruth]
+    server: TritonServer, serving: ServingTriton, golden: tuple[Path, ClipTruth], tmp_path: Path
 ) -> None:
-    clip, truth = golden
+    """In the first seconds two vehicles and a person cross; another test counts the whole clip."""
+    (clip, truth), street, seconds = golden, clips.street(), 8.0
+    crossed = Counter(
+        (each.line, each.direction) for each in true_crossings(street.scene, street.lines) if each.t < seconds
+    )
+    assert crossed == {("road", "in"): 1, ("road", "out"): 1, ("pavement", "in"): 1}
+    first = {
+        name: replace(line, into=crossed[name, "in"], out=crossed[name, "out"]) for name, line in truth.lines.items()
+    }
     await serving.load(ModelFolder(server.repository), "demo_detector")
-    people = ClipTruth(truth.lines, classes=("person",))
-    lines = await count_golden(server.grpc, DETECTOR, clip, people, lambda _: None)
-    assert golden_problem(lines, people) == "line 'road' counted 0 in and 0 out instead of 4 in and 3 out"
+    people = ClipTruth(first, classes=("person",))
+    short = beginning(clip, tmp_path / "street.mp4", seconds)
+    lines = await count_golden(server.grpc, DETECTOR, short, people, lambda _: None)
+    assert golden_problem(lines, people) == "line 'road' counted 0 in and 0 out instead of 1 in and 1 out"
 
 
 async def test_a_model_that_sees_nothing_is_told_by_the_clip(

@@ -18,6 +18,7 @@ from tests.fixtures.clips import Pass, blob_model, cut_off, render
 from tests.fixtures.forked.command import countline
 from tests.fixtures.pipelines.stamps import HZ, restamped
 from tests.fixtures.rtsp import RtspServer
+from tests.fixtures.triton import TritonServer
 
 LINE = ("--line", "middle:0.5,0,0.5,1")
 
@@ -27,6 +28,15 @@ def blob_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "blob.onnx"
     path.write_bytes(blob_model().SerializeToString())
     return path
+
+
+Options = tuple[str, ...]
+
+
+@pytest.fixture
+def blob(blob_triton: TritonServer) -> Options:
+    """The blob model on a Triton that runs already: one that a command starts for itself costs a second."""
+    return "--triton", blob_triton.grpc, "--model", "blob"
 
 
 def count(source: Path | str, *options: object, status: int = 0) -> subprocess.CompletedProcess[str]:
@@ -62,10 +72,10 @@ def test_a_clip_gives_its_true_counts_and_the_whole_of_the_json(clip: Path, blob
     assert "ETA" in done.stderr
 
 
-def test_a_clip_whose_timestamps_jump_keeps_its_counts_and_times_and_says_so(blob_file: Path, tmp_path: Path) -> None:
+def test_a_clip_whose_timestamps_jump_keeps_its_counts_and_times_and_says_so(blob: Options, tmp_path: Path) -> None:
     stream = render(tmp_path / "stream.ts", [Pass(True), Pass(False)])
     jump = restamped(stream, tmp_path / "jump.ts", lambda n, t: t + (36_000 * HZ if n >= 30 else 0))
-    result = counted(jump, "--model", blob_file, *LINE)
+    result = counted(jump, *blob, *LINE)
     assert result["duration_s"] == pytest.approx(5.0)
     assert [event["t"] for event in result["events"]] == pytest.approx([1.0, 3.5], abs=0.1)
     assert [event["direction"] for event in result["events"]] == ["out", "in"]
@@ -74,35 +84,35 @@ def test_a_clip_whose_timestamps_jump_keeps_its_counts_and_times_and_says_so(blo
     assert warning["code"] == "timestamps"
 
 
-def test_ids_depend_on_the_content_and_not_on_the_path(clip: Path, blob_file: Path, tmp_path: Path) -> None:
+def test_ids_depend_on_the_content_and_not_on_the_path(clip: Path, blob: Options, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere" / "another name.mp4"
     elsewhere.parent.mkdir()
     elsewhere.write_bytes(clip.read_bytes())
-    first, second = (counted(path, "--model", blob_file, *LINE) for path in (clip, elsewhere))
+    first, second = (counted(path, *blob, *LINE) for path in (clip, elsewhere))
     assert first == second
     other = render(tmp_path / "other.mp4", [Pass(True)])
     ids = {event["id"] for event in first["events"]}
-    assert ids.isdisjoint(event["id"] for event in counted(other, "--model", blob_file, *LINE)["events"])
+    assert ids.isdisjoint(event["id"] for event in counted(other, *blob, *LINE)["events"])
 
 
-def test_pixels_classes_rate_and_zones(clip: Path, blob_file: Path) -> None:
+def test_pixels_classes_rate_and_zones(clip: Path, blob: Options) -> None:
     places = ("--line", "middle:160,0,160,240", "--zone", "left:0,0,160,0,160,240,0,240")
-    result = counted(clip, "--model", blob_file, "--pixels", *places, "--rate", "10")
+    result = counted(clip, *blob, "--pixels", *places, "--rate", "10")
     assert (result["lines"]["middle"]["in"], result["lines"]["middle"]["out"]) == (1, 3)
     assert result["frames"] == pytest.approx(100, abs=2)
     # Who leaves by the left border and comes from there half a second later has not been away.
     assert result["zones"]["left"]["visits"] == 3
-    only_green = counted(clip, "--model", blob_file, *LINE, "--classes", "green")
-    by_number = counted(clip, "--model", blob_file, *LINE, "--classes", "1")
+    only_green = counted(clip, *blob, *LINE, "--classes", "green")
+    by_number = counted(clip, *blob, *LINE, "--classes", "1")
     assert only_green["lines"] == by_number["lines"]
     assert set(only_green["lines"]["middle"]["by_class"]) <= {"green"}
 
 
 def test_the_annotated_video_shows_every_frame_with_something_drawn_on_it(
-    clip: Path, blob_file: Path, tmp_path: Path
+    clip: Path, blob: Options, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.mp4"
-    counted(clip, "--model", blob_file, *LINE, "--annotate", out)
+    counted(clip, *blob, *LINE, "--annotate", out)
     with av.open(str(clip)) as before, av.open(str(out)) as after:
         pairs = zip(before.decode(video=0), after.decode(video=0), strict=True)
         differences = [
@@ -112,9 +122,9 @@ def test_the_annotated_video_shows_every_frame_with_something_drawn_on_it(
     assert min(differences) > 100, "the line and the totals are on every picture"
 
 
-def test_a_stream_is_counted_until_told_to_stop(rtsp: Callable[..., RtspServer], blob_file: Path) -> None:
+def test_a_stream_is_counted_until_told_to_stop(rtsp: Callable[..., RtspServer], blob: Options) -> None:
     server = rtsp()
-    result = counted(server.url(), "--model", blob_file, *LINE, "--seconds", 12)
+    result = counted(server.url(), *blob, *LINE, "--seconds", 12)
     assert result["frames"] > 40
     assert result["lines"]["middle"]["in"] + result["lines"]["middle"]["out"] >= 1
 
@@ -148,9 +158,9 @@ def broken(clip: Path, folder: Path, kind: str) -> Path | str:
     ],
 )
 def test_a_bad_source_is_named_with_its_hint(
-    clip: Path, blob_file: Path, tmp_path: Path, kind: str, words: str, hint: str
+    clip: Path, blob: Options, tmp_path: Path, kind: str, words: str, hint: str
 ) -> None:
-    done = count(broken(clip, tmp_path, kind), "--model", blob_file, *LINE, "--json", status=1)
+    done = count(broken(clip, tmp_path, kind), *blob, *LINE, "--json", status=1)
     if kind == "truncated":  # what was counted is printed, with the fault
         assert "its header states" in json.loads(done.stdout)["fault"]["message"]
     else:
@@ -173,8 +183,8 @@ def test_a_bad_source_is_named_with_its_hint(
         ((*LINE, "--model", "missing.onnx"), "missing.onnx"),
     ],
 )
-def test_bad_options_are_named_with_their_hint(clip: Path, blob_file: Path, options: tuple, words: str) -> None:
-    model = () if "--model" in options else ("--model", blob_file)
+def test_bad_options_are_named_with_their_hint(clip: Path, blob: Options, options: tuple, words: str) -> None:
+    model = () if "--model" in options else blob
     done = count(clip, *model, *options, "--json", status=1)
     assert done.stdout == ""
     assert words in done.stderr
@@ -190,8 +200,8 @@ def test_a_model_that_breaks_the_contract_is_refused(clip: Path, tmp_path: Path)
     assert "Traceback" not in done.stderr
 
 
-def test_a_truncated_file_is_counted_where_that_is_wanted(clip: Path, blob_file: Path, tmp_path: Path) -> None:
-    result = counted(cut_off(clip, tmp_path / "part.mp4"), "--model", blob_file, *LINE, "--partial")
+def test_a_truncated_file_is_counted_where_that_is_wanted(clip: Path, blob: Options, tmp_path: Path) -> None:
+    result = counted(cut_off(clip, tmp_path / "part.mp4"), *blob, *LINE, "--partial")
     assert 0 < result["frames"] < 200
     assert result["lines"]["middle"]["out"] in {1, 2}
 
@@ -203,8 +213,8 @@ HEEDS_SIGINT = (
 )
 
 
-def test_ctrl_c_ends_a_stream_and_prints_what_was_counted(rtsp: Callable[..., RtspServer], blob_file: Path) -> None:
-    options = ["count", rtsp().url(), "--model", str(blob_file), *LINE, "--json"]
+def test_ctrl_c_ends_a_stream_and_prints_what_was_counted(rtsp: Callable[..., RtspServer], blob: Options) -> None:
+    options = ["count", rtsp().url(), *blob, *LINE, "--json"]
     with subprocess.Popen(
         [sys.executable, "-c", HEEDS_SIGINT, *options],
         stdout=subprocess.PIPE,
@@ -224,7 +234,7 @@ def test_ctrl_c_ends_a_stream_and_prints_what_was_counted(rtsp: Callable[..., Rt
     assert json.loads(out)["frames"] > 0
 
 
-def test_lines_lie_in_the_displayed_picture(clip: Path, blob_file: Path, tmp_path: Path) -> None:
+def test_lines_lie_in_the_displayed_picture(clip: Path, blob: Options, tmp_path: Path) -> None:
     """A phone's recording, lying and squeezed, counted 1/0 for 4/3 without a word."""
     path = tmp_path / "phone.mp4"
     with av.open(str(clip)) as whole, av.open(str(path), "w") as container:
@@ -239,7 +249,7 @@ def test_lines_lie_in_the_displayed_picture(clip: Path, blob_file: Path, tmp_pat
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     film = tmp_path / "annotated.mkv"
-    result = counted(path, "--model", blob_file, *LINE, "--annotate", film)
+    result = counted(path, *blob, *LINE, "--annotate", film)
     assert (result["lines"]["middle"]["in"], result["lines"]["middle"]["out"]) == (1, 3)
     assert result["warnings"] == []
     with av.open(str(film)) as drawn:
@@ -247,24 +257,24 @@ def test_lines_lie_in_the_displayed_picture(clip: Path, blob_file: Path, tmp_pat
         assert (drawn.streams.video[0].width, drawn.streams.video[0].height) == (160, 120)
 
 
-def test_what_a_file_lacks_is_printed(clip: Path, blob_file: Path, tmp_path: Path) -> None:
+def test_what_a_file_lacks_is_printed(clip: Path, blob: Options, tmp_path: Path) -> None:
     data = bytearray(clip.read_bytes())
     start = int(len(data) * 0.4)
     data[start : start + len(data) // 5] = bytes(len(data) // 5)
     path = tmp_path / "damaged.mp4"
     path.write_bytes(data)
-    done = count(path, "--model", blob_file, *LINE, "--json")
+    done = count(path, *blob, *LINE, "--json")
     (warning,) = json.loads(done.stdout)["warnings"]
     assert warning["code"] == "hole"
     assert f"warning: {warning['message']}" in done.stderr
 
 
-def test_warnings_are_printed_though_no_frame_could_be_counted(clip: Path, blob_file: Path, tmp_path: Path) -> None:
+def test_warnings_are_printed_though_no_frame_could_be_counted(clip: Path, blob: Options, tmp_path: Path) -> None:
     path = tmp_path / "no-key-frames.h264"
     with av.open(str(clip)) as source:
         filtered = BitStreamFilterContext("h264_mp4toannexb,filter_units=remove_types=5", source.streams.video[0])
         packets = [bytes(each) for packet in source.demux(video=0) for each in filtered.filter(packet)]
     path.write_bytes(b"".join(packets))
-    done = count(path, "--model", blob_file, *LINE, "--json", status=1)
+    done = count(path, *blob, *LINE, "--json", status=1)
     assert "warning: " in done.stderr
     assert "its pictures have no times" in done.stderr

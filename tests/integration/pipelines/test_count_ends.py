@@ -1,11 +1,14 @@
 """How `countline count` ends when something fails: what was counted is printed, with the fault, and no file is lost."""
 
+import http.server
 import json
 import re
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,6 +40,55 @@ def count(source: Path | str, triton: str, *options: object, status: int = 1) ->
 
 def in_and_out(result: dict) -> tuple[int, int]:
     return result["lines"]["middle"]["in"], result["lines"]["middle"]["out"]
+
+
+# Sources that fail at once -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "options"),
+    [
+        ("missing.mp4", "NOT_FOUND", ()),
+        ("rtsp://127.0.0.1:9/s", "UNAVAILABLE", ()),
+        ("rtps://127.0.0.1/s", "INVALID_ARGUMENT", ()),
+        ("missing.mp4", "INVALID_ARGUMENT", ("--annotate", "/nowhere/film.mp4")),
+    ],
+)
+def test_the_json_is_printed_though_no_frame_was_counted(
+    source: str, code: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    source = source if "://" in source else str(tmp_path / source)
+    result, errors = count(source, "127.0.0.1:9", *options)
+    assert (result["frames"], result["duration_s"], in_and_out(result)) == (0, 0, (0, 0))
+    assert (result["events"], result["flows"], result["zones"], result["warnings"]) == ([], [], {}, [])
+    assert result["fault"]["code"] == code
+    assert f"error: {result['fault']['message']}\nhint: {result['fault']['hint']}" in errors
+
+
+def test_the_json_is_printed_though_triton_does_not_answer(clip: Path) -> None:
+    result, _ = count(clip, "127.0.0.1:9", "--pixels", "--line", "middle:160,0,160,240")
+    assert (result["frames"], result["fault"]["code"]) == (0, "INVALID_ARGUMENT"), "the name of a line twice"
+    result, _ = count(clip, "127.0.0.1:9")
+    assert (result["frames"], in_and_out(result), result["fault"]["code"]) == (0, (0, 0), "UNAVAILABLE")
+
+
+def test_the_json_is_printed_though_no_picture_can_be_decoded(
+    clip: Path, blob_triton: TritonServer, tmp_path: Path
+) -> None:
+    broken = bytearray(clip.read_bytes())
+    begin = broken.index(b"mdat") + 4
+    broken[begin:] = bytes(len(broken) - begin)
+    source = tmp_path / "broken.mp4"
+    source.write_bytes(broken)
+    result, _ = count(source, blob_triton.grpc)
+    assert (result["frames"], in_and_out(result)) == (0, (0, 0))
+    assert result["fault"]["message"]
+
+
+def test_no_table_is_printed_if_no_frame_was_counted(tmp_path: Path) -> None:
+    words = command(tmp_path / "missing.mp4", "127.0.0.1:9")
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
 
 
 # Files that cannot be written ----------------------------------------------------------------------------------------
@@ -199,3 +251,41 @@ def test_a_triton_that_falls_silent_ends_the_count(
     result, _ = count(clip, proxy.address)
     assert 0 < result["frames"] < FRAMES
     assert result["fault"]["code"] == "UNAVAILABLE"
+
+
+# Secrets -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def file_server(tmp_path: Path) -> Iterator[str]:
+    """The address of a server of the folder of the test."""
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("output", [("--json",), ()], ids=["json", "tables"])
+def test_no_password_of_a_source_is_in_what_explains_a_count(
+    clip: Path, blob_triton: TritonServer, file_server: str, output: tuple[str, ...]
+) -> None:
+    address = f"http://admin:SECRET@{file_server}/{clip.name}?loginpas=SECRET&x=1"
+    words = command(address, blob_triton.grpc, "--explain", "--progress-json", *output)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "excursion" in done.stdout, "the gates of a crossing"
+    assert "SECRET" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "address",
+    ['rtsp://admin:pa"SECRET@127.0.0.1:9/s', "rtsp:/admin:SECRET@127.0.0.1:9/s", "http://127.0.0.1:9/s?auth=SECRET"],
+)
+def test_no_password_of_a_source_is_in_what_a_failed_count_prints(address: str) -> None:
+    words = command(address, "127.0.0.1:9", "--explain", "--json")
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert json.loads(done.stdout)["fault"]["code"] in {"UNAVAILABLE", "INVALID_ARGUMENT"}
+    assert "SECRET" not in done.stdout + done.stderr

@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 from av.video.frame import PictureType
-from tests.fixtures.clips import FPS, Pass, render
+from tests.fixtures.clips import FPS, Pass, cut_off, render
 from tests.fixtures.pipelines.stamps import HZ, restamped
 
 from countline_pipelines.sources import (
@@ -197,6 +197,30 @@ def test_a_hole_in_a_file_is_named_with_its_times(tmp_path: Path, kind: str, fil
     assert 5.0 < end < 7.0
     missing = 200 - len(read.pictures)
     assert end - begin == pytest.approx(missing / FPS, abs=0.2)
+
+
+def test_an_avi_that_is_cut_off_is_reported(clip: Path, tmp_path: Path) -> None:
+    """FFmpeg shortens the duration that the header states; only the number of frames stays."""
+    whole = encoded(clip, tmp_path / "whole.avi", "mpeg4")
+    assert Read(whole).error is None
+    read = Read(cut_off(whole, tmp_path / "part.avi"))
+    assert 100 < len(read.pictures) < 180
+    assert read.error is not None
+    assert "though its header states 10.0 s" in read.error.message
+
+
+def test_pictures_after_a_hole_of_an_avi_keep_their_times(clip: Path, tmp_path: Path) -> None:
+    """FFmpeg numbers the packets that it reads, so everything after a hole was dated too early."""
+    whole = encoded(clip, tmp_path / "whole.avi", "mpeg4")
+    data = bytearray(whole.read_bytes())
+    start, length = int(len(data) * 0.45), len(data) // 10
+    data[start : start + length] = bytes(length)
+    damaged = tmp_path / "damaged.avi"
+    damaged.write_bytes(data)
+    read = Read(damaged)
+    assert (read.error, list(read.warnings)) == (None, [WarningCode.HOLE])
+    assert len(read.pictures) < 195
+    assert read.pictures[-1].t == pytest.approx(10.0 - 1 / FPS, abs=0.01)
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "ts"])

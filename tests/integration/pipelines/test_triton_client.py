@@ -389,7 +389,7 @@ async def test_an_outage_that_does_not_end_is_said_within_the_patience(own_trito
         await client.attach(ring)
         slots = fill(ring, 2)
         await asyncio.to_thread(server.stop)
-        with pytest.raises(DeadlineExceededError, match=r"gave no answer within 1 s|did not come back"):
+        with pytest.raises(DeadlineExceededError, match="gave no answer within 1 s"):
             await infer_surely(client, "marker", slots, patience_s=1)
         assert all(slot.state.value == "held" for slot in slots), "the caller still has its frames"
 

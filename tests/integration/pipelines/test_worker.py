@@ -25,6 +25,7 @@ from tests.fixtures.triton import TritonServer, start_triton
 
 from countline.v1 import cameras_pb2, events_pb2
 from countline_common.data import bus
+from countline_counting.identity import COUNTING_RULE_VERSION
 
 pytestmark = pytest.mark.early
 
@@ -47,6 +48,8 @@ async def test_a_file_is_counted_and_its_records_reach_jetstream(
     assert first.hand_over_at.seconds == 1_700_000_000
     assert [record.sequence for record in totals.records] == list(range(len(totals.records)))
     assert {record.time_zone for record in totals.records} == {"Europe/Berlin"}
+    file_of = {(record.recording, record.rule_version) for record in totals.records}
+    assert [(len(name), version) for name, version in file_of] == [(16, COUNTING_RULE_VERSION)]
 
 
 async def test_a_worker_that_is_killed_counts_a_file_again_with_the_same_ids(
@@ -323,12 +326,13 @@ async def test_a_full_spool_makes_files_wait_and_live_cameras_say_so_and_loses_n
 async def test_the_memory_of_a_worker_stays_flat_over_thousands_of_frames(
     worker: WorkerProcess, nats_server: NatsServer, control_double: ControlDouble, tmp_path: Path
 ) -> None:
-    long_clip = render(tmp_path / "long.mp4", [Pass(index % 3 != 0, index % 3) for index in range(300)])
+    passes = rounds(80, 300)  # of fifty frames each
+    long_clip = render(tmp_path / "long.mp4", [Pass(index % 3 != 0, index % 3) for index in range(passes)])
     await worker.stop()
     worker.command = COUNTLINE  # whose process is the worker's own
     await worker.start()
     await control_double.assign(assignment("cam", str(long_clip)))
-    warm, most = 2000, 2000 + rounds(3000, 10_000)
+    warm, most = 1500, 1500 + rounds(2000, 10_000)
     await control_double.wait_for("cam", lambda status: status.frames_processed > warm, 100)
     assert worker.process is not None
     process = psutil.Process(worker.process.pid)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from countline.v1 import cameras_pb2, counts_pb2, workers_pb2
+from countline.v1 import cameras_pb2, counts_pb2, models_pb2, workers_pb2
 from countline_analytics.api.openapi import document
 from countline_analytics.api.services import http_methods
 from countline_analytics.api.transcoding import Route, build_request
@@ -17,6 +17,7 @@ from countline_common.http.rest_json import to_json
 
 PATCH = Route("PATCH", "/api/v1/cameras/{camera.camera_id}", "camera")
 QUERY = Route("GET", "/api/v1/analytics/counts", "")
+PROMOTE = Route("POST", "/api/v1/ai-models/{name}/promote", "*")
 CREATE_TRUTH = Route("POST", "/api/v1/cameras/{truth_set.camera_id}/truth", "truth_set")
 
 
@@ -65,10 +66,26 @@ def test_a_patch_with_null_clears_the_field() -> None:
     assert not request.camera.spec.HasField("anchor")
 
 
-def test_the_path_says_which_camera_whatever_the_body_says() -> None:
-    request = patch({"camera_id": "other", "title": "Gate"})
+@pytest.mark.parametrize("named", [{}, {"camera_id": "cam-1"}, {"camera_id": ""}, {"camera_id": None}])
+def test_a_body_may_name_the_camera_of_its_path(named: dict[str, str | None]) -> None:
+    request = patch({**named, "title": "Gate"})
     assert request.camera.camera_id == "cam-1"
     assert list(request.update_mask.paths) == ["title"]
+
+
+@pytest.mark.parametrize(
+    ("request_type", "route", "body"),
+    [
+        (cameras_pb2.UpdateCameraRequest, PATCH, {"camera_id": "other", "title": "Gate"}),
+        (cameras_pb2.UpdateCameraRequest, PATCH, {"camera_id": "CAM-1"}),
+        (counts_pb2.CreateTruthSetRequest, CREATE_TRUTH, {"camera_id": "other", "crossings": []}),
+        (models_pb2.PromoteModelRequest, PROMOTE, {"name": "other", "version": 2}),
+    ],
+)
+def test_a_body_that_names_another_resource_than_its_path_is_refused(request_type, route, body) -> None:
+    """It was ignored, so that a client changed a resource that it did not mean."""
+    found = problems(lambda: build_request(request_type.DESCRIPTOR, route, ["cam-1"], [], body))
+    assert set(found.values()) == {"is not the one in the path; it cannot be changed"}
 
 
 def test_a_mask_in_the_query_stands() -> None:

@@ -22,6 +22,7 @@ from countline_counting.identity import (
     line_fingerprint,
     live_run_name,
     part_run_name,
+    recorded_file_key,
     recording_run_name,
     rest_run_name,
     zone_fingerprint,
@@ -85,6 +86,14 @@ def test_the_name_of_a_live_run_is_its_time_and_its_random_bits() -> None:
 def test_keys_of_counted_files_have_these_values() -> None:
     assert counted_file_key("door", FILE, SPEC) == "2ba9a4d79e969a01"
     assert counted_file_key("gate", FiniteFile("https://host/film.mp4", 0.0, 0.0), CountingSpec()) == "ed1950c4b71c97f6"
+
+
+def test_every_run_over_a_file_has_the_key_of_its_content_and_time() -> None:
+    film = FiniteFile("https://host/film.mp4", 0.0, 0.0)
+    assert recorded_file_key(film) == "6c65042474e8f1d2"
+    assert recorded_file_key(replace(film, rate=5.0)) == recorded_file_key(film)
+    others = replace(film, content="other"), replace(film, recorded_at=1.0)
+    assert len({recorded_file_key(file) for file in (film, *others)}) == 3
 
 
 def test_fingerprints_of_lines_and_zones_have_these_values() -> None:

@@ -1,6 +1,7 @@
 """What compose starts, read from its file."""
 
 import re
+from functools import cache
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ SERVICES = {*PARTS, "gateway", "demo"}
 OURS = {"init", "triton", "control-plane", "ingest", "api", "worker", "worker-gpu", "gateway", "demo"}
 
 
+@cache
 def compose() -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text())
     return found

@@ -58,6 +58,31 @@ def test_jumps_are_reported(fault: str) -> None:
     assert (report.jumps, report.first_jump_s, report.first_jump_at_s) == pytest.approx(expected[fault])
 
 
+TURN_S = 2**33 / 90_000
+COUNTED: dict[str, tuple[Callable[[int, float], float], float]] = {
+    # stamp of a frame as FFmpeg gives it, and the first jump
+    "set back": (lambda n, t: t + 1000 + (TURN_S - 900 if n >= 120 else 0), -900),
+    "set back and forward again": (lambda n, t: t + 1000 + (TURN_S - 900 if 90 <= n < 150 else 0), -900),
+    "set forward by more than half a turn": (lambda n, t: t + (60_000 if n >= 120 else 0), 60_000),
+    "one frame set back": (lambda n, t: t + 1000 + (TURN_S - 900 if n == 120 else 0), -900),
+    "wrapped, undone": (lambda _, t: t + TURN_S - 13, 0),
+    "wrapped, not undone": (lambda _, t: (t + TURN_S - 13) % TURN_S, 0),
+    "wrapped with frames out of order": (lambda n, t: (t + TURN_S - 13 - (0.111 if n % 3 == 1 else 0)) % TURN_S, 0),
+    "a day later, when FFmpeg adds no turn any more": (lambda n, t: t + 1000 + (TURN_S if n < 120 else 0), 0),
+}
+
+
+@pytest.mark.parametrize("case", COUNTED)
+def test_a_counter_that_was_set_back_is_told_from_one_that_wrapped(case: str) -> None:
+    """FFmpeg adds a turn to stamps before the first one: a counter set back by 900 s seemed to jump by +94543 s."""
+    fault, jump_s = COUNTED[case]
+    clock = FileClock(PERIOD_S, TURN_S)
+    found = [clock.position(fault(n, n * PERIOD_S)) for n in range(240)]
+    assert found == pytest.approx([n * PERIOD_S for n in range(240)], abs=0.02)
+    assert (clock.report.first_jump_s, clock.report.jumps > 0) == (pytest.approx(jump_s, abs=0.2), jump_s != 0)
+    assert clock.furthest_s == pytest.approx(max(fault(n, n * PERIOD_S) for n in range(240)) - fault(0, 0.0))
+
+
 @given(
     st.floats(-1e5, 1e5),
     st.lists(st.one_of(st.just(PERIOD_S), st.floats(0.001, LONGEST_GAP_S)), max_size=80),

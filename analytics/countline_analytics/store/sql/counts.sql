@@ -125,7 +125,7 @@ DELETE FROM analytics.truth_sets WHERE truth_set_id = :truth_set_id AND camera_i
 -- name: list_trajectories
 -- Trajectories that overlap [start, end), oldest first, from the place that a page token names. A part of a track lasts
 -- up to ten minutes, or longer if the stream stalled. Trajectories of a stale epoch that began after the hand-over are
--- fenced.
+-- fenced, and so are those of a run over a file that a later one supersedes.
 SELECT x.*
 FROM unnest(CAST(:camera_ids AS text[])) AS given (camera_id)
 CROSS JOIN LATERAL (
@@ -139,6 +139,8 @@ CROSS JOIN LATERAL (
     WHERE tr.camera_id = given.camera_id
       AND tr.start_t >= CAST(:start AS timestamptz) - INTERVAL '1 day' AND tr.start_t < :end AND tr.end_t >= :start
       AND (fence.hand_over_at IS NULL OR tr.start_t <= fence.hand_over_at)
+      AND NOT EXISTS (SELECT 1 FROM analytics.file_runs old
+                      WHERE old.camera_id = tr.camera_id AND old.run = tr.run AND old.superseded AND tr.epoch = 0)
       AND (CAST(:after_t AS timestamptz) IS NULL
            OR (tr.start_t, tr.trajectory_id) > (CAST(:after_t AS timestamptz), CAST(:after_id AS uuid)))
     ORDER BY tr.start_t, tr.trajectory_id

@@ -103,6 +103,44 @@ FROM unnest(CAST(:camera_ids AS text[]), CAST(:first_epochs AS integer[]), CAST(
 WHERE o.camera_id = given.camera_id AND o.epoch BETWEEN given.first_epoch AND given.last_epoch
   AND o.t > given.since AND o.fenced <> (o.t > given.limit_t)
 
+-- name: put_file_runs
+INSERT INTO analytics.file_runs (camera_id, run, recording, rule_version, begun_at)
+SELECT camera_id, run, recording, rule_version, :now
+FROM unnest(CAST(:camera_ids AS text[]), CAST(:runs AS text[]), CAST(:recordings AS text[]), CAST(:rule_versions AS integer[]))
+     AS given (camera_id, run, recording, rule_version)
+ON CONFLICT DO NOTHING
+
+-- name: supersede_runs
+-- Marks the runs over a recording that a run with a later version of the counting rule supersedes; returns the new ones.
+UPDATE analytics.file_runs old
+SET superseded = true
+FROM analytics.file_runs new
+WHERE old.camera_id = ANY(:camera_ids) AND NOT old.superseded AND new.camera_id = old.camera_id
+  AND new.recording = old.recording AND new.rule_version > old.rule_version
+RETURNING old.camera_id, old.run
+
+-- name: superseded_runs
+SELECT camera_id, run FROM analytics.file_runs WHERE camera_id = ANY(:camera_ids) AND superseded
+
+-- name: fence_crossings_of_runs
+UPDATE analytics.crossings c
+SET fenced = true, changed_at = :now
+FROM unnest(CAST(:camera_ids AS text[]), CAST(:runs AS text[])) AS given (camera_id, run)
+WHERE c.camera_id = given.camera_id AND c.run = given.run AND c.epoch = 0 AND NOT c.fenced
+RETURNING c.camera_id, date_trunc('minute', c.t) AS bucket
+
+-- name: fence_visits_of_runs
+UPDATE analytics.visits v
+SET fenced = true
+FROM unnest(CAST(:camera_ids AS text[]), CAST(:runs AS text[])) AS given (camera_id, run)
+WHERE v.camera_id = given.camera_id AND v.run = given.run AND v.epoch = 0 AND NOT v.fenced
+
+-- name: fence_occupancy_of_runs
+UPDATE analytics.occupancy o
+SET fenced = true
+FROM unnest(CAST(:camera_ids AS text[]), CAST(:runs AS text[])) AS given (camera_id, run)
+WHERE o.camera_id = given.camera_id AND o.run = given.run AND o.epoch = 0 AND NOT o.fenced
+
 -- name: known_ids
 SELECT event_id, kind::text AS kind FROM analytics.event_ids
 JOIN unnest(CAST(:event_ids AS uuid[]), CAST(:kinds AS text[])) AS given (event_id, kind_text) USING (event_id)

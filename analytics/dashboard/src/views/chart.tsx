@@ -1,12 +1,12 @@
 /** The chart of crossings over time: in upwards, out downwards, time without coverage hatched. */
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import type { Api } from "../api";
+import { type Api, errorText } from "../api";
 import type { Bucket, Camera, Counts } from "../contract";
 import { clock, count, day, percent } from "../format";
 import { type Poll, poll } from "../poll";
 import { type Bar, BUCKETS, bars, gapKind, RANGES, type Range, summary } from "../series";
-import { errorText, type Store } from "../store";
+import type { Store } from "../store";
 import { Plot } from "./plot";
 
 const REFRESH_MS = 10_000;

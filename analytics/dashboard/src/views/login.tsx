@@ -1,8 +1,7 @@
 /** The login form, and its error texts. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { type Api, ApiError } from "../api";
-import { errorText } from "../store";
+import { type Api, ApiError, errorText } from "../api";
 import { Logo } from "./icons";
 
 export function Login({ api, because }: { api: Api; because: string | null }) {
@@ -69,7 +68,8 @@ export function Login({ api, because }: { api: Api; because: string | null }) {
 function loginErrorText(error: unknown): string {
   if (!(error instanceof ApiError)) return errorText(error);
   if (error.status === 401) return "User name or password is wrong.";
-  if (error.status === 429) return `Too many failed attempts. ${error.message}`;
+  if (error.status === 429)
+    return `Too many failed attempts. ${[error.message, error.hint].filter(Boolean).join("; ")}`;
   if (error.status >= 500) return `Login failed: ${errorText(error)}`;
   return errorText(error);
 }

@@ -45,6 +45,8 @@ async def receive(request: DeployRequest, chunks: Chunks, folder: Path, limits: 
         report: Callable[[int], None] = lambda n: progress.moved("receive", (before + n) / total)  # noqa: E731
         taken = await _write(chunks, clip, int(request.golden.size_bytes), report)
         _check_digest("the golden clip", taken, request.golden.digest)
+    if await anext(chunks, None) is not None:
+        raise InvalidInputError(f"the upload is longer than the announced {total:.0f} bytes", hint="send it again")
     await progress.done("receive", f"{total / 1e6:.1f} MB")
     return Upload(request, model, clip if request.golden.size_bytes else None)
 

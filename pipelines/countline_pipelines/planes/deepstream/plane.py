@@ -11,6 +11,7 @@ from dataclasses import replace
 from countline_common.errors import CountlineError, ResourceExhaustedError
 from countline_common.logs import get_logger
 from countline_common.triton import ModelInfo, ModelRef
+from countline_pipelines.metrics import forget_model
 from countline_pipelines.planes.deepstream import metrics
 from countline_pipelines.planes.deepstream.cameras.camera import DeepStreamCamera
 from countline_pipelines.planes.deepstream.config.facts import RESET_THROTTLE_S
@@ -167,6 +168,8 @@ class DeepStreamPlane(KeepingPlane[DeepStreamCamera]):
                 if pipeline.is_idle:
                     del self._pipelines[key]
                     await pipeline.close()
+                    if all(each.info.name != pipeline.info.name for each in self._pipelines.values()):
+                        forget_model(pipeline.info.name)
 
     async def _pipeline_for(self, plan: CameraPlan) -> PipelineKeeper:
         async with self._opening:

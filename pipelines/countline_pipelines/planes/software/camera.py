@@ -72,7 +72,7 @@ class SoftwareCamera:
         self._source = SourceState(
             plan.source, feed, self._health, self._finish_safely, once=once, decoding=decoding, picture=plan.picture
         )
-        measured = MeasuredSink(sink, plan.camera_id, self._metrics)
+        measured = MeasuredSink(sink, self._metrics)
         self.branches = CameraBranches(
             plan, lane, feed, self._source.tee, self._health, self, measured, sink, on_change, new_listener
         )

@@ -199,6 +199,7 @@ class SoftwarePlane(KeepingPlane[SoftwareCamera]):
         self._newest = {model: name for model, name in self._newest.items() if name != lane.name}
         (await self._triton.client()).release(lane.name)
         await lane.close()
+        metrics.forget_model(lane.name)
 
 
 class _FollowerError(CountlineError):

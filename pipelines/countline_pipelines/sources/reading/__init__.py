@@ -1,6 +1,7 @@
 """What `sources.video.VideoReader` is made of.
 
 recordings.py   the recordings of which a source consists; opens each
+foreign.py      what a file is that is no video
 opened.py       one open recording: its packets and its pictures
 decoder.py      decodes packets, on a GPU or on the CPU
 watch.py        whether pictures come in time

@@ -17,6 +17,8 @@ from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
 
 _DEFAULT_FPS: Final = Fraction(25)
 _FASTEST_FPS: Final = 1000
+_SHORTENED: Final = "avi"
+"""A format whose duration FFmpeg shortens if the file is cut off. The number of frames stays that of the header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,10 @@ def lengths_of(recordings: Recordings, first: OpenRecording, accel: HWAccel | No
 
 def _duration_s(container: Any, stream: Any) -> Fraction | None:
     if stream.duration and stream.time_base:
-        return Fraction(stream.duration) * Fraction(stream.time_base)
+        stated = Fraction(stream.duration) * Fraction(stream.time_base)
+        if container.format.name == _SHORTENED and stream.average_rate:
+            return max(stated, Fraction(stream.frames) / Fraction(stream.average_rate))
+        return stated
     # With several streams, the container's duration may be that of a longer sound track.
     if container.duration and len(container.streams) == 1:
         return Fraction(container.duration, av.time_base)

@@ -1,8 +1,10 @@
 """One open recording: FFmpeg's container, and the first of its video tracks that moves."""
 
+import math
 import struct
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,8 +22,13 @@ from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
 _PRODUCER_REFERENCE_TIME: Final = "prft"
 _WITHOUT_ORDER: Final = "avi"
 """A format that numbers pictures in the order of decoding. FFmpeg's presentation times of its B-frames are wrong."""
+_AVI_CHUNK_HEADER_BYTES: Final = 8
 _NO_TIMESTAMPS: Final = 0x0080
 """FFmpeg's flag of a container format without times (AVFMT_NOTIMESTAMPS)."""
+_MPEG_HZ: Final = 90_000
+_COUNTS_33_BITS: Final = frozenset({"mpegts", "mpeg", "hls", "hls,applehttp", "rtsp", "sdp"})
+_COUNTS_32_BITS: Final = frozenset({"flv", "live_flv", "asf"})
+"""Formats by the length of their counter of time, as FFmpeg's demuxers declare it (`pts_wrap_bits`)."""
 _MOST_RESUMED: Final = 10_000
 _OTHER_TRACK_HINT: Final = "to count another track, extract it: ffmpeg -i IN -map 0:v:NUMBER -c copy OUT.mkv"
 _RESUMABLE: Final = (av.error.BlockingIOError, av.error.InvalidDataError)
@@ -94,6 +101,14 @@ class OpenRecording:
         return not self.container.format.flags & _NO_TIMESTAMPS
 
     @property
+    def turn_s(self) -> float:
+        """After which time the counter of the presentation times starts again; infinite if it never does."""
+        name, ticks_per_s = self.container.format.name, 1 / self.stream.time_base
+        if name in _COUNTS_33_BITS and ticks_per_s == _MPEG_HZ:
+            return float(2**33 / ticks_per_s)
+        return float(2**32 / ticks_per_s) if name in _COUNTS_32_BITS else math.inf
+
+    @property
     def start_s(self) -> float:
         """Presentation time of the first frame, as the header states it, in seconds."""
         return float((self.stream.start_time or 0) * self.stream.time_base)
@@ -129,6 +144,7 @@ class OpenRecording:
             if packet.stream_index == self.stream.index:
                 resumed = 0
                 self._record_ntp(packet)
+                self._number(packet)
                 yield packet
             else:
                 watch.check()
@@ -138,6 +154,17 @@ class OpenRecording:
             return
         wall_us, _ = struct.unpack_from("<qi", bytes(packet.get_sidedata(_PRODUCER_REFERENCE_TIME)))
         self._ntp_s = wall_us / 1e6 - float(packet.pts * packet.time_base)
+
+    def _number(self, packet: Any) -> None:
+        """Give a packet of an AVI the number that its index states: FFmpeg counts only the packets that it reads."""
+        if self.container.format.name != _WITHOUT_ORDER or packet.dts is None or packet.pos is None:
+            return
+        entries, place = self.stream.index_entries, packet.pos - _AVI_CHUNK_HEADER_BYTES
+        if packet.dts < len(entries) and entries[packet.dts].pos == place:
+            return
+        found = bisect_left(entries, place, key=lambda entry: entry.pos)
+        if found < len(entries) and entries[found].pos == place:
+            packet.dts = entries[found].timestamp
 
     def show(self, picture: Any, arrived_at: float) -> DecodedFrame:
         """Turn a decoded picture upright, and give it its times.

@@ -12,14 +12,16 @@ import av
 import av.error
 from av.codec.hwaccel import HWAccel
 
-from countline_common.files.text_files import LFS_HINT
-from countline_common.hosts import host_of, is_this_machine
-from countline_pipelines.sources.content import is_pointer, unread_end
+from countline_common.hosts import host_of, is_this_machine, proxy_remark
+from countline_pipelines.sources.content import unread_end
 from countline_pipelines.sources.errors import SourceError, SourceFailure, refused
 from countline_pipelines.sources.mp4 import Mp4Part, mp4_parts
+from countline_pipelines.sources.reading.foreign import foreign_file
 from countline_pipelines.sources.spec import Playback, SourceSpec
 from countline_pipelines.sources.warnings import SourceWarnings, WarningCode
 
+_PROXY_VARIABLES: Final = ("http_proxy",)
+"""What FFmpeg reads, for https:// too."""
 _REORDERING_US: Final = 300_000
 _UDP_BUFFER_BYTES: Final = 4 * 1024 * 1024
 
@@ -46,9 +48,9 @@ class Recordings:
             SourceError: the recording cannot be opened.
         """
         spec, began = self.spec, time.monotonic()
-        if is_pointer(spec):
-            detail = "is a Git LFS pointer, not the video itself"
-            raise SourceError(SourceFailure.NOT_VIDEO, spec.label, detail, hint=LFS_HINT)
+        foreign = None if spec.is_network else foreign_file(Path(spec.url))
+        if foreign is not None:
+            raise SourceError(SourceFailure.NOT_VIDEO, spec.label, foreign.detail, hint=foreign.hint)
         try:
             limits = (spec.open_timeout_s, spec.read_timeout_s)
             return av.open(self._url_of(number), options=_options(spec), timeout=limits, hwaccel=accel)
@@ -67,7 +69,10 @@ class Recordings:
         if isinstance(error, av.error.InvalidDataError) and self._parts and not self._parts[0].has_index:
             detail = "the recording was cut off before its index was written"
             return SourceError(SourceFailure.TRUNCATED, self.spec.label, detail)
-        return refused(self.spec.label, error, waited_s=time.monotonic() - began, limit_s=limit_s)
+        failure = refused(self.spec.label, error, waited_s=time.monotonic() - began, limit_s=limit_s)
+        if self.spec.is_http and (remark := proxy_remark(self.spec.url, _PROXY_VARIABLES, "the video")):
+            failure.hint = f"{remark}; {failure.hint}"
+        return failure
 
     def unread_from(self, number: int, read_until_s: float, why: str) -> SourceError:
         """Return the error that the recordings from a number on were not read."""

@@ -77,6 +77,31 @@ async def test_a_site_is_read_changed_and_deleted_once_it_has_no_cameras(stack: 
     assert (await stack.post("sites", SITE))["revision"] == 1
 
 
+async def test_a_patch_that_changes_nothing_starts_no_revision(stack: Stack) -> None:
+    """Every client that had read the resource before then got a conflict for nothing."""
+    await add_camera(stack)
+    await stack.post("sites", SITE)
+    for path, change in (("sites/lab", {"title": "Shop"}), ("cameras/cam-1", {"title": "Gate", "spec": {"lines": []}})):
+        before = await stack.get(path)
+        named = {name: before[name] for name in ("site_id", "camera_id") if name in path}
+        for same in ({}, {"title": before["title"]}, {**named, "revision": before["revision"]}):
+            status, answer = await stack.call("PATCH", path, json=same)
+            assert (status, answer["data"]["revision"]) == (200, before["revision"]), answer
+        status, answer = await stack.call("PATCH", path, json={**change, "revision": before["revision"]})
+        assert (status, answer["data"]["revision"]) == (200, before["revision"] + 1), answer
+        status, answer = await stack.call("PATCH", path, json={"title": "Late", "revision": before["revision"]})
+        assert (status, answer["errors"][0]["code"]) == (409, "FAILED_PRECONDITION")
+
+
+async def test_a_body_that_names_another_resource_than_its_path_is_refused(stack: Stack) -> None:
+    await add_camera(stack)
+    await stack.post("sites", SITE)
+    for path, field in (("sites/lab", "site_id"), ("cameras/cam-1", "camera_id")):
+        status, answer = await stack.call("PATCH", path, json={field: "other", "title": "Stolen"})
+        assert (status, answer["errors"][0]["field"]) == (400, field)
+        assert (await stack.get(path))["title"] != "Stolen"
+
+
 async def test_paths_and_methods_are_known_or_not_in_one_way(stack: Stack) -> None:
     for method, path in itertools.product(METHODS, UNKNOWN):
         status, _, body = await request(stack, method, path)

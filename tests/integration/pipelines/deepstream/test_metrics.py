@@ -1,27 +1,19 @@
 """Metrics of a camera have the same names on both planes."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client import REGISTRY
 from tests.doubles.deepstream import Installed
 from tests.doubles.deepstream.modules.nvml_module import USED_BYTES
 from tests.fixtures.pipelines.deepstream_bench import by_software, deepstream_plane, plan
+from tests.fixtures.pipelines.metrics import series_of
 from tests.fixtures.triton import TritonServer
 
 from countline_pipelines.planes.deepstream import metrics
 from countline_pipelines.sources import Playback
 
-OF_FFMPEG = {"countline_decoder_info"}
+OF_FFMPEG = "countline_decoder_"
 """Which decoder FFmpeg took; DeepStream has one of its own."""
-
-
-def metrics_of(camera: str) -> Iterator[tuple[str, float]]:
-    for metric in REGISTRY.collect():
-        for sample in metric.samples:
-            if sample.labels.get("camera") == camera:
-                yield sample.name, sample.value
 
 
 def test_frames_drops_and_latency_have_the_names_of_the_software_plane(
@@ -30,10 +22,9 @@ def test_frames_drops_and_latency_have_the_names_of_the_software_plane(
     with deepstream_plane(blob_triton.grpc, tmp_path) as bench:
         bench.plane.add_camera(plan("on-deepstream", clip))
         bench.wait_ended("on-deepstream")
-        condition = bench.condition("on-deepstream")
-    by_software(blob_triton.grpc, plan("on-software", clip))
-    ours, theirs = dict(metrics_of("on-deepstream")), dict(metrics_of("on-software"))
-    assert ours.keys() == theirs.keys() - OF_FFMPEG
+        condition, ours = bench.condition("on-deepstream"), series_of(camera="on-deepstream")
+    theirs = by_software(blob_triton.grpc, plan("on-software", clip)).series
+    assert ours.keys() == {name for name in theirs if not name.startswith(OF_FFMPEG)}
     for name in (
         "countline_frames_processed_total",
         "countline_frame_latency_seconds_count",

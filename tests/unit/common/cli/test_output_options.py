@@ -18,6 +18,7 @@ FOLDERS = {"--data", "--repository", "--model-repository", "--work"}
 """Folders with contents of our own, which are replaced piece by piece (`countline_common.triton.storage`)."""
 READ = {
     "count --labels",
+    "evaluate --crossings",
     "evaluate --detections",
     "evaluate --truth",
     "evaluate result",
@@ -61,6 +62,7 @@ REPLAY = ("replay", "boxes.jsonl", "--size", "100x100", *LINE)
 WRITTEN = {
     "count --annotate": (COUNT, ("clip.mp4", "in.onnx", "labels.txt")),
     "count --trajectories": (COUNT, ("clip.mp4", "in.onnx", "labels.txt")),
+    "evaluate --annotate": ((*EVALUATE, *LINE), ("gt.txt", "result.txt", "seqinfo.ini")),
     "evaluate --picture": (EVALUATE, ("gt.txt", "result.txt", "seqinfo.ini")),
     "evaluate --tracks-out": (EVALUATE, ("gt.txt", "result.txt", "seqinfo.ini")),
     "models bench --plot": (("models", "bench", "./in.onnx"), ("in.onnx",)),

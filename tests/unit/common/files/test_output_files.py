@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from countline_common.errors import CountlineError, InvalidInputError, ResourceExhaustedError
+from countline_common.files import output_files
 from countline_common.files.output_files import OutputFiles
 
 
@@ -176,3 +177,14 @@ def test_standard_output_is_written_where_it_stands(
         assert outputs.takes_standard_output
     os.write(1, b"after")
     assert capfd.readouterr().out == "before the file after"
+
+
+def test_standard_output_that_is_an_input_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`countline replay boxes.jsonl --tracks-out - 1<> boxes.jsonl`."""
+    source = tmp_path / "boxes.jsonl"
+    source.write_text("kept")
+    with source.open("r+b") as file:
+        monkeypatch.setattr(output_files, "_STANDARD_OUTPUT", file.fileno())
+        with OutputFiles([source]) as outputs, pytest.raises(InvalidInputError, match="that this command reads"):
+            outputs.open("--tracks-out", Path("-"))
+    assert source.read_text() == "kept"

@@ -54,6 +54,17 @@ def test_every_field_of_every_request_is_checked(text: str) -> None:
         assert problem.field.replace("[0]", "") == path
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_is_not_finite_is_refused(number: float) -> None:
+    """NaN passed each check that compares, as the limit of a model's latency or as a position in the spool."""
+    deploy = models_pb2.DeployModelRequest(header=models_pb2.DeployHeader(max_latency_ms=number))
+    for message in (deploy, workers_pb2.ConnectRequest(spool_bytes=number)):
+        with pytest.raises(InvalidInputError) as refused:
+            check_texts(message)
+        (problem,) = refused.value.fields
+        assert problem.message == "must be a finite number"
+
+
 def test_an_id_has_a_lower_limit() -> None:
     check_texts(cameras_pb2.GetCameraRequest(camera_id="a" * LONGEST_ID))
     with pytest.raises(InvalidInputError, match="invalid"):

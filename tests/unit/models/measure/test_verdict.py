@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta, multinomial
 
 from countline_models.trials.verdict import (
     ERROR,
@@ -73,6 +72,8 @@ def test_each_end_of_the_interval_errs_no_more_often_than_half_of_the_error(
     truth: Shares, crossings: int, error: float
 ) -> None:
     cells, low, high = every_outcome(crossings, error)
+    from scipy.stats import multinomial  # takes a second: each process of a parallel run imports every test
+
     ratio = (truth[0] + truth[2]) / (truth[0] + truth[1])
     chances = multinomial.pmf(cells, crossings, truth)
     above, below = chances[low > ratio * (1 + 1e-9)].sum(), chances[high < ratio * (1 - 1e-9)].sum()
@@ -83,6 +84,8 @@ def test_each_end_of_the_interval_errs_no_more_often_than_half_of_the_error(
 @pytest.mark.parametrize("error", [0.05, 0.003])
 @pytest.mark.parametrize(("successes", "trials"), [(0, 30), (1, 30), (15, 30), (29, 30), (30, 30), (700, 5000)])
 def test_the_interval_of_a_share_is_that_of_the_beta_distribution(successes: int, trials: int, error: float) -> None:
+    from scipy.stats import beta
+
     low, high = clopper_pearson(successes, trials, error)
     assert low == pytest.approx(beta.ppf(error / 2, successes, trials - successes + 1) if successes else 0, abs=1e-9)
     rest = trials - successes
@@ -223,11 +226,13 @@ def test_a_line_with_few_crossings_decides_nothing() -> None:
 
 def trial(truths: Sequence[Shares], random: np.random.Generator) -> tuple[TrialFinding, int]:
     """Run a trial to its end, each line with its own truth; returns the finding and how many crossings it took."""
+    most = FIRST_LOOK * 2**7
+    drawn = [random.choice(3, most // len(truths) + 1, p=truth).tolist() for truth in truths]
     tallies, seen, looks = np.zeros((len(truths), 3), int), 0, 0
-    while seen < FIRST_LOOK * 2**7:
+    while seen < most:
+        turn, line = divmod(seen, len(truths))
         seen += 1
-        line = (seen - 1) % len(truths)
-        tallies[line, random.choice(3, p=truths[line])] += 1
+        tallies[line, drawn[line][turn]] += 1
         if looks_due(seen) > looks:
             lines = {("c", str(line)): PairedCounts(*row) for line, row in enumerate(tallies.tolist())}
             verdict = judge(PairedCounts(*tallies.sum(axis=0).tolist()), lines, MARGIN, looks)

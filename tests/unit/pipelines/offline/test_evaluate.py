@@ -14,7 +14,7 @@ from countline_counting.spec import CountingSpec, Line
 from countline_pipelines.evaluation.comparison import compare
 from countline_pipelines.evaluation.counts import count_errors
 from countline_pipelines.evaluation.mot import Boxes
-from countline_pipelines.evaluation.run import SequenceInfo, count_tracks, count_truth
+from countline_pipelines.evaluation.run import SequenceInfo, count_each, count_tracks
 from countline_pipelines.evaluation.worst import Kind, in_turn, ledger, worst_cases
 
 SEQUENCE = SequenceInfo((640, 480), 10.0, 60)
@@ -81,22 +81,22 @@ def places(folder):
 
 
 def test_a_run_that_is_the_truth_has_no_count_error():
-    true = count_truth(as_boxes(people()), SEQUENCE, SPEC)
-    counted = count_tracks(as_boxes(people()), SEQUENCE, SPEC)
+    true = {number: each.crossings for number, each in count_each(as_boxes(people()), SEQUENCE, SPEC).items()}
+    counted = count_tracks(as_boxes(people()), SEQUENCE, SPEC).crossings
     errors = count_errors(["middle"], [c for each in true.values() for c in each], counted)
     assert {number: [c.direction.value for c in each] for number, each in true.items()} == {1: ["out"], 2: ["in"]}
     assert (errors.true, errors.error, errors.f1) == (2, 0, 1)
 
 
 def test_crossings_name_the_ids_that_the_file_gave():
-    counted = count_tracks(as_boxes(people(((71, 100, 9), (5, 560, -9)))), SEQUENCE, SPEC)
+    counted = count_tracks(as_boxes(people(((71, 100, 9), (5, 560, -9)))), SEQUENCE, SPEC).crossings
     assert sorted(crossing.track for crossing in counted) == [5, 71]
 
 
 def test_a_missed_crossing_and_one_at_another_time_are_told_apart_from_a_right_total():
     """One of two is missed, and another is counted three seconds late: the total is right by luck only."""
-    true = count_tracks(as_boxes(people(((1, 100, 9), (2, 40, 7)))), SEQUENCE, SPEC)
-    wrong = count_tracks(as_boxes(people(((1, 100, 9), (2, 40, 7)), range(1, 60))), SEQUENCE, SPEC)
+    true = count_tracks(as_boxes(people(((1, 100, 9), (2, 40, 7)))), SEQUENCE, SPEC).crossings
+    wrong = count_tracks(as_boxes(people(((1, 100, 9), (2, 40, 7)), range(1, 60))), SEQUENCE, SPEC).crossings
     late = [wrong[0], type(wrong[1])(**{name: getattr(wrong[1], name) for name in wrong[1].__slots__} | {"t": 9.0})]
     errors = count_errors(["middle"], true, late)
     assert errors.error == 0

@@ -9,15 +9,19 @@ from pathlib import Path
 
 import pytest
 from tests.fixtures.clips import Pass, render
+from tests.fixtures.pipelines.metrics import series_of
 from tests.fixtures.planes import COUNTING, Bench, FakeTriton, plan
 
+from countline_common.errors import CountlineError
 from countline_counting.identity import Identity
 from countline_counting.spec import CountingSpec, Line
-from countline_pipelines import pauses
-from countline_pipelines.planes import keeping, plane_thread
+from countline_pipelines import metrics, pauses
+from countline_pipelines.planes import health, keeping, plane_thread
 from countline_pipelines.planes.interface import CameraPlan, CameraState, CountedFrame, Fault
 from countline_pipelines.planes.software.camera import SoftwareCamera
-from countline_pipelines.sources import Playback, SourceSpec
+from countline_pipelines.planes.software.lane import lane
+from countline_pipelines.planes.software.source.reader import ReadState, SourceReader
+from countline_pipelines.sources import Picture, Playback, SourceSpec, VideoInfo
 
 FULL = Fault("spool_full", "the spool is full", "empty it")
 
@@ -210,7 +214,7 @@ def test_removing_a_live_camera_decides_what_is_open_and_breaking_off_a_file_doe
 
 def test_a_camera_that_is_wanted_again_while_it_is_being_stopped_is_not_forgotten(benches, film: Path) -> None:
     """It was forgotten: its entry was deleted after the new plan had been added to it."""
-    bench = benches(FakeTriton(delay_s=0.3))  # so that stopping has frames to wait for
+    bench = benches(FakeTriton(delay_s=1.0))  # so that stopping has frames to wait for
     bench.plane.add_camera(plan("door", film, Playback.LOOP))
     bench.wait_for(lambda: bench.condition("door").state is CameraState.RUNNING)
     bench.plane.remove_camera("door")
@@ -249,7 +253,7 @@ def test_a_camera_that_is_made_while_a_pause_ends_is_not_paused_for_good(
     monkeypatch.setattr(SoftwareCamera, "set_paused", set_paused_too_late)
     bench.plane.pause(FULL)
     bench.plane.add_camera(plan("cam", film))
-    bench.wait_ended("cam", timeout_s=10)
+    bench.wait_ended("cam")
     assert len(bench.recorder.frames["cam"]) == 90
 
 
@@ -349,11 +353,11 @@ def test_a_camera_that_crashed_is_made_anew_and_its_old_run_ended(
     bench.client.babbling.add("fake@1")
     bench.wait_for(lambda: bench.condition("cam").state is CameraState.FAILED)
     bench.client.babbling.clear()
-    bench.wait_for(lambda: bench.condition("cam").state is CameraState.RUNNING)
-    first, *later = bench.recorder.runs
-    assert later
-    assert first not in bench.recorder.open
-    assert len(bench.recorder.open) == 1
+    counted = len(bench.recorder.frames["cam"])
+    bench.wait_for(lambda: len(bench.recorder.frames["cam"]) > counted + 3)
+    # An attempt that had its bad answer before may still be ending.
+    bench.wait_for(lambda: bench.recorder.open == {bench.recorder.runs[-1]})
+    assert len(bench.recorder.runs) > 1
 
 
 def test_closing_the_plane_ends_every_run(film: Path) -> None:
@@ -361,6 +365,65 @@ def test_closing_the_plane_ends_every_run(film: Path) -> None:
     bench.plane.add_camera(plan("live", film, Playback.LOOP))
     bench.wait_for(lambda: len(bench.recorder.frames.get("live", [])) > 5)
     began = time.monotonic()
-    bench.plane.close(10)
-    assert time.monotonic() - began < 3
+    bench.plane.close(30)
+    assert time.monotonic() - began < 15
     assert not bench.recorder.open
+
+
+def test_no_metrics_are_left_of_cameras_and_models_that_are_gone(benches, film: Path, tmp_path: Path) -> None:
+    """The series of every removed camera stayed until the worker ended."""
+    bench = benches()
+    bench.plane.add_camera(plan("counted", film, Playback.LOOP, model="brief"))
+    bench.plane.add_camera(plan("broken", tmp_path / "no film", Playback.LIVE, model="brief"))
+    bench.wait_for(lambda: bench.condition("counted").frames_processed and bench.condition("broken").fault)
+    assert series_of(camera="counted")["countline_frames_processed_total"] > 0
+    assert series_of(camera="broken")["countline_source_failures_total"] > 0
+    assert series_of(model="brief@1")["countline_inference_seconds_count"] > 0
+    for camera in ("counted", "broken"):
+        bench.plane.remove_camera(camera)
+    bench.wait_for(lambda: not bench.plane.conditions() and not bench.client.rings)
+    bench.plane.close(10)
+    assert series_of(camera="counted") == series_of(camera="broken") == series_of(model="brief@1") == {}
+
+
+def test_a_thread_that_ends_late_makes_no_metrics_again(film: Path) -> None:
+    """The thread of a camera may hang in a read until after the camera was removed."""
+    states: list[ReadState] = []
+
+    class Late:
+        def opened(self, info: VideoInfo) -> None:
+            metrics.forget_camera("late")
+
+        def take(self, picture: Picture) -> None: ...
+
+        def restart(self) -> None: ...
+
+        def changed(self, state: ReadState, error: CountlineError | None) -> None:
+            states.append(state)
+
+    reader = SourceReader("late", SourceSpec(str(film), Playback.FAST), Late())
+    reader.start()
+    assert reader.join(20)
+    reader.stop()
+    assert states[-1] is ReadState.FINISHED
+    assert series_of(camera="late") == {}
+
+
+def test_every_metric_with_a_camera_or_a_model_is_forgotten_with_it() -> None:
+    for metric in vars(metrics).values():
+        names = getattr(metric, "_labelnames", ())
+        assert ("camera" in names) == (metric in metrics.OF_CAMERAS)
+        assert ("model" in names) == (metric in metrics.OF_MODELS)
+
+
+def test_the_fault_of_a_silent_triton_states_how_long_it_is_silent(
+    benches, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stated the limit of one attempt, three seconds, also after a minute."""
+    monkeypatch.setattr(lane, "PATIENCE_S", 0.4)
+    monkeypatch.setattr(health, "SILENT_S", 0.1)
+    bench = benches(FakeTriton(delay_s=60))
+    bench.plane.add_camera(plan("cam", film, Playback.LOOP))
+    for seconds in (1, 2):
+        message = f"Triton gave no answer within {seconds} s"
+        bench.wait_for(lambda message=message: (fault := bench.condition("cam").fault) and fault.message == message)

@@ -11,6 +11,7 @@ from countline.v1 import events_pb2
 from countline_common.times import from_timestamp
 from countline_counting.coverage import CoverageTracker
 from countline_counting.events import Crossing, Direction, Event, OccupancySample, Visit
+from countline_counting.identity import COUNTING_RULE_VERSION
 from countline_counting.paths import ObjectPath, Trajectory
 from countline_counting.trials import TrialSpan, TrialTally
 from countline_pipelines.publishing.events import MOST_CORNERS, RecordBuilder, RecordIdentity
@@ -235,3 +236,11 @@ def test_a_comparison_is_told_the_same_each_time() -> None:
     ]
     again = trial_record("cam", "worker", span)
     assert record.SerializeToString(deterministic=True) == again.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize(("recording", "version"), [("6c65042474e8f1d2", COUNTING_RULE_VERSION), ("", 0)])
+def test_every_record_of_a_file_names_the_file_and_the_version_of_the_rule(recording, version):
+    builder = RecordBuilder(replace(IDENTITY, recording=recording), 0.1, finite=True, hand_over=False)
+    records = run([(float(t), []) for t in range(30)], builder)
+    assert len(records) > 1
+    assert {(record.recording, record.rule_version) for record in records} == {(recording, version)}

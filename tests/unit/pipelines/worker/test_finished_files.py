@@ -72,6 +72,19 @@ async def test_a_line_that_is_drawn_when_a_file_has_just_been_counted_is_not_tak
     assert counting_key(after) != counting_key(before)
 
 
+async def test_records_of_a_file_name_its_content_and_those_of_a_stream_do_not(worker: Worker, film: Path) -> None:
+    """A later count of the same film, with other lines, has the same key."""
+    await worker._desired.apply([assignment(film, gate=MIDDLE)])
+    first = worker._owners["cam"].recording
+    await worker._desired.apply([assignment(film, gate=ELSEWHERE)])
+    assert len(first) == 16
+    assert worker._owners["cam"].recording == first
+    live = assignment(film, gate=MIDDLE)
+    live.camera.spec.source_url, live.camera.spec.playback = "rtsp://127.0.0.1:9/door", 0
+    await worker._desired.apply([live])
+    assert worker._owners["cam"].recording == ""
+
+
 async def test_a_file_is_not_marked_while_its_records_wait_for_the_disk(
     worker: Worker, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,18 +19,23 @@ joined; joining then saves only hand-overs between processes.
 
 Requests of one `execute` share a run if `run_batch_size` permits it. If that run fails, each request runs alone, so
 that only the faulty one gets an error.
+
+Triton also starts one process per load that only completes the configuration. It opens the model only where
+config.pbtxt leaves something out, so ONNX Runtime is imported when a model is opened.
 """
 
 import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 Config = dict[str, Any]
 """A model configuration from Triton: the protobuf as JSON, names in snake_case."""
@@ -52,11 +57,8 @@ TRITON_TYPES = {
 }
 """Triton's names of ONNX Runtime's element types."""
 
-GRAPH_LEVELS = {
-    "-1": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
-    "1": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
-    "2": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
-}
+GRAPH_LEVELS = {"-1": "ORT_ENABLE_BASIC", "1": "ORT_ENABLE_ALL", "2": "ORT_DISABLE_ALL"}
+"""ONNX Runtime's names of Triton's levels of graph optimization."""
 
 
 class TritonPythonModel:
@@ -140,7 +142,9 @@ class TritonPythonModel:
             self._run({name: np.zeros(shape, types[name]) for name, shape in shapes.items()})
 
 
-def _open(path: Path, config: Config) -> ort.InferenceSession:
+def _open(path: Path, config: Config) -> "ort.InferenceSession":
+    import onnxruntime as ort
+
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = int(_parameter(config, "intra_op_thread_count") or 1)
@@ -149,7 +153,8 @@ def _open(path: Path, config: Config) -> ort.InferenceSession:
     if _parameter(config, "execution_mode") == "1":
         options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
     level = config.get("optimization", {}).get("graph", {}).get("level")
-    options.graph_optimization_level = GRAPH_LEVELS.get(str(level), ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
+    name = GRAPH_LEVELS.get(str(level), "ORT_ENABLE_ALL")
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, name)
     try:
         return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -170,7 +175,7 @@ def _model_file_of_stub() -> Path:
     return Path(os.fsdecode(Path("/proc/self/cmdline").read_bytes().split(b"\0")[1]))
 
 
-def _takes_batches(session: ort.InferenceSession) -> bool:
+def _takes_batches(session: "ort.InferenceSession") -> bool:
     tensors = (*session.get_inputs(), *session.get_outputs())
     return all(tensor.shape and not isinstance(tensor.shape[0], int) for tensor in tensors)
 
@@ -180,7 +185,7 @@ def _describe(tensor: Any, first: int) -> Config:
     return {"name": tensor.name, "data_type": TRITON_TYPES[tensor.type], "dims": dims}
 
 
-def _check(session: ort.InferenceSession, config: Config) -> None:
+def _check(session: "ort.InferenceSession", config: Config) -> None:
     for kind, tensors in (("input", session.get_inputs()), ("output", session.get_outputs())):
         found = {tensor.name: TRITON_TYPES.get(tensor.type, tensor.type) for tensor in tensors}
         for wanted in config[kind]:

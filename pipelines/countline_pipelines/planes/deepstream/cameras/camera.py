@@ -76,7 +76,7 @@ class DeepStreamCamera:
         self._runs = RunKeeper(plan.camera_id, plan.epoch, plan.run)
         self._counter = RunCounter(
             self._runs,
-            MeasuredSink(sink, plan.camera_id, self._metrics),
+            MeasuredSink(sink, self._metrics),
             self._throughput,
             self._new_counter,
             self._period_s,
@@ -164,7 +164,7 @@ class DeepStreamCamera:
         self._stamps.observe(source.valve.transit.stamps)
         if lost:
             self._drops.add(lost)
-            metrics.DROPPED.labels(self.camera_id).inc(lost)
+            self._metrics.dropped.inc(lost)
         if frame.era != source.era:  # the wall clock was set back
             source.era = frame.era
             self._runs.abandon()

@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from countline_common.errors import CountlineError, DeadlineExceededError, InternalError
+from countline_common.errors import CountlineError, InternalError
 from countline_common.logs import get_logger
 from countline_common.resilience.retry import retrying
 from countline_common.tasks import cancel
@@ -32,7 +32,7 @@ from countline_common.waiting import happens
 from countline_pipelines import metrics
 from countline_pipelines.planes.software.lane.batching import Batcher
 from countline_pipelines.planes.software.lane.ticket import Ticket
-from countline_pipelines.triton import InferenceClient, ModelInfo, infer_surely
+from countline_pipelines.triton import InferenceClient, ModelInfo, SilentTritonError, infer_surely
 from countline_pipelines.triton.slots import Slot, SlotRing
 
 PATIENCE_S: Final = 3.0
@@ -231,12 +231,13 @@ class ModelLane:
             _log.exception("lane.answer_not_taken", model=self.name, owner=ticket.traveller.owner)
 
     async def _infer(self, slots: Sequence[Slot]) -> NDArray[np.float32]:
+        began = time.monotonic()
         while True:
             try:
                 detections = await infer_surely(self._client, self.name, slots, patience_s=PATIENCE_S)
-            except DeadlineExceededError as error:
-                self.trouble = error
-                _log.warning("lane.waiting", model=self.name, error=error.message)
+            except SilentTritonError as error:
+                self.trouble = SilentTritonError(time.monotonic() - began, error.reason)
+                _log.warning("lane.waiting", model=self.name, error=self.trouble.message)
             else:
                 self.trouble = None
                 return detections

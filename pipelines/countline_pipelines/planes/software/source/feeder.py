@@ -38,6 +38,7 @@ class CameraFeed:
 
     def __init__(self, camera_id: str, previews: PreviewWatch) -> None:
         self.camera_id = camera_id
+        self.dropped = metrics.DROPPED.labels(camera_id)
         self.previews = previews
         self.stated_fps = USUAL_FPS
         """Frame rate that the source states."""
@@ -147,7 +148,7 @@ class Feeder:
         if frames:
             self.drops.add(frames)
             if self._is_counting:
-                metrics.DROPPED.labels(self._feed.camera_id).inc(frames)
+                self._feed.dropped.inc(frames)
 
     def landed(self) -> None:
         """Make room for another frame of a file: one is back from Triton, or will not go there."""

@@ -97,7 +97,8 @@ class SourceReader:
         decoding: Decoding | None = None,
         picture: PictureShape | None = None,
     ) -> None:
-        self._name = name
+        self._decoders = {decoder: metrics.DECODER.labels(name, decoder) for decoder in Decoder}
+        self._refusals = metrics.DECODER_REFUSALS.labels(name)
         self._decoding = decoding
         self._decoder: tuple[Decoder | None, str] = (None, "")
         """The decoder that was reported last, and why the CPU decodes though there is a GPU."""
@@ -127,8 +128,8 @@ class SourceReader:
         """Ask the thread to end; it hands over nothing after that."""
         self.stop_event.set()
         self._resumed.set()
-        for decoder in Decoder:
-            metrics.DECODER.labels(self._name, decoder).set(0)
+        for gauge in self._decoders.values():
+            gauge.set(0)
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread; false when it has not ended in time."""
@@ -234,10 +235,10 @@ class SourceReader:
 
     def _report_decoder(self, video: VideoReader) -> None:
         self._decoder = (video.decoder, video.refusal)
-        for decoder in Decoder:
-            metrics.DECODER.labels(self._name, decoder).set(decoder is video.decoder)
+        for decoder, gauge in self._decoders.items():
+            gauge.set(decoder is video.decoder)
         if video.refusal:
-            metrics.DECODER_REFUSALS.labels(self._name).inc()
+            self._refusals.inc()
             self._log.warning("source.decoded_on_cpu", why=video.refusal, codec=video.info.codec)
         elif video.decoder is Decoder.NVDEC:
             self._log.info("source.decoded_on_gpu", codec=video.info.codec)

@@ -145,6 +145,8 @@ class SourceState:
             self._loop.call_soon_threadsafe(self._note, state, error)
 
     def _note(self, state: ReadState, error: CountlineError | None) -> None:
+        if self._reader.stop_event.is_set():
+            return  # reported a moment before the stop
         self._machine.move(self._phase_of(state))
         if self.phase is SourcePhase.PLAYING:
             self._refused, self._lost = 0, None  # a file that is opened again is counted from its first frame

