@@ -11,8 +11,7 @@ neither resolution nor frame rate matters. A line seen from its end, and an obje
        clear of the line   │   near the line: changes nothing  │   clear of the line
                          -0.15             0                 +0.22
 
-1. An object has a side once it was clear of the line, or stayed near the line on one side for half a second. An object
-   that comes into view near the line and goes straight over it came from there.
+1. An object has a side once it was clear of the line, or stayed near the line on one side for half a second.
 2. It has passed when it is seen clear on the other side and its path met the line on the way. A path is a chain of
    segments, tested exactly. An object that walks round the end of a line changes sides and crosses nothing.
 3. A pass is held back for half a second. If the path meets the line again within that time, or after a single sight

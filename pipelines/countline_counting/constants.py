@@ -56,7 +56,6 @@ LINES: Final = tuple(
         ("rules.ORIGIN_NEAR_HEIGHTS", "heights", _N, "below the noise of one box; the mean of a stay is more exact"),
         ("rules.ORIGIN_STAY_S", "s", _R, "as long as an excursion: a shorter stay is no evidence of a side"),
         ("rules.DESTINATION_CLEAR_HEIGHTS", "heights", _N, "three times the usual noise, because one box decides it"),
-        ("rules.MOTION_SAMPLES", "sights", _M, "two sights are a motion, and the third one confirms it"),
         ("rules.SURE_DEVIATIONS", "std. dev.", _N, "an hour on the line counts nothing: 36,000 independent sights"),
         ("rules.JITTER_SPACING_S", "s", _N, "trackers and detectors correlate the noise of nearer pictures"),
         ("rules.RECENT_S", "s", _R, "LATEST_S less the excursion and a margin for the frame period"),

@@ -14,12 +14,7 @@ ORIGIN_NEAR_HEIGHTS: Final = 0.05
 """... or on which it stayed at least this far from the line ..."""
 
 ORIGIN_STAY_S: Final = 0.5
-"""... for this long, ..."""
-
-MOTION_SAMPLES: Final = 3
-"""... or on which it came into view at least `ORIGIN_NEAR_HEIGHTS` from the line, if it then went over the line and
-clear of it without a step back of `ORIGIN_NEAR_HEIGHTS`, and was seen this often: two sights are a motion, and the
-third one confirms it."""
+"""... for this long."""
 
 DESTINATION_CLEAR_HEIGHTS: Final = 0.22
 """An object has passed the line when it is seen this far beyond it. Only distance decides where an object goes to."""

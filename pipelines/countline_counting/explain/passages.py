@@ -33,7 +33,6 @@ _LEAST_EVIDENCE: Final = {
     Evidence.CLEAR: rules.ORIGIN_CLEAR_HEIGHTS,
     Evidence.STAY: rules.ORIGIN_STAY_S,
     Evidence.BORDER: 0.0,
-    Evidence.MOTION: rules.ORIGIN_NEAR_HEIGHTS,
     Evidence.ROUND_THE_END: rules.DESTINATION_CLEAR_HEIGHTS,
 }
 
@@ -130,9 +129,6 @@ class PassageExplainer:
         assert self._sight is not None
         least = _LEAST_EVIDENCE[fact.how]
         gate = Gate(f"origin {fact.how.value}", fact.value, least, fact.value >= least - _SLACK)
-        if fact.how is Evidence.MOTION:  # the meetings until now lead to a pass
-            self._origin = gate, _seen("origin", self._sight)
-            return
         went_round = fact.how is Evidence.ROUND_THE_END
         reason = Reason.WENT_ROUND_THE_END if went_round else Reason.NEVER_CLEAR_AT_ORIGIN
         self._settle(self._pending, reason, self._missed_gate(reason))

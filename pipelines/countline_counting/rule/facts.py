@@ -24,8 +24,6 @@ class Evidence(StrEnum):
     """The picture's border hides a part of the object that is farther from the line."""
     STAY = "stay"
     """It stayed near the line on one side."""
-    MOTION = "motion"
-    """It came into view near the line and went straight over it."""
     ROUND_THE_END = "round the end"
     """It was clear on the other side, and its path had not met the line."""
 

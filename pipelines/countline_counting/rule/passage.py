@@ -6,7 +6,7 @@ from typing import Final
 from countline_counting import rules
 from countline_counting.geometry.segments import Point, PolyLine, path_crossings
 from countline_counting.reasons import Reason
-from countline_counting.rule.evidence import Approach, RecentSights
+from countline_counting.rule.evidence import RecentSights
 from countline_counting.rule.facts import (
     ClearAgain,
     Decision,
@@ -45,12 +45,8 @@ class Passage:
     """
 
     __slots__ = (
-        "_approach",
         "_doubt_heights",
         "_held",
-        "_is_measured",
-        "_is_near",
-        "_jitters",
         "_met",
         "_near_since",
         "_net",
@@ -70,16 +66,8 @@ class Passage:
         self._met: dict[int, tuple[float, int]] = {}
         """Time and frame of the last meeting in each direction."""
         self._recent = RecentSights()
-        self._jitters = False
-        """Whether the jitter of the boxes is larger than the distances that make things clear."""
-        self._approach: Approach | None = None
-        """Until the side is known."""
         self._doubt_heights = 0.0
         """Distance by which the side was taken while the jitter of the boxes was unknown; 0 if there is no doubt."""
-        self._is_measured = False
-        """Whether the jitter of the boxes is known."""
-        self._is_near = False
-        """Whether jitter may have the object meet the line."""
         self._sights_beyond = 0
         self._passes = 0
         self._held: _Held | None = None
@@ -88,7 +76,7 @@ class Passage:
     @property
     def idle(self) -> bool:
         """Whether nothing is open: the next sight matters only if it meets the line or is clear on the other side."""
-        is_sure = self.side != 0 and not self._doubt_heights and not self._is_near
+        is_sure = self.side != 0 and not self._doubt_heights and not self._recent.newest.may_jitter_over
         return is_sure and self._net == 0 and self._held is None
 
     @property
@@ -99,24 +87,14 @@ class Passage:
     def see(self, line: PolyLine, before: tuple[float, Point] | None, sight: Sight) -> Pass | None:
         """Take the next sight of the object and return the pass that it makes certain.
 
-        Args:
-            line: the line in pixels.
-            before: time and anchor of the previous sight, None for the first.
-            sight: the new one.
+        `before` has the time and the anchor of the previous sight; it is None for the first one.
         """
         certain = None
-        self._is_measured = sight.jitter_heights > 0
-        self._jitters = sight.sure_heights > rules.ORIGIN_CLEAR_HEIGHTS
-        self._is_near = self._jitters and abs(sight.distance_heights) < sight.sure_heights
-        if sight.jitter_heights and not self._jitters:
-            self._recent.clear()
         self._recent.add(sight)
         if before is not None:
             for fraction, sign in path_crossings(line.points, before[1], sight.xy_px):
                 at = before[0] + fraction * (sight.t - before[0])
                 certain = self._meet_line(sign, at, fraction, sight.frame) or certain
-        else:
-            self._approach = Approach(sight)
         self._sights_beyond += 1
         if self._doubt_heights:
             self._review_origin(sight)
@@ -137,9 +115,9 @@ class Passage:
         waited_s = now - (held.since if stayed else held.made.t)
         if waited_s < (rules.EXCURSION_S if stayed else rules.DECIDE_LATEST_S) - rules.TIME_SLACK_S:
             return None
-        if stayed and not self._is_measured and waited_s < rules.DECIDE_LATEST_S - rules.TIME_SLACK_S:
+        if stayed and not self._recent.newest.is_measured and waited_s < rules.DECIDE_LATEST_S - rules.TIME_SLACK_S:
             return None
-        if stayed and not self._is_proven(held):
+        if stayed and not _is_proven(held, self._recent):
             self._reopen(held)
             return None
         return self._make_certain(held, Decision.STAYED if stayed else Decision.UNSEEN, waited_s)
@@ -151,13 +129,12 @@ class Passage:
     def _meet_line(self, sign: int, at: float, fraction: float, frame: int) -> Pass | None:
         held, certain = self._held, None
         already_beyond = held is not None and sign == held.made.sign
-        if self.facts is not None:
-            self.facts.append(Met(sign, at, fraction, already_beyond))
+        self._record(Met(sign, at, fraction, already_beyond))
         if held is not None:
             if already_beyond:
                 return None  # the object went round the end and through again: still beyond
             stayed_s = at - held.since
-            if self._jitters or not self._is_measured:
+            if self._recent.newest.jitters or not self._recent.newest.is_measured:
                 self._reopen(held)
             elif stayed_s < rules.EXCURSION_S - rules.TIME_SLACK_S:
                 self._drop_held(Reason.CAME_BACK_TOO_SOON, stayed_s)
@@ -168,47 +145,31 @@ class Passage:
             else:
                 certain = self._make_certain(held, Decision.CAME_BACK_LATER, stayed_s)
         self._net += sign
-        if self._approach is not None:
-            self._approach.meet(sign)
         self._met[sign] = (at, frame)
         self._sights_beyond = 0
         return certain
 
-    def _is_proven(self, held: _Held) -> bool:
-        """Whether a held pass is beyond the line by what is known of the object's jitter now."""
-        return not self._jitters or self._recent.clear_heights(held.made.sign, rules.DESTINATION_CLEAR_HEIGHTS) > 0
-
     def _reopen(self, held: _Held) -> None:
         self._held = None
         self._net = held.made.sign
-        if self.facts is not None:
-            self.facts.append(PassReopened())
+        self._record(PassReopened())
 
     def _drop_held(self, reason: Reason, value: float) -> None:
         self._held = None
-        if self.facts is not None:
-            self.facts.append(PassDropped(reason, value))
+        self._record(PassDropped(reason, value))
 
     def _make_certain(self, held: _Held, how: Decision, waited_s: float) -> Pass:
         self.side = held.made.sign
         self._passes += 1
         self._held = None
-        if self.facts is not None:
-            self.facts.append(PassCertain(held.made, how, waited_s, held.sights))
+        self._record(PassCertain(held.made, how, waited_s, held.sights))
         return held.made
 
     def _find_origin(self, sight: Sight) -> None:
-        approach = self._approach
-        if approach is not None:
-            approach.add(sight)
         distance = sight.distance_heights
         side = 1 if distance > 0 else -1
         clear = self._recent.clear_heights(side, rules.ORIGIN_CLEAR_HEIGHTS)
-        if clear and approach and approach.side != side and (origin := approach.origin_heights()):
-            self._take_side(-side, Evidence.MOTION, origin)
-            self._net = side
-            self._find_destination(sight)
-        elif clear or sight.hidden_beyond:
+        if clear or sight.hidden_beyond:
             self._take_side(side, Evidence.CLEAR if clear else Evidence.BORDER, clear or abs(distance))
             if clear and not sight.jitter_heights and clear < SURE_HEIGHTS:
                 self._doubt_heights = clear
@@ -222,44 +183,49 @@ class Passage:
 
     def _review_origin(self, sight: Sight) -> None:
         """Take the side back if the jitter is known by now, and could have been what the side was taken for."""
-        doubt = self._doubt_heights
-        if sight.distance_heights * self.side >= SURE_HEIGHTS:
+        doubt, limit = self._doubt_heights, rules.ORIGIN_CLEAR_HEIGHTS
+        is_far = sight.distance_heights * self.side >= SURE_HEIGHTS
+        if is_far or sight.is_measured:
             self._doubt_heights = 0.0
-        elif sight.jitter_heights:
-            self._doubt_heights = 0.0
-            limit = rules.ORIGIN_CLEAR_HEIGHTS
-            if doubt < max(limit, sight.sure_heights) and not self._recent.clear_heights(self.side, limit):
-                if self._held is not None:
-                    self._reopen(self._held)
-                self.side = 0
+        if is_far or not sight.is_measured or doubt >= max(limit, sight.sure_heights):
+            return
+        if not self._recent.clear_heights(self.side, limit):
+            if self._held is not None:
+                self._reopen(self._held)
+            self.side = 0
 
     def _find_destination(self, sight: Sight) -> None:
         distance = sight.distance_heights * self.side
         if distance >= rules.ORIGIN_CLEAR_HEIGHTS:
             self._net = 0
-            if self.facts is not None:
-                self.facts.append(ClearAgain(self.side))
+            self._record(ClearAgain(self.side))
         elif beyond := self._recent.clear_heights(-self.side, rules.DESTINATION_CLEAR_HEIGHTS):
             if self._net * self.side < 0:
-                self._hold(Pass(-self.side, *self._moment(), self._passes), beyond, sight.t)
+                self._hold(
+                    Pass(-self.side, *self._recent.crossed_at(-self.side, self._met[-self.side]), self._passes),
+                    beyond,
+                    sight.t,
+                )
             else:
                 self._take_side(-self.side, Evidence.ROUND_THE_END, beyond)
 
     def _hold(self, made: Pass, beyond_heights: float, now: float) -> None:
-        self._held = _Held(made, self._sights_beyond, now if self._jitters else made.t)
+        self._held = _Held(made, self._sights_beyond, now if self._recent.newest.jitters else made.t)
         self._net = 0
-        if self.facts is not None:
-            self.facts.append(PassHeld(made, beyond_heights))
-
-    def _moment(self) -> tuple[float, int]:
-        """Return time and frame of a pass: those of the meeting. If the boxes jitter, that of the turning point."""
-        if not self._jitters:
-            return self._met[-self.side]
-        return self._recent.turning(-self.side)
+        self._record(PassHeld(made, beyond_heights))
 
     def _take_side(self, side: int, how: Evidence, value: float) -> None:
         self.side = side
         self._net = 0
-        self._near_since = self._approach = None
+        self._near_since = None
+        self._record(SideTaken(side, how, value))
+
+    def _record(self, fact: PassageFact) -> None:
         if self.facts is not None:
-            self.facts.append(SideTaken(side, how, value))
+            self.facts.append(fact)
+
+
+def _is_proven(held: _Held, recent: RecentSights) -> bool:
+    """Return whether a held pass is beyond the line by what is known of the object's jitter now."""
+    beyond = recent.clear_heights(held.made.sign, rules.DESTINATION_CLEAR_HEIGHTS)
+    return beyond > 0 or not recent.newest.jitters

@@ -28,6 +28,21 @@ class Sight:
         """Distance that is no jitter of a single sight."""
         return rules.SURE_DEVIATIONS * self.jitter_heights
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether the jitter of the boxes is known."""
+        return self.jitter_heights > 0
+
+    @property
+    def jitters(self) -> bool:
+        """Whether the jitter of the boxes is larger than the distances that make things clear."""
+        return self.sure_heights > rules.ORIGIN_CLEAR_HEIGHTS
+
+    @property
+    def may_jitter_over(self) -> bool:
+        """Whether jitter alone may have the object meet the line."""
+        return self.jitters and abs(self.distance_heights) < self.sure_heights
+
 
 @dataclass(frozen=True, slots=True)
 class Pass:

@@ -441,19 +441,10 @@ def _halves() -> Iterator[Case]:
 
 
 def _motion() -> Iterator[Case]:
-    """Objects that come into view near a line, and those that take long to pass it."""
+    """Objects that take long to pass a line."""
     vertical = {"gate": ((640.0, 700.0), (640.0, 20.0))}
     diagonal = {"gate": ((300.0, 600.0), (900.0, 150.0))}
     near, far = (120.0, 300.0), (8.0, 20.0)
-    door = "a tenth of a height before the line, and straight over it"
-    yield Case("comes out of a door", door, [Mover([(0, 600, 352), (1.6, 600, 440)])], IN)
-    yield Case("comes from behind a pillar", door, [Mover([(0, 612, 500), (3, 1000, 500)], near)], IN, vertical, fps=25)
-    small: Path = [(0, 599, 373.6), (3, 611, 389.6)]
-    yield Case("comes from behind a pillar, far away", door, [Mover(small, far)], IN, diagonal)
-    yield Case("comes out of a door and goes back", "over the line, but not clear of it",
-               [Mover([(0, 600, 352), (0.4, 600, 370), (1, 600, 340)])], NONE)  # fmt: skip
-    yield Case("comes into view beyond the line", "and goes on: it came from there",
-               [Mover([(0, 600, 368), (2, 600, 500)])], NONE)  # fmt: skip
     slow = "5 s from the line to clear of it; dated when it met the line"
     crawl: Path = [(0, 600, 300), (2, 600, 360), (7, 600, 380), (8, 600, 420)]
     yield Case("crawls over", slow, [Mover(crawl)], IN, met_at=(2.0,))
