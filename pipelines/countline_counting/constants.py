@@ -91,7 +91,12 @@ LINES: Final = tuple(
         ("tracking.association._IMPOSSIBLE", "cost", _X, "above the sum of possible costs, below the loss of digits"),
         ("tracking.association._FEW_PAIRS", "pairs", _C, "measured: from here on sorting is faster"),
         ("tracking.motion.MIN_SIZE_PX", "px", _X, "a box without area has no overlap"),
-        ("tracking.motion.BORDER_SHARE", "share of picture", _N, "some pixels: detectors end boxes short of the border"),
+        (
+            "tracking.motion.BORDER_SHARE",
+            "share of picture",
+            _N,
+            "some pixels: detectors end boxes short of the border",
+        ),
         ("tracking.motion.BORDER_NOISE", "share of box", _N, "the noise of one edge"),
         ("tracking.motion.LEAVING_HEIGHTS_PER_S", "heights/s", _M, "slower than any walk, faster than noise"),
         ("tracking.settings.high_score", "score", _S, "detectors rarely give a clearly visible object less"),
