@@ -96,7 +96,7 @@ class CameraCounter:
         events = self._admit(frame.t)
         if events is None:
             return FrameResult(_no_objects(frame), ())
-        tracks = self._tracker.update(self._intake.detections(frame), frame.t)
+        tracks = self._tracker.update(self._intake.detections(frame), frame.t, frame.size_wh)
         tracked = TrackedFrame(frame.camera_id, frame.index, frame.t, frame.size_wh, *tracks)
         return self._count(places, tracked, events)
 

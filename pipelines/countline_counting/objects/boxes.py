@@ -1,7 +1,6 @@
 """Boxes in pixels: duplicates, and the part of an object that the picture's border cuts off."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +9,6 @@ from countline_counting import rules
 from countline_counting.geometry.boxes import areas
 from countline_counting.geometry.segments import Floats
 from countline_counting.tracking.association import overlaps
-
-BORDER_SHARE: Final = 0.006
-"""The border cuts off a box whose edge is this near to it, as a share of the picture's width or height ..."""
-BORDER_NOISE: Final = 0.03
-"""... or as a share of the box's own width or height, because a detected edge is no more exact than that."""
 
 
 def without_duplicates(
@@ -51,16 +45,6 @@ def _nested(xyxy_px: Floats, rows: NDArray[np.intp], columns: NDArray[np.intp], 
         common = share[nested] * (first + second) / (1 + share[nested])
         nested[nested] = common >= rules.NESTED_SHARE * np.minimum(first, second)
     return nested
-
-
-def cut_edges(xyxy_px: Floats, picture_wh: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which edges of (N, 4) boxes the border cuts off: (N, 2) left and top, (N, 2) right and bottom."""
-    picture = np.array(picture_wh, dtype=np.float64)
-    first, last = xyxy_px[:, :2], xyxy_px[:, 2:]
-    margin = np.maximum(BORDER_SHARE * picture, BORDER_NOISE * (last - first))
-    low: NDArray[np.bool_] = first <= margin
-    high: NDArray[np.bool_] = last >= picture - margin
-    return low, high
 
 
 def completed(xyxy_px: Floats, size_wh_px: Floats, low: NDArray[np.bool_], high: NDArray[np.bool_]) -> Floats:

@@ -17,7 +17,6 @@ from typing import Final
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from countline_counting.objects.boxes import BORDER_SHARE
 from countline_counting.objects.table import Motion, fit_motion
 
 SETTLE_S: Final = 0.3
@@ -28,8 +27,9 @@ REACH_HEIGHTS_PER_S: Final = 0.6
 """... and how much larger this distance is for each second in which the object was unseen."""
 SIZE_RATIO: Final = 1.6
 """Largest ratio of heights, either way."""
-LEAVING_HEIGHTS_PER_S: Final = 0.1
-"""An object at the picture's border that moves outwards at this speed has left. No fragment continues it."""
+SURE_OF_DIRECTION: Final = 2.5
+"""A fragment does not continue an object that moved the opposite way, if each velocity has this many standard errors in
+the direction opposite to the other one. By chance, one in about 700 fragments of an object that stands has this."""
 SURE_SCORE: Final = 0.6
 """Two detections that do not touch are one fast object only from this score on. Three detections are, at any score."""
 OTHER_CLASS_COST: Final = 0.5
@@ -59,8 +59,8 @@ class Fragment:
     number: int
     picture_wh: tuple[int, int]
     observed: list[Observed] = field(default_factory=list)
-    waits: bool = False
-    """Whether there is an object that the fragment may continue."""
+    awaited: frozenset[int] = frozenset()
+    """Rows of the objects that the fragment may continue. These do not end while the fragment waits."""
 
     def start(self) -> Motion:
         """Return where the fragment began and how it moved there."""
@@ -102,12 +102,20 @@ class Lost:
     unseen_s: float
     """Running time from its last sight to the fragment's first."""
     left: bool = False
-    """Whether the object was leaving the picture when it was last seen."""
+    """Whether the object walked out of the picture when it was last seen."""
 
 
-def join_cost(lost: Lost, start: Motion, class_id: int) -> float:
-    """Return how unlikely it is that a fragment continues an object: 0 is certain, above 1 is impossible."""
-    if lost.left and lost.unseen_s > SETTLE_S:
+def join_cost(lost: Lost, start: Motion, class_id: int, *, leaves: bool) -> float:
+    """Return how unlikely it is that a fragment continues an object: 0 is certain, above 1 is impossible.
+
+    Args:
+        lost: the object.
+        start: where the fragment began and how it moved there.
+        class_id: of the fragment.
+        leaves: whether the fragment walks out of the picture.
+    """
+    walked_out = lost.left and (lost.unseen_s > SETTLE_S or not leaves)
+    if walked_out or are_opposite(lost.motion, start):
         return math.inf
     ratio = math.exp(abs(math.log(start.size_wh_px[1] / lost.motion.size_wh_px[1])))
     if ratio > SIZE_RATIO:
@@ -127,14 +135,17 @@ def _miss_px(motion: Motion, xy_px: tuple[float, float], elapsed_s: float) -> fl
     return math.hypot(off_x - share * way_x, off_y - share * way_y)
 
 
-def walks_out(motion: Motion, picture_wh: tuple[int, int]) -> bool:
-    """Return whether an object is at the picture's border and moves out of the picture."""
-    for at, size, speed, end in zip(motion.xy_px, motion.size_wh_px, motion.velocity_px_s, picture_wh, strict=True):
-        outward = LEAVING_HEIGHTS_PER_S * motion.size_wh_px[1]
-        margin = BORDER_SHARE * end
-        if (at - size / 2 <= margin and speed < -outward) or (at + size / 2 >= end - margin and speed > outward):
-            return True
-    return False
+def are_opposite(motion: Motion, other: Motion) -> bool:
+    """Return whether two motions have opposite directions, beyond their errors."""
+    (x, y), (other_x, other_y) = motion.velocity_px_s, other.velocity_px_s
+    speed, other_speed = math.hypot(x, y), math.hypot(other_x, other_y)
+    if speed == 0 or other_speed == 0:
+        return False
+    backwards = -(x * other_x + y * other_y)
+    return (
+        backwards > SURE_OF_DIRECTION * motion.velocity_error_px_s * other_speed
+        and backwards > SURE_OF_DIRECTION * other.velocity_error_px_s * speed
+    )
 
 
 def best_joins(costs: list[list[float]]) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from countline_counting import rules
 from countline_counting.frames import TrackedFrame
 from countline_counting.geometry.segments import Floats
-from countline_counting.objects.boxes import completed, cut_edges, without_duplicates
+from countline_counting.objects.boxes import completed, without_duplicates
 from countline_counting.objects.doubles import Doubles, Second
 from countline_counting.objects.facts import BoxesLeftOut, ObjectBegan, ObjectListener, TrackUnconfirmed
 from countline_counting.objects.fragments import RUNNING_SLACK_S, Fragments
@@ -23,6 +23,7 @@ from countline_counting.objects.masks import anchors
 from countline_counting.objects.sights import Sights
 from countline_counting.objects.table import HISTORY, HISTORY_SPACING_S, SIZE_MEMORY_S, Objects
 from countline_counting.reasons import Reason
+from countline_counting.tracking.motion import cut_edges
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,8 @@ class Sightings:
         unseen_s = running_s - self.objects["last_running_s"]
         too_long = unseen_s > rules.OBJECT_UNSEEN_S + RUNNING_SLACK_S
         rows: list[int] = np.nonzero(self.objects["alive"] & too_long)[0].tolist()
-        return rows
+        awaited = self._fragments.awaited() if rows else ()
+        return [row for row in rows if row not in awaited]
 
     def settle_all(self) -> list[Sights]:
         """Settle every fragment now, because no more frames come."""

@@ -18,6 +18,10 @@ HISTORY_SPACING_S: Final = 0.05
 """... at least this far apart."""
 MOTION_WINDOW_S: Final = 0.6
 """Motion is fitted to the sights of this span."""
+PLACE_NOISE: Final = 0.08
+"""Expected standard deviation of a detected place, in heights; as in `TrackerSettings.position_noise`."""
+PLACE_NOISE_SIGHTS: Final = 3
+"""The expected noise weighs as much as this number of sights against what the sights of one object show."""
 
 _ROW: Final = np.dtype(
     [
@@ -129,6 +133,8 @@ class Motion:
     """Centre of the box."""
     size_wh_px: tuple[float, float]
     velocity_px_s: tuple[float, float]
+    velocity_error_px_s: float
+    """Standard error of the velocity along the noisier axis; infinite for a single sight."""
 
 
 def fit_motion(history: Floats | Sequence[Sequence[float]], *, at_start: bool = False) -> Motion:
@@ -141,6 +147,14 @@ def fit_motion(history: Floats | Sequence[Sequence[float]], *, at_start: bool = 
     relative = recent[:, 0] - recent[:, 0].mean()
     spread = float(relative @ relative)
     slope = relative @ recent[:, 1:3] / spread if spread > 0 else np.zeros(2)
-    return Motion(
-        float(edge[0]), (float(edge[1]), float(edge[2])), (float(edge[3]), float(edge[4])), (slope[0], slope[1])
-    )
+    t, x, y, width, height = edge.tolist()
+    error = _slope_error(recent[:, 1:3], relative[:, None] * slope, height) / math.sqrt(spread) if spread else math.inf
+    return Motion(t, (x, y), (width, height), (float(slope[0]), float(slope[1])), error)
+
+
+def _slope_error(places: Floats, motion: Floats, height: float) -> float:
+    """Return the noise of (M, 2) places around a motion: what they show, or `PLACE_NOISE` where they are few."""
+    off = places - places.mean(axis=0) - motion
+    shown = float((off**2).sum(axis=0).max())
+    expected = PLACE_NOISE_SIGHTS * (PLACE_NOISE * height) ** 2
+    return math.sqrt((shown + expected) / (len(places) - 2 + PLACE_NOISE_SIGHTS))

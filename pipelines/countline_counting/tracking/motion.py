@@ -17,6 +17,12 @@ Floats = NDArray[np.float64]
 
 MIN_SIZE_PX = 1.0
 """Predicted boxes are at least this wide and high."""
+BORDER_SHARE = 0.006
+"""The border cuts off a box whose edge is this near to it, as a share of the picture's width or height ..."""
+BORDER_NOISE = 0.03
+"""... or as a share of the box's own width or height, because a detected edge is no more exact than that."""
+LEAVING_HEIGHTS_PER_S = 0.1
+"""An object that touches the border and moves outwards at this speed walks out of the picture."""
 
 
 @dataclass(slots=True)
@@ -115,6 +121,29 @@ class MotionModel:
     def spread(self) -> Floats:
         """Return (N,) standard deviations of the place of the next measurement, in lengths."""
         return cast("Floats", np.sqrt(self.covariances.value[:, 0] + self._settings.position_noise**2))
+
+
+def walks_out(box: Floats, velocity: Floats, picture_wh: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return (N,) whether objects are at the picture's border and move out of the picture.
+
+    Args:
+        box: (N, 4) centres and sizes in pixels.
+        velocity: (N, 2) of the centres, per second.
+        picture_wh: in pixels.
+    """
+    low, high = cut_edges(corners(box), picture_wh)
+    outward = LEAVING_HEIGHTS_PER_S * box[:, 3:]
+    return cast("NDArray[np.bool_]", ((low & (velocity < -outward)) | (high & (velocity > outward))).any(axis=1))
+
+
+def cut_edges(xyxy_px: Floats, picture_wh: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which edges of (N, 4) boxes the border cuts off: (N, 2) left and top, (N, 2) right and bottom."""
+    picture = np.array(picture_wh, dtype=np.float64)
+    first, last = xyxy_px[:, :2], xyxy_px[:, 2:]
+    margin = np.maximum(BORDER_SHARE * picture, BORDER_NOISE * (last - first))
+    low: NDArray[np.bool_] = first <= margin
+    high: NDArray[np.bool_] = last >= picture - margin
+    return low, high
 
 
 def corners(box: Floats) -> Floats:

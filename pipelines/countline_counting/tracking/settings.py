@@ -27,8 +27,9 @@ class TrackerSettings:
     """Longest time unseen after which a detection of low score may continue a track."""
     position_noise: float = 0.08
     """Standard deviation of a detected centre, at a score of `usual_score`."""
-    size_noise: float = 0.08
-    """The same for a detected width or height."""
+    size_noise: float = 0.16
+    """The same for a detected width or height: twice that of the centre. The errors of two opposite edges are
+    independent, the centre is half their sum, and the size is their difference."""
     usual_score: float = 0.6
     """The variance of a detection of lower score grows with the square of the ratio of this score to its own."""
     crowd_doubt: float = 3.0
@@ -59,5 +60,3 @@ class TrackerSettings:
     """Largest distance between the first two sights of an object, in lengths, if there is only one choice."""
     leap_size: float = 0.25
     """Largest change of its size between them, as a natural logarithm."""
-    smoothing: float = 0.5
-    """Share of the filtered box, against the detected one, in the box of a track."""

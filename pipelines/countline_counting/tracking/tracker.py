@@ -13,12 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countline_counting.tracking.association import Bools, Rows, cheapest_pairs, largest_overlap, overlaps
-from countline_counting.tracking.motion import Floats, MotionModel, centred, corners
+from countline_counting.tracking.motion import Floats, MotionModel, centred, corners, cut_edges, walks_out
 from countline_counting.tracking.settings import TrackerSettings
 
 Tracks = tuple[NDArray[np.int64], Floats, Floats, NDArray[np.int64]]
 """ids (N,), boxes x1, y1, x2, y2 in pixels (N, 4), scores (N,), classes (N,)."""
 
+ENTERED_S = 1.0
+"""For this long after the picture's border cut off a box, boxes are returned as detected. The visible part grows as
+fast as the object moves; the filter, which expects slow growth, needs this long to follow."""
 CROWD_SEEN_S = 1.0
 """A track that was seen within this time may hide other objects."""
 
@@ -51,6 +54,8 @@ class Tracker:
         self._ids: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._seen_t: Floats = np.zeros(0)
         self._sights: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._cut_t: Floats = np.zeros(0)
+        """(N,) when the picture's border last cut off a box of the track."""
         self._next_id = 1
         self._t: float | None = None
 
@@ -58,15 +63,16 @@ class Tracker:
         """Return the number of tracks, those out of sight included."""
         return len(self._ids)
 
-    def update(self, detections: Floats, t: float) -> Tracks:
+    def update(self, detections: Floats, t: float, picture_wh: tuple[int, int] | None = None) -> Tracks:
         """Take the detections of the next frame.
 
         Args:
             detections: (M, 6) x1, y1, x2, y2 in pixels, score, class; boxes have a width and a height.
             t: capture time; must grow.
+            picture_wh: size of the picture in pixels, whose border cuts off boxes; None for no border.
 
         Returns:
-            The tracks seen in this frame.
+            The tracks seen in this frame, with filtered boxes.
         """
         elapsed_s = 0.0 if self._t is None else t - self._t
         self._t = t
@@ -77,10 +83,14 @@ class Tracker:
         if len(born):
             rows = np.concatenate([rows, self._begin(seen.centred[born], t)])
             chosen = np.concatenate([chosen, born])
-        smoothing = self._settings.smoothing
-        boxes = corners(self._motion.box[rows]) * smoothing + seen.xyxy[chosen] * (1 - smoothing)
+        boxes = corners(self._motion.box[rows])
+        if picture_wh is not None:
+            cut = np.hstack(cut_edges(seen.xyxy[chosen], picture_wh)).any(axis=1)
+            self._cut_t[rows[cut]] = t
+            as_detected = t - self._cut_t[rows] <= ENTERED_S
+            boxes[as_detected] = seen.xyxy[chosen[as_detected]]
         tracks = (self._ids[rows], boxes, seen.scores[chosen], detections[chosen, 5].astype(np.int64))
-        self._forget(t)
+        self._forget(t, picture_wh)
         return tracks
 
     def _continue(self, seen: _Seen, t: float, elapsed_s: float) -> tuple[Rows, Rows]:
@@ -193,16 +203,20 @@ class Tracker:
         self._next_id += count
         self._seen_t = np.concatenate([self._seen_t, np.full(count, t)])
         self._sights = np.concatenate([self._sights, np.ones(count, dtype=np.int64)])
+        self._cut_t = np.concatenate([self._cut_t, np.full(count, -np.inf)])
         return np.arange(size, size + count)
 
-    def _forget(self, t: float) -> None:
-        """Drop the tracks that were unseen for too long."""
+    def _forget(self, t: float, picture_wh: tuple[int, int] | None) -> None:
+        """Drop the tracks that were unseen for too long, and the unseen ones that walked out of the picture."""
         settings = self._settings
         memory_s = np.where(self._sights > 1, settings.memory_s, settings.first_memory_s)
         keep = t - self._seen_t <= memory_s
+        if picture_wh is not None:
+            keep &= (self._seen_t == t) | ~walks_out(self._motion.box, self._motion.velocity[:, :2], picture_wh)
         if not keep.all():
             self._motion.keep(keep)
             self._ids, self._seen_t, self._sights = self._ids[keep], self._seen_t[keep], self._sights[keep]
+            self._cut_t = self._cut_t[keep]
 
 
 def _apart(boxes: Floats, others: Floats) -> Floats:

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from countline_counting.events import Direction
 from countline_counting.geometry.segments import Floats, Point
 from countline_counting.identity import Identity, event_id
-from countline_counting.objects.boxes import cut_edges
 from countline_counting.objects.jitter import JitterMeter
 from countline_counting.objects.sights import Sights
 from countline_counting.paths import ObjectPath
 from countline_counting.rule.lines import LineCounter
 from countline_counting.rule.passes import Pass
 from countline_counting.spec import DEFAULT_ANCHOR, Line
+from countline_counting.tracking.motion import cut_edges
 from countline_counting.trajectories.sampling import TOGETHER_S, Samples, TrackedObject, moments, sampled
 
 SAME_S: Final = 1.0

@@ -322,6 +322,35 @@ def _in_twice_out_once() -> Path:
     ]  # fmt: skip
 
 
+def _strangers() -> Iterator[Case]:
+    """Two people of whom one seems to go on where the other was lost."""
+    vertical = {"gate": ((640.0, 700.0), (640.0, 20.0))}
+    diagonal = {"gate": ((300.0, 600.0), (900.0, 150.0))}
+    near, far = (120.0, 300.0), (16.0, 40.0)
+    border = "one id takes over the other and crosses back"
+    for name, line, y, size, fps in (
+        ("enters where another left", 30.0, 400.0, (40.0, 80.0), 10.0),
+        ("enters where another left, near", 110.0, 500.0, near, 25.0),
+        ("enters where another left, far away", 14.0, 300.0, far, 30.0),
+    ):
+        gone, pace = -size[0] / 4, size[1]
+        leaves = Mover([(0, gone + 3 * pace, y), (3, gone, y)], size, cut=True)
+        enters = Mover([(3.2, gone, y), (6.2, gone + 3 * pace, y)], size, cut=True)
+        gate = {"gate": ((line, 700.0), (line, 20.0))}
+        yield Case(name, border, [leaves, enters], BOTH, gate, fps=fps)
+    behind = "hidden behind a third for over 2 s, with new ids"
+    for name, lines, size, fps, pace, y in (
+        ("opposite walkers hidden", vertical, (40.0, 80.0), 10.0, 60.0, 360.0),
+        ("opposite walkers hidden, near", vertical, near, 25.0, 150.0, 500.0),
+        ("opposite walkers hidden, on a diagonal line", diagonal, far, 30.0, 30.0, 360.0),
+    ):
+        middle = 640.0 if lines is vertical else 620.0
+        left, right, hidden = middle - 2.5 * pace, middle + 2.5 * pace, [(1.3, 3.6)]
+        there = Mover([(0, left, y), (5, right, y)], size, hidden=hidden, new_id_at=[2.0])
+        back = Mover([(0, right, y + size[1] / 8), (5, left, y + size[1] / 8)], size, hidden=hidden, new_id_at=[2.0])
+        yield Case(name, behind, [there, back], BOTH, lines, fps=fps)
+
+
 def _boxes() -> Iterator[Case]:
     yield Case(
         "nested boxes",
@@ -427,5 +456,8 @@ def _motion() -> Iterator[Case]:
 
 def all_cases() -> list[Case]:
     """Return every case, in the order of the table."""
-    groups = (_published, _lines, _hysteresis, _identity, _boxes, _noise, _motion, _halves, _reported, _time, _zones)
+    groups = (
+        *(_published, _lines, _hysteresis, _identity, _strangers, _boxes),
+        *(_noise, _motion, _halves, _reported, _time, _zones),
+    )
     return [case for group in groups for case in group()]

@@ -2,9 +2,21 @@
 
 import numpy as np
 import pytest
-from tests.fixtures.counting.paths import IDENTITY, crossed, crossings, heights, ramp, spec, totals, tracked
+from tests.fixtures.counting.paths import (
+    IDENTITY,
+    SIZE,
+    crossed,
+    crossings,
+    heights,
+    norm,
+    ramp,
+    spec,
+    totals,
+    tracked,
+)
 
 from countline_counting.counter import CameraCounter
+from countline_counting.spec import Line
 
 
 def renamed(frames, every):
@@ -88,3 +100,44 @@ def test_random_churn_of_ids_keeps_the_count(churn):
     frames = [(i / 10, spots) for i, (_, spots) in enumerate(frames)]
     counted_in, counted_out = totals(frames)
     assert (counted_in, counted_out) == (40, 0)
+
+
+WAYS = {
+    "as it is": lambda x, y: (x, y),
+    "left for right": lambda x, y: (SIZE[0] - x, y),
+    "upside down": lambda x, y: (x, SIZE[1] - y),
+}
+
+
+@pytest.mark.parametrize("fps", [5.0, 10.0, 30.0])
+@pytest.mark.parametrize("way", WAYS)
+def test_someone_who_enters_where_another_left_a_moment_ago_is_another_object(way, fps):
+    """The first walks out of the picture over the line, and 0.2 s later a second one comes in at the same place."""
+    place = WAYS[way]
+    line = Line("gate", norm(*(place(x, y) for x, y in ((120, 600), (120, 100)))))
+    leaves = [(t / fps, [(1, *place(600 - 200 * t / fps, 360))]) for t in range(int(3 * fps) + 1)]
+    enters = [(3.2 + t / fps, [(2, *place(200 * t / fps, 360))]) for t in range(int(3 * fps) + 1)]
+    events = crossings([*leaves, *enters], spec(lines=(line,)))
+    assert len({event.track for event in events}) == 2
+    assert len({event.direction for event in events}) == 2
+
+
+@pytest.mark.parametrize("fps", [15.0, 30.0])
+@pytest.mark.parametrize("way", WAYS)
+def test_someone_who_walks_back_where_another_vanished_is_another_object(way, fps):
+    """Two opposite walkers: one is hidden when the other comes into view, close to where the first vanished."""
+    place = WAYS[way]
+    first = [(t / fps, [(1, *place(400 + 80 * t / fps, 400))]) for t in range(int(2 * fps) + 1)]
+    second = [(2.4 + t / fps, [(2, *place(570 - 80 * t / fps, 400))]) for t in range(int(2 * fps) + 1)]
+    line = Line("gate", norm(*(place(x, y) for x, y in ((480, 600), (480, 200)))))
+    events = crossings([*first, *second], spec(lines=(line,)))
+    assert len({event.track for event in events}) == 2
+    assert not any(event.stitched for event in events)
+
+
+def test_an_object_does_not_end_while_a_fragment_of_it_waits():
+    """The id changes after 2.9 s out of sight. The fragment waits for 0.3 s, beyond the time in which objects end."""
+    path = heights(ramp(200, 520, 60))
+    frames = [(t, [(1 if t < 1.5 else 2, *s[0][1:])] if t < 1.5 or t > 4.35 else []) for t, s in path]
+    assert frames[14][1]
+    assert [event.stitched for event in crossings(frames)] == [True]
