@@ -24,9 +24,6 @@ neither resolution nor frame rate matters. A line seen from its end, and an obje
 
 An object that crosses and crosses back makes a U-turn (`series`).
 
-Boxes jitter. The jitter of each object is measured on its own path (`objects/jitter`). If it is larger than the
-distances above, the mean of several sights has to be clear (`rule/evidence`).
-
 So jitter, flicker and a foot over the line count nothing; a fast object needs one sight on either side; a slow one
 counts once; and U-turns and loops count as such. The numbers are in `rules`.
 

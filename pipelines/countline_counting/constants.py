@@ -56,9 +56,6 @@ LINES: Final = tuple(
         ("rules.ORIGIN_NEAR_HEIGHTS", "heights", _N, "below the noise of one box; the mean of a stay is more exact"),
         ("rules.ORIGIN_STAY_S", "s", _R, "as long as an excursion: a shorter stay is no evidence of a side"),
         ("rules.DESTINATION_CLEAR_HEIGHTS", "heights", _N, "three times the usual noise, because one box decides it"),
-        ("rules.SURE_DEVIATIONS", "std. dev.", _N, "an hour on the line counts nothing: 36,000 independent sights"),
-        ("rules.JITTER_SPACING_S", "s", _N, "trackers and detectors correlate the noise of nearer pictures"),
-        ("rules.RECENT_S", "s", _R, "LATEST_S less the excursion and a margin for the frame period"),
         ("rules.EXCURSION_S", "s", _M, "a step over the line and back takes a person longer than this"),
         ("rules.EXCURSION_SAMPLES", "sights", _N, "the least number with which one bad box decides nothing"),
         ("rules.DECIDE_LATEST_S", "s", _R, "LATEST_S less the time that one excursion takes"),
@@ -140,10 +137,6 @@ LINES: Final = tuple(
         ("objects.fragments.CONFIRM_S", "s", _N, "longer than first_memory_s: the tracker has given it up"),
         ("objects.intake.LARGEST_PX", "px", _X, "no picture is so large, and stored paths hold more"),
         ("objects.intake.LEAST_SIZE_PX", "px", _X, "far below any box, far above the loss of digits"),
-        ("objects.jitter.LONGEST_S", "s", _M, "within a second, people and vehicles seldom change their speed twice"),
-        ("objects.jitter.LEAST_SAMPLES", "samples", _N, "the least number with a middle one"),
-        ("objects.jitter.MEMORY_SAMPLES", "samples", _N, "exact to a twelfth, and follows a change in ten seconds"),
-        ("objects.jitter.LEAST_HEIGHTS", "heights", _X, "the error of stored paths"),
         ("objects.healing.SETTLE_S", "s", _M, "three sights at 10 frames/s show the motion of a fragment"),
         ("objects.healing.REACH_HEIGHTS", "heights", _N, "error of two fitted places and velocities"),
         ("objects.healing.REACH_HEIGHTS_PER_S", "heights/s", _M, "a person who starts or turns while hidden"),
@@ -159,7 +152,6 @@ LINES: Final = tuple(
         ("objects.table.MOTION_WINDOW_S", "s", _M, "about one stride: shorter is noise, longer hides a turn"),
         ("objects.table.PLACE_NOISE", "heights", _N, "position_noise of the tracker"),
         ("objects.table.PLACE_NOISE_SIGHTS", "sights", _N, "three sights are the fewest that show any scatter"),
-        ("rule.passage.SURE_HEIGHTS", "heights", _N, "four times the largest jitter that a tracker can follow"),
         ("rule.zones.ON_OUTLINE_HEIGHTS", "heights", _X, "far above rounding, far below a pixel"),
     )
 )

@@ -19,20 +19,6 @@ ORIGIN_STAY_S: Final = 0.5
 DESTINATION_CLEAR_HEIGHTS: Final = 0.22
 """An object has passed the line when it is seen this far beyond it. Only distance decides where an object goes to."""
 
-SURE_DEVIATIONS: Final = 4.5
-"""If the boxes of an object jitter, it is clear of a line only at this many standard deviations of its jitter. The mean
-of several sights jitters less: by the root of their number, with sights at least `JITTER_SPACING_S` apart. Normal noise
-exceeds 4.5 deviations to one side once in 290,000 sights, and an hour has 36,000 that are independent. A tenth of them
-is for the error of the measured jitter. A pass needs that twice, `EXCURSION_S` apart, without a way back between."""
-
-JITTER_SPACING_S: Final = 0.1
-"""Noise of boxes that lie closer together than this in time is not independent: detectors see nearly the same picture,
-and trackers smooth."""
-
-RECENT_S: Final = 2.0
-"""The mean is that of sights of this time at most, so that a pass of an object whose boxes jitter is decided within
-`LATEST_S`, too. At twice the noise of a tenth of a height, it is exact enough for `ORIGIN_CLEAR_HEIGHTS`."""
-
 EXCURSION_S: Final = 0.5
 """An object that goes over the line and back within this time crosses nothing. A pass is decided this long after the
 path met the line."""

@@ -17,7 +17,6 @@ from countline_counting.rule.facts import (
     PassCertain,
     PassDropped,
     PassHeld,
-    PassReopened,
     SideTaken,
 )
 from countline_counting.rule.passes import Pass, Sight, direction_of
@@ -95,8 +94,6 @@ class PassageExplainer:
                     self._turn_back(fact.side)
                 case PassHeld():
                     self._hold(fact)
-                case PassReopened():
-                    self._reopen()
                 case PassDropped():
                     self._drop_held(fact)
                 case PassCertain():
@@ -127,8 +124,6 @@ class PassageExplainer:
 
     def _take_side(self, fact: SideTaken) -> None:
         assert self._sight is not None
-        least = _LEAST_EVIDENCE[fact.how]
-        gate = Gate(f"origin {fact.how.value}", fact.value, least, fact.value >= least - _SLACK)
         went_round = fact.how is Evidence.ROUND_THE_END
         reason = Reason.WENT_ROUND_THE_END if went_round else Reason.NEVER_CLEAR_AT_ORIGIN
         self._settle(self._pending, reason, self._missed_gate(reason))
@@ -136,6 +131,8 @@ class PassageExplainer:
             heights, place = self._beside
             if heights <= BESIDE_HEIGHTS:
                 self._settle_unmet(fact.side, reason, Gate("beside the end", heights, 0.0, passed=False), place)
+        least = _LEAST_EVIDENCE[fact.how]
+        gate = Gate(f"origin {fact.how.value}", fact.value, least, fact.value >= least - _SLACK)
         self._origin = gate, _seen("origin", self._sight)
         self._pending, self._farthest, self._beside, self._touch = [], None, None, None
 
@@ -150,11 +147,6 @@ class PassageExplainer:
         gate = Gate("destination clear", fact.beyond_heights, limit, fact.beyond_heights >= limit)
         self._held = _HeldPass(self._pending, _seen("clear", self._sight), gate)
         self._pending, self._farthest = [], None
-
-    def _reopen(self) -> None:
-        held = self._held
-        assert held is not None
-        self._pending, self._farthest, self._held = [*held.meetings, *self._pending], held.clear, None
 
     def _drop_held(self, fact: PassDropped) -> None:
         held = self._held

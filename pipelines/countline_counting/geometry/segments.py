@@ -110,8 +110,6 @@ class PolyLine:
         self._a, self._b = corners[:-1], corners[1:]
         self._delta = self._b - self._a
         self._length = np.hypot(self._delta[:, 0], self._delta[:, 1])
-        across = np.column_stack([-self._delta[:, 1], self._delta[:, 0]])
-        self._normals_squared = (across / self._length[:, None]) ** 2
         self._closed = len(kept) > 2 and kept[0] == kept[-1]
 
     def signed_distance_px(self, points: Floats) -> Floats:
@@ -135,15 +133,6 @@ class PolyLine:
         """Return how far (N, 2) points lie from the line itself, not from its extension; (N,)."""
         distance: Floats = np.sqrt(self._squared(points, self._along(points)).min(axis=1))
         return distance
-
-    def deviation(self, xy: Floats) -> Floats:
-        """Return the standard deviation of the distance from the line, of points whose coordinates deviate by (N, 2).
-
-        The coordinates are taken as independent. Of several segments, the one that is met by most of it decides.
-        """
-        variance = xy**2 @ self._normals_squared.T
-        deviation: Floats = np.sqrt(variance.max(axis=1))
-        return deviation
 
     def _across(self, points: Floats) -> Floats:
         """Return distances at right angles from the line through each segment, (N, S)."""

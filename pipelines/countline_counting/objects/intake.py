@@ -83,9 +83,9 @@ class Intake:
 
 def _valid(table: Floats) -> NDArray[np.bool_]:
     """Return (N,) which rows x1, y1, x2, y2, ... are finite numbers of pixels and have a width and a height."""
-    has_size = (table[:, 2:4] - table[:, :2] >= LEAST_SIZE_PX).all(axis=1)  # refuses NaN too
-    is_near = (np.abs(table[:, :4]) <= LARGEST_PX).all(axis=1)
-    valid: NDArray[np.bool_] = has_size & is_near & np.isfinite(table).all(axis=1)
+    is_near = (np.abs(table[:, :4]) <= LARGEST_PX).all(axis=1) & np.isfinite(table).all(axis=1)
+    boxes = np.where(is_near[:, None], table[:, :4], 0.0)
+    valid: NDArray[np.bool_] = (boxes[:, 2:] - boxes[:, :2] >= LEAST_SIZE_PX).all(axis=1)
     return valid
 
 

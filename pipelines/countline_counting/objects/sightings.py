@@ -18,7 +18,6 @@ from countline_counting.objects.doubles import Doubles, Second
 from countline_counting.objects.facts import BoxesLeftOut, ObjectBegan, ObjectListener, TrackUnconfirmed
 from countline_counting.objects.fragments import RUNNING_SLACK_S, Fragments
 from countline_counting.objects.healing import Fragment
-from countline_counting.objects.jitter import JitterMeter
 from countline_counting.objects.masks import anchors
 from countline_counting.objects.sights import Sights
 from countline_counting.objects.table import HISTORY, HISTORY_SPACING_S, SIZE_MEMORY_S, Objects
@@ -59,7 +58,6 @@ class Sightings:
         self._row_of: dict[int, int] = {}
         self._raw_of: dict[int, int] = {}
         self._fragments = Fragments(self.objects, trusted=trusted)
-        self._jitter = JitterMeter()
         self._doubles = Doubles(self.objects)
 
     def take(self, frame: TrackedFrame, running_s: float) -> list[Sights]:
@@ -120,7 +118,6 @@ class Sightings:
         """Free everything that is held for an object."""
         self._row_of.pop(self._raw_of.pop(row), None)
         self.objects.death(row)
-        self._jitter.forget(row)
         self._doubles.forget(row)
 
     def _number(self, raw_id: int) -> int:
@@ -194,18 +191,16 @@ class Sightings:
         measured_wh = np.where(whole, size_wh, np.maximum(known_wh, size_wh))
         known_wh = known_wh + (measured_wh - known_wh) * weight
         share = np.array(self.anchor)
-        xy_px = boxes[:, :2] + size_wh * share
         sights = Sights(
             rows=rows,
             t=batch.t,
             frame=batch.frame,
-            xy_px=xy_px,
+            xy_px=boxes[:, :2] + size_wh * share,
             hidden=(high & ~low) * share - (low & ~high) * (1 - share),
             height_px=known_wh[:, 1],
             before_t=table["last_t"][rows],
             before_xy_px=table["anchor_px"][rows],
             width_px=known_wh[:, 0],
-            jitter=self._jitter.take(rows, batch.t, xy_px, known_wh[:, 1]),
         )
         self._remember(batch, boxes)
         table["size_wh_px"][rows] = known_wh

@@ -31,5 +31,3 @@ class Sights:
     """(N, 2) anchor at the previous sight; NaN for an object seen for the first time."""
     width_px: Floats
     """(N,) widths that belong to `height_px`."""
-    jitter: Floats
-    """(N, 2) standard deviations of the anchor's jitter along x and y, in heights; 0 while unknown."""

@@ -87,11 +87,6 @@ class PassDropped:
 
 
 @dataclass(frozen=True, slots=True)
-class PassReopened:
-    """The boxes jitter more than was known when the pass was held. Its meetings wait for more sights."""
-
-
-@dataclass(frozen=True, slots=True)
 class PassCertain:
     """The held pass is certain."""
 
@@ -102,7 +97,7 @@ class PassCertain:
     """Number of sights beyond the line."""
 
 
-PassageFact = Met | SideTaken | ClearAgain | PassHeld | PassReopened | PassDropped | PassCertain
+PassageFact = Met | SideTaken | ClearAgain | PassHeld | PassDropped | PassCertain
 
 
 @dataclass(frozen=True, slots=True)

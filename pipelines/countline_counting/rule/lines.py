@@ -43,9 +43,8 @@ class LineCounter:
         self._reserve(int(sights.rows.max(initial=-1)) + 1)
         distance_px = self.path.signed_distance_px(sights.xy_px)
         found = []
-        jitter = self.path.deviation(sights.jitter)
         for i in self._worth_a_look(sights, distance_px):
-            certain = self._look(sights, i, float(distance_px[i] / sights.height_px[i]), float(jitter[i]))
+            certain = self._look(sights, i, float(distance_px[i] / sights.height_px[i]))
             if certain is not None:
                 found.append((int(sights.rows[i]), certain))
         return found
@@ -90,7 +89,7 @@ class LineCounter:
         look: list[int] = np.nonzero(self._open[rows] | may_meet | elsewhere)[0].tolist()
         return look
 
-    def _look(self, sights: Sights, i: int, distance_heights: float, jitter_heights: float) -> Pass | None:
+    def _look(self, sights: Sights, i: int, distance_heights: float) -> Pass | None:
         row = int(sights.rows[i])
         passage = self._passages.get(row)
         if passage is None:
@@ -101,8 +100,7 @@ class LineCounter:
         before = None if was_x != was_x else (float(sights.before_t[i]), (was_x, was_y))  # noqa: PLR0124  (NaN)
         beyond = self._hidden_beyond(sights, i, distance_heights)
         height_px = float(sights.height_px[i])
-        t, frame = float(sights.t[i]), int(sights.frame[i])
-        sight = Sight(t, frame, (x, y), distance_heights, beyond, height_px, jitter_heights)
+        sight = Sight(float(sights.t[i]), int(sights.frame[i]), (x, y), distance_heights, beyond, height_px)
         certain = passage.see(self.path, before, sight)
         if self._listener is not None:
             self._listener(self._facts(row, passage, before, sight))

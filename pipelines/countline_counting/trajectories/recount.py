@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from countline_counting.events import Direction
 from countline_counting.geometry.segments import Floats, Point
 from countline_counting.identity import Identity, event_id
-from countline_counting.objects.jitter import JitterMeter
 from countline_counting.objects.sights import Sights
 from countline_counting.paths import ObjectPath
 from countline_counting.rule.lines import LineCounter
@@ -134,7 +133,6 @@ class _Recount:
         self._anchor = np.array(anchor)
         self._picture_wh = objects[0].picture_wh
         self._counters = [LineCounter(line, self._picture_wh) for line in lines]
-        self._jitter = JitterMeter()
         self._passes: dict[tuple[int, int], list[list[tuple[Pass, float]]]] = {}
         """By line and object, for each way to move the path: passes and when they were decided."""
 
@@ -187,8 +185,6 @@ class _Recount:
         xy_px = value[:, :2] + moves * np.repeat(samples.reach[which], _WAYS)[:, None]
         was_px = samples.value[before, :2] + 0.0
         was_px[before < 0] = np.nan
-        place = samples.value[which]
-        jitter = self._jitter.take(samples.rows[which], samples.t[which], place[:, :2], place[:, 3])
         return Sights(
             rows=(samples.rows[which, None] * _WAYS + np.arange(_WAYS)).ravel(),
             t=np.repeat(samples.t[which], _WAYS),
@@ -199,7 +195,6 @@ class _Recount:
             before_t=np.repeat(samples.t[before], _WAYS),
             before_xy_px=np.repeat(was_px, _WAYS, axis=0) + moves * np.repeat(samples.reach[before], _WAYS)[:, None],
             width_px=value[:, 2],
-            jitter=np.repeat(jitter, _WAYS, axis=0),
         )
 
     def _hidden(self, xy_px: Floats, size_wh_px: Floats) -> Floats:

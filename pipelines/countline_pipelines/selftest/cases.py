@@ -400,28 +400,6 @@ def _boxes() -> Iterator[Case]:
     yield Case("one of them doubtful", "a mean score of 0.3 is below 0.5", unsure, IN, min_track_score=0.5)
 
 
-def _noise() -> Iterator[Case]:
-    """Boxes that jitter by 10 or 15 % of their size: hysteresis follows the measured jitter of each track."""
-    vertical = {"gate": ((640.0, 700.0), (640.0, 20.0))}
-    diagonal = {"gate": ((300.0, 600.0), (900.0, 150.0))}
-    near, far = (120.0, 300.0), (8.0, 20.0)
-    on = "jitter of 15 % counts dozens of times elsewhere"
-    yield Case("noise, stands on the line", on, [Mover(stand(360, 120.0), box_noise=0.15)], NONE)
-    aside = Mover(stand(400, 120.0, 640), near, box_noise=0.15)
-    yield Case("noise, stands on a vertical line", on, [aside], NONE, vertical)
-    slanted = Mover(stand(375, 120.0, 600), far, box_noise=0.15)
-    yield Case("noise, stands on a diagonal line", on, [slanted], NONE, diagonal, fps=5)
-    late = "10 %: the foot comes and goes over the line on the way"
-    yield Case("noise, walks over", late, [Mover(down(seconds=5), box_noise=0.1)], IN)
-    across: Path = [(0, 300, 500), (6, 980, 500)]
-    yield Case("noise, over a vertical line", late, [Mover(across, near, box_noise=0.1)], IN, vertical, fps=25)
-    yield Case(
-        "noise, far away over a diagonal line", late,
-        [Mover([(0, 540, 310), (6, 660, 440)], far, box_noise=0.1)], IN, diagonal,
-    )  # fmt: skip
-    yield Case("noise, there and back", late, [Mover(visit(560, 3, 5), box_noise=0.1)], BOTH)
-
-
 def _halves() -> Iterator[Case]:
     """A box of an object and one of its half, which move as one; and two objects that look like that."""
     vertical = {"gate": ((640.0, 700.0), (640.0, 20.0))}
@@ -458,6 +436,6 @@ def all_cases() -> list[Case]:
     """Return every case, in the order of the table."""
     groups = (
         *(_published, _lines, _hysteresis, _identity, _strangers, _boxes),
-        *(_noise, _motion, _halves, _reported, _time, _zones),
+        *(_motion, _halves, _reported, _time, _zones),
     )
     return [case for group in groups for case in group()]

@@ -33,7 +33,7 @@ from countline_pipelines.offline.recount import objects_of
 from countline_pipelines.offline.replay import RecordedFrame, read_mot
 from countline_pipelines.offline.trajectory_files import TrajectoryFile, read_trajectories
 
-MOST_UNCERTAIN = 0.03
+MOST_UNCERTAIN = 0.025
 
 
 def answer_of(events: Iterable[Event], lines: Sequence[Line]) -> RecountResult:

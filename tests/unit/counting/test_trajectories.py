@@ -34,7 +34,6 @@ def sights(rows: np.ndarray, of: int = 0) -> list[Sights]:
             before_t=row[None, 0],
             before_xy_px=row[None, 1:3],
             width_px=row[None, 3],
-            jitter=np.zeros((1, 2)),
         )
         for i, row in enumerate(rows)
     ]
