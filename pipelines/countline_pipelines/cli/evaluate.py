@@ -40,7 +40,7 @@ def evaluate(
     result: Annotated[Path | None, typer.Argument(help="Tracks to evaluate, as MOT text.")] = None,
     crossings: Annotated[
         Path | None,
-        typer.Option(help="True crossings as JSON, in place of true tracks: fewer causes can be told apart."),
+        typer.Option(help="True crossings as JSON, in place of true tracks: fewer causes can be distinguished."),
     ] = None,
     detections: Annotated[
         Path | None, typer.Option(help="Detections as MOT text, to be tracked and counted, in place of tracks.")

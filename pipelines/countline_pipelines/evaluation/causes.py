@@ -272,8 +272,8 @@ class Causes:
 def causes_of_crossings(errors: CountErrors, candidates: Iterable[Candidate]) -> list[CountFault]:
     """Return the faults where only the true crossings are known, and not who makes them.
 
-    The candidates of the run tell apart the time of a crossing, an unclear origin and noise of boxes. They do not
-    tell apart the other causes: a missed crossing without a candidate is `Cause.LOST`, and a false one is taken for
+    The candidates of the run distinguish the time of a crossing, an unclear origin and noise of boxes. They do not
+    distinguish the other causes: a missed crossing without a candidate is `Cause.LOST`, and a false one is taken for
     noise.
     """
     known, found = list(candidates), list[CountFault]()

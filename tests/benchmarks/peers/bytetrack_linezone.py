@@ -47,12 +47,12 @@ def measure(table: np.ndarray, frames: int, fps: float, line: list[float]) -> di
 def main() -> None:
     """Measure every scene of the file."""
     scenes = np.load(sys.argv[1])
-    told = {
+    reported = {
         key: measure(scenes[key], int(scenes["frames"]), float(scenes["fps"]), scenes["line"].tolist())
         for key in scenes.files
         if key.isdigit()
     }
-    print(json.dumps(told))
+    print(json.dumps(reported))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ With `--peers` it runs the peers in `.venv-peers` (`make bench-peers`) before an
 machine that is busy for a while disturbs both alike; the ratio to reach at 20 objects is 0.6.
 Times are those of the processor, which other programs disturb least. Both the median frame and the mean are shown, for
 what is done in few frames shows in the mean alone. The peers keep no paths for recounts, so neither do we in the table;
-what keeping them takes is told below it.
+what keeping them takes is printed below it.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def scene(objects: int) -> Floats:
 
 
 def measure(table: Floats, *, trajectories: bool = False) -> Measured:
-    """Track and count one scene, and say where objects were if told to."""
+    """Track and count one scene, and say where objects were if asked."""
     width, height = SIZE_WH
     line = Line("line", ((LINE[0] / width, LINE[1] / height), (LINE[2] / width, LINE[3] / height)))
     counter = CameraCounter(Identity("bench", 0, "run"), CountingSpec(lines=(line,)), trajectories=trajectories)
@@ -110,8 +110,8 @@ def measure_peers(scenes: dict[int, Floats]) -> dict[int, Measured]:
         named = {str(objects): table for objects, table in scenes.items()}
         np.savez(path, frames=FRAMES, fps=FPS, line=np.array(LINE), **named)
         command = [str(PEERS_PYTHON), str(PEERS_SCRIPT), str(path)]
-        told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=900).stdout
-    return {int(objects): Measured(found["ms"], found["mean_ms"]) for objects, found in json.loads(told).items()}
+        printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=900).stdout
+    return {int(objects): Measured(found["ms"], found["mean_ms"]) for objects, found in json.loads(printed).items()}
 
 
 def show(ours: dict[int, Measured], peers: dict[int, Measured]) -> bool:

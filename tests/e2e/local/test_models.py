@@ -242,13 +242,13 @@ async def test_a_canary_that_misses_people_rolls_back_and_an_equal_one_is_promot
         await ask(system, "cameras", "add", camera, str(clip), "--site", "site", "--playback", "loop", *lines_of(truth))
     shipped = find_shipped() / "demo_detector" / "1" / "model.onnx"
     # The clip itself would refuse it at once; so only what the copy does see is held to the truth.
-    road, told_of = truth.lines["road"], tmp_path / "truth.json"
-    told_of.write_text(json.dumps({"lines": {"road": {"points": road.points, "in": road.into, "out": road.out}}}))
+    road, truth_file = truth.lines["road"], tmp_path / "truth.json"
+    truth_file.write_text(json.dumps({"lines": {"road": {"points": road.points, "in": road.into, "out": road.out}}}))
     blind = await asyncio.to_thread(blind_to, 0, shipped, tmp_path / "blind.onnx")
-    golden = ["--golden", str(clip), "--truth", str(told_of)]
+    golden = ["--golden", str(clip), "--truth", str(truth_file)]
     live = (await system.get("/api/v1/ai-models/demo_detector"))["live_version"]
-    told = await ask(system, "models", "deploy", str(blind), "--name", "demo_detector", *golden, "--json")
-    worse = json.loads(told)["version"]
+    printed = await ask(system, "models", "deploy", str(blind), "--name", "demo_detector", *golden, "--json")
+    worse = json.loads(printed)["version"]
     for camera in cameras:
         await counted_with(system, camera, f"demo_detector@{live}", TAKEN_UP_S)
 

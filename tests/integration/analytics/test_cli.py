@@ -57,7 +57,7 @@ async def run(stack: Stack, scalar: Scalar, tmp_path: Path) -> Callable[..., Awa
     return command
 
 
-async def test_counts_occupancy_and_flows_are_told_as_json(run) -> None:
+async def test_counts_occupancy_and_flows_are_reported_as_json(run) -> None:
     shown = {}
     for arguments in (["counts", *HOUR], ["occupancy", *HOUR, "--bucket", "1m"], ["flows", "--camera", "cam-1", *HOUR]):
         code, out, err = await run(*arguments, "--json")

@@ -131,7 +131,7 @@ async def test_a_camera_that_was_created_a_moment_ago_is_known(stack: Stack) -> 
     await stack.get("analytics/counts", camera_id="cam-2")
 
 
-async def test_counts_are_told_while_the_camera_service_is_away(stack: Stack) -> None:
+async def test_counts_are_reported_while_the_camera_service_is_away(stack: Stack) -> None:
     await stack.publish(record(crossing(1, NOON)))
     away = stack.token("counts.read")  # it may not list cameras, which looks the same from here
 

@@ -161,7 +161,7 @@ async def test_a_part_that_is_killed_under_load_changes_no_total(
     check_totals(dsn)
 
 
-async def test_ingest_waits_for_parts_that_come_later_and_stops_when_told(
+async def test_ingest_waits_for_parts_that_come_later_and_stops_when_asked(
     own_postgres: PostgresServer, nats_server: NatsServer, tmp_path: Path
 ) -> None:
     dsn = own_postgres.create_database()
@@ -178,7 +178,7 @@ async def test_ingest_waits_for_parts_that_come_later_and_stops_when_told(
 
 
 @pytest.mark.parametrize("missing", ["database", "nats"])
-async def test_a_process_that_waits_for_a_part_stops_when_told(missing: str, dsn: str, tmp_path: Path) -> None:
+async def test_a_process_that_waits_for_a_part_stops_when_asked(missing: str, dsn: str, tmp_path: Path) -> None:
     away = "postgresql://user:secret@127.0.0.1:1/x" if missing == "database" else dsn
     ingest = IngestProcess(away, "nats://user:secret@127.0.0.1:1", tmp_path / "ingest.log")
     await ingest.start()
@@ -261,7 +261,7 @@ async def test_a_page_sees_every_crossing_through_outages_of_the_database_and_of
     assert sum(map(sum, page.totals.values())) == 64
 
 
-async def test_the_api_process_sends_pages_away_and_stops_when_told(
+async def test_the_api_process_sends_pages_away_and_stops_when_asked(
     plain_dsn: str, nats_server: NatsServer, tmp_path: Path
 ) -> None:
     private, public = generate_key_pair()
@@ -299,7 +299,7 @@ async def test_the_api_process_sends_pages_away_and_stops_when_told(
         assert await asyncio.wait_for(process.wait(), 30) == 0
 
 
-async def test_ingest_stops_when_told_while_nats_is_away(ingest: IngestProcess, nats_server: NatsServer) -> None:
+async def test_ingest_stops_when_asked_while_nats_is_away(ingest: IngestProcess, nats_server: NatsServer) -> None:
     client = await nats.connect(nats_server.url)
 
     async def consuming() -> bool:

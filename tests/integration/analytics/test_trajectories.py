@@ -111,10 +111,10 @@ async def test_one_whose_lists_do_not_belong_together_is_refused_with_its_record
 def walk() -> tuple[list[events_pb2.CountRecord], list[Crossing]]:
     """What a worker sends of somebody who walks down the picture and up again, and what a line there would count."""
     identity = Identity("cam-1", 3, "run-3")
-    told = RecordIdentity("demo", "cam-1", "worker-1", 3, "run-3", "Europe/Berlin", ("person",))
+    identity = RecordIdentity("demo", "cam-1", "worker-1", 3, "run-3", "Europe/Berlin", ("person",))
     lines = (Line("later", ((0.1, 0.5), (0.9, 0.5))),)
     counter = CameraCounter(identity, CountingSpec(lines), tracked=True, trajectories=True)
-    builder = RecordBuilder(told, 0.1, finite=False, hand_over=True)
+    builder = RecordBuilder(identity, 0.1, finite=False, hand_over=True)
     records, live = [], list[Crossing]()
     for i in range(100):
         bottom = 240 - 150 * np.cos(i / 50 * np.pi)

@@ -173,7 +173,7 @@ async def test_they_stop_on_sigterm_with_0_and_log_neither_password_nor_token(di
         assert "eyJ" not in log
 
 
-async def test_a_service_that_waits_for_its_database_says_so_and_stops_when_told(
+async def test_a_service_that_waits_for_its_database_says_so_and_stops_when_asked(
     keys: tuple[Path, Path], tmp_path: Path
 ) -> None:
     apart = Apart("postgresql://postgres:pw-of-the-database@127.0.0.1:1/x", keys, tmp_path)

@@ -256,7 +256,7 @@ async def test_the_last_admin_cannot_be_deleted_even_by_two_at_once(auth: Auth) 
     assert len(await auth.rows(users)) == 1
 
 
-async def test_what_happens_is_written_to_the_audit_and_told_on_the_outbox(auth: Auth) -> None:
+async def test_what_happens_is_written_to_the_audit_and_the_outbox(auth: Auth) -> None:
     await auth.create("bea", "viewer")
     await refused(auth.login("bea", "wrong password"))
     await refused(auth.login("my secret password", "bea"))

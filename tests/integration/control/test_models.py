@@ -82,8 +82,8 @@ class Service:
 
     async def deploy(self, name: str, data: bytes, after: bytes = b"", **header: object) -> Deployed:
         """Upload a model, then a clip. Raises the `CountlineError` of a refusal."""
-        told = {"size_bytes": len(data), "digest": hashlib.sha256(data).hexdigest(), **header}
-        first = DeployModelRequest(header=DeployHeader(name=name, **told))
+        described = {"size_bytes": len(data), "digest": hashlib.sha256(data).hexdigest(), **header}
+        first = DeployModelRequest(header=DeployHeader(name=name, **described))
 
         def requests() -> Iterator[DeployModelRequest]:
             yield first
@@ -334,7 +334,7 @@ async def _uploading(service: Service, name: str) -> grpc.aio.StreamStreamCall:
     return call
 
 
-async def test_a_version_that_was_deployed_is_told_of_whether_or_not_its_client_still_listens(
+async def test_a_version_that_was_deployed_is_reported_whether_or_not_its_client_still_listens(
     service: Service, control_dsn: str
 ) -> None:
     """The event was added after the last answer: if the client had disconnected by then, there was no event."""
@@ -548,20 +548,20 @@ async def test_an_upload_that_does_not_fit_its_header_is_refused(control_dsn: st
 # Which version counts cameras ---------------------------------------------------------------------------------------
 
 
-async def test_workers_are_told_the_live_version_and_each_change_of_it(service: Service) -> None:
+async def test_workers_receive_the_live_version_and_each_change_of_it(service: Service) -> None:
     await create_camera(service.control, "door")
     async with working(service.control) as worker:
-        await worker.until(lambda w: _told(w) == {"door": ("blob@1", "")})
+        await worker.until(lambda w: _received(w) == {"door": ("blob@1", "")})
         await service.deploy("blob", variant("two"))
-        assert _told(worker) == {"door": ("blob@1", "")}, "a version that is not live changes nothing"
+        assert _received(worker) == {"door": ("blob@1", "")}, "a version that is not live changes nothing"
         await promote(service, "blob", 2)
-        await worker.until(lambda w: _told(w) == {"door": ("blob@2", "")})
+        await worker.until(lambda w: _received(w) == {"door": ("blob@2", "")})
         await service.models.RollbackModel(models_pb2.RollbackModelRequest(name="blob"))
-        await worker.until(lambda w: _told(w) == {"door": ("blob@1", "")})
+        await worker.until(lambda w: _received(w) == {"door": ("blob@1", "")})
         assert worker.epochs == {"door": 1}, "the camera stays where it is"
 
 
-def _told(worker) -> dict[str, tuple[str, str]]:
+def _received(worker) -> dict[str, tuple[str, str]]:
     """Camera → (counting version, follower)."""
     if not worker.received:
         return {}
@@ -588,7 +588,7 @@ async def test_what_a_worker_still_uses_is_not_retired_before_it_has_said_so_to_
     """A worker still counted with the former live version. The new service took that version for unused."""
     await create_camera(service.control, "door")
     async with working(service.control) as worker:
-        await worker.until(lambda w: _told(w) == {"door": ("blob@1", "")})
+        await worker.until(lambda w: _received(w) == {"door": ("blob@1", "")})
         await service.deploy("blob", variant("two"), promote=True)
     control = await start_control(control_dsn, model_repository=service.repository, triton_address=service.triton.grpc)
     models, request = control.caller("admin").models, models_pb2.RetireModelRequest(name="blob", version=1)
@@ -673,7 +673,7 @@ async def door(second_version: None, service: Service) -> AsyncIterator[object]:
     await promote(service, "blob", 1)
     await create_camera(service.control, "door")
     async with working(service.control) as worker:
-        await worker.until(lambda w: _told(w) == {"door": ("blob@1", "")})
+        await worker.until(lambda w: _received(w) == {"door": ("blob@1", "")})
         yield worker
 
 
@@ -681,14 +681,14 @@ async def test_a_canary_with_20_percent_worse_recall_is_rejected_and_rolled_back
     service: Service, door, nats_server: NatsServer
 ) -> None:
     trial = await start_trial(service, models_pb2.TRIAL_MODE_CANARY, promote_if_better=True)
-    await door.until(lambda w: _told(w) == {"door": ("blob@2", "blob@1")})
+    await door.until(lambda w: _received(w) == {"door": ("blob@2", "blob@1")})
     assert await service.states("blob") == {2: "canary", 1: "live"}
     await tell(nats_server.url, trial.trial_id, [(8, 2, 0)] * 12)
     ended = await trial_when_ended(service, trial.trial_id)
     assert ended.state == models_pb2.TRIAL_STATE_REJECTED
     assert "fewer" in ended.verdict
     assert "went back to blob@1" in ended.verdict
-    await door.until(lambda w: _told(w) == {"door": ("blob@1", "")})
+    await door.until(lambda w: _received(w) == {"door": ("blob@1", "")})
     assert await service.states("blob") == {2: "validated", 1: "live"}
     error = await refused(promote(service, "blob", 2, if_better=True))
     assert "rejected" in str(error)
@@ -698,7 +698,7 @@ async def test_an_equal_shadow_is_accepted_and_may_be_promoted(service: Service,
     error = await refused(promote(service, "blob", 2, if_better=True))
     assert "never on trial" in str(error)
     trial = await start_trial(service, models_pb2.TRIAL_MODE_SHADOW)
-    await door.until(lambda w: _told(w) == {"door": ("blob@1", "blob@2")})
+    await door.until(lambda w: _received(w) == {"door": ("blob@1", "blob@2")})
     await tell(nats_server.url, trial.trial_id, [(10, 0, 0)] * 30)
     ended = await trial_when_ended(service, trial.trial_id)
     assert ended.state == models_pb2.TRIAL_STATE_ACCEPTED
@@ -706,7 +706,7 @@ async def test_an_equal_shadow_is_accepted_and_may_be_promoted(service: Service,
     assert ended.total.both >= 30
     assert (ended.total.only_incumbent, ended.total.only_challenger) == (0, 0)
     assert ended.total.ratio == 1.0
-    await door.until(lambda w: _told(w) == {"door": ("blob@1", "")})
+    await door.until(lambda w: _received(w) == {"door": ("blob@1", "")})
     assert (await promote(service, "blob", 2, if_better=True)).live_version == 2
 
 
@@ -714,10 +714,10 @@ async def test_an_accepted_canary_is_promoted_by_itself_where_that_was_asked(
     service: Service, door, nats_server: NatsServer
 ) -> None:
     trial = await start_trial(service, models_pb2.TRIAL_MODE_CANARY, promote_if_better=True)
-    await door.until(lambda w: _told(w) == {"door": ("blob@2", "blob@1")})
+    await door.until(lambda w: _received(w) == {"door": ("blob@2", "blob@1")})
     await tell(nats_server.url, trial.trial_id, [(10, 0, 0)] * 30)
     assert (await trial_when_ended(service, trial.trial_id)).state == models_pb2.TRIAL_STATE_ACCEPTED
-    await door.until(lambda w: _told(w) == {"door": ("blob@2", "")})
+    await door.until(lambda w: _received(w) == {"door": ("blob@2", "")})
     assert await service.states("blob") == {2: "live", 1: "validated"}
 
 
@@ -729,13 +729,13 @@ async def test_a_record_counts_once_however_often_it_comes(service: Service, doo
         return (await _trial(service, trial.trial_id)).total.both >= 5
 
     await eventually(arrived)
-    told = await _trial(service, trial.trial_id)
-    assert (told.total.both, told.total.only_incumbent, told.total.only_challenger) == (5, 1, 1)
-    assert (told.total.seconds, told.total.frames_missed) == (20.0, 2)
-    assert sum(bucket.incumbent for bucket in told.buckets) == 6
-    assert told.state == models_pb2.TRIAL_STATE_RUNNING
+    reported = await _trial(service, trial.trial_id)
+    assert (reported.total.both, reported.total.only_incumbent, reported.total.only_challenger) == (5, 1, 1)
+    assert (reported.total.seconds, reported.total.frames_missed) == (20.0, 2)
+    assert sum(bucket.incumbent for bucket in reported.buckets) == 6
+    assert reported.state == models_pb2.TRIAL_STATE_RUNNING
     (listed,) = (await service.models.ListTrials(models_pb2.ListTrialsRequest(name="blob"))).trials
-    assert listed.total == told.total
+    assert listed.total == reported.total
 
 
 async def test_a_trial_is_stopped_by_hand_by_time_and_by_a_promotion(service: Service, door) -> None:
@@ -745,7 +745,7 @@ async def test_a_trial_is_stopped_by_hand_by_time_and_by_a_promotion(service: Se
     request = models_pb2.StopTrialRequest(name="blob", trial_id=trial.trial_id)
     stopped = (await service.models.StopTrial(request)).trial
     assert (stopped.state, stopped.verdict) == (models_pb2.TRIAL_STATE_STOPPED, "stopped by admin")
-    await door.until(lambda w: _told(w) == {"door": ("blob@1", "")})
+    await door.until(lambda w: _received(w) == {"door": ("blob@1", "")})
 
     short = await start_trial(service, models_pb2.TRIAL_MODE_SHADOW, time_limit_s=0.5)
     assert "its time was over" in (await trial_when_ended(service, short.trial_id)).verdict
@@ -753,7 +753,7 @@ async def test_a_trial_is_stopped_by_hand_by_time_and_by_a_promotion(service: Se
     third = await start_trial(service, models_pb2.TRIAL_MODE_CANARY)
     await promote(service, "blob", 2)
     assert "blob@2 was promoted" in (await trial_when_ended(service, third.trial_id)).verdict
-    await door.until(lambda w: _told(w) == {"door": ("blob@2", "")})
+    await door.until(lambda w: _received(w) == {"door": ("blob@2", "")})
     listed = await service.models.ListTrials(models_pb2.ListTrialsRequest(name="blob"))
     assert [each.trial_id for each in listed.trials] == [third.trial_id, short.trial_id, trial.trial_id]
 

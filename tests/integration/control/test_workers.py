@@ -230,7 +230,7 @@ async def test_a_new_process_under_the_same_name_gets_the_cameras_at_once_with_n
             assert isinstance(from_rpc_error(old.error), ConflictError)
 
 
-async def test_a_process_that_was_replaced_is_refused_and_told_to_take_another_name(control: Control) -> None:
+async def test_a_process_that_was_replaced_is_refused_and_asked_to_take_another_name(control: Control) -> None:
     async with working(control, instance="a"), working(control, instance="b"):
         late = FakeWorker(control, "worker-1", "a", 4)
         with pytest.raises(grpc.aio.AioRpcError) as caught:

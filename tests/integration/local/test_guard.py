@@ -55,7 +55,7 @@ async def test_a_process_that_ignores_its_stop_signal_is_killed_when_its_grace_i
     assert 0.3 <= time.monotonic() - started < 3
 
 
-async def test_what_a_killed_process_left_running_is_ended_before_its_death_is_told(
+async def test_what_a_killed_process_left_running_is_ended_before_its_death_is_reported(
     guard: GuardClient, tmp_path: Path
 ) -> None:
     # setsid: not even in the process group of the part.

@@ -265,7 +265,7 @@ def test_a_wished_port_that_is_taken_is_an_error_with_a_hint(data: Path) -> None
         failed.end()
 
 
-def test_a_part_that_cannot_start_is_told_with_its_log_and_the_others_are_stopped(data: Path) -> None:
+def test_a_part_that_cannot_start_is_reported_with_its_log_and_the_others_are_stopped(data: Path) -> None:
     (data / "nats").mkdir(parents=True)
     (data / "nats" / "store").write_text("a file where a folder must be")
     failed = Running(data)

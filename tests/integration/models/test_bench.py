@@ -49,15 +49,15 @@ def test_a_contract_file_is_measured_on_a_triton_of_its_own(tmp_path: Path) -> N
     file = tmp_path / "marker.onnx"
     file.write_bytes(marker_model().SerializeToString())
     picture = tmp_path / "chart.png"
-    told = bench(file, *QUICK, "--queue-delays", "0,300", "--plot", picture)
-    assert (told["model"], told["transport"], told["size"]) == ("marker@1", "shm", [48, 32])
-    measured = [(p["max_batch_size"], p["max_queue_delay_us"], p["in_flight"]) for p in told["points"]]
+    printed = bench(file, *QUICK, "--queue-delays", "0,300", "--plot", picture)
+    assert (printed["model"], printed["transport"], printed["size"]) == ("marker@1", "shm", [48, 32])
+    measured = [(p["max_batch_size"], p["max_queue_delay_us"], p["in_flight"]) for p in printed["points"]]
     assert measured == [(1, 0, 1), (1, 0, 2), (2, 0, 1), (2, 0, 2), (2, 300, 1), (2, 300, 2)]
-    for point in told["points"]:
+    for point in printed["points"]:
         assert point["requests"] > 10
         assert point["frames_per_s"] > 0
         assert 0 < point["latency_p50_ms"] <= point["latency_p95_ms"] <= point["latency_p99_ms"]
-    assert told["recommended"]["holds"] is True
+    assert printed["recommended"]["holds"] is True
     with Image.open(picture) as image:
         assert image.width > 100
     assert our_segments() == []
@@ -65,9 +65,9 @@ def test_a_contract_file_is_measured_on_a_triton_of_its_own(tmp_path: Path) -> N
 
 def test_a_model_of_a_repository_is_tuned_in_it(tmp_path: Path) -> None:
     repository = write_marker_repository(tmp_path, "marker")
-    told = bench("marker@1", *QUICK, "--repository", repository, "--apply")
+    printed = bench("marker@1", *QUICK, "--repository", repository, "--apply")
     text = (repository / "marker" / "config.pbtxt").read_text()
-    assert f"max_batch_size: {told['recommended']['max_batch_size']}\n" in text
+    assert f"max_batch_size: {printed['recommended']['max_batch_size']}\n" in text
     assert "instance_group [ { count: 1 } ]" in text
     assert (repository / "marker" / "labels.txt").read_text() == "person\nvehicle\n"
 

@@ -68,11 +68,11 @@ def test_the_demo_clip_is_rendered_once_and_announced_each_time(golden: tuple[Pa
     written = clip.stat().st_mtime_ns
     assert demo_golden(tuple(reversed(LABELS)), clip.parent) == golden
     command = [str(countline()), "models", "render-demo", "--out", str(clip.parent), "--only", clip.stem, "--json"]
-    told = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=120).stdout)
+    printed = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=120).stdout)
     with av.open(str(clip)) as container:
         frames = sum(1 for _ in container.decode(video=0))
-    assert told["path"] == str(clip)
-    assert frames == told["frames"] == told["duration_s"] * told["fps"]
+    assert printed["path"] == str(clip)
+    assert frames == printed["frames"] == printed["duration_s"] * printed["fps"]
     assert clip.stat().st_mtime_ns == written
     assert sorted(path.name for path in clip.parent.iterdir()) == ["street.json", "street.mp4"]
 
@@ -120,7 +120,7 @@ async def test_only_the_classes_of_the_truth_count(
     assert golden_problem(lines, people) == "line 'road' counted 0 in and 0 out instead of 1 in and 1 out"
 
 
-async def test_a_model_that_sees_nothing_is_told_by_the_clip(
+async def test_a_model_that_sees_nothing_is_reported_by_the_clip(
     server: TritonServer, serving: ServingTriton, golden: tuple[Path, ClipTruth], tmp_path: Path
 ) -> None:
     """It obeys the contract in every way, and is useless."""

@@ -158,7 +158,7 @@ async def test_what_can_be_seen_from_here_is_said_before_anything_is_sent(
     assert shell.double.requests == []
 
 
-async def test_somebody_who_may_not_deploy_is_told_so(shell: ModelsShell, network: Path) -> None:
+async def test_somebody_who_may_not_deploy_is_refused(shell: ModelsShell, network: Path) -> None:
     shell.log_in("models.read")
     code, _, err = await shell.models("deploy", network, "--name", "gates")
     assert code == 1

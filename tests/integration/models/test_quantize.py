@@ -92,13 +92,13 @@ def test_a_small_network_becomes_a_contract_model_in_eight_bits(
     model: Path, clip: Path, tmp_path: Path, options: list[str], sign: str
 ) -> None:
     out = tmp_path / "out" / "int8.onnx"
-    told = quantize(model, "-o", out, "--clip", clip, "--frames", 6, *options)
-    assert (told["convolutions"], told["convolutions_eight_bit"]) == (6, 3)
+    printed = quantize(model, "-o", out, "--clip", clip, "--frames", 6, *options)
+    assert (printed["convolutions"], printed["convolutions_eight_bit"]) == (6, 3)
     assert sign in kinds(out)
-    assert told["int8_bytes"] == out.stat().st_size
+    assert printed["int8_bytes"] == out.stat().st_size
     assert check_contract(out) == check_contract(model)
-    assert told["detections"]["frames"] == 6
-    assert told["verdict"] in {"does not pay", "undecided"}  # no line, so it cannot pay
+    assert printed["detections"]["frames"] == 6
+    assert printed["verdict"] in {"does not pay", "undecided"}  # no line, so it cannot pay
 
 
 def test_labels_threshold_and_how_it_was_fused_survive(model: Path, clip: Path, tmp_path: Path) -> None:
@@ -112,10 +112,10 @@ def test_labels_threshold_and_how_it_was_fused_survive(model: Path, clip: Path, 
 
 
 def test_what_is_excluded_stays_in_floating_point(model: Path, clip: Path, tmp_path: Path) -> None:
-    told = quantize(model, "-o", tmp_path / "int8.onnx", "--clip", clip, "--frames", 4, "--exclude", "Relu")
-    assert told["convolutions_eight_bit"] == 3
+    printed = quantize(model, "-o", tmp_path / "int8.onnx", "--clip", clip, "--frames", 4, "--exclude", "Relu")
+    assert printed["convolutions_eight_bit"] == 3
     everything = quantize(model, "-o", tmp_path / "whole.onnx", "--clip", clip, "--frames", 4)
-    assert told["int8_bytes"] != everything["int8_bytes"]
+    assert printed["int8_bytes"] != everything["int8_bytes"]
 
 
 def test_the_same_input_gives_the_same_bytes_in_another_process(model: Path, clip: Path, tmp_path: Path) -> None:
@@ -140,11 +140,11 @@ def test_the_demo_detector_counts_in_eight_bits_what_it_counts_in_float(tmp_path
     write_video(clip, pictures, plaza.scene.camera.size_wh, plaza.scene.fps)
     points = ",".join(str(value) for point in line.points for value in point)
     out = tmp_path / "int8.onnx"
-    told = quantize(shipped, "-o", out, "--clip", clip, "--frames", 16, "--line", f"{line.id}:{points}")
-    assert told["int8_bytes"] < 0.7 * told["float_bytes"]
-    assert told["detections"]["recall"] > 0.95
-    assert told["detections"]["precision"] > 0.95
-    (counts,) = told["counts"]
+    printed = quantize(shipped, "-o", out, "--clip", clip, "--frames", 16, "--line", f"{line.id}:{points}")
+    assert printed["int8_bytes"] < 0.7 * printed["float_bytes"]
+    assert printed["detections"]["recall"] > 0.95
+    assert printed["detections"]["precision"] > 0.95
+    (counts,) = printed["counts"]
     assert counts["in_float"] == counts["in_int8"]
     (counted,) = counts["in_float"]
     true = [crossing for crossing in true_crossings(plaza.scene, plaza.lines) if crossing.t < frames / plaza.scene.fps]

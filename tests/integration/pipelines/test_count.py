@@ -122,7 +122,7 @@ def test_the_annotated_video_shows_every_frame_with_something_drawn_on_it(
     assert min(differences) > 100, "the line and the totals are on every picture"
 
 
-def test_a_stream_is_counted_until_told_to_stop(rtsp: Callable[..., RtspServer], blob: Options) -> None:
+def test_a_stream_is_counted_until_asked_to_stop(rtsp: Callable[..., RtspServer], blob: Options) -> None:
     server = rtsp()
     result = counted(server.url(), *blob, *LINE, "--seconds", 12)
     assert result["frames"] > 40

@@ -50,8 +50,8 @@ class Diary:
     def frame_counted(self, identity: Identity, counted: CountedFrame) -> None:
         tracked = counted.result.tracked
         arrays = (tracked.ids, tracked.xyxy_px, tracked.scores, tracked.classes)
-        told = f"{tracked.index} {tracked.t!r} {[array.tobytes().hex() for array in arrays]}"
-        self.entries[identity.camera_id].append(told)
+        reported = f"{tracked.index} {tracked.t!r} {[array.tobytes().hex() for array in arrays]}"
+        self.entries[identity.camera_id].append(reported)
         self._add(identity, counted.result.events)
 
     def events_decided(self, identity: Identity, t: float, events: Sequence[Event]) -> None:

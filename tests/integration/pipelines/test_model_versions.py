@@ -125,7 +125,7 @@ async def test_cameras_of_every_kind_go_to_another_version_and_back(
     assert "Traceback" not in worker.log
 
 
-async def test_a_version_that_is_not_there_leaves_the_old_one_counting_and_is_told(
+async def test_a_version_that_is_not_there_leaves_the_old_one_counting_and_is_reported(
     worker: WorkerProcess, nats_server: NatsServer, control_double: ControlDouble, tmp_path: Path
 ) -> None:
     source = str(film(tmp_path / "loop.mp4", 2))
@@ -230,9 +230,9 @@ def test_a_clip_is_counted_by_a_version_on_a_triton_that_runs_already(
 ) -> None:
     there = ("--triton", versions.grpc, "--triton-transport", transport, "--json", "--progress-json")
     done = count(str(clip), *there, "--model", "blob@1")
-    told = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
-    assert told
-    assert all(line.keys() == {"frames", "share", "fps"} for line in told)
+    printed = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    assert printed
+    assert all(line.keys() == {"frames", "share", "fps"} for line in printed)
     line = json.loads(done.stdout)["lines"]["middle"]
     assert (line["in"], line["out"]) == (1, 3)
 

@@ -212,19 +212,19 @@ def decoder_info(camera: str) -> dict[str, float | None]:
 def test_a_live_camera_whose_gpu_is_lost_is_connected_again_and_goes_on_with_the_cpu(
     nvdec: NvdecDriver, encode: Encode
 ) -> None:
-    told = Told(nvdec, enough=5)
+    watcher = Told(nvdec, enough=5)
     spec = SourceSpec(str(encode()), Playback.LIVE)
     nvdec.lose_after(20)
     with capture_logs() as logs:
-        reader = SourceReader("gate", spec, told, decoding=decoding_of(DecodeMode.AUTO))
+        reader = SourceReader("gate", spec, watcher, decoding=decoding_of(DecodeMode.AUTO))
         reader.start()
-        assert told.done.wait(WAIT_S)
+        assert watcher.done.wait(WAIT_S)
         in_use = decoder_info("gate")
         reader.stop()
         assert reader.join(WAIT_S)
-    assert told.taken[Decoder.NVDEC] > 5
-    assert told.states[0] == (ReadState.BROKEN, "decoder_lost")
-    assert told.decoders[0] == 0  # the decoder that failed is not held while the camera waits
+    assert watcher.taken[Decoder.NVDEC] > 5
+    assert watcher.states[0] == (ReadState.BROKEN, "decoder_lost")
+    assert watcher.decoders[0] == 0  # the decoder that failed is not held while the camera waits
     assert in_use == {"cpu": 1, "nvdec": 0}
     assert decoder_info("gate") == {"cpu": 0, "nvdec": 0}
     assert [log["why"] for log in logs if log["event"] == "source.decoded_on_cpu"] == [
@@ -237,22 +237,22 @@ def test_a_camera_that_waits_for_its_source_holds_no_decoder_of_the_gpu(
     nvdec: NvdecDriver, rtsp: Callable[..., RtspServer]
 ) -> None:
     server = rtsp()
-    told = Told(nvdec, enough=1)
+    watcher = Told(nvdec, enough=1)
     reader = SourceReader(
         "door",
         SourceSpec(server.url(), Playback.LIVE, open_timeout_s=5.0, read_timeout_s=1.0),
-        told,
+        watcher,
         decoding=decoding_of(DecodeMode.NVDEC),
     )
     reader.start()
-    assert told.first.wait(WAIT_S)
+    assert watcher.first.wait(WAIT_S)
     assert nvdec.get("decoders") == 1
     server.freeze()
-    assert told.broke.wait(WAIT_S)
+    assert watcher.broke.wait(WAIT_S)
     reader.stop()
     assert reader.join(WAIT_S)
-    assert told.states[0] == (ReadState.BROKEN, "timed_out")
-    assert told.decoders[0] == 0
+    assert watcher.states[0] == (ReadState.BROKEN, "timed_out")
+    assert watcher.decoders[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_rtsp_is_read_over_tcp_and_udp_with_capture_times_of_now(rtsp: Rtsp, tra
     assert 0 <= time.time() - found[-1].t < 5
 
 
-def test_a_wrong_password_is_told_from_an_absent_camera_and_never_repeated(rtsp: Rtsp) -> None:
+def test_a_wrong_password_is_distinguished_from_an_absent_camera_and_never_repeated(rtsp: Rtsp) -> None:
     server = rtsp(with_password=True)
     assert len(pictures(live(server.url()), most=3)) == 3
     error = failure(live(server.url(login="viewer:a-wrong-word")))
@@ -224,7 +224,7 @@ def test_a_recording_whose_index_was_never_written_is_called_truncated(clip: Pat
     assert failure(fast(cut_off(part, tmp_path / "cut.mp4"))).failure is SourceFailure.TRUNCATED
 
 
-def test_what_is_no_video_is_told_apart(clip: Path, tmp_path: Path) -> None:
+def test_what_is_no_video_is_distinguished(clip: Path, tmp_path: Path) -> None:
     words = tmp_path / "words.txt"
     words.write_text("words, and nothing but words\n" * 50)
     empty = tmp_path / "empty.mp4"
@@ -299,7 +299,7 @@ def _refuse_transports(server: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("transport", list(RtspTransport))
-def test_a_camera_that_refuses_the_transport_is_told_from_an_absent_one(transport: RtspTransport) -> None:
+def test_a_camera_that_refuses_the_transport_is_distinguished_from_an_absent_one(transport: RtspTransport) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=_refuse_transports, args=(server,))
         thread.start()

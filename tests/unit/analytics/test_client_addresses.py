@@ -23,7 +23,7 @@ PROXIES = (ip_network("10.0.0.5/32"), ip_network("2001:db8::/64"))
         ("10.0.0.5", "1.2.3.4, nonsense", ""),
         ("::ffff:10.0.0.5", "::ffff:1.2.3.4", "1.2.3.4"),
         ("2001:db8::9", "2001:db8:1::7", "2001:db8:1::7"),
-        ("127.0.0.1", "1.2.3.4", ""),  # a proxy on this machine that nobody told us of
+        ("127.0.0.1", "1.2.3.4", ""),  # a proxy on this machine that the settings do not name
         ("::1", "", ""),
         ("", "1.2.3.4", ""),  # a unix socket
     ],

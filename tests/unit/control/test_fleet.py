@@ -200,7 +200,7 @@ def test_why_a_camera_waits_is_said(fleet: Fleet, clock: Clock) -> None:
     assert all(fleet.status(name).fault.hint for name in ("door", "yard"))
 
 
-def test_only_the_process_that_holds_a_camera_is_told_of_it(fleet: Fleet) -> None:
+def test_only_the_process_that_holds_a_camera_receives_it(fleet: Fleet) -> None:
     fleet.set_cameras([camera()])
     fleet.registry.introduce(request(instance="a"))
     carry_out(fleet)

@@ -180,7 +180,7 @@ def test_a_tuning_out_of_bounds_names_each_field() -> None:
     assert checks.checked_tuning(messages.tuning_values(ModelTuning(max_batch_size=4))) == Tuning(4, 0, 0)
 
 
-def test_what_a_service_elsewhere_is_told_of_a_trial_is_enough_to_choose_by() -> None:
+def test_what_a_service_elsewhere_learns_of_a_trial_is_enough_to_choose_by() -> None:
     for mode in TrialMode:
         received = messages.trial_of(messages.trial_message(trial(mode, "door")))
         here = routing.choose("door", "net", ModelRouting({"net": 1}, (trial(mode, "door"),)))

@@ -216,8 +216,8 @@ def test_candidates_are_crossings_and_reasons_and_as_many_as_exact_geometry_find
     # The picture's coordinates go through a division and back; the walk is of floats, so none lies on the line.
     pairs = zip(path[:-1].tolist(), path[1:].tolist(), strict=True)
     met = Counter(sign for a, b in pairs for _, sign in path_crossings(points, tuple(a), tuple(b)))
-    told = Counter(one.direction for one in journal.candidates if any(place.what == "met" for place in one.path))
-    assert (told[Direction.IN], told[Direction.OUT]) == (met[1], met[-1])
+    reported = Counter(one.direction for one in journal.candidates if any(place.what == "met" for place in one.path))
+    assert (reported[Direction.IN], reported[Direction.OUT]) == (met[1], met[-1])
     assert all(one.reason in UNMET for one in journal.candidates if all(place.what != "met" for place in one.path))
 
 
@@ -228,20 +228,20 @@ def test_every_reason_is_published_with_its_meaning():
 
 def test_the_report_adds_up():
     journal, _ = explain(heights([*ramp(200, 370, 17), *ramp(370, 200, 17), *ramp(200, 520, 31)]))
-    told = explained(journal, spec())
-    assert told["lines"]["gate"]["in"] == {"candidates": 2, "counted": 1, "reasons": {"turned_back": 1}}
-    assert told["lines"]["gate"]["out"] == {"candidates": 1, "counted": 0, "reasons": {"turned_back": 1}}
-    assert [one["outcome"] for one in told["candidates"]] == ["turned_back", "turned_back", "counted"]
-    assert list(told["reasons"]) == ["turned_back"]
+    reported = explained(journal, spec())
+    assert reported["lines"]["gate"]["in"] == {"candidates": 2, "counted": 1, "reasons": {"turned_back": 1}}
+    assert reported["lines"]["gate"]["out"] == {"candidates": 1, "counted": 0, "reasons": {"turned_back": 1}}
+    assert [one["outcome"] for one in reported["candidates"]] == ["turned_back", "turned_back", "counted"]
+    assert list(reported["reasons"]) == ["turned_back"]
 
 
 def test_the_table_for_people_gives_each_gate_its_value_and_limit():
     journal, _ = explain(heights([*ramp(200, 370, 17), *ramp(370, 200, 17)]))
-    told = StringIO()
-    show_explained(Console(file=told, width=200), explained(journal, spec()))
-    assert re.search(r"origin clear 2.00 >= 0.15; destination clear 0.1\d not 0.22", told.getvalue())
-    assert "1 turned_back" in told.getvalue()
-    assert "turned_back: met the line, but was back" in told.getvalue()
+    output = StringIO()
+    show_explained(Console(file=output, width=200), explained(journal, spec()))
+    assert re.search(r"origin clear 2.00 >= 0.15; destination clear 0.1\d not 0.22", output.getvalue())
+    assert "1 turned_back" in output.getvalue()
+    assert "turned_back: met the line, but was back" in output.getvalue()
 
 
 @given(st.integers(0, 2**32 - 1))

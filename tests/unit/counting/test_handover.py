@@ -141,7 +141,7 @@ def _times(saying: Saying) -> set[float]:
     return {event.t for events in saying.events.values() for event in events if isinstance(event, Crossing)}
 
 
-def test_two_objects_that_cross_at_once_in_one_direction_are_told_apart_by_their_boxes():
+def test_two_objects_that_cross_at_once_in_one_direction_are_distinguished_by_their_boxes():
     """The old run misses B and the new run misses A. By their times alone, the two would be one crossing."""
     old, new = Saying(OLD), Saying(NEW)
     old.decides(crossing(OLD, 1, 10.0, 10.5), 10.5)
@@ -255,8 +255,8 @@ def test_two_counters_over_one_crowd_count_what_one_of_them_counts_alone(seed, p
 
 
 def _agree(one: Change, other: Change) -> bool:
-    def crossed(told: Change) -> list[tuple[int, str]]:
-        events = sorted(told.of(Crossing), key=lambda event: event.t)
+    def crossed(change: Change) -> list[tuple[int, str]]:
+        events = sorted(change.of(Crossing), key=lambda event: event.t)
         return [(round(event.t), event.direction.value) for event in events]
 
     near = len(crossed(one)) == len(crossed(other)) and len(one.of(Visit)) == len(other.of(Visit))

@@ -148,9 +148,9 @@ def test_what_lies_within_the_error_is_uncertain_or_possible(more, counted):
     """A person gets as far beyond the line as needed, to within a quarter of the error."""
     end = 360 + 80 * (rules.DESTINATION_CLEAR_HEIGHTS + more * ERROR_HEIGHTS)
     answer = answer_of(events_of(heights([*ramp(200, end, 20), *[end] * 20])), [GATE])
-    told = answer.events or answer.possible
-    assert len(told) == 1
-    assert all(event.uncertain for event in told)
+    reported = answer.events or answer.possible
+    assert len(reported) == 1
+    assert all(event.uncertain for event in reported)
 
 
 def test_somebody_who_passes_the_end_of_a_line_by_a_hair_is_uncertain():

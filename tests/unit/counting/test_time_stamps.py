@@ -21,7 +21,7 @@ COUNTING = spec(lines=[GATE], zones=[ROOM])
 FRAMES = 80
 
 
-def told(pictures):
+def sent(pictures):
     """Every event of some frames, as text."""
     counter = CameraCounter(IDENTITY, COUNTING)
     said = [repr(event) for picture in pictures for event in counter.update(picture).events]
@@ -35,7 +35,7 @@ def people(seed):
 
 @cache
 def in_order(seed):
-    return tuple(told(people(seed)))
+    return tuple(sent(people(seed)))
 
 
 late = st.lists(
@@ -51,7 +51,7 @@ def test_frames_that_come_late_or_twice_change_nothing(seed, arrivals):
     pictures = list(people(seed))
     for before, ago in sorted(arrivals, reverse=True):
         pictures.insert(before, people(seed)[max(0, before - 1 - ago)])
-    assert tuple(told(pictures)) == in_order(seed)
+    assert tuple(sent(pictures)) == in_order(seed)
 
 
 @given(st.integers(0, 3), st.permutations(range(5)))
@@ -65,7 +65,7 @@ def test_frames_out_of_order_are_as_if_those_that_were_overtaken_had_been_lost(s
         if picture.t > newest:
             newest = picture.t
             in_time.append(picture)
-    assert told(shuffled) == told(in_time)
+    assert sent(shuffled) == sent(in_time)
 
 
 @given(st.integers(0, 3), st.floats(-1e9, 2e9))

@@ -97,8 +97,8 @@ def test_every_sight_lies_within_the_bound_at_its_time(rows):
 @given(walks)
 def test_a_path_comes_back_from_a_message_as_it_went(rows):
     for path in parts_of(rows):
-        told = to_message(Trajectory("0" * 32, 3, 1, 0.5, True, SIZE, path), ("person", "vehicle"), IDENTITY)
-        back = events_pb2.Trajectory.FromString(told.SerializeToString())
+        reported = to_message(Trajectory("0" * 32, 3, 1, 0.5, True, SIZE, path), ("person", "vehicle"), IDENTITY)
+        back = events_pb2.Trajectory.FromString(reported.SerializeToString())
         assert path_of(back) == path
         assert (back.class_name, back.camera_id, back.run) == ("vehicle", "camera", "run")
 
@@ -189,11 +189,13 @@ def test_a_healed_object_has_one_trajectory_with_its_gap():
 
 def test_a_trajectory_is_emitted_when_its_object_has_ended():
     counter = CameraCounter(IDENTITY, spec(), tracked=True, trajectories=True)
-    told = []
+    reported = []
     for i in range(80):
         spots = [(1, 600.0, 200.0 + i)] if i < 20 else [(2, 100.0, 300.0)]
-        told += [(i, e) for e in counter.update_tracked(tracked(i, i / 10, spots)).events if isinstance(e, Trajectory)]
-    assert [i for i, _ in told] == [50]
+        reported += [
+            (i, e) for e in counter.update_tracked(tracked(i, i / 10, spots)).events if isinstance(e, Trajectory)
+        ]
+    assert [i for i, _ in reported] == [50]
     assert counter.flush()[-1].track == 2
 
 

@@ -63,13 +63,13 @@ def test_the_networks_of_databases_bus_and_triton_lead_nowhere_else():
 def test_who_is_believed_about_the_address_of_a_browser_is_alone_in_its_network():
     """The gateway tells the API, and the API tells auth; a worker, which reads what cameras send, tells nobody."""
     environment = {name: service(name).get("environment", {}) for name in SERVICES}
-    for network, teller, told, variable in (
+    for network, teller, informed, variable in (
         ("front", "gateway", "api", "COUNTLINE_GATEWAY_TRUSTED_PROXIES"),
         ("login", "api", "control-plane", "COUNTLINE_TRUSTED_PROXIES"),
     ):
-        assert {name for name in SERVICES if network in service(name).get("networks", ())} == {teller, told}
+        assert {name for name in SERVICES if network in service(name).get("networks", ())} == {teller, informed}
         (subnet,) = compose()["networks"][network]["ipam"]["config"]
-        assert environment[told][variable] == subnet["subnet"]
+        assert environment[informed][variable] == subnet["subnet"]
     assert service("control-plane")["networks"]["login"]["aliases"] == ["auth"]
     assert environment["api"]["COUNTLINE_AUTH_ADDRESS"] == "auth:3001"
 

@@ -73,7 +73,7 @@ COUNTED: dict[str, tuple[Callable[[int, float], float], float]] = {
 
 
 @pytest.mark.parametrize("case", COUNTED)
-def test_a_counter_that_was_set_back_is_told_from_one_that_wrapped(case: str) -> None:
+def test_a_counter_that_was_set_back_is_distinguished_from_one_that_wrapped(case: str) -> None:
     """FFmpeg adds a turn to stamps before the first one: a counter set back by 900 s seemed to jump by +94543 s."""
     fault, jump_s = COUNTED[case]
     clock = FileClock(PERIOD_S, TURN_S)

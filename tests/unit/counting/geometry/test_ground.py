@@ -185,11 +185,11 @@ def recorded(path, speed):
     return ["replay", str(path), "--size", "1280x720", "--tracked", "--pixels", "--line", f"gate:0,{y:g},1280,{y:g}"]
 
 
-def test_replay_tells_speeds_where_it_was_told_of_the_ground(tmp_path):
+def test_replay_reports_speeds_where_the_ground_is_known(tmp_path):
     arguments = recorded(tmp_path / "tracks.jsonl", 1.4)
-    told = CliRunner().invoke(app, [*arguments, *GROUND_ARGUMENTS, "--json"])
-    assert told.exit_code == 0, told.output
-    (event,) = json.loads(told.stdout)["events"]
+    printed = CliRunner().invoke(app, [*arguments, *GROUND_ARGUMENTS, "--json"])
+    assert printed.exit_code == 0, printed.output
+    (event,) = json.loads(printed.stdout)["events"]
     assert event["speed_m_per_s"] == pytest.approx(1.4, rel=0.02)
     assert 0 <= event["heading_deg"] < 360
     (event,) = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)["events"]

@@ -125,9 +125,9 @@ def test_options_of_replay_reach_the_count_and_explain_says_why(tmp_path):
     def outcome(*extra: str) -> list[str]:
         command = ["replay", str(path), "--size", "1280x720", "--pixels", "--line", "gate:300,360,900,360"]
         result = CliRunner().invoke(app, [*command, "--explain", "--json", *extra], catch_exceptions=False)
-        told = json.loads(result.stdout)
-        assert told["lines"]["gate"]["in"] == told["explain"]["lines"]["gate"]["in"]["counted"]
-        return [one["outcome"] for one in told["explain"]["candidates"]]
+        printed = json.loads(result.stdout)
+        assert printed["lines"]["gate"]["in"] == printed["explain"]["lines"]["gate"]["in"]["counted"]
+        return [one["outcome"] for one in printed["explain"]["candidates"]]
 
     assert outcome() == ["counted"]
     assert outcome("--min-track-age", "2.5") == ["counted"]

@@ -107,7 +107,7 @@ def test_a_fast_object_is_one_track_from_its_first_frame_on():
 
 
 def test_two_who_pass_each_other_keep_their_ids():
-    """One walks to the right at y = 300, the other to the left at y = 318; told apart by their heights."""
+    """One walks to the right at y = 300, the other to the left at y = 318; distinguished by their heights."""
     tracker = Tracker(TrackerSettings())
     upper, lower = set(), set()
     for i in range(40):

@@ -68,15 +68,15 @@ def test_nor_is_one_of_tracked_detections_with_misses(seed, fps):
 
 @given(SEEDS, RATES)
 @examples(10)
-def test_a_crossing_that_was_told_is_never_withdrawn_whatever_comes_after(seed, fps):
+def test_a_crossing_that_was_emitted_is_never_withdrawn_whatever_comes_after(seed, fps):
     """Cut the walk anywhere: every event until then is the same in the whole walk."""
     times, ys = walk(seed, fps)
     frames = [(float(t), [(1, 600.0, float(y))]) for t, y in zip(times, ys, strict=True)]
     whole = crossings(frames)
     cut = frames[: len(frames) // 2]
     now = cut[-1][0]
-    told = [event for event in crossings(cut) if event.decided_at < now]
-    assert told == [event for event in whole if event.decided_at < now]
+    reported = [event for event in crossings(cut) if event.decided_at < now]
+    assert reported == [event for event in whole if event.decided_at < now]
 
 
 @pytest.mark.parametrize("fps", [10, 25])
@@ -85,7 +85,7 @@ def test_a_clear_pass_is_decided_half_a_second_after_the_line_was_met(fps):
     assert 0.5 - 1e-6 <= event.decided_at - event.t <= 0.5 + 1 / fps
 
 
-def test_one_who_takes_a_minute_is_told_as_soon_as_he_is_clear_beyond():
+def test_one_who_takes_a_minute_is_emitted_as_soon_as_he_is_clear_beyond():
     """A person meets the line after 30 s and is clear of it 13 s later; the crossing is dated at the meeting."""
     (event,) = crossings(heights(ramp(320, 400, 601)))
     clear = (0.22 * HEIGHT + 40) / 80 * 60

@@ -75,12 +75,14 @@ def test_every_object_flows_once_in_whatever_order_its_events_come(events, chanc
     expected = flows_of(*events)
     shuffled = list(events)
     chance.shuffle(shuffled)
-    told = flows_of(*shuffled)
-    assert [(f.origin, f.destination, f.count) for f in told] == [(f.origin, f.destination, f.count) for f in expected]
-    assert sum(flow.count for flow in told) == len({event.track for event in events})
-    rows, columns, counts = matrix((flow.origin, flow.destination, flow.count) for flow in told)
+    reported = flows_of(*shuffled)
+    assert [(f.origin, f.destination, f.count) for f in reported] == [
+        (f.origin, f.destination, f.count) for f in expected
+    ]
+    assert sum(flow.count for flow in reported) == len({event.track for event in events})
+    rows, columns, counts = matrix((flow.origin, flow.destination, flow.count) for flow in reported)
     assert sum(map(sum, counts)) == len({event.track for event in events})
-    for flow in told:
+    for flow in reported:
         assert counts[rows.index(flow.origin)][columns.index(flow.destination)] >= flow.count
 
 
@@ -135,9 +137,9 @@ def test_replay_tells_flows_in_json_and_shows_them_as_a_table(tmp_path):
     arguments = ["replay", str(file), "--size", f"{SIZE[0]}x{SIZE[1]}", "--tracked", "--pixels"]
     for line in ("south:300,500,900,500", "north:300,200,900,200"):
         arguments += ["--line", line]
-    told = CliRunner().invoke(app, [*arguments, "--zone", "yard:500,600,700,600,700,700,500,700", "--json"])
-    assert told.exit_code == 0, told.output
-    flows = {(f["origin"], f["destination"]): (f["class"], f["count"]) for f in json.loads(told.stdout)["flows"]}
+    printed = CliRunner().invoke(app, [*arguments, "--zone", "yard:500,600,700,600,700,700,500,700", "--json"])
+    assert printed.exit_code == 0, printed.output
+    flows = {(f["origin"], f["destination"]): (f["class"], f["count"]) for f in json.loads(printed.stdout)["flows"]}
     assert flows == {("zone:yard", "line:north:out"): ("0", 1), ("zone:yard", "line:south:out"): ("0", 1)}
     shown = CliRunner().invoke(app, arguments).stdout
     assert "FROM" in shown

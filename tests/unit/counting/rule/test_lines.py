@@ -188,7 +188,7 @@ def test_an_edited_line_starts_a_version_and_leaves_others_alone():
     assert [(event.line_id, event.line_version) for event in crossed(events)] == [("gate", 1), ("far", 2)]
 
 
-def test_a_pass_held_back_by_a_line_that_is_removed_is_still_told():
+def test_a_pass_held_back_by_a_line_that_is_removed_is_still_emitted():
     counter = CameraCounter(IDENTITY, spec(), tracked=True)
     frames = heights(ramp(200, 520, 31))
     events = []

@@ -339,7 +339,7 @@ def test_a_name_that_cannot_be_one_is_refused(name: str, tmp_path: Path) -> None
     assert not (tmp_path / "models").exists()
 
 
-def test_a_model_that_miscounts_is_told_where_and_by_how_much() -> None:
+def test_a_model_that_miscounts_is_reported_where_and_by_how_much() -> None:
     truth = ClipTruth({"road": ClipLine(((0.5, 0), (0.5, 1)), 4, 3), "door": ClipLine(((0, 0.5), (1, 0.5)), 1, 1)})
     lines = (CountedLine("road", 4, 3, 2, 3), CountedLine("door", 1, 1, 1, 1))
     assert golden_problem(lines, truth) == "line 'road' counted 2 in and 3 out instead of 4 in and 3 out"

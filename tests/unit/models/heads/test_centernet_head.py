@@ -125,7 +125,7 @@ def test_boxes_come_back_in_the_picture_within_half_a_pixel(size_hw: tuple[int, 
     )
 
 
-def test_maps_without_telling_names_are_not_recognised_but_read_in_the_authors_order_when_told() -> None:
+def test_maps_without_distinct_names_are_not_recognised_but_read_in_the_authors_order_when_asked() -> None:
     outputs = maps(4, 3, (64, 64), 2)
     network = nets.answering(dict(zip("abc", outputs.values(), strict=True)), (64, 64))
     with pytest.raises(InvalidInputError, match="no known head fits"):

@@ -77,7 +77,7 @@ def picked(seed: int, batch: int) -> np.ndarray:
     )
 
 
-def test_picked_queries_are_told_from_finished_corners_of_the_same_shape() -> None:
+def test_picked_queries_are_distinguished_from_finished_corners_of_the_same_shape() -> None:
     raw = picked(6, 3)
     network = nets.answering({"output0": raw}, (96, 160))
     assert recognise(Network(network, NetworkOptions(labels=NAMES))).name == "rtdetr"

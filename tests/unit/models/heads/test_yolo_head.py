@@ -233,7 +233,7 @@ def test_a_network_for_poses_is_refused() -> None:
         nets.fuse(network, head_named("yolov8"))
 
 
-def test_boxes_whose_unit_cannot_be_seen_must_be_told() -> None:
+def test_boxes_whose_unit_cannot_be_seen_must_be_named() -> None:
     raw = answers(8, 1, (64, 64), 2, objectness=False)
     raw[..., :4] = np.random.default_rng(0).random(raw[..., :4].shape)  # nowhere near their cells
     network = nets.answering({"output0": raw.transpose(0, 2, 1)}, (64, 64))

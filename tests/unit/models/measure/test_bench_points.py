@@ -34,7 +34,7 @@ def test_a_worker_sends_whole_batches_and_a_delay_is_tried_with_single_frames() 
     ("instances", "given_loads", "expected"),
     [(1, [], [1, 2]), (2, [], [1, 3]), (2, [4, 2, 4], [2, 4])],
 )
-def test_an_idle_server_and_a_busy_one_are_measured_unless_told_otherwise(
+def test_an_idle_server_and_a_busy_one_are_measured_unless_options_say_otherwise(
     instances: int, given_loads: list[int], expected: list[int]
 ) -> None:
     assert loads_of(Setting(1, instances), given_loads) == expected

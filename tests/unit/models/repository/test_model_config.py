@@ -92,12 +92,12 @@ def test_a_plan_is_served_by_the_backend_of_tensorrt() -> None:
 
 
 @pytest.mark.parametrize(("most", "usual"), [(8, 4), (2, 2), (1, 1)])
-def test_trtexec_is_told_the_shapes_that_triton_will_send(most: int, usual: int) -> None:
+def test_trtexec_gets_the_shapes_that_triton_will_send(most: int, usual: int) -> None:
     program, *options = shlex.split(trtexec_command(CONTRACT, Tuning(max_batch_size=most)))
-    told = dict(option.removeprefix("--").split("=") for option in options if "=" in option)
+    given = dict(option.removeprefix("--").split("=") for option in options if "=" in option)
     assert program == "trtexec"
-    assert (told["onnx"], told["saveEngine"]) == ("/model/1/model.onnx", "/model/1/model.plan")
-    shapes = [told[f"{size}Shapes"] for size in ("min", "opt", "max")]
+    assert (given["onnx"], given["saveEngine"]) == ("/model/1/model.onnx", "/model/1/model.plan")
+    shapes = [given[f"{size}Shapes"] for size in ("min", "opt", "max")]
     assert shapes == [f"frames:{batch}x384x640x3" for batch in (1, usual, most)]
 
 

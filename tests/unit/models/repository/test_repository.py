@@ -46,7 +46,7 @@ def test_the_same_model_gives_the_same_files(model: Path, tmp_path: Path) -> Non
     assert first == second
 
 
-def test_a_version_that_is_there_is_not_overwritten_unless_told(model: Path, tmp_path: Path) -> None:
+def test_a_version_that_is_there_is_not_overwritten_unless_asked(model: Path, tmp_path: Path) -> None:
     add_model(model, "marker", tmp_path)
     with pytest.raises(AlreadyExistsError, match="version 1 of 'marker'"):
         add_model(model, "marker", tmp_path)

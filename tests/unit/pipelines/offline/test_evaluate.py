@@ -93,7 +93,7 @@ def test_crossings_name_the_ids_that_the_file_gave():
     assert sorted(crossing.track for crossing in counted) == [5, 71]
 
 
-def test_a_missed_crossing_and_one_at_another_time_are_told_apart_from_a_right_total():
+def test_a_missed_crossing_and_one_at_another_time_are_distinguished_from_a_right_total():
     """One of two is missed, and another is counted three seconds late: the total is right by luck only."""
     true = count_tracks(as_boxes(people(((1, 100, 9), (2, 40, 7)))), SEQUENCE, SPEC).crossings
     wrong = count_tracks(as_boxes(people(((1, 100, 9), (2, 40, 7)), range(1, 60))), SEQUENCE, SPEC).crossings
@@ -117,8 +117,8 @@ def test_every_kind_of_wrong_is_found_where_it_is():
     found = walk(7, range(1, 11)) + walk(8, range(11, 31)) + walk(9, range(1, 6), 200) + walk(3, range(5, 12), 800)
     comparison = compare(truth(*there), boxes(*found))
     cases = worst_cases(comparison, ledger(comparison), None, 10.0)
-    told = {(case.kind, case.first, case.last, case.truth_id, case.track_id) for case in cases}
-    assert told == {
+    reported = {(case.kind, case.first, case.last, case.truth_id, case.track_id) for case in cases}
+    assert reported == {
         (Kind.SWITCH, 10, 11, 1, 8),
         (Kind.MISSED, 6, 30, 2, None),
         (Kind.FALSE_TRACK, 5, 11, None, 3),
@@ -139,17 +139,17 @@ def test_no_kind_crowds_out_the_others():
 
 def test_the_command_prints_metrics_and_count_errors_as_json(files, tmp_path):
     there, result = files
-    told = json.loads(run("--truth", there, result, *places(tmp_path), "--json").stdout)
-    assert told["frames"] == 60
-    assert told["convention"] == "MOT15"
-    assert told["metrics"]["FN"] == 40
-    assert told["metrics"]["MOTA"] == pytest.approx(80 / 120, abs=1e-4)
-    assert told["counts"]["lines"]["middle"] == {
+    printed = json.loads(run("--truth", there, result, *places(tmp_path), "--json").stdout)
+    assert printed["frames"] == 60
+    assert printed["convention"] == "MOT15"
+    assert printed["metrics"]["FN"] == 40
+    assert printed["metrics"]["MOTA"] == pytest.approx(80 / 120, abs=1e-4)
+    assert printed["counts"]["lines"]["middle"] == {
         "in": {"true": 1, "counted": 0, "matched": 0},
         "out": {"true": 1, "counted": 1, "matched": 1},
     }
-    assert told["counts"]["error"] == pytest.approx(0.5)
-    missed = next(case for case in told["worst"] if case["kind"] == "miscount")
+    assert printed["counts"]["error"] == pytest.approx(0.5)
+    missed = next(case for case in printed["worst"] if case["kind"] == "miscount")
     assert missed["truth_id"] == 2
     assert "middle in" in missed["words"]
 
@@ -183,8 +183,8 @@ def test_the_picture_shows_objects_the_line_and_the_worst_cases(files, tmp_path)
 def test_size_and_rate_come_from_seqinfo_where_it_lies_beside_the_truth(files, tmp_path):
     there, result = files
     (tmp_path / "seqinfo.ini").write_text("[Sequence]\nname=x\nframeRate=10\nseqLength=60\nimWidth=640\nimHeight=480\n")
-    told = json.loads(run("--truth", there, result, "--line", "middle:0.5,0.1,0.5,0.9", "--json").stdout)
-    assert told["counts"]["lines"]["middle"]["out"]["matched"] == 1
+    printed = json.loads(run("--truth", there, result, "--line", "middle:0.5,0.1,0.5,0.9", "--json").stdout)
+    assert printed["counts"]["lines"]["middle"]["out"]["matched"] == 1
 
 
 def test_what_cannot_be_evaluated_is_refused_with_its_reason(files, tmp_path):

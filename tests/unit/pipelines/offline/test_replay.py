@@ -86,7 +86,7 @@ def test_the_same_walk_is_counted_from_mot_text_with_and_without_ids(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ('{"t": 0}', "'objects' is missing"),
         ('{"t": 0, "objects": [{"box": [1, 2, 3]}]}', "four numbers"),
@@ -101,19 +101,19 @@ def test_the_same_walk_is_counted_from_mot_text_with_and_without_ids(tmp_path):
         ('{"t": NaN, "objects": []}', "t is nan"),
     ],
 )
-def test_a_line_that_is_no_frame_is_named(tmp_path, line, told):
+def test_a_line_that_is_no_frame_is_named(tmp_path, line, message):
     path = write(tmp_path / "a.jsonl", '{"t": 0, "objects": []}', line)
-    with pytest.raises(InvalidInputError, match=told) as refused:
+    with pytest.raises(InvalidInputError, match=message) as refused:
         list(read_jsonl(path, with_ids=True))
     assert "line 2" in refused.value.message
     assert refused.value.hint
 
 
 @pytest.mark.parametrize(
-    ("row", "told"), [("1,2,3", "at least 6"), ("0,1,0,0,5,5,1", "frame number"), ("1,1,0,0,-5,5,1", "negative")]
+    ("row", "message"), [("1,2,3", "at least 6"), ("0,1,0,0,5,5,1", "frame number"), ("1,1,0,0,-5,5,1", "negative")]
 )
-def test_a_row_of_mot_text_that_is_wrong_is_named(tmp_path, row, told):
-    with pytest.raises(InvalidInputError, match=told):
+def test_a_row_of_mot_text_that_is_wrong_is_named(tmp_path, row, message):
+    with pytest.raises(InvalidInputError, match=message):
         list(read_mot(write(tmp_path / "a.txt", row), fps=10, with_ids=False))
 
 
@@ -123,7 +123,7 @@ def test_frames_of_mot_text_without_a_row_are_empty_frames(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "message"),
     [
         (["gate"], "name is missing"),
         (["gate:1,2,3"], "pairs"),
@@ -133,8 +133,8 @@ def test_frames_of_mot_text_without_a_row_are_empty_frames(tmp_path):
         (["gate:0,0,1,1", "gate:0,1,1,0"], "twice"),
     ],
 )
-def test_an_option_that_cannot_be_counted_with_is_refused_with_a_hint(lines, told):
-    with pytest.raises(InvalidInputError, match=told) as refused:
+def test_an_option_that_cannot_be_counted_with_is_refused_with_a_hint(lines, message):
+    with pytest.raises(InvalidInputError, match=message) as refused:
         parse_spec(lines)
     assert refused.value.hint
 

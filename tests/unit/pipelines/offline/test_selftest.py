@@ -67,10 +67,10 @@ def few_cases(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_command_prints_truth_against_counted_as_json():
     result = CliRunner().invoke(app, ["selftest", "--quick", "--json"], catch_exceptions=False)
     assert result.exit_code == 0
-    told = json.loads(result.stdout)
-    assert told["failed"] == 0
-    assert told["cases"][0]["true"] == {"gate": [1, 0]}
-    assert told["cases"][0]["counted"] == {"gate": [1, 0]}
+    printed = json.loads(result.stdout)
+    assert printed["failed"] == 0
+    assert printed["cases"][0]["true"] == {"gate": [1, 0]}
+    assert printed["cases"][0]["counted"] == {"gate": [1, 0]}
 
 
 @pytest.mark.usefixtures("few_cases")

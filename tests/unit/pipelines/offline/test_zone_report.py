@@ -84,9 +84,9 @@ def test_replay_takes_queues_on_the_command_line(tmp_path):
     file.write_text("\n".join(map(json.dumps, lines)))
     arguments = ["replay", str(file), "--size", "1280x720", "--tracked", "--pixels"]
     arguments += ["--queue", "till:400,200,800,200,800,500,400,500", "--zone", "hall:0,0,1280,0,1280,720,0,720"]
-    told = CliRunner().invoke(app, [*arguments, "--json"])
-    assert told.exit_code == 0, told.output
-    zones = json.loads(told.stdout)["zones"]
+    printed = CliRunner().invoke(app, [*arguments, "--json"])
+    assert printed.exit_code == 0, printed.output
+    zones = json.loads(printed.stdout)["zones"]
     assert zones["till"]["waiting_s"]["max"] == pytest.approx(4.9)
     assert "waiting_s" not in zones["hall"]
     assert "till (queue)" in CliRunner().invoke(app, arguments).stdout
@@ -105,7 +105,7 @@ def test_who_came_in_is_who_went_out_and_who_is_still_inside(walks, seed):
     chance = np.random.default_rng(seed)
     counter = CameraCounter(IDENTITY, spec(lines=(), zones=(ROOM,)), tracked=True)
     steps = chance.normal(0, 12, (len(walks), 120, 2)).cumsum(axis=1)
-    said, told = 0, []
+    said, ended_visits = 0, []
     for index in range(120):
         t = index / 10
         spots = [
@@ -114,15 +114,17 @@ def test_who_came_in_is_who_went_out_and_who_is_still_inside(walks, seed):
             if begin <= t < begin + lasting
         ]
         events = counter.update_tracked(tracked(index, t, spots)).events
-        told += [event for event in events if isinstance(event, Visit)]
+        ended_visits += [event for event in events if isinstance(event, Visit)]
         said = next((event.count for event in events if isinstance(event, OccupancySample)), said)
         if index % 17 == 0 or index == 119:
             ended = [event for event in copy.deepcopy(counter).flush() if isinstance(event, Visit)]
             # A sight that was held back to be healed may, at the end, still complete a stay or begin one.
             if not counter._sightings._fragments:
-                stays = [*told, *ended]
+                stays = [*ended_visits, *ended]
                 came = sum(not stay.born_inside for stay in stays) + sum(stay.born_inside for stay in stays)
-                went = sum(not stay.lost_inside for stay in told) + sum(stay.lost_inside for stay in told)
+                went = sum(not stay.lost_inside for stay in ended_visits) + sum(
+                    stay.lost_inside for stay in ended_visits
+                )
                 assert came == went + said
 
 

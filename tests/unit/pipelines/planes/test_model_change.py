@@ -277,10 +277,10 @@ def test_what_a_retired_version_is_refused_late_does_not_stop_the_next_change(be
     bench.wait_for(lambda: bench.condition("cam").model == "fake@2" and not camera.branches.change.is_changing)
     bench.plane.update_camera(plan("cam", long_film, model="fake@3"))
     bench.wait_for(lambda: camera.branches.change.is_changing)
-    coming, told = camera.branches.change.new, threading.Event()
+    coming, posted = camera.branches.change.new, threading.Event()
     bench.plane._thread.post(lambda: camera.branch_failed(retired, ModelRefusedError("late"), crashed=False))
-    bench.plane._thread.post(told.set)
-    assert told.wait(5)
+    bench.plane._thread.post(posted.set)
+    assert posted.wait(5)
     assert coming in {camera.branches.change.new, camera.branches.change.counting}
     bench.wait_ended("cam")
     check_whole(bench, LONG)

@@ -48,7 +48,7 @@ def test_a_crossing_leaves_at_the_frame_that_decided_it() -> None:
     assert (record.site_id, record.camera_id, record.epoch, record.run) == ("site", "cam", 7, "run")
 
 
-def test_a_class_without_a_name_is_told_by_its_number() -> None:
+def test_a_class_without_a_name_is_reported_by_its_number() -> None:
     record = builder().add_frame(0.0, [crossing(0.0, class_id=17)])
     assert record is not None
     assert record.crossings[0].class_name == "17"
@@ -66,7 +66,7 @@ def test_the_hand_over_is_said_at_once_and_never_again() -> None:
     assert not any(record.HasField("hand_over_at") for record in run([(5.0, []), (7.0, [])], builder()))
 
 
-def test_coverage_is_told_every_second_and_joins_without_a_seam() -> None:
+def test_coverage_is_reported_every_second_and_joins_without_a_seam() -> None:
     records = run([(index / 10, []) for index in range(100)], builder())
     spans = [(from_timestamp(s.start), from_timestamp(s.end)) for record in records for s in record.coverage]
     assert 9 <= len(spans) <= 11
@@ -85,7 +85,7 @@ def test_a_file_tells_coverage_rarely_and_the_same_way_each_time() -> None:
     assert len(first) < 12
 
 
-def test_visits_are_told_with_their_open_ends() -> None:
+def test_visits_are_reported_with_their_open_ends() -> None:
     visit = Visit("v" * 32, "hall", 1, 3, 0, 10.0, None, 4.0, 0, 14.0, True, False, False)
     record = builder().add_frame(14.0, [visit])
     assert record is not None
@@ -195,7 +195,7 @@ def test_many_trajectories_come_in_several_records_none_of_which_is_too_large(at
     assert len(sent) * MOST_CORNERS >= 700 * len(corners)
 
 
-def test_what_was_on_its_way_at_the_end_of_a_run_is_told() -> None:
+def test_what_was_on_its_way_at_the_end_of_a_run_is_reported() -> None:
     record = builder().finish([trajectory(3)])
     assert record is not None
     assert [each.track for each in record.trajectories] == [3]
@@ -210,7 +210,7 @@ def test_coverage_goes_on_where_the_run_before_left_off_and_not_over_a_gap() -> 
         assert sum(span.frames for span in spans) == 20
 
 
-def test_what_a_run_decides_after_its_frames_were_taken_over_is_told_at_once_and_covers_nothing() -> None:
+def test_what_a_run_decides_after_its_frames_were_taken_over_is_reported_at_once_and_covers_nothing() -> None:
     made = builder()
     made.add_frame(5.0, [])
     made.add_frame(5.1, [])
@@ -223,7 +223,7 @@ def test_what_a_run_decides_after_its_frames_were_taken_over_is_told_at_once_and
     assert made.finish([]) is None
 
 
-def test_a_comparison_is_told_the_same_each_time() -> None:
+def test_a_comparison_is_reported_the_same_each_time() -> None:
     tallies = (TrialTally("gate", Direction.IN, 5, 1, 0), TrialTally("gate", Direction.OUT, 4, 0, 2))
     span = TrialSpan("trial", "m@1", "m@2", 100.0, 110.0, tallies, 250, 3)
     record = trial_record("cam", "worker", span)

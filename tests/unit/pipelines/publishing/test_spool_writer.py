@@ -95,7 +95,7 @@ def test_a_spool_that_fills_asks_for_a_pause_before_it_is_full_and_ends_it_when_
         writer.close(5)
 
 
-def test_what_could_not_be_committed_in_time_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_could_not_be_committed_in_time_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Spool(tmp_path / "s") as spool:
 
         def refuse(_: object) -> int:
@@ -110,16 +110,16 @@ def test_what_could_not_be_committed_in_time_is_told(tmp_path: Path, monkeypatch
         assert writer.flushed()
 
 
-def test_who_cannot_be_told_of_pressure_is_told_again_and_the_records_are_written(tmp_path: Path) -> None:
+def test_an_unheard_warning_of_pressure_is_repeated_and_the_records_are_written(tmp_path: Path) -> None:
     pressure, refusals = Pressure(), [RuntimeError("not made yet")]
 
-    def told(error: CountlineError | None) -> None:
+    def warned(error: CountlineError | None) -> None:
         if refusals:
             raise refusals.pop()
         pressure(error)
 
     with Spool(tmp_path / "s", max_bytes=BOUND) as spool:
-        writer = SpoolWriter(spool, lambda: None, told)
+        writer = SpoolWriter(spool, lambda: None, warned)
         for record in NEARLY_FULL:
             writer.submit(*record)  # before the thread is there
         writer.start()
