@@ -105,6 +105,12 @@ def part(data: Path, name: str) -> dict:
     return next(part for part in status(data)["parts"] if part["name"] == name)
 
 
+def part_in_file(data: Path, name: str) -> dict:
+    """A part as the file has it that is read when the process no longer answers."""
+    written = json.loads((data / "run" / "state.json").read_text())
+    return next(part for part in written["parts"] if part["name"] == name)
+
+
 def superuser(data: Path) -> str:
     password = (data / "credentials" / "postgres-password").read_text().strip()
     port = json.loads((data / "run" / "ports.json").read_text())["postgres"]
@@ -298,6 +304,7 @@ def test_status_and_down_say_the_same_in_every_state(up: Running, data: Path) ->
 
 def test_the_status_of_a_killed_supervisor_is_stopping_until_its_parts_have_ended(up: Running, data: Path) -> None:
     postgres, guard = part(data, "postgres")["pid"], up.guard
+    wait_until(lambda: part_in_file(data, "postgres")["pid"] == postgres)  # the file lags by up to half a second
     os.kill(guard, signal.SIGSTOP)  # so that no part ends before the status was read
     up.process.kill()
     up.process.wait()

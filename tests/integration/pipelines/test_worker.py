@@ -41,7 +41,7 @@ async def test_a_file_is_counted_and_its_records_reach_jetstream(
     assert totals.in_out == TRUE_IN_OUT
     assert status.progress == 1.0
     assert (status.width, status.height) == (320, 240)
-    assert sorted({crossing.class_name for crossing in totals.crossings.values()}) == ["green", "red"]
+    assert sorted({crossing.class_name for crossing in totals.crossings.values()}) == ["blue", "green", "red"]
     first, *later = totals.records
     assert first.HasField("hand_over_at")
     assert not any(record.HasField("hand_over_at") for record in later)
@@ -338,4 +338,5 @@ async def test_the_memory_of_a_worker_stays_flat_over_thousands_of_frames(
     process = psutil.Process(worker.process.pid)
     before = process.memory_info().rss
     await control_double.wait_for("cam", lambda status: status.frames_processed > most, 170)
-    assert process.memory_info().rss < 1.05 * before
+    # Beside other tests the allocator keeps some MiB more or less, which weighs more in a short run.
+    assert process.memory_info().rss < (1 + rounds(10, 5) / 100) * before
