@@ -17,11 +17,12 @@ from countline_counting import rules
 from countline_counting.events import Crossing, Direction
 from countline_counting.explain import Candidate
 from countline_counting.geometry.segments import PolyLine
+from countline_counting.objects.masks import anchors
 from countline_counting.reasons import Reason
 from countline_counting.spec import CountingSpec
 from countline_pipelines.evaluation.comparison import Comparison, with_true_ids
 from countline_pipelines.evaluation.counts import MATCH_S, CountErrors
-from countline_pipelines.evaluation.mot import Boxes, Floats
+from countline_pipelines.evaluation.mot import Boxes
 from countline_pipelines.evaluation.run import EvaluatedRun, SequenceInfo, count_each
 from countline_pipelines.evaluation.worst import Ledger
 
@@ -222,7 +223,7 @@ class Causes:
         """Return the seen frames around a crossing in which the true object is before and beyond the line."""
         boxes = self._objects.where(self._objects.ids == true.track)
         sign = 1 if true.direction is Direction.IN else -1
-        heights = sign * self._paths[true.line_id].signed_distance_px(self._anchors(boxes.xyxy))
+        heights = sign * self._paths[true.line_id].signed_distance_px(anchors(boxes.xyxy, self._spec.anchor))
         heights /= boxes.xyxy[:, 3] - boxes.xyxy[:, 1]
         sides = Side([], []), Side([], [])
         for frame, height in zip(boxes.frame.tolist(), heights.tolist(), strict=True):
@@ -232,10 +233,6 @@ class Causes:
                 side.frames.append(frame)
                 side.heights.append(abs(height))
         return sides
-
-    def _anchors(self, xyxy: Floats) -> Floats:
-        low = xyxy[:, :2]
-        return np.asarray(low + (xyxy[:, 2:] - low) * np.array(self._spec.anchor))
 
     def _row(self, number: int) -> int:
         return int(np.searchsorted(self._comparison.truth_ids, number))

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from tests.fixtures.pipelines.workers import (
     published,
     wait_compared,
     wait_until,
-    worker_process,
 )
 from tests.fixtures.triton import TritonServer, start_triton
 
@@ -36,24 +35,12 @@ BLUE = 2
 
 
 @pytest.fixture(scope="module")
-def versions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    """A Triton with `blob`: versions 1 and 2 see everything, version 3 sees nothing that is blue."""
+def blob_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """In place of the usual one: versions 1 and 2 see everything, version 3 sees nothing that is blue."""
     folder = tmp_path_factory.mktemp("versions")
     server = start_triton(write_blob_versions(folder, None, None, BLUE), folder)
     yield server
     server.stop()
-
-
-@pytest.fixture
-async def worker(
-    tmp_path: Path, nats_server: NatsServer, control_double: ControlDouble, versions: TritonServer
-) -> AsyncIterator[WorkerProcess]:
-    process = worker_process(tmp_path / "worker", nats_server.url, control_double.address, versions.grpc)
-    await process.start()
-    try:
-        yield process
-    finally:
-        await process.stop()
 
 
 def film(path: Path, passes: int) -> Path:
@@ -226,9 +213,9 @@ def count(*options: str, status: int = 0) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("transport", ["auto", "shm", "grpc"])
 def test_a_clip_is_counted_by_a_version_on_a_triton_that_runs_already(
-    clip: Path, versions: TritonServer, transport: str
+    clip: Path, blob_triton: TritonServer, transport: str
 ) -> None:
-    there = ("--triton", versions.grpc, "--triton-transport", transport, "--json", "--progress-json")
+    there = ("--triton", blob_triton.grpc, "--triton-transport", transport, "--json", "--progress-json")
     done = count(str(clip), *there, "--model", "blob@1")
     printed = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
     assert printed
@@ -238,10 +225,10 @@ def test_a_clip_is_counted_by_a_version_on_a_triton_that_runs_already(
 
 
 def test_versions_have_counts_and_ids_of_their_own_and_a_model_alone_means_its_newest(
-    clip: Path, versions: TritonServer
+    clip: Path, blob_triton: TritonServer
 ) -> None:
     seeing, blind, newest = (
-        json.loads(count(str(clip), "--triton", versions.grpc, "--json", "--model", model).stdout)
+        json.loads(count(str(clip), "--triton", blob_triton.grpc, "--json", "--model", model).stdout)
         for model in ("blob@1", "blob@3", "blob")
     )
     lines = [each["lines"]["middle"] for each in (seeing, blind)]
@@ -251,17 +238,17 @@ def test_versions_have_counts_and_ids_of_their_own_and_a_model_alone_means_its_n
     assert newest == blind
 
 
-def test_what_that_triton_does_not_serve_is_said(clip: Path, versions: TritonServer) -> None:
-    done = count(str(clip), "--triton", versions.grpc, "--model", "blob@9", status=1)
+def test_what_that_triton_does_not_serve_is_said(clip: Path, blob_triton: TritonServer) -> None:
+    done = count(str(clip), "--triton", blob_triton.grpc, "--model", "blob@9", status=1)
     assert "blob@9" in done.stderr
     assert "1, 2, 3" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_version_of_the_local_repository_is_counted_with_a_triton_of_its_own(
-    clip: Path, versions: TritonServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clip: Path, blob_triton: TritonServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COUNTLINE_DATA", str(tmp_path))
-    (tmp_path / "triton-repo").symlink_to(versions.repository)
+    (tmp_path / "triton-repo").symlink_to(blob_triton.repository)
     seeing, blind = (json.loads(count(str(clip), "--json", "--model", f"blob@{v}").stdout) for v in (2, 3))
     assert (seeing["lines"]["middle"]["in"], blind["lines"]["middle"]["in"]) == (1, 0)
