@@ -42,7 +42,7 @@ class ControlSettings(ProcessSettings):
     trusted_proxies: str = "127.0.0.0/8,::1/128"
     """Networks of our own proxies: auth uses their header for the address of a caller who logs in."""
     service_token_file: Path | None = None
-    """Token for services in separate processes: `cameras.read`, `cameras.secrets`, `models.read`, `workers.read`."""
+    """Token for services in separate processes: `camera:read`, `camera:secrets`, `model:read`, `worker:read`."""
 
     model_repository: Path | None = None
     """Folder from which Triton serves models; by default that of the data folder."""

@@ -46,10 +46,10 @@ DROPPED: Final = Counter("countline_websocket_dropped_total", "Pictures and boxe
 SLOW: Final = Counter("countline_websocket_slow_total", "Clients disconnected because they read too slowly")
 
 PERMISSIONS: Final = {
-    "counts": "counts.read",
-    "status": "cameras.read",
-    "live": "cameras.read",
-    "preview": "cameras.read",
+    "counts": "analytics:read",
+    "status": "camera:read",
+    "live": "camera:read",
+    "preview": "camera:read",
 }
 
 

@@ -40,7 +40,7 @@ def require(principal: Principal, permission: str, action: str) -> None:
 
     Args:
         principal: the caller.
-        permission: the permission, such as `counts.read`.
+        permission: the permission, such as `analytics:read`.
         action: what the caller asked for, as it follows "may not" in the message.
 
     Raises:

@@ -16,16 +16,12 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 from joserfc.jwt import JWTClaimsRegistry
 
+from countline_common.access.vocabulary import current_names
 from countline_common.errors import InvalidInputError, UnauthenticatedError
 
 ALGORITHM: Final = "Ed25519"
 ISSUER: Final = "countline"
 AUDIENCE: Final = "countline"
-EVERYTHING: Final = "*"
-"""The permission that implies all others except those in `NEVER_IMPLIED`."""
-CAMERA_SECRETS: Final = "cameras.secrets"
-"""Permission to read the passwords of cameras. Our services hold it; users never do."""
-NEVER_IMPLIED: Final = frozenset({CAMERA_SECRETS})
 CLOCK_LEEWAY_S: Final = 5
 """Permitted difference between the clocks of two machines."""
 
@@ -48,9 +44,7 @@ class Principal:
 
     def may(self, permission: str) -> bool:
         """Whether this principal holds a permission."""
-        if permission in self.permissions:
-            return True
-        return EVERYTHING in self.permissions and permission not in NEVER_IMPLIED
+        return permission in self.permissions
 
 
 def generate_key_pair() -> tuple[bytes, bytes]:
@@ -135,7 +129,7 @@ def _principal(claims: dict[str, Any]) -> Principal:
         subject=str(claims["sub"]),
         name=str(claims.get("name", claims["sub"])),
         roles=tuple(str(role) for role in claims.get("roles", ())),
-        permissions=frozenset(str(permission) for permission in claims.get("permissions", ())),
+        permissions=current_names(str(permission) for permission in claims.get("permissions", ())),
         expires_at=float(claims["exp"]),
     )
 

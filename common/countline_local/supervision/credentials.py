@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from countline_common.access.vocabulary import Permission
 from countline_common.grpc.tokens import TokenSigner, generate_key_pair
 from countline_common.triton.access import CREDENTIAL
 
@@ -93,5 +94,9 @@ class Credentials:
     def _sign_worker_token(self) -> str:
         signer = TokenSigner.from_file(self.token_key)
         return signer.sign(
-            WORKER, WORKER, roles=("worker",), permissions=frozenset({"workers.report"}), lifetime_s=WORKER_TOKEN_S
+            WORKER,
+            WORKER,
+            roles=("worker",),
+            permissions=frozenset({Permission.WORKER_CONNECT, Permission.WORKER_REPORT}),
+            lifetime_s=WORKER_TOKEN_S,
         )

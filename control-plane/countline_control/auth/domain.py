@@ -10,15 +10,25 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import unquote
 
+from countline_common.access.vocabulary import PEOPLE, Permission
 from countline_common.errors import FieldProblem, InvalidInputError, ResourceExhaustedError
-from countline_common.grpc.tokens import EVERYTHING
 from countline_common.http.client_address import Network, address, calling
 
 ADMIN: Final = "admin"
 VIEWER: Final = "viewer"
 ROLES: Final[dict[str, frozenset[str]]] = {
-    ADMIN: frozenset({EVERYTHING}),
-    VIEWER: frozenset({"self.read", "cameras.read", "workers.read", "models.read", "counts.read", "truth.read"}),
+    ADMIN: frozenset(PEOPLE),
+    VIEWER: frozenset(
+        {
+            Permission.SELF_READ,
+            Permission.SELF_WRITE,
+            Permission.CAMERA_READ,
+            Permission.WORKER_READ,
+            Permission.MODEL_READ,
+            Permission.ANALYTICS_READ,
+            Permission.TRUTH_READ,
+        }
+    ),
 }
 
 MIN_PASSWORD: Final = 10

@@ -2,7 +2,7 @@
 
 After each committed change the service calls `on_change`: the schedule of workers, when it runs in this process, then
 reads the cameras with `assignable`. A schedule in another process reads them over gRPC. Only callers that hold
-`cameras.secrets` see the passwords in addresses.
+`camera:secrets` see the passwords in addresses.
 """
 # ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
 
@@ -15,11 +15,11 @@ from typing import Final, Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import cameras_pb2, cameras_pb2_grpc
+from countline_common.access.vocabulary import Permission
 from countline_common.errors import ConflictError, CountlineError, FieldProblem, NotFoundError
 from countline_common.grpc.calls import Context, current_principal
 from countline_common.grpc.paging import next_token, page
 from countline_common.grpc.server import Service
-from countline_common.grpc.tokens import CAMERA_SECRETS
 from countline_common.logs import get_logger
 from countline_control.cameras import checks, domain, messages, store
 from countline_control.cameras.domain import Camera, CameraStatus, ObservedState, Site
@@ -228,7 +228,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     async def _all_shown(self, cameras: Sequence[Camera]) -> list[cameras_pb2.Camera]:
         """Return the cameras with their statuses, as far as the caller may see them."""
         statuses = await self._known_statuses([camera.camera_id for camera in cameras])
-        secrets = current_principal().may(CAMERA_SECRETS)
+        secrets = current_principal().may(Permission.CAMERA_SECRETS)
         shown = [camera if secrets else domain.for_readers(camera) for camera in cameras]
         return [messages.camera_message(camera, _status(camera, statuses.get(camera.camera_id))) for camera in shown]
 

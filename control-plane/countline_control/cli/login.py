@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from countline.v1.auth_pb2 import GetCurrentUserRequest, GetCurrentUserResponse, User
+from countline_common.access.vocabulary import PEOPLE
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, note, print_change, print_message
 from countline_common.errors import InvalidInputError
 from countline_common.grpc.client import Client, connect
@@ -102,7 +103,7 @@ def whoami(server: ServerOption = None, data: DataOption = None, json: JsonOptio
     if json:
         print_message(answer)
         return
-    permissions = "all permissions" if "*" in answer.permissions else ", ".join(answer.permissions)
+    permissions = "all permissions" if set(answer.permissions) >= PEOPLE else ", ".join(answer.permissions)
     roles = "role" if len(answer.user.roles) == 1 else "roles"
     held = f"{roles} {', '.join(answer.user.roles)}: {permissions}"
     note(f"Logged in to {address} as {answer.user.username} ({held}).")

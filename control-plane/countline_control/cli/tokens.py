@@ -5,9 +5,10 @@ from typing import Annotated, Final
 
 import typer
 
+from countline_common.access.vocabulary import Permission
 from countline_common.cli.tools import DataOption
 from countline_common.errors import InvalidInputError
-from countline_common.grpc.tokens import CAMERA_SECRETS, TokenSigner
+from countline_common.grpc.tokens import TokenSigner
 from countline_common.settings import DataFolder
 from countline_control import names
 
@@ -39,7 +40,7 @@ def worker(
     """
     if not names.is_worker_id(name):
         raise InvalidInputError(f"{name!r} is not a worker name", hint=names.WORKER_HINT)
-    _print(name, "worker", frozenset({"workers.report"}), days, key, data)
+    _print(name, "worker", frozenset({Permission.WORKER_CONNECT, Permission.WORKER_REPORT}), days, key, data)
 
 
 @app.command("service")
@@ -48,7 +49,9 @@ def service(days: DaysOption = 365.0, key: KeyOption = None, data: DataOption = 
 
     Example: countline tokens service > service-token
     """
-    permissions = frozenset({"cameras.read", "models.read", "workers.read", CAMERA_SECRETS})
+    permissions = frozenset(
+        {Permission.CAMERA_READ, Permission.CAMERA_SECRETS, Permission.MODEL_READ, Permission.WORKER_READ}
+    )
     _print("service", "service", permissions, days, key, data)
 
 

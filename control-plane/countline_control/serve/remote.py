@@ -32,7 +32,7 @@ STATUS_TIMEOUT_S: Final = 1.0
 
 
 class RemoteCameras:
-    """Lists the cameras of a service elsewhere, credentials included: the token needs `cameras.secrets`."""
+    """Lists the cameras of a service elsewhere, credentials included: the token needs `camera:secrets`."""
 
     poll_period_s = 1.0
 
@@ -76,7 +76,7 @@ class RemoteCameras:
 
 
 class RemoteRouting:
-    """Reads the routing of a service of models elsewhere; the token needs `models.read`."""
+    """Reads the routing of a service of models elsewhere; the token needs `model:read`."""
 
     poll_period_s = 1.0
 
@@ -98,7 +98,7 @@ class RemoteRouting:
 
 
 class RemoteStatuses:
-    """Reads the statuses of a service of workers elsewhere; the token needs `workers.read`."""
+    """Reads the statuses of a service of workers elsewhere; the token needs `worker:read`."""
 
     def __init__(self, channel: grpc.aio.Channel, metadata: Metadata) -> None:
         self._stub = workers_pb2_grpc.WorkerServiceStub(channel)

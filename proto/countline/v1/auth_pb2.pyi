@@ -232,7 +232,7 @@ class GetCurrentUserResponse(_message.Message):
     def user(self) -> Global___User: ...
     @_builtins.property
     def permissions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """`*` stands for all permissions."""
+        """Such as `camera:read`."""
 
     def __init__(
         self,

@@ -13,6 +13,6 @@ DESCRIPTOR: _descriptor.FileDescriptor
 PERMISSION_FIELD_NUMBER: _builtins.int
 PUBLIC_FIELD_NUMBER: _builtins.int
 permission: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.str]
-"""The permission that a caller needs, such as `cameras.write`. Without this option the method is closed to all callers."""
+"""The permission that a caller needs, such as `camera:write`. Without this option the method is closed to all callers."""
 public: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.bool]
 """True for methods that need no login (logging in, refreshing a session)."""

@@ -133,7 +133,7 @@ async def test_a_camera_that_was_created_a_moment_ago_is_known(stack: Stack) -> 
 
 async def test_counts_are_reported_while_the_camera_service_is_away(stack: Stack) -> None:
     await stack.publish(record(crossing(1, NOON)))
-    away = stack.token("counts.read")  # it may not list cameras, which looks the same from here
+    away = stack.token("analytics:read")  # it may not list cameras, which looks the same from here
 
     async def counted() -> bool:
         query = {"start": rfc3339(NOON - 60), "end": rfc3339(NOON + 60)}

@@ -74,7 +74,7 @@ async def test_what_a_stale_worker_saw_after_the_hand_over_is_left_out(stack: St
 
 
 async def test_they_need_the_permission_to_read_counts(stack: Stack) -> None:
-    status, _ = await stack.call("GET", "analytics/trajectories", token=stack.token("cameras.write"))
+    status, _ = await stack.call("GET", "analytics/trajectories", token=stack.token("camera:write"))
     assert status == 403
 
 

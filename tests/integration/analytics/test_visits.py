@@ -74,7 +74,7 @@ async def test_what_is_not_there_or_cannot_be_asked_is_refused(stack: Stack, sca
     ):
         given, body = await stack.call("GET", VISITS, params=params)
         assert (given, body["errors"][0]["code"]) == (status, code), params
-    assert (await stack.call("GET", VISITS, token=stack.token("cameras.read")))[0] == 403
+    assert (await stack.call("GET", VISITS, token=stack.token("camera:read")))[0] == 403
 
 
 async def test_a_crossing_is_listed_with_its_speed_and_direction_of_travel(stack: Stack, scalar: Scalar) -> None:

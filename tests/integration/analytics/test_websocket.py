@@ -115,11 +115,11 @@ async def test_a_client_without_a_good_token_gets_nothing(stack: Stack) -> None:
 
 
 async def test_a_channel_asks_for_its_permission(stack: Stack) -> None:
-    async with connected(stack, token=stack.token("cameras.read")) as socket:
+    async with connected(stack, token=stack.token("camera:read")) as socket:
         await socket.send_json({"type": "subscribe", "channel": "counts"})
         refused = await receive(socket)
         assert refused["code"] == "PERMISSION_DENIED"
-        assert "may not subscribe to counts: the permission 'counts.read' is missing" in refused["message"]
+        assert "may not subscribe to counts: the permission 'analytics:read' is missing" in refused["message"]
         await socket.send_json({"type": "subscribe", "channel": "weather"})
         assert (await receive(socket))["code"] == "INVALID_ARGUMENT"
         for long in ({"type": "subscribe", "channel": "x" * 60_000}, {"type": "x" * 60_000}, {"type": ["x"] * 10_000}):

@@ -70,7 +70,7 @@ class Control:
 
     def worker(self, worker_id: str = "worker-1") -> Caller:
         """A caller that may report as this worker."""
-        return Caller(self.channels, self.token("workers.report", subject=worker_id))
+        return Caller(self.channels, self.token("worker:connect", subject=worker_id))
 
     def holder(self, token: str) -> Caller:
         """A caller with a given token."""

@@ -46,7 +46,7 @@ class Apart:
         self.addresses = {name: f"127.0.0.1:{port}" for name, port in zip(names, _free_ports(4), strict=True)}
         self.signer = tokens.TokenSigner.from_file(keys[0])
         token = folder / "service-token"
-        permissions = frozenset({"cameras.read", "models.read", "workers.read", tokens.CAMERA_SECRETS})
+        permissions = frozenset({"camera:read", "model:read", "worker:read", "camera:secrets"})
         token.write_text(self.signer.sign("s", "service", roles=(), permissions=permissions, lifetime_s=3600))
         password = folder / "admin-password"
         password.write_text(ADMIN_PASSWORD)

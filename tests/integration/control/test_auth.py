@@ -10,6 +10,7 @@ from sqlalchemy import select
 from tests.fixtures.shortcuts import CHEAP_HASHER
 
 from countline.v1 import auth_pb2, auth_pb2_grpc
+from countline_common.access.vocabulary import PEOPLE
 from countline_common.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -96,7 +97,7 @@ async def test_the_first_admin_logs_in_whatever_the_case_of_the_name_and_may_do_
     response = await auth.by().Login(auth_pb2.LoginRequest(username="Admin", password=PASSWORD))
     assert (response.user.username, list(response.user.roles)) == ("admin", ["admin"])
     me = await auth.by(response.tokens.access_token).GetCurrentUser(auth_pb2.GetCurrentUserRequest())
-    assert list(me.permissions) == ["*"]
+    assert list(me.permissions) == sorted(PEOPLE)
     assert from_timestamp(response.tokens.access_expires_at) == auth.clock.now + 15 * 60
 
 

@@ -8,9 +8,9 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from countline.v1 import cameras_pb2
 from countline.v1.cameras_pb2 import Camera, CameraSpec, Line, Point, Site, Zone
+from countline_common.access.vocabulary import Permission
 from countline_common.errors import AlreadyExistsError, ConflictError, CountlineError, InvalidInputError, NotFoundError
 from countline_common.grpc.errors import from_rpc_error
-from countline_common.grpc.tokens import CAMERA_SECRETS
 from countline_common.times import from_timestamp
 
 from .conftest import Control, _Stub
@@ -77,7 +77,7 @@ async def test_the_password_of_a_source_is_shown_to_nobody_but_services(admin: _
     assert (await create(admin, a_camera())).spec.source_url == MASKED
     listed = await admin.ListCameras(cameras_pb2.ListCamerasRequest())
     assert listed.cameras[0].spec.source_url == MASKED
-    service = control.caller_with("cameras.read", CAMERA_SECRETS).cameras
+    service = control.caller_with("camera:read", Permission.CAMERA_SECRETS).cameras
     assert (await get(service)).spec.source_url == URL
 
 
@@ -86,7 +86,7 @@ async def test_a_masked_address_that_comes_back_keeps_the_password(admin: _Stub,
     changed = (MASKED, "rtsp://joe:***@camera.invalid:554/other")
     for url in changed:
         await update(admin, a_camera(source_url=url), "spec.source_url")
-    service = control.caller_with("cameras.read", CAMERA_SECRETS).cameras
+    service = control.caller_with("camera:read", Permission.CAMERA_SECRETS).cameras
     assert (await get(service)).spec.source_url == "rtsp://joe:s3cret@camera.invalid:554/other"
 
 
@@ -266,7 +266,7 @@ async def test_no_secret_of_an_address_reaches_a_viewer_the_log_or_an_error(
     admin: _Stub, control: Control, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     viewer = control.caller("viewer").cameras
-    service = control.caller_with("cameras.read", CAMERA_SECRETS).cameras
+    service = control.caller_with("camera:read", Permission.CAMERA_SECRETS).cameras
     shown: list[str] = []
     for i, url in enumerate(SECRET_PLACES):
         name = f"cam-{i}"

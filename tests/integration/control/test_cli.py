@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tests.fixtures.forked.command import countline
 
+from countline_common.access.vocabulary import PEOPLE
+
 from .conftest import ADMIN_PASSWORD, Control
 from .test_workers import working
 
@@ -79,7 +81,7 @@ async def site(shell: Shell) -> str:
 
 async def test_on_this_machine_nobody_has_to_log_in(shell: Shell, site: str) -> None:
     assert (await shell.json("sites", "list"))["sites"][0]["time_zone"] == "Europe/Berlin"
-    assert (await shell.json("whoami"))["permissions"] == ["*"]
+    assert (await shell.json("whoami"))["permissions"] == sorted(PEOPLE)
     address = shell.endpoints["auth"]
     assert await shell.ok("whoami") == f"Logged in to {address} as admin (role admin: all permissions).\n"
     kept = shell.data / "run" / "cli-login.json"
@@ -209,7 +211,7 @@ async def test_a_viewer_logs_in_looks_and_may_not_change(shell: Shell, site: str
     assert "lab" in await shell.ok("sites", "list", environment=away)
     code, _, err = await shell.run("sites", "add", "other", environment=away)
     assert code == 1
-    assert "the permission 'cameras.write' is missing" in err
+    assert "the permission 'camera:write' is missing" in err
     await shell.ok("logout", environment=away)
     code, _, err = await shell.run("whoami", environment=away)
     assert code == 1

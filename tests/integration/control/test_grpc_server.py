@@ -9,12 +9,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.fixtures.control import raw_http2
 
 from countline.v1 import cameras_pb2
+from countline_common.access.vocabulary import PEOPLE
 from countline_common.errors import UnavailableError
 from countline_common.grpc import server as grpc_server
 from countline_common.grpc.calls import current_principal
 from countline_common.grpc.errors import from_rpc_error
 from countline_common.grpc.server import GrpcServer, Service
-from countline_common.grpc.tokens import EVERYTHING, TokenSigner, TokenVerifier, generate_key_pair
+from countline_common.grpc.tokens import TokenSigner, TokenVerifier, generate_key_pair
 
 NAME = "countline.v1.CameraService"
 PATH = f"/{NAME}/ListSites"
@@ -60,9 +61,7 @@ async def answering(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Answering]
     monkeypatch.setattr(grpc_server, "CHECK_PERIOD_S", 0.05)
     private, public = generate_key_pair()
     answering = Answering()
-    answering.token = TokenSigner(private).sign(
-        "u", "Uwe", roles=(), permissions=frozenset({EVERYTHING}), lifetime_s=60
-    )
+    answering.token = TokenSigner(private).sign("u", "Uwe", roles=(), permissions=PEOPLE, lifetime_s=60)
     service = Service(NAME, answering.register, answering.check)
     async with (
         GrpcServer("127.0.0.1:0", (service,), TokenVerifier(public), call_limit_s=0.3) as server,
@@ -154,7 +153,7 @@ async def test_health_follows_the_service(answering: Answering) -> None:
 async def test_what_is_under_way_when_the_server_stops_is_finished(answering: Answering) -> None:
     private, public = generate_key_pair()
     other, started = Answering(), asyncio.Event()
-    other.token = TokenSigner(private).sign("u", "Uwe", roles=(), permissions=frozenset({EVERYTHING}), lifetime_s=60)
+    other.token = TokenSigner(private).sign("u", "Uwe", roles=(), permissions=PEOPLE, lifetime_s=60)
 
     async def takes_a_while(request, context):
         started.set()

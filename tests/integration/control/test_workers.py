@@ -435,9 +435,7 @@ async def test_a_malformed_request_is_an_error_of_the_caller(control: Control) -
     channel = control.channels["workers"]
     call = channel.unary_unary("/countline.v1.WorkerService/ListWorkers")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call(
-            b"\xff\xff\xff", metadata=(("authorization", f"Bearer {control.token('workers.read')}"),), timeout=10
-        )
+        await call(b"\xff\xff\xff", metadata=(("authorization", f"Bearer {control.token('worker:read')}"),), timeout=10)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 

@@ -100,7 +100,7 @@ async def test_a_step_that_is_refused_gets_a_cross_a_reason_and_a_hint(
 async def test_a_reason_is_never_lost_to_the_files_that_are_still_being_sent(shell: ModelsShell, network: Path) -> None:
     """Seen with gRPC's asynchronous interface: 6 refusals of 100 read "Internal error from Core"."""
     shell.double.refusals["receive"] = InvalidInputError("it is too large")
-    service, file = ModelServiceEndpoint(shell.address, shell.token("models.write")), artifact(network)
+    service, file = ModelServiceEndpoint(shell.address, shell.token("model:write")), artifact(network)
     header = DeployHeader(name="gates", size_bytes=file.size_bytes, digest=file.digest)
     for _ in range(50):
         with pytest.raises(InvalidInputError, match="it is too large"):
@@ -159,10 +159,10 @@ async def test_what_can_be_seen_from_here_is_said_before_anything_is_sent(
 
 
 async def test_somebody_who_may_not_deploy_is_refused(shell: ModelsShell, network: Path) -> None:
-    shell.log_in("models.read")
+    shell.log_in("model:read")
     code, _, err = await shell.models("deploy", network, "--name", "gates")
     assert code == 1
-    assert "models.write" in err
+    assert "model:write" in err
 
 
 async def test_models_and_versions_are_listed_page_by_page_and_shown(shell: ModelsShell) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from countline.v1 import cameras_pb2, counts_pb2, workers_pb2
+from countline_common.access.vocabulary import PEOPLE
 from countline_common.errors import InvalidInputError
 from countline_common.grpc.permissions import method_policy
 from countline_control.auth import domain
@@ -19,11 +20,11 @@ def test_a_viewer_may_read_everything_of_cameras_counts_and_truth_and_change_not
         for service in module.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 permission = method_policy(f"/{service.full_name}/{method.name}").permission
-                assert (permission in viewer) == permission.endswith(".read"), method.full_name
+                assert (permission in viewer) == permission.endswith(":read"), method.full_name
 
 
 def test_roles_add_up_and_an_unknown_one_permits_nothing() -> None:
-    assert domain.permissions_of((domain.ADMIN, domain.VIEWER)) == {"*", *domain.permissions_of((domain.VIEWER,))}
+    assert domain.permissions_of((domain.ADMIN, domain.VIEWER)) == PEOPLE
     assert domain.permissions_of(("king",)) == frozenset()
     assert domain.permissions_of(()) == frozenset()
 

@@ -80,7 +80,7 @@ def test_the_worker_is_known_by_the_key_that_analytics_has(volumes: Path):
     principal = verifier.verify((volumes / "secrets-worker" / "worker-token").read_text().strip())
     compose = (DOCKER / "compose.yaml").read_text()
     assert f"COUNTLINE_WORKER_NAME: {principal.name}\n" in compose
-    assert principal.permissions == {"workers.report"}
+    assert principal.permissions == {"worker:connect", "worker:report"}
 
 
 def test_the_shipped_models_are_there_for_triton(volumes: Path):

@@ -1,0 +1,1 @@
+"""Who may do what: the vocabulary of permissions, and the scopes over which a caller holds them. Pure."""
