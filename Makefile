@@ -148,6 +148,10 @@ $(STAMPS)/buf: proto/package.json $(STAMPS)/setup
 	$(NPM) install --prefix "$(CURDIR)/$(STAMPS)/node" --no-audit --no-fund --no-package-lock --loglevel=error
 	@touch $@
 
+.PHONY: permissions
+permissions: $(STAMPS)/dev ## Write docs/permissions.md
+	$(BIN)/python -m tests.fixtures.permissions_page
+
 .PHONY: constants
 constants: $(STAMPS)/dev ## Write docs/constants.md
 	$(BIN)/python -m tests.benchmarks.mot.constants

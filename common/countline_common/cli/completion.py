@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
-from countline.v1.cameras_pb2 import ListCamerasRequest
+from countline.v1.auth_pb2 import ListRolesRequest, ListUsersRequest
+from countline.v1.cameras_pb2 import ListCamerasRequest, ListSitesRequest
 from countline_common.grpc.client import Client, connect
 
 PATIENCE_S: Final = 1.5
@@ -31,3 +32,33 @@ def complete_camera(incomplete: str) -> list[str]:
 async def _camera_ids(client: Client) -> list[str]:
     answer = await client.cameras.ListCameras(ListCamerasRequest(page_size=1000))
     return [camera.camera_id for camera in answer.cameras]
+
+
+def complete_site(incomplete: str) -> list[str]:
+    """Site ids that begin with the incomplete word."""
+    return offered(_site_ids, incomplete)
+
+
+async def _site_ids(client: Client) -> list[str]:
+    answer = await client.cameras.ListSites(ListSitesRequest(page_size=1000))
+    return [site.site_id for site in answer.sites]
+
+
+def complete_user(incomplete: str) -> list[str]:
+    """User names that begin with the incomplete word."""
+    return offered(_usernames, incomplete)
+
+
+async def _usernames(client: Client) -> list[str]:
+    answer = await client.auth.ListUsers(ListUsersRequest(page_size=1000))
+    return [user.username for user in answer.users]
+
+
+def complete_role(incomplete: str) -> list[str]:
+    """Role names that begin with the incomplete word."""
+    return offered(_role_names, incomplete)
+
+
+async def _role_names(client: Client) -> list[str]:
+    answer = await client.auth.ListRoles(ListRolesRequest(page_size=1000))
+    return [role.name for role in answer.roles]

@@ -16,6 +16,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 from joserfc.jwt import JWTClaimsRegistry
 
+from countline_common.access.scopes import Held
 from countline_common.access.vocabulary import current_names
 from countline_common.errors import InvalidInputError, UnauthenticatedError
 
@@ -41,6 +42,13 @@ class Principal:
     roles: tuple[str, ...] = ()
     permissions: frozenset[str] = frozenset()
     expires_at: float = 0.0
+    session_id: str = ""
+    """The login of a user; empty for workers and services."""
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """What this principal may do, and where."""
+        return (Held(self.permissions),)
 
     def may(self, permission: str) -> bool:
         """Whether this principal holds a permission."""
@@ -69,7 +77,14 @@ class TokenSigner:
         return cls(_read(path))
 
     def sign(
-        self, subject: str, name: str, *, roles: tuple[str, ...], permissions: frozenset[str], lifetime_s: float
+        self,
+        subject: str,
+        name: str,
+        *,
+        roles: tuple[str, ...],
+        permissions: frozenset[str],
+        lifetime_s: float,
+        session_id: str = "",
     ) -> str:
         """A token for a principal, valid for `lifetime_s` seconds from now."""
         now = self._clock()
@@ -83,6 +98,8 @@ class TokenSigner:
             "iat": int(now),
             "exp": int(now + lifetime_s),
         }
+        if session_id:
+            claims["sid"] = session_id
         return jwt.encode(self._header, claims, self._key, algorithms=[ALGORITHM])
 
 
@@ -131,6 +148,7 @@ def _principal(claims: dict[str, Any]) -> Principal:
         roles=tuple(str(role) for role in claims.get("roles", ())),
         permissions=current_names(str(permission) for permission in claims.get("permissions", ())),
         expires_at=float(claims["exp"]),
+        session_id=str(claims.get("sid", "")),
     )
 
 

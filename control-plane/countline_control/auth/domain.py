@@ -10,26 +10,9 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import unquote
 
-from countline_common.access.vocabulary import PEOPLE, Permission
+from countline_common.access.scopes import EVERYTHING, Held, Scope
 from countline_common.errors import FieldProblem, InvalidInputError, ResourceExhaustedError
 from countline_common.http.client_address import Network, address, calling
-
-ADMIN: Final = "admin"
-VIEWER: Final = "viewer"
-ROLES: Final[dict[str, frozenset[str]]] = {
-    ADMIN: frozenset(PEOPLE),
-    VIEWER: frozenset(
-        {
-            Permission.SELF_READ,
-            Permission.SELF_WRITE,
-            Permission.CAMERA_READ,
-            Permission.WORKER_READ,
-            Permission.MODEL_READ,
-            Permission.ANALYTICS_READ,
-            Permission.TRUTH_READ,
-        }
-    ),
-}
 
 MIN_PASSWORD: Final = 10
 MAX_PASSWORD: Final = 1024
@@ -46,7 +29,21 @@ FORGIVEN_AFTER_S: Final = 900.0
 REUSE_GRACE_S: Final = 30.0
 """A refresh token may be used again for this time: its first answer may be lost, or two processes may share it."""
 
+LONGEST_PROFILE: Final = 200
+"""Characters of a display name, and of an address for mail."""
+
+_EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+")
 _USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A role that a user holds over a scope."""
+
+    role: str
+    permissions: frozenset[str]
+    """What the role permits."""
+    scope: Scope = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +53,23 @@ class StoredUser:
     user_id: str
     username: str
     password_hash: str
-    roles: tuple[str, ...]
     created_at: datetime
+    grants: tuple[Grant, ...] = ()
+    display_name: str = ""
+    email: str = ""
+    disabled_at: datetime | None = None
+    revision: int = 1
+    access_revision: int = 1
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Names of the roles that the user holds over everything."""
+        return tuple(grant.role for grant in self.grants if grant.scope == EVERYTHING)
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """What the user may do, and where."""
+        return tuple(Held(grant.permissions, grant.scope) for grant in self.grants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +93,36 @@ class IssuedTokens:
     refresh_expires_at: float
 
 
-def permissions_of(roles: tuple[str, ...]) -> frozenset[str]:
-    """Return all permissions of the roles; unknown roles have none."""
-    return frozenset[str]().union(*(ROLES.get(role, frozenset()) for role in roles))
-
-
 def username_key(username: str) -> str:
     """Return the form in which user names are compared."""
     return username.strip().casefold()
 
 
-def check_new_user(username: str, password: str, roles: tuple[str, ...]) -> None:
-    """Check a new user.
+def check_new_user(username: str, password: str) -> None:
+    """Check the name and the password of a new user.
 
     Raises:
         InvalidInputError: names each field that cannot be used.
     """
-    problems = (*_username_problems(username), *_password_problems(password), *_role_problems(roles))
+    problems = (*_username_problems(username), *_password_problems(password))
     if problems:
         names = ", ".join(problem.field for problem in problems)
         raise InvalidInputError(f"the user cannot be created: {names} cannot be used", fields=problems)
+
+
+def check_profile(display_name: str, email: str) -> None:
+    """Check what a user may write about a person.
+
+    Raises:
+        InvalidInputError: names each field that cannot be used.
+    """
+    problems = []
+    if len(display_name) > LONGEST_PROFILE:
+        problems.append(FieldProblem("display_name", f"has {len(display_name)} characters; give {LONGEST_PROFILE}"))
+    if email and not (len(email) <= LONGEST_PROFILE and _EMAIL.fullmatch(email)):
+        problems.append(FieldProblem("email", "is no address such as anna@example.org"))
+    if problems:
+        raise InvalidInputError("the profile cannot be stored", fields=tuple(problems))
 
 
 def _username_problems(username: str) -> tuple[FieldProblem, ...]:
@@ -114,17 +136,6 @@ def _password_problems(password: str) -> tuple[FieldProblem, ...]:
         return ()
     problem = f"has {len(password)} characters; give {MIN_PASSWORD} to {MAX_PASSWORD}"
     return (FieldProblem("password", problem),)
-
-
-def _role_problems(roles: tuple[str, ...]) -> tuple[FieldProblem, ...]:
-    known = " or ".join(ROLES)
-    if not roles:
-        return (FieldProblem("roles", f"is empty; give {known}"),)
-    return tuple(
-        FieldProblem(f"roles[{i}]", f"{role!r} is not a role; give {known}")
-        for i, role in enumerate(roles)
-        if role not in ROLES
-    )
 
 
 @dataclass(frozen=True, slots=True)

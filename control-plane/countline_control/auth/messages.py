@@ -2,6 +2,7 @@
 
 from countline.v1 import auth_pb2
 from countline_common.times import to_timestamp
+from countline_control.auth.access.roles import Role
 from countline_control.auth.domain import IssuedTokens, StoredUser
 
 
@@ -12,6 +13,20 @@ def user_message(user: StoredUser) -> auth_pb2.User:
         username=user.username,
         roles=user.roles,
         created_at=to_timestamp(user.created_at.timestamp()),
+        display_name=user.display_name,
+        email=user.email,
+        revision=user.revision,
+    )
+
+
+def role_message(role: Role) -> auth_pb2.Role:
+    """Translate a role."""
+    return auth_pb2.Role(
+        name=role.name,
+        title=role.title,
+        permissions=sorted(role.permissions),
+        built_in=role.built_in,
+        revision=role.revision,
     )
 
 

@@ -1,39 +1,57 @@
 """SQL of auth. Each function works inside the caller's transaction; moments are aware datetimes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import Select, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.errors import AlreadyExistsError
-from countline_control.auth.domain import ADMIN, Attempts, StoredToken, StoredUser, username_key
-from countline_control.auth.tables import audit, login_attempts, refresh_tokens, sessions, users
+from countline_control.auth.access.store import grants_of
+from countline_control.auth.domain import Attempts, Grant, StoredToken, StoredUser, username_key
+from countline_control.auth.tables import audit, login_attempts, refresh_tokens, user_sessions, users
+
+_PROFILE: Final = (
+    "username",
+    "password_hash",
+    "display_name",
+    "email",
+    "disabled_at",
+    "revision",
+    "access_revision",
+)
+"""Columns of a user that may change."""
 
 
-def _user(row: Mapping[str, Any]) -> StoredUser:
-    return StoredUser(row["user_id"], row["username"], row["password_hash"], tuple(row["roles"]), row["created_at"])
+def _user(row: Mapping[str, Any], grants: Mapping[str, tuple[Grant, ...]]) -> StoredUser:
+    columns = {name: row[name] for name in ("user_id", "created_at", *_PROFILE)}
+    return StoredUser(**columns, grants=grants.get(row["user_id"], ()))
+
+
+async def _users(connection: AsyncConnection, query: Select[Any]) -> list[StoredUser]:
+    rows = [dict(row) for row in (await connection.execute(query)).mappings()]
+    grants = await grants_of(connection, (row["user_id"] for row in rows))
+    return [_user(row, grants) for row in rows]
 
 
 async def find_user(connection: AsyncConnection, username: str) -> StoredUser | None:
     """Return the user with a name, in any case."""
-    query = select(users).where(users.c.username_key == username_key(username))
-    row = (await connection.execute(query)).mappings().one_or_none()
-    return _user(dict(row)) if row is not None else None
+    found = await _users(connection, select(users).where(users.c.username_key == username_key(username)))
+    return found[0] if found else None
 
 
 async def get_user(connection: AsyncConnection, user_id: str) -> StoredUser | None:
     """Return the user with an id."""
-    row = (await connection.execute(select(users).where(users.c.user_id == user_id))).mappings().one_or_none()
-    return _user(dict(row)) if row is not None else None
+    found = await _users(connection, select(users).where(users.c.user_id == user_id))
+    return found[0] if found else None
 
 
 async def list_users(connection: AsyncConnection, after: str, limit: int) -> list[StoredUser]:
     """Return users by name, beginning after the key `after`."""
     query = select(users).where(users.c.username_key > after).order_by(users.c.username_key).limit(limit)
-    return [_user(dict(row)) for row in (await connection.execute(query)).mappings()]
+    return await _users(connection, query)
 
 
 async def has_users(connection: AsyncConnection) -> bool:
@@ -47,28 +65,22 @@ async def insert_user(connection: AsyncConnection, user: StoredUser) -> None:
     Raises:
         AlreadyExistsError: the name is taken.
     """
-    values = {
-        "user_id": user.user_id,
-        "username": user.username,
-        "username_key": username_key(user.username),
-        "password_hash": user.password_hash,
-        "roles": list(user.roles),
-        "created_at": user.created_at,
-    }
+    columns = {name: getattr(user, name) for name in ("user_id", "created_at", *_PROFILE)}
+    values = {**columns, "username_key": username_key(user.username)}
     statement = upsert(users).values(values).on_conflict_do_nothing(index_elements=["username_key"])
     if await connection.scalar(statement.returning(users.c.user_id)) is None:
         raise AlreadyExistsError(f"user {user.username!r} already exists", hint="choose another name")
 
 
+async def update_user(connection: AsyncConnection, user: StoredUser) -> None:
+    """Store a changed user; grants are stored with `set_grants`."""
+    values = {name: getattr(user, name) for name in _PROFILE}
+    await connection.execute(update(users).where(users.c.user_id == user.user_id).values(values))
+
+
 async def lock_users(connection: AsyncConnection) -> None:
-    """Lock users against changes until the transaction ends, so that the number of admins stays true."""
+    """Lock users against changes until the transaction ends, so that the number of super-admins stays true."""
     await connection.execute(text("LOCK TABLE auth.users IN SHARE ROW EXCLUSIVE MODE"))
-
-
-async def count_other_admins(connection: AsyncConnection, user_id: str) -> int:
-    """Return the number of admins besides one user."""
-    query = select(func.count()).where(users.c.user_id != user_id, users.c.roles.contains([ADMIN]))
-    return int(await connection.scalar(query) or 0)
 
 
 async def delete_user(connection: AsyncConnection, user_id: str) -> None:
@@ -76,9 +88,18 @@ async def delete_user(connection: AsyncConnection, user_id: str) -> None:
     await connection.execute(delete(users).where(users.c.user_id == user_id))
 
 
-async def insert_session(connection: AsyncConnection, session_id: str, user_id: str, now: datetime) -> None:
-    """Add a session."""
-    await connection.execute(insert(sessions).values(session_id=session_id, user_id=user_id, created_at=now))
+async def end_access(connection: AsyncConnection, user_ids: Sequence[str]) -> None:
+    """Make the access tokens of users outdated, because what they may do has changed."""
+    values = {"access_revision": users.c.access_revision + 1}
+    await connection.execute(update(users).where(users.c.user_id.in_(user_ids)).values(values))
+
+
+async def insert_session(
+    connection: AsyncConnection, session_id: str, user_id: str, now: datetime, address: str, client: str
+) -> None:
+    """Add a session, with the address and the name of its client."""
+    values = {"session_id": session_id, "user_id": user_id, "created_at": now, "address": address, "client": client}
+    await connection.execute(insert(user_sessions).values(values))
 
 
 async def insert_token(
@@ -93,24 +114,27 @@ async def forget_sessions(connection: AsyncConnection, now: datetime) -> None:
     """Delete expired refresh tokens, and sessions that have none left."""
     expired = delete(refresh_tokens).where(refresh_tokens.c.expires_at < now).returning(refresh_tokens.c.session_id)
     touched = set((await connection.execute(expired)).scalars())
-    has_token = select(refresh_tokens.c.session_id).where(refresh_tokens.c.session_id == sessions.c.session_id).exists()
-    await connection.execute(delete(sessions).where(sessions.c.session_id.in_(touched), ~has_token))
+    has_token = (
+        select(refresh_tokens.c.session_id).where(refresh_tokens.c.session_id == user_sessions.c.session_id).exists()
+    )
+    await connection.execute(delete(user_sessions).where(user_sessions.c.session_id.in_(touched), ~has_token))
 
 
 async def lock_token(connection: AsyncConnection, token_hash: bytes) -> StoredToken | None:
     """Return a refresh token with its session and user, locked until the transaction ends."""
     query = (
         select(users, refresh_tokens.c.session_id, refresh_tokens.c.expires_at, refresh_tokens.c.used_at)
-        .add_columns(sessions.c.revoked_at)
-        .join(sessions, sessions.c.session_id == refresh_tokens.c.session_id)
-        .join(users, users.c.user_id == sessions.c.user_id)
+        .add_columns(user_sessions.c.revoked_at)
+        .join(user_sessions, user_sessions.c.session_id == refresh_tokens.c.session_id)
+        .join(users, users.c.user_id == user_sessions.c.user_id)
         .where(refresh_tokens.c.token_hash == token_hash)
-        .with_for_update(of=[refresh_tokens, sessions])
+        .with_for_update(of=[refresh_tokens, user_sessions])
     )
     row = (await connection.execute(query)).mappings().one_or_none()
     if row is None:
         return None
-    return StoredToken(row["session_id"], row["expires_at"], row["used_at"], row["revoked_at"], _user(dict(row)))
+    user = _user(dict(row), await grants_of(connection, [row["user_id"]]))
+    return StoredToken(row["session_id"], row["expires_at"], row["used_at"], row["revoked_at"], user)
 
 
 async def use_token(connection: AsyncConnection, token_hash: bytes, now: datetime) -> None:
@@ -123,7 +147,9 @@ async def use_token(connection: AsyncConnection, token_hash: bytes, now: datetim
 
 async def revoke_session(connection: AsyncConnection, session_id: str, now: datetime) -> None:
     """Revoke a session."""
-    await connection.execute(update(sessions).where(sessions.c.session_id == session_id).values(revoked_at=now))
+    await connection.execute(
+        update(user_sessions).where(user_sessions.c.session_id == session_id).values(revoked_at=now)
+    )
 
 
 async def lock_attempts(connection: AsyncConnection, key: str) -> Attempts | None:

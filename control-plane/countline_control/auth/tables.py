@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     ForeignKey,
@@ -12,6 +13,8 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
@@ -29,17 +32,66 @@ users = Table(
     # Case-folded: `Anna` and `anna` are one person.
     Column("username_key", String, nullable=False, unique=True),
     Column("password_hash", String, nullable=False),
-    Column("roles", ARRAY(String), nullable=False),
     Column("created_at", _moment, nullable=False),
+    Column("display_name", String, nullable=False, server_default=""),
+    Column("email", String, nullable=False, server_default=""),
+    Column("disabled_at", _moment),
+    Column("password_expires_at", _moment),
+    Column("last_login_at", _moment),
+    Column("must_change_password", Boolean, nullable=False, server_default=text("false")),
+    # Grows with each change of the user; a client that changes an older one is refused.
+    Column("revision", Integer, nullable=False, server_default=text("1")),
+    # Grows with each change of what the user may do; access tokens of an older one are refused.
+    Column("access_revision", Integer, nullable=False, server_default=text("1")),
 )
 
-sessions = Table(
-    "sessions",
+roles = Table(
+    "roles",
+    metadata,
+    Column("role", String, primary_key=True),
+    Column("title", String, nullable=False),
+    Column("built_in", Boolean, nullable=False),
+    Column("revision", Integer, nullable=False),
+)
+
+permissions = Table(
+    "permissions",
+    metadata,
+    Column("permission", String, primary_key=True),
+    Column("meaning", String, nullable=False),
+)
+
+role_permissions = Table(
+    "role_permissions",
+    metadata,
+    Column("role", ForeignKey(roles.c.role, ondelete="CASCADE"), primary_key=True),
+    Column("permission", ForeignKey(permissions.c.permission, ondelete="CASCADE"), primary_key=True),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("grant_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("user_id", ForeignKey(users.c.user_id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("role", ForeignKey(roles.c.role), nullable=False, index=True),
+    # A site, or a group of cameras; with neither the grant covers everything.
+    Column("site_id", String, nullable=False),
+    Column("camera_ids", ARRAY(String), nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("created_at", _moment, nullable=False),
+    UniqueConstraint("user_id", "role", "site_id", "camera_ids", name="grants_once"),
+)
+
+user_sessions = Table(
+    "user_sessions",
     metadata,
     Column("session_id", String, primary_key=True),
     Column("user_id", ForeignKey(users.c.user_id, ondelete="CASCADE"), nullable=False, index=True),
     Column("created_at", _moment, nullable=False),
     Column("revoked_at", _moment),
+    Column("address", String, nullable=False, server_default=""),
+    # What the client calls itself, such as `grpc-python-asyncio/1.70`.
+    Column("client", String, nullable=False, server_default=""),
 )
 
 refresh_tokens = Table(
@@ -47,7 +99,7 @@ refresh_tokens = Table(
     metadata,
     # SHA-256: the tokens are random, so a fast hash is enough; a stolen database does not reveal them.
     Column("token_hash", LargeBinary, primary_key=True),
-    Column("session_id", ForeignKey(sessions.c.session_id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("session_id", ForeignKey(user_sessions.c.session_id, ondelete="CASCADE"), nullable=False, index=True),
     Column("created_at", _moment, nullable=False),
     Column("expires_at", _moment, nullable=False, index=True),
     Column("used_at", _moment),

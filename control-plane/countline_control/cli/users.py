@@ -1,12 +1,13 @@
 """`countline users`."""
 
 import sys
-from enum import StrEnum
 from typing import Annotated
 
 import typer
+from google.protobuf.field_mask_pb2 import FieldMask
 
-from countline.v1.auth_pb2 import CreateUserRequest, DeleteUserRequest, ListUsersRequest, User
+from countline.v1.auth_pb2 import CreateUserRequest, DeleteUserRequest, ListUsersRequest, UpdateUserRequest, User
+from countline_common.cli.completion import complete_role, complete_user
 from countline_common.cli.tools import (
     DataOption,
     JsonOption,
@@ -28,17 +29,22 @@ from countline_common.times import from_timestamp, to_datetime
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Manage users.")
 
 
-class Role(StrEnum):
-    """The role of a user."""
-
-    ADMIN = "admin"
-    VIEWER = "viewer"
+UserArgument = Annotated[str, typer.Argument(help="Name or id of the user.", autocompletion=complete_user)]
+_ROLE_HELP = "Role, such as viewer; see: countline roles list. Repeatable."
+RoleOption = Annotated[
+    list[str] | None, typer.Option(help=_ROLE_HELP, show_default="viewer", autocompletion=complete_role)
+]
+NewRoleOption = Annotated[
+    list[str] | None, typer.Option("--role", help=f"{_ROLE_HELP} Replaces earlier roles.", autocompletion=complete_role)
+]
+DisplayNameOption = Annotated[str | None, typer.Option("--display-name", help="Name to show.")]
+EmailOption = Annotated[str | None, typer.Option(help="Address for mail.")]
 
 
 @app.command("add")
 def add(
     username: Annotated[str, typer.Argument(help="Name to log in with.")],
-    role: Annotated[list[Role] | None, typer.Option(help="Role. Repeatable.", show_default="viewer")] = None,
+    role: RoleOption = None,
     password_stdin: Annotated[bool, typer.Option(help="Read the password from standard input.")] = False,
     json: JsonOption = False,
     server: ServerOption = None,
@@ -49,10 +55,9 @@ def add(
     Example: countline users add vera --role viewer
     """
     password = sys.stdin.readline().rstrip("\n") if password_stdin else _new_password()
-    roles = [item.value for item in role or [Role.VIEWER]]
 
     async def question(client: Client) -> User:
-        request = CreateUserRequest(username=username, password=password, roles=roles)
+        request = CreateUserRequest(username=username, password=password, roles=role or ["viewer"])
         return (await client.auth.CreateUser(request)).user
 
     user = ask(server, data, question)
@@ -92,9 +97,49 @@ def list_(json: JsonOption = False, server: ServerOption = None, data: DataOptio
     print_table(("USER", "ROLES", "SINCE (UTC)", "ID"), rows, "No users found.")
 
 
+@app.command("set")
+def set_(
+    username: UserArgument,
+    role: NewRoleOption = None,
+    display_name: DisplayNameOption = None,
+    email: EmailOption = None,
+    json: JsonOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
+) -> None:
+    """Change a user. The given roles replace the earlier ones.
+
+    Example: countline users set vera --role operator
+    """
+    changes = {"roles": role, "display_name": display_name, "email": email}
+    given = {name: value for name, value in changes.items() if value is not None}
+    if not given:
+        raise InvalidInputError("there is nothing to change", hint="give --role, --display-name or --email")
+
+    async def question(client: Client) -> User:
+        user = User(user_id=(await find_user(client, username)).user_id, **given)
+        request = UpdateUserRequest(user=user, update_mask=FieldMask(paths=list(given)))
+        return (await client.auth.UpdateUser(request)).user
+
+    user = ask(server, data, question)
+    print_change(user, f"Changed user {user.username} ({', '.join(user.roles)}).", as_json=json)
+
+
+async def find_user(client: Client, username: str) -> User:
+    """Return the user with a name or an id.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    found = [user for user in await _all_users(client) if username in (user.user_id, user.username)]
+    if not found:
+        raise NotFoundError(f"there is no user {username!r}", hint="list the users: countline users list")
+    return found[0]
+
+
 @app.command("rm")
 def remove(
-    username: Annotated[str, typer.Argument(help="Name or id of the user.")],
+    username: UserArgument,
     yes: YesOption = False,
     server: ServerOption = None,
     data: DataOption = None,
@@ -104,16 +149,11 @@ def remove(
     Example: countline users rm vera --yes
     """
 
-    async def read(client: Client) -> User:
-        users = await _all_users(client)
-        found = [user for user in users if username in (user.user_id, user.username)]
-        if not found:
-            raise NotFoundError(f"there is no user {username!r}", hint="list the users: countline users list")
-        return found[0]
-
     async def question(client: Client) -> None:
-        await client.auth.DeleteUser(DeleteUserRequest(user_id=(await read(client)).user_id))
+        await client.auth.DeleteUser(DeleteUserRequest(user_id=(await find_user(client, username)).user_id))
 
-    confirm(f"Delete user {username}?", yes=yes, check=lambda: ask(server, data, read))
+    confirm(
+        f"Delete user {username}?", yes=yes, check=lambda: ask(server, data, lambda client: find_user(client, username))
+    )
     ask(server, data, question)
     note(f"Deleted user {username}.")

@@ -109,6 +109,7 @@ class ControlPlane:
         signer = TokenSigner.from_file(settings.token_private_key_file)
         database = await self._database("auth")
         service = AuthService(database, signer, trusted_proxies=settings.proxy_networks())
+        await service.prepare()
         await _ensure_admin(service, settings)
         self._relay("auth", database, service.outbox)
         await self._host.listen("auth", settings.auth_address, service.as_service())

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AuthServiceStub:
-    """Logins, sessions and users.
+    """Logins, sessions, users and roles.
     """
 
     def __init__(self, channel):
@@ -70,15 +70,50 @@ class AuthServiceStub:
                 request_serializer=countline_dot_v1_dot_auth__pb2.ListUsersRequest.SerializeToString,
                 response_deserializer=countline_dot_v1_dot_auth__pb2.ListUsersResponse.FromString,
                 _registered_method=True)
+        self.UpdateUser = channel.unary_unary(
+                '/countline.v1.AuthService/UpdateUser',
+                request_serializer=countline_dot_v1_dot_auth__pb2.UpdateUserRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.UpdateUserResponse.FromString,
+                _registered_method=True)
         self.DeleteUser = channel.unary_unary(
                 '/countline.v1.AuthService/DeleteUser',
                 request_serializer=countline_dot_v1_dot_auth__pb2.DeleteUserRequest.SerializeToString,
                 response_deserializer=countline_dot_v1_dot_auth__pb2.DeleteUserResponse.FromString,
                 _registered_method=True)
+        self.ListRoles = channel.unary_unary(
+                '/countline.v1.AuthService/ListRoles',
+                request_serializer=countline_dot_v1_dot_auth__pb2.ListRolesRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.ListRolesResponse.FromString,
+                _registered_method=True)
+        self.GetRole = channel.unary_unary(
+                '/countline.v1.AuthService/GetRole',
+                request_serializer=countline_dot_v1_dot_auth__pb2.GetRoleRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.GetRoleResponse.FromString,
+                _registered_method=True)
+        self.CreateRole = channel.unary_unary(
+                '/countline.v1.AuthService/CreateRole',
+                request_serializer=countline_dot_v1_dot_auth__pb2.CreateRoleRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.CreateRoleResponse.FromString,
+                _registered_method=True)
+        self.UpdateRole = channel.unary_unary(
+                '/countline.v1.AuthService/UpdateRole',
+                request_serializer=countline_dot_v1_dot_auth__pb2.UpdateRoleRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.UpdateRoleResponse.FromString,
+                _registered_method=True)
+        self.DeleteRole = channel.unary_unary(
+                '/countline.v1.AuthService/DeleteRole',
+                request_serializer=countline_dot_v1_dot_auth__pb2.DeleteRoleRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.DeleteRoleResponse.FromString,
+                _registered_method=True)
+        self.ListPermissions = channel.unary_unary(
+                '/countline.v1.AuthService/ListPermissions',
+                request_serializer=countline_dot_v1_dot_auth__pb2.ListPermissionsRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.ListPermissionsResponse.FromString,
+                _registered_method=True)
 
 
 class AuthServiceServicer:
-    """Logins, sessions and users.
+    """Logins, sessions, users and roles.
     """
 
     def Login(self, request, context):
@@ -112,7 +147,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateUser(self, request, context):
-        """Creates a user. Errors: ALREADY_EXISTS if the name is taken.
+        """Creates a user. Errors: ALREADY_EXISTS if the name is taken; PERMISSION_DENIED if a role permits what the caller does
+        not hold.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,8 +168,63 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateUser(self, request, context):
+        """Changes the fields that the mask names: `roles`, `display_name`, `email`.
+        Errors: FAILED_PRECONDITION if the last super-admin would lose this role, or if `user.revision` is given and is not
+        the current one; PERMISSION_DENIED if the user or a role holds what the caller does not hold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteUser(self, request, context):
-        """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last admin.
+        """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last super-admin;
+        PERMISSION_DENIED if the user holds what the caller does not hold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRoles(self, request, context):
+        """Lists roles by name, built-in and custom ones.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRole(self, request, context):
+        """Returns a role.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateRole(self, request, context):
+        """Creates a custom role.
+        Errors: ALREADY_EXISTS if the name is taken; PERMISSION_DENIED if it permits what the caller does not hold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateRole(self, request, context):
+        """Changes the fields of a custom role that the mask names: `title`, `permissions`.
+        Errors: FAILED_PRECONDITION for a built-in role, or if `role.revision` is given and is not the current one;
+        PERMISSION_DENIED if the role permits what the caller does not hold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteRole(self, request, context):
+        """Deletes a custom role. Errors: FAILED_PRECONDITION for a built-in role, or while a user holds it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPermissions(self, request, context):
+        """Lists all permissions that roles can hold.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -177,10 +268,45 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     request_deserializer=countline_dot_v1_dot_auth__pb2.ListUsersRequest.FromString,
                     response_serializer=countline_dot_v1_dot_auth__pb2.ListUsersResponse.SerializeToString,
             ),
+            'UpdateUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateUser,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.UpdateUserRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.UpdateUserResponse.SerializeToString,
+            ),
             'DeleteUser': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteUser,
                     request_deserializer=countline_dot_v1_dot_auth__pb2.DeleteUserRequest.FromString,
                     response_serializer=countline_dot_v1_dot_auth__pb2.DeleteUserResponse.SerializeToString,
+            ),
+            'ListRoles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRoles,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.ListRolesRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.ListRolesResponse.SerializeToString,
+            ),
+            'GetRole': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRole,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.GetRoleRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.GetRoleResponse.SerializeToString,
+            ),
+            'CreateRole': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRole,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.CreateRoleRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.CreateRoleResponse.SerializeToString,
+            ),
+            'UpdateRole': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateRole,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.UpdateRoleRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.UpdateRoleResponse.SerializeToString,
+            ),
+            'DeleteRole': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRole,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.DeleteRoleRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.DeleteRoleResponse.SerializeToString,
+            ),
+            'ListPermissions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPermissions,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.ListPermissionsRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.ListPermissionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -191,7 +317,7 @@ def add_AuthServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuthService:
-    """Logins, sessions and users.
+    """Logins, sessions, users and roles.
     """
 
     @staticmethod
@@ -384,6 +510,33 @@ class AuthService:
             _registered_method=True)
 
     @staticmethod
+    def UpdateUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/UpdateUser',
+            countline_dot_v1_dot_auth__pb2.UpdateUserRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.UpdateUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DeleteUser(request,
             target,
             options=(),
@@ -400,6 +553,168 @@ class AuthService:
             '/countline.v1.AuthService/DeleteUser',
             countline_dot_v1_dot_auth__pb2.DeleteUserRequest.SerializeToString,
             countline_dot_v1_dot_auth__pb2.DeleteUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRoles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/ListRoles',
+            countline_dot_v1_dot_auth__pb2.ListRolesRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.ListRolesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRole(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/GetRole',
+            countline_dot_v1_dot_auth__pb2.GetRoleRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.GetRoleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRole(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/CreateRole',
+            countline_dot_v1_dot_auth__pb2.CreateRoleRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.CreateRoleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateRole(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/UpdateRole',
+            countline_dot_v1_dot_auth__pb2.UpdateRoleRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.UpdateRoleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRole(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/DeleteRole',
+            countline_dot_v1_dot_auth__pb2.DeleteRoleRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.DeleteRoleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPermissions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/ListPermissions',
+            countline_dot_v1_dot_auth__pb2.ListPermissionsRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.ListPermissionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

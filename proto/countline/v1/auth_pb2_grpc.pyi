@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuthServiceStub:
-    """Logins, sessions and users."""
+    """Logins, sessions, users and roles."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -45,17 +45,43 @@ class AuthServiceStub:
     GetCurrentUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetCurrentUserRequest, _auth_pb2.GetCurrentUserResponse]
     """Returns the user of the access token."""
     CreateUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateUserRequest, _auth_pb2.CreateUserResponse]
-    """Creates a user. Errors: ALREADY_EXISTS if the name is taken."""
+    """Creates a user. Errors: ALREADY_EXISTS if the name is taken; PERMISSION_DENIED if a role permits what the caller does
+    not hold.
+    """
     GetUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetUserRequest, _auth_pb2.GetUserResponse]
     """Returns a user."""
     ListUsers: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListUsersRequest, _auth_pb2.ListUsersResponse]
     """Lists users by name."""
+    UpdateUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.UpdateUserRequest, _auth_pb2.UpdateUserResponse]
+    """Changes the fields that the mask names: `roles`, `display_name`, `email`.
+    Errors: FAILED_PRECONDITION if the last super-admin would lose this role, or if `user.revision` is given and is not
+    the current one; PERMISSION_DENIED if the user or a role holds what the caller does not hold.
+    """
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.DeleteUserRequest, _auth_pb2.DeleteUserResponse]
-    """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last admin."""
+    """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last super-admin;
+    PERMISSION_DENIED if the user holds what the caller does not hold.
+    """
+    ListRoles: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListRolesRequest, _auth_pb2.ListRolesResponse]
+    """Lists roles by name, built-in and custom ones."""
+    GetRole: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetRoleRequest, _auth_pb2.GetRoleResponse]
+    """Returns a role."""
+    CreateRole: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateRoleRequest, _auth_pb2.CreateRoleResponse]
+    """Creates a custom role.
+    Errors: ALREADY_EXISTS if the name is taken; PERMISSION_DENIED if it permits what the caller does not hold.
+    """
+    UpdateRole: _grpc.UnaryUnaryMultiCallable[_auth_pb2.UpdateRoleRequest, _auth_pb2.UpdateRoleResponse]
+    """Changes the fields of a custom role that the mask names: `title`, `permissions`.
+    Errors: FAILED_PRECONDITION for a built-in role, or if `role.revision` is given and is not the current one;
+    PERMISSION_DENIED if the role permits what the caller does not hold.
+    """
+    DeleteRole: _grpc.UnaryUnaryMultiCallable[_auth_pb2.DeleteRoleRequest, _auth_pb2.DeleteRoleResponse]
+    """Deletes a custom role. Errors: FAILED_PRECONDITION for a built-in role, or while a user holds it."""
+    ListPermissions: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListPermissionsRequest, _auth_pb2.ListPermissionsResponse]
+    """Lists all permissions that roles can hold."""
 
 @_typing.type_check_only
 class AuthServiceAsyncStub(AuthServiceStub):
-    """Logins, sessions and users."""
+    """Logins, sessions, users and roles."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Login: _aio.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.LoginResponse]  # type: ignore[assignment]
@@ -70,16 +96,42 @@ class AuthServiceAsyncStub(AuthServiceStub):
     GetCurrentUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetCurrentUserRequest, _auth_pb2.GetCurrentUserResponse]  # type: ignore[assignment]
     """Returns the user of the access token."""
     CreateUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateUserRequest, _auth_pb2.CreateUserResponse]  # type: ignore[assignment]
-    """Creates a user. Errors: ALREADY_EXISTS if the name is taken."""
+    """Creates a user. Errors: ALREADY_EXISTS if the name is taken; PERMISSION_DENIED if a role permits what the caller does
+    not hold.
+    """
     GetUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetUserRequest, _auth_pb2.GetUserResponse]  # type: ignore[assignment]
     """Returns a user."""
     ListUsers: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListUsersRequest, _auth_pb2.ListUsersResponse]  # type: ignore[assignment]
     """Lists users by name."""
+    UpdateUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.UpdateUserRequest, _auth_pb2.UpdateUserResponse]  # type: ignore[assignment]
+    """Changes the fields that the mask names: `roles`, `display_name`, `email`.
+    Errors: FAILED_PRECONDITION if the last super-admin would lose this role, or if `user.revision` is given and is not
+    the current one; PERMISSION_DENIED if the user or a role holds what the caller does not hold.
+    """
     DeleteUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.DeleteUserRequest, _auth_pb2.DeleteUserResponse]  # type: ignore[assignment]
-    """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last admin."""
+    """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last super-admin;
+    PERMISSION_DENIED if the user holds what the caller does not hold.
+    """
+    ListRoles: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListRolesRequest, _auth_pb2.ListRolesResponse]  # type: ignore[assignment]
+    """Lists roles by name, built-in and custom ones."""
+    GetRole: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetRoleRequest, _auth_pb2.GetRoleResponse]  # type: ignore[assignment]
+    """Returns a role."""
+    CreateRole: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateRoleRequest, _auth_pb2.CreateRoleResponse]  # type: ignore[assignment]
+    """Creates a custom role.
+    Errors: ALREADY_EXISTS if the name is taken; PERMISSION_DENIED if it permits what the caller does not hold.
+    """
+    UpdateRole: _aio.UnaryUnaryMultiCallable[_auth_pb2.UpdateRoleRequest, _auth_pb2.UpdateRoleResponse]  # type: ignore[assignment]
+    """Changes the fields of a custom role that the mask names: `title`, `permissions`.
+    Errors: FAILED_PRECONDITION for a built-in role, or if `role.revision` is given and is not the current one;
+    PERMISSION_DENIED if the role permits what the caller does not hold.
+    """
+    DeleteRole: _aio.UnaryUnaryMultiCallable[_auth_pb2.DeleteRoleRequest, _auth_pb2.DeleteRoleResponse]  # type: ignore[assignment]
+    """Deletes a custom role. Errors: FAILED_PRECONDITION for a built-in role, or while a user holds it."""
+    ListPermissions: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListPermissionsRequest, _auth_pb2.ListPermissionsResponse]  # type: ignore[assignment]
+    """Lists all permissions that roles can hold."""
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Logins, sessions and users."""
+    """Logins, sessions, users and roles."""
 
     @_abc_1.abstractmethod
     def Login(
@@ -122,7 +174,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.CreateUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.CreateUserResponse, _abc.Awaitable[_auth_pb2.CreateUserResponse]]:
-        """Creates a user. Errors: ALREADY_EXISTS if the name is taken."""
+        """Creates a user. Errors: ALREADY_EXISTS if the name is taken; PERMISSION_DENIED if a role permits what the caller does
+        not hold.
+        """
 
     @_abc_1.abstractmethod
     def GetUser(
@@ -141,11 +195,77 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists users by name."""
 
     @_abc_1.abstractmethod
+    def UpdateUser(
+        self,
+        request: _auth_pb2.UpdateUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.UpdateUserResponse, _abc.Awaitable[_auth_pb2.UpdateUserResponse]]:
+        """Changes the fields that the mask names: `roles`, `display_name`, `email`.
+        Errors: FAILED_PRECONDITION if the last super-admin would lose this role, or if `user.revision` is given and is not
+        the current one; PERMISSION_DENIED if the user or a role holds what the caller does not hold.
+        """
+
+    @_abc_1.abstractmethod
     def DeleteUser(
         self,
         request: _auth_pb2.DeleteUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.DeleteUserResponse, _abc.Awaitable[_auth_pb2.DeleteUserResponse]]:
-        """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last admin."""
+        """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last super-admin;
+        PERMISSION_DENIED if the user holds what the caller does not hold.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRoles(
+        self,
+        request: _auth_pb2.ListRolesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ListRolesResponse, _abc.Awaitable[_auth_pb2.ListRolesResponse]]:
+        """Lists roles by name, built-in and custom ones."""
+
+    @_abc_1.abstractmethod
+    def GetRole(
+        self,
+        request: _auth_pb2.GetRoleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.GetRoleResponse, _abc.Awaitable[_auth_pb2.GetRoleResponse]]:
+        """Returns a role."""
+
+    @_abc_1.abstractmethod
+    def CreateRole(
+        self,
+        request: _auth_pb2.CreateRoleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.CreateRoleResponse, _abc.Awaitable[_auth_pb2.CreateRoleResponse]]:
+        """Creates a custom role.
+        Errors: ALREADY_EXISTS if the name is taken; PERMISSION_DENIED if it permits what the caller does not hold.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateRole(
+        self,
+        request: _auth_pb2.UpdateRoleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.UpdateRoleResponse, _abc.Awaitable[_auth_pb2.UpdateRoleResponse]]:
+        """Changes the fields of a custom role that the mask names: `title`, `permissions`.
+        Errors: FAILED_PRECONDITION for a built-in role, or if `role.revision` is given and is not the current one;
+        PERMISSION_DENIED if the role permits what the caller does not hold.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteRole(
+        self,
+        request: _auth_pb2.DeleteRoleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.DeleteRoleResponse, _abc.Awaitable[_auth_pb2.DeleteRoleResponse]]:
+        """Deletes a custom role. Errors: FAILED_PRECONDITION for a built-in role, or while a user holds it."""
+
+    @_abc_1.abstractmethod
+    def ListPermissions(
+        self,
+        request: _auth_pb2.ListPermissionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ListPermissionsResponse, _abc.Awaitable[_auth_pb2.ListPermissionsResponse]]:
+        """Lists all permissions that roles can hold."""
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import grpc
 import pytest
+from tests.fixtures.control.auth import PASSWORD, Auth, Clock
 from tests.fixtures.postgres import PostgresServer
 
 from countline.v1 import auth_pb2_grpc, cameras_pb2_grpc, models_pb2_grpc, workers_pb2_grpc
 from countline_common.data.database import migrate
 from countline_common.grpc import tokens
 from countline_common.grpc.authorization import bearer_metadata
-from countline_control.auth.domain import permissions_of
+from countline_control.auth.access.roles import BUILT_IN
+from countline_control.database import Database
 from countline_control.serve.plane import SERVICES, ControlPlane
 from countline_control.settings import ControlSettings
 
@@ -60,9 +62,9 @@ class Control:
         """A token with exactly these permissions."""
         return self.signer.sign(subject, name, roles=(), permissions=frozenset(permissions), lifetime_s=600)
 
-    def caller(self, role: str | None = "admin") -> Caller:
+    def caller(self, role: str | None = "super-admin") -> Caller:
         """A caller whose token has the permissions of a role; None for a caller without a token."""
-        return Caller(self.channels, self.token(*permissions_of((role,)), name=role) if role else None)
+        return Caller(self.channels, self.token(*BUILT_IN[role].permissions, name=role) if role else None)
 
     def caller_with(self, *permissions: str) -> Caller:
         """A caller with exactly these permissions."""
@@ -145,3 +147,15 @@ async def start_control(make_settings) -> AsyncIterator[Callable]:
 async def control(control_dsn: str, start_control) -> Control:
     """All services in this process."""
     return await start_control(control_dsn)
+
+
+@pytest.fixture
+async def auth(control_dsn: str) -> AsyncIterator[Auth]:
+    """The service of auth alone, with the user `admin`."""
+    database = Database(control_dsn)
+    auth = Auth(database, Clock())
+    await auth.service.prepare()
+    await auth.service.create_first_admin(PASSWORD)
+    async with auth.server, grpc.aio.insecure_channel(auth.server.address) as auth.channel:
+        yield auth
+    await database.close()

@@ -1,101 +1,29 @@
 """Login, refresh, logout and users, against a real database over real gRPC."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from ipaddress import ip_network
 
-import grpc
 import pytest
-from sqlalchemy import select
-from tests.fixtures.shortcuts import CHEAP_HASHER
+from tests.fixtures.control.auth import PASSWORD, Auth, refused
 
-from countline.v1 import auth_pb2, auth_pb2_grpc
+from countline.v1 import auth_pb2
 from countline_common.access.vocabulary import PEOPLE
 from countline_common.errors import (
     AlreadyExistsError,
     ConflictError,
-    CountlineError,
     InvalidInputError,
     NotFoundError,
     ResourceExhaustedError,
     UnauthenticatedError,
 )
 from countline_common.grpc.errors import from_rpc_error
-from countline_common.grpc.server import GrpcServer
-from countline_common.grpc.tokens import TokenSigner, TokenVerifier, generate_key_pair
 from countline_common.times import from_timestamp
 from countline_control.auth import domain
-from countline_control.auth.passwords import Passwords
-from countline_control.auth.service import AuthService
-from countline_control.auth.tables import audit, login_attempts, outbox, refresh_tokens, sessions, users
-from countline_control.database import Database, translate
-
-from .conftest import Caller, _Stub
-
-PASSWORD = "correct horse battery"
-
-
-class Clock:
-    """Wall time that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Auth:
-    """The service of auth alone, with a clock to move and cheap hashes."""
-
-    def __init__(self, database: Database, clock: Clock) -> None:
-        private, public = generate_key_pair()
-        self.clock, self.database = clock, database
-        proxies = (ip_network("127.0.0.0/8"),)
-        self.service = AuthService(database, TokenSigner(private, clock), Passwords(CHEAP_HASHER()), clock, proxies)
-        verifier = TokenVerifier(public, clock)
-        self.server = GrpcServer("127.0.0.1:0", (self.service.as_service(),), verifier, translate=translate)
-
-    def by(self, token: str | None = None) -> _Stub:
-        channels = dict.fromkeys(("auth", "cameras", "workers"), self.channel)
-        return Caller(channels, token).auth
-
-    async def login(self, username: str = "admin", password: str = PASSWORD) -> auth_pb2.Tokens:
-        request = auth_pb2.LoginRequest(username=username, password=password)
-        return (await self.by().Login(request)).tokens
-
-    async def refresh(self, token: str) -> auth_pb2.Tokens:
-        return (await self.by().RefreshToken(auth_pb2.RefreshTokenRequest(refresh_token=token))).tokens
-
-    async def create(self, username: str, *roles: str, password: str = PASSWORD) -> auth_pb2.User:
-        request = auth_pb2.CreateUserRequest(username=username, password=password, roles=roles)
-        return (await self.by((await self.login()).access_token).CreateUser(request)).user
-
-    async def rows(self, table) -> list:
-        async with self.database.begin() as connection:
-            return list((await connection.execute(select(table))).mappings())
-
-
-@pytest.fixture
-async def auth(control_dsn: str) -> AsyncIterator[Auth]:
-    database = Database(control_dsn)
-    auth = Auth(database, Clock())
-    await auth.service.create_first_admin(PASSWORD)
-    async with auth.server, grpc.aio.insecure_channel(auth.server.address) as auth.channel:
-        auth.stub = auth_pb2_grpc.AuthServiceStub(auth.channel)
-        yield auth
-    await database.close()
-
-
-async def refused(call) -> CountlineError:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return from_rpc_error(caught.value)
+from countline_control.auth.tables import audit, login_attempts, outbox, refresh_tokens, user_sessions, users
 
 
 async def test_the_first_admin_logs_in_whatever_the_case_of_the_name_and_may_do_everything(auth: Auth) -> None:
     response = await auth.by().Login(auth_pb2.LoginRequest(username="Admin", password=PASSWORD))
-    assert (response.user.username, list(response.user.roles)) == ("admin", ["admin"])
+    assert (response.user.username, list(response.user.roles)) == ("admin", ["super-admin"])
     me = await auth.by(response.tokens.access_token).GetCurrentUser(auth_pb2.GetCurrentUserRequest())
     assert list(me.permissions) == sorted(PEOPLE)
     assert from_timestamp(response.tokens.access_expires_at) == auth.clock.now + 15 * 60
@@ -162,7 +90,7 @@ async def test_sessions_that_have_expired_are_forgotten(auth: Auth) -> None:
     await auth.login()
     auth.clock.now += 31 * 24 * 3600
     await auth.login()
-    assert (len(await auth.rows(sessions)), len(await auth.rows(refresh_tokens))) == (1, 1)
+    assert (len(await auth.rows(user_sessions)), len(await auth.rows(refresh_tokens))) == (1, 1)
 
 
 async def test_refreshing_gives_new_tokens_of_the_same_session(auth: Auth) -> None:
@@ -240,13 +168,16 @@ async def test_a_name_is_given_once_whatever_its_case(auth: Auth) -> None:
 
 
 async def test_each_field_of_a_new_user_that_is_wrong_is_named(auth: Auth) -> None:
-    error = await refused(auth.create("no spaces please", "viewer", "king", password="short"))
+    error = await refused(auth.create("no spaces please", "viewer", password="short"))
     assert isinstance(error, InvalidInputError)
-    assert [problem.field for problem in error.fields] == ["username", "password", "roles[1]"]
+    assert [problem.field for problem in error.fields] == ["username", "password"]
+    for roles, field in ((("viewer", "king"), "roles[1]"), ((), "roles")):
+        error = await refused(auth.create("anna", *roles))
+        assert (type(error), [problem.field for problem in error.fields]) == (InvalidInputError, [field])
 
 
-async def test_the_last_admin_cannot_be_deleted_even_by_two_at_once(auth: Auth) -> None:
-    other = await auth.create("other", "admin")
+async def test_the_last_super_admin_cannot_be_deleted_even_by_two_at_once(auth: Auth) -> None:
+    other = await auth.create("other", "super-admin")
     admin = auth.by((await auth.login()).access_token)
     everybody = (await admin.ListUsers(auth_pb2.ListUsersRequest())).users
     calls = [admin.DeleteUser(auth_pb2.DeleteUserRequest(user_id=user.user_id)) for user in everybody]

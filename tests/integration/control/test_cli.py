@@ -83,7 +83,7 @@ async def test_on_this_machine_nobody_has_to_log_in(shell: Shell, site: str) -> 
     assert (await shell.json("sites", "list"))["sites"][0]["time_zone"] == "Europe/Berlin"
     assert (await shell.json("whoami"))["permissions"] == sorted(PEOPLE)
     address = shell.endpoints["auth"]
-    assert await shell.ok("whoami") == f"Logged in to {address} as admin (role admin: all permissions).\n"
+    assert await shell.ok("whoami") == f"Logged in to {address} as admin (role super-admin: all permissions).\n"
     kept = shell.data / "run" / "cli-login.json"
     assert kept.stat().st_mode & 0o777 == 0o600
 
@@ -246,7 +246,7 @@ async def test_a_thing_that_does_not_exist_is_reported_before_the_question(
 async def test_the_last_admin_cannot_be_removed_by_mistake(shell: Shell) -> None:
     code, _, err = await shell.run("users", "rm", "admin", "--yes")
     assert code == 1
-    assert "is the last admin" in err
+    assert "is the last super-admin" in err
     assert "admin" in await shell.ok("users", "list")
 
 

@@ -75,6 +75,54 @@ VERSION_OF_0001 = """
 """
 
 
+async def test_users_of_an_earlier_version_keep_roles_sessions_and_passwords(database: str) -> None:
+    await migrate(database, "countline_control.auth", "auth")
+    engine = create_engine(url(database))
+    try:
+        with engine.connect() as connection:
+            _downgrade(connection, "countline_control.auth", "auth", "0002")
+            for statement in USERS_OF_0002:
+                connection.execute(text(statement))
+            connection.commit()
+            await migrate(database, "countline_control.auth", "auth")
+            held = connection.execute(text("SELECT user_id, role, site_id, camera_ids FROM auth.grants ORDER BY 1, 2"))
+            assert [tuple(row) for row in held] == [
+                ("a", "super-admin", "", []),
+                ("b", "viewer", "", []),
+                ("c", "super-admin", "", []),
+                ("c", "viewer", "", []),
+            ]
+            kept = connection.execute(text("SELECT session_id, user_id, revoked_at FROM auth.user_sessions"))
+            assert [tuple(row) for row in kept] == [("s", "a", None)]
+            tokens = connection.execute(text("SELECT session_id FROM auth.refresh_tokens")).scalars().all()
+            assert tokens == ["s"]
+            connection.execute(text("UPDATE auth.users SET disabled_at = now() WHERE user_id = 'b'"))
+            connection.commit()
+            _downgrade(connection, "countline_control.auth", "auth", "0002")
+            back = connection.execute(text("SELECT user_id, roles, password_hash FROM auth.users ORDER BY 1"))
+            assert [tuple(row) for row in back] == [
+                ("a", ["admin"], "hash"),
+                ("b", ["viewer"], ""),  # disabled: must not log in to a version that knows no disabled users
+                ("c", ["admin"], "hash"),
+            ]
+    finally:
+        engine.dispose()
+
+
+USERS_OF_0002 = (
+    """
+    INSERT INTO auth.users (user_id, username, username_key, password_hash, roles, created_at)
+    VALUES ('a', 'ann', 'ann', 'hash', '{admin}', now()), ('b', 'ben', 'ben', 'hash', '{viewer}', now()),
+           ('c', 'cleo', 'cleo', 'hash', '{admin,viewer}', now())
+    """,
+    "INSERT INTO auth.sessions (session_id, user_id, created_at) VALUES ('s', 'a', now())",
+    """
+    INSERT INTO auth.refresh_tokens (token_hash, session_id, created_at, expires_at)
+    VALUES ('x', 's', now(), now() + interval '1 day')
+    """,
+)
+
+
 def _downgrade(connection: Connection, package: str, schema: str, revision: str) -> None:
     with as_file(files(package) / "migrations") as scripts:
         config = Config()

@@ -1,4 +1,4 @@
-"""Roles, new users, and the wait after wrong passwords."""
+"""New users, and the wait after wrong passwords."""
 
 from ipaddress import ip_network
 
@@ -6,55 +6,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countline.v1 import cameras_pb2, counts_pb2, workers_pb2
-from countline_common.access.vocabulary import PEOPLE
 from countline_common.errors import InvalidInputError
-from countline_common.grpc.permissions import method_policy
 from countline_control.auth import domain
 from countline_control.auth.domain import Attempts
 
 
-def test_a_viewer_may_read_everything_of_cameras_counts_and_truth_and_change_nothing() -> None:
-    viewer = domain.permissions_of((domain.VIEWER,))
-    for module in (cameras_pb2, counts_pb2, workers_pb2):
-        for service in module.DESCRIPTOR.services_by_name.values():
-            for method in service.methods:
-                permission = method_policy(f"/{service.full_name}/{method.name}").permission
-                assert (permission in viewer) == permission.endswith(":read"), method.full_name
-
-
-def test_roles_add_up_and_an_unknown_one_permits_nothing() -> None:
-    assert domain.permissions_of((domain.ADMIN, domain.VIEWER)) == PEOPLE
-    assert domain.permissions_of(("king",)) == frozenset()
-    assert domain.permissions_of(()) == frozenset()
-
-
 @pytest.mark.parametrize("username", ["a", "Anna.B", "anna@example.org", "x" * 64, "0"])
 def test_names_that_people_have_are_taken(username: str) -> None:
-    domain.check_new_user(username, "ten letters", ("viewer",))
+    domain.check_new_user(username, "ten letters")
 
 
 @pytest.mark.parametrize("username", ["", " ", "a b", "a\n", "x" * 65, ".a", "a/b", "<b>"])
 def test_names_that_would_mislead_are_refused(username: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        domain.check_new_user(username, "ten letters", ("viewer",))
+        domain.check_new_user(username, "ten letters")
     assert [problem.field for problem in caught.value.fields] == ["username"]
 
 
 @pytest.mark.parametrize(("length", "fine"), [(9, False), (10, True), (1024, True), (1025, False)])
 def test_a_password_has_ten_to_1024_characters(length: int, fine: bool) -> None:
     if fine:
-        domain.check_new_user("anna", "x" * length, ("viewer",))
+        domain.check_new_user("anna", "x" * length)
     else:
         with pytest.raises(InvalidInputError) as caught:
-            domain.check_new_user("anna", "x" * length, ("viewer",))
+            domain.check_new_user("anna", "x" * length)
         assert "x" * 9 not in str(caught.value.fields)
-
-
-@pytest.mark.parametrize("roles", [(), ("king",)])
-def test_somebody_needs_a_role_that_there_is(roles: tuple[str, ...]) -> None:
-    with pytest.raises(InvalidInputError):
-        domain.check_new_user("anna", "ten letters", roles)
 
 
 @given(st.integers(0, 1000), st.floats(0, 1e6))

@@ -18,11 +18,6 @@ from countline_common.cli.app import run
         ("--nonsense", "no such option: --nonsense", "see 'countline --help'"),
         ("count a.mp4 b.mp4", "got unexpected extra argument(s) (b.mp4)", "see 'countline count --help'"),
         ("up --port", "option '--port' requires an argument", "see 'countline up --help'"),
-        (
-            "users add ada --role king",
-            "invalid value for '--role': 'king' is not one of 'admin', 'viewer'",
-            "see 'countline users add --help'",
-        ),
         ("analytics ingest now", "got unexpected extra argument(s) (now)", "see 'countline analytics ingest --help'"),
         ("models quantize a.onnx", "missing option '--output' / '-o'", "see 'countline models quantize --help'"),
     ],

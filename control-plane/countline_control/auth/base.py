@@ -1,0 +1,133 @@
+"""What the parts of the auth service share: the database, tokens, and the record of changes."""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import Any, Final
+
+from google.protobuf.message import Message
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from countline_common.access.scopes import Held
+from countline_common.errors import UnauthenticatedError
+from countline_common.grpc.calls import current_principal, current_request_id
+from countline_common.grpc.tokens import TokenSigner
+from countline_common.http.client_address import Network
+from countline_common.logs import get_logger
+from countline_common.times import to_datetime
+from countline_control.auth import store
+from countline_control.auth.access.holding import Holder, check_may_give
+from countline_control.auth.domain import IssuedTokens, StoredUser
+from countline_control.auth.messages import user_message
+from countline_control.auth.passwords import Passwords
+from countline_control.auth.tables import outbox as outbox_rows
+from countline_control.database import Database
+from countline_control.outbox import Outbox
+
+ACCESS_LIFETIME_S: Final = 15 * 60
+REFRESH_LIFETIME_S: Final = 30 * 24 * 3600
+
+_log = get_logger(__name__)
+
+
+class AuthBase:
+    """What the parts of the auth service share.
+
+    Args:
+        database: holds the schema `auth`.
+        signer: signs access tokens.
+        passwords: hashes passwords.
+        clock: returns Unix seconds.
+        trusted_proxies: proxies whose header for a caller's address is used.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        signer: TokenSigner,
+        passwords: Passwords | None = None,
+        clock: Callable[[], float] = time.time,
+        trusted_proxies: Collection[Network] = (),
+    ) -> None:
+        self._trusted_proxies = trusted_proxies
+        self._database = database
+        self._signer = signer
+        self._passwords = passwords or Passwords()
+        self._clock = clock
+        self.outbox = Outbox(outbox_rows)
+
+    def _now(self) -> datetime:
+        return to_datetime(self._clock())
+
+    async def _holder(self, connection: AsyncConnection, permission: str, action: str) -> Holder:
+        """Return the caller as the database knows it now: its token may be older than its last change.
+
+        Args:
+            connection: of the caller's transaction.
+            permission: what the method needs, over everything.
+            action: as it follows "may not".
+
+        Raises:
+            UnauthenticatedError: the user of the token no longer exists, or is disabled.
+            PermissionDeniedError: the caller no longer holds the permission.
+        """
+        principal = current_principal()
+        user = await store.get_user(connection, principal.subject)
+        if (user is None and principal.session_id) or (user is not None and user.disabled_at is not None):
+            raise UnauthenticatedError(f"user {principal.name!r} may no longer log in", hint="log in as another user")
+        holder = Holder(principal.subject, principal.name, user.held if user is not None else principal.held)
+        check_may_give(holder, (Held(frozenset({permission})),), action)
+        return holder
+
+    async def _issue(self, connection: AsyncConnection, session_id: str, user: StoredUser) -> IssuedTokens:
+        refresh = secrets.token_urlsafe(32)
+        now = self._clock()
+        until = now + REFRESH_LIFETIME_S
+        await store.insert_token(connection, hash_of(refresh), session_id, to_datetime(now), to_datetime(until))
+        access = self._signer.sign(
+            user.user_id,
+            user.username,
+            roles=user.roles,
+            permissions=frozenset[str]().union(*(held.permissions for held in user.held)),
+            lifetime_s=ACCESS_LIFETIME_S,
+            session_id=session_id,
+        )
+        return IssuedTokens(access, refresh, now + ACCESS_LIFETIME_S, until)
+
+    async def _record_user(self, connection: AsyncConnection, event: str, user: StoredUser, actor: str) -> None:
+        """Add a change of a user to the outbox and to the audit."""
+        await self._record(connection, "user", event, user.username, user_message(user), actor, roles=list(user.roles))
+
+    async def _record(
+        self,
+        connection: AsyncConnection,
+        kind: str,
+        event: str,
+        subject: str,
+        message: Message,
+        actor: str = "",
+        **detail: Any,
+    ) -> None:
+        """Add a change to the outbox and to the audit; `actor` is the caller if it is empty."""
+        actor = actor or current_principal().name
+        await self.outbox.add(connection, kind, event, actor, message)
+        await self._audit(connection, actor, f"{kind}.{event}", subject, **detail)
+
+    async def _audit(self, connection: AsyncConnection, actor: str, action: str, subject: str, **detail: Any) -> None:
+        _log.info("auth.audit", actor=actor, action=action, subject=subject, **detail)
+        await store.write_audit(
+            connection,
+            at=self._now(),
+            actor=actor,
+            action=action,
+            subject=subject,
+            request_id=current_request_id(),
+            detail=detail,
+        )
+
+
+def hash_of(token: str) -> bytes:
+    """Return the hash under which a refresh token is stored."""
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,180 @@
+"""Users: created, changed and deleted by callers who hold at least as much."""
+# ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from uuid import uuid4
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from countline.v1 import auth_pb2
+from countline_common.access.vocabulary import Permission
+from countline_common.errors import ConflictError, FieldProblem, InvalidInputError, NotFoundError
+from countline_common.grpc.calls import Context
+from countline_common.grpc.paging import next_token, page
+from countline_control.auth import domain, store
+from countline_control.auth.access import store as access_store
+from countline_control.auth.access.holding import Holder, check_may_give, check_remains, unknown_roles
+from countline_control.auth.access.roles import SUPER_ADMIN
+from countline_control.auth.base import AuthBase
+from countline_control.auth.domain import Grant, StoredUser
+from countline_control.auth.messages import user_message
+
+CHANGEABLE = ("roles", "display_name", "email")
+
+
+class UserMethods(AuthBase):
+    """The methods of users."""
+
+    async def CreateUser(self, request: auth_pb2.CreateUserRequest, context: Context) -> auth_pb2.CreateUserResponse:
+        domain.check_new_user(request.username, request.password)
+        user = self._new_user(request.username, await self._passwords.hash(request.password))
+        async with self._database.begin() as connection:
+            holder = await self._changer(connection, f"create user {user.username}")
+            user = replace(user, grants=await self._granted(connection, request.roles))
+            check_may_give(holder, user.held, f"create user {user.username}")
+            await self._insert(connection, user, holder.name)
+        return auth_pb2.CreateUserResponse(user=user_message(user))
+
+    async def GetUser(self, request: auth_pb2.GetUserRequest, context: Context) -> auth_pb2.GetUserResponse:
+        user = await self._database.read(lambda connection: store.get_user(connection, request.user_id))
+        if user is None:
+            raise no_user(request.user_id)
+        return auth_pb2.GetUserResponse(user=user_message(user))
+
+    async def ListUsers(self, request: auth_pb2.ListUsersRequest, context: Context) -> auth_pb2.ListUsersResponse:
+        wanted = page(request.page_size, request.page_token)
+        found = await self._database.read(
+            lambda connection: store.list_users(connection, wanted.after, wanted.size + 1)
+        )
+        shown = found[: wanted.size]
+        token = next_token(domain.username_key(shown[-1].username)) if len(found) > wanted.size else ""
+        return auth_pb2.ListUsersResponse(users=[user_message(user) for user in shown], next_page_token=token)
+
+    async def UpdateUser(self, request: auth_pb2.UpdateUserRequest, context: Context) -> auth_pb2.UpdateUserResponse:
+        wanted = request.user
+        paths = changed_fields(request.update_mask.paths, wanted, CHANGEABLE)
+        async with self._database.begin() as connection:
+            holder, stored = await self._changed(connection, wanted.user_id, "change")
+            check_revision(f"user {stored.username!r}", stored.revision, wanted.revision)
+            user = _with_profile(stored, wanted, paths)
+            if "roles" in paths:
+                user = replace(user, grants=await self._granted(connection, wanted.roles))
+            if user == stored:
+                return auth_pb2.UpdateUserResponse(user=user_message(stored))
+            user = replace(user, revision=stored.revision + 1)
+            if user.grants != stored.grants:
+                user = await self._regranted(connection, holder, stored, user)
+            await store.update_user(connection, user)
+            await self._record_user(connection, "updated", user, holder.name)
+        return auth_pb2.UpdateUserResponse(user=user_message(user))
+
+    async def DeleteUser(self, request: auth_pb2.DeleteUserRequest, context: Context) -> auth_pb2.DeleteUserResponse:
+        async with self._database.begin() as connection:
+            holder, user = await self._changed(connection, request.user_id, "delete")
+            await self._check_remains(connection, user, "deleted")
+            await store.delete_user(connection, user.user_id)
+            await self._record_user(connection, "deleted", user, holder.name)
+        return auth_pb2.DeleteUserResponse()
+
+    def _new_user(self, username: str, password_hash: str) -> StoredUser:
+        return StoredUser(uuid4().hex, username, password_hash, self._now())
+
+    async def _insert(self, connection: AsyncConnection, user: StoredUser, actor: str) -> None:
+        await store.insert_user(connection, user)
+        await access_store.set_grants(connection, user.user_id, user.grants, actor, self._now())
+        await self._record_user(connection, "created", user, actor)
+
+    async def _changer(self, connection: AsyncConnection, action: str) -> Holder:
+        """Lock users and roles, and return the caller, who may change users."""
+        await store.lock_users(connection)
+        return await self._holder(connection, Permission.USER_WRITE, action)
+
+    async def _changed(self, connection: AsyncConnection, user_id: str, action: str) -> tuple[Holder, StoredUser]:
+        """Return the caller and a user whom the caller may change.
+
+        Raises:
+            NotFoundError: there is no such user.
+            PermissionDeniedError: the user holds what the caller does not hold.
+        """
+        holder = await self._changer(connection, f"{action} users")
+        user = await store.get_user(connection, user_id)
+        if user is None:
+            raise no_user(user_id)
+        check_may_give(holder, user.held, f"{action} user {user.username}")
+        return holder, user
+
+    async def _granted(self, connection: AsyncConnection, names: Collection[str]) -> tuple[Grant, ...]:
+        """Return grants of roles over everything.
+
+        Raises:
+            InvalidInputError: there are no names, or a name is no role.
+        """
+        names = tuple(dict.fromkeys(names))
+        if not names:
+            problem = FieldProblem("roles", "is empty; list the roles: countline roles list")
+            raise InvalidInputError("a user needs a role", fields=(problem,))
+        known = await access_store.roles_by_name(connection)
+        if error := unknown_roles(names, known):
+            raise error
+        return tuple(Grant(name, known[name].permissions) for name in names)
+
+    async def _regranted(
+        self, connection: AsyncConnection, holder: Holder, stored: StoredUser, user: StoredUser
+    ) -> StoredUser:
+        """Store changed grants; return the user, whose older access tokens end."""
+        check_may_give(holder, user.held, f"grant these roles to {user.username}")
+        if SUPER_ADMIN not in user.roles:
+            await self._check_remains(connection, stored, "demoted")
+        await access_store.set_grants(connection, user.user_id, user.grants, holder.name, self._now())
+        return replace(user, access_revision=stored.access_revision + 1)
+
+    async def _check_remains(self, connection: AsyncConnection, user: StoredUser, action: str) -> None:
+        if SUPER_ADMIN in user.roles and user.disabled_at is None:
+            others = await access_store.count_other_super_admins(connection, user.user_id)
+            check_remains(others, user.username, action)
+
+
+def changed_fields(mask: Sequence[str], message: object, known: Sequence[str]) -> set[str]:
+    """Return the fields to change; an empty mask stands for those that the message sets, `*` for all.
+
+    Raises:
+        InvalidInputError: the mask names a field that cannot be changed.
+    """
+    wrong = [
+        FieldProblem("update_mask", f"{path!r} cannot be changed") for path in mask if path not in _MASK | {*known}
+    ]
+    if wrong:
+        raise InvalidInputError("the change cannot be made", fields=tuple(wrong))
+    if "*" in mask:
+        return set(known)
+    return set(mask) & set(known) if mask else {name for name in known if getattr(message, name)}
+
+
+_MASK = frozenset({"*", "revision"})
+"""`revision` is compared and not changed."""
+
+
+def check_revision(what: str, revision: int, given: int) -> None:
+    """Check that a caller changes the current state.
+
+    Raises:
+        ConflictError: the caller has read an earlier one.
+    """
+    if given and given != revision:
+        raise ConflictError(
+            f"{what} was changed meanwhile: it has revision {revision}, not {given}",
+            hint="read it again and repeat the change",
+        )
+
+
+def no_user(user_id: str) -> NotFoundError:
+    """Return the error for a user that does not exist."""
+    return NotFoundError(f"there is no user with the id {user_id!r}", hint="list the users: countline users list")
+
+
+def _with_profile(user: StoredUser, wanted: auth_pb2.User, paths: Collection[str]) -> StoredUser:
+    display_name = wanted.display_name if "display_name" in paths else user.display_name
+    email = wanted.email if "email" in paths else user.email
+    domain.check_profile(display_name, email)
+    return replace(user, display_name=display_name, email=email)

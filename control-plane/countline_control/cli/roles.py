@@ -1,0 +1,183 @@
+"""`countline roles`."""
+
+from typing import Annotated
+
+import typer
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from countline.v1.auth_pb2 import (
+    CreateRoleRequest,
+    DeleteRoleRequest,
+    GetRoleRequest,
+    ListPermissionsRequest,
+    ListRolesRequest,
+    Permission,
+    Role,
+    UpdateRoleRequest,
+)
+from countline_common.access import vocabulary
+from countline_common.cli.completion import complete_role
+from countline_common.cli.tools import (
+    DataOption,
+    JsonOption,
+    ServerOption,
+    YesOption,
+    ask,
+    confirm,
+    note,
+    print_change,
+    print_json,
+    print_message,
+    print_table,
+    say,
+)
+from countline_common.errors import InvalidInputError
+from countline_common.grpc.client import Client
+from countline_common.grpc.paging import every_page
+from countline_common.http.rest_json import to_json
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Manage roles: what users may do.")
+
+
+def _complete_permission(incomplete: str) -> list[str]:
+    return sorted(str(name) for name in vocabulary.PEOPLE if name.startswith(incomplete))
+
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the role.", autocompletion=complete_role)]
+PermissionOption = typer.Option(
+    "--permission", "-p", help="Permission, such as camera:read. Repeatable.", autocompletion=_complete_permission
+)
+TitleOption = Annotated[str | None, typer.Option(help="Display name.")]
+
+
+@app.command("list")
+def list_(json: JsonOption = False, server: ServerOption = None, data: DataOption = None) -> None:
+    """List roles.
+
+    Example: countline roles list
+    """
+
+    async def question(client: Client) -> list[Role]:
+        return await every_page(
+            lambda token: client.auth.ListRoles(ListRolesRequest(page_token=token)), lambda answer: answer.roles
+        )
+
+    roles = ask(server, data, question)
+    if json:
+        print_json({"roles": [to_json(role) for role in roles]})
+        return
+    rows = [(role.name, "built-in" if role.built_in else "custom", _held(role), role.title) for role in roles]
+    print_table(("ROLE", "KIND", "PERMISSIONS", "TITLE"), rows, "No roles found.")
+
+
+def _held(role: Role) -> str:
+    """Return the number of permissions, or `all`."""
+    return "all" if set(role.permissions) >= vocabulary.PEOPLE else str(len(role.permissions))
+
+
+@app.command("show")
+def show(name: NameArgument, json: JsonOption = False, server: ServerOption = None, data: DataOption = None) -> None:
+    """Show a role with its permissions.
+
+    Example: countline roles show operator
+    """
+
+    async def question(client: Client) -> Role:
+        return (await client.auth.GetRole(GetRoleRequest(name=name))).role
+
+    role = ask(server, data, question)
+    if json:
+        print_message(role)
+        return
+    say(f"{role.name} ({'built-in' if role.built_in else 'custom'}): {role.title}")
+    for permission in role.permissions:
+        say(f"  {permission}")
+
+
+@app.command("permissions")
+def permissions(json: JsonOption = False, server: ServerOption = None, data: DataOption = None) -> None:
+    """List the permissions that roles can hold.
+
+    Example: countline roles permissions
+    """
+
+    async def question(client: Client) -> list[Permission]:
+        return list((await client.auth.ListPermissions(ListPermissionsRequest())).permissions)
+
+    found = ask(server, data, question)
+    if json:
+        print_json({"permissions": [to_json(permission) for permission in found]})
+        return
+    rows = [(permission.name, permission.meaning) for permission in found]
+    print_table(("PERMISSION", "MEANING"), rows, "No permissions found.")
+
+
+@app.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")],
+    permission: Annotated[list[str], PermissionOption],
+    title: TitleOption = None,
+    json: JsonOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
+) -> None:
+    """Create a custom role.
+
+    Example: countline roles add auditor -p self:read -p audit:read
+    """
+
+    async def question(client: Client) -> Role:
+        role = Role(name=name, title=title or "", permissions=permission)
+        return (await client.auth.CreateRole(CreateRoleRequest(role=role))).role
+
+    role = ask(server, data, question)
+    print_change(role, f"Created role {role.name} ({', '.join(role.permissions)}).", as_json=json)
+
+
+@app.command("set")
+def set_(
+    name: NameArgument,
+    permission: Annotated[list[str] | None, PermissionOption] = None,
+    title: TitleOption = None,
+    json: JsonOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
+) -> None:
+    """Change a custom role. The given permissions replace the earlier ones.
+
+    Example: countline roles set auditor -p self:read -p audit:read -p user:read
+    """
+    paths = [field for field, value in (("permissions", permission), ("title", title)) if value is not None]
+    if not paths:
+        raise InvalidInputError("there is nothing to change", hint="give --permission or --title")
+    role = Role(name=name, title=title or "", permissions=permission or ())
+    request = UpdateRoleRequest(role=role, update_mask=FieldMask(paths=paths))
+
+    async def question(client: Client) -> Role:
+        return (await client.auth.UpdateRole(request)).role
+
+    changed = ask(server, data, question)
+    print_change(changed, f"Changed role {changed.name} ({', '.join(changed.permissions)}).", as_json=json)
+
+
+@app.command("rm")
+def remove(
+    name: NameArgument,
+    yes: YesOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
+) -> None:
+    """Delete a custom role that no user holds.
+
+    Example: countline roles rm auditor --yes
+    """
+
+    async def read(client: Client) -> None:
+        await client.auth.GetRole(GetRoleRequest(name=name))
+
+    async def question(client: Client) -> None:
+        await client.auth.DeleteRole(DeleteRoleRequest(name=name))
+
+    confirm(f"Delete role {name}?", yes=yes, check=lambda: ask(server, data, read))
+    ask(server, data, question)
+    note(f"Deleted role {name}.")

@@ -1,0 +1,236 @@
+"""Custom roles, and changes of what users may do, against a real database over real gRPC."""
+
+import asyncio
+
+import grpc
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.fixtures.control.auth import PASSWORD, Auth, refused
+
+from countline.v1 import auth_pb2
+from countline_common.access.scopes import Held, not_covered
+from countline_common.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    CountlineError,
+    InvalidInputError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+from countline_common.grpc.errors import from_rpc_error
+from countline_control.auth import store
+from countline_control.auth.access.roles import BUILT_IN
+from countline_control.auth.domain import StoredUser
+from countline_control.auth.tables import audit
+
+
+def role(name: str, *permissions: str, **fields: object) -> auth_pb2.Role:
+    return auth_pb2.Role(name=name, permissions=permissions, **fields)
+
+
+async def test_a_custom_role_is_made_held_changed_and_deleted(auth: Auth) -> None:
+    admin = auth.by((await auth.login()).access_token)
+    made = (await admin.CreateRole(auth_pb2.CreateRoleRequest(role=role("eyes", "self:read", "camera:read")))).role
+    assert (made.name, list(made.permissions), made.built_in) == ("eyes", ["camera:read", "self:read"], False)
+    user = await auth.create("ina", "eyes")
+    me = await auth.by((await auth.login("ina")).access_token).GetCurrentUser(auth_pb2.GetCurrentUserRequest())
+    assert list(me.permissions) == ["camera:read", "self:read"]
+
+    changed = role("eyes", "self:read", "analytics:read", revision=made.revision)
+    assert (await admin.UpdateRole(auth_pb2.UpdateRoleRequest(role=changed))).role.revision == 2
+    stale = await refused(admin.UpdateRole(auth_pb2.UpdateRoleRequest(role=changed)))
+    assert (type(stale), "revision 2, not 1" in stale.message) == (ConflictError, True)
+    me = await auth.by((await auth.login("ina")).access_token).GetCurrentUser(auth_pb2.GetCurrentUserRequest())
+    assert list(me.permissions) == ["analytics:read", "self:read"]
+
+    error = await refused(admin.DeleteRole(auth_pb2.DeleteRoleRequest(name="eyes")))
+    assert (type(error), "held by 1 user" in error.message) == (ConflictError, True)
+    await admin.DeleteUser(auth_pb2.DeleteUserRequest(user_id=user.user_id))
+    await admin.DeleteRole(auth_pb2.DeleteRoleRequest(name="eyes"))
+    assert isinstance(await refused(admin.GetRole(auth_pb2.GetRoleRequest(name="eyes"))), NotFoundError)
+    events = [row["action"] for row in await auth.rows(audit) if row["subject"] == "eyes"]
+    assert events == ["role.created", "role.updated", "role.deleted"]
+
+
+async def test_roles_are_listed_by_pages_with_what_they_permit(auth: Auth) -> None:
+    admin = auth.by((await auth.login()).access_token)
+    first = await admin.ListRoles(auth_pb2.ListRolesRequest(page_size=3))
+    second = await admin.ListRoles(auth_pb2.ListRolesRequest(page_size=3, page_token=first.next_page_token))
+    found = {each.name: set(each.permissions) for each in (*first.roles, *second.roles)}
+    assert (second.next_page_token, found) == ("", {name: set(each.permissions) for name, each in BUILT_IN.items()})
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+async def test_a_built_in_role_cannot_be_changed_or_deleted(auth: Auth, name: str) -> None:
+    admin = auth.by((await auth.login()).access_token)
+    mask = FieldMask(paths=["permissions"])
+    change = auth_pb2.UpdateRoleRequest(role=role(name, "self:read"), update_mask=mask)
+    assert isinstance(await refused(admin.UpdateRole(change)), ConflictError)
+    assert isinstance(await refused(admin.DeleteRole(auth_pb2.DeleteRoleRequest(name=name))), ConflictError)
+    again = auth_pb2.CreateRoleRequest(role=role(name, "self:read"))
+    assert isinstance(await refused(admin.CreateRole(again)), InvalidInputError)
+
+
+async def test_a_role_name_is_given_once(auth: Auth) -> None:
+    admin = auth.by((await auth.login()).access_token)
+    await admin.CreateRole(auth_pb2.CreateRoleRequest(role=role("eyes", "self:read")))
+    again = admin.CreateRole(auth_pb2.CreateRoleRequest(role=role("eyes", "camera:read")))
+    assert isinstance(await refused(again), AlreadyExistsError)
+
+
+async def test_a_user_is_changed(auth: Auth) -> None:
+    admin = auth.by((await auth.login()).access_token)
+    vera = await auth.create("vera", "viewer")
+    user = auth_pb2.User(
+        user_id=vera.user_id, roles=["operator", "guest"], display_name="Vera B.", email="v@example.org"
+    )
+    changed = (await admin.UpdateUser(auth_pb2.UpdateUserRequest(user=user))).user
+    assert (list(changed.roles), changed.display_name, changed.email, changed.revision) == (
+        ["operator", "guest"],
+        "Vera B.",
+        "v@example.org",
+        2,
+    )
+    user = auth_pb2.User(user_id=vera.user_id)
+    cleared = auth_pb2.UpdateUserRequest(user=user, update_mask=FieldMask(paths=["email"]))
+    assert (await admin.UpdateUser(cleared)).user.email == ""
+    for wrong, field in ((["username"], "update_mask"), (["roles"], "roles")):
+        request = auth_pb2.UpdateUserRequest(user=user, update_mask=FieldMask(paths=wrong))
+        error = await refused(admin.UpdateUser(request))
+        assert (type(error), error.fields[0].field) == (InvalidInputError, field)
+
+
+async def test_the_last_super_admin_cannot_be_demoted(auth: Auth) -> None:
+    admin = auth.by((await auth.login()).access_token)
+    (me,) = (await admin.ListUsers(auth_pb2.ListUsersRequest())).users
+    demoted = auth_pb2.UpdateUserRequest(user=auth_pb2.User(user_id=me.user_id, roles=["viewer"]))
+    error = await refused(admin.UpdateUser(demoted))
+    assert (type(error), "last super-admin and cannot be demoted" in error.message) == (ConflictError, True)
+    await auth.create("other", "super-admin")
+    await admin.UpdateUser(demoted)
+
+
+async def test_an_admin_may_neither_make_a_super_admin_nor_change_or_delete_one(auth: Auth) -> None:
+    root = (await auth.by((await auth.login()).access_token).ListUsers(auth_pb2.ListUsersRequest())).users[0]
+    await auth.create("adam", "admin")
+    adam = auth.by((await auth.login("adam")).access_token)
+    vera = (
+        await adam.CreateUser(auth_pb2.CreateUserRequest(username="vera", password=PASSWORD, roles=["viewer"]))
+    ).user
+    attempts = (
+        adam.CreateUser(auth_pb2.CreateUserRequest(username="eve", password=PASSWORD, roles=["super-admin"])),
+        adam.UpdateUser(auth_pb2.UpdateUserRequest(user=auth_pb2.User(user_id=vera.user_id, roles=["super-admin"]))),
+        adam.UpdateUser(auth_pb2.UpdateUserRequest(user=auth_pb2.User(user_id=root.user_id, email="e@example.org"))),
+        adam.DeleteUser(auth_pb2.DeleteUserRequest(user_id=root.user_id)),
+        adam.CreateRole(auth_pb2.CreateRoleRequest(role=role("king", "system:admin"))),
+    )
+    for attempt in attempts:
+        assert isinstance(await refused(attempt), PermissionDeniedError)
+
+
+async def test_the_token_of_a_deleted_admin_creates_no_user(auth: Auth) -> None:
+    """A deleted admin could create a new admin until the token expired, for up to 15 minutes."""
+    await auth.create("adam", "admin")
+    adam = auth.by((await auth.login("adam")).access_token)
+    admin = auth.by((await auth.login()).access_token)
+    users = {user.username: user for user in (await admin.ListUsers(auth_pb2.ListUsersRequest())).users}
+    await admin.DeleteUser(auth_pb2.DeleteUserRequest(user_id=users["adam"].user_id))
+    request = auth_pb2.CreateUserRequest(username="eve", password=PASSWORD, roles=["admin"])
+    assert isinstance(await refused(adam.CreateUser(request)), UnauthenticatedError)
+
+
+async def test_the_token_of_a_demoted_admin_creates_no_user(auth: Auth) -> None:
+    created = await auth.create("adam", "admin")
+    adam = auth.by((await auth.login("adam")).access_token)
+    admin = auth.by((await auth.login()).access_token)
+    user = auth_pb2.User(user_id=created.user_id, roles=["viewer"])
+    await admin.UpdateUser(auth_pb2.UpdateUserRequest(user=user))
+    request = auth_pb2.CreateUserRequest(username="eve", password=PASSWORD, roles=["admin"])
+    assert isinstance(await refused(adam.CreateUser(request)), PermissionDeniedError)
+
+
+NAMES = ("ann", "ben", "cleo")
+CUSTOM = ("red", "blue")
+ROLES = st.lists(st.sampled_from([*BUILT_IN, *CUSTOM]), min_size=1, max_size=2, unique=True)
+PERMISSIONS = st.lists(
+    st.sampled_from(["self:read", "camera:write", "user:read", "user:write", "system:admin"]), min_size=1, max_size=3
+)
+STEPS = st.tuples(
+    st.sampled_from(["admin", *NAMES]),
+    st.one_of(
+        st.tuples(st.just("create"), st.sampled_from(NAMES), ROLES),
+        st.tuples(st.just("change"), st.sampled_from(["admin", *NAMES]), ROLES),
+        st.tuples(st.just("delete"), st.sampled_from(["admin", *NAMES])),
+        st.tuples(st.just("role"), st.sampled_from(CUSTOM), PERMISSIONS),
+        st.tuples(st.just("remake"), st.sampled_from(CUSTOM), PERMISSIONS),
+    ),
+)
+
+
+async def test_no_sequence_of_changes_gives_anybody_more_than_its_callers_held(auth: Auth) -> None:
+    """The model: what a change adds to a user was held by the caller before, and a super-admin remains."""
+    loop = asyncio.get_running_loop()
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.lists(STEPS, min_size=4, max_size=12))
+    def sequence(steps: list) -> None:
+        asyncio.run_coroutine_threadsafe(_play(auth, steps), loop).result(120)
+
+    await asyncio.to_thread(sequence)
+
+
+async def _state(auth: Auth) -> dict[str, StoredUser]:
+    async with auth.database.begin() as connection:
+        return {user.username: user for user in await store.list_users(connection, "", 100)}
+
+
+async def _play(auth: Auth, steps: list) -> None:
+    tokens: dict[str, str] = {}
+    for caller, (kind, *details) in steps:
+        before = await _state(auth)
+        if caller in before and caller not in tokens:
+            auth.clock.now += 1000  # failed attempts are forgiven
+            tokens[caller] = (await auth.login(caller)).access_token
+        token = tokens.get(caller) or (await auth.login(next(iter(before)))).access_token
+        error = await _attempt(auth.by(token), before, kind, details)
+        after = await _state(auth)
+        held = before[caller].held if caller in before else ()
+        _check(before, after, held, error)
+    auth.clock.now += 1000
+
+
+async def _attempt(stub: object, users: dict[str, StoredUser], kind: str, details: list) -> CountlineError | None:
+    name, *rest = details
+    user_id = users[name].user_id if name in users else "gone"
+    calls = {
+        "create": lambda: stub.CreateUser(auth_pb2.CreateUserRequest(username=name, password=PASSWORD, roles=rest[0])),
+        "change": lambda: stub.UpdateUser(
+            auth_pb2.UpdateUserRequest(user=auth_pb2.User(user_id=user_id, roles=rest[0]))
+        ),
+        "delete": lambda: stub.DeleteUser(auth_pb2.DeleteUserRequest(user_id=user_id)),
+        "role": lambda: stub.CreateRole(auth_pb2.CreateRoleRequest(role=role(name, *rest[0]))),
+        "remake": lambda: stub.UpdateRole(auth_pb2.UpdateRoleRequest(role=role(name, *rest[0]))),
+    }
+    try:
+        await calls[kind]()
+    except grpc.aio.AioRpcError as error:
+        return from_rpc_error(error)
+    return None
+
+
+def _check(
+    before: dict[str, StoredUser], after: dict[str, StoredUser], held: tuple[Held, ...], error: CountlineError | None
+) -> None:
+    if error is not None:
+        assert error.code not in {"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"}, error
+        assert after == before
+    for name, user in after.items():
+        earlier = before[name].held if name in before else ()
+        assert not_covered((*earlier, *held), user.held) == []
+    for name, user in before.items():
+        if name not in after or after[name].held != user.held:
+            assert not_covered(held, user.held) == [], f"{name} was changed by a caller who holds less"
+    assert any("super-admin" in user.roles for user in after.values())
