@@ -150,7 +150,7 @@ $(STAMPS)/buf: proto/package.json $(STAMPS)/setup
 
 .PHONY: permissions
 permissions: $(STAMPS)/dev ## Write docs/permissions.md
-	$(BIN)/python -m tests.fixtures.permissions_page
+	$(BIN)/python -m tests.fixtures.control.permissions_page
 
 .PHONY: constants
 constants: $(STAMPS)/dev ## Write docs/constants.md

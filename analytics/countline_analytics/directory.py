@@ -14,7 +14,9 @@ from weakref import WeakValueDictionary
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline.v1 import cameras_pb2, cameras_pb2_grpc
+from countline_analytics.questions.callers import Caller
 from countline_analytics.store.sql import query
+from countline_common.access.vocabulary import Permission
 from countline_common.errors import CountlineError
 from countline_common.grpc.errors import translated
 from countline_common.grpc.paging import MAX_SIZE, every_page
@@ -47,6 +49,8 @@ class KnownCamera:
     """Current zones."""
     past_zones: frozenset[str] = frozenset()
     """Former zones."""
+    site_id: str = ""
+    """Empty if it is unknown."""
 
     def has(self, line_id: str) -> bool:
         """Whether the camera has or had this line."""
@@ -79,38 +83,60 @@ class CameraDirectory:
         self._changed_at = float("-inf")
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def cameras(self, authorization: str, holds: Callable[[Cameras], bool] = lambda _: True) -> Cameras:
-        """Return every camera that the caller may see, by id.
+    async def cameras(self, caller: Caller, holds: Callable[[Cameras], bool] = lambda _: True) -> Cameras:
+        """Return every camera within the caller's reach, by id.
 
         Args:
-            authorization: the caller's header, sent on to the camera service.
+            caller: whose header is sent on to the camera service.
             holds: whether the cameras have what a request names. If a kept answer does not, the camera service is asked
                 again, because a camera or line may be new.
         """
         asked_at = time.monotonic()
-        found = await self._united(authorization, asked_at - KEPT_S)
-        if holds(found) or self._kept.get(authorization, (0.0, None))[1] is None:
+        found = await self._reached(caller, asked_at - KEPT_S)
+        if holds(found) or self._kept.get(caller.authorization, (0.0, None))[1] is None:
             return found
-        return await self._united(authorization, asked_at)
+        return await self._reached(caller, asked_at)
+
+    async def site_of(self, caller: Caller, camera_id: str) -> str:
+        """Return the site of a camera; empty if there is no such camera, or it is unknown to the caller."""
+        known = await self._united(caller, time.monotonic() - KEPT_S)
+        return known[camera_id].site_id if camera_id in known else ""
 
     def forget(self) -> None:
         """Use no answer again that was asked for before now, because sites or cameras changed."""
         self._changed_at = time.monotonic()
 
-    async def _united(self, authorization: str, since: float) -> Cameras:
+    async def _reached(self, caller: Caller, since: float) -> Cameras:
+        """Return the cameras within the caller's reach, as of `since` or later."""
+        known = await self._united(caller, since)
+        if caller.reach.everything:
+            return known
+        return {name: each for name, each in known.items() if caller.reach.covers_camera(name, each.site_id)}
+
+    async def _united(self, caller: Caller, since: float) -> Cameras:
         """Return the cameras of the service, as of `since` or later, and the stored ones."""
         stored = await self._stored()
-        served = await self._served(authorization, since)
+        served = await self._served(caller.authorization, since)
         if served is None:
             return stored
-        return {**{camera_id: _past(camera) for camera_id, camera in stored.items()}, **_united(served, stored)}
+        # The service shows only cameras that the caller may see: one that it does not show may exist elsewhere.
+        seen = caller.principal.reach(Permission.CAMERA_READ)
+        kept = {
+            camera_id: _past(camera) if seen.covers_camera(camera_id, camera.site_id) else camera
+            for camera_id, camera in stored.items()
+        }
+        return {**kept, **_united(served, stored)}
 
     async def _stored(self) -> Cameras:
         async with self._engine.connect() as connection:
             rows = await connection.execute(query("counts", "known_cameras"))
             return {
                 row.camera_id: KnownCamera(
-                    row.camera_id, stored_zones(row), tuple(row.line_ids), zones=tuple(row.zone_ids)
+                    row.camera_id,
+                    stored_zones(row),
+                    tuple(row.line_ids),
+                    zones=tuple(row.zone_ids),
+                    site_id=row.site_id or "",
                 )
                 for row in rows
             }
@@ -176,7 +202,8 @@ def stored_zones(row: Any) -> SiteZones:
 def _served_camera(camera: cameras_pb2.Camera, zones: Mapping[str, SiteZones]) -> KnownCamera:
     site_zones = zones.get(camera.site_id) or SiteZones.of("UTC")
     lines = tuple(line.line_id for line in camera.spec.lines)
-    return KnownCamera(camera.camera_id, site_zones, lines, zones=tuple(each.zone_id for each in camera.spec.zones))
+    zone_ids = tuple(each.zone_id for each in camera.spec.zones)
+    return KnownCamera(camera.camera_id, site_zones, lines, zones=zone_ids, site_id=camera.site_id)
 
 
 def _past(camera: KnownCamera) -> KnownCamera:

@@ -20,6 +20,7 @@ COMMANDS: list[LazyCommand] = [
     _command("cameras", "cameras:app", "Manage cameras."),
     _command("workers", "workers:app", "Inspect workers: the processes that count."),
     _command("users", "users:app", "Manage users."),
+    _command("auth", "access:app", "Explain who may do what."),
     _command("roles", "roles:app", "Manage roles: what users may do."),
     _command("tokens", "tokens:app", "Make tokens for workers and services on other machines."),
 ]

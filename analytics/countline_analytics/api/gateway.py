@@ -6,8 +6,9 @@ permission. This process answers the service of analytics itself and checks the 
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 from urllib.parse import quote
@@ -23,7 +24,7 @@ from countline_analytics.api.transcoding import Route, build_request
 from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.service import Handler
 from countline_common.errors import InvalidInputError, UnauthenticatedError
-from countline_common.grpc.authorization import authorize
+from countline_common.grpc.authorization import authorize, check_reach
 from countline_common.grpc.errors import translated
 from countline_common.grpc.tokens import TokenVerifier
 from countline_common.http.client_address import Network, address, calling
@@ -34,7 +35,8 @@ MODEL_CHANGE_TIMEOUT_S: Final = 250.0
 """Timeout of calls that change models: Triton may build an engine before it loads. The service times out earlier."""
 LARGE_BYTES: Final = 20_000
 """Larger answers are rendered in a thread, so that the event loop keeps running."""
-LONGEST_AUTHORIZATION: Final = 4096
+LONGEST_AUTHORIZATION: Final = 7000
+"""Characters. A token names permissions and scopes; gRPC takes 8 KB of metadata."""
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 BODY_TIMEOUT_S: Final = web.AppKey("body_timeout_s", float)
 """Seconds in which the body of a request must arrive."""
@@ -99,21 +101,35 @@ def _serialized(message: Message) -> bytes:
 
 
 class LocalUpstream:
-    """A service in this process."""
+    """A service in this process.
 
-    def __init__(self, handlers: Mapping[str, Handler], verifier: TokenVerifier) -> None:
+    Args:
+        handlers: its methods by name.
+        verifier: checks access tokens.
+        site_of: finds the site of a camera for a caller.
+    """
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        verifier: TokenVerifier,
+        site_of: Callable[[Caller, str], Awaitable[str]],
+    ) -> None:
         self._handlers = handlers
         self._verifier = verifier
+        self._site_of = site_of
 
     async def call(self, method: Method, request: Message, context: CallContext) -> Message:
         caller = self._caller(method, context)
+        site_of = partial(self._site_of, caller)
+        await check_reach(caller.principal, method.path, method.policy, request, site_of)
         async with asyncio.timeout(CALL_TIMEOUT_S):
             response: Message = await self._handlers[method.descriptor.name](request, caller)
         return response
 
     def _caller(self, method: Method, context: CallContext) -> Caller:
         principal = authorize(self._verifier, context.authorization, method.path, method.policy)
-        return Caller(principal, context.authorization)
+        return Caller(principal, context.authorization, principal.reach(method.policy.permission))
 
 
 class WatchedUpstream:

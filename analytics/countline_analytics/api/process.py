@@ -139,7 +139,6 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
     An exception in a background task sets `stopping` and is raised at the end.
     """
     statuses = StatusBoard(parts.bus)
-    hub = LiveHub(parts.feed, parts.bus, statuses, parts.verifier)
     async with contextlib.AsyncExitStack() as stack:
         channels = {
             address: await stack.enter_async_context(open_channel(address))
@@ -153,6 +152,7 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
         directory = CameraDirectory(
             parts.engine, cameras_pb2_grpc.CameraServiceStub(channels[settings.cameras_address])
         )
+        hub = LiveHub(parts.feed, parts.bus, statuses, parts.verifier, directory)
         upstreams = _upstreams(settings, parts, channels, directory)
         api = Api(http_methods(), upstreams, hub, settings.proxy_networks(), settings.gateway_body_timeout_s)
         changes = follow_changes(parts.bus, directory.forget)
@@ -184,7 +184,7 @@ def _upstreams(
         ),
         "countline.v1.WorkerService": RemoteUpstream(channels[settings.workers_address]),
         "countline.v1.ModelService": RemoteUpstream(channels[settings.models_address], MODEL_CHANGE_TIMEOUT_S),
-        COUNT_SERVICE: LocalUpstream(counts, parts.verifier),
+        COUNT_SERVICE: LocalUpstream(counts, parts.verifier, directory.site_of),
     }
 
 

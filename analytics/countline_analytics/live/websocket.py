@@ -15,15 +15,19 @@ from typing import Any, Final
 from aiohttp import WSMsgType, web
 from prometheus_client import Counter, Gauge
 
+from countline_analytics.directory import CameraDirectory
 from countline_analytics.live.bus import LiveBus, Relay, StatusBoard, Take, live_message, preview_message
 from countline_analytics.live.client import CLOSE_TOO_SLOW, ClientQueue, SlowClientError, send_all
 from countline_analytics.live.feed import CrossingFeed
+from countline_analytics.live.visible import LOOK_PERIOD_S, CountsView, VisibleCameras
 from countline_common.data import bus
 from countline_common.errors import (
     CountlineError,
     InvalidInputError,
+    PermissionDeniedError,
     ResourceExhaustedError,
     UnauthenticatedError,
+    UnavailableError,
 )
 from countline_common.grpc.authorization import require
 from countline_common.grpc.tokens import Principal, TokenVerifier
@@ -61,6 +65,7 @@ class LiveHub:
         live_bus: the connection to NATS.
         statuses: publishes the status of cameras.
         verifier: checks access tokens.
+        directory: looks up the cameras that a client may see.
     """
 
     def __init__(
@@ -69,7 +74,9 @@ class LiveHub:
         live_bus: LiveBus,
         statuses: StatusBoard,
         verifier: TokenVerifier,
+        directory: CameraDirectory,
     ) -> None:
+        self.directory = directory
         self.feed = feed
         self.statuses = statuses
         self.verifier = verifier
@@ -124,6 +131,11 @@ class _Connection:
         self._socket = socket
         self._queue = ClientQueue()
         self._principal: Principal | None = None
+        self._token = ""
+        self._windows: dict[str, VisibleCameras] = {}
+        """By permission, the cameras that the client may see."""
+        self._changing = asyncio.Lock()
+        """Held while subscriptions change."""
         self._leave: dict[str, Callable[[], Awaitable[None]]] = {}
         """By channel, the function that ends its subscription."""
 
@@ -133,6 +145,7 @@ class _Connection:
             asyncio.create_task(self._read(), name="websocket read"),
             asyncio.create_task(send_all(self._queue, self._socket), name="websocket send"),
             asyncio.create_task(self._watch_token(), name="websocket token"),
+            asyncio.create_task(self._watch_windows(), name="websocket reach"),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -188,9 +201,13 @@ class _Connection:
                 self._queue.put(_error(error))
 
     async def _take(self, message: dict[str, Any]) -> None:
+        async with self._changing:
+            await self._obey(message)
+
+    async def _obey(self, message: dict[str, Any]) -> None:
         kind = message.get("type")
         if kind == "auth":
-            self._principal = self._hub.verifier.verify(str(message.get("token", "")))
+            await self._authenticate(str(message.get("token", "")))
             self._queue.put('{"type":"ready"}')
         elif kind == "ping":
             self._queue.put('{"type":"pong"}')
@@ -203,20 +220,69 @@ class _Connection:
                 f"unknown message type {str(kind)[:LONGEST_SHOWN]!r}", hint="use auth, subscribe, unsubscribe or ping"
             )
 
+    async def _authenticate(self, token: str) -> None:
+        """Take a token, the first one or a newer one. Subscriptions that it does not permit end."""
+        before, self._principal, self._token = self._principal, self._hub.verifier.verify(token), token
+        if before is not None and before.held == self._principal.held:
+            for window in self._windows.values():
+                window.renew(self._principal, token)
+            return
+        self._windows.clear()
+        for channel in list(self._leave):
+            await self._renew(channel)
+
+    async def _renew(self, channel: str) -> None:
+        """Subscribe to a channel again if the client may still do so; end the subscription if not."""
+        try:
+            await self._subscribe(channel, None)
+        except PermissionDeniedError as error:
+            await self._unsubscribe(channel)
+            self._queue.put(_error(error))
+
+    async def _watch_windows(self) -> None:
+        """Look again which cameras a client of limited reach may see."""
+        while True:
+            await asyncio.sleep(LOOK_PERIOD_S)
+            with contextlib.suppress(UnavailableError):  # the client keeps what it may see
+                async with self._changing:
+                    await self._look_again()
+
+    async def _look_again(self) -> None:
+        for permission, window in self._windows.items():
+            if await window.look():
+                for channel in [each for each in self._leave if PERMISSIONS[each.partition(":")[0]] == permission]:
+                    await self._renew(channel)
+
+    async def _window(self, permission: str) -> VisibleCameras:
+        """Return the cameras that the client may see."""
+        if permission not in self._windows:
+            assert self._principal is not None
+            window = VisibleCameras(self._hub.directory, self._principal, self._token, permission)
+            await window.look()
+            self._windows[permission] = window
+        return self._windows[permission]
+
     async def _subscribe(self, channel: str, after: Any) -> None:
         kind, _, camera_id = channel.partition(":")
         self._check(kind, channel, camera_id)
+        window = await self._window(PERMISSIONS[kind])
+        if camera_id and not window.shows(camera_id):
+            raise PermissionDeniedError(
+                f"you may not subscribe to {channel[:LONGEST_SHOWN]}", hint="ask an administrator for a wider grant"
+            )
         if after is not None and (isinstance(after, bool) or not isinstance(after, int)):
             raise InvalidInputError(
                 "`after` must be the sequence number of a crossing", hint="leave it out for a snapshot"
             )
         await self._unsubscribe(channel)
         if kind == "counts":
-            self._leave[channel] = _later(self._hub.feed.unsubscribe, self._queue)
-            self._hub.feed.subscribe(self._queue, after)
+            view = CountsView(window, self._queue.put, after)
+            self._leave[channel] = _later(self._hub.feed.unsubscribe, view)
+            self._hub.feed.subscribe(view, after)
         elif kind == "status":
-            self._leave[channel] = _later(self._hub.statuses.unsubscribe, self._queue.put)
-            self._hub.statuses.subscribe(self._queue.put)
+            put = window.statuses(self._queue.put)
+            self._leave[channel] = _later(self._hub.statuses.unsubscribe, put)
+            self._hub.statuses.subscribe(put)
         else:
             self._watch(channel)
 

@@ -32,9 +32,7 @@ async def asked_cameras(
         ]
 
     names_something = bool(camera_id or line_id or zone_id)
-    known = await directory.cameras(
-        caller.authorization, lambda cameras: not names_something or bool(matching(cameras))
-    )
+    known = await directory.cameras(caller, lambda cameras: not names_something or bool(matching(cameras)))
     if camera_id and camera_id not in known:
         raise NotFoundError(f"camera {camera_id!r} does not exist", hint="list cameras: countline cameras list")
     found = matching(known)

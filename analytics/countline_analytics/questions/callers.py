@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from countline_common.access.scopes import Reach
 from countline_common.grpc.tokens import Principal
 
 
@@ -11,3 +12,5 @@ class Caller:
 
     principal: Principal
     authorization: str
+    reach: Reach
+    """Sites and cameras over which the caller holds the permission of the request."""

@@ -123,7 +123,7 @@ class Truths(Questions):
         start = from_proto(request.start) if request.HasField("start") else None
         end = from_proto(request.end) if request.HasField("end") else utc_now() - timedelta(seconds=LATEST_S)
         asked = request.camera_id
-        known = await self._directory.cameras(caller.authorization, lambda cameras: not asked or asked in cameras)
+        known = await self._directory.cameras(caller, lambda cameras: not asked or asked in cameras)
         if asked and asked not in known:
             raise _no_camera(asked)
         async with self._engine.connect() as connection:
@@ -134,7 +134,7 @@ class Truths(Questions):
         return counts_pb2.VerifyCountsResponse(cameras=cameras, end=to_proto(end))
 
     async def _require_camera(self, camera_id: str, caller: Caller) -> None:
-        if camera_id not in await self._directory.cameras(caller.authorization, lambda cameras: camera_id in cameras):
+        if camera_id not in await self._directory.cameras(caller, lambda cameras: camera_id in cameras):
             raise _no_camera(camera_id)
 
 

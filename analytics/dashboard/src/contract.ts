@@ -147,6 +147,8 @@ export interface CrossingMessage {
   decided_at: number | string;
   in: number;
   out: number;
+  /** Number of the message before this one; present only if the login may not see every camera. */
+  previous?: number | null;
 }
 
 export interface StatusMessage {

@@ -40,6 +40,12 @@ class Reach:
     def __bool__(self) -> bool:
         return self.everything or bool(self.sites) or bool(self.cameras)
 
+    def __str__(self) -> str:
+        if self.everything:
+            return "everything"
+        named = (("site", self.sites), ("camera", self.cameras))
+        return "; ".join(f"{what} {', '.join(sorted(ids))}" for what, ids in named if ids) or "nothing"
+
     def covers_site(self, site_id: str) -> bool:
         """Whether the whole site lies within reach."""
         return self.everything or site_id in self.sites

@@ -1,18 +1,24 @@
 """The one check of who calls and whether that is permitted, and the header that carries a token.
 
-gRPC servers, the REST gateway and the WebSocket share it.
+gRPC servers, the REST gateway and the WebSocket share it. A caller is authorised in two steps: `authorize` before the
+message is read, and `check_reach` once the message names a resource.
 """
 
-from typing import Final
+import operator
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
+from countline_common.access.scopes import Reach
 from countline_common.errors import PermissionDeniedError, UnauthenticatedError
-from countline_common.grpc.permissions import MethodPolicy
+from countline_common.grpc.permissions import MethodPolicy, ResourceRule
 from countline_common.grpc.tokens import Principal, TokenVerifier
 
 _SCHEME: Final = "Bearer"
 
 Metadata = tuple[tuple[str, str], ...]
 """Names and values of a gRPC call."""
+SiteOf = Callable[[str], Awaitable[str]]
+"""Returns the site of a camera; empty if there is no such camera."""
 
 
 def authorize(verifier: TokenVerifier, authorization: str, method: str, policy: MethodPolicy) -> Principal:
@@ -29,10 +35,51 @@ def authorize(verifier: TokenVerifier, authorization: str, method: str, policy: 
         PermissionDeniedError: the caller lacks the permission, or the method names none.
     """
     principal = verifier.verify(bearer_token(authorization))
-    if not policy.permission:
-        raise PermissionDeniedError(f"{method} names no permission, so no caller is permitted")
+    if not policy.permission or policy.resource is None:
+        raise PermissionDeniedError(f"{method} names no permission or no resource, so no caller is permitted")
     require(principal, policy.permission, f"call {method}")
     return principal
+
+
+async def check_reach(principal: Principal, method: str, policy: MethodPolicy, request: Any, site_of: SiteOf) -> None:
+    """Check that the resource that a request names lies within the caller's reach.
+
+    Args:
+        principal: the caller, who holds the permission over something.
+        method: its name, for messages.
+        policy: what the method requires.
+        request: the message; None for a stream, whose messages name no resource.
+        site_of: finds the site of a camera.
+
+    Raises:
+        PermissionDeniedError: the resource lies outside, or does not exist: a caller must not learn which.
+    """
+    rule, reach = policy.resource, principal.reach(policy.permission)
+    if reach.everything or (rule is not None and rule.own and reach):
+        return
+    if rule is None or request is None or not reach or not await _is_reached(reach, rule, request, site_of):
+        held = f"the permission {policy.permission!r} is held over {reach} only"
+        raise PermissionDeniedError(
+            f"{principal.name} may not call {method} here: {held}",
+            hint="ask an administrator for a wider grant",
+        )
+
+
+async def _is_reached(reach: Reach, rule: ResourceRule, request: Any, site_of: SiteOf) -> bool:
+    if rule.site:
+        return reach.covers_site(operator.attrgetter(rule.site)(request))
+    if rule.camera:
+        camera_id = operator.attrgetter(rule.camera)(request)
+        if camera_id in reach.cameras:
+            return True
+        if camera_id:
+            return bool(reach.sites) and reach.covers_site(await site_of(camera_id))
+    return rule.filtered
+
+
+async def no_sites(_: str) -> str:
+    """Return no site: for services whose methods name no cameras."""
+    return ""
 
 
 def require(principal: Principal, permission: str, action: str) -> None:

@@ -23,7 +23,7 @@ from countline_common.errors import (
     InvalidInputError,
     UnauthenticatedError,
 )
-from countline_common.grpc.authorization import authorize
+from countline_common.grpc.authorization import SiteOf, authorize, check_reach, no_sites
 from countline_common.grpc.errors import to_status
 from countline_common.grpc.permissions import OPEN_SERVICES, method_policy
 from countline_common.grpc.texts import check_texts
@@ -70,8 +70,11 @@ def current_request_id() -> str:
 class _Call:
     """One call: authorises it, measures it, and maps its errors."""
 
-    def __init__(self, method: str, context: Any, verifier: TokenVerifier, translate: Translate) -> None:
+    def __init__(
+        self, method: str, context: Any, verifier: TokenVerifier, translate: Translate, site_of: SiteOf
+    ) -> None:
         self._method = method
+        self._site_of = site_of
         self._context = context
         self._verifier = verifier
         self._translate = translate
@@ -101,6 +104,21 @@ class _Call:
         try:
             authorization = str(self._metadata.get("authorization", ""))
             _principal.set(authorize(self._verifier, authorization, self._method, policy))
+        except CountlineError:
+            REFUSED.labels(self._method).inc()
+            raise
+
+    async def check_reach(self, request: Any) -> None:
+        """Check that the resource that a message names lies within the caller's reach; None for a stream.
+
+        Raises:
+            PermissionDeniedError: it lies outside.
+        """
+        principal = _principal.get()
+        if principal is None:
+            return  # a public method
+        try:
+            await check_reach(principal, self._method, method_policy(self._method), request, self._site_of)
         except CountlineError:
             REFUSED.labels(self._method).inc()
             raise
@@ -250,12 +268,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         translate: maps exceptions of libraries.
         call_limit_s: seconds that a method with one answer may take.
         message_limit_s: seconds in which a message has to arrive, also each one of a stream.
+        site_of: finds the site of a camera that a request names.
     """
 
     def __init__(
-        self, verifier: TokenVerifier, translate: Translate, call_limit_s: float, message_limit_s: float
+        self,
+        verifier: TokenVerifier,
+        translate: Translate,
+        call_limit_s: float,
+        message_limit_s: float,
+        site_of: SiteOf = no_sites,
     ) -> None:
         self._verifier = verifier
+        self._site_of = site_of
         self._translate = translate
         self._call_limit_s = call_limit_s
         self._message_limit_s = message_limit_s
@@ -275,10 +300,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _unary(self, method: str, behaviour: Any, *, streams: bool) -> Any:
         async def call(requests: Any, context: Any) -> Any:
             messages = _Messages(requests, self._message_limit_s)
-            with _Call(method, context, self._verifier, self._translate) as call:
+            with _Call(method, context, self._verifier, self._translate, self._site_of) as call:
                 try:
                     call.authorize()
                     request = messages if streams else await messages.only()
+                    await call.check_reach(None if streams else request)
                     async with asyncio.timeout(self._call_limit_s):
                         response = await behaviour(request, context)
                 except BaseException as error:  # noqa: BLE001  (mapped to a status, or raised again)
@@ -291,10 +317,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _stream(self, method: str, behaviour: Any, *, streams: bool) -> Any:
         async def call(requests: Any, context: Any) -> AsyncIterator[Any]:
             messages = _Messages(requests, self._message_limit_s)
-            with _Call(method, context, self._verifier, self._translate) as call:
+            with _Call(method, context, self._verifier, self._translate, self._site_of) as call:
                 try:
                     call.authorize()
-                    answered = behaviour(messages if streams else await messages.only(), context)
+                    request = messages if streams else await messages.only()
+                    await call.check_reach(None if streams else request)
+                    answered = behaviour(request, context)
                     if hasattr(answered, "__aiter__"):
                         async with contextlib.aclosing(answered) as responses:
                             async for response in responses:

@@ -15,11 +15,28 @@ OPEN_SERVICES: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class ResourceRule:
+    """What a method concerns, as `countline.v1.Resource`."""
+
+    site: str = ""
+    """Path of the field that names a site."""
+    camera: str = ""
+    """Path of the field that names a camera."""
+    filtered: bool = False
+    """The method returns only what lies within reach."""
+    everything: bool = False
+    """The method concerns the whole system."""
+    own: bool = False
+    """The method concerns the caller itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class MethodPolicy:
-    """The requirement of a method: none (`public`) or a permission. With neither, the method is closed."""
+    """The requirement of a method: none (`public`), or a permission over a resource. With neither it is closed."""
 
     public: bool = False
     permission: str = ""
+    resource: ResourceRule | None = None
 
 
 @cache
@@ -35,7 +52,14 @@ def method_policy(method: str) -> MethodPolicy:
         descriptor = descriptor_pool.Default().FindMethodByName(f"{service}.{name}")
     except KeyError:
         return MethodPolicy()
-    options = descriptor.GetOptions()
+    options = descriptor.GetOptions().Extensions
     return MethodPolicy(
-        public=options.Extensions[options_pb2.public], permission=options.Extensions[options_pb2.permission]
+        public=options[options_pb2.public],
+        permission=options[options_pb2.permission],
+        resource=_rule(options[options_pb2.resource]),
     )
+
+
+def _rule(message: options_pb2.Resource) -> ResourceRule | None:
+    rule = ResourceRule(message.site, message.camera, message.filtered, message.everything, message.own)
+    return rule if rule != ResourceRule() else None

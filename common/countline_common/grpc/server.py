@@ -16,6 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from countline_common.errors import UnavailableError
+from countline_common.grpc.authorization import SiteOf, no_sites
 from countline_common.grpc.calls import CallInterceptor, Translate
 from countline_common.grpc.permissions import OPEN_SERVICES
 from countline_common.grpc.tokens import TokenVerifier
@@ -66,6 +67,8 @@ class Service:
     register: Callable[[grpc.aio.Server], None]
     check: Check
     """Whether the service can work. gRPC's health service reports it to load balancers."""
+    site_of: SiteOf = no_sites
+    """Finds the site of a camera that a request names; not needed by services without such methods."""
 
 
 class GrpcServer:
@@ -95,7 +98,7 @@ class GrpcServer:
         host_port(address)
         self._wanted_address = address
         self._services = services
-        self._interceptor = CallInterceptor(verifier, translate, call_limit_s, message_limit_s)
+        self._interceptor = CallInterceptor(verifier, translate, call_limit_s, message_limit_s, self._site_of)
         self._before_stop = before_stop
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._server: grpc.aio.Server | None = None
@@ -128,6 +131,12 @@ class GrpcServer:
             await self._health.enter_graceful_shutdown()
             self._before_stop()
             await self._server.stop(STOP_GRACE_S)
+
+    async def _site_of(self, camera_id: str) -> str:
+        for service in self._services:
+            if site_id := await service.site_of(camera_id):
+                return site_id
+        return ""
 
     def _bind(self, server: grpc.aio.Server) -> str:
         host, _, _ = self._wanted_address.rpartition(":")

@@ -1,7 +1,7 @@
 """Access tokens: Ed25519-signed JWTs that auth issues and every service can check with the public key.
 
-A token names its subject (`sub`, `name`), roles, permissions and expiry. A check needs no lookup, so a token cannot be
-revoked: it is short-lived instead. Times are Unix seconds.
+A token names its subject (`sub`, `name`), roles, permissions with their scopes, and expiry. A check needs no lookup, so
+a token cannot be revoked: it is short-lived instead. Times are Unix seconds.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 from joserfc.jwt import JWTClaimsRegistry
 
-from countline_common.access.scopes import Held
+from countline_common.access.scopes import EVERYTHING, Held, Reach, Scope, reach
 from countline_common.access.vocabulary import current_names
 from countline_common.errors import InvalidInputError, UnauthenticatedError
 
@@ -41,18 +41,25 @@ class Principal:
     """Readable name, for logs and audit."""
     roles: tuple[str, ...] = ()
     permissions: frozenset[str] = frozenset()
+    """What the principal may do everywhere."""
     expires_at: float = 0.0
     session_id: str = ""
     """The login of a user; empty for workers and services."""
+    scoped: tuple[Held, ...] = ()
+    """What the principal may do over a site or a group of cameras."""
 
     @property
     def held(self) -> tuple[Held, ...]:
         """What this principal may do, and where."""
-        return (Held(self.permissions),)
+        return (Held(self.permissions), *self.scoped)
+
+    def reach(self, permission: str) -> Reach:
+        """Return everything over which this principal holds a permission."""
+        return reach(self.held, permission)
 
     def may(self, permission: str) -> bool:
-        """Whether this principal holds a permission."""
-        return permission in self.permissions
+        """Whether this principal holds a permission over anything."""
+        return any(permission in each.permissions for each in self.held)
 
 
 def generate_key_pair() -> tuple[bytes, bytes]:
@@ -85,6 +92,7 @@ class TokenSigner:
         permissions: frozenset[str],
         lifetime_s: float,
         session_id: str = "",
+        scoped: tuple[Held, ...] = (),
     ) -> str:
         """A token for a principal, valid for `lifetime_s` seconds from now."""
         now = self._clock()
@@ -100,6 +108,8 @@ class TokenSigner:
         }
         if session_id:
             claims["sid"] = session_id
+        if scoped:
+            claims["scoped"] = [_claim(each) for each in scoped]
         return jwt.encode(self._header, claims, self._key, algorithms=[ALGORITHM])
 
 
@@ -149,7 +159,23 @@ def _principal(claims: dict[str, Any]) -> Principal:
         permissions=current_names(str(permission) for permission in claims.get("permissions", ())),
         expires_at=float(claims["exp"]),
         session_id=str(claims.get("sid", "")),
+        scoped=tuple(_held(each) for each in claims.get("scoped", ())),
     )
+
+
+def _claim(held: Held) -> dict[str, Any]:
+    return {
+        "permissions": sorted(held.permissions),
+        "site": held.scope.site_id,
+        "cameras": sorted(held.scope.camera_ids),
+    }
+
+
+def _held(claim: dict[str, Any]) -> Held:
+    scope = Scope(str(claim["site"]), frozenset(str(camera_id) for camera_id in claim["cameras"]))
+    if scope == EVERYTHING:
+        raise ValueError("a scope covers nothing")
+    return Held(current_names(str(permission) for permission in claim["permissions"]), scope)
 
 
 def _read(path: Path) -> bytes:

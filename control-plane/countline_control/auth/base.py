@@ -10,7 +10,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from countline_common.access.scopes import Held
+from countline_common.access.scopes import EVERYTHING, Held
 from countline_common.errors import UnauthenticatedError
 from countline_common.grpc.calls import current_principal, current_request_id
 from countline_common.grpc.tokens import TokenSigner
@@ -18,7 +18,7 @@ from countline_common.http.client_address import Network
 from countline_common.logs import get_logger
 from countline_common.times import to_datetime
 from countline_control.auth import store
-from countline_control.auth.access.holding import Holder, check_may_give
+from countline_control.auth.access.holding import Grantor, check_may_give
 from countline_control.auth.domain import IssuedTokens, StoredUser
 from countline_control.auth.messages import user_message
 from countline_control.auth.passwords import Passwords
@@ -61,7 +61,7 @@ class AuthBase:
     def _now(self) -> datetime:
         return to_datetime(self._clock())
 
-    async def _holder(self, connection: AsyncConnection, permission: str, action: str) -> Holder:
+    async def _holder(self, connection: AsyncConnection, permission: str, action: str) -> Grantor:
         """Return the caller as the database knows it now: its token may be older than its last change.
 
         Args:
@@ -77,7 +77,7 @@ class AuthBase:
         user = await store.get_user(connection, principal.subject)
         if (user is None and principal.session_id) or (user is not None and user.disabled_at is not None):
             raise UnauthenticatedError(f"user {principal.name!r} may no longer log in", hint="log in as another user")
-        holder = Holder(principal.subject, principal.name, user.held if user is not None else principal.held)
+        holder = Grantor(principal.subject, principal.name, user.held if user is not None else principal.held)
         check_may_give(holder, (Held(frozenset({permission})),), action)
         return holder
 
@@ -90,7 +90,8 @@ class AuthBase:
             user.user_id,
             user.username,
             roles=user.roles,
-            permissions=frozenset[str]().union(*(held.permissions for held in user.held)),
+            permissions=frozenset[str]().union(*(each.permissions for each in user.held if each.scope == EVERYTHING)),
+            scoped=tuple(each for each in user.held if each.scope != EVERYTHING),
             lifetime_s=ACCESS_LIFETIME_S,
             session_id=session_id,
         )
@@ -98,7 +99,8 @@ class AuthBase:
 
     async def _record_user(self, connection: AsyncConnection, event: str, user: StoredUser, actor: str) -> None:
         """Add a change of a user to the outbox and to the audit."""
-        await self._record(connection, "user", event, user.username, user_message(user), actor, roles=list(user.roles))
+        held = [f"{grant.role} over {grant.scope}" for grant in user.grants]
+        await self._record(connection, "user", event, user.username, user_message(user), actor, roles=held)
 
     async def _record(
         self,

@@ -1,9 +1,10 @@
 """Users and tokens as messages of the contract."""
 
 from countline.v1 import auth_pb2
+from countline_common.access.scopes import EVERYTHING
 from countline_common.times import to_timestamp
 from countline_control.auth.access.roles import Role
-from countline_control.auth.domain import IssuedTokens, StoredUser
+from countline_control.auth.domain import Grant, IssuedTokens, StoredUser
 
 
 def user_message(user: StoredUser) -> auth_pb2.User:
@@ -16,7 +17,13 @@ def user_message(user: StoredUser) -> auth_pb2.User:
         display_name=user.display_name,
         email=user.email,
         revision=user.revision,
+        grants=[grant_message(grant) for grant in user.grants if grant.scope != EVERYTHING],
     )
+
+
+def grant_message(grant: Grant) -> auth_pb2.Grant:
+    """Translate a role over a scope."""
+    return auth_pb2.Grant(role=grant.role, site_id=grant.scope.site_id, camera_ids=sorted(grant.scope.camera_ids))
 
 
 def role_message(role: Role) -> auth_pb2.Role:

@@ -8,19 +8,20 @@ from uuid import uuid4
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import auth_pb2
+from countline_common.access.scopes import EVERYTHING, Scope
 from countline_common.access.vocabulary import Permission
 from countline_common.errors import ConflictError, FieldProblem, InvalidInputError, NotFoundError
 from countline_common.grpc.calls import Context
 from countline_common.grpc.paging import next_token, page
 from countline_control.auth import domain, store
 from countline_control.auth.access import store as access_store
-from countline_control.auth.access.holding import Holder, check_may_give, check_remains, unknown_roles
+from countline_control.auth.access.holding import Grantor, check_may_give, check_remains, grant_problems
 from countline_control.auth.access.roles import SUPER_ADMIN
 from countline_control.auth.base import AuthBase
 from countline_control.auth.domain import Grant, StoredUser
 from countline_control.auth.messages import user_message
 
-CHANGEABLE = ("roles", "display_name", "email")
+CHANGEABLE = ("roles", "grants", "display_name", "email")
 
 
 class UserMethods(AuthBase):
@@ -31,7 +32,7 @@ class UserMethods(AuthBase):
         user = self._new_user(request.username, await self._passwords.hash(request.password))
         async with self._database.begin() as connection:
             holder = await self._changer(connection, f"create user {user.username}")
-            user = replace(user, grants=await self._granted(connection, request.roles))
+            user = replace(user, grants=await self._granted(connection, request.roles, request.grants))
             check_may_give(holder, user.held, f"create user {user.username}")
             await self._insert(connection, user, holder.name)
         return auth_pb2.CreateUserResponse(user=user_message(user))
@@ -58,8 +59,11 @@ class UserMethods(AuthBase):
             holder, stored = await self._changed(connection, wanted.user_id, "change")
             check_revision(f"user {stored.username!r}", stored.revision, wanted.revision)
             user = _with_profile(stored, wanted, paths)
-            if "roles" in paths:
-                user = replace(user, grants=await self._granted(connection, wanted.roles))
+            if {"roles", "grants"} & paths:
+                current = user_message(stored)
+                roles = wanted.roles if "roles" in paths else current.roles
+                grants = wanted.grants if "grants" in paths else current.grants
+                user = replace(user, grants=await self._granted(connection, roles, grants))
             if user == stored:
                 return auth_pb2.UpdateUserResponse(user=user_message(stored))
             user = replace(user, revision=stored.revision + 1)
@@ -85,12 +89,12 @@ class UserMethods(AuthBase):
         await access_store.set_grants(connection, user.user_id, user.grants, actor, self._now())
         await self._record_user(connection, "created", user, actor)
 
-    async def _changer(self, connection: AsyncConnection, action: str) -> Holder:
+    async def _changer(self, connection: AsyncConnection, action: str) -> Grantor:
         """Lock users and roles, and return the caller, who may change users."""
         await store.lock_users(connection)
         return await self._holder(connection, Permission.USER_WRITE, action)
 
-    async def _changed(self, connection: AsyncConnection, user_id: str, action: str) -> tuple[Holder, StoredUser]:
+    async def _changed(self, connection: AsyncConnection, user_id: str, action: str) -> tuple[Grantor, StoredUser]:
         """Return the caller and a user whom the caller may change.
 
         Raises:
@@ -104,23 +108,23 @@ class UserMethods(AuthBase):
         check_may_give(holder, user.held, f"{action} user {user.username}")
         return holder, user
 
-    async def _granted(self, connection: AsyncConnection, names: Collection[str]) -> tuple[Grant, ...]:
-        """Return grants of roles over everything.
+    async def _granted(
+        self, connection: AsyncConnection, roles: Collection[str], scoped: Collection[auth_pb2.Grant]
+    ) -> tuple[Grant, ...]:
+        """Return grants of roles over everything, and over scopes.
 
         Raises:
-            InvalidInputError: there are no names, or a name is no role.
+            InvalidInputError: there are none, a name is no role, or a scope is none.
         """
-        names = tuple(dict.fromkeys(names))
-        if not names:
-            problem = FieldProblem("roles", "is empty; list the roles: countline roles list")
-            raise InvalidInputError("a user needs a role", fields=(problem,))
+        wanted = [(name, EVERYTHING) for name in roles]
+        wanted += [(each.role, Scope(each.site_id, frozenset(each.camera_ids))) for each in scoped]
         known = await access_store.roles_by_name(connection)
-        if error := unknown_roles(names, known):
-            raise error
-        return tuple(Grant(name, known[name].permissions) for name in names)
+        if problems := grant_problems(wanted, known, len(roles)):
+            raise InvalidInputError("the roles cannot be granted", fields=tuple(problems))
+        return tuple(Grant(name, known[name].permissions, scope) for name, scope in dict.fromkeys(wanted))
 
     async def _regranted(
-        self, connection: AsyncConnection, holder: Holder, stored: StoredUser, user: StoredUser
+        self, connection: AsyncConnection, holder: Grantor, stored: StoredUser, user: StoredUser
     ) -> StoredUser:
         """Store changed grants; return the user, whose older access tokens end."""
         check_may_give(holder, user.held, f"grant these roles to {user.username}")

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import cameras_pb2, cameras_pb2_grpc
+from countline_common.access.scopes import Reach
 from countline_common.access.vocabulary import Permission
 from countline_common.errors import ConflictError, CountlineError, FieldProblem, NotFoundError
 from countline_common.grpc.calls import Context, current_principal
@@ -68,6 +69,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             NAME,
             lambda server: cameras_pb2_grpc.add_CameraServiceServicer_to_server(self, server),
             self._database.check,
+            lambda camera_id: self._database.read(lambda connection: store.site_of(connection, camera_id)),
         )
 
     async def CreateSite(
@@ -106,7 +108,8 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         return cameras_pb2.UpdateSiteResponse(site=message)
 
     async def GetSite(self, request: cameras_pb2.GetSiteRequest, context: Context) -> cameras_pb2.GetSiteResponse:
-        site = await self._database.read(lambda connection: store.get_site(connection, request.site_id))
+        reach = _reach()
+        site = await self._database.read(lambda connection: store.get_site(connection, request.site_id, reach=reach))
         if site is None:
             raise _no_site(request.site_id)
         return cameras_pb2.GetSiteResponse(site=messages.site_message(site))
@@ -127,9 +130,9 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         return cameras_pb2.DeleteSiteResponse()
 
     async def ListSites(self, request: cameras_pb2.ListSitesRequest, context: Context) -> cameras_pb2.ListSitesResponse:
-        wanted = page(request.page_size, request.page_token)
+        wanted, reach = page(request.page_size, request.page_token), _reach()
         found = await self._database.read(
-            lambda connection: store.list_sites(connection, wanted.after, wanted.size + 1)
+            lambda connection: store.list_sites(connection, wanted.after, wanted.size + 1, reach)
         )
         token = next_token(found[wanted.size - 1].site_id) if len(found) > wanted.size else ""
         shown = [messages.site_message(site) for site in found[: wanted.size]]
@@ -164,9 +167,9 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     async def ListCameras(
         self, request: cameras_pb2.ListCamerasRequest, context: Context
     ) -> cameras_pb2.ListCamerasResponse:
-        wanted = page(request.page_size, request.page_token, request.site_id)
+        wanted, reach = page(request.page_size, request.page_token, request.site_id), _reach()
         found = await self._database.read(
-            lambda connection: store.list_cameras(connection, wanted.after, wanted.size + 1, request.site_id)
+            lambda connection: store.list_cameras(connection, wanted.after, wanted.size + 1, request.site_id, reach)
         )
         token = next_token(found[wanted.size - 1].camera_id, request.site_id) if len(found) > wanted.size else ""
         cameras = await self._all_shown(found[: wanted.size])
@@ -239,6 +242,11 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             # Cameras can be read and changed while their statuses are unknown.
             _log.warning("camera.status_unknown", error=error.message)
             return {}
+
+
+def _reach() -> Reach:
+    """Return the sites and cameras that the caller may see."""
+    return current_principal().reach(Permission.CAMERA_READ)
 
 
 def _status(camera: Camera, known: CameraStatus | None) -> CameraStatus:

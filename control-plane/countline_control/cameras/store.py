@@ -1,18 +1,21 @@
 """SQL of sites and cameras. Each function works inside the caller's transaction."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, true, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from countline_common.access.scopes import Reach
 from countline_common.display import PictureShape
 from countline_common.errors import AlreadyExistsError
 from countline_common.times import to_datetime
 from countline_control.cameras import messages
 from countline_control.cameras.domain import Camera, GeometryVersion, Site, Versions
 from countline_control.cameras.tables import cameras, geometry_versions, sites
+
+EVERYWHERE: Final = Reach(everything=True)
 
 
 def _site(row: Mapping[str, Any]) -> Site:
@@ -73,16 +76,38 @@ async def delete_site(connection: AsyncConnection, site_id: str) -> None:
     await connection.execute(delete(sites).where(sites.c.site_id == site_id))
 
 
-async def get_site(connection: AsyncConnection, site_id: str, *, lock: bool = False) -> Site | None:
-    """Return one site; with `lock`, its row stays locked until the transaction ends."""
-    query = select(sites).where(sites.c.site_id == site_id)
+async def site_of(connection: AsyncConnection, camera_id: str) -> str:
+    """Return the site of a camera; empty if there is no such camera."""
+    return await connection.scalar(select(cameras.c.site_id).where(cameras.c.camera_id == camera_id)) or ""
+
+
+def _camera_in(reach: Reach) -> ColumnElement[bool]:
+    """Return the condition that a camera lies within reach."""
+    if reach.everything:
+        return true()
+    return cameras.c.site_id.in_(reach.sites) | cameras.c.camera_id.in_(reach.cameras)
+
+
+def _site_in(reach: Reach) -> ColumnElement[bool]:
+    """Return the condition that a site lies within reach, or has a camera that does."""
+    if reach.everything:
+        return true()
+    holds_one = select(cameras.c.site_id).where(cameras.c.camera_id.in_(reach.cameras))
+    return sites.c.site_id.in_(reach.sites) | sites.c.site_id.in_(holds_one)
+
+
+async def get_site(
+    connection: AsyncConnection, site_id: str, *, lock: bool = False, reach: Reach = EVERYWHERE
+) -> Site | None:
+    """Return one site within reach; with `lock`, its row stays locked until the transaction ends."""
+    query = select(sites).where(sites.c.site_id == site_id, _site_in(reach))
     row = (await connection.execute(query.with_for_update() if lock else query)).mappings().one_or_none()
     return _site(dict(row)) if row is not None else None
 
 
-async def list_sites(connection: AsyncConnection, after: str, limit: int) -> list[Site]:
-    """Return sites by id, beginning after `after`."""
-    query = select(sites).where(sites.c.site_id > after).order_by(sites.c.site_id).limit(limit)
+async def list_sites(connection: AsyncConnection, after: str, limit: int, reach: Reach = EVERYWHERE) -> list[Site]:
+    """Return sites within reach by id, beginning after `after`."""
+    query = select(sites).where(sites.c.site_id > after, _site_in(reach)).order_by(sites.c.site_id).limit(limit)
     return [_site(dict(row)) for row in (await connection.execute(query)).mappings()]
 
 
@@ -133,9 +158,15 @@ async def get_camera(connection: AsyncConnection, camera_id: str, *, lock: bool 
     return _camera(dict(row)) if row is not None else None
 
 
-async def list_cameras(connection: AsyncConnection, after: str, limit: int, site_id: str = "") -> list[Camera]:
-    """Return cameras by id, beginning after `after`, credentials included; an empty `site_id` means every site."""
-    query = select(cameras).where(cameras.c.camera_id > after).order_by(cameras.c.camera_id).limit(limit)
+async def list_cameras(
+    connection: AsyncConnection, after: str, limit: int, site_id: str = "", reach: Reach = EVERYWHERE
+) -> list[Camera]:
+    """Return cameras within reach by id, beginning after `after`, credentials included.
+
+    An empty `site_id` means every site.
+    """
+    is_next = cameras.c.camera_id > after
+    query = select(cameras).where(is_next, _camera_in(reach)).order_by(cameras.c.camera_id).limit(limit)
     if site_id:
         query = query.where(cameras.c.site_id == site_id)
     return [_camera(dict(row)) for row in (await connection.execute(query)).mappings()]

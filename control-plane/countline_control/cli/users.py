@@ -1,13 +1,22 @@
 """`countline users`."""
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from countline.v1.auth_pb2 import CreateUserRequest, DeleteUserRequest, ListUsersRequest, UpdateUserRequest, User
-from countline_common.cli.completion import complete_role, complete_user
+from countline.v1.auth_pb2 import (
+    CreateUserRequest,
+    DeleteUserRequest,
+    Grant,
+    ListUsersRequest,
+    UpdateUserRequest,
+    User,
+)
+from countline.v1.cameras_pb2 import GetCameraRequest, GetSiteRequest
+from countline_common.cli.completion import complete_camera, complete_role, complete_site, complete_user
 from countline_common.cli.tools import (
     DataOption,
     JsonOption,
@@ -36,6 +45,11 @@ RoleOption = Annotated[
 ]
 NewRoleOption = Annotated[
     list[str] | None, typer.Option("--role", help=f"{_ROLE_HELP} Replaces earlier roles.", autocompletion=complete_role)
+]
+RoleName = typer.Option("--role", help="Role; see: countline roles list.", autocompletion=complete_role)
+SiteOption = Annotated[str | None, typer.Option(help="Site that the role covers.", autocompletion=complete_site)]
+CameraOption = Annotated[
+    list[str] | None, typer.Option(help="Camera that the role covers. Repeatable.", autocompletion=complete_camera)
 ]
 DisplayNameOption = Annotated[str | None, typer.Option("--display-name", help="Name to show.")]
 EmailOption = Annotated[str | None, typer.Option(help="Address for mail.")]
@@ -91,7 +105,7 @@ def list_(json: JsonOption = False, server: ServerOption = None, data: DataOptio
         print_json({"users": [to_json(user) for user in users]})
         return
     rows = [
-        (user.username, ", ".join(user.roles), f"{to_datetime(from_timestamp(user.created_at)):%Y-%m-%d}", user.user_id)
+        (user.username, held(user), f"{to_datetime(from_timestamp(user.created_at)):%Y-%m-%d}", user.user_id)
         for user in users
     ]
     print_table(("USER", "ROLES", "SINCE (UTC)", "ID"), rows, "No users found.")
@@ -112,17 +126,22 @@ def set_(
     Example: countline users set vera --role operator
     """
     changes = {"roles": role, "display_name": display_name, "email": email}
-    given = {name: value for name, value in changes.items() if value is not None}
+    given = [name for name, value in changes.items() if value is not None]
     if not given:
         raise InvalidInputError("there is nothing to change", hint="give --role, --display-name or --email")
 
     async def question(client: Client) -> User:
-        user = User(user_id=(await find_user(client, username)).user_id, **given)
-        request = UpdateUserRequest(user=user, update_mask=FieldMask(paths=list(given)))
+        user = User(
+            user_id=(await find_user(client, username)).user_id,
+            roles=role or (),
+            display_name=display_name or "",
+            email=email or "",
+        )
+        request = UpdateUserRequest(user=user, update_mask=FieldMask(paths=given))
         return (await client.auth.UpdateUser(request)).user
 
     user = ask(server, data, question)
-    print_change(user, f"Changed user {user.username} ({', '.join(user.roles)}).", as_json=json)
+    print_change(user, f"Changed user {user.username} ({held(user)}).", as_json=json)
 
 
 async def find_user(client: Client, username: str) -> User:
@@ -135,6 +154,96 @@ async def find_user(client: Client, username: str) -> User:
     if not found:
         raise NotFoundError(f"there is no user {username!r}", hint="list the users: countline users list")
     return found[0]
+
+
+@app.command("grant")
+def grant(
+    username: UserArgument,
+    role: Annotated[str, RoleName],
+    site: SiteOption = None,
+    camera: CameraOption = None,
+    json: JsonOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
+) -> None:
+    """Give a user a role over a site, over cameras, or over everything.
+
+    Example: countline users grant vera --role operator --site lab
+    """
+    wanted = _grant(role, site, camera)
+
+    async def question(client: Client) -> User:
+        await _check_scope(client, wanted)
+        user = await find_user(client, username)
+        if not _is_scoped(wanted):
+            return await _set(client, user, [*user.roles, role], user.grants)
+        return await _set(client, user, user.roles, [*user.grants, wanted])
+
+    user = ask(server, data, question)
+    print_change(user, f"User {user.username} now has: {held(user)}.", as_json=json)
+
+
+@app.command("revoke")
+def revoke(
+    username: UserArgument,
+    role: Annotated[str, RoleName],
+    site: SiteOption = None,
+    camera: CameraOption = None,
+    json: JsonOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
+) -> None:
+    """Take a role from a user that was given over a site, over cameras, or over everything.
+
+    Example: countline users revoke vera --role operator --site lab
+    """
+    unwanted = _grant(role, site, camera)
+
+    async def question(client: Client) -> User:
+        user = await find_user(client, username)
+        roles = [each for each in user.roles if each != role or _is_scoped(unwanted)]
+        grants = [each for each in user.grants if each != unwanted]
+        if len(roles) + len(grants) == len(user.roles) + len(user.grants):
+            raise NotFoundError(
+                f"user {user.username} does not have the role {role} there", hint=f"the user has: {held(user)}"
+            )
+        return await _set(client, user, roles, grants)
+
+    user = ask(server, data, question)
+    print_change(user, f"User {user.username} now has: {held(user)}.", as_json=json)
+
+
+def _grant(role: str, site: str | None, cameras: list[str] | None) -> Grant:
+    if site and cameras:
+        raise InvalidInputError("--site and --camera exclude each other", hint="grant the role twice")
+    return Grant(role=role, site_id=site or "", camera_ids=sorted(set(cameras or ())))
+
+
+def _is_scoped(grant: Grant) -> bool:
+    return bool(grant.site_id or grant.camera_ids)
+
+
+async def _check_scope(client: Client, wanted: Grant) -> None:
+    """Raise if the site or a camera does not exist."""
+    if wanted.site_id:
+        await client.cameras.GetSite(GetSiteRequest(site_id=wanted.site_id))
+    for camera_id in wanted.camera_ids:
+        await client.cameras.GetCamera(GetCameraRequest(camera_id=camera_id))
+
+
+async def _set(client: Client, user: User, roles: Sequence[str], grants: Sequence[Grant]) -> User:
+    changed = User(user_id=user.user_id, revision=user.revision, roles=roles, grants=grants)
+    request = UpdateUserRequest(user=changed, update_mask=FieldMask(paths=["roles", "grants"]))
+    return (await client.auth.UpdateUser(request)).user
+
+
+def held(user: User) -> str:
+    """Return the roles of a user, with their scopes."""
+    scoped = [
+        f"{each.role} over {f'site {each.site_id}' if each.site_id else ' and '.join(each.camera_ids)}"
+        for each in user.grants
+    ]
+    return ", ".join([*user.roles, *scoped]) or "no roles"
 
 
 @app.command("rm")

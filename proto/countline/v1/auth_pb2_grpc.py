@@ -80,6 +80,11 @@ class AuthServiceStub:
                 request_serializer=countline_dot_v1_dot_auth__pb2.DeleteUserRequest.SerializeToString,
                 response_deserializer=countline_dot_v1_dot_auth__pb2.DeleteUserResponse.FromString,
                 _registered_method=True)
+        self.CheckAccess = channel.unary_unary(
+                '/countline.v1.AuthService/CheckAccess',
+                request_serializer=countline_dot_v1_dot_auth__pb2.CheckAccessRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.CheckAccessResponse.FromString,
+                _registered_method=True)
         self.ListRoles = channel.unary_unary(
                 '/countline.v1.AuthService/ListRoles',
                 request_serializer=countline_dot_v1_dot_auth__pb2.ListRolesRequest.SerializeToString,
@@ -169,7 +174,7 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateUser(self, request, context):
-        """Changes the fields that the mask names: `roles`, `display_name`, `email`.
+        """Changes the fields that the mask names: `roles`, `grants`, `display_name`, `email`.
         Errors: FAILED_PRECONDITION if the last super-admin would lose this role, or if `user.revision` is given and is not
         the current one; PERMISSION_DENIED if the user or a role holds what the caller does not hold.
         """
@@ -180,6 +185,14 @@ class AuthServiceServicer:
     def DeleteUser(self, request, context):
         """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last super-admin;
         PERMISSION_DENIED if the user holds what the caller does not hold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckAccess(self, request, context):
+        """Returns whether a user may do something, and why. Without a site and a camera: over the whole system.
+        Errors: INVALID_ARGUMENT if there is no such permission.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -277,6 +290,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.DeleteUser,
                     request_deserializer=countline_dot_v1_dot_auth__pb2.DeleteUserRequest.FromString,
                     response_serializer=countline_dot_v1_dot_auth__pb2.DeleteUserResponse.SerializeToString,
+            ),
+            'CheckAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckAccess,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.CheckAccessRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.CheckAccessResponse.SerializeToString,
             ),
             'ListRoles': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRoles,
@@ -553,6 +571,33 @@ class AuthService:
             '/countline.v1.AuthService/DeleteUser',
             countline_dot_v1_dot_auth__pb2.DeleteUserRequest.SerializeToString,
             countline_dot_v1_dot_auth__pb2.DeleteUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/CheckAccess',
+            countline_dot_v1_dot_auth__pb2.CheckAccessRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.CheckAccessResponse.FromString,
             options,
             channel_credentials,
             insecure,

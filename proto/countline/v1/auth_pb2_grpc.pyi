@@ -53,13 +53,17 @@ class AuthServiceStub:
     ListUsers: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListUsersRequest, _auth_pb2.ListUsersResponse]
     """Lists users by name."""
     UpdateUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.UpdateUserRequest, _auth_pb2.UpdateUserResponse]
-    """Changes the fields that the mask names: `roles`, `display_name`, `email`.
+    """Changes the fields that the mask names: `roles`, `grants`, `display_name`, `email`.
     Errors: FAILED_PRECONDITION if the last super-admin would lose this role, or if `user.revision` is given and is not
     the current one; PERMISSION_DENIED if the user or a role holds what the caller does not hold.
     """
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.DeleteUserRequest, _auth_pb2.DeleteUserResponse]
     """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last super-admin;
     PERMISSION_DENIED if the user holds what the caller does not hold.
+    """
+    CheckAccess: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CheckAccessRequest, _auth_pb2.CheckAccessResponse]
+    """Returns whether a user may do something, and why. Without a site and a camera: over the whole system.
+    Errors: INVALID_ARGUMENT if there is no such permission.
     """
     ListRoles: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListRolesRequest, _auth_pb2.ListRolesResponse]
     """Lists roles by name, built-in and custom ones."""
@@ -104,13 +108,17 @@ class AuthServiceAsyncStub(AuthServiceStub):
     ListUsers: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListUsersRequest, _auth_pb2.ListUsersResponse]  # type: ignore[assignment]
     """Lists users by name."""
     UpdateUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.UpdateUserRequest, _auth_pb2.UpdateUserResponse]  # type: ignore[assignment]
-    """Changes the fields that the mask names: `roles`, `display_name`, `email`.
+    """Changes the fields that the mask names: `roles`, `grants`, `display_name`, `email`.
     Errors: FAILED_PRECONDITION if the last super-admin would lose this role, or if `user.revision` is given and is not
     the current one; PERMISSION_DENIED if the user or a role holds what the caller does not hold.
     """
     DeleteUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.DeleteUserRequest, _auth_pb2.DeleteUserResponse]  # type: ignore[assignment]
     """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last super-admin;
     PERMISSION_DENIED if the user holds what the caller does not hold.
+    """
+    CheckAccess: _aio.UnaryUnaryMultiCallable[_auth_pb2.CheckAccessRequest, _auth_pb2.CheckAccessResponse]  # type: ignore[assignment]
+    """Returns whether a user may do something, and why. Without a site and a camera: over the whole system.
+    Errors: INVALID_ARGUMENT if there is no such permission.
     """
     ListRoles: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListRolesRequest, _auth_pb2.ListRolesResponse]  # type: ignore[assignment]
     """Lists roles by name, built-in and custom ones."""
@@ -200,7 +208,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.UpdateUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.UpdateUserResponse, _abc.Awaitable[_auth_pb2.UpdateUserResponse]]:
-        """Changes the fields that the mask names: `roles`, `display_name`, `email`.
+        """Changes the fields that the mask names: `roles`, `grants`, `display_name`, `email`.
         Errors: FAILED_PRECONDITION if the last super-admin would lose this role, or if `user.revision` is given and is not
         the current one; PERMISSION_DENIED if the user or a role holds what the caller does not hold.
         """
@@ -213,6 +221,16 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_auth_pb2.DeleteUserResponse, _abc.Awaitable[_auth_pb2.DeleteUserResponse]]:
         """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last super-admin;
         PERMISSION_DENIED if the user holds what the caller does not hold.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckAccess(
+        self,
+        request: _auth_pb2.CheckAccessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.CheckAccessResponse, _abc.Awaitable[_auth_pb2.CheckAccessResponse]]:
+        """Returns whether a user may do something, and why. Without a site and a camera: over the whole system.
+        Errors: INVALID_ARGUMENT if there is no such permission.
         """
 
     @_abc_1.abstractmethod

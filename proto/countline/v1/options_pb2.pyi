@@ -5,14 +5,63 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
+from google.protobuf import message as _message
 from google.protobuf.internal import extension_dict as _extension_dict
 import builtins as _builtins
+import sys
+import typing as _typing
+
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
+else:
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+@_typing.final
+class Resource(_message.Message):
+    """How the resource of a method is found. The caller must hold the permission over it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_FIELD_NUMBER: _builtins.int
+    CAMERA_FIELD_NUMBER: _builtins.int
+    FILTERED_FIELD_NUMBER: _builtins.int
+    EVERYTHING_FIELD_NUMBER: _builtins.int
+    OWN_FIELD_NUMBER: _builtins.int
+    site: _builtins.str
+    """Path of the request's field that names a site, such as `site.site_id`."""
+    camera: _builtins.str
+    """Path of the request's field that names a camera, such as `camera.camera_id`."""
+    filtered: _builtins.bool
+    """The method returns only what lies within the caller's reach. With `camera`, this holds for an empty field."""
+    everything: _builtins.bool
+    """The method concerns the whole system: the caller must hold the permission over everything."""
+    own: _builtins.bool
+    """The method concerns the caller itself: the caller may hold the permission over anything."""
+    def __init__(
+        self,
+        *,
+        site: _builtins.str = ...,
+        camera: _builtins.str = ...,
+        filtered: _builtins.bool = ...,
+        everything: _builtins.bool = ...,
+        own: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "everything", b"everything", "filtered", b"filtered", "own", b"own", "site", b"site"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Resource: _TypeAlias = Resource  # noqa: Y015
+
 PERMISSION_FIELD_NUMBER: _builtins.int
 PUBLIC_FIELD_NUMBER: _builtins.int
+RESOURCE_FIELD_NUMBER: _builtins.int
 permission: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.str]
 """The permission that a caller needs, such as `camera:write`. Without this option the method is closed to all callers."""
 public: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.bool]
 """True for methods that need no login (logging in, refreshing a session)."""
+resource: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Resource]
+"""What the method concerns. A method with a permission and without this option is closed to all callers."""

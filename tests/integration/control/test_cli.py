@@ -9,6 +9,7 @@ import pytest
 from tests.fixtures.forked.command import countline
 
 from countline_common.access.vocabulary import PEOPLE
+from countline_control.auth.access.roles import BUILT_IN
 
 from .conftest import ADMIN_PASSWORD, Control
 from .test_workers import working
@@ -215,6 +216,31 @@ async def test_a_viewer_logs_in_looks_and_may_not_change(shell: Shell, site: str
     await shell.ok("logout", environment=away)
     code, _, err = await shell.run("whoami", environment=away)
     assert code == 1
+
+
+async def test_a_role_over_a_site_is_granted_explained_and_revoked(shell: Shell, site: str) -> None:
+    await shell.ok("cameras", "add", "door", "rtsp://127.0.0.1:1/door", "--site", site)
+    await shell.ok("roles", "add", "looker", "-p", "self:read", "-p", "camera:read")
+    await shell.ok("users", "add", "vera", "--role", "looker", "--password-stdin", stdin="a long password\n")
+    user = await shell.json("users", "grant", "vera", "--role", "operator", "--site", site)
+    assert (user["roles"], user["grants"]) == (["looker"], [{"role": "operator", "site_id": "lab", "camera_ids": []}])
+    code, _, err = await shell.run("users", "grant", "vera", "--role", "operator", "--site", "moon")
+    assert (code, "there is no site 'moon'" in err) == (1, True)
+    assert "looker, operator over site lab" in await shell.ok("users", "list")
+    why = await shell.ok("auth", "can", "vera", "camera:write", "--camera", "door", "--why")
+    assert why.splitlines()[:2] == [
+        "yes",
+        "  role operator over site lab permits camera:write and covers camera door of site lab",
+    ]
+    code, out, _ = await shell.run("auth", "can", "vera", "camera:delete", "--site", site)
+    assert (code, out) == (1, "no\n")
+    code, _, err = await shell.run("roles", "rm", "looker", "--yes")
+    assert (code, "is held by 1 users" in err) == (1, True)
+    await shell.ok("users", "revoke", "vera", "--role", "operator", "--site", site)
+    await shell.ok("users", "set", "vera", "--role", "guest", "--email", "v@example.org")
+    await shell.ok("roles", "rm", "looker", "--yes")
+    assert [role["name"] for role in (await shell.json("roles", "list"))["roles"]] == sorted(BUILT_IN)
+    assert "camera:read" in await shell.ok("roles", "show", "guest")
 
 
 async def test_a_server_that_is_away_is_an_error_with_a_hint(shell: Shell) -> None:

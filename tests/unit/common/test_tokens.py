@@ -8,9 +8,10 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OKPKey
 
+from countline_common.access.scopes import Held, Scope
 from countline_common.access.vocabulary import MACHINES_ONLY, PEOPLE
 from countline_common.errors import InvalidInputError, UnauthenticatedError
-from countline_common.grpc.permissions import MethodPolicy, method_policy
+from countline_common.grpc.permissions import MethodPolicy, ResourceRule, method_policy
 from countline_common.grpc.tokens import (
     CLOCK_LEEWAY_S,
     Principal,
@@ -97,6 +98,15 @@ FORGED = {
     "with permissions that are a number": lambda: jwt.encode(
         {"alg": "Ed25519"}, _claims(permissions=7), OKPKey.import_key(PRIVATE), algorithms=["Ed25519"]
     ),
+    "with a scope that is everything": lambda: jwt.encode(
+        {"alg": "Ed25519"},
+        _claims(scoped=[{"permissions": ["*"], "site": "", "cameras": []}]),
+        OKPKey.import_key(PRIVATE),
+        algorithms=["Ed25519"],
+    ),
+    "with scopes that are a number": lambda: jwt.encode(
+        {"alg": "Ed25519"}, _claims(scoped=7), OKPKey.import_key(PRIVATE), algorithms=["Ed25519"]
+    ),
     "with a header of nested lists": lambda: f"{_part(b'[' * 100_000)}.e30.e30",
     "with a header that is a list": lambda: f"{_part(b'[]')}.e30.e30",
     "empty": lambda: "",
@@ -108,6 +118,18 @@ FORGED = {
 def test_a_token_that_is_not_ours_is_refused(forge) -> None:
     with pytest.raises(UnauthenticatedError, match="is not valid"):
         TokenVerifier(PUBLIC, lambda: NOW).verify(forge())
+
+
+def test_a_token_carries_what_is_held_over_scopes() -> None:
+    scoped = (Held(frozenset({"a.read"}), Scope("lab")), Held(frozenset({"a.read"}), Scope("", frozenset({"c"}))))
+    signer = TokenSigner(PRIVATE, lambda: NOW)
+    token = signer.sign("u1", "Anna", roles=(), permissions=frozenset(), scoped=scoped, lifetime_s=60, session_id="s")
+    principal = TokenVerifier(PUBLIC, lambda: NOW).verify(token)
+    assert (principal.scoped, principal.session_id, principal.permissions) == (scoped, "s", frozenset())
+    reach = principal.reach("a.read")
+    assert (reach.everything, reach.sites, reach.cameras) == (False, {"lab"}, {"c"})
+    assert principal.may("a.read")
+    assert not principal.may("a.write")
 
 
 def test_only_the_private_key_signs() -> None:
@@ -149,7 +171,9 @@ def test_a_token_for_everything_does_not_open_what_only_machines_hold() -> None:
 def test_what_a_method_asks_is_read_from_its_proto_and_what_says_nothing_is_closed() -> None:
     from countline.v1 import auth_pb2, cameras_pb2  # noqa: F401  (loads the descriptors)
 
-    assert method_policy("/countline.v1.CameraService/CreateCamera") == MethodPolicy(permission="camera:write")
+    assert method_policy("/countline.v1.CameraService/CreateCamera") == MethodPolicy(
+        permission="camera:write", resource=ResourceRule(site="camera.site_id")
+    )
     assert method_policy("/countline.v1.AuthService/Login") == MethodPolicy(public=True)
     assert method_policy("/grpc.health.v1.Health/Check").public
     for unknown in ("/countline.v1.AuthService/NoSuchMethod", "/else.Service/Do", "nonsense", ""):

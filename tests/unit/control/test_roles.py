@@ -5,12 +5,12 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fixtures.permissions_page import PAGE, page
+from tests.fixtures.control.permissions_page import PAGE, page
 
 from countline_common.access.scopes import EVERYTHING, Held, Scope, not_covered, reach
 from countline_common.access.vocabulary import MACHINES_ONLY, MEANINGS, PEOPLE, Permission
 from countline_common.errors import ConflictError, InvalidInputError, PermissionDeniedError
-from countline_control.auth.access.holding import Holder, check_may_give, check_remains
+from countline_control.auth.access.holding import Grantor, check_may_give, check_remains
 from countline_control.auth.access.roles import BUILT_IN, Role, check_custom
 
 
@@ -94,7 +94,7 @@ def test_what_is_not_covered_is_exactly_what_is_missing(holder: list[Held], want
 
 
 def test_an_error_names_what_is_not_held() -> None:
-    vera = Holder("u", "vera", (Held(BUILT_IN["viewer"].permissions, LAB),))
+    vera = Grantor("u", "vera", (Held(BUILT_IN["viewer"].permissions, LAB),))
     check_may_give(vera, (Held(frozenset({"camera:read"}), LAB),), "do it")
     with pytest.raises(PermissionDeniedError, match="vera does not hold 'camera:write' over site lab"):
         check_may_give(vera, (Held(frozenset({"camera:write"}), LAB),), "do it")

@@ -36,6 +36,24 @@ def test_every_method_names_a_permission_or_is_public_on_purpose(method: MethodD
         assert permission in set(Permission), f"{permission!r} is not in the vocabulary"
 
 
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.full_name)
+def test_every_method_with_a_permission_says_how_its_resource_is_found(method: MethodDescriptor) -> None:
+    options = method.GetOptions().Extensions
+    rule = options[options_pb2.resource]
+    if not options[options_pb2.permission]:
+        assert not rule.ListFields()
+        return
+    found = {field.name for field, _ in rule.ListFields()}
+    assert found in ({"site"}, {"camera"}, {"filtered"}, {"camera", "filtered"}, {"everything"}, {"own"})
+    assert not method.client_streaming or found <= {"everything", "own"}, "the messages of a stream name no resource"
+    for path in filter(None, (rule.site, rule.camera)):
+        message = method.input_type
+        *parents, last = path.split(".")
+        for parent in parents:
+            message = message.fields_by_name[parent].message_type
+        assert message.fields_by_name[last].type == FieldDescriptor.TYPE_STRING
+
+
 GRPC_ONLY = {"countline.v1.WorkerService.ListCameraStatuses", "countline.v1.ModelService.ListServing"}
 """What services ask each other; a browser gets it as part of something else."""
 

@@ -1,7 +1,7 @@
 -- name: known_cameras
 -- Cameras with crossings or truths, with the lines of both, and zones that records named.
-SELECT coalesce(c.camera_id, l.camera_id) AS camera_id, coalesce(s.time_zone, c.time_zone) AS time_zone, s.earlier_zones,
-       s.until, coalesce(l.line_ids, '{}') AS line_ids, coalesce(z.zone_ids, '{}') AS zone_ids
+SELECT coalesce(c.camera_id, l.camera_id) AS camera_id, c.site_id, coalesce(s.time_zone, c.time_zone) AS time_zone,
+       s.earlier_zones, s.until, coalesce(l.line_ids, '{}') AS line_ids, coalesce(z.zone_ids, '{}') AS zone_ids
 FROM analytics.cameras c
 LEFT JOIN analytics.sites s USING (site_id)
 FULL JOIN (

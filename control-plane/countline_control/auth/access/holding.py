@@ -1,18 +1,23 @@
 """The rules of giving access: nobody gives what they do not hold, and one super-admin always remains. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from countline_common.access.scopes import Held, not_covered
-from countline_common.errors import ConflictError, FieldProblem, InvalidInputError, PermissionDeniedError
+from countline_common.access.scopes import EVERYTHING, Held, Scope, not_covered
+from countline_common.errors import ConflictError, FieldProblem, PermissionDeniedError
+from countline_control import names
 
 MOST_NAMED: Final = 3
 """Permissions that an error names."""
+MOST_GRANTS: Final = 50
+MOST_SCOPED_ROLES: Final = 4
+MOST_NAMED_CHARACTERS: Final = 1500
+"""Grants of one user, roles in them, and characters of their sites and cameras: all of it stands in an access token."""
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class Grantor:
     """A caller with what the caller holds at this moment, whatever its token says."""
 
     subject: str
@@ -20,7 +25,7 @@ class Holder:
     held: tuple[Held, ...]
 
 
-def check_may_give(holder: Holder, wanted: Iterable[Held], action: str) -> None:
+def check_may_give(holder: Grantor, wanted: Iterable[Held], action: str) -> None:
     """Check that a caller holds everything that an action gives, takes or controls.
 
     A caller who resets the password of a user can act as that user, so this holds for each change of a user.
@@ -62,12 +67,37 @@ def check_remains(others: int, name: str, action: str) -> None:
         )
 
 
-def unknown_roles(wanted: Iterable[str], known: Iterable[str]) -> InvalidInputError | None:
-    """Return the error for names that are no role; None if all are known."""
-    known = set(known)
-    problems = tuple(
-        FieldProblem(f"roles[{i}]", f"{name[:80]!r} is not a role; list the roles: countline roles list")
-        for i, name in enumerate(wanted)
-        if name not in known
-    )
-    return InvalidInputError("the roles cannot be granted", fields=problems) if problems else None
+def grant_problems(wanted: Sequence[tuple[str, Scope]], known: Collection[str], everywhere: int) -> list[FieldProblem]:
+    """Return what is wrong with roles over scopes.
+
+    Args:
+        wanted: roles with their scopes; the first ones, over everything, come from the field `roles`.
+        known: names of roles.
+        everywhere: number of those first ones.
+    """
+    if not wanted:
+        return [FieldProblem("roles", "is empty; list the roles: countline roles list")]
+    problems = []
+    for i, (role, scope) in enumerate(wanted):
+        path = f"roles[{i}]" if i < everywhere else f"grants[{i - everywhere}].role"
+        if role not in known:
+            problems.append(FieldProblem(path, f"{role[:80]!r} is not a role; list the roles: countline roles list"))
+        if i >= everywhere:
+            problems.extend(_scope_problems(f"grants[{i - everywhere}]", scope))
+    if len({role for role, scope in wanted if scope != EVERYTHING}) > MOST_SCOPED_ROLES:
+        problems.append(FieldProblem("grants", f"name more than {MOST_SCOPED_ROLES} roles"))
+    named = sum(len(scope.site_id) + sum(map(len, scope.camera_ids)) for _, scope in wanted)
+    if len(wanted) > MOST_GRANTS or named > MOST_NAMED_CHARACTERS:
+        problem = f"are more than {MOST_GRANTS} or name too many cameras; grant whole sites instead"
+        problems.append(FieldProblem("grants", problem))
+    return problems
+
+
+def _scope_problems(path: str, scope: Scope) -> Iterator[FieldProblem]:
+    if bool(scope.site_id) == bool(scope.camera_ids):
+        yield FieldProblem(path, "needs either a site or cameras; roles over everything go into `roles`")
+    if scope.site_id and not names.is_label(scope.site_id):
+        yield FieldProblem(f"{path}.site_id", f"{scope.site_id[:80]!r} is not the id of a site")
+    for camera_id in sorted(scope.camera_ids):
+        if not names.is_label(camera_id):
+            yield FieldProblem(f"{path}.camera_ids", f"{camera_id[:80]!r} is not the id of a camera")

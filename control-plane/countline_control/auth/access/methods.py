@@ -7,16 +7,23 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import auth_pb2
 from countline_common.access.scopes import Held
-from countline_common.access.vocabulary import MEANINGS, PEOPLE, Permission
-from countline_common.errors import ConflictError, NotFoundError, ResourceExhaustedError
+from countline_common.access.vocabulary import MEANINGS, PEOPLE, Permission, unknown
+from countline_common.errors import (
+    ConflictError,
+    FieldProblem,
+    InvalidInputError,
+    NotFoundError,
+    ResourceExhaustedError,
+)
 from countline_common.grpc.calls import Context
 from countline_common.grpc.paging import next_token, page
 from countline_control.auth import store as user_store
 from countline_control.auth.access import store
+from countline_control.auth.access.explaining import explain
 from countline_control.auth.access.holding import check_may_give
 from countline_control.auth.access.roles import BUILT_IN, MOST_ROLES, Role, check_custom
 from countline_control.auth.messages import role_message
-from countline_control.auth.users import UserMethods, changed_fields, check_revision
+from countline_control.auth.users import UserMethods, changed_fields, check_revision, no_user
 
 
 class RoleMethods(UserMethods):
@@ -92,6 +99,16 @@ class RoleMethods(UserMethods):
     ) -> auth_pb2.ListPermissionsResponse:
         shown = [auth_pb2.Permission(name=name, meaning=MEANINGS[name]) for name in Permission if name in PEOPLE]
         return auth_pb2.ListPermissionsResponse(permissions=shown)
+
+    async def CheckAccess(self, request: auth_pb2.CheckAccessRequest, context: Context) -> auth_pb2.CheckAccessResponse:
+        if unknown([request.permission]):
+            problem = f"{request.permission[:80]!r} is not a permission; list them: countline roles permissions"
+            raise InvalidInputError("the question cannot be answered", fields=(FieldProblem("permission", problem),))
+        user = await self._database.read(lambda connection: user_store.get_user(connection, request.user_id))
+        if user is None:
+            raise no_user(request.user_id)
+        found = explain(user, request.permission, request.site_id, request.camera_id)
+        return auth_pb2.CheckAccessResponse(allowed=found.allowed, reasons=found.reasons)
 
     async def _record_role(self, connection: AsyncConnection, event: str, role: Role) -> None:
         permissions = sorted(role.permissions)

@@ -1,0 +1,262 @@
+"""Grants over a site or a group of cameras: what lies inside is open, what lies outside is closed and not listed."""
+
+import grpc
+import pytest
+from google.protobuf import message_factory
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+from tests.fixtures.control.auth import PASSWORD, Auth, refused
+
+from countline.v1 import auth_pb2, cameras_pb2, models_pb2, workers_pb2
+from countline_common.access.scopes import Held, Scope
+from countline_common.errors import ConflictError, InvalidInputError, PermissionDeniedError
+from countline_common.grpc.permissions import ResourceRule, method_policy
+from countline_control.auth.access.roles import BUILT_IN
+
+SERVICES = {
+    "auth": auth_pb2.DESCRIPTOR.services_by_name["AuthService"],
+    "cameras": cameras_pb2.DESCRIPTOR.services_by_name["CameraService"],
+    "models": models_pb2.DESCRIPTOR.services_by_name["ModelService"],
+    "workers": workers_pb2.DESCRIPTOR.services_by_name["WorkerService"],
+}
+METHODS = [(name, method) for name, service in SERVICES.items() for method in service.methods]
+CAMERAS = {"lab-1": "lab", "lab-2": "lab", "yard-1": "yard"}
+LAB = Scope(site_id="lab")
+ONE = Scope(camera_ids=frozenset({"lab-1"}))
+
+
+@pytest.fixture
+async def places(control):
+    """Two sites with cameras."""
+    cameras = control.caller().cameras
+    for site_id in ("lab", "yard"):
+        await cameras.CreateSite(cameras_pb2.CreateSiteRequest(site=cameras_pb2.Site(site_id=site_id, time_zone="UTC")))
+    for camera_id, site_id in CAMERAS.items():
+        spec = cameras_pb2.CameraSpec(source_url=f"rtsp://127.0.0.1:1/{camera_id}")
+        camera = cameras_pb2.Camera(camera_id=camera_id, site_id=site_id, spec=spec)
+        await cameras.CreateCamera(cameras_pb2.CreateCameraRequest(camera=camera))
+    return control
+
+
+def scoped_token(control, role: str, scope: Scope) -> str:
+    scoped = (Held(BUILT_IN[role].permissions, scope),)
+    return control.signer.sign("s1", role, roles=(), permissions=frozenset(), scoped=scoped, lifetime_s=600)
+
+
+async def _code(control, service: str, method, token: str, request: Message) -> tuple[grpc.StatusCode, str]:
+    answer = message_factory.GetMessageClass(method.output_type)
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    streams = method.client_streaming
+    channel = control.channels[service]
+    make = channel.stream_stream if streams else channel.unary_unary
+    call = make(path, request_serializer=type(request).SerializeToString, response_deserializer=answer.FromString)
+    metadata = (("authorization", f"Bearer {token}"),)
+
+    async def requests():
+        yield request
+
+    try:
+        if streams:
+            async for _ in call(requests(), metadata=metadata, timeout=20):
+                pass
+        else:
+            await call(request, metadata=metadata, timeout=20)
+    except grpc.aio.AioRpcError as error:
+        return error.code(), error.details()
+    return grpc.StatusCode.OK, ""
+
+
+def _about(method, rule: ResourceRule, site_id: str, camera_id: str) -> Message:
+    """An invalid request about a site or a camera: what gets past the gate must not change anything."""
+    request = message_factory.GetMessageClass(method.input_type)()
+    for path, value in ((rule.site, site_id), (rule.camera, camera_id)):
+        if path:
+            *parents, last = path.split(".")
+            target = request
+            for parent in parents:
+                target = getattr(target, parent)
+            setattr(target, last, value)
+    if "update_mask" in method.input_type.fields_by_name:
+        request.update_mask.paths.append("nonsense")
+    return request
+
+
+@pytest.mark.parametrize("role", sorted(BUILT_IN))
+async def test_each_method_is_open_inside_the_scope_of_a_role_and_closed_outside(places, role: str) -> None:
+    """Walks every method by reflection, for a role over everything, over a site, and over one camera of it."""
+    permissions = BUILT_IN[role].permissions
+    for service, method in METHODS:
+        policy = method_policy(f"/{method.containing_service.full_name}/{method.name}")
+        if policy.public or policy.permission == "worker:connect" or method.name in CHANGES_INSIDE:
+            continue
+        rule = policy.resource
+        holds = policy.permission in permissions
+        for scope in (LAB, ONE):
+            token = scoped_token(places, role, scope)
+            for site_id, camera_id in (("lab", "lab-1"), ("lab", "lab-2"), ("yard", "yard-1"), ("none", "none")):
+                inside = rule.own or rule.filtered or (rule.site and scope == LAB and site_id == "lab")
+                inside = inside or (rule.camera and (site_id == "lab" if scope == LAB else camera_id == "lab-1"))
+                code, details = await _code(places, service, method, token, _about(method, rule, site_id, camera_id))
+                passed = code is not grpc.StatusCode.PERMISSION_DENIED
+                where = f"{role} over {scope} calls {method.name} on {site_id}/{camera_id}: {code} {details}"
+                assert passed == bool(holds and inside), where
+
+
+CHANGES_INSIDE = {"DeleteCamera", "DeleteSite"}
+"""Methods that need no valid content to change something; tested below."""
+
+
+async def test_what_lies_outside_is_neither_listed_nor_deleted(places) -> None:
+    for scope, sites, cameras in ((LAB, ["lab"], ["lab-1", "lab-2"]), (ONE, ["lab"], ["lab-1"])):
+        caller = places.holder(scoped_token(places, "admin", scope)).cameras
+        listed = await caller.ListSites(cameras_pb2.ListSitesRequest())
+        assert [site.site_id for site in listed.sites] == sites
+        for site_id in ("", "lab", "yard"):
+            found = await caller.ListCameras(cameras_pb2.ListCamerasRequest(site_id=site_id, page_size=1))
+            names = [camera.camera_id for camera in found.cameras]
+            while found.next_page_token:
+                request = cameras_pb2.ListCamerasRequest(site_id=site_id, page_size=1, page_token=found.next_page_token)
+                found = await caller.ListCameras(request)
+                names += [camera.camera_id for camera in found.cameras]
+            assert names == (cameras if site_id != "yard" else [])
+        assert (await refused(caller.GetSite(cameras_pb2.GetSiteRequest(site_id="yard")))).code == "NOT_FOUND"
+        outside = (
+            caller.DeleteCamera(cameras_pb2.DeleteCameraRequest(camera_id="yard-1")),
+            caller.DeleteSite(cameras_pb2.DeleteSiteRequest(site_id="yard")),
+            caller.CreateCamera(
+                cameras_pb2.CreateCameraRequest(camera=cameras_pb2.Camera(camera_id="new", site_id="yard"))
+            ),
+        )
+        for call in outside:
+            assert isinstance(await refused(call), PermissionDeniedError)
+    admin = places.holder(scoped_token(places, "admin", LAB)).cameras
+    await admin.DeleteCamera(cameras_pb2.DeleteCameraRequest(camera_id="lab-2"))
+    still = (await places.caller().cameras.ListCameras(cameras_pb2.ListCamerasRequest())).cameras
+    assert [camera.camera_id for camera in still] == ["lab-1", "yard-1"]
+
+
+async def test_a_camera_that_does_not_exist_looks_like_one_outside(places) -> None:
+    caller = places.holder(scoped_token(places, "viewer", LAB)).cameras
+    errors = [
+        await refused(caller.GetCamera(cameras_pb2.GetCameraRequest(camera_id=name))) for name in ("yard-1", "ghost")
+    ]
+    assert len({(error.code, error.message) for error in errors}) == 1
+
+
+def grant(role: str, site_id: str = "", *camera_ids: str) -> auth_pb2.Grant:
+    return auth_pb2.Grant(role=role, site_id=site_id, camera_ids=camera_ids)
+
+
+async def test_a_user_gets_roles_over_scopes_that_stand_in_the_token(auth: Auth) -> None:
+    admin = auth.by((await auth.login()).access_token)
+    grants = [grant("operator", "lab"), grant("viewer", "", "b", "a")]
+    request = auth_pb2.CreateUserRequest(username="vera", password=PASSWORD, grants=grants)
+    vera = (await admin.CreateUser(request)).user
+    assert (list(vera.roles), [(each.role, each.site_id, list(each.camera_ids)) for each in vera.grants]) == (
+        [],
+        [("operator", "lab", []), ("viewer", "", ["a", "b"])],
+    )
+    principal = auth.verifier.verify((await auth.login("vera")).access_token)
+    write, read = principal.reach("camera:write"), principal.reach("camera:read")
+    assert (write.everything, write.sites, write.cameras) == (False, {"lab"}, set())
+    assert (read.sites, read.cameras) == ({"lab"}, {"a", "b"})
+
+    user = auth_pb2.User(user_id=vera.user_id, roles=["guest"])
+    both = (await admin.UpdateUser(auth_pb2.UpdateUserRequest(user=user))).user
+    assert (list(both.roles), len(both.grants)) == (["guest"], 2)
+    mask = FieldMask(paths=["grants"])
+    only = (await admin.UpdateUser(auth_pb2.UpdateUserRequest(user=user, update_mask=mask))).user
+    assert (list(only.roles), len(only.grants)) == (["guest"], 0)
+
+
+@pytest.mark.parametrize(
+    ("grants", "field"),
+    [
+        ([grant("viewer")], "grants[0]"),
+        ([grant("viewer", "lab", "a")], "grants[0]"),
+        ([grant("viewer", "no site")], "grants[0].site_id"),
+        ([grant("viewer", "", "a", "../b")], "grants[0].camera_ids"),
+        ([grant("king", "lab")], "grants[0].role"),
+        ([grant("viewer", f"site-{i}") for i in range(51)], "grants"),
+        ([grant("viewer", "", *(f"camera-{i}-{'x' * 40}" for i in range(40)))], "grants"),
+    ],
+)
+async def test_a_scope_that_is_none_is_refused(auth: Auth, grants: list, field: str) -> None:
+    admin = auth.by((await auth.login()).access_token)
+    error = await refused(
+        admin.CreateUser(auth_pb2.CreateUserRequest(username="vera", password=PASSWORD, grants=grants))
+    )
+    assert (type(error), [problem.field for problem in error.fields]) == (InvalidInputError, [field])
+
+
+async def test_the_longest_token_fits_into_a_header(auth: Auth) -> None:
+    from countline_analytics.api.gateway import LONGEST_AUTHORIZATION
+
+    admin = auth.by((await auth.login()).access_token)
+    roles = ["admin", "operator", "viewer", "guest"]
+    grants = [grant(roles[i % 4], "", f"camera-{i:02}-{'x' * 19}") for i in range(49)]
+    request = auth_pb2.CreateUserRequest(username="vera", password=PASSWORD, roles=["super-admin"], grants=grants)
+    await admin.CreateUser(request)
+    token = (await auth.login("vera")).access_token
+    assert len(f"Bearer {token}") <= LONGEST_AUTHORIZATION
+    me = await auth.by(token).GetCurrentUser(auth_pb2.GetCurrentUserRequest())
+    assert len(me.user.grants) == 49
+
+
+async def test_whoever_manages_users_gives_roles_only_where_they_are_held(auth: Auth) -> None:
+    """Mia may change users everywhere, but is an operator in the lab only."""
+    admin = auth.by((await auth.login()).access_token)
+    manager = auth_pb2.Role(name="manager", permissions=["self:read", "user:read", "user:write"])
+    await admin.CreateRole(auth_pb2.CreateRoleRequest(role=manager))
+    request = auth_pb2.CreateUserRequest(
+        username="mia", password=PASSWORD, roles=["manager"], grants=[grant("operator", "lab")]
+    )
+    await admin.CreateUser(request)
+    mia = auth.by((await auth.login("mia")).access_token)
+
+    def new(name: str, **fields: object):
+        return mia.CreateUser(auth_pb2.CreateUserRequest(username=name, password=PASSWORD, **fields))
+
+    await new("inside", grants=[grant("viewer", "lab")])
+    for fields in ({"roles": ["viewer"]}, {"grants": [grant("viewer", "yard")]}, {"grants": [grant("admin", "lab")]}):
+        assert isinstance(await refused(new("outside", **fields)), PermissionDeniedError)
+
+
+async def test_a_super_admin_of_a_site_does_not_count_as_the_one_that_remains(auth: Auth) -> None:
+    admin = auth.by((await auth.login()).access_token)
+    grants = [grant("super-admin", "lab")]
+    await admin.CreateUser(auth_pb2.CreateUserRequest(username="ann", password=PASSWORD, grants=grants))
+    (me, *_) = (await admin.ListUsers(auth_pb2.ListUsersRequest())).users
+    error = await refused(admin.DeleteUser(auth_pb2.DeleteUserRequest(user_id=me.user_id)))
+    assert isinstance(error, ConflictError)
+
+
+async def test_a_decision_is_explained(auth: Auth) -> None:
+    admin = auth.by((await auth.login()).access_token)
+    grants = [grant("operator", "lab"), grant("guest", "yard")]
+    request = auth_pb2.CreateUserRequest(username="vera", password=PASSWORD, grants=grants)
+    vera = (await admin.CreateUser(request)).user
+
+    async def ask(permission: str, site_id: str = "", camera_id: str = "") -> tuple[bool, list[str]]:
+        question = auth_pb2.CheckAccessRequest(
+            user_id=vera.user_id, permission=permission, site_id=site_id, camera_id=camera_id
+        )
+        answer = await admin.CheckAccess(question)
+        return answer.allowed, list(answer.reasons)
+
+    assert await ask("camera:write", "lab") == (
+        True,
+        [
+            "role operator over site lab permits camera:write and covers site lab",
+            "role guest over site yard does not permit camera:write",
+        ],
+    )
+    assert (await ask("camera:read", "yard", "door"))[0]
+    assert await ask("camera:read") == (
+        False,
+        [
+            "role operator over site lab permits camera:read and does not cover the whole system",
+            "role guest over site yard permits camera:read and does not cover the whole system",
+        ],
+    )
+    assert isinstance(await refused(ask("camera:eat")), InvalidInputError)
