@@ -38,12 +38,21 @@ class CountlineError(Exception):
             address that a person mistyped.
         hint: what the reader can do; empty if there is nothing to do.
         fields: the wrong parts of the input, for forms and gRPC `BadRequest` details.
+        retry_after_s: seconds after which a repeated call may succeed; None if that is unknown.
     """
 
     code: str = "INTERNAL"
     """Stable code for programs: the name of the gRPC status code."""
 
-    def __init__(self, message: str, *, hint: str = "", fields: tuple[FieldProblem, ...] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        fields: tuple[FieldProblem, ...] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        self.retry_after_s = retry_after_s
         self.message = redact(message)
         super().__init__(self.message)
         self.hint = hint

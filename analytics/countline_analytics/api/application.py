@@ -1,6 +1,7 @@
 """Adds to every HTTP response: request id, security headers, compression, and errors in one shape."""
 
 import json
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -147,6 +148,8 @@ def failure(error: CountlineError, request_id: str, headers: dict[str, str] | No
     )
     if response.status == HTTPStatus.REQUEST_TIMEOUT:
         response.force_close()
+    if error.retry_after_s is not None:
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if response.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

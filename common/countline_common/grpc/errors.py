@@ -1,7 +1,8 @@
 """Errors across gRPC: the server maps a `CountlineError` to a status with details, and the client maps it back.
 
 The status contains a `google.rpc.ErrorInfo` (reason, domain, the hint), a `BadRequest` with each wrong field,
-and a `RequestInfo` with the id under which the server logged the call.
+a `RetryInfo` with the time after which the call may be repeated, and a `RequestInfo` with the id under which the server
+logged the call.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,8 @@ def to_status(error: CountlineError, request_id: str = "") -> status_pb2.Status:
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=_reason(error), domain=DOMAIN, metadata=hint)]
     if error.fields:
         details.append(_bad_request(error.fields))
+    if error.retry_after_s is not None:
+        details.append(_retry_info(error.retry_after_s))
     if request_id:
         details.append(error_details_pb2.RequestInfo(request_id=request_id))
     return status_pb2.Status(
@@ -55,6 +58,12 @@ def _bad_request(problems: Sequence[FieldProblem]) -> error_details_pb2.BadReque
         if bad.ByteSize() > MOST_PROBLEM_BYTES:
             break
     return bad
+
+
+def _retry_info(seconds: float) -> error_details_pb2.RetryInfo:
+    info = error_details_pb2.RetryInfo()
+    info.retry_delay.FromMilliseconds(round(seconds * 1000))
+    return info
 
 
 def _cut(text: str) -> str:
@@ -90,12 +99,14 @@ def from_rpc_error(error: grpc.RpcError, address: str = "") -> CountlineError:
     info = _first(status, error_details_pb2.ErrorInfo)
     bad = _first(status, error_details_pb2.BadRequest)
     hint = info.metadata.get(HINT_KEY, "") if info is not None else ""
+    retry = _first(status, error_details_pb2.RetryInfo)
     violations = bad.field_violations if bad is not None else ()
     fields = tuple(FieldProblem(violation.field, violation.description) for violation in violations)
     return kind(
         _message_of(error, code, ours=info is not None),
         hint=hint or _default_hint(code, address, ours=info is not None),
         fields=fields,
+        retry_after_s=retry.retry_delay.ToMilliseconds() / 1000 if retry is not None else None,
     )
 
 

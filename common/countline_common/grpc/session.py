@@ -65,6 +65,12 @@ class LoginSession:
         self._target.login_file.delete()
         self._login = None
 
+    async def renew(self) -> None:
+        """Renew the login at once, because what it permits has changed."""
+        async with self._renewing, self._target.login_file.locked():
+            self._login = await self._renewed(self._target.login_file.load())
+            self._target.login_file.save(self._login)
+
     async def _stored_or_renewed(self) -> Login:
         async with self._target.login_file.locked():
             stored = self._stored()

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.access.scopes import EVERYTHING, Held
-from countline_common.errors import UnauthenticatedError
+from countline_common.errors import PermissionDeniedError, UnauthenticatedError
 from countline_common.grpc.calls import current_principal, current_request_id
 from countline_common.grpc.tokens import TokenSigner
 from countline_common.http.client_address import Network
@@ -26,7 +26,8 @@ from countline_control.auth.tables import outbox as outbox_rows
 from countline_control.database import Database
 from countline_control.outbox import Outbox
 
-ACCESS_LIFETIME_S: Final = 15 * 60
+ACCESS_LIFETIME_S: Final = 5 * 60
+"""Short: services other than auth check tokens without a lookup, so a token works until it expires."""
 REFRESH_LIFETIME_S: Final = 30 * 24 * 3600
 
 _log = get_logger(__name__)
@@ -77,9 +78,29 @@ class AuthBase:
         user = await store.get_user(connection, principal.subject)
         if (user is None and principal.session_id) or (user is not None and user.disabled_at is not None):
             raise UnauthenticatedError(f"user {principal.name!r} may no longer log in", hint="log in as another user")
-        holder = Grantor(principal.subject, principal.name, user.held if user is not None else principal.held)
+        if principal.session_id and not await store.is_open(connection, principal.session_id):
+            raise UnauthenticatedError("this session has ended", hint="log in again: countline login")
+        holder = Grantor(principal.subject, principal.name, user.usable if user is not None else principal.held)
         check_may_give(holder, (Held(frozenset({permission})),), action)
         return holder
+
+    async def _self(self, connection: AsyncConnection, permission: str) -> StoredUser:
+        """Return the caller as a user.
+
+        Raises:
+            UnauthenticatedError: the user no longer exists or is disabled, the session has ended, or the token
+                belongs to a worker or service.
+            PermissionDeniedError: the user no longer holds the permission.
+        """
+        principal = current_principal()
+        user = await store.get_user(connection, principal.subject)
+        if user is None or user.disabled_at is not None:
+            raise UnauthenticatedError(f"user {principal.name!r} no longer exists", hint="log in as another user")
+        if principal.session_id and not await store.is_open(connection, principal.session_id):
+            raise UnauthenticatedError("this session has ended", hint="log in again: countline login")
+        if not any(permission in held.permissions for held in user.usable):
+            raise PermissionDeniedError(f"{user.username} does not hold {permission!r}")
+        return user
 
     async def _issue(self, connection: AsyncConnection, session_id: str, user: StoredUser) -> IssuedTokens:
         refresh = secrets.token_urlsafe(32)
@@ -90,8 +111,8 @@ class AuthBase:
             user.user_id,
             user.username,
             roles=user.roles,
-            permissions=frozenset[str]().union(*(each.permissions for each in user.held if each.scope == EVERYTHING)),
-            scoped=tuple(each for each in user.held if each.scope != EVERYTHING),
+            permissions=frozenset[str]().union(*(each.permissions for each in user.usable if each.scope == EVERYTHING)),
+            scoped=tuple(each for each in user.usable if each.scope != EVERYTHING),
             lifetime_s=ACCESS_LIFETIME_S,
             session_id=session_id,
         )

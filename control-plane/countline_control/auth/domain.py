@@ -3,6 +3,7 @@
 Times are Unix seconds where they are floats.
 """
 
+import math
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,11 +11,22 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import unquote
 
+from zxcvbn import zxcvbn
+
 from countline_common.access.scopes import EVERYTHING, Held, Scope
+from countline_common.access.vocabulary import Permission
 from countline_common.errors import FieldProblem, InvalidInputError, ResourceExhaustedError
 from countline_common.http.client_address import Network, address, calling
 
 MIN_PASSWORD: Final = 10
+MIN_OWN_REST: Final = 6
+"""Characters that a password must have beside the user's own name."""
+MIN_STRENGTH: Final = 3
+"""zxcvbn's score: at least 10^8 guesses."""
+STRENGTH_CHARACTERS: Final = 64
+"""Characters whose strength is estimated: the time grows with the square of the length."""
+ONE_TIME_S: Final = 24 * 3600.0
+"""How long a one-time password can be used."""
 MAX_PASSWORD: Final = 1024
 """The time of hashing grows with the length."""
 
@@ -57,6 +69,10 @@ class StoredUser:
     display_name: str = ""
     email: str = ""
     disabled_at: datetime | None = None
+    must_change_password: bool = False
+    password_expires_at: datetime | None = None
+    """When a one-time password ends that was not used; None for a password of the user's own."""
+    last_login_at: datetime | None = None
     revision: int = 1
     access_revision: int = 1
 
@@ -67,8 +83,33 @@ class StoredUser:
 
     @property
     def held(self) -> tuple[Held, ...]:
-        """What the user may do, and where."""
+        """What the roles of the user permit, and where."""
         return tuple(Held(grant.permissions, grant.scope) for grant in self.grants)
+
+    @property
+    def usable(self) -> tuple[Held, ...]:
+        """What the user may do now: only choose a password while a one-time password has to be replaced."""
+        return (_OWN,) if self.must_change_password else self.held
+
+    def may_log_in(self, now: datetime) -> bool:
+        """Whether the right password opens a session."""
+        expired = self.password_expires_at is not None and self.password_expires_at <= now
+        return self.disabled_at is None and not expired
+
+
+_OWN: Final = Held(frozenset({Permission.SELF_READ, Permission.SELF_WRITE}))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """A session that has not ended."""
+
+    session_id: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    address: str
+    client: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +144,7 @@ def check_new_user(username: str, password: str) -> None:
     Raises:
         InvalidInputError: names each field that cannot be used.
     """
-    problems = (*_username_problems(username), *_password_problems(password))
+    problems = (*_username_problems(username), *password_problems(password, (username,)))
     if problems:
         names = ", ".join(problem.field for problem in problems)
         raise InvalidInputError(f"the user cannot be created: {names} cannot be used", fields=problems)
@@ -135,11 +176,28 @@ def _username_problems(username: str) -> tuple[FieldProblem, ...]:
     return (FieldProblem("username", "give 1 to 64 letters, digits or . _ @ + -, the first a letter or digit"),)
 
 
-def _password_problems(password: str) -> tuple[FieldProblem, ...]:
-    if MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
-        return ()
-    problem = f"has {len(password)} characters; give {MIN_PASSWORD} to {MAX_PASSWORD}"
-    return (FieldProblem("password", problem),)
+def password_problems(password: str, own: Collection[str], field: str = "password") -> tuple[FieldProblem, ...]:
+    """Return what is wrong with a new password.
+
+    Args:
+        password: the password.
+        own: names of the user, which an attacker tries first.
+        field: of the request.
+    """
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        return (FieldProblem(field, f"has {len(password)} characters; give {MIN_PASSWORD} to {MAX_PASSWORD}"),)
+    names = [username_key(name) for name in own if name]
+    if any(len(name) > 2 and _rest(password, name) < MIN_OWN_REST for name in names):
+        return (FieldProblem(field, "is the name of the user; choose another one"),)
+    # zxcvbn estimates guesses as in Wheeler, "zxcvbn: Low-Budget Password Strength Estimation" (USENIX Security 2016).
+    if zxcvbn(password[:STRENGTH_CHARACTERS], user_inputs=names)["score"] < MIN_STRENGTH:
+        return (FieldProblem(field, "is easy to guess; take several uncommon words"),)
+    return ()
+
+
+def _rest(password: str, name: str) -> int:
+    """Return the number of characters of a password without a name in it; all of them if it holds no name."""
+    return len(password.casefold().replace(name, ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +229,10 @@ def failures_after(attempts: Attempts | None, now: float) -> int:
 
 def refuse_for(wait: float) -> ResourceExhaustedError:
     """Build the error for an attempt that comes too early."""
-    seconds = max(1, round(wait))
-    return ResourceExhaustedError("too many wrong passwords", hint=f"try again in {seconds} s")
+    seconds = max(1, math.ceil(wait))
+    return ResourceExhaustedError(
+        "too many wrong passwords", hint=f"try again in {seconds} s", retry_after_s=float(seconds)
+    )
 
 
 def caller_address(peer: str, forwarded_for: str, trusted: Collection[Network]) -> str:

@@ -1,4 +1,8 @@
-"""Makes callers wait after too many wrong passwords, by user name and by address."""
+"""Makes callers wait after too many wrong passwords.
+
+Failures are counted for a user at an address, for an address, and for a user at all addresses together. The last count
+does not hold for an address from which the user has logged in before: guesses from elsewhere cannot lock the user out.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -23,35 +27,59 @@ class LoginLimiter:
         self._database = database
         self._clock = clock
 
-    async def count(self, username: str, address: str) -> None:
+    async def count(self, username: str, address: str) -> bool:
         """Count an attempt as failed before its password is checked, so that many at once cannot pass together.
+
+        Returns:
+            Whether the user has logged in from this address before.
 
         Raises:
             ResourceExhaustedError: the caller has to wait.
         """
         async with self._database.begin() as connection:
-            for key, free in _keys(username, address):
+            known = await store.has_session_from(connection, username, address)
+            for key, free in _keys(username, address, known=known):
                 attempts = await store.lock_attempts(connection, key)
                 wait = domain.wait_s(attempts, free, self._clock())
                 if wait > 0:
                     raise domain.refuse_for(wait)
                 failures = domain.failures_after(attempts, self._clock())
                 await store.set_attempts(connection, key, failures, to_datetime(self._clock()))
+        return known
 
     async def clear(self, connection: AsyncConnection, username: str, address: str) -> None:
         """Forget the failures after a successful login, inside the caller's transaction."""
         forgiven_before = to_datetime(self._clock()) - timedelta(seconds=domain.FORGIVEN_AFTER_S)
-        for key, _ in _keys(username, address):
+        for key, _ in _keys(username, address, known=False):
             await store.clear_attempts(connection, key, forgiven_before)
 
 
-def _keys(username: str, address: str) -> list[tuple[str, int]]:
+async def forget_user(connection: AsyncConnection, username: str) -> None:
+    """Forget the failures of a user at every address."""
+    await store.clear_attempts_of(connection, _user(username), f"{_pair(username)}%")
+
+
+def _keys(username: str, address: str, *, known: bool) -> list[tuple[str, int]]:
     """Return the keys to count under, each with its number of free failures."""
-    # Hashed: people type passwords into the wrong field, and PostgreSQL indexes no long keys.
-    keys = [(_hashed(f"user:{domain.username_key(username)}"), domain.FREE_FAILURES)]
-    # Without an address (a proxy did not send it) there is no such key: one caller would lock out everyone else.
-    return keys + ([(_hashed(f"address:{address}"), domain.FREE_ADDRESS_FAILURES)] if address else [])
+    everywhere = (_user(username), domain.FREE_FAILURES)
+    if not address:
+        # A proxy did not send the address: a limit by address would let one caller lock out everyone else.
+        return [everywhere]
+    here = [
+        (_pair(username) + _hashed(address), domain.FREE_FAILURES),
+        (f"address:{_hashed(address)}", domain.FREE_ADDRESS_FAILURES),
+    ]
+    return here if known else [*here, everywhere]
 
 
-def _hashed(key: str) -> str:
-    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
+def _user(username: str) -> str:
+    return f"user:{_hashed(domain.username_key(username))}"
+
+
+def _pair(username: str) -> str:
+    return f"pair:{_hashed(domain.username_key(username))}:"
+
+
+def _hashed(text: str) -> str:
+    # People type passwords into the wrong field, and PostgreSQL indexes no long keys.
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

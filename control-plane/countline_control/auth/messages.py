@@ -4,7 +4,7 @@ from countline.v1 import auth_pb2
 from countline_common.access.scopes import EVERYTHING
 from countline_common.times import to_timestamp
 from countline_control.auth.access.roles import Role
-from countline_control.auth.domain import Grant, IssuedTokens, StoredUser
+from countline_control.auth.domain import Grant, IssuedTokens, StoredSession, StoredUser
 
 
 def user_message(user: StoredUser) -> auth_pb2.User:
@@ -18,6 +18,22 @@ def user_message(user: StoredUser) -> auth_pb2.User:
         email=user.email,
         revision=user.revision,
         grants=[grant_message(grant) for grant in user.grants if grant.scope != EVERYTHING],
+        disabled=user.disabled_at is not None,
+        must_change_password=user.must_change_password,
+        last_login_at=to_timestamp(user.last_login_at.timestamp()) if user.last_login_at else None,
+    )
+
+
+def session_message(session: StoredSession, current: str) -> auth_pb2.Session:
+    """Translate a session; `current` is the id of the caller's own."""
+    return auth_pb2.Session(
+        session_id=session.session_id,
+        created_at=to_timestamp(session.created_at.timestamp()),
+        last_used_at=to_timestamp(session.last_used_at.timestamp()),
+        expires_at=to_timestamp(session.expires_at.timestamp()),
+        address=session.address,
+        client=session.client,
+        current=session.session_id == current,
     )
 
 

@@ -1,16 +1,24 @@
 """Argon2 hashes of passwords, computed in threads, a few at a time.
 
-A hash takes tens of milliseconds and 64 MiB on purpose. Without a bound, a flood of logins would exhaust the machine.
+A hash takes tens of milliseconds and 64 MiB on purpose. Without a bound, a flood of logins would exhaust the machine;
+with one queue for all callers, it would keep everybody else waiting. So callers who have logged in from their address
+before have a lane of their own, and the lane of strangers has a bounded queue.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Final
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-AT_A_TIME: Final = 2
+from countline_common.errors import ResourceExhaustedError
+
+MOST_WAITING: Final = 16
+"""Strangers who wait for their turn; further ones are refused."""
+RETRY_S: Final = 2.0
 
 
 class Passwords:
@@ -22,7 +30,9 @@ class Passwords:
 
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
-        self._hashing = asyncio.Semaphore(AT_A_TIME)
+        self._known = asyncio.Semaphore(1)
+        self._strangers = asyncio.Semaphore(1)
+        self._waiting = 0
 
     @cached_property
     def _decoy(self) -> str:
@@ -31,14 +41,34 @@ class Passwords:
 
     async def hash(self, password: str) -> str:
         """Return the hash to store."""
-        async with self._hashing:
+        async with self._known:
             return await asyncio.to_thread(self._hasher.hash, password)
 
-    async def matches(self, stored: str | None, password: str) -> bool:
-        """Whether a password is right; without a stored hash the answer is False and takes as long."""
-        async with self._hashing:
+    async def matches(self, stored: str | None, password: str, *, known: bool = True) -> bool:
+        """Whether a password is right; without a stored hash the answer is False and takes as long.
+
+        Args:
+            stored: the hash; None if there is no such user.
+            password: what the caller sent.
+            known: whether the caller has logged in from its address before.
+
+        Raises:
+            ResourceExhaustedError: too many strangers wait.
+        """
+        async with self._known if known else self._turn():
             right = await asyncio.to_thread(self._verify, stored, password)
         return right and stored is not None
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        if self._waiting >= MOST_WAITING:
+            raise ResourceExhaustedError("too many logins at once", hint="try again soon", retry_after_s=RETRY_S)
+        self._waiting += 1
+        try:
+            async with self._strangers:
+                yield
+        finally:
+            self._waiting -= 1
 
     def _verify(self, stored: str | None, password: str) -> bool:
         try:

@@ -1,6 +1,7 @@
 """The gRPC service of auth: sessions, users and roles.
 
-Its methods lie in `sessions`, `users` and `access.methods`; this module joins them and sets them up.
+Its methods lie in `sessions`, `profiles`, `users`, `accounts` and `access.methods`; this module joins
+them and sets them up.
 """
 
 from dataclasses import replace
@@ -12,14 +13,15 @@ from countline_control.auth import store
 from countline_control.auth.access import store as access_store
 from countline_control.auth.access.methods import RoleMethods
 from countline_control.auth.access.roles import BUILT_IN, SUPER_ADMIN
+from countline_control.auth.accounts import AccountMethods
 from countline_control.auth.domain import Grant
-from countline_control.auth.sessions import SessionMethods
+from countline_control.auth.profiles import ProfileMethods
 
 NAME: Final = "countline.v1.AuthService"
 FIRST_USER: Final = "admin"
 
 
-class AuthService(SessionMethods, RoleMethods, auth_pb2_grpc.AuthServiceServicer):
+class AuthService(ProfileMethods, AccountMethods, RoleMethods, auth_pb2_grpc.AuthServiceServicer):
     """Answers `countline.v1.AuthService`."""
 
     def as_service(self) -> Service:

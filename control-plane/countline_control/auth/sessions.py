@@ -5,16 +5,19 @@ session ends.
 """
 # ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from countline.v1 import auth_pb2
 from countline_common.errors import UnauthenticatedError
-from countline_common.grpc.calls import Context, current_principal
+from countline_common.grpc.calls import Context
 from countline_control.auth import domain, store
 from countline_control.auth.base import AuthBase, hash_of
-from countline_control.auth.domain import IssuedTokens, StoredToken
+from countline_control.auth.domain import IssuedTokens, StoredToken, StoredUser
 from countline_control.auth.limiter import LoginLimiter
 from countline_control.auth.messages import tokens_message, user_message
 
@@ -30,19 +33,19 @@ class SessionMethods(AuthBase):
         self._limiter = LoginLimiter(self._database, self._clock)
 
     async def Login(self, request: auth_pb2.LoginRequest, context: Context) -> auth_pb2.LoginResponse:
-        metadata = dict(context.invocation_metadata() or ())
-        forwarded_for = str(metadata.get("x-forwarded-for", ""))
-        address = domain.caller_address(context.peer(), forwarded_for, self._trusted_proxies)
-        await self._limiter.count(request.username, address)
+        address = self._address_of(context)
+        known = await self._limiter.count(request.username, address)
         user = await self._database.read(lambda connection: store.find_user(connection, request.username))
-        right = await self._passwords.matches(user.password_hash if user else None, request.password)
-        if not right or user is None or user.disabled_at is not None:
+        stored = user.password_hash if user else None
+        right = await self._passwords.matches(stored, request.password, known=known)
+        if not right or user is None or not user.may_log_in(self._now()):
             await self._audit_failed_login(request.username, address)
             raise UnauthenticatedError("the user name or the password is wrong", hint="try again")
         async with self._database.begin() as connection:
-            await self._limiter.clear(connection, request.username, address)
-            session_id, client = uuid4().hex, str(metadata.get("user-agent", ""))[:LONGEST_CLIENT]
+            session_id, client = uuid4().hex, _metadata(context, "user-agent")[:LONGEST_CLIENT]
             await store.forget_sessions(connection, self._now())
+            user = await self._logged_in(connection, user)
+            await self._limiter.clear(connection, request.username, address)
             await store.insert_session(connection, session_id, user.user_id, self._now(), address, client)
             tokens = await self._issue(connection, session_id, user)
             await self._audit(connection, user.username, "login", user.username)
@@ -77,15 +80,24 @@ class SessionMethods(AuthBase):
                 await self._audit(connection, token.user.username, "logout", token.user.username)
         return auth_pb2.LogoutResponse()
 
-    async def GetCurrentUser(
-        self, request: auth_pb2.GetCurrentUserRequest, context: Context
-    ) -> auth_pb2.GetCurrentUserResponse:
-        principal = current_principal()
-        user = await self._database.read(lambda connection: store.get_user(connection, principal.subject))
-        if user is None:
-            raise UnauthenticatedError(f"user {principal.name!r} no longer exists", hint="log in as another user")
-        permissions = sorted(frozenset[str]().union(*(held.permissions for held in user.held)))
-        return auth_pb2.GetCurrentUserResponse(user=user_message(user), permissions=permissions)
+    async def _logged_in(self, connection: AsyncConnection, user: StoredUser) -> StoredUser:
+        """Note a login; a one-time password is good for one.
+
+        Raises:
+            UnauthenticatedError: the user has changed since the password was checked.
+        """
+        await store.lock_users(connection)
+        current = await store.get_user(connection, user.user_id)
+        if current is None or current.password_hash != user.password_hash or not current.may_log_in(self._now()):
+            raise UnauthenticatedError("the user name or the password is wrong", hint="try again")
+        used = {"password_hash": "", "password_expires_at": None} if current.must_change_password else {}
+        current = replace(current, last_login_at=self._now(), **used)
+        await store.update_user(connection, current)
+        return current
+
+    def _address_of(self, context: Context) -> str:
+        forwarded_for = _metadata(context, "x-forwarded-for")
+        return domain.caller_address(context.peer(), forwarded_for, self._trusted_proxies)
 
     def _is_good(self, token: StoredToken) -> bool:
         return token.revoked_at is None and token.expires_at > self._now() and token.user.disabled_at is None
@@ -98,3 +110,7 @@ class SessionMethods(AuthBase):
             # People type passwords into the wrong field: store only names of users that exist.
             shown = username[:64] if await store.find_user(connection, username) else "(unknown)"
             await self._audit(connection, shown, "login_failed", shown, address=address)
+
+
+def _metadata(context: Context, name: str) -> str:
+    return str(dict(context.invocation_metadata() or ()).get(name, ""))

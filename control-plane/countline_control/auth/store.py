@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.errors import AlreadyExistsError
 from countline_control.auth.access.store import grants_of
-from countline_control.auth.domain import Attempts, Grant, StoredToken, StoredUser, username_key
+from countline_control.auth.domain import Attempts, Grant, StoredSession, StoredToken, StoredUser, username_key
 from countline_control.auth.tables import audit, login_attempts, refresh_tokens, user_sessions, users
 
 _PROFILE: Final = (
@@ -19,6 +19,9 @@ _PROFILE: Final = (
     "display_name",
     "email",
     "disabled_at",
+    "must_change_password",
+    "password_expires_at",
+    "last_login_at",
     "revision",
     "access_revision",
 )
@@ -172,6 +175,61 @@ async def clear_attempts(connection: AsyncConnection, key: str, before: datetime
     await connection.execute(delete(table).where((table.c.key == key) | (table.c.last_at < before)))
 
 
+async def clear_attempts_of(connection: AsyncConnection, key: str, pattern: str) -> None:
+    """Delete the failures under a key and under keys that match a pattern of LIKE."""
+    table = login_attempts
+    await connection.execute(delete(table).where((table.c.key == key) | table.c.key.like(pattern)))
+
+
+async def has_session_from(connection: AsyncConnection, username: str, address: str) -> bool:
+    """Whether a user has logged in from an address before, as far as it is remembered."""
+    query = (
+        select(user_sessions.c.session_id)
+        .join(users, users.c.user_id == user_sessions.c.user_id)
+        .where(users.c.username_key == username_key(username), user_sessions.c.address == address)
+        .limit(1)
+    )
+    return await connection.scalar(query) is not None
+
+
 async def write_audit(connection: AsyncConnection, **values: Any) -> None:
     """Add a row to the audit: at, actor, action, subject, request_id, detail."""
     await connection.execute(insert(audit).values(**values))
+
+
+async def sessions_of(connection: AsyncConnection, user_id: str, now: datetime) -> list[StoredSession]:
+    """Return the sessions of a user that can still be refreshed, the newest first."""
+    used, until = func.max(refresh_tokens.c.created_at), func.max(refresh_tokens.c.expires_at)
+    query = (
+        select(user_sessions, used.label("last_used_at"), until.label("expires_at"))
+        .join(refresh_tokens, refresh_tokens.c.session_id == user_sessions.c.session_id)
+        .where(user_sessions.c.user_id == user_id, user_sessions.c.revoked_at.is_(None))
+        .group_by(user_sessions.c.session_id)
+        .having(until > now)
+        .order_by(user_sessions.c.created_at.desc(), user_sessions.c.session_id)
+    )
+    return [
+        StoredSession(row.session_id, row.created_at, row.last_used_at, row.expires_at, row.address, row.client)
+        for row in await connection.execute(query)
+    ]
+
+
+async def end_sessions(
+    connection: AsyncConnection, user_id: str, now: datetime, *, only: str = "", keep: str = ""
+) -> list[str]:
+    """Revoke the open sessions of a user: all, one, or all but one. Return their ids."""
+    table = user_sessions
+    statement = update(table).where(table.c.user_id == user_id, table.c.revoked_at.is_(None)).values(revoked_at=now)
+    if only:
+        statement = statement.where(table.c.session_id == only)
+    if keep:
+        statement = statement.where(table.c.session_id != keep)
+    return list((await connection.execute(statement.returning(table.c.session_id))).scalars())
+
+
+async def is_open(connection: AsyncConnection, session_id: str) -> bool:
+    """Whether a session exists and is not revoked."""
+    query = select(user_sessions.c.session_id).where(
+        user_sessions.c.session_id == session_id, user_sessions.c.revoked_at.is_(None)
+    )
+    return await connection.scalar(query) is not None

@@ -108,7 +108,7 @@ refresh_tokens = Table(
 login_attempts = Table(
     "login_attempts",
     metadata,
-    # `user:<name>` or `address:<address>`; deleted after a successful login.
+    # `user:…`, `address:…` or `pair:…:…` with hashes of names and addresses; deleted after a successful login.
     Column("key", String, primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("last_at", _moment, nullable=False),

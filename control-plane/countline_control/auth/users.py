@@ -1,6 +1,7 @@
 """Users: created, changed and deleted by callers who hold at least as much."""
 # ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from uuid import uuid4
@@ -28,7 +29,7 @@ class UserMethods(AuthBase):
     """The methods of users."""
 
     async def CreateUser(self, request: auth_pb2.CreateUserRequest, context: Context) -> auth_pb2.CreateUserResponse:
-        domain.check_new_user(request.username, request.password)
+        await asyncio.to_thread(domain.check_new_user, request.username, request.password)
         user = self._new_user(request.username, await self._passwords.hash(request.password))
         async with self._database.begin() as connection:
             holder = await self._changer(connection, f"create user {user.username}")
@@ -58,7 +59,7 @@ class UserMethods(AuthBase):
         async with self._database.begin() as connection:
             holder, stored = await self._changed(connection, wanted.user_id, "change")
             check_revision(f"user {stored.username!r}", stored.revision, wanted.revision)
-            user = _with_profile(stored, wanted, paths)
+            user = with_profile(stored, wanted, paths)
             if {"roles", "grants"} & paths:
                 current = user_message(stored)
                 roles = wanted.roles if "roles" in paths else current.roles
@@ -177,7 +178,12 @@ def no_user(user_id: str) -> NotFoundError:
     return NotFoundError(f"there is no user with the id {user_id!r}", hint="list the users: countline users list")
 
 
-def _with_profile(user: StoredUser, wanted: auth_pb2.User, paths: Collection[str]) -> StoredUser:
+def with_profile(user: StoredUser, wanted: auth_pb2.User, paths: Collection[str]) -> StoredUser:
+    """Return a user with the fields of the profile that a caller changes.
+
+    Raises:
+        InvalidInputError: a field cannot be used.
+    """
     display_name = wanted.display_name if "display_name" in paths else user.display_name
     email = wanted.email if "email" in paths else user.email
     domain.check_profile(display_name, email)

@@ -15,6 +15,7 @@ from countline_common.grpc.client import Client, connect
 from countline_common.grpc.discovery import ServerProfile, discover
 from countline_common.grpc.endpoints import Endpoints
 from countline_common.grpc.logins import Profiles
+from countline_control.cli.users import held
 
 
 def login(
@@ -33,7 +34,9 @@ def login(
     password = sys.stdin.readline().rstrip("\n") if password_stdin else _password()
     user = asyncio.run(_log_in(target, name, password))
     Profiles().set_current(target.server)
-    print_change(user, f"Logged in to {target.server} as {user.username} ({', '.join(user.roles)}).", as_json=json)
+    print_change(user, f"Logged in to {target.server} as {user.username} ({held(user)}).", as_json=json)
+    if user.must_change_password:
+        note("Choose a password now: countline password")
 
 
 def _login_target(server: str | None, data: Path | None) -> ServerProfile:
@@ -104,6 +107,5 @@ def whoami(server: ServerOption = None, data: DataOption = None, json: JsonOptio
         print_message(answer)
         return
     permissions = "all permissions" if set(answer.permissions) >= PEOPLE else ", ".join(answer.permissions)
-    roles = "role" if len(answer.user.roles) == 1 else "roles"
-    held = f"{roles} {', '.join(answer.user.roles)}: {permissions}"
-    note(f"Logged in to {address} as {answer.user.username} ({held}).")
+    roles = "role" if len(answer.user.roles) + len(answer.user.grants) == 1 else "roles"
+    note(f"Logged in to {address} as {answer.user.username} ({roles} {held(answer.user)}: {permissions}).")

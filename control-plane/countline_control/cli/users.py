@@ -105,10 +105,16 @@ def list_(json: JsonOption = False, server: ServerOption = None, data: DataOptio
         print_json({"users": [to_json(user) for user in users]})
         return
     rows = [
-        (user.username, held(user), f"{to_datetime(from_timestamp(user.created_at)):%Y-%m-%d}", user.user_id)
+        (
+            user.username,
+            "disabled" if user.disabled else "active",
+            held(user),
+            f"{to_datetime(from_timestamp(user.created_at)):%Y-%m-%d}",
+            user.user_id,
+        )
         for user in users
     ]
-    print_table(("USER", "ROLES", "SINCE (UTC)", "ID"), rows, "No users found.")
+    print_table(("USER", "STATE", "ROLES", "SINCE (UTC)", "ID"), rows, "No users found.")
 
 
 @app.command("set")

@@ -55,6 +55,31 @@ class AuthServiceStub:
                 request_serializer=countline_dot_v1_dot_auth__pb2.GetCurrentUserRequest.SerializeToString,
                 response_deserializer=countline_dot_v1_dot_auth__pb2.GetCurrentUserResponse.FromString,
                 _registered_method=True)
+        self.UpdateCurrentUser = channel.unary_unary(
+                '/countline.v1.AuthService/UpdateCurrentUser',
+                request_serializer=countline_dot_v1_dot_auth__pb2.UpdateCurrentUserRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.UpdateCurrentUserResponse.FromString,
+                _registered_method=True)
+        self.ChangePassword = channel.unary_unary(
+                '/countline.v1.AuthService/ChangePassword',
+                request_serializer=countline_dot_v1_dot_auth__pb2.ChangePasswordRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.ChangePasswordResponse.FromString,
+                _registered_method=True)
+        self.ListOwnSessions = channel.unary_unary(
+                '/countline.v1.AuthService/ListOwnSessions',
+                request_serializer=countline_dot_v1_dot_auth__pb2.ListOwnSessionsRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.ListOwnSessionsResponse.FromString,
+                _registered_method=True)
+        self.EndOwnSession = channel.unary_unary(
+                '/countline.v1.AuthService/EndOwnSession',
+                request_serializer=countline_dot_v1_dot_auth__pb2.EndOwnSessionRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.EndOwnSessionResponse.FromString,
+                _registered_method=True)
+        self.LogoutEverywhere = channel.unary_unary(
+                '/countline.v1.AuthService/LogoutEverywhere',
+                request_serializer=countline_dot_v1_dot_auth__pb2.LogoutEverywhereRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.LogoutEverywhereResponse.FromString,
+                _registered_method=True)
         self.CreateUser = channel.unary_unary(
                 '/countline.v1.AuthService/CreateUser',
                 request_serializer=countline_dot_v1_dot_auth__pb2.CreateUserRequest.SerializeToString,
@@ -79,6 +104,41 @@ class AuthServiceStub:
                 '/countline.v1.AuthService/DeleteUser',
                 request_serializer=countline_dot_v1_dot_auth__pb2.DeleteUserRequest.SerializeToString,
                 response_deserializer=countline_dot_v1_dot_auth__pb2.DeleteUserResponse.FromString,
+                _registered_method=True)
+        self.ResetPassword = channel.unary_unary(
+                '/countline.v1.AuthService/ResetPassword',
+                request_serializer=countline_dot_v1_dot_auth__pb2.ResetPasswordRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.ResetPasswordResponse.FromString,
+                _registered_method=True)
+        self.DisableUser = channel.unary_unary(
+                '/countline.v1.AuthService/DisableUser',
+                request_serializer=countline_dot_v1_dot_auth__pb2.DisableUserRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.DisableUserResponse.FromString,
+                _registered_method=True)
+        self.EnableUser = channel.unary_unary(
+                '/countline.v1.AuthService/EnableUser',
+                request_serializer=countline_dot_v1_dot_auth__pb2.EnableUserRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.EnableUserResponse.FromString,
+                _registered_method=True)
+        self.UnlockUser = channel.unary_unary(
+                '/countline.v1.AuthService/UnlockUser',
+                request_serializer=countline_dot_v1_dot_auth__pb2.UnlockUserRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.UnlockUserResponse.FromString,
+                _registered_method=True)
+        self.ListUserSessions = channel.unary_unary(
+                '/countline.v1.AuthService/ListUserSessions',
+                request_serializer=countline_dot_v1_dot_auth__pb2.ListUserSessionsRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.ListUserSessionsResponse.FromString,
+                _registered_method=True)
+        self.EndUserSession = channel.unary_unary(
+                '/countline.v1.AuthService/EndUserSession',
+                request_serializer=countline_dot_v1_dot_auth__pb2.EndUserSessionRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.EndUserSessionResponse.FromString,
+                _registered_method=True)
+        self.LogoutUser = channel.unary_unary(
+                '/countline.v1.AuthService/LogoutUser',
+                request_serializer=countline_dot_v1_dot_auth__pb2.LogoutUserRequest.SerializeToString,
+                response_deserializer=countline_dot_v1_dot_auth__pb2.LogoutUserResponse.FromString,
                 _registered_method=True)
         self.CheckAccess = channel.unary_unary(
                 '/countline.v1.AuthService/CheckAccess',
@@ -151,6 +211,43 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateCurrentUser(self, request, context):
+        """Changes the fields of the caller's profile that the mask names: `display_name`, `email`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangePassword(self, request, context):
+        """Changes the caller's password, and ends all other sessions of the caller.
+        Errors: INVALID_ARGUMENT if the current password is wrong or the new one is weak; RESOURCE_EXHAUSTED after too many
+        wrong ones.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOwnSessions(self, request, context):
+        """Lists the caller's sessions, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndOwnSession(self, request, context):
+        """Ends a session of the caller.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LogoutEverywhere(self, request, context):
+        """Ends all sessions of the caller, also the current one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateUser(self, request, context):
         """Creates a user. Errors: ALREADY_EXISTS if the name is taken; PERMISSION_DENIED if a role permits what the caller does
         not hold.
@@ -185,6 +282,58 @@ class AuthServiceServicer:
     def DeleteUser(self, request, context):
         """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last super-admin;
         PERMISSION_DENIED if the user holds what the caller does not hold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetPassword(self, request, context):
+        """Gives a user a one-time password, and ends all sessions of the user. The user has to choose another one after the next
+        login.
+        Errors: PERMISSION_DENIED if the user holds what the caller does not hold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DisableUser(self, request, context):
+        """Ends all sessions of a user, who cannot log in until enabled again.
+        Errors: FAILED_PRECONDITION for the last super-admin; PERMISSION_DENIED if the user holds what the caller does not hold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnableUser(self, request, context):
+        """Lets a disabled user log in again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnlockUser(self, request, context):
+        """Forgets the wrong passwords of a user, who then need not wait.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUserSessions(self, request, context):
+        """Lists the sessions of a user, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndUserSession(self, request, context):
+        """Ends a session of a user. Errors: PERMISSION_DENIED if the user holds what the caller does not hold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LogoutUser(self, request, context):
+        """Ends all sessions of a user. Errors: PERMISSION_DENIED if the user holds what the caller does not hold.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -266,6 +415,31 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     request_deserializer=countline_dot_v1_dot_auth__pb2.GetCurrentUserRequest.FromString,
                     response_serializer=countline_dot_v1_dot_auth__pb2.GetCurrentUserResponse.SerializeToString,
             ),
+            'UpdateCurrentUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateCurrentUser,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.UpdateCurrentUserRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.UpdateCurrentUserResponse.SerializeToString,
+            ),
+            'ChangePassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangePassword,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.ChangePasswordRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.ChangePasswordResponse.SerializeToString,
+            ),
+            'ListOwnSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOwnSessions,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.ListOwnSessionsRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.ListOwnSessionsResponse.SerializeToString,
+            ),
+            'EndOwnSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndOwnSession,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.EndOwnSessionRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.EndOwnSessionResponse.SerializeToString,
+            ),
+            'LogoutEverywhere': grpc.unary_unary_rpc_method_handler(
+                    servicer.LogoutEverywhere,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.LogoutEverywhereRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.LogoutEverywhereResponse.SerializeToString,
+            ),
             'CreateUser': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateUser,
                     request_deserializer=countline_dot_v1_dot_auth__pb2.CreateUserRequest.FromString,
@@ -290,6 +464,41 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.DeleteUser,
                     request_deserializer=countline_dot_v1_dot_auth__pb2.DeleteUserRequest.FromString,
                     response_serializer=countline_dot_v1_dot_auth__pb2.DeleteUserResponse.SerializeToString,
+            ),
+            'ResetPassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetPassword,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.ResetPasswordRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.ResetPasswordResponse.SerializeToString,
+            ),
+            'DisableUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisableUser,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.DisableUserRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.DisableUserResponse.SerializeToString,
+            ),
+            'EnableUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnableUser,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.EnableUserRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.EnableUserResponse.SerializeToString,
+            ),
+            'UnlockUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnlockUser,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.UnlockUserRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.UnlockUserResponse.SerializeToString,
+            ),
+            'ListUserSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUserSessions,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.ListUserSessionsRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.ListUserSessionsResponse.SerializeToString,
+            ),
+            'EndUserSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndUserSession,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.EndUserSessionRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.EndUserSessionResponse.SerializeToString,
+            ),
+            'LogoutUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.LogoutUser,
+                    request_deserializer=countline_dot_v1_dot_auth__pb2.LogoutUserRequest.FromString,
+                    response_serializer=countline_dot_v1_dot_auth__pb2.LogoutUserResponse.SerializeToString,
             ),
             'CheckAccess': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckAccess,
@@ -447,6 +656,141 @@ class AuthService:
             _registered_method=True)
 
     @staticmethod
+    def UpdateCurrentUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/UpdateCurrentUser',
+            countline_dot_v1_dot_auth__pb2.UpdateCurrentUserRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.UpdateCurrentUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangePassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/ChangePassword',
+            countline_dot_v1_dot_auth__pb2.ChangePasswordRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.ChangePasswordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOwnSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/ListOwnSessions',
+            countline_dot_v1_dot_auth__pb2.ListOwnSessionsRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.ListOwnSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndOwnSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/EndOwnSession',
+            countline_dot_v1_dot_auth__pb2.EndOwnSessionRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.EndOwnSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LogoutEverywhere(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/LogoutEverywhere',
+            countline_dot_v1_dot_auth__pb2.LogoutEverywhereRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.LogoutEverywhereResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CreateUser(request,
             target,
             options=(),
@@ -571,6 +915,195 @@ class AuthService:
             '/countline.v1.AuthService/DeleteUser',
             countline_dot_v1_dot_auth__pb2.DeleteUserRequest.SerializeToString,
             countline_dot_v1_dot_auth__pb2.DeleteUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetPassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/ResetPassword',
+            countline_dot_v1_dot_auth__pb2.ResetPasswordRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.ResetPasswordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisableUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/DisableUser',
+            countline_dot_v1_dot_auth__pb2.DisableUserRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.DisableUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnableUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/EnableUser',
+            countline_dot_v1_dot_auth__pb2.EnableUserRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.EnableUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnlockUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/UnlockUser',
+            countline_dot_v1_dot_auth__pb2.UnlockUserRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.UnlockUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUserSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/ListUserSessions',
+            countline_dot_v1_dot_auth__pb2.ListUserSessionsRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.ListUserSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndUserSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/EndUserSession',
+            countline_dot_v1_dot_auth__pb2.EndUserSessionRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.EndUserSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LogoutUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countline.v1.AuthService/LogoutUser',
+            countline_dot_v1_dot_auth__pb2.LogoutUserRequest.SerializeToString,
+            countline_dot_v1_dot_auth__pb2.LogoutUserResponse.FromString,
             options,
             channel_credentials,
             insecure,

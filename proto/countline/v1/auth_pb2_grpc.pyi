@@ -44,6 +44,19 @@ class AuthServiceStub:
     """Ends the session of a refresh token."""
     GetCurrentUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetCurrentUserRequest, _auth_pb2.GetCurrentUserResponse]
     """Returns the user of the access token."""
+    UpdateCurrentUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.UpdateCurrentUserRequest, _auth_pb2.UpdateCurrentUserResponse]
+    """Changes the fields of the caller's profile that the mask names: `display_name`, `email`."""
+    ChangePassword: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ChangePasswordRequest, _auth_pb2.ChangePasswordResponse]
+    """Changes the caller's password, and ends all other sessions of the caller.
+    Errors: INVALID_ARGUMENT if the current password is wrong or the new one is weak; RESOURCE_EXHAUSTED after too many
+    wrong ones.
+    """
+    ListOwnSessions: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListOwnSessionsRequest, _auth_pb2.ListOwnSessionsResponse]
+    """Lists the caller's sessions, the newest first."""
+    EndOwnSession: _grpc.UnaryUnaryMultiCallable[_auth_pb2.EndOwnSessionRequest, _auth_pb2.EndOwnSessionResponse]
+    """Ends a session of the caller."""
+    LogoutEverywhere: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LogoutEverywhereRequest, _auth_pb2.LogoutEverywhereResponse]
+    """Ends all sessions of the caller, also the current one."""
     CreateUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateUserRequest, _auth_pb2.CreateUserResponse]
     """Creates a user. Errors: ALREADY_EXISTS if the name is taken; PERMISSION_DENIED if a role permits what the caller does
     not hold.
@@ -61,6 +74,25 @@ class AuthServiceStub:
     """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last super-admin;
     PERMISSION_DENIED if the user holds what the caller does not hold.
     """
+    ResetPassword: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ResetPasswordRequest, _auth_pb2.ResetPasswordResponse]
+    """Gives a user a one-time password, and ends all sessions of the user. The user has to choose another one after the next
+    login.
+    Errors: PERMISSION_DENIED if the user holds what the caller does not hold.
+    """
+    DisableUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.DisableUserRequest, _auth_pb2.DisableUserResponse]
+    """Ends all sessions of a user, who cannot log in until enabled again.
+    Errors: FAILED_PRECONDITION for the last super-admin; PERMISSION_DENIED if the user holds what the caller does not hold.
+    """
+    EnableUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.EnableUserRequest, _auth_pb2.EnableUserResponse]
+    """Lets a disabled user log in again."""
+    UnlockUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.UnlockUserRequest, _auth_pb2.UnlockUserResponse]
+    """Forgets the wrong passwords of a user, who then need not wait."""
+    ListUserSessions: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListUserSessionsRequest, _auth_pb2.ListUserSessionsResponse]
+    """Lists the sessions of a user, the newest first."""
+    EndUserSession: _grpc.UnaryUnaryMultiCallable[_auth_pb2.EndUserSessionRequest, _auth_pb2.EndUserSessionResponse]
+    """Ends a session of a user. Errors: PERMISSION_DENIED if the user holds what the caller does not hold."""
+    LogoutUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LogoutUserRequest, _auth_pb2.LogoutUserResponse]
+    """Ends all sessions of a user. Errors: PERMISSION_DENIED if the user holds what the caller does not hold."""
     CheckAccess: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CheckAccessRequest, _auth_pb2.CheckAccessResponse]
     """Returns whether a user may do something, and why. Without a site and a camera: over the whole system.
     Errors: INVALID_ARGUMENT if there is no such permission.
@@ -99,6 +131,19 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Ends the session of a refresh token."""
     GetCurrentUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetCurrentUserRequest, _auth_pb2.GetCurrentUserResponse]  # type: ignore[assignment]
     """Returns the user of the access token."""
+    UpdateCurrentUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.UpdateCurrentUserRequest, _auth_pb2.UpdateCurrentUserResponse]  # type: ignore[assignment]
+    """Changes the fields of the caller's profile that the mask names: `display_name`, `email`."""
+    ChangePassword: _aio.UnaryUnaryMultiCallable[_auth_pb2.ChangePasswordRequest, _auth_pb2.ChangePasswordResponse]  # type: ignore[assignment]
+    """Changes the caller's password, and ends all other sessions of the caller.
+    Errors: INVALID_ARGUMENT if the current password is wrong or the new one is weak; RESOURCE_EXHAUSTED after too many
+    wrong ones.
+    """
+    ListOwnSessions: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListOwnSessionsRequest, _auth_pb2.ListOwnSessionsResponse]  # type: ignore[assignment]
+    """Lists the caller's sessions, the newest first."""
+    EndOwnSession: _aio.UnaryUnaryMultiCallable[_auth_pb2.EndOwnSessionRequest, _auth_pb2.EndOwnSessionResponse]  # type: ignore[assignment]
+    """Ends a session of the caller."""
+    LogoutEverywhere: _aio.UnaryUnaryMultiCallable[_auth_pb2.LogoutEverywhereRequest, _auth_pb2.LogoutEverywhereResponse]  # type: ignore[assignment]
+    """Ends all sessions of the caller, also the current one."""
     CreateUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateUserRequest, _auth_pb2.CreateUserResponse]  # type: ignore[assignment]
     """Creates a user. Errors: ALREADY_EXISTS if the name is taken; PERMISSION_DENIED if a role permits what the caller does
     not hold.
@@ -116,6 +161,25 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last super-admin;
     PERMISSION_DENIED if the user holds what the caller does not hold.
     """
+    ResetPassword: _aio.UnaryUnaryMultiCallable[_auth_pb2.ResetPasswordRequest, _auth_pb2.ResetPasswordResponse]  # type: ignore[assignment]
+    """Gives a user a one-time password, and ends all sessions of the user. The user has to choose another one after the next
+    login.
+    Errors: PERMISSION_DENIED if the user holds what the caller does not hold.
+    """
+    DisableUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.DisableUserRequest, _auth_pb2.DisableUserResponse]  # type: ignore[assignment]
+    """Ends all sessions of a user, who cannot log in until enabled again.
+    Errors: FAILED_PRECONDITION for the last super-admin; PERMISSION_DENIED if the user holds what the caller does not hold.
+    """
+    EnableUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.EnableUserRequest, _auth_pb2.EnableUserResponse]  # type: ignore[assignment]
+    """Lets a disabled user log in again."""
+    UnlockUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.UnlockUserRequest, _auth_pb2.UnlockUserResponse]  # type: ignore[assignment]
+    """Forgets the wrong passwords of a user, who then need not wait."""
+    ListUserSessions: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListUserSessionsRequest, _auth_pb2.ListUserSessionsResponse]  # type: ignore[assignment]
+    """Lists the sessions of a user, the newest first."""
+    EndUserSession: _aio.UnaryUnaryMultiCallable[_auth_pb2.EndUserSessionRequest, _auth_pb2.EndUserSessionResponse]  # type: ignore[assignment]
+    """Ends a session of a user. Errors: PERMISSION_DENIED if the user holds what the caller does not hold."""
+    LogoutUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.LogoutUserRequest, _auth_pb2.LogoutUserResponse]  # type: ignore[assignment]
+    """Ends all sessions of a user. Errors: PERMISSION_DENIED if the user holds what the caller does not hold."""
     CheckAccess: _aio.UnaryUnaryMultiCallable[_auth_pb2.CheckAccessRequest, _auth_pb2.CheckAccessResponse]  # type: ignore[assignment]
     """Returns whether a user may do something, and why. Without a site and a camera: over the whole system.
     Errors: INVALID_ARGUMENT if there is no such permission.
@@ -177,6 +241,49 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns the user of the access token."""
 
     @_abc_1.abstractmethod
+    def UpdateCurrentUser(
+        self,
+        request: _auth_pb2.UpdateCurrentUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.UpdateCurrentUserResponse, _abc.Awaitable[_auth_pb2.UpdateCurrentUserResponse]]:
+        """Changes the fields of the caller's profile that the mask names: `display_name`, `email`."""
+
+    @_abc_1.abstractmethod
+    def ChangePassword(
+        self,
+        request: _auth_pb2.ChangePasswordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ChangePasswordResponse, _abc.Awaitable[_auth_pb2.ChangePasswordResponse]]:
+        """Changes the caller's password, and ends all other sessions of the caller.
+        Errors: INVALID_ARGUMENT if the current password is wrong or the new one is weak; RESOURCE_EXHAUSTED after too many
+        wrong ones.
+        """
+
+    @_abc_1.abstractmethod
+    def ListOwnSessions(
+        self,
+        request: _auth_pb2.ListOwnSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ListOwnSessionsResponse, _abc.Awaitable[_auth_pb2.ListOwnSessionsResponse]]:
+        """Lists the caller's sessions, the newest first."""
+
+    @_abc_1.abstractmethod
+    def EndOwnSession(
+        self,
+        request: _auth_pb2.EndOwnSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.EndOwnSessionResponse, _abc.Awaitable[_auth_pb2.EndOwnSessionResponse]]:
+        """Ends a session of the caller."""
+
+    @_abc_1.abstractmethod
+    def LogoutEverywhere(
+        self,
+        request: _auth_pb2.LogoutEverywhereRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.LogoutEverywhereResponse, _abc.Awaitable[_auth_pb2.LogoutEverywhereResponse]]:
+        """Ends all sessions of the caller, also the current one."""
+
+    @_abc_1.abstractmethod
     def CreateUser(
         self,
         request: _auth_pb2.CreateUserRequest,
@@ -222,6 +329,67 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Deletes a user and ends all sessions of this user. Errors: FAILED_PRECONDITION for the last super-admin;
         PERMISSION_DENIED if the user holds what the caller does not hold.
         """
+
+    @_abc_1.abstractmethod
+    def ResetPassword(
+        self,
+        request: _auth_pb2.ResetPasswordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ResetPasswordResponse, _abc.Awaitable[_auth_pb2.ResetPasswordResponse]]:
+        """Gives a user a one-time password, and ends all sessions of the user. The user has to choose another one after the next
+        login.
+        Errors: PERMISSION_DENIED if the user holds what the caller does not hold.
+        """
+
+    @_abc_1.abstractmethod
+    def DisableUser(
+        self,
+        request: _auth_pb2.DisableUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.DisableUserResponse, _abc.Awaitable[_auth_pb2.DisableUserResponse]]:
+        """Ends all sessions of a user, who cannot log in until enabled again.
+        Errors: FAILED_PRECONDITION for the last super-admin; PERMISSION_DENIED if the user holds what the caller does not hold.
+        """
+
+    @_abc_1.abstractmethod
+    def EnableUser(
+        self,
+        request: _auth_pb2.EnableUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.EnableUserResponse, _abc.Awaitable[_auth_pb2.EnableUserResponse]]:
+        """Lets a disabled user log in again."""
+
+    @_abc_1.abstractmethod
+    def UnlockUser(
+        self,
+        request: _auth_pb2.UnlockUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.UnlockUserResponse, _abc.Awaitable[_auth_pb2.UnlockUserResponse]]:
+        """Forgets the wrong passwords of a user, who then need not wait."""
+
+    @_abc_1.abstractmethod
+    def ListUserSessions(
+        self,
+        request: _auth_pb2.ListUserSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ListUserSessionsResponse, _abc.Awaitable[_auth_pb2.ListUserSessionsResponse]]:
+        """Lists the sessions of a user, the newest first."""
+
+    @_abc_1.abstractmethod
+    def EndUserSession(
+        self,
+        request: _auth_pb2.EndUserSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.EndUserSessionResponse, _abc.Awaitable[_auth_pb2.EndUserSessionResponse]]:
+        """Ends a session of a user. Errors: PERMISSION_DENIED if the user holds what the caller does not hold."""
+
+    @_abc_1.abstractmethod
+    def LogoutUser(
+        self,
+        request: _auth_pb2.LogoutUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.LogoutUserResponse, _abc.Awaitable[_auth_pb2.LogoutUserResponse]]:
+        """Ends all sessions of a user. Errors: PERMISSION_DENIED if the user holds what the caller does not hold."""
 
     @_abc_1.abstractmethod
     def CheckAccess(

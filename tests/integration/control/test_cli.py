@@ -243,6 +243,31 @@ async def test_a_role_over_a_site_is_granted_explained_and_revoked(shell: Shell,
     assert "camera:read" in await shell.ok("roles", "show", "guest")
 
 
+async def test_an_account_is_reset_disabled_and_changed_by_its_user(shell: Shell) -> None:
+    away = {"PATH": os.environ["PATH"], "HOME": str(shell.folder / "vera")}
+    login = ("login", "--server", shell.server, "--username", "vera", "--password-stdin")
+    await shell.ok("users", "add", "vera", "--password-stdin", stdin="a long password\n")
+    once = (await shell.json("users", "reset-password", "vera", "--yes"))["password"]
+    assert "Choose a password now" in await shell.ok(*login, stdin=f"{once}\n", environment=away)
+    code, _, err = await shell.run("sites", "list", environment=away)
+    assert (code, "'camera:read' is missing" in err) == (1, True)
+    await shell.ok("password", "--password-stdin", stdin="\nthree uncommon turnips\n", environment=away)
+    await shell.ok("sites", "list", environment=away)
+    await shell.ok("profile", "--display-name", "Vera B.", environment=away)
+    assert "name: Vera B." in await shell.ok("profile", environment=away)
+    assert len((await shell.json("sessions", "list", environment=away))["sessions"]) == 1
+    assert "grpc" in await shell.ok("sessions", "list", "--user", "vera")
+    await shell.ok("sessions", "end", "--all", "--yes", "--user", "vera")
+    assert "No open sessions" in await shell.ok("sessions", "list", "--user", "vera")
+    await shell.ok("users", "disable", "vera")
+    assert "disabled" in await shell.ok("users", "list")
+    code, _, err = await shell.run(*login, stdin="three uncommon turnips\n", environment=away)
+    assert code == 1
+    await shell.ok("users", "enable", "vera")
+    await shell.ok("users", "unlock", "vera")
+    await shell.ok(*login, stdin="three uncommon turnips\n", environment=away)
+
+
 async def test_a_server_that_is_away_is_an_error_with_a_hint(shell: Shell) -> None:
     (shell.data / "run" / "endpoints.json").write_text(
         json.dumps(dict.fromkeys(("auth", "cameras", "workers"), "127.0.0.1:1") | {"gateway": "http://x"})

@@ -26,7 +26,7 @@ async def test_the_first_admin_logs_in_whatever_the_case_of_the_name_and_may_do_
     assert (response.user.username, list(response.user.roles)) == ("admin", ["super-admin"])
     me = await auth.by(response.tokens.access_token).GetCurrentUser(auth_pb2.GetCurrentUserRequest())
     assert list(me.permissions) == sorted(PEOPLE)
-    assert from_timestamp(response.tokens.access_expires_at) == auth.clock.now + 15 * 60
+    assert from_timestamp(response.tokens.access_expires_at) == auth.clock.now + 5 * 60
 
 
 async def test_the_first_admin_is_created_once_and_never_again(auth: Auth) -> None:
@@ -95,10 +95,10 @@ async def test_sessions_that_have_expired_are_forgotten(auth: Auth) -> None:
 
 async def test_refreshing_gives_new_tokens_of_the_same_session(auth: Auth) -> None:
     first = await auth.login()
-    auth.clock.now += 14 * 60
+    auth.clock.now += 4 * 60
     second = await auth.refresh(first.refresh_token)
     assert second.refresh_token != first.refresh_token
-    auth.clock.now += 14 * 60
+    auth.clock.now += 4 * 60
     await auth.by(second.access_token).GetCurrentUser(auth_pb2.GetCurrentUserRequest())
     assert isinstance(
         await refused(auth.by(first.access_token).GetCurrentUser(auth_pb2.GetCurrentUserRequest())),

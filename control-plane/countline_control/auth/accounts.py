@@ -1,0 +1,98 @@
+"""What administrators do with accounts of others: password resets, disabling, unlocking, and sessions."""
+# ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
+
+import secrets
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from countline.v1 import auth_pb2
+from countline_common.grpc.calls import Context, current_principal
+from countline_common.times import to_timestamp
+from countline_control.auth import domain, store
+from countline_control.auth.domain import StoredUser
+from countline_control.auth.limiter import forget_user
+from countline_control.auth.messages import session_message, user_message
+from countline_control.auth.profiles import no_session
+from countline_control.auth.users import UserMethods, no_user
+
+ONE_TIME_BYTES: Final = 15
+"""Random bytes of a one-time password: 20 characters."""
+
+
+class AccountMethods(UserMethods):
+    """The methods of accounts of others."""
+
+    async def ResetPassword(
+        self, request: auth_pb2.ResetPasswordRequest, context: Context
+    ) -> auth_pb2.ResetPasswordResponse:
+        password = secrets.token_urlsafe(ONE_TIME_BYTES)
+        hashed = await self._passwords.hash(password)
+        until = self._now() + timedelta(seconds=domain.ONE_TIME_S)
+        async with self._database.begin() as connection:
+            holder, user = await self._changed(connection, request.user_id, "reset the password of")
+            user = replace(_revised(user), password_hash=hashed, must_change_password=True, password_expires_at=until)
+            await store.update_user(connection, user)
+            await store.end_sessions(connection, user.user_id, self._now())
+            await self._record_user(connection, "password_reset", user, holder.name)
+        return auth_pb2.ResetPasswordResponse(password=password, expires_at=to_timestamp(until.timestamp()))
+
+    async def DisableUser(self, request: auth_pb2.DisableUserRequest, context: Context) -> auth_pb2.DisableUserResponse:
+        async with self._database.begin() as connection:
+            holder, user = await self._changed(connection, request.user_id, "disable")
+            if user.disabled_at is None:
+                await self._check_remains(connection, user, "disabled")
+                user = replace(_revised(user), disabled_at=self._now())
+                await store.update_user(connection, user)
+                await store.end_sessions(connection, user.user_id, self._now())
+                await self._record_user(connection, "disabled", user, holder.name)
+        return auth_pb2.DisableUserResponse(user=user_message(user))
+
+    async def EnableUser(self, request: auth_pb2.EnableUserRequest, context: Context) -> auth_pb2.EnableUserResponse:
+        async with self._database.begin() as connection:
+            holder, user = await self._changed(connection, request.user_id, "enable")
+            if user.disabled_at is not None:
+                user = replace(_revised(user), disabled_at=None)
+                await store.update_user(connection, user)
+                await self._record_user(connection, "enabled", user, holder.name)
+        return auth_pb2.EnableUserResponse(user=user_message(user))
+
+    async def UnlockUser(self, request: auth_pb2.UnlockUserRequest, context: Context) -> auth_pb2.UnlockUserResponse:
+        async with self._database.begin() as connection:
+            holder, user = await self._changed(connection, request.user_id, "unlock")
+            await forget_user(connection, user.username)
+            await self._audit(connection, holder.name, "user.unlocked", user.username)
+        return auth_pb2.UnlockUserResponse(user=user_message(user))
+
+    async def ListUserSessions(
+        self, request: auth_pb2.ListUserSessionsRequest, context: Context
+    ) -> auth_pb2.ListUserSessionsResponse:
+        async with self._database.begin() as connection:
+            if await store.get_user(connection, request.user_id) is None:
+                raise no_user(request.user_id)
+            found = await store.sessions_of(connection, request.user_id, self._now())
+        shown = [session_message(session, current_principal().session_id) for session in found]
+        return auth_pb2.ListUserSessionsResponse(sessions=shown)
+
+    async def EndUserSession(
+        self, request: auth_pb2.EndUserSessionRequest, context: Context
+    ) -> auth_pb2.EndUserSessionResponse:
+        async with self._database.begin() as connection:
+            holder, user = await self._changed(connection, request.user_id, "end sessions of")
+            if not await store.end_sessions(connection, user.user_id, self._now(), only=request.session_id):
+                raise no_session(request.session_id)
+            await self._audit(connection, holder.name, "session_ended", user.username)
+        return auth_pb2.EndUserSessionResponse()
+
+    async def LogoutUser(self, request: auth_pb2.LogoutUserRequest, context: Context) -> auth_pb2.LogoutUserResponse:
+        async with self._database.begin() as connection:
+            holder, user = await self._changed(connection, request.user_id, "log out")
+            await store.end_sessions(connection, user.user_id, self._now())
+            await store.end_access(connection, [user.user_id])
+            await self._audit(connection, holder.name, "user.logged_out", user.username)
+        return auth_pb2.LogoutUserResponse()
+
+
+def _revised(user: StoredUser) -> StoredUser:
+    """Return a user whose earlier access tokens are outdated."""
+    return replace(user, revision=user.revision + 1, access_revision=user.access_revision + 1)
