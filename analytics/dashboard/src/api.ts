@@ -41,6 +41,12 @@ interface Envelope<T> {
   errors?: { code: string; field?: string; message: string; hint?: string }[];
 }
 
+/** The answer to a login. */
+export interface Login {
+  tokens: Tokens;
+  user: User;
+}
+
 export class Api {
   private renewal: Promise<void> | null = null;
   /** The server's clock minus this browser's, from the Date header of the last response; accurate to a second. */
@@ -51,10 +57,24 @@ export class Api {
     private readonly fetch: typeof globalThis.fetch = (input, init) => globalThis.fetch(input, init),
   ) {}
 
-  /** Opens a session. Throws ApiError: status 401 for a wrong name or password, 429 after too many failures. */
-  async login(username: string, password: string): Promise<void> {
-    const data = await this.send<{ tokens: Tokens; user: User }>("POST", "auth/login", { username, password });
-    this.sessions.begin(data);
+  /**
+   * Opens a session. A login with a one-time password is returned instead: `choosePassword` completes it. Throws ApiError:
+   * status 401 for a wrong name or password, 429 after too many failures.
+   */
+  async login(username: string, password: string): Promise<Login | null> {
+    const login = await this.send<Login>("POST", "auth/login", { username, password });
+    if (login.user.must_change_password) return login;
+    this.sessions.begin(login);
+    return null;
+  }
+
+  /** Replaces a one-time password and opens the session. Throws ApiError: status 400 for a weak password. */
+  async choosePassword({ tokens, user }: Login, password: string): Promise<void> {
+    await this.send("POST", "auth/password", { new_password: password }, tokens.access_token);
+    const renewed = await this.send<{ tokens: Tokens }>("POST", "auth/refresh", {
+      refresh_token: tokens.refresh_token,
+    });
+    this.sessions.begin({ tokens: renewed.tokens, user: { ...user, must_change_password: false } });
   }
 
   /** Ends the session in this tab at once, and on the server if the server can be reached. */

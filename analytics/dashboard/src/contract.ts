@@ -76,6 +76,8 @@ export interface User {
   user_id: string;
   username: string;
   roles: string[];
+  /** After a login with a one-time password: the user has to choose another one first. */
+  must_change_password?: boolean;
 }
 
 export type Bucket = "1m" | "15m" | "1h" | "1d";

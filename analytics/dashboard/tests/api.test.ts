@@ -57,6 +57,21 @@ describe("the API", () => {
     expect((await api.cameras()).map((camera) => camera.camera_id)).toEqual(["a", "b"]);
   });
 
+  test("opens a session only after a one-time password is replaced", async () => {
+    const user = { user_id: "u", username: "vera", roles: ["viewer"], must_change_password: true };
+    const { api, sessions, calls } = harness((path) => {
+      if (path === "auth/login") return good({ tokens: tokens(5), user });
+      return path === "auth/refresh" ? good({ tokens: tokens(6) }) : good({});
+    });
+    sessions.end(null);
+    const login = await api.login("vera", "once");
+    expect(sessions.session.value).toBeNull();
+    expect(login).not.toBeNull();
+    if (login) await api.choosePassword(login, "three uncommon turnips");
+    expect(calls.slice(-2)).toEqual(["POST auth/password Bearer a5", "POST auth/refresh"]);
+    expect(sessions.session.value?.tokens.access_token).toBe("a6");
+  });
+
   test("renews a token that is about to expire, once for concurrent requests", async () => {
     const soon = new Date(Date.now() + 10_000).toISOString();
     const { api, calls } = harness((path) => (path === "auth/refresh" ? good({ tokens: tokens(2) }) : good({})), soon);

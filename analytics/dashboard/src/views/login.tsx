@@ -1,23 +1,34 @@
 /** The login form, and its error texts. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { type Api, ApiError, errorText } from "../api";
+import { type Api, ApiError, errorText, type Login as Opened } from "../api";
 import { Logo } from "./icons";
 
 export function Login({ api, because }: { api: Api; because: string | null }) {
   const [trouble, setTrouble] = useState<string | null>(because);
   const [busy, setBusy] = useState(false);
+  /** A login with a one-time password, until the user has chosen another one. */
+  const [once, setOnce] = useState<Opened | null>(null);
   const password = useRef<HTMLInputElement>(null);
   const username = useRef<HTMLInputElement>(null);
 
-  useEffect(() => password.current?.focus(), []);
+  useEffect(() => {
+    if (password.current && once) password.current.value = "";
+    password.current?.focus();
+  }, [once]);
 
   async function submit(event: SubmitEvent): Promise<void> {
     event.preventDefault();
     setBusy(true);
     setTrouble(null);
     try {
-      await api.login(username.current?.value.trim() ?? "", password.current?.value ?? "");
+      const given = password.current?.value ?? "";
+      if (once) await api.choosePassword(once, given);
+      else {
+        const opened = await api.login(username.current?.value.trim() ?? "", given);
+        setOnce(opened);
+        if (opened) setBusy(false);
+      }
     } catch (error) {
       setTrouble(loginErrorText(error));
       setBusy(false);
@@ -46,17 +57,28 @@ export function Login({ api, because }: { api: Api; because: string | null }) {
             autocomplete="username"
             autocapitalize="none"
             spellcheck={false}
+            readOnly={once !== null}
             required
           />
         </label>
         <label>
-          Password
-          <input ref={password} name="password" type="password" autocomplete="current-password" required />
+          {once ? "New password" : "Password"}
+          <input
+            ref={password}
+            name="password"
+            type="password"
+            autocomplete={once ? "new-password" : "current-password"}
+            minLength={once ? 10 : undefined}
+            required
+          />
         </label>
         <button type="submit" class="primary" disabled={busy}>
-          {busy ? "Logging in …" : "Log in"}
+          {busy ? "Logging in …" : once ? "Set password and log in" : "Log in"}
         </button>
-        <p class="hint">
+        <p class="hint" hidden={once === null}>
+          You logged in with a one-time password. Choose one that is hard to guess: several uncommon words.
+        </p>
+        <p class="hint" hidden={once !== null}>
           The first <code>countline up</code> prints the password of <code>admin</code>. It is also in the data folder:{" "}
           <code>credentials/admin-password</code>.
         </p>
