@@ -90,8 +90,9 @@ class SessionMethods(AuthBase):
         current = await store.get_user(connection, user.user_id)
         if current is None or current.password_hash != user.password_hash or not current.may_log_in(self._now()):
             raise UnauthenticatedError("the user name or the password is wrong", hint="try again")
-        used = {"password_hash": "", "password_expires_at": None} if current.must_change_password else {}
-        current = replace(current, last_login_at=self._now(), **used)
+        current = replace(current, last_login_at=self._now())
+        if current.must_change_password:
+            current = replace(current, password_hash="", password_expires_at=None)
         await store.update_user(connection, current)
         return current
 
