@@ -36,6 +36,7 @@ from countline_analytics.processes import check_database, stop_signals, until_av
 from countline_analytics.questions.service import make_handlers
 from countline_analytics.settings import ApiSettings
 from countline_common.data import database
+from countline_common.data.revocation_feed import RevocationFeed
 from countline_common.grpc.channels import open_channel
 from countline_common.grpc.tokens import TokenVerifier
 from countline_common.http.client_address import Network
@@ -156,8 +157,9 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
         upstreams = _upstreams(settings, parts, channels, directory)
         api = Api(http_methods(), upstreams, hub, settings.proxy_networks(), settings.gateway_body_timeout_s)
         changes = follow_changes(parts.bus, directory.forget)
+        revocations = RevocationFeed(lambda: parts.bus.jetstream, parts.verifier.revocations)
         await stack.enter_async_context(
-            _tasks(parts.bus.run(), parts.feed.run(), statuses.run(), changes, stopping=stopping)
+            _tasks(parts.bus.run(), parts.feed.run(), statuses.run(), changes, revocations.run(), stopping=stopping)
         )
         addresses = {
             "gateway": await _listen(stack, api.gateway(), settings.gateway_address, settings.gateway_idle_timeout_s),

@@ -15,6 +15,7 @@ import nats.errors
 from google.protobuf.message import DecodeError
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from countline.v1 import events_pb2, workers_pb2
@@ -85,6 +86,12 @@ class LiveBus:
                 return client
             await asyncio.sleep(CHECK_PERIOD_S)  # NATS closed it; `run` makes another one
         raise UnavailableError("the connection to NATS has ended")
+
+    @property
+    def jetstream(self) -> JetStreamContext | None:
+        """JetStream of the connection; None while NATS is away."""
+        client = self._client.result() if self._client.done() and not self._client.cancelled() else None
+        return client.jetstream() if client is not None and client.is_connected else None
 
     async def check(self) -> None:
         """Health check: raise while NATS is not connected."""

@@ -32,8 +32,11 @@ from countline_common.errors import (
 from countline_common.grpc.authorization import require
 from countline_common.grpc.tokens import Principal, TokenVerifier
 from countline_common.tasks import cancel
+from countline_common.waiting import happens
 
 AUTH_WITHIN_S: Final = 10.0
+CHECK_PERIOD_S: Final = 1.0
+"""How often it is checked whether the client's login has ended."""
 HEARTBEAT_S: Final = 20.0
 MAX_MESSAGE_BYTES: Final = 64 * 1024
 MAX_CHANNELS: Final = 200
@@ -134,6 +137,7 @@ class _Connection:
         self._token = ""
         self._windows: dict[str, VisibleCameras] = {}
         """By permission, the cameras that the client may see."""
+        self._authenticated = asyncio.Event()
         self._changing = asyncio.Lock()
         """Held while subscriptions change."""
         self._leave: dict[str, Callable[[], Awaitable[None]]] = {}
@@ -179,14 +183,15 @@ class _Connection:
 
     async def _watch_token(self) -> None:
         """Raise if no token arrives in time, and when the token expires."""
-        await asyncio.sleep(AUTH_WITHIN_S)
+        await happens(self._authenticated, AUTH_WITHIN_S)
         while self._principal is not None:
             left_s = self._principal.expires_at - time.time()
             if left_s <= 0:
                 raise UnauthenticatedError(
                     "the access token has expired", hint="send a new token before the old one expires"
                 )
-            await asyncio.sleep(min(left_s, 60.0))
+            self._hub.verifier.check(self._principal)
+            await asyncio.sleep(min(left_s, CHECK_PERIOD_S))
         raise UnauthenticatedError("no access token was sent in time", hint=AUTH_HINT)
 
     async def _read(self) -> None:
@@ -223,6 +228,7 @@ class _Connection:
     async def _authenticate(self, token: str) -> None:
         """Take a token, the first one or a newer one. Subscriptions that it does not permit end."""
         before, self._principal, self._token = self._principal, self._hub.verifier.verify(token), token
+        self._authenticated.set()
         if before is not None and before.held == self._principal.held:
             for window in self._windows.values():
                 window.renew(self._principal, token)

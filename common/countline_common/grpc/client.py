@@ -26,16 +26,25 @@ class _Authorizes(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-ar
         self._session = session
 
     async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        metadata = grpc.aio.Metadata(*(client_call_details.metadata or ()))
-        metadata.add("authorization", bearer(await self._session.access_token()))
-        details = grpc.aio.ClientCallDetails(
-            method=client_call_details.method,
-            timeout=CALL_TIMEOUT_S if client_call_details.timeout is None else client_call_details.timeout,
-            metadata=metadata,
-            credentials=client_call_details.credentials,
-            wait_for_ready=client_call_details.wait_for_ready,
-        )
-        return await continuation(details, request)
+        token = await self._session.access_token()
+        call = await continuation(_with_token(client_call_details, token), request)
+        if await call.code() is not grpc.StatusCode.UNAUTHENTICATED:
+            return call
+        # What the login permits has changed: a new token says how.
+        await self._session.renew(token)
+        return await continuation(_with_token(client_call_details, await self._session.access_token()), request)
+
+
+def _with_token(details: Any, token: str) -> grpc.aio.ClientCallDetails:
+    metadata = grpc.aio.Metadata(*(details.metadata or ()))
+    metadata.add("authorization", bearer(token))
+    return grpc.aio.ClientCallDetails(
+        method=details.method,
+        timeout=CALL_TIMEOUT_S if details.timeout is None else details.timeout,
+        metadata=metadata,
+        credentials=details.credentials,
+        wait_for_ready=details.wait_for_ready,
+    )
 
 
 class _AuthorizesStreams(grpc.aio.StreamStreamClientInterceptor):  # type: ignore[type-arg]

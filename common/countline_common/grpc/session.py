@@ -65,11 +65,21 @@ class LoginSession:
         self._target.login_file.delete()
         self._login = None
 
-    async def renew(self) -> None:
-        """Renew the login at once, because what it permits has changed."""
+    async def renew(self, refused: str = "") -> None:
+        """Renew the login at once, because what it permits has changed.
+
+        Args:
+            refused: the access token that a service refused; if another one is stored already, that one is used.
+
+        Raises:
+            UnauthenticatedError: the session has ended.
+        """
         async with self._renewing, self._target.login_file.locked():
-            self._login = await self._renewed(self._target.login_file.load())
-            self._target.login_file.save(self._login)
+            stored = self._stored()
+            if stored is None or not refused or stored.access_token == refused:
+                stored = await self._renewed(stored)
+                self._target.login_file.save(stored)
+            self._login = stored
 
     async def _stored_or_renewed(self) -> Login:
         async with self._target.login_file.locked():

@@ -1,7 +1,7 @@
 """Access tokens: Ed25519-signed JWTs that auth issues and every service can check with the public key.
 
-A token names its subject (`sub`, `name`), roles, permissions with their scopes, and expiry. A check needs no lookup, so
-a token cannot be revoked: it is short-lived instead. Times are Unix seconds.
+A token names its subject (`sub`, `name`), roles, permissions with their scopes, and expiry. A check needs no lookup:
+access that ended earlier is kept in memory (`Revocations`). Times are Unix seconds.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 from joserfc.jwt import JWTClaimsRegistry
 
+from countline_common.access.revocations import Revocations
 from countline_common.access.scopes import EVERYTHING, Held, Reach, Scope, reach
 from countline_common.access.vocabulary import current_names
 from countline_common.errors import InvalidInputError, UnauthenticatedError
@@ -47,6 +48,8 @@ class Principal:
     """The login of a user; empty for workers and services."""
     scoped: tuple[Held, ...] = ()
     """What the principal may do over a site or a group of cameras."""
+    access_revision: int = 0
+    """Which state of the user's access the token shows; 0 for workers and services."""
 
     @property
     def held(self) -> tuple[Held, ...]:
@@ -93,6 +96,7 @@ class TokenSigner:
         lifetime_s: float,
         session_id: str = "",
         scoped: tuple[Held, ...] = (),
+        access_revision: int = 0,
     ) -> str:
         """A token for a principal, valid for `lifetime_s` seconds from now."""
         now = self._clock()
@@ -107,7 +111,7 @@ class TokenSigner:
             "exp": int(now + lifetime_s),
         }
         if session_id:
-            claims["sid"] = session_id
+            claims |= {"sid": session_id, "rev": access_revision}
         if scoped:
             claims["scoped"] = [_claim(each) for each in scoped]
         return jwt.encode(self._header, claims, self._key, algorithms=[ALGORITHM])
@@ -117,6 +121,8 @@ class TokenVerifier:
     """Checks tokens with the public key."""
 
     def __init__(self, public_pem: bytes, clock: Callable[[], float] = time.time) -> None:
+        self.revocations = Revocations()
+        """What has ended lately; a `RevocationFeed` fills it."""
         self._key = _load(public_pem, "public key")
         self._clock = clock
 
@@ -129,16 +135,27 @@ class TokenVerifier:
         """The principal of a token.
 
         Raises:
-            UnauthenticatedError: the token was not signed by our key, was changed, has expired, or is meant for another
-                system.
+            UnauthenticatedError: the token was not signed by our key, was changed or revoked, has expired, or is meant
+                for another system.
         """
         try:
             claims = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims
             self._registry().validate(claims)
-            return _principal(claims)
+            principal = _principal(claims)
         except _UNUSABLE as error:
             reason = "has expired" if getattr(error, "error", "") == "expired_token" else "is not valid"
             raise UnauthenticatedError(f"the access token {reason}", hint="log in again") from error
+        self.check(principal)
+        return principal
+
+    def check(self, principal: Principal) -> None:
+        """Check again a principal whose token was good.
+
+        Raises:
+            UnauthenticatedError: its session or access has ended.
+        """
+        if self.revocations.refuses(principal.subject, principal.access_revision, principal.session_id):
+            raise UnauthenticatedError("this login has ended or its permissions changed", hint="log in again")
 
     def _registry(self) -> JWTClaimsRegistry:
         return JWTClaimsRegistry(
@@ -160,6 +177,7 @@ def _principal(claims: dict[str, Any]) -> Principal:
         expires_at=float(claims["exp"]),
         session_id=str(claims.get("sid", "")),
         scoped=tuple(_held(each) for each in claims.get("scoped", ())),
+        access_revision=int(claims.get("rev", 0)),
     )
 
 

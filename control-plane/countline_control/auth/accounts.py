@@ -34,6 +34,7 @@ class AccountMethods(UserMethods):
             user = replace(_revised(user), password_hash=hashed, must_change_password=True, password_expires_at=until)
             await store.update_user(connection, user)
             await store.end_sessions(connection, user.user_id, self._now())
+            await self._end_access(connection, user.user_id, access_revision=user.access_revision)
             await self._record_user(connection, "password_reset", user, holder.name)
         return auth_pb2.ResetPasswordResponse(password=password, expires_at=to_timestamp(until.timestamp()))
 
@@ -45,6 +46,7 @@ class AccountMethods(UserMethods):
                 user = replace(_revised(user), disabled_at=self._now())
                 await store.update_user(connection, user)
                 await store.end_sessions(connection, user.user_id, self._now())
+                await self._end_access(connection, user.user_id, access_revision=user.access_revision)
                 await self._record_user(connection, "disabled", user, holder.name)
         return auth_pb2.DisableUserResponse(user=user_message(user))
 
@@ -79,16 +81,17 @@ class AccountMethods(UserMethods):
     ) -> auth_pb2.EndUserSessionResponse:
         async with self._database.begin() as connection:
             holder, user = await self._changed(connection, request.user_id, "end sessions of")
-            if not await store.end_sessions(connection, user.user_id, self._now(), only=request.session_id):
+            ended = await store.end_sessions(connection, user.user_id, self._now(), only=request.session_id)
+            if not ended:
                 raise no_session(request.session_id)
+            await self._end_access(connection, user.user_id, session_ids=ended)
             await self._audit(connection, holder.name, "session_ended", user.username)
         return auth_pb2.EndUserSessionResponse()
 
     async def LogoutUser(self, request: auth_pb2.LogoutUserRequest, context: Context) -> auth_pb2.LogoutUserResponse:
         async with self._database.begin() as connection:
             holder, user = await self._changed(connection, request.user_id, "log out")
-            await store.end_sessions(connection, user.user_id, self._now())
-            await store.end_access(connection, [user.user_id])
+            await self._logout_everywhere(connection, user.user_id)
             await self._audit(connection, holder.name, "user.logged_out", user.username)
         return auth_pb2.LogoutUserResponse()
 

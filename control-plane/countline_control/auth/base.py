@@ -3,20 +3,21 @@
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from countline.v1 import auth_pb2
 from countline_common.access.scopes import EVERYTHING, Held
 from countline_common.errors import PermissionDeniedError, UnauthenticatedError
 from countline_common.grpc.calls import current_principal, current_request_id
 from countline_common.grpc.tokens import TokenSigner
 from countline_common.http.client_address import Network
 from countline_common.logs import get_logger
-from countline_common.times import to_datetime
+from countline_common.times import to_datetime, to_timestamp
 from countline_control.auth import store
 from countline_control.auth.access.holding import Grantor, check_may_give
 from countline_control.auth.domain import IssuedTokens, StoredUser
@@ -115,8 +116,29 @@ class AuthBase:
             scoped=tuple(each for each in user.usable if each.scope != EVERYTHING),
             lifetime_s=ACCESS_LIFETIME_S,
             session_id=session_id,
+            access_revision=user.access_revision,
         )
         return IssuedTokens(access, refresh, now + ACCESS_LIFETIME_S, until)
+
+    async def _end_access(
+        self, connection: AsyncConnection, user_id: str, *, access_revision: int = 0, session_ids: Sequence[str] = ()
+    ) -> None:
+        """Announce to all services that access tokens have to be refused before they expire.
+
+        Args:
+            connection: of the transaction that ends the access.
+            user_id: whose tokens.
+            access_revision: tokens of earlier revisions end; 0 for none of them.
+            session_ids: tokens of these sessions end.
+        """
+        at = to_timestamp(self._clock())
+        message = auth_pb2.AccessEnded(user_id=user_id, access_revision=access_revision, session_ids=session_ids, at=at)
+        await self.outbox.add(connection, "access", "ended", "auth", message)
+
+    async def _logout_everywhere(self, connection: AsyncConnection, user_id: str) -> None:
+        await store.end_sessions(connection, user_id, self._now())
+        revisions = await store.end_access(connection, [user_id])
+        await self._end_access(connection, user_id, access_revision=revisions[user_id])
 
     async def _record_user(self, connection: AsyncConnection, event: str, user: StoredUser, actor: str) -> None:
         """Add a change of a user to the outbox and to the audit."""

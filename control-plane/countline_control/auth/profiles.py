@@ -57,7 +57,9 @@ class ProfileMethods(SessionMethods):
             current = await self._self(connection, Permission.SELF_WRITE)
             if current.password_hash != user.password_hash:
                 raise InvalidInputError("the password was changed meanwhile", hint="log in again: countline login")
-            await store.update_user(connection, _with_password(current, hashed))
+            changed = _with_password(current, hashed)
+            await store.update_user(connection, changed)
+            await self._end_access(connection, user.user_id, access_revision=changed.access_revision)
             keep = current_principal().session_id
             await store.end_sessions(connection, user.user_id, self._now(), keep=keep)
             await self._audit(connection, user.username, "password_changed", user.username)
@@ -78,8 +80,10 @@ class ProfileMethods(SessionMethods):
     ) -> auth_pb2.EndOwnSessionResponse:
         async with self._database.begin() as connection:
             user = await self._self(connection, Permission.SELF_WRITE)
-            if not await store.end_sessions(connection, user.user_id, self._now(), only=request.session_id):
+            ended = await store.end_sessions(connection, user.user_id, self._now(), only=request.session_id)
+            if not ended:
                 raise no_session(request.session_id)
+            await self._end_access(connection, user.user_id, session_ids=ended)
             await self._audit(connection, user.username, "session_ended", user.username)
         return auth_pb2.EndOwnSessionResponse()
 
@@ -88,8 +92,7 @@ class ProfileMethods(SessionMethods):
     ) -> auth_pb2.LogoutEverywhereResponse:
         async with self._database.begin() as connection:
             user = await self._self(connection, Permission.SELF_WRITE)
-            await store.end_sessions(connection, user.user_id, self._now())
-            await store.end_access(connection, [user.user_id])
+            await self._logout_everywhere(connection, user.user_id)
             await self._audit(connection, user.username, "logout_everywhere", user.username)
         return auth_pb2.LogoutEverywhereResponse()
 

@@ -62,7 +62,7 @@ class SessionMethods(AuthBase):
             if token is not None and self._is_good(token):
                 stolen = self._is_reused(token.used_at)
                 if stolen:
-                    await store.revoke_session(connection, token.session_id, self._now())
+                    await self._end_session(connection, token)
                     await self._audit(connection, token.user.username, "refresh_token_reused", token.session_id)
                 else:
                     await store.use_token(connection, hashed, self._now())
@@ -76,9 +76,13 @@ class SessionMethods(AuthBase):
         async with self._database.begin() as connection:
             token = await store.lock_token(connection, hash_of(request.refresh_token))
             if token is not None:
-                await store.revoke_session(connection, token.session_id, self._now())
+                await self._end_session(connection, token)
                 await self._audit(connection, token.user.username, "logout", token.user.username)
         return auth_pb2.LogoutResponse()
+
+    async def _end_session(self, connection: AsyncConnection, token: StoredToken) -> None:
+        await store.revoke_session(connection, token.session_id, self._now())
+        await self._end_access(connection, token.user.user_id, session_ids=[token.session_id])
 
     async def _logged_in(self, connection: AsyncConnection, user: StoredUser) -> StoredUser:
         """Note a login; a one-time password is good for one.

@@ -91,10 +91,12 @@ async def delete_user(connection: AsyncConnection, user_id: str) -> None:
     await connection.execute(delete(users).where(users.c.user_id == user_id))
 
 
-async def end_access(connection: AsyncConnection, user_ids: Sequence[str]) -> None:
-    """Make the access tokens of users outdated, because what they may do has changed."""
+async def end_access(connection: AsyncConnection, user_ids: Sequence[str]) -> dict[str, int]:
+    """Make the access tokens of users outdated, because what they may do has changed. Return the new revisions."""
     values = {"access_revision": users.c.access_revision + 1}
-    await connection.execute(update(users).where(users.c.user_id.in_(user_ids)).values(values))
+    statement = update(users).where(users.c.user_id.in_(user_ids)).values(values)
+    rows = await connection.execute(statement.returning(users.c.user_id, users.c.access_revision))
+    return {row.user_id: row.access_revision for row in rows}
 
 
 async def insert_session(

@@ -4,6 +4,7 @@
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Final
 from uuid import uuid4
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,6 +23,8 @@ from countline_control.auth.base import AuthBase
 from countline_control.auth.domain import Grant, StoredUser
 from countline_control.auth.messages import user_message
 
+NO_REVISION: Final = 2**31 - 1
+"""Later than the revision of any token."""
 CHANGEABLE = ("roles", "grants", "display_name", "email")
 
 
@@ -79,6 +82,7 @@ class UserMethods(AuthBase):
             holder, user = await self._changed(connection, request.user_id, "delete")
             await self._check_remains(connection, user, "deleted")
             await store.delete_user(connection, user.user_id)
+            await self._end_access(connection, user.user_id, access_revision=NO_REVISION)
             await self._record_user(connection, "deleted", user, holder.name)
         return auth_pb2.DeleteUserResponse()
 
@@ -132,7 +136,9 @@ class UserMethods(AuthBase):
         if SUPER_ADMIN not in user.roles:
             await self._check_remains(connection, stored, "demoted")
         await access_store.set_grants(connection, user.user_id, user.grants, holder.name, self._now())
-        return replace(user, access_revision=stored.access_revision + 1)
+        user = replace(user, access_revision=stored.access_revision + 1)
+        await self._end_access(connection, user.user_id, access_revision=user.access_revision)
+        return user
 
     async def _check_remains(self, connection: AsyncConnection, user: StoredUser, action: str) -> None:
         if SUPER_ADMIN in user.roles and user.disabled_at is None:

@@ -10,6 +10,7 @@ from typing import Final, Self
 
 from nats.js import JetStreamContext
 
+from countline_common.data.revocation_feed import RevocationFeed
 from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.files.text_files import read_text
 from countline_common.grpc.tokens import TokenSigner, TokenVerifier
@@ -59,7 +60,8 @@ class ControlPlane:
     def __init__(self, settings: ControlSettings, wanted: Collection[str]) -> None:
         self._settings = settings
         self._wanted = frozenset(wanted)
-        self._host = ServiceHost(_verifier(settings))
+        self._verifier = _verifier(settings)
+        self._host = ServiceHost(self._verifier)
         self._bus: BackgroundBus | None = None
         self._statuses = LocalStatuses()
         self._cameras: CameraService | None = None
@@ -92,6 +94,8 @@ class ControlPlane:
         if url := self._settings.nats_url.get_secret_value():
             self._bus = BackgroundBus(url)
             self._host.spawn("bus", self._bus.run(), self._bus.stop)
+            revocations = RevocationFeed(self._jetstream, self._verifier.revocations)
+            self._host.spawn("revocations", revocations.run(), revocations.stop)
         builders = {
             "auth": self._start_auth,
             "cameras": self._start_cameras,

@@ -111,6 +111,12 @@ def api_settings() -> dict[str, object]:
 
 
 @pytest.fixture
+def control_settings() -> dict[str, object]:
+    """Settings of the control-plane beside the usual ones; a module can have its own."""
+    return {}
+
+
+@pytest.fixture
 async def stack(
     analytics_dsn: str,
     engine: AsyncEngine,
@@ -118,6 +124,7 @@ async def stack(
     postgres: PostgresServer,
     tmp_path: Path,
     api_settings: dict[str, object],
+    control_settings: dict[str, object],
 ) -> AsyncIterator[Stack]:
     """Everything between the stream and the browser."""
     private, public = generate_key_pair()
@@ -133,6 +140,7 @@ async def stack(
         token_private_key_file=tmp_path / "key",
         token_public_key_file=tmp_path / "key.pub",
         admin_password_file=tmp_path / "password",
+        **control_settings,
     )
     async with AsyncExitStack() as cleanup:
         plane = await cleanup.enter_async_context(ControlPlane(control, SERVICES))

@@ -77,7 +77,9 @@ class RoleMethods(UserMethods):
                 return auth_pb2.UpdateRoleResponse(role=role_message(role))
             role = replace(role, revision=stored.revision + 1)
             await store.update_role(connection, role)
-            await user_store.end_access(connection, await store.holders(connection, role.name))
+            revisions = await user_store.end_access(connection, await store.holders(connection, role.name))
+            for user_id, revision in revisions.items():
+                await self._end_access(connection, user_id, access_revision=revision)
             await self._record_role(connection, "updated", role)
         return auth_pb2.UpdateRoleResponse(role=role_message(role))
 
