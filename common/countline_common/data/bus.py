@@ -178,7 +178,7 @@ class BusClient(Client):
             await asyncio.wait({self._watching})
 
     async def _record_loss(self, part: str) -> None:
-        while not self.is_closed:
+        while not self.is_closed:  # noqa: ASYNC110  # nats-py has no event that comes for certain
             await asyncio.sleep(CHECK_PERIOD_S)
         reason = redact(str(self.last_error or "NATS closed the connection"))
         _log.error("bus.closed", error=reason)
