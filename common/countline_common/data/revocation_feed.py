@@ -35,7 +35,7 @@ _log = get_logger(__name__)
 
 
 class RevocationFeed:
-    """Tells a verifier of tokens what has ended.
+    """Fills the revocations of a verifier of tokens.
 
     Args:
         jetstream: returns the connection to NATS; None while NATS is away.
@@ -74,6 +74,8 @@ class RevocationFeed:
             try:
                 messages = await subscription.fetch(BATCH, timeout=FETCH_WAIT_S)
             except nats.errors.TimeoutError:
+                # JetStream may have deleted the consumer during an outage; this raises NotFoundError then.
+                await subscription.consumer_info()
                 continue
             for message in messages:
                 self._take(message)
