@@ -6,7 +6,7 @@ access that ended earlier is kept in memory (`Revocations`). Times are Unix seco
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ from joserfc.jwt import JWTClaimsRegistry
 from joserfc.util import urlsafe_b64decode
 
 from countline_common.access.revocations import Revocations
-from countline_common.access.scopes import EVERYTHING, Held, Reach, Scope, reach
+from countline_common.access.scopes import Held, Reach, Scope, reach
 from countline_common.access.vocabulary import current_names
 from countline_common.errors import InvalidInputError, UnauthenticatedError
 from countline_common.untrusted_json import parse_json
@@ -115,7 +115,7 @@ class TokenSigner:
         if session_id:
             claims |= {"sid": session_id, "rev": access_revision}
         if scoped:
-            claims["scoped"] = [_claim(each) for each in scoped]
+            claims["scoped"] = _claims(scoped)
         return jwt.encode(self._header, claims, self._key, algorithms=[ALGORITHM])
 
 
@@ -179,24 +179,34 @@ def _principal(claims: dict[str, Any]) -> Principal:
         permissions=current_names(str(permission) for permission in claims.get("permissions", ())),
         expires_at=float(claims["exp"]),
         session_id=str(claims.get("sid", "")),
-        scoped=tuple(_held(each) for each in claims.get("scoped", ())),
+        scoped=tuple(held for each in claims.get("scoped", ()) for held in _held(each)),
         access_revision=int(claims.get("rev", 0)),
     )
 
 
-def _claim(held: Held) -> dict[str, Any]:
-    return {
-        "permissions": sorted(held.permissions),
-        "site": held.scope.site_id,
-        "cameras": sorted(held.scope.camera_ids),
-    }
+def _claims(scoped: Iterable[Held]) -> list[dict[str, Any]]:
+    """Return what is held over scopes, each set of permissions once: a header has a limited length."""
+    by_permissions: dict[frozenset[str], list[Scope]] = {}
+    for held in scoped:
+        by_permissions.setdefault(held.permissions, []).append(held.scope)
+    return [
+        {
+            "permissions": sorted(permissions),
+            "sites": sorted({scope.site_id for scope in scopes if scope.site_id}),
+            "cameras": sorted(frozenset[str]().union(*(scope.camera_ids for scope in scopes))),
+        }
+        for permissions, scopes in by_permissions.items()
+    ]
 
 
-def _held(claim: dict[str, Any]) -> Held:
-    scope = Scope(str(claim["site"]), frozenset(str(camera_id) for camera_id in claim["cameras"]))
-    if scope == EVERYTHING:
-        raise ValueError("a scope covers nothing")
-    return Held(current_names(str(permission) for permission in claim["permissions"]), scope)
+def _held(claim: dict[str, Any]) -> Iterator[Held]:
+    permissions = current_names(str(permission) for permission in claim["permissions"])
+    sites, cameras = [str(site_id) for site_id in claim["sites"]], frozenset(str(each) for each in claim["cameras"])
+    if "" in sites:
+        raise ValueError("a scope covers everything")
+    yield from (Held(permissions, Scope(site_id)) for site_id in sites)
+    if cameras:
+        yield Held(permissions, Scope(camera_ids=cameras))
 
 
 def _read(path: Path) -> bytes:

@@ -32,12 +32,12 @@ async def places(stack: Stack) -> Stack:
 
 async def _status(stack: Stack, method: Method, camera_id: str, token: str) -> int:
     (route, *_) = method.routes
-    path = route.path.removeprefix("/api/v1/")
+    path = route.template.removeprefix("/api/v1/")
     for variable in route.variables:
         value = camera_id if variable.endswith("camera_id") else "00000000-0000-0000-0000-000000000000"
         path = path.replace(f"{{{variable}}}", value)
     request: dict[str, object] = {"json": {}} if route.body else {}
-    if "camera_id" in method.descriptor.input_type.fields_by_name and "camera_id" not in route.path and camera_id:
+    if "camera_id" in method.descriptor.input_type.fields_by_name and "camera_id" not in route.template and camera_id:
         request["params"] = {"camera_id": camera_id}
     status, _ = await stack.call(route.method, path, token=token, **request)
     return status

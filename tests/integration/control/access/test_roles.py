@@ -200,6 +200,7 @@ async def _play(auth: Auth, steps: list) -> None:
         # A token may be older than the last change of its user: it must not help.
         if acting not in tokens:
             tokens[acting] = (await auth.login(acting)).access_token
+            before = await _state(auth)
         error = await _attempt(auth.by(tokens[acting]), before, kind, details)
         after = await _state(auth)
         _check(before, after, before[acting].held, error)

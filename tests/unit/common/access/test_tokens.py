@@ -100,7 +100,7 @@ FORGED = {
     ),
     "with a scope that is everything": lambda: jwt.encode(
         {"alg": "Ed25519"},
-        _claims(scoped=[{"permissions": ["*"], "site": "", "cameras": []}]),
+        _claims(scoped=[{"permissions": ["*"], "sites": [""], "cameras": []}]),
         OKPKey.import_key(PRIVATE),
         algorithms=["Ed25519"],
     ),
