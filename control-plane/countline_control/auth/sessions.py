@@ -43,8 +43,8 @@ class SessionMethods(AuthBase):
             raise UnauthenticatedError("the user name or the password is wrong", hint="try again")
         async with self._database.begin() as connection:
             session_id, client = uuid4().hex, _metadata(context, "user-agent")[:LONGEST_CLIENT]
-            await store.forget_sessions(connection, self._now())
             user = await self._logged_in(connection, user)
+            await store.forget_sessions(connection, self._now())
             await self._limiter.clear(connection, request.username, address)
             await store.insert_session(connection, session_id, user.user_id, self._now(), address, client)
             tokens = await self._issue(connection, session_id, user)
