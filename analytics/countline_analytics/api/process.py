@@ -161,6 +161,7 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
         await stack.enter_async_context(
             _tasks(parts.bus.run(), parts.feed.run(), statuses.run(), changes, revocations.run(), stopping=stopping)
         )
+        stack.callback(revocations.stop)  # nats-py may raise an error of its own in place of a cancellation
         addresses = {
             "gateway": await _listen(stack, api.gateway(), settings.gateway_address, settings.gateway_idle_timeout_s),
             "analytics": await _listen(
