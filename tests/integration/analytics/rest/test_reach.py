@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.fixtures.analytics.cameras import CAMERA
-from tests.fixtures.analytics.factory import crossing, record
+from tests.fixtures.analytics.factory import NOON, crossing, record
 from tests.fixtures.analytics.page import Page, connected, now_records, receive
 from tests.fixtures.analytics.stack import Stack, until
 
@@ -65,13 +65,13 @@ async def test_counts_hold_the_cameras_within_reach_only(places: Stack, scalar: 
     for scope, cameras in ((DEMO, {"cam-0", "cam-1"}), (ONE, {"cam-0"}), (Scope(site_id="far"), {"far-1"})):
         token = places.scoped_token(scope)
         status, body = await places.call("GET", "analytics/counts", token=token, params={"group_by": "line"})
-        assert (status, {each["camera_id"] for each in body["data"]["series"]}) == (200, cameras)
+        assert (status, {each["camera_id"] for each in body["data"]["buckets"]}) == (200, cameras)
         _, body = await places.call("GET", "analytics/crossings", token=token)
         assert {each["camera_id"] for each in body["data"]["crossings"]} == cameras - {"far-1"}
 
 
 async def test_counts_of_a_former_camera_stay_within_reach_of_its_site(places: Stack, scalar: Scalar) -> None:
-    await places.publish(record(crossing(1), camera="gone-1"))
+    await places.publish(record(crossing(1, NOON), camera="gone-1"))
     await until(lambda: scalar("SELECT last_sequence FROM analytics.ingest_state") == 1)
     query = {"camera_id": "gone-1"}
     status, _ = await places.call("GET", "analytics/crossings", token=places.scoped_token(DEMO), params=query)
