@@ -11,6 +11,7 @@ from tests.fixtures.analytics.factory import NOON, crossing, record, span
 from tests.fixtures.analytics.stack import ADMIN_PASSWORD, Stack, until
 from tests.fixtures.forked.command import countline
 
+from countline_common.access.vocabulary import PEOPLE
 from countline_common.times import rfc3339, to_timestamp
 from countline_control.auth.domain import FREE_ADDRESS_FAILURES
 
@@ -28,7 +29,7 @@ async def test_one_logs_in_over_rest_and_the_token_opens_what_it_permits(stack: 
     assert status == 200
     token = body["data"]["tokens"]["access_token"]
     status, body = await stack.call("GET", "auth/me", token=token)
-    assert (status, body["data"]["permissions"]) == (200, ["*"])
+    assert (status, body["data"]["permissions"]) == (200, sorted(PEOPLE))
     assert (await stack.call("GET", "analytics/counts", token=token))[0] == 200
 
 
