@@ -16,6 +16,10 @@ DASHBOARD_SOURCES := $(shell find analytics/dashboard -type f -not -path '*/node
 
 NPM := analytics/dashboard/npm
 
+# Some images forbid Python to keep byte code. Then each of the hundreds of processes of the tests compiles our modules
+# again, and each process of a parallel run rewrites the assertions of every test again.
+unexport PYTHONDONTWRITEBYTECODE
+
 ##@ Run
 .PHONY: up
 up: setup ## Install what is missing and start everything on this machine (Ctrl-C stops it)
@@ -98,6 +102,7 @@ types: $(STAMPS)/dev
 imports: $(STAMPS)/dev
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/unit/test_layout.py
+	$(BIN)/python -m pytest --quiet --quiet --collect-only tests  # all can be imported; the runs that follow find the byte code
 
 .PHONY: dashboard-lint
 dashboard-lint: $(STATIC)
