@@ -45,8 +45,8 @@ structlog.configure(
 )
 
 
-# `nohup`, and a shell that starts a job in the background, ignore these signals. Programs inherit that, so no test could
-# interrupt what it starts. A handler ignores them in this process alone.
+# `nohup`, and a shell that starts a job in the background, ignore these signals. Programs inherit that, so tests could
+# not interrupt them. A handler ignores them in this process alone.
 for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)

@@ -246,6 +246,7 @@ def trial(truths: Sequence[Shares], random: np.random.Generator) -> tuple[TrialF
 AS_GOOD = both_see(0.95, 0.95)
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize(
     ("truths", "finding", "median"),
     [

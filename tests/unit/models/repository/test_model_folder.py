@@ -202,6 +202,7 @@ def newest(model: Path) -> int:
     return max(int(path.name) for path in model.iterdir() if path.name.isdecimal())
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("steps", range(0, 6, rounds(2, 1)))
 def test_a_writer_that_is_killed_leaves_a_folder_that_can_be_served(
     folder: ModelFolder, file: Path, tmp_path: Path, steps: int
