@@ -102,7 +102,6 @@ types: $(STAMPS)/dev
 imports: $(STAMPS)/dev
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/unit/test_layout.py
-	$(BIN)/python -m pytest --quiet --quiet --collect-only tests  # all can be imported; the runs that follow find the byte code
 
 .PHONY: dashboard-lint
 dashboard-lint: $(STATIC)
