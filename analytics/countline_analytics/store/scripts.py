@@ -1,5 +1,6 @@
 """Runs the SQL scripts of the migrations (`migrations/sql/`)."""
 
+from contextlib import closing
 from importlib.resources import files
 
 from alembic import op
@@ -12,5 +13,5 @@ def run_script(name: str) -> None:
         name: of its file, such as `0002_zones.sql`.
     """
     script = (files("countline_analytics.store") / "migrations" / "sql" / name).read_text()
-    with op.get_bind().connection.cursor() as cursor:
+    with closing(op.get_bind().connection.cursor()) as cursor:
         cursor.execute(script)  # by the driver: SQLAlchemy would look for parameters in it
