@@ -1,11 +1,11 @@
 """The tracker: detections of one camera in, tracks out, frame by frame.
 
 It works like ByteTrack (Zhang et al. 2022). Detections of high score are matched first, by overlap and then by
-distance. Detections of low score may only continue tracks that were seen a moment ago, or a second ago if the track
-always had low scores. Motion is a Kalman filter with measured time steps, so that a dropped frame is only
-a longer step. The filter trusts a detection less if its score is low or if other objects share the place; this keeps
-two people apart who pass each other. A track is returned from its first detection on. Counting decides whether a track
-that was seen only once or twice is an object.
+distance. Detections of low score may only continue tracks: for a moment any track, for a second a track whose scores
+were as low before. Motion is a Kalman filter with measured time steps, so that a dropped frame is only a longer step.
+The filter trusts a detection less if its score is low or if other objects share the place; this keeps two people apart
+who pass each other. A track is returned from its first detection on. Counting decides whether a track that was seen
+only once or twice is an object.
 """
 
 from typing import NamedTuple
@@ -24,8 +24,8 @@ ENTERED_S = 1.0
 """For this long after the picture's border cut off a box, boxes are returned as detected. The visible part grows as
 fast as the object moves; the filter, which expects slow growth, needs this long to follow."""
 PREDICTED_S = 1.0
-"""A track that was seen within this time is near its prediction. It may hide other objects, and a detection of
-low score may continue it."""
+"""A track that was seen within this time is near its prediction. It may hide other objects, and a detection of low
+score may continue it."""
 
 
 class _Seen(NamedTuple):
@@ -135,9 +135,9 @@ class Tracker:
     ) -> tuple[Rows, Rows]:
         """Match the remaining detections of low score with the remaining tracks that were seen lately.
 
-        A detector may miss an object with low scores for a second. So after a gap, a weak detection continues a track
-        that had such scores before. It does not continue a track of high scores: it may be a second box of another
-        object.
+        A detector that gives an object low scores also misses it for longer. So after a gap, a weak detection continues
+        a track that had such scores before. It does not continue a track of high scores, because it may be a second box
+        of another object.
         """
         settings = self._settings
         left, free = seen.scores >= settings.low_score, t - self._seen_t < PREDICTED_S + elapsed_s

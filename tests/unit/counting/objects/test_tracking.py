@@ -162,16 +162,16 @@ def walked(walk, scores, fps=10):
 
 @pytest.mark.parametrize("walk", WALKS)
 def test_a_weak_box_continues_a_track_of_such_scores_after_most_of_a_second(walk):
-    ids = walked(walk, [0.45] * 2 + [0.2] * 13 + [0] * 6 + [0.15] * 10 + [0.45] * 5)
+    ids = walked(walk, [0.45] * 2 + [0.2] * 13 + [0] * 6 + [0.18] * 10 + [0.45] * 5)
     assert ids[15:21] == [set()] * 6
     assert ids[21:] == [{1}] * 15
 
 
 @pytest.mark.parametrize("walk", WALKS)
 def test_a_weak_box_more_than_a_second_later_continues_nothing(walk):
-    assert walked(walk, [0.45] * 2 + [0.2] * 13 + [0] * 12 + [0.15] * 5)[15:] == [set()] * 17
+    assert walked(walk, [0.45] * 2 + [0.2] * 13 + [0] * 12 + [0.18] * 5)[15:] == [set()] * 17
 
 
 @pytest.mark.parametrize("walk", WALKS)
 def test_a_weak_box_after_a_gap_continues_no_track_whose_scores_were_high(walk):
-    assert walked(walk, [0.9] * 15 + [0] * 6 + [0.15] * 5)[15:] == [set()] * 11
+    assert walked(walk, [0.9] * 15 + [0] * 6 + [0.18] * 5)[15:] == [set()] * 11
