@@ -79,7 +79,7 @@ class Api:
 
     def _add_rest(self, app: web.Application, methods: Iterable[Method]) -> None:
         chosen = list(methods)
-        add_routes(app, chosen, self.upstreams, self.proxies)
+        add_routes(app, chosen, self.upstreams, self.verifier, self.proxies)
         description = document(chosen)
 
         async def openapi(_: web.Request) -> web.Response:

@@ -93,6 +93,20 @@ async def test_a_patch_that_changes_nothing_starts_no_revision(stack: Stack) -> 
         assert (status, answer["errors"][0]["code"]) == (409, "FAILED_PRECONDITION")
 
 
+async def test_a_resource_can_be_sent_back_as_it_was_read(stack: Stack) -> None:
+    """Answers held `unspecified`, as the OpenAPI document says, and requests with it were refused."""
+    await add_camera(stack)
+    await stack.post("sites", SITE)
+    for path in ("sites/lab", "cameras/cam-1"):
+        read = await stack.get(path)
+        status, answer = await stack.call("PATCH", path, json=read)
+        assert (status, answer["data"]["revision"]) == (200, read["revision"]), answer
+    spec = {**CAMERA["spec"], "playback": "unspecified", "rtsp_transport": "unspecified"}
+    assert (await stack.post("cameras", {**CAMERA, "camera_id": "cam-2", "spec": spec}))["camera_id"] == "cam-2"
+    status, answer = await stack.call("PATCH", "cameras/cam-1", json={"spec": {"playback": "sideways"}})
+    assert (status, answer["errors"][0]["message"]) == (400, "must be one of live, realtime, fast, loop")
+
+
 async def test_a_body_that_names_another_resource_than_its_path_is_refused(stack: Stack) -> None:
     await add_camera(stack)
     await stack.post("sites", SITE)
