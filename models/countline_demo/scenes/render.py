@@ -78,8 +78,9 @@ def _described_version(folder: Path, name: str) -> int | None:
 def render_clip(folder: Path, name: str, progress: Progress) -> dict[str, Any]:
     """Write `<name>.mp4` and `<name>.json`; returns the content of the JSON file.
 
-    A folder without a description gets it first, so that an interrupted call leaves no video that `check_folder` would
-    take for a file of the user. An old description is replaced last, because a new one shows that the video is complete.
+    A folder without a description gets it first, so that an interrupted call leaves no video that `check_folder`
+    would take for a file of the user. An old description is replaced last, because a new one shows that the video is
+    complete.
 
     Raises:
         AlreadyExistsError: as `check_folder`.

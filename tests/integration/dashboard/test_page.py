@@ -288,7 +288,7 @@ HOSTILE_NAMES = (
 
 @pytest.mark.parametrize("width", [360, 1280])
 async def test_names_of_any_kind_neither_hide_the_counts_nor_run(browser: "Browser", width: int) -> None:
-    """A title of 200 letters without a blank pushed the counts of its card out of sight, and the page to 2,500 pixels."""
+    """A title of 200 letters without a blank pushed the counts out of their card, and the page to 2,500 pixels."""
     scenes = tuple(replace(scene, title=title) for scene, title in zip(SCENES, HOSTILE_NAMES, strict=True))
     async with visit(browser, FakeGateway(scenes), width=width, height=800) as one:
         await one.log_in()

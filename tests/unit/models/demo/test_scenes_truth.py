@@ -142,7 +142,7 @@ def test_a_clip_is_rendered_with_its_description_and_not_again_unless_the_versio
 def test_files_of_the_user_with_the_names_of_a_clip_are_never_replaced(tmp_path: Path, taken: str) -> None:
     (tmp_path / taken).write_text('{"mine": true}')
     with pytest.raises(AlreadyExistsError, match=taken) as refused:
-        render_clip(tmp_path, "street", lambda done, frames: None)
+        render_clip(tmp_path, "street", lambda *_: None)
     assert "--out" in refused.value.hint
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(taken, '{"mine": true}')]
 
@@ -159,7 +159,7 @@ def test_an_interrupted_clip_is_rendered_again(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(KeyboardInterrupt):
             render_clip(tmp_path, "entrance", interrupt)
         assert not is_rendered(tmp_path, "entrance")
-        render_clip(tmp_path, "entrance", lambda done, frames: None)
+        render_clip(tmp_path, "entrance", lambda *_: None)
         assert is_rendered(tmp_path, "entrance")
 
 
