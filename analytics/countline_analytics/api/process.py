@@ -54,6 +54,7 @@ class Api:
 
     methods: tuple[Method, ...]
     upstreams: Mapping[str, Upstream]
+    verifier: TokenVerifier
     hub: LiveHub
     proxies: tuple[Network, ...]
     body_timeout_s: float
@@ -80,7 +81,7 @@ class Api:
 
     def _add_rest(self, app: web.Application, methods: Iterable[Method]) -> None:
         chosen = list(methods)
-        add_routes(app, chosen, self.upstreams, self.proxies)
+        add_routes(app, chosen, self.upstreams, self.verifier, self.proxies)
         description = document(chosen)
 
         async def openapi(_: web.Request) -> web.Response:
@@ -155,7 +156,8 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
         )
         hub = LiveHub(parts.feed, parts.bus, statuses, parts.verifier, directory)
         upstreams = _upstreams(settings, parts, channels, directory)
-        api = Api(http_methods(), upstreams, hub, settings.proxy_networks(), settings.gateway_body_timeout_s)
+        proxies, body_timeout_s = settings.proxy_networks(), settings.gateway_body_timeout_s
+        api = Api(http_methods(), upstreams, parts.verifier, hub, proxies, body_timeout_s)
         changes = follow_changes(parts.bus, directory.forget)
         revocations = RevocationFeed(lambda: parts.bus.jetstream, parts.verifier.revocations)
         await stack.enter_async_context(

@@ -24,7 +24,10 @@ class TrackerSettings:
     first_memory_s: float = 0.5
     """The same for a track that was seen only once."""
     low_score_unseen_s: float = 0.3
-    """Longest time unseen after which a detection of low score may continue a track."""
+    """Longest time unseen after which any detection of low score may continue a track. Later, but within `PREDICTED_S`,
+    one may ..."""
+    own_score: float = 0.7
+    """... whose score is at least this share of the mean score of the track."""
     position_noise: float = 0.08
     """Standard deviation of a detected centre, at a score of `usual_score`."""
     size_noise: float = 0.16

@@ -1,10 +1,11 @@
 """The tracker: detections of one camera in, tracks out, frame by frame.
 
 It works like ByteTrack (Zhang et al. 2022). Detections of high score are matched first, by overlap and then by
-distance. Detections of low score may only continue tracks that were seen a moment ago. Motion is a Kalman filter with
-measured time steps, so that a dropped frame is only a longer step. The filter trusts a detection less if its score is
-low or if other objects share the place; this keeps two people apart who pass each other. A track is returned from its
-first detection on. Counting decides whether a track that was seen only once or twice is an object.
+distance. Detections of low score may only continue tracks: for a moment any track, for a second a track whose scores
+were as low before. Motion is a Kalman filter with measured time steps, so that a dropped frame is only a longer step.
+The filter trusts a detection less if its score is low or if other objects share the place; this keeps two people apart
+who pass each other. A track is returned from its first detection on. Counting decides whether a track that was seen
+only once or twice is an object.
 """
 
 from typing import NamedTuple
@@ -22,8 +23,9 @@ Tracks = tuple[NDArray[np.int64], Floats, Floats, NDArray[np.int64]]
 ENTERED_S = 1.0
 """For this long after the picture's border cut off a box, boxes are returned as detected. The visible part grows as
 fast as the object moves; the filter, which expects slow growth, needs this long to follow."""
-CROWD_SEEN_S = 1.0
-"""A track that was seen within this time may hide other objects."""
+PREDICTED_S = 1.0
+"""A track that was seen within this time is near its prediction. It may hide other objects, and a detection of low
+score may continue it."""
 
 
 class _Seen(NamedTuple):
@@ -54,6 +56,7 @@ class Tracker:
         self._ids: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._seen_t: Floats = np.zeros(0)
         self._sights: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._score_sum: Floats = np.zeros(0)
         self._cut_t: Floats = np.zeros(0)
         """(N,) when the picture's border last cut off a box of the track."""
         self._next_id = 1
@@ -81,7 +84,7 @@ class Tracker:
         rows, chosen = self._continue(seen, t, elapsed_s)
         born = self._births(seen, chosen)
         if len(born):
-            rows = np.concatenate([rows, self._begin(seen.centred[born], t)])
+            rows = np.concatenate([rows, self._begin(seen.centred[born], seen.scores[born], t)])
             chosen = np.concatenate([chosen, born])
         boxes = corners(self._motion.box[rows])
         if picture_wh is not None:
@@ -105,6 +108,7 @@ class Tracker:
             rows, chosen = np.concatenate([rows, leapt]), np.concatenate([chosen, landed])
         self._seen_t[rows] = t
         self._sights[rows] += 1
+        self._score_sum[rows] += seen.scores[chosen]
         return rows, chosen
 
     def _compare(self, seen: _Seen) -> _Pairs:
@@ -123,15 +127,26 @@ class Tracker:
         good = pairs.near & (pairs.overlap > settings.min_overlap) & high[pairs.columns]
         rows, chosen = cheapest_pairs(pairs.rows[good], pairs.columns[good], pairs.cost[good])
         rows, chosen = self._farther(seen, rows, chosen, high)
-        low = seen.scores >= settings.low_score
-        low[chosen] = False
-        free = t - self._seen_t < settings.low_score_unseen_s + elapsed_s
-        free[rows] = False
-        weak = pairs.near & (pairs.overlap > settings.low_min_overlap) & low[pairs.columns] & free[pairs.rows]
-        if not np.count_nonzero(weak):
-            return rows, chosen
-        more_rows, more_chosen = cheapest_pairs(pairs.rows[weak], pairs.columns[weak], pairs.cost[weak])
+        more_rows, more_chosen = self._weak(pairs, seen, rows, chosen, t, elapsed_s)
         return np.concatenate([rows, more_rows]), np.concatenate([chosen, more_chosen])
+
+    def _weak(
+        self, pairs: _Pairs, seen: _Seen, rows: Rows, chosen: Rows, t: float, elapsed_s: float
+    ) -> tuple[Rows, Rows]:
+        """Match the remaining detections of low score with the remaining tracks that were seen lately.
+
+        A detector that gives an object low scores also misses it for longer. So after a gap, a weak detection continues
+        a track that had such scores before. It does not continue a track of high scores, because it may be a second box
+        of another object.
+        """
+        settings = self._settings
+        left, free = seen.scores >= settings.low_score, t - self._seen_t < PREDICTED_S + elapsed_s
+        left[chosen], free[rows] = False, False
+        weak = pairs.near & (pairs.overlap > settings.low_min_overlap) & left[pairs.columns] & free[pairs.rows]
+        just_seen = t - self._seen_t < settings.low_score_unseen_s + elapsed_s
+        own = settings.own_score * self._score_sum / self._sights
+        weak &= just_seen[pairs.rows] | (seen.scores[pairs.columns] >= own[pairs.rows])
+        return cheapest_pairs(pairs.rows[weak], pairs.columns[weak], pairs.cost[weak])
 
     def _farther(self, seen: _Seen, rows: Rows, chosen: Rows, high: Bools) -> tuple[Rows, Rows]:
         """Match the remaining good detections by distance: at low frame rates, boxes of one object need not overlap.
@@ -176,7 +191,7 @@ class Tracker:
         settings = self._settings
         owner = np.full(len(seen.scores), -1)
         owner[chosen] = rows
-        recent = t - self._seen_t < CROWD_SEEN_S
+        recent = t - self._seen_t < PREDICTED_S
         others = (pairs.rows != owner[pairs.columns]) & recent[pairs.rows]
         crowd = np.zeros(len(seen.scores))
         np.maximum.at(crowd, pairs.columns[others], pairs.overlap[others])
@@ -195,7 +210,7 @@ class Tracker:
         crowded = largest_overlap(seen.xyxy[candidates], seen.xyxy[chosen]) >= settings.lone_overlap
         return candidates[~(weak & crowded)]
 
-    def _begin(self, measured: Floats, t: float) -> Rows:
+    def _begin(self, measured: Floats, scores: Floats, t: float) -> Rows:
         """Begin tracks; return their rows."""
         count, size = len(measured), len(self._motion)
         self._motion.append(measured)
@@ -203,6 +218,7 @@ class Tracker:
         self._next_id += count
         self._seen_t = np.concatenate([self._seen_t, np.full(count, t)])
         self._sights = np.concatenate([self._sights, np.ones(count, dtype=np.int64)])
+        self._score_sum = np.concatenate([self._score_sum, scores])
         self._cut_t = np.concatenate([self._cut_t, np.full(count, -np.inf)])
         return np.arange(size, size + count)
 
@@ -216,7 +232,7 @@ class Tracker:
         if not keep.all():
             self._motion.keep(keep)
             self._ids, self._seen_t, self._sights = self._ids[keep], self._seen_t[keep], self._sights[keep]
-            self._cut_t = self._cut_t[keep]
+            self._score_sum, self._cut_t = self._score_sum[keep], self._cut_t[keep]
 
 
 def _apart(boxes: Floats, others: Floats) -> Floats:

@@ -132,3 +132,46 @@ def test_tracks_that_are_not_seen_again_are_forgotten():
     tracker = Tracker(TrackerSettings())
     follow(tracker, [(100, 100), (104, 100), *[None] * 31])
     assert len(tracker) == 0
+
+
+WALKS = {
+    "level": ((100, 300), (60, 0), 80),
+    "down": ((300, 100), (0, 60), 80),
+    "diagonal, far away": ((600, 200), (-15, 12), 24),
+    "near": ((100, 500), (240, 30), 320),
+}
+"""Start in pixels, velocity in pixels a second, and height."""
+
+
+def around(place, height, score):
+    x, y = place
+    return [x - height / 4, y - height / 2, x + height / 4, y + height / 2, score, 0]
+
+
+def walked(walk, scores, fps=10):
+    """Ids in each frame of an object with these scores, 0 where it is not detected."""
+    (x, y), (across, down), height = WALKS[walk]
+    tracker, ids = Tracker(TrackerSettings()), []
+    for i, score in enumerate(scores):
+        place = (x + across * i / fps, y + down * i / fps)
+        rows = [around(place, height, score)] if score else []
+        found = tracker.update(np.array(rows, dtype=np.float64).reshape(-1, 6), i / fps)
+        ids.append(set(found[0].tolist()))
+    return ids
+
+
+@pytest.mark.parametrize("walk", WALKS)
+def test_a_weak_box_continues_a_track_of_such_scores_after_most_of_a_second(walk):
+    ids = walked(walk, [0.45] * 2 + [0.2] * 13 + [0] * 6 + [0.18] * 10 + [0.45] * 5)
+    assert ids[15:21] == [set()] * 6
+    assert ids[21:] == [{1}] * 15
+
+
+@pytest.mark.parametrize("walk", WALKS)
+def test_a_weak_box_more_than_a_second_later_continues_nothing(walk):
+    assert walked(walk, [0.45] * 2 + [0.2] * 13 + [0] * 12 + [0.18] * 5)[15:] == [set()] * 17
+
+
+@pytest.mark.parametrize("walk", WALKS)
+def test_a_weak_box_after_a_gap_continues_no_track_whose_scores_were_high(walk):
+    assert walked(walk, [0.9] * 15 + [0] * 6 + [0.18] * 5)[15:] == [set()] * 11
