@@ -182,6 +182,7 @@ def _upstreams(
         "countline.v1.CameraService": WatchedUpstream(
             RemoteUpstream(channels[settings.cameras_address]), directory.forget
         ),
+        "countline.v1.SecretService": RemoteUpstream(channels[settings.cameras_address]),
         "countline.v1.WorkerService": RemoteUpstream(channels[settings.workers_address]),
         "countline.v1.ModelService": RemoteUpstream(channels[settings.models_address], MODEL_CHANGE_TIMEOUT_S),
         COUNT_SERVICE: LocalUpstream(counts, parts.verifier),

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import grpc
 
-from countline.v1 import auth_pb2_grpc, cameras_pb2_grpc, models_pb2_grpc, workers_pb2_grpc
+from countline.v1 import auth_pb2_grpc, cameras_pb2_grpc, models_pb2_grpc, secrets_pb2_grpc, workers_pb2_grpc
 from countline_common.errors import NotFoundError
 from countline_common.grpc.authorization import bearer
 from countline_common.grpc.channels import open_channel
@@ -61,9 +61,9 @@ class Client:
         self.auth: auth_pb2_grpc.AuthServiceAsyncStub = auth_pb2_grpc.AuthServiceStub(
             channels.open(target.endpoints.auth)
         )
-        self.cameras: cameras_pb2_grpc.CameraServiceAsyncStub = cameras_pb2_grpc.CameraServiceStub(
-            channels.open(target.endpoints.cameras)
-        )
+        cameras = channels.open(target.endpoints.cameras)
+        self.cameras: cameras_pb2_grpc.CameraServiceAsyncStub = cameras_pb2_grpc.CameraServiceStub(cameras)
+        self.secrets: secrets_pb2_grpc.SecretServiceAsyncStub = secrets_pb2_grpc.SecretServiceStub(cameras)
         self.workers: workers_pb2_grpc.WorkerServiceAsyncStub = workers_pb2_grpc.WorkerServiceStub(
             channels.open(target.endpoints.workers)
         )

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from countline_common.errors import UnavailableError
+from countline_common.secrets.secret_files import ensure_secret
 from countline_local.parts.http_check import http_ok
 from countline_local.parts.system import System
-from countline_local.supervision.credentials import ensure_secret
 from countline_local.supervision.part import Part
 from countline_local.supervision.state_files import has_room, replace_text
 

@@ -3,11 +3,13 @@
 To add a process: add the name of its health port to `ports.USUAL_PORTS` and a line to `service_parts`.
 """
 
+import os
 from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
 from countline_common.cli.child_commands import command_line
+from countline_common.secrets.master_keys import SOURCE_VARIABLES
 from countline_local.parts.http_check import http_ok
 from countline_local.parts.nats import NatsServer
 from countline_local.parts.postgres import PostgresServer
@@ -61,10 +63,17 @@ def _control_environment(system: System, postgres: PostgresServer) -> dict[str, 
         "COUNTLINE_CAMERAS_DSN": postgres.dsn("cameras"),
         "COUNTLINE_TOKEN_PRIVATE_KEY_FILE": str(system.credentials.token_key),
         "COUNTLINE_ADMIN_PASSWORD_FILE": str(system.credentials.admin_password),
+        **_master_key(system),
         "COUNTLINE_TRITON_ADDRESS": system.address("triton-grpc"),
         "COUNTLINE_MODEL_REPOSITORY": str(system.data.models),
         "COUNTLINE_MODEL_WORK": str(system.data.model_work),
     }
+
+
+def _master_key(system: System) -> dict[str, str]:
+    """The source that the caller's environment names; the file of the data folder if it names none."""
+    named = {name: os.environ[name] for name in SOURCE_VARIABLES if os.environ.get(name)}
+    return named or {"COUNTLINE_MASTER_KEY_FILE": str(system.credentials.master_key)}
 
 
 def _worker_environment(system: System) -> dict[str, str]:

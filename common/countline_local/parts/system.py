@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from countline_common.secrets.master_keys import SOURCE_VARIABLES
 from countline_common.settings import DataFolder
 from countline_common.triton.access import SECRET_VARIABLE
 from countline_local.supervision.credentials import Credentials
@@ -35,9 +36,9 @@ class System:
         return f"{HOST}:{self.ports[name]}"
 
     def environment(self) -> dict[str, str]:
-        """The environment of a process of ours that needs no address of a part."""
+        """The environment of a process of ours that needs no address of a part, without the source of master keys."""
         return {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name not in SOURCE_VARIABLES},
             "PYTHONUNBUFFERED": "1",
             "COUNTLINE_DATA": str(self.data.root),
             SECRET_VARIABLE: str(self.credentials.triton_secret),

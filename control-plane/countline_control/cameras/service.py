@@ -24,6 +24,7 @@ from countline_common.logs import get_logger
 from countline_control.cameras import checks, domain, messages, store
 from countline_control.cameras.domain import Camera, CameraStatus, ObservedState, Site
 from countline_control.cameras.tables import outbox as outbox_rows
+from countline_control.data_keys import DataKeys
 from countline_control.database import Database
 from countline_control.outbox import Outbox
 
@@ -47,6 +48,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
 
     Args:
         database: holds the schema `cameras`.
+        keys: seal and open the addresses of cameras.
         statuses: source of statuses; while it does not answer, cameras are shown without.
         on_change: called after each committed change.
     """
@@ -54,10 +56,12 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     def __init__(
         self,
         database: Database,
+        keys: DataKeys,
         statuses: StatusSource,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
+        self.keys = keys
         self._statuses = statuses
         self._on_change = on_change
         self.outbox = Outbox(outbox_rows)
@@ -118,7 +122,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             site = await store.get_site(connection, request.site_id, lock=True)
             if site is None:
                 raise _no_site(request.site_id)
-            if cameras := await store.list_cameras(connection, "", SHOWN_CAMERAS + 1, site.site_id):
+            if cameras := await store.list_cameras(connection, "", SHOWN_CAMERAS + 1, self.keys, site.site_id):
                 raise _still_has(site, cameras)
             await store.delete_site(connection, site.site_id)
             actor = current_principal().name
@@ -149,14 +153,16 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             known = await store.geometry_versions_of(connection, wanted.camera_id)
             spec, new = domain.versioned(domain.with_defaults(wanted.spec, now), known)
             camera = replace(wanted, spec=spec, revision=1, created_at=now, updated_at=now, picture=None)
-            await store.insert_camera(connection, camera)
+            await store.insert_camera(connection, camera, self.keys)
             await store.save_geometry_versions(connection, camera.camera_id, new)
             await self.record(connection, "created", camera, current_principal().name)
         self._on_change()
         return cameras_pb2.CreateCameraResponse(camera=await self._shown(camera))
 
     async def GetCamera(self, request: cameras_pb2.GetCameraRequest, context: Context) -> cameras_pb2.GetCameraResponse:
-        camera = await self._database.read(lambda connection: store.get_camera(connection, request.camera_id))
+        camera = await self._database.read(
+            lambda connection: store.get_camera(connection, request.camera_id, self.keys)
+        )
         if camera is None:
             raise _not_found(request.camera_id)
         return cameras_pb2.GetCameraResponse(camera=await self._shown(camera))
@@ -166,7 +172,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     ) -> cameras_pb2.ListCamerasResponse:
         wanted = page(request.page_size, request.page_token, request.site_id)
         found = await self._database.read(
-            lambda connection: store.list_cameras(connection, wanted.after, wanted.size + 1, request.site_id)
+            lambda connection: store.list_cameras(connection, wanted.after, wanted.size + 1, self.keys, request.site_id)
         )
         token = next_token(found[wanted.size - 1].camera_id, request.site_id) if len(found) > wanted.size else ""
         cameras = await self._all_shown(found[: wanted.size])
@@ -179,7 +185,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         checks.refuse("the camera cannot be changed", checks.mask_problems(paths))
         now = time.time()
         async with self._database.begin() as connection:
-            stored = await store.get_camera(connection, request.camera.camera_id, lock=True)
+            stored = await store.get_camera(connection, request.camera.camera_id, self.keys, lock=True)
             if stored is None:
                 raise _not_found(request.camera.camera_id)
             _check_revision(stored, request.camera.revision)
@@ -193,7 +199,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             if wanted == stored:
                 return cameras_pb2.UpdateCameraResponse(camera=await self._shown(stored))
             camera = replace(wanted, revision=stored.revision + 1, updated_at=now)
-            await store.update_camera(connection, camera)
+            await store.update_camera(connection, camera, self.keys)
             await store.save_geometry_versions(connection, camera.camera_id, new)
             await self.record(connection, "updated", camera, current_principal().name)
         self._on_change()
@@ -203,7 +209,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         self, request: cameras_pb2.DeleteCameraRequest, context: Context
     ) -> cameras_pb2.DeleteCameraResponse:
         async with self._database.begin() as connection:
-            camera = await store.get_camera(connection, request.camera_id, lock=True)
+            camera = await store.get_camera(connection, request.camera_id, self.keys, lock=True)
             if camera is None:
                 raise _not_found(request.camera_id)
             await store.delete_camera(connection, request.camera_id)
@@ -213,7 +219,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
 
     async def assignable(self) -> list[tuple[Camera, str]]:
         """Return every camera with its credentials and its site's time zone, for services of this process only."""
-        return await self._database.read(store.all_assignable)
+        return await self._database.read(lambda connection: store.all_assignable(connection, self.keys))
 
     async def record(self, connection: AsyncConnection, event: str, camera: Camera, actor: str) -> None:
         """Log a change and add its event to the outbox."""
@@ -229,8 +235,12 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         """Return the cameras with their statuses, as far as the caller may see them."""
         statuses = await self._known_statuses([camera.camera_id for camera in cameras])
         secrets = current_principal().may(CAMERA_SECRETS)
-        shown = [camera if secrets else domain.for_readers(camera) for camera in cameras]
-        return [messages.camera_message(camera, _status(camera, statuses.get(camera.camera_id))) for camera in shown]
+        return [
+            messages.camera_message(
+                camera if secrets else domain.for_readers(camera), _status(camera, statuses.get(camera.camera_id))
+            )
+            for camera in cameras
+        ]
 
     async def _known_statuses(self, camera_ids: Sequence[str]) -> Mapping[str, CameraStatus]:
         try:
@@ -244,6 +254,8 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
 def _status(camera: Camera, known: CameraStatus | None) -> CameraStatus:
     if camera.spec.disabled:
         return CameraStatus(ObservedState.DISABLED)
+    if domain.is_unreadable(camera):
+        return CameraStatus(ObservedState.FAILED, fault=domain.UNREADABLE)
     return domain.with_picture_warning(camera, known or CameraStatus(ObservedState.WAITING))
 
 

@@ -65,7 +65,7 @@ class ServiceHost:
         name: str,
         address: str,
         service: Service,
-        *,
+        *more: Service,
         before_stop: Callable[[], None] = lambda: None,
         call_limit_s: float = CALL_LIMIT_S,
     ) -> None:
@@ -75,12 +75,13 @@ class ServiceHost:
             name: the service, such as `auth`.
             address: host:port.
             service: what to serve.
+            more: further services on the same address.
             before_stop: called before the server stops, to end its streams.
             call_limit_s: the longest time of a call.
         """
         server = GrpcServer(
             address,
-            (service,),
+            (service, *more),
             self._verifier,
             translate=translate,
             before_stop=before_stop,

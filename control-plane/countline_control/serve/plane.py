@@ -16,7 +16,10 @@ from countline_common.grpc.tokens import TokenSigner, TokenVerifier
 from countline_common.logs import get_logger
 from countline_control.auth.service import AuthService
 from countline_control.cameras.pictures import TurnWatch
+from countline_control.cameras.secrets import CameraSecrets, SecretService
 from countline_control.cameras.service import CameraService, StatusSource
+from countline_control.cameras.tables import data_keys
+from countline_control.data_keys import DataKeys
 from countline_control.database import Database
 from countline_control.models.artifacts import open_store
 from countline_control.models.deployment.deployer import Deployer
@@ -115,12 +118,15 @@ class ControlPlane:
 
     async def _start_cameras(self) -> None:
         database, statuses = await self._database("cameras"), await self._status_source()
-        service = CameraService(database, statuses, self._cameras_changed)
+        keys = DataKeys(database, data_keys, self._settings.master_key_source)
+        await CameraSecrets(database, keys).open(forget_lost=self._settings.forget_lost_secrets)
+        service = CameraService(database, keys, statuses, self._cameras_changed)
         self._cameras = service
         watch = TurnWatch(database, statuses, service, self._cameras_changed)
         self._host.spawn("pictures of cameras", watch.run(), watch.stop)
         self._relay("cameras", database, service.outbox)
-        await self._host.listen("cameras", self._settings.cameras_address, service.as_service())
+        secrets = SecretService(database, keys)
+        await self._host.listen("cameras", self._settings.cameras_address, service.as_service(), secrets.as_service())
 
     async def _start_models(self) -> None:
         settings, outbox = self._settings, Outbox(model_events)

@@ -1,7 +1,9 @@
 """Passwords of cameras in a whole system: nothing that it shows, logs or publishes contains one."""
 
+import base64
 import json
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,28 +22,28 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
-SECRET = re.compile("SECRET|SE%43RET|(?i:hunter7)")
+SECRET = re.compile("S3CR3TMARK|S3%43R3TMARK|(?i:hunter7)")
 ADDRESSES = (
-    'rtsp://admin:pa"SECRET@127.0.0.1:9/live',
-    "rtsp://admin:a@SECRET@b@127.0.0.1:9/live",
-    "rtsp://admin:SE%43RET%2FSECRET@[::1]:9/live",
-    "rtsp://SECRET@127.0.0.1:9/live",
-    "http://127.0.0.1:9/live?loginuse=a&loginpas=SECRET",
-    "http://127.0.0.1:9/live?auth=SECRET&x=1#top",
-    "http://127.0.0.1:9/live#token=SECRET",
-    "http://127.0.0.1:9/user=admin_password=SECRET_channel=1_stream=0.sdp",
-    "http://127.0.0.1:9/api?src=rtsp%3A%2F%2Fadmin%3ASECRET%40cam%2Flive",
+    'rtsp://admin:pa"S3CR3TMARK@127.0.0.1:9/live',
+    "rtsp://admin:a@S3CR3TMARK@b@127.0.0.1:9/live",
+    "rtsp://admin:S3%43R3TMARK%2FS3CR3TMARK@[::1]:9/live",
+    "rtsp://S3CR3TMARK@127.0.0.1:9/live",
+    "http://127.0.0.1:9/live?loginuse=a&loginpas=S3CR3TMARK",
+    "http://127.0.0.1:9/live?auth=S3CR3TMARK&x=1#top",
+    "http://127.0.0.1:9/live#token=S3CR3TMARK",
+    "http://127.0.0.1:9/user=admin_password=S3CR3TMARK_channel=1_stream=0.sdp",
+    "http://127.0.0.1:9/api?src=rtsp%3A%2F%2Fadmin%3AS3CR3TMARK%40cam%2Flive",
 )
 MISTYPED = (
-    "rtsp:/admin:SECRET@127.0.0.1:9/live",
-    "admin:SECRET@127.0.0.1/live",
-    "rtsp://admin:pa/SECRET@127.0.0.1/live",
+    "rtsp:/admin:S3CR3TMARK@127.0.0.1:9/live",
+    "admin:S3CR3TMARK@127.0.0.1/live",
+    "rtsp://admin:pa/S3CR3TMARK@127.0.0.1/live",
 )
 LOOSE = (
-    "rtsp://admin:SECRET@10.0.0.7/live",
-    "rtsp://admin:pa/SECRET@10.0.0.7/live",
-    "http://10.0.0.7/live?pwd=SECRET",
-    "admin:SECRET@10.0.0.7",
+    "rtsp://admin:S3CR3TMARK@10.0.0.7/live",
+    "rtsp://admin:pa/S3CR3TMARK@10.0.0.7/live",
+    "http://10.0.0.7/live?pwd=S3CR3TMARK",
+    "admin:S3CR3TMARK@10.0.0.7",
 )
 """Addresses where a camera's id belongs."""
 REPORTED_WITHIN_S = 120.0
@@ -87,10 +89,6 @@ async def stored_by_nats(system: System) -> dict[str, str]:
     return found
 
 
-KEEPS_ADDRESSES = {("cameras", "cameras", "cameras")}
-"""Database, schema and table: workers need the passwords of cameras."""
-
-
 def ports_of(system: System) -> dict[str, int]:
     ports: dict[str, int] = json.loads((system.data / "run" / "ports.json").read_text())
     return ports
@@ -108,9 +106,8 @@ def stored_by_databases(system: System) -> dict[str, str]:
                 "WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
             ).fetchall()
             for schema, table in tables:
-                if (database, schema, table) not in KEEPS_ADDRESSES:
-                    rows = sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(schema, table))
-                    found[f"{database}.{schema}.{table}"] = repr(connection.execute(rows).fetchall())
+                rows = sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(schema, table))
+                found[f"{database}.{schema}.{table}"] = repr(connection.execute(rows).fetchall())
     return found
 
 
@@ -118,7 +115,7 @@ async def sockets_answer(system: System) -> dict[str, str]:
     """What the WebSocket answers to messages that hold a secret where none belongs, and its close codes."""
     url, token = await system.login()
     token_message = {"type": "auth", "token": token}
-    wrong: list[dict[str, Any]] = [{"type": "auth", "token": "SECRET.SECRET.SECRET"}, {"type": LOOSE[0]}]
+    wrong: list[dict[str, Any]] = [{"type": "auth", "token": "S3CR3TMARK.S3CR3TMARK.S3CR3TMARK"}, {"type": LOOSE[0]}]
     wrong += [
         {"type": "subscribe", "channel": f"{kind}:{address}"} for kind in ("live", "pictures") for address in LOOSE
     ]
@@ -160,6 +157,12 @@ async def metrics(system: System) -> dict[str, str]:
     return found
 
 
+def files_with(folder: Path, *needles: bytes) -> set[str]:
+    """The files below a folder that hold one of some texts: tables, journals and logs of PostgreSQL and NATS, spools."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return {path.relative_to(folder).as_posix() for path in files if any(each in path.read_bytes() for each in needles)}
+
+
 def logs(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text(errors="replace") for path in folder.iterdir() if path.is_file()}
 
@@ -177,8 +180,25 @@ async def test_no_password_of_a_camera_leaves_the_system(system: System) -> None
     await wait_for(all_failed, REPORTED_WITHIN_S)
     shown = {**commands_show(system), **await sockets_answer(system), **await refused_logins(system)}
     stored = {**await stored_by_nats(system), **stored_by_databases(system)}
-    assert {"DOMAIN", "STATUS", "auth.auth.audit", "cameras.cameras.outbox"} <= set(stored)
+    assert {"DOMAIN", "STATUS", "auth.auth.audit", "cameras.cameras.outbox", "cameras.cameras.cameras"} <= set(stored)
     assert "login_failed" in stored["auth.auth.audit"]
     rest = {"REST": json.dumps(await system.get("/api/v1/cameras"))}
     shown |= {**stored, **await metrics(system), **rest, **logs(system.data / "logs")}
     assert {name for name, text in shown.items() if SECRET.search(text)} == set()
+    assert files_with(system.data, b"S3CR3TMARK", b"S3%43R3TMARK") == set()
+    master_key = (system.data / "credentials" / "master-key").read_text().strip()
+    needles = (master_key.encode(), base64.b64decode(master_key))
+    assert files_with(system.data, *needles) == {"credentials/master-key"}
+    assert {name for name, text in shown.items() if master_key in text} == set()
+
+
+async def test_the_master_key_is_replaced_while_the_system_runs(system: System) -> None:
+    before = (system.data / "credentials" / "master-key").read_text().strip()
+    done = system.run("secrets", "rotate", "--new-master-key")
+    assert done.returncode == 0, done.stderr
+    file = system.data / "credentials" / "master-key"
+    assert before not in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    shown = system.run("secrets", "show")
+    assert len(shown.stdout.splitlines()) == 2, shown.stdout
+    assert system.run("cameras", "show", "c0").returncode == 0
