@@ -20,6 +20,7 @@ COMMANDS: list[LazyCommand] = [
     _command("cameras", "cameras:app", "Manage cameras."),
     _command("workers", "workers:app", "Inspect workers: the processes that count."),
     _command("users", "users:app", "Manage users."),
+    _command("certs", "certs:app", "Make and inspect the certificates that the parts use for TLS."),
     _command("secrets", "secrets:app", "Rotate the keys that encrypt stored secrets."),
     _command("tokens", "tokens:app", "Make tokens for workers and services on other machines."),
 ]

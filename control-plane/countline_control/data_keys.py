@@ -74,7 +74,8 @@ class DataKeys:
         """
         masters = await self._read_masters()
         async with self._database.begin() as connection:
-            rows = (await connection.execute(select(self._table).with_for_update())).mappings().all()
+            found = (await connection.execute(select(self._table).with_for_update())).mappings()
+            rows = [dict(row) for row in found]
             lost = [row for row in rows if not self._load(row)]
             forgotten = [row for row in lost if row["lost_at"] is not None]
             if len(lost) > len(forgotten) and not forget_lost:
@@ -163,9 +164,9 @@ class DataKeys:
         """Open a key that another process made, perhaps under a master key that is new here."""
         query = select(self._table).where(self._table.c.key_id == key_id)
         row = (await connection.execute(query)).mappings().one_or_none()
-        if row is not None and row["lost_at"] is None and not self._load(row):
+        if row is not None and row["lost_at"] is None and not self._load(dict(row)):
             await self._read_masters()
-            self._load(row)
+            self._load(dict(row))
 
     async def _read_masters(self) -> tuple[Key, ...]:
         keys = await asyncio.to_thread(self._source.read)
@@ -194,7 +195,7 @@ class DataKeys:
         }
         await connection.execute(insert(self._table).values(values))
         self._opened[key.key_id] = key
-        _log.info("secrets.data_key_created", key_id=key.key_id, master_key_id=master.key_id)
+        _log.info("data_key.created", key_id=key.key_id, master_key_id=master.key_id)
         return key.key_id
 
     async def _set_lost(self, connection: AsyncConnection, key_ids: Sequence[str], lost_at: datetime | None) -> None:

@@ -7,12 +7,14 @@ from pydantic import Field, SecretStr
 from countline_common.errors import InvalidInputError
 from countline_common.http.client_address import Network, networks
 from countline_common.secrets.master_keys import MasterKeySource
-from countline_common.settings import DataFolder, ProcessSettings
+from countline_common.settings import DataFolder
+from countline_common.tls.postgres import with_tls
+from countline_common.tls.settings import TlsSettings
 from countline_control.models.domain import MOST_DEPLOYMENTS
 from countline_control.workers.schedule import LEASE_S
 
 
-class ControlSettings(ProcessSettings):
+class ControlSettings(TlsSettings):
     """Settings of all services; each service reads only its part."""
 
     auth_address: str = "127.0.0.1:3001"
@@ -110,7 +112,7 @@ class ControlSettings(ProcessSettings):
         dsn = own[service].get_secret_value()
         if not dsn:
             raise missing(f"COUNTLINE_{service.upper()}_DSN", "postgresql://user:password@host:port/database")
-        return dsn
+        return with_tls(dsn, self.tls)
 
 
 def missing(variable: str, example: str) -> InvalidInputError:

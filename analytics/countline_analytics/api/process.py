@@ -113,9 +113,9 @@ class ApiParts:
     async def of(cls, settings: ApiSettings) -> "AsyncIterator[ApiParts]":
         """Build the parts without connecting them."""
         verifier = TokenVerifier.from_file(settings.token_public_key_file)
-        engine = database.create_engine(settings.analytics_dsn)
+        engine = database.create_engine(settings.dsn)
         try:
-            yield cls(verifier, engine, LiveBus(settings.nats_url), CrossingFeed(engine, settings.analytics_dsn))
+            yield cls(verifier, engine, LiveBus(settings.nats_url, settings.tls), CrossingFeed(engine, settings.dsn))
         finally:
             await engine.dispose()
 
@@ -129,7 +129,7 @@ class ApiParts:
 
 
 async def _migrate(settings: ApiSettings) -> None:
-    await database.migrate(settings.analytics_dsn, "countline_analytics.store", "analytics")
+    await database.migrate(settings.dsn, "countline_analytics.store", "analytics")
 
 
 @contextlib.asynccontextmanager
@@ -142,7 +142,7 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
     hub = LiveHub(parts.feed, parts.bus, statuses, parts.verifier)
     async with contextlib.AsyncExitStack() as stack:
         channels = {
-            address: await stack.enter_async_context(open_channel(address))
+            address: await stack.enter_async_context(open_channel(address, settings.tls))
             for address in {
                 settings.auth_address,
                 settings.cameras_address,

@@ -14,10 +14,12 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import BadRequestError, NotFoundError
 
-from countline_common.errors import InvalidInputError, UnavailableError
+from countline_common.errors import CountlineError, InvalidInputError, UnavailableError
 from countline_common.logs import get_logger
 from countline_common.redaction import redact
 from countline_common.resilience.vitality import record_fault
+from countline_common.tls.files import TlsFiles
+from countline_common.tls.nats import NatsTls
 
 COUNTS: Final = "COUNTS"
 STATUS: Final = "STATUS"
@@ -165,29 +167,30 @@ class BusClient(Client):
         await super().close()
 
 
-async def connect(url: str, name: str, on_lost: Callable[[], None] | None = None) -> Client:
+async def connect(
+    url: str, name: str, on_lost: Callable[[], None] | None = None, *, tls: TlsFiles | None = None
+) -> Client:
     """Connect to NATS; the connected client then reconnects without limit.
 
     If NATS closes the connection for good, the process no longer passes its health check and is restarted, unless
     the caller makes the connection anew.
 
     Args:
-        url: `nats://user:password@host:port`, several separated by commas.
+        url: `nats://user:password@host:port`, several separated by commas. With `tls://`, TLS begins with the
+            connection, so that no one on the way can talk the client out of it.
         name: shown in the server's list of connections.
         on_lost: called when NATS closed the connection for good.
+        tls: certificate files; needed for `tls://`, and read again for each new connection.
 
     Raises:
-        UnavailableError: no server answers now.
+        UnavailableError: no server answers now, or TLS fails.
+        InvalidInputError: the certificate files are missing or cannot be used.
     """
-
-    async def on_error(error: Exception) -> None:
-        _log.warning("bus.error", error=redact(str(error)))
+    security = NatsTls(url, tls)
 
     async def on_disconnect() -> None:
         _log.warning("bus.disconnected")
-
-    async def on_reconnect() -> None:
-        _log.info("bus.reconnected")
+        security.reload()
 
     async def on_closed() -> None:
         if not client.was_closed_here:
@@ -208,15 +211,30 @@ async def connect(url: str, name: str, on_lost: Callable[[], None] | None = None
                 reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # as above
                 max_reconnect_attempts=-1,
                 allow_reconnect=True,
-                error_cb=on_error,
+                error_cb=_log_error,
                 disconnected_cb=on_disconnect,
-                reconnected_cb=on_reconnect,
+                reconnected_cb=_log_reconnect,
                 closed_cb=on_closed,
+                tls=security.context,
+                tls_handshake_first=security.context is not None,
             )
     except (OSError, TimeoutError, nats.errors.Error) as error:
         await client.close()
-        raise UnavailableError(
-            f"NATS at {redact(url)} does not answer: {redact(str(error)) or type(error).__name__}",
-            hint="start it, or set COUNTLINE_NATS_URL to its address",
-        ) from error
+        raise _no_connection(client, security, url, error) from error
     return client
+
+
+async def _log_error(error: Exception) -> None:
+    _log.warning("bus.error", error=redact(str(error)))
+
+
+async def _log_reconnect() -> None:
+    _log.info("bus.reconnected")
+
+
+def _no_connection(client: BusClient, security: NatsTls, url: str, error: Exception) -> CountlineError:
+    # The client tries again until the time is up; `last_error` is the reason.
+    return security.cause(client.last_error or error) or UnavailableError(
+        f"NATS at {redact(url)} does not answer: {redact(str(error)) or type(error).__name__}",
+        hint="start it, or set COUNTLINE_NATS_URL to its address",
+    )

@@ -54,9 +54,9 @@ class CameraSecrets:
         if found.sealed:
             # A changed row stays readable in the table's file until a vacuum; a full one writes the file anew.
             await self._database.rewrite(cameras)
-            _log.info("secrets.sealed", sealed=found.sealed)
+            _log.info("addresses.sealed", sealed=found.sealed)
         if found.unreadable:
-            _log.error("secrets.unreadable", cameras=found.unreadable, hint="see countline cameras list")
+            _log.error("addresses.unreadable", cameras=found.unreadable, hint="see countline cameras list")
 
     async def seal_all(self) -> Resealed:
         """Seal every address that the current key does not seal yet, some hundred in each transaction."""
@@ -109,7 +109,7 @@ class SecretService(secrets_pb2_grpc.SecretServiceServicer):
                 break
         keys = await self._database.read(self._data_keys)
         master_key_id = next(key.master_key_id for key in keys if key.key_id == key_id)
-        _log.info("secrets.rotated", actor=current_principal().name, key_id=key_id, sealed=sealed, older_keys=older)
+        _log.info("data_key.rotated", actor=current_principal().name, key_id=key_id, sealed=sealed, older_keys=older)
         return secrets_pb2.RotateSecretsResponse(
             key_id=key_id,
             master_key_id=master_key_id,

@@ -234,13 +234,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     async def _all_shown(self, cameras: Sequence[Camera]) -> list[cameras_pb2.Camera]:
         """Return the cameras with their statuses, as far as the caller may see them."""
         statuses = await self._known_statuses([camera.camera_id for camera in cameras])
-        secrets = current_principal().may(CAMERA_SECRETS)
-        return [
-            messages.camera_message(
-                camera if secrets else domain.for_readers(camera), _status(camera, statuses.get(camera.camera_id))
-            )
-            for camera in cameras
-        ]
+        return [_message(camera, statuses, secrets=current_principal().may(CAMERA_SECRETS)) for camera in cameras]
 
     async def _known_statuses(self, camera_ids: Sequence[str]) -> Mapping[str, CameraStatus]:
         try:
@@ -249,6 +243,11 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             # Cameras can be read and changed while their statuses are unknown.
             _log.warning("camera.status_unknown", error=error.message)
             return {}
+
+
+def _message(camera: Camera, statuses: Mapping[str, CameraStatus], *, secrets: bool) -> cameras_pb2.Camera:
+    shown = camera if secrets else domain.for_readers(camera)
+    return messages.camera_message(shown, _status(camera, statuses.get(camera.camera_id)))
 
 
 def _status(camera: Camera, known: CameraStatus | None) -> CameraStatus:

@@ -163,7 +163,7 @@ async def get_camera(
     """Return one camera, credentials included; with `lock`, its row stays locked until the transaction ends."""
     query = select(cameras).where(cameras.c.camera_id == camera_id)
     row = (await connection.execute(query.with_for_update() if lock else query)).mappings().one_or_none()
-    return await _camera(connection, row, keys) if row is not None else None
+    return await _camera(connection, dict(row), keys) if row is not None else None
 
 
 async def list_cameras(
@@ -174,7 +174,7 @@ async def list_cameras(
     if site_id:
         query = query.where(cameras.c.site_id == site_id)
     rows = (await connection.execute(query)).mappings().all()
-    return [await _camera(connection, row, keys) for row in rows]
+    return [await _camera(connection, dict(row), keys) for row in rows]
 
 
 async def pictures_of_all(connection: AsyncConnection) -> dict[str, PictureShape | None]:
@@ -189,7 +189,7 @@ async def all_assignable(connection: AsyncConnection, keys: DataKeys) -> list[tu
     """Return every camera, credentials included, with the time zone of its site."""
     query = select(cameras, sites.c.time_zone).join(sites, sites.c.site_id == cameras.c.site_id)
     rows = (await connection.execute(query.order_by(cameras.c.camera_id))).mappings().all()
-    return [(await _camera(connection, row, keys), row["time_zone"]) for row in rows]
+    return [(await _camera(connection, dict(row), keys), row["time_zone"]) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ async def reseal_cameras(connection: AsyncConnection, after: str, keys: DataKeys
     rows = (await connection.execute(query.limit(RESEAL_BATCH).with_for_update())).mappings().all()
     sealed = unreadable = 0
     for row in rows:
-        camera = await _camera(connection, row, keys)
+        camera = await _camera(connection, dict(row), keys)
         columns = await _spec_columns(connection, camera, keys)
         if columns.get("sealed_source_url") is not None:
             await connection.execute(update(cameras).where(cameras.c.camera_id == camera.camera_id).values(columns))

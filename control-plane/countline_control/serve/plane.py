@@ -62,7 +62,9 @@ class ControlPlane:
     def __init__(self, settings: ControlSettings, wanted: Collection[str]) -> None:
         self._settings = settings
         self._wanted = frozenset(wanted)
-        self._host = ServiceHost(_verifier(settings))
+        self._host = ServiceHost(
+            _verifier(settings), settings.tls, require_client_certs=settings.tls_require_client_certs
+        )
         self._bus: BackgroundBus | None = None
         self._statuses = LocalStatuses()
         self._cameras: CameraService | None = None
@@ -93,7 +95,7 @@ class ControlPlane:
         if self._settings.health_address:
             await self._host.serve_health(self._settings.health_address, sorted(self._wanted))
         if url := self._settings.nats_url.get_secret_value():
-            self._bus = BackgroundBus(url)
+            self._bus = BackgroundBus(url, self._settings.tls)
             self._host.spawn("bus", self._bus.run(), self._bus.stop)
         builders = {
             "auth": self._start_auth,

@@ -1,4 +1,4 @@
-"""Passwords of cameras in a whole system: nothing that it shows, logs or publishes contains one."""
+"""Secrets in a whole system with TLS: nothing that it stores, shows, logs or publishes contains one."""
 
 import base64
 import json
@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import grpc
 import nats
 import psycopg
 import pytest
 from psycopg import sql
+from tests.fixtures.local.processes import wait_until
 from tests.fixtures.local.system import System, wait_for
+
+from countline_common.grpc.channels import open_channel
+from countline_common.tls.authority import Authority
+from countline_common.tls.diagnosis import diagnose
 
 pytestmark = [
     pytest.mark.acceptance,
@@ -51,7 +57,7 @@ REPORTED_WITHIN_S = 120.0
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    running = System(tmp_path_factory.mktemp("secrets") / "data", "--no-demo")
+    running = System(tmp_path_factory.mktemp("secrets") / "data", "--no-demo", "--tls")
     try:
         running.wait_ready()
         yield running
@@ -74,7 +80,13 @@ async def stored_by_nats(system: System) -> dict[str, str]:
     """The messages of each stream."""
     port = ports_of(system)["nats"]
     password = (system.data / "credentials" / "nats-password").read_text().strip()
-    client = await nats.connect(f"nats://127.0.0.1:{port}", user="countline", password=password)
+    client = await nats.connect(
+        f"tls://127.0.0.1:{port}",
+        user="countline",
+        password=password,
+        tls=Authority(system.data / "certs").files("cli").client_context(),
+        tls_handshake_first=True,
+    )
     stream_of = client.jetstream()
     found: dict[str, str] = {}
     for stream in await stream_of.streams_info():
@@ -158,7 +170,7 @@ async def metrics(system: System) -> dict[str, str]:
 
 
 def files_with(folder: Path, *needles: bytes) -> set[str]:
-    """The files below a folder that hold one of some texts: tables, journals and logs of PostgreSQL and NATS, spools."""
+    """The files below a folder that hold one of some texts: tables and journals of PostgreSQL, stores, spools, logs."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     return {path.relative_to(folder).as_posix() for path in files if any(each in path.read_bytes() for each in needles)}
 
@@ -202,3 +214,30 @@ async def test_the_master_key_is_replaced_while_the_system_runs(system: System) 
     shown = system.run("secrets", "show")
     assert len(shown.stdout.splitlines()) == 2, shown.stdout
     assert system.run("cameras", "show", "c0").returncode == 0
+
+
+async def test_every_grpc_service_and_nats_refuse_clients_without_a_certificate(system: System) -> None:
+    ports = ports_of(system)
+    for name in ("auth", "cameras", "workers", "models"):
+        address = f"127.0.0.1:{ports[name]}"
+        async with open_channel(address, None) as channel:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=10)
+        cause = diagnose(address, None)
+        assert cause is not None
+        assert "requires TLS" in cause.message
+    with pytest.raises(nats.errors.Error):
+        await nats.connect(f"nats://127.0.0.1:{ports['nats']}", max_reconnect_attempts=0, allow_reconnect=False)
+
+
+async def test_certificates_are_renewed_while_the_system_runs(system: System) -> None:
+    shown = json.loads(system.run("certs", "show", "--json").stdout)["certificates"]
+    assert {"ca", "control", "api", "ingest", "worker", "nats", "cli"} <= {each["name"] for each in shown}
+    assert all(each["days_left"] > 300 for each in shown)
+    assert system.run("certs", "renew").returncode == 0
+    log = system.data / "logs" / "supervisor.log"
+    wait_until(lambda: "certificates.reloaded" in log.read_text(), 60, 0.2)
+    done = system.run("cameras", "list")
+    assert done.returncode == 0, done.stderr
+    assert system.status()["ready"]
+    assert "Reloaded server configuration" in (system.data / "logs" / "nats.log").read_text()

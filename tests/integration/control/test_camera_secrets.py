@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from countline.v1.cameras_pb2 import (
+    CAMERA_STATE_FAILED,
     Camera,
     CameraSpec,
-    CameraStatus,
     CreateCameraRequest,
     CreateSiteRequest,
     GetCameraRequest,
@@ -44,7 +44,8 @@ def connection(control_dsn: str) -> Iterator[psycopg.Connection]:
 
 
 async def started(start_control, dsn: str, key_file: Path, **changes: object):
-    return await start_control(dsn, ("auth", "cameras", "workers"), master_key="", master_key_file=key_file, **changes)
+    sources = {"master_key": "", "master_key_file": key_file, "models_address": ""}
+    return await start_control(dsn, ("auth", "cameras", "workers"), **sources, **changes)
 
 
 async def add_cameras(control, *names: str, url: str = URL) -> None:
@@ -68,7 +69,7 @@ def everything(connection: psycopg.Connection) -> str:
     return repr([connection.execute(f'SELECT t::text FROM "{s}"."{t}" t').fetchall() for s, t in tables])
 
 
-async def test_the_database_holds_no_password(start_control, control_dsn, key_file, connection) -> None:
+async def test_the_database_holds_no_password(control_dsn, start_control, key_file, connection) -> None:
     control = await started(start_control, control_dsn, key_file)
     await add_cameras(control, "door")
     stored = everything(connection)
@@ -79,7 +80,7 @@ async def test_the_database_holds_no_password(start_control, control_dsn, key_fi
 
 
 async def test_rows_of_an_older_release_are_sealed_at_the_start(
-    start_control, control_dsn, key_file, connection
+    control_dsn, start_control, key_file, connection
 ) -> None:
     """Before addresses were sealed, the spec held the password in the clear."""
     first = await started(start_control, control_dsn, key_file)
@@ -101,7 +102,7 @@ async def test_rows_of_an_older_release_are_sealed_at_the_start(
     )
 
 
-async def test_a_sealed_address_opens_for_its_own_camera_only(start_control, control_dsn, key_file, connection) -> None:
+async def test_a_sealed_address_opens_for_its_own_camera_only(control_dsn, start_control, key_file, connection) -> None:
     control = await started(start_control, control_dsn, key_file)
     await add_cameras(control, "door", "attacker")
     connection.execute(
@@ -111,13 +112,13 @@ async def test_a_sealed_address_opens_for_its_own_camera_only(start_control, con
     assert await url_of(control) == URL
     found = (await control.caller().cameras.GetCamera(GetCameraRequest(camera_id="attacker"))).camera
     assert found.spec.source_url == MASKED
-    assert found.status.state == CameraStatus.State.STATE_FAILED
+    assert found.status.state == CAMERA_STATE_FAILED
     assert found.status.error.code == "secret_unreadable"
     assert "countline cameras set" in found.status.error.hint
 
 
 async def test_a_wrong_master_key_stops_the_start_and_changes_no_row(
-    start_control, control_dsn, key_file, connection
+    control_dsn, start_control, key_file, connection
 ) -> None:
     await add_cameras(await started(start_control, control_dsn, key_file), "door")
     before = everything(connection)
@@ -131,7 +132,7 @@ async def test_a_wrong_master_key_stops_the_start_and_changes_no_row(
 
 
 async def test_a_lost_master_key_costs_passwords_only_and_not_for_ever(
-    start_control, control_dsn, key_file, connection
+    control_dsn, start_control, key_file, connection
 ) -> None:
     first = await started(start_control, control_dsn, key_file)
     await add_cameras(first, "door", "gate")
@@ -160,7 +161,7 @@ async def test_a_lost_master_key_costs_passwords_only_and_not_for_ever(
     assert await url_of(await started(start_control, control_dsn, key_file), "gate") == URL
 
 
-async def test_keys_are_rotated_while_cameras_are_changed(start_control, control_dsn, key_file, connection) -> None:
+async def test_keys_are_rotated_while_cameras_are_changed(control_dsn, start_control, key_file, connection) -> None:
     control = await started(start_control, control_dsn, key_file)
     names = [f"c{number}" for number in range(12)]
     await add_cameras(control, *names)
@@ -190,7 +191,7 @@ async def test_keys_are_rotated_while_cameras_are_changed(start_control, control
 
 
 async def test_a_rotation_without_the_needed_master_key_changes_nothing(
-    start_control, control_dsn, key_file, connection
+    control_dsn, start_control, key_file, connection
 ) -> None:
     control = await started(start_control, control_dsn, key_file)
     await add_cameras(control, "door")
@@ -203,7 +204,7 @@ async def test_a_rotation_without_the_needed_master_key_changes_nothing(
     assert await url_of(control) == URL
 
 
-async def test_only_administrators_rotate(start_control, control_dsn, key_file) -> None:
+async def test_only_administrators_rotate(control_dsn, start_control, key_file) -> None:
     control = await started(start_control, control_dsn, key_file)
     for caller in (control.caller("viewer"), control.caller_with("cameras.write", CAMERA_SECRETS)):
         for call in (

@@ -87,7 +87,7 @@ OF_THE_PRODUCT = {
     "common/countline_local/demo/site.py",
     "common/countline_local/parts/postgres_leftovers.py",
     "common/countline_local/triton/shipped_models.py",
-    "common/countline_local/supervision/credentials.py",
+    "common/countline_common/secrets/secret_files.py",
     "common/countline_local/supervision/folder_lock.py",
     "common/countline_local/supervision/guard.py",
     "common/countline_local/triton/closed.py",

@@ -26,7 +26,15 @@ def upgrade() -> None:
     )
     op.add_column("cameras", sa.Column("source_key_id", sa.String), schema=S)
     op.add_column("cameras", sa.Column("sealed_source_url", sa.LargeBinary), schema=S)
-    op.create_foreign_key("cameras_source_key_id_fkey", "cameras", "data_keys", ["source_key_id"], ["key_id"], S, S)
+    op.create_foreign_key(
+        "cameras_source_key_id_fkey",
+        "cameras",
+        "data_keys",
+        ["source_key_id"],
+        ["key_id"],
+        source_schema=S,
+        referent_schema=S,
+    )
 
 
 def downgrade() -> None:
