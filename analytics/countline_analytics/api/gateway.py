@@ -28,6 +28,7 @@ from countline_common.grpc.errors import translated
 from countline_common.grpc.tokens import TokenVerifier
 from countline_common.http.client_address import Network, address, calling
 from countline_common.http.rest_json import to_json
+from countline_common.untrusted_json import parse_json
 
 CALL_TIMEOUT_S: Final = 15.0
 MODEL_CHANGE_TIMEOUT_S: Final = 250.0
@@ -216,8 +217,8 @@ async def _json_body(request: web.Request) -> Any:
     if not data.strip():
         return None
     try:
-        return json.loads(data, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        return parse_json(data.decode("utf-8-sig"), parse_constant=_no_constant)
+    except ValueError as error:
         raise InvalidInputError(f"the body is not JSON: {error}", hint="send a JSON object") from error
 
 

@@ -52,8 +52,7 @@ class LiveBus:
     def __init__(self, url: str, tls: TlsFiles | None = None) -> None:
         self._url = url
         self._tls = tls
-        self._client: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
-        self._lost = asyncio.Event()
+        self._client: asyncio.Future[bus.BusClient] = asyncio.get_running_loop().create_future()
         self.has_ended = False
         """Whether `run` has ended, and no connection is made any more."""
 
@@ -62,8 +61,7 @@ class LiveBus:
         try:
             while True:
                 await self._connect()
-                await self._lost.wait()
-                self._lost.clear()
+                await self._client.result().lost()
                 self._client = asyncio.get_running_loop().create_future()
         finally:
             self.has_ended = True
@@ -74,7 +72,7 @@ class LiveBus:
         backoff = Backoff()
         while not self._client.done():
             try:
-                self._client.set_result(await bus.connect(self._url, "api", self._lost.set, tls=self._tls))
+                self._client.set_result(await bus.connect(self._url, "api", self._tls))
                 forget_fault("bus api")
             except UnavailableError as error:
                 _log.warning("waiting", part="nats", error=error.message)

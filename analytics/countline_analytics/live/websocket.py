@@ -28,6 +28,7 @@ from countline_common.errors import (
 from countline_common.grpc.authorization import require
 from countline_common.grpc.tokens import Principal, TokenVerifier
 from countline_common.tasks import cancel
+from countline_common.untrusted_json import parse_json
 
 AUTH_WITHIN_S: Final = 10.0
 HEARTBEAT_S: Final = 20.0
@@ -262,8 +263,8 @@ def _later(call: Callable[[Any], None], argument: Any) -> Callable[[], Awaitable
 
 def _parse(text: str) -> dict[str, Any]:
     try:
-        message = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        message = parse_json(text)
+    except ValueError as error:
         raise InvalidInputError("the message is not JSON", hint="send one JSON object in each message") from error
     if not isinstance(message, dict):
         raise InvalidInputError("the message is not a JSON object", hint="send one JSON object in each message")

@@ -5,7 +5,6 @@ Every process calls `ensure_streams` when it connects, so the start order does n
 
 import asyncio
 import re
-from collections.abc import Callable
 from typing import Final
 
 import nats
@@ -34,6 +33,7 @@ CONNECT_TIMEOUT_S: Final = 5.0
 FIRST_CONNECTION_S: Final = 6.0
 """Time limit of the first connection, over all servers."""
 RECONNECT_WAIT_S: Final = 0.5
+CHECK_PERIOD_S: Final = 1.0
 DUPLICATE_WINDOW_S: Final = 600.0
 """How long JetStream remembers message ids. The database's key catches later repeats."""
 
@@ -157,29 +157,46 @@ async def _create(js: JetStreamContext, config: StreamConfig) -> None:
 
 
 class BusClient(Client):
-    """A client that knows who closed it: NATS closes a connection for good after a violation of its protocol."""
+    """A client that notices that NATS closed it for good, which NATS does after a violation of its protocol.
 
-    was_closed_here = False
+    It looks every second: nats-py does not call `closed_cb` if the socket breaks while the client closes.
+    """
+
+    _watching: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         """Close the connection."""
-        self.was_closed_here = True
+        if self._watching is not None:
+            self._watching.cancel()
         await super().close()
 
+    def watch(self, part: str) -> None:
+        """Record a fault of `part` once NATS has closed the connection for good."""
+        self._watching = asyncio.create_task(self._record_loss(part), name=f"{part} watch")
 
-async def connect(
-    url: str, name: str, on_lost: Callable[[], None] | None = None, *, tls: TlsFiles | None = None
-) -> Client:
+    async def lost(self) -> None:
+        """Wait until the connection is closed for good and, if NATS closed it, the fault is recorded."""
+        if self._watching is not None:
+            await asyncio.wait({self._watching})
+
+    async def _record_loss(self, part: str) -> None:
+        while not self.is_closed:  # noqa: ASYNC110  # nats-py has no event that comes for certain
+            await asyncio.sleep(CHECK_PERIOD_S)
+        reason = redact(str(self.last_error or "NATS closed the connection"))
+        _log.error("bus.closed", error=reason)
+        record_fault(part, reason)
+
+
+async def connect(url: str, name: str, tls: TlsFiles | None = None) -> BusClient:
     """Connect to NATS; the connected client then reconnects without limit.
 
     If NATS closes the connection for good, the process no longer passes its health check and is restarted, unless
-    the caller makes the connection anew.
+    the caller makes the connection anew and forgets the fault `bus NAME`.
 
     Args:
         url: `nats://user:password@host:port`, several separated by commas. With `tls://`, TLS begins with the
             connection, so that no one on the way can talk the client out of it.
         name: shown in the server's list of connections.
-        on_lost: called when NATS closed the connection for good.
         tls: certificate files; needed for `tls://`, and read again for each new connection.
 
     Raises:
@@ -191,14 +208,6 @@ async def connect(
     async def on_disconnect() -> None:
         _log.warning("bus.disconnected")
         security.reload()
-
-    async def on_closed() -> None:
-        if not client.was_closed_here:
-            reason = redact(str(client.last_error or "NATS closed the connection"))
-            _log.error("bus.closed", error=reason)
-            record_fault(f"bus {name}", reason)
-            if on_lost is not None:
-                on_lost()
 
     client = BusClient()
     try:
@@ -214,13 +223,13 @@ async def connect(
                 error_cb=_log_error,
                 disconnected_cb=on_disconnect,
                 reconnected_cb=_log_reconnect,
-                closed_cb=on_closed,
                 tls=security.context,
                 tls_handshake_first=security.context is not None,
             )
     except (OSError, TimeoutError, nats.errors.Error) as error:
         await client.close()
         raise _no_connection(client, security, url, error) from error
+    client.watch(f"bus {name}")
     return client
 
 

@@ -8,6 +8,7 @@ from typing import Final, Protocol, TypeVar
 
 from countline_common.errors import FieldProblem, InvalidInputError
 from countline_common.grpc.texts import text_problem
+from countline_common.untrusted_json import parse_json
 
 DEFAULT_SIZE: Final = 100
 MAX_SIZE: Final = 1000
@@ -44,8 +45,8 @@ def next_token(last_key: str, filters: str = "") -> str:
 
 def _after(token: str, filters: str) -> str:
     try:
-        last_key, given_for = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (ValueError, TypeError, RecursionError) as error:
+        last_key, given_for = parse_json(base64.urlsafe_b64decode(token.encode()).decode())
+    except (ValueError, TypeError) as error:
         raise invalid_page("page_token", "is not one that this service gave; begin without one") from error
     if not isinstance(last_key, str) or text_problem(last_key):
         raise invalid_page("page_token", "is not one that this service gave; begin without one")

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from countline_common.errors import FieldProblem, InvalidInputError
+from countline_common.untrusted_json import parse_json
 from countline_models.deploy.truth import ClipLine, ClipTruth
 
 HINT: Final = (
@@ -102,14 +103,12 @@ def parse_truth(text: str) -> ClipTruth:
         InvalidInputError: the text is in none of the three forms; the error names the fields.
     """
     try:
-        data: Any = json.loads(text)
-    except RecursionError as error:
-        raise InvalidInputError("the truth of the clip is nested too deeply", hint=HINT) from error
+        data: Any = parse_json(text)
     except json.JSONDecodeError as error:
         raise InvalidInputError(
             f"the truth of the clip is not JSON: {error.msg} in line {error.lineno}, column {error.colno}", hint=HINT
         ) from error
-    except ValueError as error:  # a number of thousands of digits
+    except ValueError as error:  # nested too deeply, or a number of thousands of digits
         raise InvalidInputError(f"the truth of the clip is not JSON: {error}", hint=HINT) from error
     try:
         return _read(data)

@@ -5,14 +5,14 @@
 The list may also be called `crossings`, as `countline models render-demo` writes it. Other fields are ignored.
 """
 
-import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from countline_common.errors import InvalidInputError
 from countline_common.files.text_files import read_text
+from countline_common.untrusted_json import parse_json
 from countline_counting.events import Crossing, Direction
 from countline_counting.spec import CountingSpec
 
@@ -38,8 +38,8 @@ def read_true_crossings(path: Path, spec: CountingSpec) -> list[Crossing]:
         InvalidInputError: it is not such JSON, or it names a line that is not given.
     """
     try:
-        read = _TrueCrossings.model_validate(json.loads(read_text(path)))
-    except (json.JSONDecodeError, ValidationError) as error:
+        read = _TrueCrossings.model_validate(parse_json(read_text(path)))
+    except ValueError as error:
         raise InvalidInputError(f"{path} holds no true crossings: {error}", hint=_FORM) from error
     rows = read.events if read.events is not None else read.crossings
     if rows is None:

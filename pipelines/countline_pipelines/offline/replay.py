@@ -4,7 +4,6 @@ Two formats: `jsonl`, one frame a line, `{"t": seconds, "objects": [{"id", "box"
 "class"}]}`; and `mot`, the text of MOTChallenge, `frame, id, x, y, w, h, score, ...`, frames numbered from 1.
 """
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from countline_common.errors import InvalidInputError
 from countline_common.files.text_files import read_lines
+from countline_common.untrusted_json import parse_json
 from countline_counting.frames import DetectionFrame, TrackedFrame
 
 
@@ -52,7 +52,7 @@ def read_jsonl(path: Path, *, with_ids: bool) -> Iterator[RecordedFrame]:
     numbered = ((number, line) for number, line in enumerate(read_lines(path), 1) if line.strip())
     for index, (number, line) in enumerate(numbered):
         try:
-            yield _frame_of(json.loads(line), index, with_ids=with_ids)
+            yield _frame_of(parse_json(line), index, with_ids=with_ids)
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidInputError(
                 f"{path}, line {number}: {_reason(error)}",

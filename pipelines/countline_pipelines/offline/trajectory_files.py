@@ -11,6 +11,7 @@ from countline.v1 import events_pb2
 from countline_common.errors import InvalidInputError
 from countline_common.files.output_files import OutputFile
 from countline_common.files.text_files import read_lines
+from countline_common.untrusted_json import parse_json
 from countline_counting.events import Event
 from countline_counting.identity import Identity
 from countline_counting.paths import Trajectory
@@ -72,7 +73,7 @@ def read_trajectories(path: Path) -> Iterator[events_pb2.Trajectory]:
         if not line.strip():
             continue
         try:
-            found = json.loads(line)
+            found = parse_json(line)
         except ValueError as error:
             raise InvalidInputError(
                 f"{path}, line {number}: {error}",
