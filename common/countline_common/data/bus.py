@@ -4,6 +4,7 @@ Every process calls `ensure_streams` when it connects, so the start order does n
 """
 
 import asyncio
+import contextlib
 import re
 from typing import Final
 
@@ -32,6 +33,7 @@ GIB: Final = 1024**3
 CONNECT_TIMEOUT_S: Final = 5.0
 FIRST_CONNECTION_S: Final = 6.0
 """Time limit of the first connection, over all servers."""
+ABANDONED_WITHIN_S: Final = 0.5
 RECONNECT_WAIT_S: Final = 0.5
 CHECK_PERIOD_S: Final = 1.0
 DUPLICATE_WINDOW_S: Final = 600.0
@@ -162,6 +164,8 @@ class BusClient(Client):
     It looks every second: nats-py does not call `closed_cb` if the socket breaks while the client closes.
     """
 
+    is_new = True
+    """Whether it was never connected."""
     _watching: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
@@ -169,6 +173,12 @@ class BusClient(Client):
         if self._watching is not None:
             self._watching.cancel()
         await super().close()
+
+    async def abandon(self) -> None:
+        """Close a connection that was never made. asyncio waits for ever for a socket whose TLS handshake failed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ABANDONED_WITHIN_S):
+                await self.close()
 
     def watch(self, part: str) -> None:
         """Record a fault of `part` once NATS has closed the connection for good."""
@@ -205,6 +215,11 @@ async def connect(url: str, name: str, tls: TlsFiles | None = None) -> BusClient
     """
     security = NatsTls(url, tls)
 
+    async def on_error(error: Exception) -> None:
+        _log.warning("bus.error", error=redact(str(error)))
+        if client.is_new and "," not in url and (cause := security.cause(error)):
+            raise cause from error  # nats-py would try again, which does not help with one server
+
     async def on_disconnect() -> None:
         _log.warning("bus.disconnected")
         security.reload()
@@ -220,21 +235,18 @@ async def connect(url: str, name: str, tls: TlsFiles | None = None) -> BusClient
                 reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # as above
                 max_reconnect_attempts=-1,
                 allow_reconnect=True,
-                error_cb=_log_error,
+                error_cb=on_error,
                 disconnected_cb=on_disconnect,
                 reconnected_cb=_log_reconnect,
                 tls=security.context,
                 tls_handshake_first=security.context is not None,
             )
-    except (OSError, TimeoutError, nats.errors.Error) as error:
-        await client.close()
+    except (OSError, TimeoutError, nats.errors.Error, CountlineError) as error:
+        await client.abandon()
         raise _no_connection(client, security, url, error) from error
+    client.is_new = False
     client.watch(f"bus {name}")
     return client
-
-
-async def _log_error(error: Exception) -> None:
-    _log.warning("bus.error", error=redact(str(error)))
 
 
 async def _log_reconnect() -> None:
@@ -242,7 +254,8 @@ async def _log_reconnect() -> None:
 
 
 def _no_connection(client: BusClient, security: NatsTls, url: str, error: Exception) -> CountlineError:
-    # The client tries again until the time is up; `last_error` is the reason.
+    if isinstance(error, CountlineError):
+        return error
     return security.cause(client.last_error or error) or UnavailableError(
         f"NATS at {redact(url)} does not answer: {redact(str(error)) or type(error).__name__}",
         hint="start it, or set COUNTLINE_NATS_URL to its address",

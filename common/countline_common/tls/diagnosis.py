@@ -88,7 +88,7 @@ def explain(error: Exception, address: str, files: TlsFiles) -> CountlineError |
     reason = str(getattr(error, "reason", "")).upper()
     if "ALERT" in reason:
         return _refused_client(reason, address, files)
-    if isinstance(error, ssl.SSLError | ConnectionError):
+    if isinstance(error, ssl.SSLError):
         return UnavailableError(
             f"{address} does not use TLS",
             hint="start the server with TLS, or unset COUNTLINE_TLS_CA_FILE to connect without",
