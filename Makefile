@@ -16,6 +16,10 @@ DASHBOARD_SOURCES := $(shell find analytics/dashboard -type f -not -path '*/node
 
 NPM := analytics/dashboard/npm
 
+# Some images forbid Python to keep byte code. Then each of the hundreds of processes of the tests compiles our modules
+# again, and each process of a parallel run rewrites the assertions of every test again.
+unexport PYTHONDONTWRITEBYTECODE
+
 ##@ Run
 .PHONY: up
 up: setup ## Install what is missing and start everything on this machine (Ctrl-C stops it)

@@ -1,6 +1,7 @@
 """What every test may use: servers of its own (`tests/fixtures/`) and the shared data where the checkout has it."""
 
 import os
+import signal
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -42,6 +43,13 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+
+# `nohup`, and a shell that starts a job in the background, ignore these signals. Programs inherit that, so tests could
+# not interrupt them. A handler ignores them in this process alone.
+for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 
 @pytest.fixture(scope="session")

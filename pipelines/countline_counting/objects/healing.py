@@ -28,8 +28,9 @@ REACH_HEIGHTS_PER_S: Final = 0.6
 SIZE_RATIO: Final = 1.6
 """Largest ratio of heights, either way."""
 SURE_OF_DIRECTION: Final = 2.5
-"""A fragment does not continue an object that moved the opposite way, if each velocity has this many standard errors in
-the direction opposite to the other one. By chance, one in about 700 fragments of an object that stands has this."""
+"""A fragment does not continue an object that moved the opposite way, or that it would have had to run back to, if each
+velocity has this many standard errors in the opposite direction. By chance, one in about 700 fragments of an object
+that stands has this."""
 SURE_SCORE: Final = 0.6
 """Two detections that do not touch are one fast object only from this score on. Three detections are, at any score."""
 OTHER_CLASS_COST: Final = 0.5
@@ -121,6 +122,8 @@ def join_cost(lost: Lost, start: Motion, class_id: int, *, leaves: bool) -> floa
     if ratio > SIZE_RATIO:
         return math.inf
     height = math.sqrt(start.size_wh_px[1] * lost.motion.size_wh_px[1])
+    if turned_twice(lost.motion, start, height):
+        return math.inf
     forward = _miss_px(lost.motion, start.xy_px, lost.unseen_s)
     reach = height * (REACH_HEIGHTS + REACH_HEIGHTS_PER_S * lost.unseen_s)
     return forward / reach + 0.3 * (ratio - 1) + (OTHER_CLASS_COST if class_id != lost.class_id else 0.0)
@@ -145,6 +148,23 @@ def are_opposite(motion: Motion, other: Motion) -> bool:
     return (
         backwards > SURE_OF_DIRECTION * motion.velocity_error_px_s * other_speed
         and backwards > SURE_OF_DIRECTION * other.velocity_error_px_s * speed
+    )
+
+
+def turned_twice(motion: Motion, later: Motion, height_px: float) -> bool:
+    """Return whether one object would have run back unseen: the later place lies behind both motions, beyond errors.
+
+    Args:
+        motion: before it was out of sight.
+        later: after that.
+        height_px: of the object; a place nearer than `REACH_HEIGHTS` lies behind by chance.
+    """
+    off_x, off_y = later.xy_px[0] - motion.xy_px[0], later.xy_px[1] - motion.xy_px[1]
+    distance = math.hypot(off_x, off_y)
+    return distance > REACH_HEIGHTS * height_px and all(
+        -(each.velocity_px_s[0] * off_x + each.velocity_px_s[1] * off_y)
+        > SURE_OF_DIRECTION * each.velocity_error_px_s * distance
+        for each in (motion, later)
     )
 
 

@@ -349,6 +349,14 @@ def _strangers() -> Iterator[Case]:
         there = Mover([(0, left, y), (5, right, y)], size, hidden=hidden, new_id_at=[2.0])
         back = Mover([(0, right, y + size[1] / 8), (5, left, y + size[1] / 8)], size, hidden=hidden, new_id_at=[2.0])
         yield Case(name, behind, [there, back], BOTH, lines, fps=fps)
+        follows = [
+            Mover([(0, left, y), (3.7, middle + 1.2 * pace, y)], size),
+            Mover([(5.7, middle - 0.8 * pace, y), (9.0, right, y)], size),
+        ]
+        follower = name.replace("opposite walkers hidden", "one follows another")
+        yield Case(
+            follower, "the first is lost beyond the line, not run back", follows, {"gate": (2, 0)}, lines, fps=fps
+        )
 
 
 def _boxes() -> Iterator[Case]:

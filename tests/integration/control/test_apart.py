@@ -128,7 +128,7 @@ async def test_cameras_reach_workers_and_statuses_come_back_across_processes(dis
         assert assignment.time_zone == "Europe/Berlin"
         await eventually(lambda: _is(distant, "door", cameras_pb2.CAMERA_STATE_RUNNING))
         await create_camera(distant, "yard")
-        await asyncio.wait_for(worker.until(lambda w: "yard" in w.epochs), 10)
+        await worker.until(lambda w: "yard" in w.epochs)
         worker.states["yard"] = CameraStatus(state=cameras_pb2.CAMERA_STATE_RECONNECTING)
         await eventually(lambda: _is(distant, "yard", cameras_pb2.CAMERA_STATE_RECONNECTING))
 
@@ -143,7 +143,7 @@ async def test_each_service_outlives_the_absence_of_the_others(distant: Control,
         await apart.start("cameras")
         await asyncio.wait_for(distant.channels["cameras"].channel_ready(), 30)
         await create_camera(distant, "yard")
-        await asyncio.wait_for(worker.until(lambda w: "yard" in w.epochs), 10)
+        await worker.until(lambda w: "yard" in w.epochs)
         assert worker.epochs == {"door": 1, "yard": 1}
     await apart.kill("workers")
     assert await _is(distant, "door", cameras_pb2.CAMERA_STATE_WAITING)

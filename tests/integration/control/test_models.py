@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -164,8 +165,9 @@ async def service(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Service:
     """The control-plane of one test, on a Triton that serves nothing yet."""
-    # Every deployment measures; how fast a machine is matters to no test here.
+    # Every deployment measures; how fast a machine is matters to no test here. Each instance is a process that imports.
     monkeypatch.setattr(serving, "MEASURE_S", 0.1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
 
     def write(folder: Path) -> Path:
         if "second_version" in request.fixturenames:

@@ -1,22 +1,18 @@
-"""What the tests of doubles share: one Triton with a model that sees moving rectangles."""
+"""What the tests of doubles share: a Triton that has loaded a model that sees moving rectangles."""
 
 import pytest
 import tritonclient.grpc as triton_grpc
-from tests.fixtures.clips import write_blob_repository
-from tests.fixtures.triton import start_triton
+from tests.fixtures.triton import TritonServer
 
 from countline_common.triton.access import secret_headers
 
 
-@pytest.fixture(scope="session")
-def blob_triton(tmp_path_factory):
-    """host:port of its gRPC service; the model `blob` is loaded."""
-    folder = tmp_path_factory.mktemp("blob-triton")
-    server = start_triton(write_blob_repository(folder), folder)
-    with triton_grpc.InferenceServerClient(server.grpc) as client:
+@pytest.fixture(scope="module")
+def blob_triton(blob_triton: TritonServer) -> str:
+    """host:port of the gRPC service of the usual one; the model `blob` is loaded."""
+    with triton_grpc.InferenceServerClient(blob_triton.grpc) as client:
         client.load_model("blob", headers=secret_headers())
-    yield server.grpc
-    server.stop()
+    return blob_triton.grpc
 
 
 @pytest.fixture(autouse=True)

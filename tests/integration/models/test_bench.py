@@ -121,14 +121,19 @@ async def interrupted_bench(server: TritonServer, connection: Connection, number
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("countline")), "models", "bench", "marker", *options
     )
-    async with asyncio.timeout(60):
-        while instance_count(await connection.model_config("marker") or {}) != 3:
-            assert process.returncode is None
-            await asyncio.sleep(0.02)
-        for _ in range(times):
-            process.send_signal(number)
-            await asyncio.sleep(0.02)
-        return await process.wait()
+    try:
+        async with asyncio.timeout(60):
+            while instance_count(await connection.model_config("marker") or {}) != 3:
+                assert process.returncode is None
+                await asyncio.sleep(0.02)
+            for _ in range(times):
+                process.send_signal(number)
+                await asyncio.sleep(0.02)
+            return await process.wait()
+    finally:
+        if process.returncode is None:  # it would go on measuring under the tests that follow
+            process.kill()
+            await process.wait()
 
 
 async def test_a_version_that_a_running_triton_does_not_serve_is_refused(triton: TritonServer) -> None:

@@ -41,14 +41,14 @@ def sampled(points, fps: float, phase: float):
 
 
 @given(SEEDS, st.lists(st.tuples(RATES, st.floats(0, 1)), min_size=2, max_size=4))
-@examples(30)
+@examples(12)
 def test_one_walk_at_several_rates_gives_the_true_count_at_each(seed, rates):
     points, truth = walk(np.random.default_rng(seed), least_stay_s=2 / 2)
     assert [totals(sampled(points, fps, phase)) for fps, phase in rates] == [truth] * len(rates)
 
 
 @given(SEEDS, RATES, st.floats(0, 1))
-@examples(50)
+@examples(25)
 def test_at_any_rate_two_samples_and_half_a_second_are_enough(seed, fps, phase):
     points, truth = walk(np.random.default_rng(seed), least_stay_s=max(2 / fps, 0.5 + 1 / fps))
     assert totals(sampled(points, fps, phase)) == truth

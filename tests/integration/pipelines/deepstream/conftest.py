@@ -1,23 +1,11 @@
-"""The Triton that serves the blob model to the tests of this folder, and our C++ parser, built once."""
+"""Our C++ parser, built once."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.doubles.deepstream.parser_library import INCLUDE
-from tests.fixtures.clips import write_blob_repository
-from tests.fixtures.triton import TritonServer, start_triton
 
 import countline_pipelines.planes.deepstream as package
-
-
-@pytest.fixture(scope="session")
-def blob_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    """Serves the blob model."""
-    folder = tmp_path_factory.mktemp("triton")
-    server = start_triton(write_blob_repository(folder), folder)
-    yield server
-    server.stop()
 
 
 @pytest.fixture(scope="session")

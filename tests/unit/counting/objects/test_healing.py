@@ -141,3 +141,22 @@ def test_an_object_does_not_end_while_a_fragment_of_it_waits():
     frames = [(t, [(1 if t < 1.5 else 2, *s[0][1:])] if t < 1.5 or t > 4.35 else []) for t, s in path]
     assert frames[14][1]
     assert [event.stitched for event in crossings(frames)] == [True]
+
+
+@pytest.mark.parametrize("lost_s", [0.4, 0.8, 1.2])
+@pytest.mark.parametrize("at", np.arange(0.4, 1.0, 0.1).round(1))
+@pytest.mark.parametrize("way", WAYS)
+def test_a_stall_in_which_one_leaves_and_the_next_enters_behind_him_adds_no_crossing(way, at, lost_s):
+    """A live camera whose frames are dropped: nobody sees the first leave, and the second moves the same way."""
+    place, frames, number = WAYS[way], [], 0
+    for begins in (0.0, 3.0):
+        for step in range(20):
+            t = begins + step / 20
+            number += step == 0
+            if not at <= t < at + lost_s:
+                frames.append((t, [(number, *place(520 + 12 * step, 400))]))
+        frames += [(begins + 1 + i / 20, []) for i in range(40) if not at <= begins + 1 + i / 20 < at + lost_s]
+    line = Line("gate", norm(*(place(x, y) for x, y in ((620, 700), (620, 100)))))
+    events = crossings(frames, spec(lines=(line,)))
+    assert len(events) <= 2
+    assert len({event.direction for event in events}) == 1

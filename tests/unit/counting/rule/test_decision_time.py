@@ -37,7 +37,7 @@ def late(events, times, ys) -> list[Crossing]:
 
 
 @given(SEEDS, RATES)
-@examples(25)
+@examples(12)
 def test_no_crossing_is_decided_later_than_three_seconds_after_it_happened(seed, fps):
     """Objects are hidden for a while and change ids now and then; frames go on after the last sight."""
     rng = np.random.default_rng(seed)
@@ -53,7 +53,7 @@ def test_no_crossing_is_decided_later_than_three_seconds_after_it_happened(seed,
 
 
 @given(SEEDS, RATES)
-@examples(15)
+@examples(7)
 def test_nor_is_one_of_tracked_detections_with_misses(seed, fps):
     rng = np.random.default_rng(seed)
     counter = CameraCounter(IDENTITY, spec())
@@ -67,7 +67,7 @@ def test_nor_is_one_of_tracked_detections_with_misses(seed, fps):
 
 
 @given(SEEDS, RATES)
-@examples(10)
+@examples(6)
 def test_a_crossing_that_was_emitted_is_never_withdrawn_whatever_comes_after(seed, fps):
     """Cut the walk anywhere: every event until then is the same in the whole walk."""
     times, ys = walk(seed, fps)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.fixtures.examples import rounds
 
 from countline_models.trials.verdict import (
     ERROR,
@@ -245,6 +246,7 @@ def trial(truths: Sequence[Shares], random: np.random.Generator) -> tuple[TrialF
 AS_GOOD = both_see(0.95, 0.95)
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize(
     ("truths", "finding", "median"),
     [
@@ -260,9 +262,9 @@ AS_GOOD = both_see(0.95, 0.95)
     ],
 )
 def test_trials_of_known_truth_find_it(truths: list[Shares], finding: TrialFinding, median: int) -> None:
-    """In 97 % of 200 trials; half of them take no more crossings than the table in the module says."""
+    """In 97 % of the trials; half of them take no more crossings than the table in the module says."""
     random = np.random.default_rng(20260101)
-    outcomes = [trial(truths, random) for _ in range(200)]
+    outcomes = [trial(truths, random) for _ in range(rounds(70, 200))]
     found = Counter(outcome for outcome, _ in outcomes)
     assert found[finding] >= 0.97 * len(outcomes), found
     assert median / 2 <= np.median([crossings for _, crossings in outcomes]) <= median

@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from tests.fixtures.examples import rounds
 from tests.fixtures.models.contract_models import marker_model
 
 from countline_common.errors import AlreadyExistsError, InvalidInputError, NotFoundError, UnavailableError
@@ -201,7 +202,8 @@ def newest(model: Path) -> int:
     return max(int(path.name) for path in model.iterdir() if path.name.isdecimal())
 
 
-@pytest.mark.parametrize("steps", range(6))
+@pytest.mark.fuzz
+@pytest.mark.parametrize("steps", range(0, 6, rounds(2, 1)))
 def test_a_writer_that_is_killed_leaves_a_folder_that_can_be_served(
     folder: ModelFolder, file: Path, tmp_path: Path, steps: int
 ) -> None:

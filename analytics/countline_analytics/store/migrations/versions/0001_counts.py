@@ -3,10 +3,10 @@
 Revision ID: 0001
 """
 
-from importlib.resources import files
-
 from alembic import op
 from sqlalchemy import text
+
+from countline_analytics.store.scripts import run_script
 
 revision = "0001"
 down_revision = None
@@ -15,12 +15,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    _run("0001_tables.sql")
+    run_script("0001_tables.sql")
     if _timescale_is_ready():
-        _run("0001_timescale.sql")
+        run_script("0001_timescale.sql")
     else:
-        _run("0001_rollup_tables.sql")
-    _run("0001_views.sql")
+        run_script("0001_rollup_tables.sql")
+    run_script("0001_views.sql")
 
 
 def downgrade() -> None:
@@ -37,12 +37,3 @@ def _timescale_is_ready() -> bool:
             )
         )
     )
-
-
-def _run(name: str) -> None:
-    script = (files("countline_analytics.store") / "migrations" / "sql" / name).read_text()
-    cursor = op.get_bind().connection.cursor()
-    try:
-        cursor.execute(script)  # by the driver: SQLAlchemy would look for parameters in it
-    finally:
-        cursor.close()

@@ -3,9 +3,7 @@
 Revision ID: 0002
 """
 
-from importlib.resources import files
-
-from alembic import op
+from countline_analytics.store.scripts import run_script
 
 revision = "0002"
 down_revision = "0001"
@@ -14,12 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    script = (files("countline_analytics.store") / "migrations" / "sql" / "0002_zones.sql").read_text()
-    cursor = op.get_bind().connection.cursor()
-    try:
-        cursor.execute(script)  # by the driver: SQLAlchemy would look for parameters in it
-    finally:
-        cursor.close()
+    run_script("0002_zones.sql")
 
 
 def downgrade() -> None:

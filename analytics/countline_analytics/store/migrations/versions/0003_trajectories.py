@@ -3,10 +3,10 @@
 Revision ID: 0003
 """
 
-from importlib.resources import files
-
 from alembic import op
 from sqlalchemy import text
+
+from countline_analytics.store.scripts import run_script
 
 revision = "0003"
 down_revision = "0002"
@@ -15,20 +15,11 @@ depends_on = None
 
 
 def upgrade() -> None:
-    _run("0003_trajectories.sql")
+    run_script("0003_trajectories.sql")
     # The earlier tables say which kind of server this is, whatever has been installed on it since.
     if op.get_bind().scalar(text("SELECT to_regclass('timescaledb_information.hypertables') IS NOT NULL")):
-        _run("0003_timescale.sql")
+        run_script("0003_timescale.sql")
 
 
 def downgrade() -> None:
     raise NotImplementedError("what was seen is not thrown away by going back to an older schema")
-
-
-def _run(name: str) -> None:
-    script = (files("countline_analytics.store") / "migrations" / "sql" / name).read_text()
-    cursor = op.get_bind().connection.cursor()
-    try:
-        cursor.execute(script)  # by the driver: SQLAlchemy would look for parameters in it
-    finally:
-        cursor.close()

@@ -3,9 +3,7 @@
 Revision ID: 0005
 """
 
-from importlib.resources import files
-
-from alembic import op
+from countline_analytics.store.scripts import run_script
 
 revision = "0005"
 down_revision = "0004"
@@ -14,12 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    script = (files("countline_analytics.store") / "migrations" / "sql" / "0005_file_runs.sql").read_text()
-    cursor = op.get_bind().connection.cursor()
-    try:
-        cursor.execute(script)  # by the driver: SQLAlchemy would look for parameters in it
-    finally:
-        cursor.close()
+    run_script("0005_file_runs.sql")
 
 
 def downgrade() -> None:
