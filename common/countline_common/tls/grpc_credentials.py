@@ -22,7 +22,7 @@ def channel_credentials(files: TlsFiles) -> grpc.ChannelCredentials:
 
 
 def server_credentials(files: TlsFiles, *, require_client_certs: bool) -> grpc.ServerCredentials:
-    """The credentials of a server.
+    """The credentials of one server; gRPC takes the first certificate once, so a second server needs its own.
 
     Args:
         files: of the server; its CA also checks the certificates of clients.

@@ -36,9 +36,6 @@ class ServiceHost:
         verifier: checks the tokens of callers.
         tls: certificate files of the servers and of channels; None without TLS.
         require_client_certs: whether the servers refuse clients without a certificate.
-
-    Raises:
-        InvalidInputError: the certificate files cannot be used.
     """
 
     def __init__(
@@ -46,7 +43,7 @@ class ServiceHost:
     ) -> None:
         self._verifier = verifier
         self._tls = tls
-        self._credentials = server_credentials(tls, require_client_certs=require_client_certs) if tls else None
+        self._require_client_certs = require_client_certs
         self._servers = AsyncExitStack()
         self._resources = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -97,11 +94,16 @@ class ServiceHost:
             translate=translate,
             before_stop=before_stop,
             call_limit_s=call_limit_s,
-            credentials=self._credentials,
+            credentials=self._credentials(),
         )
         self.addresses[name] = (await self._servers.enter_async_context(server)).address
         self._checks[name] = service.check
         _log.info("serve.listening", service=name, address=self.addresses[name])
+
+    def _credentials(self) -> grpc.ServerCredentials | None:
+        if self._tls is None:
+            return None
+        return server_credentials(self._tls, require_client_certs=self._require_client_certs)
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None], stop: Callable[[], None]) -> None:
         """Run a background task; `stop` asks it to end."""
