@@ -141,7 +141,7 @@ def _read_drawing(text: str, option: str, at_least: int, pixels_of: tuple[int, i
         numbers = _numbers(parts[i])
         if numbers is not None and len(numbers) % 2 == 0 and len(numbers) >= 2 * at_least:
             name = ":".join(parts[:i])
-            if not name:
+            if not name.strip():
                 break
             return Drawing(name, _scaled(numbers, pixels_of), _names(":".join(parts[i + 1 :])))
     raise _not_a_drawing(text, option, at_least)
@@ -151,7 +151,7 @@ def _not_a_drawing(text: str, option: str, at_least: int) -> GrammarError:
     name, colon, _ = text.partition(":")
     with_classes = not option.startswith("--mask")
     hint = f"write {_form(at_least, with_classes=with_classes)}, for example {_EXAMPLES[at_least]}"
-    if not colon or not name:
+    if not colon or not name.strip():
         return GrammarError(f"{option} {text}", "the name is missing", hint)
     rest = text.split(":")[1:]
     counts = [len(numbers) for part in rest if (numbers := _numbers(part)) is not None]

@@ -1,7 +1,8 @@
 """The gateway: REST for every service of the contract, derived from its annotations.
 
-The gateway calls the control-plane's services by gRPC with the caller's own token; each service checks the caller's
-permission. This process answers the service of analytics itself and checks the same option of the contract.
+The gateway checks the caller's token before it reads a body. It calls the control-plane's services by gRPC with that
+token; each service checks the caller's permission. This process answers the service of analytics itself and checks the
+same option of the contract.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from countline_analytics.api.transcoding import Route, build_request
 from countline_analytics.questions.callers import Caller
 from countline_analytics.questions.service import Handler
 from countline_common.errors import InvalidInputError, UnauthenticatedError
-from countline_common.grpc.authorization import authorize
+from countline_common.grpc.authorization import authorize, bearer_token
 from countline_common.grpc.errors import translated
 from countline_common.grpc.tokens import TokenVerifier
 from countline_common.http.client_address import Network, address, calling
@@ -144,6 +145,7 @@ def add_routes(
     app: web.Application,
     methods: Iterable[Method],
     upstreams: Mapping[str, Upstream],
+    verifier: TokenVerifier,
     proxies: Collection[Network] = (),
 ) -> None:
     """Add a route for each annotation.
@@ -152,6 +154,7 @@ def add_routes(
         app: gets the routes.
         methods: methods of the contract.
         upstreams: by full name of the service.
+        verifier: checks access tokens.
         proxies: networks of trusted proxies (`client_address`).
 
     Raises:
@@ -162,18 +165,23 @@ def add_routes(
         if upstream is None:
             raise UnroutedServiceError(f"{method.service} has HTTP routes but no upstream")
         for route in method.routes:
-            handler = _handler(method, route, upstream, proxies)
+            handler = _handler(method, route, upstream, verifier, proxies)
             app.router.add_route(route.method, route.aiohttp_path, handler)
             if route.method == "GET":
                 app.router.add_route("HEAD", route.aiohttp_path, handler)
 
 
-def _handler(method: Method, route: Route, upstream: Upstream, proxies: Collection[Network]) -> Any:
+def _handler(
+    method: Method, route: Route, upstream: Upstream, verifier: TokenVerifier, proxies: Collection[Network]
+) -> Any:
     async def handle(request: web.Request) -> web.StreamResponse:
+        context = _context(request, proxies)
+        if not method.policy.public:
+            verifier.verify(bearer_token(context.authorization))
         values = [request.match_info[name] for name in route.parameters]
         body = await _json_body(request)
         message = build_request(method.descriptor.input_type, route, values, request.query.items(), body)
-        response = await upstream.call(method, message, _context(request, proxies))
+        response = await upstream.call(method, message, context)
         data = getattr(response, route.response_body) if route.response_body else response
         if item := method.creates(route):
             location = f"{request.rel_url.raw_path}/{quote(str(getattr(data, item)), safe='')}"

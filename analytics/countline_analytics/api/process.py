@@ -53,6 +53,7 @@ class Api:
 
     methods: tuple[Method, ...]
     upstreams: Mapping[str, Upstream]
+    verifier: TokenVerifier
     hub: LiveHub
     proxies: tuple[Network, ...]
     body_timeout_s: float
@@ -79,7 +80,7 @@ class Api:
 
     def _add_rest(self, app: web.Application, methods: Iterable[Method]) -> None:
         chosen = list(methods)
-        add_routes(app, chosen, self.upstreams, self.proxies)
+        add_routes(app, chosen, self.upstreams, self.verifier, self.proxies)
         description = document(chosen)
 
         async def openapi(_: web.Request) -> web.Response:
@@ -154,7 +155,8 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
             parts.engine, cameras_pb2_grpc.CameraServiceStub(channels[settings.cameras_address])
         )
         upstreams = _upstreams(settings, parts, channels, directory)
-        api = Api(http_methods(), upstreams, hub, settings.proxy_networks(), settings.gateway_body_timeout_s)
+        proxies, body_timeout_s = settings.proxy_networks(), settings.gateway_body_timeout_s
+        api = Api(http_methods(), upstreams, parts.verifier, hub, proxies, body_timeout_s)
         changes = follow_changes(parts.bus, directory.forget)
         await stack.enter_async_context(
             _tasks(parts.bus.run(), parts.feed.run(), statuses.run(), changes, stopping=stopping)

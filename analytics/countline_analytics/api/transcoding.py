@@ -380,9 +380,9 @@ def _bytes(value: Any) -> bytes:
 def _enum(enum: EnumDescriptor, value: Any) -> int:
     prefix = enum_prefix(enum)
     words = {each.name.removeprefix(prefix).lower(): each.number for each in enum.values}
-    words.pop("unspecified", None)
     if not isinstance(value, str) or value not in words:
-        raise _WrongValueError(f"must be one of {', '.join(words)}")
+        # Answers have `unspecified` for a default, so it can be sent back. No caller needs to choose it.
+        raise _WrongValueError(f"must be one of {', '.join(word for word in words if words[word])}")
     return words[value]
 
 

@@ -5,6 +5,7 @@ refused here with a reason; the other rows of its record are kept. A record whos
 whole. So one worker's malformed record never blocks the others.
 """
 
+import math
 from binascii import unhexlify
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
@@ -16,6 +17,7 @@ from countline.v1 import events_pb2
 from countline_analytics.ingest.trajectories import TrajectoryRow, trajectory_row
 from countline_analytics.store.spans import CoveredSpan
 from countline_common.errors import InvalidInputError
+from countline_common.grpc.texts import text_problem
 from countline_common.time_zones import find_time_zone
 from countline_counting.coverage import longest_gap_s
 
@@ -225,13 +227,13 @@ def _crossing(crossing: events_pb2.Crossing, oldest_us: float) -> CrossingRow:
         crossing.line_version,
         direction,
         _text(crossing.class_name, "crossings.class_name"),
-        crossing.score,
+        _finite(crossing.score, "crossings.score"),
         crossing.track,
         crossing.sequence,
         crossing.frame,
         crossing.stitched,
-        crossing.speed_m_per_s if crossing.HasField("speed_m_per_s") else None,
-        crossing.heading_deg if crossing.HasField("heading_deg") else None,
+        _finite(crossing.speed_m_per_s, "crossings.speed_m_per_s") if crossing.HasField("speed_m_per_s") else None,
+        _finite(crossing.heading_deg, "crossings.heading_deg") if crossing.HasField("heading_deg") else None,
     )
 
 
@@ -268,6 +270,8 @@ def _occupancy(sample: events_pb2.OccupancySample) -> OccupancyRow:
 
 
 def _trajectory(trajectory: events_pb2.Trajectory) -> TrajectoryRow:
+    _finite(trajectory.score, "trajectories.score")
+    _finite(trajectory.error_heights, "trajectories.error_heights")
     try:
         return trajectory_row(
             trajectory,
@@ -317,9 +321,15 @@ def _name(text: str, field: str) -> str:
 
 
 def _text(text: str, field: str) -> str:
-    if len(text) > MAX_NAME_LENGTH or "\0" in text:
-        raise MalformedRecordError(f"{field} is longer than {MAX_NAME_LENGTH} characters, or holds a NUL")
+    if problem := text_problem(text, MAX_NAME_LENGTH):
+        raise MalformedRecordError(f"{field} {problem}")
     return text
+
+
+def _finite(value: float, field: str) -> float:
+    if not math.isfinite(value):
+        raise MalformedRecordError(f"{field} is {value}")
+    return value
 
 
 def _within(value: int, low: int, high: int, field: str) -> int:

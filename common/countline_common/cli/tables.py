@@ -27,7 +27,11 @@ def new_table(*columns: str, numbers: Collection[str] = (), title: str = "") -> 
         title: a line above the table.
     """
     table = OneLineTable(
-        box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", title=Styled(title) if title else None
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        header_style="bold",
+        title=Styled(shown(title, one_line=True)) if title else None,
     )
     table.title_justify, table.title_style = "left", ""
     for column in columns:

@@ -19,6 +19,8 @@ PIPE_WIDTH: Final = 400
 _HIDDEN: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, except tab and line feed
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that change the direction of writing
+    "\u2028\u2029"  # ends of lines
+    "\xad\u200b\u2060\ufeff"  # invisible, so that two names would look the same
     "\ud800-\udfff]"  # halves of a character, which no output can encode
 )
 

@@ -6,6 +6,7 @@ written directly, because a rename would replace them by a file.
 """
 
 import errno
+import filecmp
 import os
 import re
 import secrets
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self, cast
 
-from countline_common.errors import CountlineError, InvalidInputError, ResourceExhaustedError
+from countline_common.errors import AlreadyExistsError, CountlineError, InvalidInputError, ResourceExhaustedError
 
 PART_PREFIX: Final = ".countline-"
 PART_SUFFIX: Final = ".part"
@@ -36,7 +37,9 @@ class OutputFiles:
         self._inputs = [Path(each) for each in inputs if each is not None]
         self._files: list[OutputFile] = []
 
-    def open(self, option: str, path: Path, *, seeks: bool = False, makes_folder: bool = False) -> "OutputFile":
+    def open(
+        self, option: str, path: Path, *, seeks: bool = False, makes_folder: bool = False, is_named: bool = True
+    ) -> "OutputFile":
         """Open a file before the work begins, so that a path that cannot be written is reported at once.
 
         Args:
@@ -44,12 +47,14 @@ class OutputFiles:
             path: the file; `-` is standard output.
             seeks: whether the writer goes back in the file, which pipes and standard output do not allow.
             makes_folder: whether to make the folder of the file.
+            is_named: whether the user wrote the name. A file whose name the command made up is not replaced by
+                another one: `commit` raises AlreadyExistsError if the content differs.
 
         Raises:
             InvalidInputError: the path is one of the inputs or another output, or cannot be written.
         """
         self._check(option, path)
-        output = OutputFile(option, path, seeks=seeks, makes_folder=makes_folder)
+        output = OutputFile(option, path, seeks=seeks, makes_folder=makes_folder, is_named=is_named)
         self._files.append(output)
         return output
 
@@ -104,8 +109,11 @@ class OutputFiles:
 class OutputFile:
     """One file; made by `OutputFiles.open`."""
 
-    def __init__(self, option: str, path: Path, *, seeks: bool = False, makes_folder: bool = False) -> None:
+    def __init__(
+        self, option: str, path: Path, *, seeks: bool = False, makes_folder: bool = False, is_named: bool = True
+    ) -> None:
         self.option = option
+        self._is_named = is_named
         self.named = path
         """As the user wrote it."""
         self.descriptor = _descriptor(path)
@@ -180,6 +188,7 @@ class OutputFile:
         """Write everything down to the disk, and put the file in place. The second call does nothing.
 
         Raises:
+            AlreadyExistsError: the name was made up by the command, and another file has it.
             CountlineError: the file cannot be written to its end.
         """
         if not self._is_open:
@@ -194,12 +203,19 @@ class OutputFile:
                     os.fsync(self.file.fileno())
                 self.file.close()
                 if self.place is not None:
+                    self._check_replaced(self.place)
                     self.path.replace(self.place)
                     sync_folder(self.place.parent)
         except BaseException:
             self.discard()
             raise
         self._is_open = False
+
+    def _check_replaced(self, place: Path) -> None:
+        if not self._is_named and place.exists() and not filecmp.cmp(self.path, place, shallow=False):
+            raise AlreadyExistsError(
+                f"{self.named} already exists and is another file", hint="move it away, or name another file"
+            )
 
     def discard(self) -> None:
         """Leave what was there before. Does nothing after `commit`."""

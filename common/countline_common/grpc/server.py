@@ -6,6 +6,7 @@ to all callers. Health and reflection are open: they show only what this reposit
 """
 
 import asyncio
+import resource
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -31,6 +32,11 @@ CHECK_PERIOD_S: Final = 1.0
 CHECK_TIMEOUT_S: Final = 3.0
 STOP_GRACE_S: Final = 5.0
 MESSAGE_LIMIT: Final = 16 * 1024 * 1024
+MOST_CONNECTIONS: Final = 1000
+"""Open connections of one address. gRPC closes further ones at once."""
+FILES_PER_CONNECTION: Final = 8
+"""The process may have to open so many files for each connection of one address: it can serve several addresses, and
+needs files for databases. A process with a low limit of open files therefore accepts fewer connections."""
 OPTIONS: Final = [
     ("grpc.so_reuseport", 0),  # a second process on the same port is an error
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
@@ -108,7 +114,8 @@ class GrpcServer:
         """Address it listens on, final once started."""
 
     async def __aenter__(self) -> Self:
-        server = grpc.aio.server(interceptors=(self._interceptor,), options=OPTIONS)
+        most = ("grpc.max_allowed_incoming_connections", most_connections())
+        server = grpc.aio.server(interceptors=(self._interceptor,), options=[*OPTIONS, most])
         for service in self._services:
             service.register(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
@@ -156,6 +163,12 @@ class GrpcServer:
         for name, serving in {**by_name, "": all(results)}.items():
             status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
             await self._health.set(name, status)
+
+
+def most_connections() -> int:
+    """Return how many connections an address may have, so that callers cannot use up the open files of the process."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, soft // FILES_PER_CONNECTION)
 
 
 async def _passes(check: Check) -> bool:

@@ -4,6 +4,7 @@ Every problem names the field by its path below the message that the caller sent
 to write instead.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from datetime import date
 from typing import Final
@@ -47,6 +48,8 @@ from countline_counting.limits import (
 )
 
 MAX_TITLE: Final = 200
+_JOINERS: Final = "\u200c\u200d"
+"""Persian and the scripts of India write words with them, and emoji are joined by the second."""
 DAY_S: Final = 86_400.0
 
 IMMUTABLE: Final = ("camera_id", "site_id")
@@ -170,9 +173,17 @@ def _label_problems(field: str, value: str) -> Problems:
 def _title_problems(title: str) -> Problems:
     if len(title) > MAX_TITLE:
         return [FieldProblem("title", f"has {len(title)} characters; {MAX_TITLE} is the limit")]
-    if not title.isprintable():
-        return [FieldProblem("title", "contains a control character; leave it out")]
+    if found := next((character for character in title if not _is_text(character)), ""):
+        return [FieldProblem("title", f"contains the control character U+{ord(found):04X}; leave it out")]
     return []
+
+
+def _is_text(character: str) -> bool:
+    """Whether a title may hold a character: letters, signs, blanks of any script, and joiners, which scripts need.
+
+    Other invisible characters can reorder or hide what stands beside them.
+    """
+    return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
 
 
 def _name_problems(field: str, name: str) -> Problems:

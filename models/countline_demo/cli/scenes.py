@@ -27,12 +27,12 @@ def render_demo(
 ) -> None:
     """Render the clips of the demo cameras and their true crossings.
 
-    Clips that the folder already has are kept.
+    Clips that the folder already has are kept. Other files with the names of clips are never replaced.
 
     Example: countline models render-demo --out clips
     """
     from countline_demo.scenes.clips import CLIPS
-    from countline_demo.scenes.render import is_rendered
+    from countline_demo.scenes.render import check_folder, is_rendered
 
     names = list(only or CLIPS)
     for name in names:
@@ -40,6 +40,8 @@ def render_demo(
             raise InvalidInputError(f"unknown demo clip {name!r}", hint=f"choose one of: {', '.join(CLIPS)}")
     out.mkdir(parents=True, exist_ok=True)
     missing = [name for name in names if not is_rendered(out, name)]
+    for name in missing:
+        check_folder(out, name)
     for name in names:
         if name not in missing:
             _report_clip(json.loads((out / f"{name}.json").read_text(encoding="utf-8")), out, as_json=as_json)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from countline_common.errors import AlreadyExistsError
 from countline_common.files.output_files import OutputFiles
 from countline_demo.scenes.clips import CLIPS, TIME_ZONE, VERSION, DemoClip
 from countline_demo.scenes.scene import CLASSES, Renderer, Scene, SceneFrame
@@ -45,21 +46,61 @@ def describe(clip: DemoClip) -> dict[str, Any]:
 
 def is_rendered(folder: Path, name: str) -> bool:
     """Whether the folder has this version of a demo clip, complete."""
+    return _described_version(folder, name) == VERSION and (folder / f"{name}.mp4").is_file()
+
+
+def check_folder(folder: Path, name: str) -> None:
+    """Check that `render_clip` would replace only files in the folder that it wrote.
+
+    Raises:
+        AlreadyExistsError: a file of the clip's names is there, and `render_clip` did not write it.
+    """
+    if _described_version(folder, name) is not None:
+        return
+    for path in (folder / f"{name}.mp4", folder / f"{name}.json"):
+        if path.exists() or path.is_symlink():
+            raise AlreadyExistsError(
+                f"{path} already exists, and this command did not render it",
+                hint="name another folder with --out, or move the file away; nothing was changed",
+            )
+
+
+def _described_version(folder: Path, name: str) -> int | None:
+    """Return the version in the description of a clip in the folder; None if there is no description of this clip."""
     try:
         found = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(found.get("version") == VERSION and (folder / f"{name}.mp4").is_file())
+        version = found["version"] if found["name"] == name and "truth" in found else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return version if isinstance(version, int) else None
 
 
 def render_clip(folder: Path, name: str, progress: Progress) -> dict[str, Any]:
-    """Write `<name>.mp4` and then `<name>.json`; returns the content of the JSON file."""
+    """Write `<name>.mp4` and `<name>.json`; returns the content of the JSON file.
+
+    A folder without a description gets it first, so that an interrupted call leaves no video that `check_folder`
+    would take for a file of the user. An old description is replaced last, because a new one shows that the video is
+    complete.
+
+    Raises:
+        AlreadyExistsError: as `check_folder`.
+    """
+    check_folder(folder, name)
     clip = CLIPS[name]()
     described = describe(clip)
+    is_new = _described_version(folder, name) is None
+    if is_new:
+        _write_description(folder, described)
     write_video(folder / f"{name}.mp4", _pictures(clip.scene, progress), clip.scene.camera.size_wh, clip.scene.fps)
-    with OutputFiles() as outputs:
-        outputs.open("--out", folder / f"{name}.json").write(f"{json.dumps(described, indent=1)}\n".encode())
+    if not is_new:
+        _write_description(folder, described)
     return described
+
+
+def _write_description(folder: Path, described: dict[str, Any]) -> None:
+    with OutputFiles() as outputs:
+        file = outputs.open("--out", folder / f"{described['name']}.json", makes_folder=True)
+        file.write(f"{json.dumps(described, indent=1)}\n".encode())
 
 
 def _pictures(scene: Scene, progress: Progress) -> Iterator[NDArray[np.uint8]]:

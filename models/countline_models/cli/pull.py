@@ -60,7 +60,7 @@ def pull(
     note(f"{model.architecture}: licence {model.licence} ({model.licence_address or 'no address given'}).")
     fused = target.with_name(f"{target.stem}.fused.onnx") if fuse else None
     with OutputFiles([manifest, target]) as outputs:
-        fused_file = outputs.open("--fuse", fused, makes_folder=True) if fused is not None else None
+        fused_file = outputs.open("--fuse", fused, makes_folder=True, is_named=False) if fused is not None else None
         downloaded = _download(model, target)
         note(
             f"{target}: {model.size_bytes} bytes, SHA-256 as expected"

@@ -33,6 +33,7 @@ async def count_golden(
     truth: ClipTruth,
     on_progress: Callable[[float], None],
     *,
+    shown: str = "",
     timeout_s: float = GOLDEN_TIMEOUT_S,
 ) -> tuple[CountedLine, ...]:
     """Count a clip with one version of a model.
@@ -43,12 +44,15 @@ async def count_golden(
         clip: the video file.
         truth: the lines to count; its numbers are not given to the child.
         on_progress: called with the finished share, 0..1.
+        shown: name of the clip in errors, as its owner knows it; by default that of the file. The path may lie in a
+            folder of this service, and never appears.
         timeout_s: limit for the whole count.
 
     Raises:
         InvalidInputError: the clip or the lines cannot be used; the message is that of `countline count`.
         DeadlineExceededError: the count takes too long.
     """
+    shown = shown or clip.name
     async with child(_command(triton_address, ref, clip, truth)) as process:
         assert process.stdin is not None
         process.stdin.close()
@@ -58,10 +62,11 @@ async def count_golden(
                 status = await process.wait()
         except TimeoutError as error:
             raise DeadlineExceededError(
-                f"counting {clip.name} with {ref} took longer than {timeout_s:g} s", hint="give a shorter clip"
+                f"counting {shown} took longer than {timeout_s:g} s", hint="give a shorter clip"
             ) from error
     if status != 0:
-        raise relayed(tail, f"{clip.name} cannot be counted with {ref}")
+        said = [line.replace(f"{clip}: ", "").replace(str(clip), shown) for line in tail]
+        raise relayed(said, f"{shown} cannot be counted")
     return _counted(json.loads(stdout), truth)
 
 

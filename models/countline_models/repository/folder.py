@@ -38,7 +38,7 @@ from countline_models.repository.names import (
     check_name,
     check_version,
 )
-from countline_models.repository.reader import ModelReader
+from countline_models.repository.reader import FoundModel, ModelReader
 from countline_models.repository.settings import UNTUNED, ModelBackend, ModelTarget, Tuning
 
 NUMBER_HINT: Final = "use the next number; a served version is never changed in place"
@@ -131,7 +131,7 @@ class ModelFolder(ModelReader):
         """Put a version into the repository and serve it, without a service that validates it.
 
         If the configuration names the served versions, the new one joins them. If it names none, Triton takes the
-        newest.
+        newest. How Triton runs the model stays as it was.
 
         Args:
             name: name of the model.
@@ -142,7 +142,7 @@ class ModelFolder(ModelReader):
 
         Raises:
             InvalidInputError: the name or number cannot be used.
-            AlreadyExistsError: that version exists.
+            AlreadyExistsError: that version exists, or the name is that of a model of another kind.
         """
         check_name(name)
         check_version(version)
@@ -151,13 +151,35 @@ class ModelFolder(ModelReader):
             raise AlreadyExistsError(
                 f"{self.root} already has version {version} of {name!r}", hint="give another --name or --version"
             )
+        before = self._own(name)
         with repository_errors(self.root):
             if place.is_dir():
                 replace_file(place / MODEL_FILE, model, beside=place.parent)
             else:
                 make_folder(place, lambda folder: write(folder / MODEL_FILE, model))
             named = self.named(name)
-            self._write_config(name, contract, None if named is None else [*named, version])
+            versions = None if named is None else [*named, version]
+            if before is None:
+                self._write_config(name, contract, versions)
+            else:
+                others = {each: score for each, score in before.thresholds.items() if each != version}
+                self._write_config(name, contract, versions, before.tuning, before.target, before.backend, others)
+
+    def _own(self, name: str) -> FoundModel | None:
+        """Return the contract model of a name; None if the name is free.
+
+        Raises:
+            AlreadyExistsError: the folder has a configuration of another kind, which a new one would replace.
+        """
+        if not (self.root / name / CONFIG_FILE).is_file():
+            return None
+        try:
+            return self.find(name)
+        except InvalidInputError as error:
+            raise AlreadyExistsError(
+                f"{self.root / name} is a model of another kind: {error.message}",
+                hint="give another --name, or another folder; nothing was changed",
+            ) from error
 
     def serve(
         self,

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from countline_common.errors import AlreadyExistsError
 from countline_common.files.output_files import refuse_input
 from countline_models.contract import looks_like_contract
 from countline_models.contract_model import ContractModel
@@ -29,13 +30,19 @@ def prepare(file: Path, out: Path, head_name: str | None, labels: tuple[str, ...
     Raises:
         NotFoundError: there is no such file.
         InvalidInputError: it cannot be made a contract model, or it is the file that the new model would replace.
+        AlreadyExistsError: the folder has a model of this name. The user did not write the name, so it stays.
     """
     name = model_name(file)
     refuse_input("--out", out / name / "1" / MODEL_FILE, network_files(file))
+    if (out / name).exists():
+        raise AlreadyExistsError(
+            f"{out / name} already exists",
+            hint="name another folder with --out; `countline models add` adds a version to a model",
+        )
     if head_name is None and looks_like_contract(read_network(file)):
-        return RepositoryModel(name, "", add_model(file, name, out, labels=labels, replace=True))
+        return RepositoryModel(name, "", add_model(file, name, out, labels=labels))
     fused, head = fuse_file(file, head_name, labels)
-    return RepositoryModel(name, head, add_model(fused.SerializeToString(), name, out, replace=True))
+    return RepositoryModel(name, head, add_model(fused.SerializeToString(), name, out))
 
 
 def model_name(file: Path) -> str:

@@ -38,10 +38,12 @@ MOST_OFF: Final = 0.125
 REFINED: Final = 0.25
 """A rate is replaced by another one if the two would differ by so many intervals over the window."""
 
-BEHIND: Final = 3.5
-LEAD: Final = 3.0
-"""A stream that is held back for longer than `BEHIND` intervals is played faster until it is held back for `LEAD`.
-FFmpeg begins three segments before the end of a playlist, so a right stream is held back for at most three."""
+SEGMENTS: Final = 3.0
+"""FFmpeg begins so many segments before the end of a playlist, so a right stream is held back for at most so many."""
+LEAST_LEAD: Final = 1.0
+"""In intervals between bursts. A stream that is held back for less could run empty."""
+SLACK: Final = 1.15
+"""A stream that is held back for so many times what it should be is played faster until it is no longer."""
 FASTER: Final = 0.2
 NEW_LINE_S: Final = 60.0
 """A frame that is due later than this after its arrival begins a new time line."""
@@ -192,4 +194,14 @@ class EvenPace:
         interval_s = 0.0 if self._meter is None else self._meter.interval_s
         if arrived_at - self._arrived_at >= PAUSE_S and interval_s > 0.0:
             held_s = due - arrived_at
-            self._excess_s = held_s - LEAD * interval_s if held_s > BEHIND * interval_s else 0.0
+            wanted_s = self._wanted() * interval_s
+            self._excess_s = held_s - wanted_s if held_s > SLACK * wanted_s else 0.0
+
+    def _wanted(self) -> float:
+        """For how long a stream should be held back, in intervals between bursts.
+
+        FFmpeg asks as often as the playlist states by its stamps. If they run too fast, it asks too seldom, and a burst
+        is several segments.
+        """
+        rate = 1.0 if self._meter is None else self._meter.rate
+        return max(LEAST_LEAD, SEGMENTS * min(1.0, rate))

@@ -58,6 +58,14 @@ async def test_without_a_token_nothing_is_open(stack: Stack, path: str) -> None:
         assert (status, body["errors"][0]["code"]) == (401, "UNAUTHENTICATED")
 
 
+async def test_a_caller_without_a_token_is_refused_before_the_body_is_read(stack: Stack) -> None:
+    """Anybody could have bodies of 16 MB parsed, and learned what is wrong with them."""
+    for token in ("", "nonsense"):
+        for method, path in (("POST", "cameras"), ("PATCH", "cameras/cam-1"), ("POST", "ai-models/m/trials")):
+            status, body = await stack.call(method, path, token=token, json={"nonsense": [1]})
+            assert (status, body["errors"][0]["code"]) == (401, "UNAUTHENTICATED"), path
+
+
 @pytest.mark.parametrize("path", ["cameras", "analytics/counts", "analytics/verify", "workers"])
 async def test_a_token_without_the_permission_is_refused_by_whoever_answers(stack: Stack, path: str) -> None:
     status, body = await stack.call("GET", path, token=stack.token("nothing.at.all"))

@@ -76,7 +76,7 @@ async def test_sequence_numbers_have_no_gaps(nats_server: NatsServer, engine: As
     [
         (b"\xff\xff no protobuf", "not a CountRecord"),
         (record(crossing(1, NOON), camera="cam-2").SerializeToString(), "came on"),
-        (record(crossing(1, NOON, kind="per\0son")).SerializeToString(), "NUL"),
+        (record(crossing(1, NOON, kind="per\0son")).SerializeToString(), "U+0000"),
         (record(crossing(1, NOON), time_zone="Mars/Olympus").SerializeToString(), "Mars/Olympus"),
         (record(crossing(1, NOON), run="").SerializeToString(), "run is empty"),
     ],
@@ -265,7 +265,7 @@ async def test_one_bad_row_goes_to_the_dead_letters_and_the_good_rows_of_its_rec
         await until_nothing_is_pending(nats_server)
     assert scalar("SELECT count(*) FROM analytics.coverage") == 1
     ((reason, content),) = await dead_letters(nats_server)
-    assert "NUL" in reason
+    assert "U+0000" in reason
     assert "left before it entered" in reason
     refused = events_pb2.CountRecord.FromString(content)
     assert (refused.camera_id, refused.run) == ("cam-1", "run-1")

@@ -1,6 +1,7 @@
 """The server around every service: closed methods, leaks, and calls that take too long."""
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator
 
 import grpc
@@ -241,6 +242,36 @@ async def test_a_call_whose_message_stays_out_is_ended_though_its_connection_liv
         async with asyncio.timeout(10):
             await caller.receive_until(b"no whole message arrived within 0.3 s")
         caller.close()
+
+
+async def test_connections_beyond_the_limit_are_closed_and_leave_the_others_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their number had no bound: a caller without a token could use up the open files of every service."""
+    monkeypatch.setattr(grpc_server, "MOST_CONNECTIONS", 4)
+    _, public = generate_key_pair()
+    async with (
+        GrpcServer("127.0.0.1:0", (), TokenVerifier(public)) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        stub = health_pb2_grpc.HealthStub(channel)
+        await stub.Check(health_pb2.HealthCheckRequest(), timeout=WAIT_S)
+        held = [await raw_http2.PatientCaller.connect(server.address) for _ in range(3)]
+        beyond = await raw_http2.PatientCaller.connect(server.address)
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await asyncio.wait_for(beyond.receive_until(b"never sent"), WAIT_S)
+        await stub.Check(health_pb2.HealthCheckRequest(), timeout=WAIT_S)
+        for caller in (*held, beyond):
+            caller.close()
+        async with grpc.aio.insecure_channel(server.address) as later:
+            check = health_pb2_grpc.HealthStub(later).Check
+            await check(health_pb2.HealthCheckRequest(), timeout=WAIT_S, wait_for_ready=True)
+
+
+def test_callers_cannot_use_up_the_open_files_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for soft, most in ((1024, 128), (1_000_000, 1000), (resource.RLIM_INFINITY, 1000)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, soft))
+        assert grpc_server.most_connections() == most
 
 
 async def test_a_call_without_a_token_is_refused_before_its_message_is_read(answering: Answering) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import random
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.fixtures.browser import expect
 from tests.fixtures.dashboard.answers import rfc3339
 from tests.fixtures.dashboard.fake_gateway import FakeGateway
+from tests.fixtures.dashboard.scenes import SCENES
 from tests.fixtures.dashboard.visit import Visit, visit
 
 if TYPE_CHECKING:
@@ -274,3 +276,30 @@ async def test_nothing_sticks_out_at_the_side(browser: "Browser", width: int) ->
         await one.log_in()
         await one.page.wait_for_selector(".bars", state="attached")
         assert await one.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+HOSTILE_NAMES = (
+    "W" * 200,
+    "\u05e9\u05dc\u05d5\u05dd " * 40,
+    "Shop [/b] <img src=x onerror=document.title='taken'> {{1+1}} %s",
+    "\u6771\u4eac\u3000\u5e97" * 40,
+)
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_names_of_any_kind_neither_hide_the_counts_nor_run(browser: "Browser", width: int) -> None:
+    """A title of 200 letters without a blank pushed the counts out of their card, and the page to 2,500 pixels."""
+    scenes = tuple(replace(scene, title=title) for scene, title in zip(SCENES, HOSTILE_NAMES, strict=True))
+    async with visit(browser, FakeGateway(scenes), width=width, height=800) as one:
+        await one.log_in()
+        await one.page.wait_for_selector(".bars", state="attached")
+        assert await one.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert await one.page.locator(".card img").count() == 0
+        for scene in scenes:
+            card = one.page.locator(f"[data-camera={scene.camera_id}]")
+            await expect(card.locator("h2")).to_have_text(scene.title.strip())
+            inside, counts = await card.bounding_box(), await card.locator("[data-direction=out]").first.bounding_box()
+            assert inside is not None
+            assert counts is not None
+            assert counts["x"] + counts["width"] <= inside["x"] + inside["width"]
+        assert "taken" not in await one.page.title()

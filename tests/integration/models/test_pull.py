@@ -375,6 +375,15 @@ async def test_the_command_pulls_and_fuses_from_a_manifest_of_ones_own(shelf: Sh
     again = await command("tiny", "--manifest", str(manifest), folder=tmp_path)
     assert "it was downloaded before" in again.stderr
     assert "hint: countline models fuse tiny.onnx --head yolox -o tiny.fused.onnx" in again.stderr
+    fused = tmp_path / "tiny.fused.onnx"
+    assert (await command("tiny", "--manifest", str(manifest), "--fuse", folder=tmp_path)).returncode == 0
+    fused.write_text("made by the user, with other classes")
+    refused = await command("tiny", "--manifest", str(manifest), "--fuse", folder=tmp_path)
+    assert refused.stderr.splitlines()[-2:] == [
+        "error: tiny.fused.onnx already exists and is another file",
+        "hint: move it away, or name another file",
+    ]
+    assert fused.read_text() == "made by the user, with other classes"
     unknown = await command("yolox_s", "--manifest", str(manifest), folder=tmp_path)
     assert unknown.returncode == 1
     assert "hint: choose one of: tiny" in unknown.stderr

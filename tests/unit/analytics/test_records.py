@@ -1,5 +1,7 @@
 """Records as they are read from the stream."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,8 +67,13 @@ def test_a_crossing_keeps_what_it_says() -> None:
         ({"crossing_id": "zz23456789abcdef0123456789abcdef"}, "event id"),
         ({"direction": events_pb2.DIRECTION_UNSPECIFIED}, "direction"),
         ({"line_id": ""}, "line_id is empty"),
-        ({"line_id": "x" * 300}, "longer"),
-        ({"class_name": "a\0b"}, "NUL"),
+        ({"line_id": "x" * 300}, "line_id has 300 characters"),
+        ({"class_name": "a\0b"}, "control character U+0000"),
+        ({"class_name": "\x1b[31m"}, "class_name contains the control character U+001B"),
+        ({"line_id": "a\x9b"}, "control character U+009B"),
+        ({"score": math.nan}, "score is nan"),
+        ({"speed_m_per_s": math.inf}, "speed_m_per_s is inf"),
+        ({"heading_deg": -math.inf}, "heading_deg is -inf"),
         ({"t": {"seconds": 10**12}}, "no time"),
         ({"t": {"seconds": 5, "nanos": -1}}, "no time"),
     ],

@@ -132,6 +132,27 @@ def test_what_is_no_time_zone_of_a_place_is_refused(name: str) -> None:
     assert fields_of(checks.site_problems(domain.Site("lab", "", name))) == ["time_zone"]
 
 
+@pytest.mark.parametrize(
+    "title",
+    [
+        "\u6771\u4eac\u3000\u5e97",  # Tokyo, an ideographic blank, shop
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian, with a joiner inside the word
+        "\U0001f469\u200d\U0001f4bb desk",
+        "10\u00a0m",
+        "Shop [/b] <img src=x onerror=alert(1)> %s {0} ${x}",
+    ],
+)
+def test_a_title_in_any_script_is_stored(title: str) -> None:
+    """Blanks of other scripts and joiners inside words were refused as control characters."""
+    assert checks.site_problems(domain.Site("lab", title, "UTC")) == []
+
+
+@pytest.mark.parametrize("hidden", ["\n", "\t", "\x1b[31m", "\u202e", "\u2066", "\u2028", "\u200b", "\ufeff", "\x85"])
+def test_a_character_that_hides_or_reorders_text_is_named(hidden: str) -> None:
+    (problem,) = checks.site_problems(domain.Site("lab", f"a{hidden}b", "UTC"))
+    assert (problem.field, f"U+{ord(hidden[0]):04X}" in problem.message) == ("title", True)
+
+
 DAY_1, DAY_2, DAY_3 = (date(2026, 3, day) for day in (1, 2, 3))
 
 

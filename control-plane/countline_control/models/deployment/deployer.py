@@ -9,7 +9,7 @@ to its model. A load that fails is undone, and Triton itself keeps what it serve
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -152,7 +152,8 @@ class Deployer:
         clip, truth, name = found
         await progress.begin("golden")
         address = self._repository.triton_address
-        lines = await count_golden(address, ref, clip, truth, lambda share: progress.moved("golden", share))
+        moved: Callable[[float], None] = lambda share: progress.moved("golden", share)  # noqa: E731
+        lines = await count_golden(address, ref, clip, truth, moved, shown=name)
         if problem := golden_problem(lines, truth):
             raise InvalidInputError(
                 f"it counts {name} wrong: {problem}", hint="check its score threshold and classes, or train it further"

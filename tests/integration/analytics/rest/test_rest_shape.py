@@ -93,6 +93,19 @@ async def test_a_patch_that_changes_nothing_starts_no_revision(stack: Stack) -> 
         assert (status, answer["errors"][0]["code"]) == (409, "FAILED_PRECONDITION")
 
 
+async def test_words_of_the_openapi_document_are_accepted(stack: Stack) -> None:
+    """The document lists `unspecified` for every enum, and answers hold it, but requests with it were refused."""
+    await add_camera(stack)
+    read = await stack.get("cameras/cam-1")
+    status, answer = await stack.call("PATCH", "cameras/cam-1", json={"spec": read["spec"]})
+    assert status == 200, answer
+    assert answer["data"]["spec"] == read["spec"]
+    spec = {**CAMERA["spec"], "playback": "unspecified", "rtsp_transport": "unspecified"}
+    assert (await stack.post("cameras", {**CAMERA, "camera_id": "cam-2", "spec": spec}))["camera_id"] == "cam-2"
+    status, answer = await stack.call("PATCH", "cameras/cam-1", json={"spec": {"playback": "sideways"}})
+    assert (status, answer["errors"][0]["message"]) == (400, "must be one of live, realtime, fast, loop")
+
+
 async def test_a_body_that_names_another_resource_than_its_path_is_refused(stack: Stack) -> None:
     await add_camera(stack)
     await stack.post("sites", SITE)

@@ -50,6 +50,13 @@ def state_of(bench: Bench, camera_id: str) -> CameraState:
     return bench.condition(camera_id).state
 
 
+def is_reported_lost(bench: Bench, camera_id: str) -> bool:
+    """Whether the camera reconnects and says why and what to do."""
+    condition = bench.condition(camera_id)
+    fault = condition.fault
+    return condition.state is CameraState.RECONNECTING and fault is not None and bool(fault.hint)
+
+
 def counted(bench: Bench, camera_id: str) -> int:
     return len(bench.recorder.frames.get(camera_id, []))
 
@@ -206,10 +213,8 @@ def test_a_camera_that_dies_is_reported_and_the_others_go_on(
         bench.wait_for(lambda: state_of(bench, "cam") is CameraState.RUNNING, 40)
         goes_on(bench, "cam", "other")
         server.stop()
-        bench.wait_for(lambda: state_of(bench, "cam") is CameraState.RECONNECTING, 40)
-        fault = bench.condition("cam").fault
-        assert fault is not None
-        assert fault.hint
+        # In one look: a frame that was on its way under load makes the camera running again for a moment.
+        bench.wait_for(lambda: is_reported_lost(bench, "cam"), 40)
         goes_on(bench, "other")
         server.start()
         bench.wait_for(lambda: state_of(bench, "cam") is CameraState.RUNNING, 90)

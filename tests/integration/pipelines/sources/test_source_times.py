@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.fixtures.clips import FPS, Pass, render
+from tests.fixtures.pipelines.raw_rtsp import RawRtspCamera
 from tests.fixtures.pipelines.stamps import HZ, HttpCamera, jpegs, restamped, segments
 from tests.fixtures.rtsp import RtspServer
 
@@ -134,3 +135,27 @@ def test_a_camera_that_stamps_25_and_sends_10_is_dated_by_when_it_sends(rtsp: Ca
     assert max(lag for _, lag in late) < 2.0
     assert max(lag for at, lag in late if at > 9) < 0.5
     assert picture.stamps.rate == pytest.approx(2.5, rel=0.1)
+
+
+STUCK: dict[str, Callable[[int], int]] = {
+    "from the first picture": lambda _: 4711,
+    "later": lambda n: min(n, 30) * HZ // 10,
+    "every second": lambda n: n // 10 * HZ,
+}
+"""RTP timestamps that stand still, given the number of a picture; ten pictures a second."""
+
+
+def test_an_rtsp_camera_whose_time_stands_still_is_dated_by_when_it_sends(stream: Path) -> None:
+    """A stuck RTP clock dated every picture one period after the last one that had a time, and counted 2/1 of 1/1."""
+
+    def played(fault: str) -> tuple[str, list[Picture], list[float]]:
+        with RawRtspCamera(stream, 10.0, STUCK[fault]) as camera:
+            return fault, pictures(SourceSpec(camera.url, Playback.LIVE), seconds=9), camera.sent_at
+
+    with ThreadPoolExecutor(len(STUCK)) as pool:
+        for fault, found, sent_at in pool.map(played, STUCK):
+            assert found[-1].ordinal == len(found) - 1 > 60, fault
+            assert all(before.t < after.t for before, after in pairwise(found)), fault
+            late = [picture.t - sent_at[picture.ordinal] for picture in found]
+            assert max(map(abs, late)) < 2.0, fault
+            assert max(map(abs, late[-20:])) < 0.6, fault

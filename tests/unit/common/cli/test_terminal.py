@@ -31,10 +31,11 @@ HOSTILE = (
 @example("\x9b31m")
 @example("evil\u202egnp.exe")
 @example("\ud800")
+@example("a\u2028b\u200bc\ufeff")
 def test_no_control_character_is_left(text: str) -> None:
     seen = shown(text)
     assert not [c for c in seen if (ord(c) < 32 and c not in "\t\n") or 0x7F <= ord(c) < 0xA0]
-    assert not set(seen) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+    assert not set(seen) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029\u200b\ufeff")
     seen.encode()
     assert "\n" not in shown(text, one_line=True)
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from countline_common.errors import AlreadyExistsError
 from countline_demo.scenes.clips import CLIPS
 from countline_demo.scenes.render import describe, is_rendered, render_clip
 from countline_demo.scenes.routes import GroundRoute, Journey, Stop
@@ -135,6 +136,31 @@ def test_a_clip_is_rendered_with_its_description_and_not_again_unless_the_versio
     assert is_rendered(tmp_path, "entrance")
     monkeypatch.setattr("countline_demo.scenes.render.VERSION", described["version"] + 1)
     assert not is_rendered(tmp_path, "entrance")
+
+
+@pytest.mark.parametrize("taken", ["street.mp4", "street.json"])
+def test_files_of_the_user_with_the_names_of_a_clip_are_never_replaced(tmp_path: Path, taken: str) -> None:
+    (tmp_path / taken).write_text('{"mine": true}')
+    with pytest.raises(AlreadyExistsError, match=taken) as refused:
+        render_clip(tmp_path, "street", lambda *_: None)
+    assert "--out" in refused.value.hint
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(taken, '{"mine": true}')]
+
+
+def test_an_interrupted_clip_is_rendered_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = CLIPS["entrance"]()
+    monkeypatch.setitem(CLIPS, "entrance", lambda: replace(clip, scene=replace(clip.scene, frames=2)))
+    for interrupted_version in (1, 2):  # the first time, and when an older clip is replaced
+
+        def interrupt(done: int, frames: int) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("countline_demo.scenes.render.VERSION", interrupted_version)
+        with pytest.raises(KeyboardInterrupt):
+            render_clip(tmp_path, "entrance", interrupt)
+        assert not is_rendered(tmp_path, "entrance")
+        render_clip(tmp_path, "entrance", lambda *_: None)
+        assert is_rendered(tmp_path, "entrance")
 
 
 def test_a_film_has_every_frame_at_a_constant_rate_and_starts_with_a_key_frame(tmp_path: Path) -> None:

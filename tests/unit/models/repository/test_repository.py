@@ -55,6 +55,33 @@ def test_a_version_that_is_there_is_not_overwritten_unless_asked(model: Path, tm
     assert (tmp_path / "marker" / "2" / "model.onnx").is_file()
 
 
+def test_a_model_of_another_kind_keeps_its_configuration(model: Path, tmp_path: Path) -> None:
+    """`models add` and `models prepare` wrote theirs in its place, and Triton no longer served it."""
+    config = tmp_path / "marker" / "config.pbtxt"
+    config.parent.mkdir()
+    config.write_text('name: "marker" backend: "python" max_batch_size: 4\n')
+    with pytest.raises(AlreadyExistsError, match="is a model of another kind"):
+        add_model(model, "marker", tmp_path, version=2)
+    with pytest.raises(AlreadyExistsError, match="already exists"):
+        prepare(model, tmp_path, None, None)
+    assert config.read_text() == 'name: "marker" backend: "python" max_batch_size: 4\n'
+    assert list(config.parent.iterdir()) == [config]
+
+
+def test_a_further_version_leaves_what_was_tuned(model: Path, tmp_path: Path) -> None:
+    add_model(model, "marker", tmp_path)
+    config = tmp_path / "marker" / "config.pbtxt"
+    config.write_text(config.read_text().replace("max_batch_size: 8", "max_batch_size: 32"))
+    add_model(model, "marker", tmp_path, version=2)
+    assert "max_batch_size: 32" in config.read_text()
+
+
+def test_a_prepared_repository_is_not_replaced(model: Path, tmp_path: Path) -> None:
+    prepare(model, tmp_path / "out", None, None)
+    with pytest.raises(AlreadyExistsError, match="already exists"):
+        prepare(model, tmp_path / "out", None, None)
+
+
 @pytest.mark.parametrize("name", ["", "a b", "../up", "-dash", "x" * 64, "ä"])
 def test_a_name_that_triton_or_a_file_system_would_not_take_is_refused(model: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidInputError, match="cannot be the name of a model"):

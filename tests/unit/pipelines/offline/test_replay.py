@@ -126,6 +126,7 @@ def test_frames_of_mot_text_without_a_row_are_empty_frames(tmp_path):
     ("lines", "message"),
     [
         (["gate"], "name is missing"),
+        ([" :0,0,1,1"], "name is missing"),
         (["gate:1,2,3"], "pairs"),
         (["gate:0.1,0.1,0.1,0.1"], "same point"),
         (["gate:0.1,0.1,1.5,0.1"], "outside the picture"),
