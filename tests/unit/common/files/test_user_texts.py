@@ -81,6 +81,7 @@ OF_THE_PRODUCT = {
     # Written by Countline itself, or by the system.
     "analytics/countline_analytics/api/remarks.py",
     "analytics/countline_analytics/cli/db.py",
+    "analytics/countline_analytics/store/scripts.py",
     "analytics/countline_analytics/store/sql/__init__.py",
     "common/countline_common/grpc/logins.py",
     "common/countline_common/triton/access.py",
