@@ -5,10 +5,11 @@ from pathlib import Path
 from pydantic import Field
 
 from countline_common.http.client_address import Network, networks
-from countline_common.settings import ProcessSettings
+from countline_common.tls.postgres import with_tls
+from countline_common.tls.settings import TlsSettings
 
 
-class AnalyticsSettings(ProcessSettings):
+class AnalyticsSettings(TlsSettings):
     """Settings of every process of analytics."""
 
     nats_url: str = Field(repr=False)
@@ -17,6 +18,11 @@ class AnalyticsSettings(ProcessSettings):
     """`postgresql://user:password@host:port/database`."""
     health_address: str = "127.0.0.1:0"
     """Address of `/healthz`, `/readyz` and `/metrics`."""
+
+    @property
+    def dsn(self) -> str:
+        """Address of the database, with TLS if there is a CA."""
+        return with_tls(self.analytics_dsn, self.tls)
 
 
 class IngestSettings(AnalyticsSettings):

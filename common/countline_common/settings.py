@@ -102,6 +102,11 @@ class DataFolder:
         """Passwords and keys, each in a file of mode 0600."""
         return self.root / "credentials"
 
+    @property
+    def certificates(self) -> Path:
+        """Certificates for TLS between the parts, and their keys."""
+        return self.root / "certs"
+
     def credential(self, name: str) -> Path:
         """The file of one credential, such as `admin-password`."""
         return self.credentials / name

@@ -25,5 +25,7 @@ COMMANDS: list[LazyCommand] = [
     _command("users", "accounts:app", "Manage users."),
     _command("auth", "access:app", "Explain who may do what."),
     _command("roles", "roles:app", "Manage roles: what users may do."),
+    _command("certs", "certs:app", "Make and inspect the certificates that the parts use for TLS."),
+    _command("secrets", "secrets:app", "Rotate the keys that encrypt stored secrets."),
     _command("tokens", "tokens:app", "Make tokens for workers and services on other machines."),
 ]

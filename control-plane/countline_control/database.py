@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 import psycopg.errors
-from sqlalchemy import text
+from sqlalchemy import Table, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -77,6 +77,12 @@ class Database:
                 async with self._engine.connect() as connection:
                     return await query(connection)
         raise AssertionError("retrying ends with a result or an exception")
+
+    async def rewrite(self, table: Table) -> None:
+        """Write the file of a table anew, without what its rows held before."""
+        async with self._engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await connection.execute(text(f"VACUUM (FULL) {table.fullname}"))
 
     async def check(self) -> None:
         """Raise if the database does not answer."""

@@ -6,12 +6,15 @@ from pydantic import Field, SecretStr
 
 from countline_common.errors import InvalidInputError
 from countline_common.http.client_address import Network, networks
-from countline_common.settings import DataFolder, ProcessSettings
+from countline_common.secrets.master_keys import MasterKeySource
+from countline_common.settings import DataFolder
+from countline_common.tls.postgres import with_tls
+from countline_common.tls.settings import TlsSettings
 from countline_control.models.domain import MOST_DEPLOYMENTS
 from countline_control.workers.schedule import LEASE_S
 
 
-class ControlSettings(ProcessSettings):
+class ControlSettings(TlsSettings):
     """Settings of all services; each service reads only its part."""
 
     auth_address: str = "127.0.0.1:3001"
@@ -41,6 +44,13 @@ class ControlSettings(ProcessSettings):
     """Password of the first user, `admin`; read only if there is no user yet."""
     trusted_proxies: str = "127.0.0.0/8,::1/128"
     """Networks of our own proxies: auth uses their header for the address of a caller who logs in."""
+    master_key_file: Path | None = None
+    """Master keys that encrypt stored secrets; for cameras. Exactly one of these three is set."""
+    master_key: SecretStr = SecretStr("")
+    master_key_command: str = ""
+    """Command that prints the master keys; no shell runs it."""
+    forget_lost_secrets: bool = False
+    """Start although a master key is lost. Rows stay; the secrets that it encrypted cannot be read."""
     service_token_file: Path | None = None
     """Token for services in separate processes: `camera:read`, `camera:secrets`, `model:read`, `worker:read`."""
 
@@ -73,6 +83,11 @@ class ControlSettings(ProcessSettings):
         return networks(self.trusted_proxies, "COUNTLINE_TRUSTED_PROXIES")
 
     @property
+    def master_key_source(self) -> MasterKeySource:
+        """Where the master keys come from."""
+        return MasterKeySource(self.master_key_file, self.master_key.get_secret_value(), self.master_key_command)
+
+    @property
     def repository_folder(self) -> Path:
         """Folder of Triton's model repository."""
         return self.model_repository or DataFolder.resolve().models
@@ -97,7 +112,7 @@ class ControlSettings(ProcessSettings):
         dsn = own[service].get_secret_value()
         if not dsn:
             raise missing(f"COUNTLINE_{service.upper()}_DSN", "postgresql://user:password@host:port/database")
-        return dsn
+        return with_tls(dsn, self.tls)
 
 
 def missing(variable: str, example: str) -> InvalidInputError:

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from countline_local.supervision.credentials import Credentials, ensure_secret, write_secret
+from countline_common.secrets.secret_files import ensure_secret, write_secret
+from countline_local.supervision.credentials import Credentials
 from countline_local.triton.shipped_models import copy_shipped, find_shipped
 
 DATABASES: Final = ("auth", "cameras", "analytics")
@@ -60,7 +61,9 @@ def _shares(
     return {
         "control": {
             **public,
-            **_read(credentials.token_key, credentials.admin_password, credentials.triton_secret),
+            **_read(
+                credentials.token_key, credentials.admin_password, credentials.triton_secret, credentials.master_key
+            ),
             "auth-dsn": dsn["auth-dsn"],
             "cameras-dsn": dsn["cameras-dsn"],
             **bus,

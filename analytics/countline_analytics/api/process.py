@@ -115,9 +115,9 @@ class ApiParts:
     async def of(cls, settings: ApiSettings) -> "AsyncIterator[ApiParts]":
         """Build the parts without connecting them."""
         verifier = TokenVerifier.from_file(settings.token_public_key_file)
-        engine = database.create_engine(settings.analytics_dsn)
+        engine = database.create_engine(settings.dsn)
         try:
-            yield cls(verifier, engine, LiveBus(settings.nats_url), CrossingFeed(engine, settings.analytics_dsn))
+            yield cls(verifier, engine, LiveBus(settings.nats_url, settings.tls), CrossingFeed(engine, settings.dsn))
         finally:
             await engine.dispose()
 
@@ -131,7 +131,7 @@ class ApiParts:
 
 
 async def _migrate(settings: ApiSettings) -> None:
-    await database.migrate(settings.analytics_dsn, "countline_analytics.store", "analytics")
+    await database.migrate(settings.dsn, "countline_analytics.store", "analytics")
 
 
 @contextlib.asynccontextmanager
@@ -143,7 +143,7 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
     statuses = StatusBoard(parts.bus)
     async with contextlib.AsyncExitStack() as stack:
         channels = {
-            address: await stack.enter_async_context(open_channel(address))
+            address: await stack.enter_async_context(open_channel(address, settings.tls))
             for address in {
                 settings.auth_address,
                 settings.cameras_address,
@@ -187,6 +187,7 @@ def _upstreams(
         "countline.v1.CameraService": WatchedUpstream(
             RemoteUpstream(channels[settings.cameras_address]), directory.forget
         ),
+        "countline.v1.SecretService": RemoteUpstream(channels[settings.cameras_address]),
         "countline.v1.WorkerService": RemoteUpstream(channels[settings.workers_address]),
         "countline.v1.ModelService": RemoteUpstream(channels[settings.models_address], MODEL_CHANGE_TIMEOUT_S),
         COUNT_SERVICE: LocalUpstream(counts, parts.verifier, directory.site_of),

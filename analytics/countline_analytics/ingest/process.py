@@ -37,7 +37,7 @@ FLUSH_S: Final = 2
 async def run(settings: IngestSettings) -> None:
     """Ingest until SIGTERM or SIGINT."""
     configure("ingest")
-    engine = database.create_engine(settings.analytics_dsn)
+    engine = database.create_engine(settings.dsn)
     ingest: Ingest | None = None
 
     async def ready() -> None:
@@ -67,10 +67,10 @@ async def _connect(settings: IngestSettings, stopping: asyncio.Event) -> Client:
     """Wait for the database and migrate it, then wait for NATS."""
 
     async def migrate() -> None:
-        await database.migrate(settings.analytics_dsn, "countline_analytics.store", "analytics")
+        await database.migrate(settings.dsn, "countline_analytics.store", "analytics")
 
     await until_available("database", migrate, stopping)
-    return await until_available("nats", lambda: bus.connect(settings.nats_url, "ingest"), stopping)
+    return await until_available("nats", lambda: bus.connect(settings.nats_url, "ingest", tls=settings.tls), stopping)
 
 
 async def _correct_fences(engine: AsyncEngine, stopping: asyncio.Event) -> None:

@@ -27,6 +27,7 @@ from countline_common.redaction import redact
 from countline_common.resilience.retry import Backoff
 from countline_common.resilience.vitality import forget_fault
 from countline_common.times import from_timestamp, rfc3339
+from countline_common.tls.files import TlsFiles
 
 KEEP_ALIVE_PERIOD_S: Final = 2.0
 STATUS_SUBJECT: Final = "countline.status.*"
@@ -42,10 +43,16 @@ _log = get_logger(__name__)
 
 
 class LiveBus:
-    """The connection to NATS, made as soon as NATS answers."""
+    """The connection to NATS, made as soon as NATS answers.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: of NATS.
+        tls: certificate files; None without TLS.
+    """
+
+    def __init__(self, url: str, tls: TlsFiles | None = None) -> None:
         self._url = url
+        self._tls = tls
         self._client: asyncio.Future[bus.BusClient] = asyncio.get_running_loop().create_future()
         self.has_ended = False
         """Whether `run` has ended, and no connection is made any more."""
@@ -66,7 +73,7 @@ class LiveBus:
         backoff = Backoff()
         while not self._client.done():
             try:
-                self._client.set_result(await bus.connect(self._url, "api"))
+                self._client.set_result(await bus.connect(self._url, "api", self._tls))
                 forget_fault("bus api")
             except UnavailableError as error:
                 _log.warning("waiting", part="nats", error=error.message)

@@ -7,6 +7,7 @@ and a command whose dependencies are missing is listed and says what to install.
 
 import importlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -216,6 +217,7 @@ def report(error: CountlineError) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # a failed TLS handshake is our error to report
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # `nohup` ignores the end of the terminal
         signal.signal(signal.SIGHUP, _interrupt)

@@ -4,6 +4,7 @@ Every process calls `ensure_streams` when it connects, so the start order does n
 """
 
 import asyncio
+import contextlib
 import re
 from typing import Final
 
@@ -13,10 +14,12 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import BadRequestError, NotFoundError
 
-from countline_common.errors import InvalidInputError, UnavailableError
+from countline_common.errors import CountlineError, InvalidInputError, UnavailableError
 from countline_common.logs import get_logger
 from countline_common.redaction import redact
 from countline_common.resilience.vitality import record_fault
+from countline_common.tls.files import TlsFiles
+from countline_common.tls.nats import NatsTls
 
 COUNTS: Final = "COUNTS"
 STATUS: Final = "STATUS"
@@ -30,6 +33,7 @@ GIB: Final = 1024**3
 CONNECT_TIMEOUT_S: Final = 5.0
 FIRST_CONNECTION_S: Final = 6.0
 """Time limit of the first connection, over all servers."""
+ABANDONED_WITHIN_S: Final = 0.5
 RECONNECT_WAIT_S: Final = 0.5
 CHECK_PERIOD_S: Final = 1.0
 DUPLICATE_WINDOW_S: Final = 600.0
@@ -160,6 +164,8 @@ class BusClient(Client):
     It looks every second: nats-py does not call `closed_cb` if the socket breaks while the client closes.
     """
 
+    is_new = True
+    """Whether it was never connected."""
     _watching: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
@@ -167,6 +173,12 @@ class BusClient(Client):
         if self._watching is not None:
             self._watching.cancel()
         await super().close()
+
+    async def abandon(self) -> None:
+        """Close a connection that was never made. asyncio waits for ever for a socket whose TLS handshake failed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ABANDONED_WITHIN_S):
+                await self.close()
 
     def watch(self, part: str) -> None:
         """Record a fault of `part` once NATS has closed the connection for good."""
@@ -185,28 +197,32 @@ class BusClient(Client):
         record_fault(part, reason)
 
 
-async def connect(url: str, name: str) -> BusClient:
+async def connect(url: str, name: str, tls: TlsFiles | None = None) -> BusClient:
     """Connect to NATS; the connected client then reconnects without limit.
 
     If NATS closes the connection for good, the process no longer passes its health check and is restarted, unless
     the caller makes the connection anew and forgets the fault `bus NAME`.
 
     Args:
-        url: `nats://user:password@host:port`, several separated by commas.
+        url: `nats://user:password@host:port`, several separated by commas. With `tls://`, TLS begins with the
+            connection, so that no one on the way can talk the client out of it.
         name: shown in the server's list of connections.
+        tls: certificate files; needed for `tls://`, and read again for each new connection.
 
     Raises:
-        UnavailableError: no server answers now.
+        UnavailableError: no server answers now, or TLS fails.
+        InvalidInputError: the certificate files are missing or cannot be used.
     """
+    security = NatsTls(url, tls)
 
     async def on_error(error: Exception) -> None:
         _log.warning("bus.error", error=redact(str(error)))
+        if client.is_new and "," not in url and (cause := security.cause(error)):
+            raise cause from error  # nats-py would try again, which does not help with one server
 
     async def on_disconnect() -> None:
         _log.warning("bus.disconnected")
-
-    async def on_reconnect() -> None:
-        _log.info("bus.reconnected")
+        security.reload()
 
     client = BusClient()
     try:
@@ -221,13 +237,26 @@ async def connect(url: str, name: str) -> BusClient:
                 allow_reconnect=True,
                 error_cb=on_error,
                 disconnected_cb=on_disconnect,
-                reconnected_cb=on_reconnect,
+                reconnected_cb=_log_reconnect,
+                tls=security.context,
+                tls_handshake_first=security.context is not None,
             )
-    except (OSError, TimeoutError, nats.errors.Error) as error:
-        await client.close()
-        raise UnavailableError(
-            f"NATS at {redact(url)} does not answer: {redact(str(error)) or type(error).__name__}",
-            hint="start it, or set COUNTLINE_NATS_URL to its address",
-        ) from error
+    except (OSError, TimeoutError, nats.errors.Error, CountlineError) as error:
+        await client.abandon()
+        raise _no_connection(client, security, url, error) from error
+    client.is_new = False
     client.watch(f"bus {name}")
     return client
+
+
+async def _log_reconnect() -> None:
+    _log.info("bus.reconnected")
+
+
+def _no_connection(client: BusClient, security: NatsTls, url: str, error: Exception) -> CountlineError:
+    if isinstance(error, CountlineError):
+        return error
+    return security.cause(client.last_error or error) or UnavailableError(
+        f"NATS at {redact(url)} does not answer: {redact(str(error)) or type(error).__name__}",
+        hint="start it, or set COUNTLINE_NATS_URL to its address",
+    )

@@ -12,6 +12,9 @@ import grpc.aio
 
 from countline_common import hosts
 from countline_common.hosts import host_of, is_this_machine
+from countline_common.tls.files import TlsFiles
+from countline_common.tls.grpc_credentials import channel_credentials
+from countline_common.tls.renewing_channel import RenewingChannel
 
 MOST_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 PROXY_VARIABLES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
@@ -41,18 +44,40 @@ def proxy_options(address: str) -> list[Option]:
 
 
 def open_channel(
-    address: str, *, options: Sequence[Option] = (), interceptors: Sequence[grpc.aio.ClientInterceptor] = ()
+    address: str,
+    tls: TlsFiles | None,
+    *,
+    options: Sequence[Option] = (),
+    interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
 ) -> grpc.aio.Channel:
     """Open a connection, to be closed by the caller.
 
     Args:
         address: HOST:PORT.
+        tls: the certificate files; None for a connection without TLS.
         options: beside `channel_options`.
         interceptors: of the calls.
+
+    Raises:
+        InvalidInputError: the certificate files cannot be used.
     """
-    return grpc.aio.insecure_channel(
-        address, options=[*channel_options(address), *options], interceptors=list(interceptors)
-    )
+    every = [*channel_options(address), *options]
+    if tls is None:
+        return grpc.aio.insecure_channel(address, options=every, interceptors=list(interceptors))
+
+    def open_now() -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(
+            address, channel_credentials(tls), options=every, interceptors=list(interceptors)
+        )
+
+    return RenewingChannel(tls, open_now)
+
+
+def open_blocking_channel(address: str, tls: TlsFiles | None) -> grpc.Channel:
+    """The same for gRPC's blocking interface."""
+    if tls is None:
+        return grpc.insecure_channel(address, options=channel_options(address))
+    return grpc.secure_channel(address, channel_credentials(tls), options=channel_options(address))
 
 
 def proxy_remark(address: str) -> str:

@@ -3,6 +3,7 @@
 `discovery` finds the server, `session` keeps the login fresh, and this module adds the login to each call.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -10,13 +11,14 @@ from typing import Any, cast
 
 import grpc
 
-from countline.v1 import auth_pb2_grpc, cameras_pb2_grpc, models_pb2_grpc, workers_pb2_grpc
-from countline_common.errors import NotFoundError
+from countline.v1 import auth_pb2_grpc, cameras_pb2_grpc, models_pb2_grpc, secrets_pb2_grpc, workers_pb2_grpc
+from countline_common.errors import NotFoundError, UnavailableError
 from countline_common.grpc.authorization import bearer
 from countline_common.grpc.channels import open_channel
 from countline_common.grpc.discovery import ServerProfile, discover
 from countline_common.grpc.errors import translated
 from countline_common.grpc.session import CALL_TIMEOUT_S, LoginSession
+from countline_common.tls.diagnosis import diagnose
 
 
 class _Authorizes(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
@@ -66,13 +68,14 @@ class Client:
     def __init__(self, target: ServerProfile, channels: "_Channels") -> None:
         self._channels = channels
         self.endpoints = target.endpoints
+        self.tls = target.tls
         self.session = channels.session
         self.auth: auth_pb2_grpc.AuthServiceAsyncStub = auth_pb2_grpc.AuthServiceStub(
             channels.open(target.endpoints.auth)
         )
-        self.cameras: cameras_pb2_grpc.CameraServiceAsyncStub = cameras_pb2_grpc.CameraServiceStub(
-            channels.open(target.endpoints.cameras)
-        )
+        cameras = channels.open(target.endpoints.cameras)
+        self.cameras: cameras_pb2_grpc.CameraServiceAsyncStub = cameras_pb2_grpc.CameraServiceStub(cameras)
+        self.secrets: secrets_pb2_grpc.SecretServiceAsyncStub = secrets_pb2_grpc.SecretServiceStub(cameras)
         self.workers: workers_pb2_grpc.WorkerServiceAsyncStub = workers_pb2_grpc.WorkerServiceStub(
             channels.open(target.endpoints.workers)
         )
@@ -106,14 +109,15 @@ class _Channels:
 
     def __init__(self, target: ServerProfile) -> None:
         # The calls that log in must not themselves need a login.
-        self._plain = open_channel(target.endpoints.auth)
+        self._tls = target.tls
+        self._plain = open_channel(target.endpoints.auth, self._tls)
         self.session = LoginSession(auth_pb2_grpc.AuthServiceStub(self._plain), target)
         self._open = [self._plain]
         self._interceptors = [cast("Any", _Authorizes(self.session)), cast("Any", _AuthorizesStreams(self.session))]
 
     def open(self, address: str) -> grpc.aio.Channel:
         """A channel whose calls carry the login."""
-        channel = open_channel(address, interceptors=self._interceptors)
+        channel = open_channel(address, self._tls, interceptors=self._interceptors)
         self._open.append(channel)
         return channel
 
@@ -137,5 +141,9 @@ async def connect(target: ServerProfile | None = None) -> AsyncIterator[Client]:
     try:
         with translated(found.endpoints.auth):
             yield Client(found, channels)
+    except UnavailableError:
+        if cause := await asyncio.to_thread(diagnose, found.endpoints.auth, found.tls):
+            raise cause from None
+        raise
     finally:
         await channels.close()

@@ -8,6 +8,9 @@ from typing import Final
 from countline_common.grpc.endpoints import Endpoints
 from countline_common.grpc.logins import LoginFile, Profiles
 from countline_common.settings import DATA_VARIABLE, DataFolder
+from countline_common.tls.authority import CLI, Authority
+from countline_common.tls.files import TlsFiles
+from countline_common.tls.settings import TlsSettings
 
 SERVER_VARIABLE: Final = "COUNTLINE_SERVER"
 
@@ -22,6 +25,8 @@ class ServerProfile:
     """The name that the user gave; empty for a data folder of this machine."""
     password_file: Path | None = None
     """The admin's password; only for a data folder of this machine."""
+    tls: TlsFiles | None = None
+    """Certificate files of the client; None for a server without TLS."""
 
 
 def discover(server: str | None = None, data: Path | None = None, profiles: Profiles | None = None) -> ServerProfile:
@@ -39,10 +44,12 @@ def discover(server: str | None = None, data: Path | None = None, profiles: Prof
     if not named and data is None and not os.environ.get(DATA_VARIABLE):
         named = profiles.current
     if named and data is None:
-        return ServerProfile(Endpoints.parse(named), profiles.login_file(named), named)
+        return ServerProfile(Endpoints.parse(named), profiles.login_file(named), named, tls=TlsSettings().tls)
     folder = DataFolder.resolve(data)
+    endpoints = Endpoints.from_file(folder.run / "endpoints.json")
     return ServerProfile(
-        Endpoints.from_file(folder.run / "endpoints.json"),
+        endpoints,
         LoginFile(folder.run / "cli-login.json"),
         password_file=folder.credential("admin-password"),
+        tls=Authority(folder.certificates).files(CLI) if endpoints.tls else TlsSettings().tls,
     )

@@ -20,6 +20,8 @@ class Endpoints:
     gateway: str
     models: str = ""
     """Empty if the server has no models service, or if its address is unknown."""
+    tls: bool = False
+    """Whether the services of a data folder use TLS, with the certificates of that folder."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -72,4 +74,4 @@ class Endpoints:
         models = parts.get("models", "")
         for address in (*(parts[name] for name in names[:3]), *([models] if models else [])):
             host_port(address)
-        return cls(**{name: parts[name] for name in names}, models=models)
+        return cls(**{name: parts[name] for name in names}, models=models, tls=parts.get("tls") is True)

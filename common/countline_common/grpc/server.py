@@ -88,6 +88,7 @@ class GrpcServer:
         before_stop: called first when stopping, to end streams that have no end of their own.
         call_limit_s: seconds that one call may take; streams are not limited.
         message_limit_s: seconds in which each message of a caller has to arrive.
+        credentials: of TLS; None for a server without.
     """
 
     def __init__(
@@ -100,12 +101,14 @@ class GrpcServer:
         before_stop: Callable[[], None] = lambda: None,
         call_limit_s: float = CALL_LIMIT_S,
         message_limit_s: float = MESSAGE_LIMIT_S,
+        credentials: grpc.ServerCredentials | None = None,
     ) -> None:
         host_port(address)
         self._wanted_address = address
         self._services = services
         self._interceptor = CallInterceptor(verifier, translate, call_limit_s, message_limit_s, self._site_of)
         self._before_stop = before_stop
+        self._credentials = credentials
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._server: grpc.aio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -148,7 +151,10 @@ class GrpcServer:
     def _bind(self, server: grpc.aio.Server) -> str:
         host, _, _ = self._wanted_address.rpartition(":")
         try:
-            port = server.add_insecure_port(self._wanted_address)
+            if self._credentials is None:
+                port = server.add_insecure_port(self._wanted_address)
+            else:
+                port = server.add_secure_port(self._wanted_address, self._credentials)
         except RuntimeError as error:
             raise UnavailableError(
                 f"cannot listen on {self._wanted_address}", hint="another process uses the port: choose another one"

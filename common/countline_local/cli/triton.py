@@ -19,9 +19,9 @@ import typer
 from countline_common.cli.tools import note, say
 from countline_common.errors import InvalidInputError, UnavailableError
 from countline_common.files.scratch import scratch_folder
+from countline_common.secrets.secret_files import ensure_secret
 from countline_common.triton.access import secret_file
 from countline_common.triton.shared_memory import remove_stale
-from countline_local.supervision.credentials import ensure_secret
 from countline_local.triton.command import TritonPorts, TritonSettings
 from countline_local.triton.server import EmbeddedTriton, TritonStartError
 

@@ -22,6 +22,7 @@ from countline_local.supervision.log_files import size_bytes, tail
 from countline_local.supervision.ports import parse_wishes
 from countline_local.supervision.state_files import has_room
 from countline_local.up.camera_events import show_camera_events
+from countline_local.up.certificates import keep_certificates
 from countline_local.up.run import Background, Up, UpOptions
 from countline_local.up.state import first_password, make_folders, read_status, writing_to
 
@@ -35,6 +36,9 @@ def up(
         list[str] | None, typer.Option(metavar="[NAME=]PORT", help="Port of the gateway, or of the listener NAME.")
     ] = None,
     any_ports: Annotated[bool, typer.Option(help="Take any free ports instead of the usual ones.")] = False,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Use TLS with client certificates between the parts; see `countline certs`.")
+    ] = False,
     demo: Annotated[bool, typer.Option(help="Set up the demo site at the first start.")] = True,
     detach: Annotated[
         bool,
@@ -54,7 +58,7 @@ def up(
     display = JsonDisplay() if json_output else TerminalDisplay()
     background = background_work(demo=demo)
     with log_to(folder):
-        asyncio.run(Up(UpOptions(folder, wishes, any_ports), display, background).run())
+        asyncio.run(Up(UpOptions(folder, wishes, any_ports, tls), display, background).run())
 
 
 @contextlib.contextmanager
@@ -73,7 +77,8 @@ def log_to(folder: DataFolder) -> Iterator[None]:
 
 def background_work(*, demo: bool) -> list[Background]:
     """The work that runs beside the parts."""
-    return [show_camera_events, set_up_demo] if demo else [show_camera_events]
+    always: list[Background] = [show_camera_events, keep_certificates]
+    return [*always, set_up_demo] if demo else always
 
 
 def _start_again(log: Path) -> subprocess.Popen[bytes]:

@@ -1,6 +1,7 @@
 """The whole system: its folders made ready, and its parts in the order in which people read them."""
 
 import json
+from datetime import UTC, datetime
 
 from countline_local.parts.nats import nats_part, nats_server
 from countline_local.parts.postgres import postgres_part, postgres_server
@@ -18,13 +19,20 @@ def prepare(system: System) -> None:
     for folder in (data.run, data.logs, data.spool, data.demo, data.triton):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     system.credentials.ensure()
+    if system.use_tls:
+        system.authority.init()
+        system.authority.renew_old(datetime.now(UTC))
     copy_shipped(find_shipped(), data.models)
     _write_endpoints(system)
 
 
 def _write_endpoints(system: System) -> None:
     names = ("auth", "cameras", "workers", "models", "analytics", "websocket", "triton-grpc")
-    endpoints = {"gateway": system.url.rstrip("/"), **{name: system.address(name) for name in names}}
+    endpoints = {
+        "gateway": system.url.rstrip("/"),
+        **{name: system.address(name) for name in names},
+        "tls": system.use_tls,
+    }
     replace_text(system.data.run / "endpoints.json", json.dumps(endpoints, indent=2) + "\n")
 
 

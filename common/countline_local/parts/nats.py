@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from countline_common.errors import UnavailableError
+from countline_common.secrets.secret_files import ensure_secret
+from countline_common.tls.files import TlsFiles
 from countline_local.parts.http_check import http_ok
 from countline_local.parts.system import System
-from countline_local.supervision.credentials import ensure_secret
 from countline_local.supervision.part import Part
 from countline_local.supervision.state_files import has_room, replace_text
 
@@ -31,9 +32,18 @@ class NatsServer:
         port: for clients; of 127.0.0.1.
         monitor_port: for HTTP monitoring; of 127.0.0.1.
         credentials: folder of the password; None for `credentials` beside the store.
+        tls: certificate files; clients need a certificate of the same CA. None without TLS.
     """
 
-    def __init__(self, folder: Path, port: int, monitor_port: int, credentials: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        monitor_port: int,
+        credentials: Path | None = None,
+        tls: TlsFiles | None = None,
+    ) -> None:
+        self._tls = tls
         self.folder = folder.absolute()
         self.port = port
         self.monitor_port = monitor_port
@@ -43,7 +53,8 @@ class NatsServer:
     @property
     def url(self) -> str:
         """Address with user and password, for clients."""
-        return f"nats://{USER}:{self._password()}@127.0.0.1:{self.port}"
+        scheme = "nats" if self._tls is None else "tls"
+        return f"{scheme}://{USER}:{self._password()}@127.0.0.1:{self.port}"
 
     def prepare(self) -> None:
         """Write the configuration, readable only by its owner."""
@@ -55,6 +66,7 @@ class NatsServer:
             f"authorization {{ user: {USER}, password: {quoted(self._password())} }}\n"
             f"jetstream {{\n  store_dir: {quoted(str(self.folder / 'store'))}\n  sync_interval: always\n"
             f"  max_file_store: {MAX_STORE_BYTES}\n}}\n"
+            f"{self._tls_block()}"
         )
         replace_text(self._config, text)
 
@@ -65,6 +77,14 @@ class NatsServer:
     def env(self) -> dict[str, str]:
         """The server's environment."""
         return {"PATH": os.defpath}
+
+    def _tls_block(self) -> str:
+        if self._tls is None:
+            return ""
+        return (
+            f"tls {{\n  cert_file: {quoted(str(self._tls.certificate))}\n  key_file: {quoted(str(self._tls.key))}\n"
+            f"  ca_file: {quoted(str(self._tls.ca))}\n  verify: true\n  handshake_first: auto\n}}\n"
+        )
 
     async def check(self) -> None:
         """Return if server and JetStream are healthy.
@@ -102,7 +122,8 @@ class NatsServer:
 
 def nats_server(system: System) -> NatsServer:
     """The system's server."""
-    return NatsServer(system.data.nats, system.ports["nats"], system.ports["nats-monitor"], system.data.credentials)
+    ports = system.ports["nats"], system.ports["nats-monitor"]
+    return NatsServer(system.data.nats, *ports, system.data.credentials, system.tls("nats"))
 
 
 def nats_part(system: System, server: NatsServer) -> Part:

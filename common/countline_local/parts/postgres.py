@@ -21,9 +21,9 @@ from typing import Final
 import psycopg
 
 from countline_common.errors import InternalError, UnavailableError
+from countline_common.secrets.secret_files import ensure_secret
 from countline_local.parts.postgres_leftovers import stop_leftover
 from countline_local.parts.system import System
-from countline_local.supervision.credentials import ensure_secret
 from countline_local.supervision.part import Part
 from countline_local.supervision.process_user import process_user
 from countline_local.supervision.state_files import replace_text

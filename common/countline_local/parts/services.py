@@ -3,11 +3,13 @@
 To add a process: add the name of its health port to `ports.USUAL_PORTS` and a line to `service_parts`.
 """
 
+import os
 from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
 from countline_common.cli.child_commands import command_line
+from countline_common.secrets.master_keys import SOURCE_VARIABLES
 from countline_local.parts.http_check import http_ok
 from countline_local.parts.nats import NatsServer
 from countline_local.parts.postgres import PostgresServer
@@ -23,7 +25,7 @@ def service_parts(system: System, postgres: PostgresServer, nats: NatsServer) ->
     """The parts `control`, `ingest`, `api` and `worker`."""
     common = _environment(system, nats)
     control = {**common, **_control_environment(system, postgres)}
-    analytics = {**common, "COUNTLINE_ANALYTICS_DSN": postgres.dsn("analytics")}
+    analytics = {**common, "COUNTLINE_ANALYTICS_DSN": _dsn(system, postgres, "analytics")}
     worker = {**common, **_worker_environment(system)}
     return [
         _service(system, "control", ("serve", "all"), control, "cameras", ("postgres", "nats")),
@@ -39,7 +41,8 @@ def _service(
     health = system.address(f"{name}-health")
     return Part(
         name=name, argv=tuple(command_line(*command)),
-        env={**env, "COUNTLINE_HEALTH_ADDRESS": health}, address=system.address(listens),
+        env={**env, **_tls_environment(system, name), "COUNTLINE_HEALTH_ADDRESS": health},
+        address=system.address(listens),
         check=partial(http_ok, f"http://{health}/readyz"), waits_for="its health check", needs=needs,
         alive=partial(http_ok, f"http://{health}/healthz"), stop_grace_s=STOP_GRACE_S,
     )  # fmt: skip
@@ -57,14 +60,38 @@ def _environment(system: System, nats: NatsServer) -> dict[str, str]:
 
 def _control_environment(system: System, postgres: PostgresServer) -> dict[str, str]:
     return {
-        "COUNTLINE_AUTH_DSN": postgres.dsn("auth"),
-        "COUNTLINE_CAMERAS_DSN": postgres.dsn("cameras"),
+        "COUNTLINE_AUTH_DSN": _dsn(system, postgres, "auth"),
+        "COUNTLINE_CAMERAS_DSN": _dsn(system, postgres, "cameras"),
         "COUNTLINE_TOKEN_PRIVATE_KEY_FILE": str(system.credentials.token_key),
         "COUNTLINE_ADMIN_PASSWORD_FILE": str(system.credentials.admin_password),
+        **_master_key(system),
         "COUNTLINE_TRITON_ADDRESS": system.address("triton-grpc"),
         "COUNTLINE_MODEL_REPOSITORY": str(system.data.models),
         "COUNTLINE_MODEL_WORK": str(system.data.model_work),
     }
+
+
+def _dsn(system: System, postgres: PostgresServer, database: str) -> str:
+    """The address of a database. The wheel's PostgreSQL has no TLS: it listens on 127.0.0.1 only."""
+    return postgres.dsn(database) + ("?sslmode=disable" if system.use_tls else "")
+
+
+def _tls_environment(system: System, name: str) -> dict[str, str]:
+    files = system.tls(name)
+    if files is None:
+        return {}
+    return {
+        "COUNTLINE_TLS_CA_FILE": str(files.ca),
+        "COUNTLINE_TLS_CERT_FILE": str(files.certificate),
+        "COUNTLINE_TLS_KEY_FILE": str(files.key),
+        "COUNTLINE_TLS_REQUIRE_CLIENT_CERTS": "true",
+    }
+
+
+def _master_key(system: System) -> dict[str, str]:
+    """The source that the caller's environment names; the file of the data folder if it names none."""
+    named = {name: os.environ[name] for name in SOURCE_VARIABLES if os.environ.get(name)}
+    return named or {"COUNTLINE_MASTER_KEY_FILE": str(system.credentials.master_key)}
 
 
 def _worker_environment(system: System) -> dict[str, str]:

@@ -3,10 +3,10 @@
 from functools import partial
 from typing import Final
 
+from countline_common.secrets.secret_files import ensure_secret
 from countline_common.triton.shared_memory import SHARED_MEMORY_DIRECTORY
 from countline_local.parts.http_check import http_ok
 from countline_local.parts.system import System
-from countline_local.supervision.credentials import ensure_secret
 from countline_local.supervision.part import Part
 from countline_local.triton.assembly import prepare_backends
 from countline_local.triton.command import TritonPorts, TritonSettings, triton_command

@@ -1,53 +1,19 @@
 """Credentials, created at the first start, each in a file of mode 0600."""
 
-import os
-import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from countline_common.access.vocabulary import Permission
 from countline_common.grpc.tokens import TokenSigner, generate_key_pair
+from countline_common.secrets.master_keys import MASTER_KEY, new_master_key
+from countline_common.secrets.secret_files import ensure_secret, write_secret
 from countline_common.triton.access import CREDENTIAL
 
-PASSWORD_BYTES: Final = 18
-FOLDER_MODE: Final = 0o700
-FILE_MODE: Final = 0o600
 WORKER: Final = "worker-1"
 """Name of this machine's worker."""
 WORKER_TOKEN_S: Final = 400 * 86_400.0
 """Each start makes a new token, so this limits how long one run may last."""
-
-
-def new_password() -> str:
-    """A random password of 24 characters that need no quoting in an address, a shell or SQL."""
-    return secrets.token_urlsafe(PASSWORD_BYTES)
-
-
-def ensure_secret(path: Path, make: Callable[[], str] = new_password) -> str:
-    """The secret in a file; it is created if there is none.
-
-    The write is atomic, so a process that is killed here leaves no empty password behind.
-    """
-    if path.exists():
-        return path.read_text().strip()
-    value = make()
-    write_secret(path, value)
-    return value
-
-
-def write_secret(path: Path, value: str) -> None:
-    """Write a secret atomically to a file of mode 0600."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
-    with os.fdopen(fd, "w") as file:
-        file.write(value.rstrip("\n") + "\n")
-        file.flush()
-        os.fsync(fd)
-    partial.replace(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +47,15 @@ class Credentials:
         """Secret that clients send to Triton to load models and share memory."""
         return self.folder / CREDENTIAL
 
+    @property
+    def master_key(self) -> Path:
+        """Master keys that encrypt stored secrets, the current one first."""
+        return self.folder / MASTER_KEY
+
     def ensure(self) -> None:
         """Create missing credentials, and a new token for the worker."""
         ensure_secret(self.admin_password)
+        ensure_secret(self.master_key, new_master_key)
         ensure_secret(self.triton_secret)
         if not self.token_key.exists():
             private, public = generate_key_pair()

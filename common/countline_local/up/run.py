@@ -49,6 +49,7 @@ class UpOptions:
     data: DataFolder
     ports: dict[str, int] = field(default_factory=dict)
     any_ports: bool = False
+    use_tls: bool = False
 
 
 Background = Callable[[System, Supervisor, Display], Awaitable[None]]
@@ -183,7 +184,8 @@ class Up:
         remember(path, choices)
         for note in port_notes(choices.values()):
             self._display.note(note)
-        system = System(self._data, {name: choice.port for name, choice in choices.items()}, triton_segments)
+        ports = {name: choice.port for name, choice in choices.items()}
+        system = System(self._data, ports, triton_segments, self._options.use_tls)
         prepare(system)
         return system
 

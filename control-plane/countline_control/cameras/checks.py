@@ -157,7 +157,7 @@ def url_with_secrets(new: str, stored: str) -> str:
     if not sources.has_mask(new):
         return new
     kept = sources.with_stored_secrets(new, stored) if stored else None
-    if kept is None:
+    if kept is None or (sources.has_mask(kept) and kept != stored):
         message = "has *** for a password, but none is stored for this host and user; write the password itself"
         refuse("the camera cannot be stored", [FieldProblem(sources.FIELD, message)])
     return kept or ""

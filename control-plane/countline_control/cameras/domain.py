@@ -256,6 +256,18 @@ def for_readers(camera: Camera) -> Camera:
     return replace(camera, spec=replace(camera.spec, source_url=sources.masked(camera.spec.source_url)))
 
 
+UNREADABLE: Final = CameraFault(
+    "secret_unreadable",
+    "the stored password cannot be decrypted",
+    "restore the master key, or store the address again: countline cameras set CAMERA --url URL",
+)
+
+
+def is_unreadable(camera: Camera) -> bool:
+    """Whether the stored password of a camera cannot be opened; its address shows `***` then."""
+    return sources.has_mask(camera.spec.source_url)
+
+
 # Changes -------------------------------------------------------------------------------------------------------------
 
 

@@ -75,7 +75,7 @@ class TurnWatch:
     async def _take(self, camera_id: str, picture: PictureShape) -> None:
         """Store the displayed picture that a worker has seen. If it turned, lines and zones get new versions."""
         async with self._database.begin() as connection:
-            stored = await store.get_camera(connection, camera_id, lock=True)
+            stored = await store.get_camera(connection, camera_id, self._service.keys, lock=True)
             if stored is None or (stored.picture is not None and stored.picture.matches(picture)):
                 return
             known = await store.geometry_versions_of(connection, camera_id)
@@ -83,7 +83,7 @@ class TurnWatch:
             camera = replace(domain.with_picture(stored, picture), spec=spec)
             if spec != stored.spec:
                 camera = replace(camera, revision=stored.revision + 1, updated_at=time.time())
-            await store.update_camera(connection, camera)
+            await store.update_camera(connection, camera, self._service.keys)
             await store.save_geometry_versions(connection, camera_id, new)
             if spec != stored.spec:
                 await self._service.record(connection, "updated", camera, NAME)

@@ -25,6 +25,7 @@ from countline_common.logs import get_logger
 from countline_control.cameras import checks, domain, messages, store
 from countline_control.cameras.domain import Camera, CameraStatus, ObservedState, Site
 from countline_control.cameras.tables import outbox as outbox_rows
+from countline_control.data_keys import DataKeys
 from countline_control.database import Database
 from countline_control.outbox import Outbox
 
@@ -48,6 +49,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
 
     Args:
         database: holds the schema `cameras`.
+        keys: seal and open the addresses of cameras.
         statuses: source of statuses; while it does not answer, cameras are shown without.
         on_change: called after each committed change.
     """
@@ -55,10 +57,12 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     def __init__(
         self,
         database: Database,
+        keys: DataKeys,
         statuses: StatusSource,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
+        self.keys = keys
         self._statuses = statuses
         self._on_change = on_change
         self.outbox = Outbox(outbox_rows)
@@ -121,7 +125,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             site = await store.get_site(connection, request.site_id, lock=True)
             if site is None:
                 raise _no_site(request.site_id)
-            if cameras := await store.list_cameras(connection, "", SHOWN_CAMERAS + 1, site.site_id):
+            if cameras := await store.list_cameras(connection, "", SHOWN_CAMERAS + 1, self.keys, site.site_id):
                 raise _still_has(site, cameras)
             await store.delete_site(connection, site.site_id)
             actor = current_principal().name
@@ -152,14 +156,16 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             known = await store.geometry_versions_of(connection, wanted.camera_id)
             spec, new = domain.versioned(domain.with_defaults(wanted.spec, now), known)
             camera = replace(wanted, spec=spec, revision=1, created_at=now, updated_at=now, picture=None)
-            await store.insert_camera(connection, camera)
+            await store.insert_camera(connection, camera, self.keys)
             await store.save_geometry_versions(connection, camera.camera_id, new)
             await self.record(connection, "created", camera, current_principal().name)
         self._on_change()
         return cameras_pb2.CreateCameraResponse(camera=await self._shown(camera))
 
     async def GetCamera(self, request: cameras_pb2.GetCameraRequest, context: Context) -> cameras_pb2.GetCameraResponse:
-        camera = await self._database.read(lambda connection: store.get_camera(connection, request.camera_id))
+        camera = await self._database.read(
+            lambda connection: store.get_camera(connection, request.camera_id, self.keys)
+        )
         if camera is None:
             raise _not_found(request.camera_id)
         return cameras_pb2.GetCameraResponse(camera=await self._shown(camera))
@@ -169,7 +175,9 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     ) -> cameras_pb2.ListCamerasResponse:
         wanted, reach = page(request.page_size, request.page_token, request.site_id), _reach()
         found = await self._database.read(
-            lambda connection: store.list_cameras(connection, wanted.after, wanted.size + 1, request.site_id, reach)
+            lambda connection: store.list_cameras(
+                connection, wanted.after, wanted.size + 1, self.keys, request.site_id, reach
+            )
         )
         token = next_token(found[wanted.size - 1].camera_id, request.site_id) if len(found) > wanted.size else ""
         cameras = await self._all_shown(found[: wanted.size])
@@ -182,7 +190,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         checks.refuse("the camera cannot be changed", checks.mask_problems(paths))
         now = time.time()
         async with self._database.begin() as connection:
-            stored = await store.get_camera(connection, request.camera.camera_id, lock=True)
+            stored = await store.get_camera(connection, request.camera.camera_id, self.keys, lock=True)
             if stored is None:
                 raise _not_found(request.camera.camera_id)
             _check_revision(stored, request.camera.revision)
@@ -196,7 +204,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             if wanted == stored:
                 return cameras_pb2.UpdateCameraResponse(camera=await self._shown(stored))
             camera = replace(wanted, revision=stored.revision + 1, updated_at=now)
-            await store.update_camera(connection, camera)
+            await store.update_camera(connection, camera, self.keys)
             await store.save_geometry_versions(connection, camera.camera_id, new)
             await self.record(connection, "updated", camera, current_principal().name)
         self._on_change()
@@ -206,7 +214,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         self, request: cameras_pb2.DeleteCameraRequest, context: Context
     ) -> cameras_pb2.DeleteCameraResponse:
         async with self._database.begin() as connection:
-            camera = await store.get_camera(connection, request.camera_id, lock=True)
+            camera = await store.get_camera(connection, request.camera_id, self.keys, lock=True)
             if camera is None:
                 raise _not_found(request.camera_id)
             await store.delete_camera(connection, request.camera_id)
@@ -216,7 +224,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
 
     async def assignable(self) -> list[tuple[Camera, str]]:
         """Return every camera with its credentials and its site's time zone, for services of this process only."""
-        return await self._database.read(store.all_assignable)
+        return await self._database.read(lambda connection: store.all_assignable(connection, self.keys))
 
     async def record(self, connection: AsyncConnection, event: str, camera: Camera, actor: str) -> None:
         """Log a change and add its event to the outbox."""
@@ -232,8 +240,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         """Return the cameras with their statuses, as far as the caller may see them."""
         statuses = await self._known_statuses([camera.camera_id for camera in cameras])
         secrets = current_principal().may(Permission.CAMERA_SECRETS)
-        shown = [camera if secrets else domain.for_readers(camera) for camera in cameras]
-        return [messages.camera_message(camera, _status(camera, statuses.get(camera.camera_id))) for camera in shown]
+        return [_message(camera, statuses, secrets=secrets) for camera in cameras]
 
     async def _known_statuses(self, camera_ids: Sequence[str]) -> Mapping[str, CameraStatus]:
         try:
@@ -249,9 +256,16 @@ def _reach() -> Reach:
     return current_principal().reach(Permission.CAMERA_READ)
 
 
+def _message(camera: Camera, statuses: Mapping[str, CameraStatus], *, secrets: bool) -> cameras_pb2.Camera:
+    shown = camera if secrets else domain.for_readers(camera)
+    return messages.camera_message(shown, _status(camera, statuses.get(camera.camera_id)))
+
+
 def _status(camera: Camera, known: CameraStatus | None) -> CameraStatus:
     if camera.spec.disabled:
         return CameraStatus(ObservedState.DISABLED)
+    if domain.is_unreadable(camera):
+        return CameraStatus(ObservedState.FAILED, fault=domain.UNREADABLE)
     return domain.with_picture_warning(camera, known or CameraStatus(ObservedState.WAITING))
 
 

@@ -1,19 +1,29 @@
-"""SQL of sites and cameras. Each function works inside the caller's transaction."""
+"""SQL of sites and cameras. Each function works inside the caller's transaction.
 
+The address of a camera is sealed if it holds a secret. A camera whose address cannot be opened keeps its sealed value
+and shows `***` in place of the secret; see `sources.has_mask`.
+"""
+
+import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, select, true, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline_common.access.scopes import Reach
 from countline_common.display import PictureShape
 from countline_common.errors import AlreadyExistsError
+from countline_common.secrets.sealing import UnreadableSecretError
 from countline_common.times import to_datetime
-from countline_control.cameras import messages
+from countline_control.cameras import domain, messages, sources
 from countline_control.cameras.domain import Camera, GeometryVersion, Site, Versions
 from countline_control.cameras.tables import cameras, geometry_versions, sites
+from countline_control.data_keys import DataKeys, Sealed
+
+RESEAL_BATCH: Final = 200
 
 EVERYWHERE: Final = Reach(everything=True)
 
@@ -29,18 +39,39 @@ def _site(row: Mapping[str, Any]) -> Site:
     )
 
 
-def _camera(row: Mapping[str, Any]) -> Camera:
+async def _camera(connection: AsyncConnection, row: Mapping[str, Any], keys: DataKeys) -> Camera:
+    spec = messages.spec_from_json(row["spec"])
+    if row["sealed_source_url"] is not None:
+        sealed = Sealed(row["source_key_id"], row["sealed_source_url"])
+        with contextlib.suppress(UnreadableSecretError):  # the masked address stays
+            spec = replace(spec, source_url=await keys.unseal(connection, sealed, _place(row["camera_id"])))
     return Camera(
         camera_id=row["camera_id"],
         site_id=row["site_id"],
         title=row["title"],
-        spec=messages.spec_from_json(row["spec"]),
+        spec=spec,
         revision=row["revision"],
         created_at=row["created_at"].timestamp(),
         updated_at=row["updated_at"].timestamp(),
         picture=messages.picture_from_json(row["picture"]),
         drawn_on=messages.picture_from_json(row["drawn_on"]),
     )
+
+
+async def _spec_columns(connection: AsyncConnection, camera: Camera, keys: DataKeys) -> dict[str, Any]:
+    """The spec with a masked address, and the sealed address."""
+    url = camera.spec.source_url
+    columns: dict[str, Any] = {"spec": messages.spec_json(domain.for_readers(camera).spec)}
+    if sources.has_mask(url):  # it could not be opened: the sealed value stays
+        return columns
+    if sources.masked(url) == url:
+        return {**columns, "sealed_source_url": None, "source_key_id": None}
+    sealed = await keys.seal(connection, url, _place(camera.camera_id))
+    return {**columns, "sealed_source_url": sealed.content, "source_key_id": sealed.key_id}
+
+
+def _place(camera_id: str) -> str:
+    return f"cameras.sealed_source_url:{camera_id}"
 
 
 async def insert_site(connection: AsyncConnection, site: Site) -> None:
@@ -111,7 +142,7 @@ async def list_sites(connection: AsyncConnection, after: str, limit: int, reach:
     return [_site(dict(row)) for row in (await connection.execute(query)).mappings()]
 
 
-async def insert_camera(connection: AsyncConnection, camera: Camera) -> None:
+async def insert_camera(connection: AsyncConnection, camera: Camera, keys: DataKeys) -> None:
     """Add a camera.
 
     Raises:
@@ -121,7 +152,7 @@ async def insert_camera(connection: AsyncConnection, camera: Camera) -> None:
         "camera_id": camera.camera_id,
         "site_id": camera.site_id,
         "title": camera.title,
-        "spec": messages.spec_json(camera.spec),
+        **await _spec_columns(connection, camera, keys),
         "revision": camera.revision,
         "created_at": to_datetime(camera.created_at),
         "updated_at": to_datetime(camera.updated_at),
@@ -133,11 +164,11 @@ async def insert_camera(connection: AsyncConnection, camera: Camera) -> None:
         )
 
 
-async def update_camera(connection: AsyncConnection, camera: Camera) -> None:
+async def update_camera(connection: AsyncConnection, camera: Camera, keys: DataKeys) -> None:
     """Store everything that can change of an existing camera."""
     values = {
         "title": camera.title,
-        "spec": messages.spec_json(camera.spec),
+        **await _spec_columns(connection, camera, keys),
         "revision": camera.revision,
         "updated_at": to_datetime(camera.updated_at),
         "picture": messages.picture_json(camera.picture),
@@ -151,15 +182,22 @@ async def delete_camera(connection: AsyncConnection, camera_id: str) -> None:
     await connection.execute(delete(cameras).where(cameras.c.camera_id == camera_id))
 
 
-async def get_camera(connection: AsyncConnection, camera_id: str, *, lock: bool = False) -> Camera | None:
+async def get_camera(
+    connection: AsyncConnection, camera_id: str, keys: DataKeys, *, lock: bool = False
+) -> Camera | None:
     """Return one camera, credentials included; with `lock`, its row stays locked until the transaction ends."""
     query = select(cameras).where(cameras.c.camera_id == camera_id)
     row = (await connection.execute(query.with_for_update() if lock else query)).mappings().one_or_none()
-    return _camera(dict(row)) if row is not None else None
+    return await _camera(connection, dict(row), keys) if row is not None else None
 
 
 async def list_cameras(
-    connection: AsyncConnection, after: str, limit: int, site_id: str = "", reach: Reach = EVERYWHERE
+    connection: AsyncConnection,
+    after: str,
+    limit: int,
+    keys: DataKeys,
+    site_id: str = "",
+    reach: Reach = EVERYWHERE,
 ) -> list[Camera]:
     """Return cameras within reach by id, beginning after `after`, credentials included.
 
@@ -169,7 +207,8 @@ async def list_cameras(
     query = select(cameras).where(is_next, _camera_in(reach)).order_by(cameras.c.camera_id).limit(limit)
     if site_id:
         query = query.where(cameras.c.site_id == site_id)
-    return [_camera(dict(row)) for row in (await connection.execute(query)).mappings()]
+    rows = (await connection.execute(query)).mappings().all()
+    return [await _camera(connection, dict(row), keys) for row in rows]
 
 
 async def pictures_of_all(connection: AsyncConnection) -> dict[str, PictureShape | None]:
@@ -180,11 +219,44 @@ async def pictures_of_all(connection: AsyncConnection) -> dict[str, PictureShape
     return {camera_id: messages.picture_from_json(picture) for camera_id, picture in rows}
 
 
-async def all_assignable(connection: AsyncConnection) -> list[tuple[Camera, str]]:
+async def all_assignable(connection: AsyncConnection, keys: DataKeys) -> list[tuple[Camera, str]]:
     """Return every camera, credentials included, with the time zone of its site."""
     query = select(cameras, sites.c.time_zone).join(sites, sites.c.site_id == cameras.c.site_id)
-    rows = (await connection.execute(query.order_by(cameras.c.camera_id))).mappings()
-    return [(_camera(dict(row)), row["time_zone"]) for row in rows]
+    rows = (await connection.execute(query.order_by(cameras.c.camera_id))).mappings().all()
+    return [(await _camera(connection, dict(row), keys), row["time_zone"]) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class ResealedBatch:
+    """What `reseal_cameras` did with one batch."""
+
+    last_id: str
+    """Where the next batch begins; empty after the last one."""
+    sealed: int
+    unreadable: int
+
+
+async def reseal_cameras(connection: AsyncConnection, after: str, keys: DataKeys) -> ResealedBatch:
+    """Seal addresses with the current key: those under other keys, and those that an older release stored in the clear.
+
+    Args:
+        connection: of the caller's transaction.
+        after: the camera behind which to begin.
+        keys: seal and open.
+    """
+    current = (await keys.current(connection)).key_id
+    other_key = or_(cameras.c.source_key_id.is_(None), cameras.c.source_key_id != current)
+    query = select(cameras).where(cameras.c.camera_id > after, other_key).order_by(cameras.c.camera_id)
+    rows = (await connection.execute(query.limit(RESEAL_BATCH).with_for_update())).mappings().all()
+    sealed = unreadable = 0
+    for row in rows:
+        camera = await _camera(connection, dict(row), keys)
+        columns = await _spec_columns(connection, camera, keys)
+        if columns.get("sealed_source_url") is not None:
+            await connection.execute(update(cameras).where(cameras.c.camera_id == camera.camera_id).values(columns))
+            sealed += 1
+        unreadable += sources.has_mask(camera.spec.source_url)
+    return ResealedBatch(rows[-1]["camera_id"] if len(rows) == RESEAL_BATCH else "", sealed, unreadable)
 
 
 async def geometry_versions_of(connection: AsyncConnection, camera_id: str) -> Versions:
@@ -210,3 +282,10 @@ async def save_geometry_versions(connection: AsyncConnection, camera_id: str, ve
         statement = upsert(geometry_versions).values(camera_id=camera_id, kind=kind, geometry_id=geometry_id, **changes)
         keys = ["camera_id", "kind", "geometry_id"]
         await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes))
+
+
+async def sealed_addresses(connection: AsyncConnection) -> dict[str, int]:
+    """Return the number of sealed addresses, by data key."""
+    key = cameras.c.source_key_id
+    query = select(key, func.count()).where(key.is_not(None)).group_by(key)
+    return {row[0]: row[1] for row in (await connection.execute(query)).all()}

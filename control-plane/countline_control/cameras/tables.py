@@ -1,8 +1,9 @@
 """The schema `cameras`."""
 
-from sqlalchemy import Column, DateTime, ForeignKey, Integer, MetaData, String, Table
+from sqlalchemy import Column, DateTime, ForeignKey, Integer, LargeBinary, MetaData, String, Table
 from sqlalchemy.dialects.postgresql import JSONB
 
+from countline_control.data_keys import data_key_table
 from countline_control.outbox import outbox_table
 
 SCHEMA = "cameras"
@@ -21,14 +22,19 @@ sites = Table(
     Column("revision", Integer, nullable=False, server_default="1"),
 )
 
+data_keys = data_key_table(metadata)
+
 cameras = Table(
     "cameras",
     metadata,
     Column("camera_id", String, primary_key=True),
     Column("site_id", ForeignKey(sites.c.site_id), nullable=False, index=True),
     Column("title", String, nullable=False),
-    # A CameraSpec as protobuf's JSON; its address holds the credentials.
+    # A CameraSpec as protobuf's JSON; the secrets in its address are masked.
     Column("spec", JSONB, nullable=False),
+    # The whole address, sealed; NULL if it holds no secret.
+    Column("sealed_source_url", LargeBinary),
+    Column("source_key_id", ForeignKey(data_keys.c.key_id)),
     Column("revision", Integer, nullable=False),
     Column("created_at", _moment, nullable=False),
     Column("updated_at", _moment, nullable=False),

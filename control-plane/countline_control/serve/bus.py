@@ -10,6 +10,7 @@ from nats.js import JetStreamContext
 from countline_common.data import bus
 from countline_common.logs import get_logger
 from countline_common.resilience.retry import Backoff
+from countline_common.tls.files import TlsFiles
 from countline_common.waiting import happens
 
 LOG_PERIOD_S: Final = 10.0
@@ -22,10 +23,12 @@ class BackgroundBus:
 
     Args:
         url: address of NATS, credentials included.
+        tls: certificate files; None without TLS.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tls: TlsFiles | None = None) -> None:
         self._url = url
+        self._tls = tls
         self._client: Client | None = None
         self._stopping = asyncio.Event()
 
@@ -52,7 +55,7 @@ class BackgroundBus:
         logged_at, backoff = float("-inf"), Backoff()
         while not self._stopping.is_set():
             try:
-                self._client = self._client or await bus.connect(self._url, "countline-control")
+                self._client = self._client or await bus.connect(self._url, "countline-control", tls=self._tls)
                 await bus.ensure_streams(self._client.jetstream())
             except Exception as error:  # noqa: BLE001  (NATS may be away, or may still be starting its JetStream)
                 if time.monotonic() - logged_at > LOG_PERIOD_S:

@@ -18,6 +18,8 @@ from countline_common.http.health import Check, HealthServer
 from countline_common.logs import get_logger
 from countline_common.resilience.retry import Backoff
 from countline_common.tasks import cancel
+from countline_common.tls.files import TlsFiles
+from countline_common.tls.grpc_credentials import server_credentials
 from countline_control.database import Database, translate
 
 LOG_PERIOD_S: Final = 10.0
@@ -32,10 +34,16 @@ class ServiceHost:
 
     Args:
         verifier: checks the tokens of callers.
+        tls: certificate files of the servers and of channels; None without TLS.
+        require_client_certs: whether the servers refuse clients without a certificate.
     """
 
-    def __init__(self, verifier: TokenVerifier) -> None:
+    def __init__(
+        self, verifier: TokenVerifier, tls: TlsFiles | None = None, *, require_client_certs: bool = False
+    ) -> None:
         self._verifier = verifier
+        self._tls = tls
+        self._require_client_certs = require_client_certs
         self._servers = AsyncExitStack()
         self._resources = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -58,14 +66,14 @@ class ServiceHost:
 
     async def channel(self, address: str) -> grpc.aio.Channel:
         """Open a channel to a service in another process."""
-        return await self._resources.enter_async_context(open_channel(address))
+        return await self._resources.enter_async_context(open_channel(address, self._tls))
 
     async def listen(
         self,
         name: str,
         address: str,
         service: Service,
-        *,
+        *more: Service,
         before_stop: Callable[[], None] = lambda: None,
         call_limit_s: float = CALL_LIMIT_S,
     ) -> None:
@@ -75,20 +83,27 @@ class ServiceHost:
             name: the service, such as `auth`.
             address: host:port.
             service: what to serve.
+            more: further services on the same address.
             before_stop: called before the server stops, to end its streams.
             call_limit_s: the longest time of a call.
         """
         server = GrpcServer(
             address,
-            (service,),
+            (service, *more),
             self._verifier,
             translate=translate,
             before_stop=before_stop,
             call_limit_s=call_limit_s,
+            credentials=self._credentials(),
         )
         self.addresses[name] = (await self._servers.enter_async_context(server)).address
         self._checks[name] = service.check
         _log.info("serve.listening", service=name, address=self.addresses[name])
+
+    def _credentials(self) -> grpc.ServerCredentials | None:
+        if self._tls is None:
+            return None
+        return server_credentials(self._tls, require_client_certs=self._require_client_certs)
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None], stop: Callable[[], None]) -> None:
         """Run a background task; `stop` asks it to end."""

@@ -17,7 +17,10 @@ from countline_common.grpc.tokens import TokenSigner, TokenVerifier
 from countline_common.logs import get_logger
 from countline_control.auth.service import AuthService
 from countline_control.cameras.pictures import TurnWatch
+from countline_control.cameras.secrets import CameraSecrets, SecretService
 from countline_control.cameras.service import CameraService, StatusSource
+from countline_control.cameras.tables import data_keys
+from countline_control.data_keys import DataKeys
 from countline_control.database import Database
 from countline_control.models.artifacts import open_store
 from countline_control.models.deployment.deployer import Deployer
@@ -61,7 +64,7 @@ class ControlPlane:
         self._settings = settings
         self._wanted = frozenset(wanted)
         self._verifier = _verifier(settings)
-        self._host = ServiceHost(self._verifier)
+        self._host = ServiceHost(self._verifier, settings.tls, require_client_certs=settings.tls_require_client_certs)
         self._bus: BackgroundBus | None = None
         self._statuses = LocalStatuses()
         self._cameras: CameraService | None = None
@@ -92,7 +95,7 @@ class ControlPlane:
         if self._settings.health_address:
             await self._host.serve_health(self._settings.health_address, sorted(self._wanted))
         if url := self._settings.nats_url.get_secret_value():
-            self._bus = BackgroundBus(url)
+            self._bus = BackgroundBus(url, self._settings.tls)
             self._host.spawn("bus", self._bus.run(), self._bus.stop)
             revocations = RevocationFeed(self._jetstream, self._verifier.revocations)
             self._host.spawn("revocations", revocations.run(), revocations.stop)
@@ -120,12 +123,15 @@ class ControlPlane:
 
     async def _start_cameras(self) -> None:
         database, statuses = await self._database("cameras"), await self._status_source()
-        service = CameraService(database, statuses, self._cameras_changed)
+        keys = DataKeys(database, data_keys, self._settings.master_key_source)
+        await CameraSecrets(database, keys).open(forget_lost=self._settings.forget_lost_secrets)
+        service = CameraService(database, keys, statuses, self._cameras_changed)
         self._cameras = service
         watch = TurnWatch(database, statuses, service, self._cameras_changed)
         self._host.spawn("pictures of cameras", watch.run(), watch.stop)
         self._relay("cameras", database, service.outbox)
-        await self._host.listen("cameras", self._settings.cameras_address, service.as_service())
+        secrets = SecretService(database, keys)
+        await self._host.listen("cameras", self._settings.cameras_address, service.as_service(), secrets.as_service())
 
     async def _start_models(self) -> None:
         settings, outbox = self._settings, Outbox(model_events)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -9,8 +10,9 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 
 from countline.v1 import cameras_pb2, workers_pb2
 from countline_common.times import to_timestamp
-from countline_control.cameras.domain import Camera, CameraSpec, CameraStatus
+from countline_control.cameras.domain import Camera, CameraSpec, CameraStatus, is_unreadable
 from countline_control.cameras.messages import camera_message, spec_message, status_message, status_of
+from countline_control.cameras.sources import masked
 from countline_control.models.domain import Follower
 from countline_control.workers.domain import AssignableCamera, Assignment, CameraReport, WorkerReport, WorkerView
 
@@ -75,7 +77,9 @@ def _follower_message(follower: Follower) -> workers_pb2.Follower:
 
 
 def assignable(camera: Camera, time_zone: str) -> AssignableCamera:
-    """Prepare a camera for assignment."""
+    """Prepare a camera for assignment. A camera without a readable password is not assigned."""
+    if is_unreadable(camera):
+        camera = replace(camera, spec=replace(camera.spec, disabled=True))
     return AssignableCamera(camera, time_zone, fingerprint(camera.spec))
 
 
@@ -83,9 +87,10 @@ def fingerprint(spec: CameraSpec) -> str:
     """Return a text that changes when a file would be counted differently.
 
     Switching the camera off and on does not change it. Nor does another model: the objects that it would find have been
-    counted already, and would be counted twice.
+    counted already, and would be counted twice. Nor does another password: the database keeps this text, and a
+    password must not be guessed from it.
     """
-    relevant = spec_message(spec)
+    relevant = spec_message(replace(spec, source_url=masked(spec.source_url)))
     relevant.ClearField("disabled")
     relevant.ClearField("model")
     return hashlib.sha256(relevant.SerializeToString(deterministic=True)).hexdigest()[:32]

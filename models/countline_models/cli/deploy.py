@@ -6,7 +6,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-import grpc
 import typer
 
 from countline.v1 import models_pb2, models_pb2_grpc
@@ -21,9 +20,10 @@ from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask
 from countline_common.errors import InternalError, InvalidInputError, NotFoundError
 from countline_common.files.text_files import read_text
 from countline_common.grpc.authorization import bearer_metadata
-from countline_common.grpc.channels import channel_options
+from countline_common.grpc.channels import open_blocking_channel
 from countline_common.grpc.client import Client
 from countline_common.grpc.errors import translated
+from countline_common.tls.files import TlsFiles
 from countline_models.cli.references import complete_model
 from countline_models.digests import file_digest
 
@@ -120,16 +120,17 @@ def deploy(
 
 @dataclass(frozen=True, slots=True)
 class ModelServiceEndpoint:
-    """Address of the model service, and an access token."""
+    """Address of the model service, an access token, and the certificate files; None without TLS."""
 
     address: str
     access_token: str
+    tls: TlsFiles | None = None
 
     @classmethod
     async def of(cls, client: Client) -> "ModelServiceEndpoint":
         """The endpoint of a client."""
         _ = client.models  # raises if the server has no model service
-        return cls(client.endpoints.models, await client.session.access_token())
+        return cls(client.endpoints.models, await client.session.access_token(), client.tls)
 
 
 def send(service: ModelServiceEndpoint, header: DeployHeader, files: list[Artifact], steps: "Steps") -> ModelVersion:
@@ -142,7 +143,7 @@ def send(service: ModelServiceEndpoint, header: DeployHeader, files: list[Artifa
     metadata = bearer_metadata(service.access_token)
     with (
         translated(service.address),
-        grpc.insecure_channel(service.address, options=channel_options(service.address)) as channel,
+        open_blocking_channel(service.address, service.tls) as channel,
     ):
         stub = models_pb2_grpc.ModelServiceStub(channel)
         for answer in stub.DeployModel(_requests(header, files, steps), timeout=LIMIT_S, metadata=metadata):

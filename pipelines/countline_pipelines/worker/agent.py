@@ -12,11 +12,13 @@ import grpc
 import grpc.aio
 
 from countline.v1 import workers_pb2, workers_pb2_grpc
-from countline_common.errors import ConflictError, UnavailableError
+from countline_common.errors import ConflictError, CountlineError, UnavailableError
 from countline_common.grpc.authorization import bearer_metadata
 from countline_common.grpc.channels import open_channel, proxy_remark
 from countline_common.logs import get_logger
 from countline_common.resilience.retry import Backoff
+from countline_common.tls.diagnosis import diagnose
+from countline_common.tls.files import TlsFiles
 from countline_common.waiting import happens
 
 REPORT_EVERY_S: Final = 1.0
@@ -38,6 +40,7 @@ class Agent:
         token: returns the worker's token; empty for none.
         report: returns the worker's report as of now.
         apply: called with the whole set of assignments each time it arrives.
+        tls: certificate files, read again for each stream; None without TLS.
     """
 
     def __init__(
@@ -46,8 +49,10 @@ class Agent:
         token: Callable[[], str],
         report: Callable[[], workers_pb2.ConnectRequest],
         apply: Callable[[Sequence[workers_pb2.Assignment]], Awaitable[None]],
+        tls: TlsFiles | None = None,
     ) -> None:
         self._address = address
+        self._tls = tls
         self._token = token
         self._report = report
         self._apply = apply
@@ -89,6 +94,10 @@ class Agent:
                 self._trouble = f"{error.code().name}: {error.details()}"
                 if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
                     raise _replaced(error) from error
+                if error.code() is grpc.StatusCode.UNAVAILABLE:
+                    self._trouble = await self._cause() or self._trouble
+            except CountlineError as error:  # the certificate files cannot be used now
+                self._trouble = error.message
             self._left.set()
             if self._leaving.is_set():
                 return
@@ -106,7 +115,7 @@ class Agent:
             await happens(self._left, timeout_s)
 
     async def _hold(self) -> None:
-        async with open_channel(self._address, options=_OPTIONS) as channel:
+        async with open_channel(self._address, self._tls, options=_OPTIONS) as channel:
             stub = workers_pb2_grpc.WorkerServiceStub(channel)
             token = self._token()
             metadata = bearer_metadata(token) if token else ()
@@ -117,6 +126,14 @@ class Agent:
                     self._trouble = ""
                 await self._apply(list(response.assignments))
                 self._changed.set()
+
+    async def _cause(self) -> str:
+        """Why TLS keeps the worker from the control-plane; empty if it does not."""
+        try:
+            cause = await asyncio.to_thread(diagnose, self._address, self._tls)
+        except CountlineError as error:
+            cause = error
+        return f"{cause.message}; {cause.hint}" if cause is not None else ""
 
     async def _reports(self) -> AsyncIterator[workers_pb2.ConnectRequest]:
         while True:

@@ -18,6 +18,7 @@ from countline_common.data import bus
 from countline_common.errors import CountlineError, UnavailableError
 from countline_common.logs import get_logger
 from countline_common.resilience.retry import Backoff
+from countline_common.tls.files import TlsFiles
 
 LOSSY_QUEUE: Final = 256
 CLOSE_TIMEOUT_S: Final = 1.0
@@ -32,10 +33,12 @@ class BusLink:
         url: of NATS.
         name: of this client.
         on_watch: called with a camera's id for each message that asks to watch that camera.
+        tls: certificate files; None without TLS.
     """
 
-    def __init__(self, url: str, name: str, on_watch: Callable[[str], None]) -> None:
+    def __init__(self, url: str, name: str, on_watch: Callable[[str], None], tls: TlsFiles | None = None) -> None:
         self._url = url
+        self._tls = tls
         self._name = name
         self._on_watch = on_watch
         self._loop = asyncio.get_running_loop()
@@ -62,7 +65,7 @@ class BusLink:
         backoff = Backoff(longest_s=2.0)
         while self._client is None:
             try:
-                client = await bus.connect(self._url, self._name)
+                client = await bus.connect(self._url, self._name, tls=self._tls)
             except UnavailableError as error:
                 _log.warning("bus.unavailable", error=error.message)
                 await asyncio.sleep(backoff.next_s())

@@ -78,7 +78,7 @@ class Worker:
         self._instance = secrets.token_hex(8)
         self._version = version("countline")
         self._spool = Spool(settings.spool_folder, max_bytes=settings.spool_max_bytes)
-        self._link = BusLink(settings.nats_url, f"worker {settings.worker_name}", self._watch)
+        self._link = BusLink(settings.nats_url, f"worker {settings.worker_name}", self._watch, settings.tls)
         self._publisher = Publisher(self._spool, self._link.jetstream, self._link.ensure_streams)
         self._writer = SpoolWriter(self._spool, self._publisher.notify, self._pressed)
         self._pictures = PictureEncoder(lambda camera, data: self._link.send_lossy(bus.preview_subject(camera), data))
@@ -96,7 +96,7 @@ class Worker:
             self._plane, settings.spool_folder, settings.default_model, self._owners, self._stored
         )
         self._clock_check = ClockCheck(WALL, self._link.stream_info)
-        self._agent = Agent(settings.workers_address, settings.token, self._report, self._apply)
+        self._agent = Agent(settings.workers_address, settings.token, self._report, self._apply, settings.tls)
         self._errands: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -7,7 +7,8 @@ from typing import Self
 
 from countline_common.errors import CountlineError, InvalidInputError
 from countline_common.files.text_files import read_text
-from countline_common.settings import DataFolder, ProcessSettings
+from countline_common.settings import DataFolder
+from countline_common.tls.settings import TlsSettings
 from countline_pipelines.sources import DecodeMode
 from countline_pipelines.triton import Transport
 
@@ -23,7 +24,7 @@ class PlaneBackend(StrEnum):
     """NVIDIA's DeepStream decodes, batches and tracks; runs in its container, on a GPU."""
 
 
-class WorkerSettings(ProcessSettings):
+class WorkerSettings(TlsSettings):
     """Each field is set by a variable: `COUNTLINE_` and the field's name in capitals."""
 
     nats_url: str

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from countline_common.secrets.secret_files import ensure_secret
 from countline_common.triton.access import secret_file
-from countline_local.supervision.credentials import ensure_secret
 from countline_local.triton.command import TritonPorts, TritonSettings
 from countline_local.triton.server import EmbeddedTriton
 from countline_models.contract import open_session, run_contract

@@ -1,17 +1,25 @@
-"""Passwords of cameras in a whole system: nothing that it shows, logs or publishes contains one."""
+"""Secrets in a whole system with TLS: nothing that it stores, shows, logs or publishes contains one."""
 
+import base64
 import json
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import grpc
 import nats
 import psycopg
 import pytest
 from psycopg import sql
+from tests.fixtures.local.processes import wait_until
 from tests.fixtures.local.system import System, wait_for
+
+from countline_common.grpc.channels import open_channel
+from countline_common.tls.authority import Authority
+from countline_common.tls.diagnosis import diagnose
 
 pytestmark = [
     pytest.mark.acceptance,
@@ -20,28 +28,28 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
-SECRET = re.compile("SECRET|SE%43RET|(?i:hunter7)")
+SECRET = re.compile("S3CR3TMARK|S3%43R3TMARK|(?i:hunter7)")
 ADDRESSES = (
-    'rtsp://admin:pa"SECRET@127.0.0.1:9/live',
-    "rtsp://admin:a@SECRET@b@127.0.0.1:9/live",
-    "rtsp://admin:SE%43RET%2FSECRET@[::1]:9/live",
-    "rtsp://SECRET@127.0.0.1:9/live",
-    "http://127.0.0.1:9/live?loginuse=a&loginpas=SECRET",
-    "http://127.0.0.1:9/live?auth=SECRET&x=1#top",
-    "http://127.0.0.1:9/live#token=SECRET",
-    "http://127.0.0.1:9/user=admin_password=SECRET_channel=1_stream=0.sdp",
-    "http://127.0.0.1:9/api?src=rtsp%3A%2F%2Fadmin%3ASECRET%40cam%2Flive",
+    'rtsp://admin:pa"S3CR3TMARK@127.0.0.1:9/live',
+    "rtsp://admin:a@S3CR3TMARK@b@127.0.0.1:9/live",
+    "rtsp://admin:S3%43R3TMARK%2FS3CR3TMARK@[::1]:9/live",
+    "rtsp://S3CR3TMARK@127.0.0.1:9/live",
+    "http://127.0.0.1:9/live?loginuse=a&loginpas=S3CR3TMARK",
+    "http://127.0.0.1:9/live?auth=S3CR3TMARK&x=1#top",
+    "http://127.0.0.1:9/live#token=S3CR3TMARK",
+    "http://127.0.0.1:9/user=admin_password=S3CR3TMARK_channel=1_stream=0.sdp",
+    "http://127.0.0.1:9/api?src=rtsp%3A%2F%2Fadmin%3AS3CR3TMARK%40cam%2Flive",
 )
 MISTYPED = (
-    "rtsp:/admin:SECRET@127.0.0.1:9/live",
-    "admin:SECRET@127.0.0.1/live",
-    "rtsp://admin:pa/SECRET@127.0.0.1/live",
+    "rtsp:/admin:S3CR3TMARK@127.0.0.1:9/live",
+    "admin:S3CR3TMARK@127.0.0.1/live",
+    "rtsp://admin:pa/S3CR3TMARK@127.0.0.1/live",
 )
 LOOSE = (
-    "rtsp://admin:SECRET@10.0.0.7/live",
-    "rtsp://admin:pa/SECRET@10.0.0.7/live",
-    "http://10.0.0.7/live?pwd=SECRET",
-    "admin:SECRET@10.0.0.7",
+    "rtsp://admin:S3CR3TMARK@10.0.0.7/live",
+    "rtsp://admin:pa/S3CR3TMARK@10.0.0.7/live",
+    "http://10.0.0.7/live?pwd=S3CR3TMARK",
+    "admin:S3CR3TMARK@10.0.0.7",
 )
 """Addresses where a camera's id belongs."""
 REPORTED_WITHIN_S = 120.0
@@ -49,7 +57,7 @@ REPORTED_WITHIN_S = 120.0
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    running = System(tmp_path_factory.mktemp("secrets") / "data", "--no-demo")
+    running = System(tmp_path_factory.mktemp("secrets") / "data", "--no-demo", "--tls")
     try:
         running.wait_ready()
         yield running
@@ -72,7 +80,13 @@ async def stored_by_nats(system: System) -> dict[str, str]:
     """The messages of each stream."""
     port = ports_of(system)["nats"]
     password = (system.data / "credentials" / "nats-password").read_text().strip()
-    client = await nats.connect(f"nats://127.0.0.1:{port}", user="countline", password=password)
+    client = await nats.connect(
+        f"tls://127.0.0.1:{port}",
+        user="countline",
+        password=password,
+        tls=Authority(system.data / "certs").files("cli").client_context(),
+        tls_handshake_first=True,
+    )
     stream_of = client.jetstream()
     found: dict[str, str] = {}
     for stream in await stream_of.streams_info():
@@ -85,10 +99,6 @@ async def stored_by_nats(system: System) -> dict[str, str]:
             found[name] = found.get(name, "") + repr(message)
     await client.close()
     return found
-
-
-KEEPS_ADDRESSES = {("cameras", "cameras", "cameras")}
-"""Database, schema and table: workers need the passwords of cameras."""
 
 
 def ports_of(system: System) -> dict[str, int]:
@@ -108,9 +118,8 @@ def stored_by_databases(system: System) -> dict[str, str]:
                 "WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
             ).fetchall()
             for schema, table in tables:
-                if (database, schema, table) not in KEEPS_ADDRESSES:
-                    rows = sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(schema, table))
-                    found[f"{database}.{schema}.{table}"] = repr(connection.execute(rows).fetchall())
+                rows = sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(schema, table))
+                found[f"{database}.{schema}.{table}"] = repr(connection.execute(rows).fetchall())
     return found
 
 
@@ -118,7 +127,7 @@ async def sockets_answer(system: System) -> dict[str, str]:
     """What the WebSocket answers to messages that hold a secret where none belongs, and its close codes."""
     url, token = await system.login()
     token_message = {"type": "auth", "token": token}
-    wrong: list[dict[str, Any]] = [{"type": "auth", "token": "SECRET.SECRET.SECRET"}, {"type": LOOSE[0]}]
+    wrong: list[dict[str, Any]] = [{"type": "auth", "token": "S3CR3TMARK.S3CR3TMARK.S3CR3TMARK"}, {"type": LOOSE[0]}]
     wrong += [
         {"type": "subscribe", "channel": f"{kind}:{address}"} for kind in ("live", "pictures") for address in LOOSE
     ]
@@ -160,6 +169,12 @@ async def metrics(system: System) -> dict[str, str]:
     return found
 
 
+def files_with(folder: Path, *needles: bytes) -> set[str]:
+    """The files below a folder that hold one of some texts: tables and journals of PostgreSQL, stores, spools, logs."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return {path.relative_to(folder).as_posix() for path in files if any(each in path.read_bytes() for each in needles)}
+
+
 def logs(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text(errors="replace") for path in folder.iterdir() if path.is_file()}
 
@@ -177,8 +192,52 @@ async def test_no_password_of_a_camera_leaves_the_system(system: System) -> None
     await wait_for(all_failed, REPORTED_WITHIN_S)
     shown = {**commands_show(system), **await sockets_answer(system), **await refused_logins(system)}
     stored = {**await stored_by_nats(system), **stored_by_databases(system)}
-    assert {"DOMAIN", "STATUS", "auth.auth.audit", "cameras.cameras.outbox"} <= set(stored)
+    assert {"DOMAIN", "STATUS", "auth.auth.audit", "cameras.cameras.outbox", "cameras.cameras.cameras"} <= set(stored)
     assert "login_failed" in stored["auth.auth.audit"]
     rest = {"REST": json.dumps(await system.get("/api/v1/cameras"))}
     shown |= {**stored, **await metrics(system), **rest, **logs(system.data / "logs")}
     assert {name for name, text in shown.items() if SECRET.search(text)} == set()
+    assert files_with(system.data, b"S3CR3TMARK", b"S3%43R3TMARK") == set()
+    master_key = (system.data / "credentials" / "master-key").read_text().strip()
+    needles = (master_key.encode(), base64.b64decode(master_key))
+    assert files_with(system.data, *needles) == {"credentials/master-key"}
+    assert {name for name, text in shown.items() if master_key in text} == set()
+
+
+async def test_the_master_key_is_replaced_while_the_system_runs(system: System) -> None:
+    before = (system.data / "credentials" / "master-key").read_text().strip()
+    done = system.run("secrets", "rotate", "--new-master-key")
+    assert done.returncode == 0, done.stderr
+    file = system.data / "credentials" / "master-key"
+    assert before not in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    shown = system.run("secrets", "show")
+    assert len(shown.stdout.splitlines()) == 2, shown.stdout
+    assert system.run("cameras", "show", "c0").returncode == 0
+
+
+async def test_every_grpc_service_and_nats_refuse_clients_without_a_certificate(system: System) -> None:
+    ports = ports_of(system)
+    for name in ("auth", "cameras", "workers", "models"):
+        address = f"127.0.0.1:{ports[name]}"
+        async with open_channel(address, None) as channel:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=10)
+        cause = diagnose(address, None)
+        assert cause is not None
+        assert "requires TLS" in cause.message
+    with pytest.raises((nats.errors.Error, OSError)):
+        await nats.connect(f"nats://127.0.0.1:{ports['nats']}", max_reconnect_attempts=0, allow_reconnect=False)
+
+
+async def test_certificates_are_renewed_while_the_system_runs(system: System) -> None:
+    shown = json.loads(system.run("certs", "show", "--json").stdout)["certificates"]
+    assert {"ca", "control", "api", "ingest", "worker", "nats", "cli"} <= {each["name"] for each in shown}
+    assert all(each["days_left"] > 300 for each in shown)
+    assert system.run("certs", "renew").returncode == 0
+    log = system.data / "logs" / "supervisor.log"
+    wait_until(lambda: "certificates.reloaded" in log.read_text(), 60, 0.2)
+    done = system.run("cameras", "list")
+    assert done.returncode == 0, done.stderr
+    assert system.status()["ready"]
+    assert "Reloaded server configuration" in (system.data / "logs" / "nats.log").read_text()

@@ -19,6 +19,7 @@ from countline_analytics.api.process import ApiParts, serving
 from countline_analytics.settings import ApiSettings
 from countline_common.data.database import create_engine, migrate
 from countline_common.grpc.tokens import TokenSigner, generate_key_pair
+from countline_common.secrets.master_keys import new_master_key
 from countline_control.serve.plane import SERVICES, ControlPlane
 from countline_control.settings import ControlSettings
 
@@ -141,6 +142,7 @@ async def stack(
         token_public_key_file=tmp_path / "key.pub",
         admin_password_file=tmp_path / "password",
         **control_settings,
+        master_key=new_master_key(),
     )
     async with AsyncExitStack() as cleanup:
         plane = await cleanup.enter_async_context(ControlPlane(control, SERVICES))

@@ -10,16 +10,18 @@ import pytest
 from tests.fixtures.control.auth import PASSWORD, Auth, Clock
 from tests.fixtures.postgres import PostgresServer
 
-from countline.v1 import auth_pb2_grpc, cameras_pb2_grpc, models_pb2_grpc, workers_pb2_grpc
+from countline.v1 import auth_pb2_grpc, cameras_pb2_grpc, models_pb2_grpc, secrets_pb2_grpc, workers_pb2_grpc
 from countline_common.data.database import migrate
 from countline_common.grpc import tokens
 from countline_common.grpc.authorization import bearer_metadata
+from countline_common.secrets.master_keys import new_master_key
 from countline_control.auth.access.roles import BUILT_IN
 from countline_control.database import Database
 from countline_control.serve.plane import SERVICES, ControlPlane
 from countline_control.settings import ControlSettings
 
 ADMIN_PASSWORD = "correct horse battery"
+MASTER_KEY = new_master_key()
 LEASE_S = 2.0
 CALL_TIMEOUT_S = 30.0
 """Generous, since the machine may be busy."""
@@ -35,6 +37,7 @@ class Caller:
         self.cameras = _Stub(cameras_pb2_grpc.CameraServiceStub(channels["cameras"]), self.metadata)
         if "models" in channels:
             self.models = _Stub(models_pb2_grpc.ModelServiceStub(channels["models"]), self.metadata)
+        self.secrets = _Stub(secrets_pb2_grpc.SecretServiceStub(channels["cameras"]), self.metadata)
         self.workers = _Stub(workers_pb2_grpc.WorkerServiceStub(channels["workers"]), self.metadata)
 
 
@@ -118,6 +121,7 @@ def make_settings(keys: tuple[Path, Path], tmp_path: Path) -> Callable[..., Cont
             "auth_dsn": dsn,
             "cameras_dsn": dsn,
             "token_private_key_file": keys[0],
+            "master_key": MASTER_KEY,
             "token_public_key_file": keys[1],
             "lease_s": LEASE_S,
         }
@@ -138,6 +142,8 @@ async def start_control(make_settings) -> AsyncIterator[Callable]:
             control = Control(plane, signer, settings)
             for name, address in plane.addresses.items():
                 control.channels[name] = await stack.enter_async_context(grpc.aio.insecure_channel(address))
+            if "cameras" in control.channels:  # the service of secrets has the same address
+                control.channels["secrets"] = control.channels["cameras"]
             return control
 
         yield start

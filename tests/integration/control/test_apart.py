@@ -22,6 +22,7 @@ from countline_common.grpc.client import connect
 from countline_common.grpc.discovery import ServerProfile
 from countline_common.grpc.endpoints import Endpoints
 from countline_common.grpc.logins import LoginFile
+from countline_common.secrets.master_keys import new_master_key
 from countline_control.settings import ControlSettings
 
 from .conftest import ADMIN_PASSWORD, Control
@@ -64,7 +65,7 @@ class Apart:
                 "COUNTLINE_TOKEN_PRIVATE_KEY_FILE": str(keys[0]),
                 "COUNTLINE_ADMIN_PASSWORD_FILE": str(password),
             },
-            "cameras": {"COUNTLINE_CAMERAS_DSN": dsn},
+            "cameras": {"COUNTLINE_CAMERAS_DSN": dsn, "COUNTLINE_MASTER_KEY": new_master_key()},
             "models": {
                 "COUNTLINE_MODELS_DSN": dsn,
                 "COUNTLINE_MODEL_REPOSITORY": str(folder / "repository"),

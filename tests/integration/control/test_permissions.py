@@ -4,7 +4,7 @@ import grpc
 import pytest
 from google.protobuf import message_factory
 
-from countline.v1 import auth_pb2, cameras_pb2, models_pb2, workers_pb2
+from countline.v1 import auth_pb2, cameras_pb2, models_pb2, secrets_pb2, workers_pb2
 from countline_common.access.vocabulary import PEOPLE
 from countline_common.grpc.permissions import OPEN_SERVICES, method_policy
 from countline_control.auth.access.roles import BUILT_IN
@@ -15,6 +15,7 @@ SERVICES = {
     "auth": auth_pb2.DESCRIPTOR.services_by_name["AuthService"],
     "cameras": cameras_pb2.DESCRIPTOR.services_by_name["CameraService"],
     "models": models_pb2.DESCRIPTOR.services_by_name["ModelService"],
+    "secrets": secrets_pb2.DESCRIPTOR.services_by_name["SecretService"],
     "workers": workers_pb2.DESCRIPTOR.services_by_name["WorkerService"],
 }
 METHODS = [(name, method) for name, service in SERVICES.items() for method in service.methods]
@@ -124,4 +125,5 @@ async def test_health_and_reflection_are_open_to_everybody(control: Control) -> 
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
         async for answer in stub.ServerReflectionInfo(ask(), timeout=10):
             listed = {item.name for item in answer.list_services_response.service}
-            assert {service.full_name, *OPEN_SERVICES} == listed
+            beside = {each.full_name for other, each in SERVICES.items() if control.channels[other] is channel}
+            assert {*beside, *OPEN_SERVICES} == listed

@@ -19,8 +19,8 @@ from tests.fixtures.local.small_disk import SmallDisk, small_disk
 from tests.fixtures.repository import REPOSITORY
 
 from countline_common.data.bus import COUNTS, counts_subject, ensure_streams
+from countline_common.secrets.secret_files import ensure_secret
 from countline_common.settings import DataFolder
-from countline_local.supervision.credentials import ensure_secret
 
 PROGRAM = REPOSITORY / "tests" / "fixtures" / "local" / "small_system.py"
 DISK_MEGABYTES = 120

@@ -1,5 +1,7 @@
 """Domain objects survive the way through the messages of the contract."""
 
+from dataclasses import replace
+
 from countline.v1 import cameras_pb2, models_pb2
 from countline_common.display import Orientation, PictureShape
 from countline_control.cameras import messages as camera_messages
@@ -22,7 +24,7 @@ from countline_control.workers import messages as worker_messages
 from countline_counting.spec import MaskKind
 from countline_models.deploy import CountedLine
 
-GOLDEN_FINGERPRINT = "de672c75f4129878aae7ccd252678e05"
+GOLDEN_FINGERPRINT = "edceb445c60789b68cd126a61a9ec630"
 SQUARE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0))
 SPEC = CameraSpec(
     source_url="rtsp://joe:secret@h/live",
@@ -108,4 +110,19 @@ def test_a_validation_comes_back_as_it_was() -> None:
 
 def test_the_fingerprint_of_a_file_stays_what_it_was() -> None:
     """The database stores it: another value would replay every finished file."""
-    assert worker_messages.fingerprint(SPEC) == GOLDEN_FINGERPRINT
+    assert worker_messages.fingerprint(replace(SPEC, source_url="file:///recordings/a.mp4")) == GOLDEN_FINGERPRINT
+
+
+def test_a_password_is_not_part_of_the_fingerprint() -> None:
+    """The database stores it in the clear: a password could be guessed from it."""
+    other = replace(SPEC, source_url="rtsp://joe:changed@h/live")
+    assert worker_messages.fingerprint(other) == worker_messages.fingerprint(SPEC)
+    moved = replace(SPEC, source_url="rtsp://joe:secret@h2/live")
+    assert worker_messages.fingerprint(moved) != worker_messages.fingerprint(SPEC)
+
+
+def test_a_camera_without_a_readable_password_is_not_assigned() -> None:
+    camera = Camera("door", "here", "", replace(SPEC, disabled=False), 1, 0.0, 0.0)
+    assert not worker_messages.assignable(camera, "UTC").camera.spec.disabled
+    unreadable = replace(camera, spec=replace(camera.spec, source_url="rtsp://joe:***@h/live"))
+    assert worker_messages.assignable(unreadable, "UTC").camera.spec.disabled

@@ -42,6 +42,7 @@ def test_every_password_that_compose_gives_by_file_is_read():
         "TOKEN_PRIVATE_KEY",
         "TOKEN_PUBLIC_KEY",
         "ADMIN_PASSWORD",
+        "MASTER_KEY",
         "WORKER_TOKEN",
         "POSTGRES_PASSWORD",
         "TRITON_SECRET",

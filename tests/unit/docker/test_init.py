@@ -39,6 +39,7 @@ def test_each_service_gets_the_secrets_of_its_own(volumes: Path):
             "admin-password",
             "auth-dsn",
             "cameras-dsn",
+            "master-key",
             "nats-url",
             "token-key.pem",
             "token-key.pub.pem",

@@ -3,7 +3,7 @@
 import stat
 from pathlib import Path
 
-from countline_local.supervision.credentials import ensure_secret, new_password, write_secret
+from countline_common.secrets.secret_files import ensure_secret, new_password, write_secret
 
 
 def test_a_secret_is_made_once_and_then_kept(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from countline_common.cli.app import Command, app, discover, load
 from countline_common.errors import CountlineError, InvalidInputError
 
-FOLDERS = {"--data", "--repository", "--model-repository", "--work"}
+FOLDERS = {"--data", "--folder", "--repository", "--model-repository", "--work"}
 """Folders with contents of our own, which are replaced piece by piece (`countline_common.triton.storage`)."""
 READ = {
     "count --labels",

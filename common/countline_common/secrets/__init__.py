@@ -1,0 +1,1 @@
+"""Encryption of stored secrets, and the files that hold keys and passwords."""

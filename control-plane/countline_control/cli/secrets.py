@@ -1,0 +1,118 @@
+"""`countline secrets`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from countline.v1.secrets_pb2 import (
+    ListDataKeysRequest,
+    ListDataKeysResponse,
+    RotateSecretsRequest,
+    RotateSecretsResponse,
+)
+from countline_common.cli.tools import (
+    DataOption,
+    JsonOption,
+    ServerOption,
+    ask,
+    note,
+    print_change,
+    print_message,
+    print_table,
+)
+from countline_common.errors import InvalidInputError
+from countline_common.files.text_files import read_text
+from countline_common.grpc.client import Client
+from countline_common.grpc.discovery import discover
+from countline_common.secrets.master_keys import MASTER_KEY, new_master_key
+from countline_common.secrets.secret_files import write_secret
+from countline_common.settings import DataFolder
+from countline_common.times import from_timestamp, to_datetime
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Rotate the keys that encrypt stored secrets.")
+
+
+@app.command("show")
+def show(json: JsonOption = False, server: ServerOption = None, data: DataOption = None) -> None:
+    """List the data keys, and the master keys that wrap them. No key itself is shown.
+
+    Example: countline secrets show
+    """
+
+    async def question(client: Client) -> ListDataKeysResponse:
+        return await client.secrets.ListDataKeys(ListDataKeysRequest())
+
+    response = ask(server, data, question)
+    if json:
+        print_message(response)
+        return
+    rows = [
+        (
+            key.key_id,
+            f"{to_datetime(from_timestamp(key.created_at)):%Y-%m-%d %H:%M} UTC",
+            str(key.secrets),
+            key.master_key_id,
+            "lost" if key.lost else "ok",
+        )
+        for key in response.data_keys
+    ]
+    print_table(("DATA KEY", "CREATED", "SECRETS", "MASTER KEY", "STATE"), rows, "No data keys found.")
+
+
+@app.command("rotate")
+def rotate(
+    new_key: Annotated[
+        bool, typer.Option("--new-master-key", help="Replace the master key of this machine's data folder as well.")
+    ] = False,
+    json: JsonOption = False,
+    server: ServerOption = None,
+    data: DataOption = None,
+) -> None:
+    """Encrypt all stored secrets with a new data key, and delete the old data keys. Cameras are counted meanwhile.
+
+    Example: countline secrets rotate --new-master-key
+    """
+
+    async def question(client: Client) -> RotateSecretsResponse:
+        return await client.secrets.RotateSecrets(RotateSecretsRequest())
+
+    file = _master_key_file(server, data) if new_key else None
+    added = _add_key(file) if file is not None else ""
+    response = ask(server, data, question)
+    if file is not None and not response.older_keys:
+        write_secret(file, added)  # the old master keys wrap nothing any more
+    print_change(
+        response, f"Encrypted {response.sealed} secrets with the new data key {response.key_id}.", as_json=json
+    )
+    if response.unreadable:
+        note(
+            f"{response.unreadable} secrets could not be decrypted and stay as they are. "
+            "Restore their master key, or store them again: countline cameras list"
+        )
+
+
+@app.command("new-key")
+def new_key_() -> None:
+    """Print a new master key (for COUNTLINE_MASTER_KEY_FILE).
+
+    Example: (umask 077; countline secrets new-key > master-key)
+    """
+    print(new_master_key())
+
+
+def _master_key_file(server: str | None, data: Path | None) -> Path:
+    hint = "write a new key as the first line of your master keys, then run: countline secrets rotate"
+    if discover(server, data).server:
+        raise InvalidInputError("--new-master-key changes a file of this machine's data folder only", hint=hint)
+    file = DataFolder.resolve(data).credential(MASTER_KEY)
+    if not file.is_file():
+        raise InvalidInputError(f"there is no master key {file}", hint=hint)
+    return file
+
+
+def _add_key(file: Path) -> str:
+    """Put a new key before the others in a file, and return it. The services read the file again when they rotate."""
+    key = new_master_key()
+    write_secret(file, f"{key}\n{read_text(file)}")
+    return key
