@@ -17,7 +17,8 @@ from countline_common.logs import get_logger
 from countline_common.waiting import happens
 from countline_control.cameras import domain, store
 from countline_control.cameras.domain import CameraStatus
-from countline_control.cameras.service import NAME, CameraService, StatusSource
+from countline_control.cameras.service import NAME, CameraService
+from countline_control.cameras.shown import StatusSource
 from countline_control.database import Database, is_away
 
 LOOK_EVERY_S: Final = 1.0

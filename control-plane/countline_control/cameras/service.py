@@ -7,23 +7,24 @@ reads the cameras with `assignable`. A schedule in another process reads them ov
 # ruff: noqa: N802, ARG002  (names and arguments of the methods are gRPC's)
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Final, Protocol
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import cameras_pb2, cameras_pb2_grpc
 from countline_common.access.scopes import Reach
 from countline_common.access.vocabulary import Permission
-from countline_common.errors import ConflictError, CountlineError, FieldProblem, NotFoundError
+from countline_common.errors import ConflictError, FieldProblem, NotFoundError
 from countline_common.grpc.calls import Context, current_principal
 from countline_common.grpc.paging import next_token, page
 from countline_common.grpc.server import Service
 from countline_common.logs import get_logger
 from countline_control.cameras import checks, domain, messages, store
-from countline_control.cameras.domain import Camera, CameraStatus, ObservedState, Site
+from countline_control.cameras.domain import Camera, Site
+from countline_control.cameras.shown import ShownCameras, StatusSource
 from countline_control.cameras.tables import outbox as outbox_rows
 from countline_control.data_keys import DataKeys
 from countline_control.database import Database
@@ -34,14 +35,6 @@ SHOWN_CAMERAS: Final = 3
 """Names of cameras in the error for a site that has some."""
 
 _log = get_logger(__name__)
-
-
-class StatusSource(Protocol):
-    """Reports the processing of cameras; the service of workers implements it."""
-
-    async def statuses(self, camera_ids: Sequence[str]) -> Mapping[str, CameraStatus]:
-        """Return the statuses that are known, by camera. Raises `CountlineError` while it cannot answer."""
-        ...
 
 
 class CameraService(cameras_pb2_grpc.CameraServiceServicer):
@@ -63,7 +56,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
     ) -> None:
         self._database = database
         self.keys = keys
-        self._statuses = statuses
+        self._shown = ShownCameras(statuses)
         self._on_change = on_change
         self.outbox = Outbox(outbox_rows)
 
@@ -160,7 +153,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             await store.save_geometry_versions(connection, camera.camera_id, new)
             await self.record(connection, "created", camera, current_principal().name)
         self._on_change()
-        return cameras_pb2.CreateCameraResponse(camera=await self._shown(camera))
+        return cameras_pb2.CreateCameraResponse(camera=await self._shown.one(camera))
 
     async def GetCamera(self, request: cameras_pb2.GetCameraRequest, context: Context) -> cameras_pb2.GetCameraResponse:
         camera = await self._database.read(
@@ -168,7 +161,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         )
         if camera is None:
             raise _not_found(request.camera_id)
-        return cameras_pb2.GetCameraResponse(camera=await self._shown(camera))
+        return cameras_pb2.GetCameraResponse(camera=await self._shown.one(camera))
 
     async def ListCameras(
         self, request: cameras_pb2.ListCamerasRequest, context: Context
@@ -180,7 +173,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             )
         )
         token = next_token(found[wanted.size - 1].camera_id, request.site_id) if len(found) > wanted.size else ""
-        cameras = await self._all_shown(found[: wanted.size])
+        cameras = await self._shown.all(found[: wanted.size])
         return cameras_pb2.ListCamerasResponse(cameras=cameras, next_page_token=token)
 
     async def UpdateCamera(
@@ -202,13 +195,13 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             spec, new = domain.versioned(domain.with_defaults(wanted.spec, stored.created_at), known, stored.picture)
             wanted = replace(wanted, spec=spec)
             if wanted == stored:
-                return cameras_pb2.UpdateCameraResponse(camera=await self._shown(stored))
+                return cameras_pb2.UpdateCameraResponse(camera=await self._shown.one(stored))
             camera = replace(wanted, revision=stored.revision + 1, updated_at=now)
             await store.update_camera(connection, camera, self.keys)
             await store.save_geometry_versions(connection, camera.camera_id, new)
             await self.record(connection, "updated", camera, current_principal().name)
         self._on_change()
-        return cameras_pb2.UpdateCameraResponse(camera=await self._shown(camera))
+        return cameras_pb2.UpdateCameraResponse(camera=await self._shown.one(camera))
 
     async def DeleteCamera(
         self, request: cameras_pb2.DeleteCameraRequest, context: Context
@@ -232,41 +225,10 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         message = messages.camera_message(domain.for_readers(camera))
         await self.outbox.add(connection, "camera", event, actor, message)
 
-    async def _shown(self, camera: Camera) -> cameras_pb2.Camera:
-        (shown,) = await self._all_shown([camera])
-        return shown
-
-    async def _all_shown(self, cameras: Sequence[Camera]) -> list[cameras_pb2.Camera]:
-        """Return the cameras with their statuses, as far as the caller may see them."""
-        statuses = await self._known_statuses([camera.camera_id for camera in cameras])
-        secrets = current_principal().may(Permission.CAMERA_SECRETS)
-        return [_message(camera, statuses, secrets=secrets) for camera in cameras]
-
-    async def _known_statuses(self, camera_ids: Sequence[str]) -> Mapping[str, CameraStatus]:
-        try:
-            return await self._statuses.statuses(camera_ids) if camera_ids else {}
-        except CountlineError as error:
-            # Cameras can be read and changed while their statuses are unknown.
-            _log.warning("camera.status_unknown", error=error.message)
-            return {}
-
 
 def _reach() -> Reach:
     """Return the sites and cameras that the caller may see."""
     return current_principal().reach(Permission.CAMERA_READ)
-
-
-def _message(camera: Camera, statuses: Mapping[str, CameraStatus], *, secrets: bool) -> cameras_pb2.Camera:
-    shown = camera if secrets else domain.for_readers(camera)
-    return messages.camera_message(shown, _status(camera, statuses.get(camera.camera_id)))
-
-
-def _status(camera: Camera, known: CameraStatus | None) -> CameraStatus:
-    if camera.spec.disabled:
-        return CameraStatus(ObservedState.DISABLED)
-    if domain.is_unreadable(camera):
-        return CameraStatus(ObservedState.FAILED, fault=domain.UNREADABLE)
-    return domain.with_picture_warning(camera, known or CameraStatus(ObservedState.WAITING))
 
 
 def _changed_site(stored: Site, wanted: cameras_pb2.Site, paths: set[str], first_day: date | None) -> Site:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from countline_common.errors import CountlineError
 from countline_control.cameras.domain import CameraStatus
-from countline_control.cameras.service import CameraService, StatusSource
+from countline_control.cameras.service import CameraService
+from countline_control.cameras.shown import StatusSource
 from countline_control.database import translate
 from countline_control.models.domain import ModelRouting
 from countline_control.models.usage import ModelUsage

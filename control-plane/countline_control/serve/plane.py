@@ -18,7 +18,8 @@ from countline_common.logs import get_logger
 from countline_control.auth.service import AuthService
 from countline_control.cameras.pictures import TurnWatch
 from countline_control.cameras.secrets import CameraSecrets, SecretService
-from countline_control.cameras.service import CameraService, StatusSource
+from countline_control.cameras.service import CameraService
+from countline_control.cameras.shown import StatusSource
 from countline_control.cameras.tables import data_keys
 from countline_control.data_keys import DataKeys
 from countline_control.database import Database

@@ -15,7 +15,7 @@ from countline_common.grpc.client import Client, connect
 from countline_common.grpc.discovery import ServerProfile, discover
 from countline_common.grpc.endpoints import Endpoints
 from countline_common.grpc.logins import Profiles
-from countline_control.cli.users import held
+from countline_control.cli.identity.users import held
 
 
 def login(

@@ -22,7 +22,7 @@ from countline_common.cli.tools import (
 )
 from countline_common.grpc.client import Client
 from countline_common.times import from_timestamp, to_datetime
-from countline_control.cli.users import UserArgument, app, find_user
+from countline_control.cli.identity.users import UserArgument, app, find_user
 
 __all__ = ["app"]
 

@@ -10,7 +10,7 @@ from countline_common.access.vocabulary import PEOPLE
 from countline_common.cli.completion import complete_camera, complete_site, complete_user
 from countline_common.cli.tools import DataOption, JsonOption, ServerOption, ask, print_message, say
 from countline_common.grpc.client import Client
-from countline_control.cli.users import find_user
+from countline_control.cli.identity.users import find_user
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Explain who may do what.")
 

@@ -37,7 +37,7 @@ from countline_common.errors import InvalidInputError
 from countline_common.grpc.client import Client
 from countline_common.http.rest_json import to_json
 from countline_common.times import from_timestamp, to_datetime
-from countline_control.cli.users import find_user, held
+from countline_control.cli.identity.users import find_user, held
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List and end sessions.")
 

@@ -1,0 +1,1 @@
+"""Commands of users, roles, logins, sessions and tokens."""
