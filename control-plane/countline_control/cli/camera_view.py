@@ -23,20 +23,33 @@ _COLOURS: Final = {
     cameras_pb2.CAMERA_STATE_DISABLED: "dim",
 }
 
+KEPT_UP: Final = 0.8
+"""Share of its frames that a worker counts if it keeps up with a camera. Rates of a few seconds vary."""
+
 
 def row(camera: Camera) -> tuple[str | Styled, ...]:
     """Return the row of a camera in `cameras list`."""
     status = camera.status
-    fps = f"{status.processed_fps:.1f}" if status.state == cameras_pb2.CAMERA_STATE_RUNNING else ""
     names = [line.line_id for line in camera.spec.lines] + [f"({zone.zone_id})" for zone in camera.spec.zones]
     return (
         camera.camera_id,
         camera.site_id,
         _with_warnings(_state(status), status),
-        fps,
+        _rate(camera) if status.state == cameras_pb2.CAMERA_STATE_RUNNING else "",
         ", ".join(names),
         camera.spec.source_url,
     )
+
+
+def _rate(camera: Camera) -> str | Styled:
+    """Return the frames counted in a second; with those that should be if the worker drops many of them."""
+    status, wanted = camera.status, camera.status.source_fps
+    if camera.spec.processing_rate:
+        wanted = min(wanted, camera.spec.processing_rate)
+    counted = f"{status.processed_fps:.1f}"
+    if status.processed_fps >= KEPT_UP * wanted:
+        return counted
+    return Styled(f"{counted} of {wanted:.1f}", style="yellow")
 
 
 def _state(status: CameraStatus) -> Styled:

@@ -186,3 +186,16 @@ def test_the_list_of_cameras_shows_faults_and_warnings() -> None:
     state = row(Camera(camera_id="door", status=CameraStatus(state=running, warnings=[warning])))[2]
     assert str(state) == "running; warning: lines were drawn on 640x360"
     assert str(row(Camera(camera_id="door", status=CameraStatus(state=running)))[2]) == "running"
+
+
+@pytest.mark.parametrize(
+    ("source_fps", "rate", "counted_fps", "shown"),
+    [(10, 0, 10, "10.0"), (10, 0, 8.5, "8.5"), (10, 0, 4, "4.0 of 10.0"), (25, 5, 5, "5.0"), (25, 5, 2, "2.0 of 5.0")],
+)
+def test_the_list_of_cameras_shows_that_a_worker_does_not_keep_up(
+    source_fps: float, rate: float, counted_fps: float, shown: str
+) -> None:
+    """A worker that dropped most frames of its cameras looked like one that had all of them."""
+    status = CameraStatus(state=cameras_pb2.CAMERA_STATE_RUNNING, source_fps=source_fps, processed_fps=counted_fps)
+    camera = Camera(camera_id="door", spec=cameras_pb2.CameraSpec(processing_rate=rate), status=status)
+    assert str(row(camera)[3]) == shown
