@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import unquote
 
@@ -27,6 +27,8 @@ STRENGTH_CHARACTERS: Final = 64
 """Characters whose strength is estimated: the time grows with the square of the length."""
 ONE_TIME_S: Final = 24 * 3600.0
 """How long a one-time password can be used."""
+LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a one-time password ended that was used: before the clock of any machine."""
 MAX_PASSWORD: Final = 1024
 """The time of hashing grows with the length."""
 
@@ -71,7 +73,7 @@ class StoredUser:
     disabled_at: datetime | None = None
     must_change_password: bool = False
     password_expires_at: datetime | None = None
-    """When a one-time password ends that was not used; None for a password of the user's own."""
+    """When a one-time password ends, `LONG_AGO` once it was used; None for a password of the user's own."""
     last_login_at: datetime | None = None
     revision: int = 1
     access_revision: int = 1

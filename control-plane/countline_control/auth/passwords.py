@@ -19,6 +19,8 @@ from countline_common.errors import ResourceExhaustedError
 MOST_WAITING: Final = 16
 """Strangers who wait for their turn; further ones are refused."""
 RETRY_S: Final = 2.0
+DECOY: Final = "not a password of a user"
+"""Hashed once, and checked where there is no hash. It is public, so it must open nothing."""
 
 
 class Passwords:
@@ -37,7 +39,7 @@ class Passwords:
     @cached_property
     def _decoy(self) -> str:
         """A hash to check when the user does not exist, so that the answer takes as long as for a wrong password."""
-        return self._hasher.hash("not a password of a user")
+        return self._hasher.hash(DECOY)
 
     async def hash(self, password: str) -> str:
         """Return the hash to store."""
@@ -48,7 +50,7 @@ class Passwords:
         """Whether a password is right; without a stored hash the answer is False and takes as long.
 
         Args:
-            stored: the hash; None if there is no such user.
+            stored: the hash; None if there is no such user, empty for a user without a password.
             password: what the caller sent.
             known: whether the caller has logged in from its address before.
 
@@ -56,8 +58,7 @@ class Passwords:
             ResourceExhaustedError: too many strangers wait.
         """
         async with self._known if known else self._turn():
-            right = await asyncio.to_thread(self._verify, stored, password)
-        return right and stored is not None
+            return await asyncio.to_thread(self._verify, stored, password)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -72,6 +73,7 @@ class Passwords:
 
     def _verify(self, stored: str | None, password: str) -> bool:
         try:
-            return self._hasher.verify(stored or self._decoy, password)
+            right = self._hasher.verify(stored or self._decoy, password)
         except (VerificationError, InvalidHashError):
             return False
+        return right and bool(stored)  # the decoy's own password opens nothing

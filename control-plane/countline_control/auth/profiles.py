@@ -47,7 +47,7 @@ class ProfileMethods(SessionMethods):
             await self._check_current(user, request.current_password, context)
         names = (user.username, user.display_name, user.email.partition("@")[0])
         problems = await asyncio.to_thread(domain.password_problems, request.new_password, names, "new_password")
-        if request.new_password == request.current_password:
+        if not problems and await self._passwords.matches(user.password_hash, request.new_password):
             problems = (FieldProblem("new_password", "is the current one"),)
         if problems:
             raise InvalidInputError("the password cannot be changed", fields=problems)

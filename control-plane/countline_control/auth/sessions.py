@@ -85,7 +85,7 @@ class SessionMethods(AuthBase):
         await self._end_access(connection, token.user.user_id, session_ids=[token.session_id])
 
     async def _logged_in(self, connection: AsyncConnection, user: StoredUser) -> StoredUser:
-        """Note a login; a one-time password is good for one.
+        """Note a login; a one-time password is good for one. Its hash stays, so that it cannot become the next one.
 
         Raises:
             UnauthenticatedError: the user has changed since the password was checked.
@@ -96,7 +96,7 @@ class SessionMethods(AuthBase):
             raise UnauthenticatedError("the user name or the password is wrong", hint="try again")
         current = replace(current, last_login_at=self._now())
         if current.must_change_password:
-            current = replace(current, password_hash="", password_expires_at=None)
+            current = replace(current, password_expires_at=domain.LONG_AGO)
         await store.update_user(connection, current)
         return current
 

@@ -17,7 +17,7 @@ from countline_common.errors import (
 )
 from countline_common.times import from_timestamp
 from countline_control.auth import domain
-from countline_control.auth.passwords import MOST_WAITING
+from countline_control.auth.passwords import DECOY, MOST_WAITING, Passwords
 
 NEW = "three uncommon turnips"
 
@@ -169,6 +169,29 @@ async def test_a_reset_password_opens_once_and_has_to_be_replaced(auth: Auth) ->
     after = auth.verifier.verify((await auth.refresh(once.refresh_token)).access_token)
     assert after.may("camera:write")
     assert not (await me(await stub_of(auth, "vera", NEW))).user.must_change_password
+
+
+async def test_a_one_time_password_cannot_become_the_next_password(auth: Auth) -> None:
+    user_id = (await auth.create("vera", "operator")).user_id
+    reset = await (await stub_of(auth)).ResetPassword(auth_pb2.ResetPasswordRequest(user_id=user_id))
+    vera = await stub_of(auth, "vera", reset.password)
+    for current in ("", reset.password, "another one"):
+        assert isinstance(await refused(vera.ChangePassword(change(current, reset.password))), InvalidInputError)
+    await vera.ChangePassword(change("", NEW))
+
+
+async def test_no_password_opens_an_account_whose_one_time_password_was_used(auth: Auth) -> None:
+    user_id = (await auth.create("vera", "operator")).user_id
+    reset = await (await stub_of(auth)).ResetPassword(auth_pb2.ResetPasswordRequest(user_id=user_id))
+    await auth.login("vera", reset.password)
+    for password in (reset.password, PASSWORD, "", DECOY):
+        assert isinstance(await refused(auth.login("vera", password)), UnauthenticatedError)
+
+
+@pytest.mark.parametrize("stored", [None, ""])
+async def test_the_decoy_of_missing_hashes_is_never_a_right_password(stored: str | None) -> None:
+    """It is checked only to take as long as a wrong password."""
+    assert not await Passwords().matches(stored, DECOY)
 
 
 async def test_a_reset_password_that_is_not_used_expires(auth: Auth) -> None:
