@@ -239,10 +239,10 @@ class _Connection:
             await self._renew(channel)
 
     async def _renew(self, channel: str) -> None:
-        """Subscribe to a channel again if the client may still do so; end the subscription if not."""
+        """Subscribe to a channel again; end the subscription if the client may not, or if this cannot be found out."""
         try:
             await self._subscribe(channel, None)
-        except PermissionDeniedError as error:
+        except CountlineError as error:
             await self._unsubscribe(channel)
             self._queue.put(_error(error))
 

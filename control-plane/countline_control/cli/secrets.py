@@ -83,7 +83,7 @@ def rotate(
     if file is not None and not response.older_keys:
         write_secret(file, added)  # the old master keys wrap nothing any more
     print_change(
-        response, f"Encrypted {response.sealed} secrets with the new data key {response.key_id}.", as_json=json
+        response, f"Secrets encrypted with the new data key {response.key_id}: {response.sealed}.", as_json=json
     )
     if response.unreadable:
         note(

@@ -235,7 +235,7 @@ async def test_a_role_over_a_site_is_granted_explained_and_revoked(shell: Shell,
     code, out, _ = await shell.run("auth", "can", "vera", "camera:delete", "--site", site)
     assert (code, out) == (1, "no\n")
     code, _, err = await shell.run("roles", "rm", "looker", "--yes")
-    assert (code, "is held by 1 users" in err) == (1, True)
+    assert (code, "is still held; users: 1" in err) == (1, True)
     await shell.ok("users", "revoke", "vera", "--role", "operator", "--site", site)
     await shell.ok("users", "set", "vera", "--role", "guest", "--email", "v@example.org")
     await shell.ok("roles", "rm", "looker", "--yes")

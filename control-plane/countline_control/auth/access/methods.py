@@ -90,7 +90,7 @@ class RoleMethods(UserMethods):
             check_may_give(holder, (Held(role.permissions),), f"delete role {role.name}")
             if held_by := await store.holders(connection, role.name):
                 raise ConflictError(
-                    f"role {role.name!r} is held by {len(held_by)} users", hint="give them other roles first"
+                    f"role {role.name!r} is still held; users: {len(held_by)}", hint="give them other roles first"
                 )
             await store.delete_role(connection, role.name)
             await self._record_role(connection, "deleted", role)

@@ -132,11 +132,15 @@ async def set_grants(
 
 
 async def count_other_super_admins(connection: AsyncConnection, user_id: str) -> int:
-    """Return the number of enabled users besides one who are super-admin over everything."""
+    """Return the number of users besides one who are super-admin over everything and can act as one.
+
+    Who is disabled cannot, nor who waits with a one-time password, which may expire.
+    """
     everywhere = (grants.c.site_id == "") & (func.cardinality(grants.c.camera_ids) == 0)
     query = (
         select(func.count(users.c.user_id.distinct()))
         .join(grants, grants.c.user_id == users.c.user_id)
-        .where(users.c.user_id != user_id, users.c.disabled_at.is_(None), grants.c.role == SUPER_ADMIN, everywhere)
+        .where(users.c.user_id != user_id, grants.c.role == SUPER_ADMIN, everywhere)
+        .where(users.c.disabled_at.is_(None), users.c.must_change_password.is_(False))
     )
     return int(await connection.scalar(query) or 0)
