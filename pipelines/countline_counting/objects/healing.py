@@ -140,15 +140,7 @@ def _miss_px(motion: Motion, xy_px: tuple[float, float], elapsed_s: float) -> fl
 
 def are_opposite(motion: Motion, other: Motion) -> bool:
     """Return whether two motions have opposite directions, beyond their errors."""
-    (x, y), (other_x, other_y) = motion.velocity_px_s, other.velocity_px_s
-    speed, other_speed = math.hypot(x, y), math.hypot(other_x, other_y)
-    if speed == 0 or other_speed == 0:
-        return False
-    backwards = -(x * other_x + y * other_y)
-    return (
-        backwards > SURE_OF_DIRECTION * motion.velocity_error_px_s * other_speed
-        and backwards > SURE_OF_DIRECTION * other.velocity_error_px_s * speed
-    )
+    return _goes_against(motion, other.velocity_px_s) and _goes_against(other, motion.velocity_px_s)
 
 
 def turned_twice(motion: Motion, later: Motion, height_px: float) -> bool:
@@ -159,13 +151,16 @@ def turned_twice(motion: Motion, later: Motion, height_px: float) -> bool:
         later: after that.
         height_px: of the object; a place nearer than `REACH_HEIGHTS` lies behind by chance.
     """
-    off_x, off_y = later.xy_px[0] - motion.xy_px[0], later.xy_px[1] - motion.xy_px[1]
-    distance = math.hypot(off_x, off_y)
-    return distance > REACH_HEIGHTS * height_px and all(
-        -(each.velocity_px_s[0] * off_x + each.velocity_px_s[1] * off_y)
-        > SURE_OF_DIRECTION * each.velocity_error_px_s * distance
-        for each in (motion, later)
-    )
+    way = (later.xy_px[0] - motion.xy_px[0], later.xy_px[1] - motion.xy_px[1])
+    is_far = math.hypot(*way) > REACH_HEIGHTS * height_px
+    return is_far and _goes_against(motion, way) and _goes_against(later, way)
+
+
+def _goes_against(motion: Motion, direction: tuple[float, float]) -> bool:
+    """Return whether a motion has a part opposite to a direction of any length, beyond its error."""
+    (x, y), (along_x, along_y) = motion.velocity_px_s, direction
+    backwards = -(x * along_x + y * along_y)
+    return backwards > SURE_OF_DIRECTION * motion.velocity_error_px_s * math.hypot(along_x, along_y)
 
 
 def best_joins(costs: list[list[float]]) -> list[tuple[int, int]]:
