@@ -272,7 +272,7 @@ class TlsPostgres(embedded.PostgresServer):
 @pytest.fixture
 def tls_postgres(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsPostgres]:
     if not SYSTEM_POSTGRES.is_dir():
-        pytest.skip("PostgreSQL with TLS is not installed")
+        pytest.skip("the PostgreSQL of the wheel has no TLS, and the Debian package postgresql-15 is not installed")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
