@@ -18,6 +18,8 @@ from countline_common.errors import ResourceExhaustedError
 
 MOST_WAITING: Final = 16
 """Callers in a lane, with the one whose turn it is; further ones are refused."""
+LONGEST_WAIT_S: Final = 3.0
+"""A caller who has waited for so long is refused: clients give a login 5 s."""
 RETRY_S: Final = 2.0
 DECOY: Final = "not a password of a user"
 """Hashed once, and checked where there is no hash. It is public, so it must open nothing."""
@@ -87,10 +89,24 @@ class _Lane:
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         if self._waiting >= MOST_WAITING:
-            raise ResourceExhaustedError("too many logins at once", hint="try again soon", retry_after_s=RETRY_S)
+            raise _crowded()
         self._waiting += 1
         try:
-            async with self._free:
+            await self._acquire()
+            try:
                 yield
+            finally:
+                self._free.release()
         finally:
             self._waiting -= 1
+
+    async def _acquire(self) -> None:
+        try:
+            async with asyncio.timeout(LONGEST_WAIT_S):
+                await self._free.acquire()
+        except TimeoutError:
+            raise _crowded() from None
+
+
+def _crowded() -> ResourceExhaustedError:
+    return ResourceExhaustedError("too many logins at once", hint="try again soon", retry_after_s=RETRY_S)
