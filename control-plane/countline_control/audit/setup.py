@@ -1,6 +1,5 @@
 """What the audit needs when its service starts: the key that signs it, and tables that its role cannot change."""
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -54,8 +53,3 @@ async def warn_if_unprotected(database: Database) -> None:
     """Log it if the role of the service may change rows of the audit."""
     if not await database.read(store.is_protected):
         _log.warning("audit.unprotected", hint="run: countline audit protect")
-
-
-def protection_sql() -> str:
-    """Return the script for psql that takes the tables of the audit from the role of the service."""
-    return (files("countline_control.audit") / "protection.sql").read_text()
