@@ -4,6 +4,7 @@ A row is acknowledged after its transaction. If JetStream delivers it again, its
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -31,6 +32,8 @@ BATCH: Final = 100
 FETCH_WAIT_S: Final = 0.5
 ACK_WAIT_S: Final = 30.0
 CHECK_PERIOD_S: Final = 0.5
+CONSUMER_CHECK_S: Final = 10.0
+"""Seldom: the connection may close while this waits for an answer, which nats-py then awaits for five seconds."""
 MOST_UNACKNOWLEDGED: Final = 1000
 
 _log = get_logger(__name__)
@@ -76,11 +79,14 @@ class AuditIntake:
         config = ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_WAIT_S, max_ack_pending=MOST_UNACKNOWLEDGED)
         subscription = await jetstream.pull_subscribe(SUBJECTS, durable=DURABLE, stream=AUDIT, config=config)
         self._backoff.reset()
+        checked_at = time.monotonic()
         while not self._stopping.is_set() and self._jetstream() is not None:
             try:
                 messages = await subscription.fetch(BATCH, timeout=FETCH_WAIT_S)
             except nats.errors.TimeoutError:
-                await subscription.consumer_info()  # raises if the consumer is gone
+                if time.monotonic() - checked_at > CONSUMER_CHECK_S:
+                    await subscription.consumer_info()  # raises if the consumer is gone
+                    checked_at = time.monotonic()
                 continue
             await self._take(jetstream, messages)
 
