@@ -28,7 +28,7 @@ SYSTEM: Final = "system"
 LONGEST_RESOURCE: Final = 300
 LONGEST_PROBLEM: Final = 500
 _PREFIX: Final = "/api/v1/"
-_PARAMETER: Final = re.compile(r"\{([\w.]+)(?:=[^}]*)?\}")
+_PARAMETER: Final = re.compile(r"\{([\w.]+)(?:=[^{}]*)?\}")
 
 
 @dataclass(slots=True)

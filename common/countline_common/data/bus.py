@@ -151,12 +151,19 @@ def stream_configs(*, replicas: int = 1, counts_max_bytes: int = 10 * GIB) -> li
             duplicate_window=DUPLICATE_WINDOW_S,
             num_replicas=replicas,
         ),
+        *_audit_configs(replicas),
+        StreamConfig(name=DLQ, subjects=["countline.dlq.>"], storage=file, max_bytes=GIB, num_replicas=replicas),
+    ]
+
+
+def _audit_configs(replicas: int) -> list[StreamConfig]:
+    """Return the streams of the audit. AUDIT refuses rows while it is full, and the outboxes keep them."""
+    return [
         StreamConfig(
             name=AUDIT,
             subjects=["countline.audit.rows.>"],
-            storage=file,
+            storage=StorageType.FILE,
             retention=RetentionPolicy.WORK_QUEUE,
-            # A full stream refuses rows, and the outboxes keep them.
             discard=DiscardPolicy.NEW,
             max_bytes=GIB,
             duplicate_window=DUPLICATE_WINDOW_S,
@@ -165,11 +172,10 @@ def stream_configs(*, replicas: int = 1, counts_max_bytes: int = 10 * GIB) -> li
         StreamConfig(
             name=AUDIT_CHECKPOINTS,
             subjects=[CHECKPOINT_SUBJECTS],
-            storage=file,
+            storage=StorageType.FILE,
             max_bytes=GIB,
             num_replicas=replicas,
         ),
-        StreamConfig(name=DLQ, subjects=["countline.dlq.>"], storage=file, max_bytes=GIB, num_replicas=replicas),
     ]
 
 

@@ -67,7 +67,7 @@ class FaultKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ChainFault:
     """One thing that is wrong with a chain."""
 
     kind: FaultKind
@@ -153,7 +153,7 @@ class ChainCheck:
     public: AuditPublicKey
     stored: frozenset[Checkpoint]
     published: frozenset[Checkpoint]
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[ChainFault] = field(default_factory=list)
     rows: int = 0
     first: int = 0
     last: int = 0
@@ -217,7 +217,7 @@ class ChainCheck:
 
     def _report(self, kind: FaultKind, sequence: int, problem: str) -> None:
         if len(self.faults) < MOST_FAULTS:
-            self.faults.append(Fault(kind, sequence, problem))
+            self.faults.append(ChainFault(kind, sequence, problem))
 
 
 def chained(previous: bytes, after: int, texts: Iterable[str], signer: AuditSigner) -> Iterator[Link]:

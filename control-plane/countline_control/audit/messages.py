@@ -5,7 +5,7 @@ from typing import Any
 
 from countline.v1 import audit_pb2
 from countline_common.times import MICROSECONDS, to_timestamp
-from countline_control.audit.chain import Checkpoint, Fault, Link
+from countline_control.audit.chain import ChainFault, Checkpoint, Link
 
 
 def hashed_text(row: audit_pb2.AuditRow) -> str:
@@ -90,6 +90,6 @@ def checkpoint_of(message: audit_pb2.AuditCheckpoint) -> Checkpoint:
     )
 
 
-def fault_message(fault: Fault) -> audit_pb2.AuditFault:
+def fault_message(fault: ChainFault) -> audit_pb2.AuditFault:
     """Translate a fault of the chain."""
     return audit_pb2.AuditFault(kind=str(fault.kind), sequence=fault.sequence, problem=fault.problem)

@@ -158,7 +158,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             await store.insert_camera(connection, camera, self.keys)
             await store.save_geometry_versions(connection, camera.camera_id, new)
             await self.record(connection, "created", camera, current_principal().name)
-            await self._audit(connection, None, camera)
+            await _audit(connection, self.outbox, None, camera)
         self._on_change()
         return cameras_pb2.CreateCameraResponse(camera=await self._shown.one(camera))
 
@@ -207,7 +207,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
             await store.update_camera(connection, camera, self.keys)
             await store.save_geometry_versions(connection, camera.camera_id, new)
             await self.record(connection, "updated", camera, current_principal().name)
-            await self._audit(connection, stored, camera)
+            await _audit(connection, self.outbox, stored, camera)
         self._on_change()
         return cameras_pb2.UpdateCameraResponse(camera=await self._shown.one(camera))
 
@@ -220,7 +220,7 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
                 raise _not_found(request.camera_id)
             await store.delete_camera(connection, request.camera_id)
             await self.record(connection, "deleted", camera, current_principal().name)
-            await self._audit(connection, camera, None)
+            await _audit(connection, self.outbox, camera, None)
         self._on_change()
         return cameras_pb2.DeleteCameraResponse()
 
@@ -233,17 +233,6 @@ class CameraService(cameras_pb2_grpc.CameraServiceServicer):
         _log.info(f"camera.{event}", camera_id=camera.camera_id, actor=actor, revision=camera.revision)
         message = messages.camera_message(domain.for_readers(camera))
         await self.outbox.add(connection, "camera", event, actor, message)
-
-    async def _audit(self, connection: AsyncConnection, before: Camera | None, after: Camera | None) -> None:
-        """Write the audit row of a change. Credentials are compared and not shown."""
-        known = after or before
-        assert known is not None, "a change has a state before or after"
-        await self.outbox.record(
-            connection,
-            f"cameras/{known.camera_id}",
-            before=messages.camera_message(before) if before is not None else None,
-            after=messages.camera_message(after) if after is not None else None,
-        )
 
 
 def _reach() -> Reach:
@@ -282,3 +271,11 @@ def _still_has(site: Site, cameras: Sequence[Camera]) -> ConflictError:
 
 def _not_found(camera_id: str) -> NotFoundError:
     return NotFoundError(f"there is no camera {camera_id!r}", hint="list the cameras: countline cameras list")
+
+
+async def _audit(connection: AsyncConnection, outbox: Outbox, before: Camera | None, after: Camera | None) -> None:
+    """Write the audit row of a change. Credentials are compared and not shown."""
+    old, new = (messages.camera_message(camera) if camera is not None else None for camera in (before, after))
+    known = after or before
+    assert known is not None, "a change has a state before or after"
+    await outbox.record(connection, f"cameras/{known.camera_id}", before=old, after=new)

@@ -59,21 +59,6 @@ class Lifecycle:
         """
         return await self._database.read(lambda connection: store.existing_model(connection, name))
 
-    async def _record(
-        self,
-        connection: AsyncConnection,
-        event: str,
-        before: StoredModel,
-        after: StoredModel | None,
-        actor: str,
-        *,
-        finished: bool = True,
-    ) -> None:
-        """Add a change of a model to the outbox and to the audit; `finished` as in `Outbox.record`."""
-        old, new = messages.event_message(before), messages.event_message(after) if after is not None else None
-        await self._outbox.add(connection, "model", event, actor, new or old)
-        await self._outbox.record(connection, f"ai-models/{before.name}", before=old, after=new, finished=finished)
-
     # The live version ------------------------------------------------------------------------------------------------
 
     async def promote(self, name: str, number: int, actor: str, *, if_better: bool = False) -> None:
@@ -124,7 +109,9 @@ class Lifecycle:
         now = to_datetime(time.time())
         await store.set_live(connection, model.name, version, model.live_version, actor, now)
         _log.info("model.promoted", model=str(ModelRef(model.name, version)), before=model.live_version, actor=actor)
-        await self._record(connection, "promoted", model, await store.existing_model(connection, model.name), actor)
+        await _record(
+            connection, self._outbox, "promoted", model, await store.existing_model(connection, model.name), actor
+        )
 
     async def _load_retired(self, model: StoredModel, version: StoredVersion) -> None:
         if version.state is not VersionState.RETIRED:
@@ -174,7 +161,7 @@ class Lifecycle:
             checks.check_idle(model, model.version(number), running, ())
             await store.set_state(connection, name, number, VersionState.RETIRED)
             retired = await store.existing_model(connection, name)
-            await self._record(connection, "retired", model, retired, actor, finished=finished)
+            await _record(connection, self._outbox, "retired", model, retired, actor, finished=finished)
         await self._refresh(name)
 
     async def _refresh(self, name: str) -> None:
@@ -195,7 +182,9 @@ class Lifecycle:
         await self._repository.remove(name, number)
         async with self._database.begin() as connection:
             await store.delete_version(connection, name, number)
-            await self._record(connection, "deleted", model, await store.existing_model(connection, name), actor)
+            await _record(
+                connection, self._outbox, "deleted", model, await store.existing_model(connection, name), actor
+            )
         await self._forget_files([version])
 
     async def _delete_model(self, name: str, actor: str) -> None:
@@ -211,7 +200,7 @@ class Lifecycle:
         # Files first: the next start would adopt a folder that outlived its model.
         await self._repository.remove(name)
         async with self._database.begin() as connection:
-            await self._record(connection, "deleted", model, None, actor)
+            await _record(connection, self._outbox, "deleted", model, None, actor)
             await store.delete_model(connection, name)
         await self._forget_files(model.versions)
         self._on_change()
@@ -226,6 +215,22 @@ class Lifecycle:
                 await self._artifacts.delete(digest)
             except CountlineError as error:
                 _log.warning("model.file_delete_failed", digest=digest, error=error.message)
+
+
+async def _record(
+    connection: AsyncConnection,
+    outbox: Outbox,
+    event: str,
+    before: StoredModel,
+    after: StoredModel | None,
+    actor: str,
+    *,
+    finished: bool = True,
+) -> None:
+    """Add a change of a model to the outbox and to the audit; `finished` as in `Outbox.record`."""
+    old, new = messages.event_message(before), messages.event_message(after) if after is not None else None
+    await outbox.add(connection, "model", event, actor, new or old)
+    await outbox.record(connection, f"ai-models/{before.name}", before=old, after=new, finished=finished)
 
 
 def _wanted(model: StoredModel, number: int) -> StoredVersion:
