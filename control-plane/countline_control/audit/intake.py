@@ -5,8 +5,8 @@ A row is acknowledged after its transaction. If JetStream delivers it again, its
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
 
 import nats.errors
 from google.protobuf.message import DecodeError
@@ -20,6 +20,7 @@ from countline_common.data.database import is_away
 from countline_common.logs import get_logger
 from countline_common.redaction import redact
 from countline_common.resilience.retry import Backoff
+from countline_common.tasks import cancel
 from countline_common.waiting import happens
 from countline_control.audit import store
 from countline_control.audit.chain import AuditSigner, chained
@@ -32,6 +33,7 @@ BATCH: Final = 100
 FETCH_WAIT_S: Final = 0.5
 ACK_WAIT_S: Final = 30.0
 CHECK_PERIOD_S: Final = 0.5
+STOP_GRACE_S: Final = 1.0
 CONSUMER_CHECK_S: Final = 10.0
 """Seldom: the connection may close while this waits for an answer, which nats-py then awaits for five seconds."""
 MOST_UNACKNOWLEDGED: Final = 1000
@@ -67,12 +69,24 @@ class AuditIntake:
             pause_s = CHECK_PERIOD_S
             try:
                 if (jetstream := self._jetstream()) is not None:
-                    await self._receive(jetstream)
+                    await self._until_stopped(self._receive(jetstream))
             except Exception as error:  # noqa: BLE001  (the task survives every error; rows stay in the stream)
                 if not is_away(error):
                     _log.warning("audit.intake_retry", error=redact(str(error)) or type(error).__name__)
                 pause_s = self._backoff.next_s()
             await happens(self._stopping, pause_s)
+
+    async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` to its end, or until shortly after `stop`: nats-py waits long on a connection that closes."""
+        working = asyncio.create_task(work, name="audit receiver")
+        stopped = asyncio.create_task(self._stopping.wait(), name="audit stop")
+        try:
+            await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({working}, timeout=STOP_GRACE_S)
+        finally:
+            await cancel(stopped, working)
+        if not working.cancelled():
+            working.result()
 
     async def _receive(self, jetstream: JetStreamContext) -> None:
         await ensure_streams(jetstream)
