@@ -188,9 +188,9 @@ def test_what_a_method_asks_is_read_from_its_proto_and_what_says_nothing_is_clos
     from countline.v1 import auth_pb2, cameras_pb2  # noqa: F401  (loads the descriptors)
 
     assert method_policy("/countline.v1.CameraService/CreateCamera") == MethodPolicy(
-        permission="camera:write", resource=ResourceRule(site="camera.site_id")
+        permission="camera:write", resource=ResourceRule(site="camera.site_id"), audited=True
     )
-    assert method_policy("/countline.v1.AuthService/Login") == MethodPolicy(public=True)
+    assert method_policy("/countline.v1.AuthService/Login") == MethodPolicy(public=True, audited=True)
     assert method_policy("/grpc.health.v1.Health/Check").public
     for unknown in ("/countline.v1.AuthService/NoSuchMethod", "/else.Service/Do", "nonsense", ""):
         assert method_policy(unknown) == MethodPolicy()
