@@ -15,10 +15,9 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countline.v1 import cameras_pb2_grpc
-from countline_analytics.api.application import make_application
+from countline_analytics.api.application import Protection, make_application
 from countline_analytics.api.connections import listen
 from countline_analytics.api.gateway import (
-    MODEL_CHANGE_TIMEOUT_S,
     LocalUpstream,
     RemoteUpstream,
     Upstream,
@@ -26,6 +25,8 @@ from countline_analytics.api.gateway import (
     add_routes,
 )
 from countline_analytics.api.openapi import document
+from countline_analytics.api.protection.rate_store import RateStore
+from countline_analytics.api.protection.rates import RateLimits
 from countline_analytics.api.services import Method, http_methods
 from countline_analytics.api.static import add_dashboard
 from countline_analytics.directory import CameraDirectory
@@ -39,7 +40,6 @@ from countline_common.data import database
 from countline_common.data.revocation_feed import RevocationFeed
 from countline_common.grpc.channels import open_channel
 from countline_common.grpc.tokens import TokenVerifier
-from countline_common.http.client_address import Network
 from countline_common.http.health import Check, HealthServer
 from countline_common.logs import configure, get_logger
 
@@ -56,12 +56,11 @@ class Api:
     upstreams: Mapping[str, Upstream]
     verifier: TokenVerifier
     hub: LiveHub
-    proxies: tuple[Network, ...]
-    body_timeout_s: float
+    protection: Protection
 
     def gateway(self) -> web.Application:
         """Return the application for browsers."""
-        app = make_application(self.body_timeout_s)
+        app = make_application(self.protection)
         self._add_rest(app, self.methods)
         app.router.add_get("/ws", self.hub.handle)
         add_dashboard(app)
@@ -69,19 +68,19 @@ class Api:
 
     def analytics(self) -> web.Application:
         """Return the application with REST of analytics only."""
-        app = make_application(self.body_timeout_s)
+        app = make_application(self.protection)
         self._add_rest(app, [method for method in self.methods if method.service == COUNT_SERVICE])
         return app
 
     def websocket(self) -> web.Application:
         """Return the application with `/ws` only."""
-        app = make_application(self.body_timeout_s)
+        app = make_application(self.protection)
         app.router.add_get("/ws", self.hub.handle)
         return app
 
     def _add_rest(self, app: web.Application, methods: Iterable[Method]) -> None:
         chosen = list(methods)
-        add_routes(app, chosen, self.upstreams, self.verifier, self.proxies)
+        add_routes(app, chosen, self.upstreams, self.verifier, self.protection.rates)
         description = document(chosen)
 
         async def openapi(_: web.Request) -> web.Response:
@@ -109,6 +108,7 @@ class ApiParts:
     engine: AsyncEngine
     bus: LiveBus
     feed: CrossingFeed
+    rates: RateStore
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -116,9 +116,12 @@ class ApiParts:
         """Build the parts without connecting them."""
         verifier = TokenVerifier.from_file(settings.token_public_key_file)
         engine = database.create_engine(settings.dsn)
+        rates = RateStore(settings.gateway_rate_limit_redis_url.get_secret_value())
+        feed = CrossingFeed(engine, settings.dsn)
         try:
-            yield cls(verifier, engine, LiveBus(settings.nats_url, settings.tls), CrossingFeed(engine, settings.dsn))
+            yield cls(verifier, engine, LiveBus(settings.nats_url, settings.tls), feed, rates)
         finally:
+            await rates.close()
             await engine.dispose()
 
     def checks(self) -> dict[str, Check]:
@@ -156,8 +159,7 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
         )
         hub = LiveHub(parts.feed, parts.bus, statuses, parts.verifier, directory)
         upstreams = _upstreams(settings, parts, channels, directory)
-        proxies, body_timeout_s = settings.proxy_networks(), settings.gateway_body_timeout_s
-        api = Api(http_methods(), upstreams, parts.verifier, hub, proxies, body_timeout_s)
+        api = Api(http_methods(), upstreams, parts.verifier, hub, _protection(settings, parts.rates))
         changes = follow_changes(parts.bus, directory.forget)
         revocations = RevocationFeed(lambda: parts.bus.jetstream, parts.verifier.revocations)
         await stack.enter_async_context(
@@ -177,6 +179,12 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
         yield addresses
 
 
+def _protection(settings: ApiSettings, store: RateStore) -> Protection:
+    proxies = settings.proxy_networks()
+    rates = RateLimits(store, settings.rates, proxies)
+    return Protection(settings.gateway_body_timeout_s, rates, settings.cors_origins(), proxies)
+
+
 def _upstreams(
     settings: ApiSettings, parts: ApiParts, channels: Mapping[str, grpc.aio.Channel], directory: CameraDirectory
 ) -> dict[str, Upstream]:
@@ -189,7 +197,7 @@ def _upstreams(
         ),
         "countline.v1.SecretService": RemoteUpstream(channels[settings.cameras_address]),
         "countline.v1.WorkerService": RemoteUpstream(channels[settings.workers_address]),
-        "countline.v1.ModelService": RemoteUpstream(channels[settings.models_address], MODEL_CHANGE_TIMEOUT_S),
+        "countline.v1.ModelService": RemoteUpstream(channels[settings.models_address]),
         COUNT_SERVICE: LocalUpstream(counts, parts.verifier, directory.site_of),
     }
 

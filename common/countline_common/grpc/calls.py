@@ -5,7 +5,6 @@ A method can read who calls it with `current_principal()`.
 
 import asyncio
 import contextlib
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
@@ -15,6 +14,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 from prometheus_client import Counter, Gauge, Histogram
+from structlog.contextvars import bind_contextvars
 
 from countline_common.errors import (
     CountlineError,
@@ -29,6 +29,7 @@ from countline_common.grpc.permissions import OPEN_SERVICES, method_policy
 from countline_common.grpc.texts import check_texts
 from countline_common.grpc.tokens import Principal, TokenVerifier
 from countline_common.logs import get_logger
+from countline_common.request_ids import request_id_of
 
 REQUEST_ID_KEY: Final = "x-request-id"
 DRAIN_S: Final = 2.0
@@ -80,10 +81,11 @@ class _Call:
         self._translate = translate
         self._metadata = dict(context.invocation_metadata() or ())
         self._started = time.perf_counter()
-        self._id = str(self._metadata.get(REQUEST_ID_KEY) or secrets.token_hex(8))[:64]
+        self._id = request_id_of(str(self._metadata.get(REQUEST_ID_KEY, "")))
 
     def __enter__(self) -> Self:
         _request_id.set(self._id)
+        bind_contextvars(request_id=self._id)
         _principal.set(None)
         OPEN_CALLS.labels(self._method).inc()
         return self

@@ -51,3 +51,21 @@ def calling(peer: Address | None, forwarded_for: str, trusted: Collection[Networ
     if peer is None or not any(peer in network for network in trusted):
         return peer
     return address(forwarded_for.rpartition(",")[2])
+
+
+def client_address(peer: str, forwarded_for: str, proxies: Collection[Network]) -> str:
+    """Return the address of the caller; empty if it is unknown.
+
+    It is unknown behind a proxy that does not send the client's address, and on loopback, where an unconfigured proxy
+    may run: if auth counted wrong passwords by the address of a proxy, one person could lock out all others.
+
+    Args:
+        peer: address of the connection.
+        forwarded_for: the X-Forwarded-For headers, joined by commas.
+        proxies: networks of trusted proxies.
+    """
+    connected = address(peer)
+    found = calling(connected, forwarded_for, proxies)
+    if found is None or (found == connected and found.is_loopback):
+        return ""
+    return str(found)
