@@ -93,7 +93,7 @@ async def run(settings: ApiSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
     configure("api")
     with stop_signals() as stopping:
-        async with ApiParts.of(settings) as parts, HealthServer(settings.health_address, parts.checks()):
+        async with ApiParts.of(settings) as parts, parts.health(settings.health_address):
             await until_available("database", lambda: _migrate(settings), stopping)
             async with serving(settings, parts, stopping) as addresses:
                 _log.info("serving", **addresses)
@@ -123,6 +123,14 @@ class ApiParts:
         finally:
             await rates.close()
             await engine.dispose()
+
+    def health(self, address: str) -> HealthServer:
+        """Return the server of the process's health."""
+        degraded = {
+            "revocations": lambda: self.verifier.revocations.problem,
+            "rate limits": lambda: self.rates.problem,
+        }
+        return HealthServer(address, self.checks(), degraded)
 
     def checks(self) -> dict[str, Check]:
         """Return the health checks of the process."""
