@@ -5,7 +5,6 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 
 from countline_analytics.api.protection.cors import origins
-from countline_analytics.api.protection.rates import Rates
 from countline_common.http.client_address import Network, networks
 from countline_common.tls.postgres import with_tls
 from countline_common.tls.settings import TlsSettings
@@ -99,11 +98,7 @@ class ApiSettings(AnalyticsSettings):
         """
         return origins(self.gateway_cors_origins)
 
-    def rates(self) -> Rates:
-        """Return the limits of the rate of requests."""
-        return Rates(
-            address=self.gateway_rate_limit_address,
-            login=self.gateway_rate_limit_login,
-            user=self.gateway_rate_limit_user,
-            key=self.gateway_rate_limit_key,
-        )
+    def rates_of_environment(self) -> dict[str, int]:
+        """Return the rate limits that the environment sets, by the names under which an administrator changes them."""
+        fields = {f"rate_limit.{kind}": f"gateway_rate_limit_{kind}" for kind in ("address", "login", "user", "key")}
+        return {name: getattr(self, field) for name, field in fields.items() if field in self.model_fields_set}

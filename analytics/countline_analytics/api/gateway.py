@@ -142,6 +142,7 @@ class LocalUpstream:
 
     def _caller(self, method: Method, context: CallContext) -> Caller:
         principal = authorize(self._verifier, context.authorization, method.path, method.policy)
+        self._verifier.gate(method.path)
         return Caller(principal, context.authorization, principal.reach(method.policy.permission))
 
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -26,7 +27,7 @@ from countline_analytics.api.gateway import (
 )
 from countline_analytics.api.openapi import document
 from countline_analytics.api.protection.rate_store import RateStore
-from countline_analytics.api.protection.rates import RateLimits
+from countline_analytics.api.protection.rates import RateLimits, rates_of
 from countline_analytics.api.services import Method, http_methods
 from countline_analytics.api.static import add_dashboard
 from countline_analytics.directory import CameraDirectory
@@ -36,7 +37,11 @@ from countline_analytics.live.websocket import LiveHub
 from countline_analytics.processes import check_database, stop_signals, until_available
 from countline_analytics.questions.service import make_handlers
 from countline_analytics.settings import ApiSettings
+from countline_common.administration.current import CurrentSettings
+from countline_common.administration.levels import follow_level, level_base
+from countline_common.administration.maintenance import check_call
 from countline_common.data import database
+from countline_common.data.administration_feed import AdministrationFeed
 from countline_common.data.revocation_feed import RevocationFeed
 from countline_common.grpc.channels import open_channel
 from countline_common.grpc.tokens import TokenVerifier
@@ -167,12 +172,14 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
         )
         hub = LiveHub(parts.feed, parts.bus, statuses, parts.verifier, directory)
         upstreams = _upstreams(settings, parts, channels, directory)
-        api = Api(http_methods(), upstreams, parts.verifier, hub, _protection(settings, parts.rates))
+        current = _follow_settings(settings, parts)
+        api = Api(http_methods(), upstreams, parts.verifier, hub, _protection(settings, parts.rates, current))
         changes = follow_changes(parts.bus, directory.forget)
         revocations = RevocationFeed(lambda: parts.bus.jetstream, parts.verifier.revocations)
-        await stack.enter_async_context(
-            _tasks(parts.bus.run(), parts.feed.run(), statuses.run(), changes, revocations.run(), stopping=stopping)
-        )
+        administration = AdministrationFeed("api", lambda: parts.bus.jetstream, current)
+        work = (statuses.run(), changes, revocations.run(), administration.run())
+        await stack.enter_async_context(_tasks(parts.bus.run(), parts.feed.run(), *work, stopping=stopping))
+        stack.callback(administration.stop)
         stack.callback(revocations.stop)  # nats-py may raise an error of its own in place of a cancellation
         addresses = {
             "gateway": await _listen(stack, api.gateway(), settings.gateway_address, settings.gateway_idle_timeout_s),
@@ -187,9 +194,17 @@ async def serving(settings: ApiSettings, parts: ApiParts, stopping: asyncio.Even
         yield addresses
 
 
-def _protection(settings: ApiSettings, store: RateStore) -> Protection:
+def _follow_settings(settings: ApiSettings, parts: ApiParts) -> CurrentSettings:
+    """Return what an administrator may change while the process runs; maintenance acts on the process's own service."""
+    current = CurrentSettings({**settings.rates_of_environment(), **level_base("api")})
+    parts.verifier.gate = partial(check_call, current)
+    follow_level("api", current)
+    return current
+
+
+def _protection(settings: ApiSettings, store: RateStore, current: CurrentSettings) -> Protection:
     proxies = settings.proxy_networks()
-    rates = RateLimits(store, settings.rates, proxies)
+    rates = RateLimits(store, partial(rates_of, current), proxies)
     return Protection(settings.gateway_body_timeout_s, rates, settings.cors_origins(), proxies)
 
 
@@ -200,6 +215,7 @@ def _upstreams(
     counts = make_handlers(parts.engine, directory)
     return {
         "countline.v1.AuthService": RemoteUpstream(channels[settings.auth_address]),
+        "countline.v1.AdministrationService": RemoteUpstream(channels[settings.auth_address]),
         "countline.v1.CameraService": WatchedUpstream(
             RemoteUpstream(channels[settings.cameras_address]), directory.forget
         ),

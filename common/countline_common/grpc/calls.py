@@ -106,6 +106,7 @@ class _Call:
         try:
             authorization = str(self._metadata.get("authorization", ""))
             _principal.set(authorize(self._verifier, authorization, self._method, policy))
+            self._verifier.gate(self._method)
         except CountlineError:
             REFUSED.labels(self._method).inc()
             raise

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from countline.v1 import auth_pb2
 from countline_common.access.scopes import EVERYTHING, Held
+from countline_common.administration.current import CurrentSettings
 from countline_common.errors import PermissionDeniedError, UnauthenticatedError
 from countline_common.grpc.calls import current_principal, current_request_id
 from countline_common.grpc.tokens import TokenSigner
@@ -29,7 +30,7 @@ from countline_control.outbox import Outbox
 
 ACCESS_LIFETIME_S: Final = 5 * 60
 """Short: services other than auth check tokens without a lookup, so a token works until it expires."""
-REFRESH_LIFETIME_S: Final = 30 * 24 * 3600
+DAY_S: Final = 24 * 3600
 
 _log = get_logger(__name__)
 
@@ -59,6 +60,8 @@ class AuthBase:
         self._passwords = passwords or Passwords()
         self._clock = clock
         self.outbox = Outbox(outbox_rows)
+        self.current = CurrentSettings()
+        """Settings that may change while the process runs."""
 
     def _now(self) -> datetime:
         return to_datetime(self._clock())
@@ -106,7 +109,7 @@ class AuthBase:
     async def _issue(self, connection: AsyncConnection, session_id: str, user: StoredUser) -> IssuedTokens:
         refresh = secrets.token_urlsafe(32)
         now = self._clock()
-        until = now + REFRESH_LIFETIME_S
+        until = now + self.current.number("session.days") * DAY_S
         await store.insert_token(connection, hash_of(refresh), session_id, to_datetime(now), to_datetime(until))
         access = self._signer.sign(
             user.user_id,

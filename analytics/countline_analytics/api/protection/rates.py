@@ -16,6 +16,7 @@ from aiohttp.typedefs import Middleware
 from prometheus_client import Counter
 
 from countline_analytics.api.protection.rate_store import RateStore
+from countline_common.administration.current import CurrentSettings
 from countline_common.errors import ResourceExhaustedError
 from countline_common.grpc.tokens import Principal
 from countline_common.http.client_address import Network, client_address
@@ -40,6 +41,11 @@ class Rates:
     """Of one user, over all sessions."""
     key: int
     """With one key: the token of a worker, a service or a program."""
+
+
+def rates_of(current: CurrentSettings) -> Rates:
+    """Return the limits that hold now."""
+    return Rates(*(current.number(f"rate_limit.{kind}") for kind in ("address", "login", "user", "key")))
 
 
 @dataclass(frozen=True, slots=True)
