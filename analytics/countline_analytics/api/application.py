@@ -20,8 +20,8 @@ from countline_analytics.api.protection.rates import NEAREST, RateLimits, limite
 from countline_common.errors import CountlineError, DeadlineExceededError, InternalError, UnavailableError
 from countline_common.http.client_address import Network, address
 from countline_common.http.errors import http_status, problem
+from countline_common.http.request_ids import request_id_of
 from countline_common.logs import get_logger
-from countline_common.request_ids import request_id_of
 
 COMPRESSED_ABOVE_BYTES: Final = 1000
 REQUEST_ID_HEADER: Final = "X-Request-Id"

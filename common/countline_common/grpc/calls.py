@@ -28,8 +28,8 @@ from countline_common.grpc.errors import to_status
 from countline_common.grpc.permissions import OPEN_SERVICES, method_policy
 from countline_common.grpc.texts import check_texts
 from countline_common.grpc.tokens import Principal, TokenVerifier
+from countline_common.http.request_ids import request_id_of
 from countline_common.logs import get_logger
-from countline_common.request_ids import request_id_of
 
 REQUEST_ID_KEY: Final = "x-request-id"
 DRAIN_S: Final = 2.0

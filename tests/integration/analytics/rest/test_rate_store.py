@@ -1,7 +1,7 @@
 """Requests are counted in a real Redis that several gateways share; without it each one counts by itself."""
 
+from tests.fixtures.analytics.redis import RedisServer
 from tests.fixtures.analytics.stack import until
-from tests.fixtures.redis import RedisServer
 
 from countline_analytics.api.protection.rate_store import RateStore
 
