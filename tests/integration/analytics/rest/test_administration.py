@@ -31,7 +31,7 @@ def control_settings(nats_server: NatsServer) -> dict[str, object]:
 
 @pytest.fixture(autouse=True)
 def _level(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The level of this process's log changes; a command that an earlier test ran may have set it by its environment."""
+    """The level of this process's log changes; a command in an earlier test may have set its environment."""
     monkeypatch.delenv("COUNTLINE_LOG_LEVEL", raising=False)
     before = logging.getLogger().level
     yield
